@@ -1,0 +1,154 @@
+//! Any-resolution geometry: which grid a picture gets, where it lies in it, and how many features come out.
+//!
+//! All of it is in f64 with Python's truncation, as both implementations do it; they differ in one rounding.
+
+use critic::Packing;
+
+/// How pictures are cut, read from a checkpoint's configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Geometry {
+    /// Width and height of a tile in pixels.
+    pub tile_size: usize,
+    /// Patches along one side of a tile.
+    pub patches_per_side: usize,
+    /// Sizes that a grid may have, (height, width) in pixels, in the configuration's order.
+    pub grid_sizes: Vec<(usize, usize)>,
+    /// The grid is scaled down above this many tiles' worth of features (`anyres_max_N`); never, when absent.
+    pub max_tiles: Option<usize>,
+    /// Whether a kept length is rounded to 7 digits before it is truncated, as Hugging Face's code does and the native
+    /// code does not.
+    pub rounds_kept_length: bool,
+    /// Where newline vectors stand in the features of a video.
+    pub video_newline: VideoNewline,
+}
+
+/// Where newline vectors stand in the features of a video (`mm_newline_position`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoNewline {
+    /// One at the very end.
+    OneToken,
+    /// One after each row of each frame.
+    Grid,
+    /// One after each frame.
+    Frame,
+    /// None.
+    NoToken,
+}
+
+/// Where a picture lies in its grid, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Height and width of the grid.
+    pub grid: (usize, usize),
+    /// Height and width that the picture is scaled to.
+    pub scaled: (usize, usize),
+    /// First row and column of the picture; the rest is black.
+    pub origin: (usize, usize),
+}
+
+impl Geometry {
+    /// The grid that keeps most of a picture of `height` x `width` pixels and wastes least.
+    ///
+    /// The native code lists sizes as (width, height) and Hugging Face's as (height, width); ties are taken by the first
+    /// in the list, whichever way it is read.
+    pub fn best_grid(&self, height: usize, width: usize) -> (usize, usize) {
+        let mut best = (self.grid_sizes[0], 0, usize::MAX);
+        for (grid_height, grid_width) in &self.grid_sizes {
+            let scale = (*grid_width as f64 / width as f64).min(*grid_height as f64 / height as f64);
+            let scaled = (height as f64 * scale) as usize * (width as f64 * scale) as usize;
+            let effective = scaled.min(height * width);
+            let wasted = grid_height * grid_width - effective;
+            if effective > best.1 || (effective == best.1 && wasted < best.2) {
+                best = ((*grid_height, *grid_width), effective, wasted);
+            }
+        }
+        best.0
+    }
+
+    /// Where a picture of `height` x `width` pixels lies in its best grid.
+    pub fn place(&self, height: usize, width: usize) -> Placement {
+        let (grid_height, grid_width) = self.best_grid(height, width);
+        let horizontal = grid_width as f64 / width as f64;
+        let vertical = grid_height as f64 / height as f64;
+        let scaled = if horizontal < vertical {
+            (((height as f64 * horizontal).ceil() as usize).min(grid_height), grid_width)
+        } else {
+            (grid_height, ((width as f64 * vertical).ceil() as usize).min(grid_width))
+        };
+        Placement {
+            grid: (grid_height, grid_width),
+            scaled,
+            origin: ((grid_height - scaled.0) / 2, (grid_width - scaled.1) / 2),
+        }
+    }
+
+    /// How the features of a picture of `height` x `width` pixels are put together.
+    pub fn pack(&self, height: usize, width: usize) -> Packing {
+        let (grid_height, grid_width) = self.best_grid(height, width);
+        let tiles = (grid_height / self.tile_size, grid_width / self.tile_size);
+        let (rows, columns) = (tiles.0 * self.patches_per_side, tiles.1 * self.patches_per_side);
+        let (height, width) = (height as f64, width as f64);
+        let mut origin = (0, 0);
+        if width / height > columns as f64 / rows as f64 {
+            let kept = self.truncate(height * (columns as f64 / width));
+            origin.0 = (rows - kept.min(rows)) / 2;
+        } else {
+            let kept = self.truncate(width * (rows as f64 / height));
+            origin.1 = (columns - kept.min(columns)) / 2;
+        }
+        // The margin is rounded down and cut on both sides, so one row or column more than asked may be kept.
+        let kept = (rows - 2 * origin.0, columns - 2 * origin.1);
+        Packing::AnyResolution { tiles, origin, kept, output: self.scale_down(kept) }
+    }
+
+    /// Rows and columns after the bilinear scaling that large grids get.
+    fn scale_down(&self, kept: (usize, usize)) -> (usize, usize) {
+        let Some(max_tiles) = self.max_tiles else { return kept };
+        let room = (max_tiles * self.patches_per_side * self.patches_per_side) as f64;
+        let ratio = ((kept.0 * kept.1) as f64 / room).sqrt();
+        if ratio <= 1.1 {
+            return kept; // the reference tolerates ten percent before it scales
+        }
+        (floor_divide(kept.0 as f64, ratio), floor_divide(kept.1 as f64, ratio))
+    }
+
+    fn truncate(&self, length: f64) -> usize {
+        if !self.rounds_kept_length {
+            return length as usize;
+        }
+        // Python's round(x, 7) is the nearest decimal, which formatting finds exactly.
+        let rounded: f64 = format!("{length:.7}").parse().expect("a formatted float parses");
+        rounded as usize
+    }
+
+    /// Number of feature vectors of a picture packed so, cut into `tiles` tiles.
+    pub fn feature_count(&self, packing: &Packing, tiles: usize) -> usize {
+        let base = self.patches_per_side * self.patches_per_side;
+        match packing {
+            Packing::AnyResolution { output: (rows, columns), .. } => base + rows * (columns + 1),
+            Packing::Single => base + 1,
+            Packing::Video => {
+                let side = self.pooled_side();
+                match self.video_newline {
+                    VideoNewline::OneToken => tiles * side * side + 1,
+                    VideoNewline::Grid => tiles * side * (side + 1),
+                    VideoNewline::Frame => tiles * (side * side + 1),
+                    VideoNewline::NoToken => tiles * side * side,
+                }
+            }
+        }
+    }
+
+    /// Rows and columns of a video frame after pooling with stride 2.
+    pub fn pooled_side(&self) -> usize {
+        self.patches_per_side.div_ceil(2)
+    }
+}
+
+/// Python's `a // b` for positive floats. It takes the exact remainder away first, so where a / b rounds up to a whole
+/// number it is one less than the floor of the quotient.
+fn floor_divide(a: f64, b: f64) -> usize {
+    let whole = (a - a % b) / b;
+    let floor = whole.floor();
+    if whole - floor > 0.5 { floor as usize + 1 } else { floor as usize }
+}

@@ -1,0 +1,168 @@
+//! The model: tower, projector, newline vector and decoder.
+
+use candle_core::{DType, Device, Result, Tensor};
+use critic::{Batch, ContentHash, Tiles, Visual};
+
+use super::{
+    anatomy::{Anatomy, VisionSource},
+    names::Names,
+    packing::pack,
+    processor::Normalisation,
+};
+use crate::{
+    decoders::Qwen2,
+    error::LoadError,
+    kv_cache::LayerCache,
+    layers::{Activation, Linear},
+    vision::Siglip,
+    weights::Weights,
+};
+
+/// Tiles that go through the tower at once: bounds its scores to this times heads times patches squared.
+const TILES_AT_ONCE: usize = 8;
+
+/// A loaded LLaVA-OneVision model.
+#[derive(Debug)]
+pub struct Model {
+    anatomy: Anatomy,
+    normalisation: Normalisation,
+    vision: Siglip,
+    projector: [Linear; 2], // [E] -> [C] -> [C]
+    projector_activation: Activation,
+    newline: Tensor, // [C]
+    decoder: Qwen2,
+    device: Device,
+    dtype: DType,
+}
+
+impl Model {
+    /// Reads the model from a checkpoint's weights; `tower` are those of a vision tower that is kept elsewhere.
+    pub(crate) fn load(
+        anatomy: Anatomy,
+        normalisation: Normalisation,
+        (weights, tower): (&Weights, Option<&Weights>),
+        (device, dtype): (&Device, DType),
+    ) -> std::result::Result<Self, LoadError> {
+        let names = Names::detect(weights);
+        let vision = match tower {
+            Some(tower) => Siglip::load(tower, Names::vision_alone(tower), &anatomy.vision)?,
+            None => Siglip::load(weights, names.vision, &anatomy.vision)?,
+        };
+        let (seen, size) = (anatomy.vision.hidden_size, anatomy.text.hidden_size);
+        let layer = |index: usize, input| {
+            Linear::load(weights, names.projector[index], (input, size), anatomy.projector_bias)
+        };
+        Ok(Self {
+            vision,
+            projector: [layer(0, seen)?, layer(1, size)?],
+            projector_activation: anatomy.projector_activation,
+            newline: weights.get(names.newline, &[size])?,
+            decoder: Qwen2::load(weights, (names.text, names.head), &anatomy.text, (device, dtype))?,
+            device: device.clone(),
+            dtype,
+            anatomy,
+            normalisation,
+        })
+    }
+
+    /// The tower that `mm_vision_tower` names, when the checkpoint does not hold one itself.
+    pub(crate) fn tower_elsewhere<'a>(anatomy: &'a Anatomy, weights: &Weights) -> Option<&'a str> {
+        match &anatomy.vision_source {
+            VisionSource::CheckpointOr(tower) if !Names::detect(weights).has_vision(weights) => Some(tower),
+            VisionSource::CheckpointOr(_) | VisionSource::Checkpoint => None,
+        }
+    }
+
+    /// What the configuration says.
+    pub fn anatomy(&self) -> &Anatomy {
+        &self.anatomy
+    }
+
+    /// Where the model's tensors are.
+    pub(crate) fn place(&self) -> (&Device, DType) {
+        (&self.device, self.dtype)
+    }
+
+    /// Normalised pixels `[N, 3, size, size]` of tiles `first .. first + count`.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn pixels(&self, tiles: &Tiles, first: usize, count: usize) -> Result<Tensor> {
+        let values: Vec<f32> =
+            (first..first + count).flat_map(|index| self.normalisation.planes(tiles.tile(index))).collect();
+        Tensor::from_vec(values, (count, 3, tiles.size, tiles.size), &self.device)?.to_dtype(self.dtype)
+    }
+
+    /// The tower's residual stream for `pixels`: after the embedding and after each layer, `[N, P, E]` each. The last
+    /// one is what the projector gets.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
+        self.vision.hidden_states(pixels)
+    }
+
+    /// Features `[N, P, E]` of the tower to vectors `[N, P, C]` of the decoder.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn project(&self, features: &Tensor) -> Result<Tensor> {
+        let (tiles, patches, seen) = features.dims3()?;
+        let x = self.projector[0].forward(&features.reshape((tiles * patches, seen))?)?;
+        let x = self.projector[1].forward(&self.projector_activation.forward(&x)?)?;
+        x.reshape((tiles, patches, self.anatomy.text.hidden_size))
+    }
+
+    /// The vectors `[length, C]` that replace the placeholders of `visual`.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn features(&self, visual: &Visual) -> Result<Tensor> {
+        let count = visual.tiles.count();
+        let mut projected = Vec::new();
+        for first in (0..count).step_by(TILES_AT_ONCE) {
+            let pixels = self.pixels(&visual.tiles, first, TILES_AT_ONCE.min(count - first))?;
+            projected.push(self.project(&self.vision.forward(&pixels)?)?);
+        }
+        pack(&Tensor::cat(&projected, 0)?, visual.packing, &self.anatomy.geometry, &self.newline)
+    }
+
+    /// The rows `[T, C]` that go into the decoder: embedded tokens, with `features_of` in the place of placeholders.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn embed(
+        &self,
+        batch: &Batch,
+        mut features_of: impl FnMut(&ContentHash) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mut rows = Vec::new();
+        for chunk in &batch.chunks {
+            let mut position = chunk.start;
+            let text = |from: usize, to: usize| self.decoder.embed(&chunk.tokens[from - chunk.start..to - chunk.start]);
+            for visual in &chunk.visuals {
+                let start = visual.start.max(position);
+                let end = (visual.start + visual.length).min(chunk.end());
+                if start > position {
+                    rows.push(text(position, start)?);
+                }
+                rows.push(features_of(&visual.hash)?.narrow(0, start - visual.start, end - start)?);
+                position = end;
+            }
+            if position < chunk.end() {
+                rows.push(text(position, chunk.end())?);
+            }
+        }
+        Tensor::cat(&rows, 0)
+    }
+
+    /// Runs embedded rows `[T, C]` of `batch` through the decoder, to normalised hidden states `[T, C]`.
+    pub(crate) fn decode(&self, rows: &Tensor, batch: &Batch, caches: &[LayerCache]) -> Result<Tensor> {
+        self.decoder.forward(rows, batch, caches)
+    }
+
+    /// Hidden states `[rows, C]` to logits `[rows, V]`.
+    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.decoder.logits(hidden)
+    }
+}

@@ -1,0 +1,140 @@
+//! The native LLaVA-NeXT layout of a configuration: `LlavaQwenForCausalLM`, which llava-critic-7b and -72b ship.
+//!
+//! Qwen2's keys stand at the top level. A `text_config` may be there too and is a stub: it is not read.
+
+use serde::Deserialize;
+
+use super::{
+    anatomy::{Anatomy, Layout, VisionAnatomy, VisionSource},
+    geometry::{Geometry, VideoNewline},
+    hf_config::{TextConfig, VisionConfig, check_grid, read_max_tiles, unsupported},
+};
+use crate::{error::LoadError, layers::Activation, source::Source};
+
+const FILE: &str = "config.json";
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(flatten)]
+    text: TextConfig,
+    mm_vision_tower: Option<String>,
+    vision_config: Option<VisionConfig>,
+    mm_projector_type: Option<String>,
+    mm_patch_merge_type: Option<String>,
+    image_aspect_ratio: Option<String>,
+    image_grid_pinpoints: Option<Grid>,
+    mm_newline_position: Option<String>,
+    mm_spatial_pool_mode: Option<String>,
+    mm_spatial_pool_stride: Option<usize>,
+}
+
+/// Sizes as (width, height) in pixels, or the range `(1x1),...,(6x6)` in tiles.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Grid {
+    Sizes(Vec<(usize, usize)>),
+    Text(String),
+}
+
+/// Reads `config.json` of a native checkpoint.
+pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
+    let config: Config = source.required_json(FILE, "LLaVA-NeXT configuration")?;
+    let expect = |key, value: &Option<String>, default: &str, wanted: &str| {
+        let value = value.as_deref().unwrap_or(default);
+        if value == wanted { Ok(()) } else { Err(unsupported(source, key, value, wanted)) }
+    };
+    expect("mm_projector_type", &config.mm_projector_type, "linear", "mlp2x_gelu")?;
+    expect("mm_patch_merge_type", &config.mm_patch_merge_type, "flat", "spatial_unpad")?;
+    expect("mm_spatial_pool_mode", &config.mm_spatial_pool_mode, "bilinear", "bilinear")?;
+    if let Some(stride) = config.mm_spatial_pool_stride.filter(|stride| *stride != 2) {
+        return Err(unsupported(source, "mm_spatial_pool_stride", stride, 2));
+    }
+    let tower = config.mm_vision_tower.unwrap_or_default();
+    let vision = match config.vision_config {
+        // Stored layers are run layers: `mm_vision_select_layer` was realised by deleting the last one.
+        Some(vision) => vision.anatomy(source, Ok)?,
+        None => known_tower(source, &tower)?,
+    };
+    let tile = vision.image_size;
+    let grid_sizes = read_grid(source, config.image_grid_pinpoints, tile)?;
+    check_grid(source, &grid_sizes, tile)?;
+    let aspect = config.image_aspect_ratio.as_deref().unwrap_or("square");
+    let video_newline = match config.mm_newline_position.as_deref().unwrap_or("one_token") {
+        "one_token" => VideoNewline::OneToken,
+        "grid" => VideoNewline::Grid,
+        "frame" => VideoNewline::Frame,
+        "no_token" => VideoNewline::NoToken,
+        other => {
+            return Err(unsupported(source, "mm_newline_position", other, "one_token, grid, frame or no_token"));
+        }
+    };
+    let tied = config.text.tie_word_embeddings.unwrap_or(false);
+    Ok(Anatomy {
+        layout: Layout::Native,
+        geometry: Geometry {
+            tile_size: tile,
+            patches_per_side: vision.patches_per_side(),
+            grid_sizes,
+            max_tiles: read_max_tiles(source, "image_aspect_ratio", aspect)?,
+            rounds_kept_length: false,
+            video_newline,
+        },
+        projector_activation: Activation::Gelu,
+        projector_bias: true,
+        text: config.text.anatomy(source, tied)?,
+        placeholders: None,
+        vision_source: VisionSource::CheckpointOr(tower),
+        vision,
+    })
+}
+
+/// The tower that native checkpoints name instead of describing. The native code builds 27 layers and deletes the last.
+fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> {
+    if !name.contains("siglip-so400m-patch14-384") {
+        return Err(unsupported(source, "mm_vision_tower", name, "siglip-so400m-patch14-384, or a vision_config"));
+    }
+    Ok(VisionAnatomy {
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        layers: 26,
+        heads: 16,
+        image_size: 384,
+        patch_size: 14,
+        norm_epsilon: 1e-6,
+        activation: Activation::GeluTanh,
+    })
+}
+
+/// Sizes as (height, width), in the order of the file.
+fn read_grid(source: &Source, grid: Option<Grid>, tile: usize) -> Result<Vec<(usize, usize)>, LoadError> {
+    let key = "image_grid_pinpoints";
+    match grid {
+        Some(Grid::Sizes(sizes)) => Ok(sizes.into_iter().map(|(width, height)| (height, width)).collect()),
+        Some(Grid::Text(text)) => parse_range(&text)
+            .map(|(first, last)| {
+                let widths = first.0..=last.0;
+                widths
+                    .flat_map(|width| (first.1..=last.1).map(move |height| (height * tile, width * tile)))
+                    .collect()
+            })
+            .or_else(|| parse_list(&text))
+            .ok_or_else(|| unsupported(source, key, text, "(AxB),...,(CxD) or a list of sizes")),
+        None => Err(unsupported(source, key, "absent", "the sizes that a grid may have")),
+    }
+}
+
+/// `(1x1),...,(6x6)`: first and last, both (width, height) in tiles.
+fn parse_range(text: &str) -> Option<((usize, usize), (usize, usize))> {
+    let (first, last) = text.split_once(",...,")?;
+    let pair = |part: &str| {
+        let (width, height) = part.trim().strip_prefix('(')?.strip_suffix(')')?.split_once('x')?;
+        Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
+    };
+    Some((pair(first)?, pair(last)?))
+}
+
+/// A list of (width, height) in pixels that was saved as text.
+fn parse_list(text: &str) -> Option<Vec<(usize, usize)>> {
+    let sizes: Vec<(usize, usize)> = serde_json::from_str(&text.replace('(', "[").replace(')', "]")).ok()?;
+    Some(sizes.into_iter().map(|(width, height)| (height, width)).collect())
+}

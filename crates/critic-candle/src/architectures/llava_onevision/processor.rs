@@ -1,0 +1,209 @@
+//! Prompts to token ids and tiles.
+
+use std::sync::Arc;
+
+use critic::{
+    EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, Prompt, Tiles, TokenId, Visual,
+};
+use sha2::{Digest, Sha256};
+
+use super::geometry::Geometry;
+use crate::{
+    chat::ChatFormat,
+    image::{DecodeError, RgbImage, decode, resize_bicubic},
+    tokenizer::Tokenizer,
+};
+
+/// The control tokens of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ControlTokens {
+    /// `<|im_start|>`.
+    pub(crate) turn_start: TokenId,
+    /// `<|im_end|>`.
+    pub(crate) turn_end: TokenId,
+}
+
+/// One piece of a prompt in the order in which the model reads it. Neighbouring texts are tokenised as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// A control token.
+    Control(TokenId),
+    /// Text, in which nothing is a control token.
+    Text(&'a str),
+    /// A picture.
+    Image(&'a EncodedImage),
+    /// A video, by its frames.
+    Video(&'a [EncodedImage]),
+}
+
+/// From bytes of pixels to the numbers that the tower takes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Normalisation {
+    /// What each byte becomes, for R, G and B.
+    levels: [Vec<f32>; 3],
+    /// The colour that pads several pictures to squares: the mean, truncated to a byte.
+    padding: [u8; 3],
+}
+
+impl Normalisation {
+    /// (byte * rescale - mean) / deviation; the product in f64 and rounded to f32, the rest in f32, as the reference.
+    pub(crate) fn new(rescale: f64, mean: [f64; 3], deviation: [f64; 3]) -> Self {
+        let level = |channel: usize, byte: usize| {
+            ((byte as f64 * rescale) as f32 - mean[channel] as f32) / deviation[channel] as f32
+        };
+        Self {
+            levels: [0, 1, 2].map(|channel| (0..256).map(|byte| level(channel, byte)).collect()),
+            padding: mean.map(|mean| (mean * 255.0) as u8),
+        }
+    }
+
+    /// A tile `[size, size, 3]` as planes `[3, size, size]`.
+    pub(crate) fn planes(&self, tile: &[u8]) -> impl Iterator<Item = f32> {
+        (0..3).flat_map(move |channel| {
+            tile.chunks_exact(3).map(move |pixel| self.levels[channel][usize::from(pixel[channel])])
+        })
+    }
+}
+
+/// Encodes prompts for one checkpoint.
+#[derive(Debug)]
+pub struct LlavaProcessor {
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) geometry: Geometry,
+    pub(crate) normalisation: Normalisation,
+    pub(crate) control: ControlTokens,
+    /// Ids that stand for features of pictures and videos. The model never embeds them.
+    pub(crate) placeholders: (TokenId, TokenId),
+    pub(crate) format: ChatFormat,
+    /// The most pixels that a picture may have.
+    pub(crate) max_pixels: u64,
+}
+
+impl LlavaProcessor {
+    /// Encodes a prompt that is cut into segments already.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a picture cannot be read.
+    pub fn encode_segments(&self, segments: &[Segment<'_>], tiling: ImageTiling) -> Result<Encoded, EncodeError> {
+        let images = segments.iter().filter(|segment| matches!(segment, Segment::Image(_))).count();
+        let any_resolution = images == 1 || tiling == ImageTiling::AnyResolution;
+        let mut encoded = Encoded::default();
+        let mut text = String::new();
+        let mut image_index = 0;
+        for segment in segments {
+            if let Segment::Text(piece) = segment {
+                text.push_str(piece);
+                continue;
+            }
+            self.append_text(&mut text, &mut encoded)?;
+            match segment {
+                Segment::Text(_) => unreachable!("texts are gathered above"),
+                Segment::Control(token) => encoded.tokens.push(*token),
+                Segment::Image(image) => {
+                    let picture = self.decode(image, image_index)?;
+                    image_index += 1;
+                    let (tiles, packing) =
+                        if any_resolution { self.tile(&picture) } else { (self.square(&picture), Packing::Single) };
+                    self.append_visual(tiles, packing, self.placeholders.0, &mut encoded);
+                }
+                Segment::Video(frames) => {
+                    let tiles = self.frames(frames, image_index)?;
+                    image_index += frames.len();
+                    self.append_visual(tiles, Packing::Video, self.placeholders.1, &mut encoded);
+                }
+            }
+        }
+        self.append_text(&mut text, &mut encoded)?;
+        Ok(encoded)
+    }
+
+    /// The control token that is written as `text`.
+    pub fn control(&self, text: &str) -> Option<TokenId> {
+        self.tokenizer.control(text)
+    }
+
+    /// Tokenises and empties `text`.
+    fn append_text(&self, text: &mut String, encoded: &mut Encoded) -> Result<(), EncodeError> {
+        if !text.is_empty() {
+            encoded.tokens.extend(self.tokenizer.encode(text).map_err(EncodeError::Tokenizer)?);
+            text.clear();
+        }
+        Ok(())
+    }
+
+    fn append_visual(&self, tiles: Tiles, packing: Packing, placeholder: TokenId, encoded: &mut Encoded) {
+        let start = encoded.tokens.len();
+        let length = self.geometry.feature_count(&packing, tiles.count());
+        encoded.tokens.resize(start + length, placeholder);
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{} {packing:?}", tiles.size));
+        hasher.update(&tiles.pixels);
+        let hash = hasher.finalize().into();
+        encoded.visuals.push(Visual { start, length, tiles: Arc::new(tiles), packing, hash });
+    }
+
+    fn decode(&self, image: &EncodedImage, index: usize) -> Result<RgbImage, EncodeError> {
+        decode(&image.0, self.max_pixels).map_err(|error| match error {
+            DecodeError::TooLarge { width, height, limit } => {
+                EncodeError::ImageTooLarge { index, width, height, limit }
+            }
+            DecodeError::Format(_) | DecodeError::Empty => EncodeError::Image { index, reason: error.to_string() },
+        })
+    }
+
+    /// The base tile, which is the whole picture squashed, then the tiles of its best grid, row by row.
+    fn tile(&self, picture: &RgbImage) -> (Tiles, Packing) {
+        let size = self.geometry.tile_size;
+        let place = self.geometry.place(picture.height, picture.width);
+        let mut canvas = RgbImage::filled(place.grid.1, place.grid.0, [0, 0, 0]);
+        canvas.paste(&resize_bicubic(picture, place.scaled.1, place.scaled.0), place.origin.1, place.origin.0);
+        let mut pixels = resize_bicubic(picture, size, size).pixels;
+        for top in (0..place.grid.0).step_by(size) {
+            for left in (0..place.grid.1).step_by(size) {
+                canvas.append_square(left, top, size, &mut pixels);
+            }
+        }
+        (Tiles { size, pixels }, self.geometry.pack(picture.height, picture.width))
+    }
+
+    /// One tile: the picture in the middle of a square of the mean colour.
+    fn square(&self, picture: &RgbImage) -> Tiles {
+        let side = picture.width.max(picture.height);
+        let mut canvas = RgbImage::filled(side, side, self.normalisation.padding);
+        canvas.paste(picture, (side - picture.width) / 2, (side - picture.height) / 2);
+        let size = self.geometry.tile_size;
+        Tiles { size, pixels: resize_bicubic(&canvas, size, size).pixels }
+    }
+
+    /// One squashed tile for each frame.
+    fn frames(&self, frames: &[EncodedImage], first_index: usize) -> Result<Tiles, EncodeError> {
+        if frames.is_empty() {
+            return Err(EncodeError::EmptyVideo);
+        }
+        let size = self.geometry.tile_size;
+        let mut pixels = Vec::with_capacity(frames.len() * size * size * 3);
+        for (index, frame) in frames.iter().enumerate() {
+            let picture = self.decode(frame, first_index + index)?;
+            pixels.extend(resize_bicubic(&picture, size, size).pixels);
+        }
+        Ok(Tiles { size, pixels })
+    }
+}
+
+impl Processor for LlavaProcessor {
+    fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
+        self.encode_segments(&self.format.write(prompt, &self.control)?, prompt.tiling)
+    }
+
+    fn token_bytes(&self, token: TokenId) -> Vec<u8> {
+        self.tokenizer.bytes(token)
+    }
+
+    fn is_control(&self, token: TokenId) -> bool {
+        self.tokenizer.is_control(token)
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        self.tokenizer.encode(text).map_err(EncodeError::Tokenizer)
+    }
+}

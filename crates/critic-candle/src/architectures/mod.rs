@@ -1,0 +1,3 @@
+//! Every architecture that can be loaded, one folder each.
+
+pub(crate) mod llava_onevision;

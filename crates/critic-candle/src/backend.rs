@@ -1,0 +1,117 @@
+//! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
+
+use candle_core::{Result, Tensor};
+use critic::{Backend, BackendError, Batch, ContentHash, Limits, Logits};
+
+use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache};
+
+/// Positions in a cache block. 32, since paged attention kernels want a multiple of it.
+pub(crate) const BLOCK_SIZE: usize = 32;
+
+/// Features of recent pictures are kept up to this many bytes, so that a picture that is still being read in pieces, or
+/// asked about again, goes through the tower once.
+const FEATURE_BYTES: usize = 256 << 20;
+
+/// A model with its cache.
+#[derive(Debug)]
+pub struct CandleBackend {
+    model: Model,
+    caches: Vec<LayerCache>,
+    /// Features `[length, C]` of recent visuals, the latest used last.
+    features: Vec<(ContentHash, Tensor)>,
+    limits: Limits,
+}
+
+impl CandleBackend {
+    /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`.
+    pub(crate) fn new(
+        model: Model,
+        cache_bytes: usize,
+        max_step_tokens: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        let text = &model.anatomy().text;
+        let (device, dtype) = model.place();
+        let position_bytes = text.cache_bytes_per_position(dtype.size_in_bytes());
+        let one_context = text.context_length.div_ceil(BLOCK_SIZE);
+        let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
+        let heads = (text.kv_heads, text.head_size);
+        let caches: Result<Vec<LayerCache>> =
+            (0..text.layers).map(|_| LayerCache::new(heads, (block_count, BLOCK_SIZE), device, dtype)).collect();
+        let limits =
+            Limits { block_size: BLOCK_SIZE, block_count, context_length: text.context_length, max_step_tokens };
+        Ok(Self { caches: caches?, features: Vec::new(), limits, model })
+    }
+
+    /// The normalised hidden states `[T, C]` of every token of `batch`.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn hidden(&mut self, batch: &Batch) -> Result<Tensor> {
+        for visual in batch.chunks.iter().flat_map(|chunk| &chunk.visuals) {
+            match self.features.iter().position(|(hash, _)| *hash == visual.hash) {
+                Some(index) => self.features[index..].rotate_left(1),
+                None => self.features.push((visual.hash, self.model.features(visual)?)),
+            }
+        }
+        let rows = self.model.embed(batch, |hash| {
+            let known = self.features.iter().find(|(known, _)| known == hash);
+            Ok(known.expect("features of every visual of the batch were made above").1.clone())
+        })?;
+        self.forget_old_features();
+        self.model.decode(&rows, batch, &self.caches)
+    }
+
+    /// The logits `[rows, V]` of hidden states `[rows, C]`.
+    ///
+    /// # Errors
+    /// What the tensor library says.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.model.logits(hidden)
+    }
+
+    /// The model itself.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Drops the features used longest ago until the rest fits.
+    fn forget_old_features(&mut self) {
+        let bytes = |features: &Tensor| features.elem_count() * features.dtype().size_in_bytes();
+        let mut total: usize = self.features.iter().map(|(_, features)| bytes(features)).sum();
+        while total > FEATURE_BYTES {
+            total -= bytes(&self.features.remove(0).1);
+        }
+    }
+
+    /// Logits of the last token of each chunk that wants them.
+    fn run(&mut self, batch: &Batch) -> Result<Vec<Logits>> {
+        let hidden = self.hidden(batch)?;
+        let mut wanted = Vec::new();
+        let mut end = 0;
+        for chunk in &batch.chunks {
+            end += chunk.tokens.len();
+            if chunk.wants_logits {
+                wanted.push(end as u32 - 1);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = hidden.index_select(&Tensor::new(wanted, hidden.device())?, 0)?;
+        self.logits(&rows)?.to_dtype(candle_core::DType::F32)?.to_vec2()
+    }
+}
+
+impl Backend for CandleBackend {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
+        let logits = self.run(batch).map_err(|error| BackendError::Compute(error.into()))?;
+        if logits.iter().flatten().any(|logit| !logit.is_finite()) {
+            return Err(BackendError::NonFinite);
+        }
+        Ok(logits)
+    }
+}

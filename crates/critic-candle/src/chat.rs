@@ -1,0 +1,204 @@
+//! How known checkpoints write a conversation: control tokens, role names and places of pictures.
+//!
+//! The formats are code. A checkpoint's own template is compared with the known ones and never run, since it would run
+//! on text that clients send.
+
+use critic::{EncodeError, EncodedImage, Message, Part, Prompt, Role};
+
+use crate::{
+    architectures::llava_onevision::{ControlTokens, Segment},
+    error::LoadError,
+    source::Source,
+};
+
+/// A way to write a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatFormat {
+    /// Published llava-onevision repositories: the role ends with a space, pictures come first in their turn, each text
+    /// begins a line, and turns follow each other directly.
+    Hub,
+    /// What the conversion of LLaVA-OneVision writes: each role and each picture ends a line, pictures first.
+    Convert,
+    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, pictures where the client put them.
+    Qwen15,
+}
+
+impl ChatFormat {
+    /// Recognises the format of a checkpoint; `is_native` is what a checkpoint without a template implies.
+    pub(crate) fn recognise(source: &Source, is_native: bool) -> Result<Self, LoadError> {
+        let Some((file, template)) = read_template(source)? else {
+            return if is_native {
+                Ok(Self::Qwen15)
+            } else {
+                Err(LoadError::MissingFile {
+                    file: "chat_template.jinja".into(),
+                    folder: source.place(),
+                    expected: "a chat template, by which its known chat format is recognised",
+                })
+            };
+        };
+        if is_native {
+            return Ok(Self::Qwen15); // the native code has its own format and ignores the tokenizer's template
+        }
+        // Templates write a line break either as itself or escaped.
+        let template = template.replace("\\n", "\n");
+        let has = |text: &str| template.contains(text);
+        if has("message['role'] + ' '") && has("'<image>'") {
+            Ok(Self::Hub)
+        } else if has("message['role'] + '\n'") && has("'<image>\n'") {
+            Ok(Self::Convert)
+        } else if has("message['role'] + '\n' + message['content']") && has("You are a helpful assistant") {
+            Ok(Self::Qwen15)
+        } else {
+            Err(LoadError::Unsupported {
+                file: source.path(file),
+                key: "chat_template",
+                found: "not a known one".into(),
+                expected: "the template of a published llava-onevision checkpoint, of its conversion, or of Qwen2"
+                    .into(),
+            })
+        }
+    }
+
+    /// Writes `prompt` as segments that end where the critic goes on.
+    pub(crate) fn write<'a>(
+        self,
+        prompt: &'a Prompt,
+        control: &ControlTokens,
+    ) -> Result<Vec<Segment<'a>>, EncodeError> {
+        let mut writer = Writer { segments: Vec::new(), control: *control };
+        if prompt.messages.is_empty() {
+            return Err(EncodeError::Conversation("it has no messages"));
+        }
+        if self == Self::Qwen15 && prompt.messages[0].role != Role::System {
+            writer.open("system\n");
+            writer.text("You are a helpful assistant.");
+            writer.close("\n");
+        }
+        for message in &prompt.messages {
+            match self {
+                Self::Hub => writer.hub_turn(message),
+                Self::Convert => writer.convert_turn(message),
+                Self::Qwen15 => writer.qwen_turn(message),
+            }
+        }
+        writer.open("assistant\n");
+        writer.text(&prompt.reply);
+        Ok(writer.segments)
+    }
+}
+
+/// The template and the file it is in.
+fn read_template(source: &Source) -> Result<Option<(&'static str, String)>, LoadError> {
+    if let Some(bytes) = source.read("chat_template.jinja")? {
+        return Ok(Some(("chat_template.jinja", String::from_utf8_lossy(&bytes).into_owned())));
+    }
+    for file in ["chat_template.json", "tokenizer_config.json"] {
+        let json: Option<serde_json::Value> = source.json(file, "JSON object")?;
+        if let Some(template) = json.as_ref().and_then(|json| json["chat_template"].as_str()) {
+            return Ok(Some((file, template.into())));
+        }
+    }
+    Ok(None)
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}
+
+struct Writer<'a> {
+    segments: Vec<Segment<'a>>,
+    control: ControlTokens,
+}
+
+impl<'a> Writer<'a> {
+    fn open(&mut self, head: &'static str) {
+        self.segments.push(Segment::Control(self.control.turn_start));
+        self.text(head);
+    }
+
+    fn close(&mut self, tail: &'static str) {
+        self.segments.push(Segment::Control(self.control.turn_end));
+        self.text(tail);
+    }
+
+    fn text(&mut self, text: &'a str) {
+        self.segments.push(Segment::Text(text));
+    }
+
+    fn images(message: &'a Message) -> impl Iterator<Item = &'a EncodedImage> {
+        message.parts.iter().filter_map(|part| match part {
+            Part::Image(image) => Some(image),
+            Part::Text(_) | Part::Video(_) => None,
+        })
+    }
+
+    fn videos(message: &'a Message) -> impl Iterator<Item = &'a [EncodedImage]> {
+        message.parts.iter().filter_map(|part| match part {
+            Part::Video(frames) => Some(frames.as_slice()),
+            Part::Text(_) | Part::Image(_) => None,
+        })
+    }
+
+    fn texts(message: &'a Message) -> impl Iterator<Item = &'a str> {
+        message.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Image(_) | Part::Video(_) => None,
+        })
+    }
+
+    fn hub_turn(&mut self, message: &'a Message) {
+        self.open(role_name(message.role));
+        self.text(" ");
+        self.segments.extend(Self::images(message).map(Segment::Image));
+        self.segments.extend(Self::videos(message).map(Segment::Video));
+        for text in Self::texts(message) {
+            self.text("\n");
+            self.text(text);
+        }
+        self.close("");
+    }
+
+    fn convert_turn(&mut self, message: &'a Message) {
+        self.open(role_name(message.role));
+        self.text("\n");
+        for image in Self::images(message) {
+            self.segments.push(Segment::Image(image));
+            self.text("\n");
+        }
+        for video in Self::videos(message) {
+            self.segments.push(Segment::Video(video));
+            self.text("\n");
+        }
+        for text in Self::texts(message) {
+            self.text(text);
+        }
+        self.close("\n");
+    }
+
+    /// Pictures that open a turn stand on a line of their own before the text, several with spaces between, as the
+    /// critics were trained and evaluated; others stand exactly where they are.
+    fn qwen_turn(&mut self, message: &'a Message) {
+        self.open(role_name(message.role));
+        self.text("\n");
+        let leading = message.parts.iter().take_while(|part| !matches!(part, Part::Text(_))).count();
+        for (index, part) in message.parts.iter().enumerate() {
+            if index > 0 && index < leading {
+                self.text(" ");
+            }
+            if index > 0 && index == leading {
+                self.text("\n");
+            }
+            match part {
+                Part::Text(text) => self.text(text),
+                Part::Image(image) => self.segments.push(Segment::Image(image)),
+                Part::Video(frames) => self.segments.push(Segment::Video(frames)),
+            }
+        }
+        self.close("\n");
+    }
+}

@@ -1,0 +1,130 @@
+//! Why a checkpoint cannot be served: one sentence that names the file, what is wrong and what was expected.
+
+use crate::hub::HubError;
+
+/// A checkpoint that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file that every checkpoint has is absent.
+    #[error("{file} is missing from {folder}; a checkpoint needs {expected}")]
+    MissingFile {
+        /// Name of the file.
+        file: String,
+        /// Where it was looked for.
+        folder: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A file could not be read.
+    #[error("{file} cannot be read: {cause}")]
+    Read {
+        /// Path of the file.
+        file: String,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A JSON file does not hold what it should.
+    #[error("{file} is not a valid {expected}: {cause}")]
+    Json {
+        /// Path of the file.
+        file: String,
+        /// What it should be.
+        expected: &'static str,
+        /// Where the parser stopped.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// A safetensors file does not agree with its own header.
+    #[error("{file} is damaged: {reason}")]
+    Damaged {
+        /// Path of the file.
+        file: String,
+        /// What does not agree.
+        reason: String,
+    },
+    /// A tensor is absent.
+    #[error("tensor {tensor} is missing from {file}; expected shape {expected:?}")]
+    MissingTensor {
+        /// Its name in this checkpoint's layout.
+        tensor: String,
+        /// The file or folder that should hold it.
+        file: String,
+        /// The shape that the configuration implies.
+        expected: Vec<usize>,
+    },
+    /// A tensor has another shape than the configuration implies.
+    #[error("tensor {tensor} in {file} has shape {found:?}; config.json implies {expected:?}")]
+    WrongShape {
+        /// Its name.
+        tensor: String,
+        /// The file that holds it.
+        file: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that the configuration implies.
+        expected: Vec<usize>,
+    },
+    /// A tensor is stored in a form that is not read.
+    #[error("tensor {tensor} in {file} is stored as {found}; expected F32, F16 or BF16")]
+    WrongType {
+        /// Its name.
+        tensor: String,
+        /// The file that holds it.
+        file: String,
+        /// The type in the file.
+        found: String,
+    },
+    /// A weight is infinite or not a number.
+    #[error("tensor {tensor} in {file} holds a value that is not finite; expected finite weights")]
+    NonFinite {
+        /// Its name.
+        tensor: String,
+        /// The file that holds it.
+        file: String,
+    },
+    /// `config.json` names an architecture that is not known.
+    #[error("{file} names the architecture {found:?}; expected one of {expected:?}")]
+    UnknownArchitecture {
+        /// Path of the file.
+        file: String,
+        /// What it names.
+        found: String,
+        /// What is known.
+        expected: Vec<&'static str>,
+    },
+    /// A configuration value is absent, out of range, or asks for something that is not implemented.
+    #[error("{file}: {key} is {found}; expected {expected}")]
+    Unsupported {
+        /// Path of the file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The tokenizer cannot be built.
+    #[error("{file} is not a tokenizer that can be read: {reason}")]
+    Tokenizer {
+        /// Path of the file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The vision tower that the checkpoint refers to cannot be had.
+    #[error("the vision tower {tower:?} that {file} refers to cannot be had: {cause}")]
+    VisionTower {
+        /// What `mm_vision_tower` says.
+        tower: String,
+        /// Path of the file.
+        file: String,
+        /// Why not.
+        #[source]
+        cause: HubError,
+    },
+    /// The tensor library failed.
+    #[error("the tensor library failed while loading")]
+    Tensor(#[from] candle_core::Error),
+}

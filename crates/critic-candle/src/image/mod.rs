@@ -1,0 +1,10 @@
+//! Pictures before the model: decoding, Pillow-exact scaling, and cutting into tiles.
+
+mod decode;
+mod resize;
+mod rgb;
+
+pub use decode::decode_image;
+pub(crate) use decode::{DecodeError, decode};
+pub use resize::resize_bicubic;
+pub use rgb::RgbImage;

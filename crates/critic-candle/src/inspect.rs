@@ -1,0 +1,98 @@
+//! What a checkpoint is and how much memory it needs, without loading it.
+
+use std::fmt;
+
+use candle_core::{DType, Device};
+use critic::Packing;
+
+use crate::{
+    architectures::llava_onevision::{Anatomy, Layout},
+    error::LoadError,
+    load::read_anatomy,
+    source::Source,
+    weights::Weights,
+};
+
+/// A checkpoint, described. Its `Display` is a short table.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    anatomy: Anatomy,
+    parameters: usize,
+    stored_bytes: usize,
+}
+
+/// Reads the configuration and the headers of the weights.
+///
+/// # Errors
+/// [`LoadError`] when a file is missing, damaged or not understood.
+pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
+    let anatomy = read_anatomy(source)?;
+    let weights = Weights::open(source, &Device::Cpu, DType::F32)?;
+    Ok(Inspection { anatomy, parameters: weights.parameter_count(), stored_bytes: weights.stored_bytes() })
+}
+
+impl Inspection {
+    /// Number of weights.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Feature vectors of the largest picture in the largest of a few shapes.
+    fn most_features(&self) -> usize {
+        let geometry = &self.anatomy.geometry;
+        let sizes = geometry.grid_sizes.iter();
+        let count = |(height, width): &(usize, usize)| {
+            let packing: Packing = geometry.pack(*height, *width);
+            geometry.feature_count(&packing, 0)
+        };
+        sizes.map(count).max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Anatomy { vision, text, geometry, .. } = &self.anatomy;
+        let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+        let layout = match self.anatomy.layout {
+            Layout::HuggingFace => "LLaVA-OneVision, Hugging Face layout",
+            Layout::Native => "LLaVA-OneVision, native LLaVA-NeXT layout",
+        };
+        writeln!(formatter, "architecture     {layout}")?;
+        writeln!(formatter, "parameters       {:.2} million", self.parameters as f64 / 1e6)?;
+        writeln!(
+            formatter,
+            "vision tower     {} layers of {}, {} heads, tiles of {} px, {} patches a tile",
+            vision.layers,
+            vision.hidden_size,
+            vision.heads,
+            vision.image_size,
+            vision.patches_per_side().pow(2)
+        )?;
+        writeln!(
+            formatter,
+            "decoder          {} layers of {}, {} heads over {} key/value heads, vocabulary {}, {} head",
+            text.layers,
+            text.hidden_size,
+            text.heads,
+            text.kv_heads,
+            text.vocabulary,
+            if text.tied { "tied" } else { "own" }
+        )?;
+        writeln!(formatter, "context          {} tokens", text.context_length)?;
+        let bound = geometry.max_tiles.map_or("no bound".into(), |tiles| format!("at most {tiles} tiles of features"));
+        writeln!(
+            formatter,
+            "pictures         {} grids, {bound}; a picture takes up to about {} tokens",
+            geometry.grid_sizes.len(),
+            self.most_features()
+        )?;
+        let position = text.cache_bytes_per_position(4);
+        writeln!(formatter, "size on disk     {:.1} MiB", mebibytes(self.stored_bytes))?;
+        writeln!(formatter, "weights in f32   {:.1} MiB", mebibytes(self.parameters * 4))?;
+        write!(
+            formatter,
+            "cache in f32     {position} bytes a token, {:.1} MiB for one whole context",
+            mebibytes(position * text.context_length)
+        )
+    }
+}

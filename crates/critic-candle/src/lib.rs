@@ -1,0 +1,34 @@
+//! Critic models in candle: weights, layers, vision towers, image tiles, tokenizer.
+//!
+//! [`load`] reads a checkpoint folder into a [`critic::Critic`]. The crate names candle so that no other has to.
+//!
+//! Shapes in comments use these letters: `T` tokens in a step, `S` positions of a sequence, `C` hidden size, `H` query
+//! heads, `K` key/value heads, `D` size of a head, `V` vocabulary, `N` tiles, `P` patches of a tile, `E` hidden size of
+//! the vision tower.
+
+mod architectures;
+mod backend;
+mod chat;
+mod decoders;
+mod error;
+mod hub;
+mod image;
+mod inspect;
+mod kv_cache;
+mod layers;
+mod load;
+mod source;
+mod tokenizer;
+mod vision;
+mod weights;
+
+pub use architectures::llava_onevision::{Anatomy, Geometry, LlavaProcessor, Model, Placement, Segment, VideoNewline};
+pub use backend::CandleBackend;
+pub use chat::ChatFormat;
+pub use error::LoadError;
+pub use hub::{HubError, HubOptions, resolve};
+pub use image::{RgbImage, decode_image, resize_bicubic};
+pub use inspect::{Inspection, inspect};
+pub use load::{Checkpoint, Options, Precision, load};
+pub use source::Source;
+pub use tokenizer::Tokenizer;

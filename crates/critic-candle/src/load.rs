@@ -1,0 +1,225 @@
+//! From a checkpoint's files to a critic.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+use critic::{Critic, GenerationDefaults, TokenId};
+use serde::Deserialize;
+
+use crate::{
+    architectures::llava_onevision::{
+        Anatomy, ControlTokens, Layout, LlavaProcessor, Model, Normalisation, read_hf_config, read_native_config,
+    },
+    backend::CandleBackend,
+    chat::ChatFormat,
+    error::LoadError,
+    hub::{self, HubOptions},
+    source::Source,
+    tokenizer::Tokenizer,
+    weights::Weights,
+};
+
+/// Reads the configuration of one architecture.
+type ReadAnatomy = fn(&Source) -> Result<Anatomy, LoadError>;
+
+/// Every architecture that can be loaded, by `architectures[0]` in `config.json`.
+const ARCHITECTURES: &[(&str, ReadAnatomy)] = &[
+    ("LlavaOnevisionForConditionalGeneration", read_hf_config),
+    ("LlavaQwenForCausalLM", read_native_config),
+];
+
+/// The number type that a model computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32-bit floats: the reference on a CPU, whose half types are only slower.
+    #[default]
+    F32,
+    /// 16-bit floats with 8 exponent bits.
+    Bf16,
+    /// 16-bit floats with 5 exponent bits.
+    F16,
+}
+
+impl Precision {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+/// What to load, and how much room it gets.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The checkpoint.
+    pub source: Source,
+    /// The number type to compute in, whatever the files are stored in.
+    pub precision: Precision,
+    /// Bytes for the cache of keys and values; at least one whole context is given.
+    pub cache_bytes: usize,
+    /// The most tokens that one step runs.
+    pub max_step_tokens: usize,
+    /// The most pixels that a picture may have.
+    pub max_image_pixels: u64,
+    /// Where a vision tower that the checkpoint only refers to is downloaded from.
+    pub hub: HubOptions,
+}
+
+impl Options {
+    /// `source` with the defaults: f32, 256 MiB of cache, 512 tokens a step, pictures of 64 million pixels.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            precision: Precision::F32,
+            cache_bytes: 256 << 20,
+            max_step_tokens: 512,
+            max_image_pixels: 64_000_000,
+            hub: HubOptions::default(),
+        }
+    }
+}
+
+/// The parts of a loaded checkpoint.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Prompts to tokens.
+    pub processor: LlavaProcessor,
+    /// Steps.
+    pub backend: CandleBackend,
+    /// Defaults of generation.
+    pub generation: GenerationDefaults,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let source = &options.source;
+        let anatomy = read_anatomy(source)?;
+        let tokenizer = Tokenizer::load(source)?;
+        let processor = read_processor(source, &anatomy, tokenizer, options.max_image_pixels)?;
+        let generation = read_generation(source, &processor)?;
+        let (device, dtype) = (Device::Cpu, options.precision.dtype());
+        let weights = Weights::open(source, &device, dtype)?;
+        let tower = match Model::tower_elsewhere(&anatomy, &weights) {
+            None => None,
+            Some(tower) => {
+                let folder = hub::resolve(tower, &options.hub).map_err(|cause| LoadError::VisionTower {
+                    tower: tower.into(),
+                    file: source.path("config.json"),
+                    cause,
+                })?;
+                Some(Weights::open(&Source::Folder(folder), &device, dtype)?)
+            }
+        };
+        let normalisation = processor.normalisation.clone();
+        let model = Model::load(anatomy, normalisation, (&weights, tower.as_ref()), (&device, dtype))?;
+        let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens)?;
+        Ok(Self { processor, backend, generation })
+    }
+}
+
+/// Loads a critic.
+///
+/// # Errors
+/// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
+pub fn load(options: &Options) -> Result<Critic, LoadError> {
+    let checkpoint = Checkpoint::load(options)?;
+    Ok(Critic {
+        processor: Arc::new(checkpoint.processor),
+        backend: Box::new(checkpoint.backend),
+        generation: checkpoint.generation,
+    })
+}
+
+/// Reads `config.json` by the architecture that it names.
+pub(crate) fn read_anatomy(source: &Source) -> Result<Anatomy, LoadError> {
+    const FILE: &str = "config.json";
+    let config: serde_json::Value = source.required_json(FILE, "model configuration")?;
+    let found = config["architectures"][0].as_str().unwrap_or_default();
+    let known = ARCHITECTURES.iter().find(|(name, _)| *name == found);
+    let (_, read) = known.ok_or_else(|| LoadError::UnknownArchitecture {
+        file: source.path(FILE),
+        found: found.into(),
+        expected: ARCHITECTURES.iter().map(|(name, _)| *name).collect(),
+    })?;
+    read(source)
+}
+
+/// Keys of `preprocessor_config.json`; SigLIP's values where the file or a key is absent, as the native code has them.
+#[derive(Deserialize, Default)]
+struct Preprocessor {
+    image_mean: Option<[f64; 3]>,
+    image_std: Option<[f64; 3]>,
+    rescale_factor: Option<f64>,
+    resample: Option<u32>,
+}
+
+fn read_processor(
+    source: &Source,
+    anatomy: &Anatomy,
+    tokenizer: Tokenizer,
+    max_pixels: u64,
+) -> Result<LlavaProcessor, LoadError> {
+    const FILE: &str = "preprocessor_config.json";
+    let preprocessor: Preprocessor = source.json(FILE, "image processor configuration")?.unwrap_or_default();
+    if let Some(filter) = preprocessor.resample.filter(|filter| *filter != 3) {
+        return Err(LoadError::Unsupported {
+            file: source.path(FILE),
+            key: "resample",
+            found: filter.to_string(),
+            expected: "3, which is bicubic".into(),
+        });
+    }
+    let control = |text: &str| {
+        tokenizer.control(text).ok_or_else(|| LoadError::Tokenizer {
+            file: source.path("tokenizer.json"),
+            reason: format!("it has no control token {text}"),
+        })
+    };
+    let control = ControlTokens { turn_start: control("<|im_start|>")?, turn_end: control("<|im_end|>")? };
+    // A native vocabulary has no token for a picture; any id does, since placeholders are never embedded.
+    let placeholders = anatomy.placeholders.unwrap_or((TokenId(u32::MAX), TokenId(u32::MAX)));
+    Ok(LlavaProcessor {
+        geometry: anatomy.geometry.clone(),
+        normalisation: Normalisation::new(
+            preprocessor.rescale_factor.unwrap_or(1.0 / 255.0),
+            preprocessor.image_mean.unwrap_or([0.5; 3]),
+            preprocessor.image_std.unwrap_or([0.5; 3]),
+        ),
+        format: ChatFormat::recognise(source, anatomy.layout == Layout::Native)?,
+        tokenizer,
+        control,
+        placeholders,
+        max_pixels,
+    })
+}
+
+/// Keys of `generation_config.json`.
+#[derive(Deserialize, Default)]
+struct Generation {
+    eos_token_id: Option<EndTokens>,
+    repetition_penalty: Option<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EndTokens {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+fn read_generation(source: &Source, processor: &LlavaProcessor) -> Result<GenerationDefaults, LoadError> {
+    let generation: Generation =
+        source.json("generation_config.json", "generation configuration")?.unwrap_or_default();
+    let end_tokens = match generation.eos_token_id {
+        Some(EndTokens::One(token)) => vec![TokenId(token)],
+        Some(EndTokens::Several(tokens)) => tokens.into_iter().map(TokenId).collect(),
+        None => vec![processor.control.turn_end],
+    };
+    Ok(GenerationDefaults { end_tokens, repetition_penalty: generation.repetition_penalty.unwrap_or(1.0) })
+}

@@ -1,0 +1,75 @@
+//! Where a checkpoint's files are: a folder, or the binary itself.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::error::LoadError;
+
+/// The files of one checkpoint.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A folder on disk.
+    Folder(PathBuf),
+    /// Files compiled into the binary, by name.
+    Embedded(&'static [(&'static str, &'static [u8])]),
+}
+
+impl Source {
+    /// How the place is called in messages.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.display().to_string(),
+            Self::Embedded(_) => "the embedded checkpoint".into(),
+        }
+    }
+
+    /// How `file` is called in messages.
+    pub(crate) fn path(&self, file: &str) -> String {
+        match self {
+            Self::Folder(folder) => folder.join(file).display().to_string(),
+            Self::Embedded(_) => format!("{file} of the embedded checkpoint"),
+        }
+    }
+
+    /// The bytes of a small file; `None` when it is absent.
+    pub(crate) fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+        match self {
+            Self::Embedded(files) => {
+                Ok(files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| Cow::Borrowed(*bytes)))
+            }
+            Self::Folder(folder) => match std::fs::read(folder.join(file)) {
+                Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(cause) => Err(LoadError::Read { file: self.path(file), cause }),
+            },
+        }
+    }
+
+    /// A JSON file; `None` when it is absent.
+    pub(crate) fn json<T: DeserializeOwned>(
+        &self,
+        file: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, LoadError> {
+        let Some(bytes) = self.read(file)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|cause| LoadError::Json {
+            file: self.path(file),
+            expected,
+            cause,
+        })
+    }
+
+    /// A JSON file that must be there.
+    pub(crate) fn required_json<T: DeserializeOwned>(
+        &self,
+        file: &str,
+        expected: &'static str,
+    ) -> Result<T, LoadError> {
+        self.json(file, expected)?.ok_or_else(|| LoadError::MissingFile {
+            file: file.into(),
+            folder: self.place(),
+            expected,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! A checkpoint's tokenizer with its control tokens taken out.
+//!
+//! Text that a client sends must never become a role or a picture, so the control tokens of `tokenizer.json` are
+//! removed before the tokenizer is built: there is nothing left in it that could match them. They are put in by id
+//! where the structure of a conversation asks for them.
+
+use std::collections::HashMap;
+
+use critic::TokenId;
+use serde::Deserialize;
+
+use crate::{error::LoadError, source::Source};
+
+/// Text to ids and ids to bytes.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    control: HashMap<String, TokenId>,
+    control_text: HashMap<TokenId, String>,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file is absent or is no byte-level tokenizer.
+    pub fn load(source: &Source) -> Result<Self, LoadError> {
+        const FILE: &str = "tokenizer.json";
+        let mut json: serde_json::Value = source.required_json(FILE, "tokenizer")?;
+        let error = |reason: String| LoadError::Tokenizer { file: source.path(FILE), reason };
+        let added = json.get_mut("added_tokens").map(serde_json::Value::take).unwrap_or_default();
+        let added: Option<Vec<AddedToken>> = serde_json::from_value(added)
+            .map_err(|cause| LoadError::Json { file: source.path(FILE), expected: "tokenizer", cause })?;
+        json["added_tokens"] = serde_json::Value::Array(Vec::new());
+        if json["decoder"]["type"] != "ByteLevel" {
+            return Err(error(format!("its decoder is {}; expected a byte-level one", json["decoder"]["type"])));
+        }
+        let inner: tokenizers::Tokenizer =
+            serde_json::from_value(json).map_err(|cause| error(cause.to_string()))?;
+        let control: HashMap<String, TokenId> =
+            added.unwrap_or_default().into_iter().map(|token| (token.content, TokenId(token.id))).collect();
+        let control_text = control.iter().map(|(text, id)| (*id, text.clone())).collect();
+        Ok(Self { inner, control, control_text })
+    }
+
+    /// The ids of `text`, in which no control token is recognised.
+    ///
+    /// # Errors
+    /// What the tokenizer library says.
+    pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, tokenizers::Error> {
+        let encoding = self.inner.encode_fast(text, false)?;
+        Ok(encoding.get_ids().iter().map(|id| TokenId(*id)).collect())
+    }
+
+    /// The control token that is written as `text`, such as `<|im_end|>`.
+    pub fn control(&self, text: &str) -> Option<TokenId> {
+        self.control.get(text).copied()
+    }
+
+    /// Whether `token` is a control token.
+    pub fn is_control(&self, token: TokenId) -> bool {
+        self.control_text.contains_key(&token)
+    }
+
+    /// The bytes that `token` stands for; none for an id that the vocabulary does not have.
+    pub fn bytes(&self, token: TokenId) -> Vec<u8> {
+        if let Some(text) = self.control_text.get(&token) {
+            return text.clone().into_bytes();
+        }
+        let Some(text) = self.inner.id_to_token(token.0) else { return Vec::new() };
+        text.chars().flat_map(byte_of).collect()
+    }
+}
+
+/// Undoes the byte-level alphabet, in which printable bytes stand for themselves and the others, in order, for the
+/// characters from U+0100 on.
+fn byte_of(character: char) -> Vec<u8> {
+    let code = character as u32;
+    match code {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => vec![code as u8],
+        0x100..=0x120 => vec![(code - 0x100) as u8],
+        0x121..=0x142 => vec![(code - 0x121 + 0x7f) as u8],
+        0x143 => vec![0xad],
+        _ => character.to_string().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::byte_of;
+
+    #[test]
+    fn the_alphabet_covers_every_byte_once() {
+        let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+        let mut next = 0x100;
+        for byte in 0..=0xffu32 {
+            let code = if printable(&byte) {
+                byte
+            } else {
+                next += 1;
+                next - 1
+            };
+            assert_eq!(byte_of(char::from_u32(code).unwrap()), [byte as u8]);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Vision towers, shared by architectures.
+
+mod siglip;
+
+pub(crate) use siglip::Siglip;

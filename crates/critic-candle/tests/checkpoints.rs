@@ -1,0 +1,287 @@
+//! Which checkpoints load: every generation of names, a tower kept elsewhere, 16-bit files; and what a wrong one says.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Device, Tensor};
+use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId};
+use critic_candle::{Checkpoint, LoadError, Options, Precision, Source, inspect};
+
+fn reference(model: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/models").join(model)
+}
+
+/// A copy of a reference checkpoint that a test may spoil.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    fn of(model: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(reference(model)).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.path().join("model.safetensors")
+    }
+
+    /// Rewrites the tensors, given and returned by name.
+    fn edit_weights(&self, edit: impl FnOnce(HashMap<String, Tensor>) -> HashMap<String, Tensor>) {
+        let tensors = candle_core::safetensors::load(self.weights(), &Device::Cpu).unwrap();
+        candle_core::safetensors::save(&edit(tensors), self.weights()).unwrap();
+    }
+
+    /// Renames tensors.
+    fn rename(&self, rename: impl Fn(&str) -> String) {
+        self.edit_weights(|tensors| {
+            tensors.into_iter().map(|(name, tensor)| (rename(&name), tensor)).collect()
+        });
+    }
+
+    /// Rewrites a JSON file.
+    fn edit_json(&self, file: &str, edit: impl FnOnce(&mut serde_json::Value)) {
+        let path = self.path().join(file);
+        let mut json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        edit(&mut json);
+        fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
+    }
+
+    fn load(&self) -> Result<Checkpoint, LoadError> {
+        Checkpoint::load(&Options::new(Source::Folder(self.path().into())))
+    }
+
+    /// The sentence with which loading fails.
+    fn complaint(&self) -> String {
+        match self.load() {
+            Ok(_) => panic!("a spoilt checkpoint loaded"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Logits after a short question with a picture, which the tower, projector and decoder all have a part in.
+fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
+    let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
+    let mut message = Message::text(Role::User, "What is shown?");
+    message.parts.insert(0, critic::Part::Image(critic::EncodedImage::new(image)));
+    let prompt = Prompt { messages: vec![Message::text(Role::System, "Be brief."), message], ..Default::default() };
+    let encoded = checkpoint.processor.encode(&prompt).unwrap();
+    let chunk = Chunk {
+        sequence: SequenceId(0),
+        start: 0,
+        block_table: (0..encoded.tokens.len().div_ceil(32) as u32).map(BlockId).collect(),
+        tokens: encoded.tokens,
+        visuals: encoded.visuals,
+        wants_logits: true,
+    };
+    checkpoint.backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)
+}
+
+fn wanted() -> Vec<f32> {
+    answer(&mut Copy::of("tiny56").load().unwrap())
+}
+
+fn worst_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The published names are `language_model.model.*`, `vision_tower.vision_model.*`, `image_newline`.
+#[test]
+fn every_generation_of_names_is_the_same_model() {
+    let wanted = wanted();
+    let in_model = |name: &str| match name.strip_prefix("language_model.") {
+        Some("lm_head.weight") => "lm_head.weight".to_owned(),
+        Some(rest) => format!("model.language_model.{}", rest.strip_prefix("model.").unwrap()),
+        None => format!("model.{name}"),
+    };
+    let v4 = Copy::of("tiny56");
+    v4.rename(in_model);
+    assert_eq!(answer(&mut v4.load().unwrap()), wanted);
+    let v5 = Copy::of("tiny56");
+    v5.rename(|name| in_model(name).replace("vision_tower.vision_model.", "vision_tower."));
+    v5.edit_json("config.json", |config| {
+        let text = config["text_config"].as_object_mut().unwrap();
+        let theta = text.remove("rope_theta").unwrap();
+        text.insert("rope_parameters".into(), serde_json::json!({"rope_theta": theta, "rope_type": "default"}));
+    });
+    assert_eq!(answer(&mut v5.load().unwrap()), wanted);
+}
+
+#[test]
+fn a_tower_beside_the_checkpoint_is_found_by_its_name() {
+    let whole = Copy::of("tiny56-native");
+    let wanted = answer(&mut whole.load().unwrap());
+    let (body, tower) = (Copy::of("tiny56-native"), Copy::of("tiny56-native"));
+    const INSIDE: &str = "model.vision_tower.vision_tower.";
+    tower.edit_weights(|tensors| {
+        let towers = tensors.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(INSIDE)?.into(), tensor)));
+        towers.collect()
+    });
+    body.edit_weights(|mut tensors| {
+        tensors.retain(|name, _| !name.starts_with(INSIDE));
+        tensors
+    });
+    body.edit_json("config.json", |config| {
+        config["mm_vision_tower"] = tower.path().to_str().unwrap().into();
+    });
+    assert_eq!(answer(&mut body.load().unwrap()), wanted);
+}
+
+#[test]
+fn a_stub_text_config_of_a_native_checkpoint_is_not_read() {
+    let wanted = answer(&mut Copy::of("tiny56-native").load().unwrap());
+    let copy = Copy::of("tiny56-native");
+    copy.edit_json("config.json", |config| {
+        config["text_config"] = serde_json::json!({"model_type": "llama"});
+        config["sliding_window"] = serde_json::Value::Null;
+    });
+    assert_eq!(answer(&mut copy.load().unwrap()), wanted);
+}
+
+#[test]
+fn sixteen_bit_files_and_arithmetic_stay_near() {
+    let wanted = wanted();
+    for (dtype, precision, tolerance) in
+        [(DType::F16, Precision::F16, 0.15), (DType::BF16, Precision::Bf16, 0.9)]
+    {
+        let copy = Copy::of("tiny56");
+        copy.edit_weights(|tensors| {
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect()
+        });
+        let mut options = Options::new(Source::Folder(copy.path().into()));
+        options.precision = precision;
+        let got = answer(&mut Checkpoint::load(&options).unwrap());
+        let worst = worst_difference(&got, &wanted);
+        assert!(worst > 0.0 && worst < tolerance, "{precision:?}: logits differ by {worst}");
+    }
+}
+
+#[test]
+fn configuration_values_are_read_and_not_assumed() {
+    let wanted = wanted();
+    let changes: [(&str, fn(&mut serde_json::Value)); 6] = [
+        ("vision_feature_layer", |config| config["vision_feature_layer"] = (-2).into()),
+        ("layer_norm_eps", |config| config["vision_config"]["layer_norm_eps"] = 0.1.into()),
+        ("rms_norm_eps", |config| config["text_config"]["rms_norm_eps"] = 0.1.into()),
+        ("rope_theta", |config| config["text_config"]["rope_theta"] = 10_000.0.into()),
+        ("tie_word_embeddings", |config| config["text_config"]["tie_word_embeddings"] = true.into()),
+        ("hidden_act", |config| config["projector_hidden_act"] = "gelu_pytorch_tanh".into()),
+    ];
+    for (key, change) in changes {
+        let copy = Copy::of("tiny56");
+        copy.edit_json("config.json", change);
+        let got = answer(&mut copy.load().unwrap());
+        assert!(worst_difference(&got, &wanted) > 1e-4, "{key} changes nothing");
+    }
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| config["image_grid_pinpoints"] = serde_json::json!([[56, 56]]));
+    assert_eq!(copy.load().unwrap().processor.encode(&picture_prompt()).unwrap().visuals[0].tiles.count(), 2);
+    let copy = Copy::of("tiny56");
+    copy.edit_json("generation_config.json", |config| {
+        config["eos_token_id"] = serde_json::json!([5, 6]);
+        config["repetition_penalty"] = 1.05.into();
+    });
+    let generation = copy.load().unwrap().generation;
+    assert_eq!(generation.end_tokens.iter().map(|token| token.0).collect::<Vec<_>>(), [5, 6]);
+    assert_eq!(generation.repetition_penalty, 1.05);
+}
+
+fn picture_prompt() -> Prompt {
+    let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
+    let parts = vec![critic::Part::Image(critic::EncodedImage::new(image))];
+    Prompt { messages: vec![Message { role: Role::User, parts }], ..Default::default() }
+}
+
+#[test]
+fn a_wrong_checkpoint_names_the_file_the_tensor_and_what_was_expected() {
+    const NORM: &str = "language_model.model.norm.weight";
+    let check = |copy: &Copy, wanted: &[&str]| {
+        let complaint = copy.complaint();
+        for part in wanted {
+            assert!(complaint.contains(part), "{complaint:?} does not name {part:?}");
+        }
+        assert!(!complaint.contains('\n'), "{complaint:?} is more than one sentence");
+    };
+    let copy = Copy::of("tiny56");
+    copy.edit_weights(|mut tensors| {
+        tensors.remove(NORM).unwrap();
+        tensors
+    });
+    check(&copy, &[NORM, "missing", "[64]"]);
+    let copy = Copy::of("tiny56");
+    copy.edit_weights(|mut tensors| {
+        tensors.insert(NORM.into(), Tensor::ones(63, DType::F32, &Device::Cpu).unwrap());
+        tensors
+    });
+    check(&copy, &[NORM, "model.safetensors", "[63]", "[64]"]);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let copy = Copy::of("tiny56");
+        copy.edit_weights(|mut tensors| {
+            tensors.insert(NORM.into(), Tensor::full(bad, 64, &Device::Cpu).unwrap());
+            tensors
+        });
+        check(&copy, &[NORM, "model.safetensors", "finite"]);
+    }
+    let copy = Copy::of("tiny56");
+    copy.edit_weights(|mut tensors| {
+        tensors.insert(NORM.into(), Tensor::ones(64, DType::U32, &Device::Cpu).unwrap());
+        tensors
+    });
+    check(&copy, &[NORM, "U32", "BF16"]);
+}
+
+#[test]
+fn a_damaged_file_is_told_before_it_is_mapped() {
+    let whole = fs::read(reference("tiny56").join("model.safetensors")).unwrap();
+    for length in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
+        let copy = Copy::of("tiny56");
+        fs::write(copy.weights(), &whole[..length]).unwrap();
+        let complaint = copy.complaint();
+        assert!(complaint.contains("model.safetensors") && complaint.contains("damaged"), "{complaint}");
+    }
+    let copy = Copy::of("tiny56");
+    fs::write(copy.weights(), [&[255; 8], &whole[8..]].concat()).unwrap();
+    assert!(copy.complaint().contains("damaged"));
+}
+
+#[test]
+fn a_missing_file_or_an_unknown_architecture_is_named() {
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let copy = Copy::of("tiny56");
+        fs::remove_file(copy.path().join(file)).unwrap();
+        assert!(copy.complaint().contains(&format!("{file} is missing")), "{}", copy.complaint());
+    }
+    let copy = Copy::of("geo384");
+    fs::remove_file(copy.path().join("model-00002-of-00002.safetensors")).unwrap();
+    assert!(copy.complaint().contains("model-00002-of-00002.safetensors is missing"));
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| {
+        config["architectures"] = serde_json::json!(["LlavaForConditionalGeneration"]);
+    });
+    let complaint = copy.complaint();
+    assert!(complaint.contains("LlavaForConditionalGeneration") && complaint.contains("LlavaQwenForCausalLM"));
+    let copy = Copy::of("tiny56");
+    fs::write(copy.path().join("chat_template.jinja"), "{{ messages }}").unwrap();
+    assert!(copy.complaint().contains("chat_template"));
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| config["vision_aspect_ratio"] = "square".into());
+    assert!(copy.complaint().contains("vision_aspect_ratio"));
+}
+
+#[test]
+fn inspection_tells_size_and_memory() {
+    let text = inspect(&Source::Folder(reference("tiny56"))).unwrap().to_string();
+    for part in ["Hugging Face", "0.39 million", "3 layers of 64", "own head", "768 bytes a token"] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Equality with the reference: golden data that transformers computed for tiny random checkpoints of every layout.
+//!
+//! `tests/reference/README.md` describes the data and its tolerances.
+
+mod cases;
+mod geometry;
+mod golden;
+mod invariance;
+mod operators;
+mod runner;
+mod tokenizer;

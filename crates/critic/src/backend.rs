@@ -1,0 +1,43 @@
+//! A loaded model on one device.
+
+use crate::Batch;
+
+/// Fixed sizes that a scheduler plans with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Positions in one cache block.
+    pub block_size: usize,
+    /// Blocks in the cache.
+    pub block_count: usize,
+    /// The most positions that a sequence may have, prompt and output together.
+    pub context_length: usize,
+    /// The most tokens that one step may run.
+    pub max_step_tokens: usize,
+}
+
+/// Unnormalised scores of every token of the vocabulary for the next position, in f32 whatever the model computes in.
+pub type Logits = Vec<f32>;
+
+/// Why a step failed. The batch is lost; the model is still usable.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The tensor library or the device failed.
+    #[error("the model failed on a step")]
+    Compute(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The model wrote numbers that are not finite.
+    #[error("the model wrote logits that are not finite")]
+    NonFinite,
+}
+
+/// A model that runs steps. Owned by one thread; nothing else calls it.
+pub trait Backend: Send {
+    /// The sizes to plan with.
+    fn limits(&self) -> Limits;
+
+    /// Runs one step: writes the keys and values of every chunk into its blocks and returns the logits of the last
+    /// token of each chunk with [`wants_logits`](crate::Chunk::wants_logits), in the order of the batch.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the step could not be computed.
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError>;
+}

@@ -1,0 +1,23 @@
+//! What a critic model is: two traits and the plain data they exchange.
+//!
+//! A [`Processor`] turns a [`Prompt`] into token ids and image tiles; a [`Backend`] runs a [`Batch`] of chunks of
+//! several sequences and returns logits. Nothing here knows a tensor library, an HTTP server or a scheduler, so
+//! every other crate can point at this one and at nothing else.
+
+mod backend;
+mod batch;
+mod critic;
+mod image;
+mod processor;
+mod prompt;
+mod sampling;
+mod text;
+
+pub use backend::{Backend, BackendError, Limits, Logits};
+pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId};
+pub use critic::{Critic, GenerationDefaults};
+pub use image::{ContentHash, Packing, Tiles, Visual};
+pub use processor::{EncodeError, Encoded, Processor};
+pub use prompt::{EncodedImage, ImageTiling, Message, Part, Prompt, Role};
+pub use sampling::SamplingParams;
+pub use text::Utf8Stream;

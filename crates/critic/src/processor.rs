@@ -1,0 +1,68 @@
+//! From prompts to token ids and tiles, and from token ids back to bytes.
+
+use crate::{Prompt, TokenId, Visual};
+
+/// A prompt as the model reads it.
+#[derive(Debug, Clone, Default)]
+pub struct Encoded {
+    /// Token ids; each visual stands as a run of placeholder ids, one for each feature vector.
+    pub tokens: Vec<TokenId>,
+    /// The pictures and videos, in the order of their spans.
+    pub visuals: Vec<Visual>,
+}
+
+/// Why a prompt cannot be shown to a critic.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The bytes of an image are in no format that is read, or they are damaged.
+    #[error("image {index} cannot be read: {reason}")]
+    Image {
+        /// Which image of the prompt, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The picture is larger than the limit on pixels.
+    #[error("image {index} has {width}x{height} pixels; the limit is {limit} pixels in all")]
+    ImageTooLarge {
+        /// Which image of the prompt, from 0.
+        index: usize,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// The most pixels that a picture may have.
+        limit: u64,
+    },
+    /// A video has no frames.
+    #[error("a video has no frames")]
+    EmptyVideo,
+    /// The text cannot be tokenised.
+    #[error("the text cannot be tokenised")]
+    Tokenizer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The conversation has a form that the checkpoint's chat format cannot express.
+    #[error("the critic's chat format cannot express this conversation: {0}")]
+    Conversation(&'static str),
+}
+
+/// Turns prompts into what the model reads and its tokens back into bytes. Runs on the CPU, shared by all requests.
+pub trait Processor: Send + Sync {
+    /// Applies the chat format, tokenises, cuts pictures into tiles and makes room for their features.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a picture cannot be read or the conversation cannot be expressed.
+    fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError>;
+
+    /// The bytes that `token` stands for; a character may be spread over several tokens. A control token gives the
+    /// text it is written as, such as `<|im_end|>`.
+    fn token_bytes(&self, token: TokenId) -> Vec<u8>;
+
+    /// Whether `token` is a control token, which ordinary output leaves out.
+    fn is_control(&self, token: TokenId) -> bool;
+
+    /// The ids of `text` as it would stand alone, with control tokens switched off.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenizer`] when the text cannot be tokenised.
+    fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError>;
+}

@@ -1,0 +1,74 @@
+//! What comes back from a running sequence.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use critic::TokenId;
+use tokio::sync::mpsc;
+
+use crate::error::Failure;
+
+/// A token that was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: TokenId,
+    /// Its log-probability under the raw logits, before penalty and temperature.
+    pub logprob: f32,
+    /// The most probable tokens with their log-probabilities, best first; as many as were asked for.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+/// Why a sequence ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The critic wrote one of its end tokens.
+    End,
+    /// The output reached its bound.
+    Length,
+}
+
+/// Something that happened to a sequence.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// It wrote a token; an end token is not reported.
+    Token(Sampled),
+    /// It is complete; nothing follows.
+    Finished(FinishReason),
+    /// The step it was in failed; nothing follows.
+    Failed(Failure),
+}
+
+/// The events of one sequence. Dropping it cancels the sequence before the next step.
+///
+/// A stream that ends without [`Event::Finished`] or [`Event::Failed`] means that the engine's thread died.
+#[derive(Debug)]
+pub struct TokenStream {
+    events: mpsc::Receiver<Event>,
+}
+
+impl TokenStream {
+    pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
+        Self { events }
+    }
+
+    /// Waits for the next event.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Waits for the next event on a thread that is not an asynchronous one.
+    pub fn blocking_next(&mut self) -> Option<Event> {
+        self.events.blocking_recv()
+    }
+}
+
+impl futures::Stream for TokenStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_recv(context)
+    }
+}
