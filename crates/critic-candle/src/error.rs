@@ -16,7 +16,7 @@ pub enum LoadError {
         expected: &'static str,
     },
     /// A file could not be read.
-    #[error("{file} cannot be read: {cause}")]
+    #[error("{file} cannot be read")]
     Read {
         /// Path of the file.
         file: String,
@@ -25,7 +25,7 @@ pub enum LoadError {
         cause: std::io::Error,
     },
     /// A JSON file does not hold what it should.
-    #[error("{file} is not a valid {expected}: {cause}")]
+    #[error("{file} is not a valid {expected}")]
     Json {
         /// Path of the file.
         file: String,
@@ -114,7 +114,7 @@ pub enum LoadError {
         reason: String,
     },
     /// The vision tower that the checkpoint refers to cannot be had.
-    #[error("the vision tower {tower:?} that {file} refers to cannot be had: {cause}")]
+    #[error("the vision tower {tower:?} that {file} refers to cannot be had")]
     VisionTower {
         /// What `mm_vision_tower` says.
         tower: String,

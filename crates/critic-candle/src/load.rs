@@ -150,7 +150,10 @@ pub(crate) fn read_anatomy(source: &Source) -> Result<Anatomy, LoadError> {
     read(source)
 }
 
-/// Keys of `preprocessor_config.json`; SigLIP's values where the file or a key is absent, as the native code has them.
+/// The image processor's configuration: a file of its own, or, as transformers 5 writes it, a part of the processor's.
+const PREPROCESSOR: &str = "preprocessor_config.json";
+
+/// Keys of the image processor's configuration; SigLIP's values where the file or a key is absent, as the native code has them.
 #[derive(Deserialize, Default)]
 struct Preprocessor {
     image_mean: Option<[f64; 3]>,
@@ -159,17 +162,29 @@ struct Preprocessor {
     resample: Option<u32>,
 }
 
+fn read_preprocessor(source: &Source) -> Result<Preprocessor, LoadError> {
+    #[derive(Deserialize)]
+    struct Whole {
+        image_processor: Option<Preprocessor>,
+    }
+    let expected = "image processor configuration";
+    if let Some(preprocessor) = source.json(PREPROCESSOR, expected)? {
+        return Ok(preprocessor);
+    }
+    let whole: Option<Whole> = source.json("processor_config.json", expected)?;
+    Ok(whole.and_then(|whole| whole.image_processor).unwrap_or_default())
+}
+
 fn read_processor(
     source: &Source,
     anatomy: &Anatomy,
     tokenizer: Tokenizer,
     max_pixels: u64,
 ) -> Result<LlavaProcessor, LoadError> {
-    const FILE: &str = "preprocessor_config.json";
-    let preprocessor: Preprocessor = source.json(FILE, "image processor configuration")?.unwrap_or_default();
+    let preprocessor = read_preprocessor(source)?;
     if let Some(filter) = preprocessor.resample.filter(|filter| *filter != 3) {
         return Err(LoadError::Unsupported {
-            file: source.path(FILE),
+            file: source.path(PREPROCESSOR),
             key: "resample",
             found: filter.to_string(),
             expected: "3, which is bicubic".into(),

@@ -187,6 +187,14 @@ fn configuration_values_are_read_and_not_assumed() {
     copy.edit_json("config.json", |config| config["image_grid_pinpoints"] = serde_json::json!([[56, 56]]));
     assert_eq!(copy.load().unwrap().processor.encode(&picture_prompt()).unwrap().visuals[0].tiles.count(), 2);
     let copy = Copy::of("tiny56");
+    let alone = copy.path().join("preprocessor_config.json");
+    let mut inner: serde_json::Value = serde_json::from_slice(&fs::read(&alone).unwrap()).unwrap();
+    fs::remove_file(alone).unwrap();
+    assert_eq!(answer(&mut copy.load().unwrap()), wanted, "SigLIP's mean and deviation are the default");
+    inner["image_mean"] = serde_json::json!([0.48, 0.46, 0.41]);
+    copy.edit_json("processor_config.json", |config| config["image_processor"] = inner);
+    assert!(worst_difference(&answer(&mut copy.load().unwrap()), &wanted) > 1e-4, "a nested image_mean is read");
+    let copy = Copy::of("tiny56");
     copy.edit_json("generation_config.json", |config| {
         config["eos_token_id"] = serde_json::json!([5, 6]);
         config["repetition_penalty"] = 1.05.into();

@@ -1,5 +1,7 @@
 //! Downloads from a hub that this test runs itself: whole, cut and resumed, gated, offline, and with files missing.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod local_hub;
 
 use std::{

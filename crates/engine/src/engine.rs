@@ -28,13 +28,16 @@ pub struct Request {
     pub max_new_tokens: usize,
     /// Any of these ends the text and is not part of it; may be empty.
     pub end_tokens: Vec<TokenId>,
+    /// The text begins with one of these; empty when it may begin with anything. None may be the beginning of another.
+    pub beginnings: Vec<Vec<TokenId>>,
 }
 
 /// A running engine. Clones are handles to the same one; when the last is dropped and all work is done, its thread ends.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// The waiting line: bounded by [`Config::max_waiting`], so that a full one is seen at once by `try_send`.
-    inbox: mpsc::Sender<Sequence>,
+    /// The way into the waiting line. The line itself is the scheduler's, which looks past its head; its bound is kept by
+    /// counting in [`submit`](Self::submit), so the channel needs none.
+    inbox: mpsc::UnboundedSender<Sequence>,
     max_waiting: usize,
     limits: Limits,
     counters: Arc<Counters>,
@@ -45,16 +48,11 @@ impl Engine {
     /// Starts the thread that owns `backend`.
     pub fn start(backend: Box<dyn Backend>, config: Config) -> Self {
         let limits = backend.limits();
-        let (inbox, arrivals) = mpsc::channel(config.max_waiting.max(1));
+        let (inbox, arrivals) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::default());
-        counters.set_state(0, limits.block_count);
-        let worker = Worker {
-            backend,
-            scheduler: Scheduler::new(limits, config),
-            arrivals,
-            head: None,
-            counters: counters.clone(),
-        };
+        let scheduler = Scheduler::new(limits, config);
+        counters.set_state(&scheduler);
+        let worker = Worker { backend, scheduler, arrivals, counters: counters.clone() };
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run())
@@ -75,15 +73,15 @@ impl Engine {
         if tokens + request.max_new_tokens > limit {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        // Every token and the event that ends the sequence: sending can never find the channel full.
-        let (events, receiver) = mpsc::channel(request.max_new_tokens + 1);
+        let in_line = |waiting| (waiting < self.max_waiting).then_some(waiting + 1);
+        if self.counters.waiting.fetch_update(Relaxed, Relaxed, in_line).is_err() {
+            return Err(EngineError::Overloaded { waiting: self.max_waiting, retry_after_s: 1 });
+        }
+        // Every token, the beginning and the end: sending can never find the channel full.
+        let (events, receiver) = mpsc::channel(request.max_new_tokens + 2);
         let id = SequenceId(self.next_id.fetch_add(1, Relaxed));
-        self.inbox.try_send(Sequence::new(id, request, events)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                EngineError::Overloaded { waiting: self.max_waiting, retry_after_s: 1 }
-            }
-            mpsc::error::TrySendError::Closed(_) => EngineError::Stopped,
-        })?;
+        let sequence = Sequence::new(id, request, self.limits.block_size, events);
+        self.inbox.send(sequence).map_err(|_| EngineError::Stopped)?;
         Ok(TokenStream::new(receiver))
     }
 
@@ -101,9 +99,10 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         Stats {
             alive: !self.inbox.is_closed(),
-            waiting: self.max_waiting - self.inbox.capacity(),
+            waiting: self.counters.waiting.load(Relaxed),
             running: self.counters.running.load(Relaxed),
             free_blocks: self.counters.free_blocks.load(Relaxed),
+            cached_blocks: self.counters.cached_blocks.load(Relaxed),
             total_blocks: self.limits.block_count,
             steps: self.counters.steps.load(Relaxed),
             tokens: self.counters.tokens.load(Relaxed),
@@ -115,25 +114,26 @@ impl Engine {
 struct Worker {
     backend: Box<dyn Backend>,
     scheduler: Scheduler,
-    arrivals: mpsc::Receiver<Sequence>,
-    /// The next sequence in line, when its blocks were not free at the last try.
-    head: Option<Box<Sequence>>,
+    arrivals: mpsc::UnboundedReceiver<Sequence>,
     counters: Arc<Counters>,
 }
 
 impl Worker {
-    /// Admit, schedule, forward, commit, until every handle is dropped and all work is done.
+    /// Receive, schedule, forward, commit, until every handle is dropped and all work is done.
     fn run(mut self) {
         loop {
-            self.admit();
+            while let Ok(sequence) = self.arrivals.try_recv() {
+                self.scheduler.enqueue(sequence);
+            }
+            let waiting = self.scheduler.waiting_count();
             let batch = self.scheduler.schedule();
-            self.counters.set_state(self.scheduler.running_count(), self.scheduler.free_blocks());
+            self.counters.set_state(&self.scheduler);
+            self.counters.waiting.fetch_sub(waiting - self.scheduler.waiting_count(), Relaxed);
             let Some(batch) = batch else {
-                debug_assert!(self.scheduler.is_whole());
-                if self.head.is_none() {
-                    let Some(sequence) = self.arrivals.blocking_recv() else { return };
-                    self.head = Some(Box::new(sequence));
-                }
+                // With nothing running every block can be had, and `submit` has refused what never fits.
+                debug_assert!(self.scheduler.waiting_count() == 0 && self.scheduler.is_whole());
+                let Some(sequence) = self.arrivals.blocking_recv() else { return };
+                self.scheduler.enqueue(sequence);
                 continue;
             };
             match self.backend.forward(&batch) {
@@ -144,22 +144,6 @@ impl Worker {
                 }
             }
             self.counters.add_step(batch.token_count());
-        }
-    }
-
-    /// Takes sequences from the line, in order, while they fit. With nothing running all blocks are free and
-    /// `submit` has refused what never fits, so the line always moves.
-    fn admit(&mut self) {
-        while self.scheduler.has_room() {
-            let next = self.head.take().or_else(|| self.arrivals.try_recv().ok().map(Box::new));
-            let Some(sequence) = next else { return };
-            if sequence.is_cancelled() {
-                continue;
-            }
-            if let Err(sequence) = self.scheduler.admit(*sequence) {
-                self.head = Some(sequence);
-                return;
-            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod block_allocator;
 mod config;
 mod engine;
 mod error;
+mod prefix_cache;
 mod sampler;
 mod scheduler;
 mod sequence;

@@ -5,16 +5,19 @@ use rand::{Rng, rngs::StdRng};
 
 use crate::stream::Sampled;
 
-/// Chooses the next token. `generated` are the tokens of the output so far, which the repetition penalty acts on;
-/// reported log-probabilities are those of the raw logits.
+/// Chooses the next token, one of `allowed` when these are given. `generated` are the tokens of the output so far, which
+/// the repetition penalty acts on; reported log-probabilities are those of the raw logits.
 pub(crate) fn sample(
     logits: &[f32],
     params: &SamplingParams,
-    generated: &[TokenId],
+    (generated, allowed): (&[TokenId], Option<&[TokenId]>),
     random: &mut StdRng,
 ) -> Sampled {
     let mut adjusted = logits.to_vec();
     penalise_repetition(&mut adjusted, generated, params.repetition_penalty);
+    if let Some(allowed) = allowed {
+        keep_only(&mut adjusted, allowed);
+    }
     let token = if params.temperature <= 0.0 { argmax(&adjusted) } else { draw(&adjusted, params, random) };
     let normaliser = log_sum_exp(logits);
     let logprob = |index: usize| (f64::from(logits[index]) - normaliser) as f32;
@@ -36,6 +39,16 @@ fn penalise_repetition(logits: &mut [f32], generated: &[TokenId], penalty: f32) 
     for index in seen {
         let logit = &mut logits[index];
         *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+    }
+}
+
+/// Makes every token but `allowed` impossible.
+fn keep_only(logits: &mut [f32], allowed: &[TokenId]) {
+    let kept: Vec<(usize, f32)> =
+        allowed.iter().map(|token| (token.0 as usize, logits[token.0 as usize])).collect();
+    logits.fill(f32::NEG_INFINITY);
+    for (index, logit) in kept {
+        logits[index] = logit;
     }
 }
 
@@ -104,7 +117,7 @@ mod tests {
 
     fn run(logits: &[f32], params: &SamplingParams, generated: &[u32]) -> Sampled {
         let generated: Vec<TokenId> = generated.iter().map(|id| TokenId(*id)).collect();
-        sample(logits, params, &generated, &mut StdRng::seed_from_u64(params.seed))
+        sample(logits, params, (&generated, None), &mut StdRng::seed_from_u64(params.seed))
     }
 
     #[test]
@@ -125,6 +138,18 @@ mod tests {
         assert_eq!((plain.token, penalised.token), (TokenId(0), TokenId(1)));
         let negative = run(&[-1.0, -1.2], &params, &[0]);
         assert_eq!(negative.token, TokenId(1));
+    }
+
+    #[test]
+    fn only_allowed_tokens_are_chosen() {
+        for temperature in [0.0, 2.0] {
+            let params = SamplingParams { temperature, ..Default::default() };
+            let allowed = [TokenId(3), TokenId(0)];
+            let mut random = StdRng::seed_from_u64(7);
+            let sampled = sample(&[-40.0, 9.0, 8.0, -30.0], &params, (&[], Some(&allowed)), &mut random);
+            assert_eq!(sampled.token, TokenId(3));
+            assert!(sampled.logprob < -38.0, "the report is that of the raw logits");
+        }
     }
 
     #[test]

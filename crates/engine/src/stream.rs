@@ -33,6 +33,11 @@ pub enum FinishReason {
 /// Something that happened to a sequence.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// It began to run; the first of all events.
+    Admitted {
+        /// Tokens of its prompt whose keys and values were kept from earlier requests.
+        cached_tokens: usize,
+    },
     /// It wrote a token; an end token is not reported.
     Token(Sampled),
     /// It is complete; nothing follows.
@@ -62,6 +67,14 @@ impl TokenStream {
     /// Waits for the next event on a thread that is not an asynchronous one.
     pub fn blocking_next(&mut self) -> Option<Event> {
         self.events.blocking_recv()
+    }
+}
+
+#[cfg(test)]
+impl TokenStream {
+    /// The next event, when it is there already.
+    pub(crate) fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
     }
 }
 

@@ -11,34 +11,34 @@ use std::{
 use sha2::{Digest, Sha256};
 
 /// The one commit of the repository; branch `main` points at it.
-pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = ".safetensors";
 
 /// What goes wrong.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// The first answer with a weight file's bytes ends after this many.
-    pub cut_after: Option<usize>,
+    pub(crate) cut_after: Option<usize>,
     /// After that cut, the weights are refused until [`LocalHub::heal`].
-    pub refuse_after_cut: bool,
+    pub(crate) refuse_after_cut: bool,
     /// Every answer is the whole file, whatever range was asked for.
-    pub ignore_ranges: bool,
+    pub(crate) ignore_ranges: bool,
     /// Weights are sent with one byte changed.
-    pub damage: bool,
+    pub(crate) damage: bool,
     /// Requests without this token are refused.
-    pub token: Option<&'static str>,
+    pub(crate) token: Option<&'static str>,
     /// Files that are listed but not there.
-    pub absent: Vec<&'static str>,
+    pub(crate) absent: Vec<&'static str>,
 }
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Request {
-    pub method: String,
-    pub path: String,
-    pub authorization: Option<String>,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) authorization: Option<String>,
     /// First byte that was asked for, if a range was.
-    pub range: Option<usize>,
+    pub(crate) range: Option<usize>,
 }
 
 struct State {
@@ -51,13 +51,13 @@ struct State {
 }
 
 /// The running hub. Large files come from a second address, as a real hub's do.
-pub struct LocalHub {
-    pub endpoint: String,
+pub(crate) struct LocalHub {
+    pub(crate) endpoint: String,
     state: Arc<Mutex<State>>,
 }
 
 impl LocalHub {
-    pub fn start(files: BTreeMap<String, Vec<u8>>, faults: Faults) -> Self {
+    pub(crate) fn start(files: BTreeMap<String, Vec<u8>>, faults: Faults) -> Self {
         let state =
             State { files, faults, requests: vec![], sent: HashMap::new(), cut: false, healed: false };
         let state = Arc::new(Mutex::new(state));
@@ -77,28 +77,28 @@ impl LocalHub {
     }
 
     /// Ends the refusals.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.state.lock().unwrap().healed = true;
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.lock().unwrap().requests.clone()
     }
 
     /// Bytes of `file` that were sent, in all answers together.
-    pub fn bytes_sent(&self, file: &str) -> usize {
+    pub(crate) fn bytes_sent(&self, file: &str) -> usize {
         self.state.lock().unwrap().sent.get(file).copied().unwrap_or(0)
     }
 
     /// The first bytes that were asked for, for each time that the bytes of `file` were asked for.
-    pub fn ranges(&self, file: &str) -> Vec<Option<usize>> {
+    pub(crate) fn ranges(&self, file: &str) -> Vec<Option<usize>> {
         let wanted = |request: &Request| request.method == "GET" && request.path == format!("/cdn/{file}");
         self.requests().into_iter().filter(wanted).map(|request| request.range).collect()
     }
 }
 
 /// SHA-256 in hex.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

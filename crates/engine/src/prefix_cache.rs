@@ -1,0 +1,224 @@
+//! Blocks whose keys and values are kept after their sequence ends, found again by what they hold.
+//!
+//! A tree: each node is one full block, its parent the block before it. A node is named by a digest of its own content
+//! and its parent's name, so finding the longest known prefix of a prompt is one look-up for each block. Nodes that
+//! running sequences read are leased; of the others the leaf used longest ago is given up first.
+
+use std::collections::{BTreeSet, HashMap};
+
+use critic::{BlockId, Encoded};
+use sha2::{Digest, Sha256};
+
+/// Names the content of a full block and of everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BlockKey([u8; 32]);
+
+/// The names of the full blocks of `prompt` that may be shared. The last token is never in one, since it has to be run
+/// for its logits.
+///
+/// A position of a picture is named by the picture's 256-bit content hash and the place in it, never by its
+/// placeholder, so that two pictures cannot be taken for each other.
+pub(crate) fn block_keys(prompt: &Encoded, block_size: usize) -> Vec<BlockKey> {
+    let shareable = prompt.tokens.len().saturating_sub(1) / block_size;
+    let mut visuals = prompt.visuals.iter().peekable();
+    let mut parent = [0; 32];
+    (0..shareable)
+        .map(|block| {
+            let mut hasher = Sha256::new();
+            hasher.update(parent);
+            let mut position = block * block_size;
+            let end = position + block_size;
+            while position < end {
+                while visuals.next_if(|visual| visual.start + visual.length <= position).is_some() {}
+                match visuals.peek().filter(|visual| visual.start <= position) {
+                    Some(visual) => {
+                        let stop = end.min(visual.start + visual.length);
+                        hasher.update([1]);
+                        hasher.update(visual.hash);
+                        hasher.update(((position - visual.start) as u64).to_le_bytes());
+                        hasher.update(((stop - position) as u64).to_le_bytes());
+                        position = stop;
+                    }
+                    None => {
+                        hasher.update([0]);
+                        hasher.update(prompt.tokens[position].0.to_le_bytes());
+                        position += 1;
+                    }
+                }
+            }
+            parent = hasher.finalize().into();
+            BlockKey(parent)
+        })
+        .collect()
+}
+
+#[derive(Debug)]
+struct Node {
+    block: BlockId,
+    parent: Option<BlockKey>,
+    children: usize,
+    /// Running sequences that read this block. Whoever leases a node leases its parents too.
+    leases: usize,
+    last_used: u64,
+}
+
+/// The tree of kept blocks.
+#[derive(Debug, Default)]
+pub(crate) struct PrefixCache {
+    nodes: HashMap<BlockKey, Node>,
+    /// Leaves that nobody leases, the one used longest ago first.
+    evictable: BTreeSet<(u64, BlockKey)>,
+    /// Nodes that nobody leases.
+    idle: usize,
+    /// Counts uses; only the order matters.
+    clock: u64,
+}
+
+impl PrefixCache {
+    /// How many of `keys`, from the first on, are kept.
+    pub(crate) fn known(&self, keys: &[BlockKey]) -> usize {
+        keys.iter().take_while(|key| self.nodes.contains_key(key)).count()
+    }
+
+    /// Leases the blocks of the longest kept prefix of `keys`.
+    pub(crate) fn lease(&mut self, keys: &[BlockKey]) -> Vec<BlockId> {
+        self.clock += 1;
+        let known = self.known(keys);
+        keys[..known].iter().map(|key| self.lease_node(key)).collect()
+    }
+
+    /// Keeps `block`, whose content `keys[index]` names, as a child of `keys[index - 1]`, leased by the caller.
+    pub(crate) fn insert(&mut self, keys: &[BlockKey], index: usize, block: BlockId) {
+        let parent = index.checked_sub(1).map(|parent| keys[parent]);
+        if let Some(parent) = &parent {
+            self.nodes.get_mut(parent).expect("the parent is leased by the caller").children += 1;
+        }
+        let node = Node { block, parent, children: 0, leases: 1, last_used: self.clock };
+        let previous = self.nodes.insert(keys[index], node);
+        debug_assert!(previous.is_none(), "no two sequences compute one block");
+    }
+
+    /// Gives back the leases on `keys`.
+    pub(crate) fn release(&mut self, keys: &[BlockKey]) {
+        for key in keys {
+            let node = self.nodes.get_mut(key).expect("a leased node is kept");
+            node.leases -= 1;
+            if node.leases == 0 {
+                self.idle += 1;
+                if node.children == 0 {
+                    self.evictable.insert((node.last_used, *key));
+                }
+            }
+        }
+    }
+
+    /// How many blocks are kept that nobody leases.
+    pub(crate) fn idle_count(&self) -> usize {
+        self.idle
+    }
+
+    /// How many blocks are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Gives up the leaf used longest ago of those that nobody leases.
+    pub(crate) fn evict(&mut self) -> Option<BlockId> {
+        let (_, key) = self.evictable.pop_first()?;
+        let node = self.nodes.remove(&key).expect("an evictable node is kept");
+        self.idle -= 1;
+        if let Some(key) = node.parent {
+            let parent = self.nodes.get_mut(&key).expect("the parent of a node is kept");
+            parent.children -= 1;
+            if parent.children == 0 && parent.leases == 0 {
+                self.evictable.insert((parent.last_used, key));
+            }
+        }
+        Some(node.block)
+    }
+
+    fn lease_node(&mut self, key: &BlockKey) -> BlockId {
+        let node = self.nodes.get_mut(key).expect("the caller looked it up");
+        if node.leases == 0 {
+            self.idle -= 1;
+            self.evictable.remove(&(node.last_used, *key));
+        }
+        node.leases += 1;
+        node.last_used = self.clock;
+        node.block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use critic::{Packing, Tiles, TokenId, Visual};
+
+    use super::*;
+
+    fn prompt(tokens: &[u32]) -> Encoded {
+        Encoded { tokens: tokens.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() }
+    }
+
+    fn with_picture(start: usize, length: usize, hash: u8) -> Encoded {
+        let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; 3] });
+        let visual = Visual { start, length, tiles, packing: Packing::Single, hash: [hash; 32] };
+        Encoded { visuals: vec![visual], ..prompt(&[5; 13]) }
+    }
+
+    #[test]
+    fn a_name_covers_everything_before_it_and_never_the_last_token() {
+        let keys = |tokens: &[u32]| block_keys(&prompt(tokens), 4);
+        assert_eq!(keys(&[1; 4]).len(), 0);
+        assert_eq!(keys(&[1; 5]).len(), 1);
+        let (a, b) = (keys(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), keys(&[1, 2, 3, 4, 5, 6, 7, 0, 9]));
+        assert_eq!(a[0], b[0]);
+        assert_ne!(a[1], b[1]);
+        assert_ne!(keys(&[0, 2, 3, 4, 5, 6, 7, 8, 9])[1], a[1]);
+    }
+
+    #[test]
+    fn pictures_are_told_apart_by_what_they_show_and_where_they_stand() {
+        let keys = |start, length, hash| block_keys(&with_picture(start, length, hash), 4);
+        let same = keys(2, 7, 1);
+        assert_eq!(same, keys(2, 7, 1));
+        assert!(same.iter().zip(keys(2, 7, 2)).all(|(a, b)| *a != b));
+        assert_ne!(same[0], keys(3, 7, 1)[0]);
+        assert_eq!(same[0], keys(2, 6, 1)[0], "the first block does not see where the picture ends");
+        assert_ne!(same[2], keys(2, 6, 1)[2]);
+        assert_ne!(same[0], block_keys(&prompt(&[5; 13]), 4)[0]);
+    }
+
+    #[test]
+    fn leases_hold_and_the_oldest_leaf_goes_first() {
+        let mut cache = PrefixCache::default();
+        let trunk = block_keys(&prompt(&[1; 9]), 4);
+        let branch = block_keys(&prompt(&[1, 1, 1, 1, 2, 2, 2, 2, 2]), 4);
+        cache.insert(&trunk, 0, BlockId(10));
+        cache.insert(&trunk, 1, BlockId(11));
+        assert_eq!(cache.lease(&branch), [BlockId(10)]);
+        cache.insert(&branch, 1, BlockId(12));
+        assert_eq!((cache.evict(), cache.idle_count()), (None, 0));
+        cache.release(&trunk);
+        assert_eq!((cache.evict(), cache.idle_count(), cache.len()), (Some(BlockId(11)), 0, 2));
+        cache.release(&branch);
+        assert_eq!(cache.idle_count(), 2);
+        assert_eq!((cache.evict(), cache.evict(), cache.evict()), (Some(BlockId(12)), Some(BlockId(10)), None));
+        assert_eq!(cache.len(), 0);
+    }
+
+    #[test]
+    fn a_use_makes_a_leaf_young() {
+        let mut cache = PrefixCache::default();
+        let prompts = [1, 2, 3].map(|id| block_keys(&prompt(&[id; 5]), 4));
+        for (index, keys) in prompts.iter().enumerate() {
+            cache.lease(keys); // moves the clock
+            cache.insert(keys, 0, BlockId(index as u32));
+            cache.release(keys);
+        }
+        cache.lease(&prompts[0]);
+        cache.release(&prompts[0]);
+        assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(|block| block.unwrap().0), [1, 2, 0]);
+    }
+}
