@@ -1,0 +1,311 @@
+//! Text that a critic writes, as it comes.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use critic::{Processor, TokenId, Utf8Stream};
+use engine::{EngineError, Event, Sampled, TokenStream};
+use futures::{Stream, StreamExt};
+
+use crate::{
+    JudgeError,
+    stop::{Released, StopStrings},
+};
+
+/// How a text is to be written.
+#[derive(Debug, Clone)]
+pub struct CompletionParams {
+    /// 0 takes the most probable token.
+    pub temperature: f32,
+    /// Draw only from the smallest set of tokens whose probability reaches this.
+    pub top_p: f32,
+    /// Draw only from this many most probable tokens.
+    pub top_k: Option<usize>,
+    /// Start of the random numbers; without one, each request has its own.
+    pub seed: Option<u64>,
+    /// Penalty on tokens already written; without one, what the checkpoint asks for.
+    pub repetition_penalty: Option<f32>,
+    /// Tokens to write at most; more than there is room for means all the room.
+    pub max_tokens: usize,
+    /// Any of these ends the text and is not part of it.
+    pub stop: Vec<String>,
+    /// The text begins with one of these, when there are any. None may be the beginning of another.
+    pub beginnings: Vec<String>,
+    /// Report the probability of each token and of this many most probable ones.
+    pub top_logprobs: Option<usize>,
+    /// Write on until `max_tokens`, whatever the critic says.
+    pub ignore_end: bool,
+    /// Show control tokens in the text.
+    pub show_control: bool,
+}
+
+impl CompletionParams {
+    /// Greedy, with all defaults.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: None,
+            seed: None,
+            repetition_penalty: None,
+            max_tokens,
+            stop: Vec::new(),
+            beginnings: Vec::new(),
+            top_logprobs: None,
+            ignore_end: false,
+            show_control: false,
+        }
+    }
+}
+
+/// Tokens read and written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt, pictures included.
+    pub prompt_tokens: usize,
+    /// Those of them that were not computed again, since an earlier prompt began with them.
+    pub cached_tokens: usize,
+    /// Tokens written; the end token is not counted.
+    pub completion_tokens: usize,
+}
+
+/// Why a text ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The critic ended its turn, or wrote a stop string.
+    Stop,
+    /// It reached its bound of tokens.
+    Length,
+}
+
+/// A token of the text and how probable it was, under the raw logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// The bytes it stands for; a character may be spread over several tokens.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// The most probable tokens in its place, best first.
+    pub top: Vec<(Vec<u8>, f32)>,
+}
+
+/// A piece of text and the tokens that it completes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Piece {
+    /// The text; empty when a token completes no character yet.
+    pub text: String,
+    /// Its tokens, when they were asked for.
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+/// What a stream of text yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CompletionEvent {
+    /// More text.
+    Piece(Piece),
+    /// The end; nothing follows.
+    Finished(FinishReason, Usage),
+}
+
+/// A whole text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// The text and its tokens.
+    pub piece: Piece,
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Tokens read and written.
+    pub usage: Usage,
+}
+
+/// A token whose text was not shown yet, and the bytes of all text before and after it.
+#[derive(Debug)]
+struct HeldToken {
+    start: usize,
+    end: usize,
+    logprob: TokenLogprob,
+}
+
+/// The text of one running sequence. Dropping it cancels the sequence before the next step.
+pub struct CompletionStream {
+    tokens: Option<TokenStream>,
+    processor: Arc<dyn Processor>,
+    characters: Utf8Stream,
+    stops: StopStrings,
+    top_logprobs: Option<usize>,
+    show_control: bool,
+    usage: Usage,
+    /// Tokens wait here until their text is shown, or is known to belong to a stop string.
+    held: VecDeque<HeldToken>,
+    /// Bytes of all text so far, and of what was shown of it.
+    written: usize,
+    shown: usize,
+    /// Set when the last piece has been given and the end has not.
+    finish: Option<FinishReason>,
+}
+
+impl CompletionStream {
+    pub(crate) fn new(
+        tokens: TokenStream,
+        processor: Arc<dyn Processor>,
+        prompt_tokens: usize,
+        params: &CompletionParams,
+    ) -> Self {
+        Self {
+            tokens: Some(tokens),
+            processor,
+            characters: Utf8Stream::default(),
+            stops: StopStrings::new(params.stop.clone()),
+            top_logprobs: params.top_logprobs,
+            show_control: params.show_control,
+            usage: Usage {
+                prompt_tokens,
+                ..Usage::default()
+            },
+            held: VecDeque::new(),
+            written: 0,
+            shown: 0,
+            finish: None,
+        }
+    }
+
+    /// Waits for the whole text.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when the model fails, or writes nothing.
+    pub async fn collect(mut self) -> Result<Completion, JudgeError> {
+        let mut whole = Piece::default();
+        while let Some(event) = self.next().await {
+            match event? {
+                CompletionEvent::Piece(piece) => {
+                    whole.text += &piece.text;
+                    whole.logprobs.extend(piece.logprobs);
+                }
+                CompletionEvent::Finished(reason, usage) => {
+                    return Ok(Completion {
+                        piece: whole,
+                        reason,
+                        usage,
+                    });
+                }
+            }
+        }
+        Err(EngineError::Stopped.into())
+    }
+
+    fn accept(&mut self, sampled: &Sampled) -> Option<Piece> {
+        self.usage.completion_tokens += 1;
+        if self.processor.is_control(sampled.token) && !self.show_control {
+            return None;
+        }
+        let bytes = self.processor.token_bytes(sampled.token);
+        let text = self.characters.push(&bytes);
+        let start = self.written;
+        self.written += text.len();
+        if let Some(count) = self.top_logprobs {
+            let top = sampled.top.iter().take(count);
+            let top = top
+                .map(|(token, logprob)| (self.bytes(*token), *logprob))
+                .collect();
+            let logprob = TokenLogprob {
+                bytes,
+                logprob: sampled.logprob,
+                top,
+            };
+            self.held.push_back(HeldToken {
+                start,
+                end: self.written,
+                logprob,
+            });
+        }
+        match self.stops.push(&text) {
+            Released::Text(text) => self.show(text, false),
+            Released::Last(text) => {
+                self.end(FinishReason::Stop);
+                self.show(text, true)
+            }
+        }
+    }
+
+    fn bytes(&self, token: TokenId) -> Vec<u8> {
+        self.processor.token_bytes(token)
+    }
+
+    /// The text with the tokens that it completes; at a stop string also the token that it cuts, and none after.
+    fn show(&mut self, text: String, stopped: bool) -> Option<Piece> {
+        self.shown += text.len();
+        let mut logprobs = Vec::new();
+        while let Some(token) = self.held.front() {
+            let shown = token.end <= self.shown || (stopped && token.start < self.shown);
+            if !shown {
+                break;
+            }
+            logprobs.extend(self.held.pop_front().map(|token| token.logprob));
+        }
+        (!text.is_empty() || !logprobs.is_empty()).then_some(Piece { text, logprobs })
+    }
+
+    /// The text that was held back, when the critic itself ended.
+    fn rest(&mut self, reason: FinishReason) -> Option<Piece> {
+        let unfinished = self.characters.finish();
+        self.written += unfinished.len();
+        let text = match self.stops.push(&unfinished) {
+            Released::Text(text) => text + &self.stops.finish(),
+            Released::Last(text) => text,
+        };
+        self.end(reason);
+        self.show(text, false)
+    }
+
+    /// Cancels the sequence when it still runs.
+    fn end(&mut self, reason: FinishReason) {
+        self.finish = Some(reason);
+        self.tokens = None;
+    }
+}
+
+impl Stream for CompletionStream {
+    type Item = Result<CompletionEvent, JudgeError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(reason) = self.finish.take() {
+                // An end without a word would read as an empty answer, which most clients take for a verdict.
+                let silent = self.usage.completion_tokens == 0;
+                let event = CompletionEvent::Finished(reason, self.usage);
+                return Poll::Ready(Some(if silent {
+                    Err(JudgeError::Silent)
+                } else {
+                    Ok(event)
+                }));
+            }
+            let Some(tokens) = self.tokens.as_mut() else {
+                return Poll::Ready(None);
+            };
+            let piece = match ready!(tokens.poll_next_unpin(context)) {
+                Some(Event::Admitted { cached_tokens }) => {
+                    self.usage.cached_tokens = cached_tokens;
+                    None
+                }
+                Some(Event::Token(sampled)) => self.accept(&sampled),
+                Some(Event::Finished(engine::FinishReason::End)) => self.rest(FinishReason::Stop),
+                Some(Event::Finished(engine::FinishReason::Length)) => self.rest(FinishReason::Length),
+                Some(Event::Failed(failure)) => {
+                    self.tokens = None;
+                    return Poll::Ready(Some(Err(failure.into())));
+                }
+                None => {
+                    self.tokens = None;
+                    return Poll::Ready(Some(Err(EngineError::Stopped.into())));
+                }
+            };
+            if let Some(piece) = piece {
+                return Poll::Ready(Some(Ok(CompletionEvent::Piece(piece))));
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Why there is no verdict or no text.
+
+use critic::EncodeError;
+use engine::{EngineError, Failure};
+use rubric::{RubricError, VerdictError};
+
+/// Why a judgement or a completion failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// The rubric is unknown or does not fit the case.
+    #[error(transparent)]
+    Rubric(#[from] RubricError),
+    /// The critic cannot be shown the prompt.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The engine did not take the request, or its thread ended.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The model failed while it wrote.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The critic wrote something that is not a verdict.
+    #[error("{source}")]
+    Unparsable {
+        /// What is wrong with it.
+        source: VerdictError,
+        /// What it wrote.
+        text: String,
+    },
+    /// The critic ended its turn at once.
+    #[error("the critic ended its turn without writing anything")]
+    Silent,
+}

@@ -1,0 +1,230 @@
+//! The service itself: one critic, its engine, and the rubrics it judges by.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use critic::{Critic, Encoded, GenerationDefaults, Processor, Prompt, SamplingParams};
+use engine::{Engine, EngineError, Request, Stats};
+use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary, Scale};
+use tokio::sync::Semaphore;
+
+use crate::{CompletionParams, CompletionStream, JudgeError, VerdictStream};
+
+/// By which rubric a request is judged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum RubricChoice {
+    /// The critic's own default for the number of responses.
+    #[default]
+    Default,
+    /// A rubric of the library.
+    Named(String),
+    /// Criteria that the request brings along, with a scale when one response is scored.
+    Inline {
+        /// What to look at.
+        criteria: String,
+        /// The scores.
+        scale: Option<Scale>,
+    },
+}
+
+/// Choices of a judgement. It is greedy always: the same case gets the same verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JudgeOptions {
+    /// Tokens to write at most.
+    pub max_tokens: usize,
+}
+
+impl Default for JudgeOptions {
+    fn default() -> Self {
+        Self { max_tokens: 512 }
+    }
+}
+
+/// A critic that is ready to judge. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Judge {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    model: String,
+    processor: Arc<dyn Processor>,
+    generation: GenerationDefaults,
+    engine: Engine,
+    profile: Profile,
+    library: RubricLibrary,
+    /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
+    /// multiply the memory that they take.
+    encoders: Arc<Semaphore>,
+}
+
+impl Judge {
+    /// Starts the engine of `critic`; `model` is the name of its checkpoint, which chooses the profile.
+    pub fn new(model: String, critic: Critic, library: RubricLibrary, config: engine::Config) -> Self {
+        let profile = library.profile_for(&model).clone();
+        let encoders = Arc::new(Semaphore::new(
+            std::thread::available_parallelism().map_or(1, usize::from),
+        ));
+        let Critic {
+            processor,
+            backend,
+            generation,
+        } = critic;
+        let engine = Engine::start(backend, config);
+        Self {
+            parts: Arc::new(Parts {
+                model,
+                processor,
+                generation,
+                engine,
+                profile,
+                library,
+                encoders,
+            }),
+        }
+    }
+
+    /// Name of the checkpoint.
+    pub fn model(&self) -> &str {
+        &self.parts.model
+    }
+
+    /// The rubrics it knows.
+    pub fn library(&self) -> &RubricLibrary {
+        &self.parts.library
+    }
+
+    /// Name of the rubric for a request that names none.
+    pub fn default_rubric(&self, kind: Kind) -> &str {
+        self.parts.profile.default_rubric(kind)
+    }
+
+    /// Figures of the engine.
+    pub fn stats(&self) -> Stats {
+        self.parts.engine.stats()
+    }
+
+    /// The most tokens that a prompt and its output may have together.
+    pub fn context_length(&self) -> usize {
+        self.parts.engine.capacity()
+    }
+
+    /// Starts judging `case`. Dropping the stream cancels the work.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when the rubric does not fit, the prompt cannot be encoded or the engine does not take it.
+    pub async fn judge(
+        &self,
+        case: Case,
+        choice: RubricChoice,
+        options: JudgeOptions,
+    ) -> Result<VerdictStream, JudgeError> {
+        let parts = &*self.parts;
+        let rubric = self.rubric(case.kind(), choice)?;
+        let prompt = parts.profile.render(&case, &rubric)?;
+        let format = parts.profile.format(rubric.kind);
+        let (parser, beginnings) = (format.parser(&rubric), format.beginnings(&rubric));
+        let encoded = self.encode(prompt).await?;
+        let params = CompletionParams {
+            beginnings,
+            ..CompletionParams::greedy(options.max_tokens)
+        };
+        let completion = self.submit(encoded, &params, 0)?;
+        Ok(VerdictStream::new(completion, parser, rubric))
+    }
+
+    /// Starts writing `count` texts that continue `prompt`, each with random numbers of its own.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when the prompt cannot be encoded or the engine does not take all of them.
+    pub async fn complete(
+        &self,
+        prompt: Prompt,
+        params: &CompletionParams,
+        count: usize,
+    ) -> Result<Vec<CompletionStream>, JudgeError> {
+        let encoded = self.encode(prompt).await?;
+        let start = params.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        (0..count as u64)
+            .map(|index| self.submit(encoded.clone(), params, start.wrapping_add(index)))
+            .collect()
+    }
+
+    fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
+        let library = &self.parts.library;
+        match choice {
+            RubricChoice::Default => library.rubric(self.default_rubric(kind)).cloned(),
+            RubricChoice::Named(name) => library.rubric(&name).cloned(),
+            RubricChoice::Inline { criteria, scale } => Rubric::inline(kind, criteria, scale),
+        }
+    }
+
+    /// Encodes on a thread for blocking work, as pictures take long.
+    async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
+        let permit = self
+            .parts
+            .encoders
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| EngineError::Stopped)?;
+        let processor = self.parts.processor.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let encoded = processor.encode(&prompt);
+            drop(permit); // held by the work itself, which goes on when the client leaves
+            encoded
+        });
+        match work.await {
+            Ok(encoded) => Ok(encoded?),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => Err(EngineError::Stopped.into()),
+            },
+        }
+    }
+
+    fn submit(
+        &self,
+        encoded: Encoded,
+        params: &CompletionParams,
+        seed: u64,
+    ) -> Result<CompletionStream, JudgeError> {
+        let Parts {
+            generation,
+            engine,
+            processor,
+            ..
+        } = &*self.parts;
+        let (tokens, limit) = (encoded.tokens.len(), engine.capacity());
+        if tokens >= limit {
+            return Err(EngineError::TooLong { tokens, limit }.into());
+        }
+        let sampling = SamplingParams {
+            temperature: params.temperature,
+            top_p: params.top_p,
+            top_k: params.top_k,
+            repetition_penalty: params.repetition_penalty.unwrap_or(generation.repetition_penalty),
+            seed,
+            top_logprobs: params.top_logprobs.unwrap_or(0),
+        };
+        let beginnings: Result<Vec<_>, _> = params
+            .beginnings
+            .iter()
+            .map(|text| processor.tokenize(text))
+            .collect();
+        let stream = engine.submit(Request {
+            beginnings: beginnings?,
+            encoded,
+            sampling,
+            max_new_tokens: params.max_tokens.clamp(1, limit - tokens),
+            end_tokens: if params.ignore_end {
+                Vec::new()
+            } else {
+                generation.end_tokens.clone()
+            },
+        })?;
+        Ok(CompletionStream::new(stream, processor.clone(), tokens, params))
+    }
+}

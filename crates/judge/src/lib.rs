@@ -1,0 +1,23 @@
+//! The judging service: a [`Judge`] applies a rubric to a case and streams a verdict, or just continues a
+//! conversation. It knows neither HTTP nor tensors, so that a batch job can hold one as well as a server can.
+//!
+//! What callers name of the crates below is re-exported here.
+
+mod completion;
+mod error;
+mod judge;
+mod stop;
+mod verdict_stream;
+
+pub use completion::{
+    Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece, TokenLogprob, Usage,
+};
+pub use critic::{Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role};
+pub use engine::{Config as EngineConfig, EngineError, Failure, Stats};
+pub use error::JudgeError;
+pub use judge::{Judge, JudgeOptions, RubricChoice};
+pub use rubric::{
+    Case, Kind, Outcome, Preference, Responses, Rubric, RubricError, RubricLibrary, Scale, Verdict,
+    VerdictError,
+};
+pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

@@ -1,0 +1,289 @@
+//! The service on a critic that writes what a script says, one byte a token: every way in which a text can end.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::sync::Arc;
+
+use critic::{
+    Backend, BackendError, Batch, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits, Message,
+    Part, Processor, Prompt, Role, TokenId,
+};
+use judge::{
+    Case, CompletionParams, EngineConfig, FinishReason, Judge, JudgeError, JudgeOptions, Outcome, Preference,
+    Responses, RubricChoice, RubricLibrary, Usage, VerdictError,
+};
+
+/// The token that ends a turn; the others are bytes.
+const END: u32 = 256;
+/// Where a script says this, the model fails.
+const FAILURE: u32 = 1000;
+/// A prompt is one token, so that a position tells the place in the script.
+const PROMPT: usize = 1;
+
+struct Script(Vec<u32>);
+
+impl Backend for Script {
+    fn limits(&self) -> Limits {
+        Limits {
+            block_size: 16,
+            block_count: 32,
+            context_length: 256,
+            max_step_tokens: 64,
+        }
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants_logits);
+        wanted
+            .map(|chunk| match self.0[chunk.end() - PROMPT] {
+                FAILURE => Err(BackendError::NonFinite),
+                token => Ok((0..=END)
+                    .map(|index| if index == token { 4.0 } else { 0.0 })
+                    .collect()),
+            })
+            .collect()
+    }
+}
+
+struct Bytes;
+
+impl Processor for Bytes {
+    fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
+        match &prompt.messages[0].parts[..] {
+            [Part::Text(text)] if text == "panic" => panic!("this text is not liked"),
+            _ => Ok(Encoded {
+                tokens: vec![TokenId(0); PROMPT],
+                visuals: Vec::new(),
+            }),
+        }
+    }
+
+    fn token_bytes(&self, token: TokenId) -> Vec<u8> {
+        u8::try_from(token.0).map_or_else(|_| b"<end>".to_vec(), |byte| vec![byte])
+    }
+
+    fn is_control(&self, token: TokenId) -> bool {
+        token.0 == END
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        Ok(text.bytes().map(|byte| TokenId(byte.into())).collect())
+    }
+}
+
+/// A judge whose critic writes `text` and then `last`. Its name chooses how it is asked.
+fn judge(name: &str, text: &str, last: u32) -> Judge {
+    let script = text.bytes().map(u32::from).chain([last]).collect();
+    let critic = Critic {
+        processor: Arc::new(Bytes),
+        backend: Box::new(Script(script)),
+        generation: GenerationDefaults {
+            end_tokens: vec![TokenId(END)],
+            repetition_penalty: 1.0,
+        },
+    };
+    Judge::new(
+        name.into(),
+        critic,
+        RubricLibrary::compiled_in().unwrap(),
+        EngineConfig::default(),
+    )
+}
+
+fn prompt(text: &str) -> Prompt {
+    Prompt {
+        messages: vec![Message::text(Role::User, text)],
+        ..Prompt::default()
+    }
+}
+
+async fn complete(judge: &Judge, params: &CompletionParams) -> Result<judge::Completion, JudgeError> {
+    judge
+        .complete(prompt("x"), params, 1)
+        .await?
+        .remove(0)
+        .collect()
+        .await
+}
+
+async fn verdict(
+    judge: &Judge,
+    responses: Responses,
+    max_tokens: usize,
+) -> Result<judge::Judgement, JudgeError> {
+    let case = Case {
+        question: "What?".into(),
+        images: Vec::new(),
+        responses,
+        reference: None,
+    };
+    let options = JudgeOptions { max_tokens };
+    judge
+        .judge(case, RubricChoice::Default, options)
+        .await?
+        .collect()
+        .await
+}
+
+fn one() -> Responses {
+    Responses::One("A cat.".into())
+}
+
+#[tokio::test]
+async fn a_text_ends_with_its_turn_or_at_its_bound() {
+    let writer = judge("any", "Grüße 中", END);
+    let whole = complete(&writer, &CompletionParams::greedy(100)).await.unwrap();
+    assert_eq!(
+        (whole.piece.text.as_str(), whole.reason),
+        ("Grüße 中", FinishReason::Stop)
+    );
+    assert_eq!(
+        whole.usage,
+        Usage {
+            prompt_tokens: 1,
+            cached_tokens: 0,
+            completion_tokens: "Grüße 中".len()
+        }
+    );
+    let cut = complete(&writer, &CompletionParams::greedy(3)).await.unwrap();
+    assert_eq!(
+        (cut.piece.text.as_str(), cut.reason),
+        ("Gr\u{fffd}", FinishReason::Length)
+    );
+}
+
+#[tokio::test]
+async fn control_tokens_are_hidden_unless_they_are_asked_for() {
+    let writer = judge("any", "ab", END);
+    let on = CompletionParams {
+        ignore_end: true,
+        ..CompletionParams::greedy(3)
+    };
+    assert_eq!(complete(&writer, &on).await.unwrap().piece.text, "ab");
+    let shown = CompletionParams {
+        show_control: true,
+        ..on
+    };
+    assert_eq!(complete(&writer, &shown).await.unwrap().piece.text, "ab<end>");
+}
+
+#[tokio::test]
+async fn tokens_of_a_stop_string_are_not_reported() {
+    let writer = judge("any", "中, stop, more", END);
+    let params = CompletionParams {
+        stop: vec![" stop".into()],
+        top_logprobs: Some(2),
+        ..CompletionParams::greedy(100)
+    };
+    let stopped = complete(&writer, &params).await.unwrap();
+    assert_eq!(
+        (stopped.piece.text.as_str(), stopped.reason),
+        ("中,", FinishReason::Stop)
+    );
+    let bytes: Vec<u8> = stopped
+        .piece
+        .logprobs
+        .iter()
+        .flat_map(|token| token.bytes.clone())
+        .collect();
+    assert_eq!(bytes, "中,".as_bytes());
+    assert!(
+        stopped
+            .piece
+            .logprobs
+            .iter()
+            .all(|token| token.top.len() == 2 && token.top[0].0 == token.bytes)
+    );
+}
+
+#[tokio::test]
+async fn a_turn_that_ends_at_once_is_an_error() {
+    let silent = judge("any", "", END);
+    assert!(matches!(
+        complete(&silent, &CompletionParams::greedy(9)).await,
+        Err(JudgeError::Silent)
+    ));
+}
+
+#[tokio::test]
+async fn a_failing_model_is_told_and_the_next_request_is_served() {
+    let failing = judge("any", "ab", FAILURE);
+    assert!(matches!(
+        complete(&failing, &CompletionParams::greedy(9)).await,
+        Err(JudgeError::Failed(_))
+    ));
+    assert_eq!(
+        complete(&failing, &CompletionParams::greedy(2))
+            .await
+            .unwrap()
+            .piece
+            .text,
+        "ab"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_of_the_processor_reaches_the_caller_alone() {
+    let writer = judge("any", "ab", END);
+    let caller = writer.clone();
+    let panicked = tokio::spawn(async move {
+        caller
+            .complete(prompt("panic"), &CompletionParams::greedy(1), 1)
+            .await
+            .map(|_| ())
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert_eq!(
+        complete(&writer, &CompletionParams::greedy(9))
+            .await
+            .unwrap()
+            .piece
+            .text,
+        "ab"
+    );
+}
+
+#[tokio::test]
+async fn each_family_of_critics_is_read_in_its_own_way() {
+    let card = judge("llava-critic-7b", "It is right. Score: [85]. Well done.", END);
+    let scored = verdict(&card, one(), 200).await.unwrap();
+    assert_eq!(
+        (scored.verdict.outcome, scored.rubric.as_str()),
+        (Outcome::Score(85.0), "overall")
+    );
+    assert_eq!(
+        scored.verdict.justification,
+        "It is right. Score: [85]. Well done."
+    );
+
+    let mini = judge("gavel-mini", "2\nThe second is true.", END);
+    let pair = Responses::Pair("A cat.".into(), "A dog.".into());
+    let compared = verdict(&mini, pair, 200).await.unwrap();
+    assert_eq!(compared.verdict.outcome, Outcome::Preference(Preference::Second));
+    assert_eq!(
+        (compared.verdict.justification.as_str(), compared.reason),
+        ("The second is true.", FinishReason::Stop)
+    );
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_verdict_is_told_with_the_text() {
+    let refusing = judge("llava-critic-7b", "I cannot say.", END);
+    match verdict(&refusing, one(), 200).await.unwrap_err() {
+        JudgeError::Unparsable { source, text } => {
+            assert_eq!((source, text.as_str()), (VerdictError::Missing, "I cannot say."));
+        }
+        error => panic!("{error}"),
+    }
+    let cut = verdict(&refusing, one(), 4).await.unwrap_err();
+    assert!(
+        matches!(
+            cut,
+            JudgeError::Unparsable {
+                source: VerdictError::Truncated,
+                ..
+            }
+        ),
+        "{cut}"
+    );
+}

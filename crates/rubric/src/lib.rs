@@ -1,0 +1,23 @@
+//! What a judgement is: renders a [`Case`] under a [`Rubric`] into a prompt, and reads the critic's text as a
+//! [`Verdict`].
+//!
+//! A [`Rubric`] says by what measure; a [`Profile`] says how one family of checkpoints was trained to be asked and to
+//! answer. They are kept apart so that a new critic needs no new rubrics. Everything is pure but [`RubricLibrary`],
+//! which can read a folder.
+
+mod case;
+mod error;
+mod library;
+mod parser;
+mod profile;
+mod rubric;
+mod template;
+mod verdict;
+
+pub use case::{Case, Responses};
+pub use error::RubricError;
+pub use library::RubricLibrary;
+pub use parser::{Ending, ParserEvent, VerdictParser};
+pub use profile::{AnswerForm, Format, Profile};
+pub use rubric::{Kind, Rubric, Scale};
+pub use verdict::{Outcome, Preference, Verdict, VerdictError};

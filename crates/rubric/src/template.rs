@@ -1,0 +1,202 @@
+//! One part of a prompt: text with named fields, filled in a single pass.
+
+use std::fmt::Write;
+
+use crate::{Case, Responses, Rubric};
+
+/// A value that a template can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Question,
+    Criteria,
+    Min,
+    Max,
+    Reference,
+    Response,
+    Response1,
+    Response2,
+}
+
+impl Field {
+    const ALL: [(&str, Self); 8] = [
+        ("question", Self::Question),
+        ("criteria", Self::Criteria),
+        ("min", Self::Min),
+        ("max", Self::Max),
+        ("reference", Self::Reference),
+        ("response", Self::Response),
+        ("response_1", Self::Response1),
+        ("response_2", Self::Response2),
+    ];
+
+    /// Writes the value, or returns nothing when it is lacking. Empty criteria and an empty reference are lacking; an
+    /// empty response is one that says nothing.
+    fn write(self, text: &mut String, case: &Case, rubric: &Rubric) -> Option<()> {
+        let value = match (self, &case.responses) {
+            (Self::Question, _) => &case.question,
+            (Self::Criteria, _) => Some(&rubric.criteria).filter(|text| !text.is_empty())?,
+            (Self::Reference, _) => case.reference.as_ref().filter(|text| !text.is_empty())?,
+            (Self::Response, Responses::One(response)) => response,
+            (Self::Response1, Responses::Pair(first, _)) => first,
+            (Self::Response2, Responses::Pair(_, second)) => second,
+            (Self::Min, _) => return write!(text, "{}", rubric.scale?.min).ok(),
+            (Self::Max, _) => return write!(text, "{}", rubric.scale?.max).ok(),
+            (Self::Response, Responses::Pair(..))
+            | (Self::Response1 | Self::Response2, Responses::One(_)) => {
+                return None;
+            }
+        };
+        text.push_str(value);
+        Some(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Field(Field),
+}
+
+/// A parsed part. Braces around anything but lower-case letters, digits and `_` are plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template(Vec<Piece>);
+
+impl Template {
+    /// Reads a part; the error is the name of a field that does not exist.
+    pub(crate) fn parse(source: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = source;
+        while let Some(open) = rest.find('{') {
+            let after = &rest[open + 1..];
+            let name = after
+                .split_once('}')
+                .map(|(name, _)| name)
+                .filter(|name| is_name(name));
+            let Some(name) = name else {
+                literal.push_str(&rest[..=open]);
+                rest = after;
+                continue;
+            };
+            let field = Field::ALL
+                .iter()
+                .find(|(known, _)| *known == name)
+                .ok_or_else(|| name.to_owned())?
+                .1;
+            literal.push_str(&rest[..open]);
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            pieces.push(Piece::Field(field));
+            rest = &after[name.len() + 1..];
+        }
+        literal.push_str(rest);
+        pieces.push(Piece::Literal(literal));
+        Ok(Self(pieces))
+    }
+
+    /// The filled part, or nothing when a value that it names is lacking. Values are copied, never scanned.
+    pub(crate) fn fill(&self, case: &Case, rubric: &Rubric) -> Option<String> {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Field(field) => field.write(&mut text, case, rubric)?,
+            }
+        }
+        Some(text)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Template;
+    use crate::{Case, Kind, Responses, Rubric, Scale};
+
+    fn case(responses: Responses) -> Case {
+        Case {
+            question: "{response} {criteria}?".into(),
+            images: vec![],
+            responses,
+            reference: None,
+        }
+    }
+
+    fn rubric() -> Rubric {
+        Rubric::inline(
+            Kind::Pointwise,
+            "{question}".into(),
+            Some(Scale {
+                min: 0.0,
+                max: 0.1,
+                step: 0.1,
+            }),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn values_are_never_scanned_again_and_numbers_are_short() {
+        let template = Template::parse("{ } {} {Q} [{question}] {criteria} {min}-{max} {response}{").unwrap();
+        let filled = template
+            .fill(&case(Responses::One("{min}".into())), &rubric())
+            .unwrap();
+        assert_eq!(
+            filled,
+            "{ } {} {Q} [{response} {criteria}?] {question} 0-0.1 {min}{"
+        );
+    }
+
+    #[test]
+    fn a_part_without_its_value_is_left_out() {
+        let one = case(Responses::One("r".into()));
+        for source in [
+            "Reference: {reference}",
+            "{response_1}",
+            "{question} {response_2}",
+        ] {
+            assert_eq!(
+                Template::parse(source).unwrap().fill(&one, &rubric()),
+                None,
+                "{source}"
+            );
+        }
+        let criteria = Template::parse("Criteria: {criteria}").unwrap();
+        assert!(criteria.fill(&one, &rubric()).is_some());
+        assert_eq!(
+            criteria.fill(
+                &one,
+                &Rubric {
+                    criteria: String::new(),
+                    ..rubric()
+                }
+            ),
+            None
+        );
+        let said_nothing = case(Responses::One(String::new()));
+        assert_eq!(
+            Template::parse("[{response}]")
+                .unwrap()
+                .fill(&said_nothing, &rubric())
+                .unwrap(),
+            "[]"
+        );
+        let pair = case(Responses::Pair("a".into(), "b".into()));
+        let template = Template::parse("{response_2}{response_1}").unwrap();
+        assert_eq!(template.fill(&pair, &rubric()).unwrap(), "ba");
+        assert_eq!(
+            Template::parse("{response}").unwrap().fill(&pair, &rubric()),
+            None
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        assert_eq!(Template::parse("x {answer} y").unwrap_err(), "answer");
+    }
+}

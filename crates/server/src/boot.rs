@@ -1,0 +1,60 @@
+//! From options to a critic that is ready: the only file that names where critics come from.
+
+use std::{fmt::Display, path::Path};
+
+use anyhow::Context;
+use critic_candle::{HubOptions, Options, Source};
+use judge::{EngineConfig, Judge, RubricLibrary};
+
+use crate::command::{CriticOptions, HubArguments, InspectOptions};
+
+/// Loads the critic and starts its engine.
+pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<Judge> {
+    let library = match &options.config_dir {
+        Some(folder) => RubricLibrary::with_folder(folder)?,
+        None => RubricLibrary::compiled_in()?,
+    };
+    let hub = hub(&options.hub);
+    let (name, source) = find(options.model.as_deref(), &hub)?;
+    let options = Options {
+        cache_bytes: options.cache_mib << 20,
+        hub,
+        ..Options::new(source)
+    };
+    let critic =
+        critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
+    Ok(Judge::new(name, critic, library, config))
+}
+
+/// Tells what a checkpoint is.
+pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> {
+    let (name, source) = find(options.model.as_deref(), &hub(&options.hub))?;
+    critic_candle::inspect(&source).with_context(|| format!("the checkpoint {name:?} cannot be inspected"))
+}
+
+fn hub(arguments: &HubArguments) -> HubOptions {
+    HubOptions {
+        endpoint: arguments.hub_endpoint.clone(),
+        cache: arguments.hub_cache.clone(),
+        token: arguments.hub_token.clone(),
+        revision: arguments.revision.clone(),
+        offline: arguments.offline,
+    }
+}
+
+/// Name and place of a checkpoint. A folder is called by its last part, a repository by its id.
+fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source)> {
+    let Some(model) = model else {
+        return Ok((embedded::NAME.to_owned(), Source::Embedded(embedded::FILES)));
+    };
+    let folder = critic_candle::resolve(model, hub)?;
+    let is_folder = Path::new(model).is_dir();
+    let last_part = folder
+        .canonicalize()
+        .ok()
+        .and_then(|folder| Some(folder.file_name()?.to_string_lossy().into()));
+    let name = last_part
+        .filter(|_| is_folder)
+        .unwrap_or_else(|| model.to_owned());
+    Ok((name, Source::Folder(folder)))
+}

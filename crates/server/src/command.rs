@@ -1,0 +1,117 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
+#[derive(Debug, Parser)]
+#[command(name = "gavel", version)]
+pub(crate) struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer HTTP requests.
+    Serve(ServeOptions),
+    /// Judge one case and print the verdict; the justification comes as it is written.
+    Judge(CaseOptions),
+    /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
+    Inspect(InspectOptions),
+}
+
+/// Where the critic and its rubrics come from.
+#[derive(Debug, Args)]
+pub(crate) struct CriticOptions {
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Folder with `rubrics/*.toml` and `critics/*.toml` that add to the built-in ones or replace those of their name.
+    #[arg(long)]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Mebibytes for the cache of keys and values; at least one whole context is taken.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) cache_mib: usize,
+    #[command(flatten)]
+    pub(crate) hub: HubArguments,
+}
+
+/// How the hub is reached.
+#[derive(Debug, Args)]
+pub(crate) struct HubArguments {
+    /// Branch, tag or commit of a repository on the hub.
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
+    /// Address of the hub.
+    #[arg(long, env = "HF_ENDPOINT", hide_env_values = true)]
+    pub(crate) hub_endpoint: Option<String>,
+    /// Access token for repositories that ask for one.
+    #[arg(long, env = "HF_TOKEN", hide_env_values = true)]
+    pub(crate) hub_token: Option<String>,
+    /// Folder of the hub's cache.
+    #[arg(long, env = "HF_HUB_CACHE")]
+    pub(crate) hub_cache: Option<PathBuf>,
+    /// Use only what was downloaded before.
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// Options of `gavel serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST")]
+    pub(crate) host: String,
+    /// Port to listen on; 0 takes a free one, which the first line of the output tells.
+    #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
+    pub(crate) port: u16,
+    /// The most sequences that are written at a time.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences)]
+    pub(crate) max_sequences: usize,
+    /// The most requests that wait for their turn; one more is refused at once.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting)]
+    pub(crate) max_waiting: usize,
+    /// The largest body of a request, in mebibytes.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) max_body_mib: usize,
+}
+
+/// Options of `gavel judge`.
+#[derive(Debug, Args)]
+pub(crate) struct CaseOptions {
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
+    /// Image that the question is about; may be given several times.
+    #[arg(long)]
+    pub(crate) image: Vec<PathBuf>,
+    /// The question.
+    #[arg(long)]
+    pub(crate) question: String,
+    /// The response to score; given twice, the better of the two is named.
+    #[arg(long, required = true)]
+    pub(crate) response: Vec<String>,
+    /// An answer that is known to be right.
+    #[arg(long)]
+    pub(crate) reference: Option<String>,
+    /// Name of the rubric; without it, the critic's default.
+    #[arg(long)]
+    pub(crate) rubric: Option<String>,
+    /// Tokens to write at most.
+    #[arg(long, default_value_t = judge::JudgeOptions::default().max_tokens)]
+    pub(crate) max_tokens: usize,
+}
+
+/// Options of `gavel inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectOptions {
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program.
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) hub: HubArguments,
+}

@@ -1,0 +1,113 @@
+//! What is said in a message: text, images and videos in the many shapes that clients write.
+
+use judge::{EncodedImage, Part};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{error::ApiError, images};
+
+/// A text, a part, or a list of parts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Content {
+    /// Text alone.
+    Text(String),
+    /// Parts in their order.
+    Parts(Vec<ContentPart>),
+    /// One part without the list around it.
+    Part(Box<ContentPart>),
+}
+
+/// A piece of a message. `type` is `text`, `image_url` or, an extension, `video` with `frames`; the shapes of other
+/// interfaces (`input_text`, `input_image`, `image`) are read too.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ContentPart {
+    /// What it is; without it, what it holds decides.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Text.
+    text: Option<String>,
+    /// An image: a data URL or bare base64, as it is or in an object.
+    image_url: Option<ImageUrl>,
+    /// The same, in the shape of other interfaces.
+    image: Option<String>,
+    /// The frames of a video, in order, each a data URL or bare base64.
+    frames: Option<Vec<String>>,
+}
+
+/// An image: its URL, or an object that has it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ImageUrl {
+    /// The URL itself.
+    Url(String),
+    /// The URL in an object; other members, such as `detail`, change nothing.
+    Object {
+        /// A data URL or bare base64.
+        url: String,
+    },
+}
+
+impl Content {
+    /// The parts; `param` is where they stand in the request.
+    pub(super) fn into_parts(self, param: &str) -> Result<Vec<Part>, ApiError> {
+        match self {
+            Self::Text(text) => Ok(vec![Part::Text(text)]),
+            Self::Part(part) => Ok(vec![part.into_part(param)?]),
+            Self::Parts(parts) => (parts.into_iter().enumerate())
+                .map(|(index, part)| part.into_part(&format!("{param}[{index}]")))
+                .collect(),
+        }
+    }
+}
+
+impl ContentPart {
+    fn into_part(self, param: &str) -> Result<Part, ApiError> {
+        let Self {
+            kind,
+            text,
+            image_url,
+            image,
+            frames,
+        } = self;
+        let image = image_url.map(ImageUrl::into_url).or(image);
+        let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
+        let read = |image: String| images::read(&image, param).map(Part::Image);
+        match kind.as_deref() {
+            Some("text" | "input_text" | "output_text") => {
+                Ok(Part::Text(text.ok_or_else(|| missing("text"))?))
+            }
+            Some("image_url" | "input_image" | "image") => read(image.ok_or_else(|| missing("image_url"))?),
+            Some("video") => video(&frames.ok_or_else(|| missing("frames"))?, param),
+            Some(kind) => {
+                let message = format!("A part of type {kind:?} cannot be shown to this critic.");
+                Err(ApiError::invalid(param, message).with_code("unsupported_content"))
+            }
+            None => match (text, image, frames) {
+                (Some(text), None, None) => Ok(Part::Text(text)),
+                (None, Some(image), None) => read(image),
+                (None, None, Some(frames)) => video(&frames, param),
+                _ => Err(ApiError::invalid(
+                    param,
+                    "A part without a type needs one of text, image and frames.",
+                )),
+            },
+        }
+    }
+}
+
+impl ImageUrl {
+    fn into_url(self) -> String {
+        match self {
+            Self::Url(url) | Self::Object { url } => url,
+        }
+    }
+}
+
+fn video(frames: &[String], param: &str) -> Result<Part, ApiError> {
+    let frames = frames.iter().enumerate();
+    let frames: Vec<EncodedImage> = frames
+        .map(|(index, frame)| images::read(frame, &format!("{param}.frames[{index}]")))
+        .collect::<Result<_, _>>()?;
+    Ok(Part::Video(frames))
+}

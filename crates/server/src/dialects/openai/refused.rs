@@ -1,0 +1,128 @@
+//! Parameters that change what an answer means and that are not offered: they are refused by name, never ignored.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// Whether a value asks for nothing.
+type AsksForNothing = fn(&Value) -> bool;
+
+/// The parameters that are refused. `null` never asks for anything.
+const REFUSED: &[(&str, AsksForNothing)] = &[
+    ("tools", is_empty),
+    ("tool_choice", is_none_or_auto),
+    ("functions", is_empty),
+    ("function_call", is_none_or_auto),
+    ("response_format", is_text_format),
+    ("logit_bias", is_empty),
+    ("presence_penalty", is_zero),
+    ("frequency_penalty", is_zero),
+    ("modalities", is_text_only),
+    ("audio", never),
+    ("prediction", never),
+    ("images", is_empty),
+    ("videos", is_empty),
+    ("prompt_logprobs", is_off),
+    ("best_of", is_one),
+    ("use_beam_search", is_off),
+    ("echo", is_off),
+    ("min_p", is_zero),
+    ("min_tokens", is_zero),
+    ("stop_token_ids", is_empty),
+    ("bad_words", is_empty),
+    ("allowed_token_ids", never),
+    ("structured_outputs", never),
+    ("guided_json", never),
+    ("guided_regex", never),
+    ("guided_choice", never),
+    ("guided_grammar", never),
+    ("regex", never),
+    ("ebnf", never),
+    ("json_schema", never),
+    ("chat_template", never),
+];
+
+/// Looks for parameters that are not offered. Everything else that is unknown is ignored.
+///
+/// A value is looked at as it is, so a body with large images is read once more; that takes less than decoding them.
+pub(super) fn check(body: &HashMap<String, Value>) -> Result<(), ApiError> {
+    for (name, asks_for_nothing) in REFUSED {
+        if let Some(value) = body.get(*name)
+            && !value.is_null()
+            && !asks_for_nothing(value)
+        {
+            let message =
+                format!("This server does not offer {name}; without it the request can be answered.");
+            return Err(ApiError::invalid(*name, message).with_code("unsupported_parameter"));
+        }
+    }
+    Ok(())
+}
+
+fn never(_: &Value) -> bool {
+    false
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn is_zero(value: &Value) -> bool {
+    value.as_f64() == Some(0.0)
+}
+
+fn is_one(value: &Value) -> bool {
+    value.as_f64() == Some(1.0)
+}
+
+fn is_off(value: &Value) -> bool {
+    value == &Value::Bool(false)
+}
+
+fn is_none_or_auto(value: &Value) -> bool {
+    matches!(value.as_str(), Some("none" | "auto"))
+}
+
+fn is_text_format(value: &Value) -> bool {
+    value["type"] == "text"
+}
+
+fn is_text_only(value: &Value) -> bool {
+    value
+        .as_array()
+        .is_some_and(|modalities| modalities.iter().all(|modality| modality == "text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::check;
+
+    #[test]
+    fn what_is_not_offered_is_refused_unless_it_asks_for_nothing() {
+        for (name, value) in [
+            ("tools", json!([{"type": "function"}])),
+            ("response_format", json!({"type": "json_object"})),
+            ("logit_bias", json!({"5": 1})),
+            ("presence_penalty", json!(0.5)),
+            ("prompt_logprobs", json!(0)),
+            ("images", json!(["x"])),
+        ] {
+            let error = check(&[(name.to_owned(), value)].into()).unwrap_err();
+            assert!(serde_json::to_string(&error.body()).unwrap().contains(name));
+        }
+        for (name, value) in [
+            ("tools", json!(null)),
+            ("tools", json!([])),
+            ("response_format", json!({"type": "text"})),
+            ("frequency_penalty", json!(0)),
+            ("best_of", json!(1)),
+            ("user", json!("someone")),
+        ] {
+            assert!(check(&[(name.to_owned(), value)].into()).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The body of a chat request, and what it asks for.
+
+use judge::{CompletionParams, Message, Part, Prompt, Role};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::content::Content;
+use crate::{error::ApiError, images};
+
+/// Tokens to write when a request does not say: enough for any verdict with its reasons.
+const DEFAULT_MAX_TOKENS: usize = 1024;
+
+/// A conversation, and how it is to be continued. A list of one element is read as its element.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ChatBody {
+    /// Any name; it is echoed, and `system_fingerprint` tells the truth.
+    #[serde(default, deserialize_with = "lenient")]
+    model: Option<String>,
+    /// The turns so far, oldest first.
+    messages: Vec<ChatMessage>,
+    /// 0, the default, is greedy.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
+    temperature: Option<f32>,
+    /// Draw only from the smallest set of tokens whose probability reaches this.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
+    top_p: Option<f32>,
+    /// Draw only from this many most probable tokens; 0 and -1 mean all. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    top_k: Option<i64>,
+    /// Penalty on tokens already written; by default what the checkpoint asks for. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    repetition_penalty: Option<f32>,
+    /// Start of the random numbers.
+    #[serde(default, deserialize_with = "lenient")]
+    seed: Option<i64>,
+    /// Tokens to write at most; more than there is room for means all the room.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 1, default = 1024)]
+    max_completion_tokens: Option<i64>,
+    /// The older name of `max_completion_tokens`.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 1)]
+    max_tokens: Option<i64>,
+    /// Up to four strings that end the text.
+    #[serde(default)]
+    stop: Option<Stop>,
+    /// How many texts are written.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 1, maximum = 8, default = 1)]
+    n: Option<i64>,
+    /// Whether the probability of each token is told, under the raw logits.
+    #[serde(default, deserialize_with = "lenient")]
+    logprobs: Option<bool>,
+    /// How many most probable tokens are told beside each.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0, maximum = 20)]
+    top_logprobs: Option<i64>,
+    /// Whether the text comes as server-sent events while it is written.
+    #[serde(default, deserialize_with = "lenient")]
+    stream: Option<bool>,
+    /// What comes beside the text.
+    stream_options: Option<StreamOptions>,
+    /// Write on until the bound of tokens, whatever the critic says. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    ignore_eos: Option<bool>,
+    /// Whether control tokens are left out of the text, which is the default. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    skip_special_tokens: Option<bool>,
+    /// Whether the last message, the assistant's, is continued and not answered. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    continue_final_message: Option<bool>,
+    /// Clients that continue the last message also say `false` here. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    add_generation_prompt: Option<bool>,
+}
+
+/// A turn.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ChatMessage {
+    /// `system`, `developer`, `user` or `assistant`.
+    role: String,
+    /// What is said and shown.
+    content: Option<Content>,
+    #[schema(ignore)]
+    tool_calls: Option<Value>,
+}
+
+/// One string or several.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Stop {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// What comes beside streamed text.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+pub(super) struct StreamOptions {
+    /// Whether a last chunk tells the tokens read and written.
+    #[serde(default)]
+    pub(super) include_usage: bool,
+}
+
+/// What a body asks for.
+pub(super) struct ChatRequest {
+    pub(super) prompt: Prompt,
+    pub(super) params: CompletionParams,
+    pub(super) count: usize,
+    /// The name that the client used for the model.
+    pub(super) model: Option<String>,
+    /// Set when the text is streamed.
+    pub(super) stream: Option<StreamOptions>,
+}
+
+impl ChatBody {
+    /// Checks the values and makes a prompt of the turns.
+    pub(super) fn into_request(self) -> Result<ChatRequest, ApiError> {
+        let params = self.params()?;
+        let count = in_range("n", self.n.unwrap_or(1), 1..=8)?;
+        let streams = self.stream.unwrap_or_default();
+        let stream = streams.then(|| self.stream_options.unwrap_or_default());
+        let continued = self.continue_final_message.unwrap_or_default();
+        if self.add_generation_prompt == Some(false) && !continued {
+            let message = "add_generation_prompt can be false only when the final message is continued.";
+            return Err(ApiError::invalid("add_generation_prompt", message));
+        }
+        let prompt = prompt(self.messages, continued)?;
+        Ok(ChatRequest {
+            prompt,
+            params,
+            count,
+            model: self.model,
+            stream,
+        })
+    }
+
+    fn params(&self) -> Result<CompletionParams, ApiError> {
+        let (bound_name, bound) = match (self.max_completion_tokens, self.max_tokens) {
+            (Some(bound), _) => ("max_completion_tokens", Some(bound)),
+            (None, bound) => ("max_tokens", bound),
+        };
+        let max_tokens = bound.map_or(Ok(DEFAULT_MAX_TOKENS), |bound| {
+            in_range(bound_name, bound, 1..=i64::MAX)
+        })?;
+        let temperature = number_in("temperature", self.temperature.unwrap_or(0.0), 0.0..=2.0)?;
+        // Nothing reaches a probability of 0, which can only mean the most probable token.
+        let top_p = number_in("top_p", self.top_p.unwrap_or(1.0), 0.0..=1.0)?.max(f32::MIN_POSITIVE);
+        let top_k = match self.top_k.unwrap_or(0) {
+            -1 | 0 => None,
+            top_k => Some(in_range("top_k", top_k, 1..=i64::MAX)?),
+        };
+        let repetition_penalty = self.repetition_penalty;
+        if repetition_penalty.is_some_and(|penalty| !penalty.is_finite() || penalty <= 0.0) {
+            return Err(ApiError::invalid(
+                "repetition_penalty",
+                "repetition_penalty must be above 0.",
+            ));
+        }
+        let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=20)?;
+        let logprobs = self.logprobs.unwrap_or_default();
+        if top > 0 && !logprobs {
+            return Err(ApiError::invalid(
+                "top_logprobs",
+                "top_logprobs needs logprobs to be true.",
+            ));
+        }
+        let stop = match &self.stop {
+            None => Vec::new(),
+            Some(Stop::One(stop)) => vec![stop.clone()],
+            Some(Stop::Several(stops)) => stops.clone(),
+        };
+        if stop.len() > 4 {
+            return Err(ApiError::invalid("stop", "There can be at most 4 stop strings."));
+        }
+        Ok(CompletionParams {
+            beginnings: Vec::new(),
+            temperature,
+            top_p,
+            top_k,
+            seed: self.seed.map(i64::cast_unsigned),
+            repetition_penalty,
+            max_tokens,
+            stop,
+            top_logprobs: logprobs.then_some(top),
+            ignore_end: self.ignore_eos.unwrap_or_default(),
+            show_control: !self.skip_special_tokens.unwrap_or(true),
+        })
+    }
+}
+
+/// The turns as a prompt; the last one is the start of the reply when it is `continued`.
+fn prompt(messages: Vec<ChatMessage>, continued: bool) -> Result<Prompt, ApiError> {
+    let mut turns = Vec::with_capacity(messages.len());
+    for (index, message) in messages.into_iter().enumerate() {
+        turns.push(turn(message, &format!("messages[{index}]"))?);
+    }
+    let reply = if continued {
+        reply(turns.pop())?
+    } else {
+        String::new()
+    };
+    if turns.is_empty() {
+        return Err(ApiError::invalid("messages", "There is no message to answer."));
+    }
+    let pictures = turns.iter().flat_map(|turn| &turn.parts).map(|part| match part {
+        Part::Text(_) => 0,
+        Part::Image(_) => 1,
+        Part::Video(frames) => frames.len(),
+    });
+    if pictures.sum::<usize>() > images::MAX_IMAGES {
+        let message = format!("There are more than {} images and frames.", images::MAX_IMAGES);
+        return Err(ApiError::invalid("messages", message));
+    }
+    Ok(Prompt {
+        messages: turns,
+        reply,
+        ..Prompt::default()
+    })
+}
+
+fn turn(message: ChatMessage, param: &str) -> Result<Message, ApiError> {
+    let role = match message.role.as_str() {
+        "system" | "developer" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        role => {
+            let text = format!("There is no role {role:?}; there are system, developer, user and assistant.");
+            return Err(ApiError::invalid(format!("{param}.role"), text));
+        }
+    };
+    if message
+        .tool_calls
+        .is_some_and(|calls| !calls.is_null() && calls.as_array().is_none_or(|list| !list.is_empty()))
+    {
+        let param = format!("{param}.tool_calls");
+        return Err(
+            ApiError::invalid(param, "This server offers no tools.").with_code("unsupported_parameter")
+        );
+    }
+    let param = format!("{param}.content");
+    let Some(content) = message.content else {
+        return Err(ApiError::invalid(param, "A message needs content."));
+    };
+    Ok(Message {
+        role,
+        parts: content.into_parts(&param)?,
+    })
+}
+
+/// The text of the assistant's message that is continued.
+fn reply(last: Option<Message>) -> Result<String, ApiError> {
+    let refuse = |message: &str| Err(ApiError::invalid("continue_final_message", message));
+    let Some(last) = last.filter(|last| last.role == Role::Assistant) else {
+        return refuse("Only a final message of the assistant can be continued.");
+    };
+    let mut reply = String::new();
+    for part in last.parts {
+        match part {
+            Part::Text(text) => reply += &text,
+            Part::Image(_) | Part::Video(_) => return refuse("A reply is text alone."),
+        }
+    }
+    Ok(reply)
+}
+
+/// Reads a value, `null` as none and a list of one element as its element.
+fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(source: D) -> Result<Option<T>, D::Error> {
+    let mut value = Value::deserialize(source)?;
+    if let Some([_]) = value.as_array().map(Vec::as_slice) {
+        value = value[0].take();
+    }
+    serde_json::from_value(value).map_err(serde::de::Error::custom)
+}
+
+fn in_range(name: &str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<usize, ApiError> {
+    usize::try_from(value)
+        .ok()
+        .filter(|_| range.contains(&value))
+        .ok_or_else(|| {
+            let (low, high) = range.into_inner();
+            let message = if high == i64::MAX {
+                format!("{name} must be at least {low}, not {value}.")
+            } else {
+                format!("{name} must be from {low} to {high}, not {value}.")
+            };
+            ApiError::invalid(name, message)
+        })
+}
+
+fn number_in(name: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<f32, ApiError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let message = format!(
+        "{name} must be from {} to {}, not {value}.",
+        range.start(),
+        range.end()
+    );
+    Err(ApiError::invalid(name, message))
+}

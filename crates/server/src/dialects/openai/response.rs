@@ -1,0 +1,256 @@
+//! The bodies of chat responses, whole and in chunks.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use judge::{Completion, FinishReason, TokenLogprob, Usage};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::request_id;
+
+/// What the parts of one response have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    id: String,
+    created: u64,
+    model: String,
+    fingerprint: String,
+}
+
+impl Header {
+    /// A response to a request that calls the model `named`, from the checkpoint called `truth`.
+    pub(super) fn new(named: Option<String>, truth: &str) -> Self {
+        Self {
+            id: format!("chatcmpl-{}", request_id::fresh_id()),
+            created: now(),
+            model: named.unwrap_or_else(|| truth.to_owned()),
+            fingerprint: truth.to_owned(),
+        }
+    }
+
+    /// A chunk of the stream.
+    pub(super) fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<UsageBody>) -> ChatCompletionChunk {
+        let Self {
+            id,
+            created,
+            model,
+            fingerprint,
+        } = self.clone();
+        let object = "chat.completion.chunk";
+        ChatCompletionChunk {
+            id,
+            object,
+            created,
+            model,
+            system_fingerprint: fingerprint,
+            choices,
+            usage,
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// A whole response.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatCompletion {
+    id: String,
+    /// Always `chat.completion`.
+    object: &'static str,
+    /// Seconds since 1970.
+    created: u64,
+    /// The name that the request used.
+    model: String,
+    /// Name of the checkpoint.
+    system_fingerprint: String,
+    choices: Vec<Choice>,
+    usage: UsageBody,
+}
+
+impl ChatCompletion {
+    /// The texts in their order.
+    pub(super) fn new(header: Header, completions: Vec<Completion>, logprobs: bool) -> Self {
+        let usages: Vec<_> = completions.iter().map(|completion| completion.usage).collect();
+        let choices = completions
+            .into_iter()
+            .enumerate()
+            .map(|(index, completion)| Choice {
+                index,
+                message: AnswerMessage {
+                    role: "assistant",
+                    content: completion.piece.text,
+                    refusal: None,
+                },
+                logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
+                finish_reason: word(completion.reason),
+            });
+        Self {
+            choices: choices.collect(),
+            id: header.id,
+            object: "chat.completion",
+            created: header.created,
+            model: header.model,
+            system_fingerprint: header.fingerprint,
+            usage: UsageBody::sum(&usages),
+        }
+    }
+}
+
+/// The word for the end of a text.
+pub(super) fn word(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}
+
+/// One text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Choice {
+    index: usize,
+    message: AnswerMessage,
+    logprobs: Option<Logprobs>,
+    /// `stop` or `length`.
+    finish_reason: &'static str,
+}
+
+/// The critic's turn.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AnswerMessage {
+    /// Always `assistant`.
+    role: &'static str,
+    content: String,
+    /// Always `null`.
+    refusal: Option<String>,
+}
+
+/// How probable the tokens of a text were.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Logprobs {
+    content: Vec<TokenBody>,
+    /// Always empty.
+    refusal: Vec<TokenBody>,
+}
+
+impl Logprobs {
+    /// The tokens in their order.
+    pub(super) fn new(tokens: &[TokenLogprob]) -> Self {
+        let content = tokens.iter().map(|token| TokenBody {
+            token: String::from_utf8_lossy(&token.bytes).into_owned(),
+            logprob: token.logprob,
+            bytes: token.bytes.clone(),
+            top_logprobs: (token.top.iter())
+                .map(|(bytes, logprob)| TopToken {
+                    token: String::from_utf8_lossy(bytes).into_owned(),
+                    logprob: *logprob,
+                    bytes: bytes.clone(),
+                })
+                .collect(),
+        });
+        Self {
+            content: content.collect(),
+            refusal: Vec::new(),
+        }
+    }
+}
+
+/// A token that was written.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenBody {
+    /// Its text; a part of a character shows as U+FFFD.
+    token: String,
+    logprob: f32,
+    /// Its bytes, exactly.
+    bytes: Vec<u8>,
+    top_logprobs: Vec<TopToken>,
+}
+
+/// A token that could have been written.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopToken {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+/// Tokens read and written.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChatUsage)]
+pub(crate) struct UsageBody {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+    prompt_tokens_details: PromptDetails,
+    completion_tokens_details: CompletionDetails,
+}
+
+/// More of the tokens read.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct PromptDetails {
+    /// Tokens that were not computed again.
+    cached_tokens: usize,
+}
+
+/// More of the tokens written.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct CompletionDetails {
+    /// Always 0.
+    reasoning_tokens: usize,
+}
+
+impl UsageBody {
+    /// The usage of texts that share their prompt.
+    pub(super) fn sum(usages: &[Usage]) -> Self {
+        let prompt_tokens = usages.iter().map(|usage| usage.prompt_tokens).max().unwrap_or(0);
+        // The first text finds what earlier requests left; the others may also find what the first one left.
+        let cached_tokens = usages.iter().map(|usage| usage.cached_tokens).min().unwrap_or(0);
+        let completion_tokens = usages.iter().map(|usage| usage.completion_tokens).sum();
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_tokens_details: PromptDetails { cached_tokens },
+            completion_tokens_details: CompletionDetails::default(),
+        }
+    }
+}
+
+/// A piece of a streamed response.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatCompletionChunk {
+    id: String,
+    /// Always `chat.completion.chunk`.
+    object: &'static str,
+    created: u64,
+    model: String,
+    system_fingerprint: String,
+    choices: Vec<ChunkChoice>,
+    /// In the last chunk, when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageBody>,
+}
+
+/// A piece of one text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChunkChoice {
+    pub(super) index: usize,
+    pub(super) delta: Delta,
+    pub(super) logprobs: Option<Logprobs>,
+    /// `stop` or `length` in the last piece of a text, else `null`.
+    pub(super) finish_reason: Option<&'static str>,
+}
+
+/// What a piece adds.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Delta {
+    /// `assistant`, in the first piece of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<String>,
+}

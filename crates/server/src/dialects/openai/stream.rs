@@ -1,0 +1,152 @@
+//! Chat responses as server-sent events.
+
+use std::convert::Infallible;
+
+use axum::response::{
+    Sse,
+    sse::{Event, KeepAlive},
+};
+use futures::{Stream, StreamExt, stream};
+use judge::{CompletionEvent, CompletionStream, JudgeError, Usage};
+use serde::Serialize;
+
+use super::{
+    request::StreamOptions,
+    response::{ChunkChoice, Delta, Header, Logprobs, UsageBody, word},
+};
+use crate::error::{ApiError, Dialect};
+
+/// The texts as chunks, each as soon as it is written, then the usage if it was asked for, then `[DONE]`. A failure
+/// ends the stream with the body of an error. The client's leaving drops the stream, which cancels the work.
+pub(super) fn events(
+    choices: Vec<CompletionStream>,
+    header: Header,
+    options: StreamOptions,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let streams = choices.into_iter().enumerate();
+    let pieces = stream::select_all(streams.map(|(index, choice)| choice.map(move |event| (index, event))));
+    let chat = ChatStream {
+        pieces,
+        header,
+        options,
+        running: 0,
+        usages: Vec::new(),
+        stage: Stage::Opening,
+    };
+    let events = stream::unfold(chat, |mut chat| async move {
+        chat.next().await.map(|events| (events, chat))
+    });
+    Sse::new(events.flat_map(stream::iter).map(Ok)).keep_alive(KeepAlive::default())
+}
+
+/// The texts of one response on their way.
+struct ChatStream<S> {
+    pieces: stream::SelectAll<S>,
+    header: Header,
+    options: StreamOptions,
+    /// Texts that have not ended.
+    running: usize,
+    usages: Vec<Usage>,
+    stage: Stage,
+}
+
+/// Where a stream stands.
+enum Stage {
+    Opening,
+    Running,
+    Ended,
+}
+
+impl<S> ChatStream<S>
+where
+    S: Stream<Item = (usize, Result<CompletionEvent, JudgeError>)> + Unpin,
+{
+    /// The next events; none when all is said.
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        match self.stage {
+            Stage::Opening => {
+                self.stage = Stage::Running;
+                self.running = self.pieces.len();
+                let openings = (0..self.running).map(|index| {
+                    let delta = Delta {
+                        role: Some("assistant"),
+                        content: Some(String::new()),
+                    };
+                    self.chunk(ChunkChoice {
+                        index,
+                        delta,
+                        logprobs: None,
+                        finish_reason: None,
+                    })
+                });
+                Some(openings.collect())
+            }
+            Stage::Running => {
+                let (index, event) = self.pieces.next().await?;
+                Some(self.advance(index, event))
+            }
+            Stage::Ended => None,
+        }
+    }
+
+    fn advance(&mut self, index: usize, event: Result<CompletionEvent, JudgeError>) -> Vec<Event> {
+        match event {
+            Ok(CompletionEvent::Piece(piece)) => {
+                let logprobs = (!piece.logprobs.is_empty()).then(|| Logprobs::new(&piece.logprobs));
+                let delta = Delta {
+                    role: None,
+                    content: Some(piece.text),
+                };
+                vec![self.chunk(ChunkChoice {
+                    index,
+                    delta,
+                    logprobs,
+                    finish_reason: None,
+                })]
+            }
+            Ok(CompletionEvent::Finished(reason, usage)) => {
+                self.usages.push(usage);
+                self.running -= 1;
+                let finish_reason = Some(word(reason));
+                let choice = ChunkChoice {
+                    index,
+                    delta: Delta::default(),
+                    logprobs: None,
+                    finish_reason,
+                };
+                let mut events = vec![self.chunk(choice)];
+                if self.running == 0 {
+                    if self.options.include_usage {
+                        events.push(data(
+                            &self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages))),
+                        ));
+                    }
+                    events.push(self.done());
+                }
+                events
+            }
+            Err(error) => {
+                self.pieces.clear(); // cancels the other texts
+                vec![
+                    data(&ApiError::from_judge(error, Dialect::OpenAi).body()),
+                    self.done(),
+                ]
+            }
+        }
+    }
+
+    fn chunk(&self, choice: ChunkChoice) -> Event {
+        data(&self.header.chunk(vec![choice], None))
+    }
+
+    fn done(&mut self) -> Event {
+        self.stage = Stage::Ended;
+        Event::default().data("[DONE]")
+    }
+}
+
+fn data(body: &impl Serialize) -> Event {
+    Event::default()
+        .json_data(body)
+        .expect("our own bodies can be written as JSON")
+}

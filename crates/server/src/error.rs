@@ -1,0 +1,215 @@
+//! Every failure as one JSON body with a status; the one place that knows which failure means which status.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use judge::{EncodeError, EngineError, JudgeError, RubricError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Which clients a route is for. They differ in how they want to be told of a full waiting line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Clients of OpenAI's interface retry 429 and often die of 503.
+    OpenAi,
+    /// Our own routes say what is so.
+    Native,
+}
+
+/// A failure that is told to a client.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+    text: Option<String>,
+    retry_after_s: Option<u64>,
+}
+
+impl ApiError {
+    /// A failure with a message for people and a code for programs.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            text: None,
+            retry_after_s: None,
+        }
+    }
+
+    /// A request that makes no sense, in the parameter `param`.
+    pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            param: Some(param.into()),
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+        }
+    }
+
+    /// An image that is not one.
+    pub(crate) fn image(param: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self {
+            code: "invalid_image",
+            ..Self::invalid(param, unsupported_image(reason))
+        }
+    }
+
+    /// The same failure with another code.
+    pub(crate) fn with_code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The same failure, blamed on a parameter.
+    pub(crate) fn with_param(self, param: impl Into<String>) -> Self {
+        Self {
+            param: Some(param.into()),
+            ..self
+        }
+    }
+
+    /// The body that tells it.
+    pub(crate) fn body(&self) -> ErrorBody {
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        ErrorBody {
+            object: "error",
+            message: self.message.clone(),
+            kind,
+            code: self.code,
+            text: self.text.clone(),
+            error: ErrorDetail {
+                message: self.message.clone(),
+                kind,
+                param: self.param.clone(),
+                code: self.code,
+            },
+        }
+    }
+
+    /// What the failure of a judgement or a completion means to a client of `dialect`.
+    pub(crate) fn from_judge(error: JudgeError, dialect: Dialect) -> Self {
+        use StatusCode as Status;
+        let message = error.to_string();
+        let (status, code) = match &error {
+            JudgeError::Rubric(RubricError::Unknown(_)) => (Status::BAD_REQUEST, "unknown_rubric"),
+            JudgeError::Rubric(RubricError::WrongKind { .. } | RubricError::InvalidRubric { .. }) => {
+                (Status::BAD_REQUEST, "invalid_rubric")
+            }
+            JudgeError::Rubric(
+                RubricError::InvalidProfile { .. } | RubricError::File { .. } | RubricError::Form { .. },
+            ) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
+            JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => {
+                (Status::BAD_REQUEST, "invalid_image")
+            }
+            JudgeError::Encode(EncodeError::EmptyVideo) => (Status::BAD_REQUEST, "invalid_video"),
+            JudgeError::Encode(EncodeError::Conversation(_)) => (Status::BAD_REQUEST, "invalid_conversation"),
+            JudgeError::Encode(EncodeError::Tokenizer(_)) => {
+                (Status::INTERNAL_SERVER_ERROR, "tokenizer_failed")
+            }
+            JudgeError::Engine(EngineError::TooLong { .. }) => {
+                (Status::BAD_REQUEST, "context_length_exceeded")
+            }
+            JudgeError::Engine(EngineError::Empty) => (Status::BAD_REQUEST, "empty_prompt"),
+            JudgeError::Engine(EngineError::Overloaded { .. }) => match dialect {
+                Dialect::OpenAi => (Status::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+                Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
+            },
+            JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
+            JudgeError::Failed(_) => (Status::INTERNAL_SERVER_ERROR, "inference_failed"),
+            JudgeError::Unparsable { .. } => (Status::BAD_GATEWAY, "unparsable_verdict"),
+            JudgeError::Silent => (Status::BAD_GATEWAY, "empty_completion"),
+        };
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, code, "a request failed");
+        }
+        let plain = Self::new(status, code, message);
+        match error {
+            JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => Self {
+                message: unsupported_image(&plain.message),
+                ..plain
+            },
+            JudgeError::Engine(EngineError::TooLong { tokens, limit }) => Self {
+                message: format!(
+                    "This model's maximum context length is {limit} tokens. However, your messages resulted in \
+                     {tokens} tokens. Please reduce the length of the messages."
+                ),
+                ..plain
+            },
+            JudgeError::Engine(EngineError::Overloaded {
+                waiting,
+                retry_after_s,
+            }) => Self {
+                message: format!(
+                    "Rate limit reached for requests: {waiting} in queue. Please retry after {retry_after_s}s."
+                ),
+                retry_after_s: Some(retry_after_s),
+                ..plain
+            },
+            JudgeError::Unparsable { text, .. } => Self {
+                text: Some(text),
+                ..plain
+            },
+            JudgeError::Rubric(_)
+            | JudgeError::Encode(_)
+            | JudgeError::Engine(_)
+            | JudgeError::Failed(_)
+            | JudgeError::Silent => plain,
+        }
+    }
+}
+
+/// Some clients look for the first sentence and then try again with a smaller image.
+fn unsupported_image(reason: impl std::fmt::Display) -> String {
+    format!("You uploaded an unsupported image. {reason}.")
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The body of every failure. It says the same twice, since clients differ in where they look.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// Always `error`.
+    object: &'static str,
+    /// What is wrong, for people.
+    message: String,
+    /// The class of failure.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What is wrong, for programs.
+    code: &'static str,
+    /// What the critic wrote, when that is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    error: ErrorDetail,
+}
+
+/// What is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorDetail {
+    /// What is wrong, for people.
+    message: String,
+    /// The class of failure.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The parameter that is to blame.
+    param: Option<String>,
+    /// What is wrong, for programs.
+    code: &'static str,
+}

@@ -1,0 +1,101 @@
+//! `gavel judge`: one case from files and arguments, its justification as it is written, then the verdict.
+
+use std::{
+    fs,
+    io::{self, Write},
+};
+
+use anyhow::{Context, bail};
+use futures::StreamExt;
+use judge::{
+    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Judgement, Outcome, Responses, RubricChoice,
+    VerdictEvent,
+};
+
+use crate::{boot, command::CaseOptions};
+
+/// Judges the case and prints.
+pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
+    let responses = match <[String; 2]>::try_from(options.response) {
+        Ok([first, second]) => Responses::Pair(first, second),
+        Err(mut one) if one.len() == 1 => Responses::One(one.remove(0)),
+        Err(many) => bail!(
+            "there are {} responses; one is scored, of two the better is named",
+            many.len()
+        ),
+    };
+    let images = (options.image.iter())
+        .map(|path| {
+            Ok(EncodedImage::new(
+                fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?,
+            ))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let case = Case {
+        question: options.question,
+        images,
+        responses,
+        reference: options.reference,
+    };
+    let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
+    let judge = {
+        let critic = options.critic;
+        let config = EngineConfig {
+            max_sequences: 1,
+            max_waiting: 1,
+        };
+        tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??
+    };
+
+    let mut output = io::stdout();
+    let mut verdict = judge
+        .judge(
+            case,
+            rubric,
+            JudgeOptions {
+                max_tokens: options.max_tokens,
+            },
+        )
+        .await?;
+    while let Some(event) = verdict.next().await {
+        match event {
+            Ok(VerdictEvent::Justification(text)) => {
+                output.write_all(text.as_bytes())?;
+                output.flush()?;
+            }
+            Ok(VerdictEvent::Verdict(judgement)) => {
+                let gap = if judgement.verdict.justification.is_empty() {
+                    ""
+                } else {
+                    "\n\n"
+                };
+                writeln!(output, "{gap}{}", line(&judgement))?;
+            }
+            Err(JudgeError::Unparsable { source, text }) => {
+                bail!("{source}; it wrote: {text}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The verdict in one line.
+fn line(judgement: &Judgement) -> String {
+    let Judgement {
+        verdict,
+        rubric,
+        scale,
+        ..
+    } = judgement;
+    match (verdict.outcome, scale) {
+        (Outcome::Score(score), Some(scale)) => {
+            format!(
+                "Score: {score} (from {} to {}, rubric {rubric})",
+                scale.min, scale.max
+            )
+        }
+        (Outcome::Score(score), None) => format!("Score: {score} (rubric {rubric})"),
+        (Outcome::Preference(preference), _) => format!("Better: {} (rubric {rubric})", preference.as_str()),
+    }
+}

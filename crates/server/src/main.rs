@@ -1,0 +1,55 @@
+//! The command line of `gavel`: serve a critic, judge one case, or tell what a checkpoint is.
+
+mod boot;
+mod command;
+mod dialects;
+mod error;
+mod health;
+mod images;
+mod json_body;
+mod judge_command;
+mod openapi;
+mod request_id;
+mod router;
+mod serve;
+mod state;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use command::{Command, CommandLine};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .init();
+    match run(command_line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell it to when standard error is gone too.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Serve(options) => runtime.block_on(serve::serve(options)),
+        Command::Judge(options) => runtime.block_on(judge_command::judge(options)),
+        Command::Inspect(options) => {
+            writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
+            Ok(())
+        }
+    }
+}

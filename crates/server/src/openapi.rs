@@ -1,0 +1,34 @@
+//! The OpenAPI document, generated from the handlers.
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use utoipa::OpenApi;
+
+use crate::state::AppState;
+
+/// What the document says beside the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Gavel",
+        description = "Judges answers about images with a critic model: scores with reasons, preferences, and chat."
+    ),
+    tags(
+        (name = "judge", description = "Verdicts on one or two responses. Strict: an unknown field is refused."),
+        (name = "openai", description = "OpenAI's interface. Forgiving: harmless unknown parameters are ignored."),
+        (name = "health", description = "State of the server.")
+    )
+)]
+pub(crate) struct Document;
+
+/// Serves the document.
+pub(crate) async fn document(State(state): State<AppState>) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        state.openapi.to_string(),
+    )
+        .into_response()
+}

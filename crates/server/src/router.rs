@@ -1,0 +1,94 @@
+//! All routes, and what holds for all of them: names, panics, and JSON for whatever does not fit.
+
+use std::any::Any;
+
+use axum::{Router, http::StatusCode, middleware, response::IntoResponse, response::Response, routing::get};
+use judge::Judge;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{dialects, error::ApiError, health, openapi, request_id, state::AppState};
+
+/// The whole service.
+pub(crate) fn router(judge: Judge, max_body_bytes: usize) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .merge(dialects::native::routes())
+        .merge(dialects::openai::routes())
+        .merge(health::routes())
+        .split_for_parts();
+    let document = document
+        .to_pretty_json()
+        .expect("a generated document can be written as JSON");
+    let state = AppState {
+        judge,
+        max_body_bytes,
+        openapi: document.into(),
+    };
+    // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn(request_id::name_request))
+        .layer(CatchPanicLayer::custom(panicked));
+    router
+        .merge(dialects::openai::aliases())
+        .route("/openapi.json", get(openapi::document))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(layers)
+        .with_state(state)
+}
+
+async fn unknown_route() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "There is nothing at this path.",
+    )
+}
+
+async fn wrong_method() -> ApiError {
+    let message = "This path does not take this method.";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or_default();
+    tracing::error!(text, "a handler panicked");
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "The server failed on this request.",
+    )
+    .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::to_bytes, routing::get};
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    #[tokio::test]
+    async fn a_panic_becomes_the_one_error_body() {
+        async fn handler() -> &'static str {
+            panic!("the text stays in the log")
+        }
+        let router = Router::new()
+            .route("/", get(handler))
+            .layer(CatchPanicLayer::custom(super::panicked));
+        let request = axum::http::Request::get("/")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], "internal_error");
+        assert!(!body.to_string().contains("the text stays"));
+    }
+}

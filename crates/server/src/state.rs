@@ -1,0 +1,16 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+
+use judge::Judge;
+
+/// What every handler may use. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    /// The critic.
+    pub(crate) judge: Judge,
+    /// The largest body of a request, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// The OpenAPI document, as it is served.
+    pub(crate) openapi: Arc<str>,
+}

@@ -1,0 +1,53 @@
+//! What the end-to-end tests share: the built binary as a server of their own, and a small HTTP client.
+//!
+//! The binary is the one that `cargo build --release` leaves beside the tests; build it first, or let `tests/run` do
+//! both.
+
+mod http;
+mod server;
+
+pub use http::{Events, Response, SentEvent};
+pub use server::{Server, binary, python, reference, run_steered};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::Value;
+
+/// The bytes of an image of the reference data as base64.
+pub fn image(name: &str) -> String {
+    let path = reference().join("images").join(name);
+    let bytes =
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// A body without the counts of tokens that were kept from earlier requests, which differ when a request is repeated.
+pub fn uncounted(mut body: Value) -> Value {
+    match &mut body {
+        Value::Object(members) => {
+            members.remove("cached_tokens");
+            members
+                .values_mut()
+                .for_each(|member| *member = uncounted(member.take()));
+        }
+        Value::Array(elements) => elements
+            .iter_mut()
+            .for_each(|element| *element = uncounted(element.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    body
+}
+
+/// Calls `condition` until it holds, for at most ten seconds.
+///
+/// # Panics
+/// When it does not hold in time.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "in ten seconds it did not come true that {what}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

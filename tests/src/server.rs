@@ -1,0 +1,246 @@
+//! A server for one test.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{self, Response};
+
+/// A critic profile for the random reference checkpoint whose replies start with the verdict, so that only the
+/// justification is left to write and every request gets a verdict.
+const STEERED: &str = r#"
+name = "tiny56"
+default_pointwise = "helpfulness"
+default_pairwise = "better"
+
+[[formats]]
+name = "steered-pointwise"
+kind = "pointwise"
+parts = ["{question} {criteria} {min} {max} {response}"]
+reply = "Score: 7\n"
+answer = "score_line"
+
+[[formats]]
+name = "steered-pairwise"
+kind = "pairwise"
+parts = ["{question} {criteria} {response_1} {response_2}"]
+reply = "Better: 2\n"
+answer = "better_line"
+"#;
+
+/// A running `gavel serve` on a port of its own. Dropping it kills it.
+pub struct Server {
+    process: Child,
+    address: String,
+    /// Kept as long as the server may read it.
+    config: Option<TempDir>,
+}
+
+impl Server {
+    /// A server of the random reference checkpoint, whose text is never a verdict.
+    pub fn random() -> Self {
+        Self::with_options(&["--model", &random_model()])
+    }
+
+    /// A server of the random reference checkpoint that is made to give verdicts: 7, and the second response.
+    pub fn steered() -> Self {
+        Self::with_profile(steering(STEERED))
+    }
+
+    /// A server of the random reference checkpoint that is asked for the verdict in its first line, as a trained critic
+    /// is: it decides for itself, at random.
+    pub fn deciding() -> Self {
+        let asked = STEERED
+            .replace("Score: 7\\n", "Score: ")
+            .replace("Better: 2\\n", "Better: ");
+        Self::with_profile(steering(&asked))
+    }
+
+    fn with_profile(config: TempDir) -> Self {
+        let folder = config.path().to_string_lossy().into_owned();
+        let mut server = Self::with_options(&["--model", &random_model(), "--config-dir", &folder]);
+        server.config = Some(config);
+        server
+    }
+
+    /// A server with these options of `gavel serve`.
+    ///
+    /// # Panics
+    /// When it does not start or its first line does not say where it listens.
+    pub fn with_options(options: &[&str]) -> Self {
+        let mut process = Command::new(binary())
+            .args(["serve", "--host", "127.0.0.1", "--port", "0"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        let output = process.stdout.take().expect("the output is piped");
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("the first line can be read");
+        let address = line.trim().strip_prefix("listening on http://");
+        let address = address
+            .unwrap_or_else(|| panic!("the first line should tell the address: {line:?}"))
+            .to_owned();
+        Self {
+            process,
+            address,
+            config: None,
+        }
+    }
+
+    /// Where it listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for it to end by itself and tells whether it ended well.
+    pub fn wait(mut self) -> bool {
+        self.process
+            .wait()
+            .expect("the process can be waited for")
+            .success()
+    }
+
+    /// Sends a GET.
+    pub fn get(&self, path: &str) -> Response {
+        self.send("GET", path, &[], b"")
+    }
+
+    /// Sends a POST with a JSON body.
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
+    }
+
+    /// Sends a POST, which must succeed, and returns its JSON.
+    ///
+    /// # Panics
+    /// When the status is not 200.
+    pub fn ok(&self, path: &str, body: &Value) -> Value {
+        let response = self.post(path, body);
+        let (status, text) = (response.status, response.text());
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).expect("the body is JSON")
+    }
+
+    /// Sends any request.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        http::send(&self.address, (method, path), headers, body)
+    }
+
+    /// A figure of the engine from `/health`.
+    ///
+    /// # Panics
+    /// When there is no such figure.
+    pub fn engine(&self, figure: &str) -> u64 {
+        let health = self.get("/health").json();
+        health["engine"][figure]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {figure} in {health}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The built binary.
+///
+/// # Panics
+/// When it was not built.
+pub fn binary() -> PathBuf {
+    let tests = std::env::current_exe().expect("a test knows where it is");
+    let folder = tests
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests lie in target/release/deps");
+    let binary = folder.join("gavel");
+    assert!(
+        binary.is_file(),
+        "{} is missing: run `cargo build --release` first",
+        binary.display()
+    );
+    binary
+}
+
+/// The folder of the reference data.
+pub fn reference() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reference")
+}
+
+/// The interpreter of the tests' own virtual environment.
+///
+/// # Panics
+/// When the environment was not made.
+pub fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    assert!(
+        python.is_file(),
+        "{} is missing: `tests/run` makes it",
+        python.display()
+    );
+    python
+}
+
+/// The smallest random reference checkpoint.
+fn random_model() -> String {
+    reference().join("models/tiny56").to_string_lossy().into_owned()
+}
+
+/// A folder for `--config-dir` that makes the random checkpoint give verdicts.
+fn steering(profile: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let critics = folder.path().join("critics");
+    fs::create_dir(&critics).expect("a folder can be made");
+    fs::write(critics.join("tiny56.toml"), profile).expect("a file can be written");
+    folder
+}
+
+/// The options that make a command of the binary use the steered random checkpoint, and the folder they need.
+fn steered_options() -> (TempDir, Vec<String>) {
+    let folder = steering(STEERED);
+    let options = [
+        "--model",
+        &random_model(),
+        "--config-dir",
+        &folder.path().to_string_lossy(),
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    (folder, options)
+}
+
+/// Runs a command of the binary on the steered random checkpoint to its end.
+///
+/// # Panics
+/// When it does not start.
+pub fn run_steered(command: &str, arguments: &[&str]) -> std::process::Output {
+    let (_folder, options) = steered_options();
+    Command::new(binary())
+        .arg(command)
+        .args(options)
+        .args(arguments)
+        .output()
+        .expect("the binary starts")
+}

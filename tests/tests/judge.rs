@@ -1,0 +1,314 @@
+//! `POST /judge` on the built server: verdicts, streamed and whole, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, image, uncounted};
+use serde_json::{Value, json};
+
+fn case(extra: Value) -> Value {
+    let mut body = json!({ "question": "What is shown?", "max_tokens": 24 });
+    body.as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().unwrap().clone());
+    body
+}
+
+fn total_is_a_sum(usage: &Value) -> bool {
+    let count = |name: &str| usage[name].as_u64().unwrap();
+    count("prompt_tokens") > 0
+        && count("completion_tokens") > 0
+        && count("total_tokens") == count("prompt_tokens") + count("completion_tokens")
+}
+
+#[test]
+fn one_response_gets_a_score_and_two_a_preference() {
+    let server = Server::steered();
+    let scored = server.ok("/judge", &case(json!({ "response": "A cat." })));
+    assert_eq!(scored["score"], 7.0);
+    assert_eq!(scored["scale"], json!({ "min": 1.0, "max": 10.0, "step": 1.0 }));
+    assert!(scored.get("preference").is_none());
+    assert!(!scored["justification"].as_str().unwrap().is_empty());
+    assert!(total_is_a_sum(&scored["usage"]), "{scored}");
+    assert_eq!(
+        (&scored["model"], &scored["rubric"]),
+        (&json!("tiny56"), &json!("helpfulness"))
+    );
+
+    let preferred = server.ok("/judge", &case(json!({ "responses": ["A cat.", "A dog."] })));
+    assert_eq!(preferred["preference"], "second");
+    assert!(preferred.get("score").is_none() && preferred.get("scale").is_none());
+    assert_eq!(preferred["rubric"], "better");
+
+    let in_a_list = uncounted(server.ok("/judge", &case(json!({ "responses": ["A cat."] })));
+    assert_eq!(
+        in_a_list, scored,
+        "a list of one response is one response, and verdicts repeat"
+    );
+}
+
+#[test]
+fn a_streamed_verdict_is_the_whole_one_in_pieces() {
+    let server = Server::steered();
+    let body = case(json!({ "response": "A cat.", "images": [image("tiny56-square-0.png")] }));
+    let whole = server.ok("/judge", &body);
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let events: Vec<_> = server.post("/judge", &streamed).events().collect();
+    let (last, pieces) = events.split_last().unwrap();
+    assert!(pieces.len() > 3, "the text comes in pieces: {events:?}");
+    let text: String = (pieces.iter())
+        .map(|event| {
+            assert_eq!(event.name, "justification");
+            event.json()["text"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(last.name, "verdict");
+    assert_eq!(last.json(), whole);
+    assert_eq!(text, whole["justification"].as_str().unwrap());
+}
+
+#[test]
+fn images_are_seen_however_they_are_written() {
+    let server = Server::steered();
+    let bare = image("tiny56-square-0.png");
+    let judged =
+        |images: Value| server.ok("/judge", &case(json!({ "response": "A cat.", "images": images })));
+    let none = judged(json!([]));
+    let one = judged(json!([bare]));
+    let prompt = |verdict: &Value| verdict["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert!(prompt(&one) > prompt(&none) + 16, "an image takes tokens");
+    assert_eq!(one, judged(json!([format!("data:image/jpeg;base64, {bare}")])));
+    let two = judged(json!([bare, image("tiny56-tall_1x4-0.png")]));
+    assert!(prompt(&two) > prompt(&none) + 32);
+    assert_ne!(
+        one["justification"], none["justification"],
+        "an image changes what is written"
+    );
+    assert_ne!(
+        one["justification"],
+        judged(json!([image("tiny56-grey-0.png")]))["justification"]
+    );
+}
+
+#[test]
+fn a_request_may_bring_its_own_criteria() {
+    let server = Server::steered();
+    let scale = json!({ "min": 0, "max": 7, "step": 0.5 });
+    let body = case(json!({ "response": "A cat.", "criteria": "Is it funny?", "scale": scale }));
+    let verdict = server.ok("/judge", &body);
+    assert_eq!(
+        (&verdict["rubric"], &verdict["score"]),
+        (&json!("inline"), &json!(7.0))
+    );
+    assert_eq!(verdict["scale"], json!({ "min": 0.0, "max": 7.0, "step": 0.5 }));
+    let other = server.ok(
+        "/judge",
+        &case(json!({ "response": "A cat.", "rubric": "accuracy" })),
+    );
+    assert_eq!(other["rubric"], "accuracy");
+    assert_ne!(
+        verdict["justification"], other["justification"],
+        "the criteria reach the critic"
+    );
+
+    let narrow =
+        case(json!({ "response": "A cat.", "criteria": "Is it funny?", "scale": { "min": 0, "max": 5 } }));
+    let response = server.post("/judge", &narrow);
+    assert_eq!(response.status, 502, "a score off the scale is no verdict");
+    let body = response.json();
+    assert_eq!(body["code"], "unparsable_verdict");
+    assert!(body["text"].as_str().unwrap().starts_with("Score: 7\n"), "{body}");
+}
+
+#[test]
+fn a_critic_that_starts_with_its_verdict_can_only_give_one_that_there_is() {
+    let server = Server::deciding();
+    // The checkpoint is random: left alone, it would start with anything but a score.
+    for (min, max, step) in [
+        (1.0, 10.0, 1.0),
+        (0.0, 1.0, 0.25),
+        (-2.0, 2.0, 1.0),
+        (90.0, 110.0, 10.0),
+    ] {
+        let scale = json!({ "min": min, "max": max, "step": step });
+        let verdict = server.ok(
+            "/judge",
+            &case(json!({ "response": "A cat.", "criteria": "Be right.", "scale": scale })),
+        );
+        let steps = (verdict["score"].as_f64().unwrap() - min) / step;
+        assert!(
+            steps >= 0.0 && steps <= (max - min) / step && steps.fract() == 0.0,
+            "{verdict}"
+        );
+        assert!(
+            !verdict["justification"].as_str().unwrap().is_empty(),
+            "what follows is free"
+        );
+    }
+    let verdict = server.ok("/judge", &case(json!({ "responses": ["A cat.", "A dog."] })));
+    assert!(
+        ["first", "second", "tie"].contains(&verdict["preference"].as_str().unwrap()),
+        "{verdict}"
+    );
+
+    let cut = server.post(
+        "/judge",
+        &json!({ "question": "?", "response": "a", "max_tokens": 1 }),
+    );
+    assert_eq!(cut.status, 502, "a score that may lack digits is none");
+    assert!(cut.json()["message"].as_str().unwrap().contains("cut"));
+}
+
+#[test]
+fn a_text_without_a_verdict_is_an_error_that_has_the_text() {
+    let server = Server::random();
+    let body = case(json!({ "response": "A cat." }));
+    let response = server.post("/judge", &body);
+    assert_eq!(response.status, 502);
+    let whole = response.json();
+    assert_eq!(whole["error"]["code"], "unparsable_verdict");
+    let text = whole["text"].as_str().unwrap();
+    assert!(!text.is_empty());
+
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let events: Vec<_> = server.post("/judge", &streamed).events().collect();
+    let last = events.last().unwrap();
+    assert_eq!(last.name, "error");
+    assert_eq!(last.json(), whole, "the event has the body of the plain error");
+    assert!(events.iter().all(|event| event.name != "verdict"));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let server = Server::steered();
+    let big = "x".repeat(40);
+    let many = vec!["AAAA"; 257];
+    let cases = [
+        (
+            case(json!({ "response": "a", "images": many })),
+            400,
+            "invalid_request",
+            "256 images",
+        ),
+        (
+            case(json!({ "response": "a", "colour": 1 })),
+            422,
+            "invalid_request",
+            "colour",
+        ),
+        (case(json!({ "response": 5 })), 422, "invalid_request", "response"),
+        (json!({ "response": "a" }), 422, "invalid_request", "question"),
+        (
+            case(json!({ "response": "a", "scale": { "min": 0, "max": 1, "x": 1 } })),
+            422,
+            "invalid_request",
+            "scale.x",
+        ),
+        (case(json!({})), 400, "invalid_request", "response"),
+        (
+            case(json!({ "response": "a", "responses": ["b"] })),
+            400,
+            "invalid_request",
+            "response",
+        ),
+        (
+            case(json!({ "responses": ["a", "b", "c"] })),
+            400,
+            "invalid_request",
+            "responses",
+        ),
+        (
+            case(json!({ "responses": [] })),
+            400,
+            "invalid_request",
+            "responses",
+        ),
+        (
+            case(json!({ "response": "a", "rubric": "no-such" })),
+            400,
+            "unknown_rubric",
+            "no-such",
+        ),
+        (
+            case(json!({ "response": "a", "rubric": "better" })),
+            400,
+            "invalid_rubric",
+            "pairwise",
+        ),
+        (
+            case(json!({ "response": "a", "rubric": "accuracy", "criteria": "x" })),
+            400,
+            "invalid_request",
+            "rubric",
+        ),
+        (
+            case(json!({ "response": "a", "scale": { "min": 0, "max": 1 } })),
+            400,
+            "invalid_request",
+            "criteria",
+        ),
+        (
+            case(json!({ "response": "a", "criteria": "x" })),
+            400,
+            "invalid_rubric",
+            "scale",
+        ),
+        (
+            case(json!({ "response": "a", "criteria": "x", "scale": { "min": 1, "max": 1 } })),
+            400,
+            "invalid_rubric",
+            "below",
+        ),
+        (
+            case(json!({ "response": "a", "max_tokens": 0 })),
+            400,
+            "invalid_request",
+            "max_tokens",
+        ),
+        (
+            case(json!({ "response": "a", "images": ["https://a.b/c.png"] })),
+            400,
+            "remote_image",
+            "images[0]",
+        ),
+        (
+            case(json!({ "response": "a", "images": ["%%%"] })),
+            400,
+            "invalid_image",
+            "images[0]",
+        ),
+        (
+            case(json!({ "response": "a", "images": [big] })),
+            400,
+            "invalid_image",
+            "unsupported image",
+        ),
+    ];
+    for (body, status, code, word) in cases {
+        let response = server.post("/judge", &body);
+        assert_eq!(response.status, status, "{body}");
+        let error = response.json();
+        assert_eq!(error["error"]["code"], code, "{body} gave {error}");
+        assert!(error.to_string().contains(word), "{error} should name {word}");
+    }
+}
+
+#[test]
+fn the_rubrics_are_listed() {
+    let server = Server::random();
+    let body = server.get("/rubrics").json();
+    let rubrics = body["rubrics"].as_array().unwrap();
+    let defaults: Vec<_> = rubrics
+        .iter()
+        .filter(|rubric| rubric["default"] == true)
+        .collect();
+    assert_eq!(defaults.len(), 2, "one for a response and one for two");
+    for rubric in rubrics {
+        assert_eq!(
+            rubric["kind"] == "pointwise",
+            rubric["scale"].is_object(),
+            "{rubric}"
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! Rules of the tree that a compiler does not check: which crate may know which, sizes, names, and true documents.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+const MAX_LINES: usize = 500;
+/// Folders that are made, not written.
+const MADE: [&str; 4] = ["target", "__pycache__", ".venv", ".git"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All files below a folder of the tree, as paths from its root.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut found = vec![];
+    let mut waiting = vec![root().join(folder)];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !MADE.contains(&name) {
+                waiting.push(path);
+            } else if path.is_file() {
+                found.push(path.strip_prefix(root()).unwrap().into());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn with_ending(folder: &str, ending: &str) -> Vec<PathBuf> {
+    files(folder)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect()
+}
+
+fn rust_files() -> Vec<PathBuf> {
+    [with_ending("crates", "rs"), with_ending("tests", "rs")].concat()
+}
+
+/// The workspace's own packages, as Cargo sees them.
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_value(metadata["packages"].take()).unwrap()
+}
+
+fn name(value: &Value) -> &str {
+    value["name"].as_str().unwrap()
+}
+
+fn dependencies(package: &Value) -> &[Value] {
+    package["dependencies"].as_array().unwrap()
+}
+
+#[test]
+fn crates_know_only_the_crates_that_they_may_know() {
+    // A new edge here is a decision: the diagram of ARCHITECTURE.md changes with it.
+    let allowed = [
+        ("critic", vec![]),
+        ("critic-candle", vec!["critic"]),
+        ("embedded", vec![]),
+        ("engine", vec!["critic"]),
+        ("gavel-tests", vec![]),
+        ("judge", vec!["critic", "engine", "rubric"]),
+        ("rubric", vec!["critic"]),
+        ("server", vec!["critic-candle", "embedded", "judge"]),
+    ];
+    let mut packages = packages();
+    packages.sort_by(|one, other| name(one).cmp(name(other)));
+    let edges: Vec<(&str, Vec<&str>)> = packages
+        .iter()
+        .map(|package| {
+            let own = dependencies(package)
+                .iter()
+                .filter(|dependency| dependency["path"].is_string());
+            (
+                name(package),
+                own.map(name).collect::<BTreeSet<_>>().into_iter().collect(),
+            )
+        })
+        .collect();
+    assert_eq!(edges, allowed);
+}
+
+#[test]
+fn only_critic_candle_names_candle() {
+    for package in packages() {
+        let candle = dependencies(&package)
+            .iter()
+            .any(|dependency| name(dependency).starts_with("candle"));
+        assert_eq!(candle, name(&package) == "critic-candle", "{}", name(&package));
+    }
+}
+
+#[test]
+fn only_boot_names_where_critics_come_from() {
+    let names = |path: &PathBuf| {
+        let text = read(path);
+        text.contains("critic_candle") || text.contains("embedded::")
+    };
+    let naming: Vec<_> = with_ending("crates/server", "rs")
+        .into_iter()
+        .filter(names)
+        .collect();
+    assert_eq!(naming, [Path::new("crates/server/src/boot.rs")]);
+}
+
+#[test]
+fn every_rust_file_says_what_it_is_for_and_can_be_read_at_once() {
+    for path in rust_files() {
+        let text = read(&path);
+        assert!(
+            text.starts_with("//! "),
+            "{} does not begin with `//!`",
+            path.display()
+        );
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn modules_are_named_by_what_they_are_about() {
+    for path in rust_files() {
+        for part in path
+            .iter()
+            .map(|part| Path::new(part).file_stem().unwrap().to_str().unwrap())
+        {
+            assert!(
+                !["util", "utils", "helper", "helpers", "common"].contains(&part),
+                "{}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_configuration_file_is_toml() {
+    let files = files("config");
+    assert!(!files.is_empty());
+    for path in files {
+        assert_eq!(path.extension().unwrap(), "toml", "{}", path.display());
+        if let Err(error) = toml::from_str::<toml::Table>(&read(&path)) {
+            panic!("{}: {error}", path.display());
+        }
+    }
+}
+
+/// What stands between single backticks, outside of code blocks.
+fn code_spans(markdown: &str) -> Vec<String> {
+    let prose: String = markdown.split("```").step_by(2).collect();
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether the sources declare a type or trait of this name.
+fn declares(sources: &[String], name: &str) -> bool {
+    ["struct", "enum", "trait", "type"].iter().any(|kind| {
+        let declaration = format!("{kind} {name}");
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        sources
+            .iter()
+            .any(|source| source.split(&declaration).skip(1).any(ends))
+    })
+}
+
+#[test]
+fn what_architecture_md_names_exists() {
+    let sources: Vec<String> = with_ending("crates", "rs").iter().map(read).collect();
+    let folders = ["config", "crates", "tests", "training"];
+    let all: Vec<PathBuf> = folders.into_iter().flat_map(files).collect();
+    let mut types = 0;
+    for span in code_spans(&read("ARCHITECTURE.md")) {
+        if is_path(&span) {
+            let below = |file: &PathBuf| file.ancestors().any(|part| part.ends_with(&span));
+            let there = root().join(&span).exists() || all.iter().any(below);
+            assert!(there, "ARCHITECTURE.md names the file {span}");
+        } else if is_type(&span) {
+            let name = span.split("::").next().unwrap();
+            assert!(declares(&sources, name), "ARCHITECTURE.md names the type {name}");
+            types += 1;
+        }
+    }
+    assert!(types > 10, "only {types} types are named");
+}
+
+/// Whether a code span is a type in camel case, with or without one of its members. A word in capitals is none.
+fn is_type(span: &str) -> bool {
+    let name = span.split("::").next().unwrap();
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.contains(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// Whether a code span is the path or name of one file or folder, and not a pattern or a route.
+fn is_path(span: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
+    let known = [".rs", ".toml", ".py", ".md", ".json", "/"]
+        .iter()
+        .any(|ending| span.ends_with(ending));
+    known && span.chars().all(plain) && !span.starts_with('/')
+}
+
+#[test]
+fn architecture_md_mentions_every_crate_and_folder() {
+    let spans = code_spans(&read("ARCHITECTURE.md"));
+    for package in packages() {
+        assert!(
+            spans.iter().any(|span| span == name(&package)),
+            "ARCHITECTURE.md lacks {}",
+            name(&package)
+        );
+    }
+    for entry in fs::read_dir(root()).unwrap().map(Result::unwrap) {
+        let folder = entry.file_name().into_string().unwrap();
+        let public = entry.path().is_dir() && !folder.starts_with('.') && !MADE.contains(&folder.as_str());
+        if public && !files(&folder).is_empty() {
+            let named = spans.iter().any(|span| span.trim_end_matches('/') == folder);
+            assert!(named, "ARCHITECTURE.md lacks the folder {folder}");
+        }
+    }
+}
+
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let top = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut documents: Vec<PathBuf> = top
+        .filter(|name| name.ends_with(".md"))
+        .map(PathBuf::from)
+        .collect();
+    for folder in ["config", "crates", "docs", "deploy", "training"] {
+        if root().join(folder).is_dir() {
+            documents.extend(with_ending(folder, "md"));
+        }
+    }
+    assert!(documents.contains(&PathBuf::from("README.md")));
+    for document in documents {
+        for link in read(&document)
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let target = link.split('#').next().unwrap();
+            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let path = root().join(document.parent().unwrap()).join(target);
+            assert!(path.exists(), "{} links to {target}", document.display());
+        }
+    }
+}
