@@ -9,11 +9,7 @@ fn main() -> io::Result<()> {
         let folder = root.join(folder);
         println!("cargo:rerun-if-changed={}", folder.display());
         let mut files: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>()?;
-        files.retain(|file| {
-            file.path()
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-        });
+        files.retain(|file| file.path().extension().is_some_and(|extension| extension == "toml"));
         files.sort_by_key(fs::DirEntry::file_name);
         writeln!(source, "const {constant}: &[(&str, &str)] = &[").expect("a string takes all text");
         for file in files {

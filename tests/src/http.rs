@@ -31,9 +31,7 @@ impl Response {
     /// When it cannot be read.
     pub fn text(mut self) -> String {
         let mut text = String::new();
-        self.body
-            .read_to_string(&mut text)
-            .expect("the body is text and ends well");
+        self.body.read_to_string(&mut text).expect("the body is text and ends well");
         text
     }
 
@@ -49,9 +47,7 @@ impl Response {
     /// Reads the body as server-sent events, each as it comes. Dropping the iterator closes the connection.
     pub fn events(self) -> Events {
         assert_eq!(self.header("content-type"), Some("text/event-stream"));
-        Events {
-            lines: self.body.lines(),
-        }
+        Events { lines: self.body.lines() }
     }
 }
 
@@ -83,10 +79,7 @@ impl Iterator for Events {
     type Item = SentEvent;
 
     fn next(&mut self) -> Option<SentEvent> {
-        let mut event = SentEvent {
-            name: String::new(),
-            data: String::new(),
-        };
+        let mut event = SentEvent { name: String::new(), data: String::new() };
         loop {
             let line = self.lines.next()?.expect("the stream can be read");
             match line.split_once(':') {
@@ -110,9 +103,7 @@ pub(crate) fn send(
 ) -> Response {
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
     // So that a server that hangs fails a test and does not hang it.
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -124,9 +115,7 @@ pub(crate) fn send(
 }
 
 fn read(mut stream: BufReader<TcpStream>) -> Response {
-    let mut lines = (&mut stream)
-        .lines()
-        .map(|line| line.expect("the head can be read"));
+    let mut lines = (&mut stream).lines().map(|line| line.expect("the head can be read"));
     let first = lines.next().expect("there is a status line");
     let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.unwrap_or_else(|| panic!("{first:?} is no status line"));
@@ -137,23 +126,13 @@ fn read(mut stream: BufReader<TcpStream>) -> Response {
             (name.to_owned(), value.trim().to_owned())
         })
         .collect();
-    let chunked = headers
-        .iter()
-        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body: Box<dyn BufRead + Send> = if chunked {
-        Box::new(BufReader::new(Chunks {
-            stream,
-            left: 0,
-            ended: false,
-        }))
+        Box::new(BufReader::new(Chunks { stream, left: 0, ended: false }))
     } else {
         Box::new(stream)
     };
-    Response {
-        status,
-        headers,
-        body,
-    }
+    Response { status, headers, body }
 }
 
 /// A body in chunks.
@@ -170,10 +149,7 @@ impl Read for Chunks {
             self.stream.read_line(&mut size)?;
             let size = size.trim();
             self.left = usize::from_str_radix(size, 16).map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("{size:?} is no size of a chunk"),
-                )
+                io::Error::new(io::ErrorKind::UnexpectedEof, format!("{size:?} is no size of a chunk"))
             })?;
             self.ended = self.left == 0;
         }

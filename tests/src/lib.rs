@@ -25,13 +25,11 @@ pub fn uncounted(mut body: Value) -> Value {
     match &mut body {
         Value::Object(members) => {
             members.remove("cached_tokens");
-            members
-                .values_mut()
-                .for_each(|member| *member = uncounted(member.take()));
+            members.values_mut().for_each(|member| *member = uncounted(member.take()));
         }
-        Value::Array(elements) => elements
-            .iter_mut()
-            .for_each(|element| *element = uncounted(element.take())),
+        Value::Array(elements) => {
+            elements.iter_mut().for_each(|element| *element = uncounted(element.take()))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     body
@@ -44,10 +42,7 @@ pub fn uncounted(mut body: Value) -> Value {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while !condition() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "in ten seconds it did not come true that {what}"
-        );
+        assert!(std::time::Instant::now() < deadline, "in ten seconds it did not come true that {what}");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

@@ -56,9 +56,7 @@ impl Server {
     /// A server of the random reference checkpoint that is asked for the verdict in its first line, as a trained critic
     /// is: it decides for itself, at random.
     pub fn deciding() -> Self {
-        let asked = STEERED
-            .replace("Score: 7\\n", "Score: ")
-            .replace("Better: 2\\n", "Better: ");
+        let asked = STEERED.replace("Score: 7\\n", "Score: ").replace("Better: 2\\n", "Better: ");
         Self::with_profile(steering(&asked))
     }
 
@@ -82,18 +80,11 @@ impl Server {
             .expect("the binary starts");
         let mut line = String::new();
         let output = process.stdout.take().expect("the output is piped");
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("the first line can be read");
+        BufReader::new(output).read_line(&mut line).expect("the first line can be read");
         let address = line.trim().strip_prefix("listening on http://");
-        let address = address
-            .unwrap_or_else(|| panic!("the first line should tell the address: {line:?}"))
-            .to_owned();
-        Self {
-            process,
-            address,
-            config: None,
-        }
+        let address =
+            address.unwrap_or_else(|| panic!("the first line should tell the address: {line:?}")).to_owned();
+        Self { process, address, config: None }
     }
 
     /// Where it listens, as `host:port`.
@@ -108,10 +99,7 @@ impl Server {
 
     /// Waits for it to end by itself and tells whether it ended well.
     pub fn wait(mut self) -> bool {
-        self.process
-            .wait()
-            .expect("the process can be waited for")
-            .success()
+        self.process.wait().expect("the process can be waited for").success()
     }
 
     /// Sends a GET.
@@ -121,12 +109,7 @@ impl Server {
 
     /// Sends a POST with a JSON body.
     pub fn post(&self, path: &str, body: &Value) -> Response {
-        self.send(
-            "POST",
-            path,
-            &[("content-type", "application/json")],
-            body.to_string().as_bytes(),
-        )
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
     }
 
     /// Sends a POST, which must succeed, and returns its JSON.
@@ -151,9 +134,7 @@ impl Server {
     /// When there is no such figure.
     pub fn engine(&self, figure: &str) -> u64 {
         let health = self.get("/health").json();
-        health["engine"][figure]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {figure} in {health}"))
+        health["engine"][figure].as_u64().unwrap_or_else(|| panic!("no {figure} in {health}"))
     }
 }
 
@@ -171,16 +152,9 @@ impl Drop for Server {
 /// When it was not built.
 pub fn binary() -> PathBuf {
     let tests = std::env::current_exe().expect("a test knows where it is");
-    let folder = tests
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie in target/release/deps");
+    let folder = tests.parent().and_then(Path::parent).expect("tests lie in target/release/deps");
     let binary = folder.join("gavel");
-    assert!(
-        binary.is_file(),
-        "{} is missing: run `cargo build --release` first",
-        binary.display()
-    );
+    assert!(binary.is_file(), "{} is missing: run `cargo build --release` first", binary.display());
     binary
 }
 
@@ -195,11 +169,7 @@ pub fn reference() -> PathBuf {
 /// When the environment was not made.
 pub fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
-    assert!(
-        python.is_file(),
-        "{} is missing: `tests/run` makes it",
-        python.display()
-    );
+    assert!(python.is_file(), "{} is missing: `tests/run` makes it", python.display());
     python
 }
 
@@ -220,14 +190,9 @@ fn steering(profile: &str) -> TempDir {
 /// The options that make a command of the binary use the steered random checkpoint, and the folder they need.
 fn steered_options() -> (TempDir, Vec<String>) {
     let folder = steering(STEERED);
-    let options = [
-        "--model",
-        &random_model(),
-        "--config-dir",
-        &folder.path().to_string_lossy(),
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let options = ["--model", &random_model(), "--config-dir", &folder.path().to_string_lossy()]
+        .map(str::to_owned)
+        .to_vec();
     (folder, options)
 }
 
@@ -237,10 +202,5 @@ fn steered_options() -> (TempDir, Vec<String>) {
 /// When it does not start.
 pub fn run_steered(command: &str, arguments: &[&str]) -> std::process::Output {
     let (_folder, options) = steered_options();
-    Command::new(binary())
-        .arg(command)
-        .args(options)
-        .args(arguments)
-        .output()
-        .expect("the binary starts")
+    Command::new(binary()).arg(command).args(options).args(arguments).output().expect("the binary starts")
 }

@@ -20,15 +20,8 @@ fn stops(server: &Server) {
     wait_until("nothing runs", || server.engine("running") == 0);
     assert_eq!(server.engine("free_blocks"), server.engine("total_blocks"));
     let tokens = server.engine("tokens");
-    assert!(
-        tokens < ENDLESS,
-        "{tokens} tokens were run; nothing was cancelled"
-    );
-    assert_eq!(
-        server.engine("steps"),
-        server.engine("steps"),
-        "no step is taken when nothing runs"
-    );
+    assert!(tokens < ENDLESS, "{tokens} tokens were run; nothing was cancelled");
+    assert_eq!(server.engine("steps"), server.engine("steps"), "no step is taken when nothing runs");
 }
 
 #[test]
@@ -64,10 +57,7 @@ fn a_dropped_verdict_stops_its_sequence() {
         "stream": true,
     });
     let mut events = server.post("/judge", &body).events();
-    assert!(
-        events.nth(3).is_some_and(|event| event.name == "justification"),
-        "it is being written"
-    );
+    assert!(events.nth(3).is_some_and(|event| event.name == "justification"), "it is being written");
     drop(events);
     stops(&server);
 }

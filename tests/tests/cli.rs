@@ -11,14 +11,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn judge_prints_the_justification_and_then_the_verdict() {
     let image = reference().join("images/tiny56-square-0.png");
-    let arguments = [
-        "--image",
-        &image.to_string_lossy(),
-        "--question",
-        "What is it?",
-        "--max-tokens",
-        "20",
-    ];
+    let arguments = ["--image", &image.to_string_lossy(), "--question", "What is it?", "--max-tokens", "20"];
     let one = run_steered("judge", &[&arguments[..], &["--response", "A cat."]].concat());
     assert!(one.status.success(), "{}", text(&one.stderr));
     let output = text(&one.stdout);
@@ -26,48 +19,19 @@ fn judge_prints_the_justification_and_then_the_verdict() {
     assert!(!justification.is_empty());
     assert_eq!(verdict, "Score: 7 (from 1 to 10, rubric helpfulness)");
 
-    let responses = [
-        "--response",
-        "A cat.",
-        "--response",
-        "A dog.",
-        "--rubric",
-        "more-accurate",
-    ];
+    let responses = ["--response", "A cat.", "--response", "A dog.", "--rubric", "more-accurate"];
     let two = run_steered("judge", &[&arguments[..], &responses].concat());
-    assert!(
-        text(&two.stdout).ends_with("Better: second (rubric more-accurate)\n"),
-        "{}",
-        text(&two.stderr)
-    );
+    assert!(text(&two.stdout).ends_with("Better: second (rubric more-accurate)\n"), "{}", text(&two.stderr));
 }
 
 #[test]
 fn what_fails_says_why_and_ends_with_a_failure() {
-    let missing = [
-        "--question",
-        "What?",
-        "--response",
-        "x",
-        "--image",
-        "/no/such/image.png",
-    ];
-    let many = [
-        "--question",
-        "?",
-        "--response",
-        "a",
-        "--response",
-        "b",
-        "--response",
-        "c",
-    ];
+    let missing = ["--question", "What?", "--response", "x", "--image", "/no/such/image.png"];
+    let many = ["--question", "?", "--response", "a", "--response", "b", "--response", "c"];
     let rubric = ["--question", "?", "--response", "a", "--rubric", "no-such"];
-    for (arguments, word) in [
-        (&missing[..], "/no/such/image.png"),
-        (&many, "3 responses"),
-        (&rubric, "no-such"),
-    ] {
+    for (arguments, word) in
+        [(&missing[..], "/no/such/image.png"), (&many, "3 responses"), (&rubric, "no-such")]
+    {
         let output = run_steered("judge", arguments);
         assert!(!output.status.success());
         assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
@@ -76,18 +40,10 @@ fn what_fails_says_why_and_ends_with_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().to_string_lossy().into_owned();
     for command in ["serve", "inspect"] {
-        let model: &[&str] = if command == "serve" {
-            &["--model", &empty]
-        } else {
-            &[&empty]
-        };
+        let model: &[&str] = if command == "serve" { &["--model", &empty] } else { &[&empty] };
         let output = Command::new(binary()).arg(command).args(model).output().unwrap();
         assert!(!output.status.success(), "{command}");
-        assert!(
-            text(&output.stderr).contains("config.json"),
-            "{}",
-            text(&output.stderr)
-        );
+        assert!(text(&output.stderr).contains("config.json"), "{}", text(&output.stderr));
     }
 }
 
@@ -114,16 +70,8 @@ fn a_server_that_is_told_to_stop_finishes_what_it_does() {
     let mut events = server.post("/v1/chat/completions", &body).events();
     assert!(events.next().is_some());
     let id = server.process_id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
-    wait_until("nobody is let in", || {
-        std::net::TcpStream::connect(server.address()).is_err()
-    });
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    wait_until("nobody is let in", || std::net::TcpStream::connect(server.address()).is_err());
     let last = events.last().unwrap();
     assert_eq!(last.data, "[DONE]", "the stream came to its end");
     assert!(server.wait(), "the server ended well");
@@ -133,14 +81,7 @@ fn a_server_that_is_told_to_stop_finishes_what_it_does() {
 fn a_port_that_is_taken_is_told() {
     let server = Server::random();
     let port = server.address().rsplit_once(':').unwrap().1;
-    let output = Command::new(binary())
-        .args(["serve", "--port", port])
-        .output()
-        .unwrap();
+    let output = Command::new(binary()).args(["serve", "--port", port]).output().unwrap();
     assert!(!output.status.success());
-    assert!(
-        text(&output.stderr).contains("cannot listen on 127.0.0.1:"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("cannot listen on 127.0.0.1:"), "{}", text(&output.stderr));
 }

@@ -25,37 +25,21 @@ fn what_does_not_fit_any_route_is_told_in_json() {
     let json_type = [("content-type", "application/json")];
     for path in ["/judge", "/v1/chat/completions"] {
         body(server.get(path), 405, "method_not_allowed");
-        body(
-            server.send("POST", path, &[], b"{}"),
-            415,
-            "unsupported_media_type",
-        );
+        body(server.send("POST", path, &[], b"{}"), 415, "unsupported_media_type");
         body(
             server.send("POST", path, &[("content-type", "text/plain")], b"{}"),
             415,
             "unsupported_media_type",
         );
-        body(
-            server.send("POST", path, &json_type, b"{\"a\":"),
-            400,
-            "invalid_json",
-        );
+        body(server.send("POST", path, &json_type, b"{\"a\":"), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b""), 400, "invalid_json");
-        body(
-            server.send("POST", path, &json_type, b"{} {}"),
-            400,
-            "invalid_json",
-        );
+        body(server.send("POST", path, &json_type, b"{} {}"), 400, "invalid_json");
         body(
             server.send("POST", path, &json_type, b"[]"),
             if path == "/judge" { 422 } else { 400 },
             "invalid_request",
         );
-        body(
-            server.send("POST", path, &json_type, b"\xff"),
-            400,
-            "invalid_json",
-        );
+        body(server.send("POST", path, &json_type, b"\xff"), 400, "invalid_json");
     }
     body(server.get("/no/such/path"), 404, "not_found");
     body(server.post("/health", &json!({})), 405, "method_not_allowed");
@@ -70,11 +54,7 @@ fn a_body_over_the_limit_is_refused_and_one_under_it_is_read() {
     for size in [1 << 20, 3 << 20] {
         body(server.post("/judge", &filled(size)), 413, "payload_too_large");
     }
-    body(
-        server.post("/judge", &filled((1 << 20) - 100)),
-        400,
-        "context_length_exceeded",
-    );
+    body(server.post("/judge", &filled((1 << 20) - 100)), 400, "context_length_exceeded");
 }
 
 #[test]
@@ -82,33 +62,16 @@ fn a_prompt_that_can_never_fit_is_refused_in_the_words_that_clients_look_for() {
     let server = Server::random();
     let text = "one two three ".repeat(20_000);
     let chat = json!({ "messages": [{ "role": "user", "content": text }] });
-    let error = body(
-        server.post("/v1/chat/completions", &chat),
-        400,
-        "context_length_exceeded",
-    );
+    let error = body(server.post("/v1/chat/completions", &chat), 400, "context_length_exceeded");
     let message = error["message"].as_str().unwrap();
-    assert!(
-        message.starts_with("This model's maximum context length is 32768 tokens."),
-        "{message}"
-    );
-    assert!(
-        message.ends_with("Please reduce the length of the messages."),
-        "{message}"
-    );
+    assert!(message.starts_with("This model's maximum context length is 32768 tokens."), "{message}");
+    assert!(message.ends_with("Please reduce the length of the messages."), "{message}");
 }
 
 #[test]
 fn a_full_waiting_line_is_told_in_each_dialects_way() {
     let model = gavel_tests::reference().join("models/tiny56");
-    let options = [
-        "--model",
-        &model.to_string_lossy(),
-        "--max-sequences",
-        "1",
-        "--max-waiting",
-        "1",
-    ];
+    let options = ["--model", &model.to_string_lossy(), "--max-sequences", "1", "--max-waiting", "1"];
     let server = Server::with_options(&options);
     let endless = json!({
         "messages": [{ "role": "user", "content": "Go on." }],
@@ -125,10 +88,7 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
     let retry = |response: &Response| response.header("retry-after").unwrap().parse::<u32>().unwrap();
     assert!((1..=20).contains(&retry(&refused)));
     let error = body(refused, 429, "rate_limit_exceeded");
-    assert!(
-        error["message"].as_str().unwrap().starts_with("Rate limit"),
-        "{error}"
-    );
+    assert!(error["message"].as_str().unwrap().starts_with("Rate limit"), "{error}");
     assert_eq!(error["type"], "rate_limit_error");
 
     let native = server.post("/judge", &json!({ "question": "What?", "response": "A cat." }));
@@ -154,10 +114,7 @@ fn a_healthy_server_says_so() {
     let health = server.get("/health");
     assert_eq!(health.status, 200);
     let health = health.json();
-    assert_eq!(
-        (&health["status"], &health["model"]),
-        (&json!("ok"), &json!("tiny56"))
-    );
+    assert_eq!((&health["status"], &health["model"]), (&json!("ok"), &json!("tiny56")));
     assert_eq!(health["engine"]["running"], 0);
     let ready = server.get("/ready");
     assert_eq!((ready.status, ready.json()), (200, json!({ "status": "ready" })));

@@ -5,11 +5,10 @@
 use gavel_tests::{Server, image, uncounted};
 use serde_json::{Value, json};
 
+#[expect(clippy::needless_pass_by_value, reason = "bodies are written where they are used")]
 fn case(extra: Value) -> Value {
     let mut body = json!({ "question": "What is shown?", "max_tokens": 24 });
-    body.as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().unwrap().clone());
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     body
 }
 
@@ -29,19 +28,17 @@ fn one_response_gets_a_score_and_two_a_preference() {
     assert!(scored.get("preference").is_none());
     assert!(!scored["justification"].as_str().unwrap().is_empty());
     assert!(total_is_a_sum(&scored["usage"]), "{scored}");
-    assert_eq!(
-        (&scored["model"], &scored["rubric"]),
-        (&json!("tiny56"), &json!("helpfulness"))
-    );
+    assert_eq!((&scored["model"], &scored["rubric"]), (&json!("tiny56"), &json!("helpfulness")));
 
     let preferred = server.ok("/judge", &case(json!({ "responses": ["A cat.", "A dog."] })));
     assert_eq!(preferred["preference"], "second");
     assert!(preferred.get("score").is_none() && preferred.get("scale").is_none());
     assert_eq!(preferred["rubric"], "better");
 
-    let in_a_list = uncounted(server.ok("/judge", &case(json!({ "responses": ["A cat."] })));
+    let in_a_list = server.ok("/judge", &case(json!({ "responses": ["A cat."] })));
     assert_eq!(
-        in_a_list, scored,
+        uncounted(in_a_list),
+        uncounted(scored),
         "a list of one response is one response, and verdicts repeat"
     );
 }
@@ -63,7 +60,7 @@ fn a_streamed_verdict_is_the_whole_one_in_pieces() {
         })
         .collect();
     assert_eq!(last.name, "verdict");
-    assert_eq!(last.json(), whole);
+    assert_eq!(uncounted(last.json()), uncounted(whole.clone()));
     assert_eq!(text, whole["justification"].as_str().unwrap());
 }
 
@@ -71,8 +68,9 @@ fn a_streamed_verdict_is_the_whole_one_in_pieces() {
 fn images_are_seen_however_they_are_written() {
     let server = Server::steered();
     let bare = image("tiny56-square-0.png");
-    let judged =
-        |images: Value| server.ok("/judge", &case(json!({ "response": "A cat.", "images": images })));
+    let judged = |images: Value| {
+        uncounted(server.ok("/judge", &case(json!({ "response": "A cat.", "images": images }))))
+    };
     let none = judged(json!([]));
     let one = judged(json!([bare]));
     let prompt = |verdict: &Value| verdict["usage"]["prompt_tokens"].as_u64().unwrap();
@@ -80,14 +78,8 @@ fn images_are_seen_however_they_are_written() {
     assert_eq!(one, judged(json!([format!("data:image/jpeg;base64, {bare}")])));
     let two = judged(json!([bare, image("tiny56-tall_1x4-0.png")]));
     assert!(prompt(&two) > prompt(&none) + 32);
-    assert_ne!(
-        one["justification"], none["justification"],
-        "an image changes what is written"
-    );
-    assert_ne!(
-        one["justification"],
-        judged(json!([image("tiny56-grey-0.png")]))["justification"]
-    );
+    assert_ne!(one["justification"], none["justification"], "an image changes what is written");
+    assert_ne!(one["justification"], judged(json!([image("tiny56-grey-0.png")]))["justification"]);
 }
 
 #[test]
@@ -96,20 +88,11 @@ fn a_request_may_bring_its_own_criteria() {
     let scale = json!({ "min": 0, "max": 7, "step": 0.5 });
     let body = case(json!({ "response": "A cat.", "criteria": "Is it funny?", "scale": scale }));
     let verdict = server.ok("/judge", &body);
-    assert_eq!(
-        (&verdict["rubric"], &verdict["score"]),
-        (&json!("inline"), &json!(7.0))
-    );
+    assert_eq!((&verdict["rubric"], &verdict["score"]), (&json!("inline"), &json!(7.0)));
     assert_eq!(verdict["scale"], json!({ "min": 0.0, "max": 7.0, "step": 0.5 }));
-    let other = server.ok(
-        "/judge",
-        &case(json!({ "response": "A cat.", "rubric": "accuracy" })),
-    );
+    let other = server.ok("/judge", &case(json!({ "response": "A cat.", "rubric": "accuracy" })));
     assert_eq!(other["rubric"], "accuracy");
-    assert_ne!(
-        verdict["justification"], other["justification"],
-        "the criteria reach the critic"
-    );
+    assert_ne!(verdict["justification"], other["justification"], "the criteria reach the critic");
 
     let narrow =
         case(json!({ "response": "A cat.", "criteria": "Is it funny?", "scale": { "min": 0, "max": 5 } }));
@@ -124,39 +107,35 @@ fn a_request_may_bring_its_own_criteria() {
 fn a_critic_that_starts_with_its_verdict_can_only_give_one_that_there_is() {
     let server = Server::deciding();
     // The checkpoint is random: left alone, it would start with anything but a score.
-    for (min, max, step) in [
-        (1.0, 10.0, 1.0),
-        (0.0, 1.0, 0.25),
-        (-2.0, 2.0, 1.0),
-        (90.0, 110.0, 10.0),
-    ] {
+    for (min, max, step) in [(1.0, 10.0, 1.0), (0.0, 1.0, 0.25), (-2.0, 2.0, 1.0), (90.0, 110.0, 10.0)] {
         let scale = json!({ "min": min, "max": max, "step": step });
-        let verdict = server.ok(
-            "/judge",
-            &case(json!({ "response": "A cat.", "criteria": "Be right.", "scale": scale })),
-        );
+        let verdict = server
+            .ok("/judge", &case(json!({ "response": "A cat.", "criteria": "Be right.", "scale": scale })));
         let steps = (verdict["score"].as_f64().unwrap() - min) / step;
-        assert!(
-            steps >= 0.0 && steps <= (max - min) / step && steps.fract() == 0.0,
-            "{verdict}"
-        );
-        assert!(
-            !verdict["justification"].as_str().unwrap().is_empty(),
-            "what follows is free"
-        );
+        assert!(steps >= 0.0 && steps <= (max - min) / step && steps.fract() == 0.0, "{verdict}");
+        assert!(!verdict["justification"].as_str().unwrap().is_empty(), "what follows is free");
     }
     let verdict = server.ok("/judge", &case(json!({ "responses": ["A cat.", "A dog."] })));
-    assert!(
-        ["first", "second", "tie"].contains(&verdict["preference"].as_str().unwrap()),
-        "{verdict}"
-    );
+    assert!(["first", "second", "tie"].contains(&verdict["preference"].as_str().unwrap()), "{verdict}");
 
-    let cut = server.post(
-        "/judge",
-        &json!({ "question": "?", "response": "a", "max_tokens": 1 }),
-    );
+    let cut = server.post("/judge", &json!({ "question": "?", "response": "a", "max_tokens": 1 }));
     assert_eq!(cut.status, 502, "a score that may lack digits is none");
     assert!(cut.json()["message"].as_str().unwrap().contains("cut"));
+}
+
+#[test]
+fn a_repeated_prompt_is_not_computed_again_and_says_the_same() {
+    let server = Server::steered();
+    let body = case(json!({ "response": "A cat.", "images": [image("tiny56-square-0.png")] }));
+    let (first, second) = (server.ok("/judge", &body), server.ok("/judge", &body));
+    let count = |verdict: &Value, name: &str| verdict["usage"][name].as_u64().unwrap();
+    assert_eq!(count(&first, "cached_tokens"), 0);
+    assert!(count(&second, "cached_tokens") > count(&second, "prompt_tokens") / 2, "{second}");
+    assert_eq!(uncounted(first), uncounted(second));
+
+    let other_image = case(json!({ "response": "A cat.", "images": [image("tiny56-grey-0.png")] }));
+    let other = server.ok("/judge", &other_image);
+    assert!(count(&other, "cached_tokens") < 40, "another image is another prompt: {other}");
 }
 
 #[test]
@@ -185,18 +164,8 @@ fn what_makes_no_sense_is_refused_by_name() {
     let big = "x".repeat(40);
     let many = vec!["AAAA"; 257];
     let cases = [
-        (
-            case(json!({ "response": "a", "images": many })),
-            400,
-            "invalid_request",
-            "256 images",
-        ),
-        (
-            case(json!({ "response": "a", "colour": 1 })),
-            422,
-            "invalid_request",
-            "colour",
-        ),
+        (case(json!({ "response": "a", "images": many })), 400, "invalid_request", "256 images"),
+        (case(json!({ "response": "a", "colour": 1 })), 422, "invalid_request", "colour"),
         (case(json!({ "response": 5 })), 422, "invalid_request", "response"),
         (json!({ "response": "a" }), 422, "invalid_request", "question"),
         (
@@ -206,36 +175,11 @@ fn what_makes_no_sense_is_refused_by_name() {
             "scale.x",
         ),
         (case(json!({})), 400, "invalid_request", "response"),
-        (
-            case(json!({ "response": "a", "responses": ["b"] })),
-            400,
-            "invalid_request",
-            "response",
-        ),
-        (
-            case(json!({ "responses": ["a", "b", "c"] })),
-            400,
-            "invalid_request",
-            "responses",
-        ),
-        (
-            case(json!({ "responses": [] })),
-            400,
-            "invalid_request",
-            "responses",
-        ),
-        (
-            case(json!({ "response": "a", "rubric": "no-such" })),
-            400,
-            "unknown_rubric",
-            "no-such",
-        ),
-        (
-            case(json!({ "response": "a", "rubric": "better" })),
-            400,
-            "invalid_rubric",
-            "pairwise",
-        ),
+        (case(json!({ "response": "a", "responses": ["b"] })), 400, "invalid_request", "response"),
+        (case(json!({ "responses": ["a", "b", "c"] })), 400, "invalid_request", "responses"),
+        (case(json!({ "responses": [] })), 400, "invalid_request", "responses"),
+        (case(json!({ "response": "a", "rubric": "no-such" })), 400, "unknown_rubric", "no-such"),
+        (case(json!({ "response": "a", "rubric": "better" })), 400, "invalid_rubric", "pairwise"),
         (
             case(json!({ "response": "a", "rubric": "accuracy", "criteria": "x" })),
             400,
@@ -248,42 +192,17 @@ fn what_makes_no_sense_is_refused_by_name() {
             "invalid_request",
             "criteria",
         ),
-        (
-            case(json!({ "response": "a", "criteria": "x" })),
-            400,
-            "invalid_rubric",
-            "scale",
-        ),
+        (case(json!({ "response": "a", "criteria": "x" })), 400, "invalid_rubric", "scale"),
         (
             case(json!({ "response": "a", "criteria": "x", "scale": { "min": 1, "max": 1 } })),
             400,
             "invalid_rubric",
             "below",
         ),
-        (
-            case(json!({ "response": "a", "max_tokens": 0 })),
-            400,
-            "invalid_request",
-            "max_tokens",
-        ),
-        (
-            case(json!({ "response": "a", "images": ["https://a.b/c.png"] })),
-            400,
-            "remote_image",
-            "images[0]",
-        ),
-        (
-            case(json!({ "response": "a", "images": ["%%%"] })),
-            400,
-            "invalid_image",
-            "images[0]",
-        ),
-        (
-            case(json!({ "response": "a", "images": [big] })),
-            400,
-            "invalid_image",
-            "unsupported image",
-        ),
+        (case(json!({ "response": "a", "max_tokens": 0 })), 400, "invalid_request", "max_tokens"),
+        (case(json!({ "response": "a", "images": ["https://a.b/c.png"] })), 400, "remote_image", "images[0]"),
+        (case(json!({ "response": "a", "images": ["%%%"] })), 400, "invalid_image", "images[0]"),
+        (case(json!({ "response": "a", "images": [big] })), 400, "invalid_image", "unsupported image"),
     ];
     for (body, status, code, word) in cases {
         let response = server.post("/judge", &body);
@@ -299,16 +218,24 @@ fn the_rubrics_are_listed() {
     let server = Server::random();
     let body = server.get("/rubrics").json();
     let rubrics = body["rubrics"].as_array().unwrap();
-    let defaults: Vec<_> = rubrics
-        .iter()
-        .filter(|rubric| rubric["default"] == true)
-        .collect();
+    let defaults: Vec<_> = rubrics.iter().filter(|rubric| rubric["default"] == true).collect();
     assert_eq!(defaults.len(), 2, "one for a response and one for two");
     for rubric in rubrics {
-        assert_eq!(
-            rubric["kind"] == "pointwise",
-            rubric["scale"].is_object(),
-            "{rubric}"
-        );
+        assert_eq!(rubric["kind"] == "pointwise", rubric["scale"].is_object(), "{rubric}");
     }
+}
+
+#[test]
+fn criteria_of_ones_own_stand_beside_or_in_place_of_the_rubric() {
+    let server = Server::deciding();
+    let scale = json!({ "min": 1, "max": 3 });
+    let beside =
+        server.ok("/judge", &case(json!({ "response": "A.", "criteria": "Is it short?", "scale": scale })));
+    let inside = json!({ "response": "A.", "rubric": { "criteria": "Is it short?", "scale": scale } });
+    let inside = server.ok("/judge", &case(inside));
+    assert_eq!((&inside["score"], &inside["rubric"]), (&beside["score"], &json!("inline")));
+    assert_eq!(inside["kind"], "pointwise");
+    let unknown = server.post("/judge", &case(json!({ "response": "A.", "format": "none" })));
+    assert_eq!(unknown.status, 400);
+    assert_eq!(unknown.json()["error"]["code"], "unknown_format");
 }

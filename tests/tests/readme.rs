@@ -32,49 +32,27 @@ fn blocks() -> Vec<Block> {
     let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
     let fenced = readme.split("```").skip(1).step_by(2);
     let split = fenced.map(|block| block.split_once('\n').expect("a block has lines"));
-    split
-        .map(|(mark, text)| Block {
-            mark: mark.trim().into(),
-            text: text.into(),
-        })
-        .collect()
+    split.map(|(mark, text)| Block { mark: mark.trim().into(), text: text.into() }).collect()
 }
 
 /// The README's server, with the options that it gives.
 fn server() -> Server {
     let starts = |block: &Block| block.mark == "sh" && block.text.starts_with(SERVE);
-    let command = blocks()
-        .into_iter()
-        .find(starts)
-        .expect("the README starts a server")
-        .text;
+    let command = blocks().into_iter().find(starts).expect("the README starts a server").text;
     let options: Vec<&str> = command[SERVE.len()..].split_whitespace().collect();
     Server::with_options(&options)
 }
 
 /// Runs a block against the server and returns what it prints.
 fn run(block: &Block, (program, flag): (&Path, &str), server: &Server) -> String {
-    let command = block
-        .text
-        .replace(CARGO_RUN, &format!("'{}'", binary().display()));
+    let command = block.text.replace(CARGO_RUN, &format!("'{}'", binary().display()));
     let command = command.replace(ADDRESS, server.address());
-    let output = Command::new(program)
-        .args([flag, &command])
-        .current_dir(root())
-        .output();
+    let output = Command::new(program).args([flag, &command]).current_dir(root()).output();
     let output = output.unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "this block of the README fails:\n{}\n{printed}\n{errors}",
-        block.text
-    );
-    assert!(
-        !printed.trim().is_empty(),
-        "this block of the README prints nothing:\n{}",
-        block.text
-    );
+    assert!(output.status.success(), "this block of the README fails:\n{}\n{printed}\n{errors}", block.text);
+    assert!(!printed.trim().is_empty(), "this block of the README prints nothing:\n{}", block.text);
     printed
 }
 
@@ -96,10 +74,7 @@ fn shell_blocks_print_what_the_readme_shows() {
             continue;
         }
         let printed = run(block, (Path::new("bash"), "-ec"), &server);
-        match blocks
-            .get(index + 1)
-            .map(|shown| (shown.mark.as_str(), &shown.text))
-        {
+        match blocks.get(index + 1).map(|shown| (shown.mark.as_str(), &shown.text)) {
             Some(("json", shown)) => assert_eq!(comparable(&printed), comparable(shown), "{}", block.text),
             Some(("text", shown)) => assert_eq!(printed.trim(), shown.trim(), "{}", block.text),
             _ => continue,

@@ -12,10 +12,7 @@ fn cases(model: &str) -> Vec<Value> {
     let index = fs::read(reference().join("index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
     let cases = index["cases"].as_array().unwrap().iter();
-    cases
-        .filter(|case| case["model"] == model && case["messages"].is_array())
-        .cloned()
-        .collect()
+    cases.filter(|case| case["model"] == model && case["messages"].is_array()).cloned().collect()
 }
 
 /// A tensor of 32-bit floats of a golden file.
@@ -33,10 +30,7 @@ fn floats(file: &str, name: &str) -> Vec<f64> {
 }
 
 fn names(list: &Value) -> impl Iterator<Item = &str> {
-    list.as_array()
-        .unwrap()
-        .iter()
-        .map(|file| file.as_str().unwrap().strip_prefix("images/").unwrap())
+    list.as_array().unwrap().iter().map(|file| file.as_str().unwrap().strip_prefix("images/").unwrap())
 }
 
 /// The messages of a case with its pictures as data URLs and its frames as a video part.
@@ -54,18 +48,13 @@ fn messages(case: &Value) -> Vec<Value> {
             .collect()
     };
     let messages = case["messages"].as_array().unwrap().iter();
-    messages
-        .map(|message| json!({"role": message["role"], "content": parts(message, &mut images)}))
-        .collect()
+    messages.map(|message| json!({"role": message["role"], "content": parts(message, &mut images)})).collect()
 }
 
 fn assert_close(what: &str, got: &[f64], wanted: &[f64]) {
     assert_eq!(got.len(), wanted.len(), "{what}");
     for (index, (got, wanted)) in got.iter().zip(wanted).enumerate() {
-        assert!(
-            (got - wanted).abs() <= TOLERANCE,
-            "{what}, value {index}: {got} and not {wanted}"
-        );
+        assert!((got - wanted).abs() <= TOLERANCE, "{what}, value {index}: {got} and not {wanted}");
     }
 }
 
@@ -78,17 +67,11 @@ fn check(server: &Server, case: &Value) {
             "top_logprobs": 20, "ignore_eos": true, "skip_special_tokens": false,
         }),
     );
-    assert_eq!(
-        completion["usage"]["prompt_tokens"], case["n_tokens"],
-        "{what}: tokens of the prompt"
-    );
+    assert_eq!(completion["usage"]["prompt_tokens"], case["n_tokens"], "{what}: tokens of the prompt");
     let choice = &completion["choices"][0];
     assert_eq!(choice["message"]["content"], case["greedy_text"], "{what}");
     let tokens = choice["logprobs"]["content"].as_array().unwrap();
-    let logprobs: Vec<f64> = tokens
-        .iter()
-        .map(|token| token["logprob"].as_f64().unwrap())
-        .collect();
+    let logprobs: Vec<f64> = tokens.iter().map(|token| token["logprob"].as_f64().unwrap()).collect();
     let top: Vec<f64> = tokens
         .iter()
         .flat_map(|token| token["top_logprobs"].as_array().unwrap())

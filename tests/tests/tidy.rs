@@ -44,10 +44,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn with_ending(folder: &str, ending: &str) -> Vec<PathBuf> {
-    files(folder)
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|found| found == ending))
-        .collect()
+    files(folder).into_iter().filter(|path| path.extension().is_some_and(|found| found == ending)).collect()
 }
 
 fn rust_files() -> Vec<PathBuf> {
@@ -61,11 +58,7 @@ fn packages() -> Vec<Value> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     serde_json::from_value(metadata["packages"].take()).unwrap()
 }
@@ -96,13 +89,8 @@ fn crates_know_only_the_crates_that_they_may_know() {
     let edges: Vec<(&str, Vec<&str>)> = packages
         .iter()
         .map(|package| {
-            let own = dependencies(package)
-                .iter()
-                .filter(|dependency| dependency["path"].is_string());
-            (
-                name(package),
-                own.map(name).collect::<BTreeSet<_>>().into_iter().collect(),
-            )
+            let own = dependencies(package).iter().filter(|dependency| dependency["path"].is_string());
+            (name(package), own.map(name).collect::<BTreeSet<_>>().into_iter().collect())
         })
         .collect();
     assert_eq!(edges, allowed);
@@ -111,9 +99,7 @@ fn crates_know_only_the_crates_that_they_may_know() {
 #[test]
 fn only_critic_candle_names_candle() {
     for package in packages() {
-        let candle = dependencies(&package)
-            .iter()
-            .any(|dependency| name(dependency).starts_with("candle"));
+        let candle = dependencies(&package).iter().any(|dependency| name(dependency).starts_with("candle"));
         assert_eq!(candle, name(&package) == "critic-candle", "{}", name(&package));
     }
 }
@@ -124,10 +110,7 @@ fn only_boot_names_where_critics_come_from() {
         let text = read(path);
         text.contains("critic_candle") || text.contains("embedded::")
     };
-    let naming: Vec<_> = with_ending("crates/server", "rs")
-        .into_iter()
-        .filter(names)
-        .collect();
+    let naming: Vec<_> = with_ending("crates/server", "rs").into_iter().filter(names).collect();
     assert_eq!(naming, [Path::new("crates/server/src/boot.rs")]);
 }
 
@@ -135,11 +118,7 @@ fn only_boot_names_where_critics_come_from() {
 fn every_rust_file_says_what_it_is_for_and_can_be_read_at_once() {
     for path in rust_files() {
         let text = read(&path);
-        assert!(
-            text.starts_with("//! "),
-            "{} does not begin with `//!`",
-            path.display()
-        );
+        assert!(text.starts_with("//! "), "{} does not begin with `//!`", path.display());
         let lines = text.lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
     }
@@ -148,15 +127,8 @@ fn every_rust_file_says_what_it_is_for_and_can_be_read_at_once() {
 #[test]
 fn modules_are_named_by_what_they_are_about() {
     for path in rust_files() {
-        for part in path
-            .iter()
-            .map(|part| Path::new(part).file_stem().unwrap().to_str().unwrap())
-        {
-            assert!(
-                !["util", "utils", "helper", "helpers", "common"].contains(&part),
-                "{}",
-                path.display()
-            );
+        for part in path.iter().map(|part| Path::new(part).file_stem().unwrap().to_str().unwrap()) {
+            assert!(!["util", "utils", "helper", "helpers", "common"].contains(&part), "{}", path.display());
         }
     }
 }
@@ -184,9 +156,7 @@ fn declares(sources: &[String], name: &str) -> bool {
     ["struct", "enum", "trait", "type"].iter().any(|kind| {
         let declaration = format!("{kind} {name}");
         let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-        sources
-            .iter()
-            .any(|source| source.split(&declaration).skip(1).any(ends))
+        sources.iter().any(|source| source.split(&declaration).skip(1).any(ends))
     })
 }
 
@@ -221,9 +191,7 @@ fn is_type(span: &str) -> bool {
 /// Whether a code span is the path or name of one file or folder, and not a pattern or a route.
 fn is_path(span: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
-    let known = [".rs", ".toml", ".py", ".md", ".json", "/"]
-        .iter()
-        .any(|ending| span.ends_with(ending));
+    let known = [".rs", ".toml", ".py", ".md", ".json", "/"].iter().any(|ending| span.ends_with(ending));
     known && span.chars().all(plain) && !span.starts_with('/')
 }
 
@@ -231,11 +199,7 @@ fn is_path(span: &str) -> bool {
 fn architecture_md_mentions_every_crate_and_folder() {
     let spans = code_spans(&read("ARCHITECTURE.md"));
     for package in packages() {
-        assert!(
-            spans.iter().any(|span| span == name(&package)),
-            "ARCHITECTURE.md lacks {}",
-            name(&package)
-        );
+        assert!(spans.iter().any(|span| span == name(&package)), "ARCHITECTURE.md lacks {}", name(&package));
     }
     for entry in fs::read_dir(root()).unwrap().map(Result::unwrap) {
         let folder = entry.file_name().into_string().unwrap();
@@ -249,13 +213,8 @@ fn architecture_md_mentions_every_crate_and_folder() {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    let top = fs::read_dir(root())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut documents: Vec<PathBuf> = top
-        .filter(|name| name.ends_with(".md"))
-        .map(PathBuf::from)
-        .collect();
+    let top = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut documents: Vec<PathBuf> = top.filter(|name| name.ends_with(".md")).map(PathBuf::from).collect();
     for folder in ["config", "crates", "docs", "deploy", "training"] {
         if root().join(folder).is_dir() {
             documents.extend(with_ending(folder, "md"));
@@ -263,11 +222,7 @@ fn links_of_the_documents_lead_somewhere() {
     }
     assert!(documents.contains(&PathBuf::from("README.md")));
     for document in documents {
-        for link in read(&document)
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
+        for link in read(&document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap();
             if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
                 continue;

@@ -35,10 +35,15 @@ impl CandleBackend {
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
         let heads = (text.kv_heads, text.head_size);
-        let caches: Result<Vec<LayerCache>> =
-            (0..text.layers).map(|_| LayerCache::new(heads, (block_count, BLOCK_SIZE), device, dtype)).collect();
-        let limits =
-            Limits { block_size: BLOCK_SIZE, block_count, context_length: text.context_length, max_step_tokens };
+        let caches: Result<Vec<LayerCache>> = (0..text.layers)
+            .map(|_| LayerCache::new(heads, (block_count, BLOCK_SIZE), device, dtype))
+            .collect();
+        let limits = Limits {
+            block_size: BLOCK_SIZE,
+            block_count,
+            context_length: text.context_length,
+            max_step_tokens,
+        };
         Ok(Self { caches: caches?, features: Vec::new(), limits, model })
     }
 

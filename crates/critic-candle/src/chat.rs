@@ -54,8 +54,9 @@ impl ChatFormat {
                 file: source.path(file),
                 key: "chat_template",
                 found: "not a known one".into(),
-                expected: "the template of a published llava-onevision checkpoint, of its conversion, or of Qwen2"
-                    .into(),
+                expected:
+                    "the template of a published llava-onevision checkpoint, of its conversion, or of Qwen2"
+                        .into(),
             })
         }
     }

@@ -79,7 +79,9 @@ impl fmt::Display for Inspection {
             if text.tied { "tied" } else { "own" }
         )?;
         writeln!(formatter, "context          {} tokens", text.context_length)?;
-        let bound = geometry.max_tiles.map_or("no bound".into(), |tiles| format!("at most {tiles} tiles of features"));
+        let bound = geometry
+            .max_tiles
+            .map_or("no bound".into(), |tiles| format!("at most {tiles} tiles of features"));
         writeln!(
             formatter,
             "pictures         {} grids, {bound}; a picture takes up to about {} tokens",

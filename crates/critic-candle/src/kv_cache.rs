@@ -85,7 +85,8 @@ mod tests {
     fn what_is_written_is_read_whatever_the_blocks() {
         let cache = LayerCache::new((2, 3), (6, 4), &Device::Cpu, DType::F32).unwrap();
         let table = [5, 1, 2, 0].map(BlockId);
-        let whole = Tensor::arange(0f32, 2.0 * 13.0 * 3.0, &Device::Cpu).unwrap().reshape((2, 13, 3)).unwrap();
+        let whole =
+            Tensor::arange(0f32, 2.0 * 13.0 * 3.0, &Device::Cpu).unwrap().reshape((2, 13, 3)).unwrap();
         for (start, end) in [(0, 5), (5, 6), (6, 13)] {
             let chunk = Chunk {
                 sequence: SequenceId(0),

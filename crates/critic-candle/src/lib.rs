@@ -22,7 +22,9 @@ mod tokenizer;
 mod vision;
 mod weights;
 
-pub use architectures::llava_onevision::{Anatomy, Geometry, LlavaProcessor, Model, Placement, Segment, VideoNewline};
+pub use architectures::llava_onevision::{
+    Anatomy, Geometry, LlavaProcessor, Model, Placement, Segment, VideoNewline,
+};
 pub use backend::CandleBackend;
 pub use chat::ChatFormat;
 pub use error::LoadError;

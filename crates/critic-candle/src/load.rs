@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::{
     architectures::llava_onevision::{
-        Anatomy, ControlTokens, Layout, LlavaProcessor, Model, Normalisation, read_hf_config, read_native_config,
+        Anatomy, ControlTokens, Layout, LlavaProcessor, Model, Normalisation, read_hf_config,
+        read_native_config,
     },
     backend::CandleBackend,
     chat::ChatFormat,
@@ -108,7 +109,9 @@ impl Checkpoint {
         let tower = match Model::tower_elsewhere(&anatomy, &weights) {
             None => None,
             Some(tower) => {
-                let folder = hub::resolve(tower, &options.hub).map_err(|cause| LoadError::VisionTower {
+                // The revision that was asked for is one of the checkpoint's repository.
+                let hub = HubOptions { revision: None, ..options.hub.clone() };
+                let folder = hub::resolve(tower, &hub).map_err(|cause| LoadError::VisionTower {
                     tower: tower.into(),
                     file: source.path("config.json"),
                     cause,

@@ -39,7 +39,10 @@ impl Tokenizer {
             .map_err(|cause| LoadError::Json { file: source.path(FILE), expected: "tokenizer", cause })?;
         json["added_tokens"] = serde_json::Value::Array(Vec::new());
         if json["decoder"]["type"] != "ByteLevel" {
-            return Err(error(format!("its decoder is {}; expected a byte-level one", json["decoder"]["type"])));
+            return Err(error(format!(
+                "its decoder is {}; expected a byte-level one",
+                json["decoder"]["type"]
+            )));
         }
         let inner: tokenizers::Tokenizer =
             serde_json::from_value(json).map_err(|cause| error(cause.to_string()))?;

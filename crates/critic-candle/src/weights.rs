@@ -1,12 +1,6 @@
 //! Tensors of a checkpoint's safetensors files, checked against their headers before a byte is mapped.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::Read,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 
 use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
@@ -135,7 +129,9 @@ impl Weights {
 
 /// Whether no little-endian float of `width` bytes has all exponent bits set; `mask` is over its upper two bytes.
 fn exponents_below(bytes: &[u8], width: usize, mask: u16) -> bool {
-    bytes.chunks_exact(width).all(|float| u16::from_le_bytes([float[width - 2], float[width - 1]]) & mask != mask)
+    bytes
+        .chunks_exact(width)
+        .all(|float| u16::from_le_bytes([float[width - 2], float[width - 1]]) & mask != mask)
 }
 
 /// Checks one file against its header and adds its tensors.
@@ -194,9 +190,9 @@ fn read_header(
 ) -> Result<(usize, Vec<(String, TensorInfo)>), LoadError> {
     let damaged = |reason: String| LoadError::Damaged { file: path.into(), reason };
     let mut length = [0; 8];
-    reader
-        .read_exact(&mut length)
-        .map_err(|_| damaged(format!("it has {file_length} bytes; a safetensors file begins with 8 bytes of length")))?;
+    reader.read_exact(&mut length).map_err(|_| {
+        damaged(format!("it has {file_length} bytes; a safetensors file begins with 8 bytes of length"))
+    })?;
     let header_length = u64::from_le_bytes(length);
     if header_length > MAX_HEADER_BYTES || header_length + 8 > file_length {
         return Err(damaged(format!(
@@ -213,12 +209,18 @@ fn read_header(
         if name == "__metadata__" {
             continue;
         }
-        let info: TensorInfo = serde_json::from_value(value)
-            .map_err(|cause| LoadError::Json { file: path.into(), expected: "safetensors header", cause })?;
+        let info: TensorInfo = serde_json::from_value(value).map_err(|cause| LoadError::Json {
+            file: path.into(),
+            expected: "safetensors header",
+            cause,
+        })?;
         let (start, end) = info.data_offsets;
         let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, size| bits.checked_mul(*size));
         if start > end || bits.is_none_or(|bits| bits != (end - start) * 8) {
-            return Err(damaged(format!("tensor {name} of shape {:?} is said to take bytes {start}..{end}", info.shape)));
+            return Err(damaged(format!(
+                "tensor {name} of shape {:?} is said to take bytes {start}..{end}",
+                info.shape
+            )));
         }
         if end > data_length {
             return Err(damaged(format!(

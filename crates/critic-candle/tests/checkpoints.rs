@@ -74,7 +74,8 @@ fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let mut message = Message::text(Role::User, "What is shown?");
     message.parts.insert(0, critic::Part::Image(critic::EncodedImage::new(image)));
-    let prompt = Prompt { messages: vec![Message::text(Role::System, "Be brief."), message], ..Default::default() };
+    let prompt =
+        Prompt { messages: vec![Message::text(Role::System, "Be brief."), message], ..Default::default() };
     let encoded = checkpoint.processor.encode(&prompt).unwrap();
     let chunk = Chunk {
         sequence: SequenceId(0),
@@ -112,7 +113,10 @@ fn every_generation_of_names_is_the_same_model() {
     v5.edit_json("config.json", |config| {
         let text = config["text_config"].as_object_mut().unwrap();
         let theta = text.remove("rope_theta").unwrap();
-        text.insert("rope_parameters".into(), serde_json::json!({"rope_theta": theta, "rope_type": "default"}));
+        text.insert(
+            "rope_parameters".into(),
+            serde_json::json!({"rope_theta": theta, "rope_type": "default"}),
+        );
     });
     assert_eq!(answer(&mut v5.load().unwrap()), wanted);
 }
@@ -124,7 +128,9 @@ fn a_tower_beside_the_checkpoint_is_found_by_its_name() {
     let (body, tower) = (Copy::of("tiny56-native"), Copy::of("tiny56-native"));
     const INSIDE: &str = "model.vision_tower.vision_tower.";
     tower.edit_weights(|tensors| {
-        let towers = tensors.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(INSIDE)?.into(), tensor)));
+        let towers = tensors
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(INSIDE)?.into(), tensor)));
         towers.collect()
     });
     body.edit_weights(|mut tensors| {
@@ -193,7 +199,10 @@ fn configuration_values_are_read_and_not_assumed() {
     assert_eq!(answer(&mut copy.load().unwrap()), wanted, "SigLIP's mean and deviation are the default");
     inner["image_mean"] = serde_json::json!([0.48, 0.46, 0.41]);
     copy.edit_json("processor_config.json", |config| config["image_processor"] = inner);
-    assert!(worst_difference(&answer(&mut copy.load().unwrap()), &wanted) > 1e-4, "a nested image_mean is read");
+    assert!(
+        worst_difference(&answer(&mut copy.load().unwrap()), &wanted) > 1e-4,
+        "a nested image_mean is read"
+    );
     let copy = Copy::of("tiny56");
     copy.edit_json("generation_config.json", |config| {
         config["eos_token_id"] = serde_json::json!([5, 6]);
@@ -277,7 +286,9 @@ fn a_missing_file_or_an_unknown_architecture_is_named() {
         config["architectures"] = serde_json::json!(["LlavaForConditionalGeneration"]);
     });
     let complaint = copy.complaint();
-    assert!(complaint.contains("LlavaForConditionalGeneration") && complaint.contains("LlavaQwenForCausalLM"));
+    assert!(
+        complaint.contains("LlavaForConditionalGeneration") && complaint.contains("LlavaQwenForCausalLM")
+    );
     let copy = Copy::of("tiny56");
     fs::write(copy.path().join("chat_template.jinja"), "{{ messages }}").unwrap();
     assert!(copy.complaint().contains("chat_template"));

@@ -204,7 +204,10 @@ mod tests {
         assert_eq!((cache.evict(), cache.idle_count(), cache.len()), (Some(BlockId(11)), 0, 2));
         cache.release(&branch);
         assert_eq!(cache.idle_count(), 2);
-        assert_eq!((cache.evict(), cache.evict(), cache.evict()), (Some(BlockId(12)), Some(BlockId(10)), None));
+        assert_eq!(
+            (cache.evict(), cache.evict(), cache.evict()),
+            (Some(BlockId(12)), Some(BlockId(10)), None)
+        );
         assert_eq!(cache.len(), 0);
     }
 

@@ -156,8 +156,7 @@ mod tests {
     fn top_k_and_top_p_bound_the_draw() {
         let logits = [0.0, 2.0, 1.0, -5.0];
         for seed in 0..200 {
-            let top_k =
-                SamplingParams { temperature: 2.0, top_k: Some(2), seed, ..Default::default() };
+            let top_k = SamplingParams { temperature: 2.0, top_k: Some(2), seed, ..Default::default() };
             assert!([1, 2].contains(&run(&logits, &top_k, &[]).token.0));
             let top_p = SamplingParams { temperature: 1.0, top_p: 0.5, seed, ..Default::default() };
             assert_eq!(run(&logits, &top_p, &[]).token.0, 1);

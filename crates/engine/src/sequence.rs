@@ -127,8 +127,7 @@ impl Sequence {
             (prompt[self.computed..end].to_vec(), end == prompt.len())
         };
         let span = self.computed..self.computed + tokens.len();
-        let touches =
-            |visual: &&Visual| visual.start < span.end && span.start < visual.start + visual.length;
+        let touches = |visual: &&Visual| visual.start < span.end && span.start < visual.start + visual.length;
         Chunk {
             sequence: self.id,
             tokens,
@@ -160,7 +159,8 @@ impl Sequence {
     /// The tokens that may come next: those by which one of the beginnings goes on; any, once one is complete.
     fn allowed(&self) -> Option<Vec<TokenId>> {
         let written = self.generated.as_slice();
-        let going_on = self.beginnings.iter().filter_map(|beginning| beginning.strip_prefix(written)?.first());
+        let going_on =
+            self.beginnings.iter().filter_map(|beginning| beginning.strip_prefix(written)?.first());
         let allowed: Vec<TokenId> = going_on.copied().collect();
         (!allowed.is_empty()).then_some(allowed)
     }

@@ -176,7 +176,8 @@ fn what_never_fits_and_what_is_one_too_many_is_refused() {
     assert!(matches!(bench.engine.submit(request(&[1], 0)), Err(EngineError::Empty)));
     let running = bench.engine.submit(request(&[1], 3)).unwrap();
     wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting == 0);
-    let waiting = [bench.engine.submit(request(&[1], 3)).unwrap(), bench.engine.submit(request(&[2], 3)).unwrap()];
+    let waiting =
+        [bench.engine.submit(request(&[1], 3)).unwrap(), bench.engine.submit(request(&[2], 3)).unwrap()];
     assert!(matches!(bench.engine.submit(request(&[3], 3)), Err(EngineError::Overloaded { .. })));
     for _ in 0..9 {
         bench.gate.send(()).unwrap();

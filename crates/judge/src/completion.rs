@@ -162,10 +162,7 @@ impl CompletionStream {
             stops: StopStrings::new(params.stop.clone()),
             top_logprobs: params.top_logprobs,
             show_control: params.show_control,
-            usage: Usage {
-                prompt_tokens,
-                ..Usage::default()
-            },
+            usage: Usage { prompt_tokens, ..Usage::default() },
             held: VecDeque::new(),
             written: 0,
             shown: 0,
@@ -186,11 +183,7 @@ impl CompletionStream {
                     whole.logprobs.extend(piece.logprobs);
                 }
                 CompletionEvent::Finished(reason, usage) => {
-                    return Ok(Completion {
-                        piece: whole,
-                        reason,
-                        usage,
-                    });
+                    return Ok(Completion { piece: whole, reason, usage });
                 }
             }
         }
@@ -208,19 +201,9 @@ impl CompletionStream {
         self.written += text.len();
         if let Some(count) = self.top_logprobs {
             let top = sampled.top.iter().take(count);
-            let top = top
-                .map(|(token, logprob)| (self.bytes(*token), *logprob))
-                .collect();
-            let logprob = TokenLogprob {
-                bytes,
-                logprob: sampled.logprob,
-                top,
-            };
-            self.held.push_back(HeldToken {
-                start,
-                end: self.written,
-                logprob,
-            });
+            let top = top.map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
+            let logprob = TokenLogprob { bytes, logprob: sampled.logprob, top };
+            self.held.push_back(HeldToken { start, end: self.written, logprob });
         }
         match self.stops.push(&text) {
             Released::Text(text) => self.show(text, false),
@@ -277,11 +260,7 @@ impl Stream for CompletionStream {
                 // An end without a word would read as an empty answer, which most clients take for a verdict.
                 let silent = self.usage.completion_tokens == 0;
                 let event = CompletionEvent::Finished(reason, self.usage);
-                return Poll::Ready(Some(if silent {
-                    Err(JudgeError::Silent)
-                } else {
-                    Ok(event)
-                }));
+                return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }
             let Some(tokens) = self.tokens.as_mut() else {
                 return Poll::Ready(None);

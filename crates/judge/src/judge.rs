@@ -30,15 +30,17 @@ pub enum RubricChoice {
 }
 
 /// Choices of a judgement. It is greedy always: the same case gets the same verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgeOptions {
     /// Tokens to write at most.
     pub max_tokens: usize,
+    /// Name of the critic's prompt format; its first one for the kind of judgement when absent.
+    pub format: Option<String>,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { max_tokens: 512 }
+        Self { max_tokens: 512, format: None }
     }
 }
 
@@ -64,26 +66,10 @@ impl Judge {
     /// Starts the engine of `critic`; `model` is the name of its checkpoint, which chooses the profile.
     pub fn new(model: String, critic: Critic, library: RubricLibrary, config: engine::Config) -> Self {
         let profile = library.profile_for(&model).clone();
-        let encoders = Arc::new(Semaphore::new(
-            std::thread::available_parallelism().map_or(1, usize::from),
-        ));
-        let Critic {
-            processor,
-            backend,
-            generation,
-        } = critic;
+        let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+        let Critic { processor, backend, generation } = critic;
         let engine = Engine::start(backend, config);
-        Self {
-            parts: Arc::new(Parts {
-                model,
-                processor,
-                generation,
-                engine,
-                profile,
-                library,
-                encoders,
-            }),
-        }
+        Self { parts: Arc::new(Parts { model, processor, generation, engine, profile, library, encoders }) }
     }
 
     /// Name of the checkpoint.
@@ -123,14 +109,11 @@ impl Judge {
     ) -> Result<VerdictStream, JudgeError> {
         let parts = &*self.parts;
         let rubric = self.rubric(case.kind(), choice)?;
-        let prompt = parts.profile.render(&case, &rubric)?;
-        let format = parts.profile.format(rubric.kind);
+        let format = parts.profile.format(rubric.kind, options.format.as_deref())?;
+        let prompt = parts.profile.render(&case, &rubric, format)?;
         let (parser, beginnings) = (format.parser(&rubric), format.beginnings(&rubric));
         let encoded = self.encode(prompt).await?;
-        let params = CompletionParams {
-            beginnings,
-            ..CompletionParams::greedy(options.max_tokens)
-        };
+        let params = CompletionParams { beginnings, ..CompletionParams::greedy(options.max_tokens) };
         let completion = self.submit(encoded, &params, 0)?;
         Ok(VerdictStream::new(completion, parser, rubric))
     }
@@ -163,13 +146,7 @@ impl Judge {
 
     /// Encodes on a thread for blocking work, as pictures take long.
     async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
-        let permit = self
-            .parts
-            .encoders
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| EngineError::Stopped)?;
+        let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
         let processor = self.parts.processor.clone();
         let work = tokio::task::spawn_blocking(move || {
             let encoded = processor.encode(&prompt);
@@ -191,12 +168,7 @@ impl Judge {
         params: &CompletionParams,
         seed: u64,
     ) -> Result<CompletionStream, JudgeError> {
-        let Parts {
-            generation,
-            engine,
-            processor,
-            ..
-        } = &*self.parts;
+        let Parts { generation, engine, processor, .. } = &*self.parts;
         let (tokens, limit) = (encoded.tokens.len(), engine.capacity());
         if tokens >= limit {
             return Err(EngineError::TooLong { tokens, limit }.into());
@@ -209,21 +181,14 @@ impl Judge {
             seed,
             top_logprobs: params.top_logprobs.unwrap_or(0),
         };
-        let beginnings: Result<Vec<_>, _> = params
-            .beginnings
-            .iter()
-            .map(|text| processor.tokenize(text))
-            .collect();
+        let beginnings: Result<Vec<_>, _> =
+            params.beginnings.iter().map(|text| processor.tokenize(text)).collect();
         let stream = engine.submit(Request {
             beginnings: beginnings?,
             encoded,
             sampling,
             max_new_tokens: params.max_tokens.clamp(1, limit - tokens),
-            end_tokens: if params.ignore_end {
-                Vec::new()
-            } else {
-                generation.end_tokens.clone()
-            },
+            end_tokens: if params.ignore_end { Vec::new() } else { generation.end_tokens.clone() },
         })?;
         Ok(CompletionStream::new(stream, processor.clone(), tokens, params))
     }

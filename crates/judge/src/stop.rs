@@ -20,10 +20,7 @@ impl StopStrings {
     /// Empty strings never stop a text.
     pub(crate) fn new(mut stops: Vec<String>) -> Self {
         stops.retain(|stop| !stop.is_empty());
-        Self {
-            stops,
-            held: String::new(),
-        }
+        Self { stops, held: String::new() }
     }
 
     /// Adds text; the earliest stop string ends it.
@@ -33,12 +30,7 @@ impl StopStrings {
             self.held.truncate(at);
             return Released::Last(self.finish());
         }
-        let keep = self
-            .stops
-            .iter()
-            .map(|stop| overlap(&self.held, stop))
-            .max()
-            .unwrap_or(0);
+        let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
         let held = self.held.split_off(self.held.len() - keep);
         Released::Text(std::mem::replace(&mut self.held, held))
     }

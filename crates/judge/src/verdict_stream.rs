@@ -48,12 +48,7 @@ pub struct VerdictStream {
 
 impl VerdictStream {
     pub(crate) fn new(completion: CompletionStream, parser: VerdictParser, rubric: Rubric) -> Self {
-        Self {
-            completion,
-            parser: Some(parser),
-            rubric,
-            ready: VecDeque::new(),
-        }
+        Self { completion, parser: Some(parser), rubric, ready: VecDeque::new() }
     }
 
     /// Waits for the verdict.
@@ -81,16 +76,8 @@ impl VerdictStream {
             FinishReason::Length => Ending::Cut,
         };
         let text = parser.text().to_owned();
-        let verdict = parser
-            .finish(ending)
-            .map_err(|source| JudgeError::Unparsable { source, text })?;
-        Ok(Judgement {
-            verdict,
-            rubric: self.rubric.name.clone(),
-            scale: self.rubric.scale,
-            reason,
-            usage,
-        })
+        let verdict = parser.finish(ending).map_err(|source| JudgeError::Unparsable { source, text })?;
+        Ok(Judgement { verdict, rubric: self.rubric.name.clone(), scale: self.rubric.scale, reason, usage })
     }
 }
 
@@ -108,21 +95,13 @@ impl Stream for VerdictStream {
             };
             match ready!(this.completion.poll_next_unpin(context)) {
                 Some(Ok(CompletionEvent::Piece(piece))) => {
-                    this.ready.extend(
-                        parser
-                            .push(&piece.text)
-                            .into_iter()
-                            .filter_map(|event| match event {
-                                ParserEvent::Justification(text) => Some(VerdictEvent::Justification(text)),
-                                ParserEvent::Outcome(_) => None,
-                            }),
-                    );
+                    this.ready.extend(parser.push(&piece.text).into_iter().filter_map(|event| match event {
+                        ParserEvent::Justification(text) => Some(VerdictEvent::Justification(text)),
+                        ParserEvent::Outcome(_) => None,
+                    }));
                 }
                 Some(Ok(CompletionEvent::Finished(reason, usage))) => {
-                    let judgement = this
-                        .parser
-                        .take()
-                        .map(|parser| this.finish(parser, reason, usage));
+                    let judgement = this.parser.take().map(|parser| this.finish(parser, reason, usage));
                     return Poll::Ready(judgement.map(|judgement| judgement.map(VerdictEvent::Verdict)));
                 }
                 Some(Err(error)) => {

@@ -24,12 +24,7 @@ struct Script(Vec<u32>);
 
 impl Backend for Script {
     fn limits(&self) -> Limits {
-        Limits {
-            block_size: 16,
-            block_count: 32,
-            context_length: 256,
-            max_step_tokens: 64,
-        }
+        Limits { block_size: 16, block_count: 32, context_length: 256, max_step_tokens: 64 }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
@@ -37,9 +32,7 @@ impl Backend for Script {
         wanted
             .map(|chunk| match self.0[chunk.end() - PROMPT] {
                 FAILURE => Err(BackendError::NonFinite),
-                token => Ok((0..=END)
-                    .map(|index| if index == token { 4.0 } else { 0.0 })
-                    .collect()),
+                token => Ok((0..=END).map(|index| if index == token { 4.0 } else { 0.0 }).collect()),
             })
             .collect()
     }
@@ -51,10 +44,7 @@ impl Processor for Bytes {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
         match &prompt.messages[0].parts[..] {
             [Part::Text(text)] if text == "panic" => panic!("this text is not liked"),
-            _ => Ok(Encoded {
-                tokens: vec![TokenId(0); PROMPT],
-                visuals: Vec::new(),
-            }),
+            _ => Ok(Encoded { tokens: vec![TokenId(0); PROMPT], visuals: Vec::new() }),
         }
     }
 
@@ -77,33 +67,17 @@ fn judge(name: &str, text: &str, last: u32) -> Judge {
     let critic = Critic {
         processor: Arc::new(Bytes),
         backend: Box::new(Script(script)),
-        generation: GenerationDefaults {
-            end_tokens: vec![TokenId(END)],
-            repetition_penalty: 1.0,
-        },
+        generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
     };
-    Judge::new(
-        name.into(),
-        critic,
-        RubricLibrary::compiled_in().unwrap(),
-        EngineConfig::default(),
-    )
+    Judge::new(name.into(), critic, RubricLibrary::compiled_in().unwrap(), EngineConfig::default())
 }
 
 fn prompt(text: &str) -> Prompt {
-    Prompt {
-        messages: vec![Message::text(Role::User, text)],
-        ..Prompt::default()
-    }
+    Prompt { messages: vec![Message::text(Role::User, text)], ..Prompt::default() }
 }
 
 async fn complete(judge: &Judge, params: &CompletionParams) -> Result<judge::Completion, JudgeError> {
-    judge
-        .complete(prompt("x"), params, 1)
-        .await?
-        .remove(0)
-        .collect()
-        .await
+    judge.complete(prompt("x"), params, 1).await?.remove(0).collect().await
 }
 
 async fn verdict(
@@ -111,18 +85,9 @@ async fn verdict(
     responses: Responses,
     max_tokens: usize,
 ) -> Result<judge::Judgement, JudgeError> {
-    let case = Case {
-        question: "What?".into(),
-        images: Vec::new(),
-        responses,
-        reference: None,
-    };
-    let options = JudgeOptions { max_tokens };
-    judge
-        .judge(case, RubricChoice::Default, options)
-        .await?
-        .collect()
-        .await
+    let case = Case { question: "What?".into(), images: Vec::new(), responses, reference: None };
+    let options = JudgeOptions { max_tokens, format: None };
+    judge.judge(case, RubricChoice::Default, options).await?.collect().await
 }
 
 fn one() -> Responses {
@@ -133,37 +98,21 @@ fn one() -> Responses {
 async fn a_text_ends_with_its_turn_or_at_its_bound() {
     let writer = judge("any", "Grüße 中", END);
     let whole = complete(&writer, &CompletionParams::greedy(100)).await.unwrap();
-    assert_eq!(
-        (whole.piece.text.as_str(), whole.reason),
-        ("Grüße 中", FinishReason::Stop)
-    );
+    assert_eq!((whole.piece.text.as_str(), whole.reason), ("Grüße 中", FinishReason::Stop));
     assert_eq!(
         whole.usage,
-        Usage {
-            prompt_tokens: 1,
-            cached_tokens: 0,
-            completion_tokens: "Grüße 中".len()
-        }
+        Usage { prompt_tokens: 1, cached_tokens: 0, completion_tokens: "Grüße 中".len() }
     );
     let cut = complete(&writer, &CompletionParams::greedy(3)).await.unwrap();
-    assert_eq!(
-        (cut.piece.text.as_str(), cut.reason),
-        ("Gr\u{fffd}", FinishReason::Length)
-    );
+    assert_eq!((cut.piece.text.as_str(), cut.reason), ("Gr\u{fffd}", FinishReason::Length));
 }
 
 #[tokio::test]
 async fn control_tokens_are_hidden_unless_they_are_asked_for() {
     let writer = judge("any", "ab", END);
-    let on = CompletionParams {
-        ignore_end: true,
-        ..CompletionParams::greedy(3)
-    };
+    let on = CompletionParams { ignore_end: true, ..CompletionParams::greedy(3) };
     assert_eq!(complete(&writer, &on).await.unwrap().piece.text, "ab");
-    let shown = CompletionParams {
-        show_control: true,
-        ..on
-    };
+    let shown = CompletionParams { show_control: true, ..on };
     assert_eq!(complete(&writer, &shown).await.unwrap().piece.text, "ab<end>");
 }
 
@@ -176,50 +125,23 @@ async fn tokens_of_a_stop_string_are_not_reported() {
         ..CompletionParams::greedy(100)
     };
     let stopped = complete(&writer, &params).await.unwrap();
-    assert_eq!(
-        (stopped.piece.text.as_str(), stopped.reason),
-        ("中,", FinishReason::Stop)
-    );
-    let bytes: Vec<u8> = stopped
-        .piece
-        .logprobs
-        .iter()
-        .flat_map(|token| token.bytes.clone())
-        .collect();
+    assert_eq!((stopped.piece.text.as_str(), stopped.reason), ("中,", FinishReason::Stop));
+    let bytes: Vec<u8> = stopped.piece.logprobs.iter().flat_map(|token| token.bytes.clone()).collect();
     assert_eq!(bytes, "中,".as_bytes());
-    assert!(
-        stopped
-            .piece
-            .logprobs
-            .iter()
-            .all(|token| token.top.len() == 2 && token.top[0].0 == token.bytes)
-    );
+    assert!(stopped.piece.logprobs.iter().all(|token| token.top.len() == 2 && token.top[0].0 == token.bytes));
 }
 
 #[tokio::test]
 async fn a_turn_that_ends_at_once_is_an_error() {
     let silent = judge("any", "", END);
-    assert!(matches!(
-        complete(&silent, &CompletionParams::greedy(9)).await,
-        Err(JudgeError::Silent)
-    ));
+    assert!(matches!(complete(&silent, &CompletionParams::greedy(9)).await, Err(JudgeError::Silent)));
 }
 
 #[tokio::test]
 async fn a_failing_model_is_told_and_the_next_request_is_served() {
     let failing = judge("any", "ab", FAILURE);
-    assert!(matches!(
-        complete(&failing, &CompletionParams::greedy(9)).await,
-        Err(JudgeError::Failed(_))
-    ));
-    assert_eq!(
-        complete(&failing, &CompletionParams::greedy(2))
-            .await
-            .unwrap()
-            .piece
-            .text,
-        "ab"
-    );
+    assert!(matches!(complete(&failing, &CompletionParams::greedy(9)).await, Err(JudgeError::Failed(_))));
+    assert_eq!(complete(&failing, &CompletionParams::greedy(2)).await.unwrap().piece.text, "ab");
 }
 
 #[tokio::test]
@@ -227,34 +149,18 @@ async fn a_panic_of_the_processor_reaches_the_caller_alone() {
     let writer = judge("any", "ab", END);
     let caller = writer.clone();
     let panicked = tokio::spawn(async move {
-        caller
-            .complete(prompt("panic"), &CompletionParams::greedy(1), 1)
-            .await
-            .map(|_| ())
+        caller.complete(prompt("panic"), &CompletionParams::greedy(1), 1).await.map(|_| ())
     });
     assert!(panicked.await.unwrap_err().is_panic());
-    assert_eq!(
-        complete(&writer, &CompletionParams::greedy(9))
-            .await
-            .unwrap()
-            .piece
-            .text,
-        "ab"
-    );
+    assert_eq!(complete(&writer, &CompletionParams::greedy(9)).await.unwrap().piece.text, "ab");
 }
 
 #[tokio::test]
 async fn each_family_of_critics_is_read_in_its_own_way() {
     let card = judge("llava-critic-7b", "It is right. Score: [85]. Well done.", END);
     let scored = verdict(&card, one(), 200).await.unwrap();
-    assert_eq!(
-        (scored.verdict.outcome, scored.rubric.as_str()),
-        (Outcome::Score(85.0), "overall")
-    );
-    assert_eq!(
-        scored.verdict.justification,
-        "It is right. Score: [85]. Well done."
-    );
+    assert_eq!((scored.verdict.outcome, scored.rubric.as_str()), (Outcome::Score(85.0), "overall"));
+    assert_eq!(scored.verdict.justification, "It is right. Score: [85]. Well done.");
 
     let mini = judge("gavel-mini", "2\nThe second is true.", END);
     let pair = Responses::Pair("A cat.".into(), "A dog.".into());
@@ -276,14 +182,5 @@ async fn a_text_that_is_no_verdict_is_told_with_the_text() {
         error => panic!("{error}"),
     }
     let cut = verdict(&refusing, one(), 4).await.unwrap_err();
-    assert!(
-        matches!(
-            cut,
-            JudgeError::Unparsable {
-                source: VerdictError::Truncated,
-                ..
-            }
-        ),
-        "{cut}"
-    );
+    assert!(matches!(cut, JudgeError::Unparsable { source: VerdictError::Truncated, .. }), "{cut}");
 }

@@ -20,6 +20,14 @@ pub enum RubricError {
         /// What the case has.
         case_kind: Kind,
     },
+    /// The critic has no such prompt format.
+    #[error("there is no format named {name:?} for this kind; the critic has {known:?}")]
+    UnknownFormat {
+        /// What was asked for.
+        name: String,
+        /// The formats of the kind.
+        known: Vec<String>,
+    },
     /// A rubric contradicts itself.
     #[error("rubric {name:?} is not valid: {reason}")]
     InvalidRubric {

@@ -55,9 +55,7 @@ impl RubricLibrary {
     /// # Errors
     /// [`RubricError::Unknown`] when there is none.
     pub fn rubric(&self, name: &str) -> Result<&Rubric, RubricError> {
-        self.rubrics
-            .get(name)
-            .ok_or_else(|| RubricError::Unknown(name.to_owned()))
+        self.rubrics.get(name).ok_or_else(|| RubricError::Unknown(name.to_owned()))
     }
 
     /// All rubrics, in order of their names.
@@ -102,28 +100,20 @@ impl RubricLibrary {
                 let name = profile.default_rubric(kind);
                 if self.rubrics.get(name).is_none_or(|rubric| rubric.kind != kind) {
                     let reason = format!("its default {name:?} is not a known {kind} rubric");
-                    return Err(RubricError::InvalidProfile {
-                        name: profile.name.clone(),
-                        reason,
-                    });
+                    return Err(RubricError::InvalidProfile { name: profile.name.clone(), reason });
                 }
             }
         }
         if !self.profiles.contains_key(GENERIC) {
-            return Err(RubricError::InvalidProfile {
-                name: GENERIC.into(),
-                reason: "it is missing".into(),
-            });
+            return Err(RubricError::InvalidProfile { name: GENERIC.into(), reason: "it is missing".into() });
         }
         Ok(self)
     }
 }
 
 fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, RubricError> {
-    toml::from_str(text).map_err(|source| RubricError::Form {
-        file: file.to_owned(),
-        source: Box::new(source),
-    })
+    toml::from_str(text)
+        .map_err(|source| RubricError::Form { file: file.to_owned(), source: Box::new(source) })
 }
 
 /// Name and text of every TOML file of a folder, in order of their names; nothing when the folder does not exist.

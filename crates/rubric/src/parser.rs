@@ -40,13 +40,7 @@ pub struct VerdictParser {
 impl VerdictParser {
     /// A reader for answers of `form` on `scale`, which start with the text `reply`.
     pub fn new(form: AnswerForm, scale: Option<Scale>, reply: &str) -> Self {
-        Self {
-            form,
-            scale,
-            text: reply.to_owned(),
-            justification_start: None,
-            told: 0,
-        }
+        Self { form, scale, text: reply.to_owned(), justification_start: None, told: 0 }
     }
 
     /// Adds text and tells what it brought to light.
@@ -69,14 +63,7 @@ impl VerdictParser {
             AnswerForm::ScoreLine | AnswerForm::BetterLine => {
                 let (line, rest) = self.text.split_once('\n').unwrap_or((&self.text, ""));
                 let whole = line.len() < self.text.len() || ending == Ending::Complete;
-                (
-                    if whole {
-                        self.decide_line(line)
-                    } else {
-                        Err(VerdictError::Missing)
-                    },
-                    rest,
-                )
+                (if whole { self.decide_line(line) } else { Err(VerdictError::Missing) }, rest)
             }
             AnswerForm::BracketedScore => (self.find_score(ending), &self.text[..]),
             AnswerForm::BracketedPreference => (find_preference(&self.text), &self.text[..]),
@@ -85,10 +72,7 @@ impl VerdictParser {
             (VerdictError::Missing, Ending::Cut) => VerdictError::Truncated,
             (error, _) => error,
         })?;
-        Ok(Verdict {
-            outcome,
-            justification: justification.trim().to_owned(),
-        })
+        Ok(Verdict { outcome, justification: justification.trim().to_owned() })
     }
 
     /// Everything so far, the start that the critic was given included.
@@ -162,11 +146,7 @@ impl VerdictParser {
             if ending == Ending::Cut && found.get(0).is_some_and(|whole| whole.end() == self.text.len()) {
                 return Err(VerdictError::Truncated);
             }
-            scores.push(on_scale(
-                &found["score"],
-                found.name("of").map(|of| of.as_str()),
-                scale,
-            )?);
+            scores.push(on_scale(&found["score"], found.name("of").map(|of| of.as_str()), scale)?);
         }
         agreed(&scores)
     }
@@ -180,10 +160,8 @@ fn find_preference(text: &str) -> Result<Outcome, VerdictError> {
     static TIE: LazyLock<Regex> = LazyLock::new(|| {
         regex(r"(?i)\b(?:two|both)\s+(?:the\s+)?(?:responses|answers)\s+are\s+equally\s+good\s*(?:[.!*\n]|$)")
     });
-    let mut decisions = BETTER
-        .captures_iter(text)
-        .map(|found| label(&found["label"]))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut decisions =
+        BETTER.captures_iter(text).map(|found| label(&found["label"])).collect::<Result<Vec<_>, _>>()?;
     if TIE.is_match(text) {
         decisions.push(Outcome::Preference(Preference::Tie));
     }
@@ -193,11 +171,7 @@ fn find_preference(text: &str) -> Result<Outcome, VerdictError> {
 fn agreed(decisions: &[Outcome]) -> Result<Outcome, VerdictError> {
     let first = *decisions.first().ok_or(VerdictError::Missing)?;
     match decisions.iter().find(|decision| **decision != first) {
-        Some(other) => Err(VerdictError::Conflicting(format!(
-            "{} and {}",
-            name(first),
-            name(*other)
-        ))),
+        Some(other) => Err(VerdictError::Conflicting(format!("{} and {}", name(first), name(*other)))),
         None => Ok(first),
     }
 }

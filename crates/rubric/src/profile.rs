@@ -45,7 +45,7 @@ pub struct Format {
     pub reply: String,
     /// How the critic answers.
     pub answer: AnswerForm,
-    /// Kept from training to measure whether a critic understands other wordings; never used to serve.
+    /// Kept from training to measure whether a critic understands other wordings; used only when a request names it.
     #[serde(default)]
     pub held_out: bool,
     #[serde(skip)]
@@ -54,10 +54,7 @@ pub struct Format {
 
 impl Format {
     fn text(&self, case: &Case, rubric: &Rubric) -> String {
-        self.templates
-            .iter()
-            .filter_map(|template| template.fill(case, rubric))
-            .collect()
+        self.templates.iter().filter_map(|template| template.fill(case, rubric)).collect()
     }
 
     /// A reader for what the critic answers under `rubric`.
@@ -70,11 +67,7 @@ impl Format {
     pub fn beginnings(&self, rubric: &Rubric) -> Vec<String> {
         let lines: Vec<String> = match self.answer {
             AnswerForm::ScoreLine => {
-                let scores = rubric
-                    .scale
-                    .and_then(|scale| scale.scores())
-                    .into_iter()
-                    .flatten();
+                let scores = rubric.scale.and_then(|scale| scale.scores()).into_iter().flatten();
                 scores.map(|score| format!("Score: {score}\n")).collect()
             }
             AnswerForm::BetterLine => ["1", "2", "tie"].map(|label| format!("Better: {label}\n")).into(),
@@ -112,19 +105,30 @@ impl Profile {
         }
     }
 
-    /// The format that serves `kind`: the first one that is not held out.
-    pub fn format(&self, kind: Kind) -> &Format {
-        self.formats
-            .iter()
-            .find(|format| format.kind == kind && !format.held_out)
-            .expect("a checked profile has a format for each kind")
+    /// The format that serves `kind`: the one of this name, or the first one that is not held out.
+    ///
+    /// # Errors
+    /// [`RubricError::UnknownFormat`] when no format of this kind has the name.
+    pub fn format(&self, kind: Kind, name: Option<&str>) -> Result<&Format, RubricError> {
+        let wanted = |format: &&Format| {
+            format.kind == kind && name.map_or(!format.held_out, |name| format.name == name)
+        };
+        self.formats.iter().find(wanted).ok_or_else(|| RubricError::UnknownFormat {
+            name: name.unwrap_or_default().to_owned(),
+            known: self
+                .formats
+                .iter()
+                .filter(|format| format.kind == kind)
+                .map(|format| format.name.clone())
+                .collect(),
+        })
     }
 
-    /// Puts `case` under `rubric` into a prompt: one message, the pictures first, then all text.
+    /// Puts `case` under `rubric` into a prompt of `format`: one message, the pictures first, then all text.
     ///
     /// # Errors
     /// [`RubricError::WrongKind`] when the rubric is for another number of responses.
-    pub fn render(&self, case: &Case, rubric: &Rubric) -> Result<Prompt, RubricError> {
+    pub fn render(&self, case: &Case, rubric: &Rubric, format: &Format) -> Result<Prompt, RubricError> {
         if case.kind() != rubric.kind {
             return Err(RubricError::WrongKind {
                 rubric: rubric.name.clone(),
@@ -132,31 +136,17 @@ impl Profile {
                 case_kind: case.kind(),
             });
         }
-        let format = self.format(rubric.kind);
         let system = self.system.as_ref().map(|text| Message::text(Role::System, text));
         let images = case.images.iter().cloned().map(Part::Image);
         let parts = images.chain([Part::Text(format.text(case, rubric))]).collect();
-        let messages = system
-            .into_iter()
-            .chain([Message {
-                role: Role::User,
-                parts,
-            }])
-            .collect();
-        Ok(Prompt {
-            messages,
-            reply: format.reply.clone(),
-            tiling: ImageTiling::Trained,
-        })
+        let messages = system.into_iter().chain([Message { role: Role::User, parts }]).collect();
+        Ok(Prompt { messages, reply: format.reply.clone(), tiling: ImageTiling::Trained })
     }
 
     /// Parses the parts and checks that every kind can be asked for.
     pub(crate) fn prepare(&mut self) -> Result<(), RubricError> {
         let name = self.name.clone();
-        let invalid = |reason: String| RubricError::InvalidProfile {
-            name: name.clone(),
-            reason,
-        };
+        let invalid = |reason: String| RubricError::InvalidProfile { name: name.clone(), reason };
         for format in &mut self.formats {
             if format.answer.kind() != format.kind {
                 return Err(invalid(format!(
@@ -167,18 +157,11 @@ impl Profile {
             format.templates = (format.parts.iter().map(|part| Template::parse(part)))
                 .collect::<Result<_, _>>()
                 .map_err(|field| {
-                    invalid(format!(
-                        "format {:?} names a field {field:?} that does not exist",
-                        format.name
-                    ))
+                    invalid(format!("format {:?} names a field {field:?} that does not exist", format.name))
                 })?;
         }
         for kind in [Kind::Pointwise, Kind::Pairwise] {
-            if !self
-                .formats
-                .iter()
-                .any(|format| format.kind == kind && !format.held_out)
-            {
+            if !self.formats.iter().any(|format| format.kind == kind && !format.held_out) {
                 return Err(invalid(format!("it has no {kind} format")));
             }
         }

@@ -69,9 +69,7 @@ impl Scale {
             return Err(format!("the scale's min {min} must be below its max {max}"));
         }
         if step <= 0.0 || !self.contains(max) {
-            return Err(format!(
-                "the scale's step {step} must be above 0 and lead from {min} to {max}"
-            ));
+            return Err(format!("the scale's step {step} must be above 0 and lead from {min} to {max}"));
         }
         Ok(())
     }
@@ -104,29 +102,17 @@ impl Rubric {
     /// # Errors
     /// [`RubricError::InvalidRubric`] when the criteria are empty or the scale contradicts itself or the kind.
     pub fn inline(kind: Kind, criteria: String, scale: Option<Scale>) -> Result<Self, RubricError> {
-        let rubric = Self {
-            name: Self::INLINE.into(),
-            version: 0,
-            kind,
-            summary: String::new(),
-            criteria,
-            scale,
-        };
+        let rubric =
+            Self { name: Self::INLINE.into(), version: 0, kind, summary: String::new(), criteria, scale };
         if rubric.criteria.trim().is_empty() {
-            return Err(RubricError::InvalidRubric {
-                name: rubric.name,
-                reason: "it needs criteria".into(),
-            });
+            return Err(RubricError::InvalidRubric { name: rubric.name, reason: "it needs criteria".into() });
         }
         rubric.check()?;
         Ok(rubric)
     }
 
     pub(crate) fn check(&self) -> Result<(), RubricError> {
-        let invalid = |reason: String| RubricError::InvalidRubric {
-            name: self.name.clone(),
-            reason,
-        };
+        let invalid = |reason: String| RubricError::InvalidRubric { name: self.name.clone(), reason };
         if self.name.trim().is_empty() {
             return Err(invalid("it needs a name".into()));
         }
@@ -145,62 +131,21 @@ mod tests {
 
     #[test]
     fn a_scale_holds_its_steps_and_nothing_between() {
-        let tenths = Scale {
-            min: 0.0,
-            max: 1.0,
-            step: 0.1,
-        };
-        assert!(
-            [0.0, 0.1, 0.3, 0.7, 1.0]
-                .into_iter()
-                .all(|score| tenths.contains(score))
-        );
-        assert!(
-            ![-0.1, 0.05, 1.1, f64::NAN]
-                .into_iter()
-                .any(|score| tenths.contains(score))
-        );
+        let tenths = Scale { min: 0.0, max: 1.0, step: 0.1 };
+        assert!([0.0, 0.1, 0.3, 0.7, 1.0].into_iter().all(|score| tenths.contains(score)));
+        assert!(![-0.1, 0.05, 1.1, f64::NAN].into_iter().any(|score| tenths.contains(score)));
     }
 
     #[test]
     fn contradictions_in_a_rubric_are_named() {
         for (scale, word) in [
-            (
-                Scale {
-                    min: 5.0,
-                    max: 5.0,
-                    step: 1.0,
-                },
-                "below",
-            ),
-            (
-                Scale {
-                    min: 0.0,
-                    max: 10.0,
-                    step: 0.0,
-                },
-                "step",
-            ),
-            (
-                Scale {
-                    min: 0.0,
-                    max: 10.0,
-                    step: 3.0,
-                },
-                "step",
-            ),
-            (
-                Scale {
-                    min: 0.0,
-                    max: f64::INFINITY,
-                    step: 1.0,
-                },
-                "finite",
-            ),
+            (Scale { min: 5.0, max: 5.0, step: 1.0 }, "below"),
+            (Scale { min: 0.0, max: 10.0, step: 0.0 }, "step"),
+            (Scale { min: 0.0, max: 10.0, step: 3.0 }, "step"),
+            (Scale { min: 0.0, max: f64::INFINITY, step: 1.0 }, "finite"),
         ] {
-            let error = Rubric::inline(Kind::Pointwise, "Be right.".into(), Some(scale))
-                .unwrap_err()
-                .to_string();
+            let error =
+                Rubric::inline(Kind::Pointwise, "Be right.".into(), Some(scale)).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
         assert!(Rubric::inline(Kind::Pairwise, "  ".into(), None).is_err());

@@ -69,20 +69,13 @@ impl Template {
         let mut rest = source;
         while let Some(open) = rest.find('{') {
             let after = &rest[open + 1..];
-            let name = after
-                .split_once('}')
-                .map(|(name, _)| name)
-                .filter(|name| is_name(name));
+            let name = after.split_once('}').map(|(name, _)| name).filter(|name| is_name(name));
             let Some(name) = name else {
                 literal.push_str(&rest[..=open]);
                 rest = after;
                 continue;
             };
-            let field = Field::ALL
-                .iter()
-                .find(|(known, _)| *known == name)
-                .ok_or_else(|| name.to_owned())?
-                .1;
+            let field = Field::ALL.iter().find(|(known, _)| *known == name).ok_or_else(|| name.to_owned())?.1;
             literal.push_str(&rest[..open]);
             pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             pieces.push(Piece::Field(field));
@@ -107,10 +100,7 @@ impl Template {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
 #[cfg(test)]
@@ -119,80 +109,36 @@ mod tests {
     use crate::{Case, Kind, Responses, Rubric, Scale};
 
     fn case(responses: Responses) -> Case {
-        Case {
-            question: "{response} {criteria}?".into(),
-            images: vec![],
-            responses,
-            reference: None,
-        }
+        Case { question: "{response} {criteria}?".into(), images: vec![], responses, reference: None }
     }
 
     fn rubric() -> Rubric {
-        Rubric::inline(
-            Kind::Pointwise,
-            "{question}".into(),
-            Some(Scale {
-                min: 0.0,
-                max: 0.1,
-                step: 0.1,
-            }),
-        )
-        .unwrap()
+        Rubric::inline(Kind::Pointwise, "{question}".into(), Some(Scale { min: 0.0, max: 0.1, step: 0.1 }))
+            .unwrap()
     }
 
     #[test]
     fn values_are_never_scanned_again_and_numbers_are_short() {
         let template = Template::parse("{ } {} {Q} [{question}] {criteria} {min}-{max} {response}{").unwrap();
-        let filled = template
-            .fill(&case(Responses::One("{min}".into())), &rubric())
-            .unwrap();
-        assert_eq!(
-            filled,
-            "{ } {} {Q} [{response} {criteria}?] {question} 0-0.1 {min}{"
-        );
+        let filled = template.fill(&case(Responses::One("{min}".into())), &rubric()).unwrap();
+        assert_eq!(filled, "{ } {} {Q} [{response} {criteria}?] {question} 0-0.1 {min}{");
     }
 
     #[test]
     fn a_part_without_its_value_is_left_out() {
         let one = case(Responses::One("r".into()));
-        for source in [
-            "Reference: {reference}",
-            "{response_1}",
-            "{question} {response_2}",
-        ] {
-            assert_eq!(
-                Template::parse(source).unwrap().fill(&one, &rubric()),
-                None,
-                "{source}"
-            );
+        for source in ["Reference: {reference}", "{response_1}", "{question} {response_2}"] {
+            assert_eq!(Template::parse(source).unwrap().fill(&one, &rubric()), None, "{source}");
         }
         let criteria = Template::parse("Criteria: {criteria}").unwrap();
         assert!(criteria.fill(&one, &rubric()).is_some());
-        assert_eq!(
-            criteria.fill(
-                &one,
-                &Rubric {
-                    criteria: String::new(),
-                    ..rubric()
-                }
-            ),
-            None
-        );
+        assert_eq!(criteria.fill(&one, &Rubric { criteria: String::new(), ..rubric() }), None);
         let said_nothing = case(Responses::One(String::new()));
-        assert_eq!(
-            Template::parse("[{response}]")
-                .unwrap()
-                .fill(&said_nothing, &rubric())
-                .unwrap(),
-            "[]"
-        );
+        assert_eq!(Template::parse("[{response}]").unwrap().fill(&said_nothing, &rubric()).unwrap(), "[]");
         let pair = case(Responses::Pair("a".into(), "b".into()));
         let template = Template::parse("{response_2}{response_1}").unwrap();
         assert_eq!(template.fill(&pair, &rubric()).unwrap(), "ba");
-        assert_eq!(
-            Template::parse("{response}").unwrap().fill(&pair, &rubric()),
-            None
-        );
+        assert_eq!(Template::parse("{response}").unwrap().fill(&pair, &rubric()), None);
     }
 
     #[test]

@@ -16,11 +16,7 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     };
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
-    let options = Options {
-        cache_bytes: options.cache_mib << 20,
-        hub,
-        ..Options::new(source)
-    };
+    let options = Options { cache_bytes: options.cache_mib << 20, hub, ..Options::new(source) };
     let critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
     Ok(Judge::new(name, critic, library, config))
@@ -49,12 +45,8 @@ fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source
     };
     let folder = critic_candle::resolve(model, hub)?;
     let is_folder = Path::new(model).is_dir();
-    let last_part = folder
-        .canonicalize()
-        .ok()
-        .and_then(|folder| Some(folder.file_name()?.to_string_lossy().into()));
-    let name = last_part
-        .filter(|_| is_folder)
-        .unwrap_or_else(|| model.to_owned());
+    let last_part =
+        folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into()));
+    let name = last_part.filter(|_| is_folder).unwrap_or_else(|| model.to_owned());
     Ok((name, Source::Folder(folder)))
 }

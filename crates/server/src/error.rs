@@ -32,30 +32,17 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// A failure with a message for people and a code for programs.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            param: None,
-            text: None,
-            retry_after_s: None,
-        }
+        Self { status, code, message: message.into(), param: None, text: None, retry_after_s: None }
     }
 
     /// A request that makes no sense, in the parameter `param`.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            param: Some(param.into()),
-            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
-        }
+        Self { param: Some(param.into()), ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message) }
     }
 
     /// An image that is not one.
     pub(crate) fn image(param: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self {
-            code: "invalid_image",
-            ..Self::invalid(param, unsupported_image(reason))
-        }
+        Self { code: "invalid_image", ..Self::invalid(param, unsupported_image(reason)) }
     }
 
     /// The same failure with another code.
@@ -65,10 +52,7 @@ impl ApiError {
 
     /// The same failure, blamed on a parameter.
     pub(crate) fn with_param(self, param: impl Into<String>) -> Self {
-        Self {
-            param: Some(param.into()),
-            ..self
-        }
+        Self { param: Some(param.into()), ..self }
     }
 
     /// The body that tells it.
@@ -99,6 +83,7 @@ impl ApiError {
         let message = error.to_string();
         let (status, code) = match &error {
             JudgeError::Rubric(RubricError::Unknown(_)) => (Status::BAD_REQUEST, "unknown_rubric"),
+            JudgeError::Rubric(RubricError::UnknownFormat { .. }) => (Status::BAD_REQUEST, "unknown_format"),
             JudgeError::Rubric(RubricError::WrongKind { .. } | RubricError::InvalidRubric { .. }) => {
                 (Status::BAD_REQUEST, "invalid_rubric")
             }
@@ -131,10 +116,9 @@ impl ApiError {
         }
         let plain = Self::new(status, code, message);
         match error {
-            JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => Self {
-                message: unsupported_image(&plain.message),
-                ..plain
-            },
+            JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => {
+                Self { message: unsupported_image(&plain.message), ..plain }
+            }
             JudgeError::Engine(EngineError::TooLong { tokens, limit }) => Self {
                 message: format!(
                     "This model's maximum context length is {limit} tokens. However, your messages resulted in \
@@ -142,20 +126,14 @@ impl ApiError {
                 ),
                 ..plain
             },
-            JudgeError::Engine(EngineError::Overloaded {
-                waiting,
-                retry_after_s,
-            }) => Self {
+            JudgeError::Engine(EngineError::Overloaded { waiting, retry_after_s }) => Self {
                 message: format!(
                     "Rate limit reached for requests: {waiting} in queue. Please retry after {retry_after_s}s."
                 ),
                 retry_after_s: Some(retry_after_s),
                 ..plain
             },
-            JudgeError::Unparsable { text, .. } => Self {
-                text: Some(text),
-                ..plain
-            },
+            JudgeError::Unparsable { text, .. } => Self { text: Some(text), ..plain },
             JudgeError::Rubric(_)
             | JudgeError::Encode(_)
             | JudgeError::Engine(_)
@@ -174,9 +152,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
         if let Some(seconds) = self.retry_after_s {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -12,9 +12,7 @@ use crate::{
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(health))
-        .routes(routes!(ready))
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready))
 }
 
 /// A server that lives.
@@ -94,17 +92,9 @@ struct ReadyBody {
     responses((status = 200, body = ReadyBody), (status = 503, body = ErrorBody))
 )]
 async fn ready(State(state): State<AppState>) -> Result<Json<ReadyBody>, ApiError> {
-    if state.judge.stats().alive {
-        Ok(Json(ReadyBody { status: "ready" }))
-    } else {
-        Err(stopped())
-    }
+    if state.judge.stats().alive { Ok(Json(ReadyBody { status: "ready" })) } else { Err(stopped()) }
 }
 
 fn stopped() -> ApiError {
-    ApiError::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "stopped",
-        "The engine has stopped.",
-    )
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "The engine has stopped.")
 }

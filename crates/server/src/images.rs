@@ -16,18 +16,13 @@ pub(crate) const MAX_IMAGES: usize = 256;
 /// bytes are is seen when they are decoded.
 pub(crate) fn read(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
     let text = text.trim();
-    let scheme = text
-        .split_once(':')
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let payload = match scheme.as_deref() {
         None => text,
         Some("data") => match text.split_once(',') {
             Some((head, payload)) if head.trim_end().to_ascii_lowercase().ends_with(";base64") => payload,
             _ => {
-                return Err(ApiError::image(
-                    param,
-                    "A data URL must be of the form data:image/png;base64,…",
-                ));
+                return Err(ApiError::image(param, "A data URL must be of the form data:image/png;base64,…"));
             }
         },
         Some(scheme @ ("http" | "https")) => {
@@ -39,10 +34,7 @@ pub(crate) fn read(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
         }
         Some(_) => return Err(ApiError::image(param, "An image is a data URL or bare base64")),
     };
-    let payload: Vec<u8> = payload
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
+    let payload: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let bytes = decode(&payload).ok_or_else(|| ApiError::image(param, "Its base64 is damaged"))?;
     if bytes.is_empty() {
         return Err(ApiError::image(param, "It is empty"));
@@ -58,10 +50,7 @@ fn decode(payload: &[u8]) -> Option<Vec<u8>> {
     }
     const STANDARD: GeneralPurpose = forgiving(&alphabet::STANDARD);
     const URL_SAFE: GeneralPurpose = forgiving(&alphabet::URL_SAFE);
-    STANDARD
-        .decode(payload)
-        .or_else(|_| URL_SAFE.decode(payload))
-        .ok()
+    STANDARD.decode(payload).or_else(|_| URL_SAFE.decode(payload)).ok()
 }
 
 #[cfg(test)]

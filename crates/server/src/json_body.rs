@@ -22,11 +22,7 @@ impl FromRequest<AppState> for JsonBytes {
         let (head, body) = request.into_parts();
         if !is_json(&head.headers) {
             let message = "The body must be JSON, with the header content-type: application/json.";
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                message,
-            ));
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
         read(body, &head.headers, state.max_body_bytes).await.map(Self)
     }
@@ -58,26 +54,14 @@ impl JsonBytes {
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {
-    ApiError::new(
-        StatusCode::BAD_REQUEST,
-        "invalid_json",
-        format!("The body is not JSON: {error}."),
-    )
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body is not JSON: {error}."))
 }
 
 /// A missing type is refused too: a page in a browser can send any body without one, or as plain text, to a server
 /// on the same machine without asking it first.
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
@@ -88,9 +72,8 @@ async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Ap
         let message = format!("The body has more than {limit} bytes, which is the limit.");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
     };
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) && headers.contains_key(header::EXPECT) {
         return Err(too_large()); // this client waits for leave to send
     }

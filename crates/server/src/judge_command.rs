@@ -19,10 +19,7 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
     let responses = match <[String; 2]>::try_from(options.response) {
         Ok([first, second]) => Responses::Pair(first, second),
         Err(mut one) if one.len() == 1 => Responses::One(one.remove(0)),
-        Err(many) => bail!(
-            "there are {} responses; one is scored, of two the better is named",
-            many.len()
-        ),
+        Err(many) => bail!("there are {} responses; one is scored, of two the better is named", many.len()),
     };
     let images = (options.image.iter())
         .map(|path| {
@@ -31,32 +28,17 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
             ))
         })
         .collect::<anyhow::Result<_>>()?;
-    let case = Case {
-        question: options.question,
-        images,
-        responses,
-        reference: options.reference,
-    };
+    let case = Case { question: options.question, images, responses, reference: options.reference };
     let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
     let judge = {
         let critic = options.critic;
-        let config = EngineConfig {
-            max_sequences: 1,
-            max_waiting: 1,
-        };
+        let config = EngineConfig { max_sequences: 1, max_waiting: 1 };
         tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??
     };
 
     let mut output = io::stdout();
-    let mut verdict = judge
-        .judge(
-            case,
-            rubric,
-            JudgeOptions {
-                max_tokens: options.max_tokens,
-            },
-        )
-        .await?;
+    let mut verdict =
+        judge.judge(case, rubric, JudgeOptions { max_tokens: options.max_tokens, format: None }).await?;
     while let Some(event) = verdict.next().await {
         match event {
             Ok(VerdictEvent::Justification(text)) => {
@@ -64,11 +46,7 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
                 output.flush()?;
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
-                let gap = if judgement.verdict.justification.is_empty() {
-                    ""
-                } else {
-                    "\n\n"
-                };
+                let gap = if judgement.verdict.justification.is_empty() { "" } else { "\n\n" };
                 writeln!(output, "{gap}{}", line(&judgement))?;
             }
             Err(JudgeError::Unparsable { source, text }) => {
@@ -82,18 +60,10 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
 
 /// The verdict in one line.
 fn line(judgement: &Judgement) -> String {
-    let Judgement {
-        verdict,
-        rubric,
-        scale,
-        ..
-    } = judgement;
+    let Judgement { verdict, rubric, scale, .. } = judgement;
     match (verdict.outcome, scale) {
         (Outcome::Score(score), Some(scale)) => {
-            format!(
-                "Score: {score} (from {} to {}, rubric {rubric})",
-                scale.min, scale.max
-            )
+            format!("Score: {score} (from {} to {}, rubric {rubric})", scale.min, scale.max)
         }
         (Outcome::Score(score), None) => format!("Score: {score} (rubric {rubric})"),
         (Outcome::Preference(preference), _) => format!("Better: {} (rubric {rubric})", preference.as_str()),

@@ -26,9 +26,5 @@ pub(crate) struct Document;
 
 /// Serves the document.
 pub(crate) async fn document(State(state): State<AppState>) -> Response {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        state.openapi.to_string(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/json")], state.openapi.to_string()).into_response()
 }

@@ -50,11 +50,7 @@ pub(crate) fn fresh_id() -> String {
     static START: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Relaxed);
-    format!(
-        "{:016x}{:016x}",
-        START.hash_one(count),
-        START.hash_one((count, "second half"))
-    )
+    format!("{:016x}{:016x}", START.hash_one(count), START.hash_one((count, "second half")))
 }
 
 fn fresh() -> HeaderValue {

@@ -18,14 +18,8 @@ pub(crate) fn router(judge: Judge, max_body_bytes: usize) -> Router {
         .merge(dialects::openai::routes())
         .merge(health::routes())
         .split_for_parts();
-    let document = document
-        .to_pretty_json()
-        .expect("a generated document can be written as JSON");
-    let state = AppState {
-        judge,
-        max_body_bytes,
-        openapi: document.into(),
-    };
+    let document = document.to_pretty_json().expect("a generated document can be written as JSON");
+    let state = AppState { judge, max_body_bytes, openapi: document.into() };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))
@@ -40,11 +34,7 @@ pub(crate) fn router(judge: Judge, max_body_bytes: usize) -> Router {
 }
 
 async fn unknown_route() -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        "There is nothing at this path.",
-    )
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path.")
 }
 
 async fn wrong_method() -> ApiError {
@@ -55,16 +45,10 @@ async fn wrong_method() -> ApiError {
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
-    let text = text
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or_default();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     tracing::error!(text, "a handler panicked");
-    ApiError::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal_error",
-        "The server failed on this request.",
-    )
-    .into_response()
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed on this request.")
+        .into_response()
 }
 
 #[cfg(test)]
@@ -78,12 +62,8 @@ mod tests {
         async fn handler() -> &'static str {
             panic!("the text stays in the log")
         }
-        let router = Router::new()
-            .route("/", get(handler))
-            .layer(CatchPanicLayer::custom(super::panicked));
-        let request = axum::http::Request::get("/")
-            .body(axum::body::Body::empty())
-            .unwrap();
+        let router = Router::new().route("/", get(handler)).layer(CatchPanicLayer::custom(super::panicked));
+        let request = axum::http::Request::get("/").body(axum::body::Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 500);
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();

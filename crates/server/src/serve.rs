@@ -16,34 +16,17 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let ServeOptions {
-        critic,
-        host,
-        port,
-        max_sequences,
-        max_waiting,
-        max_body_mib,
-    } = options;
+    let ServeOptions { critic, host, port, max_sequences, max_waiting, max_body_mib } = options;
     // The port is taken first, so that a wrong one is told at once and not after loading; nobody is accepted until
     // the critic is ready.
     let listener = TcpListener::bind((host.as_str(), port))
         .await
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
     let judge = tokio::task::spawn_blocking(move || {
-        boot::start(
-            &critic,
-            EngineConfig {
-                max_sequences,
-                max_waiting,
-            },
-        )
+        boot::start(&critic, EngineConfig { max_sequences, max_waiting })
     })
     .await??;
-    tracing::info!(
-        model = judge.model(),
-        context_length = judge.context_length(),
-        "the critic is ready"
-    );
+    tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let router = router::router(judge, max_body_mib << 20);
     let address = listener.local_addr()?;
     let mut output = io::stdout();

@@ -56,7 +56,8 @@ impl Qwen2 {
     ) -> std::result::Result<Self, LoadError> {
         let size = anatomy.hidden_size;
         let embedding = weights.get(&format!("{prefix}embed_tokens.weight"), &[anatomy.vocabulary, size])?;
-        let head = if anatomy.tied { embedding.clone() } else { weights.get(head, &[anatomy.vocabulary, size])? };
+        let head =
+            if anatomy.tied { embedding.clone() } else { weights.get(head, &[anatomy.vocabulary, size])? };
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
             .map(|index| Layer::load(weights, &format!("{prefix}layers.{index}."), anatomy))
             .collect();
@@ -98,8 +99,11 @@ impl Qwen2 {
 impl Layer {
     fn load(weights: &Weights, prefix: &str, anatomy: &TextAnatomy) -> std::result::Result<Self, LoadError> {
         let (size, wide) = (anatomy.hidden_size, anatomy.intermediate_size);
-        let norm = |name: &str| RmsNorm::load(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon);
-        let linear = |name: &str, shape, bias| Linear::load(weights, &format!("{prefix}{name}."), shape, bias);
+        let norm = |name: &str| {
+            RmsNorm::load(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon)
+        };
+        let linear =
+            |name: &str, shape, bias| Linear::load(weights, &format!("{prefix}{name}."), shape, bias);
         let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
@@ -172,13 +176,22 @@ impl Attention {
             let start = chunk.start + first;
             let seen = start + length; // no query of this piece sees further
             let piece = query.narrow(0, first, length)?;
-            rows.push(self.attend_piece(&piece, start, (&keys.narrow(1, 0, seen)?, &values.narrow(1, 0, seen)?))?);
+            rows.push(self.attend_piece(
+                &piece,
+                start,
+                (&keys.narrow(1, 0, seen)?, &values.narrow(1, 0, seen)?),
+            )?);
         }
         Tensor::cat(&rows, 0)
     }
 
     /// Queries `[t, H, D]` at positions from `start` on, over keys and values `[K, S, D]`, to `[t, H * D]`.
-    fn attend_piece(&self, query: &Tensor, start: usize, (keys, values): (&Tensor, &Tensor)) -> Result<Tensor> {
+    fn attend_piece(
+        &self,
+        query: &Tensor,
+        start: usize,
+        (keys, values): (&Tensor, &Tensor),
+    ) -> Result<Tensor> {
         let (count, seen) = (query.dim(0)?, keys.dim(1)?);
         let group = self.heads / self.kv_heads;
         let scale = 1.0 / (self.head_size as f64).sqrt();
@@ -206,6 +219,7 @@ impl Attention {
 /// 0 where the query at `start + row` may see the key at `column`, minus infinity elsewhere: `[rows, columns]`.
 fn causal_mask(rows: usize, start: usize, columns: usize, device: &Device) -> Result<Tensor> {
     let value = |row: usize, column: usize| if column <= start + row { 0.0 } else { f32::NEG_INFINITY };
-    let mask: Vec<f32> = (0..rows).flat_map(|row| (0..columns).map(move |column| value(row, column))).collect();
+    let mask: Vec<f32> =
+        (0..rows).flat_map(|row| (0..columns).map(move |column| value(row, column))).collect();
     Tensor::from_vec(mask, (rows, columns), device)
 }

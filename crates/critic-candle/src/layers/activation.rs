@@ -17,7 +17,11 @@ pub(crate) enum Activation {
 
 impl Activation {
     /// Reads the name that `key` has in `config.json`.
-    pub(crate) fn read(source: &Source, key: &'static str, name: &str) -> std::result::Result<Self, LoadError> {
+    pub(crate) fn read(
+        source: &Source,
+        key: &'static str,
+        name: &str,
+    ) -> std::result::Result<Self, LoadError> {
         match name {
             "gelu" => Ok(Self::Gelu),
             "gelu_pytorch_tanh" | "gelu_new" => Ok(Self::GeluTanh),

@@ -21,8 +21,9 @@ impl Rope {
         let half = head_size / 2;
         let frequency = |index: usize| 1.0 / (theta as f32).powf((2 * index) as f32 / head_size as f32);
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let angles: Vec<f32> =
-            (0..positions).flat_map(|position| frequencies.iter().map(move |f| position as f32 * f)).collect();
+        let angles: Vec<f32> = (0..positions)
+            .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
+            .collect();
         let angles = Tensor::from_vec(angles, (positions, half), device)?;
         Ok(Self { cos: angles.cos()?.to_dtype(dtype)?, sin: angles.sin()?.to_dtype(dtype)? })
     }

@@ -46,7 +46,8 @@ impl Siglip {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, patch, side) = (anatomy.hidden_size, anatomy.patch_size, anatomy.patches_per_side());
-        let kernel = weights.get(&format!("{prefix}embeddings.patch_embedding.weight"), &[size, 3, patch, patch])?;
+        let kernel =
+            weights.get(&format!("{prefix}embeddings.patch_embedding.weight"), &[size, 3, patch, patch])?;
         let bias = weights.get(&format!("{prefix}embeddings.patch_embedding.bias"), &[size])?;
         let positions = format!("{prefix}embeddings.position_embedding.weight");
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
@@ -97,9 +98,14 @@ impl Siglip {
 }
 
 impl Layer {
-    fn load(weights: &Weights, prefix: &str, anatomy: &VisionAnatomy) -> std::result::Result<Self, LoadError> {
+    fn load(
+        weights: &Weights,
+        prefix: &str,
+        anatomy: &VisionAnatomy,
+    ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        let square = |name: &str| Linear::load(weights, &format!("{prefix}self_attn.{name}."), (size, size), true);
+        let square =
+            |name: &str| Linear::load(weights, &format!("{prefix}self_attn.{name}."), (size, size), true);
         Ok(Self {
             attention_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
@@ -134,10 +140,11 @@ impl Attention {
         let size = x.dim(1)?;
         let head_size = size / self.heads;
         let heads = |x: Tensor| {
-            x.reshape((tiles, patches, self.heads, head_size))?
-                .transpose(1, 2)?
-                .contiguous()?
-                .reshape((tiles * self.heads, patches, head_size))
+            x.reshape((tiles, patches, self.heads, head_size))?.transpose(1, 2)?.contiguous()?.reshape((
+                tiles * self.heads,
+                patches,
+                head_size,
+            ))
         };
         let scale = 1.0 / (head_size as f64).sqrt();
         let query = heads((self.query.forward(x)? * scale)?)?;

@@ -47,8 +47,22 @@ fn run(checkpoint: &mut Checkpoint, case: &Case, native: bool) {
     check_tokens(&what, checkpoint, case, &encoded, &golden, native);
     let (pictures, videos): (Vec<&Visual>, Vec<&Visual>) =
         encoded.visuals.iter().partition(|_| !case.images.is_empty());
-    check_visuals(&what, checkpoint, "image", &pictures, (&case.image_tile_sha256, &case.image_token_counts), &golden);
-    check_visuals(&what, checkpoint, "video", &videos, (&case.video_tile_sha256, &case.video_token_counts), &golden);
+    check_visuals(
+        &what,
+        checkpoint,
+        "image",
+        &pictures,
+        (&case.image_tile_sha256, &case.image_token_counts),
+        &golden,
+    );
+    check_visuals(
+        &what,
+        checkpoint,
+        "video",
+        &videos,
+        (&case.video_tile_sha256, &case.video_token_counts),
+        &golden,
+    );
     check_text(&what, checkpoint, encoded, &golden);
 }
 
@@ -63,8 +77,10 @@ fn check_tokens(
     let wanted = golden.integers("input_ids");
     assert_eq!(encoded.tokens.len(), wanted.len(), "{what}: number of tokens");
     for (index, (token, wanted)) in encoded.tokens.iter().zip(wanted).enumerate() {
-        let is_placeholder =
-            encoded.visuals.iter().any(|visual| (visual.start..visual.start + visual.length).contains(&index));
+        let is_placeholder = encoded
+            .visuals
+            .iter()
+            .any(|visual| (visual.start..visual.start + visual.length).contains(&index));
         if !(native && is_placeholder) {
             assert_eq!(i64::from(token.0), wanted, "{what}: token {index}");
         }
@@ -82,17 +98,19 @@ fn check_visuals(
     (hashes, counts): (&[String], &[usize]),
     golden: &Golden,
 ) {
-    assert_eq!(visuals.iter().map(|visual| visual.length).collect::<Vec<_>>(), counts, "{what}: {kind} counts");
+    assert_eq!(
+        visuals.iter().map(|visual| visual.length).collect::<Vec<_>>(),
+        counts,
+        "{what}: {kind} counts"
+    );
     let found: Vec<String> = visuals.iter().flat_map(|visual| tile_hashes(visual)).collect();
     assert_eq!(found, hashes, "{what}: {kind} tiles");
     if visuals.is_empty() {
         return;
     }
     let model = checkpoint.backend.model();
-    let pixels: Vec<Tensor> = visuals
-        .iter()
-        .map(|visual| model.pixels(&visual.tiles, 0, visual.tiles.count()).unwrap())
-        .collect();
+    let pixels: Vec<Tensor> =
+        visuals.iter().map(|visual| model.pixels(&visual.tiles, 0, visual.tiles.count()).unwrap()).collect();
     let pixels = Tensor::cat(&pixels, 0).unwrap();
     if golden.has(&format!("{kind}_pixel_values_tile0")) {
         let wanted = golden.floats(&format!("{kind}_pixel_values_tile0"));
@@ -103,7 +121,8 @@ fn check_visuals(
     let first = Tensor::stack(&first, 0).unwrap(); // [layers + 1, P, E]
     let features = states.last().unwrap(); // [N, P, E]
     let projected = model.project(features).unwrap(); // [N, P, C]
-    let rows = golden.has(&format!("{kind}_feature_rows")).then(|| golden.tensor(&format!("{kind}_feature_rows")));
+    let rows =
+        golden.has(&format!("{kind}_feature_rows")).then(|| golden.tensor(&format!("{kind}_feature_rows")));
     for (name, tensor) in
         [("hidden_states_tile0", &first), ("vision_features", features), ("projected", &projected)]
     {
@@ -146,7 +165,8 @@ fn tile_hashes(visual: &Visual) -> Vec<String> {
     let tiles = &visual.tiles;
     let hash = |index: usize| {
         let tile = tiles.tile(index);
-        let planes: Vec<u8> = (0..3).flat_map(|channel| tile.iter().skip(channel).step_by(3).copied()).collect();
+        let planes: Vec<u8> =
+            (0..3).flat_map(|channel| tile.iter().skip(channel).step_by(3).copied()).collect();
         Sha256::digest(planes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     };
     (0..tiles.count()).map(hash).collect()
@@ -179,7 +199,15 @@ fn check_greedy(what: &str, rows: &[Vec<f32>], golden: &Golden) {
     let chosen: Vec<f32> = logprobs.iter().zip(&ids).map(|(row, id)| row[*id as usize]).collect();
     assert_close(&format!("{what}: greedy_logprobs"), &chosen, &golden.floats("greedy_logprobs"), LOGITS);
     let top_ids = golden.integers("greedy_top_ids");
-    let top: Vec<f32> =
-        top_ids.chunks(20).zip(&logprobs).flat_map(|(ids, row)| ids.iter().map(|id| row[*id as usize])).collect();
-    assert_close(&format!("{what}: greedy_top_logprobs"), &top, &golden.floats("greedy_top_logprobs"), LOGITS);
+    let top: Vec<f32> = top_ids
+        .chunks(20)
+        .zip(&logprobs)
+        .flat_map(|(ids, row)| ids.iter().map(|id| row[*id as usize]))
+        .collect();
+    assert_close(
+        &format!("{what}: greedy_top_logprobs"),
+        &top,
+        &golden.floats("greedy_top_logprobs"),
+        LOGITS,
+    );
 }

@@ -47,11 +47,25 @@ fn every_size_of_the_table_is_cut_as_the_reference_cuts_it() {
             let (height, width) = (row[0], row[1]);
             let place = geometry.place(height, width);
             let packing = geometry.pack(height, width);
-            let Packing::AnyResolution { tiles, kept, output, .. } = packing else { panic!("one picture is tiled") };
+            let Packing::AnyResolution { tiles, kept, output, .. } = packing else {
+                panic!("one picture is tiled")
+            };
             let tokens = geometry.feature_count(&packing, 0);
             let got = [
-                height, width, place.grid.0, place.grid.1, place.scaled.0, place.scaled.1, place.origin.0,
-                place.origin.1, tiles.0 * tiles.1 + 1, kept.0, kept.1, output.0, output.1, tokens,
+                height,
+                width,
+                place.grid.0,
+                place.grid.1,
+                place.scaled.0,
+                place.scaled.1,
+                place.origin.0,
+                place.origin.1,
+                tiles.0 * tiles.1 + 1,
+                kept.0,
+                kept.1,
+                output.0,
+                output.1,
+                tokens,
             ];
             assert_eq!(got, row[..14], "{height}x{width}");
             checked += 1;

@@ -1,12 +1,12 @@
 //! Runs cases on a checkpoint: prompts to segments, sequences to logits.
 
 use candle_core::Tensor;
+use critic::Backend;
 use critic::{
-    Batch, BlockId, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role, SequenceId,
-    TokenId,
+    Batch, BlockId, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role,
+    SequenceId, TokenId,
 };
 use critic_candle::{CandleBackend, LlavaProcessor, Segment};
-use critic::Backend;
 
 use crate::golden::{Case, path};
 

@@ -56,10 +56,12 @@ impl Bench {
         let mut line = String::new();
         for chunk in &batch.chunks {
             self.check_and_write(chunk, &mut written);
-            write!(line, " {}[{}..{}]", (b'A' + chunk.sequence.0 as u8) as char, chunk.start, chunk.end()).unwrap();
+            write!(line, " {}[{}..{}]", (b'A' + chunk.sequence.0 as u8) as char, chunk.start, chunk.end())
+                .unwrap();
         }
         let rows = batch.chunks.iter().filter(|chunk| chunk.wants_logits);
-        let rows: Vec<Logits> = rows.map(|_| (0..VOCABULARY).map(|id| f32::from(id == 1)).collect()).collect();
+        let rows: Vec<Logits> =
+            rows.map(|_| (0..VOCABULARY).map(|id| f32::from(id == 1)).collect()).collect();
         self.scheduler.commit(&batch, rows);
         assert!(self.scheduler.is_whole());
         Some(line.trim_start().to_owned())
@@ -70,7 +72,11 @@ impl Bench {
         let said = |position: usize| client.prompt.get(position).copied().unwrap_or(1);
         let slot = |position: usize| (chunk.block_table[position / 4].0, position % 4);
         for position in 0..chunk.start {
-            assert_eq!(self.memory.get(&slot(position)), Some(&said(position)), "position {position} of {chunk:?}");
+            assert_eq!(
+                self.memory.get(&slot(position)),
+                Some(&said(position)),
+                "position {position} of {chunk:?}"
+            );
         }
         for (offset, token) in chunk.tokens.iter().enumerate() {
             let position = chunk.start + offset;
@@ -121,7 +127,10 @@ fn followers_wait_for_their_leader_and_start_after_the_shared_beginning() {
     bench.enqueue(&[7, 7, 7], 1);
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
     // A leads. D shares nothing and passes B and C, which start at 16 once A has computed the blocks up to there.
-    assert_eq!(timeline, ["A[0..10]", "A[10..18] D[0..2]", "A[18..19] D[2..3] B[16..18] C[16..18]", "B[18..19] C[18..19]"]);
+    assert_eq!(
+        timeline,
+        ["A[0..10]", "A[10..18] D[0..2]", "A[18..19] D[2..3] B[16..18] C[16..18]", "B[18..19] C[18..19]"]
+    );
     assert_eq!(bench.outcomes(), [Some((2, 0)), Some((2, 16)), Some((2, 16)), Some((1, 0))]);
     assert_eq!((bench.scheduler.free_blocks(), bench.scheduler.cached_blocks()), (12, 4));
 }

@@ -3,16 +3,8 @@
 use super::{Ending, ParserEvent, VerdictParser};
 use crate::{AnswerForm, Outcome, Preference, Scale, Verdict, VerdictError};
 
-const TEN: Scale = Scale {
-    min: 0.0,
-    max: 10.0,
-    step: 1.0,
-};
-const HUNDRED: Scale = Scale {
-    min: 0.0,
-    max: 100.0,
-    step: 1.0,
-};
+const TEN: Scale = Scale { min: 0.0, max: 10.0, step: 1.0 };
+const HUNDRED: Scale = Scale { min: 0.0, max: 100.0, step: 1.0 };
 
 /// Reads `text` after `reply` in one piece and one character at a time, which must agree, and returns the verdict.
 fn read(
@@ -25,10 +17,8 @@ fn read(
     let mut whole = VerdictParser::new(form, scale, reply);
     let all_at_once = whole.push(text);
     let mut split = VerdictParser::new(form, scale, reply);
-    let one_by_one: Vec<_> = text
-        .chars()
-        .flat_map(|character| split.push(character.encode_utf8(&mut [0; 4])))
-        .collect();
+    let one_by_one: Vec<_> =
+        text.chars().flat_map(|character| split.push(character.encode_utf8(&mut [0; 4]))).collect();
     let (whole, split) = (whole.finish(ending), split.finish(ending));
     assert_eq!(whole, split, "{text:?}");
     for events in [all_at_once, one_by_one] {
@@ -75,27 +65,9 @@ fn a_score_line_continues_the_reply_and_the_rest_justifies() {
     assert_eq!(read(" 0\n").unwrap(), (0.0, String::new()));
     assert_eq!(read(" seven\nwhy"), Err(VerdictError::Missing));
     assert_eq!(read(" 7 or 8\nwhy"), Err(VerdictError::Missing));
-    assert_eq!(
-        read(" 11\nwhy"),
-        Err(VerdictError::OutOfScale {
-            found: "11".into(),
-            scale: TEN
-        })
-    );
-    assert_eq!(
-        read(" 7.5\nwhy"),
-        Err(VerdictError::OutOfScale {
-            found: "7.5".into(),
-            scale: TEN
-        })
-    );
-    assert_eq!(
-        read(" -1\nwhy"),
-        Err(VerdictError::OutOfScale {
-            found: "-1".into(),
-            scale: TEN
-        })
-    );
+    assert_eq!(read(" 11\nwhy"), Err(VerdictError::OutOfScale { found: "11".into(), scale: TEN }));
+    assert_eq!(read(" 7.5\nwhy"), Err(VerdictError::OutOfScale { found: "7.5".into(), scale: TEN }));
+    assert_eq!(read(" -1\nwhy"), Err(VerdictError::OutOfScale { found: "-1".into(), scale: TEN }));
     assert_eq!(read(""), Err(VerdictError::Missing));
 }
 
@@ -119,24 +91,9 @@ fn a_bracketed_score_stands_anywhere_and_must_be_the_only_one() {
     assert_eq!(read("Score: 85\nFinal score: [85/100]").unwrap().0, 85.0);
     assert_eq!(read("**Score:** [ 85 ] because").unwrap().0, 85.0);
     assert_eq!(read("score: 90 out of 100").unwrap().0, 90.0);
-    assert_eq!(
-        read("Score: [80] … Score: [85]"),
-        Err(VerdictError::Conflicting("80 and 85".into()))
-    );
-    assert_eq!(
-        read("Score: 8/10"),
-        Err(VerdictError::OutOfScale {
-            found: "8/10".into(),
-            scale: HUNDRED
-        })
-    );
-    assert_eq!(
-        read("Score: [101]"),
-        Err(VerdictError::OutOfScale {
-            found: "101".into(),
-            scale: HUNDRED
-        })
-    );
+    assert_eq!(read("Score: [80] … Score: [85]"), Err(VerdictError::Conflicting("80 and 85".into())));
+    assert_eq!(read("Score: 8/10"), Err(VerdictError::OutOfScale { found: "8/10".into(), scale: HUNDRED }));
+    assert_eq!(read("Score: [101]"), Err(VerdictError::OutOfScale { found: "101".into(), scale: HUNDRED }));
     assert_eq!(read("I scored it 85."), Err(VerdictError::Missing));
 }
 
@@ -147,34 +104,17 @@ fn a_bracketed_preference_takes_every_label_and_the_tie_sentence() {
         ("The better response: [first]. It is right.", Preference::First),
         ("Because of that, the better response: [ 2 ]", Preference::Second),
         ("the better response: [A]", Preference::First),
-        (
-            "The better response: [b] … The better response: [second]",
-            Preference::Second,
-        ),
+        ("The better response: [b] … The better response: [second]", Preference::Second),
         ("Two responses are equally good.", Preference::Tie),
-        (
-            "Both name the cat. Both responses are equally good",
-            Preference::Tie,
-        ),
+        ("Both name the cat. Both responses are equally good", Preference::Tie),
     ] {
         assert_eq!(read(text).unwrap(), wanted, "{text}");
     }
     let both = "The better response: [first]. The better response: [second].";
-    assert_eq!(
-        read(both),
-        Err(VerdictError::Conflicting("first and second".into()))
-    );
+    assert_eq!(read(both), Err(VerdictError::Conflicting("first and second".into())));
     let tie_and_one = "Two responses are equally good. The better response: [1]";
-    assert_eq!(
-        read(tie_and_one),
-        Err(VerdictError::Conflicting("first and tie".into()))
-    );
-    for text in [
-        "The better response: a long one",
-        "[first]",
-        "The two responses are not equally good",
-        "",
-    ] {
+    assert_eq!(read(tie_and_one), Err(VerdictError::Conflicting("first and tie".into())));
+    for text in ["The better response: a long one", "[first]", "The two responses are not equally good", ""] {
         assert_eq!(read(text), Err(VerdictError::Missing), "{text}");
     }
 }
@@ -182,27 +122,12 @@ fn a_bracketed_preference_takes_every_label_and_the_tie_sentence() {
 #[test]
 fn a_cut_text_is_a_verdict_only_when_that_was_whole() {
     let cut = |form, scale, text| read(form, scale, "", text, Ending::Cut);
-    assert_eq!(
-        cut(AnswerForm::BracketedScore, Some(HUNDRED), "Score: 8"),
-        Err(VerdictError::Truncated)
-    );
-    assert_eq!(
-        cut(AnswerForm::BracketedScore, Some(HUNDRED), "It is"),
-        Err(VerdictError::Truncated)
-    );
-    assert_eq!(
-        cut(AnswerForm::ScoreLine, Some(TEN), "Score: 1"),
-        Err(VerdictError::Truncated)
-    );
-    assert_eq!(
-        cut(AnswerForm::BetterLine, None, "Bet"),
-        Err(VerdictError::Truncated)
-    );
+    assert_eq!(cut(AnswerForm::BracketedScore, Some(HUNDRED), "Score: 8"), Err(VerdictError::Truncated));
+    assert_eq!(cut(AnswerForm::BracketedScore, Some(HUNDRED), "It is"), Err(VerdictError::Truncated));
+    assert_eq!(cut(AnswerForm::ScoreLine, Some(TEN), "Score: 1"), Err(VerdictError::Truncated));
+    assert_eq!(cut(AnswerForm::BetterLine, None, "Bet"), Err(VerdictError::Truncated));
     let verdict = cut(AnswerForm::ScoreLine, Some(TEN), "Score: 1\nIt nam").unwrap();
-    assert_eq!(
-        (verdict.outcome, verdict.justification.as_str()),
-        (Outcome::Score(1.0), "It nam")
-    );
+    assert_eq!((verdict.outcome, verdict.justification.as_str()), (Outcome::Score(1.0), "It nam"));
     assert!(cut(AnswerForm::BracketedScore, Some(HUNDRED), "Score: [80] since").is_ok());
 }
 

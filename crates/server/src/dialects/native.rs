@@ -29,9 +29,7 @@ use crate::{
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(judge))
-        .routes(routes!(rubrics))
+    OpenApiRouter::new().routes(routes!(judge)).routes(routes!(rubrics))
 }
 
 /// A case to judge, and by what.
@@ -50,18 +48,52 @@ struct JudgeBody {
     responses: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
-    /// Name of a rubric. Without it and without `criteria`, the critic's default.
-    rubric: Option<String>,
-    /// Criteria of your own, in place of a rubric.
+    /// Name of a rubric, or criteria of your own. Without it, the critic's default.
+    rubric: Option<ChosenRubric>,
+    /// Criteria of your own, outside of `rubric`.
     criteria: Option<String>,
     /// The scores that go with `criteria`, when one response is scored.
     scale: Option<ScaleBody>,
+    /// Name of one of the critic's prompt formats; its default when absent. For measuring other wordings.
+    format: Option<String>,
     /// Tokens to write at most.
     #[schema(default = 512, minimum = 1)]
     max_tokens: Option<usize>,
     /// Whether the justification comes as server-sent events while it is written.
     #[serde(default)]
     stream: bool,
+}
+
+/// By what a case is judged.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum ChosenRubric {
+    /// A rubric of the server, by its name.
+    Name(String),
+    /// Criteria of your own.
+    Inline(InlineRubric),
+}
+
+/// Criteria of your own, with a scale when one response is scored.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct InlineRubric {
+    /// What to look at.
+    criteria: String,
+    /// The scores that may be given.
+    scale: Option<ScaleBody>,
+}
+
+impl From<ChosenRubric> for RubricChoice {
+    fn from(body: ChosenRubric) -> Self {
+        match body {
+            ChosenRubric::Name(name) => Self::Named(name),
+            ChosenRubric::Inline(InlineRubric { criteria, scale }) => {
+                let scale = scale.map(|ScaleBody { min, max, step }| Scale { min, max, step });
+                Self::Inline { criteria, scale }
+            }
+        }
+    }
 }
 
 /// The scores from `min` to `max` in steps of `step`.
@@ -92,10 +124,7 @@ impl JudgeBody {
             (Some(response), None) => vec![response],
             (None, Some(responses)) => responses,
             (Some(_), Some(_)) => {
-                return Err(ApiError::invalid(
-                    "response",
-                    "Give response or responses, not both.",
-                ));
+                return Err(ApiError::invalid("response", "Give response or responses, not both."));
             }
             (None, None) => return Err(ApiError::invalid("response", "There is no response to judge.")),
         };
@@ -103,26 +132,8 @@ impl JudgeBody {
             (Some(one), None, None) => Responses::One(one),
             (Some(second), Some(first), None) => Responses::Pair(first, second),
             _ => {
-                return Err(ApiError::invalid(
-                    "responses",
-                    "Give one response to score or two to compare.",
-                ));
+                return Err(ApiError::invalid("responses", "Give one response to score or two to compare."));
             }
-        };
-        let rubric = match (self.rubric, self.criteria, self.scale) {
-            (None, None, None) => RubricChoice::Default,
-            (Some(name), None, None) => RubricChoice::Named(name),
-            (None, Some(criteria), scale) => {
-                let scale = scale.map(|ScaleBody { min, max, step }| Scale { min, max, step });
-                RubricChoice::Inline { criteria, scale }
-            }
-            (Some(_), _, _) => {
-                return Err(ApiError::invalid(
-                    "rubric",
-                    "Give a rubric, or criteria and a scale, not both.",
-                ));
-            }
-            (None, None, Some(_)) => return Err(ApiError::invalid("scale", "A scale goes with criteria.")),
         };
         if self.max_tokens == Some(0) {
             return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
@@ -134,27 +145,29 @@ impl JudgeBody {
         let images = (self.images.iter().enumerate())
             .map(|(index, image)| images::read(image, &format!("images[{index}]")))
             .collect::<Result<_, _>>()?;
-        let options = self
-            .max_tokens
-            .map_or_else(JudgeOptions::default, |max_tokens| JudgeOptions { max_tokens });
-        let case = Case {
-            question: self.question,
-            images,
-            responses,
-            reference: self.reference,
+        let mut options = JudgeOptions { format: self.format, ..JudgeOptions::default() };
+        if let Some(max_tokens) = self.max_tokens {
+            options.max_tokens = max_tokens;
+        }
+        let rubric = match (self.rubric, self.criteria, self.scale) {
+            (None, None, None) => RubricChoice::Default,
+            (Some(rubric), None, None) => rubric.into(),
+            (None, Some(criteria), scale) => ChosenRubric::Inline(InlineRubric { criteria, scale }).into(),
+            (Some(_), _, _) => {
+                return Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."));
+            }
+            (None, None, Some(_)) => return Err(ApiError::invalid("scale", "A scale goes with criteria.")),
         };
-        Ok(JudgeRequest {
-            case,
-            rubric,
-            options,
-            stream: self.stream,
-        })
+        let case = Case { question: self.question, images, responses, reference: self.reference };
+        Ok(JudgeRequest { case, rubric, options, stream: self.stream })
     }
 }
 
 /// A verdict: `score` and `scale` for one response, `preference` for two.
 #[derive(Debug, Serialize, ToSchema)]
 struct VerdictBody {
+    /// `pointwise` or `pairwise`.
+    kind: String,
     /// The score of the one response.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
@@ -190,18 +203,13 @@ struct UsageBody {
 
 impl VerdictBody {
     fn new(judgement: Judgement, model: &str) -> Self {
-        let Judgement {
-            verdict,
-            rubric,
-            scale,
-            reason,
-            usage,
-        } = judgement;
-        let (score, preference) = match verdict.outcome {
-            Outcome::Score(score) => (Some(score), None),
-            Outcome::Preference(preference) => (None, Some(preference.as_str())),
+        let Judgement { verdict, rubric, scale, reason, usage } = judgement;
+        let (kind, score, preference) = match verdict.outcome {
+            Outcome::Score(score) => (Kind::Pointwise, Some(score), None),
+            Outcome::Preference(preference) => (Kind::Pairwise, None, Some(preference.as_str())),
         };
         Self {
+            kind: kind.to_string(),
             score,
             preference,
             scale: scale.map(|Scale { min, max, step }| ScaleBody { min, max, step }),
@@ -244,12 +252,7 @@ impl VerdictBody {
 )]
 async fn judge(State(state): State<AppState>, body: JsonBytes) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let JudgeRequest {
-        case,
-        rubric,
-        options,
-        stream,
-    } = body.into_request()?;
+    let JudgeRequest { case, rubric, options, stream } = body.into_request()?;
     let failed = |error| ApiError::from_judge(error, Dialect::Native);
     let verdict = state.judge.judge(case, rubric, options).await.map_err(failed)?;
     if stream {
@@ -263,18 +266,15 @@ async fn judge(State(state): State<AppState>, body: JsonBytes) -> Result<Respons
 fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
     let events = verdict.map(move |event| {
         let event = match event {
-            Ok(VerdictEvent::Justification(text)) => data(
-                Event::default().event("justification"),
-                &serde_json::json!({ "text": text }),
-            ),
-            Ok(VerdictEvent::Verdict(judgement)) => data(
-                Event::default().event("verdict"),
-                &VerdictBody::new(judgement, state.judge.model()),
-            ),
-            Err(error) => data(
-                Event::default().event("error"),
-                &ApiError::from_judge(error, Dialect::Native).body(),
-            ),
+            Ok(VerdictEvent::Justification(text)) => {
+                data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
+            }
+            Ok(VerdictEvent::Verdict(judgement)) => {
+                data(Event::default().event("verdict"), &VerdictBody::new(judgement, state.judge.model()))
+            }
+            Err(error) => {
+                data(Event::default().event("error"), &ApiError::from_judge(error, Dialect::Native).body())
+            }
         };
         Ok::<_, Infallible>(event)
     });
@@ -282,9 +282,7 @@ fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
 }
 
 fn data(event: Event, body: &impl Serialize) -> Event {
-    event
-        .json_data(body)
-        .expect("our own bodies can be written as JSON")
+    event.json_data(body).expect("our own bodies can be written as JSON")
 }
 
 /// The rubrics that requests can name.
@@ -324,12 +322,8 @@ async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
         kind: rubric.kind.to_string(),
         summary: rubric.summary.clone(),
         criteria: rubric.criteria.clone(),
-        scale: rubric
-            .scale
-            .map(|Scale { min, max, step }| ScaleBody { min, max, step }),
+        scale: rubric.scale.map(|Scale { min, max, step }| ScaleBody { min, max, step }),
         default: defaults.contains(&rubric.name.as_str()),
     });
-    Json(RubricsBody {
-        rubrics: rubrics.collect(),
-    })
+    Json(RubricsBody { rubrics: rubrics.collect() })
 }

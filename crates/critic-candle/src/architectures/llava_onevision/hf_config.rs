@@ -98,7 +98,12 @@ impl TextConfig {
     /// The decoder, with a head that is `tied` to the embedding or not.
     pub(super) fn anatomy(self, source: &Source, tied: bool) -> Result<TextAnatomy, LoadError> {
         if self.use_sliding_window == Some(true) {
-            return Err(unsupported(source, "use_sliding_window", "true", "false: attention is over the whole context"));
+            return Err(unsupported(
+                source,
+                "use_sliding_window",
+                "true",
+                "false: attention is over the whole context",
+            ));
         }
         let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
         if let Some(kind) = scaling.and_then(|rope| rope.rope_type.as_deref())
@@ -112,7 +117,12 @@ impl TextConfig {
         let kv_heads = self.num_key_value_heads.unwrap_or(32);
         if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 {
             let found = format!("{kv_heads} for {heads} query heads");
-            return Err(unsupported(source, "num_key_value_heads", found, "a divisor of num_attention_heads"));
+            return Err(unsupported(
+                source,
+                "num_key_value_heads",
+                found,
+                "a divisor of num_attention_heads",
+            ));
         }
         let head_size = self.head_dim.unwrap_or(hidden_size / heads);
         if head_size == 0 || head_size % 2 != 0 {
@@ -148,7 +158,12 @@ impl VisionConfig {
         let patch_size = self.patch_size.unwrap_or(16);
         if heads == 0 || hidden_size % heads != 0 {
             let found = format!("{heads} for hidden_size {hidden_size}");
-            return Err(unsupported(source, "vision_config.num_attention_heads", found, "a divisor of hidden_size"));
+            return Err(unsupported(
+                source,
+                "vision_config.num_attention_heads",
+                found,
+                "a divisor of hidden_size",
+            ));
         }
         if patch_size == 0 || image_size < patch_size {
             let found = format!("{patch_size} for image_size {image_size}");
@@ -169,11 +184,16 @@ impl VisionConfig {
 }
 
 /// `anyres_max_N` to N, `anyres` to no bound.
-pub(super) fn read_max_tiles(source: &Source, key: &'static str, value: &str) -> Result<Option<usize>, LoadError> {
+pub(super) fn read_max_tiles(
+    source: &Source,
+    key: &'static str,
+    value: &str,
+) -> Result<Option<usize>, LoadError> {
     if value == "anyres" {
         return Ok(None);
     }
-    let count = value.strip_prefix("anyres_max_").and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+    let count =
+        value.strip_prefix("anyres_max_").and_then(|count| count.parse().ok()).filter(|count| *count > 0);
     count.map(Some).ok_or_else(|| unsupported(source, key, value, "anyres_max_N or anyres"))
 }
 
@@ -188,7 +208,11 @@ pub(super) fn check_grid(source: &Source, sizes: &[(usize, usize)], tile: usize)
 }
 
 /// How many layers `vision_feature_layer` asks for, of `stored` that there are.
-fn layers_to_run(source: &Source, layer: Option<&serde_json::Value>, stored: usize) -> Result<usize, LoadError> {
+fn layers_to_run(
+    source: &Source,
+    layer: Option<&serde_json::Value>,
+    stored: usize,
+) -> Result<usize, LoadError> {
     let value = layer.map_or(Some(-1), serde_json::Value::as_i64);
     // Index into the hidden states: the embeddings, then one after each layer.
     let states = stored as i64 + 1;
@@ -204,20 +228,26 @@ pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
     let config: Config = source.required_json(FILE, "LLaVA-OneVision configuration")?;
     let strategy = config.vision_feature_select_strategy.as_deref().unwrap_or("full");
     if strategy != "full" {
-        return Err(unsupported(source, "vision_feature_select_strategy", strategy, "full: SigLIP has no class token"));
+        return Err(unsupported(
+            source,
+            "vision_feature_select_strategy",
+            strategy,
+            "full: SigLIP has no class token",
+        ));
     }
     if config.use_image_newline_parameter == Some(false) {
         return Err(unsupported(source, "use_image_newline_parameter", false, true));
     }
     let layer = config.vision_feature_layer;
-    let vision = config.vision_config.anatomy(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
+    let vision =
+        config.vision_config.anatomy(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
     // Which of the two flags a file carries depends on the version that wrote it; the decoder's own goes first.
     let tied = config.text_config.tie_word_embeddings.or(config.tie_word_embeddings).unwrap_or(false);
     let text = config.text_config.anatomy(source, tied)?;
     let tile = vision.image_size;
-    let grid_sizes = config
-        .image_grid_pinpoints
-        .unwrap_or_else(|| (1..=6).flat_map(|rows| (1..=6).map(move |columns| (384 * rows, 384 * columns))).collect());
+    let grid_sizes = config.image_grid_pinpoints.unwrap_or_else(|| {
+        (1..=6).flat_map(|rows| (1..=6).map(move |columns| (384 * rows, 384 * columns))).collect()
+    });
     check_grid(source, &grid_sizes, tile)?;
     let aspect = config.vision_aspect_ratio.as_deref().unwrap_or("anyres_max_9");
     let projector = config.projector_hidden_act.as_deref().unwrap_or("gelu");

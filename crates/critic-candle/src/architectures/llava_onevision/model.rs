@@ -139,7 +139,9 @@ impl Model {
         let mut rows = Vec::new();
         for chunk in &batch.chunks {
             let mut position = chunk.start;
-            let text = |from: usize, to: usize| self.decoder.embed(&chunk.tokens[from - chunk.start..to - chunk.start]);
+            let text = |from: usize, to: usize| {
+                self.decoder.embed(&chunk.tokens[from - chunk.start..to - chunk.start])
+            };
             for visual in &chunk.visuals {
                 let start = visual.start.max(position);
                 let end = (visual.start + visual.length).min(chunk.end());

@@ -65,7 +65,12 @@ pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
         "frame" => VideoNewline::Frame,
         "no_token" => VideoNewline::NoToken,
         other => {
-            return Err(unsupported(source, "mm_newline_position", other, "one_token, grid, frame or no_token"));
+            return Err(unsupported(
+                source,
+                "mm_newline_position",
+                other,
+                "one_token, grid, frame or no_token",
+            ));
         }
     };
     let tied = config.text.tie_word_embeddings.unwrap_or(false);
@@ -91,7 +96,12 @@ pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
 /// The tower that native checkpoints name instead of describing. The native code builds 27 layers and deletes the last.
 fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> {
     if !name.contains("siglip-so400m-patch14-384") {
-        return Err(unsupported(source, "mm_vision_tower", name, "siglip-so400m-patch14-384, or a vision_config"));
+        return Err(unsupported(
+            source,
+            "mm_vision_tower",
+            name,
+            "siglip-so400m-patch14-384, or a vision_config",
+        ));
     }
     Ok(VisionAnatomy {
         hidden_size: 1152,

@@ -6,7 +6,12 @@ use critic::Packing;
 use super::geometry::{Geometry, VideoNewline};
 
 /// Packs `projected` `[N, P, C]` with the newline vector `[C]` to `[length, C]`.
-pub(super) fn pack(projected: &Tensor, packing: Packing, geometry: &Geometry, newline: &Tensor) -> Result<Tensor> {
+pub(super) fn pack(
+    projected: &Tensor,
+    packing: Packing,
+    geometry: &Geometry,
+    newline: &Tensor,
+) -> Result<Tensor> {
     match packing {
         Packing::AnyResolution { tiles, origin, kept, output } => {
             let base = projected.get(0)?; // [P, C]

@@ -84,7 +84,11 @@ impl LlavaProcessor {
     ///
     /// # Errors
     /// [`EncodeError`] when a picture cannot be read.
-    pub fn encode_segments(&self, segments: &[Segment<'_>], tiling: ImageTiling) -> Result<Encoded, EncodeError> {
+    pub fn encode_segments(
+        &self,
+        segments: &[Segment<'_>],
+        tiling: ImageTiling,
+    ) -> Result<Encoded, EncodeError> {
         let images = segments.iter().filter(|segment| matches!(segment, Segment::Image(_))).count();
         let any_resolution = images == 1 || tiling == ImageTiling::AnyResolution;
         let mut encoded = Encoded::default();
@@ -102,8 +106,11 @@ impl LlavaProcessor {
                 Segment::Image(image) => {
                     let picture = self.decode(image, image_index)?;
                     image_index += 1;
-                    let (tiles, packing) =
-                        if any_resolution { self.tile(&picture) } else { (self.square(&picture), Packing::Single) };
+                    let (tiles, packing) = if any_resolution {
+                        self.tile(&picture)
+                    } else {
+                        (self.square(&picture), Packing::Single)
+                    };
                     self.append_visual(tiles, packing, self.placeholders.0, &mut encoded);
                 }
                 Segment::Video(frames) => {
@@ -147,7 +154,9 @@ impl LlavaProcessor {
             DecodeError::TooLarge { width, height, limit } => {
                 EncodeError::ImageTooLarge { index, width, height, limit }
             }
-            DecodeError::Format(_) | DecodeError::Empty => EncodeError::Image { index, reason: error.to_string() },
+            DecodeError::Format(_) | DecodeError::Empty => {
+                EncodeError::Image { index, reason: error.to_string() }
+            }
         })
     }
 
@@ -156,7 +165,11 @@ impl LlavaProcessor {
         let size = self.geometry.tile_size;
         let place = self.geometry.place(picture.height, picture.width);
         let mut canvas = RgbImage::filled(place.grid.1, place.grid.0, [0, 0, 0]);
-        canvas.paste(&resize_bicubic(picture, place.scaled.1, place.scaled.0), place.origin.1, place.origin.0);
+        canvas.paste(
+            &resize_bicubic(picture, place.scaled.1, place.scaled.0),
+            place.origin.1,
+            place.origin.0,
+        );
         let mut pixels = resize_bicubic(picture, size, size).pixels;
         for top in (0..place.grid.0).step_by(size) {
             for left in (0..place.grid.1).step_by(size) {

@@ -63,13 +63,7 @@ impl Content {
 
 impl ContentPart {
     fn into_part(self, param: &str) -> Result<Part, ApiError> {
-        let Self {
-            kind,
-            text,
-            image_url,
-            image,
-            frames,
-        } = self;
+        let Self { kind, text, image_url, image, frames } = self;
         let image = image_url.map(ImageUrl::into_url).or(image);
         let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
         let read = |image: String| images::read(&image, param).map(Part::Image);

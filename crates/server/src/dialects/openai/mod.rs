@@ -28,10 +28,7 @@ use response::{ChatCompletion, ChatCompletionChunk, Header};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(chat))
-        .routes(routes!(models::list))
-        .routes(routes!(models::retrieve))
+    OpenApiRouter::new().routes(routes!(chat)).routes(routes!(models::list)).routes(routes!(models::retrieve))
 }
 
 /// Other paths that clients make of a base URL that they take for a full one, or the other way round.
@@ -49,9 +46,7 @@ pub(crate) fn aliases() -> Router<AppState> {
         "/openai/deployments/{deployment}/chat/completions",
         "/openai/deployments/{deployment}/chat/completions/",
     ];
-    let router = CHAT
-        .iter()
-        .fold(Router::new(), |router, path| router.route(path, post(chat)));
+    let router = CHAT.iter().fold(Router::new(), |router, path| router.route(path, post(chat)));
     router
         .route("/models", get(models::list))
         .route("/v1/models/", get(models::list))
@@ -85,30 +80,13 @@ pub(crate) fn aliases() -> Router<AppState> {
 async fn chat(State(state): State<AppState>, body: JsonBytes) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?)?;
     let body: ChatBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let ChatRequest {
-        prompt,
-        params,
-        count,
-        model,
-        stream,
-    } = body.into_request()?;
+    let ChatRequest { prompt, params, count, model, stream } = body.into_request()?;
     let header = Header::new(model, state.judge.model());
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
-    let choices = state
-        .judge
-        .complete(prompt, &params, count)
-        .await
-        .map_err(failed)?;
+    let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;
     if let Some(options) = stream {
         return Ok(stream::events(choices, header, options).into_response());
     }
-    let choices = try_join_all(choices.into_iter().map(CompletionStream::collect))
-        .await
-        .map_err(failed)?;
-    Ok(Json(ChatCompletion::new(
-        header,
-        choices,
-        params.top_logprobs.is_some(),
-    ))
-    .into_response())
+    let choices = try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(failed)?;
+    Ok(Json(ChatCompletion::new(header, choices, params.top_logprobs.is_some())).into_response())
 }

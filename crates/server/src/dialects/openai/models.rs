@@ -30,22 +30,14 @@ pub(super) struct ModelBody {
 
 impl ModelBody {
     fn new(id: String) -> Self {
-        Self {
-            id,
-            object: "model",
-            created: now(),
-            owned_by: "gavel",
-        }
+        Self { id, object: "model", created: now(), owned_by: "gavel" }
     }
 }
 
 /// List the one model.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = ModelList)))]
 pub(super) async fn list(State(state): State<AppState>) -> Json<ModelList> {
-    Json(ModelList {
-        object: "list",
-        data: vec![ModelBody::new(state.judge.model().to_owned())],
-    })
+    Json(ModelList { object: "list", data: vec![ModelBody::new(state.judge.model().to_owned())] })
 }
 
 /// Describe the model. Any name stands for it, as in chat requests.

@@ -90,9 +90,7 @@ fn is_text_format(value: &Value) -> bool {
 }
 
 fn is_text_only(value: &Value) -> bool {
-    value
-        .as_array()
-        .is_some_and(|modalities| modalities.iter().all(|modality| modality == "text"))
+    value.as_array().is_some_and(|modalities| modalities.iter().all(|modality| modality == "text"))
 }
 
 #[cfg(test)]

@@ -130,13 +130,7 @@ impl ChatBody {
             return Err(ApiError::invalid("add_generation_prompt", message));
         }
         let prompt = prompt(self.messages, continued)?;
-        Ok(ChatRequest {
-            prompt,
-            params,
-            count,
-            model: self.model,
-            stream,
-        })
+        Ok(ChatRequest { prompt, params, count, model: self.model, stream })
     }
 
     fn params(&self) -> Result<CompletionParams, ApiError> {
@@ -144,9 +138,8 @@ impl ChatBody {
             (Some(bound), _) => ("max_completion_tokens", Some(bound)),
             (None, bound) => ("max_tokens", bound),
         };
-        let max_tokens = bound.map_or(Ok(DEFAULT_MAX_TOKENS), |bound| {
-            in_range(bound_name, bound, 1..=i64::MAX)
-        })?;
+        let max_tokens =
+            bound.map_or(Ok(DEFAULT_MAX_TOKENS), |bound| in_range(bound_name, bound, 1..=i64::MAX))?;
         let temperature = number_in("temperature", self.temperature.unwrap_or(0.0), 0.0..=2.0)?;
         // Nothing reaches a probability of 0, which can only mean the most probable token.
         let top_p = number_in("top_p", self.top_p.unwrap_or(1.0), 0.0..=1.0)?.max(f32::MIN_POSITIVE);
@@ -156,18 +149,12 @@ impl ChatBody {
         };
         let repetition_penalty = self.repetition_penalty;
         if repetition_penalty.is_some_and(|penalty| !penalty.is_finite() || penalty <= 0.0) {
-            return Err(ApiError::invalid(
-                "repetition_penalty",
-                "repetition_penalty must be above 0.",
-            ));
+            return Err(ApiError::invalid("repetition_penalty", "repetition_penalty must be above 0."));
         }
         let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=20)?;
         let logprobs = self.logprobs.unwrap_or_default();
         if top > 0 && !logprobs {
-            return Err(ApiError::invalid(
-                "top_logprobs",
-                "top_logprobs needs logprobs to be true.",
-            ));
+            return Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true."));
         }
         let stop = match &self.stop {
             None => Vec::new(),
@@ -199,11 +186,7 @@ fn prompt(messages: Vec<ChatMessage>, continued: bool) -> Result<Prompt, ApiErro
     for (index, message) in messages.into_iter().enumerate() {
         turns.push(turn(message, &format!("messages[{index}]"))?);
     }
-    let reply = if continued {
-        reply(turns.pop())?
-    } else {
-        String::new()
-    };
+    let reply = if continued { reply(turns.pop())? } else { String::new() };
     if turns.is_empty() {
         return Err(ApiError::invalid("messages", "There is no message to answer."));
     }
@@ -216,11 +199,7 @@ fn prompt(messages: Vec<ChatMessage>, continued: bool) -> Result<Prompt, ApiErro
         let message = format!("There are more than {} images and frames.", images::MAX_IMAGES);
         return Err(ApiError::invalid("messages", message));
     }
-    Ok(Prompt {
-        messages: turns,
-        reply,
-        ..Prompt::default()
-    })
+    Ok(Prompt { messages: turns, reply, ..Prompt::default() })
 }
 
 fn turn(message: ChatMessage, param: &str) -> Result<Message, ApiError> {
@@ -246,10 +225,7 @@ fn turn(message: ChatMessage, param: &str) -> Result<Message, ApiError> {
     let Some(content) = message.content else {
         return Err(ApiError::invalid(param, "A message needs content."));
     };
-    Ok(Message {
-        role,
-        parts: content.into_parts(&param)?,
-    })
+    Ok(Message { role, parts: content.into_parts(&param)? })
 }
 
 /// The text of the assistant's message that is continued.
@@ -278,28 +254,21 @@ fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(source: D) -> Result<
 }
 
 fn in_range(name: &str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<usize, ApiError> {
-    usize::try_from(value)
-        .ok()
-        .filter(|_| range.contains(&value))
-        .ok_or_else(|| {
-            let (low, high) = range.into_inner();
-            let message = if high == i64::MAX {
-                format!("{name} must be at least {low}, not {value}.")
-            } else {
-                format!("{name} must be from {low} to {high}, not {value}.")
-            };
-            ApiError::invalid(name, message)
-        })
+    usize::try_from(value).ok().filter(|_| range.contains(&value)).ok_or_else(|| {
+        let (low, high) = range.into_inner();
+        let message = if high == i64::MAX {
+            format!("{name} must be at least {low}, not {value}.")
+        } else {
+            format!("{name} must be from {low} to {high}, not {value}.")
+        };
+        ApiError::invalid(name, message)
+    })
 }
 
 fn number_in(name: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<f32, ApiError> {
     if range.contains(&value) {
         return Ok(value);
     }
-    let message = format!(
-        "{name} must be from {} to {}, not {value}.",
-        range.start(),
-        range.end()
-    );
+    let message = format!("{name} must be from {} to {}, not {value}.", range.start(), range.end());
     Err(ApiError::invalid(name, message))
 }

@@ -30,30 +30,15 @@ impl Header {
 
     /// A chunk of the stream.
     pub(super) fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<UsageBody>) -> ChatCompletionChunk {
-        let Self {
-            id,
-            created,
-            model,
-            fingerprint,
-        } = self.clone();
+        let Self { id, created, model, fingerprint } = self.clone();
         let object = "chat.completion.chunk";
-        ChatCompletionChunk {
-            id,
-            object,
-            created,
-            model,
-            system_fingerprint: fingerprint,
-            choices,
-            usage,
-        }
+        ChatCompletionChunk { id, object, created, model, system_fingerprint: fingerprint, choices, usage }
     }
 }
 
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// A whole response.
@@ -76,19 +61,12 @@ impl ChatCompletion {
     /// The texts in their order.
     pub(super) fn new(header: Header, completions: Vec<Completion>, logprobs: bool) -> Self {
         let usages: Vec<_> = completions.iter().map(|completion| completion.usage).collect();
-        let choices = completions
-            .into_iter()
-            .enumerate()
-            .map(|(index, completion)| Choice {
-                index,
-                message: AnswerMessage {
-                    role: "assistant",
-                    content: completion.piece.text,
-                    refusal: None,
-                },
-                logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
-                finish_reason: word(completion.reason),
-            });
+        let choices = completions.into_iter().enumerate().map(|(index, completion)| Choice {
+            index,
+            message: AnswerMessage { role: "assistant", content: completion.piece.text, refusal: None },
+            logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
+            finish_reason: word(completion.reason),
+        });
         Self {
             choices: choices.collect(),
             id: header.id,
@@ -152,10 +130,7 @@ impl Logprobs {
                 })
                 .collect(),
         });
-        Self {
-            content: content.collect(),
-            refusal: Vec::new(),
-        }
+        Self { content: content.collect(), refusal: Vec::new() }
     }
 }
 

@@ -25,17 +25,9 @@ pub(super) fn events(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let streams = choices.into_iter().enumerate();
     let pieces = stream::select_all(streams.map(|(index, choice)| choice.map(move |event| (index, event))));
-    let chat = ChatStream {
-        pieces,
-        header,
-        options,
-        running: 0,
-        usages: Vec::new(),
-        stage: Stage::Opening,
-    };
-    let events = stream::unfold(chat, |mut chat| async move {
-        chat.next().await.map(|events| (events, chat))
-    });
+    let chat = ChatStream { pieces, header, options, running: 0, usages: Vec::new(), stage: Stage::Opening };
+    let events =
+        stream::unfold(chat, |mut chat| async move { chat.next().await.map(|events| (events, chat)) });
     Sse::new(events.flat_map(stream::iter).map(Ok)).keep_alive(KeepAlive::default())
 }
 
@@ -68,16 +60,8 @@ where
                 self.stage = Stage::Running;
                 self.running = self.pieces.len();
                 let openings = (0..self.running).map(|index| {
-                    let delta = Delta {
-                        role: Some("assistant"),
-                        content: Some(String::new()),
-                    };
-                    self.chunk(ChunkChoice {
-                        index,
-                        delta,
-                        logprobs: None,
-                        finish_reason: None,
-                    })
+                    let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
+                    self.chunk(ChunkChoice { index, delta, logprobs: None, finish_reason: None })
                 });
                 Some(openings.collect())
             }
@@ -93,33 +77,18 @@ where
         match event {
             Ok(CompletionEvent::Piece(piece)) => {
                 let logprobs = (!piece.logprobs.is_empty()).then(|| Logprobs::new(&piece.logprobs));
-                let delta = Delta {
-                    role: None,
-                    content: Some(piece.text),
-                };
-                vec![self.chunk(ChunkChoice {
-                    index,
-                    delta,
-                    logprobs,
-                    finish_reason: None,
-                })]
+                let delta = Delta { role: None, content: Some(piece.text) };
+                vec![self.chunk(ChunkChoice { index, delta, logprobs, finish_reason: None })]
             }
             Ok(CompletionEvent::Finished(reason, usage)) => {
                 self.usages.push(usage);
                 self.running -= 1;
                 let finish_reason = Some(word(reason));
-                let choice = ChunkChoice {
-                    index,
-                    delta: Delta::default(),
-                    logprobs: None,
-                    finish_reason,
-                };
+                let choice = ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason };
                 let mut events = vec![self.chunk(choice)];
                 if self.running == 0 {
                     if self.options.include_usage {
-                        events.push(data(
-                            &self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages))),
-                        ));
+                        events.push(data(&self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages)))));
                     }
                     events.push(self.done());
                 }
@@ -127,10 +96,7 @@ where
             }
             Err(error) => {
                 self.pieces.clear(); // cancels the other texts
-                vec![
-                    data(&ApiError::from_judge(error, Dialect::OpenAi).body()),
-                    self.done(),
-                ]
+                vec![data(&ApiError::from_judge(error, Dialect::OpenAi).body()), self.done()]
             }
         }
     }
@@ -146,7 +112,5 @@ where
 }
 
 fn data(body: &impl Serialize) -> Event {
-    Event::default()
-        .json_data(body)
-        .expect("our own bodies can be written as JSON")
+    Event::default().json_data(body).expect("our own bodies can be written as JSON")
 }

@@ -1,0 +1,34 @@
+# Gavel on a CPU, with its small critic inside. `docker build -t gavel . && docker run -p 8080:8080 gavel`
+
+FROM rust:1.95.0-slim-bookworm AS skeleton
+WORKDIR /src
+COPY . .
+# Only manifests and the names of source files are kept. The next stage copies the outcome, which is the same as long
+# as no manifest changes and no file comes or goes, so that its layer of compiled dependencies stays valid.
+RUN find . -type f ! -name '*.rs' ! -name Cargo.toml ! -name Cargo.lock ! -name rust-toolchain.toml -delete \
+    && find . -name '*.rs' -exec sh -c 'for file; do echo "fn main() { }" > "$file"; done' sh {} + \
+    && find . -type d -empty -delete
+
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /src
+# The image's own toolchain is the one of rust-toolchain.toml; its components for developers are not needed here.
+ENV RUSTUP_TOOLCHAIN=1.95.0
+COPY --from=skeleton /src .
+RUN cargo build --release --locked
+COPY . .
+# Cargo compares times, and the sources are older than what was just built from the skeleton.
+RUN find . -name '*.rs' -exec touch {} + && cargo build --release --locked
+
+FROM debian:bookworm-slim
+RUN useradd --uid 10001 --create-home gavel && mkdir /cache && chown gavel /cache
+COPY --from=build /src/target/release/gavel /usr/local/bin/gavel
+USER gavel
+# Models from the hub are kept in /cache; give it a volume to keep them longer than the container.
+ENV GAVEL_HOST=0.0.0.0 GAVEL_PORT=8080 HF_HUB_CACHE=/cache
+EXPOSE 8080
+# A large critic is downloaded and loaded before the port answers.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30m CMD ["bash", "-c", "\
+exec 3<>/dev/tcp/127.0.0.1/$GAVEL_PORT && printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 \
+&& [[ $line == *' 200 '* ]]"]
+ENTRYPOINT ["gavel"]
+CMD ["serve"]
