@@ -1,5 +1,7 @@
 //! The reference cases over HTTP: what a client sees of tokens and probabilities is what transformers computed.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 
 use gavel_tests::{Server, image, reference};
@@ -58,7 +60,8 @@ fn assert_close(what: &str, got: &[f64], wanted: &[f64]) {
     }
 }
 
-fn check(server: &Server, case: &Value) {
+/// Checks one case and tells how many tokens of its prompt were cached.
+fn check(server: &Server, case: &Value) -> u64 {
     let what = case["name"].as_str().unwrap();
     let completion = server.ok(
         "/v1/chat/completions",
@@ -80,6 +83,7 @@ fn check(server: &Server, case: &Value) {
     let file = case["file"].as_str().unwrap();
     assert_close(what, &logprobs, &floats(file, "greedy_logprobs"));
     assert_close(what, &top, &floats(file, "greedy_top_logprobs"));
+    completion["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
 }
 
 fn check_all(model: &str, at_least: usize) {
@@ -93,6 +97,11 @@ fn check_all(model: &str, at_least: usize) {
             scope.spawn(|| check(&server, case));
         }
     });
+    // Again, from the beginnings that were kept; blocks of 32, and never the last token.
+    for case in &cases {
+        let tokens = case["n_tokens"].as_u64().unwrap();
+        assert_eq!(check(&server, case), (tokens - 1) / 32 * 32, "{}", case["name"]);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Which checkpoints load: every generation of names, a tower kept elsewhere, 16-bit files; and what a wrong one says.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::HashMap,
     fs,
@@ -56,8 +58,8 @@ impl Copy {
         fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
     }
 
-    fn load(&self) -> Result<Checkpoint, LoadError> {
-        Checkpoint::load(&Options::new(Source::Folder(self.path().into())))
+    fn load(&self) -> Result<Checkpoint, Box<LoadError>> {
+        Ok(Checkpoint::load(&Options::new(Source::Folder(self.path().into())))?)
     }
 
     /// The sentence with which loading fails.
@@ -175,7 +177,8 @@ fn sixteen_bit_files_and_arithmetic_stay_near() {
 #[test]
 fn configuration_values_are_read_and_not_assumed() {
     let wanted = wanted();
-    let changes: [(&str, fn(&mut serde_json::Value)); 6] = [
+    type Change = fn(&mut serde_json::Value);
+    let changes: [(&str, Change); 6] = [
         ("vision_feature_layer", |config| config["vision_feature_layer"] = (-2).into()),
         ("layer_norm_eps", |config| config["vision_config"]["layer_norm_eps"] = 0.1.into()),
         ("rms_norm_eps", |config| config["text_config"]["rms_norm_eps"] = 0.1.into()),

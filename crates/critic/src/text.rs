@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn any_split_gives_the_same_text() {
-        let bytes = [&"é中🙂 x".as_bytes()[..], &[0xe4, 0x28, 0xf0]].concat();
+        let bytes = ["é中🙂 x".as_bytes(), &[0xe4, 0x28, 0xf0]].concat();
         let whole = String::from_utf8_lossy(&bytes);
         for split in 0..=bytes.len() {
             let mut stream = Utf8Stream::default();

@@ -1,5 +1,7 @@
 //! The engine over a small backend of plain arithmetic: what comes back, and what happens to blocks.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     sync::{
         Arc,

@@ -3,10 +3,10 @@
 use std::{fmt::Display, path::Path};
 
 use anyhow::Context;
-use critic_candle::{HubOptions, Options, Source};
+use critic_candle::{HubOptions, Options, Precision, Source};
 use judge::{EngineConfig, Judge, RubricLibrary};
 
-use crate::command::{CriticOptions, HubArguments, InspectOptions};
+use crate::command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice};
 
 /// Loads the critic and starts its engine.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<Judge> {
@@ -16,7 +16,12 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     };
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
-    let options = Options { cache_bytes: options.cache_mib << 20, hub, ..Options::new(source) };
+    let precision = match options.precision {
+        PrecisionChoice::F32 => Precision::F32,
+        PrecisionChoice::Bf16 => Precision::Bf16,
+        PrecisionChoice::F16 => Precision::F16,
+    };
+    let options = Options { precision, cache_bytes: options.cache_mib << 20, hub, ..Options::new(source) };
     let critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
     Ok(Judge::new(name, critic, library, config))

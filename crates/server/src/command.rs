@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -36,8 +36,23 @@ pub(crate) struct CriticOptions {
     /// Mebibytes for the cache of keys and values; at least one whole context is taken.
     #[arg(long, default_value_t = 256)]
     pub(crate) cache_mib: usize,
+    /// Number type to compute in. On a CPU the 16-bit types only save memory: they are slower there and less exact.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) precision: PrecisionChoice,
     #[command(flatten)]
     pub(crate) hub: HubArguments,
+}
+
+/// A number type.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum PrecisionChoice {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats with the range of 32-bit ones.
+    Bf16,
+    /// 16-bit floats with more digits and less range.
+    F16,
 }
 
 /// How the hub is reached.

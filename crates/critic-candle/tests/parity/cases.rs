@@ -40,103 +40,96 @@ fn run_all(model: &str, native: bool) {
     assert!(ran >= 7, "only {ran} cases of {model}");
 }
 
+/// One case on one checkpoint.
+struct Check<'a> {
+    what: String,
+    case: &'a Case,
+    golden: Golden,
+    native: bool,
+}
+
 fn run(checkpoint: &mut Checkpoint, case: &Case, native: bool) {
-    let golden = Golden::open(&case.file);
     let what = format!("{}/{}{}", case.model, case.name, if native { " (native)" } else { "" });
+    let check = Check { what, case, golden: Golden::open(&case.file), native };
     let encoded = encode_raw(&checkpoint.processor, case);
-    check_tokens(&what, checkpoint, case, &encoded, &golden, native);
+    check.tokens(checkpoint, &encoded);
     let (pictures, videos): (Vec<&Visual>, Vec<&Visual>) =
         encoded.visuals.iter().partition(|_| !case.images.is_empty());
-    check_visuals(
-        &what,
-        checkpoint,
-        "image",
-        &pictures,
-        (&case.image_tile_sha256, &case.image_token_counts),
-        &golden,
-    );
-    check_visuals(
-        &what,
-        checkpoint,
-        "video",
-        &videos,
-        (&case.video_tile_sha256, &case.video_token_counts),
-        &golden,
-    );
-    check_text(&what, checkpoint, encoded, &golden);
+    check.visuals(checkpoint, "image", &pictures);
+    check.visuals(checkpoint, "video", &videos);
+    check_text(&check.what, checkpoint, encoded, &check.golden);
 }
 
-fn check_tokens(
-    what: &str,
-    checkpoint: &Checkpoint,
-    case: &Case,
-    encoded: &Encoded,
-    golden: &Golden,
-    native: bool,
-) {
-    let wanted = golden.integers("input_ids");
-    assert_eq!(encoded.tokens.len(), wanted.len(), "{what}: number of tokens");
-    for (index, (token, wanted)) in encoded.tokens.iter().zip(wanted).enumerate() {
-        let is_placeholder = encoded
-            .visuals
-            .iter()
-            .any(|visual| (visual.start..visual.start + visual.length).contains(&index));
-        if !(native && is_placeholder) {
-            assert_eq!(i64::from(token.0), wanted, "{what}: token {index}");
-        }
-    }
-    if !native && let Some(by_messages) = encode_messages(&checkpoint.processor, case) {
-        assert_eq!(by_messages.tokens, encoded.tokens, "{what}: the chat format writes the prompt");
-    }
-}
-
-fn check_visuals(
-    what: &str,
-    checkpoint: &Checkpoint,
-    kind: &str,
-    visuals: &[&Visual],
-    (hashes, counts): (&[String], &[usize]),
-    golden: &Golden,
-) {
-    assert_eq!(
-        visuals.iter().map(|visual| visual.length).collect::<Vec<_>>(),
-        counts,
-        "{what}: {kind} counts"
-    );
-    let found: Vec<String> = visuals.iter().flat_map(|visual| tile_hashes(visual)).collect();
-    assert_eq!(found, hashes, "{what}: {kind} tiles");
-    if visuals.is_empty() {
-        return;
-    }
-    let model = checkpoint.backend.model();
-    let pixels: Vec<Tensor> =
-        visuals.iter().map(|visual| model.pixels(&visual.tiles, 0, visual.tiles.count()).unwrap()).collect();
-    let pixels = Tensor::cat(&pixels, 0).unwrap();
-    if golden.has(&format!("{kind}_pixel_values_tile0")) {
-        let wanted = golden.floats(&format!("{kind}_pixel_values_tile0"));
-        assert_close(&format!("{what}: pixels"), &floats(&pixels.get(0).unwrap()), &wanted, 1e-6);
-    }
-    let states = model.hidden_states(&pixels).unwrap();
-    let first: Vec<Tensor> = states.iter().map(|state| state.get(0).unwrap()).collect();
-    let first = Tensor::stack(&first, 0).unwrap(); // [layers + 1, P, E]
-    let features = states.last().unwrap(); // [N, P, E]
-    let projected = model.project(features).unwrap(); // [N, P, C]
-    let rows =
-        golden.has(&format!("{kind}_feature_rows")).then(|| golden.tensor(&format!("{kind}_feature_rows")));
-    for (name, tensor) in
-        [("hidden_states_tile0", &first), ("vision_features", features), ("projected", &projected)]
-    {
-        match rows {
-            None => check_tensor(what, &format!("{kind}_{name}"), tensor, golden, FEATURES),
-            Some(rows) => {
-                let rows = rows.to_dtype(candle_core::DType::U32).unwrap();
-                let picked = tensor.index_select(&rows, 1).unwrap();
-                check_tensor(what, &golden_rows_name(golden, kind, name), &picked, golden, FEATURES);
+impl Check<'_> {
+    fn tokens(&self, checkpoint: &Checkpoint, encoded: &Encoded) {
+        let what = &self.what;
+        let wanted = self.golden.integers("input_ids");
+        assert_eq!(encoded.tokens.len(), wanted.len(), "{what}: number of tokens");
+        for (index, (token, wanted)) in encoded.tokens.iter().zip(wanted).enumerate() {
+            let is_placeholder = encoded
+                .visuals
+                .iter()
+                .any(|visual| (visual.start..visual.start + visual.length).contains(&index));
+            if !(self.native && is_placeholder) {
+                assert_eq!(i64::from(token.0), wanted, "{what}: token {index}");
             }
         }
+        if !self.native
+            && let Some(by_messages) = encode_messages(&checkpoint.processor, self.case)
+        {
+            assert_eq!(by_messages.tokens, encoded.tokens, "{what}: the chat format writes the prompt");
+        }
     }
-    let packed: Vec<Tensor> = visuals.iter().map(|visual| model.features(visual).unwrap()).collect();
-    check_packed(what, kind, &Tensor::cat(&packed, 0).unwrap(), golden);
+
+    fn visuals(&self, checkpoint: &Checkpoint, kind: &str, visuals: &[&Visual]) {
+        let (what, golden, case) = (&self.what, &self.golden, self.case);
+        let (hashes, counts) = match kind {
+            "image" => (&case.image_tile_sha256, &case.image_token_counts),
+            _ => (&case.video_tile_sha256, &case.video_token_counts),
+        };
+        assert_eq!(
+            &visuals.iter().map(|visual| visual.length).collect::<Vec<_>>(),
+            counts,
+            "{what}: {kind} counts"
+        );
+        let found: Vec<String> = visuals.iter().flat_map(|visual| tile_hashes(visual)).collect();
+        assert_eq!(&found, hashes, "{what}: {kind} tiles");
+        if visuals.is_empty() {
+            return;
+        }
+        let model = checkpoint.backend.model();
+        let pixels: Vec<Tensor> = visuals
+            .iter()
+            .map(|visual| model.pixels(&visual.tiles, 0, visual.tiles.count()).unwrap())
+            .collect();
+        let pixels = Tensor::cat(&pixels, 0).unwrap();
+        if golden.has(&format!("{kind}_pixel_values_tile0")) {
+            let wanted = golden.floats(&format!("{kind}_pixel_values_tile0"));
+            assert_close(&format!("{what}: pixels"), &floats(&pixels.get(0).unwrap()), &wanted, 1e-6);
+        }
+        let states = model.hidden_states(&pixels).unwrap();
+        let first: Vec<Tensor> = states.iter().map(|state| state.get(0).unwrap()).collect();
+        let first = Tensor::stack(&first, 0).unwrap(); // [layers + 1, P, E]
+        let features = states.last().unwrap(); // [N, P, E]
+        let projected = model.project(features).unwrap(); // [N, P, C]
+        let rows = golden
+            .has(&format!("{kind}_feature_rows"))
+            .then(|| golden.tensor(&format!("{kind}_feature_rows")));
+        for (name, tensor) in
+            [("hidden_states_tile0", &first), ("vision_features", features), ("projected", &projected)]
+        {
+            match rows {
+                None => check_tensor(what, &format!("{kind}_{name}"), tensor, golden, FEATURES),
+                Some(rows) => {
+                    let rows = rows.to_dtype(candle_core::DType::U32).unwrap();
+                    let picked = tensor.index_select(&rows, 1).unwrap();
+                    check_tensor(what, &golden_rows_name(golden, kind, name), &picked, golden, FEATURES);
+                }
+            }
+        }
+        let packed: Vec<Tensor> = visuals.iter().map(|visual| model.features(visual).unwrap()).collect();
+        check_packed(what, kind, &Tensor::cat(&packed, 0).unwrap(), golden);
+    }
 }
 
 fn golden_rows_name(golden: &Golden, kind: &str, name: &str) -> String {

@@ -80,6 +80,7 @@ pub(super) struct VisionConfig {
 }
 
 /// A configuration value that is not implemented or makes no sense.
+#[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and literals")]
 pub(super) fn unsupported(
     source: &Source,
     key: &'static str,
@@ -115,7 +116,7 @@ impl TextConfig {
         let hidden_size = self.hidden_size.unwrap_or(4096);
         let heads = self.num_attention_heads.unwrap_or(32);
         let kv_heads = self.num_key_value_heads.unwrap_or(32);
-        if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 {
+        if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             let found = format!("{kv_heads} for {heads} query heads");
             return Err(unsupported(
                 source,
@@ -125,7 +126,7 @@ impl TextConfig {
             ));
         }
         let head_size = self.head_dim.unwrap_or(hidden_size / heads);
-        if head_size == 0 || head_size % 2 != 0 {
+        if head_size == 0 || !head_size.is_multiple_of(2) {
             return Err(unsupported(source, "head_dim", head_size, "an even number"));
         }
         Ok(TextAnatomy {
@@ -156,7 +157,7 @@ impl VisionConfig {
         let heads = self.num_attention_heads.unwrap_or(12);
         let image_size = self.image_size.unwrap_or(224);
         let patch_size = self.patch_size.unwrap_or(16);
-        if heads == 0 || hidden_size % heads != 0 {
+        if heads == 0 || !hidden_size.is_multiple_of(heads) {
             let found = format!("{heads} for hidden_size {hidden_size}");
             return Err(unsupported(
                 source,
@@ -199,7 +200,9 @@ pub(super) fn read_max_tiles(
 
 /// Refuses grids that are not whole tiles.
 pub(super) fn check_grid(source: &Source, sizes: &[(usize, usize)], tile: usize) -> Result<(), LoadError> {
-    let whole = |size: &(usize, usize)| size.0 > 0 && size.1 > 0 && size.0 % tile == 0 && size.1 % tile == 0;
+    let whole = |size: &(usize, usize)| {
+        size.0 > 0 && size.1 > 0 && size.0.is_multiple_of(tile) && size.1.is_multiple_of(tile)
+    };
     if sizes.is_empty() || !sizes.iter().all(whole) {
         let expected = format!("a list of multiples of the tile size {tile}");
         return Err(unsupported(source, "image_grid_pinpoints", format!("{sizes:?}"), expected));
