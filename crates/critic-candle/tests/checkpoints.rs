@@ -307,3 +307,40 @@ fn inspection_tells_size_and_memory() {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
 }
+
+/// What llava-critic-7b's own configuration says: Qwen2's keys at the top, the tower by its name only, and a stub of a text
+/// configuration that describes another model.
+#[test]
+fn the_published_native_configuration_is_understood_without_a_vision_config() {
+    let copy = Copy::of("tiny56-native");
+    copy.edit_json("config.json", |config| {
+        let object = config.as_object_mut().unwrap();
+        object.remove("vision_config");
+        for (key, value) in [
+            ("hidden_size", 3584),
+            ("intermediate_size", 18944),
+            ("num_hidden_layers", 28),
+            ("num_attention_heads", 28),
+            ("num_key_value_heads", 4),
+            ("vocab_size", 152_064),
+            ("mm_hidden_size", 1152),
+        ] {
+            object.insert(key.into(), value.into());
+        }
+        object.insert("text_config".into(), serde_json::json!({"model_type": "llama"}));
+    });
+    let text = inspect(&Source::Folder(copy.path().into())).unwrap().to_string();
+    for part in [
+        "native LLaVA-NeXT",
+        "26 layers of 1152, 16 heads, tiles of 384 px, 729 patches a tile",
+        "28 layers of 3584, 28 heads over 4 key/value heads, vocabulary 152064, own head",
+        "36 grids, at most 9 tiles of features",
+        "114688 bytes a token",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    copy.edit_json("config.json", |config| {
+        config["mm_vision_tower"] = "openai/clip-vit-large-patch14-336".into()
+    });
+    assert!(copy.complaint().contains("openai/clip-vit-large-patch14-336"));
+}

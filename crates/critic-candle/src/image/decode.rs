@@ -84,6 +84,45 @@ mod tests {
         assert_eq!(decoded.pixels, [255, 255, 255, 10, 20, 30, 127, 127, 127]);
     }
 
+    /// A JPEG whose EXIF block says that the camera was turned: value 6 of tag 0x0112, a quarter turn clockwise.
+    fn turned_jpeg(picture: &DynamicImage) -> Vec<u8> {
+        let mut jpeg = Cursor::new(Vec::new());
+        picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+        let jpeg = jpeg.into_inner();
+        let tiff = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let length = (tiff.len() as u16 + 2).to_be_bytes();
+        [&jpeg[..2], &[0xff, 0xe1], &length, tiff, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn a_turned_photograph_is_shown_upright() {
+        let mut picture = image::RgbImage::new(16, 8);
+        for (x, _, pixel) in picture.enumerate_pixels_mut() {
+            *pixel = if x < 8 { image::Rgb([250, 0, 0]) } else { image::Rgb([0, 0, 250]) };
+        }
+        let shown = decode(&turned_jpeg(&picture.into()), 1000).unwrap();
+        assert_eq!((shown.width, shown.height), (8, 16));
+        let reddish = |row: usize| shown.pixels[row * 8 * 3] > 200;
+        assert!(reddish(1) && !reddish(14), "the left half is on top after a quarter turn clockwise");
+    }
+
+    #[test]
+    fn every_format_that_is_compiled_in_is_read() {
+        let picture = DynamicImage::new_rgb8(5, 3);
+        for format in [
+            image::ImageFormat::Png,
+            image::ImageFormat::Jpeg,
+            image::ImageFormat::WebP,
+            image::ImageFormat::Gif,
+            image::ImageFormat::Bmp,
+        ] {
+            let mut bytes = Cursor::new(Vec::new());
+            picture.write_to(&mut bytes, format).unwrap();
+            let shown = decode(bytes.get_ref(), 100).unwrap();
+            assert_eq!((shown.width, shown.height), (5, 3), "{format:?}");
+        }
+    }
+
     #[test]
     fn a_large_picture_is_refused_by_its_header() {
         let bytes = png(&DynamicImage::new_rgb8(100, 100));

@@ -31,7 +31,8 @@ pub(super) struct ContentPart {
     image_url: Option<ImageUrl>,
     /// The same, in the shape of other interfaces.
     image: Option<String>,
-    /// The frames of a video, in order, each a data URL or bare base64.
+    /// The frames of a video, in order, each a data URL or bare base64; also read as `video`.
+    #[serde(alias = "video")]
     frames: Option<Vec<String>>,
 }
 
