@@ -29,7 +29,7 @@ pub use backend::CandleBackend;
 pub use chat::ChatFormat;
 pub use error::LoadError;
 pub use hub::{HubError, HubOptions, resolve};
-pub use image::{RgbImage, decode_image, resize_bicubic};
+pub use image::{RgbImage, resize_bicubic};
 pub use inspect::{Inspection, inspect};
 pub use load::{Checkpoint, Options, Precision, load};
 pub use source::Source;

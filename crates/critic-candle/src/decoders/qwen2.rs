@@ -24,6 +24,15 @@ pub(crate) struct Qwen2 {
     rope: Rope,
 }
 
+/// What every layer needs to know of a step, worked out once for all of them.
+struct Step<'a> {
+    batch: &'a Batch,
+    /// Cosines and sines of every token's position.
+    rotation: (Tensor, Tensor),
+    /// For each chunk the masks of its pieces of at most [`QUERY_ROWS`] queries; a single query sees everything.
+    masks: Vec<Vec<Option<Tensor>>>,
+}
+
 #[derive(Debug)]
 struct Layer {
     attention_norm: RmsNorm,
@@ -83,9 +92,11 @@ impl Qwen2 {
         let positions: Vec<u32> =
             batch.chunks.iter().flat_map(|chunk| chunk.start as u32..chunk.end() as u32).collect();
         let rotation = self.rope.rows(&Tensor::new(positions, x.device())?)?;
+        let masks: Result<Vec<_>> = batch.chunks.iter().map(|chunk| chunk_masks(chunk, x)).collect();
+        let step = Step { batch, rotation, masks: masks? };
         let mut x = x.clone();
         for (layer, cache) in self.layers.iter().zip(caches) {
-            x = layer.forward(&x, batch, &rotation, cache)?;
+            x = layer.forward(&x, &step, cache)?;
         }
         self.norm.forward(&x)
     }
@@ -125,14 +136,8 @@ impl Layer {
     }
 
     /// `[T, C]` to the same.
-    fn forward(
-        &self,
-        x: &Tensor,
-        batch: &Batch,
-        rotation: &(Tensor, Tensor),
-        cache: &LayerCache,
-    ) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, batch, rotation, cache)?;
+    fn forward(&self, x: &Tensor, step: &Step<'_>, cache: &LayerCache) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, step, cache)?;
         let x = (x + attended)?;
         let y = self.mlp_norm.forward(&x)?;
         let gated = (self.activation.forward(&self.gate.forward(&y)?)? * self.up.forward(&y)?)?; // [T, wide]
@@ -142,54 +147,47 @@ impl Layer {
 
 impl Attention {
     /// `x`: `[T, C]` to the same. Keys and values go into the cache, and each chunk attends to its own sequence.
-    fn forward(
-        &self,
-        x: &Tensor,
-        batch: &Batch,
-        rotation: &(Tensor, Tensor),
-        cache: &LayerCache,
-    ) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, step: &Step<'_>, cache: &LayerCache) -> Result<Tensor> {
         let tokens = x.dim(0)?;
         let split = |y: Tensor, heads| y.reshape((tokens, heads, self.head_size));
-        let query = Rope::apply(&split(self.query.forward(x)?, self.heads)?, rotation)?; // [T, H, D]
-        let key = Rope::apply(&split(self.key.forward(x)?, self.kv_heads)?, rotation)?; // [T, K, D]
+        let query = Rope::apply(&split(self.query.forward(x)?, self.heads)?, &step.rotation)?; // [T, H, D]
+        let key = Rope::apply(&split(self.key.forward(x)?, self.kv_heads)?, &step.rotation)?; // [T, K, D]
         let value = split(self.value.forward(x)?, self.kv_heads)?; // [T, K, D]
         let (key, value) = (key.transpose(0, 1)?, value.transpose(0, 1)?); // [K, T, D]
-        let mut attended = Vec::with_capacity(batch.chunks.len());
+        let mut attended = Vec::with_capacity(step.batch.chunks.len());
         let mut row = 0;
-        for chunk in &batch.chunks {
+        for (chunk, masks) in step.batch.chunks.iter().zip(&step.masks) {
             let count = chunk.tokens.len();
             cache.write(chunk, &key.narrow(1, row, count)?, &value.narrow(1, row, count)?)?;
-            attended.push(self.attend(&query.narrow(0, row, count)?, chunk, cache)?);
+            attended.push(self.attend(&query.narrow(0, row, count)?, (chunk, masks), cache)?);
             row += count;
         }
         self.output.forward(&Tensor::cat(&attended, 0)?)
     }
 
     /// Queries `[t, H, D]` of one chunk over its sequence so far, to `[t, H * D]`.
-    fn attend(&self, query: &Tensor, chunk: &Chunk, cache: &LayerCache) -> Result<Tensor> {
+    fn attend(
+        &self,
+        query: &Tensor,
+        (chunk, masks): (&Chunk, &[Option<Tensor>]),
+        cache: &LayerCache,
+    ) -> Result<Tensor> {
         let (keys, values) = cache.read(&chunk.block_table, chunk.end())?; // [K, S, D]
-        let mut rows = Vec::new();
-        let count = chunk.tokens.len();
-        for first in (0..count).step_by(QUERY_ROWS) {
-            let length = QUERY_ROWS.min(count - first);
-            let start = chunk.start + first;
-            let seen = start + length; // no query of this piece sees further
+        let mut rows = Vec::with_capacity(masks.len());
+        for ((first, length), mask) in pieces(chunk).zip(masks) {
+            let seen = chunk.start + first + length; // no query of this piece sees further
             let piece = query.narrow(0, first, length)?;
-            rows.push(self.attend_piece(
-                &piece,
-                start,
-                (&keys.narrow(1, 0, seen)?, &values.narrow(1, 0, seen)?),
-            )?);
+            let (keys, values) = (keys.narrow(1, 0, seen)?, values.narrow(1, 0, seen)?);
+            rows.push(self.attend_piece(&piece, mask.as_ref(), (&keys, &values))?);
         }
         Tensor::cat(&rows, 0)
     }
 
-    /// Queries `[t, H, D]` at positions from `start` on, over keys and values `[K, S, D]`, to `[t, H * D]`.
+    /// Queries `[t, H, D]` over keys and values `[K, S, D]`, with a mask `[t, S]`, to `[t, H * D]`.
     fn attend_piece(
         &self,
         query: &Tensor,
-        start: usize,
+        mask: Option<&Tensor>,
         (keys, values): (&Tensor, &Tensor),
     ) -> Result<Tensor> {
         let (count, seen) = (query.dim(0)?, keys.dim(1)?);
@@ -202,10 +200,9 @@ impl Attention {
             .contiguous()?
             .reshape((self.kv_heads, group * count, self.head_size))?;
         let mut scores = query.matmul(&keys.t()?)?; // [K, group * t, S]
-        if count > 1 {
-            let mask = causal_mask(count, start, seen, scores.device())?.to_dtype(scores.dtype())?;
+        if let Some(mask) = mask {
             let grouped = scores.reshape((self.kv_heads, group, count, seen))?;
-            scores = grouped.broadcast_add(&mask)?.reshape((self.kv_heads, group * count, seen))?;
+            scores = grouped.broadcast_add(mask)?.reshape((self.kv_heads, group * count, seen))?;
         }
         candle_nn::ops::softmax_last_dim(&scores)?
             .matmul(values)? // [K, group * t, D]
@@ -214,6 +211,21 @@ impl Attention {
             .contiguous()?
             .reshape((count, self.heads * self.head_size))
     }
+}
+
+/// The pieces in which the queries of a chunk attend: index of the first and how many.
+fn pieces(chunk: &Chunk) -> impl Iterator<Item = (usize, usize)> {
+    let count = chunk.tokens.len();
+    (0..count).step_by(QUERY_ROWS).map(move |first| (first, QUERY_ROWS.min(count - first)))
+}
+
+/// The masks of the pieces of `chunk`, where and as what `x` is stored.
+fn chunk_masks(chunk: &Chunk, x: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let mask = |(first, length): (usize, usize)| {
+        let start = chunk.start + first;
+        causal_mask(length, start, start + length, x.device())?.to_dtype(x.dtype())
+    };
+    pieces(chunk).map(|piece| (piece.1 > 1).then(|| mask(piece)).transpose()).collect()
 }
 
 /// 0 where the query at `start + row` may see the key at `column`, minus infinity elsewhere: `[rows, columns]`.

@@ -18,14 +18,7 @@ pub(crate) enum DecodeError {
 }
 
 /// Decodes a PNG, JPEG, WebP, GIF (first frame) or BMP: orientation applied, transparency composited on white, RGB.
-/// The size is read from the header and checked before a pixel is decoded.
-///
-/// # Errors
-/// A sentence when the bytes are no such picture, damaged, or of more than `max_pixels` pixels.
-pub fn decode_image(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, String> {
-    decode(bytes, max_pixels).map_err(|error| error.to_string())
-}
-
+/// The size is read from the header and checked against `max_pixels` before a pixel is decoded.
 pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, DecodeError> {
     let reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::from)?;

@@ -4,7 +4,6 @@ mod decode;
 mod resize;
 mod rgb;
 
-pub use decode::decode_image;
 pub(crate) use decode::{DecodeError, decode};
 pub use resize::resize_bicubic;
 pub use rgb::RgbImage;
