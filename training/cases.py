@@ -36,9 +36,14 @@ class Case:
 
 
 def judgment(scene: Scene, rng: random.Random, kind: str, held_out: bool = False, rubric: str | None = None,
-             responses: list[Response] | None = None, question: Question | None = None, reference: bool | None = None) -> Case:
-    q = question or talk.questions(scene, rng)
+             responses: list[Response] | None = None, question: Question | None = None, reference: bool | None = None,
+             lesson: bool = False) -> Case:
+    """A lesson differs from what is measured: any scale may stand under any criteria, so that the scale has to be read;
+    and what is learned slowly (see LESSON_KINDS, ties) comes more often."""
+    q = question or talk.questions(scene, rng, talk.LESSON_KINDS if lesson else talk.KINDS)
     r = prompts.RUBRICS[rubric] if rubric else rng.choice(prompts.rubrics(kind))
+    if lesson and kind == "pointwise" and rng.random() < 0.5:
+        r = dict(r, scale=rng.choice([x["scale"] for x in prompts.rubrics(kind)]))
     words = WORDINGS["rubrics"][r["name"]]
     criteria = rng.choice(words["held_out"]) if held_out else rng.choice([r["criteria"], r["criteria"], *words["train"]])
     form = rng.choice(prompts.formats(kind, held_out))
@@ -47,7 +52,7 @@ def judgment(scene: Scene, rng: random.Random, kind: str, held_out: bool = False
         rs = responses or [talk.respond(scene, q, rng) for _ in range(1 if kind == "pointwise" else 2)]
         grades = [oracle.grade(x, axis, q.kind) for x in rs]
         # Left alone nearly half of the pairs would tie; about a sixth should.
-        if responses or kind == "pointwise" or grades[0] != grades[1] or rng.random() < 0.25:
+        if responses or kind == "pointwise" or grades[0] != grades[1] or rng.random() < (0.5 if lesson else 0.25):
             break
     case = Case(kind, q, asked, rs, r, criteria, form, grades=grades)
     if reference if reference is not None else rng.random() < 0.2:
@@ -80,5 +85,5 @@ def some(scene: Scene, rng: random.Random, n: int, captions: float, pairs: float
         if rng.random() < captions:
             out.append(caption(scene, rng))
         else:
-            out.append(judgment(scene, rng, "pairwise" if rng.random() < pairs else "pointwise"))
+            out.append(judgment(scene, rng, "pairwise" if rng.random() < pairs else "pointwise", lesson=True))
     return out

@@ -32,7 +32,7 @@ def make(n: int, held_out: bool) -> tuple[list, list, list]:
     """Pointwise cases, pairs, and five responses to one question; scenes come from seeds that training never draws."""
     points, pairs, fives = [], [], []
     for i in range(n):
-        rng = random.Random(f"test/{i}")
+        rng = random.Random(f"unseen/{i}")
         scene = scenes.sample(rng)
         im = scenes.draw(scene)[0]
         names = [r["name"] for r in prompts.rubrics("pointwise") if r["criteria"]]

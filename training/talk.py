@@ -11,6 +11,9 @@ from scenes import COLOURS, PLACES, ROW_PLACES, SHAPES, SIZES, WORDS, Scene, Thi
 WORDINGS = tomllib.loads((Path(__file__).parent / "wordings.toml").read_text())
 ANSWERS = WORDINGS["answers"]
 NAMES = {1: "1", 2: "2", 3: "3", 4: "4", 5: "5"}
+# Shares of the kinds of question, in what is measured and in lessons.
+KINDS = {"describe": 30, "colour": 14, "shape": 12, "count": 14, "position": 14, "reading": 16, "comparison": 8}
+LESSON_KINDS = KINDS | {"shape": 22, "comparison": 12}
 Piece = tuple  # text, whether it is wrong, and, where the picture decides it, what would be true
 
 
@@ -53,13 +56,12 @@ def plural(shape: str, n: int) -> str:
     return shape if n == 1 else shape + ("es" if shape == "cross" else "s")
 
 
-def questions(scene: Scene, rng: random.Random) -> Question:
+def questions(scene: Scene, rng: random.Random, kinds: dict[str, int] = KINDS) -> Question:
     """A question that this scene answers without doubt."""
     shapes = [t.shape for t in scene.things]
     lone = [t for t in scene.things if shapes.count(t.shape) == 1]
     while True:
-        kind = rng.choices(["describe", "colour", "shape", "count", "position", "reading", "comparison"],
-                           [30, 14, 12, 14, 14, 16, 8])[0]
+        kind = rng.choices([*kinds], [*kinds.values()])[0]
         if kind == "describe":
             return Question(kind, {}, [*scene.things] + ([scene.word] if scene.word else []))
         if kind == "colour" and lone:

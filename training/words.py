@@ -10,12 +10,16 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 import cases
 import prompts
 import scenes
+from scenes import COLOURS, PLACES, SHAPES, SIZES, WORDS
 from talk import WORDINGS
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"]
 VOCAB = 1024  # at most
 SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 WRONG_IGNORE = -1
+# In a reason the words that name what is there or was said weigh more than the rest, which is always the same.
+NAMED = 2.0
+NAMES = {*SHAPES, *COLOURS, *SIZES, *WORDS, *" ".join(PLACES).split(), *"12345"}
 
 
 def learn(seed: int) -> Tokenizer:
@@ -112,6 +116,7 @@ class Encoder:
         if case.kind != "caption":
             first = len(self.ids(case.verdict))
             w[:first] = verdict_weight
+            w[first:] = [NAMED if self.tok.decode([t]).strip() in NAMES else 1.0 for t in out[first:]]
         ids = np.array([*enc.ids, *mid, *out])
         pad = np.full(len(mid) + len(out), WRONG_IGNORE)
         n = len(enc.ids) + len(mid)
