@@ -39,10 +39,24 @@ fn a_dropped_stream_stops_all_its_sequences() {
     let server = Server::random();
     let mut body = chat(true);
     body["n"] = json!(3);
+    body["temperature"] = json!(1.5);
     let mut events = server.post("/v1/chat/completions", &body).events();
     assert!(events.nth(8).is_some(), "they are being written");
     assert_eq!(server.engine("running"), 3);
     drop(events);
+    stops(&server);
+}
+
+#[test]
+fn equal_texts_are_written_once_and_stop_when_nobody_listens() {
+    let server = Server::random();
+    let [mut first, mut second] =
+        [(), ()].map(|()| server.post("/v1/chat/completions", &chat(true)).events());
+    assert!(first.nth(3).is_some() && second.nth(3).is_some(), "both are being written");
+    assert_eq!(server.engine("running"), 1);
+    drop(first);
+    assert!(second.nth(3).is_some(), "the other client is still served");
+    drop(second);
     stops(&server);
 }
 

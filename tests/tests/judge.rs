@@ -65,6 +65,48 @@ fn a_streamed_verdict_is_the_whole_one_in_pieces() {
 }
 
 #[test]
+fn a_verdict_can_be_read_from_the_logits_alone_before_and_after_the_reasons() {
+    let server = Server::deciding();
+    let judged = |extra: Value, mode: &str, distribution: bool| {
+        let mut body = case(extra);
+        body["mode"] = json!(mode);
+        body["distribution"] = json!(distribution);
+        server.ok("/judge", &body)
+    };
+    let one = || json!({ "response": "A cat." });
+    let read = judged(one(), "score", false);
+    assert_eq!(read["justification"], "");
+    let probabilities = read["distribution"]["probabilities"].as_array().unwrap();
+    assert_eq!(probabilities.len(), 10);
+    let number = |value: &Value| value.as_f64().unwrap();
+    let sum: f64 = probabilities.iter().map(|entry| number(&entry["probability"])).sum();
+    let mean: f64 =
+        probabilities.iter().map(|entry| number(&entry["probability"]) * number(&entry["score"])).sum();
+    assert!(
+        (sum - 1.0).abs() < 1e-9 && (mean - number(&read["distribution"]["expected_score"])).abs() < 1e-9
+    );
+    assert!((0.0..1.0).contains(&number(&read["distribution"]["label_mass"])));
+    assert!((0.0..=10f64.ln()).contains(&number(&read["distribution"]["entropy"])));
+
+    let explained = judged(one(), "score_then_explain", true);
+    assert_eq!((&explained["score"], &explained["distribution"]), (&read["score"], &read["distribution"]));
+    assert!(!explained["justification"].as_str().unwrap().is_empty());
+    let plain = judged(one(), "score_then_explain", false);
+    assert!(plain.get("distribution").is_none());
+    assert_eq!(plain["justification"], explained["justification"]);
+
+    let late = judged(one(), "explain_then_score", false);
+    assert!(late["distribution"].is_object() && !late["justification"].as_str().unwrap().is_empty());
+    assert!(late["score"].is_number());
+    let pair = judged(json!({ "responses": ["A cat.", "A dog."] }), "score", false);
+    let names = ["first", "second", "tie"];
+    assert!(names.contains(&pair["preference"].as_str().unwrap()));
+    let told = pair["distribution"]["probabilities"].as_array().unwrap();
+    assert!(told.iter().zip(names).all(|(entry, name)| entry["preference"] == name));
+    assert!(pair["distribution"].get("expected_score").is_none());
+}
+
+#[test]
 fn images_are_seen_however_they_are_written() {
     let server = Server::steered();
     let bare = image("tiny56-square-0.png");
@@ -118,9 +160,9 @@ fn a_critic_that_starts_with_its_verdict_can_only_give_one_that_there_is() {
     let verdict = server.ok("/judge", &case(json!({ "responses": ["A cat.", "A dog."] })));
     assert!(["first", "second", "tie"].contains(&verdict["preference"].as_str().unwrap()), "{verdict}");
 
-    let cut = server.post("/judge", &json!({ "question": "?", "response": "a", "max_tokens": 1 }));
-    assert_eq!(cut.status, 502, "a score that may lack digits is none");
-    assert!(cut.json()["message"].as_str().unwrap().contains("cut"));
+    let cut = server.ok("/judge", &json!({ "question": "?", "response": "a", "max_tokens": 1 }));
+    assert!(cut["score"].is_number(), "only the reasons are cut: {cut}");
+    assert_eq!(cut["finish_reason"], "length");
 }
 
 #[test]

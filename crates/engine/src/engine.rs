@@ -1,45 +1,40 @@
-//! The handle that callers hold, and the thread behind it.
+//! The handle that callers hold.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
 };
 
-use critic::{Backend, Encoded, Limits, SamplingParams, SequenceId, TokenId};
+use critic::{Backend, Encoded, Limits, SamplingParams, SequenceId};
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::{
+    audience::{Audience, Listener},
+    backlog::Backlog,
     config::Config,
-    error::{EngineError, Failure},
+    error::EngineError,
+    prefix_cache::{block_keys, root},
+    request::{Part, Request},
     scheduler::Scheduler,
-    sequence::Sequence,
+    sequence::{Arrival, Identity},
     stats::{Counters, Stats},
     stream::TokenStream,
+    worker::Worker,
 };
-
-/// One text to write.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The prompt.
-    pub encoded: Encoded,
-    /// How tokens are chosen.
-    pub sampling: SamplingParams,
-    /// The most tokens to write; at least 1.
-    pub max_new_tokens: usize,
-    /// Any of these ends the text and is not part of it; may be empty.
-    pub end_tokens: Vec<TokenId>,
-    /// The text begins with one of these; empty when it may begin with anything. None may be the beginning of another.
-    pub beginnings: Vec<Vec<TokenId>>,
-}
 
 /// A running engine. Clones are handles to the same one; when the last is dropped and all work is done, its thread ends.
 #[derive(Debug, Clone)]
 pub struct Engine {
     /// The way into the waiting line. The line itself is the scheduler's, which looks past its head; its bound is kept by
-    /// counting in [`submit`](Self::submit), so the channel needs none.
-    inbox: mpsc::UnboundedSender<Sequence>,
-    max_waiting: usize,
+    /// [`Backlog`], so the channel needs none.
+    inbox: mpsc::UnboundedSender<Arrival>,
+    config: Config,
     limits: Limits,
+    backlog: Arc<Backlog>,
     counters: Arc<Counters>,
     next_id: Arc<AtomicU64>,
 }
@@ -49,15 +44,22 @@ impl Engine {
     pub fn start(backend: Box<dyn Backend>, config: Config) -> Self {
         let limits = backend.limits();
         let (inbox, arrivals) = mpsc::unbounded_channel();
-        let counters = Arc::new(Counters::default());
-        let scheduler = Scheduler::new(limits, config);
+        let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
+        let scheduler = Scheduler::new(limits, config, backlog.clone());
         counters.set_state(&scheduler);
-        let worker = Worker { backend, scheduler, arrivals, counters: counters.clone() };
+        let worker = Worker {
+            backend,
+            config,
+            scheduler,
+            arrivals,
+            counters: counters.clone(),
+            backlog: backlog.clone(),
+        };
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run())
             .expect("a process can start one more thread");
-        Self { inbox, max_waiting: config.max_waiting.max(1), limits, counters, next_id: Arc::default() }
+        Self { inbox, config, limits, backlog, counters, next_id: Arc::default() }
     }
 
     /// Puts a request into the waiting line; never waits itself.
@@ -65,23 +67,31 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the line is full, the request can never fit, it is empty, or the thread has ended.
     pub fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
-        let tokens = request.encoded.tokens.len();
-        if tokens == 0 || request.max_new_tokens == 0 {
+        let (tokens, reply) = (request.encoded.tokens.len(), request.max_reply_tokens());
+        let decides = |part: &Part| matches!(part, Part::Write(1..) | Part::Choose { .. });
+        if tokens == 0 || !request.script.iter().any(decides) {
             return Err(EngineError::Empty);
         }
         let limit = self.capacity();
-        if tokens + request.max_new_tokens > limit {
+        if tokens + reply > limit {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        let in_line = |waiting| (waiting < self.max_waiting).then_some(waiting + 1);
-        if self.counters.waiting.fetch_update(Relaxed, Relaxed, in_line).is_err() {
-            return Err(EngineError::Overloaded { waiting: self.max_waiting, retry_after_s: 1 });
-        }
-        // Every token, the beginning and the end: sending can never find the channel full.
-        let (events, receiver) = mpsc::channel(request.max_new_tokens + 2);
-        let id = SequenceId(self.next_id.fetch_add(1, Relaxed));
-        let sequence = Sequence::new(id, request, self.limits.block_size, events);
-        self.inbox.send(sequence).map_err(|_| EngineError::Stopped)?;
+        let root = root(&self.config.cache_secret, &request.tenant);
+        let block_keys = block_keys(&request.encoded, self.limits.block_size, root);
+        let line = (request.lane(), tokens);
+        let place = self.backlog.join(line, (&block_keys, self.limits.block_size), &self.config)?;
+        // Every token, an event for each piece, the beginning and the end: sending can never find it full.
+        let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);
+        let arrival = Arrival {
+            id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
+            identity: identity(&request, root),
+            audience: Audience::new(Listener::new(events, request.deadline)),
+            place: Some(place),
+            arrived: Instant::now(),
+            block_keys,
+            request,
+        };
+        self.inbox.send(arrival).map_err(|_| EngineError::Stopped)?;
         Ok(TokenStream::new(receiver))
     }
 
@@ -95,55 +105,31 @@ impl Engine {
         self.limits
     }
 
+    /// Waits until the engine's thread has ended, which before the last handle is dropped means that the model's code
+    /// panicked.
+    pub async fn stopped(&self) {
+        self.inbox.closed().await;
+    }
+
     /// Figures of this moment.
     pub fn stats(&self) -> Stats {
-        Stats {
-            alive: !self.inbox.is_closed(),
-            waiting: self.counters.waiting.load(Relaxed),
-            running: self.counters.running.load(Relaxed),
-            free_blocks: self.counters.free_blocks.load(Relaxed),
-            cached_blocks: self.counters.cached_blocks.load(Relaxed),
-            total_blocks: self.limits.block_count,
-            steps: self.counters.steps.load(Relaxed),
-            tokens: self.counters.tokens.load(Relaxed),
-        }
+        self.counters.stats(!self.inbox.is_closed(), self.limits.block_count, &self.backlog)
     }
 }
 
-/// What the engine's thread owns.
-struct Worker {
-    backend: Box<dyn Backend>,
-    scheduler: Scheduler,
-    arrivals: mpsc::UnboundedReceiver<Sequence>,
-    counters: Arc<Counters>,
-}
-
-impl Worker {
-    /// Receive, schedule, forward, commit, until every handle is dropped and all work is done.
-    fn run(mut self) {
-        loop {
-            while let Ok(sequence) = self.arrivals.try_recv() {
-                self.scheduler.enqueue(sequence);
-            }
-            let waiting = self.scheduler.waiting_count();
-            let batch = self.scheduler.schedule();
-            self.counters.set_state(&self.scheduler);
-            self.counters.waiting.fetch_sub(waiting - self.scheduler.waiting_count(), Relaxed);
-            let Some(batch) = batch else {
-                // With nothing running every block can be had, and `submit` has refused what never fits.
-                debug_assert!(self.scheduler.waiting_count() == 0 && self.scheduler.is_whole());
-                let Some(sequence) = self.arrivals.blocking_recv() else { return };
-                self.scheduler.enqueue(sequence);
-                continue;
-            };
-            match self.backend.forward(&batch) {
-                Ok(logits) => self.scheduler.commit(&batch, logits),
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a step failed");
-                    self.scheduler.fail(&Failure(Arc::new(error)));
-                }
-            }
-            self.counters.add_step(batch.token_count());
-        }
+/// Names everything that an answer depends on, for one tenant.
+fn identity(request: &Request, root: [u8; 32]) -> Identity {
+    let Encoded { tokens, visuals } = &request.encoded;
+    let mut hasher = Sha256::new().chain_update(root);
+    hasher.update(tokens.len().to_le_bytes());
+    tokens.iter().for_each(|token| hasher.update(token.0.to_le_bytes()));
+    for visual in visuals {
+        hasher.update(visual.start.to_le_bytes());
+        hasher.update(visual.hash);
     }
+    // Without drawing, the random numbers do not matter.
+    let seed = if request.sampling.temperature > 0.0 { request.sampling.seed } else { 0 };
+    let sampling = SamplingParams { seed, ..request.sampling.clone() };
+    hasher.update(format!("{sampling:?} {:?} {:?}", request.script, request.end_tokens));
+    hasher.finalize().into()
 }

@@ -1,18 +1,20 @@
 //! Why the engine did not take or could not finish a request.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use critic::BackendError;
 
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The waiting line is full.
-    #[error("{waiting} requests are waiting already")]
+    /// The waiting line is full, in requests or in tokens.
+    #[error("{requests} requests with {tokens} tokens are waiting already")]
     Overloaded {
-        /// Length of the waiting line.
-        waiting: usize,
-        /// When to try again, in seconds.
+        /// Requests in the waiting line.
+        requests: usize,
+        /// Tokens of their prompts.
+        tokens: usize,
+        /// When there should be room again, in seconds: the line's tokens by the tokens that are run each second.
         retry_after_s: u64,
     },
     /// Prompt and output together can never fit.
@@ -31,18 +33,16 @@ pub enum EngineError {
     Stopped,
 }
 
-/// The failure of a step, shared by every sequence that was in it.
-#[derive(Debug, Clone)]
-pub struct Failure(pub Arc<BackendError>);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.0.as_ref())
-    }
+/// Why a request that was taken has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// Its step failed, and failed again when it was alone.
+    #[error(transparent)]
+    Backend(Arc<BackendError>),
+    /// The model's code panicked.
+    #[error("the model's code panicked")]
+    Panicked,
+    /// Its deadline passed.
+    #[error("the request ran out of time")]
+    Expired,
 }

@@ -1,22 +1,31 @@
 //! Decides which sequences run next and in which cache blocks; owns the one thread that calls the model.
 //!
 //! [`Engine`] is the handle that everything else holds. Behind it one thread owns the [`Scheduler`](scheduler) and the
-//! backend by value and repeats four verbs: admit, schedule, forward, commit. Tokens come back on a [`TokenStream`];
-//! dropping the stream cancels the sequence before the next step.
+//! backend by value and repeats four verbs: receive, schedule, forward, commit. A [`Request`] says by a script what its
+//! reply is made of: text that the critic writes, text that is given, and labels of which it chooses one. Tokens come back
+//! on a [`TokenStream`]; dropping the stream cancels the sequence before the next step.
 
+mod audience;
+mod backlog;
 mod block_allocator;
 mod config;
 mod engine;
 mod error;
+mod fair_share;
+mod labels;
 mod prefix_cache;
+mod request;
 mod sampler;
 mod scheduler;
 mod sequence;
 mod stats;
 mod stream;
+mod worker;
 
-pub use config::Config;
-pub use engine::{Engine, Request};
+pub use config::{Config, OnPanic};
+pub use engine::Engine;
 pub use error::{EngineError, Failure};
+pub use labels::{Labels, LabelsError};
+pub use request::{Lane, Part, Request, Tenant};
 pub use stats::Stats;
-pub use stream::{Event, FinishReason, Sampled, TokenStream};
+pub use stream::{Choice, Event, FinishReason, Sampled, TokenStream};

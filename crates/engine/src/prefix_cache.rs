@@ -9,19 +9,34 @@ use std::collections::{BTreeSet, HashMap};
 use critic::{BlockId, Encoded};
 use sha2::{Digest, Sha256};
 
+use crate::request::Tenant;
+
 /// Names the content of a full block and of everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BlockKey([u8; 32]);
+
+impl BlockKey {
+    /// Its first 64 bits.
+    pub(crate) fn bits(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// Stands before the first block of every prompt of `tenant`. Without `secret` nobody can name another tenant's blocks.
+pub(crate) fn root(secret: &[u8; 32], tenant: &Tenant) -> [u8; 32] {
+    Sha256::new().chain_update(secret).chain_update(tenant.0.as_bytes()).finalize().into()
+}
 
 /// The names of the full blocks of `prompt` that may be shared. The last token is never in one, since it has to be run
 /// for its logits.
 ///
 /// A position of a picture is named by the picture's 256-bit content hash and the place in it, never by its
-/// placeholder, so that two pictures cannot be taken for each other.
-pub(crate) fn block_keys(prompt: &Encoded, block_size: usize) -> Vec<BlockKey> {
+/// placeholder, so that two pictures cannot be taken for each other. `root` stands before the first block.
+pub(crate) fn block_keys(prompt: &Encoded, block_size: usize, root: [u8; 32]) -> Vec<BlockKey> {
     let shareable = prompt.tokens.len().saturating_sub(1) / block_size;
     let mut visuals = prompt.visuals.iter().peekable();
-    let mut parent = [0; 32];
+    let mut parent = root;
     (0..shareable)
         .map(|block| {
             let mut hasher = Sha256::new();
@@ -122,19 +137,19 @@ impl PrefixCache {
         self.nodes.len()
     }
 
-    /// Gives up the leaf used longest ago of those that nobody leases.
-    pub(crate) fn evict(&mut self) -> Option<BlockId> {
+    /// Gives up the leaf used longest ago of those that nobody leases: its name and block.
+    pub(crate) fn evict(&mut self) -> Option<(BlockKey, BlockId)> {
         let (_, key) = self.evictable.pop_first()?;
         let node = self.nodes.remove(&key).expect("an evictable node is kept");
         self.idle -= 1;
-        if let Some(key) = node.parent {
-            let parent = self.nodes.get_mut(&key).expect("the parent of a node is kept");
+        if let Some(above) = node.parent {
+            let parent = self.nodes.get_mut(&above).expect("the parent of a node is kept");
             parent.children -= 1;
             if parent.children == 0 && parent.leases == 0 {
-                self.evictable.insert((parent.last_used, key));
+                self.evictable.insert((parent.last_used, above));
             }
         }
-        Some(node.block)
+        Some((key, node.block))
     }
 
     fn lease_node(&mut self, key: &BlockKey) -> BlockId {
@@ -161,6 +176,14 @@ mod tests {
         Encoded { tokens: tokens.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() }
     }
 
+    fn names(prompt: &Encoded) -> Vec<BlockKey> {
+        block_keys(prompt, 4, root(&[0; 32], &Tenant::default()))
+    }
+
+    fn block(evicted: Option<(BlockKey, BlockId)>) -> Option<u32> {
+        evicted.map(|(_, block)| block.0)
+    }
+
     fn with_picture(start: usize, length: usize, hash: u8) -> Encoded {
         let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; 3] });
         let visual = Visual { start, length, tiles, packing: Packing::Single, hash: [hash; 32] };
@@ -169,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_name_covers_everything_before_it_and_never_the_last_token() {
-        let keys = |tokens: &[u32]| block_keys(&prompt(tokens), 4);
+        let keys = |tokens: &[u32]| names(&prompt(tokens));
         assert_eq!(keys(&[1; 4]).len(), 0);
         assert_eq!(keys(&[1; 5]).len(), 1);
         let (a, b) = (keys(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), keys(&[1, 2, 3, 4, 5, 6, 7, 0, 9]));
@@ -180,41 +203,48 @@ mod tests {
 
     #[test]
     fn pictures_are_told_apart_by_what_they_show_and_where_they_stand() {
-        let keys = |start, length, hash| block_keys(&with_picture(start, length, hash), 4);
+        let keys = |start, length, hash| names(&with_picture(start, length, hash));
         let same = keys(2, 7, 1);
         assert_eq!(same, keys(2, 7, 1));
         assert!(same.iter().zip(keys(2, 7, 2)).all(|(a, b)| *a != b));
         assert_ne!(same[0], keys(3, 7, 1)[0]);
         assert_eq!(same[0], keys(2, 6, 1)[0], "the first block does not see where the picture ends");
         assert_ne!(same[2], keys(2, 6, 1)[2]);
-        assert_ne!(same[0], block_keys(&prompt(&[5; 13]), 4)[0]);
+        assert_ne!(same[0], names(&prompt(&[5; 13]))[0]);
+    }
+
+    #[test]
+    fn tenants_have_names_of_their_own() {
+        let names = |secret: u8, tenant: &str| {
+            block_keys(&prompt(&[1; 9]), 4, root(&[secret; 32], &Tenant(tenant.into())))
+        };
+        assert_eq!(names(0, "a"), names(0, "a"));
+        assert!(names(0, "a").iter().zip(names(0, "b")).all(|(one, other)| *one != other));
+        assert_ne!(names(0, "a"), names(1, "a"));
     }
 
     #[test]
     fn leases_hold_and_the_oldest_leaf_goes_first() {
         let mut cache = PrefixCache::default();
-        let trunk = block_keys(&prompt(&[1; 9]), 4);
-        let branch = block_keys(&prompt(&[1, 1, 1, 1, 2, 2, 2, 2, 2]), 4);
+        let trunk = names(&prompt(&[1; 9]));
+        let branch = names(&prompt(&[1, 1, 1, 1, 2, 2, 2, 2, 2]));
         cache.insert(&trunk, 0, BlockId(10));
         cache.insert(&trunk, 1, BlockId(11));
         assert_eq!(cache.lease(&branch), [BlockId(10)]);
         cache.insert(&branch, 1, BlockId(12));
-        assert_eq!((cache.evict(), cache.idle_count()), (None, 0));
+        assert_eq!((block(cache.evict()), cache.idle_count()), (None, 0));
         cache.release(&trunk);
-        assert_eq!((cache.evict(), cache.idle_count(), cache.len()), (Some(BlockId(11)), 0, 2));
+        assert_eq!((block(cache.evict()), cache.idle_count(), cache.len()), (Some(11), 0, 2));
         cache.release(&branch);
         assert_eq!(cache.idle_count(), 2);
-        assert_eq!(
-            (cache.evict(), cache.evict(), cache.evict()),
-            (Some(BlockId(12)), Some(BlockId(10)), None)
-        );
+        assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(block), [Some(12), Some(10), None]);
         assert_eq!(cache.len(), 0);
     }
 
     #[test]
     fn a_use_makes_a_leaf_young() {
         let mut cache = PrefixCache::default();
-        let prompts = [1, 2, 3].map(|id| block_keys(&prompt(&[id; 5]), 4));
+        let prompts = [1, 2, 3].map(|id| names(&prompt(&[id; 5])));
         for (index, keys) in prompts.iter().enumerate() {
             cache.lease(keys); // moves the clock
             cache.insert(keys, 0, BlockId(index as u32));
@@ -222,6 +252,6 @@ mod tests {
         }
         cache.lease(&prompts[0]);
         cache.release(&prompts[0]);
-        assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(|block| block.unwrap().0), [1, 2, 0]);
+        assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(block), [Some(1), Some(2), Some(0)]);
     }
 }

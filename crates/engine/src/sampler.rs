@@ -28,6 +28,12 @@ pub(crate) fn sample(
     Sampled { token: TokenId(token as u32), logprob: logprob(token), top }
 }
 
+/// Natural logarithms of the probabilities of `tokens` among the whole vocabulary, under the raw logits.
+pub(crate) fn logprobs_of(logits: &[f32], tokens: &[TokenId]) -> Vec<f32> {
+    let normaliser = log_sum_exp(logits);
+    tokens.iter().map(|token| (f64::from(logits[token.0 as usize]) - normaliser) as f32).collect()
+}
+
 /// Each distinct generated token once: positive logits are divided, others multiplied.
 fn penalise_repetition(logits: &mut [f32], generated: &[TokenId], penalty: f32) {
     if penalty == 1.0 {

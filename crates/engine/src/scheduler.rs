@@ -1,33 +1,48 @@
-//! What runs in the next step: plain state and a step function, no thread, no clock.
+//! What runs in the next step: plain state and a step function, no thread, no clock of its own.
 //!
-//! First come, first served. A sequence is admitted when blocks for its whole prompt and output are free, so a running
-//! sequence never waits for memory; the beginning of its prompt that an earlier sequence computed is read from the prefix
-//! cache. When a running sequence is about to compute the same beginning, the later one waits until it has: one leads, the
-//! others follow with the whole beginning at once. Every step runs one token of each decoding sequence first, then pieces
-//! of prompts, oldest first, up to the budget of tokens.
+//! *Admission.* A sequence is admitted when blocks for its whole prompt and reply are free, so a running one never waits
+//! for memory; the beginning of its prompt that an earlier one computed is read from the prefix cache. When a running
+//! sequence is about to compute the same beginning, the later one waits until it has: one leads, the others follow with the
+//! whole beginning at once. Whose turn it is, [`FairShare`] says, but one that has waited very long goes first. Some room
+//! is kept for sequences that write no text.
+//!
+//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, oldest first, up to the budget of tokens.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
 use critic::{Batch, Limits, Logits};
 
 use crate::{
+    backlog::Backlog,
     block_allocator::BlockAllocator,
     config::Config,
     error::Failure,
+    fair_share::FairShare,
     prefix_cache::{BlockKey, PrefixCache},
+    request::Lane,
     sequence::Sequence,
     stream::Event,
 };
+
+/// What a step gave one chunk: logits, when it wanted them.
+pub(crate) type Outcome = Result<Option<Logits>, Failure>;
 
 /// The sequences that wait and run, and the blocks they hold.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
-    max_sequences: usize,
+    config: Config,
     allocator: BlockAllocator,
     cache: PrefixCache,
+    /// Learns which blocks are kept.
+    backlog: Arc<Backlog>,
     /// Names of the blocks that running sequences are going to compute.
     computing: HashSet<BlockKey>,
+    share: FairShare,
     /// In order of arrival. Its bound is kept where requests come in.
     waiting: VecDeque<Sequence>,
     /// In order of admission.
@@ -37,22 +52,19 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn new(limits: Limits, config: Config) -> Self {
+    pub(crate) fn new(limits: Limits, config: Config, backlog: Arc<Backlog>) -> Self {
         Self {
             limits,
-            max_sequences: config.max_sequences,
+            config,
             allocator: BlockAllocator::new(limits.block_count),
             cache: PrefixCache::default(),
+            backlog,
             computing: HashSet::new(),
+            share: FairShare::default(),
             waiting: VecDeque::new(),
             running: Vec::new(),
             in_flight: Vec::new(),
         }
-    }
-
-    /// How many sequences wait.
-    pub(crate) fn waiting_count(&self) -> usize {
-        self.waiting.len()
     }
 
     /// How many sequences run.
@@ -70,18 +82,23 @@ impl Scheduler {
         self.cache.len()
     }
 
-    /// Puts a sequence at the end of the line.
+    /// Puts a sequence at the end of the line; when an equal one is there already, its clients listen to that one.
     pub(crate) fn enqueue(&mut self, sequence: Sequence) {
-        self.waiting.push_back(sequence);
+        let mut others = self.running.iter_mut().chain(&mut self.waiting);
+        match others.find(|other| other.identity() == sequence.identity()) {
+            Some(equal) => equal.audience.join(sequence.audience),
+            None => self.waiting.push_back(sequence),
+        }
     }
 
-    /// Drops the sequences whose clients left, admits those that fit, and chooses the next batch; `None` when nothing
-    /// waits or runs.
-    pub(crate) fn schedule(&mut self) -> Option<Batch> {
-        self.waiting.retain(|sequence| !sequence.is_cancelled());
-        let cancelled: Vec<bool> = self.running.iter().map(Sequence::is_cancelled).collect();
-        self.end_marked(&cancelled);
-        self.admit();
+    /// Drops the sequences that nobody waits for any more, admits those that fit, and chooses the next batch; `None` when
+    /// nothing waits or runs.
+    pub(crate) fn schedule(&mut self, now: Instant) -> Option<Batch> {
+        self.waiting.retain_mut(|sequence| !sequence.audience.is_gone(now));
+        let gone: Vec<bool> =
+            self.running.iter_mut().map(|sequence| sequence.audience.is_gone(now)).collect();
+        self.end_marked(&gone);
+        self.admit(now);
         self.in_flight.clear();
         let mut batch = Batch::default();
         let mut budget = self.limits.max_step_tokens;
@@ -94,42 +111,35 @@ impl Scheduler {
                     self.in_flight.push(index);
                 }
             }
+            if decoding && !batch.chunks.is_empty() {
+                budget = budget.min(self.config.max_prefill_tokens.max(1));
+            }
         }
         (!batch.chunks.is_empty()).then_some(batch)
     }
 
-    /// Takes the logits of the batch in flight: every sequence advances, and those that asked choose a token.
-    pub(crate) fn commit(&mut self, batch: &Batch, logits: Vec<Logits>) {
-        let mut logits = logits.into_iter();
-        let mut finished = vec![false; self.running.len()];
-        for (chunk, index) in batch.chunks.iter().zip(std::mem::take(&mut self.in_flight)) {
-            let sequence = &mut self.running[index];
-            sequence.advance(chunk.tokens.len());
-            while let Some(full) = sequence.next_shareable(self.limits.block_size) {
-                let block = sequence.share();
-                self.cache.insert(sequence.block_keys(), full, block);
-                self.computing.remove(&sequence.block_keys()[full]);
-            }
-            if !chunk.wants_logits {
-                continue;
-            }
-            let row = logits.next().expect("a backend returns one row for each chunk that wants logits");
-            if let Some(reason) = sequence.write(&row) {
-                sequence.report(Event::Finished(reason));
-                finished[index] = true;
+    /// Takes what the batch in flight gave: every sequence advances, and those that asked go on by their logits.
+    pub(crate) fn commit(&mut self, batch: &Batch, outcomes: Vec<Outcome>) {
+        let mut ended = vec![false; self.running.len()];
+        let indices = std::mem::take(&mut self.in_flight);
+        for ((chunk, index), outcome) in batch.chunks.iter().zip(indices).zip(outcomes) {
+            let last = match outcome {
+                Ok(logits) => self.advance(index, chunk.tokens.len(), logits.as_ref()),
+                Err(failure) => Some(Event::Failed(failure)),
+            };
+            if let Some(event) = last {
+                self.running[index].audience.tell(event);
+                ended[index] = true;
             }
         }
-        self.end_marked(&finished);
+        self.end_marked(&ended);
     }
 
-    /// Ends every sequence of the batch in flight: what its step wrote cannot be trusted.
-    pub(crate) fn fail(&mut self, failure: &Failure) {
-        let mut failed = vec![false; self.running.len()];
-        for index in std::mem::take(&mut self.in_flight) {
-            self.running[index].report(Event::Failed(failure.clone()));
-            failed[index] = true;
+    /// Ends everything: what the cache holds cannot be trusted.
+    pub(crate) fn fail_all(&mut self, failure: &Failure) {
+        for mut sequence in self.running.drain(..).chain(self.waiting.drain(..)) {
+            sequence.audience.tell(Event::Failed(failure.clone()));
         }
-        self.end_marked(&failed);
     }
 
     /// Whether every block is free, kept or held once.
@@ -138,15 +148,29 @@ impl Scheduler {
         self.allocator.free_count() + self.cache.len() + own == self.allocator.total()
     }
 
-    /// Starts waiting sequences in order. One that follows a running sequence lets others past, as what it waits for takes
-    /// a few steps; one that does not fit lets nobody past, or it might never fit.
-    fn admit(&mut self) {
-        let mut index = 0;
-        while index < self.waiting.len() && self.running.len() < self.max_sequences {
-            if self.follows(&self.waiting[index]) {
-                index += 1;
-                continue;
-            }
+    /// Whether nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// Moves one sequence on; gives its last event when it is complete.
+    fn advance(&mut self, index: usize, tokens: usize, logits: Option<&Logits>) -> Option<Event> {
+        let sequence = &mut self.running[index];
+        sequence.advance(tokens);
+        while let Some(full) = sequence.next_shareable(self.limits.block_size) {
+            let block = sequence.share();
+            let key = sequence.block_keys()[full];
+            self.cache.insert(sequence.block_keys(), full, block);
+            self.computing.remove(&key);
+            self.backlog.learn(&key);
+        }
+        sequence.accept(logits?).map(Event::Finished)
+    }
+
+    /// Starts waiting sequences. One that does not fit lets nobody past, or it might never fit.
+    fn admit(&mut self, now: Instant) {
+        while self.running.len() < self.config.max_sequences {
+            let Some(index) = self.next_waiting(now) else { return };
             let Some(mut sequence) = self.waiting.remove(index) else { return };
             if !self.place(&mut sequence) {
                 self.waiting.insert(index, sequence);
@@ -155,6 +179,23 @@ impl Scheduler {
             self.computing.extend(sequence.unshared_keys());
             self.running.push(sequence);
         }
+    }
+
+    /// The waiting sequence whose turn it is: the first of those that have waited too long; else the first of the tenant
+    /// that is furthest behind. Left out are those whose lane is full, and those that follow a running sequence, as what
+    /// they wait for takes a few steps.
+    fn next_waiting(&self, now: Instant) -> Option<usize> {
+        let explaining = self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
+        let may_explain = explaining < self.config.max_explaining.max(1);
+        let may_start =
+            |sequence: &Sequence| (sequence.lane() == Lane::Score || may_explain) && !self.follows(sequence);
+        let is_old =
+            |sequence: &Sequence| now.saturating_duration_since(sequence.arrived()) >= self.config.max_age;
+        let old = self.waiting.iter().take_while(|sequence| is_old(sequence)).position(may_start);
+        old.or_else(|| {
+            let candidates = self.waiting.iter().enumerate().filter(|(_, sequence)| may_start(sequence));
+            candidates.min_by_key(|(_, sequence)| self.share.clock(sequence.tenant())).map(|(index, _)| index)
+        })
     }
 
     /// Whether a running sequence is going to compute the first block that this one lacks.
@@ -172,11 +213,15 @@ impl Scheduler {
             return false;
         }
         while self.allocator.free_count() < wanted {
-            let block = self.cache.evict().expect("a kept block that nobody leases is a leaf or above one");
+            let (key, block) =
+                self.cache.evict().expect("a kept block that nobody leases is a leaf or above one");
+            self.backlog.forget(&key);
             self.allocator.release(vec![block]);
         }
         let own = self.allocator.allocate(wanted).expect("enough blocks were made free");
-        sequence.place(leased, own, self.limits.block_size);
+        self.share
+            .charge(sequence.tenant(), sequence.max_positions() - leased.len() * self.limits.block_size);
+        sequence.admit(leased, own, self.limits.block_size);
         true
     }
 

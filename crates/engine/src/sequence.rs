@@ -1,71 +1,127 @@
 //! One request while it runs.
 
+use std::{collections::VecDeque, time::Instant};
+
 use critic::{BlockId, Chunk, Encoded, SamplingParams, SequenceId, TokenId, Visual};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::mpsc;
 
 use crate::{
-    engine::Request,
-    prefix_cache::{BlockKey, block_keys},
-    sampler::sample,
+    audience::Audience,
+    backlog::Place,
+    labels::Reading,
+    prefix_cache::BlockKey,
+    request::{Lane, Part, Request, Tenant},
+    sampler::{logprobs_of, sample},
     stream::{Event, FinishReason},
 };
 
-/// A request with its place in the cache and its way back to the client.
+/// What two requests have in common when one answer serves both.
+pub(crate) type Identity = [u8; 32];
+
+/// What the engine's handle worked out of a request.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: SequenceId,
+    pub(crate) request: Request,
+    /// Names of the full blocks of the prompt.
+    pub(crate) block_keys: Vec<BlockKey>,
+    pub(crate) identity: Identity,
+    pub(crate) audience: Audience,
+    pub(crate) place: Option<Place>,
+    pub(crate) arrived: Instant,
+}
+
+/// The piece of its reply that a sequence is at.
+#[derive(Debug)]
+enum Doing {
+    /// It writes; so many tokens more at most.
+    Writing(usize),
+    /// It chooses a label, looking ahead along the beginnings that labels share.
+    Reading(Box<Reading>),
+}
+
+/// A request with its place in the cache and its clients.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     id: SequenceId,
     prompt: Encoded,
-    generated: Vec<TokenId>,
-    /// Positions whose keys and values are in the cache.
+    /// The reply so far.
+    written: Vec<TokenId>,
+    /// Tokens after the reply that are run only to read what would come after them.
+    ahead: Vec<TokenId>,
+    /// Positions whose keys and values are in the cache, of `[ prompt | written | ahead ]`.
     computed: usize,
-    /// Names of the full blocks of the prompt.
+    /// Pieces of the reply that come after the present one.
+    script: VecDeque<Part>,
+    doing: Option<Doing>,
+    /// Whether what it wrote was cut by its bound.
+    cut: bool,
+    lane: Lane,
+    tenant: Tenant,
+    identity: Identity,
+    max_positions: usize,
     block_keys: Vec<BlockKey>,
     /// `[ leased from the prefix cache | its own ]`: the first `leased` blocks belong to the prefix cache.
     block_table: Vec<BlockId>,
     leased: usize,
     sampling: SamplingParams,
     random: StdRng,
-    max_new_tokens: usize,
     end_tokens: Vec<TokenId>,
-    /// The output begins with one of these, when there are any.
-    beginnings: Vec<Vec<TokenId>>,
-    /// Holds every event that the sequence can have, so that sending never waits for a slow client.
-    events: mpsc::Sender<Event>,
+    pub(crate) audience: Audience,
+    /// Its place in the waiting line, while it waits.
+    place: Option<Place>,
+    arrived: Instant,
 }
 
 impl Sequence {
-    pub(crate) fn new(
-        id: SequenceId,
-        request: Request,
-        block_size: usize,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    pub(crate) fn new(arrival: Arrival) -> Self {
+        let Arrival { id, request, block_keys, identity, audience, place, arrived } = arrival;
         Self {
             id,
-            block_keys: block_keys(&request.encoded, block_size),
-            leased: 0,
+            lane: request.lane(),
+            // The last token of a reply is never run.
+            max_positions: request.encoded.tokens.len() + request.max_reply_tokens() - 1,
             prompt: request.encoded,
-            generated: Vec::new(),
+            written: Vec::new(),
+            ahead: Vec::new(),
             computed: 0,
+            script: request.script.into(),
+            doing: None,
+            cut: false,
+            tenant: request.tenant,
+            identity,
+            block_keys,
             block_table: Vec::new(),
+            leased: 0,
             random: StdRng::seed_from_u64(request.sampling.seed),
             sampling: request.sampling,
-            max_new_tokens: request.max_new_tokens,
             end_tokens: request.end_tokens,
-            beginnings: request.beginnings,
-            events,
+            audience,
+            place,
+            arrived,
         }
     }
 
-    /// The most positions it can ever have in the cache: the last token written is never run.
+    /// The most positions it can ever have in the cache.
     pub(crate) fn max_positions(&self) -> usize {
-        self.prompt.tokens.len() + self.max_new_tokens - 1
+        self.max_positions
     }
 
-    /// Whether the client went away.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.events.is_closed()
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// When it joined the waiting line.
+    pub(crate) fn arrived(&self) -> Instant {
+        self.arrived
     }
 
     /// Whether its whole prompt is in the cache.
@@ -83,14 +139,16 @@ impl Sequence {
         &self.block_keys[self.leased..]
     }
 
-    /// Gives it its blocks, enough for [`max_positions`](Self::max_positions): `leased` ones, which hold the beginning of
-    /// its prompt, then `own`. Its next tokens are those after the leased ones.
-    pub(crate) fn place(&mut self, leased: Vec<BlockId>, own: Vec<BlockId>, block_size: usize) {
+    /// Takes it out of the waiting line and gives it its blocks, enough for [`max_positions`](Self::max_positions):
+    /// `leased` ones, which hold the beginning of its prompt, then `own`. Its next tokens are those after the leased ones.
+    pub(crate) fn admit(&mut self, leased: Vec<BlockId>, own: Vec<BlockId>, block_size: usize) {
+        self.place = None;
         self.leased = leased.len();
         self.computed = leased.len() * block_size;
         self.block_table = leased;
         self.block_table.extend(own);
-        self.report(Event::Admitted { cached_tokens: self.computed });
+        self.audience.tell(Event::Admitted { cached_tokens: self.computed });
+        self.begin_part();
     }
 
     /// The next of its own blocks that is full and may be shared: its index.
@@ -119,22 +177,24 @@ impl Sequence {
 
     /// The next tokens to run, at most `budget` (which is not 0).
     pub(crate) fn next_chunk(&self, budget: usize) -> Chunk {
-        let prompt = &self.prompt.tokens;
-        let (tokens, wants_logits) = if self.is_decoding() {
-            (self.generated[self.computed - prompt.len()..].to_vec(), true)
-        } else {
-            let end = prompt.len().min(self.computed + budget);
-            (prompt[self.computed..end].to_vec(), end == prompt.len())
+        let (prompt, reply) = (&self.prompt.tokens, self.written.len());
+        let all = prompt.len() + reply + self.ahead.len();
+        // A piece of prompt ends with the prompt, so that how a prompt is cut never depends on the reply.
+        let last = if self.is_decoding() || reply + self.ahead.len() == 0 { all } else { prompt.len() };
+        let span = self.computed..last.min(self.computed + budget);
+        let token = |position: usize| match position.checked_sub(prompt.len()) {
+            None => prompt[position],
+            Some(index) if index < reply => self.written[index],
+            Some(index) => self.ahead[index - reply],
         };
-        let span = self.computed..self.computed + tokens.len();
         let touches = |visual: &&Visual| visual.start < span.end && span.start < visual.start + visual.length;
         Chunk {
             sequence: self.id,
-            tokens,
-            start: self.computed,
+            tokens: span.clone().map(token).collect(),
+            start: span.start,
             block_table: self.block_table.clone(),
             visuals: self.prompt.visuals.iter().filter(touches).cloned().collect(),
-            wants_logits,
+            wants_logits: span.end == all,
         }
     }
 
@@ -143,34 +203,82 @@ impl Sequence {
         self.computed += count;
     }
 
-    /// Chooses the next token from `logits` and reports it; tells why the sequence is complete, when it is.
-    pub(crate) fn write(&mut self, logits: &[f32]) -> Option<FinishReason> {
-        let allowed = self.allowed();
-        let known = (self.generated.as_slice(), allowed.as_deref());
-        let sampled = sample(logits, &self.sampling, known, &mut self.random);
-        if self.end_tokens.contains(&sampled.token) {
-            return Some(FinishReason::End);
+    /// Goes on by the logits after its last token; tells why it is complete, when it is.
+    pub(crate) fn accept(&mut self, logits: &[f32]) -> Option<FinishReason> {
+        match self.doing.take() {
+            Some(Doing::Writing(left)) => self.write(logits, left),
+            Some(Doing::Reading(reading)) => self.read(logits, reading),
+            None => self.go_on(),
         }
-        self.generated.push(sampled.token);
-        self.report(Event::Token(sampled));
-        (self.generated.len() == self.max_new_tokens).then_some(FinishReason::Length)
     }
 
-    /// The tokens that may come next: those by which one of the beginnings goes on; any, once one is complete.
-    fn allowed(&self) -> Option<Vec<TokenId>> {
-        let written = self.generated.as_slice();
-        let going_on =
-            self.beginnings.iter().filter_map(|beginning| beginning.strip_prefix(written)?.first());
-        let allowed: Vec<TokenId> = going_on.copied().collect();
-        (!allowed.is_empty()).then_some(allowed)
+    fn write(&mut self, logits: &[f32], left: usize) -> Option<FinishReason> {
+        let sampled = sample(logits, &self.sampling, (&self.written, None), &mut self.random);
+        if self.end_tokens.contains(&sampled.token) {
+            return self.go_on();
+        }
+        self.written.push(sampled.token);
+        self.audience.tell(Event::Token(sampled));
+        if left > 1 {
+            self.doing = Some(Doing::Writing(left - 1));
+            return None;
+        }
+        self.cut = true;
+        self.go_on()
     }
 
-    /// Sends an event. A client that went away is no error: its sequence ends before the next step.
-    pub(crate) fn report(&self, event: Event) {
-        let sent = self.events.try_send(event);
-        debug_assert!(
-            !matches!(sent, Err(mpsc::error::TrySendError::Full(_))),
-            "the channel holds every event of a sequence"
-        );
+    fn read(&mut self, logits: &[f32], mut reading: Box<Reading>) -> Option<FinishReason> {
+        let ways = &reading.branch().ways;
+        let replied: Vec<TokenId> = self.written.iter().chain(&self.ahead).copied().collect();
+        let chosen = sample(logits, &self.sampling, (&replied, Some(ways)), &mut self.random);
+        let logprobs = logprobs_of(logits, ways);
+        if reading.note(chosen, logprobs) {
+            let path = reading.branch().path.clone();
+            self.look_ahead(path);
+            self.doing = Some(Doing::Reading(reading));
+            return None;
+        }
+        let choice = reading.choice();
+        let label: Vec<TokenId> = choice.tokens.iter().map(|(token, _)| *token).collect();
+        // What was run on the way to this label is kept.
+        self.look_ahead(label);
+        self.written.append(&mut self.ahead);
+        self.audience.tell(Event::Chosen(choice));
+        self.go_on()
+    }
+
+    /// Replaces the tokens that are run ahead; those that the old and the new ones begin with stay computed.
+    fn look_ahead(&mut self, path: Vec<TokenId>) {
+        let same = self.ahead.iter().zip(&path).take_while(|(old, new)| old == new).count();
+        self.computed = self.computed.min(self.prompt.tokens.len() + self.written.len() + same);
+        self.ahead = path;
+    }
+
+    /// Begins the next piece; tells why the reply is complete, when it is.
+    fn go_on(&mut self) -> Option<FinishReason> {
+        let reason = if self.cut { FinishReason::Length } else { FinishReason::End };
+        self.begin_part().then_some(reason)
+    }
+
+    /// Begins the next piece that needs logits; tells whether there is none.
+    fn begin_part(&mut self) -> bool {
+        while let Some(part) = self.script.pop_front() {
+            match part {
+                Part::Write(0) => {}
+                Part::Write(tokens) => {
+                    self.doing = Some(Doing::Writing(tokens));
+                    return false;
+                }
+                Part::Say(tokens) => {
+                    self.written.extend(&tokens);
+                    self.audience.tell(Event::Said(tokens));
+                }
+                Part::Choose { labels, distribution } => {
+                    self.doing = Some(Doing::Reading(Box::new(Reading::new(labels, distribution))));
+                    return false;
+                }
+            }
+        }
+        true
     }
 }

@@ -2,15 +2,19 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use crate::scheduler::Scheduler;
+use crate::{backlog::Backlog, request::Lane, scheduler::Scheduler};
 
 /// A snapshot; the fields are read one after another, so they may be one step apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     /// Whether the engine's thread still takes requests.
     pub alive: bool,
-    /// Requests that wait to be admitted.
-    pub waiting: usize,
+    /// Requests for scores that wait to be admitted.
+    pub waiting_scores: usize,
+    /// Requests for text that wait to be admitted.
+    pub waiting_texts: usize,
+    /// Tokens of the prompts that wait, those left out that are known.
+    pub waiting_tokens: usize,
     /// Sequences that are running.
     pub running: usize,
     /// Cache blocks that no running sequence holds; those kept for later requests among them.
@@ -23,18 +27,25 @@ pub struct Stats {
     pub steps: u64,
     /// Tokens run through the model since the start, prompts included.
     pub tokens: u64,
+    /// Tokens run each second of work, lately; 0 before the first step.
+    pub tokens_per_second: u64,
+}
+
+impl Stats {
+    /// Requests that wait to be admitted.
+    pub fn waiting(&self) -> usize {
+        self.waiting_scores + self.waiting_texts
+    }
 }
 
 /// The counters that the engine's thread writes and handles read. Relaxed: each figure stands alone.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Written by handles, which count up, and by the thread, which counts down.
-    pub(crate) waiting: AtomicUsize,
-    pub(crate) running: AtomicUsize,
-    pub(crate) free_blocks: AtomicUsize,
-    pub(crate) cached_blocks: AtomicUsize,
-    pub(crate) steps: AtomicU64,
-    pub(crate) tokens: AtomicU64,
+    running: AtomicUsize,
+    free_blocks: AtomicUsize,
+    cached_blocks: AtomicUsize,
+    steps: AtomicU64,
+    tokens: AtomicU64,
 }
 
 impl Counters {
@@ -49,5 +60,22 @@ impl Counters {
     pub(crate) fn add_step(&self, tokens: usize) {
         self.steps.fetch_add(1, Relaxed);
         self.tokens.fetch_add(tokens as u64, Relaxed);
+    }
+
+    /// Everything at this moment.
+    pub(crate) fn stats(&self, alive: bool, total_blocks: usize, backlog: &Backlog) -> Stats {
+        Stats {
+            alive,
+            waiting_scores: backlog.lane_requests(Lane::Score),
+            waiting_texts: backlog.lane_requests(Lane::Explain),
+            waiting_tokens: backlog.tokens(),
+            running: self.running.load(Relaxed),
+            free_blocks: self.free_blocks.load(Relaxed),
+            cached_blocks: self.cached_blocks.load(Relaxed),
+            total_blocks,
+            steps: self.steps.load(Relaxed),
+            tokens: self.tokens.load(Relaxed),
+            tokens_per_second: backlog.rate(),
+        }
     }
 }

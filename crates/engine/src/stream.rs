@@ -24,10 +24,22 @@ pub struct Sampled {
 /// Why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The critic wrote one of its end tokens.
+    /// The critic wrote one of its end tokens, or the reply's last piece is complete.
     End,
-    /// The output reached its bound.
+    /// It is complete, but what the critic wrote was cut by its bound.
     Length,
+}
+
+/// The label that was chosen of a [`Choose`](crate::Part::Choose).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// Which label, from 0.
+    pub label: usize,
+    /// Its tokens, with what was sampled where it was not the only label left.
+    pub tokens: Vec<(TokenId, Option<Sampled>)>,
+    /// Natural logarithms of the probabilities of all labels under the raw logits, in their order, when they were asked
+    /// for. What the probabilities lack to 1 is what the critic would rather have written.
+    pub logprobs: Option<Vec<f32>>,
 }
 
 /// Something that happened to a sequence.
@@ -40,9 +52,13 @@ pub enum Event {
     },
     /// It wrote a token; an end token is not reported.
     Token(Sampled),
+    /// Tokens that stand there without being chosen.
+    Said(Vec<TokenId>),
+    /// It chose a label.
+    Chosen(Choice),
     /// It is complete; nothing follows.
     Finished(FinishReason),
-    /// The step it was in failed; nothing follows.
+    /// There will be no more of it; nothing follows.
     Failed(Failure),
 }
 

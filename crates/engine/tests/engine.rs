@@ -5,14 +5,16 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
 };
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId};
-use engine::{Config, Engine, EngineError, Event, FinishReason, Request, Stats};
+use engine::{
+    Config, Engine, EngineError, Event, FinishReason, Labels, OnPanic, Part, Request, Stats, Tenant,
+};
 
 /// Writes the successor of the last token, modulo the vocabulary. It checks that every sequence's tokens arrive in
 /// order and once.
@@ -20,12 +22,15 @@ struct Counting {
     limits: Limits,
     /// Waits for a message before each step, when there is one.
     gate: Option<mpsc::Receiver<()>>,
-    fails: Arc<AtomicBool>,
+    /// Steps fail that have this token in them.
+    poison: Option<u32>,
     largest_step: Arc<AtomicUsize>,
     computed: std::collections::HashMap<u64, usize>,
 }
 
 const VOCABULARY: u32 = 50;
+/// What comes after it is not a number.
+const NO_NUMBER: u32 = 49;
 
 impl Backend for Counting {
     fn limits(&self) -> Limits {
@@ -36,8 +41,9 @@ impl Backend for Counting {
         if let Some(gate) = &self.gate {
             let _ = gate.recv();
         }
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(BackendError::NonFinite);
+        let tokens = || batch.chunks.iter().flat_map(|chunk| &chunk.tokens);
+        if self.poison.is_some_and(|poison| tokens().any(|token| token.0 == poison)) {
+            return Err(BackendError::Compute("a poisoned token".into()));
         }
         self.largest_step.fetch_max(batch.token_count(), Ordering::SeqCst);
         assert!(batch.token_count() <= self.limits.max_step_tokens);
@@ -48,8 +54,10 @@ impl Backend for Counting {
             *computed += chunk.tokens.len();
             assert!(*computed <= chunk.block_table.len() * self.limits.block_size, "positions have blocks");
             if chunk.wants_logits {
-                let next = (chunk.tokens.last().unwrap().0 + 1) % VOCABULARY;
-                rows.push((0..VOCABULARY).map(|id| if id == next { 5.0 } else { 0.0 }).collect());
+                let last = chunk.tokens.last().unwrap().0;
+                let next = (last + 1) % VOCABULARY;
+                let high = if last == NO_NUMBER { f32::NAN } else { 5.0 };
+                rows.push((0..VOCABULARY).map(|id| if id == next { high } else { 0.0 }).collect());
             }
         }
         Ok(rows)
@@ -59,31 +67,30 @@ impl Backend for Counting {
 struct Bench {
     engine: Engine,
     gate: mpsc::Sender<()>,
-    fails: Arc<AtomicBool>,
     largest_step: Arc<AtomicUsize>,
 }
 
 fn start(gated: bool, config: Config) -> Bench {
     let (gate, gate_receiver) = mpsc::channel();
-    let fails = Arc::new(AtomicBool::new(false));
     let largest_step = Arc::new(AtomicUsize::new(0));
     let backend = Counting {
         limits: Limits { block_size: 4, block_count: 16, context_length: 48, max_step_tokens: 8 },
         gate: gated.then_some(gate_receiver),
-        fails: fails.clone(),
+        poison: Some(48),
         largest_step: largest_step.clone(),
         computed: Default::default(),
     };
-    Bench { engine: Engine::start(Box::new(backend), config), gate, fails, largest_step }
+    Bench { engine: Engine::start(Box::new(backend), config), gate, largest_step }
 }
 
 fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
     Request {
         encoded: Encoded { tokens: prompt.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() },
         sampling: SamplingParams::default(),
-        max_new_tokens,
+        script: vec![Part::Write(max_new_tokens)],
         end_tokens: vec![TokenId(30)],
-        beginnings: Vec::new(),
+        tenant: Tenant::default(),
+        deadline: None,
     }
 }
 
@@ -94,6 +101,8 @@ fn collect(mut stream: engine::TokenStream) -> (Vec<u32>, Result<FinishReason, S
         match stream.blocking_next().expect("a stream ends with an event") {
             Event::Admitted { .. } => {}
             Event::Token(sampled) => tokens.push(sampled.token.0),
+            Event::Said(said) => tokens.extend(said.iter().map(|token| token.0)),
+            Event::Chosen(choice) => tokens.extend(choice.tokens.iter().map(|(token, _)| token.0)),
             Event::Finished(reason) => return (tokens, Ok(reason)),
             Event::Failed(failure) => return (tokens, Err(failure.to_string())),
         }
@@ -111,7 +120,7 @@ fn wait_for(engine: &Engine, wanted: impl Fn(&Stats) -> bool) {
 
 #[test]
 fn many_sequences_share_steps_and_get_their_own_text() {
-    let bench = start(false, Config { max_sequences: 4, max_waiting: 64 });
+    let bench = start(false, Config { max_sequences: 4, max_waiting: 64, ..Config::default() });
     let streams: Vec<_> = (0..20u32)
         .map(|index| {
             let prompt: Vec<u32> = (0..=index % 13).map(|id| (index + id) % 25).collect();
@@ -159,25 +168,29 @@ fn a_dropped_stream_frees_its_blocks_before_the_next_step() {
 }
 
 #[test]
-fn a_failed_step_ends_its_sequences_and_nothing_else() {
-    let bench = start(false, Config::default());
-    bench.fails.store(true, Ordering::SeqCst);
-    let (tokens, reason) = collect(bench.engine.submit(request(&[1], 5)).unwrap());
-    assert!(tokens.is_empty() && reason.unwrap_err().contains("finite"));
-    bench.fails.store(false, Ordering::SeqCst);
-    assert_eq!(collect(bench.engine.submit(request(&[1], 2)).unwrap()).0, [2, 3]);
+fn what_cannot_be_run_fails_alone() {
+    let bench = start(true, Config::default());
+    let [good, poisoned, no_number] =
+        [&[1, 2][..], &[7, 48], &[NO_NUMBER]].map(|prompt| bench.engine.submit(request(prompt, 3)).unwrap());
+    // The step of all three fails and is run again one by one.
+    for _ in 0..12 {
+        bench.gate.send(()).unwrap();
+    }
+    assert_eq!(collect(good), (vec![3, 4, 5], Ok(FinishReason::Length)));
+    assert!(collect(poisoned).1.unwrap_err().contains("failed"));
+    assert!(collect(no_number).1.unwrap_err().contains("finite"));
     wait_for(&bench.engine, |stats| stats.free_blocks == stats.total_blocks);
 }
 
 #[test]
 fn what_never_fits_and_what_is_one_too_many_is_refused() {
-    let bench = start(true, Config { max_sequences: 1, max_waiting: 2 });
+    let bench = start(true, Config { max_sequences: 1, max_waiting: 2, ..Config::default() });
     let refused = bench.engine.submit(request(&[1; 40], 9)).unwrap_err();
     assert!(matches!(refused, EngineError::TooLong { tokens: 40, limit: 48 }));
     assert!(matches!(bench.engine.submit(request(&[], 9)), Err(EngineError::Empty)));
     assert!(matches!(bench.engine.submit(request(&[1], 0)), Err(EngineError::Empty)));
     let running = bench.engine.submit(request(&[1], 3)).unwrap();
-    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting == 0);
+    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
     let waiting =
         [bench.engine.submit(request(&[1], 3)).unwrap(), bench.engine.submit(request(&[2], 3)).unwrap()];
     assert!(matches!(bench.engine.submit(request(&[3], 3)), Err(EngineError::Overloaded { .. })));
@@ -190,31 +203,81 @@ fn what_never_fits_and_what_is_one_too_many_is_refused() {
 }
 
 #[test]
-fn a_text_begins_as_it_must_and_goes_on_as_it_likes() {
+fn a_reply_follows_its_script() {
     let bench = start(false, Config::default());
-    let mut asked = request(&[1], 5);
-    asked.beginnings = [&[7, 9][..], &[8, 3]].map(|ids| ids.iter().map(|id| TokenId(*id)).collect()).to_vec();
+    let texts = [&[7, 9][..], &[8, 3]].map(|ids| ids.iter().map(|id| TokenId(*id)).collect()).to_vec();
+    let labels = Labels::new(texts).unwrap();
+    let choose = Part::Choose { labels, distribution: true };
+    let asked = Request { script: vec![choose, Part::Write(3)], ..request(&[1], 1) };
+    // After 1 the backend would write 2, which no label has; 7 and 8 are as likely, and 7 goes first.
     let (tokens, reason) = collect(bench.engine.submit(asked).unwrap());
-    // After 1 the backend would write 2, which no beginning has; 7 and 8 are as likely, and 7 goes first.
     assert_eq!((tokens, reason), (vec![7, 9, 10, 11, 12], Ok(FinishReason::Length)));
+    let nothing = Request { script: vec![Part::Say(vec![TokenId(1)]), Part::Write(0)], ..request(&[1], 1) };
+    assert!(matches!(bench.engine.submit(nothing), Err(EngineError::Empty)));
 }
 
 #[test]
-fn a_dead_thread_is_told() {
-    struct Panicking;
-    impl Backend for Panicking {
-        fn limits(&self) -> Limits {
-            Limits { block_size: 4, block_count: 4, context_length: 16, max_step_tokens: 4 }
-        }
-        fn forward(&mut self, _: &Batch) -> Result<Vec<Logits>, BackendError> {
-            panic!("the device is gone")
-        }
+fn the_waiting_line_is_bounded_in_tokens_too() {
+    let config = Config { max_sequences: 1, max_waiting_tokens: 20, ..Config::default() };
+    let bench = start(true, config);
+    let running = bench.engine.submit(request(&[1], 3)).unwrap();
+    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
+    let _waiting = bench.engine.submit(request(&[2; 15], 3)).unwrap();
+    assert_eq!((bench.engine.stats().waiting_texts, bench.engine.stats().waiting_tokens), (1, 15));
+    match bench.engine.submit(request(&[3; 6], 3)) {
+        Err(EngineError::Overloaded { requests: 1, tokens: 15, retry_after_s: 1.. }) => {}
+        other => panic!("{other:?}"),
     }
+    // Twelve of these tokens are going to be known from the one before.
+    let _known = bench.engine.submit(request(&[&[2; 15][..], &[9]].concat(), 3)).unwrap();
+    assert_eq!(bench.engine.stats().waiting_tokens, 19);
+    drop(bench.gate);
+    assert_eq!(collect(running).0, [2, 3, 4]);
+}
+
+#[test]
+fn one_answer_serves_all_who_ask_the_same() {
+    let bench = start(true, Config::default());
+    let streams: Vec<_> = (0..5).map(|_| bench.engine.submit(request(&[1, 2, 3], 4)).unwrap()).collect();
+    let other = Request { tenant: Tenant("other".into()), ..request(&[1, 2, 3], 4) };
+    let other = bench.engine.submit(other).unwrap();
+    drop(bench.gate);
+    for stream in streams.into_iter().chain([other]) {
+        assert_eq!(collect(stream), (vec![4, 5, 6, 7], Ok(FinishReason::Length)));
+    }
+    // Two prompts of three tokens and two times three tokens after the first: those of the tenants.
+    wait_for(&bench.engine, |stats| stats.running == 0);
+    assert_eq!(bench.engine.stats().tokens, 12);
+}
+
+struct Panicking;
+
+impl Backend for Panicking {
+    fn limits(&self) -> Limits {
+        Limits { block_size: 4, block_count: 4, context_length: 16, max_step_tokens: 4 }
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+        assert!(batch.chunks[0].tokens[0].0 != 1, "the device is gone");
+        Ok(vec![vec![0.0; 8]])
+    }
+}
+
+#[test]
+fn a_panic_is_told_and_ends_the_engine() {
     let engine = Engine::start(Box::new(Panicking), Config::default());
     assert!(engine.stats().alive);
-    let mut stream = engine.submit(request(&[1], 1)).unwrap();
-    assert!(matches!(stream.blocking_next(), Some(Event::Admitted { .. })));
-    assert!(stream.blocking_next().is_none());
+    let (tokens, reason) = collect(engine.submit(request(&[1], 1)).unwrap());
+    assert!(tokens.is_empty() && reason.unwrap_err().contains("panicked"));
     wait_for(&engine, |stats| !stats.alive);
     assert!(matches!(engine.submit(request(&[1], 1)), Err(EngineError::Stopped)));
+}
+
+#[test]
+fn an_engine_that_restarts_goes_on_after_a_panic() {
+    let engine =
+        Engine::start(Box::new(Panicking), Config { on_panic: OnPanic::Restart, ..Config::default() });
+    assert!(collect(engine.submit(request(&[1], 1)).unwrap()).1.is_err());
+    assert_eq!(collect(engine.submit(request(&[2], 1)).unwrap()), (vec![0], Ok(FinishReason::Length)));
+    assert!(engine.stats().alive);
 }

@@ -8,11 +8,11 @@ use std::{
 };
 
 use critic::{Processor, TokenId, Utf8Stream};
-use engine::{EngineError, Event, Sampled, TokenStream};
+use engine::{Choice, EngineError, Event, Sampled, TokenStream};
 use futures::{Stream, StreamExt};
 
 use crate::{
-    JudgeError,
+    Caller, JudgeError, ReplyPart,
     stop::{Released, StopStrings},
 };
 
@@ -33,14 +33,16 @@ pub struct CompletionParams {
     pub max_tokens: usize,
     /// Any of these ends the text and is not part of it.
     pub stop: Vec<String>,
-    /// The text begins with one of these, when there are any. None may be the beginning of another.
-    pub beginnings: Vec<String>,
+    /// What the text is made of; `max_tokens` bounds what the critic writes.
+    pub script: Vec<ReplyPart>,
     /// Report the probability of each token and of this many most probable ones.
     pub top_logprobs: Option<usize>,
     /// Write on until `max_tokens`, whatever the critic says.
     pub ignore_end: bool,
     /// Show control tokens in the text.
     pub show_control: bool,
+    /// For whom it is written.
+    pub caller: Caller,
 }
 
 impl CompletionParams {
@@ -54,10 +56,11 @@ impl CompletionParams {
             repetition_penalty: None,
             max_tokens,
             stop: Vec::new(),
-            beginnings: Vec::new(),
+            script: vec![ReplyPart::Write],
             top_logprobs: None,
             ignore_end: false,
             show_control: false,
+            caller: Caller::default(),
         }
     }
 }
@@ -102,11 +105,26 @@ pub struct Piece {
     pub logprobs: Vec<TokenLogprob>,
 }
 
+/// A text that was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// Which of the texts, from 0.
+    pub index: usize,
+    /// It as text.
+    pub piece: Piece,
+    /// Natural logarithms of the probabilities of all texts, when they were asked for.
+    pub logprobs: Option<Vec<f32>>,
+}
+
 /// What a stream of text yields.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CompletionEvent {
-    /// More text.
+    /// More text that the critic wrote.
     Piece(Piece),
+    /// Text that stands there without being chosen.
+    Said(Piece),
+    /// One of the texts that the critic had to choose from.
+    Chosen(Chosen),
     /// The end; nothing follows.
     Finished(FinishReason, Usage),
 }
@@ -178,7 +196,9 @@ impl CompletionStream {
         let mut whole = Piece::default();
         while let Some(event) = self.next().await {
             match event? {
-                CompletionEvent::Piece(piece) => {
+                CompletionEvent::Piece(piece)
+                | CompletionEvent::Said(piece)
+                | CompletionEvent::Chosen(Chosen { piece, .. }) => {
                     whole.text += &piece.text;
                     whole.logprobs.extend(piece.logprobs);
                 }
@@ -212,6 +232,24 @@ impl CompletionStream {
                 self.show(text, true)
             }
         }
+    }
+
+    /// Text that no stop string ends.
+    fn given(&mut self, tokens: &[(TokenId, Option<Sampled>)]) -> Piece {
+        self.usage.completion_tokens += tokens.len();
+        let mut text = String::new();
+        for (token, _) in tokens {
+            let bytes = self.bytes(*token);
+            text += &self.characters.push(&bytes);
+        }
+        self.written += text.len();
+        self.shown += text.len();
+        Piece { text, logprobs: Vec::new() }
+    }
+
+    fn choose(&mut self, choice: &Choice) -> Chosen {
+        let piece = self.given(&choice.tokens);
+        Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone() }
     }
 
     fn bytes(&self, token: TokenId) -> Vec<u8> {
@@ -271,6 +309,13 @@ impl Stream for CompletionStream {
                     None
                 }
                 Some(Event::Token(sampled)) => self.accept(&sampled),
+                Some(Event::Said(tokens)) => {
+                    let tokens: Vec<_> = tokens.into_iter().map(|token| (token, None)).collect();
+                    return Poll::Ready(Some(Ok(CompletionEvent::Said(self.given(&tokens)))));
+                }
+                Some(Event::Chosen(choice)) => {
+                    return Poll::Ready(Some(Ok(CompletionEvent::Chosen(self.choose(&choice)))));
+                }
                 Some(Event::Finished(engine::FinishReason::End)) => self.rest(FinishReason::Stop),
                 Some(Event::Finished(engine::FinishReason::Length)) => self.rest(FinishReason::Length),
                 Some(Event::Failed(failure)) => {

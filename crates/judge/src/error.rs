@@ -1,7 +1,7 @@
 //! Why there is no verdict or no text.
 
 use critic::EncodeError;
-use engine::{EngineError, Failure};
+use engine::{EngineError, Failure, LabelsError};
 use rubric::{RubricError, VerdictError};
 
 /// Why a judgement or a completion failed.
@@ -13,6 +13,9 @@ pub enum JudgeError {
     /// The critic cannot be shown the prompt.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// To this critic's tokenizer the possible verdicts are not different enough.
+    #[error("the verdicts that are possible cannot be told apart")]
+    Labels(#[from] LabelsError),
     /// The engine did not take the request, or its thread ended.
     #[error(transparent)]
     Engine(#[from] EngineError),

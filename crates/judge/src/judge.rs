@@ -6,11 +6,14 @@ use std::{
 };
 
 use critic::{Critic, Encoded, GenerationDefaults, Processor, Prompt, SamplingParams};
-use engine::{Engine, EngineError, Request, Stats};
+use engine::{Engine, EngineError, Labels, Part, Request, Stats};
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary, Scale};
 use tokio::sync::Semaphore;
 
-use crate::{CompletionParams, CompletionStream, JudgeError, VerdictStream};
+use crate::{
+    Caller, CompletionParams, CompletionStream, JudgeError, VerdictStream,
+    reply::{Mode, Plan, ReplyPart},
+};
 
 /// By which rubric a request is judged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,15 +35,28 @@ pub enum RubricChoice {
 /// Choices of a judgement. It is greedy always: the same case gets the same verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgeOptions {
-    /// Tokens to write at most.
+    /// Tokens of reasons to write at most.
     pub max_tokens: usize,
     /// Name of the critic's prompt format; its first one for the kind of judgement when absent.
     pub format: Option<String>,
+    /// In which order verdict and reasons come.
+    pub mode: Mode,
+    /// Whether the probability of every possible verdict is read. It is in any case when the verdict is read from the
+    /// logits alone.
+    pub distribution: bool,
+    /// For whom it is judged.
+    pub caller: Caller,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { max_tokens: 512, format: None }
+        Self {
+            max_tokens: 512,
+            format: None,
+            mode: Mode::default(),
+            distribution: false,
+            caller: Caller::default(),
+        }
     }
 }
 
@@ -92,6 +108,11 @@ impl Judge {
         self.parts.engine.stats()
     }
 
+    /// Waits until the engine has stopped because the model's code panicked.
+    pub async fn stopped(&self) {
+        self.parts.engine.stopped().await;
+    }
+
     /// The most tokens that a prompt and its output may have together.
     pub fn context_length(&self) -> usize {
         self.parts.engine.capacity()
@@ -110,12 +131,17 @@ impl Judge {
         let parts = &*self.parts;
         let rubric = self.rubric(case.kind(), choice)?;
         let format = parts.profile.format(rubric.kind, options.format.as_deref())?;
-        let prompt = parts.profile.render(&case, &rubric, format)?;
-        let (parser, beginnings) = (format.parser(&rubric), format.beginnings(&rubric));
+        let Plan { reply, script, reader } =
+            Plan::new(format, &rubric, (options.mode, options.distribution))?;
+        let prompt = Prompt { reply, ..parts.profile.render(&case, &rubric, format)? };
         let encoded = self.encode(prompt).await?;
-        let params = CompletionParams { beginnings, ..CompletionParams::greedy(options.max_tokens) };
+        let params = CompletionParams {
+            script,
+            caller: options.caller,
+            ..CompletionParams::greedy(options.max_tokens)
+        };
         let completion = self.submit(encoded, &params, 0)?;
-        Ok(VerdictStream::new(completion, parser, rubric))
+        Ok(VerdictStream::new(completion, reader, rubric))
     }
 
     /// Starts writing `count` texts that continue `prompt`, each with random numbers of its own.
@@ -181,15 +207,37 @@ impl Judge {
             seed,
             top_logprobs: params.top_logprobs.unwrap_or(0),
         };
-        let beginnings: Result<Vec<_>, _> =
-            params.beginnings.iter().map(|text| processor.tokenize(text)).collect();
-        let stream = engine.submit(Request {
-            beginnings: beginnings?,
+        let request = Request {
+            script: self.script(params, limit - tokens)?,
             encoded,
             sampling,
-            max_new_tokens: params.max_tokens.clamp(1, limit - tokens),
             end_tokens: if params.ignore_end { Vec::new() } else { generation.end_tokens.clone() },
-        })?;
-        Ok(CompletionStream::new(stream, processor.clone(), tokens, params))
+            tenant: params.caller.tenant.clone(),
+            deadline: params.caller.deadline,
+        };
+        Ok(CompletionStream::new(engine.submit(request)?, processor.clone(), tokens, params))
+    }
+
+    /// The pieces of a reply as tokens. What is left of `room` by the others bounds the text.
+    fn script(&self, params: &CompletionParams, room: usize) -> Result<Vec<Part>, JudgeError> {
+        let tokenize = |text: &String| self.parts.processor.tokenize(text);
+        let mut parts = Vec::with_capacity(params.script.len());
+        for part in &params.script {
+            parts.push(match part {
+                ReplyPart::Write => Part::Write(0),
+                ReplyPart::Say(text) => Part::Say(tokenize(text)?),
+                ReplyPart::Choose { texts, distribution } => {
+                    let texts = texts.iter().map(tokenize).collect::<Result<Vec<_>, _>>()?;
+                    Part::Choose { labels: Labels::new(texts)?, distribution: *distribution }
+                }
+            });
+        }
+        let room = room.saturating_sub(parts.iter().map(Part::max_tokens).sum());
+        for part in &mut parts {
+            if let Part::Write(most) = part {
+                *most = params.max_tokens.clamp(1, room.max(1));
+            }
+        }
+        Ok(parts)
     }
 }

@@ -3,21 +3,26 @@
 //!
 //! What callers name of the crates below is re-exported here.
 
+mod caller;
 mod completion;
 mod error;
 mod judge;
+mod reply;
 mod stop;
 mod verdict_stream;
 
+pub use caller::Caller;
 pub use completion::{
-    Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece, TokenLogprob, Usage,
+    Chosen, Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece,
+    TokenLogprob, Usage,
 };
 pub use critic::{Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role};
-pub use engine::{Config as EngineConfig, EngineError, Failure, Stats};
+pub use engine::{Config as EngineConfig, EngineError, Failure, OnPanic, Stats, Tenant};
 pub use error::JudgeError;
 pub use judge::{Judge, JudgeOptions, RubricChoice};
+pub use reply::{Mode, ReplyPart};
 pub use rubric::{
-    Case, Kind, Outcome, Preference, Responses, Rubric, RubricError, RubricLibrary, Scale, Verdict,
-    VerdictError,
+    Case, Distribution, Kind, Outcome, Preference, Responses, Rubric, RubricError, RubricLibrary, Scale,
+    Verdict, VerdictError,
 };
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

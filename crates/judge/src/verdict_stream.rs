@@ -8,9 +8,12 @@ use std::{
 
 use engine::EngineError;
 use futures::{Stream, StreamExt};
-use rubric::{Ending, ParserEvent, Rubric, Scale, Verdict, VerdictParser};
+use rubric::{
+    Distribution, Ending, Justification, Outcome, ParserEvent, Rubric, Scale, Verdict, VerdictError,
+    VerdictParser,
+};
 
-use crate::{CompletionEvent, CompletionStream, FinishReason, JudgeError, Usage};
+use crate::{Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Usage, reply::Reader};
 
 /// A verdict and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,8 @@ pub struct Judgement {
     pub rubric: String,
     /// The scale of the rubric, for a score.
     pub scale: Option<Scale>,
+    /// How probable every possible decision was, when that was read.
+    pub distribution: Option<Distribution>,
     /// Why the text ended; a justification may be cut.
     pub reason: FinishReason,
     /// Tokens read and written.
@@ -36,19 +41,85 @@ pub enum VerdictEvent {
     Verdict(Judgement),
 }
 
+/// What is known so far.
+enum Progress {
+    /// The critic chooses one of these; what it writes is its reasons.
+    Choosing {
+        outcomes: Vec<Outcome>,
+        chosen: Option<(Outcome, Option<Distribution>)>,
+        justification: Justification,
+    },
+    /// Its text has everything.
+    Reading(VerdictParser),
+}
+
+impl Progress {
+    /// Takes text that the critic wrote; gives what is new of its reasons.
+    fn push(&mut self, text: &str) -> Vec<String> {
+        match self {
+            Self::Choosing { justification, .. } => justification.push(text).into_iter().collect(),
+            Self::Reading(parser) => (parser.push(text).into_iter())
+                .filter_map(|event| match event {
+                    ParserEvent::Justification(text) => Some(text),
+                    ParserEvent::Outcome(_) => None,
+                })
+                .collect(),
+        }
+    }
+
+    fn choose(&mut self, choice: &Chosen) {
+        if let Self::Choosing { outcomes, chosen, .. } = self {
+            let distribution = choice.logprobs.as_ref();
+            let distribution =
+                distribution.map(|logprobs| Distribution::new(outcomes.iter().copied(), logprobs));
+            *chosen = Some((outcomes[choice.index], distribution));
+        }
+    }
+
+    fn finish(self, reason: FinishReason) -> Result<(Verdict, Option<Distribution>), JudgeError> {
+        let ending = match reason {
+            FinishReason::Stop => Ending::Complete,
+            FinishReason::Length => Ending::Cut,
+        };
+        match self {
+            Self::Choosing { chosen, justification, .. } => {
+                let justification = justification.into_text();
+                match chosen {
+                    Some((outcome, distribution)) => Ok((Verdict { outcome, justification }, distribution)),
+                    None => {
+                        Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification })
+                    }
+                }
+            }
+            Self::Reading(parser) => {
+                let text = parser.text().to_owned();
+                let verdict =
+                    parser.finish(ending).map_err(|source| JudgeError::Unparsable { source, text })?;
+                Ok((verdict, None))
+            }
+        }
+    }
+}
+
 /// A verdict that is being written. Dropping it cancels the work.
 pub struct VerdictStream {
     completion: CompletionStream,
     /// Gone when the verdict has been given.
-    parser: Option<VerdictParser>,
+    progress: Option<Progress>,
     rubric: Rubric,
     /// One piece of text may hold several events.
     ready: VecDeque<VerdictEvent>,
 }
 
 impl VerdictStream {
-    pub(crate) fn new(completion: CompletionStream, parser: VerdictParser, rubric: Rubric) -> Self {
-        Self { completion, parser: Some(parser), rubric, ready: VecDeque::new() }
+    pub(crate) fn new(completion: CompletionStream, reader: Reader, rubric: Rubric) -> Self {
+        let progress = match reader {
+            Reader::Choice(outcomes) => {
+                Progress::Choosing { outcomes, chosen: None, justification: Justification::default() }
+            }
+            Reader::Text(parser) => Progress::Reading(parser),
+        };
+        Self { completion, progress: Some(progress), rubric, ready: VecDeque::new() }
     }
 
     /// Waits for the verdict.
@@ -66,18 +137,14 @@ impl VerdictStream {
     }
 
     fn finish(
-        &mut self,
-        parser: VerdictParser,
+        &self,
+        progress: Progress,
         reason: FinishReason,
         usage: Usage,
     ) -> Result<Judgement, JudgeError> {
-        let ending = match reason {
-            FinishReason::Stop => Ending::Complete,
-            FinishReason::Length => Ending::Cut,
-        };
-        let text = parser.text().to_owned();
-        let verdict = parser.finish(ending).map_err(|source| JudgeError::Unparsable { source, text })?;
-        Ok(Judgement { verdict, rubric: self.rubric.name.clone(), scale: self.rubric.scale, reason, usage })
+        let (verdict, distribution) = progress.finish(reason)?;
+        let (rubric, scale) = (self.rubric.name.clone(), self.rubric.scale);
+        Ok(Judgement { verdict, rubric, scale, distribution, reason, usage })
     }
 }
 
@@ -90,26 +157,26 @@ impl Stream for VerdictStream {
                 return Poll::Ready(Some(Ok(event)));
             }
             let this = &mut *self;
-            let Some(parser) = this.parser.as_mut() else {
+            let Some(progress) = this.progress.as_mut() else {
                 return Poll::Ready(None);
             };
             match ready!(this.completion.poll_next_unpin(context)) {
                 Some(Ok(CompletionEvent::Piece(piece))) => {
-                    this.ready.extend(parser.push(&piece.text).into_iter().filter_map(|event| match event {
-                        ParserEvent::Justification(text) => Some(VerdictEvent::Justification(text)),
-                        ParserEvent::Outcome(_) => None,
-                    }));
+                    this.ready
+                        .extend(progress.push(&piece.text).into_iter().map(VerdictEvent::Justification));
                 }
+                Some(Ok(CompletionEvent::Said(_))) => {}
+                Some(Ok(CompletionEvent::Chosen(chosen))) => progress.choose(&chosen),
                 Some(Ok(CompletionEvent::Finished(reason, usage))) => {
-                    let judgement = this.parser.take().map(|parser| this.finish(parser, reason, usage));
+                    let judgement = this.progress.take().map(|progress| this.finish(progress, reason, usage));
                     return Poll::Ready(judgement.map(|judgement| judgement.map(VerdictEvent::Verdict)));
                 }
                 Some(Err(error)) => {
-                    this.parser = None;
+                    this.progress = None;
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
-                    this.parser = None;
+                    this.progress = None;
                     return Poll::Ready(Some(Err(EngineError::Stopped.into())));
                 }
             }

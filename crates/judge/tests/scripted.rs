@@ -9,8 +9,8 @@ use critic::{
     Part, Processor, Prompt, Role, TokenId,
 };
 use judge::{
-    Case, CompletionParams, EngineConfig, FinishReason, Judge, JudgeError, JudgeOptions, Outcome, Preference,
-    Responses, RubricChoice, RubricLibrary, Usage, VerdictError,
+    Caller, Case, CompletionParams, EngineConfig, Failure, FinishReason, Judge, JudgeError, JudgeOptions,
+    Mode, Outcome, Preference, Responses, RubricChoice, RubricLibrary, Usage, VerdictError,
 };
 
 /// The token that ends a turn; the others are bytes.
@@ -85,8 +85,15 @@ async fn verdict(
     responses: Responses,
     max_tokens: usize,
 ) -> Result<judge::Judgement, JudgeError> {
+    judged(judge, responses, JudgeOptions { max_tokens, ..JudgeOptions::default() }).await
+}
+
+async fn judged(
+    judge: &Judge,
+    responses: Responses,
+    options: JudgeOptions,
+) -> Result<judge::Judgement, JudgeError> {
     let case = Case { question: "What?".into(), images: Vec::new(), responses, reference: None };
-    let options = JudgeOptions { max_tokens, format: None };
     judge.judge(case, RubricChoice::Default, options).await?.collect().await
 }
 
@@ -170,6 +177,49 @@ async fn each_family_of_critics_is_read_in_its_own_way() {
         (compared.verdict.justification.as_str(), compared.reason),
         ("The second is true.", FinishReason::Stop)
     );
+}
+
+#[tokio::test]
+async fn a_verdict_can_be_read_without_a_word() {
+    let mini = judge("gavel-mini", "2", END);
+    let pair = Responses::Pair("A cat.".into(), "A dog.".into());
+    let options = JudgeOptions { mode: Mode::Score, ..JudgeOptions::default() };
+    let read = judged(&mini, pair, options.clone()).await.unwrap();
+    assert_eq!(read.verdict.outcome, Outcome::Preference(Preference::Second));
+    assert_eq!((read.verdict.justification.as_str(), read.usage.completion_tokens), ("", 2));
+    // The logit of "2" is 4, that of each of 256 others 0.
+    let (distribution, rest) = (read.distribution.unwrap(), 4f64.exp());
+    assert!((distribution.label_mass - (rest + 2.0) / (rest + 256.0)).abs() < 1e-6);
+    assert!((distribution.probabilities[1].1 - rest / (rest + 2.0)).abs() < 1e-6);
+
+    // The card's critic is led to its number: after "Score: [" it says 4, and after the 4 a 7.
+    let card = judge("llava-critic-7b", "........47.", END);
+    let read = judged(&card, one(), options).await.unwrap();
+    assert_eq!((read.verdict.outcome, read.verdict.justification.as_str()), (Outcome::Score(47.0), ""));
+    let expected = read.distribution.unwrap().expected_score().unwrap();
+    assert!((30.0..60.0).contains(&expected), "{expected}");
+}
+
+#[tokio::test]
+async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
+    // It ends its turn after its reasons; what it is made to say then takes nine places, and the number follows.
+    let script = "It is right.\u{1}........85.";
+    let card = judge("llava-critic-7b", script, END);
+    let options = JudgeOptions { mode: Mode::ExplainThenScore, max_tokens: 12, ..JudgeOptions::default() };
+    let scored = judged(&card, one(), options).await.unwrap();
+    assert_eq!(scored.verdict.outcome, Outcome::Score(85.0));
+    assert_eq!(scored.verdict.justification, "It is right.");
+    assert_eq!((scored.reason, scored.distribution.is_some()), (FinishReason::Length, true));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_is_not_waited_for() {
+    let mini = judge("gavel-mini", "2\nThe second is true.", END);
+    let caller = Caller { deadline: Some(std::time::Instant::now()), ..Caller::default() };
+    let options = JudgeOptions { caller, ..JudgeOptions::default() };
+    let pair = Responses::Pair("A cat.".into(), "A dog.".into());
+    let late = judged(&mini, pair, options).await.unwrap_err();
+    assert!(matches!(late, JudgeError::Failed(Failure::Expired)), "{late}");
 }
 
 #[tokio::test]

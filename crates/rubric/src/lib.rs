@@ -6,7 +6,10 @@
 //! which can read a folder.
 
 mod case;
+mod choices;
+mod distribution;
 mod error;
+mod justification;
 mod library;
 mod parser;
 mod profile;
@@ -15,7 +18,10 @@ mod template;
 mod verdict;
 
 pub use case::{Case, Responses};
+pub use choices::Choices;
+pub use distribution::Distribution;
 pub use error::RubricError;
+pub use justification::Justification;
 pub use library::RubricLibrary;
 pub use parser::{Ending, ParserEvent, VerdictParser};
 pub use profile::{AnswerForm, Format, Profile};

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::{AnswerForm, Outcome, Preference, Scale, Verdict, VerdictError};
+use crate::{AnswerForm, Justification, Outcome, Preference, Scale, Verdict, VerdictError};
 
 /// What a piece of text brought to light.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,26 +31,25 @@ pub struct VerdictParser {
     scale: Option<Scale>,
     /// Everything so far, the start that the critic was given included.
     text: String,
-    /// Byte where the justification starts, once that is known.
-    justification_start: Option<usize>,
-    /// Byte up to which the justification has been told.
-    told: usize,
+    /// The justification so far, once it is known where it starts.
+    justification: Option<Justification>,
 }
 
 impl VerdictParser {
     /// A reader for answers of `form` on `scale`, which start with the text `reply`.
     pub fn new(form: AnswerForm, scale: Option<Scale>, reply: &str) -> Self {
-        Self { form, scale, text: reply.to_owned(), justification_start: None, told: 0 }
+        Self { form, scale, text: reply.to_owned(), justification: None }
     }
 
     /// Adds text and tells what it brought to light.
     pub fn push(&mut self, text: &str) -> Vec<ParserEvent> {
         self.text.push_str(text);
         let mut events = Vec::new();
-        if self.justification_start.is_none() && !self.start_justification(&mut events) {
-            return events;
-        }
-        events.extend(self.untold().map(ParserEvent::Justification));
+        let told = match &mut self.justification {
+            Some(justification) => justification.push(text),
+            None => self.start_justification(&mut events),
+        };
+        events.extend(told.map(ParserEvent::Justification));
         events
     }
 
@@ -80,44 +79,17 @@ impl VerdictParser {
         &self.text
     }
 
-    /// Finds where the justification starts. The forms with a first line wait for a valid one.
-    fn start_justification(&mut self, events: &mut Vec<ParserEvent>) -> bool {
-        let start = match self.form {
-            AnswerForm::BracketedScore | AnswerForm::BracketedPreference => 0,
-            AnswerForm::ScoreLine | AnswerForm::BetterLine => {
-                let Some((line, _)) = self.text.split_once('\n') else {
-                    return false;
-                };
-                let Ok(outcome) = self.decide_line(line) else {
-                    return false;
-                };
-                events.push(ParserEvent::Outcome(outcome));
-                line.len() + 1
-            }
+    /// Finds where the justification starts, and tells what there is of it. The forms with a first line wait for a valid
+    /// one.
+    fn start_justification(&mut self, events: &mut Vec<ParserEvent>) -> Option<String> {
+        let start = if self.form.decides_first() {
+            let (line, _) = self.text.split_once('\n')?;
+            events.push(ParserEvent::Outcome(self.decide_line(line).ok()?));
+            line.len() + 1
+        } else {
+            0
         };
-        self.justification_start = Some(start);
-        self.told = start;
-        true
-    }
-
-    /// The part of the justification that was not told yet; white space waits for what follows it.
-    fn untold(&mut self) -> Option<String> {
-        let mut untold = self.text[self.told..].trim_end();
-        if self.justification_start == Some(self.told) {
-            let text = untold.trim_start();
-            // Nothing but white space so far: stay at the start.
-            if text.is_empty() {
-                return None;
-            }
-            self.told += untold.len() - text.len();
-            untold = text;
-        }
-        if untold.is_empty() {
-            return None;
-        }
-        let untold = untold.to_owned();
-        self.told += untold.len();
-        Some(untold)
+        self.justification.insert(Justification::default()).push(&self.text[start..])
     }
 
     fn decide_line(&self, line: &str) -> Result<Outcome, VerdictError> {

@@ -3,7 +3,7 @@
 use critic::{ImageTiling, Message, Part, Prompt, Role};
 use serde::Deserialize;
 
-use crate::{Case, Kind, Rubric, RubricError, VerdictParser, template::Template};
+use crate::{Case, Choices, Kind, Rubric, RubricError, VerdictParser, template::Template};
 
 /// Where and how a critic writes its decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -21,6 +21,11 @@ pub enum AnswerForm {
 }
 
 impl AnswerForm {
+    /// Whether the decision is the first thing that the critic writes.
+    pub fn decides_first(self) -> bool {
+        matches!(self, Self::ScoreLine | Self::BetterLine)
+    }
+
     fn kind(self) -> Kind {
         match self {
             Self::ScoreLine | Self::BracketedScore => Kind::Pointwise,
@@ -62,19 +67,9 @@ impl Format {
         VerdictParser::new(self.answer, rubric.scale, &self.reply)
     }
 
-    /// The texts of which one must start the critic's part, so that it can only decide for something that the rubric
-    /// knows; empty when the form of the answer leaves the start open. None is the start of another.
-    pub fn beginnings(&self, rubric: &Rubric) -> Vec<String> {
-        let lines: Vec<String> = match self.answer {
-            AnswerForm::ScoreLine => {
-                let scores = rubric.scale.and_then(|scale| scale.scores()).into_iter().flatten();
-                scores.map(|score| format!("Score: {score}\n")).collect()
-            }
-            AnswerForm::BetterLine => ["1", "2", "tie"].map(|label| format!("Better: {label}\n")).into(),
-            AnswerForm::BracketedScore | AnswerForm::BracketedPreference => Vec::new(),
-        };
-        let rests = lines.iter().filter_map(|line| line.strip_prefix(&self.reply));
-        rests.filter(|rest| !rest.is_empty()).map(str::to_owned).collect()
+    /// The texts by which the critic can decide; `None` when the scale has too many scores to list.
+    pub fn choices(&self, rubric: &Rubric) -> Option<Choices> {
+        Choices::new(self.answer, rubric)
     }
 }
 

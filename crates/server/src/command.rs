@@ -92,6 +92,15 @@ pub(crate) struct ServeOptions {
     /// The most requests that wait for their turn; one more is refused at once.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting)]
     pub(crate) max_waiting: usize,
+    /// The most tokens of prompts that wait, those left out that are known from earlier requests.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens)]
+    pub(crate) max_waiting_tokens: usize,
+    /// The longest time from a request to its answer, in seconds.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) request_timeout_s: u64,
+    /// When the model's code panics, go on with an empty cache instead of ending with an error.
+    #[arg(long)]
+    pub(crate) restart_after_panic: bool,
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,

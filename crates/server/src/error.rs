@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use judge::{EncodeError, EngineError, JudgeError, RubricError};
+use judge::{EncodeError, EngineError, Failure, JudgeError, RubricError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -107,7 +107,11 @@ impl ApiError {
                 Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
             },
             JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
-            JudgeError::Failed(_) => (Status::INTERNAL_SERVER_ERROR, "inference_failed"),
+            JudgeError::Labels(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
+            JudgeError::Failed(Failure::Backend(_) | Failure::Panicked) => {
+                (Status::INTERNAL_SERVER_ERROR, "inference_failed")
+            }
+            JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "timed_out"),
             JudgeError::Unparsable { .. } => (Status::BAD_GATEWAY, "unparsable_verdict"),
             JudgeError::Silent => (Status::BAD_GATEWAY, "empty_completion"),
         };
@@ -126,9 +130,10 @@ impl ApiError {
                 ),
                 ..plain
             },
-            JudgeError::Engine(EngineError::Overloaded { waiting, retry_after_s }) => Self {
+            JudgeError::Engine(EngineError::Overloaded { requests, tokens, retry_after_s }) => Self {
                 message: format!(
-                    "Rate limit reached for requests: {waiting} in queue. Please retry after {retry_after_s}s."
+                    "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
+                     {retry_after_s}s."
                 ),
                 retry_after_s: Some(retry_after_s),
                 ..plain
@@ -137,6 +142,7 @@ impl ApiError {
             JudgeError::Rubric(_)
             | JudgeError::Encode(_)
             | JudgeError::Engine(_)
+            | JudgeError::Labels(_)
             | JudgeError::Failed(_)
             | JudgeError::Silent => plain,
         }

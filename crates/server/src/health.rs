@@ -36,6 +36,10 @@ struct EngineBody {
     running: usize,
     /// Requests that wait for their turn.
     waiting: usize,
+    /// Those of them that want a verdict alone, read from logits.
+    waiting_scores: usize,
+    /// Tokens of the prompts that wait, those left out that are known from earlier ones.
+    waiting_tokens: usize,
     /// Cache blocks that no running sequence holds; those kept for later requests are among them.
     free_blocks: usize,
     /// Cache blocks that hold the beginnings of prompts for later requests.
@@ -46,6 +50,8 @@ struct EngineBody {
     steps: u64,
     /// Tokens run through the model since the start, prompts included.
     tokens: u64,
+    /// Tokens run each second of work, lately; 0 before the first step.
+    tokens_per_second: u64,
 }
 
 /// Whether the server lives, with the figures of its engine.
@@ -67,12 +73,15 @@ async fn health(State(state): State<AppState>) -> Result<Json<HealthBody>, ApiEr
         context_length: state.judge.context_length(),
         engine: EngineBody {
             running: stats.running,
-            waiting: stats.waiting,
+            waiting: stats.waiting(),
+            waiting_scores: stats.waiting_scores,
+            waiting_tokens: stats.waiting_tokens,
             free_blocks: stats.free_blocks,
             cached_blocks: stats.cached_blocks,
             total_blocks: stats.total_blocks,
             steps: stats.steps,
             tokens: stats.tokens,
+            tokens_per_second: stats.tokens_per_second,
         },
     }))
 }

@@ -32,13 +32,13 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
     let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
     let judge = {
         let critic = options.critic;
-        let config = EngineConfig { max_sequences: 1, max_waiting: 1 };
+        let config = EngineConfig { max_sequences: 1, max_waiting: 1, ..EngineConfig::default() };
         tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??
     };
 
     let mut output = io::stdout();
-    let mut verdict =
-        judge.judge(case, rubric, JudgeOptions { max_tokens: options.max_tokens, format: None }).await?;
+    let judging = JudgeOptions { max_tokens: options.max_tokens, ..JudgeOptions::default() };
+    let mut verdict = judge.judge(case, rubric, judging).await?;
     while let Some(event) = verdict.next().await {
         match event {
             Ok(VerdictEvent::Justification(text)) => {

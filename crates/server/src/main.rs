@@ -1,6 +1,7 @@
 //! The command line of `gavel`: serve a critic, judge one case, or tell what a checkpoint is.
 
 mod boot;
+mod caller;
 mod command;
 mod dialects;
 mod error;

@@ -1,6 +1,6 @@
 //! All routes, and what holds for all of them: names, panics, and JSON for whatever does not fit.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 use axum::{Router, http::StatusCode, middleware, response::IntoResponse, response::Response, routing::get};
 use judge::Judge;
@@ -11,15 +11,25 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{dialects, error::ApiError, health, openapi, request_id, state::AppState};
 
+/// Bounds of what one request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestLimits {
+    /// The largest body, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// The longest time from the request to its answer.
+    pub(crate) timeout: Duration,
+}
+
 /// The whole service.
-pub(crate) fn router(judge: Judge, max_body_bytes: usize) -> Router {
+pub(crate) fn router(judge: Judge, limits: RequestLimits) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
         .merge(health::routes())
         .split_for_parts();
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
-    let state = AppState { judge, max_body_bytes, openapi: document.into() };
+    let RequestLimits { max_body_bytes, timeout: request_timeout } = limits;
+    let state = AppState { judge, max_body_bytes, request_timeout, openapi: document.into() };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))

@@ -1,6 +1,6 @@
 //! What every handler may use.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use judge::Judge;
 
@@ -11,6 +11,8 @@ pub(crate) struct AppState {
     pub(crate) judge: Judge,
     /// The largest body of a request, in bytes.
     pub(crate) max_body_bytes: usize,
+    /// How long a request may take.
+    pub(crate) request_timeout: Duration,
     /// The OpenAPI document, as it is served.
     pub(crate) openapi: Arc<str>,
 }

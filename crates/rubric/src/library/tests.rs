@@ -113,20 +113,25 @@ fn a_profile_with_an_unknown_field_or_a_missing_kind_does_not_load() {
 }
 
 #[test]
-fn a_critic_with_a_first_line_can_only_decide_for_what_there_is() {
+fn what_a_critic_can_decide_for_is_what_its_rubric_has() {
     let library = RubricLibrary::compiled_in().unwrap();
-    let mini = library.profile_for("gavel-mini");
+    let choices = |critic: &str, rubric: &Rubric| {
+        let profile = library.profile_for(critic);
+        let found = profile.format(rubric.kind, None).unwrap().choices(rubric)?;
+        Some((found.lead, found.texts.into_iter().map(|(text, _)| text).collect::<Vec<_>>()))
+    };
+    let told = |lead: &str, texts: &[&str]| {
+        Some((lead.to_owned(), texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()))
+    };
     let scale = Scale { min: 0.0, max: 1.0, step: 0.5 };
     let scored = Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(scale)).unwrap();
-    assert_eq!(mini.format(Kind::Pointwise, None).unwrap().beginnings(&scored), ["0\n", "0.5\n", "1\n"]);
+    assert_eq!(choices("gavel-mini", &scored), told("Score: ", &["0\n", "0.5\n", "1\n"]));
+    assert_eq!(choices("llava-critic-7b", &scored), told("Score: [", &["0]", "0.5]", "1]"]));
     let compared = Rubric::inline(Kind::Pairwise, "Which is funnier?".into(), None).unwrap();
-    assert_eq!(mini.format(Kind::Pairwise, None).unwrap().beginnings(&compared), ["1\n", "2\n", "tie\n"]);
-    let card = library.profile_for("llava-critic-7b");
-    assert_eq!(
-        card.format(Kind::Pointwise, None).unwrap().beginnings(&scored),
-        [""; 0],
-        "its verdict stands anywhere"
-    );
+    assert_eq!(choices("gavel-mini", &compared), told("Better: ", &["1\n", "2\n", "tie\n"]));
+    let fine = Scale { min: 0.0, max: 1.0, step: 0.0001 };
+    let fine = Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(fine)).unwrap();
+    assert_eq!(choices("gavel-mini", &fine), None);
 }
 
 #[test]

@@ -15,10 +15,11 @@ use axum::{
     routing::{get, post},
 };
 use futures::future::try_join_all;
-use judge::CompletionStream;
+use judge::{CompletionParams, CompletionStream};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
@@ -74,13 +75,19 @@ pub(crate) fn aliases() -> Router<AppState> {
         (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
         (status = 500, description = "The model failed.", body = ErrorBody),
         (status = 502, description = "The critic ended its turn without a word.", body = ErrorBody),
-        (status = 503, description = "The engine has stopped.", body = ErrorBody)
+        (status = 503, description = "The engine has stopped.", body = ErrorBody),
+        (status = 504, description = "The request ran out of time.", body = ErrorBody)
     )
 )]
-async fn chat(State(state): State<AppState>, body: JsonBytes) -> Result<Response, ApiError> {
+async fn chat(
+    State(state): State<AppState>,
+    CallerOf(caller): CallerOf,
+    body: JsonBytes,
+) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?)?;
     let body: ChatBody = body.parse(StatusCode::BAD_REQUEST)?;
     let ChatRequest { prompt, params, count, model, stream } = body.into_request()?;
+    let params = CompletionParams { caller, ..params };
     let header = Header::new(model, state.judge.model());
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;

@@ -165,17 +165,16 @@ impl ChatBody {
             return Err(ApiError::invalid("stop", "There can be at most 4 stop strings."));
         }
         Ok(CompletionParams {
-            beginnings: Vec::new(),
             temperature,
             top_p,
             top_k,
             seed: self.seed.map(i64::cast_unsigned),
             repetition_penalty,
-            max_tokens,
             stop,
             top_logprobs: logprobs.then_some(top),
             ignore_end: self.ignore_eos.unwrap_or_default(),
             show_control: !self.skip_special_tokens.unwrap_or(true),
+            ..CompletionParams::greedy(max_tokens)
         })
     }
 }

@@ -7,7 +7,7 @@ use axum::response::{
     sse::{Event, KeepAlive},
 };
 use futures::{Stream, StreamExt, stream};
-use judge::{CompletionEvent, CompletionStream, JudgeError, Usage};
+use judge::{Chosen, CompletionEvent, CompletionStream, JudgeError, Usage};
 use serde::Serialize;
 
 use super::{
@@ -75,7 +75,11 @@ where
 
     fn advance(&mut self, index: usize, event: Result<CompletionEvent, JudgeError>) -> Vec<Event> {
         match event {
-            Ok(CompletionEvent::Piece(piece)) => {
+            Ok(
+                CompletionEvent::Piece(piece)
+                | CompletionEvent::Said(piece)
+                | CompletionEvent::Chosen(Chosen { piece, .. }),
+            ) => {
                 let logprobs = (!piece.logprobs.is_empty()).then(|| Logprobs::new(&piece.logprobs));
                 let delta = Delta { role: None, content: Some(piece.text) };
                 vec![self.chunk(ChunkChoice { index, delta, logprobs, finish_reason: None })]

@@ -1,0 +1,75 @@
+//! The clients that listen to one sequence: one, or several whose requests are the same.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::{error::Failure, stream::Event};
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// Holds every event that the sequence can have, so that sending never waits for a slow client.
+    events: mpsc::Sender<Event>,
+    deadline: Option<Instant>,
+}
+
+impl Listener {
+    pub(crate) fn new(events: mpsc::Sender<Event>, deadline: Option<Instant>) -> Self {
+        Self { events, deadline }
+    }
+
+    /// Sends an event. A client that went away is no error: it is left out before the next step.
+    fn tell(&self, event: Event) {
+        let sent = self.events.try_send(event);
+        debug_assert!(
+            !matches!(sent, Err(mpsc::error::TrySendError::Full(_))),
+            "the channel holds every event of a sequence"
+        );
+    }
+
+    /// Whether it still wants an answer; one whose time is up is told.
+    fn stays(&self, now: Instant) -> bool {
+        let expired = self.deadline.is_some_and(|deadline| deadline <= now);
+        if expired {
+            self.tell(Event::Failed(Failure::Expired));
+        }
+        !expired && !self.events.is_closed()
+    }
+}
+
+/// All clients of a sequence, and what they were told, for those that come later.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    listeners: Vec<Listener>,
+    told: Vec<Event>,
+}
+
+impl Audience {
+    pub(crate) fn new(first: Listener) -> Self {
+        Self { listeners: vec![first], told: Vec::new() }
+    }
+
+    /// Takes in the listeners of an equal request, which hear everything from the start.
+    pub(crate) fn join(&mut self, others: Self) {
+        for listener in others.listeners {
+            for event in &self.told {
+                listener.tell(event.clone());
+            }
+            self.listeners.push(listener);
+        }
+    }
+
+    /// Leaves out those that went away or whose time is up; tells whether nobody is left.
+    pub(crate) fn is_gone(&mut self, now: Instant) -> bool {
+        self.listeners.retain(|listener| listener.stays(now));
+        self.listeners.is_empty()
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        for listener in &self.listeners {
+            listener.tell(event.clone());
+        }
+        self.told.push(event);
+    }
+}

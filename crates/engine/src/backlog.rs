@@ -1,0 +1,195 @@
+//! How much waits, how fast it goes, and whether there is room for more. Handles ask; the engine's thread keeps it true.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use crate::{config::Config, error::EngineError, prefix_cache::BlockKey, request::Lane};
+
+/// Slots for names of known blocks: 512 KiB, room for the blocks of two million tokens.
+const KNOWN_SLOTS: usize = 1 << 16;
+
+/// The longest time that a client is told to stay away; by then the figures have changed anyway.
+const MAX_RETRY_S: u64 = 60;
+
+/// The waiting line in figures. Relaxed throughout: each figure stands alone.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    score_requests: AtomicUsize,
+    explain_requests: AtomicUsize,
+    tokens: AtomicUsize,
+    /// Tokens that were run each second of work, lately; 0 before the first step.
+    rate: AtomicU64,
+    /// Names of blocks that are kept or will be, each in the slot of its first bits. One that another one pushed out only
+    /// makes a prompt look longer than it is.
+    known: Vec<AtomicU64>,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self {
+            score_requests: AtomicUsize::new(0),
+            explain_requests: AtomicUsize::new(0),
+            tokens: AtomicUsize::new(0),
+            rate: AtomicU64::new(0),
+            known: (0..KNOWN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+/// A place in the waiting line; dropping it leaves the line.
+#[derive(Debug)]
+pub(crate) struct Place {
+    backlog: Arc<Backlog>,
+    lane: Lane,
+    tokens: usize,
+}
+
+impl Backlog {
+    /// Joins the line with a prompt of `tokens` tokens, whose full blocks have these names.
+    ///
+    /// # Errors
+    /// [`EngineError::Overloaded`] when the line is full. An empty line takes any one request.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        (lane, tokens): (Lane, usize),
+        (keys, block_size): (&[BlockKey], usize),
+        config: &Config,
+    ) -> Result<Place, EngineError> {
+        let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
+        let tokens = tokens.saturating_sub(known);
+        // The place is taken first and given back on refusal, so that two requests cannot both take the last one.
+        let (requests, waiting) = (self.requests(), self.tokens.fetch_add(tokens, Relaxed));
+        self.lane(lane).fetch_add(1, Relaxed);
+        let place = Place { backlog: self.clone(), lane, tokens };
+        let is_full = self.requests() > config.max_waiting.max(1)
+            || (requests > 0 && waiting + tokens > config.max_waiting_tokens);
+        if is_full {
+            return Err(EngineError::Overloaded {
+                requests,
+                tokens: waiting,
+                retry_after_s: self.retry_after_s(waiting),
+            });
+        }
+        // Equal beginnings that come after this one will find it computed.
+        keys.iter().for_each(|key| self.learn(key));
+        Ok(place)
+    }
+
+    /// Requests in the line.
+    pub(crate) fn requests(&self) -> usize {
+        self.lane_requests(Lane::Score) + self.lane_requests(Lane::Explain)
+    }
+
+    /// Requests of one lane in the line.
+    pub(crate) fn lane_requests(&self, lane: Lane) -> usize {
+        self.lane(lane).load(Relaxed)
+    }
+
+    /// Tokens of prompts in the line.
+    pub(crate) fn tokens(&self) -> usize {
+        self.tokens.load(Relaxed)
+    }
+
+    /// Tokens that are run each second of work.
+    pub(crate) fn rate(&self) -> u64 {
+        self.rate.load(Relaxed)
+    }
+
+    /// Notes a step of `tokens` tokens that took `seconds`. The last ten steps or so make the rate.
+    pub(crate) fn note_step(&self, tokens: usize, seconds: f64) {
+        let now = tokens as f64 / seconds.max(1e-6);
+        let before = self.rate();
+        let rate = if before == 0 { now } else { 0.9 * before as f64 + 0.1 * now };
+        self.rate.store((rate as u64).max(1), Relaxed);
+    }
+
+    /// Notes that a block is kept or will be.
+    pub(crate) fn learn(&self, key: &BlockKey) {
+        self.slot(key).store(key.bits(), Relaxed);
+    }
+
+    /// Notes that a block is kept no more.
+    pub(crate) fn forget(&self, key: &BlockKey) {
+        let _ = self.slot(key).compare_exchange(key.bits(), 0, Relaxed, Relaxed);
+    }
+
+    fn knows(&self, key: &BlockKey) -> bool {
+        self.slot(key).load(Relaxed) == key.bits()
+    }
+
+    fn slot(&self, key: &BlockKey) -> &AtomicU64 {
+        &self.known[key.bits() as usize % KNOWN_SLOTS]
+    }
+
+    fn lane(&self, lane: Lane) -> &AtomicUsize {
+        match lane {
+            Lane::Score => &self.score_requests,
+            Lane::Explain => &self.explain_requests,
+        }
+    }
+
+    fn retry_after_s(&self, tokens: usize) -> u64 {
+        let rate = self.rate();
+        if rate == 0 { 1 } else { (tokens as u64).div_ceil(rate).clamp(1, MAX_RETRY_S) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.backlog.tokens.fetch_sub(self.tokens, Relaxed);
+        self.backlog.lane(self.lane).fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use critic::{Encoded, TokenId};
+
+    use super::*;
+    use crate::prefix_cache::{block_keys, root};
+
+    fn keys(tokens: &[u32]) -> Vec<BlockKey> {
+        let tokens = tokens.iter().map(|id| TokenId(*id)).collect();
+        block_keys(&Encoded { tokens, visuals: Vec::new() }, 4, root(&[0; 32], &Default::default()))
+    }
+
+    fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
+        Config { max_waiting, max_waiting_tokens, ..Config::default() }
+    }
+
+    #[test]
+    fn a_known_beginning_counts_once_and_places_are_given_back() {
+        let backlog = Arc::new(Backlog::default());
+        let config = config(10, 30);
+        let prompt: Vec<u32> = (0..21).collect();
+        let first = backlog.join((Lane::Score, 21), (&keys(&prompt), 4), &config).unwrap();
+        let second = backlog.join((Lane::Explain, 21), (&keys(&prompt), 4), &config).unwrap();
+        assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
+        let other: Vec<u32> = (100..121).collect();
+        assert!(backlog.join((Lane::Score, 21), (&keys(&other), 4), &config).is_err());
+        assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
+        drop((first, second));
+        assert_eq!((backlog.tokens(), backlog.requests()), (0, 0));
+        backlog.forget(&keys(&prompt)[1]);
+        let _third = backlog.join((Lane::Score, 21), (&keys(&prompt), 4), &config).unwrap();
+        assert_eq!(backlog.tokens(), 17);
+    }
+
+    #[test]
+    fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
+        let backlog = Arc::new(Backlog::default());
+        let config = config(2, 10);
+        let _first = backlog.join((Lane::Score, 500), (&[], 4), &config).unwrap();
+        let told = |refused: Result<Place, EngineError>| match refused.unwrap_err() {
+            EngineError::Overloaded { requests, tokens, retry_after_s } => (requests, tokens, retry_after_s),
+            other => panic!("{other}"),
+        };
+        assert_eq!(told(backlog.join((Lane::Score, 1), (&[], 4), &config)), (1, 500, 1));
+        backlog.note_step(1000, 10.0);
+        assert_eq!(told(backlog.join((Lane::Score, 1), (&[], 4), &config)), (1, 500, 5));
+        let _second = backlog.join((Lane::Score, 0), (&[], 4), &Config { max_waiting_tokens: 999, ..config });
+        assert_eq!(told(backlog.join((Lane::Score, 0), (&[], 4), &config)), (2, 500, 5));
+    }
+}

@@ -1,0 +1,70 @@
+//! Whose turn it is: tenants get equal shares of the tokens that are run.
+//!
+//! Start-time fair queueing: each tenant has a clock that its admitted tokens move on, and the one whose clock is furthest
+//! behind comes next. A tenant that had nothing to run starts at the present time, so it cannot save up a share.
+
+use std::collections::HashMap;
+
+use crate::request::Tenant;
+
+/// With more tenants than this, the half whose clocks are least ahead is forgotten: that costs the others least.
+const MANY_TENANTS: usize = 1024;
+
+/// The clocks of the tenants.
+#[derive(Debug, Default)]
+pub(crate) struct FairShare {
+    clocks: HashMap<Tenant, u64>,
+    /// The clock of the tenant that was served last, before it was moved on.
+    now: u64,
+}
+
+impl FairShare {
+    /// Where the clock of `tenant` stands.
+    pub(crate) fn clock(&self, tenant: &Tenant) -> u64 {
+        self.clocks.get(tenant).copied().unwrap_or(0).max(self.now)
+    }
+
+    /// Moves the clock of `tenant` on by `tokens`.
+    pub(crate) fn charge(&mut self, tenant: &Tenant, tokens: usize) {
+        self.now = self.clock(tenant);
+        self.clocks.insert(tenant.clone(), self.now + tokens as u64);
+        if self.clocks.len() > MANY_TENANTS {
+            let mut clocks: Vec<u64> = self.clocks.values().copied().collect();
+            let (_, middle, _) = clocks.select_nth_unstable(MANY_TENANTS / 2);
+            let middle = *middle;
+            self.clocks.retain(|_, clock| *clock > middle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_had_least_is_next_and_idling_saves_nothing() {
+        let mut share = FairShare::default();
+        let [a, b, late] = ["a", "b", "late"].map(|name| Tenant(name.into()));
+        share.charge(&a, 100);
+        assert!(share.clock(&b) < share.clock(&a));
+        for _ in 0..3 {
+            share.charge(&b, 60);
+            let (first, second) = (share.clock(&a), share.clock(&b));
+            if first < second {
+                share.charge(&a, 100);
+            }
+        }
+        assert_eq!(share.clock(&late), share.now);
+        assert!(share.clock(&late) <= share.clock(&a).min(share.clock(&b)) && share.clock(&late) > 0);
+    }
+
+    #[test]
+    fn tenants_of_the_past_are_forgotten() {
+        let mut share = FairShare::default();
+        for index in 0..5 * MANY_TENANTS {
+            share.charge(&Tenant(index.to_string().into()), 1);
+        }
+        share.charge(&Tenant("last".into()), 10);
+        assert!(share.clocks.len() <= MANY_TENANTS);
+    }
+}

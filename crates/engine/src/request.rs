@@ -1,0 +1,77 @@
+//! What callers ask of an engine.
+
+use std::{sync::Arc, time::Instant};
+
+use critic::{Encoded, SamplingParams, TokenId};
+
+use crate::labels::Labels;
+
+/// A piece of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The critic writes as it likes, until it ends its turn or has written this many tokens.
+    Write(usize),
+    /// These tokens stand there, whatever the critic would write.
+    Say(Vec<TokenId>),
+    /// The critic writes one of the labels.
+    Choose {
+        /// What it may write.
+        labels: Labels,
+        /// Whether the probability of each label is reported. It costs a look at every beginning that labels share.
+        distribution: bool,
+    },
+}
+
+impl Part {
+    /// The most tokens that it can add.
+    pub fn max_tokens(&self) -> usize {
+        match self {
+            Self::Write(tokens) => *tokens,
+            Self::Say(tokens) => tokens.len(),
+            Self::Choose { labels, .. } => labels.longest(),
+        }
+    }
+}
+
+/// What a request does to the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Reads a verdict from the logits after its prompt.
+    Score,
+    /// Writes text, token by token.
+    Explain,
+}
+
+/// Whose request it is. Tenants share the device fairly and never share what is kept of their prompts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tenant(pub Arc<str>);
+
+/// One reply to write.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The prompt.
+    pub encoded: Encoded,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// The reply, piece by piece; it is complete when the last piece is.
+    pub script: Vec<Part>,
+    /// Any of these ends what the critic writes and is not part of it; may be empty.
+    pub end_tokens: Vec<TokenId>,
+    /// Whose request it is.
+    pub tenant: Tenant,
+    /// When its answer is of no more use.
+    pub deadline: Option<Instant>,
+}
+
+impl Request {
+    /// The most tokens that the reply can have.
+    pub fn max_reply_tokens(&self) -> usize {
+        self.script.iter().map(Part::max_tokens).sum()
+    }
+
+    /// What it does to the device.
+    pub fn lane(&self) -> Lane {
+        let writes = |part: &Part| matches!(part, Part::Write(tokens) if *tokens > 0);
+        if self.script.iter().any(writes) { Lane::Explain } else { Lane::Score }
+    }
+}

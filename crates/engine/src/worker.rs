@@ -1,0 +1,129 @@
+//! The thread behind the handles: receive, schedule, forward, commit.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use critic::{Backend, BackendError, Batch, Logits};
+use tokio::sync::mpsc;
+
+use crate::{
+    backlog::Backlog,
+    config::{Config, OnPanic},
+    error::Failure,
+    scheduler::{Outcome, Scheduler},
+    sequence::{Arrival, Sequence},
+    stats::Counters,
+    stream::Event,
+};
+
+/// What the engine's thread owns.
+pub(crate) struct Worker {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) config: Config,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) arrivals: mpsc::UnboundedReceiver<Arrival>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) backlog: Arc<Backlog>,
+}
+
+/// The model's code panicked; the panic hook has told why.
+struct Panicked;
+
+impl Worker {
+    /// Goes on until every handle is dropped and all work is done, or the model's code panics.
+    pub(crate) fn run(mut self) {
+        loop {
+            while let Ok(arrival) = self.arrivals.try_recv() {
+                self.scheduler.enqueue(Sequence::new(arrival));
+            }
+            let batch = self.scheduler.schedule(Instant::now());
+            self.counters.set_state(&self.scheduler);
+            let Some(batch) = batch else {
+                // With nothing running every block can be had, and `submit` has refused what never fits.
+                debug_assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
+                let Some(arrival) = self.arrivals.blocking_recv() else { return };
+                self.scheduler.enqueue(Sequence::new(arrival));
+                continue;
+            };
+            if self.step(&batch).is_err() && !self.survives_panic() {
+                return;
+            }
+        }
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<(), Panicked> {
+        let start = Instant::now();
+        let outcomes = self.forward(batch)?;
+        let (tokens, seconds) = (batch.token_count(), start.elapsed().as_secs_f64());
+        self.scheduler.commit(batch, outcomes);
+        self.counters.add_step(tokens);
+        self.backlog.note_step(tokens, seconds);
+        Ok(())
+    }
+
+    /// Runs a batch; when it fails, each of its chunks alone, so that only those fail that cannot run. A chunk that runs
+    /// twice writes the same keys and values into the same places.
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Outcome>, Panicked> {
+        let error = match self.call(batch)? {
+            Ok(rows) => return Ok(share_out(batch, rows)),
+            Err(error) => error,
+        };
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            chunks = batch.chunks.len(),
+            "a step failed"
+        );
+        if batch.chunks.len() == 1 {
+            return Ok(vec![Err(Failure::Backend(Arc::new(error)))]);
+        }
+        let mut outcomes = Vec::with_capacity(batch.chunks.len());
+        for chunk in &batch.chunks {
+            let alone = Batch { chunks: vec![chunk.clone()] };
+            outcomes.extend(match self.call(&alone)? {
+                Ok(rows) => share_out(&alone, rows),
+                Err(error) => vec![Err(Failure::Backend(Arc::new(error)))],
+            });
+        }
+        Ok(outcomes)
+    }
+
+    fn call(&mut self, batch: &Batch) -> Result<Result<Vec<Logits>, BackendError>, Panicked> {
+        // After a panic nothing of the step is used, and nothing of the cache.
+        catch_unwind(AssertUnwindSafe(|| self.backend.forward(batch))).map_err(|_| Panicked)
+    }
+
+    /// Fails everything that waits or runs; tells whether the engine goes on.
+    fn survives_panic(&mut self) -> bool {
+        let restarts = self.config.on_panic == OnPanic::Restart;
+        tracing::error!(restarts, "the model's code panicked; all requests fail");
+        self.scheduler.fail_all(&Failure::Panicked);
+        if !restarts {
+            self.arrivals.close();
+            while let Ok(arrival) = self.arrivals.try_recv() {
+                Sequence::new(arrival).audience.tell(Event::Failed(Failure::Panicked));
+            }
+        }
+        self.scheduler = Scheduler::new(self.backend.limits(), self.config, self.backlog.clone());
+        restarts
+    }
+}
+
+/// Gives each chunk that wanted logits its row. A row that is not finite fails its own chunk.
+fn share_out(batch: &Batch, rows: Vec<Logits>) -> Vec<Outcome> {
+    let mut rows = rows.into_iter();
+    let outcome = |wants_logits: bool| {
+        if !wants_logits {
+            return Ok(None);
+        }
+        let row = rows.next().expect("a backend returns one row for each chunk that wants logits");
+        if row.iter().all(|logit| logit.is_finite()) {
+            Ok(Some(row))
+        } else {
+            Err(Failure::Backend(Arc::new(BackendError::NonFinite)))
+        }
+    };
+    batch.chunks.iter().map(|chunk| chunk.wants_logits).map(outcome).collect()
+}

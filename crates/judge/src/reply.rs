@@ -1,0 +1,111 @@
+//! What a verdict's text is made of, and in which order verdict and reasons come.
+
+use rubric::{Choices, Format, Outcome, Rubric, RubricError, VerdictParser};
+
+/// In which order verdict and reasons come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// As the critic was trained to answer.
+    #[default]
+    Trained,
+    /// The verdict alone, read from the logits at its place. Nothing is written.
+    Score,
+    /// The verdict, then the reasons.
+    ScoreThenExplain,
+    /// The reasons, then the verdict, read from the logits at the place it is then asked for.
+    ExplainThenScore,
+}
+
+/// A piece of a reply, in text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyPart {
+    /// The critic writes.
+    Write,
+    /// This stands there.
+    Say(String),
+    /// The critic writes one of these.
+    Choose {
+        /// The texts. None is the beginning of another.
+        texts: Vec<String>,
+        /// Whether the probability of each is wanted.
+        distribution: bool,
+    },
+}
+
+/// How the verdict is known.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// The critic chooses one of these.
+    Choice(Vec<Outcome>),
+    /// It stands in the text.
+    Text(VerdictParser),
+}
+
+/// How a verdict is asked for and read.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The start of the critic's turn, as part of the prompt.
+    pub(crate) reply: String,
+    pub(crate) script: Vec<ReplyPart>,
+    pub(crate) reader: Reader,
+}
+
+impl Plan {
+    /// For an answer of `format` under `rubric`.
+    ///
+    /// # Errors
+    /// [`RubricError::InvalidRubric`] when the mode needs the scores listed and there are too many.
+    pub(crate) fn new(
+        format: &Format,
+        rubric: &Rubric,
+        (mode, distribution): (Mode, bool),
+    ) -> Result<Self, RubricError> {
+        let decides_first = format.answer.decides_first();
+        let Some(choices) = format.choices(rubric) else {
+            return match mode {
+                Mode::Trained if !distribution => Ok(Self::free(format, rubric)),
+                _ => Err(RubricError::InvalidRubric {
+                    name: rubric.name.clone(),
+                    reason: "its scale has too many scores for their probabilities to be read".into(),
+                }),
+            };
+        };
+        // A profile can begin the critic's turn with more than the lead: its verdict then is in the text.
+        let begins_with_lead = choices.rest_of_lead(&format.reply).is_some();
+        let mode = match mode {
+            Mode::Trained if decides_first && begins_with_lead => Mode::ScoreThenExplain,
+            Mode::Trained if distribution => Mode::ExplainThenScore,
+            Mode::Trained => return Ok(Self::free(format, rubric)),
+            other => other,
+        };
+        Ok(Self::with(mode, choices, &format.reply, distribution || mode != Mode::ScoreThenExplain))
+    }
+
+    fn free(format: &Format, rubric: &Rubric) -> Self {
+        let reader = Reader::Text(format.parser(rubric));
+        Self { reply: format.reply.clone(), script: vec![ReplyPart::Write], reader }
+    }
+
+    fn with(mode: Mode, choices: Choices, reply: &str, distribution: bool) -> Self {
+        let last = mode == Mode::ExplainThenScore;
+        // A turn that begins with the verdict's lead cannot begin with reasons.
+        let (reply, lead) = match choices.rest_of_lead(reply) {
+            Some(rest) if !last => (reply, rest.to_owned()),
+            None if !last => ("", choices.lead.clone()),
+            _ => ("", format!("\n{}", choices.lead)),
+        };
+        let (texts, outcomes) = choices.texts.into_iter().unzip();
+        let choose = ReplyPart::Choose { texts, distribution };
+        let mut script = Vec::new();
+        if !lead.is_empty() {
+            script.push(ReplyPart::Say(lead));
+        }
+        script.push(choose);
+        match mode {
+            Mode::Score => {}
+            Mode::ExplainThenScore => script.insert(0, ReplyPart::Write),
+            Mode::ScoreThenExplain | Mode::Trained => script.push(ReplyPart::Write),
+        }
+        Self { reply: reply.to_owned(), script, reader: Reader::Choice(outcomes) }
+    }
+}

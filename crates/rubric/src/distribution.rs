@@ -1,0 +1,66 @@
+//! How probable each decision was to a critic.
+
+use crate::Outcome;
+
+/// Probabilities of decisions, read from logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Each decision with its probability among these decisions; together 1.
+    pub probabilities: Vec<(Outcome, f64)>,
+    /// The probability that the critic decides for any of these at all: what this lacks to 1 is what it would rather
+    /// have written. A small one says that the critic does not take the question as it was meant.
+    pub label_mass: f64,
+}
+
+impl Distribution {
+    /// From natural logarithms of the decisions' probabilities, those of everything else left out.
+    pub fn new(decisions: impl IntoIterator<Item = Outcome>, logprobs: &[f32]) -> Self {
+        // Subtracting the largest first, since all of them may be too small to be told from 0.
+        let largest = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f64> = logprobs.iter().map(|logprob| f64::from(logprob - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let probabilities = decisions.into_iter().zip(weights.iter().map(|weight| weight / total)).collect();
+        Self { probabilities, label_mass: (total * f64::from(largest).exp()).min(1.0) }
+    }
+
+    /// The mean of the scores by their probabilities; `None` for preferences.
+    pub fn expected_score(&self) -> Option<f64> {
+        let weighted = |(outcome, probability): &(Outcome, f64)| match outcome {
+            Outcome::Score(score) => Some(score * probability),
+            Outcome::Preference(_) => None,
+        };
+        self.probabilities.iter().map(weighted).sum()
+    }
+
+    /// How undecided the critic is, in nats: 0 when it is sure.
+    pub fn entropy(&self) -> f64 {
+        let terms = self.probabilities.iter().filter(|(_, probability)| *probability > 0.0);
+        // 0 and not -0 for a sure decision.
+        0.0 - terms.map(|(_, probability)| probability * probability.ln()).sum::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Distribution;
+    use crate::{Outcome, Preference};
+
+    #[test]
+    fn probabilities_are_among_the_decisions_and_the_rest_is_told() {
+        let scores = [1.0, 2.0, 3.0].map(Outcome::Score);
+        let found = Distribution::new(scores, &[0.1f32.ln(), 0.3f32.ln(), 0.1f32.ln()]);
+        assert!((found.label_mass - 0.5).abs() < 1e-6);
+        assert!((found.expected_score().unwrap() - 2.0).abs() < 1e-6);
+        let entropy = -(0.2 * 0.2f64.ln() * 2.0 + 0.6 * 0.6f64.ln());
+        assert!((found.entropy() - entropy).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_all_but_impossible_still_has_an_order() {
+        let found = Distribution::new([0.0, 1.0].map(Outcome::Score), &[-200.0, -201.0]);
+        assert!((found.probabilities[0].1 - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-6);
+        assert!(found.label_mass < 1e-60);
+        let sure = Distribution::new([Preference::Tie].map(Outcome::Preference), &[0.0]);
+        assert_eq!((sure.entropy(), sure.expected_score()), (0.0, None));
+    }
+}

@@ -1,0 +1,140 @@
+//! Our own interface: `POST /judge` and the list of rubrics.
+
+mod request;
+mod response;
+mod scale;
+
+use std::convert::Infallible;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::StreamExt;
+use judge::{Kind, VerdictEvent, VerdictStream};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    caller::CallerOf,
+    error::{ApiError, Dialect, ErrorBody},
+    json_body::JsonBytes,
+    state::AppState,
+};
+use request::{JudgeBody, JudgeRequest};
+use response::VerdictBody;
+use scale::ScaleBody;
+
+/// The routes of this file.
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(judge)).routes(routes!(rubrics))
+}
+
+/// Judge one response, or compare two.
+///
+/// With `stream`, events `justification` carry `{"text": …}` as it is written, and the last event is `verdict`, with
+/// the same body as without `stream`, or `error`, with the body of an error.
+#[utoipa::path(
+    post,
+    path = "/judge",
+    tag = "judge",
+    request_body = JudgeBody,
+    responses(
+        (status = 200, content((VerdictBody = "application/json"), (String = "text/event-stream"))),
+        (status = 400, description = "The case or the rubric makes no sense.", body = ErrorBody),
+        (status = 413, description = "The body is too large.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody),
+        (status = 422, description = "The body has the wrong form.", body = ErrorBody),
+        (status = 500, description = "The model failed.", body = ErrorBody),
+        (status = 502, description = "The critic's text is no verdict; `text` has it.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
+        (status = 504, description = "The request ran out of time.", body = ErrorBody)
+    )
+)]
+async fn judge(
+    State(state): State<AppState>,
+    CallerOf(caller): CallerOf,
+    body: JsonBytes,
+) -> Result<Response, ApiError> {
+    let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+    let JudgeRequest { case, rubric, options, stream } = body.into_request(caller)?;
+    let failed = |error| ApiError::from_judge(error, Dialect::Native);
+    let verdict = state.judge.judge(case, rubric, options).await.map_err(failed)?;
+    if stream {
+        return Ok(events(verdict, state).into_response());
+    }
+    let judgement = verdict.collect().await.map_err(failed)?;
+    Ok(Json(VerdictBody::new(judgement, state.judge.model())).into_response())
+}
+
+/// The verdict as events. The client's leaving drops the stream, which cancels the work.
+fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
+    let events = verdict.map(move |event| {
+        let event = match event {
+            Ok(VerdictEvent::Justification(text)) => {
+                data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
+            }
+            Ok(VerdictEvent::Verdict(judgement)) => {
+                data(Event::default().event("verdict"), &VerdictBody::new(judgement, state.judge.model()))
+            }
+            Err(error) => {
+                data(Event::default().event("error"), &ApiError::from_judge(error, Dialect::Native).body())
+            }
+        };
+        Ok::<_, Infallible>(event)
+    });
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+fn data(event: Event, body: &impl Serialize) -> Event {
+    event.json_data(body).expect("our own bodies can be written as JSON")
+}
+
+/// The rubrics that requests can name.
+#[derive(Serialize, ToSchema)]
+struct RubricsBody {
+    /// The rubrics, in order of their names.
+    rubrics: Vec<RubricBody>,
+}
+
+/// A rubric.
+#[derive(Serialize, ToSchema)]
+struct RubricBody {
+    /// What requests call it.
+    name: String,
+    /// Raised with every change that changes verdicts.
+    version: u32,
+    /// `pointwise` for one response, `pairwise` for two.
+    kind: String,
+    /// One line for people who choose.
+    summary: String,
+    /// What the critic is told to look at.
+    criteria: String,
+    /// The scores, when one response is scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<ScaleBody>,
+    /// Whether requests that name no rubric are judged by this one.
+    default: bool,
+}
+
+/// List the rubrics.
+#[utoipa::path(get, path = "/rubrics", tag = "judge", responses((status = 200, body = RubricsBody)))]
+async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
+    let defaults = [Kind::Pointwise, Kind::Pairwise].map(|kind| state.judge.default_rubric(kind));
+    let rubrics = state.judge.library().rubrics().map(|rubric| RubricBody {
+        name: rubric.name.clone(),
+        version: rubric.version,
+        kind: rubric.kind.to_string(),
+        summary: rubric.summary.clone(),
+        criteria: rubric.criteria.clone(),
+        scale: rubric.scale.map(ScaleBody::from),
+        default: defaults.contains(&rubric.name.as_str()),
+    });
+    Json(RubricsBody { rubrics: rubrics.collect() })
+}

@@ -1,0 +1,156 @@
+//! Bodies of requests.
+
+use judge::{Caller, Case, JudgeOptions, Mode, Responses, RubricChoice, Scale};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::scale::ScaleBody;
+use crate::{error::ApiError, images};
+
+/// A case to judge, and by what.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JudgeBody {
+    /// What was asked.
+    question: String,
+    /// The images it was asked about, in order, each a data URL or bare base64. Nothing is fetched.
+    #[serde(default)]
+    images: Vec<String>,
+    /// The response to score.
+    response: Option<String>,
+    /// Two responses to compare, or one to score.
+    #[schema(min_items = 1, max_items = 2)]
+    responses: Option<Vec<String>>,
+    /// An answer that is known to be right.
+    reference: Option<String>,
+    /// Name of a rubric, or criteria of your own. Without it, the critic's default.
+    rubric: Option<ChosenRubric>,
+    /// Criteria of your own, outside of `rubric`.
+    criteria: Option<String>,
+    /// The scores that go with `criteria`, when one response is scored.
+    scale: Option<ScaleBody>,
+    /// Name of one of the critic's prompt formats; its default when absent. For measuring other wordings.
+    format: Option<String>,
+    /// Tokens of reasons to write at most.
+    #[schema(default = 512, minimum = 1)]
+    max_tokens: Option<usize>,
+    /// In which order verdict and reasons come; as the critic was trained to answer when absent.
+    mode: Option<ModeBody>,
+    /// Whether the probability of every possible verdict is told. With the modes that read the verdict from the critic's
+    /// logits it always is.
+    #[serde(default)]
+    distribution: bool,
+    /// Whether the justification comes as server-sent events while it is written.
+    #[serde(default)]
+    stream: bool,
+}
+
+/// In which order verdict and reasons come.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ModeBody {
+    /// The verdict alone, read from the critic's logits. Nothing is written, so nothing is faster.
+    Score,
+    /// The verdict, then the reasons.
+    ScoreThenExplain,
+    /// The reasons, then the verdict, read from the logits after them.
+    ExplainThenScore,
+}
+
+impl From<ModeBody> for Mode {
+    fn from(body: ModeBody) -> Self {
+        match body {
+            ModeBody::Score => Self::Score,
+            ModeBody::ScoreThenExplain => Self::ScoreThenExplain,
+            ModeBody::ExplainThenScore => Self::ExplainThenScore,
+        }
+    }
+}
+
+/// By what a case is judged.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum ChosenRubric {
+    /// A rubric of the server, by its name.
+    Name(String),
+    /// Criteria of your own.
+    Inline(InlineRubric),
+}
+
+/// Criteria of your own, with a scale when one response is scored.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct InlineRubric {
+    /// What to look at.
+    criteria: String,
+    /// The scores that may be given.
+    scale: Option<ScaleBody>,
+}
+
+impl From<ChosenRubric> for RubricChoice {
+    fn from(body: ChosenRubric) -> Self {
+        match body {
+            ChosenRubric::Name(name) => Self::Named(name),
+            ChosenRubric::Inline(InlineRubric { criteria, scale }) => {
+                let scale = scale.map(Scale::from);
+                Self::Inline { criteria, scale }
+            }
+        }
+    }
+}
+
+/// What is judged, by what, and how the answer comes.
+pub(super) struct JudgeRequest {
+    pub(super) case: Case,
+    pub(super) rubric: RubricChoice,
+    pub(super) options: JudgeOptions,
+    pub(super) stream: bool,
+}
+
+impl JudgeBody {
+    pub(super) fn into_request(self, caller: Caller) -> Result<JudgeRequest, ApiError> {
+        let mut responses = match (self.response, self.responses) {
+            (Some(response), None) => vec![response],
+            (None, Some(responses)) => responses,
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid("response", "Give response or responses, not both."));
+            }
+            (None, None) => return Err(ApiError::invalid("response", "There is no response to judge.")),
+        };
+        let responses = match (responses.pop(), responses.pop(), responses.pop()) {
+            (Some(one), None, None) => Responses::One(one),
+            (Some(second), Some(first), None) => Responses::Pair(first, second),
+            _ => {
+                return Err(ApiError::invalid("responses", "Give one response to score or two to compare."));
+            }
+        };
+        if self.max_tokens == Some(0) {
+            return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
+        }
+        if self.images.len() > images::MAX_IMAGES {
+            let message = format!("There are more than {} images.", images::MAX_IMAGES);
+            return Err(ApiError::invalid("images", message));
+        }
+        let images = (self.images.iter().enumerate())
+            .map(|(index, image)| images::read(image, &format!("images[{index}]")))
+            .collect::<Result<_, _>>()?;
+        let options = JudgeOptions {
+            format: self.format,
+            mode: self.mode.map_or(Mode::Trained, Mode::from),
+            distribution: self.distribution,
+            max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
+            caller,
+        };
+        let rubric = match (self.rubric, self.criteria, self.scale) {
+            (None, None, None) => RubricChoice::Default,
+            (Some(rubric), None, None) => rubric.into(),
+            (None, Some(criteria), scale) => ChosenRubric::Inline(InlineRubric { criteria, scale }).into(),
+            (Some(_), _, _) => {
+                return Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."));
+            }
+            (None, None, Some(_)) => return Err(ApiError::invalid("scale", "A scale goes with criteria.")),
+        };
+        let case = Case { question: self.question, images, responses, reference: self.reference };
+        Ok(JudgeRequest { case, rubric, options, stream: self.stream })
+    }
+}

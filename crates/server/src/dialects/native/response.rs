@@ -1,0 +1,124 @@
+//! Bodies of responses.
+
+use judge::{Distribution, FinishReason, Judgement, Kind, Outcome};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::scale::ScaleBody;
+
+/// A verdict: `score` and `scale` for one response, `preference` for two.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VerdictBody {
+    /// `pointwise` or `pairwise`.
+    kind: String,
+    /// The score of the one response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    /// The better of two responses: `first`, `second` or `tie`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preference: Option<&'static str>,
+    /// The scale of the score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<ScaleBody>,
+    /// How probable every possible verdict is to the critic, when that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distribution: Option<DistributionBody>,
+    /// The critic's reasons; empty when none were asked for.
+    justification: String,
+    /// `stop`, or `length` when the justification was cut by `max_tokens`.
+    finish_reason: &'static str,
+    /// Name of the rubric; `inline` for criteria of your own.
+    rubric: String,
+    /// Name of the checkpoint.
+    model: String,
+    usage: UsageBody,
+}
+
+/// How probable every possible verdict is to the critic.
+#[derive(Debug, Serialize, ToSchema)]
+struct DistributionBody {
+    /// Every possible verdict, worst score first.
+    probabilities: Vec<ProbabilityBody>,
+    /// The mean of the scores by their probabilities, when one response is scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_score: Option<f64>,
+    /// How undecided the critic is, in nats: 0 when it is sure.
+    entropy: f64,
+    /// The probability that the critic gives to all these verdicts together. What it lacks to 1 is what the critic would
+    /// rather have written.
+    label_mass: f64,
+}
+
+/// One possible verdict and its probability among all of them.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProbabilityBody {
+    /// A score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    /// `first`, `second` or `tie`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preference: Option<&'static str>,
+    /// Its probability; those of all verdicts together are 1.
+    probability: f64,
+}
+
+impl DistributionBody {
+    fn new(distribution: &Distribution) -> Self {
+        let probability = |(outcome, probability): &(Outcome, f64)| {
+            let (score, preference) = match outcome {
+                Outcome::Score(score) => (Some(*score), None),
+                Outcome::Preference(preference) => (None, Some(preference.as_str())),
+            };
+            ProbabilityBody { score, preference, probability: *probability }
+        };
+        Self {
+            probabilities: distribution.probabilities.iter().map(probability).collect(),
+            expected_score: distribution.expected_score(),
+            entropy: distribution.entropy(),
+            label_mass: distribution.label_mass,
+        }
+    }
+}
+
+/// Tokens read and written.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageBody {
+    /// Tokens of the prompt, images included.
+    prompt_tokens: usize,
+    /// Those of them that were not computed again, since an earlier prompt began with them.
+    cached_tokens: usize,
+    /// Tokens written.
+    completion_tokens: usize,
+    /// Their sum.
+    total_tokens: usize,
+}
+
+impl VerdictBody {
+    pub(super) fn new(judgement: Judgement, model: &str) -> Self {
+        let Judgement { verdict, rubric, scale, distribution, reason, usage } = judgement;
+        let (kind, score, preference) = match verdict.outcome {
+            Outcome::Score(score) => (Kind::Pointwise, Some(score), None),
+            Outcome::Preference(preference) => (Kind::Pairwise, None, Some(preference.as_str())),
+        };
+        Self {
+            kind: kind.to_string(),
+            score,
+            preference,
+            scale: scale.map(ScaleBody::from),
+            distribution: distribution.as_ref().map(DistributionBody::new),
+            justification: verdict.justification,
+            finish_reason: match reason {
+                FinishReason::Stop => "stop",
+                FinishReason::Length => "length",
+            },
+            rubric,
+            model: model.to_owned(),
+            usage: UsageBody {
+                prompt_tokens: usage.prompt_tokens,
+                cached_tokens: usage.cached_tokens,
+                completion_tokens: usage.completion_tokens,
+                total_tokens: usage.prompt_tokens + usage.completion_tokens,
+            },
+        }
+    }
+}
