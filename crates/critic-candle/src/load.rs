@@ -15,6 +15,7 @@ use crate::{
     chat::ChatFormat,
     error::LoadError,
     hub::{self, HubOptions},
+    image::TileCache,
     source::Source,
     tokenizer::Tokenizer,
     weights::Weights,
@@ -64,12 +65,14 @@ pub struct Options {
     pub max_step_tokens: usize,
     /// The most pixels that a picture may have.
     pub max_image_pixels: u64,
+    /// Bytes for pictures that were decoded and cut for earlier prompts.
+    pub image_cache_bytes: usize,
     /// Where a vision tower that the checkpoint only refers to is downloaded from.
     pub hub: HubOptions,
 }
 
 impl Options {
-    /// `source` with the defaults: f32, 256 MiB of cache, 512 tokens a step, pictures of 64 million pixels.
+    /// `source` with the defaults: f32, 256 MiB of cache, 512 tokens a step, pictures of 64 million pixels, of which 128 MiB are kept.
     pub fn new(source: Source) -> Self {
         Self {
             source,
@@ -77,6 +80,7 @@ impl Options {
             cache_bytes: 256 << 20,
             max_step_tokens: 512,
             max_image_pixels: 64_000_000,
+            image_cache_bytes: 128 << 20,
             hub: HubOptions::default(),
         }
     }
@@ -102,7 +106,7 @@ impl Checkpoint {
         let source = &options.source;
         let anatomy = read_anatomy(source)?;
         let tokenizer = Tokenizer::load(source)?;
-        let processor = read_processor(source, &anatomy, tokenizer, options.max_image_pixels)?;
+        let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
         let (device, dtype) = (Device::Cpu, options.precision.dtype());
         let weights = Weights::open(source, &device, dtype)?;
@@ -179,11 +183,11 @@ fn read_preprocessor(source: &Source) -> Result<Preprocessor, LoadError> {
 }
 
 fn read_processor(
-    source: &Source,
+    options: &Options,
     anatomy: &Anatomy,
     tokenizer: Tokenizer,
-    max_pixels: u64,
 ) -> Result<LlavaProcessor, LoadError> {
+    let source = &options.source;
     let preprocessor = read_preprocessor(source)?;
     if let Some(filter) = preprocessor.resample.filter(|filter| *filter != 3) {
         return Err(LoadError::Unsupported {
@@ -213,7 +217,8 @@ fn read_processor(
         tokenizer,
         control,
         placeholders,
-        max_pixels,
+        max_pixels: options.max_image_pixels,
+        cuts: TileCache::new(options.image_cache_bytes),
     })
 }
 

@@ -21,7 +21,13 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
         PrecisionChoice::Bf16 => Precision::Bf16,
         PrecisionChoice::F16 => Precision::F16,
     };
-    let options = Options { precision, cache_bytes: options.cache_mib << 20, hub, ..Options::new(source) };
+    let options = Options {
+        precision,
+        cache_bytes: options.cache_mib << 20,
+        image_cache_bytes: options.image_cache_mib << 20,
+        hub,
+        ..Options::new(source)
+    };
     let critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
     Ok(Judge::new(name, critic, library, config))

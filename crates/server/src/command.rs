@@ -36,6 +36,9 @@ pub(crate) struct CriticOptions {
     /// Mebibytes for the cache of keys and values; at least one whole context is taken.
     #[arg(long, default_value_t = 256)]
     pub(crate) cache_mib: usize,
+    /// Mebibytes for images that were decoded and cut for earlier requests.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) image_cache_mib: usize,
     /// Number type to compute in. On a CPU the 16-bit types only save memory: they are slower there and less exact.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) precision: PrecisionChoice,

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::geometry::Geometry;
 use crate::{
     chat::ChatFormat,
-    image::{DecodeError, RgbImage, decode, resize_bicubic},
+    image::{Cut, DecodeError, RgbImage, TileCache, decode, resize_bicubic},
     tokenizer::Tokenizer,
 };
 
@@ -77,6 +77,8 @@ pub struct LlavaProcessor {
     pub(crate) format: ChatFormat,
     /// The most pixels that a picture may have.
     pub(crate) max_pixels: u64,
+    /// Pictures of earlier prompts.
+    pub(crate) cuts: TileCache,
 }
 
 impl LlavaProcessor {
@@ -104,19 +106,14 @@ impl LlavaProcessor {
                 Segment::Text(_) => unreachable!("texts are gathered above"),
                 Segment::Control(token) => encoded.tokens.push(*token),
                 Segment::Image(image) => {
-                    let picture = self.decode(image, image_index)?;
+                    let cut = self.image(image, image_index, any_resolution)?;
                     image_index += 1;
-                    let (tiles, packing) = if any_resolution {
-                        self.tile(&picture)
-                    } else {
-                        (self.square(&picture), Packing::Single)
-                    };
-                    self.append_visual(tiles, packing, self.placeholders.0, &mut encoded);
+                    self.append_visual(cut, self.placeholders.0, &mut encoded);
                 }
                 Segment::Video(frames) => {
-                    let tiles = self.frames(frames, image_index)?;
+                    let cut = self.video(frames, image_index)?;
                     image_index += frames.len();
-                    self.append_visual(tiles, Packing::Video, self.placeholders.1, &mut encoded);
+                    self.append_visual(cut, self.placeholders.1, &mut encoded);
                 }
             }
         }
@@ -138,15 +135,34 @@ impl LlavaProcessor {
         Ok(())
     }
 
-    fn append_visual(&self, tiles: Tiles, packing: Packing, placeholder: TokenId, encoded: &mut Encoded) {
+    fn append_visual(&self, cut: Cut, placeholder: TokenId, encoded: &mut Encoded) {
+        let Cut { tiles, packing, hash } = cut;
         let start = encoded.tokens.len();
         let length = self.geometry.feature_count(&packing, tiles.count());
         encoded.tokens.resize(start + length, placeholder);
-        let mut hasher = Sha256::new();
-        hasher.update(format!("{} {packing:?}", tiles.size));
-        hasher.update(&tiles.pixels);
-        let hash = hasher.finalize().into();
-        encoded.visuals.push(Visual { start, length, tiles: Arc::new(tiles), packing, hash });
+        encoded.visuals.push(Visual { start, length, tiles, packing, hash });
+    }
+
+    /// A picture, cut at its own resolution or as one square.
+    fn image(&self, image: &EncodedImage, index: usize, any_resolution: bool) -> Result<Cut, EncodeError> {
+        let key = Sha256::new().chain_update([u8::from(any_resolution)]).chain_update(&image.0).finalize();
+        self.cuts.find_or(key.into(), || {
+            let picture = self.decode(image, index)?;
+            let (tiles, packing) =
+                if any_resolution { self.tile(&picture) } else { (self.square(&picture), Packing::Single) };
+            Ok(named(tiles, packing))
+        })
+    }
+
+    /// A video, one tile for each frame.
+    fn video(&self, frames: &[EncodedImage], first_index: usize) -> Result<Cut, EncodeError> {
+        let mut key = Sha256::new().chain_update([2]);
+        for frame in frames {
+            key.update(frame.0.len().to_le_bytes());
+            key.update(&frame.0);
+        }
+        let cut = || Ok(named(self.frames(frames, first_index)?, Packing::Video));
+        self.cuts.find_or(key.finalize().into(), cut)
     }
 
     fn decode(&self, image: &EncodedImage, index: usize) -> Result<RgbImage, EncodeError> {
@@ -201,6 +217,14 @@ impl LlavaProcessor {
         }
         Ok(Tiles { size, pixels })
     }
+}
+
+/// Tiles with the hash of what they show.
+fn named(tiles: Tiles, packing: Packing) -> Cut {
+    let mut hasher = Sha256::new();
+    hasher.update(format!("{} {packing:?}", tiles.size));
+    hasher.update(&tiles.pixels);
+    Cut { tiles: Arc::new(tiles), packing, hash: hasher.finalize().into() }
 }
 
 impl Processor for LlavaProcessor {

@@ -1,0 +1,163 @@
+//! Pictures that were decoded and cut lately, found again by the bytes of their files.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use critic::{ContentHash, Packing, Tiles};
+
+/// A picture, cut, with the hash of what its tiles show.
+#[derive(Debug, Clone)]
+pub(crate) struct Cut {
+    pub(crate) tiles: Arc<Tiles>,
+    pub(crate) packing: Packing,
+    pub(crate) hash: ContentHash,
+}
+
+/// Where the work on one picture is done: whoever comes second waits here for the first. Empty while that one works, and
+/// again when it failed.
+type Slot = Arc<Mutex<Option<Cut>>>;
+
+#[derive(Debug)]
+struct Entry {
+    slot: Slot,
+    /// 0 until the work is done.
+    bytes: usize,
+    last_used: u64,
+}
+
+/// The pictures by the SHA-256 of their files and of how they are cut, up to a bound in bytes.
+#[derive(Debug)]
+pub(crate) struct TileCache {
+    /// Held for a look-up only, never while a picture is cut.
+    entries: Mutex<Entries>,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_key: HashMap<[u8; 32], Entry>,
+    bytes: usize,
+    /// Counts uses; only the order matters.
+    clock: u64,
+}
+
+impl TileCache {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { entries: Mutex::default(), max_bytes }
+    }
+
+    /// The picture of `key`, which `cut` makes when it is not there. When several ask at the same time, one makes it.
+    pub(crate) fn find_or<E>(&self, key: [u8; 32], cut: impl FnOnce() -> Result<Cut, E>) -> Result<Cut, E> {
+        let slot = lock(&self.entries).slot(key);
+        let mut content = lock(&slot);
+        if let Some(known) = &*content {
+            return Ok(known.clone());
+        }
+        let made = cut();
+        match &made {
+            Ok(made) => {
+                *content = Some(made.clone());
+                lock(&self.entries).weigh(key, made.tiles.pixels.len(), self.max_bytes);
+            }
+            Err(_) => lock(&self.entries).forget(key),
+        }
+        made
+    }
+}
+
+impl Entries {
+    fn slot(&mut self, key: [u8; 32]) -> Slot {
+        self.clock += 1;
+        let new = || Entry { slot: Slot::default(), bytes: 0, last_used: 0 };
+        let entry = self.by_key.entry(key).or_insert_with(new);
+        entry.last_used = self.clock;
+        entry.slot.clone()
+    }
+
+    /// Notes how large the picture of `key` is, and gives up those used longest ago until all fit.
+    fn weigh(&mut self, key: [u8; 32], bytes: usize, max_bytes: usize) {
+        let Some(entry) = self.by_key.get_mut(&key) else { return };
+        self.bytes += bytes - entry.bytes;
+        entry.bytes = bytes;
+        while self.bytes > max_bytes {
+            let done = self.by_key.iter().filter(|(_, entry)| entry.bytes > 0);
+            let Some((oldest, _)) = done.min_by_key(|(_, entry)| entry.last_used) else { return };
+            self.forget(*oldest);
+        }
+    }
+
+    fn forget(&mut self, key: [u8; 32]) {
+        if let Some(entry) = self.by_key.remove(&key) {
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+/// A panic elsewhere leaves nothing half done here: what is kept is whole or absent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    fn picture(bytes: usize) -> Cut {
+        let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; bytes] });
+        Cut { tiles, packing: Packing::Single, hash: [0; 32] }
+    }
+
+    /// Whether the cache had it.
+    fn had(cache: &TileCache, key: u8, bytes: usize) -> bool {
+        let mut made = false;
+        let cut = || {
+            made = true;
+            Ok::<_, ()>(picture(bytes))
+        };
+        cache.find_or([key; 32], cut).unwrap();
+        !made
+    }
+
+    #[test]
+    fn the_pictures_used_longest_ago_go_first() {
+        let cache = TileCache::new(30);
+        assert!(!had(&cache, 1, 12) && !had(&cache, 2, 12) && had(&cache, 1, 12));
+        assert!(!had(&cache, 3, 12));
+        assert!(had(&cache, 1, 12) && had(&cache, 3, 12) && !had(&cache, 2, 12));
+        assert!(!had(&cache, 4, 31), "what never fits is cut all the same");
+        assert!(!had(&cache, 4, 31) && lock(&cache.entries).bytes == 0);
+    }
+
+    #[test]
+    fn a_failure_is_not_kept() {
+        let cache = TileCache::new(30);
+        assert_eq!(cache.find_or([1; 32], || Err::<Cut, _>("damaged")).unwrap_err(), "damaged");
+        assert!(!had(&cache, 1, 3) && had(&cache, 1, 3));
+    }
+
+    #[test]
+    fn those_who_ask_at_the_same_time_wait_for_one() {
+        let (cache, cuts) = (TileCache::new(30), AtomicUsize::new(0));
+        let start = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    let cut = || {
+                        cuts.fetch_add(1, Ordering::SeqCst);
+                        Ok::<_, ()>(picture(3))
+                    };
+                    cache.find_or([1; 32], cut).unwrap();
+                });
+            }
+        });
+        assert_eq!(cuts.load(Ordering::SeqCst), 1);
+    }
+}
