@@ -13,6 +13,14 @@ pub enum JudgeError {
     /// The critic cannot be shown the prompt.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// There is nothing to compare.
+    #[error("there are {count} responses; at least {least} are needed")]
+    TooFewResponses {
+        /// Responses that were given.
+        count: usize,
+        /// How many it takes.
+        least: usize,
+    },
     /// To this critic's tokenizer the possible verdicts are not different enough.
     #[error("the verdicts that are possible cannot be told apart")]
     Labels(#[from] LabelsError),

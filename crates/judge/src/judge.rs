@@ -161,6 +161,22 @@ impl Judge {
             .collect()
     }
 
+    /// Tells in advance what would be wrong with every judgement of this kind.
+    pub(crate) fn check(
+        &self,
+        kind: Kind,
+        choice: RubricChoice,
+        format: Option<&str>,
+    ) -> Result<(), RubricError> {
+        let rubric = self.rubric(kind, choice)?;
+        self.parts.profile.format(kind, format)?;
+        if rubric.kind == kind {
+            Ok(())
+        } else {
+            Err(RubricError::WrongKind { rubric: rubric.name, rubric_kind: rubric.kind, case_kind: kind })
+        }
+    }
+
     fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
         let library = &self.parts.library;
         match choice {

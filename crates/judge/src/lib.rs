@@ -8,6 +8,7 @@ mod completion;
 mod error;
 mod judge;
 mod reply;
+mod reward;
 mod stop;
 mod verdict_stream;
 
@@ -21,6 +22,9 @@ pub use engine::{Config as EngineConfig, EngineError, Failure, OnPanic, Stats, T
 pub use error::JudgeError;
 pub use judge::{Judge, JudgeOptions, RubricChoice};
 pub use reply::{Mode, ReplyPart};
+pub use reward::{
+    Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reward, RewardOptions, Signal,
+};
 pub use rubric::{
     Case, Distribution, Kind, Outcome, Preference, Responses, Rubric, RubricError, RubricLibrary, Scale,
     Verdict, VerdictError,

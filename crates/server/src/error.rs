@@ -57,23 +57,33 @@ impl ApiError {
 
     /// The body that tells it.
     pub(crate) fn body(&self) -> ErrorBody {
-        let kind = match self.status {
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        };
+        let kind = self.kind();
         ErrorBody {
             object: "error",
             message: self.message.clone(),
             kind,
             code: self.code,
             text: self.text.clone(),
-            error: ErrorDetail {
-                message: self.message.clone(),
-                kind,
-                param: self.param.clone(),
-                code: self.code,
-            },
+            error: self.detail(),
+        }
+    }
+
+    /// The part of the body that tells it among other things.
+    pub(crate) fn detail(&self) -> ErrorDetail {
+        ErrorDetail {
+            message: self.message.clone(),
+            kind: self.kind(),
+            param: self.param.clone(),
+            code: self.code,
+        }
+    }
+
+    /// The class of the failure.
+    fn kind(&self) -> &'static str {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
         }
     }
 
@@ -107,6 +117,7 @@ impl ApiError {
                 Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
             },
             JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
+            JudgeError::TooFewResponses { .. } => (Status::BAD_REQUEST, "invalid_request"),
             JudgeError::Labels(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
             JudgeError::Failed(Failure::Backend(_) | Failure::Panicked) => {
                 (Status::INTERNAL_SERVER_ERROR, "inference_failed")
@@ -139,6 +150,7 @@ impl ApiError {
                 ..plain
             },
             JudgeError::Unparsable { text, .. } => Self { text: Some(text), ..plain },
+            JudgeError::TooFewResponses { .. } => plain.with_param("responses"),
             JudgeError::Rubric(_)
             | JudgeError::Encode(_)
             | JudgeError::Engine(_)

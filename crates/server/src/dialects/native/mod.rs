@@ -1,7 +1,8 @@
-//! Our own interface: `POST /judge` and the list of rubrics.
+//! Our own interface: `POST /judge`, `POST /reward` and the list of rubrics.
 
 mod request;
 mod response;
+mod reward;
 mod scale;
 
 use std::convert::Infallible;
@@ -33,7 +34,7 @@ use scale::ScaleBody;
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(judge)).routes(routes!(rubrics))
+    OpenApiRouter::new().routes(routes!(judge)).routes(routes!(rubrics)).merge(reward::routes())
 }
 
 /// Judge one response, or compare two.

@@ -1,6 +1,6 @@
 //! Bodies of requests.
 
-use judge::{Caller, Case, JudgeOptions, Mode, Responses, RubricChoice, Scale};
+use judge::{Caller, Case, EncodedImage, JudgeOptions, Mode, Responses, RubricChoice, Scale};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -70,7 +70,7 @@ impl From<ModeBody> for Mode {
 /// By what a case is judged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-enum ChosenRubric {
+pub(super) enum ChosenRubric {
     /// A rubric of the server, by its name.
     Name(String),
     /// Criteria of your own.
@@ -80,7 +80,7 @@ enum ChosenRubric {
 /// Criteria of your own, with a scale when one response is scored.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct InlineRubric {
+pub(super) struct InlineRubric {
     /// What to look at.
     criteria: String,
     /// The scores that may be given.
@@ -127,13 +127,7 @@ impl JudgeBody {
         if self.max_tokens == Some(0) {
             return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
         }
-        if self.images.len() > images::MAX_IMAGES {
-            let message = format!("There are more than {} images.", images::MAX_IMAGES);
-            return Err(ApiError::invalid("images", message));
-        }
-        let images = (self.images.iter().enumerate())
-            .map(|(index, image)| images::read(image, &format!("images[{index}]")))
-            .collect::<Result<_, _>>()?;
+        let images = read_images(&self.images, "images")?;
         let options = JudgeOptions {
             format: self.format,
             mode: self.mode.map_or(Mode::Trained, Mode::from),
@@ -141,16 +135,34 @@ impl JudgeBody {
             max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
             caller,
         };
-        let rubric = match (self.rubric, self.criteria, self.scale) {
-            (None, None, None) => RubricChoice::Default,
-            (Some(rubric), None, None) => rubric.into(),
-            (None, Some(criteria), scale) => ChosenRubric::Inline(InlineRubric { criteria, scale }).into(),
-            (Some(_), _, _) => {
-                return Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."));
-            }
-            (None, None, Some(_)) => return Err(ApiError::invalid("scale", "A scale goes with criteria.")),
-        };
+        let rubric = choose_rubric(self.rubric, self.criteria, self.scale)?;
         let case = Case { question: self.question, images, responses, reference: self.reference };
         Ok(JudgeRequest { case, rubric, options, stream: self.stream })
+    }
+}
+
+/// The images of a case, which stands at `path` of the body.
+pub(super) fn read_images(images: &[String], path: &str) -> Result<Vec<EncodedImage>, ApiError> {
+    if images.len() > images::MAX_IMAGES {
+        return Err(ApiError::invalid(path, format!("There are more than {} images.", images::MAX_IMAGES)));
+    }
+    let read = |(index, image): (usize, &String)| images::read(image, &format!("{path}[{index}]"));
+    images.iter().enumerate().map(read).collect()
+}
+
+/// The rubric of a body, wherever its criteria stand.
+pub(super) fn choose_rubric(
+    rubric: Option<ChosenRubric>,
+    criteria: Option<String>,
+    scale: Option<ScaleBody>,
+) -> Result<RubricChoice, ApiError> {
+    match (rubric, criteria, scale) {
+        (None, None, None) => Ok(RubricChoice::Default),
+        (Some(rubric), None, None) => Ok(rubric.into()),
+        (None, Some(criteria), scale) => Ok(ChosenRubric::Inline(InlineRubric { criteria, scale }).into()),
+        (Some(_), _, _) => {
+            Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."))
+        }
+        (None, None, Some(_)) => Err(ApiError::invalid("scale", "A scale goes with criteria.")),
     }
 }

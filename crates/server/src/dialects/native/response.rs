@@ -1,6 +1,6 @@
 //! Bodies of responses.
 
-use judge::{Distribution, FinishReason, Judgement, Kind, Outcome};
+use judge::{Distribution, FinishReason, Judgement, Kind, Outcome, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -82,7 +82,7 @@ impl DistributionBody {
 
 /// Tokens read and written.
 #[derive(Debug, Serialize, ToSchema)]
-struct UsageBody {
+pub(super) struct UsageBody {
     /// Tokens of the prompt, images included.
     prompt_tokens: usize,
     /// Those of them that were not computed again, since an earlier prompt began with them.
@@ -91,6 +91,17 @@ struct UsageBody {
     completion_tokens: usize,
     /// Their sum.
     total_tokens: usize,
+}
+
+impl From<Usage> for UsageBody {
+    fn from(usage: Usage) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            cached_tokens: usage.cached_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
+        }
+    }
 }
 
 impl VerdictBody {
@@ -113,12 +124,7 @@ impl VerdictBody {
             },
             rubric,
             model: model.to_owned(),
-            usage: UsageBody {
-                prompt_tokens: usage.prompt_tokens,
-                cached_tokens: usage.cached_tokens,
-                completion_tokens: usage.completion_tokens,
-                total_tokens: usage.prompt_tokens + usage.completion_tokens,
-            },
+            usage: usage.into(),
         }
     }
 }

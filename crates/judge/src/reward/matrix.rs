@@ -1,0 +1,181 @@
+//! Comparisons of responses with one another, and what follows from them.
+
+/// What a critic thinks of every ordered pair of responses. An entry says by how much the one in second place is better
+/// than the one in first place, from -1 to 1; one that failed is absent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    size: usize,
+    advantages: Vec<Option<f64>>,
+}
+
+/// How much the place of a response weighs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PositionBias {
+    /// Mean advantage of the second place over all pairs that were compared in both orders; 0 without bias.
+    pub second_place: f64,
+    /// Share of these pairs in which the two orders name different winners.
+    pub flips: f64,
+}
+
+impl Matrix {
+    /// Nothing compared yet among `size` responses.
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size, advantages: vec![None; size * size] }
+    }
+
+    /// How many responses there are.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// By how much `second` is better than `first` when they stand in this order.
+    pub fn advantage(&self, first: usize, second: usize) -> Option<f64> {
+        self.advantages[first * self.size + second]
+    }
+
+    pub(crate) fn set(&mut self, first: usize, second: usize, advantage: f64) {
+        self.advantages[first * self.size + second] = Some(advantage);
+    }
+
+    /// Both orders of `a` and `b`; `None` when one of them is absent. A pair of which only one order is known says as
+    /// much of the places as of the responses, so it counts for nothing.
+    fn both(&self, a: usize, b: usize) -> Option<(f64, f64)> {
+        Some((self.advantage(a, b)?, self.advantage(b, a)?))
+    }
+
+    /// By how much `b` is better than `a`, the mean over both orders: what a constant bias towards a place adds to one
+    /// order it takes from the other.
+    pub(crate) fn lead(&self, a: usize, b: usize) -> Option<f64> {
+        self.both(a, b).map(|(there, back)| (there - back) / 2.0)
+    }
+
+    /// Pairs `(a, b)`, `a < b`, that are known in both orders.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let pairs = (0..self.size).flat_map(|a| (a + 1..self.size).map(move |b| (a, b)));
+        pairs.filter(|(a, b)| self.both(*a, *b).is_some())
+    }
+
+    /// The rewards of LLaVA-Critic (arXiv 2410.02712): r_i = sum over k of a_ki less sum over l of a_il, where a_ij is the
+    /// advantage of j in second place over i in first. `None` for a response that no pair is left of.
+    pub(crate) fn rewards(&self) -> Vec<Option<f64>> {
+        let reward = |i: usize| {
+            let terms: Vec<f64> = (0..self.size)
+                .filter(|k| *k != i)
+                .filter_map(|k| self.both(k, i))
+                .map(|(as_second, as_first)| as_second - as_first)
+                .collect();
+            (!terms.is_empty()).then(|| terms.iter().sum())
+        };
+        (0..self.size).map(reward).collect()
+    }
+
+    /// How much the places weigh; `None` when no pair is known in both orders.
+    pub(crate) fn position_bias(&self) -> Option<PositionBias> {
+        let both: Vec<(f64, f64)> = self.pairs().filter_map(|(a, b)| self.both(a, b)).collect();
+        if both.is_empty() {
+            return None;
+        }
+        let count = both.len() as f64;
+        let second_place = both.iter().map(|(there, back)| there + back).sum::<f64>() / (2.0 * count);
+        // The one who leads in one order is the second there and the first here.
+        let flips = both.iter().filter(|(there, back)| there * back > 0.0).count() as f64 / count;
+        Some(PositionBias { second_place, flips })
+    }
+
+    /// Strengths by the Bradley-Terry model: the logarithms of w_i where i beats j with probability w_i / (w_i + w_j), fit
+    /// to the pairs by the minorise-maximise steps of Hunter (2004), mean 0. Each response also wins and loses half a
+    /// comparison against one of mean strength, so that one that never loses stays finite.
+    pub(crate) fn bradley_terry(&self) -> Vec<Option<f64>> {
+        const PRIOR: f64 = 0.5;
+        const STEPS: usize = 200;
+        let pairs: Vec<(usize, usize)> = self.pairs().collect();
+        // A lead of 1 is a won comparison, of -1 a lost one.
+        let won = |a: usize, b: usize| self.lead(b, a).map_or(0.0, |lead| (1.0 + lead) / 2.0);
+        let mut weights = vec![1.0f64; self.size];
+        for _ in 0..STEPS {
+            let step = |i: usize| {
+                let rivals = pairs.iter().filter_map(|(a, b)| match (*a == i, *b == i) {
+                    (true, _) => Some(*b),
+                    (_, true) => Some(*a),
+                    _ => None,
+                });
+                let (mut wins, mut chances) = (PRIOR, 2.0 * PRIOR / (weights[i] + 1.0));
+                for rival in rivals {
+                    wins += won(i, rival);
+                    chances += 1.0 / (weights[i] + weights[rival]);
+                }
+                wins / chances
+            };
+            weights = (0..self.size).map(step).collect();
+        }
+        let mean = weights.iter().map(|weight| weight.ln()).sum::<f64>() / self.size as f64;
+        let compared = |i: usize| pairs.iter().any(|(a, b)| *a == i || *b == i);
+        (0..self.size).map(|i| compared(i).then(|| weights[i].ln() - mean)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Matrix;
+
+    fn matrix<const N: usize>(rows: [[f64; N]; N]) -> Matrix {
+        let mut matrix = Matrix::new(N);
+        for (first, row) in rows.iter().enumerate() {
+            for (second, advantage) in row.iter().enumerate().filter(|(_, advantage)| !advantage.is_nan()) {
+                matrix.set(first, second, *advantage);
+            }
+        }
+        matrix
+    }
+
+    const NO: f64 = f64::NAN;
+
+    #[test]
+    fn a_bias_towards_a_place_changes_no_reward() {
+        let fair = [[NO, 0.5, -0.25], [-0.5, NO, -0.75], [0.25, 0.75, NO]];
+        let biased = fair.map(|row| row.map(|advantage| advantage + 0.2));
+        let rewards = |rows| matrix(rows).rewards().into_iter().map(Option::unwrap).collect::<Vec<f64>>();
+        let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(near(&rewards(fair), &[-0.5, 2.5, -2.0]), "{:?}", rewards(fair));
+        assert!(near(&rewards(biased), &rewards(fair)));
+        let bias = matrix(biased).position_bias().unwrap();
+        assert!((bias.second_place - 0.2).abs() < 1e-12 && bias.flips == 0.0);
+    }
+
+    #[test]
+    fn a_pair_that_lacks_one_order_counts_for_nothing() {
+        let partial = matrix([[NO, 1.0, NO], [-1.0, NO, NO], [0.5, 0.5, NO]]);
+        assert_eq!(partial.rewards(), [Some(-2.0), Some(2.0), None]);
+        assert_eq!(partial.bradley_terry()[2], None);
+        assert_eq!(Matrix::new(2).position_bias(), None);
+    }
+
+    #[test]
+    fn orders_that_name_different_winners_are_flips() {
+        let second_always = matrix([[NO, 1.0], [1.0, NO]]);
+        let bias = second_always.position_bias().unwrap();
+        assert_eq!((bias.second_place, bias.flips), (1.0, 1.0));
+        assert_eq!(second_always.rewards(), [Some(0.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn bradley_terry_orders_by_strength_and_stays_finite() {
+        // 0 beats 1 beats 2, always; 3 ties with 1.
+        let found =
+            matrix([[NO, -1.0, -1.0, -1.0], [1.0, NO, -1.0, 0.0], [1.0, 1.0, NO, 1.0], [1.0, 0.0, -1.0, NO]]);
+        let strengths: Vec<f64> = found.bradley_terry().into_iter().map(Option::unwrap).collect();
+        assert!(strengths[0] > strengths[1] && strengths[1] > strengths[2], "{strengths:?}");
+        assert!((strengths[1] - strengths[3]).abs() < 1e-9 && strengths.iter().sum::<f64>().abs() < 1e-9);
+        assert!(strengths.iter().all(|strength| strength.is_finite()));
+    }
+
+    #[test]
+    fn bradley_terry_finds_the_odds_of_a_pair() {
+        // One comparison won to 3/4, and half a one each way against the mean: solved by hand for two.
+        let found = matrix([[NO, 0.5], [-0.5, NO]]).bradley_terry();
+        let difference = found[1].unwrap() - found[0].unwrap();
+        // By symmetry w_1 = 1 / w_0 = w: 0.75 + 0.5 = w / (w + 1 / w) + w / (w + 1).
+        let w = (difference / 2.0).exp();
+        assert!((w / (w + 1.0 / w) + w / (w + 1.0) - 1.25).abs() < 1e-9, "{difference}");
+    }
+}

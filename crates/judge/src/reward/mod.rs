@@ -1,0 +1,304 @@
+//! Rewards for several responses to one question: the second use of a critic.
+//!
+//! Responses are compared in pairs, each pair in both orders, so that a liking for a place cancels; or scored one by one.
+//! Nothing is written: verdicts are read from logits, and what the prompts share is computed once.
+
+mod matrix;
+mod tournament;
+
+use std::cmp::Ordering;
+
+use engine::EngineError;
+use futures::{StreamExt, stream};
+use rubric::{Case, Distribution, Kind, Outcome, Preference, Responses};
+
+use crate::{Caller, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage, reply::Mode};
+
+pub use matrix::{Matrix, PositionBias};
+
+/// Comparisons of one call that run at a time: enough to fill any step, and far below the bound of the waiting line.
+const AT_A_TIME: usize = 64;
+
+/// How rewards are made of verdicts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// All ordered pairs are compared; a reward is what a response wins less what it loses, as in LLaVA-Critic.
+    #[default]
+    RoundRobin,
+    /// All ordered pairs are compared; rewards are strengths by the Bradley-Terry model.
+    BradleyTerry,
+    /// Winners meet winners: 2 (K - 1) comparisons instead of K (K - 1). Only the best response is found; the others are
+    /// known by the round in which they lost, so that ranks are shared, and one unlucky verdict can put out a good response.
+    Tournament,
+    /// Each response is scored alone; a reward is its expected score.
+    Pointwise,
+}
+
+impl Method {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Pointwise => Kind::Pointwise,
+            Self::RoundRobin | Self::BradleyTerry | Self::Tournament => Kind::Pairwise,
+        }
+    }
+}
+
+/// What of a verdict counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// How probable it is: the probability of the second less that of the first, or the expected score.
+    #[default]
+    Probability,
+    /// What it says: 1 for the second, -1 for the first, 0 for a tie, or the score.
+    Verdict,
+}
+
+/// Responses to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidates {
+    /// What was asked, about which pictures, and with which answer that is known to be right; its own responses do not
+    /// count.
+    pub case: Case,
+    /// The responses.
+    pub responses: Vec<String>,
+}
+
+/// Choices of a reward.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RewardOptions {
+    /// How rewards are made of verdicts.
+    pub method: Method,
+    /// What of a verdict counts.
+    pub signal: Signal,
+    /// By which rubric.
+    pub rubric: RubricChoice,
+    /// Name of the critic's prompt format.
+    pub format: Option<String>,
+    /// For whom it is judged.
+    pub caller: Caller,
+}
+
+/// Two responses of which one is better, as preference learning wants them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pick {
+    /// Index of the best response.
+    pub chosen: usize,
+    /// Index of the worst response.
+    pub rejected: usize,
+    /// By how much their rewards differ.
+    pub margin: f64,
+}
+
+/// A verdict that could not be had: of the response `first`, or of the pair of `first` and `second` in this order.
+#[derive(Debug)]
+pub struct FailedVerdict {
+    /// The response in first place.
+    pub first: usize,
+    /// The response in second place.
+    pub second: Option<usize>,
+    /// Why.
+    pub error: JudgeError,
+}
+
+/// Rewards of responses.
+#[derive(Debug)]
+pub struct Reward {
+    /// The reward of each response; absent where too many of its verdicts failed. With pairs, both orders are left out when
+    /// one failed.
+    pub rewards: Vec<Option<f64>>,
+    /// Indices of the responses that have a reward, best first; equal ones in their own order.
+    pub ranking: Vec<usize>,
+    /// The best and the worst, unless all are equal.
+    pub pick: Option<Pick>,
+    /// The comparisons, when responses were compared.
+    pub matrix: Option<Matrix>,
+    /// How much the places weigh in these comparisons.
+    pub position_bias: Option<PositionBias>,
+    /// Verdicts that were a tie.
+    pub ties: usize,
+    /// What could not be judged.
+    pub failures: Vec<FailedVerdict>,
+    /// Name of the rubric.
+    pub rubric: String,
+    /// Tokens read and written for all verdicts.
+    pub usage: Usage,
+}
+
+/// Verdicts as they come in.
+#[derive(Default)]
+struct Tally {
+    ties: usize,
+    failures: Vec<FailedVerdict>,
+    rubric: String,
+    usage: Usage,
+}
+
+impl Judge {
+    /// Judges the responses and makes rewards of the verdicts. Single verdicts that fail are told in the reward.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when nothing can be judged: fewer than two responses are compared, or the rubric does not fit.
+    pub async fn reward(
+        &self,
+        candidates: &Candidates,
+        options: &RewardOptions,
+    ) -> Result<Reward, JudgeError> {
+        let count = candidates.responses.len();
+        let least = if options.method == Method::Pointwise { 1 } else { 2 };
+        if count < least {
+            return Err(JudgeError::TooFewResponses { count, least });
+        }
+        self.check(options.method.kind(), options.rubric.clone(), options.format.as_deref())?;
+        let mut tally = Tally::default();
+        let (rewards, matrix) = match options.method {
+            Method::Pointwise => (self.scores(candidates, options, &mut tally).await, None),
+            Method::RoundRobin | Method::BradleyTerry => {
+                let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
+                let mut matrix = Matrix::new(count);
+                self.compare((candidates, options), pairs.collect(), (&mut matrix, &mut tally)).await;
+                let strengths = options.method == Method::BradleyTerry;
+                (if strengths { matrix.bradley_terry() } else { matrix.rewards() }, Some(matrix))
+            }
+            Method::Tournament => {
+                let (rounds, matrix) = self.tournament((candidates, options), &mut tally).await;
+                (rounds, Some(matrix))
+            }
+        };
+        // What fails for lack of room or of an engine would fail, or go well, as a whole.
+        let engine = |failure: &FailedVerdict| {
+            matches!(failure.error, JudgeError::Engine(EngineError::Overloaded { .. } | EngineError::Stopped))
+        };
+        let nothing = rewards.iter().all(Option::is_none);
+        match tally.failures.iter().position(|failure| nothing || engine(failure)) {
+            Some(index) => Err(tally.failures.swap_remove(index).error),
+            None => Ok(Reward::new(rewards, matrix, tally)),
+        }
+    }
+
+    /// The score of each response.
+    async fn scores(
+        &self,
+        candidates: &Candidates,
+        options: &RewardOptions,
+        tally: &mut Tally,
+    ) -> Vec<Option<f64>> {
+        let verdicts: Vec<_> = stream::iter(candidates.responses.clone())
+            .map(|response| self.read_verdict(candidates, options, Responses::One(response)))
+            .buffered(AT_A_TIME)
+            .collect()
+            .await;
+        let scores = verdicts.into_iter().enumerate().map(|(first, verdict)| {
+            let judgement = tally.take((first, None), verdict)?;
+            match (options.signal, &judgement.distribution, judgement.verdict.outcome) {
+                (Signal::Probability, Some(distribution), _) => distribution.expected_score(),
+                (_, _, Outcome::Score(score)) => Some(score),
+                (_, _, Outcome::Preference(_)) => None,
+            }
+        });
+        scores.collect()
+    }
+
+    /// Compares `pairs` and notes what comes out.
+    async fn compare(
+        &self,
+        (candidates, options): (&Candidates, &RewardOptions),
+        pairs: Vec<(usize, usize)>,
+        (matrix, tally): (&mut Matrix, &mut Tally),
+    ) {
+        let responses = &candidates.responses;
+        let ask = |(first, second): (usize, usize)| {
+            let pair = Responses::Pair(responses[first].clone(), responses[second].clone());
+            async move { ((first, second), self.read_verdict(candidates, options, pair).await) }
+        };
+        let mut verdicts = stream::iter(pairs).map(ask).buffered(AT_A_TIME);
+        while let Some(((first, second), verdict)) = verdicts.next().await {
+            if let Some(judgement) = tally.take((first, Some(second)), verdict) {
+                matrix.set(first, second, advantage(&judgement, options.signal));
+            }
+        }
+    }
+
+    async fn read_verdict(
+        &self,
+        candidates: &Candidates,
+        options: &RewardOptions,
+        responses: Responses,
+    ) -> Result<Judgement, JudgeError> {
+        let judging = JudgeOptions {
+            mode: Mode::Score,
+            format: options.format.clone(),
+            caller: options.caller.clone(),
+            ..JudgeOptions::default()
+        };
+        let case = Case { responses, ..candidates.case.clone() };
+        self.judge(case, options.rubric.clone(), judging).await?.collect().await
+    }
+}
+
+/// By how much the second response is better.
+fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
+    let certain = match judgement.verdict.outcome {
+        Outcome::Preference(Preference::First) => -1.0,
+        Outcome::Preference(Preference::Second) => 1.0,
+        Outcome::Preference(Preference::Tie) | Outcome::Score(_) => 0.0,
+    };
+    match (&judgement.distribution, signal) {
+        (Some(distribution), Signal::Probability) => {
+            probability(distribution, Preference::Second) - probability(distribution, Preference::First)
+        }
+        _ => certain,
+    }
+}
+
+fn probability(distribution: &Distribution, preference: Preference) -> f64 {
+    let wanted = Outcome::Preference(preference);
+    let found = distribution.probabilities.iter().find(|(outcome, _)| *outcome == wanted);
+    found.map_or(0.0, |(_, probability)| *probability)
+}
+
+impl Tally {
+    fn take(
+        &mut self,
+        (first, second): (usize, Option<usize>),
+        verdict: Result<Judgement, JudgeError>,
+    ) -> Option<Judgement> {
+        match verdict {
+            Ok(judgement) => {
+                self.ties += usize::from(judgement.verdict.outcome == Outcome::Preference(Preference::Tie));
+                self.usage.prompt_tokens += judgement.usage.prompt_tokens;
+                self.usage.cached_tokens += judgement.usage.cached_tokens;
+                self.usage.completion_tokens += judgement.usage.completion_tokens;
+                self.rubric.clone_from(&judgement.rubric);
+                Some(judgement)
+            }
+            Err(error) => {
+                self.failures.push(FailedVerdict { first, second, error });
+                None
+            }
+        }
+    }
+}
+
+impl Reward {
+    fn new(rewards: Vec<Option<f64>>, matrix: Option<Matrix>, tally: Tally) -> Self {
+        let Tally { ties, failures, rubric, usage } = tally;
+        let ranked: Vec<(usize, f64)> = ranked(&rewards);
+        let pick = match (ranked.first(), ranked.last()) {
+            (Some((chosen, best)), Some((rejected, worst))) if best > worst => {
+                Some(Pick { chosen: *chosen, rejected: *rejected, margin: best - worst })
+            }
+            _ => None,
+        };
+        let position_bias = matrix.as_ref().and_then(Matrix::position_bias);
+        let ranking = ranked.into_iter().map(|(index, _)| index).collect();
+        Self { rewards, ranking, pick, matrix, position_bias, ties, failures, rubric, usage }
+    }
+}
+
+/// The responses that have a reward, best first; equal ones stay in their order.
+fn ranked(rewards: &[Option<f64>]) -> Vec<(usize, f64)> {
+    let mut ranked: Vec<(usize, f64)> =
+        rewards.iter().enumerate().filter_map(|(index, reward)| Some((index, (*reward)?))).collect();
+    ranked.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
+    ranked
+}

@@ -1,0 +1,88 @@
+//! The same request gives the same numbers, bit for bit, whatever else the server does and did.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, image};
+use serde_json::{Value, json};
+
+/// What the critic thinks of an answer, with every probability, and the words that it would write.
+fn judged(server: &Server) -> (Value, u64) {
+    let body = json!({
+        "question": "What is at the left?",
+        "images": [image("tiny56-tall_1x4-0.png")],
+        "response": "There is a red square at the left, beside a large green star.",
+        "mode": "score_then_explain",
+        "distribution": true,
+        "max_tokens": 24,
+    });
+    let mut verdict = server.ok("/judge", &body);
+    let cached = verdict["usage"]["cached_tokens"].as_u64().unwrap();
+    verdict.as_object_mut().unwrap().remove("usage");
+    (verdict, cached)
+}
+
+/// Another request, unlike all with another number: a long one, whose prompt takes several steps, or a short one.
+fn other(number: usize) -> Value {
+    let words = if number % 3 == 0 { 300 } else { 5 + number };
+    json!({
+        "question": format!("{number} What do you see?"),
+        "response": "There is a star. ".repeat(words / 5 + 1),
+        "max_tokens": 8 + number,
+    })
+}
+
+#[test]
+fn a_verdict_is_the_same_alone_and_warm_and_in_company() {
+    let server = Server::with_options(&[]);
+    let (alone, cold) = judged(&server);
+    assert_eq!(cold, 0);
+    let (warm, cached) = judged(&server);
+    assert!(cached >= 32, "the second one reads what the first one kept");
+    assert_eq!(alone, warm);
+
+    let before = [server.engine("steps"), server.engine("tokens")];
+    std::thread::scope(|scope| {
+        for number in 0..32 {
+            let server = &server;
+            scope.spawn(move || server.ok("/judge", &other(number)));
+            if number % 8 == 4 {
+                scope.spawn(|| assert_eq!(judged(server).0, alone));
+            }
+        }
+    });
+    let [steps, tokens] = [server.engine("steps") - before[0], server.engine("tokens") - before[1]];
+    assert!(tokens > 2 * steps, "{tokens} tokens in {steps} steps: they ran together");
+
+    // Unlike the warm ones before, this one begins among the others.
+    let fresh = Server::with_options(&[]);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (0..32)
+            .map(|number| {
+                scope.spawn({
+                    let fresh = &fresh;
+                    move || fresh.ok("/judge", &other(number))
+                })
+            })
+            .collect();
+        gavel_tests::wait_until("others run", || fresh.engine("running") > 1);
+        let (crowded, cached) = judged(&fresh);
+        assert_eq!((crowded, cached), (alone.clone(), 0));
+        others.into_iter().for_each(|other| drop(other.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_verdict_is_the_same_after_its_prompt_was_forgotten() {
+    // One context of cache: a few long prompts push everything else out.
+    let server = Server::with_options(&["--cache-mib", "1"]);
+    let (first, _) = judged(&server);
+    let (_, cached) = judged(&server);
+    assert!(cached >= 32);
+    for number in 0..6 {
+        let body =
+            json!({ "question": format!("{number}"), "response": "a b c d ".repeat(300), "max_tokens": 1 });
+        server.ok("/judge", &body);
+    }
+    let (again, cached) = judged(&server);
+    assert_eq!((again, cached), (first, 0));
+}

@@ -1,0 +1,130 @@
+//! `POST /reward` on the built server: rewards, rankings, pairs for preference learning, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, uncounted};
+use serde_json::{Value, json};
+
+/// The README's picture, as base64.
+fn picture() -> String {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let path = gavel_tests::reference().join("../../training/examples/scene.png");
+    BASE64_STANDARD.encode(std::fs::read(path).unwrap())
+}
+
+fn body(extra: &Value) -> Value {
+    let responses = ["The square is green.", "The square is red.", "I like music.", "The square is blue."];
+    let mut body =
+        json!({ "question": "What colour is the square?", "images": [picture()], "responses": responses });
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    body
+}
+
+fn numbers(values: &Value) -> Vec<f64> {
+    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn all_pairs_make_the_rewards_of_the_paper() {
+    let server = Server::with_options(&[]);
+    let before = server.engine("tokens");
+    let told = server.ok("/reward", &body(&json!({})));
+    let rewards = numbers(&told["rewards"]);
+    assert_eq!(rewards.len(), 4);
+    let a = |first: usize, second: usize| told["matrix"][first][second].as_f64().unwrap();
+    for (i, reward) in rewards.iter().enumerate() {
+        let others = (0..4).filter(|k| *k != i);
+        let expected: f64 = others.map(|k| a(k, i) - a(i, k)).sum();
+        assert!((reward - expected).abs() < 1e-9, "{told}");
+        assert!(told["matrix"][i][i].is_null());
+    }
+    assert!(rewards.iter().sum::<f64>().abs() < 1e-9, "what one wins another loses");
+    let ranking: Vec<usize> = serde_json::from_value(told["ranking"].clone()).unwrap();
+    assert!(ranking.windows(2).all(|pair| rewards[pair[0]] >= rewards[pair[1]]));
+    assert_eq!((&told["chosen"], &told["rejected"]), (&json!(ranking[0]), &json!(ranking[3])));
+    assert!((told["margin"].as_f64().unwrap() - (rewards[ranking[0]] - rewards[ranking[3]])).abs() < 1e-9);
+    assert_eq!(told["failures"], json!([]));
+
+    // Twelve prompts were judged, and little more computed than the parts that differ.
+    let asked = told["usage"]["prompt_tokens"].as_u64().unwrap();
+    let computed = server.engine("tokens") - before;
+    assert!(computed * 3 < asked, "{computed} of {asked} tokens were computed");
+    assert_eq!(told["usage"]["cached_tokens"].as_u64().unwrap() + computed, asked);
+
+    // The same pairs one by one through the other route.
+    let pair = |first: usize, second: usize| {
+        let responses = &body(&json!({}))["responses"];
+        let case = json!({ "responses": [responses[first], responses[second]], "mode": "score" });
+        let mut asked = body(&case);
+        asked.as_object_mut().unwrap().remove("response");
+        let probabilities = server.ok("/judge", &asked)["distribution"]["probabilities"].clone();
+        probabilities[1]["probability"].as_f64().unwrap() - probabilities[0]["probability"].as_f64().unwrap()
+    };
+    assert!((pair(0, 1) - a(0, 1)).abs() < 1e-9 && (pair(3, 2) - a(3, 2)).abs() < 1e-9);
+}
+
+#[test]
+fn other_methods_and_signals() {
+    let server = Server::with_options(&[]);
+    let by = |extra: Value| server.ok("/reward", &body(&extra));
+    let said = by(json!({ "signal": "verdict" }));
+    assert!(numbers(&said["rewards"]).iter().all(|reward| reward.fract() == 0.0 && reward.abs() <= 6.0));
+    let strengths = by(json!({ "method": "bradley_terry" }));
+    assert!(numbers(&strengths["rewards"]).iter().sum::<f64>().abs() < 1e-9);
+    assert_eq!(strengths["matrix"], by(json!({}))["matrix"]);
+    let rounds = by(json!({ "method": "tournament" }));
+    let compared = rounds["matrix"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
+    assert_eq!(compared.filter(|entry| entry.is_number()).count(), 6, "three meetings in both orders");
+    assert_eq!(numbers(&rounds["rewards"]).iter().copied().fold(0.0, f64::max), 2.0);
+    let scores = by(json!({ "method": "pointwise", "rubric": "accuracy" }));
+    assert!(numbers(&scores["rewards"]).iter().all(|score| (1.0..=10.0).contains(score)));
+    assert!(scores.get("matrix").is_none());
+}
+
+#[test]
+fn many_prompts_are_answered_in_order_and_fail_alone() {
+    let server = Server::with_options(&[]);
+    let one = json!({ "question": "What is it?", "responses": ["A star.", "A cross."] });
+    let alone = json!({ "question": "What is it?", "responses": ["A star."] });
+    let long = json!({ "question": "x ".repeat(9000), "responses": ["A star.", "A cross."] });
+    let prompts = json!([one, alone, long, body(&json!({}))]);
+    let told = server.ok("/reward", &json!({ "prompts": prompts }));
+    let results = told["results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    assert_eq!(uncounted(results[0].clone()), uncounted(server.ok("/reward", &one)));
+    assert_eq!(results[1]["error"]["code"], "invalid_request");
+    assert_eq!(results[2]["error"]["code"], "context_length_exceeded");
+    assert_eq!(results[3]["rewards"].as_array().unwrap().len(), 4);
+
+    let events: Vec<_> =
+        server.post("/reward", &json!({ "prompts": prompts, "stream": true })).events().collect();
+    assert_eq!(events.len(), 5);
+    for (index, event) in events[..4].iter().enumerate() {
+        let mut result = event.json();
+        assert_eq!((event.name.as_str(), &result["index"]), ("result", &json!(index)));
+        result.as_object_mut().unwrap().remove("index");
+        assert_eq!(uncounted(result), uncounted(results[index].clone()));
+    }
+    assert_eq!(events[4].name, "done");
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let server = Server::with_options(&[]);
+    let refused = |body: Value, param: &str| {
+        let response = server.post("/reward", &body);
+        assert_eq!(response.status, 400, "{body}");
+        assert_eq!(response.json()["error"]["param"], param, "{body}");
+    };
+    refused(json!({ "question": "?", "responses": ["one"] }), "responses");
+    refused(json!({ "question": "?" }), "responses");
+    refused(json!({ "responses": ["one", "two"] }), "question");
+    refused(json!({ "prompts": [], "question": "?" }), "prompts");
+    refused(json!({ "prompts": [], "reference": "?" }), "prompts");
+    let picture = json!({ "question": "?", "images": ["!"], "responses": ["one", "two"] });
+    refused(json!({ "prompts": [picture] }), "prompts[0].images[0]");
+    let wrong_kind = server.post("/reward", &body(&json!({ "rubric": "accuracy" })));
+    assert_eq!((wrong_kind.status, wrong_kind.json()["code"].clone()), (400, json!("invalid_rubric")));
+    let fields = server.post("/reward", &body(&json!({ "methods": "pointwise" })));
+    assert_eq!(fields.status, 422);
+}
