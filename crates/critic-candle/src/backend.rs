@@ -1,12 +1,10 @@
 //! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
 
 use candle_core::{Result, Tensor};
-use critic::{Backend, BackendError, Batch, ContentHash, Limits, Logits};
+use critic::{Backend, BackendError, Batch, ContentHash, Limits, Logits, Visual};
+use kernels::{BLOCK_SIZE, Heads};
 
 use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache};
-
-/// Positions in a cache block. 32, since paged attention kernels want a multiple of it.
-pub(crate) const BLOCK_SIZE: usize = 32;
 
 /// Features of recent pictures are kept up to this many bytes, so that a picture that is still being read in pieces, or
 /// asked about again, goes through the tower once.
@@ -34,10 +32,9 @@ impl CandleBackend {
         let position_bytes = text.cache_bytes_per_position(dtype.size_in_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
-        let heads = (text.kv_heads, text.head_size);
-        let caches: Result<Vec<LayerCache>> = (0..text.layers)
-            .map(|_| LayerCache::new(heads, (block_count, BLOCK_SIZE), device, dtype))
-            .collect();
+        let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
+        let caches: Result<Vec<LayerCache>> =
+            (0..text.layers).map(|_| LayerCache::new(heads, block_count, device, dtype)).collect();
         let limits = Limits {
             block_size: BLOCK_SIZE,
             block_count,
@@ -52,18 +49,13 @@ impl CandleBackend {
     /// # Errors
     /// What the tensor library says.
     pub fn hidden(&mut self, batch: &Batch) -> Result<Tensor> {
-        for visual in batch.chunks.iter().flat_map(|chunk| &chunk.visuals) {
-            match self.features.iter().position(|(hash, _)| *hash == visual.hash) {
-                Some(index) => self.features[index..].rotate_left(1),
-                None => self.features.push((visual.hash, self.model.features(visual)?)),
-            }
-        }
+        self.encode_visuals(batch)?;
         let rows = self.model.embed(batch, |hash| {
             let known = self.features.iter().find(|(known, _)| known == hash);
-            Ok(known.expect("features of every visual of the batch were made above").1.clone())
+            Ok(known.expect("features of every visual of the batch were made before").1.clone())
         })?;
         self.forget_old_features();
-        self.model.decode(&rows, batch, &self.caches)
+        self.model.decode(&rows, batch, &mut self.caches)
     }
 
     /// The logits `[rows, V]` of hidden states `[rows, C]`.
@@ -77,6 +69,21 @@ impl CandleBackend {
     /// The model itself.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Makes the features of the visuals of `batch` that are not known yet, all of them together and each once.
+    fn encode_visuals(&mut self, batch: &Batch) -> Result<()> {
+        let mut new: Vec<&Visual> = Vec::new();
+        for visual in batch.chunks.iter().flat_map(|chunk| &chunk.visuals) {
+            match self.features.iter().position(|(hash, _)| *hash == visual.hash) {
+                Some(index) => self.features[index..].rotate_left(1),
+                None if new.iter().any(|other| other.hash == visual.hash) => {}
+                None => new.push(visual),
+            }
+        }
+        let made = self.model.features(&new)?;
+        self.features.extend(new.iter().map(|visual| visual.hash).zip(made));
+        Ok(())
     }
 
     /// Drops the features used longest ago until the rest fits.

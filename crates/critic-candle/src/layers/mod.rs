@@ -1,12 +1,14 @@
 //! Pieces that towers and decoders are made of.
 
 mod activation;
+mod floats;
 mod linear;
 mod norm;
 mod rope;
 
 pub(crate) use activation::Activation;
-pub(crate) use linear::Linear;
+pub(crate) use floats::{has_kernels, with_floats};
+pub(crate) use linear::{Linear, look_up};
 pub(crate) use norm::{LayerNorm, RmsNorm};
 pub(crate) use rope::Rope;
 

@@ -1,11 +1,12 @@
 //! The SigLIP vision tower up to the last layer that is run; its final norm and pooling head are never applied.
 
 use candle_core::{Result, Tensor};
+use kernels::{Dense, Isa};
 
 use crate::{
     architectures::llava_onevision::VisionAnatomy,
     error::LoadError,
-    layers::{Activation, LayerNorm, Linear},
+    layers::{Activation, LayerNorm, Linear, has_kernels, with_floats},
     weights::Weights,
 };
 
@@ -54,7 +55,7 @@ impl Siglip {
             .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), anatomy))
             .collect();
         Ok(Self {
-            patches: Linear::new(kernel.flatten_from(1)?, Some(bias)),
+            patches: Linear::new(kernel.flatten_from(1)?, Some(bias))?,
             positions: weights.get(&positions, &[side * side, size])?,
             layers: layers?,
             side,
@@ -137,9 +138,39 @@ impl Layer {
 impl Attention {
     /// Every patch of a tile sees every patch of it. `x`: `[N * P, E]` to the same.
     fn forward(&self, x: &Tensor, (tiles, patches): (usize, usize)) -> Result<Tensor> {
-        let size = x.dim(1)?;
+        let (query, key, value) = (self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?);
+        let attended = if has_kernels(x.device(), x.dtype()) {
+            self.attend_by_kernel([&query, &key, &value], patches)?
+        } else {
+            self.attend(&query, (&key, &value), (tiles, patches))?
+        };
+        self.output.forward(&attended)
+    }
+
+    fn attend_by_kernel(&self, [query, key, value]: [&Tensor; 3], patches: usize) -> Result<Tensor> {
+        let mut attended = vec![0.0; query.elem_count()];
+        let (heads, head_size) = (self.heads, query.dim(1)? / self.heads);
+        with_floats(query, |queries| {
+            with_floats(key, |keys| {
+                with_floats(value, |values| {
+                    let dense = Dense { heads, head_size, length: patches, queries, keys, values };
+                    kernels::attend_all(&dense, Isa::best(), &mut attended);
+                })
+            })
+        })???;
+        Tensor::from_vec(attended, query.shape(), query.device())
+    }
+
+    /// The same by tensors.
+    fn attend(
+        &self,
+        query: &Tensor,
+        (key, value): (&Tensor, &Tensor),
+        (tiles, patches): (usize, usize),
+    ) -> Result<Tensor> {
+        let size = query.dim(1)?;
         let head_size = size / self.heads;
-        let heads = |x: Tensor| {
+        let heads = |x: &Tensor| {
             x.reshape((tiles, patches, self.heads, head_size))?.transpose(1, 2)?.contiguous()?.reshape((
                 tiles * self.heads,
                 patches,
@@ -147,16 +178,13 @@ impl Attention {
             ))
         };
         let scale = 1.0 / (head_size as f64).sqrt();
-        let query = heads((self.query.forward(x)? * scale)?)?;
-        let key = heads(self.key.forward(x)?)?;
-        let value = heads(self.value.forward(x)?)?;
+        let (query, key, value) = (heads(&(query * scale)?)?, heads(key)?, heads(value)?);
         let weights = candle_nn::ops::softmax_last_dim(&query.matmul(&key.t()?)?)?; // [N * heads, P, P]
-        let x = weights
+        weights
             .matmul(&value)? // [N * heads, P, head size]
             .reshape((tiles, self.heads, patches, head_size))?
             .transpose(1, 2)?
             .contiguous()?
-            .reshape((tiles * patches, size))?;
-        self.output.forward(&x)
+            .reshape((tiles * patches, size))
     }
 }

@@ -1,10 +1,10 @@
-//! A sequence alone, in a batch, in small chunks, or in scattered blocks: always its own goldens.
+//! A sequence alone, in a batch, in small chunks, or in scattered blocks: always its own goldens, and the same bits.
 
-use critic::{Backend, Batch, TokenId};
+use critic::{Backend, Batch, TokenId, Visual};
 
 use crate::{
-    golden::{Golden, assert_close, case, cases, checkpoint},
-    runner::{Sequence, argmax, encode_raw, log_softmax},
+    golden::{Golden, assert_close, case, cases, checkpoint, floats},
+    runner::{Sequence, argmax, decode, encode_raw, log_softmax},
 };
 
 /// Runs sequences together, `step` prompt tokens of each at a time, and returns the rows of logits of each.
@@ -60,5 +60,68 @@ fn a_ragged_batch_gives_every_member_its_own_goldens() {
 fn small_chunks_cut_pictures_and_text_anywhere() {
     for step in [1, 7, 33] {
         check("tiny56", &["square", "two_turns", "video4", "multi_image"], step, 4);
+    }
+}
+
+fn bits(rows: &[Vec<f32>]) -> Vec<u32> {
+    rows.iter().flatten().map(|float| float.to_bits()).collect()
+}
+
+#[test]
+fn logits_have_the_same_bits_alone_and_among_32_others() {
+    const NAMES: [&str; 4] = ["square", "two_turns", "video4", "multi_image"];
+    let names: Vec<&str> = NAMES.iter().cycle().take(33).copied().collect();
+    let alone = NAMES.map(|name| bits(&run_together("tiny56", &[name], 4096, 1).remove(0)));
+    for (index, rows) in run_together("tiny56", &names, 19, 40).iter().enumerate() {
+        assert!(bits(rows) == alone[index % NAMES.len()], "sequence {index}, {}", names[index]);
+    }
+}
+
+#[test]
+fn logits_have_the_same_bits_however_the_prompt_is_cut() {
+    let whole = bits(&run_together("tiny56", &["square"], 4096, 1).remove(0));
+    for step in [1, 31, 32, 50] {
+        assert!(bits(&run_together("tiny56", &["square"], step, 3).remove(0)) == whole, "steps of {step}");
+    }
+}
+
+#[test]
+fn logits_have_the_same_bits_after_a_beginning_that_another_sequence_computed() {
+    let mut checkpoint = checkpoint("tiny56");
+    let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "two_turns"));
+    let blocks = (encoded.visuals[0].start + encoded.visuals[0].length).div_ceil(32);
+    assert!(encoded.tokens.len() > blocks * 32 + 1);
+    let mut other = Sequence::new(encoded, 0, 2);
+    let mut run = |sequence: &mut Sequence, step| loop {
+        let batch = Batch { chunks: vec![sequence.chunk(step)] };
+        let logits = checkpoint.backend.forward(&batch).unwrap();
+        sequence.advance(batch.token_count());
+        if let Some(first) = logits.into_iter().next() {
+            return bits(&decode(&mut checkpoint.backend, sequence, first, 8));
+        }
+    };
+    run(&mut other, 77);
+    let alone = run(&mut other.ending_otherwise(blocks, 100), 4096);
+    let after = run(&mut other.ending_otherwise(blocks, 200).after(&other, blocks), 4096);
+    assert!(after == alone);
+}
+
+#[test]
+fn features_have_the_same_bits_alone_and_among_other_pictures() {
+    let tiny: &[&str] = &["square", "multi_image", "video4", "wide_3x1"];
+    for (model, names) in [("tiny56", tiny), ("geo384", &["square_336", "multi_image"])] {
+        let checkpoint = checkpoint(model);
+        let visuals: Vec<Visual> = names
+            .iter()
+            .flat_map(|name| encode_raw(&checkpoint.processor, &case(model, name)).visuals)
+            .collect();
+        let visuals: Vec<&Visual> = visuals.iter().collect();
+        let model = checkpoint.backend.model();
+        let together = model.features(&visuals).unwrap();
+        assert_eq!(together.len(), visuals.len());
+        for (visual, together) in visuals.iter().zip(&together) {
+            let alone = model.features(&[visual]).unwrap().remove(0);
+            assert!(bits(&[floats(&alone)]) == bits(&[floats(together)]));
+        }
     }
 }

@@ -84,6 +84,20 @@ impl Sequence {
         }
     }
 
+    /// The same prompt up to the end of block `blocks`, and from there on other words; in blocks of its own.
+    pub(crate) fn ending_otherwise(&self, blocks: usize, first_block: u32) -> Self {
+        let mut encoded = self.encoded.clone();
+        encoded.tokens[blocks * 32..].reverse();
+        Self::new(encoded, first_block, 1)
+    }
+
+    /// The same, with the first `blocks` blocks of `other`, which has computed what is in them.
+    pub(crate) fn after(mut self, other: &Self, blocks: usize) -> Self {
+        self.block_table[..blocks].copy_from_slice(&other.block_table[..blocks]);
+        self.computed = blocks * 32;
+        self
+    }
+
     pub(crate) fn is_prefilled(&self) -> bool {
         self.computed >= self.encoded.tokens.len()
     }

@@ -1,7 +1,7 @@
 //! The model: tower, projector, newline vector and decoder.
 
 use candle_core::{DType, Device, Result, Tensor};
-use critic::{Batch, ContentHash, Tiles, Visual};
+use critic::{Batch, ContentHash, Visual};
 
 use super::{
     anatomy::{Anatomy, VisionSource},
@@ -83,14 +83,14 @@ impl Model {
         (&self.device, self.dtype)
     }
 
-    /// Normalised pixels `[N, 3, size, size]` of tiles `first .. first + count`.
+    /// Normalised pixels `[N, 3, size, size]` of tiles, each `[size, size, 3]`.
     ///
     /// # Errors
     /// What the tensor library says.
-    pub fn pixels(&self, tiles: &Tiles, first: usize, count: usize) -> Result<Tensor> {
-        let values: Vec<f32> =
-            (first..first + count).flat_map(|index| self.normalisation.planes(tiles.tile(index))).collect();
-        Tensor::from_vec(values, (count, 3, tiles.size, tiles.size), &self.device)?.to_dtype(self.dtype)
+    pub fn pixels(&self, tiles: &[&[u8]]) -> Result<Tensor> {
+        let size = self.anatomy.geometry.tile_size;
+        let values: Vec<f32> = tiles.iter().flat_map(|tile| self.normalisation.planes(tile)).collect();
+        Tensor::from_vec(values, (tiles.len(), 3, size, size), &self.device)?.to_dtype(self.dtype)
     }
 
     /// The tower's residual stream for `pixels`: after the embedding and after each layer, `[N, P, E]` each. The last
@@ -113,18 +113,32 @@ impl Model {
         x.reshape((tiles, patches, self.anatomy.text.hidden_size))
     }
 
-    /// The vectors `[length, C]` that replace the placeholders of `visual`.
+    /// For each of `visuals` the vectors `[length, C]` that replace its placeholders. Tiles of all of them go through
+    /// the tower together.
     ///
     /// # Errors
     /// What the tensor library says.
-    pub fn features(&self, visual: &Visual) -> Result<Tensor> {
-        let count = visual.tiles.count();
-        let mut projected = Vec::new();
-        for first in (0..count).step_by(TILES_AT_ONCE) {
-            let pixels = self.pixels(&visual.tiles, first, TILES_AT_ONCE.min(count - first))?;
-            projected.push(self.project(&self.vision.forward(&pixels)?)?);
+    pub fn features(&self, visuals: &[&Visual]) -> Result<Vec<Tensor>> {
+        let tiles: Vec<&[u8]> = visuals
+            .iter()
+            .flat_map(|visual| (0..visual.tiles.count()).map(|index| visual.tiles.tile(index)))
+            .collect();
+        if tiles.is_empty() {
+            return Ok(Vec::new());
         }
-        pack(&Tensor::cat(&projected, 0)?, visual.packing, &self.anatomy.geometry, &self.newline)
+        let projected: Result<Vec<Tensor>> = tiles
+            .chunks(TILES_AT_ONCE)
+            .map(|tiles| self.project(&self.vision.forward(&self.pixels(tiles)?)?))
+            .collect();
+        let projected = Tensor::cat(&projected?, 0)?; // [tiles, P, C]
+        let mut first = 0;
+        let pack = |visual: &&Visual| {
+            let count = visual.tiles.count();
+            let own = projected.narrow(0, first, count)?;
+            first += count;
+            pack(&own, visual.packing, &self.anatomy.geometry, &self.newline)
+        };
+        visuals.iter().map(pack).collect()
     }
 
     /// The rows `[T, C]` that go into the decoder: embedded tokens, with `features_of` in the place of placeholders.
@@ -159,7 +173,7 @@ impl Model {
     }
 
     /// Runs embedded rows `[T, C]` of `batch` through the decoder, to normalised hidden states `[T, C]`.
-    pub(crate) fn decode(&self, rows: &Tensor, batch: &Batch, caches: &[LayerCache]) -> Result<Tensor> {
+    pub(crate) fn decode(&self, rows: &Tensor, batch: &Batch, caches: &mut [LayerCache]) -> Result<Tensor> {
         self.decoder.forward(rows, batch, caches)
     }
 

@@ -1,11 +1,17 @@
-//! The paged cache of keys and values.
+//! The cache as tensors, for devices and types that have no kernels of their own.
 
 use candle_core::{DType, Device, Result, Tensor};
 use critic::{BlockId, Chunk};
 
+/// Query rows that attend at once: bounds the matrix of scores to this times the context for each head.
+const QUERY_ROWS: usize = 256;
+
+/// The masks of the pieces of a chunk of at most [`QUERY_ROWS`] queries; a single query sees everything.
+pub(crate) struct Masks(Vec<Option<Tensor>>);
+
 /// Keys and values of one layer, `[K, slots, D]` each: block `b` is slots `b * block_size ..`.
 #[derive(Debug)]
-pub(crate) struct LayerCache {
+pub(crate) struct TensorCache {
     keys: Tensor,
     values: Tensor,
     block_size: usize,
@@ -18,7 +24,7 @@ struct Run {
     length: usize,
 }
 
-impl LayerCache {
+impl TensorCache {
     /// An empty cache of `blocks` blocks of `block_size` positions.
     pub(crate) fn new(
         (kv_heads, head_size): (usize, usize),
@@ -54,6 +60,72 @@ impl LayerCache {
         };
         Ok((gather(&self.keys)?, gather(&self.values)?))
     }
+
+    /// Queries `[t, H, D]` of one chunk over its sequence so far, to `[t, H * D]`.
+    pub(super) fn attend(&self, query: &Tensor, chunk: &Chunk, masks: &Masks) -> Result<Tensor> {
+        let (keys, values) = self.read(&chunk.block_table, chunk.end())?; // [K, S, D]
+        let mut rows = Vec::with_capacity(masks.0.len());
+        for ((first, length), mask) in pieces(chunk).zip(&masks.0) {
+            let seen = chunk.start + first + length; // no query of this piece sees further
+            let piece = query.narrow(0, first, length)?;
+            let (keys, values) = (keys.narrow(1, 0, seen)?, values.narrow(1, 0, seen)?);
+            rows.push(attend_piece(&piece, mask.as_ref(), (&keys, &values))?);
+        }
+        Tensor::cat(&rows, 0)
+    }
+}
+
+impl Masks {
+    /// The masks of the pieces of `chunk`.
+    pub(super) fn new(chunk: &Chunk, device: &Device, dtype: DType) -> Result<Self> {
+        let mask = |(first, length): (usize, usize)| {
+            let start = chunk.start + first;
+            causal_mask(length, start, start + length, device)?.to_dtype(dtype)
+        };
+        pieces(chunk)
+            .map(|piece| (piece.1 > 1).then(|| mask(piece)).transpose())
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+}
+
+/// Queries `[t, H, D]` over keys and values `[K, S, D]`, with a mask `[t, S]`, to `[t, H * D]`.
+fn attend_piece(query: &Tensor, mask: Option<&Tensor>, (keys, values): (&Tensor, &Tensor)) -> Result<Tensor> {
+    let (count, heads, head_size) = query.dims3()?;
+    let (kv_heads, seen, _) = keys.dims3()?;
+    let group = heads / kv_heads;
+    let scale = 1.0 / (head_size as f64).sqrt();
+    // Query heads that share a key head are rows of one product.
+    let query = (query * scale)?
+        .reshape((count, kv_heads, group, head_size))?
+        .permute((1, 2, 0, 3))?
+        .contiguous()?
+        .reshape((kv_heads, group * count, head_size))?;
+    let mut scores = query.matmul(&keys.t()?)?; // [K, group * t, S]
+    if let Some(mask) = mask {
+        let grouped = scores.reshape((kv_heads, group, count, seen))?;
+        scores = grouped.broadcast_add(mask)?.reshape((kv_heads, group * count, seen))?;
+    }
+    candle_nn::ops::softmax_last_dim(&scores)?
+        .matmul(values)? // [K, group * t, D]
+        .reshape((kv_heads, group, count, head_size))?
+        .permute((2, 0, 1, 3))? // [t, K, group, D]
+        .contiguous()?
+        .reshape((count, heads * head_size))
+}
+
+/// The pieces in which the queries of a chunk attend: index of the first and how many.
+fn pieces(chunk: &Chunk) -> impl Iterator<Item = (usize, usize)> {
+    let count = chunk.tokens.len();
+    (0..count).step_by(QUERY_ROWS).map(move |first| (first, QUERY_ROWS.min(count - first)))
+}
+
+/// 0 where the query at `start + row` may see the key at `column`, minus infinity elsewhere: `[rows, columns]`.
+fn causal_mask(rows: usize, start: usize, columns: usize, device: &Device) -> Result<Tensor> {
+    let value = |row: usize, column: usize| if column <= start + row { 0.0 } else { f32::NEG_INFINITY };
+    let mask: Vec<f32> =
+        (0..rows).flat_map(|row| (0..columns).map(move |column| value(row, column))).collect();
+    Tensor::from_vec(mask, (rows, columns), device)
 }
 
 /// The slots of positions `start..end`, neighbouring blocks joined.
@@ -83,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_whatever_the_blocks() {
-        let cache = LayerCache::new((2, 3), (6, 4), &Device::Cpu, DType::F32).unwrap();
+        let cache = TensorCache::new((2, 3), (6, 4), &Device::Cpu, DType::F32).unwrap();
         let table = [5, 1, 2, 0].map(BlockId);
         let whole =
             Tensor::arange(0f32, 2.0 * 13.0 * 3.0, &Device::Cpu).unwrap().reshape((2, 13, 3)).unwrap();

@@ -1,0 +1,20 @@
+//! Tensors as the slices that `kernels` takes.
+
+use candle_core::{DType, Device, Result, Storage, Tensor};
+
+/// Whether tensors of this type on this device go through `kernels`.
+pub(crate) fn has_kernels(device: &Device, dtype: DType) -> bool {
+    device.is_cpu() && dtype == DType::F32
+}
+
+/// Gives `read` the numbers of `tensor`, which is on the CPU in f32, in the order of its dimensions.
+pub(crate) fn with_floats<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        candle_core::bail!("a tensor that is not on the CPU has no slice");
+    };
+    let floats = storage.as_slice::<f32>()?;
+    let start = layout.start_offset();
+    Ok(read(&floats[start..start + layout.shape().elem_count()]))
+}

@@ -1,0 +1,149 @@
+//! Keys and values of one layer in blocks, laid out as the kernels read them.
+
+use rayon::prelude::*;
+
+use crate::{
+    isa::{Isa, LANES},
+    micro::PANEL,
+};
+
+/// Positions in a block: as many as a panel has columns, so that the keys of a block are one panel.
+pub const BLOCK_SIZE: usize = PANEL;
+
+/// The heads of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads {
+    /// Heads of the queries: a multiple of `kv_heads`.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Numbers of a head.
+    pub size: usize,
+}
+
+/// Where a run of positions of one sequence begins, and the blocks of that sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    /// The first position.
+    pub start: usize,
+    /// Block `i` has the positions from `i * BLOCK_SIZE` on.
+    pub block_table: &'a [u32],
+}
+
+/// Keys and values of one layer, of many sequences.
+#[derive(Debug, Clone)]
+pub struct PagedCache {
+    keys: Vec<f32>,   // [blocks][K][D][BLOCK_SIZE]
+    values: Vec<f32>, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
+    pub(crate) heads: Heads,
+    pub(crate) isa: Isa,
+}
+
+impl Heads {
+    /// Query heads that share a head of keys.
+    pub(crate) fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Numbers of a head of values with the last panel filled up.
+    pub(crate) fn wide(&self) -> usize {
+        self.size.next_multiple_of(LANES)
+    }
+
+    /// The panels of a head of values: the first dimension of each and how many columns it has. The last one is half as
+    /// wide as the others where that is enough.
+    pub(crate) fn panels(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let wide = self.wide();
+        (0..wide).step_by(PANEL).map(move |first| (first, PANEL.min(wide - first)))
+    }
+}
+
+impl PagedCache {
+    /// An empty cache of `blocks` blocks.
+    ///
+    /// # Panics
+    /// When the queries' heads cannot be shared out among those of the keys, or there are none.
+    pub fn new(heads: Heads, blocks: usize) -> Self {
+        assert!(heads.kv_heads > 0 && heads.size > 0, "{heads:?}");
+        assert!(heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
+        let positions = blocks * heads.kv_heads * BLOCK_SIZE;
+        Self {
+            keys: vec![0.0; positions * heads.size],
+            values: vec![0.0; positions * heads.wide()],
+            heads,
+            isa: Isa::best(),
+        }
+    }
+
+    /// The same with the instructions of `isa`: the results have the same bits.
+    #[must_use]
+    pub fn with_isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+
+    /// Writes `keys` and `values`, `[t, K, D]` each, at the positions of `span`.
+    ///
+    /// # Panics
+    /// When the lengths do not fit or the table is too short.
+    pub fn write(&mut self, span: Span<'_>, keys: &[f32], values: &[f32]) {
+        let heads = self.heads;
+        let row = heads.kv_heads * heads.size;
+        assert!(
+            keys.len() == values.len() && keys.len().is_multiple_of(row),
+            "the lengths of keys and values"
+        );
+        let (mut position, mut done) = (span.start, 0);
+        while done < keys.len() {
+            let slot = position % BLOCK_SIZE;
+            let block = span.block_table[position / BLOCK_SIZE] as usize;
+            let end = keys.len().min(done + (BLOCK_SIZE - slot) * row);
+            let own_keys = &mut self.keys[block * row * BLOCK_SIZE..][..row * BLOCK_SIZE];
+            let wide = heads.kv_heads * heads.wide() * BLOCK_SIZE;
+            let own_values = &mut self.values[block * wide..][..wide];
+            write_slots(heads, (own_keys, own_values), slot, (&keys[done..end], &values[done..end]));
+            position += (end - done) / row;
+            done = end;
+        }
+    }
+
+    /// Writes the keys and values of one sequence, `[t, K, D]` each, into the blocks from 0 on.
+    pub(crate) fn fill(&mut self, keys: &[f32], values: &[f32]) {
+        let heads = self.heads;
+        let positions = BLOCK_SIZE * heads.kv_heads * heads.size;
+        let blocks = self.keys.par_chunks_mut(heads.kv_heads * heads.size * BLOCK_SIZE);
+        let blocks = blocks.zip(self.values.par_chunks_mut(heads.kv_heads * heads.wide() * BLOCK_SIZE));
+        let floats = keys.par_chunks(positions).zip(values.par_chunks(positions));
+        blocks.zip(floats).for_each(|(block, floats)| write_slots(heads, block, 0, floats));
+    }
+
+    /// Keys and values of head `head` in block `block`.
+    pub(crate) fn head(&self, block: usize, head: usize) -> (&[f32], &[f32]) {
+        let head = block * self.heads.kv_heads + head;
+        let (size, wide) = (self.heads.size * BLOCK_SIZE, self.heads.wide() * BLOCK_SIZE);
+        (&self.keys[head * size..][..size], &self.values[head * wide..][..wide])
+    }
+}
+
+/// Writes keys and values `[t, K, D]` into one block, from slot `first` on.
+fn write_slots(
+    heads: Heads,
+    (own_keys, own_values): (&mut [f32], &mut [f32]),
+    first: usize,
+    (keys, values): (&[f32], &[f32]),
+) {
+    let row = heads.kv_heads * heads.size;
+    for (index, (keys, values)) in keys.chunks_exact(row).zip(values.chunks_exact(row)).enumerate() {
+        let slot = first + index;
+        // Heads lie one after the other, so that the keys of all of them are one run of dimensions.
+        for (place, key) in own_keys[slot..].iter_mut().step_by(BLOCK_SIZE).zip(keys) {
+            *place = *key;
+        }
+        let own_values = own_values.chunks_exact_mut(heads.wide() * BLOCK_SIZE);
+        for (own, values) in own_values.zip(values.chunks_exact(heads.size)) {
+            for (first, width) in heads.panels() {
+                let values = &values[first..heads.size.min(first + width)];
+                own[first * BLOCK_SIZE + slot * width..][..values.len()].copy_from_slice(values);
+            }
+        }
+    }
+}

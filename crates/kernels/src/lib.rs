@@ -1,0 +1,27 @@
+//! Products and attention on the CPU in f32, fast and the same to the last bit in any company.
+//!
+//! Every number that comes out is one chain of fused multiply-adds in an order that depends on nothing but its own row
+//! or sequence: not on the other rows, not on where it stands among them, not on how a prompt was cut, not on the number
+//! of threads and not on the instruction set. Vectors therefore run across outputs, keys and dimensions of the head,
+//! never along a sum, and a sum that is left for a while is put away and taken up again as f32.
+
+mod attention;
+mod cache;
+mod dense;
+mod exp;
+mod isa;
+pub mod limits;
+mod linear;
+mod micro;
+mod rows;
+mod softmax;
+mod tile;
+
+pub use attention::Queries;
+pub use cache::{BLOCK_SIZE, Heads, PagedCache, Span};
+pub use dense::{Dense, attend_all};
+pub use isa::Isa;
+pub use linear::Linear;
+
+/// Work below this many multiply-adds stays on one thread: waking another costs more.
+const ONE_THREAD: usize = 1 << 17;

@@ -1,0 +1,103 @@
+//! What this machine can do at most, so that a benchmark has something to stand beside.
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use rayon::prelude::*;
+
+use crate::isa::{Isa, Kernel, LANES, Simd};
+
+/// Long enough for clocks to settle and for other work to even out.
+const SPAN: Duration = Duration::from_millis(300);
+
+/// Independent sums: more than the products that are under way at once.
+const CHAINS: usize = 12;
+
+const STEPS: usize = 1 << 14;
+
+/// Products that need no memory.
+struct Multiply;
+
+impl Kernel for Multiply {
+    type Output = [f32; LANES];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> [f32; LANES] {
+        let factor = simd.splat(black_box(0.999));
+        let mut chains = [simd.splat(black_box(1.0)); CHAINS];
+        for _ in 0..STEPS {
+            for chain in &mut chains {
+                *chain = simd.fma(*chain, factor, factor);
+            }
+        }
+        let mut floats = [0.0; LANES];
+        let sum = chains.into_iter().fold(simd.splat(0.0), |sum, chain| simd.add(sum, chain));
+        simd.store(sum, &mut floats);
+        floats
+    }
+}
+
+/// A pass over memory.
+struct Read<'a>(&'a [f32]);
+
+impl Kernel for Read<'_> {
+    type Output = [f32; LANES];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> [f32; LANES] {
+        let mut sums = [simd.splat(0.0); 4];
+        for floats in self.0.as_chunks::<LANES>().0.as_chunks::<4>().0 {
+            for (sum, floats) in sums.iter_mut().zip(floats) {
+                *sum = simd.add(*sum, simd.load(floats));
+            }
+        }
+        let mut floats = [0.0; LANES];
+        simd.store(sums.into_iter().fold(simd.splat(0.0), |a, b| simd.add(a, b)), &mut floats);
+        floats
+    }
+}
+
+/// Runs a kernel as code of a set.
+struct Vectorized<K>(K);
+
+impl<K: Kernel> Kernel for Vectorized<K> {
+    type Output = K::Output;
+
+    fn run<S: Simd>(self, simd: S) -> K::Output {
+        simd.vectorize(self.0)
+    }
+}
+
+/// Multiply-adds of all threads together, in 10^9 operations a second; a multiply-add is two.
+pub fn arithmetic(isa: Isa) -> f64 {
+    let threads = rayon::current_num_threads();
+    let begin = Instant::now();
+    let rounds: usize = (0..threads)
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|_| {
+            let mut rounds = 0;
+            while begin.elapsed() < SPAN {
+                black_box(isa.run(Vectorized(Multiply)));
+                rounds += 1;
+            }
+            rounds
+        })
+        .sum();
+    (rounds * STEPS * CHAINS * LANES * 2) as f64 / begin.elapsed().as_secs_f64() / 1e9
+}
+
+/// What all threads together read of `floats`, in 10^9 bytes a second: the best of a few passes.
+pub fn reading(isa: Isa, floats: &[f32]) -> f64 {
+    let part = floats.len().div_ceil(rayon::current_num_threads()).max(1);
+    let pass = || {
+        let begin = Instant::now();
+        floats.par_chunks(part).for_each(|part| {
+            black_box(isa.run(Vectorized(Read(part))));
+        });
+        size_of_val(floats) as f64 / begin.elapsed().as_secs_f64() / 1e9
+    };
+    (0..10).map(|_| pass()).fold(0.0, f64::max)
+}

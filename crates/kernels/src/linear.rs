@@ -1,0 +1,206 @@
+//! A matrix product with a bias.
+
+use rayon::prelude::*;
+
+use crate::{
+    ONE_THREAD,
+    isa::{Isa, Kernel, Simd},
+    micro::{MOST_ROWS, PANEL, multiply_packed},
+    rows::{Group, pack},
+};
+
+/// Inputs that are multiplied before the next group of rows has its turn with the same panel: 64 KiB of a panel, which
+/// stay in the second-level cache beside the rows.
+const INPUTS_AT_ONCE: usize = 512;
+
+/// Rows that share what is read of a panel.
+const ROWS_AT_ONCE: usize = 128;
+
+/// Panels of one piece of work: while it lasts, its part of the rows stays in the cache.
+const PANELS_AT_ONCE: usize = 8;
+
+/// x W^T + b. Each output begins with its bias and adds the products with inputs 0, 1, 2 and so on.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    panels: Vec<f32>, // [output / PANEL][input][PANEL]
+    bias: Vec<f32>,   // as many as the panels have columns
+    input: usize,
+    output: usize,
+    isa: Isa,
+}
+
+/// The outputs of some rows in some panels, and what they are made of.
+struct Task<'a> {
+    linear: &'a Linear,
+    first_panel: usize,
+    groups: &'a [Group<'a>],
+    outputs: Vec<&'a mut [f32]>,
+}
+
+impl Linear {
+    /// Packs `weight` `[output, input]`; without `bias` `[output]` it is 0.
+    ///
+    /// # Panics
+    /// When the lengths are others.
+    pub fn new(weight: &[f32], (output, input): (usize, usize), bias: Option<&[f32]>) -> Self {
+        assert_eq!(weight.len(), output * input, "the length of the weight");
+        let count = output.div_ceil(PANEL);
+        let mut panels = vec![0.0; count * input * PANEL];
+        if input > 0 {
+            let panels = panels.par_chunks_mut(input * PANEL);
+            panels.zip(weight.par_chunks(input * PANEL)).for_each(|(panel, weight)| {
+                for (k, panel) in panel.chunks_exact_mut(PANEL).enumerate() {
+                    for (place, float) in panel.iter_mut().zip(weight[k..].iter().step_by(input)) {
+                        *place = *float;
+                    }
+                }
+            });
+        }
+        let mut padded = vec![0.0; count * PANEL];
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), output, "the length of the bias");
+            padded[..output].copy_from_slice(bias);
+        }
+        Self { panels, bias: padded, input, output, isa: Isa::best() }
+    }
+
+    /// The same with the instructions of `isa`: the results have the same bits.
+    #[must_use]
+    pub fn with_isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+
+    /// Numbers of a row that goes in.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// Numbers of a row that comes out.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// Row `index` of the weight, the `input` numbers that output `index` is made with.
+    ///
+    /// # Panics
+    /// When there is no such output.
+    pub fn weight_row(&self, index: usize) -> impl Iterator<Item = f32> {
+        assert!(index < self.output, "output {index} of {}", self.output);
+        let panel = &self.panels[index / PANEL * self.input * PANEL..][..self.input * PANEL];
+        panel.iter().skip(index % PANEL).step_by(PANEL).copied()
+    }
+
+    /// Rows `x` `[rows, input]` to `y` `[rows, output]`.
+    ///
+    /// # Panics
+    /// When the lengths do not fit each other.
+    pub fn forward(&self, x: &[f32], y: &mut [f32]) {
+        if self.output == 0 {
+            return assert!(y.is_empty(), "the length of the outputs");
+        }
+        let rows = y.len() / self.output;
+        assert_eq!(y.len(), rows * self.output, "the length of the outputs");
+        assert_eq!(x.len(), rows * self.input, "the length of the inputs");
+        if self.input == 0 {
+            y.chunks_exact_mut(self.output).for_each(|row| row.copy_from_slice(&self.bias[..self.output]));
+        } else {
+            self.isa.run(Forward { linear: self, x, y });
+        }
+    }
+
+    /// Cuts the work up: every task has its own part of `y`.
+    fn tasks<'a>(&'a self, groups: &'a [Group<'a>], mut y: &'a mut [f32], most_rows: usize) -> Vec<Task<'a>> {
+        let panels = self.bias.len() / PANEL;
+        let run = PANELS_AT_ONCE.min(panels.div_ceil(4 * rayon::current_num_threads()));
+        let mut tasks = Vec::new();
+        for groups in groups.chunks((ROWS_AT_ONCE / most_rows).max(1)) {
+            let rows: usize = groups.iter().map(|group| group.rows).sum();
+            let first = tasks.len();
+            tasks.extend((0..panels).step_by(run).map(|first_panel| Task {
+                linear: self,
+                first_panel,
+                groups,
+                outputs: Vec::with_capacity(rows),
+            }));
+            let (own, rest) = y.split_at_mut(rows * self.output);
+            y = rest;
+            for row in own.chunks_exact_mut(self.output) {
+                for (task, outputs) in tasks[first..].iter_mut().zip(row.chunks_mut(run * PANEL)) {
+                    task.outputs.push(outputs);
+                }
+            }
+        }
+        tasks
+    }
+}
+
+struct Forward<'a> {
+    linear: &'a Linear,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, simd: S) {
+        let Self { linear, x, y } = self;
+        let groups = pack(x, linear.input, S::ROWS);
+        let work = y.len() * linear.input;
+        let tasks = linear.tasks(&groups, y, S::ROWS);
+        if work < ONE_THREAD {
+            tasks.into_iter().for_each(|task| task.run(simd));
+        } else {
+            tasks.into_par_iter().for_each(|task| task.run(simd));
+        }
+    }
+}
+
+impl Task<'_> {
+    fn run<S: Simd>(mut self, simd: S) {
+        let input = self.linear.input;
+        let panels = self.outputs[0].len().div_ceil(PANEL);
+        let step = if self.groups.len() == 1 { input } else { INPUTS_AT_ONCE };
+        for start in (0..input).step_by(step) {
+            let inputs = start..input.min(start + step);
+            for panel in 0..panels {
+                let mut row = 0;
+                for group in self.groups {
+                    let x = &group.packed[inputs.start * group.rows..inputs.end * group.rows];
+                    let floats = (self.first_panel + panel) * input;
+                    let weights =
+                        &self.linear.panels[(floats + inputs.start) * PANEL..(floats + inputs.end) * PANEL];
+                    let mut sums = [[0.0; PANEL]; MOST_ROWS];
+                    let sums = &mut sums[..group.rows];
+                    self.take_up(panel, row, sums, start == 0);
+                    multiply_packed(simd, weights, x, sums);
+                    self.put_away(panel, row, sums);
+                    row += group.rows;
+                }
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Sets `sums` to what the rows from `row` on have in panel `panel` so far: at first the bias.
+    fn take_up(&self, panel: usize, row: usize, sums: &mut [[f32; PANEL]], is_first: bool) {
+        let columns = panel * PANEL..self.outputs[0].len().min((panel + 1) * PANEL);
+        let bias = &self.linear.bias[(self.first_panel + panel) * PANEL..][..PANEL];
+        for (sums, outputs) in sums.iter_mut().zip(&self.outputs[row..]) {
+            if is_first {
+                sums.copy_from_slice(bias);
+            } else {
+                sums[..columns.len()].copy_from_slice(&outputs[columns.clone()]);
+            }
+        }
+    }
+
+    /// Writes `sums` where the rows from `row` on have panel `panel`.
+    fn put_away(&mut self, panel: usize, row: usize, sums: &[[f32; PANEL]]) {
+        let columns = panel * PANEL..self.outputs[0].len().min((panel + 1) * PANEL);
+        for (sums, outputs) in sums.iter().zip(&mut self.outputs[row..]) {
+            outputs[columns.clone()].copy_from_slice(&sums[..columns.len()]);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The inner loops: a few rows times a panel, with all their sums in registers.
+
+use crate::isa::{Kernel, LANES, Simd};
+
+/// Columns of a full panel: two vectors.
+pub(crate) const PANEL: usize = 2 * LANES;
+
+/// The most rows that any instruction set takes at once.
+pub(crate) const MOST_ROWS: usize = 14;
+
+/// Adds to `sums[row][column]` the products of `x[k][row]` and `panel[k][column]`, `k` ascending.
+struct Packed<'a, const ROWS: usize> {
+    panel: &'a [[f32; PANEL]],
+    x: &'a [[f32; ROWS]],
+    sums: &'a mut [[f32; PANEL]; ROWS],
+}
+
+/// Adds to `sums[row][column]` the products of `x[row][k]` and `panel[k][column]`, `k` ascending.
+struct Plain<'a, const ROWS: usize, const WIDTH: usize> {
+    panel: &'a [[f32; WIDTH]],
+    x: &'a [[f32; PANEL]; ROWS],
+    sums: &'a mut [[f32; WIDTH]; ROWS],
+}
+
+/// The sums of a tile in registers; of a narrow panel the second vectors are not used and cost nothing.
+type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; 2]; ROWS];
+
+#[inline(always)]
+fn load<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    simd: S,
+    floats: &[[f32; WIDTH]; ROWS],
+) -> Sums<S, ROWS> {
+    let mut sums = [[simd.splat(0.0); 2]; ROWS];
+    for (sums, floats) in sums.iter_mut().zip(floats) {
+        for (sum, floats) in sums.iter_mut().zip(floats.as_chunks().0) {
+            *sum = simd.load(floats);
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn store<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    simd: S,
+    sums: &Sums<S, ROWS>,
+    floats: &mut [[f32; WIDTH]; ROWS],
+) {
+    for (sums, floats) in sums.iter().zip(floats) {
+        for (sum, floats) in sums.iter().zip(floats.as_chunks_mut().0) {
+            simd.store(*sum, floats);
+        }
+    }
+}
+
+impl<const ROWS: usize> Kernel for Packed<'_, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = load(simd, self.sums);
+        for (weights, x) in self.panel.iter().zip(self.x) {
+            let weights = weights.as_chunks().0;
+            let weights = [simd.load(&weights[0]), simd.load(&weights[1])];
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = simd.splat(*x);
+                sums[0] = simd.fma(weights[0], x, sums[0]);
+                sums[1] = simd.fma(weights[1], x, sums[1]);
+            }
+        }
+        store(simd, &sums, self.sums);
+    }
+}
+
+impl<const ROWS: usize, const WIDTH: usize> Kernel for Plain<'_, ROWS, WIDTH> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = load(simd, self.sums);
+        for k in 0..self.panel.len().min(PANEL) {
+            let weights = self.panel[k].as_chunks().0;
+            for (sums, x) in sums.iter_mut().zip(self.x) {
+                let x = simd.splat(x[k]);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = simd.fma(simd.load(weights), x, *sum);
+                }
+            }
+        }
+        store(simd, &sums, self.sums);
+    }
+}
+
+/// Calls a macro with the number of rows as a constant.
+macro_rules! by_rows {
+    ($rows:expr, $call:ident) => {
+        match $rows {
+            0 => {}
+            1 => $call!(1),
+            2 => $call!(2),
+            3 => $call!(3),
+            4 => $call!(4),
+            5 => $call!(5),
+            6 => $call!(6),
+            7 => $call!(7),
+            8 => $call!(8),
+            9 => $call!(9),
+            10 => $call!(10),
+            11 => $call!(11),
+            12 => $call!(12),
+            13 => $call!(13),
+            14 => $call!(14),
+            more => unreachable!("{more} rows in one tile"),
+        }
+    };
+}
+
+/// `sums` `[rows][PANEL]` plus `x` `[k][rows]` times `panel` `[k][PANEL]`.
+pub(crate) fn multiply_packed<S: Simd>(simd: S, panel: &[f32], x: &[f32], sums: &mut [[f32; PANEL]]) {
+    let panel = panel.as_chunks().0;
+    debug_assert_eq!(panel.len() * sums.len(), x.len());
+    macro_rules! call {
+        ($rows:literal) => {{
+            let sums = sums.first_chunk_mut().expect("there are this many rows");
+            simd.vectorize(Packed::<$rows> { panel, x: x.as_chunks().0, sums })
+        }};
+    }
+    by_rows!(sums.len(), call)
+}
+
+/// `sums` `[rows][WIDTH]` plus `x` `[rows][..k]` times `panel` `[k][WIDTH]`, for at most [`PANEL`] `k`.
+pub(crate) fn multiply_plain<S: Simd, const WIDTH: usize>(
+    simd: S,
+    panel: &[[f32; WIDTH]],
+    x: &[[f32; PANEL]],
+    sums: &mut [[f32; WIDTH]],
+) {
+    debug_assert_eq!(x.len(), sums.len());
+    macro_rules! call {
+        ($rows:literal) => {{
+            let sums = sums.first_chunk_mut().expect("there are this many rows");
+            let x = x.first_chunk().expect("there are this many rows");
+            simd.vectorize(Plain::<$rows, WIDTH> { panel, x, sums })
+        }};
+    }
+    by_rows!(sums.len(), call)
+}

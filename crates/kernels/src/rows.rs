@@ -1,0 +1,57 @@
+//! Rows put together in groups that a kernel takes at once.
+
+use std::borrow::Cow;
+
+/// A few rows side by side: `[k][rows]`, so that a step of a product reads them in one place.
+pub(crate) struct Group<'x> {
+    /// How many rows.
+    pub(crate) rows: usize,
+    /// The rows' numbers.
+    pub(crate) packed: Cow<'x, [f32]>,
+}
+
+/// The sizes of the fewest groups of at most `most` that hold `rows`, all about as large.
+pub(crate) fn group_sizes(rows: usize, most: usize) -> impl Iterator<Item = usize> {
+    let groups = rows.div_ceil(most);
+    (0..groups).map(move |index| (index + 1) * rows / groups - index * rows / groups)
+}
+
+/// Packs the rows of `x` `[rows][size]`.
+pub(crate) fn pack(x: &[f32], size: usize, most: usize) -> Vec<Group<'_>> {
+    let mut rest = x;
+    group_sizes(x.len() / size, most)
+        .map(|rows| {
+            let (own, after) = rest.split_at(rows * size);
+            rest = after;
+            let packed = if rows == 1 { Cow::Borrowed(own) } else { Cow::Owned(interleave(own, size, rows)) };
+            Group { rows, packed }
+        })
+        .collect()
+}
+
+/// `[rows][size]` to `[size][rows]`.
+fn interleave(x: &[f32], size: usize, rows: usize) -> Vec<f32> {
+    let mut packed = vec![0.0; x.len()];
+    for (row, floats) in x.chunks_exact(size).enumerate() {
+        for (place, float) in packed[row..].iter_mut().step_by(rows).zip(floats) {
+            *place = *float;
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_about_as_large_and_hold_all() {
+        for (rows, most) in [(0, 3), (1, 14), (14, 14), (15, 14), (64, 14), (512, 3)] {
+            let sizes: Vec<usize> = group_sizes(rows, most).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), rows);
+            assert_eq!(sizes.len(), rows.div_ceil(most));
+            let (least, largest) = (sizes.iter().min(), sizes.iter().max());
+            assert!(largest.is_none_or(|largest| *largest <= most && largest - least.unwrap() <= 1));
+        }
+    }
+}

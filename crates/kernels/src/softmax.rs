@@ -1,0 +1,86 @@
+//! One block's step of a softmax that sees its scores block after block.
+
+use crate::{
+    exp::exp,
+    isa::{Kernel, LANES, Simd},
+    micro::{MOST_ROWS, PANEL},
+};
+
+/// What is known of the rows of a group so far.
+pub(crate) struct State {
+    /// The largest score of each row.
+    largest: [f32; MOST_ROWS],
+    /// The sums of the exponentials of each row, still one for each lane.
+    totals: [[f32; LANES]; MOST_ROWS],
+}
+
+/// Turns the scores of some rows of a group into weights.
+struct Step<'a> {
+    state: &'a mut State,
+    first: usize,
+    scores: &'a mut [[f32; PANEL]],
+    /// By how much the sums of each row are too large, now that a larger score has been seen.
+    corrections: &'a mut [f32],
+}
+
+impl State {
+    /// Nothing has been seen.
+    pub(crate) fn new() -> Self {
+        Self { largest: [f32::NEG_INFINITY; MOST_ROWS], totals: [[0.0; LANES]; MOST_ROWS] }
+    }
+
+    /// Turns the scores of the rows from `first` on into weights, relative to the largest score so far, and tells by
+    /// what the sums of each row are to be multiplied.
+    pub(crate) fn step<S: Simd>(
+        &mut self,
+        simd: S,
+        first: usize,
+        scores: &mut [[f32; PANEL]],
+    ) -> [f32; MOST_ROWS] {
+        let mut corrections = [1.0; MOST_ROWS];
+        simd.vectorize(Step { state: self, first, scores, corrections: &mut corrections });
+        corrections
+    }
+
+    /// The sum of all weights of `row`.
+    pub(crate) fn total(&self, row: usize) -> f32 {
+        let mut lanes = self.totals[row];
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+}
+
+impl Kernel for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { state, first, scores, corrections } = self;
+        let rows = state.largest[first..].iter_mut().zip(&mut state.totals[first..]);
+        for ((scores, correction), (largest, total)) in scores.iter_mut().zip(corrections).zip(rows) {
+            let [lower, upper] = scores.as_chunks_mut().0 else { continue };
+            let (a, b) = (simd.load(lower), simd.load(upper));
+            let top = simd.largest(simd.max(a, b));
+            let mut sum = simd.load(total);
+            if top > *largest {
+                let factor = exp(simd, simd.splat(*largest - top));
+                let mut lanes = [0.0; LANES];
+                simd.store(factor, &mut lanes);
+                *correction = lanes[0];
+                sum = simd.mul(sum, factor);
+                *largest = top;
+            }
+            let top = simd.splat(*largest);
+            let (a, b) = (exp(simd, simd.sub(a, top)), exp(simd, simd.sub(b, top)));
+            simd.store(a, lower);
+            simd.store(b, upper);
+            simd.store(simd.add(sum, simd.add(a, b)), total);
+        }
+    }
+}
