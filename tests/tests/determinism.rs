@@ -23,7 +23,7 @@ fn judged(server: &Server) -> (Value, u64) {
 
 /// Another request, unlike all with another number: a long one, whose prompt takes several steps, or a short one.
 fn other(number: usize) -> Value {
-    let words = if number % 3 == 0 { 300 } else { 5 + number };
+    let words = if number.is_multiple_of(3) { 300 } else { 5 + number };
     json!({
         "question": format!("{number} What do you see?"),
         "response": "There is a star. ".repeat(words / 5 + 1),
