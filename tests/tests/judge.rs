@@ -107,6 +107,41 @@ fn a_verdict_can_be_read_from_the_logits_alone_before_and_after_the_reasons() {
 }
 
 #[test]
+fn both_orders_are_judged_and_their_mean_decides() {
+    let server = Server::deciding();
+    let judged = |extra: Value| server.ok("/judge", &case(extra));
+    let (one, other) = ("A cat on a mat.", "A dog.");
+    let both = judged(json!({ "responses": [one, other], "order": "both" }));
+    let given = judged(json!({ "responses": [one, other], "distribution": true }));
+    let turned = judged(json!({ "responses": [other, one], "distribution": true }));
+    assert_eq!(
+        uncounted(both["orders"].clone()),
+        json!([uncounted(given.clone()), uncounted(turned.clone())])
+    );
+    let mass = |verdict: &Value, index: usize| {
+        verdict["distribution"]["probabilities"][index]["probability"].as_f64().unwrap()
+    };
+    for (there, back) in [(0, 1), (1, 0), (2, 2)] {
+        let mean = (mass(&given, there) + mass(&turned, back)) / 2.0;
+        assert!((mass(&both, there) - mean).abs() < 1e-12);
+    }
+    let best = (0..3).max_by(|a, b| mass(&both, *a).total_cmp(&mass(&both, *b))).unwrap();
+    assert_eq!(both["preference"], ["first", "second", "tie"][best]);
+    let opposite = |word: &Value| match word.as_str() {
+        Some("first") => "second",
+        Some("second") => "first",
+        _ => "tie",
+    };
+    assert_eq!(both["consistent"], json!(given["preference"] == opposite(&turned["preference"])));
+    for wrong in [json!({ "response": one }), json!({ "responses": [one, other], "stream": true })] {
+        let mut body = case(wrong);
+        body["order"] = json!("both");
+        let refused = server.post("/judge", &body);
+        assert_eq!((refused.status, refused.json()["error"]["param"].clone()), (400, json!("order")));
+    }
+}
+
+#[test]
 fn images_are_seen_however_they_are_written() {
     let server = Server::steered();
     let bare = image("tiny56-square-0.png");

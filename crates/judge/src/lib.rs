@@ -3,6 +3,7 @@
 //!
 //! What callers name of the crates below is re-exported here.
 
+mod both_orders;
 mod caller;
 mod completion;
 mod error;
@@ -12,6 +13,7 @@ mod reward;
 mod stop;
 mod verdict_stream;
 
+pub use both_orders::BothOrders;
 pub use caller::Caller;
 pub use completion::{
     Chosen, Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece,

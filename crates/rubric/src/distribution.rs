@@ -1,6 +1,6 @@
 //! How probable each decision was to a critic.
 
-use crate::Outcome;
+use crate::{Outcome, Preference};
 
 /// Probabilities of decisions, read from logits.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,12 @@ impl Distribution {
         Self { probabilities, label_mass: (total * f64::from(largest).exp()).min(1.0) }
     }
 
+    /// How probable `preference` is among the decisions; 0 when it is none of them.
+    pub fn probability(&self, preference: Preference) -> f64 {
+        let wanted = Outcome::Preference(preference);
+        self.probabilities.iter().find(|(outcome, _)| *outcome == wanted).map_or(0.0, |(_, found)| *found)
+    }
+
     /// The mean of the scores by their probabilities; `None` for preferences.
     pub fn expected_score(&self) -> Option<f64> {
         let weighted = |(outcome, probability): &(Outcome, f64)| match outcome {
@@ -42,8 +48,7 @@ impl Distribution {
 
 #[cfg(test)]
 mod tests {
-    use super::Distribution;
-    use crate::{Outcome, Preference};
+    use super::*;
 
     #[test]
     fn probabilities_are_among_the_decisions_and_the_rest_is_told() {

@@ -14,6 +14,15 @@ pub enum Preference {
 }
 
 impl Preference {
+    /// The same when the responses change places.
+    pub fn turned(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+            Self::Tie => Self::Tie,
+        }
+    }
+
     /// The word for it: `first`, `second` or `tie`.
     pub fn as_str(self) -> &'static str {
         match self {

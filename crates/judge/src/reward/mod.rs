@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use engine::EngineError;
 use futures::{StreamExt, stream};
-use rubric::{Case, Distribution, Kind, Outcome, Preference, Responses};
+use rubric::{Case, Kind, Outcome, Preference, Responses};
 
 use crate::{Caller, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage, reply::Mode};
 
@@ -244,16 +244,10 @@ fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
     };
     match (&judgement.distribution, signal) {
         (Some(distribution), Signal::Probability) => {
-            probability(distribution, Preference::Second) - probability(distribution, Preference::First)
+            distribution.probability(Preference::Second) - distribution.probability(Preference::First)
         }
         _ => certain,
     }
-}
-
-fn probability(distribution: &Distribution, preference: Preference) -> f64 {
-    let wanted = Outcome::Preference(preference);
-    let found = distribution.probabilities.iter().find(|(outcome, _)| *outcome == wanted);
-    found.map_or(0.0, |(_, probability)| *probability)
 }
 
 impl Tally {
@@ -265,9 +259,7 @@ impl Tally {
         match verdict {
             Ok(judgement) => {
                 self.ties += usize::from(judgement.verdict.outcome == Outcome::Preference(Preference::Tie));
-                self.usage.prompt_tokens += judgement.usage.prompt_tokens;
-                self.usage.cached_tokens += judgement.usage.cached_tokens;
-                self.usage.completion_tokens += judgement.usage.completion_tokens;
+                self.usage = self.usage + judgement.usage;
                 self.rubric.clone_from(&judgement.rubric);
                 Some(judgement)
             }

@@ -64,8 +64,12 @@ async fn judge(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let JudgeRequest { case, rubric, options, stream } = body.into_request(caller)?;
+    let JudgeRequest { case, rubric, options, both_orders, stream } = body.into_request(caller)?;
     let failed = |error| ApiError::from_judge(error, Dialect::Native);
+    if both_orders {
+        let both = state.judge.judge_both_orders(case, rubric, options).await.map_err(failed)?;
+        return Ok(Json(VerdictBody::both(both, state.judge.model())).into_response());
+    }
     let verdict = state.judge.judge(case, rubric, options).await.map_err(failed)?;
     if stream {
         return Ok(events(verdict, state).into_response());

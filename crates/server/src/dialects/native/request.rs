@@ -40,6 +40,10 @@ pub(super) struct JudgeBody {
     /// logits it always is.
     #[serde(default)]
     distribution: bool,
+    /// `both` judges two responses in both orders, so that a liking for a place cancels. The verdict is by the mean of both
+    /// distributions.
+    #[serde(default)]
+    order: OrderBody,
     /// Whether the justification comes as server-sent events while it is written.
     #[serde(default)]
     stream: bool,
@@ -65,6 +69,17 @@ impl From<ModeBody> for Mode {
             ModeBody::ExplainThenScore => Self::ExplainThenScore,
         }
     }
+}
+
+/// In which orders two responses are judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OrderBody {
+    /// As they are given.
+    #[default]
+    Given,
+    /// As they are given, and the other way round.
+    Both,
 }
 
 /// By what a case is judged.
@@ -104,6 +119,7 @@ pub(super) struct JudgeRequest {
     pub(super) case: Case,
     pub(super) rubric: RubricChoice,
     pub(super) options: JudgeOptions,
+    pub(super) both_orders: bool,
     pub(super) stream: bool,
 }
 
@@ -136,8 +152,15 @@ impl JudgeBody {
             caller,
         };
         let rubric = choose_rubric(self.rubric, self.criteria, self.scale)?;
+        let both_orders = self.order == OrderBody::Both;
+        if both_orders && self.stream {
+            return Err(ApiError::invalid("order", "Verdicts in both orders are not streamed."));
+        }
+        if both_orders && matches!(responses, Responses::One(_)) {
+            return Err(ApiError::invalid("order", "One response has one order."));
+        }
         let case = Case { question: self.question, images, responses, reference: self.reference };
-        Ok(JudgeRequest { case, rubric, options, stream: self.stream })
+        Ok(JudgeRequest { case, rubric, options, both_orders, stream: self.stream })
     }
 }
 

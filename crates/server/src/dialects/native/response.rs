@@ -1,6 +1,6 @@
 //! Bodies of responses.
 
-use judge::{Distribution, FinishReason, Judgement, Kind, Outcome, Usage};
+use judge::{BothOrders, Distribution, FinishReason, Judgement, Kind, Outcome, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,6 +23,14 @@ pub(super) struct VerdictBody {
     /// How probable every possible verdict is to the critic, when that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
+    /// When both orders were judged: whether they say the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consistent: Option<bool>,
+    /// When both orders were judged: the verdict on the responses as they were given, and on the responses turned round,
+    /// whose `first` is the one that was given second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    orders: Option<Vec<VerdictBody>>,
     /// The critic's reasons; empty when none were asked for.
     justification: String,
     /// `stop`, or `length` when the justification was cut by `max_tokens`.
@@ -32,6 +40,22 @@ pub(super) struct VerdictBody {
     /// Name of the checkpoint.
     model: String,
     usage: UsageBody,
+}
+
+impl VerdictBody {
+    /// The verdict of both orders: that on the responses as they were given, corrected by the other.
+    pub(super) fn both(both: BothOrders, model: &str) -> Self {
+        let BothOrders { given, turned, distribution, preference, consistent } = both;
+        let usage = given.usage + turned.usage;
+        Self {
+            preference: Some(preference.as_str()),
+            distribution: Some(DistributionBody::new(&distribution)),
+            consistent: Some(consistent),
+            orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
+            usage: usage.into(),
+            ..Self::new(given, model)
+        }
+    }
 }
 
 /// How probable every possible verdict is to the critic.
@@ -117,6 +141,8 @@ impl VerdictBody {
             preference,
             scale: scale.map(ScaleBody::from),
             distribution: distribution.as_ref().map(DistributionBody::new),
+            consistent: None,
+            orders: None,
             justification: verdict.justification,
             finish_reason: match reason {
                 FinishReason::Stop => "stop",

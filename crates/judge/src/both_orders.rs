@@ -1,0 +1,78 @@
+//! One pair judged in both orders, so that a liking for a place cancels.
+
+use futures::future::try_join;
+use rubric::{Case, Distribution, Outcome, Preference, Responses};
+
+use crate::{Judge, JudgeError, JudgeOptions, Judgement, RubricChoice};
+
+/// A pair judged in both orders.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BothOrders {
+    /// The verdict on the pair as it was given.
+    pub given: Judgement,
+    /// The verdict on the pair turned round; its `First` is the one that was given second.
+    pub turned: Judgement,
+    /// The mean of both distributions, in terms of the pair as it was given.
+    pub distribution: Distribution,
+    /// The most probable by that mean.
+    pub preference: Preference,
+    /// Whether both orders say the same.
+    pub consistent: bool,
+}
+
+impl Judge {
+    /// Judges the pair of `case` in both orders.
+    ///
+    /// # Errors
+    /// [`JudgeError`] as for one judgement, and when the case is no pair.
+    pub async fn judge_both_orders(
+        &self,
+        case: Case,
+        choice: RubricChoice,
+        options: JudgeOptions,
+    ) -> Result<BothOrders, JudgeError> {
+        let Responses::Pair(first, second) = &case.responses else {
+            return Err(JudgeError::TooFewResponses { count: 1, least: 2 });
+        };
+        let turned = Case { responses: Responses::Pair(second.clone(), first.clone()), ..case.clone() };
+        let options = JudgeOptions { distribution: true, ..options };
+        let given = self.judge(case, choice.clone(), options.clone());
+        let (given, turned) = try_join(given, self.judge(turned, choice, options)).await?;
+        let (given, turned) = try_join(given.collect(), turned.collect()).await?;
+        Ok(BothOrders::new(given, turned))
+    }
+}
+
+impl BothOrders {
+    fn new(given: Judgement, turned: Judgement) -> Self {
+        let mean = |preference: Preference| {
+            let there = given.distribution.as_ref().map_or(0.0, |found| found.probability(preference));
+            let back =
+                turned.distribution.as_ref().map_or(0.0, |found| found.probability(preference.turned()));
+            (there + back) / 2.0
+        };
+        let sides = [Preference::First, Preference::Second, Preference::Tie];
+        let probabilities = sides.map(|side| (side, mean(side)));
+        let [(_, first), (_, second), (_, tie)] = probabilities;
+        // Of two that are equally probable neither is preferred.
+        let preference = if first > second.max(tie) {
+            Preference::First
+        } else if second > first.max(tie) {
+            Preference::Second
+        } else {
+            Preference::Tie
+        };
+        let mass =
+            |judgement: &Judgement| judgement.distribution.as_ref().map_or(0.0, |found| found.label_mass);
+        let distribution = Distribution {
+            probabilities: probabilities.map(|(side, mass)| (Outcome::Preference(side), mass)).to_vec(),
+            label_mass: (mass(&given) + mass(&turned)) / 2.0,
+        };
+        let back = match turned.verdict.outcome {
+            Outcome::Preference(preference) => Outcome::Preference(preference.turned()),
+            score @ Outcome::Score(_) => score,
+        };
+        let consistent = given.verdict.outcome == back;
+        Self { given, turned, distribution, preference, consistent }
+    }
+}
