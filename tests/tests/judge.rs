@@ -51,6 +51,8 @@ fn a_streamed_verdict_is_the_whole_one_in_pieces() {
     let mut streamed = body;
     streamed["stream"] = json!(true);
     let events: Vec<_> = server.post("/judge", &streamed).events().collect();
+    let (decision, events) = events.split_first().unwrap();
+    assert_eq!((decision.name.as_str(), decision.json()), ("decision", json!({ "score": 7.0 })));
     let (last, pieces) = events.split_last().unwrap();
     assert!(pieces.len() > 3, "the text comes in pieces: {events:?}");
     let text: String = (pieces.iter())
@@ -91,6 +93,16 @@ fn a_verdict_can_be_read_from_the_logits_alone_before_and_after_the_reasons() {
     let explained = judged(one(), "score_then_explain", true);
     assert_eq!((&explained["score"], &explained["distribution"]), (&read["score"], &read["distribution"]));
     assert!(!explained["justification"].as_str().unwrap().is_empty());
+    let mut streamed = case(one());
+    streamed.as_object_mut().unwrap().extend([
+        ("mode".into(), json!("score_then_explain")),
+        ("distribution".into(), json!(true)),
+        ("stream".into(), json!(true)),
+    ]);
+    let first = server.post("/judge", &streamed).events().next().unwrap();
+    assert_eq!(first.name, "decision");
+    assert_eq!(first.json(), json!({ "score": read["score"], "distribution": read["distribution"] }));
+
     let plain = judged(one(), "score_then_explain", false);
     assert!(plain.get("distribution").is_none());
     assert_eq!(plain["justification"], explained["justification"]);

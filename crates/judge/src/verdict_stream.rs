@@ -35,6 +35,9 @@ pub struct Judgement {
 /// What a stream of a verdict yields.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VerdictEvent {
+    /// What the critic decided, as soon as it is known, which may be before, amid or after the justification. Critics that
+    /// decide somewhere in free text have none: their verdict is known at the end.
+    Decision(Outcome, Option<Distribution>),
     /// More of the justification; all pieces together are the justification of the verdict.
     Justification(String),
     /// The verdict; nothing follows.
@@ -54,26 +57,30 @@ enum Progress {
 }
 
 impl Progress {
-    /// Takes text that the critic wrote; gives what is new of its reasons.
-    fn push(&mut self, text: &str) -> Vec<String> {
+    /// Takes text that the critic wrote; tells what it brought to light.
+    fn push(&mut self, text: &str) -> Vec<VerdictEvent> {
         match self {
-            Self::Choosing { justification, .. } => justification.push(text).into_iter().collect(),
+            Self::Choosing { justification, .. } => {
+                justification.push(text).map(VerdictEvent::Justification).into_iter().collect()
+            }
             Self::Reading(parser) => (parser.push(text).into_iter())
-                .filter_map(|event| match event {
-                    ParserEvent::Justification(text) => Some(text),
-                    ParserEvent::Outcome(_) => None,
+                .map(|event| match event {
+                    ParserEvent::Justification(text) => VerdictEvent::Justification(text),
+                    ParserEvent::Outcome(outcome) => VerdictEvent::Decision(outcome, None),
                 })
                 .collect(),
         }
     }
 
-    fn choose(&mut self, choice: &Chosen) {
+    fn choose(&mut self, choice: &Chosen) -> Option<VerdictEvent> {
         if let Self::Choosing { outcomes, chosen, .. } = self {
             let distribution = choice.logprobs.as_ref();
             let distribution =
                 distribution.map(|logprobs| Distribution::new(outcomes.iter().copied(), logprobs));
-            *chosen = Some((outcomes[choice.index], distribution));
+            let (outcome, distribution) = chosen.insert((outcomes[choice.index], distribution));
+            return Some(VerdictEvent::Decision(*outcome, distribution.clone()));
         }
+        None
     }
 
     fn finish(self, reason: FinishReason) -> Result<(Verdict, Option<Distribution>), JudgeError> {
@@ -129,7 +136,7 @@ impl VerdictStream {
     pub async fn collect(mut self) -> Result<Judgement, JudgeError> {
         while let Some(event) = self.next().await {
             match event? {
-                VerdictEvent::Justification(_) => {}
+                VerdictEvent::Decision(..) | VerdictEvent::Justification(_) => {}
                 VerdictEvent::Verdict(judgement) => return Ok(judgement),
             }
         }
@@ -162,11 +169,10 @@ impl Stream for VerdictStream {
             };
             match ready!(this.completion.poll_next_unpin(context)) {
                 Some(Ok(CompletionEvent::Piece(piece))) => {
-                    this.ready
-                        .extend(progress.push(&piece.text).into_iter().map(VerdictEvent::Justification));
+                    this.ready.extend(progress.push(&piece.text));
                 }
                 Some(Ok(CompletionEvent::Said(_))) => {}
-                Some(Ok(CompletionEvent::Chosen(chosen))) => progress.choose(&chosen),
+                Some(Ok(CompletionEvent::Chosen(chosen))) => this.ready.extend(progress.choose(&chosen)),
                 Some(Ok(CompletionEvent::Finished(reason, usage))) => {
                     let judgement = this.progress.take().map(|progress| this.finish(progress, reason, usage));
                     return Poll::Ready(judgement.map(|judgement| judgement.map(VerdictEvent::Verdict)));

@@ -45,6 +45,7 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
                 output.write_all(text.as_bytes())?;
                 output.flush()?;
             }
+            Ok(VerdictEvent::Decision(..)) => {}
             Ok(VerdictEvent::Verdict(judgement)) => {
                 let gap = if judgement.verdict.justification.is_empty() { "" } else { "\n\n" };
                 writeln!(output, "{gap}{}", line(&judgement))?;

@@ -29,7 +29,7 @@ use crate::{
     state::AppState,
 };
 use request::{JudgeBody, JudgeRequest};
-use response::VerdictBody;
+use response::{DecisionBody, VerdictBody};
 use scale::ScaleBody;
 
 /// The routes of this file.
@@ -39,8 +39,9 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 
 /// Judge one response, or compare two.
 ///
-/// With `stream`, events `justification` carry `{"text": …}` as it is written, and the last event is `verdict`, with
-/// the same body as without `stream`, or `error`, with the body of an error.
+/// With `stream`, an event `decision` carries the score or preference, and the distribution if it is read, as soon as it is
+/// known; events `justification` carry `{"text": …}` as it is written; and the last event is `verdict`, with the same body
+/// as without `stream`, or `error`, with the body of an error.
 #[utoipa::path(
     post,
     path = "/judge",
@@ -82,6 +83,9 @@ async fn judge(
 fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
     let events = verdict.map(move |event| {
         let event = match event {
+            Ok(VerdictEvent::Decision(outcome, distribution)) => {
+                data(Event::default().event("decision"), &DecisionBody::new(outcome, distribution.as_ref()))
+            }
             Ok(VerdictEvent::Justification(text)) => {
                 data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
             }

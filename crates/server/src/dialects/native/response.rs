@@ -58,6 +58,32 @@ impl VerdictBody {
     }
 }
 
+/// What the critic decided, while its reasons are still being written.
+#[derive(Debug, Serialize)]
+pub(super) struct DecisionBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preference: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distribution: Option<DistributionBody>,
+}
+
+impl DecisionBody {
+    pub(super) fn new(outcome: Outcome, distribution: Option<&Distribution>) -> Self {
+        let (score, preference) = members(outcome);
+        Self { score, preference, distribution: distribution.map(DistributionBody::new) }
+    }
+}
+
+/// A decision as the members `score` and `preference`, of which it is one.
+fn members(outcome: Outcome) -> (Option<f64>, Option<&'static str>) {
+    match outcome {
+        Outcome::Score(score) => (Some(score), None),
+        Outcome::Preference(preference) => (None, Some(preference.as_str())),
+    }
+}
+
 /// How probable every possible verdict is to the critic.
 #[derive(Debug, Serialize, ToSchema)]
 struct DistributionBody {
@@ -89,10 +115,7 @@ struct ProbabilityBody {
 impl DistributionBody {
     fn new(distribution: &Distribution) -> Self {
         let probability = |(outcome, probability): &(Outcome, f64)| {
-            let (score, preference) = match outcome {
-                Outcome::Score(score) => (Some(*score), None),
-                Outcome::Preference(preference) => (None, Some(preference.as_str())),
-            };
+            let (score, preference) = members(*outcome);
             ProbabilityBody { score, preference, probability: *probability }
         };
         Self {
@@ -131,10 +154,8 @@ impl From<Usage> for UsageBody {
 impl VerdictBody {
     pub(super) fn new(judgement: Judgement, model: &str) -> Self {
         let Judgement { verdict, rubric, scale, distribution, reason, usage } = judgement;
-        let (kind, score, preference) = match verdict.outcome {
-            Outcome::Score(score) => (Kind::Pointwise, Some(score), None),
-            Outcome::Preference(preference) => (Kind::Pairwise, None, Some(preference.as_str())),
-        };
+        let (score, preference) = members(verdict.outcome);
+        let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
         Self {
             kind: kind.to_string(),
             score,
