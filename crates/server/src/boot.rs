@@ -33,6 +33,12 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     Ok(Judge::new(name, critic, library, config))
 }
 
+/// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
+pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<Judge> {
+    let name = format!("{}-null", embedded::NAME);
+    Ok(Judge::new(name, bench::null_critic(), RubricLibrary::compiled_in()?, config))
+}
+
 /// Tells what a checkpoint is.
 pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> {
     let (name, source) = find(options.model.as_deref(), &hub(&options.hub))?;

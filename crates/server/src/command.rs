@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod bench;
+
+pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
+
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
 #[command(name = "gavel", version)]
@@ -22,6 +26,9 @@ pub(crate) enum Command {
     Judge(CaseOptions),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
+    /// Measure: each benchmark prints a table and writes its figures as JSON.
+    #[command(subcommand)]
+    Bench(BenchCommand),
 }
 
 /// Where the critic and its rubrics come from.
@@ -78,6 +85,23 @@ pub(crate) struct HubArguments {
     pub(crate) offline: bool,
 }
 
+/// Bounds of the engine.
+#[derive(Debug, Args)]
+pub(crate) struct EngineOptions {
+    /// The most sequences that are written at a time.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences)]
+    pub(crate) max_sequences: usize,
+    /// The most requests that wait for their turn; one more is refused at once.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting)]
+    pub(crate) max_waiting: usize,
+    /// The most tokens of prompts that wait, those left out that are known from earlier requests.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens)]
+    pub(crate) max_waiting_tokens: usize,
+    /// When the model's code panics, go on with an empty cache instead of ending with an error.
+    #[arg(long)]
+    pub(crate) restart_after_panic: bool,
+}
+
 /// Options of `gavel serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
@@ -89,21 +113,11 @@ pub(crate) struct ServeOptions {
     /// Port to listen on; 0 takes a free one, which the first line of the output tells.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
-    /// The most sequences that are written at a time.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences)]
-    pub(crate) max_sequences: usize,
-    /// The most requests that wait for their turn; one more is refused at once.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting)]
-    pub(crate) max_waiting: usize,
-    /// The most tokens of prompts that wait, those left out that are known from earlier requests.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens)]
-    pub(crate) max_waiting_tokens: usize,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
     /// The longest time from a request to its answer, in seconds.
     #[arg(long, default_value_t = 600)]
     pub(crate) request_timeout_s: u64,
-    /// When the model's code panics, go on with an empty cache instead of ending with an error.
-    #[arg(long)]
-    pub(crate) restart_after_panic: bool,
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,

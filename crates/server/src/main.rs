@@ -1,5 +1,6 @@
-//! The command line of `gavel`: serve a critic, judge one case, or tell what a checkpoint is.
+//! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, or measure.
 
+mod bench_command;
 mod boot;
 mod caller;
 mod command;
@@ -48,5 +49,6 @@ fn run(command: Command) -> anyhow::Result<()> {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
             Ok(())
         }
+        Command::Bench(command) => bench_command::bench(&runtime, command),
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     boot,
-    command::ServeOptions,
+    command::{EngineOptions, ServeOptions},
     router::{self, RequestLimits},
 };
 
@@ -21,7 +21,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let config = engine_config(&options);
+    let config = engine_config(&options.engine);
     let ServeOptions { critic, host, port, max_body_mib, request_timeout_s, .. } = options;
     let limits =
         RequestLimits { max_body_bytes: max_body_mib << 20, timeout: Duration::from_secs(request_timeout_s) };
@@ -58,7 +58,8 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     if crashed { bail!("the engine has stopped, since the model's code panicked") } else { Ok(()) }
 }
 
-fn engine_config(options: &ServeOptions) -> EngineConfig {
+/// The bounds that were chosen, with those that follow from them.
+pub(crate) fn engine_config(options: &EngineOptions) -> EngineConfig {
     let default = EngineConfig::default();
     EngineConfig {
         max_sequences: options.max_sequences,

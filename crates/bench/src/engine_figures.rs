@@ -1,0 +1,138 @@
+//! What `/health` tells of a server's engine, once and over time.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{
+    client::{Connection, Server},
+    error::BenchError,
+};
+
+/// Time between two samples: many within one judgement, and a load that is not seen beside one.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// The engine at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sample {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Sequences that ran.
+    pub running: usize,
+    /// Requests that waited for their turn.
+    pub waiting: usize,
+}
+
+/// As much of the body of `/health` as is used.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Health {
+    pub(crate) model: String,
+    pub(crate) engine: EngineFigures,
+}
+
+/// Figures of the engine.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(crate) struct EngineFigures {
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    pub(crate) steps: u64,
+    pub(crate) tokens: u64,
+}
+
+impl Health {
+    /// Asks for it.
+    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, BenchError> {
+        let answer = connection.health().await?;
+        serde_json::from_slice(&answer.body).map_err(|_| BenchError::Figures {
+            status: answer.status,
+            body: String::from_utf8_lossy(&answer.body).into_owned(),
+        })
+    }
+}
+
+/// Figures over time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Course {
+    pub(crate) samples: Vec<Sample>,
+    /// Steps from the first sample to the last.
+    pub(crate) steps: u64,
+    /// Tokens from the first sample to the last.
+    pub(crate) tokens: u64,
+}
+
+impl Course {
+    /// The mean of a figure over time: each sample holds until the next.
+    pub(crate) fn mean(&self, figure: impl Fn(&Sample) -> usize) -> f64 {
+        let area: f64 =
+            self.samples.windows(2).map(|pair| figure(&pair[0]) as f64 * (pair[1].at_s - pair[0].at_s)).sum();
+        match (self.samples.first(), self.samples.last()) {
+            (Some(first), Some(last)) if last.at_s > first.at_s => area / (last.at_s - first.at_s),
+            _ => 0.0,
+        }
+    }
+}
+
+/// Takes samples on a connection of its own until it is told to stop.
+pub(crate) struct Sampler {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<Course, BenchError>>,
+}
+
+impl Sampler {
+    /// Takes the first sample, then one each [`PERIOD`].
+    pub(crate) async fn start(server: &Server, start: Instant) -> Result<Self, BenchError> {
+        let mut connection = Connection::open(server).await?;
+        let first = Health::ask(&mut connection).await?.engine;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(sample(connection, first, start, stopped));
+        Ok(Self { stop, task })
+    }
+
+    /// Takes the last sample.
+    pub(crate) async fn finish(self) -> Result<Course, BenchError> {
+        // When the task has ended by itself, the error that ended it is what it gives.
+        let _ = self.stop.send(());
+        match self.task.await {
+            Ok(course) => course,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+async fn sample(
+    mut connection: Connection,
+    first: EngineFigures,
+    start: Instant,
+    mut stopped: oneshot::Receiver<()>,
+) -> Result<Course, BenchError> {
+    let mut course = Course::default();
+    let mut figures = first;
+    loop {
+        let EngineFigures { running, waiting, .. } = figures;
+        course.samples.push(Sample { at_s: start.elapsed().as_secs_f64(), running, waiting });
+        let stops = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
+        figures = Health::ask(&mut connection).await?.engine;
+        if stops {
+            course.steps = figures.steps.saturating_sub(first.steps);
+            course.tokens = figures.tokens.saturating_sub(first.tokens);
+            let EngineFigures { running, waiting, .. } = figures;
+            course.samples.push(Sample { at_s: start.elapsed().as_secs_f64(), running, waiting });
+            return Ok(course);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Course, Sample};
+
+    #[test]
+    fn the_mean_is_over_time_and_not_over_samples() {
+        let sample = |at_s, running| Sample { at_s, running, waiting: 0 };
+        let samples = vec![sample(1.0, 4), sample(4.0, 0), sample(5.0, 9)];
+        let course = Course { samples, ..Course::default() };
+        assert_eq!(course.mean(|sample| sample.running), 3.0);
+        assert_eq!(Course::default().mean(|sample| sample.running), 0.0);
+    }
+}

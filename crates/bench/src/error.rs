@@ -1,0 +1,53 @@
+//! Why a benchmark could not be run.
+
+use std::io;
+
+use engine::EngineError;
+
+/// Why a benchmark could not be run. What a server does to its requests under load is no error but a result.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The address of the server has another form.
+    #[error("{0:?} is no address of a server, such as http://127.0.0.1:8080")]
+    Address(String),
+    /// A rate of arrivals is not above 0.
+    #[error("{0} requests each second is no rate; it must be above 0")]
+    Rate(f64),
+    /// A number that must be at least 1 is 0.
+    #[error("there must be at least one of the {0}")]
+    None(&'static str),
+    /// The server takes no connection.
+    #[error("{host} takes no connection")]
+    Connect {
+        /// Host and port.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A connection failed.
+    #[error("the connection to the server failed")]
+    Connection(#[from] hyper::Error),
+    /// The server tells no figures of its engine.
+    #[error("/health answered with status {status} and no figures: {body}")]
+    Figures {
+        /// The status code.
+        status: u16,
+        /// The body, as far as it is text.
+        body: String,
+    },
+    /// Not one of the requests that set the measure was judged.
+    #[error("no request was judged: {0}")]
+    NothingJudged(String),
+    /// The client's own runtime cannot be started.
+    #[error("the load generator cannot be started")]
+    Runtime(#[source] io::Error),
+    /// A picture could not be written.
+    #[error("a picture cannot be written")]
+    Picture(#[from] image::ImageError),
+    /// The engine did not take a request.
+    #[error("the engine did not take a request")]
+    Engine(#[from] EngineError),
+    /// The engine ended a request without an answer.
+    #[error("{0} requests did not end well in the engine")]
+    Unfinished(usize),
+}

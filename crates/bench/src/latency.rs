@@ -1,0 +1,74 @@
+//! What many times say together.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Mean, percentiles and maximum of times, in milliseconds; all 0 when there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// The mean.
+    pub mean_ms: f64,
+    /// Half of the times are at most this.
+    pub p50_ms: f64,
+    /// Nine tenths of the times are at most this.
+    pub p90_ms: f64,
+    /// All but a hundredth of the times are at most this.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+}
+
+impl Latency {
+    /// Of these times, in any order.
+    pub fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let Some(longest) = times.last() else { return Self::default() };
+        let total: Duration = times.iter().sum();
+        Self {
+            mean_ms: ms(total) / times.len() as f64,
+            p50_ms: ms(percentile(&times, 50)),
+            p90_ms: ms(percentile(&times, 90)),
+            p99_ms: ms(percentile(&times, 99)),
+            max_ms: ms(*longest),
+        }
+    }
+}
+
+/// The smallest of the sorted times that `percent` of all do not exceed.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Latency;
+
+    fn of(times_ms: impl IntoIterator<Item = u64>) -> Latency {
+        Latency::of(times_ms.into_iter().map(Duration::from_millis).collect())
+    }
+
+    #[test]
+    fn percentiles_are_times_that_occurred() {
+        let hundred = of((1..=100).rev());
+        assert_eq!((hundred.p50_ms, hundred.p90_ms, hundred.p99_ms), (50.0, 90.0, 99.0));
+        assert_eq!((hundred.mean_ms, hundred.max_ms), (50.5, 100.0));
+        let ten = of((1..=10).map(|ms| ms * 10));
+        assert_eq!((ten.p50_ms, ten.p90_ms, ten.p99_ms), (50.0, 90.0, 100.0));
+        let three = of([5, 1, 3]);
+        assert_eq!((three.p50_ms, three.p90_ms, three.p99_ms), (3.0, 5.0, 5.0));
+    }
+
+    #[test]
+    fn one_time_and_none_have_percentiles_too() {
+        let one = of([7]);
+        assert_eq!((one.p50_ms, one.p99_ms, one.mean_ms, one.max_ms), (7.0, 7.0, 7.0, 7.0));
+        assert_eq!(of([]), Latency::default());
+    }
+}

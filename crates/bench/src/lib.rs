@@ -1,0 +1,42 @@
+//! Benchmarks of a judge server: what it does under load, what it costs when the model costs nothing, and how much
+//! work the sharing of prompts saves.
+//!
+//! [`load`] and [`overhead`] speak HTTP to a server that someone else has started; [`sharing`] drives an engine.
+//! Each returns a report, which prints as a table and serialises as JSON.
+
+mod arrivals;
+mod client;
+mod cpu_time;
+mod engine_figures;
+mod error;
+mod latency;
+mod load;
+mod load_report;
+mod machine;
+mod null_critic;
+mod overhead;
+mod overhead_report;
+mod picture;
+mod round_robin;
+mod service_times;
+mod sharing;
+mod sharing_report;
+mod table;
+mod tally;
+mod workload;
+
+pub use client::Server;
+pub use engine_figures::Sample;
+pub use error::BenchError;
+pub use latency::Latency;
+pub use load::{LoadOptions, load};
+pub use load_report::{LoadPhase, LoadReport};
+pub use machine::Machine;
+pub use null_critic::null_critic;
+pub use overhead::{OverheadOptions, overhead};
+pub use overhead_report::{OverheadPhase, OverheadReport};
+pub use round_robin::RoundRobin;
+pub use service_times::ServiceTimes;
+pub use sharing::sharing;
+pub use sharing_report::{SharingReport, SharingResult};
+pub use tally::{Count, Usage};

@@ -1,0 +1,156 @@
+//! A server under load: the same requests one at a time, then at random times at several rates.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use crate::{
+    arrivals::Arrivals,
+    client::{Answer, Connection, Server},
+    engine_figures::{Health, Sampler},
+    error::BenchError,
+    load_report::{LoadPhase, LoadReport},
+    machine::Machine,
+    tally::Tally,
+    workload::{Kind, Workload},
+};
+
+/// What is offered when no rates are given: multiples of the rate at which requests are judged one at a time.
+const MULTIPLES: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
+
+/// What is asked of the server.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Requests in each phase.
+    pub requests: usize,
+    /// Rates of arrivals, in requests each second; without any, multiples of the rate at which requests are judged one at
+    /// a time.
+    pub rates: Vec<f64>,
+    /// From which requests and arrivals follow.
+    pub seed: u64,
+    /// Tokens that the critic may write for each request.
+    pub max_tokens: usize,
+    /// `mode` of the requests; the server's default without it.
+    pub mode: Option<String>,
+}
+
+/// Puts a server under load. Blocks; the server must run on other threads.
+///
+/// # Errors
+/// [`BenchError`] when the options make no sense, the server cannot be reached, or it judges nothing at all.
+pub fn load(server: &Server, options: &LoadOptions) -> Result<LoadReport, BenchError> {
+    if options.requests == 0 {
+        return Err(BenchError::None("requests"));
+    }
+    if let Some(rate) = options.rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
+        return Err(BenchError::Rate(*rate));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(BenchError::Runtime)?.block_on(run(server, options))
+}
+
+async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, BenchError> {
+    let LoadOptions { requests, seed, .. } = *options;
+    let model = Health::ask(&mut Connection::open(server).await?).await?.model;
+    let kind = Kind { sides: 48..=320, max_tokens: options.max_tokens, mode: options.mode.clone() };
+    let workload = Workload::new(requests, kind, seed);
+    // Every phase has pictures of its own shade, so that none finds its work done by the one before. The first request
+    // of all touches memory that later ones find ready; it is not counted.
+    let first = workload.bodies(0)?.swap_remove(0);
+    let answer = Connection::open(server).await?.judge(first).await?;
+    if answer.status != 200 {
+        return Err(BenchError::NothingJudged(String::from_utf8_lossy(&answer.body).into_owned()));
+    }
+    let one_at_a_time = one_at_a_time(server, workload.bodies(1)?).await?;
+    let mut rates = options.rates.clone();
+    if rates.is_empty() {
+        rates.extend(MULTIPLES.map(|multiple| multiple * one_at_a_time.throughput_per_s));
+    }
+    let mut open = Vec::with_capacity(rates.len());
+    for (index, rate) in rates.into_iter().enumerate() {
+        // After many rates a shade comes again; by then its pictures have been pushed out.
+        let shade = 2 + (index % 14) as u8;
+        open.push(open_loop(server, workload.bodies(shade)?, (rate, seed + index as u64)).await?);
+    }
+    let machine = Machine::here();
+    Ok(LoadReport { benchmark: "load", machine, model, requests, seed, one_at_a_time, open_loop: open })
+}
+
+/// Each request when the one before was answered.
+async fn one_at_a_time(server: &Server, bodies: Vec<Bytes>) -> Result<LoadPhase, BenchError> {
+    let mut tally = Tally::default();
+    let idle = IdleConnections::new(server);
+    let start = Instant::now();
+    let sampler = Sampler::start(server, start).await?;
+    for body in bodies {
+        let sent = Instant::now();
+        note(&mut tally, idle.judge(body).await, sent.elapsed());
+    }
+    let elapsed = start.elapsed();
+    if tally.latencies.is_empty() {
+        return Err(BenchError::NothingJudged(format!("{:?}", tally.count.errors)));
+    }
+    Ok(LoadPhase::new(None, tally, (elapsed, sampler.finish().await?)))
+}
+
+/// Each request at its time, whatever became of the others.
+async fn open_loop(
+    server: &Server,
+    bodies: Vec<Bytes>,
+    (rate, seed): (f64, u64),
+) -> Result<LoadPhase, BenchError> {
+    let idle = IdleConnections::new(server);
+    let start = Instant::now();
+    let sampler = Sampler::start(server, start).await?;
+    let mut requests = JoinSet::new();
+    for (at, body) in Arrivals::new(rate, seed).zip(bodies) {
+        let due = start + at;
+        tokio::time::sleep_until(due.into()).await;
+        let idle = idle.clone();
+        // The latency begins when the request was due, so that a client that is late cannot hide a slow server.
+        requests.spawn(async move { (idle.judge(body).await, due.elapsed()) });
+    }
+    let mut tally = Tally::default();
+    for (outcome, latency) in requests.join_all().await {
+        note(&mut tally, outcome, latency);
+    }
+    let elapsed = start.elapsed();
+    Ok(LoadPhase::new(Some(rate), tally, (elapsed, sampler.finish().await?)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the outcome ends here")]
+fn note(tally: &mut Tally, outcome: Result<Answer, BenchError>, latency: Duration) {
+    if let Some(body) = tally.note(&outcome, latency) {
+        tally.note_usage(body);
+    }
+}
+
+/// Connections that wait for their next request. Clones are handles to the same ones.
+#[derive(Clone)]
+struct IdleConnections {
+    server: Server,
+    /// Unbounded: there are never more than requests at a time, and these are all of one phase at most.
+    connections: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl IdleConnections {
+    fn new(server: &Server) -> Self {
+        Self { server: server.clone(), connections: Arc::default() }
+    }
+
+    /// Asks for a verdict on a connection that waits, or on a new one.
+    async fn judge(&self, body: Bytes) -> Result<Answer, BenchError> {
+        let waiting = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match waiting {
+            Some(connection) => connection,
+            None => Connection::open(&self.server).await?,
+        };
+        let answer = connection.judge(body).await?;
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        Ok(answer)
+    }
+}

@@ -1,0 +1,174 @@
+//! A critic that computes nothing, so that what is measured is everything around the model.
+//!
+//! A text token is one byte, as far as the critic writes, and four in prompts, as with real tokenizers. The next token
+//! follows from the last one alone: a score, a line's end, one word, the end of the turn. That is a verdict in the form
+//! of the small critic's profile.
+
+use std::sync::Arc;
+
+use critic::{
+    Backend, BackendError, Batch, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits, Packing,
+    Part, Processor, Prompt, Role, Tiles, TokenId, Visual,
+};
+use sha2::{Digest, Sha256};
+
+/// Ends the critic's turn; the tokens below it are bytes.
+const END: u32 = 256;
+/// Begins a turn; one more for each role.
+const TURN: u32 = 257;
+/// Stands for a place in a picture.
+const PICTURE: u32 = 260;
+/// The first of the tokens that stand for four bytes of a prompt.
+const WORDS: u32 = 261;
+/// As many tokens as the small critic's vocabulary has.
+const VOCABULARY: u32 = 896;
+/// Places that a picture takes in a prompt, about as many as a small picture takes for the small critic.
+const PICTURE_TOKENS: usize = 64;
+/// What is written after the prompt, byte by byte; then the turn ends. No byte comes twice, so that each tells the next.
+const VERDICT: &[u8] = b"7\nFine.";
+
+/// A critic that judges everything to be a 7, in the form of the small critic's profile.
+pub fn null_critic() -> Critic {
+    Critic {
+        processor: Arc::new(NullProcessor),
+        backend: Box::new(NullBackend::new()),
+        generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
+    }
+}
+
+struct NullProcessor;
+
+impl Processor for NullProcessor {
+    fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
+        let mut encoded = Encoded::default();
+        for message in &prompt.messages {
+            encoded.tokens.push(turn(message.role));
+            for part in &message.parts {
+                match part {
+                    Part::Text(text) => encoded.tokens.extend(words(text)),
+                    Part::Image(image) => encode_picture(&mut encoded, &image.0),
+                    Part::Video(frames) => {
+                        frames.iter().for_each(|frame| encode_picture(&mut encoded, &frame.0));
+                    }
+                }
+            }
+        }
+        encoded.tokens.push(turn(Role::Assistant));
+        encoded.tokens.extend(words(&prompt.reply));
+        Ok(encoded)
+    }
+
+    fn token_bytes(&self, token: TokenId) -> Vec<u8> {
+        u8::try_from(token.0).map_or_else(|_| b"<control>".to_vec(), |byte| vec![byte])
+    }
+
+    fn is_control(&self, token: TokenId) -> bool {
+        token.0 >= END
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        Ok(text.bytes().map(|byte| TokenId(byte.into())).collect())
+    }
+}
+
+fn turn(role: Role) -> TokenId {
+    TokenId(match role {
+        Role::System => TURN,
+        Role::User => TURN + 1,
+        Role::Assistant => TURN + 2,
+    })
+}
+
+/// One token for each four bytes of a text. Different bytes may get the same one, which nobody reads.
+fn words(text: &str) -> impl Iterator<Item = TokenId> {
+    text.as_bytes().chunks(4).map(|bytes| {
+        let number = bytes.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+        TokenId(WORDS + number % (VOCABULARY - WORDS))
+    })
+}
+
+/// A picture is not even decoded; equal files are equal pictures.
+fn encode_picture(encoded: &mut Encoded, file: &[u8]) {
+    encoded.visuals.push(Visual {
+        start: encoded.tokens.len(),
+        length: PICTURE_TOKENS,
+        tiles: Arc::new(Tiles { size: 1, pixels: Vec::new() }),
+        packing: Packing::Single,
+        hash: Sha256::digest(file).into(),
+    });
+    encoded.tokens.extend([TokenId(PICTURE); PICTURE_TOKENS]);
+}
+
+struct NullBackend {
+    /// The logits after each token, made once.
+    after: Vec<Logits>,
+}
+
+impl NullBackend {
+    fn new() -> Self {
+        let byte = |index: usize| VERDICT.get(index).map_or(END, |byte| u32::from(*byte));
+        let next = |last: u32| {
+            let written = VERDICT.iter().position(|byte| u32::from(*byte) == last);
+            byte(written.map_or(0, |index| index + 1))
+        };
+        let logits =
+            |last| (0..VOCABULARY).map(|token| if token == next(last) { 9.0 } else { 0.0 }).collect();
+        Self { after: (0..VOCABULARY).map(logits).collect() }
+    }
+}
+
+impl Backend for NullBackend {
+    fn limits(&self) -> Limits {
+        // A step as large as a model on an accelerator takes, and a cache of 131,072 positions, which a busy server
+        // soon fills, so that giving up kept blocks is part of what is measured.
+        Limits { block_size: 32, block_count: 4096, context_length: 4096, max_step_tokens: 2048 }
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants_logits);
+        let last = wanted.filter_map(|chunk| chunk.tokens.last());
+        Ok(last.map(|token| self.after[token.0 as usize].clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use critic::{EncodedImage, Message, Prompt};
+
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_written_after_any_prompt_and_then_the_turn_ends() {
+        assert_eq!(VERDICT.iter().collect::<BTreeSet<_>>().len(), VERDICT.len(), "each byte tells the next");
+        let backend = NullBackend::new();
+        let next = |token: u32| {
+            let logits = &backend.after[token as usize];
+            (0..VOCABULARY).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize])).unwrap()
+        };
+        for prompt_end in [TURN + 2, WORDS, VOCABULARY - 1, u32::from(b' ')] {
+            let mut written = vec![next(prompt_end)];
+            while *written.last().unwrap() != END {
+                written.push(next(*written.last().unwrap()));
+            }
+            let bytes: Vec<u8> = written.iter().filter_map(|token| u8::try_from(*token).ok()).collect();
+            assert_eq!(bytes, VERDICT);
+        }
+    }
+
+    #[test]
+    fn pictures_are_told_apart_by_their_files() {
+        let image = |byte: u8| Part::Image(EncodedImage::new(vec![byte]));
+        let parts = vec![image(1), image(2), image(1), Part::Text("five!".into())];
+        let message = Message { role: Role::User, parts };
+        let prompt = Prompt { messages: vec![message], ..Prompt::default() };
+        let encoded = NullProcessor.encode(&prompt).unwrap();
+        assert_eq!(encoded.tokens.len(), 1 + 3 * PICTURE_TOKENS + 2 + 1);
+        assert_eq!(encoded.visuals[0].hash, encoded.visuals[2].hash);
+        assert_ne!(encoded.visuals[0].hash, encoded.visuals[1].hash);
+        let starts: Vec<usize> = encoded.visuals.iter().map(|visual| visual.start).collect();
+        assert_eq!(starts, [1, 65, 129]);
+        assert!(encoded.tokens.iter().all(|token| token.0 < VOCABULARY));
+    }
+}

@@ -1,0 +1,135 @@
+//! What became of requests.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{client::Answer, error::BenchError};
+
+/// Requests by what became of them. When nothing is lost, as many are answered as are sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// Requests that were sent.
+    pub sent: usize,
+    /// Those of them that got a response, whatever it said.
+    pub answered: usize,
+    /// How many got no verdict, by why: a status with the server's code for it, or `lost`.
+    pub errors: BTreeMap<String, usize>,
+}
+
+impl Count {
+    /// How many got no verdict.
+    pub fn failed(&self) -> usize {
+        self.errors.values().sum()
+    }
+}
+
+/// Tokens of requests that were judged, as the server counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompts, images included.
+    pub prompt_tokens: usize,
+    /// Those of them that were kept from earlier requests.
+    pub cached_tokens: usize,
+    /// Tokens written.
+    pub completion_tokens: usize,
+}
+
+/// Gathers what became of requests.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: Count,
+    pub(crate) usage: Usage,
+    /// Times of those that were judged.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+impl Tally {
+    /// Notes a request and its outcome; gives the body of a verdict.
+    pub(crate) fn note<'a>(
+        &mut self,
+        outcome: &'a Result<Answer, BenchError>,
+        latency: Duration,
+    ) -> Option<&'a [u8]> {
+        self.count.sent += 1;
+        let why = match outcome {
+            Ok(Answer { status: 200, body }) => {
+                self.count.answered += 1;
+                self.latencies.push(latency);
+                return Some(body);
+            }
+            Ok(Answer { status, body }) => {
+                self.count.answered += 1;
+                format!("{status} {}", error_code(body))
+            }
+            Err(_) => "lost".to_owned(),
+        };
+        *self.count.errors.entry(why).or_default() += 1;
+        None
+    }
+
+    /// Adds the tokens that the body of a verdict tells.
+    pub(crate) fn note_usage(&mut self, body: &[u8]) {
+        #[derive(Deserialize)]
+        struct Verdict {
+            usage: Usage,
+        }
+        let Ok(Verdict { usage }) = serde_json::from_slice(body) else { return };
+        self.usage.prompt_tokens += usage.prompt_tokens;
+        self.usage.cached_tokens += usage.cached_tokens;
+        self.usage.completion_tokens += usage.completion_tokens;
+    }
+
+    /// Adds what another one gathered.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count.sent += other.count.sent;
+        self.count.answered += other.count.answered;
+        for (why, count) in other.count.errors {
+            *self.count.errors.entry(why).or_default() += count;
+        }
+        self.usage.prompt_tokens += other.usage.prompt_tokens;
+        self.usage.cached_tokens += other.usage.cached_tokens;
+        self.usage.completion_tokens += other.usage.completion_tokens;
+        self.latencies.extend(other.latencies);
+    }
+}
+
+/// The server's code for an error.
+fn error_code(body: &[u8]) -> String {
+    let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    body.and_then(|body| Some(body["error"]["code"].as_str()?.to_owned())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Tally;
+    use crate::{client::Answer, error::BenchError};
+
+    #[test]
+    fn every_request_is_counted_by_what_became_of_it() {
+        let answer = |status, body: &'static str| Ok(Answer { status, body: body.into() });
+        let mut tally = Tally::default();
+        let verdict = answer(
+            200,
+            r#"{"score":7,"usage":{"prompt_tokens":9,"cached_tokens":4,"completion_tokens":2,"total_tokens":11}}"#,
+        );
+        let body = tally.note(&verdict, Duration::from_millis(5)).unwrap();
+        tally.note_usage(body);
+        let mut other = Tally::default();
+        for outcome in [
+            answer(503, r#"{"error":{"code":"overloaded"}}"#),
+            answer(500, "?"),
+            Err(BenchError::Address("x".into())),
+        ] {
+            assert!(other.note(&outcome, Duration::from_millis(1)).is_none());
+        }
+        tally.merge(other);
+        assert_eq!((tally.count.sent, tally.count.answered, tally.count.failed()), (4, 3, 3));
+        let whys: Vec<&str> = tally.count.errors.keys().map(String::as_str).collect();
+        assert_eq!(whys, ["500 ", "503 overloaded", "lost"]);
+        assert_eq!(tally.latencies, [Duration::from_millis(5)], "only verdicts have a latency");
+        assert_eq!((tally.usage.prompt_tokens, tally.usage.cached_tokens), (9, 4));
+    }
+}

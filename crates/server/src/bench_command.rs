@@ -1,0 +1,95 @@
+//! `gavel bench`: starts what is measured, measures, prints a table and writes JSON.
+
+use std::{
+    fmt::Display,
+    fs,
+    io::{self, Write},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use axum::{
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use bench::{LoadOptions, OverheadOptions, RoundRobin, Server, ServiceTimes};
+use judge::{EngineConfig, Judge};
+use serde::Serialize;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::{
+    boot,
+    command::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments},
+    router::{self, RequestLimits},
+    serve,
+};
+
+/// Bounds that no benchmark comes near, unless its critic is a hundred times slower than its requests come.
+const LIMITS: RequestLimits = RequestLimits { max_body_bytes: 32 << 20, timeout: Duration::from_secs(600) };
+
+/// Measures. Servers run on `runtime`; the clients run here, on the thread that calls.
+pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<()> {
+    match command {
+        BenchCommand::Load(arguments) => load(runtime, *arguments),
+        BenchCommand::Overhead(arguments) => overhead(runtime, arguments),
+        BenchCommand::Sharing(arguments) => sharing(&arguments),
+    }
+}
+
+fn load(runtime: &Runtime, arguments: LoadArguments) -> anyhow::Result<()> {
+    let LoadArguments { url, critic, engine, requests, rates, max_tokens, run } = arguments;
+    let server = match url {
+        Some(url) => Server::at_url(&url)?,
+        None => {
+            let judge = boot::start(&critic, serve::engine_config(&engine))?;
+            start(runtime, judge, ServiceTimes::default())?
+        }
+    };
+    let options = LoadOptions { requests, rates, seed: run.seed, max_tokens, mode: run.mode };
+    publish(&bench::load(&server, &options)?, run.json.as_deref())
+}
+
+fn overhead(runtime: &Runtime, arguments: OverheadArguments) -> anyhow::Result<()> {
+    let OverheadArguments { engine, clients, seconds, paced_part, run } = arguments;
+    let config = serve::engine_config(&engine);
+    // Every client has one request at a time, and none is to be refused.
+    let config = EngineConfig { max_waiting: config.max_waiting.max(clients), ..config };
+    let service = ServiceTimes::default();
+    let server = start(runtime, boot::start_null(config)?, service.clone())?;
+    let duration = Duration::try_from_secs_f64(seconds).context("--seconds must be a length of time")?;
+    let options = OverheadOptions { clients, duration, paced_part, seed: run.seed, mode: run.mode };
+    publish(&bench::overhead(&server, &service, &options)?, run.json.as_deref())
+}
+
+fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
+    let round_robins: Vec<_> = arguments.responses.iter().copied().map(RoundRobin::of).collect();
+    publish(&bench::sharing(&round_robins)?, arguments.json.as_deref())
+}
+
+/// Starts the whole service on a free port of this machine; it ends with the runtime.
+fn start(runtime: &Runtime, judge: Judge, service: ServiceTimes) -> anyhow::Result<Server> {
+    let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+    let address = listener.local_addr()?;
+    let router = router::router(judge, LIMITS).layer(middleware::from_fn_with_state(service, timed));
+    runtime.spawn(async { axum::serve(listener, router).await });
+    Ok(Server::at(address))
+}
+
+/// Notes how long the service took for a request.
+async fn timed(State(service): State<ServiceTimes>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let response = next.run(request).await;
+    service.record(start.elapsed());
+    response
+}
+
+fn publish(report: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
+    let mut output = io::stdout();
+    write!(output, "{report}")?;
+    output.flush()?;
+    let Some(path) = json else { return Ok(()) };
+    let text = serde_json::to_string_pretty(report)?;
+    fs::write(path, text + "\n").with_context(|| format!("{} cannot be written", path.display()))
+}

@@ -1,0 +1,86 @@
+//! What `gavel bench` takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{CriticOptions, EngineOptions};
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// A server under load: requests one at a time, then at random times at several rates.
+    Load(Box<LoadArguments>),
+    /// What HTTP and scheduling cost: many clients, and a critic that computes nothing.
+    Overhead(OverheadArguments),
+    /// How much work the sharing of prompts saves, when each response is compared with each other one.
+    Sharing(SharingArguments),
+}
+
+/// Options of `gavel bench load`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// A running server, such as `http://127.0.0.1:8080`. Without it one is started, with the critic and the bounds that
+    /// the other options choose.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+    /// Requests at each rate.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) requests: usize,
+    /// Rates of arrivals in requests each second, with commas between. Without it, 0.5, 1, 2 and 4 times the rate at which
+    /// requests are judged one at a time.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rates: Vec<f64>,
+    /// Tokens that the critic may write for each request.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) max_tokens: usize,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+}
+
+/// Options of `gavel bench overhead`.
+#[derive(Debug, Args)]
+pub(crate) struct OverheadArguments {
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+    /// Connections, all kept alive.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) clients: usize,
+    /// How long requests are sent as fast as they are answered, and again at random times.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// What part of the most that the server does is asked of it at random times.
+    #[arg(long, default_value_t = 0.5)]
+    pub(crate) paced_part: f64,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+}
+
+/// Options of `gavel bench sharing`.
+#[derive(Debug, Args)]
+pub(crate) struct SharingArguments {
+    /// How many responses are compared, with commas between; each number is measured by itself.
+    #[arg(long, value_delimiter = ',', default_values_t = [5, 16])]
+    pub(crate) responses: Vec<usize>,
+    /// File for the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What the benchmarks with a server have in common.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// `mode` of the requests; without it, as the critic was trained.
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// From which requests and times of arrival follow.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// File for the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}

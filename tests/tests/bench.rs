@@ -1,0 +1,98 @@
+//! The benchmarks of the built binary, in sizes too small to measure anything: every request gets its verdict, and the
+//! figures are complete. How fast it is, is not asked.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{fs, process::Command};
+
+use gavel_tests::{Server, binary};
+use serde_json::Value;
+
+/// Runs a benchmark and returns its table and its figures.
+fn bench(arguments: &[&str]) -> (String, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("figures.json");
+    let output =
+        Command::new(binary()).arg("bench").args(arguments).arg("--json").arg(&json).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    (String::from_utf8(output.stdout).unwrap(), figures)
+}
+
+/// Checks that every request of a phase got its verdict, and returns how many there were.
+fn nothing_lost(phase: &Value) -> u64 {
+    let sent = phase["sent"].as_u64().unwrap();
+    assert_eq!((&phase["answered"], &phase["errors"]), (&sent.into(), &serde_json::json!({})), "{phase}");
+    assert!(phase["throughput_per_s"].as_f64().unwrap() > 0.0, "{phase}");
+    let latency = |name: &str| phase["latency"][name].as_f64().unwrap();
+    assert!(0.0 < latency("p50_ms") && latency("p50_ms") <= latency("p99_ms"), "{phase}");
+    assert!(latency("p99_ms") <= latency("max_ms"), "{phase}");
+    sent
+}
+
+fn loaded(figures: &Value, rates: usize) {
+    assert_eq!(figures["model"], "gavel-mini");
+    let open_loop = figures["open_loop"].as_array().unwrap();
+    assert_eq!(open_loop.len(), rates);
+    for phase in open_loop.iter().chain([&figures["one_at_a_time"]]) {
+        assert_eq!(nothing_lost(phase), 8);
+        assert!(phase["samples"].as_array().unwrap().len() >= 2, "{phase}");
+        assert!(phase["tokens"].as_u64().unwrap() > 0 && phase["steps"].as_u64().unwrap() > 0, "{phase}");
+        assert!(phase["usage"]["prompt_tokens"].as_u64().unwrap() > 0, "{phase}");
+    }
+}
+
+#[test]
+fn load_starts_a_server_or_takes_a_running_one() {
+    let small = ["load", "--requests", "8", "--max-tokens", "8"];
+    let (table, own) = bench(&[&small[..], &["--rates", "20,200"]].concat());
+    loaded(&own, 2);
+    assert_eq!(table.lines().count(), 2 + 3, "{table}");
+
+    let server = Server::with_options(&[]);
+    let url = format!("http://{}", server.address());
+    let (_, running) = bench(&[&small[..], &["--url", &url, "--seed", "2"]].concat());
+    loaded(&running, 4);
+    assert!(server.engine("tokens") > 0, "the running server did the work");
+}
+
+#[test]
+fn overhead_gets_an_answer_to_every_request() {
+    for mode in [&["--mode", "score"][..], &[]] {
+        let small = ["overhead", "--clients", "4", "--seconds", "1"];
+        let (table, figures) = bench(&[&small[..], mode].concat());
+        let clients = |phase: &str| nothing_lost(&figures[phase]);
+        assert!(clients("one_client") > 0 && clients("closed_loop") > 4 && clients("paced") > 0);
+        assert!(figures["closed_loop"]["service"]["p99_ms"].as_f64().unwrap() > 0.0);
+        assert_eq!(table.lines().count(), 2 + 3, "{table}");
+    }
+}
+
+#[test]
+fn sharing_counts_what_is_computed() {
+    let (table, figures) = bench(&["sharing", "--responses", "3,4"]);
+    let round_robins = figures["round_robins"].as_array().unwrap();
+    assert_eq!((round_robins.len(), table.lines().count()), (2, 1 + 2), "{table}");
+    for (result, requests) in round_robins.iter().zip([6, 12]) {
+        assert_eq!(result["requests"], requests);
+        let tokens = |name: &str| result[name].as_u64().unwrap();
+        assert_eq!(tokens("computed_tokens") + tokens("cached_tokens"), tokens("asked_tokens"), "{result}");
+        assert!(tokens("distinct_tokens") <= tokens("computed_tokens"), "{result}");
+    }
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    for arguments in [
+        &["load", "--requests", "0"][..],
+        &["load", "--rates", "0"],
+        &["load", "--url", "127.0.0.1:1"],
+        &["overhead", "--clients", "0"],
+        &["overhead", "--seconds=-1"],
+        &["sharing", "--responses", "1"],
+    ] {
+        let output = Command::new(binary()).arg("bench").args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
+    }
+}
