@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::{
+    aligned::Aligned,
     isa::{Isa, LANES},
     micro::PANEL,
 };
@@ -31,10 +32,10 @@ pub struct Span<'a> {
 }
 
 /// Keys and values of one layer, of many sequences.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PagedCache {
-    keys: Vec<f32>,   // [blocks][K][D][BLOCK_SIZE]
-    values: Vec<f32>, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
+    keys: Aligned,   // [blocks][K][D][BLOCK_SIZE]
+    values: Aligned, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
     pub(crate) heads: Heads,
     pub(crate) isa: Isa,
 }
@@ -68,8 +69,8 @@ impl PagedCache {
         assert!(heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
         let positions = blocks * heads.kv_heads * BLOCK_SIZE;
         Self {
-            keys: vec![0.0; positions * heads.size],
-            values: vec![0.0; positions * heads.wide()],
+            keys: Aligned::zeros(positions * heads.size),
+            values: Aligned::zeros(positions * heads.wide()),
             heads,
             isa: Isa::best(),
         }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::{
+    aligned::Aligned,
     cache::{BLOCK_SIZE, Heads, PagedCache},
     isa::{LANES, Simd},
     micro::{MOST_ROWS, PANEL, multiply_packed, multiply_plain},
@@ -53,7 +54,7 @@ pub(crate) struct Tile<'a> {
 struct Group {
     rows: usize,
     queries: Vec<f32>, // [D][rows]
-    sums: Vec<f32>,    // [panels of D][rows][columns of the panel]
+    sums: Aligned,     // [panels of D][rows][columns of the panel]
     visible: [usize; MOST_ROWS],
     state: State,
 }
@@ -99,7 +100,7 @@ impl Tile<'_> {
             }
             *visible = self.sight.visible(position);
         }
-        let sums = vec![0.0; heads.wide() * rows.len()];
+        let sums = Aligned::zeros(heads.wide() * rows.len());
         Group { rows: rows.len(), queries, sums, visible, state: State::new() }
     }
 
