@@ -50,13 +50,12 @@ impl Heads {
     pub(crate) fn wide(&self) -> usize {
         self.size.next_multiple_of(LANES)
     }
+}
 
-    /// The panels of a head of values: the first dimension of each and how many columns it has. The last one is half as
-    /// wide as the others where that is enough.
-    pub(crate) fn panels(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let wide = self.wide();
-        (0..wide).step_by(PANEL).map(move |first| (first, PANEL.min(wide - first)))
-    }
+/// The panels of a head of values that has `wide` columns in all: the first column of each and how many it has. The
+/// last one is half as wide as the others where that is enough.
+pub(crate) fn panels(wide: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..wide).step_by(PANEL).map(move |first| (first, PANEL.min(wide - first)))
 }
 
 impl PagedCache {
@@ -141,7 +140,7 @@ fn write_slots(
         }
         let own_values = own_values.chunks_exact_mut(heads.wide() * BLOCK_SIZE);
         for (own, values) in own_values.zip(values.chunks_exact(heads.size)) {
-            for (first, width) in heads.panels() {
+            for (first, width) in panels(heads.wide()) {
                 let values = &values[first..heads.size.min(first + width)];
                 own[first * BLOCK_SIZE + slot * width..][..values.len()].copy_from_slice(values);
             }

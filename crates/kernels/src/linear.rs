@@ -6,13 +6,16 @@ use crate::{
     ONE_THREAD,
     aligned::Aligned,
     isa::{Isa, Kernel, Simd},
-    micro::{PANEL, multiply_packed},
+    micro::{PANEL, Panel, multiply_packed},
     rows::{Group, pack},
 };
 
 /// Inputs that are multiplied before the next group of rows has its turn with the same panel: 64 KiB of a panel, which
 /// stay in the second-level cache beside the rows.
 const INPUTS_AT_ONCE: usize = 512;
+
+/// How many inputs before they have their turn weights are asked for.
+const AHEAD: usize = 32;
 
 /// Rows that share what is read of a panel.
 const ROWS_AT_ONCE: usize = 256;
@@ -168,17 +171,18 @@ impl Task<'_> {
         let sums: &mut [[f32; PANEL]] = sums.as_chunks_mut().0;
         let bias = self.linear.bias.as_chunks().0[self.first_panel..].iter();
         sums.chunks_exact_mut(rows).zip(bias).for_each(|(sums, bias)| sums.fill(*bias));
+        let weights: &[[f32; PANEL]] = self.linear.panels.as_chunks().0;
         let step = if self.groups.len() == 1 { input } else { INPUTS_AT_ONCE };
         for start in (0..input).step_by(step) {
             let inputs = start..input.min(start + step);
             for (panel, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                let first = (self.first_panel + panel) * input;
-                let weights =
-                    &self.linear.panels[(first + inputs.start) * PANEL..(first + inputs.end) * PANEL];
+                let first = (self.first_panel + panel) * input + start;
+                let steps = &weights[first..first + inputs.len()];
+                let panel = Panel { steps, later: weights.get(first + AHEAD..).unwrap_or_default() };
                 let mut row = 0;
                 for group in self.groups {
                     let x = &group.packed[inputs.start * group.rows..inputs.end * group.rows];
-                    multiply_packed(simd, weights, x, &mut sums[row..row + group.rows]);
+                    multiply_packed(simd, panel, x, &mut sums[row..row + group.rows]);
                     row += group.rows;
                 }
             }

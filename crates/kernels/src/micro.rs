@@ -8,16 +8,33 @@ pub(crate) const PANEL: usize = 2 * LANES;
 /// The most rows that any instruction set takes at once.
 pub(crate) const MOST_ROWS: usize = 14;
 
-/// Adds to `sums[row][column]` the products of `x[k][row]` and `panel[k][column]`, `k` ascending.
+/// What rows are multiplied with.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a, const WIDTH: usize> {
+    /// The numbers of one step after the other.
+    pub(crate) steps: &'a [[f32; WIDTH]],
+    /// What will be wanted some time after each step and is fetched meanwhile; the processor's own guesses end with
+    /// every page of memory. May be shorter.
+    pub(crate) later: &'a [[f32; WIDTH]],
+}
+
+impl<'a, const WIDTH: usize> Panel<'a, WIDTH> {
+    /// Of numbers `[k][WIDTH]`.
+    pub(crate) fn new(steps: &'a [f32], later: &'a [f32]) -> Self {
+        Self { steps: steps.as_chunks().0, later: later.as_chunks().0 }
+    }
+}
+
+/// Adds to `sums[row][column]` the products of `x[k][row]` and `panel.steps[k][column]`, `k` ascending.
 struct Packed<'a, const ROWS: usize> {
-    panel: &'a [[f32; PANEL]],
+    panel: Panel<'a, PANEL>,
     x: &'a [[f32; ROWS]],
     sums: &'a mut [[f32; PANEL]; ROWS],
 }
 
-/// Adds to `sums[row][column]` the products of `x[row][k]` and `panel[k][column]`, `k` ascending.
+/// Adds to `sums[row][column]` the products of `x[row][k]` and `panel.steps[k][column]`, `k` ascending.
 struct Plain<'a, const ROWS: usize, const WIDTH: usize> {
-    panel: &'a [[f32; WIDTH]],
+    panel: Panel<'a, WIDTH>,
     x: &'a [[f32; PANEL]; ROWS],
     sums: &'a mut [[f32; WIDTH]; ROWS],
 }
@@ -52,13 +69,22 @@ fn store<S: Simd, const ROWS: usize, const WIDTH: usize>(
     }
 }
 
+#[inline(always)]
+fn prefetch<S: Simd, const WIDTH: usize>(simd: S, later: Option<&[f32; WIDTH]>) {
+    for line in later.map(|later| later.as_chunks().0).into_iter().flatten() {
+        simd.prefetch(line);
+    }
+}
+
 impl<const ROWS: usize> Kernel for Packed<'_, ROWS> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let mut sums = load(simd, self.sums);
-        for (weights, x) in self.panel.iter().zip(self.x) {
+        let mut later = self.panel.later.iter();
+        for (weights, x) in self.panel.steps.iter().zip(self.x) {
+            prefetch(simd, later.next());
             let weights = weights.as_chunks().0;
             let weights = [simd.load(&weights[0]), simd.load(&weights[1])];
             for (sums, x) in sums.iter_mut().zip(x) {
@@ -77,8 +103,10 @@ impl<const ROWS: usize, const WIDTH: usize> Kernel for Plain<'_, ROWS, WIDTH> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let mut sums = load(simd, self.sums);
-        for k in 0..self.panel.len().min(PANEL) {
-            let weights = self.panel[k].as_chunks().0;
+        let mut later = self.panel.later.iter();
+        for (k, weights) in self.panel.steps.iter().take(PANEL).enumerate() {
+            prefetch(simd, later.next());
+            let weights = weights.as_chunks().0;
             for (sums, x) in sums.iter_mut().zip(self.x) {
                 let x = simd.splat(x[k]);
                 for (sum, weights) in sums.iter_mut().zip(weights) {
@@ -115,9 +143,13 @@ macro_rules! by_rows {
 }
 
 /// `sums` `[rows][PANEL]` plus `x` `[k][rows]` times `panel` `[k][PANEL]`.
-pub(crate) fn multiply_packed<S: Simd>(simd: S, panel: &[f32], x: &[f32], sums: &mut [[f32; PANEL]]) {
-    let panel = panel.as_chunks().0;
-    debug_assert_eq!(panel.len() * sums.len(), x.len());
+pub(crate) fn multiply_packed<S: Simd>(
+    simd: S,
+    panel: Panel<'_, PANEL>,
+    x: &[f32],
+    sums: &mut [[f32; PANEL]],
+) {
+    debug_assert_eq!(panel.steps.len() * sums.len(), x.len());
     macro_rules! call {
         ($rows:literal) => {{
             let sums = sums.first_chunk_mut().expect("there are this many rows");
@@ -130,7 +162,7 @@ pub(crate) fn multiply_packed<S: Simd>(simd: S, panel: &[f32], x: &[f32], sums: 
 /// `sums` `[rows][WIDTH]` plus `x` `[rows][..k]` times `panel` `[k][WIDTH]`, for at most [`PANEL`] `k`.
 pub(crate) fn multiply_plain<S: Simd, const WIDTH: usize>(
     simd: S,
-    panel: &[[f32; WIDTH]],
+    panel: Panel<'_, WIDTH>,
     x: &[[f32; PANEL]],
     sums: &mut [[f32; WIDTH]],
 ) {

@@ -105,6 +105,11 @@ impl Simd for Avx2 {
         }
     }
 
+    #[inline(always)]
+    fn prefetch(self, floats: &[f32; LANES]) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(floats.as_ptr().cast()) }
+    }
+
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         unsafe { run(self, kernel) }

@@ -44,6 +44,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector;
     /// `2^n`, where the lowest bits of the number that `a` is in memory are `n`.
     fn power_of_two(self, a: Self::Vector) -> Self::Vector;
+    /// Asks for a cache line before it is needed.
+    fn prefetch(self, floats: &[f32; LANES]);
     /// Runs `kernel` as code of this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
 }

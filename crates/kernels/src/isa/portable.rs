@@ -76,6 +76,9 @@ impl Simd for Portable {
         a.map(|a| f32::from_bits((a.to_bits() << 23).wrapping_add(1f32.to_bits())))
     }
 
+    #[inline(always)]
+    fn prefetch(self, _floats: &[f32; LANES]) {}
+
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
