@@ -172,7 +172,7 @@ impl Task<'_> {
         let bias = self.linear.bias.as_chunks().0[self.first_panel..].iter();
         sums.chunks_exact_mut(rows).zip(bias).for_each(|(sums, bias)| sums.fill(*bias));
         let weights: &[[f32; PANEL]] = self.linear.panels.as_chunks().0;
-        let step = if self.groups.len() == 1 { input } else { INPUTS_AT_ONCE };
+        let step = if rows == 1 { input } else { INPUTS_AT_ONCE };
         for start in (0..input).step_by(step) {
             let inputs = start..input.min(start + step);
             for (panel, sums) in sums.chunks_exact_mut(rows).enumerate() {

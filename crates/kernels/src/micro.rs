@@ -39,17 +39,16 @@ struct Plain<'a, const ROWS: usize, const WIDTH: usize> {
     sums: &'a mut [[f32; WIDTH]; ROWS],
 }
 
-/// The sums of a tile in registers; of a narrow panel the second vectors are not used and cost nothing.
-type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; 2]; ROWS];
-
+/// The sums of a tile in registers, or as many of them as there is room for: vectors from `first` on of each row.
 #[inline(always)]
-fn load<S: Simd, const ROWS: usize, const WIDTH: usize>(
+fn load<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
     floats: &[[f32; WIDTH]; ROWS],
-) -> Sums<S, ROWS> {
-    let mut sums = [[simd.splat(0.0); 2]; ROWS];
+    first: usize,
+) -> [[S::Vector; VECTORS]; ROWS] {
+    let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     for (sums, floats) in sums.iter_mut().zip(floats) {
-        for (sum, floats) in sums.iter_mut().zip(floats.as_chunks().0) {
+        for (sum, floats) in sums.iter_mut().zip(&floats.as_chunks().0[first..]) {
             *sum = simd.load(floats);
         }
     }
@@ -57,22 +56,47 @@ fn load<S: Simd, const ROWS: usize, const WIDTH: usize>(
 }
 
 #[inline(always)]
-fn store<S: Simd, const ROWS: usize, const WIDTH: usize>(
+fn store<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
-    sums: &Sums<S, ROWS>,
+    sums: &[[S::Vector; VECTORS]; ROWS],
     floats: &mut [[f32; WIDTH]; ROWS],
+    first: usize,
 ) {
     for (sums, floats) in sums.iter().zip(floats) {
-        for (sum, floats) in sums.iter().zip(floats.as_chunks_mut().0) {
+        for (sum, floats) in sums.iter().zip(&mut floats.as_chunks_mut().0[first..]) {
             simd.store(*sum, floats);
         }
     }
 }
 
+/// `VECTORS` vectors of a step, from vector `first` on.
 #[inline(always)]
-fn prefetch<S: Simd, const WIDTH: usize>(simd: S, later: Option<&[f32; WIDTH]>) {
-    for line in later.map(|later| later.as_chunks().0).into_iter().flatten() {
-        simd.prefetch(line);
+fn vectors<const VECTORS: usize, const WIDTH: usize>(
+    step: &[f32; WIDTH],
+    first: usize,
+) -> &[[f32; LANES]; VECTORS] {
+    step.as_chunks().0[first..].first_chunk().expect("a panel has this many vectors")
+}
+
+impl<const ROWS: usize> Packed<'_, ROWS> {
+    /// The columns of `VECTORS` vectors from vector `first` on.
+    #[inline(always)]
+    fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
+        let mut sums = load::<S, ROWS, VECTORS, PANEL>(simd, self.sums, first);
+        let mut later = self.panel.later.iter();
+        for (weights, x) in self.panel.steps.iter().zip(self.x) {
+            if let Some(later) = later.next() {
+                vectors::<VECTORS, PANEL>(later, first).iter().for_each(|line| simd.prefetch(line));
+            }
+            let weights = vectors::<VECTORS, PANEL>(weights, first).each_ref().map(|line| simd.load(line));
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = simd.splat(*x);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = simd.fma(weights, x, *sum);
+                }
+            }
+        }
+        store(simd, &sums, self.sums, first);
     }
 }
 
@@ -80,20 +104,35 @@ impl<const ROWS: usize> Kernel for Packed<'_, ROWS> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let mut sums = load(simd, self.sums);
+    fn run<S: Simd>(mut self, simd: S) {
+        if 2 * ROWS <= S::SUMS {
+            self.columns::<S, 2>(simd, 0);
+        } else {
+            self.columns::<S, 1>(simd, 0);
+            self.columns::<S, 1>(simd, 1);
+        }
+    }
+}
+
+impl<const ROWS: usize, const WIDTH: usize> Plain<'_, ROWS, WIDTH> {
+    /// The columns of `VECTORS` vectors from vector `first` on.
+    #[inline(always)]
+    fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
+        let mut sums = load::<S, ROWS, VECTORS, WIDTH>(simd, self.sums, first);
         let mut later = self.panel.later.iter();
-        for (weights, x) in self.panel.steps.iter().zip(self.x) {
-            prefetch(simd, later.next());
-            let weights = weights.as_chunks().0;
-            let weights = [simd.load(&weights[0]), simd.load(&weights[1])];
-            for (sums, x) in sums.iter_mut().zip(x) {
-                let x = simd.splat(*x);
-                sums[0] = simd.fma(weights[0], x, sums[0]);
-                sums[1] = simd.fma(weights[1], x, sums[1]);
+        for (k, weights) in self.panel.steps.iter().take(PANEL).enumerate() {
+            if let Some(later) = later.next() {
+                vectors::<VECTORS, WIDTH>(later, first).iter().for_each(|line| simd.prefetch(line));
+            }
+            let weights = vectors::<VECTORS, WIDTH>(weights, first).each_ref().map(|line| simd.load(line));
+            for (sums, x) in sums.iter_mut().zip(self.x) {
+                let x = simd.splat(x[k]);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = simd.fma(weights, x, *sum);
+                }
             }
         }
-        store(simd, &sums, self.sums);
+        store(simd, &sums, self.sums, first);
     }
 }
 
@@ -101,20 +140,15 @@ impl<const ROWS: usize, const WIDTH: usize> Kernel for Plain<'_, ROWS, WIDTH> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let mut sums = load(simd, self.sums);
-        let mut later = self.panel.later.iter();
-        for (k, weights) in self.panel.steps.iter().take(PANEL).enumerate() {
-            prefetch(simd, later.next());
-            let weights = weights.as_chunks().0;
-            for (sums, x) in sums.iter_mut().zip(self.x) {
-                let x = simd.splat(x[k]);
-                for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = simd.fma(simd.load(weights), x, *sum);
-                }
-            }
+    fn run<S: Simd>(mut self, simd: S) {
+        if WIDTH == LANES {
+            self.columns::<S, 1>(simd, 0);
+        } else if 2 * ROWS <= S::SUMS {
+            self.columns::<S, 2>(simd, 0);
+        } else {
+            self.columns::<S, 1>(simd, 0);
+            self.columns::<S, 1>(simd, 1);
         }
-        store(simd, &sums, self.sums);
     }
 }
 

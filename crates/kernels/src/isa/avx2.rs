@@ -31,7 +31,8 @@ pub(crate) struct Pair(__m256, __m256);
 // references to arrays of which eight floats from there on are read or written.
 impl Simd for Avx2 {
     type Vector = Pair;
-    const ROWS: usize = 3;
+    const SUMS: usize = 6;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Pair {

@@ -30,6 +30,7 @@ fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
 // from references to arrays of the very size that is read or written.
 impl Simd for Avx512 {
     type Vector = __m512;
+    const SUMS: usize = 28;
     const ROWS: usize = 14;
 
     #[inline(always)]

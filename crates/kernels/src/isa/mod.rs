@@ -25,7 +25,10 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy + Send + Sync {
     /// [`LANES`] floats.
     type Vector: Copy;
-    /// Rows of two vectors of sums that fit in the registers beside what a step of a product loads.
+    /// Vectors of sums that fit in the registers beside what a step of a product loads.
+    const SUMS: usize;
+    /// Rows that are multiplied at once: as many as there are sums, or half as many where the registers then hold the
+    /// sums of a whole panel.
     const ROWS: usize;
 
     fn splat(self, value: f32) -> Self::Vector;

@@ -17,7 +17,8 @@ fn zip(a: Vector, b: Vector, operation: impl Fn(f32, f32) -> f32) -> Vector {
 
 impl Simd for Portable {
     type Vector = Vector;
-    const ROWS: usize = 2;
+    const SUMS: usize = 6;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Vector {
