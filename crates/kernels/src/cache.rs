@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::{
+    aligned::Aligned,
     isa::{Isa, LANES},
     micro::PANEL,
 };
@@ -31,10 +32,10 @@ pub struct Span<'a> {
 }
 
 /// Keys and values of one layer, of many sequences.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PagedCache {
-    keys: Vec<f32>,   // [blocks][K][D][BLOCK_SIZE]
-    values: Vec<f32>, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
+    keys: Aligned,   // [blocks][K][D][BLOCK_SIZE]
+    values: Aligned, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
     pub(crate) heads: Heads,
     pub(crate) isa: Isa,
 }
@@ -49,13 +50,12 @@ impl Heads {
     pub(crate) fn wide(&self) -> usize {
         self.size.next_multiple_of(LANES)
     }
+}
 
-    /// The panels of a head of values: the first dimension of each and how many columns it has. The last one is half as
-    /// wide as the others where that is enough.
-    pub(crate) fn panels(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let wide = self.wide();
-        (0..wide).step_by(PANEL).map(move |first| (first, PANEL.min(wide - first)))
-    }
+/// The panels of a head of values that has `wide` columns in all: the first column of each and how many it has. The
+/// last one is half as wide as the others where that is enough.
+pub(crate) fn panels(wide: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..wide).step_by(PANEL).map(move |first| (first, PANEL.min(wide - first)))
 }
 
 impl PagedCache {
@@ -68,8 +68,8 @@ impl PagedCache {
         assert!(heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
         let positions = blocks * heads.kv_heads * BLOCK_SIZE;
         Self {
-            keys: vec![0.0; positions * heads.size],
-            values: vec![0.0; positions * heads.wide()],
+            keys: Aligned::zeros(positions * heads.size),
+            values: Aligned::zeros(positions * heads.wide()),
             heads,
             isa: Isa::best(),
         }
@@ -140,7 +140,7 @@ fn write_slots(
         }
         let own_values = own_values.chunks_exact_mut(heads.wide() * BLOCK_SIZE);
         for (own, values) in own_values.zip(values.chunks_exact(heads.size)) {
-            for (first, width) in heads.panels() {
+            for (first, width) in panels(heads.wide()) {
                 let values = &values[first..heads.size.min(first + width)];
                 own[first * BLOCK_SIZE + slot * width..][..values.len()].copy_from_slice(values);
             }

@@ -5,6 +5,7 @@
 //! of threads and not on the instruction set. Vectors therefore run across outputs, keys and dimensions of the head,
 //! never along a sum, and a sum that is left for a while is put away and taken up again as f32.
 
+mod aligned;
 mod attention;
 mod cache;
 mod dense;

@@ -4,8 +4,9 @@ use rayon::prelude::*;
 
 use crate::{
     ONE_THREAD,
+    aligned::Aligned,
     isa::{Isa, Kernel, Simd},
-    micro::{MOST_ROWS, PANEL, multiply_packed},
+    micro::{PANEL, Panel, multiply_packed},
     rows::{Group, pack},
 };
 
@@ -13,17 +14,20 @@ use crate::{
 /// stay in the second-level cache beside the rows.
 const INPUTS_AT_ONCE: usize = 512;
 
+/// How many inputs before they have their turn weights are asked for.
+const AHEAD: usize = 32;
+
 /// Rows that share what is read of a panel.
-const ROWS_AT_ONCE: usize = 128;
+const ROWS_AT_ONCE: usize = 256;
 
 /// Panels of one piece of work: while it lasts, its part of the rows stays in the cache.
 const PANELS_AT_ONCE: usize = 8;
 
 /// x W^T + b. Each output begins with its bias and adds the products with inputs 0, 1, 2 and so on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Linear {
-    panels: Vec<f32>, // [output / PANEL][input][PANEL]
-    bias: Vec<f32>,   // as many as the panels have columns
+    panels: Aligned, // [output / PANEL][input][PANEL]
+    bias: Vec<f32>,  // as many as the panels have columns
     input: usize,
     output: usize,
     isa: Isa,
@@ -45,7 +49,7 @@ impl Linear {
     pub fn new(weight: &[f32], (output, input): (usize, usize), bias: Option<&[f32]>) -> Self {
         assert_eq!(weight.len(), output * input, "the length of the weight");
         let count = output.div_ceil(PANEL);
-        let mut panels = vec![0.0; count * input * PANEL];
+        let mut panels = Aligned::zeros(count * input * PANEL);
         if input > 0 {
             let panels = panels.par_chunks_mut(input * PANEL);
             panels.zip(weight.par_chunks(input * PANEL)).for_each(|(panel, weight)| {
@@ -157,50 +161,37 @@ impl Kernel for Forward<'_> {
 }
 
 impl Task<'_> {
-    fn run<S: Simd>(mut self, simd: S) {
+    fn run<S: Simd>(self, simd: S) {
         let input = self.linear.input;
+        let rows = self.outputs.len();
         let panels = self.outputs[0].len().div_ceil(PANEL);
-        let step = if self.groups.len() == 1 { input } else { INPUTS_AT_ONCE };
+        // Sums that wait lie close together here; rows of the outputs may be a power of two apart, where they would
+        // drive each other out of the cache.
+        let mut sums = Aligned::zeros(panels * rows * PANEL);
+        let sums: &mut [[f32; PANEL]] = sums.as_chunks_mut().0;
+        let bias = self.linear.bias.as_chunks().0[self.first_panel..].iter();
+        sums.chunks_exact_mut(rows).zip(bias).for_each(|(sums, bias)| sums.fill(*bias));
+        let weights: &[[f32; PANEL]] = self.linear.panels.as_chunks().0;
+        let step = if rows == 1 { input } else { INPUTS_AT_ONCE };
         for start in (0..input).step_by(step) {
             let inputs = start..input.min(start + step);
-            for panel in 0..panels {
+            for (panel, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                let first = (self.first_panel + panel) * input + start;
+                let steps = &weights[first..first + inputs.len()];
+                let panel = Panel { steps, later: weights.get(first + AHEAD..).unwrap_or_default() };
                 let mut row = 0;
                 for group in self.groups {
                     let x = &group.packed[inputs.start * group.rows..inputs.end * group.rows];
-                    let floats = (self.first_panel + panel) * input;
-                    let weights =
-                        &self.linear.panels[(floats + inputs.start) * PANEL..(floats + inputs.end) * PANEL];
-                    let mut sums = [[0.0; PANEL]; MOST_ROWS];
-                    let sums = &mut sums[..group.rows];
-                    self.take_up(panel, row, sums, start == 0);
-                    multiply_packed(simd, weights, x, sums);
-                    self.put_away(panel, row, sums);
+                    multiply_packed(simd, panel, x, &mut sums[row..row + group.rows]);
                     row += group.rows;
                 }
             }
         }
-    }
-}
-
-impl Task<'_> {
-    /// Sets `sums` to what the rows from `row` on have in panel `panel` so far: at first the bias.
-    fn take_up(&self, panel: usize, row: usize, sums: &mut [[f32; PANEL]], is_first: bool) {
-        let columns = panel * PANEL..self.outputs[0].len().min((panel + 1) * PANEL);
-        let bias = &self.linear.bias[(self.first_panel + panel) * PANEL..][..PANEL];
-        for (sums, outputs) in sums.iter_mut().zip(&self.outputs[row..]) {
-            if is_first {
-                sums.copy_from_slice(bias);
-            } else {
-                sums[..columns.len()].copy_from_slice(&outputs[columns.clone()]);
+        for (row, outputs) in self.outputs.into_iter().enumerate() {
+            let sums = sums[row..].iter().step_by(rows);
+            for (outputs, sums) in outputs.chunks_mut(PANEL).zip(sums) {
+                outputs.copy_from_slice(&sums[..outputs.len()]);
             }
-        }
-    }
-
-    /// Writes `sums` where the rows from `row` on have panel `panel`.
-    fn put_away(&mut self, panel: usize, row: usize, sums: &[[f32; PANEL]]) {
-        let columns = panel * PANEL..self.outputs[0].len().min((panel + 1) * PANEL);
-        for (sums, outputs) in sums.iter().zip(&mut self.outputs[row..]) {
-            outputs[columns.clone()].copy_from_slice(&sums[..columns.len()]);
         }
     }
 }

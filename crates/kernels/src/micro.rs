@@ -8,31 +8,47 @@ pub(crate) const PANEL: usize = 2 * LANES;
 /// The most rows that any instruction set takes at once.
 pub(crate) const MOST_ROWS: usize = 14;
 
-/// Adds to `sums[row][column]` the products of `x[k][row]` and `panel[k][column]`, `k` ascending.
+/// What rows are multiplied with.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a, const WIDTH: usize> {
+    /// The numbers of one step after the other.
+    pub(crate) steps: &'a [[f32; WIDTH]],
+    /// What will be wanted some time after each step and is fetched meanwhile; the processor's own guesses end with
+    /// every page of memory. May be shorter.
+    pub(crate) later: &'a [[f32; WIDTH]],
+}
+
+impl<'a, const WIDTH: usize> Panel<'a, WIDTH> {
+    /// Of numbers `[k][WIDTH]`.
+    pub(crate) fn new(steps: &'a [f32], later: &'a [f32]) -> Self {
+        Self { steps: steps.as_chunks().0, later: later.as_chunks().0 }
+    }
+}
+
+/// Adds to `sums[row][column]` the products of `x[k][row]` and `panel.steps[k][column]`, `k` ascending.
 struct Packed<'a, const ROWS: usize> {
-    panel: &'a [[f32; PANEL]],
+    panel: Panel<'a, PANEL>,
     x: &'a [[f32; ROWS]],
     sums: &'a mut [[f32; PANEL]; ROWS],
 }
 
-/// Adds to `sums[row][column]` the products of `x[row][k]` and `panel[k][column]`, `k` ascending.
+/// Adds to `sums[row][column]` the products of `x[row][k]` and `panel.steps[k][column]`, `k` ascending.
 struct Plain<'a, const ROWS: usize, const WIDTH: usize> {
-    panel: &'a [[f32; WIDTH]],
+    panel: Panel<'a, WIDTH>,
     x: &'a [[f32; PANEL]; ROWS],
     sums: &'a mut [[f32; WIDTH]; ROWS],
 }
 
-/// The sums of a tile in registers; of a narrow panel the second vectors are not used and cost nothing.
-type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; 2]; ROWS];
-
+/// The sums of a tile in registers, or as many of them as there is room for: vectors from `first` on of each row.
 #[inline(always)]
-fn load<S: Simd, const ROWS: usize, const WIDTH: usize>(
+fn load<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
     floats: &[[f32; WIDTH]; ROWS],
-) -> Sums<S, ROWS> {
-    let mut sums = [[simd.splat(0.0); 2]; ROWS];
+    first: usize,
+) -> [[S::Vector; VECTORS]; ROWS] {
+    let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     for (sums, floats) in sums.iter_mut().zip(floats) {
-        for (sum, floats) in sums.iter_mut().zip(floats.as_chunks().0) {
+        for (sum, floats) in sums.iter_mut().zip(&floats.as_chunks().0[first..]) {
             *sum = simd.load(floats);
         }
     }
@@ -40,15 +56,47 @@ fn load<S: Simd, const ROWS: usize, const WIDTH: usize>(
 }
 
 #[inline(always)]
-fn store<S: Simd, const ROWS: usize, const WIDTH: usize>(
+fn store<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
-    sums: &Sums<S, ROWS>,
+    sums: &[[S::Vector; VECTORS]; ROWS],
     floats: &mut [[f32; WIDTH]; ROWS],
+    first: usize,
 ) {
     for (sums, floats) in sums.iter().zip(floats) {
-        for (sum, floats) in sums.iter().zip(floats.as_chunks_mut().0) {
+        for (sum, floats) in sums.iter().zip(&mut floats.as_chunks_mut().0[first..]) {
             simd.store(*sum, floats);
         }
+    }
+}
+
+/// `VECTORS` vectors of a step, from vector `first` on.
+#[inline(always)]
+fn vectors<const VECTORS: usize, const WIDTH: usize>(
+    step: &[f32; WIDTH],
+    first: usize,
+) -> &[[f32; LANES]; VECTORS] {
+    step.as_chunks().0[first..].first_chunk().expect("a panel has this many vectors")
+}
+
+impl<const ROWS: usize> Packed<'_, ROWS> {
+    /// The columns of `VECTORS` vectors from vector `first` on.
+    #[inline(always)]
+    fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
+        let mut sums = load::<S, ROWS, VECTORS, PANEL>(simd, self.sums, first);
+        let mut later = self.panel.later.iter();
+        for (weights, x) in self.panel.steps.iter().zip(self.x) {
+            if let Some(later) = later.next() {
+                vectors::<VECTORS, PANEL>(later, first).iter().for_each(|line| simd.prefetch(line));
+            }
+            let weights = vectors::<VECTORS, PANEL>(weights, first).each_ref().map(|line| simd.load(line));
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = simd.splat(*x);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = simd.fma(weights, x, *sum);
+                }
+            }
+        }
+        store(simd, &sums, self.sums, first);
     }
 }
 
@@ -56,18 +104,35 @@ impl<const ROWS: usize> Kernel for Packed<'_, ROWS> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let mut sums = load(simd, self.sums);
-        for (weights, x) in self.panel.iter().zip(self.x) {
-            let weights = weights.as_chunks().0;
-            let weights = [simd.load(&weights[0]), simd.load(&weights[1])];
-            for (sums, x) in sums.iter_mut().zip(x) {
-                let x = simd.splat(*x);
-                sums[0] = simd.fma(weights[0], x, sums[0]);
-                sums[1] = simd.fma(weights[1], x, sums[1]);
+    fn run<S: Simd>(mut self, simd: S) {
+        if 2 * ROWS <= S::SUMS {
+            self.columns::<S, 2>(simd, 0);
+        } else {
+            self.columns::<S, 1>(simd, 0);
+            self.columns::<S, 1>(simd, 1);
+        }
+    }
+}
+
+impl<const ROWS: usize, const WIDTH: usize> Plain<'_, ROWS, WIDTH> {
+    /// The columns of `VECTORS` vectors from vector `first` on.
+    #[inline(always)]
+    fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
+        let mut sums = load::<S, ROWS, VECTORS, WIDTH>(simd, self.sums, first);
+        let mut later = self.panel.later.iter();
+        for (k, weights) in self.panel.steps.iter().take(PANEL).enumerate() {
+            if let Some(later) = later.next() {
+                vectors::<VECTORS, WIDTH>(later, first).iter().for_each(|line| simd.prefetch(line));
+            }
+            let weights = vectors::<VECTORS, WIDTH>(weights, first).each_ref().map(|line| simd.load(line));
+            for (sums, x) in sums.iter_mut().zip(self.x) {
+                let x = simd.splat(x[k]);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = simd.fma(weights, x, *sum);
+                }
             }
         }
-        store(simd, &sums, self.sums);
+        store(simd, &sums, self.sums, first);
     }
 }
 
@@ -75,18 +140,15 @@ impl<const ROWS: usize, const WIDTH: usize> Kernel for Plain<'_, ROWS, WIDTH> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let mut sums = load(simd, self.sums);
-        for k in 0..self.panel.len().min(PANEL) {
-            let weights = self.panel[k].as_chunks().0;
-            for (sums, x) in sums.iter_mut().zip(self.x) {
-                let x = simd.splat(x[k]);
-                for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = simd.fma(simd.load(weights), x, *sum);
-                }
-            }
+    fn run<S: Simd>(mut self, simd: S) {
+        if WIDTH == LANES {
+            self.columns::<S, 1>(simd, 0);
+        } else if 2 * ROWS <= S::SUMS {
+            self.columns::<S, 2>(simd, 0);
+        } else {
+            self.columns::<S, 1>(simd, 0);
+            self.columns::<S, 1>(simd, 1);
         }
-        store(simd, &sums, self.sums);
     }
 }
 
@@ -115,9 +177,13 @@ macro_rules! by_rows {
 }
 
 /// `sums` `[rows][PANEL]` plus `x` `[k][rows]` times `panel` `[k][PANEL]`.
-pub(crate) fn multiply_packed<S: Simd>(simd: S, panel: &[f32], x: &[f32], sums: &mut [[f32; PANEL]]) {
-    let panel = panel.as_chunks().0;
-    debug_assert_eq!(panel.len() * sums.len(), x.len());
+pub(crate) fn multiply_packed<S: Simd>(
+    simd: S,
+    panel: Panel<'_, PANEL>,
+    x: &[f32],
+    sums: &mut [[f32; PANEL]],
+) {
+    debug_assert_eq!(panel.steps.len() * sums.len(), x.len());
     macro_rules! call {
         ($rows:literal) => {{
             let sums = sums.first_chunk_mut().expect("there are this many rows");
@@ -130,7 +196,7 @@ pub(crate) fn multiply_packed<S: Simd>(simd: S, panel: &[f32], x: &[f32], sums: 
 /// `sums` `[rows][WIDTH]` plus `x` `[rows][..k]` times `panel` `[k][WIDTH]`, for at most [`PANEL`] `k`.
 pub(crate) fn multiply_plain<S: Simd, const WIDTH: usize>(
     simd: S,
-    panel: &[[f32; WIDTH]],
+    panel: Panel<'_, WIDTH>,
     x: &[[f32; PANEL]],
     sums: &mut [[f32; WIDTH]],
 ) {

@@ -29,12 +29,16 @@ pub(crate) fn pack(x: &[f32], size: usize, most: usize) -> Vec<Group<'_>> {
         .collect()
 }
 
-/// `[rows][size]` to `[size][rows]`.
+/// `[rows][size]` to `[size][rows]`, some columns after others: what is written of them stays in the cache meanwhile.
 fn interleave(x: &[f32], size: usize, rows: usize) -> Vec<f32> {
+    const COLUMNS: usize = 128;
     let mut packed = vec![0.0; x.len()];
-    for (row, floats) in x.chunks_exact(size).enumerate() {
-        for (place, float) in packed[row..].iter_mut().step_by(rows).zip(floats) {
-            *place = *float;
+    for (index, packed) in packed.chunks_mut(COLUMNS * rows).enumerate() {
+        for (row, floats) in x.chunks_exact(size).enumerate() {
+            let places = packed[row..].iter_mut().step_by(rows);
+            for (place, float) in places.zip(&floats[index * COLUMNS..]) {
+                *place = *float;
+            }
         }
     }
     packed

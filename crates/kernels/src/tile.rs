@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::{
-    cache::{BLOCK_SIZE, Heads, PagedCache},
+    aligned::Aligned,
+    cache::{BLOCK_SIZE, PagedCache, panels},
     isa::{LANES, Simd},
-    micro::{MOST_ROWS, PANEL, multiply_packed, multiply_plain},
+    micro::{MOST_ROWS, PANEL, Panel, multiply_packed, multiply_plain},
     rows::group_sizes,
     softmax::State,
 };
@@ -49,11 +50,21 @@ pub(crate) struct Tile<'a> {
     pub(crate) outputs: Vec<&'a mut [f32]>,
 }
 
+/// Keys and values of one head in one block.
+struct Block<'a> {
+    /// The position of its first key.
+    start: usize,
+    keys: &'a [f32],
+    values: &'a [f32],
+    /// Those of the block that comes next.
+    later: (&'a [f32], &'a [f32]),
+}
+
 /// As many rows as a kernel takes at once. A row is one query of one head; rows that see less come first.
 struct Group {
     rows: usize,
     queries: Vec<f32>, // [D][rows]
-    sums: Vec<f32>,    // [panels of D][rows][columns of the panel]
+    sums: Aligned,     // [panels of D][rows][columns of the panel]
     visible: [usize; MOST_ROWS],
     state: State,
 }
@@ -71,11 +82,19 @@ impl Tile<'_> {
             })
             .collect();
         let seen = self.sight.visible(self.outputs.len() - 1);
-        for (index, block) in self.block_table[..seen.div_ceil(BLOCK_SIZE)].iter().enumerate() {
-            let block = self.cache.head(*block as usize, self.head);
+        let mut blocks = self.block_table[..seen.div_ceil(BLOCK_SIZE)]
+            .iter()
+            .map(|block| self.cache.head(*block as usize, self.head))
+            .peekable();
+        let mut start = 0;
+        while let Some((keys, values)) = blocks.next() {
+            let mut later = blocks.peek().copied().unwrap_or_default();
             for group in &mut groups {
-                group.attend(simd, index * BLOCK_SIZE, block, self.cache.heads);
+                // The first group fetches what comes next for all of them.
+                let block = Block { start, keys, values, later: std::mem::take(&mut later) };
+                group.attend(simd, &block);
             }
+            start += BLOCK_SIZE;
         }
         let mut first = 0;
         for group in &groups {
@@ -99,7 +118,7 @@ impl Tile<'_> {
             }
             *visible = self.sight.visible(position);
         }
-        let sums = vec![0.0; heads.wide() * rows.len()];
+        let sums = Aligned::zeros(heads.wide() * rows.len());
         Group { rows: rows.len(), queries, sums, visible, state: State::new() }
     }
 
@@ -110,7 +129,7 @@ impl Tile<'_> {
             let total = group.state.total(row);
             let (position, member) = ((first + row) / heads.group(), (first + row) % heads.group());
             let output = &mut self.outputs[position][member * heads.size..(member + 1) * heads.size];
-            for (panel, width) in heads.panels() {
+            for (panel, width) in panels(heads.wide()) {
                 let sums = &group.sums[panel * group.rows + row * width..][..width];
                 for (output, sum) in output[panel..].iter_mut().zip(sums) {
                     *output = sum / total;
@@ -121,8 +140,9 @@ impl Tile<'_> {
 }
 
 impl Group {
-    /// Takes in the block of keys and values that begins at position `start`.
-    fn attend<S: Simd>(&mut self, simd: S, start: usize, (keys, values): (&[f32], &[f32]), heads: Heads) {
+    /// Takes in a block.
+    fn attend<S: Simd>(&mut self, simd: S, block: &Block<'_>) {
+        let start = block.start;
         let visible = &self.visible[..self.rows];
         let first = visible.partition_point(|visible| *visible <= start);
         if first == self.rows {
@@ -130,51 +150,52 @@ impl Group {
         }
         let mut scores = [[0.0; PANEL]; MOST_ROWS];
         let scores = &mut scores[..self.rows];
-        multiply_packed(simd, keys, &self.queries, scores);
+        multiply_packed(simd, Panel::new(block.keys, block.later.0), &self.queries, scores);
         // What stands in a block beyond the sequence's end is another's, and even 0 times it may be no number.
         let limits = visible.iter().map(|visible| (visible.saturating_sub(start)).min(BLOCK_SIZE));
         for (scores, limit) in scores.iter_mut().zip(limits) {
             scores[limit..].fill(f32::NEG_INFINITY);
         }
         let corrections = self.state.step(simd, first, &mut scores[first..]);
-        self.correct(first, &corrections, heads);
+        self.correct(first, &corrections);
         // Rows that see equally much of the block go together; nothing is added for a key that a row does not see.
         let mut row = first;
         while row < self.rows {
             let limit = (self.visible[row] - start).min(BLOCK_SIZE);
             let alike = self.visible[row..self.rows].iter();
             let alike = alike.take_while(|visible| (**visible - start).min(BLOCK_SIZE) == limit).count();
-            self.add_values(simd, row, &scores[row..row + alike], (values, limit));
+            self.add_values(simd, row, &scores[row..row + alike], (block, limit));
             row += alike;
         }
     }
 
-    /// Adds the first `limit` of `values` by `weights` to the sums of the rows from `row` on.
+    /// Adds the first `limit` values of the block by `weights` to the sums of the rows from `row` on.
     fn add_values<S: Simd>(
         &mut self,
         simd: S,
         row: usize,
         weights: &[[f32; PANEL]],
-        (values, limit): (&[f32], usize),
+        (block, limit): (&Block<'_>, usize),
     ) {
-        let mut panel = 0;
-        while panel * BLOCK_SIZE < values.len() {
-            let width = PANEL.min(values.len() / BLOCK_SIZE - panel);
-            let values = &values[panel * BLOCK_SIZE..][..limit * width];
-            let sums = &mut self.sums[panel * self.rows + row * width..][..weights.len() * width];
+        for (first, width) in panels(self.sums.len() / self.rows) {
+            let steps = &block.values[first * BLOCK_SIZE..][..limit * width];
+            let later = block.later.1.get(first * BLOCK_SIZE..).unwrap_or_default();
+            let sums = &mut self.sums[first * self.rows + row * width..][..weights.len() * width];
             if width == PANEL {
-                multiply_plain::<S, PANEL>(simd, values.as_chunks().0, weights, sums.as_chunks_mut().0);
+                let panel = Panel::<PANEL>::new(steps, later);
+                multiply_plain(simd, panel, weights, sums.as_chunks_mut().0);
             } else {
-                multiply_plain::<S, LANES>(simd, values.as_chunks().0, weights, sums.as_chunks_mut().0);
+                let panel = Panel::<LANES>::new(steps, later);
+                multiply_plain(simd, panel, weights, sums.as_chunks_mut().0);
             }
-            panel += width;
         }
     }
 
     /// Multiplies the sums of the rows from `first` on by what the softmax found.
-    fn correct(&mut self, first: usize, corrections: &[f32; MOST_ROWS], heads: Heads) {
+    fn correct(&mut self, first: usize, corrections: &[f32; MOST_ROWS]) {
+        let wide = self.sums.len() / self.rows;
         for (row, correction) in (first..self.rows).zip(corrections).filter(|(_, factor)| **factor != 1.0) {
-            for (panel, width) in heads.panels() {
+            for (panel, width) in panels(wide) {
                 let sums = &mut self.sums[panel * self.rows + row * width..][..width];
                 sums.iter_mut().for_each(|sum| *sum *= correction);
             }

@@ -27,7 +27,8 @@ fn forward(linear: &Linear, x: &[f32], rows: usize) -> Vec<f32> {
 
 fn check(rows: usize, (output, input): (usize, usize), has_bias: bool) {
     let (weight, bias, x) = (floats(1, output * input), floats(2, output), floats(3, rows * input));
-    let linear = Linear::new(&weight, (output, input), has_bias.then_some(&bias[..]));
+    let new = || Linear::new(&weight, (output, input), has_bias.then_some(&bias[..]));
+    let linear = new();
     let y = forward(&linear, &x, rows);
     for row in 0..rows {
         for column in 0..output {
@@ -46,7 +47,7 @@ fn check(rows: usize, (output, input): (usize, usize), has_bias: bool) {
         }
     }
     for isa in Isa::available() {
-        let other = forward(&linear.clone().with_isa(isa), &x, rows);
+        let other = forward(&new().with_isa(isa), &x, rows);
         assert_eq!(bits(&other), bits(&y), "{} {rows}x{output}x{input}", isa.name());
     }
 }

@@ -31,7 +31,8 @@ pub(crate) struct Pair(__m256, __m256);
 // references to arrays of which eight floats from there on are read or written.
 impl Simd for Avx2 {
     type Vector = Pair;
-    const ROWS: usize = 3;
+    const SUMS: usize = 6;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Pair {
@@ -103,6 +104,11 @@ impl Simd for Avx2 {
             let power = |a| _mm256_castsi256_ps(_mm256_add_epi32(shifted(a), one));
             Pair(power(a.0), power(a.1))
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, floats: &[f32; LANES]) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(floats.as_ptr().cast()) }
     }
 
     #[inline]

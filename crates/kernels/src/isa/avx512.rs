@@ -30,6 +30,7 @@ fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
 // from references to arrays of the very size that is read or written.
 impl Simd for Avx512 {
     type Vector = __m512;
+    const SUMS: usize = 28;
     const ROWS: usize = 14;
 
     #[inline(always)]
@@ -94,6 +95,11 @@ impl Simd for Avx512 {
             let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(a));
             _mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_castps_si512(_mm512_set1_ps(1.0))))
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, floats: &[f32; LANES]) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(floats.as_ptr().cast()) }
     }
 
     #[inline]

@@ -25,7 +25,10 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy + Send + Sync {
     /// [`LANES`] floats.
     type Vector: Copy;
-    /// Rows of two vectors of sums that fit in the registers beside what a step of a product loads.
+    /// Vectors of sums that fit in the registers beside what a step of a product loads.
+    const SUMS: usize;
+    /// Rows that are multiplied at once: as many as there are sums, or half as many where the registers then hold the
+    /// sums of a whole panel.
     const ROWS: usize;
 
     fn splat(self, value: f32) -> Self::Vector;
@@ -44,6 +47,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector;
     /// `2^n`, where the lowest bits of the number that `a` is in memory are `n`.
     fn power_of_two(self, a: Self::Vector) -> Self::Vector;
+    /// Asks for a cache line before it is needed.
+    fn prefetch(self, floats: &[f32; LANES]);
     /// Runs `kernel` as code of this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
 }

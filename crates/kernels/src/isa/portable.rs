@@ -17,7 +17,8 @@ fn zip(a: Vector, b: Vector, operation: impl Fn(f32, f32) -> f32) -> Vector {
 
 impl Simd for Portable {
     type Vector = Vector;
-    const ROWS: usize = 2;
+    const SUMS: usize = 6;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Vector {
@@ -75,6 +76,9 @@ impl Simd for Portable {
     fn power_of_two(self, a: Vector) -> Vector {
         a.map(|a| f32::from_bits((a.to_bits() << 23).wrapping_add(1f32.to_bits())))
     }
+
+    #[inline(always)]
+    fn prefetch(self, _floats: &[f32; LANES]) {}
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
