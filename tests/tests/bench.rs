@@ -87,6 +87,7 @@ fn options_that_make_no_sense_are_refused() {
         &["load", "--requests", "0"][..],
         &["load", "--rates", "0"],
         &["load", "--url", "127.0.0.1:1"],
+        &["load", "--url", "http://127.0.0.1:1", "--model", "x"],
         &["overhead", "--clients", "0"],
         &["overhead", "--seconds=-1"],
         &["sharing", "--responses", "1"],
