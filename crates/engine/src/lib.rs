@@ -20,6 +20,7 @@ mod scheduler;
 mod sequence;
 mod stats;
 mod stream;
+mod turns;
 mod worker;
 
 pub use config::{Config, OnPanic};

@@ -24,8 +24,9 @@ use crate::{
     fair_share::FairShare,
     prefix_cache::{BlockKey, PrefixCache},
     request::Lane,
-    sequence::Sequence,
+    sequence::{Identity, Sequence},
     stream::Event,
+    turns::Turns,
 };
 
 /// What a step gave one chunk: logits, when it wanted them.
@@ -44,7 +45,9 @@ pub(crate) struct Scheduler {
     computing: HashSet<BlockKey>,
     share: FairShare,
     /// In order of arrival. Its bound is kept where requests come in.
-    waiting: VecDeque<Sequence>,
+    waiting: VecDeque<Box<Sequence>>,
+    /// What is asked by those that wait and run.
+    asked: HashSet<Identity>,
     /// In order of admission.
     running: Vec<Sequence>,
     /// Indices into `running` of the chunks of the batch in flight, in its order.
@@ -62,6 +65,7 @@ impl Scheduler {
             computing: HashSet::new(),
             share: FairShare::default(),
             waiting: VecDeque::new(),
+            asked: HashSet::new(),
             running: Vec::new(),
             in_flight: Vec::new(),
         }
@@ -84,17 +88,26 @@ impl Scheduler {
 
     /// Puts a sequence at the end of the line; when an equal one is there already, its clients listen to that one.
     pub(crate) fn enqueue(&mut self, sequence: Sequence) {
-        let mut others = self.running.iter_mut().chain(&mut self.waiting);
-        match others.find(|other| other.identity() == sequence.identity()) {
-            Some(equal) => equal.audience.join(sequence.audience),
-            None => self.waiting.push_back(sequence),
+        if self.asked.insert(*sequence.identity()) {
+            self.waiting.push_back(Box::new(sequence));
+            return;
+        }
+        let mut others = self.running.iter_mut().chain(self.waiting.iter_mut().map(Box::as_mut));
+        if let Some(equal) = others.find(|other| other.identity() == sequence.identity()) {
+            equal.audience.join(sequence.audience);
         }
     }
 
     /// Drops the sequences that nobody waits for any more, admits those that fit, and chooses the next batch; `None` when
     /// nothing waits or runs.
     pub(crate) fn schedule(&mut self, now: Instant) -> Option<Batch> {
-        self.waiting.retain_mut(|sequence| !sequence.audience.is_gone(now));
+        self.waiting.retain_mut(|sequence| {
+            let gone = sequence.audience.is_gone(now);
+            if gone {
+                self.asked.remove(sequence.identity());
+            }
+            !gone
+        });
         let gone: Vec<bool> =
             self.running.iter_mut().map(|sequence| sequence.audience.is_gone(now)).collect();
         self.end_marked(&gone);
@@ -137,9 +150,10 @@ impl Scheduler {
 
     /// Ends everything: what the cache holds cannot be trusted.
     pub(crate) fn fail_all(&mut self, failure: &Failure) {
-        for mut sequence in self.running.drain(..).chain(self.waiting.drain(..)) {
+        for mut sequence in self.running.drain(..).chain(self.waiting.drain(..).map(|sequence| *sequence)) {
             sequence.audience.tell(Event::Failed(failure.clone()));
         }
+        self.asked.clear();
     }
 
     /// Whether every block is free, kept or held once.
@@ -167,35 +181,43 @@ impl Scheduler {
         sequence.accept(logits?).map(Event::Finished)
     }
 
-    /// Starts waiting sequences. One that does not fit lets nobody past, or it might never fit.
+    /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their
+    /// tenants. One that does not fit lets nobody past, or it might never fit.
     fn admit(&mut self, now: Instant) {
-        while self.running.len() < self.config.max_sequences {
-            let Some(index) = self.next_waiting(now) else { return };
-            let Some(mut sequence) = self.waiting.remove(index) else { return };
-            if !self.place(&mut sequence) {
-                self.waiting.insert(index, sequence);
-                return;
-            }
-            self.computing.extend(sequence.unshared_keys());
-            self.running.push(sequence);
+        if self.waiting.is_empty() || self.running.len() >= self.config.max_sequences {
+            return;
         }
+        let mut line: Vec<Option<Box<Sequence>>> = self.waiting.drain(..).map(Some).collect();
+        let mut turns = Turns::new(&line, |sequence| {
+            now.saturating_duration_since(sequence.arrived()) >= self.config.max_age
+        });
+        while self.running.len() < self.config.max_sequences {
+            let Some(place) = turns.next(&self.share).map(|index| &mut line[index]) else { break };
+            let Some(sequence) = place.take_if(|sequence| self.may_start(sequence)) else { continue };
+            if let Err(sequence) = self.start(sequence) {
+                *place = Some(sequence);
+                break;
+            }
+        }
+        self.waiting.extend(line.into_iter().flatten());
     }
 
-    /// The waiting sequence whose turn it is: the first of those that have waited too long; else the first of the tenant
-    /// that is furthest behind. Left out are those whose lane is full, and those that follow a running sequence, as what
-    /// they wait for takes a few steps.
-    fn next_waiting(&self, now: Instant) -> Option<usize> {
-        let explaining = self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
-        let may_explain = explaining < self.config.max_explaining.max(1);
-        let may_start =
-            |sequence: &Sequence| (sequence.lane() == Lane::Score || may_explain) && !self.follows(sequence);
-        let is_old =
-            |sequence: &Sequence| now.saturating_duration_since(sequence.arrived()) >= self.config.max_age;
-        let old = self.waiting.iter().take_while(|sequence| is_old(sequence)).position(may_start);
-        old.or_else(|| {
-            let candidates = self.waiting.iter().enumerate().filter(|(_, sequence)| may_start(sequence));
-            candidates.min_by_key(|(_, sequence)| self.share.clock(sequence.tenant())).map(|(index, _)| index)
-        })
+    /// Whether a waiting sequence is neither kept out by a full lane nor follows a running sequence, which lets others past,
+    /// as what it waits for takes a few steps.
+    fn may_start(&self, sequence: &Sequence) -> bool {
+        let explaining = || self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
+        let has_room = sequence.lane() == Lane::Score || explaining() < self.config.max_explaining.max(1);
+        has_room && !self.follows(sequence)
+    }
+
+    /// Starts a sequence, or gives it back when there are too few blocks.
+    fn start(&mut self, mut sequence: Box<Sequence>) -> Result<(), Box<Sequence>> {
+        if !self.place(&mut sequence) {
+            return Err(sequence);
+        }
+        self.computing.extend(sequence.unshared_keys());
+        self.running.push(*sequence);
+        Ok(())
     }
 
     /// Whether a running sequence is going to compute the first block that this one lacks.
@@ -236,6 +258,7 @@ impl Scheduler {
                 self.running.push(sequence);
                 continue;
             }
+            self.asked.remove(sequence.identity());
             for key in sequence.unshared_keys() {
                 self.computing.remove(key);
             }
