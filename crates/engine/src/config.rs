@@ -40,7 +40,7 @@ impl Default for Config {
         Self {
             max_sequences: 64,
             max_explaining: 48,
-            max_prefill_tokens: 1024,
+            max_prefill_tokens: 256,
             max_waiting: 512,
             max_waiting_tokens: 1 << 20,
             max_age: Duration::from_secs(10),

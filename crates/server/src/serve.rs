@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use judge::{EngineConfig, OnPanic};
+use judge::{EngineConfig, Judge, OnPanic};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -32,12 +32,19 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
     let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
-    let router = router::router(judge.clone(), limits);
     let address = listener.local_addr()?;
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
+    answer(listener, judge, limits).await
+}
 
+/// Answers until a signal says to stop, and then finishes what runs.
+///
+/// # Errors
+/// When the engine has stopped, or the listener fails.
+async fn answer(listener: TcpListener, judge: Judge, limits: RequestLimits) -> anyhow::Result<()> {
+    let router = router::router(judge.clone(), limits);
     let stop = tokio::sync::watch::channel(()).0;
     let mut stopping = stop.subscribe();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -92,5 +99,77 @@ async fn signalled() {
     tokio::select! {
         () = interrupt => {}
         () = terminate => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use critic::{Backend, BackendError, Batch, Critic, Limits, Logits};
+    use judge::RubricLibrary;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    struct Panicking;
+
+    impl Backend for Panicking {
+        fn limits(&self) -> Limits {
+            Limits { block_size: 32, block_count: 64, context_length: 2048, max_step_tokens: 512 }
+        }
+
+        fn forward(&mut self, _: &Batch) -> Result<Vec<Logits>, BackendError> {
+            panic!("the device is gone")
+        }
+    }
+
+    /// The answer to a request that closes its connection.
+    async fn ask(address: std::net::SocketAddr, head: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: \
+             {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn start(on_panic: OnPanic) -> (std::net::SocketAddr, impl Future<Output = anyhow::Result<()>>) {
+        let critic = Critic { backend: Box::new(Panicking), ..bench::null_critic() };
+        let library = RubricLibrary::compiled_in().unwrap();
+        let judge =
+            Judge::new("null".into(), critic, library, EngineConfig { on_panic, ..Default::default() });
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = RequestLimits { max_body_bytes: 1 << 20, timeout: Duration::from_secs(60) };
+        (address, answer(listener, judge, limits))
+    }
+
+    const CASE: &str = r#"{"question": "?", "response": "a"}"#;
+
+    #[tokio::test]
+    async fn a_panic_of_the_model_is_answered_and_ends_the_server_with_an_error() {
+        let (address, serving) = start(OnPanic::Stop).await;
+        let serving = tokio::spawn(serving);
+        let answer = ask(address, "POST /judge", CASE).await;
+        assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("inference_failed"), "{answer}");
+        let ended = serving.await.unwrap().unwrap_err();
+        assert!(ended.to_string().contains("panicked"), "{ended}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_restarts_its_engine_goes_on() {
+        let (address, serving) = start(OnPanic::Restart).await;
+        let serving = tokio::spawn(serving);
+        for _ in 0..2 {
+            assert!(ask(address, "POST /judge", CASE).await.starts_with("HTTP/1.1 500"));
+        }
+        assert!(ask(address, "GET /ready", "").await.starts_with("HTTP/1.1 200"));
+        serving.abort();
     }
 }
