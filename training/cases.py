@@ -46,8 +46,10 @@ def judgment(scene: Scene, rng: random.Random, kind: str, held_out: bool = False
         r = dict(r, scale=rng.choice([x["scale"] for x in prompts.rubrics(kind)]))
     words = WORDINGS["rubrics"][r["name"]]
     criteria = rng.choice(words["held_out"]) if held_out else rng.choice([r["criteria"], r["criteria"], *words["train"]])
+    if lesson:
+        criteria = talk.vary(rng, criteria)
     form = rng.choice(prompts.formats(kind, held_out))
-    asked, axis = talk.ask(rng, q, held_out), words["axis"]
+    asked, axis = talk.ask(rng, q, held_out, lesson), words["axis"]
     while True:
         rs = responses or [talk.respond(scene, q, rng) for _ in range(1 if kind == "pointwise" else 2)]
         grades = [oracle.grade(x, axis, q.kind) for x in rs]
@@ -76,7 +78,7 @@ def caption(scene: Scene, rng: random.Random) -> Case:
     while True:
         r = talk.respond(scene, q, rng, "none")
         if r.style == "normal":
-            return Case("caption", q, talk.ask(rng, q), [r])
+            return Case("caption", q, talk.ask(rng, q, lesson=True), [r])
 
 
 def some(scene: Scene, rng: random.Random, n: int, captions: float, pairs: float = 0.36) -> list[Case]:

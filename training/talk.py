@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from scenes import COLOURS, PLACES, ROW_PLACES, SHAPES, SIZES, WORDS, Scene, Thi
 
 WORDINGS = tomllib.loads((Path(__file__).parent / "wordings.toml").read_text())
 ANSWERS = WORDINGS["answers"]
-NAMES = {1: "1", 2: "2", 3: "3", 4: "4", 5: "5"}
+HELD_OUT = {w for part in ("questions", "rubrics") for kind in WORDINGS[part].values() for w in kind["held_out"] if w}
 # Shares of the kinds of question, in what is measured and in lessons.
 KINDS = {"describe": 30, "colour": 14, "shape": 12, "count": 14, "position": 14, "reading": 16, "comparison": 8}
 LESSON_KINDS = KINDS | {"shape": 22, "comparison": 12}
@@ -40,8 +41,24 @@ class Question:
     facts: list = field(default_factory=list)
 
 
-def ask(rng: random.Random, q: Question, held_out: bool = False) -> str:
-    return rng.choice(WORDINGS["questions"][q.kind]["held_out" if held_out else "train"]).format(**q.slots)
+def ask(rng: random.Random, q: Question, held_out: bool = False, lesson: bool = False) -> str:
+    text = rng.choice(WORDINGS["questions"][q.kind]["held_out" if held_out else "train"])
+    return (vary(rng, text) if lesson else text).format(**q.slots)
+
+
+def vary(rng: random.Random, text: str) -> str:
+    """The same in slightly other words; never a wording that is held out."""
+    v = WORDINGS["variations"]
+    if not text:
+        return text
+    if rng.random() < 0.5:
+        text = re.sub(r"\b(image|picture)\b", lambda _: rng.choice(v["pictures"]), text)
+    if rng.random() < 0.3:
+        text = f"{rng.choice(v['before'])} {text}"
+    if rng.random() < 0.2:
+        text = f"{text} {rng.choice(v['after'])}"
+    assert text not in HELD_OUT, text
+    return text
 
 
 def other(rng: random.Random, options: list[str], truth: str, near: list[str] = ()) -> str:

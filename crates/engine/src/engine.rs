@@ -17,6 +17,7 @@ use crate::{
     backlog::Backlog,
     config::Config,
     error::EngineError,
+    observer::{Observer, Unobserved},
     prefix_cache::{block_keys, root},
     request::{Part, Request},
     scheduler::Scheduler,
@@ -42,6 +43,11 @@ pub struct Engine {
 impl Engine {
     /// Starts the thread that owns `backend`.
     pub fn start(backend: Box<dyn Backend>, config: Config) -> Self {
+        Self::observed(backend, config, Arc::new(Unobserved))
+    }
+
+    /// The same, watched by `observer`.
+    pub fn observed(backend: Box<dyn Backend>, config: Config, observer: Arc<dyn Observer>) -> Self {
         let limits = backend.limits();
         let (inbox, arrivals) = mpsc::unbounded_channel();
         let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
@@ -54,6 +60,7 @@ impl Engine {
             arrivals,
             counters: counters.clone(),
             backlog: backlog.clone(),
+            observer,
         };
         std::thread::Builder::new()
             .name("engine".into())

@@ -22,10 +22,11 @@ use crate::{
     config::Config,
     error::Failure,
     fair_share::FairShare,
+    observer::{Ending, SequenceReport},
     prefix_cache::{BlockKey, PrefixCache},
     request::Lane,
     sequence::{Identity, Sequence},
-    stream::Event,
+    stream::{Event, FinishReason},
     turns::Turns,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Scheduler {
     running: Vec<Sequence>,
     /// Indices into `running` of the chunks of the batch in flight, in its order.
     in_flight: Vec<usize>,
+    /// Sequences that ended, for those who watch.
+    ended: Vec<SequenceReport>,
 }
 
 impl Scheduler {
@@ -68,7 +71,13 @@ impl Scheduler {
             asked: HashSet::new(),
             running: Vec::new(),
             in_flight: Vec::new(),
+            ended: Vec::new(),
         }
+    }
+
+    /// Takes the reports of the sequences that ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<SequenceReport> {
+        std::mem::take(&mut self.ended)
     }
 
     /// How many sequences run.
@@ -105,12 +114,13 @@ impl Scheduler {
             let gone = sequence.audience.is_gone(now);
             if gone {
                 self.asked.remove(sequence.identity());
+                self.ended.push(sequence.report(Ending::Abandoned, now));
             }
             !gone
         });
-        let gone: Vec<bool> =
-            self.running.iter_mut().map(|sequence| sequence.audience.is_gone(now)).collect();
-        self.end_marked(&gone);
+        let abandoned = |sequence: &mut Sequence| sequence.audience.is_gone(now).then_some(Ending::Abandoned);
+        let gone: Vec<Option<Ending>> = self.running.iter_mut().map(abandoned).collect();
+        self.end_marked(&gone, now);
         self.admit(now);
         self.in_flight.clear();
         let mut batch = Batch::default();
@@ -131,27 +141,38 @@ impl Scheduler {
         (!batch.chunks.is_empty()).then_some(batch)
     }
 
+    /// Tokens of prompts in the batch in flight.
+    pub(crate) fn prompt_tokens(&self, batch: &Batch) -> usize {
+        let chunks = batch.chunks.iter().zip(&self.in_flight);
+        let prompts = chunks.filter(|(_, index)| !self.running[**index].is_decoding());
+        prompts.map(|(chunk, _)| chunk.tokens.len()).sum()
+    }
+
     /// Takes what the batch in flight gave: every sequence advances, and those that asked go on by their logits.
-    pub(crate) fn commit(&mut self, batch: &Batch, outcomes: Vec<Outcome>) {
-        let mut ended = vec![false; self.running.len()];
+    pub(crate) fn commit(&mut self, batch: &Batch, outcomes: Vec<Outcome>, now: Instant) {
+        let mut ended = vec![None; self.running.len()];
         let indices = std::mem::take(&mut self.in_flight);
         for ((chunk, index), outcome) in batch.chunks.iter().zip(indices).zip(outcomes) {
             let last = match outcome {
-                Ok(logits) => self.advance(index, chunk.tokens.len(), logits.as_ref()),
-                Err(failure) => Some(Event::Failed(failure)),
+                Ok(logits) => {
+                    let finished = self.advance(index, chunk.tokens.len(), logits.as_ref(), now);
+                    finished.map(|reason| (Event::Finished(reason), Ending::Finished))
+                }
+                Err(failure) => Some((Event::Failed(failure), Ending::Failed)),
             };
-            if let Some(event) = last {
+            if let Some((event, ending)) = last {
                 self.running[index].audience.tell(event);
-                ended[index] = true;
+                ended[index] = Some(ending);
             }
         }
-        self.end_marked(&ended);
+        self.end_marked(&ended, now);
     }
 
     /// Ends everything: what the cache holds cannot be trusted.
-    pub(crate) fn fail_all(&mut self, failure: &Failure) {
+    pub(crate) fn fail_all(&mut self, failure: &Failure, now: Instant) {
         for mut sequence in self.running.drain(..).chain(self.waiting.drain(..).map(|sequence| *sequence)) {
             sequence.audience.tell(Event::Failed(failure.clone()));
+            self.ended.push(sequence.report(Ending::Failed, now));
         }
         self.asked.clear();
     }
@@ -167,8 +188,14 @@ impl Scheduler {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Moves one sequence on; gives its last event when it is complete.
-    fn advance(&mut self, index: usize, tokens: usize, logits: Option<&Logits>) -> Option<Event> {
+    /// Moves one sequence on; tells why it is complete, when it is.
+    fn advance(
+        &mut self,
+        index: usize,
+        tokens: usize,
+        logits: Option<&Logits>,
+        now: Instant,
+    ) -> Option<FinishReason> {
         let sequence = &mut self.running[index];
         sequence.advance(tokens);
         while let Some(full) = sequence.next_shareable(self.limits.block_size) {
@@ -178,7 +205,7 @@ impl Scheduler {
             self.computing.remove(&key);
             self.backlog.learn(&key);
         }
-        sequence.accept(logits?).map(Event::Finished)
+        sequence.accept(logits?, now)
     }
 
     /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their
@@ -194,7 +221,7 @@ impl Scheduler {
         while self.running.len() < self.config.max_sequences {
             let Some(place) = turns.next(&self.share).map(|index| &mut line[index]) else { break };
             let Some(sequence) = place.take_if(|sequence| self.may_start(sequence)) else { continue };
-            if let Err(sequence) = self.start(sequence) {
+            if let Err(sequence) = self.start(sequence, now) {
                 *place = Some(sequence);
                 break;
             }
@@ -211,8 +238,8 @@ impl Scheduler {
     }
 
     /// Starts a sequence, or gives it back when there are too few blocks.
-    fn start(&mut self, mut sequence: Box<Sequence>) -> Result<(), Box<Sequence>> {
-        if !self.place(&mut sequence) {
+    fn start(&mut self, mut sequence: Box<Sequence>, now: Instant) -> Result<(), Box<Sequence>> {
+        if !self.place(&mut sequence, now) {
             return Err(sequence);
         }
         self.computing.extend(sequence.unshared_keys());
@@ -227,7 +254,7 @@ impl Scheduler {
     }
 
     /// Gives a sequence its blocks, at the cost of kept ones if need be; tells whether there were enough.
-    fn place(&mut self, sequence: &mut Sequence) -> bool {
+    fn place(&mut self, sequence: &mut Sequence, now: Instant) -> bool {
         let leased = self.cache.lease(sequence.block_keys());
         let wanted = sequence.max_positions().div_ceil(self.limits.block_size) - leased.len();
         if wanted > self.free_blocks() {
@@ -243,21 +270,22 @@ impl Scheduler {
         let own = self.allocator.allocate(wanted).expect("enough blocks were made free");
         self.share
             .charge(sequence.tenant(), sequence.max_positions() - leased.len() * self.limits.block_size);
-        sequence.admit(leased, own, self.limits.block_size);
+        sequence.admit((leased, own), self.limits.block_size, now);
         true
     }
 
     /// Removes the marked sequences, keeping the order of the others, and takes their blocks back.
-    fn end_marked(&mut self, marks: &[bool]) {
-        if !marks.contains(&true) {
+    fn end_marked(&mut self, marks: &[Option<Ending>], now: Instant) {
+        if marks.iter().all(Option::is_none) {
             return;
         }
         let sequences = std::mem::take(&mut self.running);
-        for (sequence, ends) in sequences.into_iter().zip(marks) {
-            if !*ends {
+        for (sequence, mark) in sequences.into_iter().zip(marks) {
+            let Some(ending) = *mark else {
                 self.running.push(sequence);
                 continue;
-            }
+            };
+            self.ended.push(sequence.report(ending, now));
             self.asked.remove(sequence.identity());
             for key in sequence.unshared_keys() {
                 self.computing.remove(key);

@@ -9,6 +9,7 @@ use crate::{
     audience::Audience,
     backlog::Place,
     labels::Reading,
+    observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
     request::{Lane, Part, Request, Tenant},
     sampler::{logprobs_of, sample},
@@ -70,7 +71,18 @@ pub(crate) struct Sequence {
     pub(crate) audience: Audience,
     /// Its place in the waiting line, while it waits.
     place: Option<Place>,
+    times: Times,
+    /// Tokens of its prompt that were kept from earlier ones.
+    cached: usize,
+}
+
+/// When what happened to a sequence.
+#[derive(Debug, Clone, Copy)]
+struct Times {
     arrived: Instant,
+    admitted: Option<Instant>,
+    first_token: Option<Instant>,
+    choice: Option<Instant>,
 }
 
 impl Sequence {
@@ -98,7 +110,8 @@ impl Sequence {
             end_tokens: request.end_tokens,
             audience,
             place,
-            arrived,
+            times: Times { arrived, admitted: None, first_token: None, choice: None },
+            cached: 0,
         }
     }
 
@@ -121,7 +134,29 @@ impl Sequence {
 
     /// When it joined the waiting line.
     pub(crate) fn arrived(&self) -> Instant {
-        self.arrived
+        self.times.arrived
+    }
+
+    /// What there is to say of it at its end.
+    pub(crate) fn report(&self, ending: Ending, now: Instant) -> SequenceReport {
+        let Times { arrived, admitted, first_token, choice } = self.times;
+        let since = |then: Instant| then.saturating_duration_since(arrived);
+        SequenceReport {
+            lane: self.lane,
+            ending,
+            stage: match admitted {
+                None => Stage::Waiting,
+                Some(_) if self.is_decoding() => Stage::Decode,
+                Some(_) => Stage::Prefill,
+            },
+            queued: since(admitted.unwrap_or(now)),
+            to_first_token: first_token.map(since),
+            to_choice: choice.map(since),
+            total: since(now),
+            prompt_tokens: self.prompt.tokens.len(),
+            cached_tokens: self.cached,
+            reply_tokens: self.written.len(),
+        }
     }
 
     /// Whether its whole prompt is in the cache.
@@ -141,10 +176,17 @@ impl Sequence {
 
     /// Takes it out of the waiting line and gives it its blocks, enough for [`max_positions`](Self::max_positions):
     /// `leased` ones, which hold the beginning of its prompt, then `own`. Its next tokens are those after the leased ones.
-    pub(crate) fn admit(&mut self, leased: Vec<BlockId>, own: Vec<BlockId>, block_size: usize) {
+    pub(crate) fn admit(
+        &mut self,
+        (leased, own): (Vec<BlockId>, Vec<BlockId>),
+        block_size: usize,
+        now: Instant,
+    ) {
         self.place = None;
+        self.times.admitted = Some(now);
         self.leased = leased.len();
         self.computed = leased.len() * block_size;
+        self.cached = self.computed;
         self.block_table = leased;
         self.block_table.extend(own);
         self.audience.tell(Event::Admitted { cached_tokens: self.computed });
@@ -204,12 +246,22 @@ impl Sequence {
     }
 
     /// Goes on by the logits after its last token; tells why it is complete, when it is.
-    pub(crate) fn accept(&mut self, logits: &[f32]) -> Option<FinishReason> {
-        match self.doing.take() {
+    pub(crate) fn accept(&mut self, logits: &[f32], now: Instant) -> Option<FinishReason> {
+        let doing = self.doing.take();
+        let reads = matches!(doing, Some(Doing::Reading(_)));
+        let before = self.written.len();
+        let ended = match doing {
             Some(Doing::Writing(left)) => self.write(logits, left),
             Some(Doing::Reading(reading)) => self.read(logits, reading),
             None => self.go_on(),
+        };
+        if self.written.len() > before {
+            self.times.first_token.get_or_insert(now);
+            if reads {
+                self.times.choice.get_or_insert(now);
+            }
         }
+        ended
     }
 
     fn write(&mut self, logits: &[f32], left: usize) -> Option<FinishReason> {

@@ -13,6 +13,7 @@ use crate::{
     backlog::Backlog,
     config::{Config, OnPanic},
     error::Failure,
+    observer::{Observer, StepReport},
     scheduler::{Outcome, Scheduler},
     sequence::{Arrival, Sequence},
     stats::Counters,
@@ -27,6 +28,7 @@ pub(crate) struct Worker {
     pub(crate) arrivals: mpsc::UnboundedReceiver<Arrival>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) observer: Arc<dyn Observer>,
 }
 
 /// The model's code panicked; the panic hook has told why.
@@ -41,6 +43,7 @@ impl Worker {
             }
             let batch = self.scheduler.schedule(Instant::now());
             self.counters.set_state(&self.scheduler);
+            self.tell_ended();
             let Some(batch) = batch else {
                 // With nothing running every block can be had, and `submit` has refused what never fits.
                 debug_assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
@@ -57,10 +60,19 @@ impl Worker {
     fn step(&mut self, batch: &Batch) -> Result<(), Panicked> {
         let start = Instant::now();
         let outcomes = self.forward(batch)?;
-        let (tokens, seconds) = (batch.token_count(), start.elapsed().as_secs_f64());
-        self.scheduler.commit(batch, outcomes);
+        let end = Instant::now();
+        let duration = end.duration_since(start);
+        let prompt_tokens = self.scheduler.prompt_tokens(batch);
+        self.scheduler.commit(batch, outcomes, end);
+        let tokens = batch.token_count();
         self.counters.add_step(tokens);
-        self.backlog.note_step(tokens, seconds);
+        self.backlog.note_step(tokens, duration.as_secs_f64());
+        self.observer.step(&StepReport {
+            sequences: batch.chunks.len(),
+            prompt_tokens,
+            reply_tokens: tokens - prompt_tokens,
+            duration,
+        });
         Ok(())
     }
 
@@ -90,6 +102,10 @@ impl Worker {
         Ok(outcomes)
     }
 
+    fn tell_ended(&mut self) {
+        self.scheduler.take_ended().iter().for_each(|report| self.observer.ended(report));
+    }
+
     fn call(&mut self, batch: &Batch) -> Result<Result<Vec<Logits>, BackendError>, Panicked> {
         // After a panic nothing of the step is used, and nothing of the cache.
         catch_unwind(AssertUnwindSafe(|| self.backend.forward(batch))).map_err(|_| Panicked)
@@ -99,7 +115,8 @@ impl Worker {
     fn survives_panic(&mut self) -> bool {
         let restarts = self.config.on_panic == OnPanic::Restart;
         tracing::error!(restarts, "the model's code panicked; all requests fail");
-        self.scheduler.fail_all(&Failure::Panicked);
+        self.scheduler.fail_all(&Failure::Panicked, Instant::now());
+        self.tell_ended();
         if !restarts {
             self.arrivals.close();
             while let Ok(arrival) = self.arrivals.try_recv() {

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -13,7 +13,8 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId};
 use engine::{
-    Config, Engine, EngineError, Event, FinishReason, Labels, OnPanic, Part, Request, Stats, Tenant,
+    Config, Ending, Engine, EngineError, Event, FinishReason, Labels, Observer, OnPanic, Part, Request,
+    SequenceReport, Stage, Stats, StepReport, Tenant,
 };
 
 /// Writes the successor of the last token, modulo the vocabulary. It checks that every sequence's tokens arrive in
@@ -70,16 +71,20 @@ struct Bench {
     largest_step: Arc<AtomicUsize>,
 }
 
+fn counting(gate: Option<mpsc::Receiver<()>>, largest_step: Arc<AtomicUsize>) -> Counting {
+    Counting {
+        limits: Limits { block_size: 4, block_count: 16, context_length: 48, max_step_tokens: 8 },
+        gate,
+        poison: Some(48),
+        largest_step,
+        computed: Default::default(),
+    }
+}
+
 fn start(gated: bool, config: Config) -> Bench {
     let (gate, gate_receiver) = mpsc::channel();
     let largest_step = Arc::new(AtomicUsize::new(0));
-    let backend = Counting {
-        limits: Limits { block_size: 4, block_count: 16, context_length: 48, max_step_tokens: 8 },
-        gate: gated.then_some(gate_receiver),
-        poison: Some(48),
-        largest_step: largest_step.clone(),
-        computed: Default::default(),
-    };
+    let backend = counting(gated.then_some(gate_receiver), largest_step.clone());
     Bench { engine: Engine::start(Box::new(backend), config), gate, largest_step }
 }
 
@@ -280,4 +285,50 @@ fn an_engine_that_restarts_goes_on_after_a_panic() {
     assert!(collect(engine.submit(request(&[1], 1)).unwrap()).1.is_err());
     assert_eq!(collect(engine.submit(request(&[2], 1)).unwrap()), (vec![0], Ok(FinishReason::Length)));
     assert!(engine.stats().alive);
+}
+
+/// Remembers what it is told.
+#[derive(Debug, Default)]
+struct Recorder {
+    steps: Mutex<Vec<StepReport>>,
+    ended: Mutex<Vec<SequenceReport>>,
+}
+
+impl Observer for Recorder {
+    fn step(&self, step: &StepReport) {
+        self.steps.lock().unwrap().push(*step);
+    }
+
+    fn ended(&self, sequence: &SequenceReport) {
+        self.ended.lock().unwrap().push(*sequence);
+    }
+}
+
+#[test]
+fn those_who_watch_are_told_of_every_step_and_every_end() {
+    let recorder = Arc::new(Recorder::default());
+    let (gate, gate_receiver) = mpsc::channel();
+    let backend = counting(Some(gate_receiver), Arc::default());
+    let engine = Engine::observed(Box::new(backend), Config::default(), recorder.clone());
+    let finished = engine.submit(request(&[1, 2, 3, 4, 5], 3)).unwrap();
+    gate.send(()).unwrap();
+    wait_for(&engine, |stats| stats.running == 1);
+    let left = engine.submit(request(&[9; 6], 20)).unwrap();
+    drop(left);
+    drop(gate);
+    assert_eq!(collect(finished).0, [6, 7, 8]);
+    wait_for(&engine, |_| recorder.ended.lock().unwrap().len() == 2);
+    let ended = recorder.ended.lock().unwrap();
+    let abandoned = ended.iter().find(|report| report.ending == Ending::Abandoned).unwrap();
+    assert_eq!((abandoned.reply_tokens, abandoned.prompt_tokens), (0, 6));
+    let report = ended.iter().find(|report| report.ending == Ending::Finished).unwrap();
+    assert_eq!((report.stage, report.prompt_tokens, report.cached_tokens), (Stage::Decode, 5, 0));
+    assert_eq!((report.reply_tokens, report.to_choice), (3, None));
+    assert!(
+        report.queued <= report.to_first_token.unwrap() && report.to_first_token.unwrap() <= report.total
+    );
+    let steps = recorder.steps.lock().unwrap();
+    let sum = |tokens: fn(&StepReport) -> usize| steps.iter().map(tokens).sum::<usize>();
+    assert!(sum(|step| step.prompt_tokens) >= 5 && sum(|step| step.reply_tokens) == 2, "{steps:?}");
+    assert_eq!(sum(|step| step.prompt_tokens + step.reply_tokens) as u64, engine.stats().tokens);
 }

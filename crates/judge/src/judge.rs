@@ -6,7 +6,7 @@ use std::{
 };
 
 use critic::{Critic, Encoded, GenerationDefaults, Processor, Prompt, SamplingParams};
-use engine::{Engine, EngineError, Labels, Part, Request, Stats};
+use engine::{Engine, EngineError, Labels, Observer, Part, Request, Stats, Unobserved};
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary, Scale};
 use tokio::sync::Semaphore;
 
@@ -81,10 +81,21 @@ struct Parts {
 impl Judge {
     /// Starts the engine of `critic`; `model` is the name of its checkpoint, which chooses the profile.
     pub fn new(model: String, critic: Critic, library: RubricLibrary, config: engine::Config) -> Self {
+        Self::observed(model, critic, library, config, Arc::new(Unobserved))
+    }
+
+    /// The same, with an engine that `observer` watches.
+    pub fn observed(
+        model: String,
+        critic: Critic,
+        library: RubricLibrary,
+        config: engine::Config,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let profile = library.profile_for(&model).clone();
         let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
         let Critic { processor, backend, generation } = critic;
-        let engine = Engine::start(backend, config);
+        let engine = Engine::observed(backend, config, observer);
         Self { parts: Arc::new(Parts { model, processor, generation, engine, profile, library, encoders }) }
     }
 

@@ -20,7 +20,10 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role};
-pub use engine::{Config as EngineConfig, EngineError, Failure, OnPanic, Stats, Tenant};
+pub use engine::{
+    Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,
+    Stats, StepReport, Tenant,
+};
 pub use error::JudgeError;
 pub use judge::{Judge, JudgeOptions, RubricChoice};
 pub use reply::{Mode, ReplyPart};

@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     boot,
     command::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments},
+    metrics::Metrics,
     router::{self, RequestLimits},
     serve,
 };
@@ -69,10 +70,14 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
 }
 
 /// Starts the whole service on a free port of this machine; it ends with the runtime.
-fn start(runtime: &Runtime, judge: Judge, service: ServiceTimes) -> anyhow::Result<Server> {
+fn start(
+    runtime: &Runtime,
+    (judge, metrics): (Judge, Metrics),
+    service: ServiceTimes,
+) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let router = router::router(judge, LIMITS).layer(middleware::from_fn_with_state(service, timed));
+    let router = router::router(judge, metrics, LIMITS).layer(middleware::from_fn_with_state(service, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }

@@ -1,15 +1,18 @@
 //! From options to a critic that is ready: the only file that names where critics come from.
 
-use std::{fmt::Display, path::Path};
+use std::{fmt::Display, path::Path, sync::Arc};
 
 use anyhow::Context;
 use critic_candle::{HubOptions, Options, Precision, Source};
-use judge::{EngineConfig, Judge, RubricLibrary};
+use judge::{Critic, EngineConfig, Judge, RubricLibrary};
 
-use crate::command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice};
+use crate::{
+    command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice},
+    metrics::{EngineMetrics, Metrics},
+};
 
 /// Loads the critic and starts its engine.
-pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<Judge> {
+pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let library = match &options.config_dir {
         Some(folder) => RubricLibrary::with_folder(folder)?,
         None => RubricLibrary::compiled_in()?,
@@ -30,13 +33,20 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     };
     let critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
-    Ok(Judge::new(name, critic, library, config))
+    Ok(observed(name, critic, library, config))
 }
 
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
-pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<Judge> {
+pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(Judge::new(name, bench::null_critic(), RubricLibrary::compiled_in()?, config))
+    Ok(observed(name, bench::null_critic(), RubricLibrary::compiled_in()?, config))
+}
+
+/// A judge and the figures of its engine.
+fn observed(name: String, critic: Critic, library: RubricLibrary, config: EngineConfig) -> (Judge, Metrics) {
+    let metrics = Metrics::new(&name);
+    let observer = Arc::new(EngineMetrics::new(metrics.clone()));
+    (Judge::observed(name, critic, library, config, observer), metrics)
 }
 
 /// Tells what a checkpoint is.

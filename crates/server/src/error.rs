@@ -55,6 +55,11 @@ impl ApiError {
         Self { param: Some(param.into()), ..self }
     }
 
+    /// What is wrong, for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The body that tells it.
     pub(crate) fn body(&self) -> ErrorBody {
         let kind = self.kind();

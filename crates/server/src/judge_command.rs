@@ -30,7 +30,7 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
         .collect::<anyhow::Result<_>>()?;
     let case = Case { question: options.question, images, responses, reference: options.reference };
     let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
-    let judge = {
+    let (judge, _) = {
         let critic = options.critic;
         let config = EngineConfig { max_sequences: 1, max_waiting: 1, ..EngineConfig::default() };
         tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??

@@ -10,6 +10,7 @@ mod health;
 mod images;
 mod json_body;
 mod judge_command;
+mod metrics;
 mod openapi;
 mod request_id;
 mod router;

@@ -9,7 +9,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{dialects, error::ApiError, health, openapi, request_id, state::AppState};
+use crate::{
+    dialects,
+    error::ApiError,
+    health,
+    metrics::{self, Metrics},
+    openapi, request_id,
+    state::AppState,
+};
 
 /// Bounds of what one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +28,7 @@ pub(crate) struct RequestLimits {
 }
 
 /// The whole service.
-pub(crate) fn router(judge: Judge, limits: RequestLimits) -> Router {
+pub(crate) fn router(judge: Judge, metrics: Metrics, limits: RequestLimits) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
@@ -29,7 +36,8 @@ pub(crate) fn router(judge: Judge, limits: RequestLimits) -> Router {
         .split_for_parts();
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
     let RequestLimits { max_body_bytes, timeout: request_timeout } = limits;
-    let state = AppState { judge, max_body_bytes, request_timeout, openapi: document.into() };
+    let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
+    let state = AppState { judge, metrics, max_body_bytes, request_timeout, openapi: document.into() };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))
@@ -37,8 +45,11 @@ pub(crate) fn router(judge: Judge, limits: RequestLimits) -> Router {
     router
         .merge(dialects::openai::aliases())
         .route("/openapi.json", get(openapi::document))
+        .route("/metrics", get(metrics::scrape))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
+        // Of a route, so that it knows which one it is.
+        .layer(counting)
         .layer(layers)
         .with_state(state)
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use crate::{
     boot,
     command::{EngineOptions, ServeOptions},
+    metrics::Metrics,
     router::{self, RequestLimits},
 };
 
@@ -30,21 +31,25 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let listener = TcpListener::bind((host.as_str(), port))
         .await
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
-    let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
+    let (judge, metrics) = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let address = listener.local_addr()?;
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
-    answer(listener, judge, limits).await
+    answer(listener, (judge, metrics), limits).await
 }
 
 /// Answers until a signal says to stop, and then finishes what runs.
 ///
 /// # Errors
 /// When the engine has stopped, or the listener fails.
-async fn answer(listener: TcpListener, judge: Judge, limits: RequestLimits) -> anyhow::Result<()> {
-    let router = router::router(judge.clone(), limits);
+async fn answer(
+    listener: TcpListener,
+    (judge, metrics): (Judge, Metrics),
+    limits: RequestLimits,
+) -> anyhow::Result<()> {
+    let router = router::router(judge.clone(), metrics, limits);
     let stop = tokio::sync::watch::channel(()).0;
     let mut stopping = stop.subscribe();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -147,7 +152,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = RequestLimits { max_body_bytes: 1 << 20, timeout: Duration::from_secs(60) };
-        (address, answer(listener, judge, limits))
+        (address, answer(listener, (judge, Metrics::new("null")), limits))
     }
 
     const CASE: &str = r#"{"question": "?", "response": "a"}"#;

@@ -107,7 +107,7 @@ impl Bench {
         }
         let logits = || (0..VOCABULARY).map(|id| f32::from(id == 1)).collect();
         let outcomes = batch.chunks.iter().map(|chunk| Ok(chunk.wants_logits.then(logits))).collect();
-        self.scheduler.commit(&batch, outcomes);
+        self.scheduler.commit(&batch, outcomes, self.now);
         assert!(self.scheduler.is_whole());
         Some(line.trim_start().to_owned())
     }
@@ -221,7 +221,7 @@ fn a_failed_chunk_leaves_nothing_behind_and_hurts_no_other() {
         _ => Ok(None),
     });
     bench.memory.extend((0..4).map(|position| ((batch.chunks[1].block_table[0].0, position), 2)));
-    bench.scheduler.commit(&batch, outcomes.collect());
+    bench.scheduler.commit(&batch, outcomes.collect(), bench.now);
     assert_eq!((bench.scheduler.running_count(), bench.scheduler.cached_blocks()), (1, 1));
     bench.drain();
     assert_eq!(bench.outcomes(), [Some((0, 0)), Some((2, 0))]);

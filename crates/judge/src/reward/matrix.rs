@@ -13,6 +13,8 @@ pub struct Matrix {
 pub struct PositionBias {
     /// Mean advantage of the second place over all pairs that were compared in both orders; 0 without bias.
     pub second_place: f64,
+    /// How many pairs these are.
+    pub pairs: usize,
     /// Share of these pairs in which the two orders name different winners.
     pub flips: f64,
 }
@@ -79,7 +81,7 @@ impl Matrix {
         let second_place = both.iter().map(|(there, back)| there + back).sum::<f64>() / (2.0 * count);
         // The one who leads in one order is the second there and the first here.
         let flips = both.iter().filter(|(there, back)| there * back > 0.0).count() as f64 / count;
-        Some(PositionBias { second_place, flips })
+        Some(PositionBias { second_place, pairs: both.len(), flips })
     }
 
     /// Strengths by the Bradley-Terry model: the logarithms of w_i where i beats j with probability w_i / (w_i + w_j), fit

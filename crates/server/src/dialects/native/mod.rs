@@ -17,7 +17,7 @@ use axum::{
     },
 };
 use futures::StreamExt;
-use judge::{Kind, VerdictEvent, VerdictStream};
+use judge::{JudgeError, Kind, VerdictEvent, VerdictStream};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -66,9 +66,10 @@ async fn judge(
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
     let JudgeRequest { case, rubric, options, both_orders, stream } = body.into_request(caller)?;
-    let failed = |error| ApiError::from_judge(error, Dialect::Native);
+    let failed = |error| failed(&state, error);
     if both_orders {
         let both = state.judge.judge_both_orders(case, rubric, options).await.map_err(failed)?;
+        state.metrics.both_orders(&both);
         return Ok(Json(VerdictBody::both(both, state.judge.model())).into_response());
     }
     let verdict = state.judge.judge(case, rubric, options).await.map_err(failed)?;
@@ -76,7 +77,15 @@ async fn judge(
         return Ok(events(verdict, state).into_response());
     }
     let judgement = verdict.collect().await.map_err(failed)?;
+    state.metrics.verdict(&judgement);
     Ok(Json(VerdictBody::new(judgement, state.judge.model())).into_response())
+}
+
+/// A judgement that failed, counted.
+fn failed(state: &AppState, error: JudgeError) -> ApiError {
+    let error = ApiError::from_judge(error, Dialect::Native);
+    state.metrics.verdict_failure(error.code());
+    error
 }
 
 /// The verdict as events. The client's leaving drops the stream, which cancels the work.
@@ -90,11 +99,10 @@ fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
                 data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
+                state.metrics.verdict(&judgement);
                 data(Event::default().event("verdict"), &VerdictBody::new(judgement, state.judge.model()))
             }
-            Err(error) => {
-                data(Event::default().event("error"), &ApiError::from_judge(error, Dialect::Native).body())
-            }
+            Err(error) => data(Event::default().event("error"), &failed(&state, error).body()),
         };
         Ok::<_, Infallible>(event)
     });

@@ -358,6 +358,7 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
         async move {
             let reward = state.judge.reward(&candidates, &options).await;
             let reward = reward.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
+            state.metrics.reward(&reward);
             Ok(RewardsBody::new(reward, method, state.judge.model()))
         }
     };

@@ -1,0 +1,83 @@
+//! What an engine tells whoever watches it, as plain data.
+
+use std::{fmt::Debug, time::Duration};
+
+use crate::request::Lane;
+
+/// A step that was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepReport {
+    /// Sequences in it.
+    pub sequences: usize,
+    /// Tokens of prompts that it ran.
+    pub prompt_tokens: usize,
+    /// Tokens of replies that it ran, those that were only looked ahead at among them.
+    pub reply_tokens: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// How far a sequence came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It waited.
+    Waiting,
+    /// Its prompt was being run.
+    Prefill,
+    /// Its reply was being written.
+    Decode,
+}
+
+/// How a sequence ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Its reply is complete.
+    Finished,
+    /// Its step failed.
+    Failed,
+    /// Everyone who waited for it went away, or ran out of time.
+    Abandoned,
+}
+
+/// A sequence that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceReport {
+    /// What it did to the device.
+    pub lane: Lane,
+    /// How it ended.
+    pub ending: Ending,
+    /// How far it came.
+    pub stage: Stage,
+    /// From its arrival to its admission, or to its end when it was never admitted.
+    pub queued: Duration,
+    /// From its arrival to the first token or label that it wrote.
+    pub to_first_token: Option<Duration>,
+    /// From its arrival to the first label that it chose.
+    pub to_choice: Option<Duration>,
+    /// From its arrival to its end.
+    pub total: Duration,
+    /// Tokens of its prompt.
+    pub prompt_tokens: usize,
+    /// Those of them that were kept from earlier prompts.
+    pub cached_tokens: usize,
+    /// Tokens of its reply.
+    pub reply_tokens: usize,
+}
+
+/// Watches an engine. Called on its thread, between steps: it must be quick and never wait.
+pub trait Observer: Debug + Send + Sync {
+    /// A step was run.
+    fn step(&self, step: &StepReport);
+    /// A sequence ended.
+    fn ended(&self, sequence: &SequenceReport);
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn step(&self, _: &StepReport) {}
+
+    fn ended(&self, _: &SequenceReport) {}
+}
