@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
+mod bulk;
 
 pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
+pub(crate) use bulk::{Files, MethodChoice, PairForm, PreferOptions};
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -22,8 +24,10 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     /// Answer HTTP requests.
     Serve(ServeOptions),
-    /// Judge one case and print the verdict; the justification comes as it is written.
-    Judge(CaseOptions),
+    /// Judge one case and print the verdict; the justification comes as it is written. Or judge a file of cases.
+    Judge(Box<CaseOptions>),
+    /// Compare several responses to each question of a file, and write the pairs for preference learning.
+    Prefer(Box<PreferOptions>),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
     /// Measure: each benchmark prints a table and writes its figures as JSON.
@@ -132,10 +136,10 @@ pub(crate) struct CaseOptions {
     #[arg(long)]
     pub(crate) image: Vec<PathBuf>,
     /// The question.
-    #[arg(long)]
-    pub(crate) question: String,
+    #[arg(long, required_unless_present = "input")]
+    pub(crate) question: Option<String>,
     /// The response to score; given twice, the better of the two is named.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "input")]
     pub(crate) response: Vec<String>,
     /// An answer that is known to be right.
     #[arg(long)]
@@ -146,6 +150,15 @@ pub(crate) struct CaseOptions {
     /// Tokens to write at most.
     #[arg(long, default_value_t = judge::JudgeOptions::default().max_tokens)]
     pub(crate) max_tokens: usize,
+    /// Judge every case of this file instead: JSON lines with a question, images and one response or two each.
+    #[arg(long, requires = "output", conflicts_with_all = ["question", "response", "image", "reference"])]
+    pub(crate) input: Option<PathBuf>,
+    /// Where the verdicts on the file go, a JSON line for each. Cases that it has already are left out.
+    #[arg(long, requires = "input")]
+    pub(crate) output: Option<PathBuf>,
+    /// With a file: read verdicts from the critic's logits, without any reasons, which is many times faster.
+    #[arg(long, requires = "input")]
+    pub(crate) score_only: bool,
 }
 
 /// Options of `gavel inspect`.

@@ -60,6 +60,11 @@ impl ApiError {
         self.code
     }
 
+    /// What is wrong, for people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The body that tells it.
     pub(crate) fn body(&self) -> ErrorBody {
         let kind = self.kind();

@@ -8,14 +8,35 @@ use std::{
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use judge::{
-    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Judgement, Outcome, Responses, RubricChoice,
-    VerdictEvent,
+    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Judgement, Mode, Outcome, Responses,
+    RubricChoice, VerdictEvent,
 };
 
-use crate::{boot, command::CaseOptions};
+use crate::{
+    boot, bulk,
+    command::{CaseOptions, Files},
+};
 
-/// Judges the case and prints.
+/// Judges the case and prints, or a file of cases.
 pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
+    match (options.input.clone(), options.output.clone()) {
+        (Some(input), Some(output)) => judge_file(options, Files { input, output }).await,
+        _ => judge_one(options).await,
+    }
+}
+
+/// Judges every case of a file.
+async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
+    let CaseOptions { critic, rubric, max_tokens, score_only, .. } = options;
+    let start = move || boot::start(&critic, EngineConfig::default());
+    let (judge, _) = tokio::task::spawn_blocking(start).await??;
+    let rubric = rubric.map_or(RubricChoice::Default, RubricChoice::Named);
+    let mode = if score_only { Mode::Score } else { Mode::Trained };
+    let options = JudgeOptions { max_tokens, mode, ..JudgeOptions::default() };
+    bulk::judge_rows(&judge, &files, &rubric, &options).await
+}
+
+async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
     let responses = match <[String; 2]>::try_from(options.response) {
         Ok([first, second]) => Responses::Pair(first, second),
         Err(mut one) if one.len() == 1 => Responses::One(one.remove(0)),
@@ -28,7 +49,12 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
             ))
         })
         .collect::<anyhow::Result<_>>()?;
-    let case = Case { question: options.question, images, responses, reference: options.reference };
+    let case = Case {
+        question: options.question.unwrap_or_default(),
+        images,
+        responses,
+        reference: options.reference,
+    };
     let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
     let (judge, _) = {
         let critic = options.critic;

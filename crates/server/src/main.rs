@@ -2,6 +2,7 @@
 
 mod bench_command;
 mod boot;
+mod bulk;
 mod caller;
 mod command;
 mod dialects;
@@ -45,7 +46,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
         Command::Serve(options) => runtime.block_on(serve::serve(options)),
-        Command::Judge(options) => runtime.block_on(judge_command::judge(options)),
+        Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
+        Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
         Command::Inspect(options) => {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
             Ok(())

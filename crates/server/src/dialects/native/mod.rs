@@ -29,7 +29,8 @@ use crate::{
     state::AppState,
 };
 use request::{JudgeBody, JudgeRequest};
-use response::{DecisionBody, VerdictBody};
+use response::DecisionBody;
+pub(crate) use response::VerdictBody;
 use scale::ScaleBody;
 
 /// The routes of this file.

@@ -8,7 +8,7 @@ use super::scale::ScaleBody;
 
 /// A verdict: `score` and `scale` for one response, `preference` for two.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct VerdictBody {
+pub(crate) struct VerdictBody {
     /// `pointwise` or `pairwise`.
     kind: String,
     /// The score of the one response.
@@ -152,7 +152,7 @@ impl From<Usage> for UsageBody {
 }
 
 impl VerdictBody {
-    pub(super) fn new(judgement: Judgement, model: &str) -> Self {
+    pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
         let Judgement { verdict, rubric, scale, distribution, reason, usage } = judgement;
         let (score, preference) = members(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };

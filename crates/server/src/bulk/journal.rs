@@ -1,0 +1,78 @@
+//! The output: a line for each row that is done, so that a run that was stopped can go on.
+
+use std::{
+    collections::HashSet,
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+use serde_json::Value;
+
+/// A file of JSON lines with an `id` each.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    ids: HashSet<String>,
+}
+
+impl Journal {
+    /// Opens the file, or makes it. A last line that was not written to its end is cut off: its row is done again.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut ids = HashSet::new();
+        for (index, line) in
+            text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
+        {
+            let place = || format!("line {} of {} is no result of an earlier run", index + 1, path.display());
+            let line: Value = serde_json::from_slice(line).with_context(place)?;
+            ids.insert(line["id"].as_str().with_context(place)?.to_owned());
+        }
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, ids })
+    }
+
+    /// Whether a row is done.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// Writes a line, in one piece.
+    pub(super) fn append(&mut self, line: &Value) -> anyhow::Result<()> {
+        let mut text = line.to_string();
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).context("the output cannot be written")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::Journal;
+
+    #[test]
+    fn a_journal_goes_on_after_its_last_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        Journal::open(&path).unwrap().append(&json!({ "id": "a" })).unwrap();
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str("{\"id\": \"b\", \"sco");
+        fs::write(&path, text).unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        assert!(journal.has("a") && !journal.has("b"));
+        journal.append(&json!({ "id": "b" })).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"id\":\"a\"}\n{\"id\":\"b\"}\n");
+        fs::write(&path, "something else\n").unwrap();
+        assert!(Journal::open(&path).unwrap_err().to_string().contains("line 1"));
+    }
+}

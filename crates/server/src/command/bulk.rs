@@ -1,0 +1,76 @@
+//! What `gavel prefer` and `gavel judge --input` take.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{CriticOptions, EngineOptions};
+
+/// Files of a run over many rows.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// JSON lines with a question, images and responses each. Images are data URLs or paths from the file's folder.
+    #[arg(long)]
+    pub(crate) input: PathBuf,
+    /// Where the results go, a JSON line for each row. Rows that it has already are left out, so that a run that was
+    /// stopped goes on where it was. Rows that fail, or have no pair, go into a file beside it whose name ends in
+    /// `.left-out.jsonl`; without that file they are tried again.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+}
+
+impl Files {
+    /// Where the rows go that have no result.
+    pub(crate) fn left_out(&self) -> PathBuf {
+        let mut name = self.output.clone().into_os_string();
+        name.push(".left-out.jsonl");
+        name.into()
+    }
+}
+
+/// Options of `gavel prefer`.
+#[derive(Debug, Args)]
+pub(crate) struct PreferOptions {
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Form of the pairs.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) form: PairForm,
+    /// How rewards are made of verdicts.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) method: MethodChoice,
+    /// Name of the rubric; without it, the critic's default.
+    #[arg(long)]
+    pub(crate) rubric: Option<String>,
+    /// Pairs whose rewards differ by less are left out.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) least_margin: f64,
+}
+
+/// The form of a preference pair.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PairForm {
+    /// Conversations, as TRL's trainers read them: `images`, `prompt`, `chosen`, `rejected`.
+    #[default]
+    Trl,
+    /// Plain text, as LLaVA-NeXT's trainer reads it: `id`, `image`, `prompt`, `chosen`, `rejected`.
+    LlavaNext,
+}
+
+/// How rewards are made of verdicts.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum MethodChoice {
+    /// All ordered pairs, as in LLaVA-Critic.
+    #[default]
+    RoundRobin,
+    /// All ordered pairs, fit by the Bradley-Terry model.
+    BradleyTerry,
+    /// Winners meet winners.
+    Tournament,
+    /// Each response alone.
+    Pointwise,
+}
