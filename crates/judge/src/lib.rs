@@ -22,13 +22,14 @@ pub use completion::{
 pub use critic::{Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role};
 pub use engine::{Config as EngineConfig, EngineError, Failure, OnPanic, Stats, Tenant};
 pub use error::JudgeError;
-pub use judge::{Judge, JudgeOptions, RubricChoice};
+pub use judge::{Judge, JudgeOptions, RubricChoice, Rules};
 pub use reply::{Mode, ReplyPart};
 pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reward, RewardOptions, Signal,
 };
 pub use rubric::{
-    Case, Distribution, Kind, Outcome, Preference, Responses, Rubric, RubricError, RubricLibrary, Scale,
+    AnswerForm, Case, CaseField, Direction, Distribution, Grade, Kind, Outcome, Preference, Problem,
+    Problems, Profile, Reading, Responses, Rubric, RubricError, RubricLibrary, Scale, ScorePair, Strength,
     Verdict, VerdictError,
 };
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

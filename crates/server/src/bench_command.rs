@@ -72,7 +72,7 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
 fn start(runtime: &Runtime, judge: Judge, service: ServiceTimes) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let router = router::router(judge, LIMITS).layer(middleware::from_fn_with_state(service, timed));
+    let router = router::router(judge, None, LIMITS).layer(middleware::from_fn_with_state(service, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }

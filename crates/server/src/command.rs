@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
+mod rubric;
 
 pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
+pub(crate) use rubric::RubricCommand;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -26,6 +28,9 @@ pub(crate) enum Command {
     Judge(CaseOptions),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
+    /// Look after rubrics and critic profiles.
+    #[command(subcommand)]
+    Rubric(RubricCommand),
     /// Measure: each benchmark prints a table and writes its figures as JSON.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -140,6 +145,9 @@ pub(crate) struct CaseOptions {
     /// An answer that is known to be right.
     #[arg(long)]
     pub(crate) reference: Option<String>,
+    /// What the image shows, in words.
+    #[arg(long)]
+    pub(crate) description: Option<String>,
     /// Name of the rubric; without it, the critic's default.
     #[arg(long)]
     pub(crate) rubric: Option<String>,

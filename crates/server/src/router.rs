@@ -1,6 +1,6 @@
 //! All routes, and what holds for all of them: names, panics, and JSON for whatever does not fit.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, middleware, response::IntoResponse, response::Response, routing::get};
 use judge::Judge;
@@ -21,7 +21,9 @@ pub(crate) struct RequestLimits {
 }
 
 /// The whole service.
-pub(crate) fn router(judge: Judge, limits: RequestLimits) -> Router {
+///
+/// `config_dir` has the rubrics that can be read again.
+pub(crate) fn router(judge: Judge, config_dir: Option<PathBuf>, limits: RequestLimits) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
@@ -29,7 +31,8 @@ pub(crate) fn router(judge: Judge, limits: RequestLimits) -> Router {
         .split_for_parts();
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
     let RequestLimits { max_body_bytes, timeout: request_timeout } = limits;
-    let state = AppState { judge, max_body_bytes, request_timeout, openapi: document.into() };
+    let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
+    let state = AppState { judge, config_dir, max_body_bytes, request_timeout, openapi: document.into() };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))

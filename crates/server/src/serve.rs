@@ -30,9 +30,10 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let listener = TcpListener::bind((host.as_str(), port))
         .await
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
+    let config_dir = critic.config_dir.clone();
     let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
-    let router = router::router(judge.clone(), limits);
+    let router = router::router(judge.clone(), config_dir, limits);
     let address = listener.local_addr()?;
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;

@@ -1,6 +1,6 @@
 //! What every handler may use.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use judge::Judge;
 
@@ -9,6 +9,9 @@ use judge::Judge;
 pub(crate) struct AppState {
     /// The critic.
     pub(crate) judge: Judge,
+    /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is
+    /// the one that holds.
+    pub(crate) config_dir: Option<Arc<tokio::sync::Mutex<Box<Path>>>>,
     /// The largest body of a request, in bytes.
     pub(crate) max_body_bytes: usize,
     /// How long a request may take.
