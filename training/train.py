@@ -104,8 +104,8 @@ def main() -> None:
     ap.add_argument("--sight", required=True, help="sight.pt of stage 0")
     ap.add_argument("--tokenizer", required=True)
     ap.add_argument("--out", required=True)
-    ap.add_argument("--steps", type=int, default=2900)
-    ap.add_argument("--captions", type=float, nargs=2, default=[0.13, 0.3], help="shares of the run: only captions until, half captions until")
+    ap.add_argument("--steps", type=int, default=6000)
+    ap.add_argument("--captions", type=float, nargs=2, default=[0.07, 0.15], help="shares of the run: only captions until, half captions until")
     ap.add_argument("--rate", type=float, default=1e-3)
     ap.add_argument("--pictures", type=int, default=8)
     ap.add_argument("--segments", type=int, default=6)
@@ -165,7 +165,7 @@ def main() -> None:
                        place=round(seen["place"], 3))
         if (step + 1) % a.check_every == 0 or step + 1 == a.steps:
             save()
-            row |= validate(model, encoder, forward, collate)
+            row = (row or dict(step=step + 1)) | validate(model, encoder, forward, collate)
         if row:
             print(json.dumps(row), flush=True)
             log.write(json.dumps(row) + "\n"), log.flush()

@@ -310,7 +310,8 @@ fn the_rubrics_are_listed() {
     let defaults: Vec<_> = rubrics.iter().filter(|rubric| rubric["default"] == true).collect();
     assert_eq!(defaults.len(), 2, "one for a response and one for two");
     for rubric in rubrics {
-        assert_eq!(rubric["kind"] == "pointwise", rubric["scale"].is_object(), "{rubric}");
+        let scored = rubric["kind"] == "pointwise" || rubric["answer"] == "two_scores_line";
+        assert_eq!(scored, rubric["scale"].is_object(), "{rubric}");
     }
 }
 

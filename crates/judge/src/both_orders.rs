@@ -68,11 +68,9 @@ impl BothOrders {
             probabilities: probabilities.map(|(side, mass)| (Outcome::Preference(side), mass)).to_vec(),
             label_mass: (mass(&given) + mass(&turned)) / 2.0,
         };
-        let back = match turned.verdict.outcome {
-            Outcome::Preference(preference) => Outcome::Preference(preference.turned()),
-            score @ Outcome::Score(_) => score,
-        };
-        let consistent = given.verdict.outcome == back;
+        // By how much is another question: the same winner is consistent.
+        let back = turned.verdict.outcome.preference().map(Preference::turned);
+        let consistent = given.verdict.outcome.preference() == back;
         Self { given, turned, distribution, preference, consistent }
     }
 }

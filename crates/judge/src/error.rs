@@ -22,8 +22,17 @@ pub enum JudgeError {
         least: usize,
     },
     /// To this critic's tokenizer the possible verdicts are not different enough.
-    #[error("the verdicts that are possible cannot be told apart")]
-    Labels(#[from] LabelsError),
+    #[error("the verdicts that are possible under rubric {rubric:?} cannot be told apart as tokens")]
+    Labels {
+        /// Name of the rubric, whose scale makes the labels.
+        rubric: String,
+        /// What is wrong with them.
+        #[source]
+        source: LabelsError,
+    },
+    /// Labels of a conversation's own cannot be told apart.
+    #[error("the texts to choose from cannot be told apart as tokens")]
+    Texts(#[from] LabelsError),
     /// The engine did not take the request, or its thread ended.
     #[error(transparent)]
     Engine(#[from] EngineError),

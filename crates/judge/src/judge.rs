@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use critic::{Critic, Encoded, GenerationDefaults, Processor, Prompt, SamplingParams};
@@ -71,11 +71,44 @@ struct Parts {
     processor: Arc<dyn Processor>,
     generation: GenerationDefaults,
     engine: Engine,
-    profile: Profile,
-    library: RubricLibrary,
+    /// Replaced as a whole. The lock is held only to copy or to put the pointer, so that a judgement that runs goes on with
+    /// the rules that it began with.
+    rules: RwLock<Arc<Rules>>,
     /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
     /// multiply the memory that they take.
     encoders: Arc<Semaphore>,
+}
+
+/// The rubrics, and how this critic is asked.
+#[derive(Debug)]
+pub struct Rules {
+    library: RubricLibrary,
+    profile: Profile,
+}
+
+impl Rules {
+    fn new(library: RubricLibrary, model: &str) -> Self {
+        let profile = library.profile_for(model).clone();
+        Self { library, profile }
+    }
+
+    /// The rubrics.
+    pub fn library(&self) -> &RubricLibrary {
+        &self.library
+    }
+
+    /// Name of the rubric for a request that names none.
+    pub fn default_rubric(&self, kind: Kind) -> &str {
+        self.profile.default_rubric(kind)
+    }
+
+    fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
+        match choice {
+            RubricChoice::Default => self.library.rubric(self.default_rubric(kind)).cloned(),
+            RubricChoice::Named(name) => self.library.rubric(&name).cloned(),
+            RubricChoice::Inline { criteria, scale } => Rubric::inline(kind, criteria, scale),
+        }
+    }
 }
 
 impl Judge {
@@ -92,11 +125,11 @@ impl Judge {
         config: engine::Config,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let profile = library.profile_for(&model).clone();
+        let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
         let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
         let Critic { processor, backend, generation } = critic;
         let engine = Engine::observed(backend, config, observer);
-        Self { parts: Arc::new(Parts { model, processor, generation, engine, profile, library, encoders }) }
+        Self { parts: Arc::new(Parts { model, processor, generation, engine, rules, encoders }) }
     }
 
     /// Name of the checkpoint.
@@ -104,14 +137,16 @@ impl Judge {
         &self.parts.model
     }
 
-    /// The rubrics it knows.
-    pub fn library(&self) -> &RubricLibrary {
-        &self.parts.library
+    /// The rules that hold now.
+    pub fn rules(&self) -> Arc<Rules> {
+        // A writer cannot leave a half-written pointer behind.
+        self.parts.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Name of the rubric for a request that names none.
-    pub fn default_rubric(&self, kind: Kind) -> &str {
-        self.parts.profile.default_rubric(kind)
+    /// Puts rubrics and profiles in the place of all that were known. What is judged already is judged by the old ones.
+    pub fn replace_library(&self, library: RubricLibrary) {
+        let rules = Arc::new(Rules::new(library, &self.parts.model));
+        *self.parts.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
     /// Figures of the engine.
@@ -139,19 +174,24 @@ impl Judge {
         choice: RubricChoice,
         options: JudgeOptions,
     ) -> Result<VerdictStream, JudgeError> {
-        let parts = &*self.parts;
-        let rubric = self.rubric(case.kind(), choice)?;
-        let format = parts.profile.format(rubric.kind, options.format.as_deref())?;
+        case.check()?;
+        let rules = self.rules();
+        let rubric = rules.rubric(case.kind(), choice)?;
+        let format = rules.profile.format(&rubric, options.format.as_deref())?;
+        let prompt = rules.profile.render(&case, &rubric, format)?;
         let Plan { reply, script, reader } =
             Plan::new(format, &rubric, (options.mode, options.distribution))?;
-        let prompt = Prompt { reply, ..parts.profile.render(&case, &rubric, format)? };
+        let prompt = Prompt { reply, ..prompt };
         let encoded = self.encode(prompt).await?;
         let params = CompletionParams {
             script,
             caller: options.caller,
             ..CompletionParams::greedy(options.max_tokens)
         };
-        let completion = self.submit(encoded, &params, 0)?;
+        let completion = self.submit(encoded, &params, 0).map_err(|error| match error {
+            JudgeError::Texts(source) => JudgeError::Labels { rubric: rubric.name.clone(), source },
+            other => other,
+        })?;
         Ok(VerdictStream::new(completion, reader, rubric))
     }
 
@@ -179,21 +219,13 @@ impl Judge {
         choice: RubricChoice,
         format: Option<&str>,
     ) -> Result<(), RubricError> {
-        let rubric = self.rubric(kind, choice)?;
-        self.parts.profile.format(kind, format)?;
+        let rules = self.rules();
+        let rubric = rules.rubric(kind, choice)?;
+        rules.profile.format(&rubric, format)?;
         if rubric.kind == kind {
             Ok(())
         } else {
             Err(RubricError::WrongKind { rubric: rubric.name, rubric_kind: rubric.kind, case_kind: kind })
-        }
-    }
-
-    fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
-        let library = &self.parts.library;
-        match choice {
-            RubricChoice::Default => library.rubric(self.default_rubric(kind)).cloned(),
-            RubricChoice::Named(name) => library.rubric(&name).cloned(),
-            RubricChoice::Inline { criteria, scale } => Rubric::inline(kind, criteria, scale),
         }
     }
 

@@ -25,13 +25,14 @@ pub use engine::{
     Stats, StepReport, Tenant,
 };
 pub use error::JudgeError;
-pub use judge::{Judge, JudgeOptions, RubricChoice};
+pub use judge::{Judge, JudgeOptions, RubricChoice, Rules};
 pub use reply::{Mode, ReplyPart};
 pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reward, RewardOptions, Signal,
 };
 pub use rubric::{
-    Case, Distribution, Kind, Outcome, Preference, Responses, Rubric, RubricError, RubricLibrary, Scale,
+    AnswerForm, Case, CaseField, Direction, Distribution, Grade, Kind, Outcome, Preference, Problem,
+    Problems, Profile, Reading, Responses, Rubric, RubricError, RubricLibrary, Scale, ScorePair, Strength,
     Verdict, VerdictError,
 };
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

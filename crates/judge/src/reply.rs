@@ -1,6 +1,6 @@
 //! What a verdict's text is made of, and in which order verdict and reasons come.
 
-use rubric::{Choices, Format, Outcome, Rubric, RubricError, VerdictParser};
+use rubric::{Choices, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,30 +60,34 @@ impl Plan {
         rubric: &Rubric,
         (mode, distribution): (Mode, bool),
     ) -> Result<Self, RubricError> {
-        let decides_first = format.answer.decides_first();
+        let decides_first = format.answer(rubric).decides_first();
+        // What is expected follows from all probabilities.
+        let distribution = distribution || rubric.reading == Reading::Expected;
+        let reply = format.reply(rubric);
         let Some(choices) = format.choices(rubric) else {
             return match mode {
                 Mode::Trained if !distribution => Ok(Self::free(format, rubric)),
                 _ => Err(RubricError::InvalidRubric {
                     name: rubric.name.clone(),
+                    key: "scale",
                     reason: "its scale has too many scores for their probabilities to be read".into(),
                 }),
             };
         };
         // A profile can begin the critic's turn with more than the lead: its verdict then is in the text.
-        let begins_with_lead = choices.rest_of_lead(&format.reply).is_some();
+        let begins_with_lead = choices.rest_of_lead(reply).is_some();
         let mode = match mode {
             Mode::Trained if decides_first && begins_with_lead => Mode::ScoreThenExplain,
             Mode::Trained if distribution => Mode::ExplainThenScore,
             Mode::Trained => return Ok(Self::free(format, rubric)),
             other => other,
         };
-        Ok(Self::with(mode, choices, &format.reply, distribution || mode != Mode::ScoreThenExplain))
+        Ok(Self::with(mode, choices, reply, distribution || mode != Mode::ScoreThenExplain))
     }
 
     fn free(format: &Format, rubric: &Rubric) -> Self {
         let reader = Reader::Text(format.parser(rubric));
-        Self { reply: format.reply.clone(), script: vec![ReplyPart::Write], reader }
+        Self { reply: format.reply(rubric).to_owned(), script: vec![ReplyPart::Write], reader }
     }
 
     fn with(mode: Mode, choices: Choices, reply: &str, distribution: bool) -> Self {

@@ -9,8 +9,8 @@ use std::{
 use engine::EngineError;
 use futures::{Stream, StreamExt};
 use rubric::{
-    Distribution, Ending, Justification, Outcome, ParserEvent, Rubric, Scale, Verdict, VerdictError,
-    VerdictParser,
+    Direction, Distribution, Ending, Justification, Outcome, ParserEvent, Reading, Rubric, Scale, Verdict,
+    VerdictError, VerdictParser,
 };
 
 use crate::{Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Usage, reply::Reader};
@@ -24,6 +24,8 @@ pub struct Judgement {
     pub rubric: String,
     /// The scale of the rubric, for a score.
     pub scale: Option<Scale>,
+    /// Which scores are good.
+    pub direction: Direction,
     /// How probable every possible decision was, when that was read.
     pub distribution: Option<Distribution>,
     /// Why the text ended; a justification may be cut.
@@ -49,6 +51,7 @@ enum Progress {
     /// The critic chooses one of these; what it writes is its reasons.
     Choosing {
         outcomes: Vec<Outcome>,
+        reading: Reading,
         chosen: Option<(Outcome, Option<Distribution>)>,
         justification: Justification,
     },
@@ -73,11 +76,16 @@ impl Progress {
     }
 
     fn choose(&mut self, choice: &Chosen) -> Option<VerdictEvent> {
-        if let Self::Choosing { outcomes, chosen, .. } = self {
+        if let Self::Choosing { outcomes, reading, chosen, .. } = self {
             let distribution = choice.logprobs.as_ref();
             let distribution =
                 distribution.map(|logprobs| Distribution::new(outcomes.iter().copied(), logprobs));
-            let (outcome, distribution) = chosen.insert((outcomes[choice.index], distribution));
+            let expected = match reading {
+                Reading::Written => None,
+                Reading::Expected => distribution.as_ref().and_then(Distribution::expected_score),
+            };
+            let outcome = expected.map_or(outcomes[choice.index], Outcome::Score);
+            let (outcome, distribution) = chosen.insert((outcome, distribution));
             return Some(VerdictEvent::Decision(*outcome, distribution.clone()));
         }
         None
@@ -122,7 +130,8 @@ impl VerdictStream {
     pub(crate) fn new(completion: CompletionStream, reader: Reader, rubric: Rubric) -> Self {
         let progress = match reader {
             Reader::Choice(outcomes) => {
-                Progress::Choosing { outcomes, chosen: None, justification: Justification::default() }
+                let (reading, justification) = (rubric.reading, Justification::default());
+                Progress::Choosing { outcomes, reading, chosen: None, justification }
             }
             Reader::Text(parser) => Progress::Reading(parser),
         };
@@ -150,8 +159,9 @@ impl VerdictStream {
         usage: Usage,
     ) -> Result<Judgement, JudgeError> {
         let (verdict, distribution) = progress.finish(reason)?;
-        let (rubric, scale) = (self.rubric.name.clone(), self.rubric.scale);
-        Ok(Judgement { verdict, rubric, scale, distribution, reason, usage })
+        let Rubric { name, scale, direction, .. } = &self.rubric;
+        let (rubric, scale, direction) = (name.clone(), *scale, *direction);
+        Ok(Judgement { verdict, rubric, scale, direction, distribution, reason, usage })
     }
 }
 

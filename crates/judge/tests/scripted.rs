@@ -93,7 +93,8 @@ async fn judged(
     responses: Responses,
     options: JudgeOptions,
 ) -> Result<judge::Judgement, JudgeError> {
-    let case = Case { question: "What?".into(), images: Vec::new(), responses, reference: None };
+    let case =
+        Case { question: "What?".into(), images: Vec::new(), responses, reference: None, description: None };
     judge.judge(case, RubricChoice::Default, options).await?.collect().await
 }
 
@@ -210,6 +211,34 @@ async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
     assert_eq!(scored.verdict.outcome, Outcome::Score(85.0));
     assert_eq!(scored.verdict.justification, "It is right.");
     assert_eq!((scored.reason, scored.distribution.is_some()), (FinishReason::Length, true));
+}
+
+#[tokio::test]
+async fn an_expected_score_is_the_mean_of_all() {
+    let mini = judge("gavel-mini", "1\nIt is right.", END);
+    let case = Case {
+        question: "What?".into(),
+        images: Vec::new(),
+        responses: one(),
+        reference: None,
+        description: None,
+    };
+    let named = RubricChoice::Named("factuality".into());
+    let read = mini.judge(case, named, JudgeOptions::default()).await.unwrap().collect().await.unwrap();
+    let expected = read.distribution.unwrap().expected_score().unwrap();
+    assert_eq!(read.verdict.outcome, Outcome::Score(expected));
+    assert!(!read.scale.unwrap().contains(expected), "it lies between two scores: {expected}");
+}
+
+#[tokio::test]
+async fn rubrics_can_be_replaced_and_what_is_empty_is_refused() {
+    let mini = judge("gavel-mini", "5\nIt is right.", END);
+    let before = mini.rules();
+    mini.replace_library(RubricLibrary::compiled_in().unwrap());
+    assert!(!Arc::ptr_eq(&before, &mini.rules()));
+    let error = verdict(&mini, Responses::One(String::new()), 9).await.unwrap_err();
+    assert_eq!(error.to_string(), "response is empty");
+    assert!(verdict(&mini, Responses::One(" ".into()), 9).await.is_ok());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use critic::EncodedImage;
 
-use crate::Kind;
+use crate::{CaseField, Kind, RubricError};
 
 /// The response that is scored, or the two that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +24,66 @@ pub struct Case {
     pub responses: Responses,
     /// An answer that is known to be right, when there is one.
     pub reference: Option<String>,
+    /// What the pictures show, in words, for those who judge without seeing well.
+    pub description: Option<String>,
 }
 
 impl Case {
+    /// What it has of a field that it may lack. An empty text is none.
+    pub fn field(&self, field: CaseField) -> Option<&str> {
+        let value = match field {
+            CaseField::Reference => &self.reference,
+            CaseField::Description => &self.description,
+        };
+        value.as_deref().filter(|text| !text.is_empty())
+    }
+
+    /// Whether there is something to judge. White space is a poor response, but it is one.
+    ///
+    /// # Errors
+    /// [`RubricError::Empty`] when there is no question or a response has no character.
+    pub fn check(&self) -> Result<(), RubricError> {
+        let empty = |path: &str| Err(RubricError::Empty { path: path.to_owned() });
+        if self.question.trim().is_empty() {
+            return empty("question");
+        }
+        match &self.responses {
+            Responses::One(response) if response.is_empty() => empty("response"),
+            Responses::Pair(first, _) if first.is_empty() => empty("responses[0]"),
+            Responses::Pair(_, second) if second.is_empty() => empty("responses[1]"),
+            Responses::One(_) | Responses::Pair(..) => Ok(()),
+        }
+    }
+
     /// The kind of judgement that fits the number of responses.
     pub fn kind(&self) -> Kind {
         match self.responses {
             Responses::One(_) => Kind::Pointwise,
             Responses::Pair(..) => Kind::Pairwise,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Case, Responses};
+
+    #[test]
+    fn what_is_empty_is_named_and_white_space_is_a_response() {
+        let checked = |question: &str, responses: Responses| {
+            let (question, images) = (question.to_owned(), Vec::new());
+            let case = Case { question, images, responses, reference: None, description: None };
+            case.check().map_err(|error| error.to_string())
+        };
+        let pair = |first: &str, second: &str| Responses::Pair(first.into(), second.into());
+        assert_eq!(checked("What?", Responses::One(" \n".into())), Ok(()));
+        for (question, responses, path) in [
+            (" ", Responses::One("a".into()), "question"),
+            ("?", Responses::One(String::new()), "response"),
+            ("?", pair("", "b"), "responses[0]"),
+            ("?", pair("a", ""), "responses[1]"),
+        ] {
+            assert_eq!(checked(question, responses), Err(format!("{path} is empty")));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The texts by which a critic can decide, and what each means.
 
-use crate::{AnswerForm, Outcome, Preference, Rubric};
+use crate::{AnswerForm, Grade, Outcome, Preference, Rubric, ScorePair};
 
 /// What stands before a decision and the texts that the decision can be.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,23 +14,26 @@ pub struct Choices {
 impl Choices {
     /// Those of `form` under `rubric`; `None` when the scale has too many scores to list.
     pub(crate) fn new(form: AnswerForm, rubric: &Rubric) -> Option<Self> {
-        let (lead, end) = match form {
-            AnswerForm::ScoreLine => ("Score: ", "\n"),
-            AnswerForm::BetterLine => ("Better: ", "\n"),
-            AnswerForm::BracketedScore => ("Score: [", "]"),
-            AnswerForm::BracketedPreference => ("", ""),
-        };
-        let texts: Vec<(String, Outcome)> = match form {
-            AnswerForm::ScoreLine | AnswerForm::BracketedScore => {
-                let scores = rubric.scale.and_then(|scale| scale.scores())?;
-                scores.map(|score| (format!("{score}{end}"), Outcome::Score(score))).collect()
+        let (lead, texts) = match form {
+            AnswerForm::ScoreLine => ("Score: ", scores(rubric, "\n")?),
+            AnswerForm::NumberLine => ("", scores(rubric, "\n")?),
+            AnswerForm::BracketedScore => ("Score: [", scores(rubric, "]")?),
+            AnswerForm::Rating => ("Rating: ", scores(rubric, "\n")?),
+            AnswerForm::FinalScore => ("Final Score: ", scores(rubric, "\n")?),
+            AnswerForm::JsonScore => ("{\"score\": ", scores(rubric, "}")?),
+            AnswerForm::BetterLine => ("Better: ", preferences(["1\n", "2\n", "tie\n"])),
+            AnswerForm::TwoScoresLine => ("", score_pairs(rubric)?),
+            AnswerForm::BracketedPreference => ("", preferences(BRACKETED)),
+            AnswerForm::ThreeWay => ("", preferences(["[[A]]", "[[B]]", "[[C]]"])),
+            AnswerForm::FiveWay => ("", grades()),
+            AnswerForm::AnswerSentence => {
+                ("", preferences(["Answer 1 is better.", "Answer 2 is better.", "Tie."]))
             }
-            AnswerForm::BetterLine => preferences(["1\n", "2\n", "tie\n"]),
-            AnswerForm::BracketedPreference => preferences([
-                "The better response: [first]",
-                "The better response: [second]",
-                "Two responses are equally good.",
-            ]),
+            AnswerForm::ThinkAnswer => ("<answer>Answer ", {
+                let texts = ["1 is better</answer>", "2 is better</answer>"];
+                let sides = [Preference::First, Preference::Second].map(Outcome::Preference);
+                texts.map(str::to_owned).into_iter().zip(sides).collect()
+            }),
         };
         Some(Self { lead: lead.to_owned(), texts })
     }
@@ -41,7 +44,39 @@ impl Choices {
     }
 }
 
+const BRACKETED: [&str; 3] =
+    ["The better response: [first]", "The better response: [second]", "Two responses are equally good."];
+
+fn scores(rubric: &Rubric, end: &str) -> Option<Vec<(String, Outcome)>> {
+    let scores = rubric.scale?.scores()?;
+    Some(scores.map(|score| (format!("{score}{end}"), Outcome::Score(score))).collect())
+}
+
+/// Every pair of scores, when they are no more than a scale may have.
+fn score_pairs(rubric: &Rubric) -> Option<Vec<(String, Outcome)>> {
+    let scores: Vec<f64> = rubric.scale?.scores()?.collect();
+    let pair = |first: f64, second: f64| {
+        let pair = ScorePair::new(first, second, rubric.direction);
+        (format!("{first} {second}\n"), Outcome::Scores(pair))
+    };
+    let pairs = || scores.iter().flat_map(|first| scores.iter().map(move |second| pair(*first, *second)));
+    (scores.len() * scores.len() <= 1000).then(|| pairs().collect())
+}
+
 fn preferences(texts: [&str; 3]) -> Vec<(String, Outcome)> {
     let meanings = [Preference::First, Preference::Second, Preference::Tie];
     texts.map(str::to_owned).into_iter().zip(meanings.map(Outcome::Preference)).collect()
+}
+
+/// The five labels, the best of the first response first.
+pub(crate) const GRADES: [(&str, Grade); 5] = [
+    ("A>>B", Grade::FirstByFar),
+    ("A>B", Grade::First),
+    ("A=B", Grade::Tie),
+    ("B>A", Grade::Second),
+    ("B>>A", Grade::SecondByFar),
+];
+
+fn grades() -> Vec<(String, Outcome)> {
+    GRADES.iter().map(|(label, grade)| (format!("[[{label}]]"), Outcome::Grade(*grade))).collect()
 }

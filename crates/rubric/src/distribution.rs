@@ -23,17 +23,18 @@ impl Distribution {
         Self { probabilities, label_mass: (total * f64::from(largest).exp()).min(1.0) }
     }
 
-    /// How probable `preference` is among the decisions; 0 when it is none of them.
+    /// How probable `preference` is, of whatever strength; 0 when no decision says it.
     pub fn probability(&self, preference: Preference) -> f64 {
-        let wanted = Outcome::Preference(preference);
-        self.probabilities.iter().find(|(outcome, _)| *outcome == wanted).map_or(0.0, |(_, found)| *found)
+        let says = |(outcome, _): &&(Outcome, f64)| outcome.preference() == Some(preference);
+        // Started from 0 and not from the -0 of an empty sum.
+        self.probabilities.iter().filter(says).fold(0.0, |sum, (_, probability)| sum + probability)
     }
 
     /// The mean of the scores by their probabilities; `None` for preferences.
     pub fn expected_score(&self) -> Option<f64> {
         let weighted = |(outcome, probability): &(Outcome, f64)| match outcome {
             Outcome::Score(score) => Some(score * probability),
-            Outcome::Preference(_) => None,
+            Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => None,
         };
         self.probabilities.iter().map(weighted).sum()
     }
@@ -49,6 +50,7 @@ impl Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Grade;
 
     #[test]
     fn probabilities_are_among_the_decisions_and_the_rest_is_told() {
@@ -67,5 +69,15 @@ mod tests {
         assert!(found.label_mass < 1e-60);
         let sure = Distribution::new([Preference::Tie].map(Outcome::Preference), &[0.0]);
         assert_eq!((sure.entropy(), sure.expected_score()), (0.0, None));
+    }
+
+    #[test]
+    fn a_preference_is_as_probable_as_its_strengths_together() {
+        let grades = [Grade::FirstByFar, Grade::First, Grade::SecondByFar].map(Outcome::Grade);
+        let found = Distribution::new(grades, &[0.5f32.ln(), 0.25f32.ln(), 0.25f32.ln()]);
+        let told =
+            [Preference::First, Preference::Second, Preference::Tie].map(|side| found.probability(side));
+        assert!((told[0] - 0.75).abs() < 1e-6 && (told[1] - 0.25).abs() < 1e-6 && told[2] == 0.0, "{told:?}");
+        assert_eq!(found.expected_score(), None);
     }
 }

@@ -1,15 +1,18 @@
 //! Why a rubric or a profile cannot be used.
 
-use std::path::PathBuf;
+use crate::{CaseField, Kind, Problems};
 
-use crate::Kind;
-
-/// Why a rubric or a profile could not be loaded or does not fit a case.
+/// Why rubrics and profiles could not be loaded, or do not fit a case.
 #[derive(Debug, thiserror::Error)]
 pub enum RubricError {
     /// No rubric of this name is known.
-    #[error("there is no rubric named {0:?}")]
-    Unknown(String),
+    #[error("there is no rubric named {name:?}{}", did_you_mean(nearest))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Known names that are spelt alike, nearest first.
+        nearest: Vec<String>,
+    },
     /// The rubric is for another number of responses.
     #[error("rubric {rubric:?} is {rubric_kind}; the case is {case_kind}")]
     WrongKind {
@@ -19,6 +22,30 @@ pub enum RubricError {
         rubric_kind: Kind,
         /// What the case has.
         case_kind: Kind,
+    },
+    /// The case lacks what the rubric judges by.
+    #[error("rubric {rubric:?} needs a {field}")]
+    MissingField {
+        /// Name of the rubric.
+        rubric: String,
+        /// What is missing.
+        field: CaseField,
+    },
+    /// The critic would not be shown what the rubric judges by.
+    #[error("rubric {rubric:?} needs a {field}, for which the critic's format {format:?} has no place")]
+    NoPlace {
+        /// Name of the rubric.
+        rubric: String,
+        /// What cannot be shown.
+        field: CaseField,
+        /// Name of the format.
+        format: String,
+    },
+    /// A text of the case is empty.
+    #[error("{path} is empty")]
+    Empty {
+        /// Where it stands in the case.
+        path: String,
     },
     /// The critic has no such prompt format.
     #[error("there is no format named {name:?} for this kind; the critic has {known:?}")]
@@ -33,33 +60,19 @@ pub enum RubricError {
     InvalidRubric {
         /// Name of the rubric.
         name: String,
+        /// Which of its keys is to blame.
+        key: &'static str,
         /// What is wrong.
         reason: String,
     },
-    /// A critic's profile contradicts itself or the rubrics.
-    #[error("critic profile {name:?} is not valid: {reason}")]
-    InvalidProfile {
-        /// Name of the profile.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file of the library could not be read.
-    #[error("{} cannot be read", path.display())]
-    File {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file of the library is not TOML of the right form.
-    #[error("{file} does not have the form of its kind")]
-    Form {
-        /// Name of the file.
-        file: String,
-        /// What is wrong and where.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
+    /// Files of rubrics and profiles cannot be used; all that is wrong is told at once.
+    #[error("{0}")]
+    Library(Problems),
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
+    match nearest {
+        [] => String::new(),
+        names => format!("; the nearest are {}", names.join(", ")),
+    }
 }

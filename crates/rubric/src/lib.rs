@@ -5,18 +5,22 @@
 //! answer. They are kept apart so that a new critic needs no new rubrics. Everything is pure but [`RubricLibrary`],
 //! which can read a folder.
 
+mod answer;
 mod case;
 mod choices;
 mod distribution;
 mod error;
 mod justification;
 mod library;
+mod nearest;
 mod parser;
+mod problem;
 mod profile;
 mod rubric;
 mod template;
 mod verdict;
 
+pub use answer::AnswerForm;
 pub use case::{Case, Responses};
 pub use choices::Choices;
 pub use distribution::Distribution;
@@ -24,6 +28,7 @@ pub use error::RubricError;
 pub use justification::Justification;
 pub use library::RubricLibrary;
 pub use parser::{Ending, ParserEvent, VerdictParser};
-pub use profile::{AnswerForm, Format, Profile};
-pub use rubric::{Kind, Rubric, Scale};
-pub use verdict::{Outcome, Preference, Verdict, VerdictError};
+pub use problem::{Problem, Problems};
+pub use profile::{Format, Profile};
+pub use rubric::{CaseField, Direction, Kind, Reading, Rubric, Scale};
+pub use verdict::{Grade, Outcome, Preference, ScorePair, Strength, Verdict, VerdictError};

@@ -4,63 +4,92 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Kind, Profile, Rubric, RubricError};
+use crate::{Kind, Problem, Problems, Profile, Rubric, RubricError, nearest::nearest};
 
 include!(concat!(env!("OUT_DIR"), "/compiled_in.rs"));
 
 /// The profile for checkpoints that no other profile claims.
 const GENERIC: &str = "generic";
 
+/// Something of a library and the file that it came from.
+#[derive(Debug, Clone)]
+struct Entry<T> {
+    file: String,
+    /// Whether the file is one of the program's own, which others may replace.
+    compiled_in: bool,
+    value: T,
+}
+
 /// Rubrics and profiles by name.
 #[derive(Debug, Clone, Default)]
 pub struct RubricLibrary {
-    rubrics: BTreeMap<String, Rubric>,
-    profiles: BTreeMap<String, Profile>,
+    rubrics: BTreeMap<String, Entry<Rubric>>,
+    profiles: BTreeMap<String, Entry<Profile>>,
 }
 
 impl RubricLibrary {
     /// What is compiled in: the files of `config/rubrics` and `config/critics`.
     ///
     /// # Errors
-    /// [`RubricError`] when such a file is not valid, which a test excludes for a released program.
+    /// [`RubricError::Library`] when such a file is not valid, which a test excludes for a released program.
     pub fn compiled_in() -> Result<Self, RubricError> {
-        let mut library = Self::default();
-        for (file, text) in RUBRICS {
-            library.add_rubric(file, text)?;
-        }
-        for (file, text) in PROFILES {
-            library.add_profile(file, text)?;
-        }
-        library.check()
+        Self::load(None)
     }
 
     /// What is compiled in and the files of `folder/rubrics` and `folder/critics`, which replace those of the same
-    /// name. Either folder may be missing.
+    /// name. Either folder may be missing, but not both.
     ///
     /// # Errors
-    /// [`RubricError`] when a file cannot be read or is not valid.
+    /// [`RubricError::Library`] with everything that is wrong with any file.
     pub fn with_folder(folder: &Path) -> Result<Self, RubricError> {
-        let mut library = Self::compiled_in()?;
-        for (file, text) in read_folder(&folder.join("rubrics"))? {
-            library.add_rubric(&file, &text)?;
+        Self::load(Some(folder))
+    }
+
+    fn load(folder: Option<&Path>) -> Result<Self, RubricError> {
+        let mut library = Self::default();
+        let mut problems = Vec::new();
+        for (file, text) in RUBRICS {
+            problems.extend(library.add_rubric(&format!("config/rubrics/{file}"), text, true).err());
         }
-        for (file, text) in read_folder(&folder.join("critics"))? {
-            library.add_profile(&file, &text)?;
+        for (file, text) in PROFILES {
+            problems.extend(library.add_profile(&format!("config/critics/{file}"), text, true).err());
         }
-        library.check()
+        if let Some(folder) = folder {
+            let (rubrics, critics) = (folder.join("rubrics"), folder.join("critics"));
+            if !rubrics.is_dir() && !critics.is_dir() {
+                let reason = "it has neither a folder rubrics nor a folder critics".into();
+                problems.push(Problem { file: folder.display().to_string(), key: None, reason });
+            }
+            for (file, text) in read_folder(&rubrics, &mut problems) {
+                problems.extend(library.add_rubric(&file, &text, false).err());
+            }
+            for (file, text) in read_folder(&critics, &mut problems) {
+                problems.extend(library.add_profile(&file, &text, false).err());
+            }
+        }
+        library.check(&mut problems);
+        if problems.is_empty() { Ok(library) } else { Err(RubricError::Library(Problems(problems))) }
     }
 
     /// The rubric of this name.
     ///
     /// # Errors
-    /// [`RubricError::Unknown`] when there is none.
+    /// [`RubricError::Unknown`] when there is none, with those that are spelt alike.
     pub fn rubric(&self, name: &str) -> Result<&Rubric, RubricError> {
-        self.rubrics.get(name).ok_or_else(|| RubricError::Unknown(name.to_owned()))
+        self.rubrics.get(name).map(|entry| &entry.value).ok_or_else(|| RubricError::Unknown {
+            name: name.to_owned(),
+            nearest: nearest(name, self.rubrics.keys().map(String::as_str)),
+        })
     }
 
     /// All rubrics, in order of their names.
     pub fn rubrics(&self) -> impl Iterator<Item = &Rubric> {
-        self.rubrics.values()
+        self.rubrics.values().map(|entry| &entry.value)
+    }
+
+    /// All profiles, in order of their names.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values().map(|entry| &entry.value)
     }
 
     /// The profile for the checkpoint called `model`: the one whose own name or longest match is in its name, else the
@@ -72,69 +101,99 @@ impl RubricLibrary {
             let found = words.filter(|word| model.contains(word.as_str()));
             found.map(String::len).max()
         };
-        self.profiles
-            .values()
+        self.profiles()
             .filter_map(|profile| longest(profile).map(|length| (length, profile)))
             .max_by_key(|(length, _)| *length)
-            .map_or_else(|| &self.profiles[GENERIC], |(_, profile)| profile)
+            .map_or_else(|| &self.profiles[GENERIC].value, |(_, profile)| profile)
     }
 
-    fn add_rubric(&mut self, file: &str, text: &str) -> Result<(), RubricError> {
+    fn add_rubric(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
         let rubric: Rubric = parse(file, text)?;
-        rubric.check()?;
-        self.rubrics.insert(rubric.name.clone(), rubric);
-        Ok(())
+        rubric.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
+        let name = rubric.name.clone();
+        insert(&mut self.rubrics, name, Entry { file: file.to_owned(), compiled_in, value: rubric })
     }
 
-    fn add_profile(&mut self, file: &str, text: &str) -> Result<(), RubricError> {
+    fn add_profile(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
         let mut profile: Profile = parse(file, text)?;
-        profile.prepare()?;
-        self.profiles.insert(profile.name.clone(), profile);
-        Ok(())
+        profile.prepare().map_err(|(key, reason)| Problem::at(file, key, reason))?;
+        let name = profile.name.clone();
+        insert(&mut self.profiles, name, Entry { file: file.to_owned(), compiled_in, value: profile })
     }
 
     /// Every default that a profile names is a rubric of its kind, and there is a generic profile.
-    fn check(self) -> Result<Self, RubricError> {
-        for profile in self.profiles.values() {
+    fn check(&self, problems: &mut Vec<Problem>) {
+        for Entry { file, value: profile, .. } in self.profiles.values() {
             for kind in [Kind::Pointwise, Kind::Pairwise] {
                 let name = profile.default_rubric(kind);
-                if self.rubrics.get(name).is_none_or(|rubric| rubric.kind != kind) {
-                    let reason = format!("its default {name:?} is not a known {kind} rubric");
-                    return Err(RubricError::InvalidProfile { name: profile.name.clone(), reason });
+                if self.rubrics.get(name).is_none_or(|rubric| rubric.value.kind != kind) {
+                    let reason = format!("{name:?} is not a known {kind} rubric");
+                    problems.push(Problem::at(file, format!("default_{kind}"), reason));
                 }
             }
         }
         if !self.profiles.contains_key(GENERIC) {
-            return Err(RubricError::InvalidProfile { name: GENERIC.into(), reason: "it is missing".into() });
+            problems.push(Problem::at("config/critics/generic.toml", "name", "there is no generic profile"));
         }
-        Ok(self)
     }
 }
 
-fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, RubricError> {
-    toml::from_str(text)
-        .map_err(|source| RubricError::Form { file: file.to_owned(), source: Box::new(source) })
+/// Adds an entry; one of the program's own gives way, another one of the same name does not.
+fn insert<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, new: Entry<T>) -> Result<(), Problem> {
+    match entries.get(&name) {
+        Some(old) if old.compiled_in == new.compiled_in => {
+            Err(Problem::at(&new.file, "name", format!("{} has the name {name:?} too", old.file)))
+        }
+        _ => {
+            entries.insert(name, new);
+            Ok(())
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problem> {
+    let whole = |reason: String| Problem { file: file.to_owned(), key: None, reason };
+    let form = toml::Deserializer::parse(text).map_err(|error| whole(error.to_string().trim().to_owned()))?;
+    serde_path_to_error::deserialize(form).map_err(|error| {
+        let (path, reason) = (error.path().to_string(), error.inner().message().to_owned());
+        // A key that is lacking is told by the message alone.
+        if path == "." { whole(reason) } else { Problem::at(file, path, reason) }
+    })
 }
 
 /// Name and text of every TOML file of a folder, in order of their names; nothing when the folder does not exist.
-fn read_folder(folder: &Path) -> Result<Vec<(String, String)>, RubricError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RubricError::File { path, source }
-    };
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
+fn read_folder(folder: &Path, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
+    let failed = |path: &Path, error: std::io::Error| Problem {
+        file: path.display().to_string(),
+        key: None,
+        reason: format!("it cannot be read: {error}"),
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return files,
+        Err(error) => {
+            problems.push(failed(folder, error));
+            return files;
+        }
+    };
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                problems.push(failed(folder, error));
+                continue;
+            }
+        };
         if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = fs::read_to_string(&path).map_err(failed(&path))?;
-            files.push((path.display().to_string(), text));
+            match fs::read_to_string(&path) {
+                Ok(text) => files.push((path.display().to_string(), text)),
+                Err(error) => problems.push(failed(&path, error)),
+            }
         }
     }
     files.sort();
-    Ok(files)
+    files
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! Reads a critic's text as it comes: justification for those who watch, and at the end a verdict.
 
-use std::sync::LazyLock;
+mod json;
+mod line;
+mod preferences;
+mod scores;
+mod think;
+
+use std::ops::Range;
 
 use regex::Regex;
 
-use crate::{AnswerForm, Justification, Outcome, Preference, Scale, Verdict, VerdictError};
+use crate::{AnswerForm, Direction, Justification, Outcome, Scale, Verdict, VerdictError};
 
 /// What a piece of text brought to light.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,27 +35,45 @@ pub enum Ending {
 pub struct VerdictParser {
     form: AnswerForm,
     scale: Option<Scale>,
+    direction: Direction,
     /// Everything so far, the start that the critic was given included.
     text: String,
     /// The justification so far, once it is known where it starts.
     justification: Option<Justification>,
+    /// Byte of the text up to which the justification has taken it.
+    taken: usize,
 }
 
 impl VerdictParser {
     /// A reader for answers of `form` on `scale`, which start with the text `reply`.
     pub fn new(form: AnswerForm, scale: Option<Scale>, reply: &str) -> Self {
-        Self { form, scale, text: reply.to_owned(), justification: None }
+        let (text, direction) = (reply.to_owned(), Direction::default());
+        Self { form, scale, direction, text, justification: None, taken: 0 }
+    }
+
+    /// The same reader for a scale whose better scores are where `direction` says.
+    #[must_use]
+    pub fn in_direction(self, direction: Direction) -> Self {
+        Self { direction, ..self }
     }
 
     /// Adds text and tells what it brought to light.
     pub fn push(&mut self, text: &str) -> Vec<ParserEvent> {
         self.text.push_str(text);
         let mut events = Vec::new();
-        let told = match &mut self.justification {
-            Some(justification) => justification.push(text),
-            None => self.start_justification(&mut events),
-        };
-        events.extend(told.map(ParserEvent::Justification));
+        let Some(reasons) = self.reasons() else { return events };
+        if self.justification.is_none() && self.form.decides_first() {
+            // The justification waits for a valid first line.
+            let Ok(outcome) = self.decide_line(&self.text[..reasons.start]) else { return events };
+            events.push(ParserEvent::Outcome(outcome));
+        }
+        let new = self.taken.max(reasons.start)..reasons.end;
+        if new.start <= new.end {
+            let justification = self.justification.get_or_insert_default();
+            let told = justification.push(&self.text[new.clone()]);
+            events.extend(told.map(ParserEvent::Justification));
+            self.taken = new.end;
+        }
         events
     }
 
@@ -58,20 +82,12 @@ impl VerdictParser {
     /// # Errors
     /// [`VerdictError`] when the text does not say one verdict on the scale.
     pub fn finish(self, ending: Ending) -> Result<Verdict, VerdictError> {
-        let (decision, justification) = match self.form {
-            AnswerForm::ScoreLine | AnswerForm::BetterLine => {
-                let (line, rest) = self.text.split_once('\n').unwrap_or((&self.text, ""));
-                let whole = line.len() < self.text.len() || ending == Ending::Complete;
-                (if whole { self.decide_line(line) } else { Err(VerdictError::Missing) }, rest)
-            }
-            AnswerForm::BracketedScore => (self.find_score(ending), &self.text[..]),
-            AnswerForm::BracketedPreference => (find_preference(&self.text), &self.text[..]),
-        };
-        let outcome = decision.map_err(|error| match (error, ending) {
+        let outcome = self.decide(ending).map_err(|error| match (error, ending) {
             (VerdictError::Missing, Ending::Cut) => VerdictError::Truncated,
             (error, _) => error,
         })?;
-        Ok(Verdict { outcome, justification: justification.trim().to_owned() })
+        let reasons = self.reasons().map_or("", |range| &self.text[range]);
+        Ok(Verdict { outcome, justification: reasons.trim().to_owned() })
     }
 
     /// Everything so far, the start that the critic was given included.
@@ -79,67 +95,66 @@ impl VerdictParser {
         &self.text
     }
 
-    /// Finds where the justification starts, and tells what there is of it. The forms with a first line wait for a valid
-    /// one.
-    fn start_justification(&mut self, events: &mut Vec<ParserEvent>) -> Option<String> {
-        let start = if self.form.decides_first() {
-            let (line, _) = self.text.split_once('\n')?;
-            events.push(ParserEvent::Outcome(self.decide_line(line).ok()?));
-            line.len() + 1
-        } else {
-            0
-        };
-        self.justification.insert(Justification::default()).push(&self.text[start..])
+    /// Which part of the text is known to be reasons: it starts where it started before and only grows.
+    fn reasons(&self) -> Option<Range<usize>> {
+        if self.form == AnswerForm::ThinkAnswer {
+            return think::thoughts(&self.text);
+        }
+        let start = if self.form.decides_first() { self.text.find('\n')? + 1 } else { 0 };
+        Some(start..self.text.len())
+    }
+
+    fn decide(&self, ending: Ending) -> Result<Outcome, VerdictError> {
+        let text = &self.text;
+        match self.form {
+            AnswerForm::ScoreLine
+            | AnswerForm::NumberLine
+            | AnswerForm::BetterLine
+            | AnswerForm::TwoScoresLine => {
+                let line = text.split_once('\n').map(|(line, _)| line);
+                match (line, ending) {
+                    (Some(line), _) => self.decide_line(line),
+                    (None, Ending::Complete) => self.decide_line(text),
+                    (None, Ending::Cut) => Err(VerdictError::Missing),
+                }
+            }
+            AnswerForm::BracketedScore => scores::anywhere(&scores::SCORE, text, (self.scale()?, ending)),
+            AnswerForm::Rating => scores::anywhere(&scores::RATING, text, (self.scale()?, ending)),
+            AnswerForm::FinalScore => scores::last_line(text, (self.scale()?, ending)),
+            AnswerForm::JsonScore => json::score(text, (self.scale()?, ending)),
+            AnswerForm::BracketedPreference => preferences::bracketed(text),
+            AnswerForm::ThreeWay => preferences::three_way(text),
+            AnswerForm::FiveWay => preferences::five_way(text),
+            AnswerForm::AnswerSentence => preferences::sentence(text, ending),
+            AnswerForm::ThinkAnswer => think::answer(text),
+        }
     }
 
     fn decide_line(&self, line: &str) -> Result<Outcome, VerdictError> {
-        static SCORE: LazyLock<Regex> =
-            LazyLock::new(|| regex(r"^\s*Score:\s*(?<score>-?\d+(?:\.\d+)?)\s*$"));
-        static BETTER: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*Better:\s*(?<label>1|2|tie)\s*$"));
-        if let Some(scale) = self.scale {
-            let found = SCORE.captures(line).ok_or(VerdictError::Missing)?;
-            return on_scale(&found["score"], None, scale);
+        match self.form {
+            AnswerForm::NumberLine => line::number(line, self.scale()?),
+            AnswerForm::TwoScoresLine => line::two_scores(line, self.scale()?, self.direction),
+            AnswerForm::BetterLine => line::better(line),
+            AnswerForm::ScoreLine
+            | AnswerForm::BracketedScore
+            | AnswerForm::Rating
+            | AnswerForm::FinalScore
+            | AnswerForm::JsonScore
+            | AnswerForm::BracketedPreference
+            | AnswerForm::ThreeWay
+            | AnswerForm::FiveWay
+            | AnswerForm::AnswerSentence
+            | AnswerForm::ThinkAnswer => line::score(line, self.scale()?),
         }
-        let found = BETTER.captures(line).ok_or(VerdictError::Missing)?;
-        label(&found["label"])
     }
 
-    /// Every score in the text, which must agree.
-    fn find_score(&self, ending: Ending) -> Result<Outcome, VerdictError> {
-        static SCORE: LazyLock<Regex> = LazyLock::new(|| {
-            regex(
-                r"(?i)\bscore:\s*\**\s*\[?\s*(?<score>-?\d+(?:\.\d+)?)(?:\s*\]?\s*(?:/|out\s+of)\s*(?<of>\d+(?:\.\d+)?))?",
-            )
-        });
-        let scale = self.scale.ok_or(VerdictError::Missing)?;
-        let mut scores = Vec::new();
-        for found in SCORE.captures_iter(&self.text) {
-            // A number at the very end of a cut text may lack digits.
-            if ending == Ending::Cut && found.get(0).is_some_and(|whole| whole.end() == self.text.len()) {
-                return Err(VerdictError::Truncated);
-            }
-            scores.push(on_scale(&found["score"], found.name("of").map(|of| of.as_str()), scale)?);
-        }
-        agreed(&scores)
+    /// The scale of a form that is made of scores. Without one, no score is a verdict.
+    fn scale(&self) -> Result<Scale, VerdictError> {
+        self.scale.ok_or(VerdictError::Missing)
     }
 }
 
-/// Every decision in brackets, which must agree; without one, the sentence that says both are equally good.
-fn find_preference(text: &str) -> Result<Outcome, VerdictError> {
-    static BETTER: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)\bthe better response:\s*\**\s*\[\s*(?<label>first|second|1|2|a|b)\s*\]")
-    });
-    static TIE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)\b(?:two|both)\s+(?:the\s+)?(?:responses|answers)\s+are\s+equally\s+good\s*(?:[.!*\n]|$)")
-    });
-    let mut decisions =
-        BETTER.captures_iter(text).map(|found| label(&found["label"])).collect::<Result<Vec<_>, _>>()?;
-    if TIE.is_match(text) {
-        decisions.push(Outcome::Preference(Preference::Tie));
-    }
-    agreed(&decisions)
-}
-
+/// The one decision that all `decisions` are.
 fn agreed(decisions: &[Outcome]) -> Result<Outcome, VerdictError> {
     let first = *decisions.first().ok_or(VerdictError::Missing)?;
     match decisions.iter().find(|decision| **decision != first) {
@@ -152,35 +167,24 @@ fn name(outcome: Outcome) -> String {
     match outcome {
         Outcome::Score(score) => score.to_string(),
         Outcome::Preference(preference) => preference.as_str().to_owned(),
+        Outcome::Grade(grade) => match grade.strength() {
+            Some(strength) => format!("{} {}", grade.preference().as_str(), strength.as_str()),
+            None => grade.preference().as_str().to_owned(),
+        },
+        Outcome::Scores(pair) => pair.scores().map(|score| score.to_string()).join(" "),
     }
 }
 
-/// Reads a score; one that is given "out of" something must mean the top of the scale.
-fn on_scale(number: &str, of: Option<&str>, scale: Scale) -> Result<Outcome, VerdictError> {
-    let value = |text: &str| text.parse::<f64>().ok();
-    let right_top = of.is_none_or(|of| value(of) == Some(scale.max));
-    match value(number) {
-        Some(score) if right_top && scale.contains(score) => Ok(Outcome::Score(score)),
-        _ => {
-            let found = of.map_or_else(|| number.to_owned(), |of| format!("{number}/{of}"));
-            Err(VerdictError::OutOfScale { found, scale })
-        }
-    }
-}
-
-fn label(label: &str) -> Result<Outcome, VerdictError> {
-    let preference = match label.to_ascii_lowercase().as_str() {
-        "1" | "first" | "a" => Preference::First,
-        "2" | "second" | "b" => Preference::Second,
-        "tie" => Preference::Tie,
-        _ => return Err(VerdictError::Missing),
-    };
-    Ok(Outcome::Preference(preference))
+/// Whether what starts at byte `start` is quoted: it is then told as the words of somebody else, such as the prompt.
+fn is_quoted(text: &str, start: usize) -> bool {
+    text[..start].ends_with(['"', '\'', '`', '“', '‘', '«', '„'])
 }
 
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a fixed pattern is valid")
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

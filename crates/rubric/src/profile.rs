@@ -3,36 +3,10 @@
 use critic::{ImageTiling, Message, Part, Prompt, Role};
 use serde::Deserialize;
 
-use crate::{Case, Choices, Kind, Rubric, RubricError, VerdictParser, template::Template};
-
-/// Where and how a critic writes its decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnswerForm {
-    /// The first line is `Score: N`; the justification follows.
-    ScoreLine,
-    /// The first line is `Better: 1`, `Better: 2` or `Better: tie`; the justification follows.
-    BetterLine,
-    /// `Score: [N]` stands somewhere in the text, with or without the brackets; the whole text is the justification.
-    BracketedScore,
-    /// `The better response: [first]` or another label, or the sentence that both are equally good, stands somewhere
-    /// in the text; the whole text is the justification.
-    BracketedPreference,
-}
-
-impl AnswerForm {
-    /// Whether the decision is the first thing that the critic writes.
-    pub fn decides_first(self) -> bool {
-        matches!(self, Self::ScoreLine | Self::BetterLine)
-    }
-
-    fn kind(self) -> Kind {
-        match self {
-            Self::ScoreLine | Self::BracketedScore => Kind::Pointwise,
-            Self::BetterLine | Self::BracketedPreference => Kind::Pairwise,
-        }
-    }
-}
+use crate::{
+    AnswerForm, Case, CaseField, Choices, Kind, Rubric, RubricError, VerdictParser,
+    template::{Field, Template},
+};
 
 /// One way of asking.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,9 +21,9 @@ pub struct Format {
     parts: Vec<String>,
     /// The start of the critic's turn, which it continues.
     #[serde(default)]
-    pub reply: String,
-    /// How the critic answers.
-    pub answer: AnswerForm,
+    reply: String,
+    /// How the critic answers, unless the rubric wants another form and the parts ask for it by `{instruction}`.
+    answer: AnswerForm,
     /// Kept from training to measure whether a critic understands other wordings; used only when a request names it.
     #[serde(default)]
     pub held_out: bool,
@@ -59,17 +33,34 @@ pub struct Format {
 
 impl Format {
     fn text(&self, case: &Case, rubric: &Rubric) -> String {
-        self.templates.iter().filter_map(|template| template.fill(case, rubric)).collect()
+        let instruction = self.answer(rubric).instruction(rubric);
+        self.templates.iter().filter_map(|template| template.fill(case, rubric, &instruction)).collect()
+    }
+
+    /// How the critic answers under `rubric`: as the rubric wants, when this format tells the critic in words how to
+    /// answer; else as it was trained.
+    pub fn answer(&self, rubric: &Rubric) -> AnswerForm {
+        rubric.answer.filter(|_| self.names(Field::Instruction)).unwrap_or(self.answer)
+    }
+
+    /// The start of the critic's turn under `rubric`; none when its answer is of another form than the one it begins.
+    pub fn reply(&self, rubric: &Rubric) -> &str {
+        if self.answer(rubric) == self.answer { &self.reply } else { "" }
     }
 
     /// A reader for what the critic answers under `rubric`.
     pub fn parser(&self, rubric: &Rubric) -> VerdictParser {
-        VerdictParser::new(self.answer, rubric.scale, &self.reply)
+        VerdictParser::new(self.answer(rubric), rubric.scale, self.reply(rubric))
+            .in_direction(rubric.direction)
     }
 
-    /// The texts by which the critic can decide; `None` when the scale has too many scores to list.
+    /// The texts by which the critic can decide; `None` when there are too many to list.
     pub fn choices(&self, rubric: &Rubric) -> Option<Choices> {
-        Choices::new(self.answer, rubric)
+        Choices::new(self.answer(rubric), rubric)
+    }
+
+    fn names(&self, field: Field) -> bool {
+        self.templates.iter().any(|template| template.names(field))
     }
 }
 
@@ -100,66 +91,90 @@ impl Profile {
         }
     }
 
-    /// The format that serves `kind`: the one of this name, or the first one that is not held out.
+    /// The format for `rubric`: the one of this `name`; else one that is not held out, best one whose critics were trained
+    /// on the answer that the rubric wants, or one that asks for it in words, or the first.
     ///
     /// # Errors
     /// [`RubricError::UnknownFormat`] when no format of this kind has the name.
-    pub fn format(&self, kind: Kind, name: Option<&str>) -> Result<&Format, RubricError> {
-        let wanted = |format: &&Format| {
-            format.kind == kind && name.map_or(!format.held_out, |name| format.name == name)
+    pub fn format(&self, rubric: &Rubric, name: Option<&str>) -> Result<&Format, RubricError> {
+        let of_kind = || self.formats.iter().filter(|format| format.kind == rubric.kind);
+        let usual = || of_kind().filter(|format| !format.held_out);
+        let found = match (name, rubric.answer) {
+            (Some(name), _) => of_kind().find(|format| format.name == name),
+            (None, Some(wanted)) => (usual().find(|format| format.answer == wanted))
+                .or_else(|| usual().find(|format| format.answer(rubric) == wanted))
+                .or_else(|| usual().next()),
+            (None, None) => usual().next(),
         };
-        self.formats.iter().find(wanted).ok_or_else(|| RubricError::UnknownFormat {
+        found.ok_or_else(|| RubricError::UnknownFormat {
             name: name.unwrap_or_default().to_owned(),
-            known: self
-                .formats
-                .iter()
-                .filter(|format| format.kind == kind)
-                .map(|format| format.name.clone())
-                .collect(),
+            known: of_kind().map(|format| format.name.clone()).collect(),
         })
     }
 
     /// Puts `case` under `rubric` into a prompt of `format`: one message, the pictures first, then all text.
     ///
     /// # Errors
-    /// [`RubricError::WrongKind`] when the rubric is for another number of responses.
+    /// [`RubricError`] when the rubric is for another number of responses, when the case lacks what the rubric needs, or
+    /// when the format has no place for it.
     pub fn render(&self, case: &Case, rubric: &Rubric, format: &Format) -> Result<Prompt, RubricError> {
-        if case.kind() != rubric.kind {
-            return Err(RubricError::WrongKind {
-                rubric: rubric.name.clone(),
-                rubric_kind: rubric.kind,
-                case_kind: case.kind(),
-            });
-        }
+        check(case, rubric, format)?;
         let system = self.system.as_ref().map(|text| Message::text(Role::System, text));
         let images = case.images.iter().cloned().map(Part::Image);
         let parts = images.chain([Part::Text(format.text(case, rubric))]).collect();
         let messages = system.into_iter().chain([Message { role: Role::User, parts }]).collect();
-        Ok(Prompt { messages, reply: format.reply.clone(), tiling: ImageTiling::Trained })
+        Ok(Prompt { messages, reply: format.reply(rubric).to_owned(), tiling: ImageTiling::Trained })
     }
 
-    /// Parses the parts and checks that every kind can be asked for.
-    pub(crate) fn prepare(&mut self) -> Result<(), RubricError> {
-        let name = self.name.clone();
-        let invalid = |reason: String| RubricError::InvalidProfile { name: name.clone(), reason };
-        for format in &mut self.formats {
+    /// Parses the parts and checks that every kind can be asked for; an error is a key and what is wrong there.
+    pub(crate) fn prepare(&mut self) -> Result<(), (String, String)> {
+        for (index, format) in self.formats.iter_mut().enumerate() {
+            let key = |name: &str| format!("formats[{index}].{name}");
             if format.answer.kind() != format.kind {
-                return Err(invalid(format!(
-                    "format {:?} answers another kind than it asks for",
-                    format.name
-                )));
+                return Err((key("answer"), "it answers another kind than the format asks for".into()));
             }
-            format.templates = (format.parts.iter().map(|part| Template::parse(part)))
-                .collect::<Result<_, _>>()
-                .map_err(|field| {
-                    invalid(format!("format {:?} names a field {field:?} that does not exist", format.name))
+            for (part, text) in format.parts.iter().enumerate() {
+                let template = Template::parse(text).map_err(|field| {
+                    let reason = format!("it names a field {field:?} that does not exist");
+                    (key(&format!("parts[{part}]")), reason)
                 })?;
+                format.templates.push(template);
+            }
         }
         for kind in [Kind::Pointwise, Kind::Pairwise] {
             if !self.formats.iter().any(|format| format.kind == kind && !format.held_out) {
-                return Err(invalid(format!("it has no {kind} format")));
+                return Err(("formats".into(), format!("it has no {kind} format")));
             }
         }
         Ok(())
     }
+}
+
+/// Whether `case` can be judged by `rubric` when it is asked in `format`.
+fn check(case: &Case, rubric: &Rubric, format: &Format) -> Result<(), RubricError> {
+    if case.kind() != rubric.kind {
+        return Err(RubricError::WrongKind {
+            rubric: rubric.name.clone(),
+            rubric_kind: rubric.kind,
+            case_kind: case.kind(),
+        });
+    }
+    for field in rubric.fields.iter().copied() {
+        let rubric = rubric.name.clone();
+        if case.field(field).is_none() {
+            return Err(RubricError::MissingField { rubric, field });
+        }
+        let place = match field {
+            CaseField::Reference => Field::Reference,
+            CaseField::Description => Field::Description,
+        };
+        if !format.names(place) {
+            return Err(RubricError::NoPlace { rubric, field, format: format.name.clone() });
+        }
+    }
+    if format.answer(rubric).needs_scale() && rubric.scale.is_none() {
+        let reason = "the critic's answer is scores, so that a scale is needed".into();
+        return Err(RubricError::InvalidRubric { name: rubric.name.clone(), key: "scale", reason });
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RubricError;
+use crate::{AnswerForm, Choices, RubricError};
 
 /// How many responses a judgement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,19 +60,81 @@ impl Scale {
         (steps <= MOST).then(|| (0..=steps as u32).map(score))
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether it is one; an error is the key to blame and what is wrong.
+    fn check(&self) -> Result<(), (&'static str, String)> {
         let Self { min, max, step } = *self;
-        if ![min, max, step].into_iter().all(f64::is_finite) {
-            return Err("the numbers of the scale must be finite".into());
+        for (key, number) in [("scale.min", min), ("scale.max", max), ("scale.step", step)] {
+            if !number.is_finite() {
+                return Err((key, "the numbers of the scale must be finite".into()));
+            }
         }
         if min >= max {
-            return Err(format!("the scale's min {min} must be below its max {max}"));
+            return Err(("scale.max", format!("the scale's min {min} must be below its max {max}")));
         }
         if step <= 0.0 || !self.contains(max) {
-            return Err(format!("the scale's step {step} must be above 0 and lead from {min} to {max}"));
+            let reason = format!("the scale's step {step} must be above 0 and lead from {min} to {max}");
+            return Err(("scale.step", reason));
         }
         Ok(())
     }
+}
+
+/// Which end of a scale is the good one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Higher scores are better.
+    #[default]
+    Higher,
+    /// Lower scores are better, as where faults are counted.
+    Lower,
+}
+
+impl Direction {
+    /// The score as a number that is higher the better the response is.
+    pub fn goodness(self, score: f64) -> f64 {
+        match self {
+            Self::Higher => score,
+            Self::Lower => -score,
+        }
+    }
+}
+
+/// Something that a case may lack and a rubric may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaseField {
+    /// An answer that is known to be right.
+    Reference,
+    /// What the pictures show, in words.
+    Description,
+}
+
+impl CaseField {
+    /// What it is called in requests and in rubrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Description => "description",
+        }
+    }
+}
+
+impl fmt::Display for CaseField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// How a score is had from what the critic thinks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// The one that it writes.
+    #[default]
+    Written,
+    /// The mean of all scores by how probable the critic finds each, which may lie between two of them.
+    Expected,
 }
 
 /// A measure: criteria in words, and for one response the scale.
@@ -89,8 +151,19 @@ pub struct Rubric {
     pub summary: String,
     /// What the critic is told to look at; empty leaves that to the critic.
     pub criteria: String,
-    /// The scores, for a pointwise rubric only.
+    /// The scores: for one response, or for each of two when the answer is two scores.
     pub scale: Option<Scale>,
+    /// Which scores are good.
+    #[serde(default)]
+    pub direction: Direction,
+    /// What a case must have.
+    #[serde(default)]
+    pub fields: Vec<CaseField>,
+    /// How the critic is to answer, where it can be told; else it answers as it was trained.
+    pub answer: Option<AnswerForm>,
+    /// How the score is had.
+    #[serde(default)]
+    pub reading: Reading,
 }
 
 impl Rubric {
@@ -102,25 +175,64 @@ impl Rubric {
     /// # Errors
     /// [`RubricError::InvalidRubric`] when the criteria are empty or the scale contradicts itself or the kind.
     pub fn inline(kind: Kind, criteria: String, scale: Option<Scale>) -> Result<Self, RubricError> {
-        let rubric =
-            Self { name: Self::INLINE.into(), version: 0, kind, summary: String::new(), criteria, scale };
+        let rubric = Self {
+            name: Self::INLINE.into(),
+            version: 0,
+            kind,
+            summary: String::new(),
+            criteria,
+            scale,
+            direction: Direction::default(),
+            fields: Vec::new(),
+            answer: None,
+            reading: Reading::default(),
+        };
         if rubric.criteria.trim().is_empty() {
-            return Err(RubricError::InvalidRubric { name: rubric.name, reason: "it needs criteria".into() });
+            let (name, reason) = (rubric.name, "it needs criteria".into());
+            return Err(RubricError::InvalidRubric { name, key: "criteria", reason });
         }
-        rubric.check()?;
+        rubric.check().map_err(|(key, reason)| RubricError::InvalidRubric {
+            name: Self::INLINE.into(),
+            key,
+            reason,
+        })?;
         Ok(rubric)
     }
 
-    pub(crate) fn check(&self) -> Result<(), RubricError> {
-        let invalid = |reason: String| RubricError::InvalidRubric { name: self.name.clone(), reason };
+    /// Whether it makes sense; an error is the key to blame and what is wrong.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         if self.name.trim().is_empty() {
-            return Err(invalid("it needs a name".into()));
+            return Err(("name", "it needs a name".into()));
         }
+        if self.answer.is_some_and(|answer| answer.kind() != self.kind) {
+            return Err(("answer", format!("this answer is none of a {} rubric", self.kind)));
+        }
+        self.check_scale()?;
+        self.check_reading()
+    }
+
+    fn check_scale(&self) -> Result<(), (&'static str, String)> {
+        let two_scores = self.answer.is_some_and(AnswerForm::needs_scale);
         match (self.kind, &self.scale) {
-            (Kind::Pointwise, Some(scale)) => scale.check().map_err(invalid),
-            (Kind::Pairwise, None) => Ok(()),
-            (Kind::Pointwise, None) => Err(invalid("a pointwise rubric needs a scale".into())),
-            (Kind::Pairwise, Some(_)) => Err(invalid("a pairwise rubric has no scale".into())),
+            (Kind::Pointwise, Some(scale)) => scale.check(),
+            (Kind::Pairwise, Some(scale)) if two_scores => scale.check(),
+            (Kind::Pairwise, None) if !two_scores => Ok(()),
+            (Kind::Pointwise, None) => Err(("scale", "a pointwise rubric needs a scale".into())),
+            (Kind::Pairwise, None) => Err(("scale", "an answer of two scores needs a scale".into())),
+            (Kind::Pairwise, Some(_)) => Err(("scale", "a pairwise rubric has no scale".into())),
+        }
+    }
+
+    fn check_reading(&self) -> Result<(), (&'static str, String)> {
+        match (self.reading, self.kind) {
+            (Reading::Written, _) => Ok(()),
+            (Reading::Expected, Kind::Pairwise) => {
+                Err(("reading", "only the score of one response can be an expected one".into()))
+            }
+            (Reading::Expected, Kind::Pointwise) => match Choices::new(AnswerForm::NumberLine, self) {
+                Some(_) => Ok(()),
+                None => Err(("reading", "the scale has too many scores for an expected one".into())),
+            },
         }
     }
 }

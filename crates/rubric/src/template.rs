@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::{Case, Responses, Rubric};
+use crate::{Case, CaseField, Responses, Rubric};
 
 /// A value that a template can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+pub(crate) enum Field {
     Question,
     Criteria,
     Min,
@@ -15,10 +15,12 @@ enum Field {
     Response,
     Response1,
     Response2,
+    Description,
+    Instruction,
 }
 
 impl Field {
-    const ALL: [(&str, Self); 8] = [
+    const ALL: [(&str, Self); 10] = [
         ("question", Self::Question),
         ("criteria", Self::Criteria),
         ("min", Self::Min),
@@ -27,15 +29,19 @@ impl Field {
         ("response", Self::Response),
         ("response_1", Self::Response1),
         ("response_2", Self::Response2),
+        ("description", Self::Description),
+        ("instruction", Self::Instruction),
     ];
 
     /// Writes the value, or returns nothing when it is lacking. Empty criteria and an empty reference are lacking; an
     /// empty response is one that says nothing.
-    fn write(self, text: &mut String, case: &Case, rubric: &Rubric) -> Option<()> {
+    fn write(self, text: &mut String, case: &Case, (rubric, instruction): (&Rubric, &str)) -> Option<()> {
         let value = match (self, &case.responses) {
             (Self::Question, _) => &case.question,
+            (Self::Instruction, _) => instruction,
+            (Self::Description, _) => case.field(CaseField::Description)?,
             (Self::Criteria, _) => Some(&rubric.criteria).filter(|text| !text.is_empty())?,
-            (Self::Reference, _) => case.reference.as_ref().filter(|text| !text.is_empty())?,
+            (Self::Reference, _) => case.field(CaseField::Reference)?,
             (Self::Response, Responses::One(response)) => response,
             (Self::Response1, Responses::Pair(first, _)) => first,
             (Self::Response2, Responses::Pair(_, second)) => second,
@@ -86,13 +92,18 @@ impl Template {
         Ok(Self(pieces))
     }
 
+    /// Whether it asks for this value.
+    pub(crate) fn names(&self, field: Field) -> bool {
+        self.0.contains(&Piece::Field(field))
+    }
+
     /// The filled part, or nothing when a value that it names is lacking. Values are copied, never scanned.
-    pub(crate) fn fill(&self, case: &Case, rubric: &Rubric) -> Option<String> {
+    pub(crate) fn fill(&self, case: &Case, rubric: &Rubric, instruction: &str) -> Option<String> {
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Field(field) => field.write(&mut text, case, rubric)?,
+                Piece::Field(field) => field.write(&mut text, case, (rubric, instruction))?,
             }
         }
         Some(text)
@@ -109,7 +120,13 @@ mod tests {
     use crate::{Case, Kind, Responses, Rubric, Scale};
 
     fn case(responses: Responses) -> Case {
-        Case { question: "{response} {criteria}?".into(), images: vec![], responses, reference: None }
+        Case {
+            question: "{response} {criteria}?".into(),
+            images: vec![],
+            responses,
+            reference: None,
+            description: None,
+        }
     }
 
     fn rubric() -> Rubric {
@@ -120,7 +137,7 @@ mod tests {
     #[test]
     fn values_are_never_scanned_again_and_numbers_are_short() {
         let template = Template::parse("{ } {} {Q} [{question}] {criteria} {min}-{max} {response}{").unwrap();
-        let filled = template.fill(&case(Responses::One("{min}".into())), &rubric()).unwrap();
+        let filled = template.fill(&case(Responses::One("{min}".into())), &rubric(), "").unwrap();
         assert_eq!(filled, "{ } {} {Q} [{response} {criteria}?] {question} 0-0.1 {min}{");
     }
 
@@ -128,17 +145,20 @@ mod tests {
     fn a_part_without_its_value_is_left_out() {
         let one = case(Responses::One("r".into()));
         for source in ["Reference: {reference}", "{response_1}", "{question} {response_2}"] {
-            assert_eq!(Template::parse(source).unwrap().fill(&one, &rubric()), None, "{source}");
+            assert_eq!(Template::parse(source).unwrap().fill(&one, &rubric(), ""), None, "{source}");
         }
         let criteria = Template::parse("Criteria: {criteria}").unwrap();
-        assert!(criteria.fill(&one, &rubric()).is_some());
-        assert_eq!(criteria.fill(&one, &Rubric { criteria: String::new(), ..rubric() }), None);
+        assert!(criteria.fill(&one, &rubric(), "").is_some());
+        assert_eq!(criteria.fill(&one, &Rubric { criteria: String::new(), ..rubric() }, ""), None);
         let said_nothing = case(Responses::One(String::new()));
-        assert_eq!(Template::parse("[{response}]").unwrap().fill(&said_nothing, &rubric()).unwrap(), "[]");
+        assert_eq!(
+            Template::parse("[{response}]").unwrap().fill(&said_nothing, &rubric(), "").unwrap(),
+            "[]"
+        );
         let pair = case(Responses::Pair("a".into(), "b".into()));
         let template = Template::parse("{response_2}{response_1}").unwrap();
-        assert_eq!(template.fill(&pair, &rubric()).unwrap(), "ba");
-        assert_eq!(Template::parse("{response}").unwrap().fill(&pair, &rubric()), None);
+        assert_eq!(template.fill(&pair, &rubric(), "").unwrap(), "ba");
+        assert_eq!(Template::parse("{response}").unwrap().fill(&pair, &rubric(), ""), None);
     }
 
     #[test]

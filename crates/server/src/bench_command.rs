@@ -23,7 +23,7 @@ use crate::{
     boot,
     command::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments},
     metrics::Metrics,
-    router::{self, RequestLimits},
+    router::{self, RequestLimits, Service},
     serve,
 };
 
@@ -73,11 +73,12 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
 fn start(
     runtime: &Runtime,
     (judge, metrics): (Judge, Metrics),
-    service: ServiceTimes,
+    times: ServiceTimes,
 ) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let router = router::router(judge, metrics, LIMITS).layer(middleware::from_fn_with_state(service, timed));
+    let service = Service { judge, metrics, config_dir: None };
+    let router = router::router(service, LIMITS).layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }

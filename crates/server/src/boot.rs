@@ -4,7 +4,7 @@ use std::{fmt::Display, path::Path, sync::Arc};
 
 use anyhow::Context;
 use critic_candle::{HubOptions, Options, Precision, Source};
-use judge::{Critic, EngineConfig, Judge, RubricLibrary};
+use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
 
 use crate::{
     command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice},
@@ -13,10 +13,7 @@ use crate::{
 
 /// Loads the critic and starts its engine.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
-    let library = match &options.config_dir {
-        Some(folder) => RubricLibrary::with_folder(folder)?,
-        None => RubricLibrary::compiled_in()?,
-    };
+    let library = library(options.config_dir.as_deref())?;
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
     let precision = match options.precision {
@@ -34,6 +31,14 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     let critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
     Ok(observed(name, critic, library, config))
+}
+
+/// The rubrics and profiles: those built in, and those of a folder.
+///
+/// # Errors
+/// [`RubricError::Library`] with everything that is wrong with any file.
+pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricError> {
+    folder.map_or_else(RubricLibrary::compiled_in, RubricLibrary::with_folder)
 }
 
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.

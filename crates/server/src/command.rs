@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod bulk;
+mod rubric;
 
 pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
 pub(crate) use bulk::{Files, MethodChoice, PairForm, PreferOptions};
+pub(crate) use rubric::RubricCommand;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -30,6 +32,9 @@ pub(crate) enum Command {
     Prefer(Box<PreferOptions>),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
+    /// Look after rubrics and critic profiles.
+    #[command(subcommand)]
+    Rubric(RubricCommand),
     /// Measure: each benchmark prints a table and writes its figures as JSON.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -144,6 +149,9 @@ pub(crate) struct CaseOptions {
     /// An answer that is known to be right.
     #[arg(long)]
     pub(crate) reference: Option<String>,
+    /// What the image shows, in words.
+    #[arg(long)]
+    pub(crate) description: Option<String>,
     /// Name of the rubric; without it, the critic's default.
     #[arg(long)]
     pub(crate) rubric: Option<String>,

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use judge::{EncodeError, EngineError, Failure, JudgeError, RubricError};
+use judge::{EncodeError, EngineError, Failure, JudgeError, Rubric, RubricError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -65,6 +65,13 @@ impl ApiError {
         &self.message
     }
 
+    /// The same failure; when a part of the rubric is to blame, it stands below `path`.
+    pub(crate) fn in_rubric(self, path: &str) -> Self {
+        let inside = |param: &String| param == "criteria" || param.split('.').next() == Some("scale");
+        let param = self.param.map(|param| if inside(&param) { format!("{path}{param}") } else { param });
+        Self { param, ..self }
+    }
+
     /// The body that tells it.
     pub(crate) fn body(&self) -> ErrorBody {
         let kind = self.kind();
@@ -102,14 +109,17 @@ impl ApiError {
         use StatusCode as Status;
         let message = error.to_string();
         let (status, code) = match &error {
-            JudgeError::Rubric(RubricError::Unknown(_)) => (Status::BAD_REQUEST, "unknown_rubric"),
+            JudgeError::Rubric(RubricError::Unknown { .. }) => (Status::BAD_REQUEST, "unknown_rubric"),
             JudgeError::Rubric(RubricError::UnknownFormat { .. }) => (Status::BAD_REQUEST, "unknown_format"),
             JudgeError::Rubric(RubricError::WrongKind { .. } | RubricError::InvalidRubric { .. }) => {
                 (Status::BAD_REQUEST, "invalid_rubric")
             }
-            JudgeError::Rubric(
-                RubricError::InvalidProfile { .. } | RubricError::File { .. } | RubricError::Form { .. },
-            ) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
+            JudgeError::Rubric(RubricError::MissingField { .. }) => (Status::BAD_REQUEST, "missing_field"),
+            JudgeError::Rubric(RubricError::NoPlace { .. }) => (Status::BAD_REQUEST, "unsupported_rubric"),
+            JudgeError::Rubric(RubricError::Empty { .. }) => (Status::BAD_REQUEST, "invalid_request"),
+            JudgeError::Rubric(RubricError::Library(_)) => {
+                (Status::UNPROCESSABLE_ENTITY, "invalid_configuration")
+            }
             JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => {
                 (Status::BAD_REQUEST, "invalid_image")
             }
@@ -128,7 +138,8 @@ impl ApiError {
             },
             JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
             JudgeError::TooFewResponses { .. } => (Status::BAD_REQUEST, "invalid_request"),
-            JudgeError::Labels(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
+            JudgeError::Labels { .. } => (Status::BAD_REQUEST, "invalid_rubric"),
+            JudgeError::Texts(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
             JudgeError::Failed(Failure::Backend(_) | Failure::Panicked) => {
                 (Status::INTERNAL_SERVER_ERROR, "inference_failed")
             }
@@ -161,13 +172,35 @@ impl ApiError {
             },
             JudgeError::Unparsable { text, .. } => Self { text: Some(text), ..plain },
             JudgeError::TooFewResponses { .. } => plain.with_param("responses"),
-            JudgeError::Rubric(_)
-            | JudgeError::Encode(_)
+            JudgeError::Rubric(error) => match blamed(&error) {
+                Some(param) => plain.with_param(param),
+                None => plain,
+            },
+            JudgeError::Labels { rubric, .. } => {
+                plain.with_param(if rubric == Rubric::INLINE { "scale" } else { "rubric" })
+            }
+            JudgeError::Encode(_)
             | JudgeError::Engine(_)
-            | JudgeError::Labels(_)
+            | JudgeError::Texts(_)
             | JudgeError::Failed(_)
             | JudgeError::Silent => plain,
         }
+    }
+}
+
+/// The field of a request that an error of rubrics is about.
+fn blamed(error: &RubricError) -> Option<String> {
+    match error {
+        RubricError::Unknown { .. } | RubricError::WrongKind { .. } | RubricError::NoPlace { .. } => {
+            Some("rubric".into())
+        }
+        RubricError::MissingField { field, .. } => Some(field.as_str().into()),
+        RubricError::Empty { path } => Some(path.clone()),
+        RubricError::UnknownFormat { .. } => Some("format".into()),
+        RubricError::InvalidRubric { name, key, .. } => {
+            Some(if name == Rubric::INLINE { *key } else { "rubric" }.into())
+        }
+        RubricError::Library(_) => None,
     }
 }
 

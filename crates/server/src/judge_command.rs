@@ -54,6 +54,7 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
         images,
         responses,
         reference: options.reference,
+        description: options.description,
     };
     let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
     let (judge, _) = {
@@ -88,11 +89,21 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
 /// The verdict in one line.
 fn line(judgement: &Judgement) -> String {
     let Judgement { verdict, rubric, scale, .. } = judgement;
+    let better = verdict.outcome.preference().map_or("", judge::Preference::as_str);
     match (verdict.outcome, scale) {
         (Outcome::Score(score), Some(scale)) => {
             format!("Score: {score} (from {} to {}, rubric {rubric})", scale.min, scale.max)
         }
         (Outcome::Score(score), None) => format!("Score: {score} (rubric {rubric})"),
-        (Outcome::Preference(preference), _) => format!("Better: {} (rubric {rubric})", preference.as_str()),
+        (Outcome::Preference(_), _) => format!("Better: {better} (rubric {rubric})"),
+        (Outcome::Grade(grade), _) => {
+            let strength =
+                grade.strength().map_or_else(String::new, |strength| format!(" ({})", strength.as_str()));
+            format!("Better: {better}{strength} (rubric {rubric})")
+        }
+        (Outcome::Scores(pair), _) => {
+            let [first, second] = pair.scores();
+            format!("Better: {better} (scores {first} and {second}, rubric {rubric})")
+        }
     }
 }

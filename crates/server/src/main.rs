@@ -15,6 +15,7 @@ mod metrics;
 mod openapi;
 mod request_id;
 mod router;
+mod rubric_command;
 mod serve;
 mod state;
 
@@ -52,6 +53,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
             Ok(())
         }
+        Command::Rubric(command) => rubric_command::run(&command),
         Command::Bench(command) => bench_command::bench(&runtime, command),
     }
 }

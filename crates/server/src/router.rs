@@ -1,6 +1,6 @@
 //! All routes, and what holds for all of them: names, panics, and JSON for whatever does not fit.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, middleware, response::IntoResponse, response::Response, routing::get};
 use judge::Judge;
@@ -27,8 +27,19 @@ pub(crate) struct RequestLimits {
     pub(crate) timeout: Duration,
 }
 
+/// What is served.
+pub(crate) struct Service {
+    /// The critic.
+    pub(crate) judge: Judge,
+    /// What Prometheus is told.
+    pub(crate) metrics: Metrics,
+    /// The folder of rubrics that can be read again.
+    pub(crate) config_dir: Option<PathBuf>,
+}
+
 /// The whole service.
-pub(crate) fn router(judge: Judge, metrics: Metrics, limits: RequestLimits) -> Router {
+pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
+    let Service { judge, metrics, config_dir } = service;
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
@@ -37,7 +48,9 @@ pub(crate) fn router(judge: Judge, metrics: Metrics, limits: RequestLimits) -> R
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
     let RequestLimits { max_body_bytes, timeout: request_timeout } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
-    let state = AppState { judge, metrics, max_body_bytes, request_timeout, openapi: document.into() };
+    let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
+    let document = document.into();
+    let state = AppState { judge, metrics, config_dir, max_body_bytes, request_timeout, openapi: document };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))

@@ -7,14 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use judge::{EngineConfig, Judge, OnPanic};
+use judge::{EngineConfig, OnPanic};
 use tokio::net::TcpListener;
 
 use crate::{
     boot,
     command::{EngineOptions, ServeOptions},
-    metrics::Metrics,
-    router::{self, RequestLimits},
+    router::{self, RequestLimits, Service},
 };
 
 /// How long running requests may take after the server was told to stop.
@@ -31,25 +30,23 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let listener = TcpListener::bind((host.as_str(), port))
         .await
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
+    let config_dir = critic.config_dir.clone();
     let (judge, metrics) = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let address = listener.local_addr()?;
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
-    answer(listener, (judge, metrics), limits).await
+    answer(listener, Service { judge, metrics, config_dir }, limits).await
 }
 
 /// Answers until a signal says to stop, and then finishes what runs.
 ///
 /// # Errors
 /// When the engine has stopped, or the listener fails.
-async fn answer(
-    listener: TcpListener,
-    (judge, metrics): (Judge, Metrics),
-    limits: RequestLimits,
-) -> anyhow::Result<()> {
-    let router = router::router(judge.clone(), metrics, limits);
+async fn answer(listener: TcpListener, service: Service, limits: RequestLimits) -> anyhow::Result<()> {
+    let judge = service.judge.clone();
+    let router = router::router(service, limits);
     let stop = tokio::sync::watch::channel(()).0;
     let mut stopping = stop.subscribe();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -110,13 +107,14 @@ async fn signalled() {
 #[cfg(test)]
 mod tests {
     use critic::{Backend, BackendError, Batch, Critic, Limits, Logits};
-    use judge::RubricLibrary;
+    use judge::{Judge, RubricLibrary};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
     };
 
     use super::*;
+    use crate::metrics::Metrics;
 
     struct Panicking;
 
@@ -152,7 +150,10 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = RequestLimits { max_body_bytes: 1 << 20, timeout: Duration::from_secs(60) };
-        (address, answer(listener, (judge, Metrics::new("null")), limits))
+        (
+            address,
+            answer(listener, Service { judge, metrics: Metrics::new("null"), config_dir: None }, limits),
+        )
     }
 
     const CASE: &str = r#"{"question": "?", "response": "a"}"#;

@@ -1,6 +1,6 @@
 //! What every handler may use.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use judge::Judge;
 
@@ -13,6 +13,9 @@ pub(crate) struct AppState {
     pub(crate) judge: Judge,
     /// What Prometheus is told.
     pub(crate) metrics: Metrics,
+    /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is
+    /// the one that holds.
+    pub(crate) config_dir: Option<Arc<tokio::sync::Mutex<Box<Path>>>>,
     /// The largest body of a request, in bytes.
     pub(crate) max_body_bytes: usize,
     /// How long a request may take.

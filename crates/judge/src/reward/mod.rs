@@ -30,7 +30,7 @@ pub enum Method {
     /// Winners meet winners: 2 (K - 1) comparisons instead of K (K - 1). Only the best response is found; the others are
     /// known by the round in which they lost, so that ranks are shared, and one unlucky verdict can put out a good response.
     Tournament,
-    /// Each response is scored alone; a reward is its expected score.
+    /// Each response is scored alone; a reward is its expected score, negative where lower scores are better.
     Pointwise,
 }
 
@@ -192,8 +192,9 @@ impl Judge {
             match (options.signal, &judgement.distribution, judgement.verdict.outcome) {
                 (Signal::Probability, Some(distribution), _) => distribution.expected_score(),
                 (_, _, Outcome::Score(score)) => Some(score),
-                (_, _, Outcome::Preference(_)) => None,
+                (_, _, Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_)) => None,
             }
+            .map(|score| judgement.direction.goodness(score))
         });
         scores.collect()
     }
@@ -237,10 +238,10 @@ impl Judge {
 
 /// By how much the second response is better.
 fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
-    let certain = match judgement.verdict.outcome {
-        Outcome::Preference(Preference::First) => -1.0,
-        Outcome::Preference(Preference::Second) => 1.0,
-        Outcome::Preference(Preference::Tie) | Outcome::Score(_) => 0.0,
+    let certain = match judgement.verdict.outcome.preference() {
+        Some(Preference::First) => -1.0,
+        Some(Preference::Second) => 1.0,
+        Some(Preference::Tie) | None => 0.0,
     };
     match (&judgement.distribution, signal) {
         (Some(distribution), Signal::Probability) => {
@@ -258,7 +259,7 @@ impl Tally {
     ) -> Option<Judgement> {
         match verdict {
             Ok(judgement) => {
-                self.ties += usize::from(judgement.verdict.outcome == Outcome::Preference(Preference::Tie));
+                self.ties += usize::from(judgement.verdict.outcome.preference() == Some(Preference::Tie));
                 self.usage = self.usage + judgement.usage;
                 self.rubric.clone_from(&judgement.rubric);
                 Some(judgement)

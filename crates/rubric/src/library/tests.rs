@@ -3,23 +3,29 @@
 use critic::{EncodedImage, Part, Role};
 
 use super::RubricLibrary;
-use crate::{Case, Kind, Responses, Rubric, RubricError, Scale};
+use crate::{AnswerForm, Case, CaseField, Ending, Kind, Problems, Responses, Rubric, RubricError, Scale};
 
 fn case(responses: Responses) -> Case {
     let images = vec![EncodedImage::new(*b"one"), EncodedImage::new(*b"two")];
-    Case { question: "What is it?".into(), images, responses, reference: Some("A cat.".into()) }
+    Case {
+        question: "What is it?".into(),
+        images,
+        responses,
+        reference: Some("A cat.".into()),
+        description: None,
+    }
 }
 
 #[test]
 fn everything_compiled_in_is_valid_and_renders() {
     let library = RubricLibrary::compiled_in().unwrap();
     assert!(library.rubrics().count() >= 2);
-    for profile in library.profiles.values() {
+    for profile in library.profiles() {
         for responses in [Responses::One("A dog.".into()), Responses::Pair("A dog.".into(), "A cow.".into())]
         {
             let case = case(responses);
             let rubric = library.rubric(profile.default_rubric(case.kind())).unwrap();
-            let prompt = profile.render(&case, rubric, profile.format(rubric.kind, None).unwrap()).unwrap();
+            let prompt = profile.render(&case, rubric, profile.format(rubric, None).unwrap()).unwrap();
             let parts = &prompt.messages.last().unwrap().parts;
             assert_eq!(parts.len(), 3, "two pictures, then one text");
             let Part::Text(text) = &parts[2] else { panic!("the text comes last") };
@@ -38,7 +44,7 @@ fn llava_critic_is_asked_in_the_words_of_its_card() {
     case.reference = None;
     let rubric = library.rubric(profile.default_rubric(Kind::Pointwise)).unwrap();
     assert_eq!(rubric.scale, Some(Scale { min: 0.0, max: 100.0, step: 1.0 }));
-    let prompt = profile.render(&case, rubric, profile.format(rubric.kind, None).unwrap()).unwrap();
+    let prompt = profile.render(&case, rubric, profile.format(rubric, None).unwrap()).unwrap();
     assert_eq!(prompt.messages.len(), 1, "the system text is the chat format's");
     assert_eq!(prompt.messages[0].role, Role::User);
     assert_eq!(
@@ -54,7 +60,7 @@ fn llava_critic_is_asked_in_the_words_of_its_card() {
     let pair = Case { responses: Responses::Pair("A dog.".into(), "A cow.".into()), ..case };
     let rubric = library.rubric(profile.default_rubric(Kind::Pairwise)).unwrap();
     assert_eq!(
-        profile.render(&pair, rubric, profile.format(rubric.kind, None).unwrap()).unwrap().messages[0].parts[2],
+        profile.render(&pair, rubric, profile.format(rubric, None).unwrap()).unwrap().messages[0].parts[2],
         Part::Text(
             "Given an image and a corresponding question, please serve as an unbiased and fair judge to evaluate the \
              quality of the answers provided by a Large Multimodal Model (LMM). Determine which answer is better and \
@@ -75,7 +81,7 @@ fn an_unknown_checkpoint_is_asked_in_general_words() {
         Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(Scale { min: 1.0, max: 5.0, step: 0.5 }))
             .unwrap();
     let prompt = profile
-        .render(&case(Responses::One("A dog.".into())), &rubric, profile.format(rubric.kind, None).unwrap())
+        .render(&case(Responses::One("A dog.".into())), &rubric, profile.format(&rubric, None).unwrap())
         .unwrap();
     let Part::Text(text) = &prompt.messages[0].parts[2] else { panic!("the text comes last") };
     for wanted in ["Is it funny?", "from 1 to 5", "A cat."] {
@@ -89,10 +95,10 @@ fn a_rubric_of_another_kind_is_refused() {
     let profile = library.profile_for("tiny56");
     let rubric = library.rubric(profile.default_rubric(Kind::Pairwise)).unwrap();
     let error = profile
-        .render(&case(Responses::One("A dog.".into())), rubric, profile.format(rubric.kind, None).unwrap())
+        .render(&case(Responses::One("A dog.".into())), rubric, profile.format(rubric, None).unwrap())
         .unwrap_err();
     assert!(matches!(error, RubricError::WrongKind { .. }), "{error}");
-    assert!(matches!(library.rubric("no-such"), Err(RubricError::Unknown(name)) if name == "no-such"));
+    assert!(matches!(library.rubric("no-such"), Err(RubricError::Unknown { name, .. }) if name == "no-such"));
 }
 
 #[test]
@@ -105,9 +111,10 @@ fn a_profile_with_an_unknown_field_or_a_missing_kind_does_not_load() {
         (format("pointwise", "score_line", "{answer}"), "answer"),
         (format("pointwise", "better_line", "{question}"), "another kind"),
         (format("pointwise", "score_line", "{question}"), "no pairwise"),
-        (format("pointwise", "score_line", "") + "colour = 1\n", "form"),
+        (format("pointwise", "score_line", "") + "colour = 1\n", "formats[0].colour"),
     ] {
-        let error = RubricLibrary::default().add_profile("p.toml", &format!("{head}{formats}")).unwrap_err();
+        let error =
+            RubricLibrary::default().add_profile("p.toml", &format!("{head}{formats}"), false).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
 }
@@ -117,7 +124,7 @@ fn what_a_critic_can_decide_for_is_what_its_rubric_has() {
     let library = RubricLibrary::compiled_in().unwrap();
     let choices = |critic: &str, rubric: &Rubric| {
         let profile = library.profile_for(critic);
-        let found = profile.format(rubric.kind, None).unwrap().choices(rubric)?;
+        let found = profile.format(rubric, None).unwrap().choices(rubric)?;
         Some((found.lead, found.texts.into_iter().map(|(text, _)| text).collect::<Vec<_>>()))
     };
     let told = |lead: &str, texts: &[&str]| {
@@ -138,8 +145,118 @@ fn what_a_critic_can_decide_for_is_what_its_rubric_has() {
 fn a_format_can_be_named_and_a_held_out_one_only_so() {
     let library = RubricLibrary::compiled_in().unwrap();
     let mini = library.profile_for("gavel-mini");
-    assert_eq!(mini.format(Kind::Pointwise, None).unwrap().name, "plain");
-    assert!(mini.format(Kind::Pairwise, Some("unseen")).unwrap().held_out);
-    let error = mini.format(Kind::Pairwise, Some("none")).unwrap_err().to_string();
+    let [scored, compared] = ["helpfulness", "better"].map(|name| library.rubric(name).unwrap());
+    assert_eq!(mini.format(scored, None).unwrap().name, "plain");
+    assert!(mini.format(compared, Some("unseen")).unwrap().held_out);
+    let error = mini.format(compared, Some("none")).unwrap_err().to_string();
     assert!(error.contains("\"none\"") && error.contains("\"plain\""), "{error}");
+}
+
+#[test]
+fn a_rubric_answer_is_asked_for_where_a_format_can_ask_and_else_left_to_the_critic() {
+    let library = RubricLibrary::compiled_in().unwrap();
+    let asked = |critic: &str, name: &str| {
+        let (profile, rubric) = (library.profile_for(critic), library.rubric(name).unwrap());
+        let format = profile.format(rubric, None).unwrap();
+        let responses = match rubric.kind {
+            Kind::Pointwise => Responses::One("A dog.".into()),
+            Kind::Pairwise => Responses::Pair("A dog.".into(), "A cow.".into()),
+        };
+        let case = Case { description: Some("Fur.".into()), ..case(responses) };
+        let prompt = profile.render(&case, rubric, format).unwrap();
+        let Part::Text(text) = prompt.messages[0].parts[2].clone() else { panic!("the text comes last") };
+        (format.name.clone(), format.answer(rubric), text)
+    };
+    let (name, answer, text) = asked("llava-critic-7b", "mmhal");
+    assert_eq!((name.as_str(), answer), ("asked-pointwise", AnswerForm::Rating));
+    assert!(
+        text.contains("\"Rating: N\"") && text.contains("from 0 to 6") && text.contains("[Fur.]"),
+        "{text}"
+    );
+    let (_, answer, text) = asked("tiny56", "safety");
+    assert_eq!(answer, AnswerForm::Rating);
+    assert!(text.contains("the lower the better"), "{text}");
+    let (name, answer, _) = asked("gavel-mini", "mm-vet");
+    assert_eq!((name.as_str(), answer), ("plain", AnswerForm::ScoreLine));
+    let (name, answer, text) = asked("CodeGoat24/UnifiedReward-Think-7b", "better");
+    assert_eq!((name.as_str(), answer), ("thinking", AnswerForm::ThinkAnswer));
+    assert!(text.contains("<answer>"), "{text}");
+    assert_eq!(asked("CodeGoat24/UnifiedReward-7b", "overall").1, AnswerForm::FinalScore);
+    assert_eq!(asked("CodeGoat24/UnifiedReward-7b", "better").1, AnswerForm::AnswerSentence);
+}
+
+#[test]
+fn what_a_rubric_needs_must_be_there_and_be_shown() {
+    let library = RubricLibrary::compiled_in().unwrap();
+    let rubric = library.rubric("mmhal").unwrap();
+    let rendered = |critic: &str, case: &Case| {
+        let profile = library.profile_for(critic);
+        profile.render(case, rubric, profile.format(rubric, None).unwrap()).map(drop)
+    };
+    let described = Case { description: Some("A cat.".into()), ..case(Responses::One("A dog.".into())) };
+    assert!(rendered("tiny56", &described).is_ok());
+    let error = rendered("gavel-mini", &described).unwrap_err();
+    assert!(matches!(error, RubricError::NoPlace { field: CaseField::Description, .. }), "{error}");
+    let bare = Case { reference: Some(String::new()), ..described };
+    let error = rendered("tiny56", &bare).unwrap_err();
+    assert!(matches!(error, RubricError::MissingField { field: CaseField::Reference, .. }), "{error}");
+}
+
+#[test]
+fn every_choice_of_every_rubric_is_read_as_what_it_means_and_begins_no_other() {
+    let library = RubricLibrary::compiled_in().unwrap();
+    for profile in library.profiles() {
+        for rubric in library.rubrics() {
+            let format = profile.format(rubric, None).unwrap();
+            let choices = format.choices(rubric).unwrap();
+            for (index, (text, outcome)) in choices.texts.iter().enumerate() {
+                assert!(choices.texts[..index].iter().all(|(other, _)| !text.starts_with(other.as_str())));
+                let lead = if format.answer(rubric) == AnswerForm::ThinkAnswer {
+                    "<think>I see.</think>"
+                } else {
+                    ""
+                };
+                let mut parser = format.parser(rubric);
+                let lead = lead.to_owned() + choices.rest_of_lead(format.reply(rubric)).unwrap();
+                parser.push(&format!("{lead}{text}"));
+                let read = parser.finish(Ending::Complete).map(|verdict| verdict.outcome);
+                assert_eq!(read, Ok(*outcome), "{text:?} of {} for {}", rubric.name, profile.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_problem_of_a_folder_is_told_with_file_and_key() {
+    let root = std::env::temp_dir().join(format!("gavel-rubrics-{}", std::process::id()));
+    let rubrics = root.join("rubrics");
+    std::fs::create_dir_all(&rubrics).unwrap();
+    let head = "version = 1\nkind = \"pointwise\"\nsummary = \"\"\ncriteria = \"x\"\n";
+    for (file, text) in [
+        ("a.toml", format!("name = \"a\"\n{head}[scale]\nmin = 0\nmax = 1\nstep = 0.3\n")),
+        ("b.toml", format!("name = \"b\"\n{head}answer = \"better_line\"\n")),
+        ("c.toml", format!("name = \"c\"\ncolour = 1\n{head}")),
+        ("d.toml", "name = ".into()),
+        ("e.toml", format!("name = \"accuracy\"\n{head}[scale]\nmin = 0\nmax = 1\n")),
+        ("f.toml", format!("name = \"accuracy\"\n{head}[scale]\nmin = 0\nmax = 1\n")),
+    ] {
+        std::fs::write(rubrics.join(file), text).unwrap();
+    }
+    let found = RubricLibrary::with_folder(&root);
+    std::fs::remove_dir_all(&root).unwrap();
+    let Err(RubricError::Library(Problems(problems))) = found else { panic!("it has problems: {found:?}") };
+    let places: Vec<_> = (problems.iter())
+        .map(|problem| (problem.file.rsplit('/').next().unwrap(), problem.key.as_deref()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("a.toml", Some("scale.step")),
+            ("b.toml", Some("answer")),
+            ("c.toml", Some("colour")),
+            ("d.toml", None),
+            ("f.toml", Some("name"))
+        ]
+    );
+    assert!(RubricLibrary::with_folder(&root).is_err(), "a folder that is missing is a mistake");
 }

@@ -43,14 +43,14 @@ fn read(
 fn score(form: AnswerForm, reply: &str, text: &str, scale: Scale) -> Result<(f64, String), VerdictError> {
     read(form, Some(scale), reply, text, Ending::Complete).map(|verdict| match verdict.outcome {
         Outcome::Score(score) => (score, verdict.justification),
-        Outcome::Preference(preference) => panic!("a score was asked for, not {preference:?}"),
+        other => panic!("a score was asked for, not {other:?}"),
     })
 }
 
 fn preference(form: AnswerForm, text: &str) -> Result<Preference, VerdictError> {
     read(form, None, "", text, Ending::Complete).map(|verdict| match verdict.outcome {
         Outcome::Preference(preference) => preference,
-        Outcome::Score(score) => panic!("a preference was asked for, not {score}"),
+        other => panic!("a preference was asked for, not {other:?}"),
     })
 }
 

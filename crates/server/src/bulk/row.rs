@@ -25,6 +25,7 @@ struct RowBody {
     #[serde(default)]
     responses: Vec<String>,
     reference: Option<String>,
+    description: Option<String>,
 }
 
 /// A question with its responses.
@@ -37,6 +38,8 @@ pub(super) struct Row {
     pub(super) images: Vec<String>,
     pub(super) responses: Vec<String>,
     pub(super) reference: Option<String>,
+    /// What the images show, in words.
+    pub(super) description: Option<String>,
     /// Where image paths begin.
     folder: PathBuf,
 }
@@ -69,7 +72,8 @@ impl Row {
         };
         let images = body.image.into_iter().chain(body.images).collect();
         let responses = body.response.into_iter().chain(body.responses).collect();
-        Self { id, question: body.question, images, responses, reference: body.reference, folder }
+        let (reference, description) = (body.reference, body.description);
+        Self { id, question: body.question, images, responses, reference, description, folder }
     }
 
     /// The case, with its first responses as those to judge.
@@ -80,7 +84,8 @@ impl Row {
             [] => bail!("there is no response"),
         };
         let images = self.images.iter().map(|image| self.image(image)).collect::<anyhow::Result<_>>()?;
-        Ok(Case { question: self.question.clone(), images, responses, reference: self.reference.clone() })
+        let (reference, description) = (self.reference.clone(), self.description.clone());
+        Ok(Case { question: self.question.clone(), images, responses, reference, description })
     }
 
     fn image(&self, image: &str) -> anyhow::Result<EncodedImage> {

@@ -7,16 +7,12 @@ use super::Metrics;
 impl Metrics {
     /// Notes a verdict.
     pub(crate) fn verdict(&self, judgement: &Judgement) {
-        let said = match judgement.verdict.outcome {
-            Outcome::Score(score) => {
-                if let Some(scale) = judgement.scale {
-                    let part = (score - scale.min) / (scale.max - scale.min);
-                    self.histogram("gavel_score", &[]).record(part);
-                }
-                "score"
-            }
-            Outcome::Preference(preference) => preference.as_str(),
-        };
+        let outcome = judgement.verdict.outcome;
+        if let (Outcome::Score(score), Some(scale)) = (outcome, judgement.scale) {
+            let part = (score - scale.min) / (scale.max - scale.min);
+            self.histogram("gavel_score", &[]).record(part);
+        }
+        let said = outcome.preference().map_or("score", |preference| preference.as_str());
         self.counter("gavel_verdicts_total", &[("verdict", said)]).increment(1);
         if let Some(distribution) = &judgement.distribution {
             self.distribution(distribution);

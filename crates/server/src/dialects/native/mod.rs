@@ -1,8 +1,9 @@
-//! Our own interface: `POST /judge`, `POST /reward` and the list of rubrics.
+//! Our own interface: `POST /judge`, `POST /reward` and the rubrics.
 
 mod request;
 mod response;
 mod reward;
+mod rubrics;
 mod scale;
 
 use std::convert::Infallible;
@@ -17,9 +18,8 @@ use axum::{
     },
 };
 use futures::StreamExt;
-use judge::{JudgeError, Kind, VerdictEvent, VerdictStream};
+use judge::{JudgeError, VerdictEvent, VerdictStream};
 use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -31,11 +31,10 @@ use crate::{
 use request::{JudgeBody, JudgeRequest};
 use response::DecisionBody;
 pub(crate) use response::VerdictBody;
-use scale::ScaleBody;
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(judge)).routes(routes!(rubrics)).merge(reward::routes())
+    OpenApiRouter::new().routes(routes!(judge)).merge(rubrics::routes()).merge(reward::routes())
 }
 
 /// Judge one response, or compare two.
@@ -66,8 +65,9 @@ async fn judge(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let JudgeRequest { case, rubric, options, both_orders, stream } = body.into_request(caller)?;
-    let failed = |error| failed(&state, error);
+    let JudgeRequest { case, rubric, rubric_path, options, both_orders, stream } =
+        body.into_request(caller)?;
+    let failed = |error| failed(&state, error).in_rubric(rubric_path);
     if both_orders {
         let both = state.judge.judge_both_orders(case, rubric, options).await.map_err(failed)?;
         state.metrics.both_orders(&both);
@@ -112,47 +112,4 @@ fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
 
 fn data(event: Event, body: &impl Serialize) -> Event {
     event.json_data(body).expect("our own bodies can be written as JSON")
-}
-
-/// The rubrics that requests can name.
-#[derive(Serialize, ToSchema)]
-struct RubricsBody {
-    /// The rubrics, in order of their names.
-    rubrics: Vec<RubricBody>,
-}
-
-/// A rubric.
-#[derive(Serialize, ToSchema)]
-struct RubricBody {
-    /// What requests call it.
-    name: String,
-    /// Raised with every change that changes verdicts.
-    version: u32,
-    /// `pointwise` for one response, `pairwise` for two.
-    kind: String,
-    /// One line for people who choose.
-    summary: String,
-    /// What the critic is told to look at.
-    criteria: String,
-    /// The scores, when one response is scored.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scale: Option<ScaleBody>,
-    /// Whether requests that name no rubric are judged by this one.
-    default: bool,
-}
-
-/// List the rubrics.
-#[utoipa::path(get, path = "/rubrics", tag = "judge", responses((status = 200, body = RubricsBody)))]
-async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
-    let defaults = [Kind::Pointwise, Kind::Pairwise].map(|kind| state.judge.default_rubric(kind));
-    let rubrics = state.judge.library().rubrics().map(|rubric| RubricBody {
-        name: rubric.name.clone(),
-        version: rubric.version,
-        kind: rubric.kind.to_string(),
-        summary: rubric.summary.clone(),
-        criteria: rubric.criteria.clone(),
-        scale: rubric.scale.map(ScaleBody::from),
-        default: defaults.contains(&rubric.name.as_str()),
-    });
-    Json(RubricsBody { rubrics: rubrics.collect() })
 }

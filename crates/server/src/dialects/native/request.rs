@@ -23,6 +23,8 @@ pub(super) struct JudgeBody {
     responses: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
+    /// What the images show, in words.
+    description: Option<String>,
     /// Name of a rubric, or criteria of your own. Without it, the critic's default.
     rubric: Option<ChosenRubric>,
     /// Criteria of your own, outside of `rubric`.
@@ -118,6 +120,8 @@ impl From<ChosenRubric> for RubricChoice {
 pub(super) struct JudgeRequest {
     pub(super) case: Case,
     pub(super) rubric: RubricChoice,
+    /// Where criteria and scale stand in the body.
+    pub(super) rubric_path: &'static str,
     pub(super) options: JudgeOptions,
     pub(super) both_orders: bool,
     pub(super) stream: bool,
@@ -125,9 +129,16 @@ pub(super) struct JudgeRequest {
 
 impl JudgeBody {
     pub(super) fn into_request(self, caller: Caller) -> Result<JudgeRequest, ApiError> {
+        check_text(&self.question, "question")?;
         let mut responses = match (self.response, self.responses) {
-            (Some(response), None) => vec![response],
-            (None, Some(responses)) => responses,
+            (Some(response), None) => {
+                check_response(&response, "response")?;
+                vec![response]
+            }
+            (None, Some(responses)) => {
+                check_responses(&responses, "")?;
+                responses
+            }
             (Some(_), Some(_)) => {
                 return Err(ApiError::invalid("response", "Give response or responses, not both."));
             }
@@ -151,6 +162,7 @@ impl JudgeBody {
             max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
             caller,
         };
+        let rubric_path = path_of_rubric(self.rubric.as_ref());
         let rubric = choose_rubric(self.rubric, self.criteria, self.scale)?;
         let both_orders = self.order == OrderBody::Both;
         if both_orders && self.stream {
@@ -159,8 +171,38 @@ impl JudgeBody {
         if both_orders && matches!(responses, Responses::One(_)) {
             return Err(ApiError::invalid("order", "One response has one order."));
         }
-        let case = Case { question: self.question, images, responses, reference: self.reference };
-        Ok(JudgeRequest { case, rubric, options, both_orders, stream: self.stream })
+        let case = Case {
+            question: self.question,
+            images,
+            responses,
+            reference: self.reference,
+            description: self.description,
+        };
+        Ok(JudgeRequest { case, rubric, rubric_path, options, both_orders, stream: self.stream })
+    }
+}
+
+/// Refuses a question that says nothing.
+pub(super) fn check_text(text: &str, path: &str) -> Result<(), ApiError> {
+    if text.trim().is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
+}
+
+/// Refuses a response of no character. One of white space is judged: it is what was answered.
+fn check_response(text: &str, path: &str) -> Result<(), ApiError> {
+    if text.is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
+}
+
+/// Refuses the first empty response; `path` is where their list stands in the body.
+pub(super) fn check_responses(responses: &[String], path: &str) -> Result<(), ApiError> {
+    let check = |(index, text): (usize, &String)| check_response(text, &format!("{path}responses[{index}]"));
+    responses.iter().enumerate().try_for_each(check)
+}
+
+/// Where criteria and a scale stand in a body: inside of its rubric, or beside it.
+pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
+    match rubric {
+        Some(ChosenRubric::Inline(_)) => "rubric.",
+        Some(ChosenRubric::Name(_)) | None => "",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bodies of responses.
 
-use judge::{BothOrders, Distribution, FinishReason, Judgement, Kind, Outcome, Usage};
+use judge::{BothOrders, Distribution, FinishReason, Judgement, Kind, Outcome, Preference, Strength, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,7 +17,13 @@ pub(crate) struct VerdictBody {
     /// The better of two responses: `first`, `second` or `tie`.
     #[serde(skip_serializing_if = "Option::is_none")]
     preference: Option<&'static str>,
-    /// The scale of the score.
+    /// How strong the preference is, where the critic tells: `slight` or `by_far`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strength: Option<&'static str>,
+    /// The scores of both responses, where the critic gives each one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<[f64; 2]>,
+    /// The scale of the score or the scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     scale: Option<ScaleBody>,
     /// How probable every possible verdict is to the critic, when that was read.
@@ -49,6 +55,9 @@ impl VerdictBody {
         let usage = given.usage + turned.usage;
         Self {
             preference: Some(preference.as_str()),
+            // Of the mean of both orders only the preference is known; each order has its own.
+            strength: None,
+            scores: None,
             distribution: Some(DistributionBody::new(&distribution)),
             consistent: Some(consistent),
             orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
@@ -66,21 +75,38 @@ pub(super) struct DecisionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     preference: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    strength: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
 }
 
 impl DecisionBody {
     pub(super) fn new(outcome: Outcome, distribution: Option<&Distribution>) -> Self {
-        let (score, preference) = members(outcome);
-        Self { score, preference, distribution: distribution.map(DistributionBody::new) }
+        let Members { score, preference, strength, scores } = members(outcome);
+        Self { score, preference, strength, scores, distribution: distribution.map(DistributionBody::new) }
     }
 }
 
-/// A decision as the members `score` and `preference`, of which it is one.
-fn members(outcome: Outcome) -> (Option<f64>, Option<&'static str>) {
+/// A decision as members of a body.
+#[derive(Default)]
+struct Members {
+    score: Option<f64>,
+    preference: Option<&'static str>,
+    strength: Option<&'static str>,
+    scores: Option<[f64; 2]>,
+}
+
+fn members(outcome: Outcome) -> Members {
+    let preference = outcome.preference().map(Preference::as_str);
     match outcome {
-        Outcome::Score(score) => (Some(score), None),
-        Outcome::Preference(preference) => (None, Some(preference.as_str())),
+        Outcome::Score(score) => Members { score: Some(score), ..Members::default() },
+        Outcome::Preference(_) => Members { preference, ..Members::default() },
+        Outcome::Grade(grade) => {
+            Members { preference, strength: grade.strength().map(Strength::as_str), ..Members::default() }
+        }
+        Outcome::Scores(pair) => Members { preference, scores: Some(pair.scores()), ..Members::default() },
     }
 }
 
@@ -108,6 +134,12 @@ struct ProbabilityBody {
     /// `first`, `second` or `tie`.
     #[serde(skip_serializing_if = "Option::is_none")]
     preference: Option<&'static str>,
+    /// How strong the preference is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strength: Option<&'static str>,
+    /// The scores of both responses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<[f64; 2]>,
     /// Its probability; those of all verdicts together are 1.
     probability: f64,
 }
@@ -115,8 +147,8 @@ struct ProbabilityBody {
 impl DistributionBody {
     fn new(distribution: &Distribution) -> Self {
         let probability = |(outcome, probability): &(Outcome, f64)| {
-            let (score, preference) = members(*outcome);
-            ProbabilityBody { score, preference, probability: *probability }
+            let Members { score, preference, strength, scores } = members(*outcome);
+            ProbabilityBody { score, preference, strength, scores, probability: *probability }
         };
         Self {
             probabilities: distribution.probabilities.iter().map(probability).collect(),
@@ -153,13 +185,15 @@ impl From<Usage> for UsageBody {
 
 impl VerdictBody {
     pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
-        let Judgement { verdict, rubric, scale, distribution, reason, usage } = judgement;
-        let (score, preference) = members(verdict.outcome);
+        let Judgement { verdict, rubric, scale, direction: _, distribution, reason, usage } = judgement;
+        let Members { score, preference, strength, scores } = members(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
         Self {
             kind: kind.to_string(),
             score,
             preference,
+            strength,
+            scores,
             scale: scale.map(ScaleBody::from),
             distribution: distribution.as_ref().map(DistributionBody::new),
             consistent: None,

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    request::{ChosenRubric, choose_rubric, read_images},
+    request::{ChosenRubric, check_responses, check_text, choose_rubric, read_images},
     response::UsageBody,
     scale::ScaleBody,
 };
@@ -54,7 +54,9 @@ struct RewardBody {
     responses: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
-    /// Many questions in one call, in place of the four fields above.
+    /// What the images show, in words.
+    description: Option<String>,
+    /// Many questions in one call, in place of the five fields above.
     prompts: Option<Vec<PromptBody>>,
     /// How rewards are made of verdicts.
     #[serde(default)]
@@ -88,6 +90,8 @@ struct PromptBody {
     responses: Vec<String>,
     /// An answer that is known to be right.
     reference: Option<String>,
+    /// What the images show, in words.
+    description: Option<String>,
 }
 
 /// How rewards are made of verdicts.
@@ -141,11 +145,14 @@ impl RewardBody {
     fn into_request(self, caller: Caller) -> Result<RewardRequest, ApiError> {
         let many = self.prompts.is_some();
         let prompts = match (self.prompts, self.question, self.responses) {
-            (Some(prompts), None, None) if self.images.is_none() && self.reference.is_none() => (prompts
-                .into_iter())
-            .enumerate()
-            .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}].")))
-            .collect::<Result<_, _>>()?,
+            (Some(prompts), None, None)
+                if self.images.is_none() && self.reference.is_none() && self.description.is_none() =>
+            {
+                (prompts.into_iter())
+                    .enumerate()
+                    .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}].")))
+                    .collect::<Result<_, _>>()?
+            }
             (Some(_), _, _) => {
                 return Err(ApiError::invalid(
                     "prompts",
@@ -154,7 +161,8 @@ impl RewardBody {
             }
             (None, Some(question), Some(responses)) => {
                 let images = self.images.unwrap_or_default();
-                let prompt = PromptBody { question, images, responses, reference: self.reference };
+                let (reference, description) = (self.reference, self.description);
+                let prompt = PromptBody { question, images, responses, reference, description };
                 vec![prompt.into_candidates("")?]
             }
             (None, None, _) => return Err(ApiError::invalid("question", "There is no question.")),
@@ -183,9 +191,12 @@ impl PromptBody {
             let message = format!("There are more than {MAX_RESPONSES} responses.");
             return Err(ApiError::invalid(format!("{path}responses"), message));
         }
+        check_text(&self.question, &format!("{path}question"))?;
+        check_responses(&self.responses, path)?;
         let images = read_images(&self.images, &format!("{path}images"))?;
         let responses = Responses::One(String::new());
-        let case = Case { question: self.question, images, responses, reference: self.reference };
+        let (reference, description) = (self.reference, self.description);
+        let case = Case { question: self.question, images, responses, reference, description };
         Ok(Candidates { case, responses: self.responses })
     }
 }

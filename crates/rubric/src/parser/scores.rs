@@ -1,0 +1,95 @@
+//! Scores behind a label, anywhere in a text.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{Ending, agreed, is_quoted, regex};
+use crate::{Outcome, Scale, VerdictError};
+
+/// The label of `Score: [N]`.
+pub(super) static SCORE: LazyLock<Regex> = LazyLock::new(|| label("score"));
+/// The label of `Rating: N`.
+pub(super) static RATING: LazyLock<Regex> = LazyLock::new(|| label("rating"));
+/// The label of `Final Score: N`.
+static FINAL: LazyLock<Regex> = LazyLock::new(|| label(r"final\s+score"));
+
+/// A label with what may stand around its colon, up to the number.
+fn label(word: &str) -> Regex {
+    regex(&format!(r"(?i)\b{word}\s*\**\s*:\s*\**\s*\[?\s*"))
+}
+
+/// Every score behind `label`, which must agree.
+pub(super) fn anywhere(
+    label: &Regex,
+    text: &str,
+    (scale, ending): (Scale, Ending),
+) -> Result<Outcome, VerdictError> {
+    let scores = all(label, text, (scale, ending))?;
+    agreed(&scores.into_iter().map(|(_, score)| Outcome::Score(score)).collect::<Vec<_>>())
+}
+
+/// The final score in the last line; those before it must agree.
+pub(super) fn last_line(text: &str, (scale, ending): (Scale, Ending)) -> Result<Outcome, VerdictError> {
+    let scores = all(&FINAL, text, (scale, ending))?;
+    let line = text.trim_end().rfind('\n').unwrap_or(0);
+    let stands_last = scores.last().is_some_and(|(at, _)| *at >= line);
+    let decision = agreed(&scores.into_iter().map(|(_, score)| Outcome::Score(score)).collect::<Vec<_>>())?;
+    if stands_last { Ok(decision) } else { Err(VerdictError::Missing) }
+}
+
+/// Every score behind `label` and where it stands. A label without a number behind it decides nothing.
+fn all(
+    label: &Regex,
+    text: &str,
+    (scale, ending): (Scale, Ending),
+) -> Result<Vec<(usize, f64)>, VerdictError> {
+    let labels = label.find_iter(text).filter(|found| !is_quoted(text, found.start()));
+    labels
+        .filter_map(|found| {
+            let score = read(&text[found.end()..], (scale, ending)).transpose()?;
+            Some(score.map(|score| (found.start(), score)))
+        })
+        .collect()
+}
+
+/// The score that `text` begins with; `None` when it begins with no number.
+fn read(text: &str, (scale, ending): (Scale, Ending)) -> Result<Option<f64>, VerdictError> {
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+        regex(
+            r"(?i)^(?<score>[-+]?\.?[0-9]+(?:\.[0-9]+)?)(?:\s*\]?\s*(?:/|out\s+of)\s*\**(?<of>[0-9]+(?:\.[0-9]+)?))?",
+        )
+    });
+    // A range, a list, a percentage, a word: the number is only a part of what stands there.
+    static MORE: LazyLock<Regex> = LazyLock::new(|| {
+        regex(
+            r"(?i)^(?:[\w%+~–—/-]|[.,:][0-9]|\s+(?:to|or|and|-|–|—)\s+[-+]?[0-9]|\s*\]?\s*(?:/|out\s+of\b))",
+        )
+    });
+    // How such a continuation can begin where a text is cut.
+    static MAYBE_MORE: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"(?i)^(?:[.,:]|[^\S\n]*(?:/|o|ou|out\s*|out\s+of?|t|to|a|an|and|or|-|–|—)?\s*)$")
+    });
+    let Some(found) = NUMBER.captures(text) else { return Ok(None) };
+    let rest = &text[found[0].len()..];
+    if ending == Ending::Cut && !rest.starts_with(['\n', ']']) && MAYBE_MORE.is_match(rest) {
+        return Err(VerdictError::Truncated);
+    }
+    if let Some(more) = MORE.find(rest) {
+        return Err(VerdictError::Malformed(format!("{}{}", &found[0], more.as_str())));
+    }
+    on_scale(&found["score"], found.name("of").map(|of| of.as_str()), scale).map(Some)
+}
+
+/// Reads a score; one that is given "out of" something must mean the top of the scale.
+pub(super) fn on_scale(number: &str, of: Option<&str>, scale: Scale) -> Result<f64, VerdictError> {
+    let value = |text: &str| text.parse::<f64>().ok();
+    let right_top = of.is_none_or(|of| value(of) == Some(scale.max));
+    match value(number) {
+        Some(score) if right_top && scale.contains(score) => Ok(score),
+        _ => {
+            let found = of.map_or_else(|| number.to_owned(), |of| format!("{number}/{of}"));
+            Err(VerdictError::OutOfScale { found, scale })
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `gavel rubric`: checks the files of rubrics and critic profiles, or lists the rubrics.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::bail;
+use judge::{Problems, RubricError, RubricLibrary};
+
+use crate::{boot, command::RubricCommand};
+
+/// Does what was asked.
+pub(crate) fn run(command: &RubricCommand) -> anyhow::Result<()> {
+    match command {
+        RubricCommand::Check { folder } => check(folder.as_deref()),
+        RubricCommand::List { config_dir } => list(&boot::library(config_dir.as_deref())?),
+    }
+}
+
+fn check(folder: Option<&Path>) -> anyhow::Result<()> {
+    let mut output = io::stdout();
+    match boot::library(folder) {
+        Ok(library) => {
+            let (rubrics, profiles) = (library.rubrics().count(), library.profiles().count());
+            writeln!(output, "{rubrics} rubrics and {profiles} critic profiles are valid")?;
+            Ok(())
+        }
+        Err(RubricError::Library(problems)) => {
+            writeln!(output, "{problems}")?;
+            let Problems(problems) = problems;
+            bail!(
+                "{} found",
+                if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) }
+            )
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn list(library: &RubricLibrary) -> anyhow::Result<()> {
+    let mut output = io::stdout();
+    let width = library.rubrics().map(|rubric| rubric.name.len()).max().unwrap_or(0);
+    for rubric in library.rubrics() {
+        writeln!(output, "{:width$}  {:9}  {}", rubric.name, rubric.kind.to_string(), rubric.summary)?;
+    }
+    Ok(())
+}
