@@ -147,6 +147,13 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
             "scale",
         ),
         ("/reward", json!({ "responses": ["a", ""] }), "invalid_request", "responses[1]"),
+        (
+            "/reward",
+            json!({ "responses": ["a", "b"], "method": "pointwise",
+                "rubric": { "criteria": "x", "scale": scale } }),
+            "invalid_rubric",
+            "rubric.scale.max",
+        ),
     ] {
         let mut body = json!({ "question": "What?" });
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

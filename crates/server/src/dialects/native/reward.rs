@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    request::{ChosenRubric, check_responses, check_text, choose_rubric, read_images},
+    request::{ChosenRubric, check_responses, check_text, choose_rubric, path_of_rubric, read_images},
     response::UsageBody,
     scale::ScaleBody,
 };
@@ -133,6 +133,8 @@ impl From<MethodBody> for Method {
 
 /// What a body asks for.
 struct RewardRequest {
+    /// Where criteria and scale stand in the body.
+    rubric_path: &'static str,
     prompts: Vec<Candidates>,
     options: RewardOptions,
     method: MethodBody,
@@ -170,6 +172,7 @@ impl RewardBody {
                 return Err(ApiError::invalid("responses", "There are no responses to judge."));
             }
         };
+        let rubric_path = path_of_rubric(self.rubric.as_ref());
         let options = RewardOptions {
             method: self.method.into(),
             signal: match self.signal {
@@ -180,7 +183,7 @@ impl RewardBody {
             format: self.format,
             caller,
         };
-        Ok(RewardRequest { prompts, options, method: self.method, many, stream: self.stream })
+        Ok(RewardRequest { rubric_path, prompts, options, method: self.method, many, stream: self.stream })
     }
 }
 
@@ -363,12 +366,13 @@ async fn reward(
 
 /// The rewards of each prompt, in order.
 fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result<RewardsBody, ApiError>> {
-    let RewardRequest { prompts, options, method, .. } = request;
+    let RewardRequest { rubric_path, prompts, options, method, .. } = request;
     let judge_one = move |candidates: Candidates| {
         let (state, options) = (state.clone(), options.clone());
         async move {
             let reward = state.judge.reward(&candidates, &options).await;
-            let reward = reward.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
+            let reward = reward
+                .map_err(|error| ApiError::from_judge(error, Dialect::Native).in_rubric(rubric_path))?;
             state.metrics.reward(&reward);
             Ok(RewardsBody::new(reward, method, state.judge.model()))
         }
