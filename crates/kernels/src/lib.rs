@@ -10,10 +10,14 @@ mod attention;
 mod cache;
 mod dense;
 mod exp;
+mod half;
 mod isa;
 pub mod limits;
 mod linear;
 mod micro;
+mod narrow;
+mod panels;
+mod quantise;
 mod rows;
 mod softmax;
 mod tile;
@@ -23,6 +27,7 @@ pub use cache::{BLOCK_SIZE, Heads, PagedCache, Span};
 pub use dense::{Dense, attend_all};
 pub use isa::Isa;
 pub use linear::Linear;
+pub use panels::{Form, Matrix};
 
 /// Work below this many multiply-adds stays on one thread: waking another costs more.
 const ONE_THREAD: usize = 1 << 17;
