@@ -89,6 +89,6 @@ mod tests {
             assert_eq!([bf16_to_f32(bf16_nearest(float)), bf16_to_f32(bf16_above(float))], [nearest, above]);
         }
         // Half way between two: the even one.
-        assert_eq!(bf16_to_f32(bf16_nearest(1.003_906_25)), 1.0);
+        assert_eq!(bf16_to_f32(bf16_nearest(1.0 + 1.0 / 256.0)), 1.0);
     }
 }
