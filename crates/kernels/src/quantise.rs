@@ -49,12 +49,21 @@ fn inverse(scale: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
+/// The nearest whole number, as far as it is one of eight bits. By hand: processors from before 2008 have no instruction
+/// for it, and code for them is what a compiler writes unless told otherwise.
+#[inline(always)]
+fn rounded(float: f32) -> i8 {
+    /// Adding this rounds to a whole number, which then stands in the lowest bits (1.5 * 2^23).
+    const ROUND: f32 = 12_582_912.0;
+    (float.clamp(-128.0, 127.0) + ROUND).to_bits() as i8
+}
+
 /// Eight bits: from -127 to 127 times the scale. No weight is off by more than half a scale.
 pub(crate) fn to_q8(weights: &[f32; BLOCK]) -> Quantised {
     // Rounded up, so that the largest weight is not cut off.
     let scale = bf16_above(furthest(weights).abs() / 127.0);
     let inverse = inverse(bf16_to_f32(scale));
-    Quantised { codes: weights.map(|weight| (weight * inverse).round_ties_even() as i8), scale }
+    Quantised { codes: weights.map(|weight| rounded(weight * inverse)), scale }
 }
 
 /// Four bits: the scale with the least sum of squares of errors of those that are tried, each made as good as it can be
@@ -89,7 +98,7 @@ pub(crate) fn to_q4(weights: &[f32; BLOCK]) -> Quantised {
 
 fn q4_codes(weights: &[f32; BLOCK], scale: f32) -> [i8; BLOCK] {
     let inverse = inverse(scale);
-    weights.map(|weight| NEAREST[((weight * inverse).round_ties_even() as i8 as i32 + 128) as usize] as i8)
+    weights.map(|weight| NEAREST[(i32::from(rounded(weight * inverse)) + 128) as usize] as i8)
 }
 
 #[cfg(test)]

@@ -24,46 +24,52 @@ fn forward(linear: &Linear, x: &[f32], rows: usize) -> Vec<f32> {
     y
 }
 
-/// Every form of one weight `[output, input]`, with a name.
-fn forms(shape: (usize, usize)) -> Vec<(&'static str, Box<dyn Fn() -> Linear>)> {
-    let weight = floats(1, shape.0 * shape.1);
-    let bias = floats(2, shape.0);
-    // Every number of 16 bits whose exponent is moderate is a weight.
-    let bf16: Vec<u16> = weight.iter().map(|weight| (weight.to_bits() >> 16) as u16).collect();
-    let f16: Vec<u16> = bf16.iter().map(|bits| bits & 0x8fff | 0x2000).collect();
-    let new = move |weight: Matrix<'_>, form| Linear::with_form(weight, form, shape, Some(&bias));
-    let all: [(_, Box<dyn Fn() -> Linear>); 5] = [
-        ("bf16", {
-            let (new, bf16) = (new.clone(), bf16.clone());
-            Box::new(move || new(Matrix::Bf16(&bf16), Form::Given))
-        }),
-        ("f16", {
-            let new = new.clone();
-            Box::new(move || new(Matrix::F16(&f16), Form::Given))
-        }),
-        ("q8", {
-            let (new, weight) = (new.clone(), weight.clone());
-            Box::new(move || new(Matrix::F32(&weight), Form::Q8))
-        }),
-        ("q4", {
-            let (new, weight) = (new.clone(), weight);
-            Box::new(move || new(Matrix::F32(&weight), Form::Q4))
-        }),
-        ("q4 of bf16", Box::new(move || new(Matrix::Bf16(&bf16), Form::Q4))),
-    ];
-    all.into()
+/// A weight as it is given, and how it is to be kept.
+struct Kept {
+    name: &'static str,
+    floats: Vec<f32>,
+    words: Vec<u16>,
+    form: Form,
+}
+
+impl Kept {
+    /// Every form of one weight of `count` numbers.
+    fn all(count: usize) -> Vec<Self> {
+        let floats = floats(1, count);
+        let bf16: Vec<u16> = floats.iter().map(|weight| (weight.to_bits() >> 16) as u16).collect();
+        // Exponents in the middle of those of f16.
+        let f16: Vec<u16> = bf16.iter().map(|bits| bits & 0x8fff | 0x2000).collect();
+        [
+            ("bf16", &bf16, Form::Given),
+            ("f16", &f16, Form::Given),
+            ("q8", &vec![], Form::Q8),
+            ("q4", &vec![], Form::Q4),
+            ("q4 of bf16", &bf16, Form::Q4),
+        ]
+        .map(|(name, words, form)| Self { name, floats: floats.clone(), words: words.clone(), form })
+        .into()
+    }
+
+    fn linear(&self, shape: (usize, usize)) -> Linear {
+        let matrix = match self.name {
+            "bf16" | "q4 of bf16" => Matrix::Bf16(&self.words),
+            "f16" => Matrix::F16(&self.words),
+            _ => Matrix::F32(&self.floats),
+        };
+        Linear::with_form(matrix, self.form, shape, Some(&floats(2, shape.0)))
+    }
 }
 
 fn check(rows: &[usize], (output, input): (usize, usize)) {
-    for (name, new) in forms((output, input)) {
-        let linear = new();
+    for kept in Kept::all(output * input) {
+        let (name, linear) = (kept.name, kept.linear((output, input)));
         let weight: Vec<f32> = (0..output).flat_map(|index| linear.weight_row(index)).collect();
         let wide = Linear::new(&weight, (output, input), Some(&floats(2, output)));
         for rows in rows {
             let x = floats(3, rows * input);
             let wanted = forward(&wide, &x, *rows);
             for isa in Isa::available() {
-                let found = forward(&new().with_isa(isa), &x, *rows);
+                let found = forward(&kept.linear((output, input)).with_isa(isa), &x, *rows);
                 assert_eq!(bits(&found), bits(&wanted), "{name} {} {rows}x{output}x{input}", isa.name());
             }
         }
@@ -124,7 +130,8 @@ fn quantised_products_are_close_to_exact_ones() {
 
 #[test]
 fn forms_take_the_memory_that_they_should() {
-    let bytes: Vec<usize> = forms((64, 256)).iter().map(|(_, new)| new().size_bytes()).collect();
     let weights = 64 * 256;
+    let bytes: Vec<usize> =
+        Kept::all(weights).iter().map(|kept| kept.linear((64, 256)).size_bytes()).collect();
     assert_eq!(bytes, [weights * 2, weights * 2, weights * 17 / 16, weights * 9 / 16, weights * 9 / 16]);
 }

@@ -71,6 +71,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        unsafe { Pair(_mm256_div_ps(a.0, b.0), _mm256_div_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
     fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
         unsafe { Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
     }

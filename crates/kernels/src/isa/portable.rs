@@ -52,6 +52,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
     fn fma(self, a: Vector, b: Vector, c: Vector) -> Vector {
         std::array::from_fn(|lane| a[lane].mul_add(b[lane], c[lane]))
     }
