@@ -143,7 +143,7 @@ impl Layer {
         let attended = self.attention.forward(&self.attention_norm.forward(x)?, step, cache)?;
         let x = (x + attended)?;
         let y = self.mlp_norm.forward(&x)?;
-        let gated = (self.activation.forward(&self.gate.forward(&y)?)? * self.up.forward(&y)?)?; // [T, wide]
+        let gated = self.activation.gate(&self.gate.forward(&y)?, &self.up.forward(&y)?)?; // [T, wide]
         &x + self.down.forward(&gated)?
     }
 }
