@@ -11,7 +11,7 @@ use crate::{
 const PIECE: usize = 8192;
 
 /// sqrt(2 / pi) and the factor of the cube, of the approximation of GELU by tanh (Hendrycks and Gimpel, 2016).
-const GELU: [f32; 2] = [0.797_884_56, 0.044_715];
+const GELU: [f32; 2] = [0.797_884_6, 0.044_715];
 
 /// A function of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
