@@ -25,6 +25,20 @@ fn judge_prints_the_justification_and_then_the_verdict() {
 }
 
 #[test]
+fn weights_are_kept_as_the_options_say() {
+    let case = ["--question", "What is it?", "--response", "A cat.", "--max-tokens", "8"];
+    let judged = |options: &[&str]| run_steered("judge", &[&case[..], options].concat());
+    let wide = text(&judged(&["--weights", "f32"]).stdout);
+    assert_eq!(text(&judged(&[]).stdout), wide);
+    for form in ["q8", "q4"] {
+        let output = judged(&["--quantize", form]);
+        assert!(text(&output.stdout).contains("Score: 7"), "{form}: {}", text(&output.stderr));
+        let refused = judged(&["--quantize", form, "--precision", "bf16"]);
+        assert!(!refused.status.success() && text(&refused.stderr).contains("--precision"));
+    }
+}
+
+#[test]
 fn what_fails_says_why_and_ends_with_a_failure() {
     let missing = ["--question", "What?", "--response", "x", "--image", "/no/such/image.png"];
     let many = ["--question", "?", "--response", "a", "--response", "b", "--response", "c"];
@@ -53,7 +67,7 @@ fn inspect_tells_what_a_checkpoint_is() {
     let output = Command::new(binary()).arg("inspect").arg(model).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let output = text(&output.stdout);
-    for word in ["LLaVA-OneVision", "32768", "MiB"] {
+    for word in ["LLaVA-OneVision", "32768", "MiB", "in f32", "in q8", "in q4"] {
         assert!(output.contains(word), "{word} in {output}");
     }
 }

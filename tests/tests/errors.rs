@@ -73,18 +73,22 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
     let model = gavel_tests::reference().join("models/tiny56");
     let options = ["--model", &model.to_string_lossy(), "--max-sequences", "1", "--max-waiting", "1"];
     let server = Server::with_options(&options);
-    let endless = json!({
-        "messages": [{ "role": "user", "content": "Go on." }],
-        "max_tokens": 30_000,
-        "ignore_eos": true,
-        "stream": true,
-    });
-    let running = server.post("/v1/chat/completions", &endless);
+    // Equal requests would be one.
+    let endless = |text: &str| {
+        let body = json!({
+            "messages": [{ "role": "user", "content": text }],
+            "max_tokens": 30_000,
+            "ignore_eos": true,
+            "stream": true,
+        });
+        server.post("/v1/chat/completions", &body)
+    };
+    let running = endless("Go on.");
     wait_until("one runs", || server.engine("running") == 1);
-    let waiting = server.post("/v1/chat/completions", &endless);
+    let waiting = endless("Then you.");
     assert_eq!((running.status, waiting.status), (200, 200));
     assert_eq!(server.engine("waiting"), 1);
-    let refused = server.post("/v1/chat/completions", &endless);
+    let refused = endless("And you.");
     let retry = |response: &Response| response.header("retry-after").unwrap().parse::<u32>().unwrap();
     assert!((1..=20).contains(&retry(&refused)));
     let error = body(refused, 429, "rate_limit_exceeded");

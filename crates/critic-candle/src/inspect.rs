@@ -6,11 +6,11 @@ use candle_core::{DType, Device};
 use critic::Packing;
 
 use crate::{
-    architectures::llava_onevision::{Anatomy, Layout},
+    architectures::llava_onevision::{Anatomy, Layout, Model},
     error::LoadError,
     load::read_anatomy,
     source::Source,
-    weights::Weights,
+    weights::{WeightForm, Weights},
 };
 
 /// A checkpoint, described. Its `Display` is a short table.
@@ -19,6 +19,8 @@ pub struct Inspection {
     anatomy: Anatomy,
     parameters: usize,
     stored_bytes: usize,
+    /// Weights of the layers of tower and decoder, as far as the checkpoint has them, and of the head.
+    quantisable: (usize, usize),
 }
 
 /// Reads the configuration and the headers of the weights.
@@ -27,14 +29,42 @@ pub struct Inspection {
 /// [`LoadError`] when a file is missing, damaged or not understood.
 pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     let anatomy = read_anatomy(source)?;
-    let weights = Weights::open(source, &Device::Cpu, DType::F32)?;
-    Ok(Inspection { anatomy, parameters: weights.parameter_count(), stored_bytes: weights.stored_bytes() })
+    let weights = Weights::open(source, (&Device::Cpu, DType::F32), WeightForm::Stored)?;
+    let tower = match Model::tower_elsewhere(&anatomy, &weights) {
+        Some(_) => 0,
+        None => anatomy.vision.product_weights(),
+    };
+    Ok(Inspection {
+        parameters: weights.parameter_count(),
+        stored_bytes: weights.stored_bytes(),
+        quantisable: (
+            tower + anatomy.text.product_weights(),
+            anatomy.text.vocabulary * anatomy.text.hidden_size,
+        ),
+        anatomy,
+    })
 }
 
 impl Inspection {
     /// Number of weights.
     pub fn parameters(&self) -> usize {
         self.parameters
+    }
+
+    /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds to it: the
+    /// table of embeddings stays as it is.
+    pub fn weight_bytes(&self, form: WeightForm) -> usize {
+        let (layers, head) = self.quantisable;
+        let stored = |weights: usize| (weights * self.stored_bytes).checked_div(self.parameters).unwrap_or(0);
+        let quantised = layers + if self.anatomy.text.tied { 0 } else { head };
+        let others = self.parameters.saturating_sub(quantised);
+        match form {
+            WeightForm::Stored => self.stored_bytes,
+            WeightForm::F32 => self.parameters * 4,
+            // Blocks of 32 with a scale of two bytes.
+            WeightForm::Q8 => stored(others) + (layers + head) * 34 / 32,
+            WeightForm::Q4 => stored(others) + layers * 18 / 32 + head * 34 / 32,
+        }
     }
 
     /// Feature vectors of the largest picture in the largest of a few shapes.
@@ -90,7 +120,14 @@ impl fmt::Display for Inspection {
         )?;
         let position = text.cache_bytes_per_position(4);
         writeln!(formatter, "size on disk     {:.1} MiB", mebibytes(self.stored_bytes))?;
-        writeln!(formatter, "weights in f32   {:.1} MiB", mebibytes(self.parameters * 4))?;
+        for (name, form) in [
+            ("weights stored", WeightForm::Stored),
+            ("weights in f32", WeightForm::F32),
+            ("weights in q8", WeightForm::Q8),
+            ("weights in q4", WeightForm::Q4),
+        ] {
+            writeln!(formatter, "{name:<16} {:.1} MiB", mebibytes(self.weight_bytes(form)))?;
+        }
         write!(
             formatter,
             "cache in f32     {position} bytes a token, {:.1} MiB for one whole context",

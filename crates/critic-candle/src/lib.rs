@@ -34,3 +34,4 @@ pub use inspect::{Inspection, inspect};
 pub use load::{Checkpoint, Options, Precision, load};
 pub use source::Source;
 pub use tokenizer::Tokenizer;
+pub use weights::WeightForm;

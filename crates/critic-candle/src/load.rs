@@ -18,7 +18,7 @@ use crate::{
     image::TileCache,
     source::Source,
     tokenizer::Tokenizer,
-    weights::Weights,
+    weights::{WeightForm, Weights},
 };
 
 /// Reads the configuration of one architecture.
@@ -33,7 +33,7 @@ const ARCHITECTURES: &[(&str, ReadAnatomy)] = &[
 /// The number type that a model computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 32-bit floats: the reference on a CPU, whose half types are only slower.
+    /// 32-bit floats: the reference on a CPU, where computing in half types is only slower.
     #[default]
     F32,
     /// 16-bit floats with 8 exponent bits.
@@ -59,6 +59,8 @@ pub struct Options {
     pub source: Source,
     /// The number type to compute in, whatever the files are stored in.
     pub precision: Precision,
+    /// How weights are kept in memory. Only f32 has forms: the other types keep weights as they compute with them.
+    pub weights: WeightForm,
     /// Bytes for the cache of keys and values; at least one whole context is given.
     pub cache_bytes: usize,
     /// The most tokens that one step runs.
@@ -72,11 +74,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// `source` with the defaults: f32, 256 MiB of cache, 512 tokens a step, pictures of 64 million pixels, of which 128 MiB are kept.
+    /// `source` with the defaults: f32 with weights as they are stored, 256 MiB of cache, 512 tokens a step, pictures of
+    /// 64 million pixels, of which 128 MiB are kept.
     pub fn new(source: Source) -> Self {
         Self {
             source,
             precision: Precision::F32,
+            weights: WeightForm::Stored,
             cache_bytes: 256 << 20,
             max_step_tokens: 512,
             max_image_pixels: 64_000_000,
@@ -109,7 +113,7 @@ impl Checkpoint {
         let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
         let (device, dtype) = (Device::Cpu, options.precision.dtype());
-        let weights = Weights::open(source, &device, dtype)?;
+        let weights = Weights::open(source, (&device, dtype), options.weights)?;
         let tower = match Model::tower_elsewhere(&anatomy, &weights) {
             None => None,
             Some(tower) => {
@@ -120,7 +124,7 @@ impl Checkpoint {
                     file: source.path("config.json"),
                     cause,
                 })?;
-                Some(Weights::open(&Source::Folder(folder), &device, dtype)?)
+                Some(Weights::open(&Source::Folder(folder), (&device, dtype), options.weights)?)
             }
         };
         let normalisation = processor.normalisation.clone();

@@ -45,6 +45,62 @@ pub(crate) struct Weights {
     place: String,
     device: Device,
     dtype: DType,
+    form: WeightForm,
+}
+
+/// How the weights of products are kept in memory on the CPU, where arithmetic is in f32 whatever the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightForm {
+    /// In the type of the file: 16-bit floats become f32 where they are multiplied, which loses nothing.
+    #[default]
+    Stored,
+    /// In f32.
+    F32,
+    /// Layers of tower and decoder and the head in eight bits.
+    Q8,
+    /// Layers of tower and decoder in four bits, the head in eight.
+    Q4,
+}
+
+impl WeightForm {
+    /// The form of the head, whose errors go into the logits as they are.
+    pub(crate) fn of_head(self) -> Self {
+        match self {
+            Self::Q4 => Self::Q8,
+            Self::Stored | Self::F32 | Self::Q8 => self,
+        }
+    }
+
+    /// The form of products that are never quantised: a small part of a model, through which all of a picture goes.
+    pub(crate) fn of_the_rest(self) -> Self {
+        match self {
+            Self::Q8 | Self::Q4 => Self::Stored,
+            Self::Stored | Self::F32 => self,
+        }
+    }
+
+    /// Whether weights are quantised.
+    pub(crate) fn is_quantised(self) -> bool {
+        matches!(self, Self::Q8 | Self::Q4)
+    }
+}
+
+/// A tensor as its file has it, with finite values.
+pub(crate) struct Stored<'a> {
+    bytes: &'a [u8],
+    pub(crate) dtype: DType,
+}
+
+impl Stored<'_> {
+    /// The bits of 16-bit floats.
+    pub(crate) fn words(&self) -> Vec<u16> {
+        self.bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect()
+    }
+
+    /// 32-bit floats.
+    pub(crate) fn floats(&self) -> Vec<f32> {
+        self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,8 +110,12 @@ struct Index {
 
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists. Tensors come out on
-    /// `device` as `dtype`.
-    pub(crate) fn open(source: &Source, device: &Device, dtype: DType) -> Result<Self, LoadError> {
+    /// `device` as `dtype`; products keep their weights in `form`.
+    pub(crate) fn open(
+        source: &Source,
+        (device, dtype): (&Device, DType),
+        form: WeightForm,
+    ) -> Result<Self, LoadError> {
         let index: Option<Index> = source.json("model.safetensors.index.json", "safetensors index")?;
         let mut files: Vec<String> = match index {
             Some(index) => index.weight_map.into_values().collect(),
@@ -67,7 +127,7 @@ impl Weights {
         for file in files {
             read_file(source, &file, &mut entries)?;
         }
-        Ok(Self { entries, place: source.place(), device: device.clone(), dtype })
+        Ok(Self { entries, place: source.place(), device: device.clone(), dtype, form })
     }
 
     /// Whether a tensor of this name is there.
@@ -91,8 +151,38 @@ impl Weights {
         self.entries.values().map(|entry| entry.info.data_offsets.1 - entry.info.data_offsets.0).sum()
     }
 
+    /// Where tensors come out.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The type in which tensors come out.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// How products keep their weights.
+    pub(crate) fn form(&self) -> WeightForm {
+        self.form
+    }
+
     /// The tensor `name`, which must have shape `expected` and finite values.
     pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
+        let Stored { bytes, dtype } = self.stored(name, expected)?;
+        Ok(Tensor::from_raw_buffer(bytes, dtype, expected, &self.device)?.to_dtype(self.dtype)?)
+    }
+
+    /// The same for a table of which only a few rows are read at a time: in the type of the file where that is the
+    /// shorter one, unless everything is to be f32.
+    pub(crate) fn table(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
+        let Stored { bytes, dtype } = self.stored(name, expected)?;
+        let table = Tensor::from_raw_buffer(bytes, dtype, expected, &self.device)?;
+        let keep = dtype.size_in_bytes() < self.dtype.size_in_bytes() && self.form != WeightForm::F32;
+        if keep { Ok(table) } else { Ok(table.to_dtype(self.dtype)?) }
+    }
+
+    /// The tensor `name` as it is stored, which must have shape `expected` and finite values.
+    pub(crate) fn stored(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
         let entry = self.entries.get(name).ok_or_else(|| LoadError::MissingTensor {
             tensor: name.into(),
             file: self.place.clone(),
@@ -123,7 +213,7 @@ impl Weights {
         if !finite {
             return Err(LoadError::NonFinite { tensor: name.into(), file: entry.file.to_string() });
         }
-        Ok(Tensor::from_raw_buffer(bytes, stored, expected, &self.device)?.to_dtype(self.dtype)?)
+        Ok(Stored { bytes, dtype: stored })
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId};
-use critic_candle::{Checkpoint, LoadError, Options, Precision, Source, inspect};
+use critic_candle::{Checkpoint, LoadError, Options, Precision, Source, WeightForm, inspect};
 
 fn reference(model: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/models").join(model)
@@ -171,6 +171,22 @@ fn sixteen_bit_files_and_arithmetic_stay_near() {
         let got = answer(&mut Checkpoint::load(&options).unwrap());
         let worst = worst_difference(&got, &wanted);
         assert!(worst > 0.0 && worst < tolerance, "{precision:?}: logits differ by {worst}");
+    }
+}
+
+#[test]
+fn weights_of_sixteen_bits_give_the_bits_that_they_give_as_f32() {
+    for (model, dtype) in [("tiny56", DType::BF16), ("tiny56", DType::F16), ("tiny56-native", DType::BF16)] {
+        let copy = Copy::of(model);
+        copy.edit_weights(|tensors| {
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect()
+        });
+        let answer = |weights| {
+            let options = Options { weights, ..Options::new(Source::Folder(copy.path().into())) };
+            answer(&mut Checkpoint::load(&options).unwrap())
+        };
+        let bits = |logits: Vec<f32>| -> Vec<u32> { logits.into_iter().map(f32::to_bits).collect() };
+        assert_eq!(bits(answer(WeightForm::Stored)), bits(answer(WeightForm::F32)), "{model} {dtype:?}");
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use kernels::{BLOCK_SIZE, Dense, Heads, Isa, Linear, PagedCache, Queries, Span, attend_all, limits};
+use kernels::{
+    BLOCK_SIZE, Dense, Form, Heads, Isa, Linear, Matrix, PagedCache, Queries, Span, attend_all, limits,
+};
 use serde_json::{Value, json};
 
 /// How long each measurement is repeated.
@@ -44,16 +46,26 @@ impl Report {
         self.lines.push(json!({"name": name, "gflops": arithmetic, "gb_per_s": reading}));
     }
 
+    /// A product with weights of each form. The rate of reading is that of the form's own bytes.
     fn linear(&mut self, isa: Isa, rows: usize, (output, input): (usize, usize)) {
-        let name = format!("{} linear {rows} x {input} -> {output}", isa.name());
-        if !name.contains(&self.wanted) {
-            return;
+        let (floats, bits) = (vec![0.5; output * input], vec![0x3800; output * input]);
+        let (x, mut y) = (vec![0.25; rows * input], vec![0.0; rows * output]);
+        let (floats, bf16, f16) = (Matrix::F32(&floats), Matrix::Bf16(&bits), Matrix::F16(&bits));
+        for (kind, weight, form) in [
+            ("f32", floats, Form::Given),
+            ("bf16", bf16, Form::Given),
+            ("f16", f16, Form::Given),
+            ("q8", floats, Form::Q8),
+            ("q4", floats, Form::Q4),
+        ] {
+            let name = format!("{} linear {kind} {rows} x {input} -> {output}", isa.name());
+            if !name.contains(&self.wanted) {
+                continue;
+            }
+            let linear = Linear::with_form(weight, form, (output, input), None).with_isa(isa);
+            let work = ((rows * output * input) as f64, linear.size_bytes() as f64);
+            self.measure(&name, work, || linear.forward(&x, &mut y));
         }
-        let linear = Linear::new(&vec![0.5; output * input], (output, input), None).with_isa(isa);
-        let x = vec![0.25; rows * input];
-        let mut y = vec![0.0; rows * output];
-        let work = ((rows * output * input) as f64, (output * input * 4) as f64);
-        self.measure(&name, work, || linear.forward(&x, &mut y));
     }
 
     /// Each of `sequences` has `seen` positions, of which the last `count` ask.

@@ -1,36 +1,38 @@
-//! Floats that begin at a cache line, so that no vector is read out of two.
+//! Numbers that begin at a cache line, so that no vector is read out of two.
 
 use std::ops::{Deref, DerefMut};
 
-use crate::isa::LANES;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
-/// A fixed number of floats. It has no copy: one would begin somewhere else.
+/// A fixed number of numbers. It has no copy: one would begin somewhere else.
 #[derive(Debug)]
-pub(crate) struct Aligned {
-    memory: Vec<f32>,
+pub(crate) struct Aligned<T> {
+    memory: Vec<T>,
     start: usize,
     length: usize,
 }
 
-impl Aligned {
+impl<T: Copy + Default> Aligned<T> {
     /// `length` zeros. The system gives the memory when it is first written to.
     pub(crate) fn zeros(length: usize) -> Self {
-        let memory = vec![0.0; length + LANES];
-        let start = memory.as_ptr().align_offset(size_of::<[f32; LANES]>()).min(LANES);
+        let spare = LINE / size_of::<T>();
+        let memory = vec![T::default(); length + spare];
+        let start = memory.as_ptr().align_offset(LINE).min(spare);
         Self { memory, start, length }
     }
 }
 
-impl Deref for Aligned {
-    type Target = [f32];
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         &self.memory[self.start..self.start + self.length]
     }
 }
 
-impl DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         &mut self.memory[self.start..self.start + self.length]
     }
 }

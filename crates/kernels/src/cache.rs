@@ -34,8 +34,8 @@ pub struct Span<'a> {
 /// Keys and values of one layer, of many sequences.
 #[derive(Debug)]
 pub struct PagedCache {
-    keys: Aligned,   // [blocks][K][D][BLOCK_SIZE]
-    values: Aligned, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
+    keys: Aligned<f32>,   // [blocks][K][D][BLOCK_SIZE]
+    values: Aligned<f32>, // [blocks][K][panels of D][BLOCK_SIZE][columns of the panel]
     pub(crate) heads: Heads,
     pub(crate) isa: Isa,
 }

@@ -5,24 +5,33 @@
 //! of threads and not on the instruction set. Vectors therefore run across outputs, keys and dimensions of the head,
 //! never along a sum, and a sum that is left for a while is put away and taken up again as f32.
 
+mod activation;
 mod aligned;
 mod attention;
 mod cache;
 mod dense;
 mod exp;
+mod half;
 mod isa;
 pub mod limits;
 mod linear;
 mod micro;
+mod narrow;
+mod norm;
+mod panels;
+mod quantise;
 mod rows;
 mod softmax;
 mod tile;
 
+pub use activation::Activation;
 pub use attention::Queries;
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, Span};
 pub use dense::{Dense, attend_all};
 pub use isa::Isa;
 pub use linear::Linear;
+pub use norm::Norm;
+pub use panels::{Form, Matrix};
 
 /// Work below this many multiply-adds stays on one thread: waking another costs more.
 const ONE_THREAD: usize = 1 << 17;

@@ -7,7 +7,10 @@ use std::{
 
 use rayon::prelude::*;
 
-use crate::isa::{Isa, Kernel, LANES, Simd};
+use crate::{
+    activation::Vectorized,
+    isa::{Isa, Kernel, LANES, Simd},
+};
 
 /// Long enough for clocks to settle and for other work to even out.
 const SPAN: Duration = Duration::from_millis(300);
@@ -56,17 +59,6 @@ impl Kernel for Read<'_> {
         let mut floats = [0.0; LANES];
         simd.store(sums.into_iter().fold(simd.splat(0.0), |a, b| simd.add(a, b)), &mut floats);
         floats
-    }
-}
-
-/// Runs a kernel as code of a set.
-struct Vectorized<K>(K);
-
-impl<K: Kernel> Kernel for Vectorized<K> {
-    type Output = K::Output;
-
-    fn run<S: Simd>(self, simd: S) -> K::Output {
-        simd.vectorize(self.0)
     }
 }
 

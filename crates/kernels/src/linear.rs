@@ -7,12 +7,18 @@ use crate::{
     aligned::Aligned,
     isa::{Isa, Kernel, Simd},
     micro::{PANEL, Panel, multiply_packed},
+    narrow::{Bf16, F16, FEW_ROWS, GROUP, Narrow, Q4, Q8, Widen, multiply_few},
+    panels::{Form, Matrix, Panels},
+    quantise::BLOCK,
     rows::{Group, pack},
 };
 
 /// Inputs that are multiplied before the next group of rows has its turn with the same panel: 64 KiB of a panel, which
 /// stay in the second-level cache beside the rows.
 const INPUTS_AT_ONCE: usize = 512;
+
+/// The same for weights that are widened first, when one group of rows is all: 16 KiB, which stay in the first level.
+const WIDENED_AT_ONCE: usize = 128;
 
 /// How many inputs before they have their turn weights are asked for.
 const AHEAD: usize = 32;
@@ -26,8 +32,8 @@ const PANELS_AT_ONCE: usize = 8;
 /// x W^T + b. Each output begins with its bias and adds the products with inputs 0, 1, 2 and so on.
 #[derive(Debug)]
 pub struct Linear {
-    panels: Aligned, // [output / PANEL][input][PANEL]
-    bias: Vec<f32>,  // as many as the panels have columns
+    panels: Panels,
+    bias: Vec<f32>, // as many as the panels have columns
     input: usize,
     output: usize,
     isa: Isa,
@@ -42,24 +48,31 @@ struct Task<'a> {
 }
 
 impl Linear {
-    /// Packs `weight` `[output, input]`; without `bias` `[output]` it is 0.
+    /// Packs `weight` `[output, input]` in f32; without `bias` `[output]` it is 0.
     ///
     /// # Panics
     /// When the lengths are others.
-    pub fn new(weight: &[f32], (output, input): (usize, usize), bias: Option<&[f32]>) -> Self {
+    pub fn new(weight: &[f32], shape: (usize, usize), bias: Option<&[f32]>) -> Self {
+        Self::with_form(Matrix::F32(weight), Form::Given, shape, bias)
+    }
+
+    /// Packs `weight` `[output, input]` in a form that may take less memory; arithmetic is in f32 all the same. What is
+    /// to be quantised should be finite.
+    ///
+    /// # Panics
+    /// When the lengths are others.
+    pub fn with_form(
+        weight: Matrix<'_>,
+        form: Form,
+        (output, input): (usize, usize),
+        bias: Option<&[f32]>,
+    ) -> Self {
         assert_eq!(weight.len(), output * input, "the length of the weight");
         let count = output.div_ceil(PANEL);
-        let mut panels = Aligned::zeros(count * input * PANEL);
-        if input > 0 {
-            let panels = panels.par_chunks_mut(input * PANEL);
-            panels.zip(weight.par_chunks(input * PANEL)).for_each(|(panel, weight)| {
-                for (k, panel) in panel.chunks_exact_mut(PANEL).enumerate() {
-                    for (place, float) in panel.iter_mut().zip(weight[k..].iter().step_by(input)) {
-                        *place = *float;
-                    }
-                }
-            });
-        }
+        let panels = match weight.len() {
+            0 => Panels::F32(Aligned::zeros(0)),
+            _ => Panels::new(weight, form, (output, input)),
+        };
         let mut padded = vec![0.0; count * PANEL];
         if let Some(bias) = bias {
             assert_eq!(bias.len(), output, "the length of the bias");
@@ -84,14 +97,18 @@ impl Linear {
         self.output
     }
 
-    /// Row `index` of the weight, the `input` numbers that output `index` is made with.
+    /// Row `index` of the weight, the `input` numbers that output `index` is made with, as they are multiplied.
     ///
     /// # Panics
     /// When there is no such output.
     pub fn weight_row(&self, index: usize) -> impl Iterator<Item = f32> {
         assert!(index < self.output, "output {index} of {}", self.output);
-        let panel = &self.panels[index / PANEL * self.input * PANEL..][..self.input * PANEL];
-        panel.iter().skip(index % PANEL).step_by(PANEL).copied()
+        (0..self.input).map(move |input| self.panels.weight(index, (input, self.input)))
+    }
+
+    /// Bytes of the packed weight.
+    pub fn size_bytes(&self) -> usize {
+        self.panels.size_bytes()
     }
 
     /// Rows `x` `[rows, input]` to `y` `[rows, output]`.
@@ -171,20 +188,30 @@ impl Task<'_> {
         let sums: &mut [[f32; PANEL]] = sums.as_chunks_mut().0;
         let bias = self.linear.bias.as_chunks().0[self.first_panel..].iter();
         sums.chunks_exact_mut(rows).zip(bias).for_each(|(sums, bias)| sums.fill(*bias));
-        let weights: &[[f32; PANEL]] = self.linear.panels.as_chunks().0;
-        let step = if rows == 1 { input } else { INPUTS_AT_ONCE };
-        for start in (0..input).step_by(step) {
-            let inputs = start..input.min(start + step);
-            for (panel, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                let first = (self.first_panel + panel) * input + start;
-                let steps = &weights[first..first + inputs.len()];
-                let panel = Panel { steps, later: weights.get(first + AHEAD..).unwrap_or_default() };
-                let mut row = 0;
-                for group in self.groups {
-                    let x = &group.packed[inputs.start * group.rows..inputs.end * group.rows];
-                    multiply_packed(simd, panel, x, &mut sums[row..row + group.rows]);
-                    row += group.rows;
-                }
+        let groups = input.next_multiple_of(GROUP);
+        let blocks = input.div_ceil(BLOCK);
+        let first = |panel| self.first_panel + panel;
+        match &self.linear.panels {
+            Panels::F32(weights) => self.multiply(simd, weights.as_chunks().0, sums),
+            Panels::Bf16(bits) => {
+                self.widen(simd, |panel| Bf16(&bits.as_chunks().0[first(panel) * groups..]), sums);
+            }
+            Panels::F16(bits) => {
+                self.widen(simd, |panel| F16(&bits.as_chunks().0[first(panel) * groups..]), sums);
+            }
+            Panels::Q8 { codes, scales } => {
+                let panel = |panel| Q8 {
+                    codes: &codes.as_chunks().0[first(panel) * blocks * BLOCK..],
+                    scales: &scales.as_chunks().0[first(panel) * blocks..],
+                };
+                self.widen(simd, panel, sums);
+            }
+            Panels::Q4 { codes, scales } => {
+                let panel = |panel| Q4 {
+                    codes: &codes.as_chunks().0[first(panel) * blocks * BLOCK / GROUP..],
+                    scales: &scales.as_chunks().0[first(panel) * blocks..],
+                };
+                self.widen(simd, panel, sums);
             }
         }
         for (row, outputs) in self.outputs.into_iter().enumerate() {
@@ -192,6 +219,58 @@ impl Task<'_> {
             for (outputs, sums) in outputs.chunks_mut(PANEL).zip(sums) {
                 outputs.copy_from_slice(&sums[..outputs.len()]);
             }
+        }
+    }
+    /// Adds the products with `weights`, all panels of the linear.
+    fn multiply<S: Simd>(&self, simd: S, weights: &[[f32; PANEL]], sums: &mut [[f32; PANEL]]) {
+        let (input, rows) = (self.linear.input, self.outputs.len());
+        let step = if rows == 1 { input } else { INPUTS_AT_ONCE };
+        for start in (0..input).step_by(step) {
+            let inputs = start..input.min(start + step);
+            for (panel, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                let first = (self.first_panel + panel) * input + start;
+                let steps = &weights[first..first + inputs.len()];
+                let panel = Panel { steps, later: weights.get(first + AHEAD..).unwrap_or_default() };
+                self.multiply_groups(simd, panel, inputs.start, sums);
+            }
+        }
+    }
+
+    /// The same with weights that become f32 first.
+    fn widen<S: Simd, N: Narrow>(&self, simd: S, panel: impl Fn(usize) -> N, sums: &mut [[f32; PANEL]]) {
+        let (input, rows) = (self.linear.input, self.outputs.len());
+        // Two panels with two vectors of sums for each row.
+        if rows <= FEW_ROWS && 4 * rows <= S::SUMS {
+            return multiply_few(simd, panel, (rows, &self.groups[0].packed), sums);
+        }
+        let step = if self.groups.len() == 1 { WIDENED_AT_ONCE } else { INPUTS_AT_ONCE };
+        let mut tile = Aligned::zeros(step.min(input).next_multiple_of(GROUP) * PANEL);
+        let tile: &mut [[f32; PANEL]] = tile.as_chunks_mut().0;
+        for start in (0..input).step_by(step) {
+            let count = step.min(input - start);
+            for (index, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                let tile = &mut tile[..count.next_multiple_of(GROUP)];
+                simd.vectorize(Widen { panel: panel(index), first_group: start / GROUP, tile });
+                let panel = Panel { steps: &tile[..count], later: &[] };
+                self.multiply_groups(simd, panel, start, sums);
+            }
+        }
+    }
+
+    /// Adds to `sums` `[rows][PANEL]` the products of all rows with a part of a panel, that from input `start` on.
+    fn multiply_groups<S: Simd>(
+        &self,
+        simd: S,
+        panel: Panel<'_, PANEL>,
+        start: usize,
+        sums: &mut [[f32; PANEL]],
+    ) {
+        let end = start + panel.steps.len();
+        let mut row = 0;
+        for group in self.groups {
+            let x = &group.packed[start * group.rows..end * group.rows];
+            multiply_packed(simd, panel, x, &mut sums[row..row + group.rows]);
+            row += group.rows;
         }
     }
 }

@@ -63,8 +63,8 @@ struct Block<'a> {
 /// As many rows as a kernel takes at once. A row is one query of one head; rows that see less come first.
 struct Group {
     rows: usize,
-    queries: Vec<f32>, // [D][rows]
-    sums: Aligned,     // [panels of D][rows][columns of the panel]
+    queries: Vec<f32>,  // [D][rows]
+    sums: Aligned<f32>, // [panels of D][rows][columns of the panel]
     visible: [usize; MOST_ROWS],
     state: State,
 }

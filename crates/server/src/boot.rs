@@ -2,12 +2,12 @@
 
 use std::{fmt::Display, path::Path, sync::Arc};
 
-use anyhow::Context;
-use critic_candle::{HubOptions, Options, Precision, Source};
+use anyhow::{Context, ensure};
+use critic_candle::{HubOptions, Options, Precision, Source, WeightForm};
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
 
 use crate::{
-    command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice},
+    command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice, QuantizeChoice, WeightsChoice},
     metrics::{EngineMetrics, Metrics},
 };
 
@@ -21,8 +21,19 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
         PrecisionChoice::Bf16 => Precision::Bf16,
         PrecisionChoice::F16 => Precision::F16,
     };
+    let weights = match (options.quantize, options.weights) {
+        (Some(QuantizeChoice::Q8), _) => WeightForm::Q8,
+        (Some(QuantizeChoice::Q4), _) => WeightForm::Q4,
+        (None, WeightsChoice::Auto) => WeightForm::Stored,
+        (None, WeightsChoice::F32) => WeightForm::F32,
+    };
+    ensure!(
+        options.quantize.is_none() || precision == Precision::F32,
+        "--quantize is for computing in 32-bit floats: leave --precision out"
+    );
     let options = Options {
         precision,
+        weights,
         cache_bytes: options.cache_mib << 20,
         image_cache_bytes: options.image_cache_mib << 20,
         hub,

@@ -58,6 +58,12 @@ pub(crate) struct CriticOptions {
     /// Number type to compute in. On a CPU the 16-bit types only save memory: they are slower there and less exact.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) precision: PrecisionChoice,
+    /// How weights are kept in memory when computing in 32-bit floats.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) weights: WeightsChoice,
+    /// Keep weights in fewer bits: faster and smaller, and less exact.
+    #[arg(long, value_enum, conflicts_with = "weights")]
+    pub(crate) quantize: Option<QuantizeChoice>,
     #[command(flatten)]
     pub(crate) hub: HubArguments,
 }
@@ -72,6 +78,25 @@ pub(crate) enum PrecisionChoice {
     Bf16,
     /// 16-bit floats with more digits and less range.
     F16,
+}
+
+/// A type of weights in memory.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum WeightsChoice {
+    /// As they are stored: 16-bit weights take half the memory, and the results have the same bits.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+}
+
+/// Bits of a quantised weight.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum QuantizeChoice {
+    /// Eight bits.
+    Q8,
+    /// Four bits; eight for the last product, which makes the logits.
+    Q4,
 }
 
 /// How the hub is reached.

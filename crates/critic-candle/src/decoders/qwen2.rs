@@ -14,7 +14,8 @@ use crate::{
 /// A decoder.
 #[derive(Debug)]
 pub(crate) struct Qwen2 {
-    embedding: Option<Tensor>, // [V, C], unless it is the head's weight
+    embedding: Option<Tensor>, // [V, C], unless it is the head's weight as it is
+    dtype: DType,
     layers: Vec<Layer>,
     norm: RmsNorm,
     head: Linear, // [C] -> [V]
@@ -59,20 +60,23 @@ impl Qwen2 {
         (device, dtype): (&Device, DType),
     ) -> std::result::Result<Self, LoadError> {
         let size = anatomy.hidden_size;
-        let embedding = weights.get(&format!("{prefix}embed_tokens.weight"), &[anatomy.vocabulary, size])?;
-        let (embedding, head) = match anatomy.tied {
-            true => (None, embedding),
-            false => (Some(embedding), weights.get(head, &[anatomy.vocabulary, size])?),
+        let (table, shape) = (format!("{prefix}embed_tokens.weight"), [anatomy.vocabulary, size]);
+        let form = weights.form().of_head();
+        let embedding = match anatomy.tied && !form.is_quantised() {
+            true => None,
+            false => Some(weights.table(&table, &shape)?),
         };
+        let head = Linear::read((weights, form), if anatomy.tied { &table } else { head }, &shape, None)?;
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
             .map(|index| Layer::load(weights, &format!("{prefix}layers.{index}."), anatomy))
             .collect();
         let positions = (anatomy.head_size, anatomy.context_length);
         Ok(Self {
             embedding,
+            dtype,
             layers: layers?,
             norm: RmsNorm::load(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
-            head: Linear::new(head, None)?,
+            head,
             rope: Rope::new(positions, anatomy.rope_theta, device, dtype)?,
         })
     }
@@ -80,7 +84,7 @@ impl Qwen2 {
     /// The vectors `[tokens, C]` of `tokens`.
     pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Tensor> {
         match &self.embedding {
-            Some(table) => look_up(table, tokens),
+            Some(table) => look_up((table, self.dtype), tokens),
             None => self.head.embed(tokens),
         }
     }
@@ -111,8 +115,9 @@ impl Layer {
         let norm = |name: &str| {
             RmsNorm::load(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon)
         };
+        let form = weights.form();
         let linear =
-            |name: &str, shape, bias| Linear::load(weights, &format!("{prefix}{name}."), shape, bias);
+            |name: &str, shape, bias| Linear::load((weights, form), &format!("{prefix}{name}."), shape, bias);
         let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
@@ -138,7 +143,7 @@ impl Layer {
         let attended = self.attention.forward(&self.attention_norm.forward(x)?, step, cache)?;
         let x = (x + attended)?;
         let y = self.mlp_norm.forward(&x)?;
-        let gated = (self.activation.forward(&self.gate.forward(&y)?)? * self.up.forward(&y)?)?; // [T, wide]
+        let gated = self.activation.gate(&self.gate.forward(&y)?, &self.up.forward(&y)?)?; // [T, wide]
         &x + self.down.forward(&gated)?
     }
 }

@@ -1,15 +1,19 @@
 //! A matrix product with an optional bias.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
+use kernels::{Form, Matrix};
 
 use super::floats::{has_kernels, with_floats};
-use crate::{error::LoadError, weights::Weights};
+use crate::{
+    error::LoadError,
+    weights::{WeightForm, Weights},
+};
 
 /// x W^T + b.
 #[derive(Debug)]
 pub(crate) enum Linear {
-    /// On the CPU in f32: the only copy of the weight is the packed one.
+    /// On the CPU with arithmetic in f32: the only copy of the weight is the packed one, in any form.
     Packed(kernels::Linear),
     /// Anywhere else.
     Tensors {
@@ -19,27 +23,48 @@ pub(crate) enum Linear {
 }
 
 impl Linear {
-    /// Reads `{prefix}weight`, and `{prefix}bias` when `has_bias`.
+    /// Reads `{prefix}weight`, to be kept in `form`, and `{prefix}bias` when `has_bias`.
     pub(crate) fn load(
-        weights: &Weights,
+        (weights, form): (&Weights, WeightForm),
         prefix: &str,
         (input, output): (usize, usize),
         has_bias: bool,
     ) -> std::result::Result<Self, LoadError> {
-        let weight = weights.get(&format!("{prefix}weight"), &[output, input])?;
         let bias = if has_bias { Some(weights.get(&format!("{prefix}bias"), &[output])?) } else { None };
-        Ok(Self::new(weight, bias)?)
+        Self::read((weights, form), &format!("{prefix}weight"), &[output, input], bias)
     }
 
-    /// Takes a weight `[out, in]` and a bias `[out]` that are loaded already.
-    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        if !has_kernels(weight.device(), weight.dtype()) {
-            return Ok(Self::Tensors { weight, bias });
+    /// Reads the weight `name`, whose first dimension is the output and whose others together are the input.
+    pub(crate) fn read(
+        (weights, form): (&Weights, WeightForm),
+        name: &str,
+        shape: &[usize],
+        bias: Option<Tensor>, // [out]
+    ) -> std::result::Result<Self, LoadError> {
+        if !has_kernels(weights.device(), weights.dtype()) {
+            return Ok(Self::Tensors { weight: weights.get(name, shape)?.flatten_from(1)?, bias });
         }
-        let shape = weight.dims2()?;
         let bias: Option<Vec<f32>> = bias.map(|bias| bias.to_vec1()).transpose()?;
-        let pack = |weight: &[f32]| kernels::Linear::new(weight, shape, bias.as_deref());
-        Ok(Self::Packed(with_floats(&weight, pack)?))
+        let shape_2d = (shape[0], shape[1..].iter().product());
+        let pack =
+            |weight: Matrix<'_>, form| kernels::Linear::with_form(weight, form, shape_2d, bias.as_deref());
+        let packed_form = match form {
+            WeightForm::Stored => Form::Given,
+            WeightForm::Q8 => Form::Q8,
+            WeightForm::Q4 => Form::Q4,
+            WeightForm::F32 => {
+                let weight = weights.get(name, shape)?;
+                return Ok(Self::Packed(with_floats(&weight, |weight| {
+                    pack(Matrix::F32(weight), Form::Given)
+                })?));
+            }
+        };
+        let stored = weights.stored(name, shape)?;
+        Ok(Self::Packed(match stored.dtype {
+            DType::BF16 => pack(Matrix::Bf16(&stored.words()), packed_form),
+            DType::F16 => pack(Matrix::F16(&stored.words()), packed_form),
+            _ => pack(Matrix::F32(&stored.floats()), packed_form),
+        }))
     }
 
     /// `x`: `[rows, in]` to `[rows, out]`.
@@ -68,13 +93,13 @@ impl Linear {
                 let rows = tokens.iter().flat_map(|token| linear.weight_row(token.0 as usize));
                 Tensor::from_vec(rows.collect(), (tokens.len(), linear.input()), &candle_core::Device::Cpu)
             }
-            Self::Tensors { weight, .. } => look_up(weight, tokens),
+            Self::Tensors { weight, .. } => look_up((weight, weight.dtype()), tokens),
         }
     }
 }
 
-/// The rows `[tokens, C]` of a table `[V, C]`.
-pub(crate) fn look_up(table: &Tensor, tokens: &[TokenId]) -> Result<Tensor> {
+/// The rows `[tokens, C]` of a table `[V, C]`, as `dtype`.
+pub(crate) fn look_up((table, dtype): (&Tensor, DType), tokens: &[TokenId]) -> Result<Tensor> {
     let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
-    table.index_select(&Tensor::new(ids, table.device())?, 0)
+    table.index_select(&Tensor::new(ids, table.device())?, 0)?.to_dtype(dtype)
 }

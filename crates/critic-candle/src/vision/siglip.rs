@@ -47,15 +47,15 @@ impl Siglip {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, patch, side) = (anatomy.hidden_size, anatomy.patch_size, anatomy.patches_per_side());
-        let kernel =
-            weights.get(&format!("{prefix}embeddings.patch_embedding.weight"), &[size, 3, patch, patch])?;
+        let kernel = format!("{prefix}embeddings.patch_embedding.weight");
         let bias = weights.get(&format!("{prefix}embeddings.patch_embedding.bias"), &[size])?;
+        let form = weights.form().of_the_rest();
         let positions = format!("{prefix}embeddings.position_embedding.weight");
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
             .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), anatomy))
             .collect();
         Ok(Self {
-            patches: Linear::new(kernel.flatten_from(1)?, Some(bias))?,
+            patches: Linear::read((weights, form), &kernel, &[size, 3, patch, patch], Some(bias))?,
             positions: weights.get(&positions, &[side * side, size])?,
             layers: layers?,
             side,
@@ -105,8 +105,10 @@ impl Layer {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        let square =
-            |name: &str| Linear::load(weights, &format!("{prefix}self_attn.{name}."), (size, size), true);
+        let linear = |name: &str, shape| {
+            Linear::load((weights, weights.form()), &format!("{prefix}{name}."), shape, true)
+        };
+        let square = |name: &str| linear(&format!("self_attn.{name}"), (size, size));
         Ok(Self {
             attention_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
@@ -117,8 +119,8 @@ impl Layer {
                 heads: anatomy.heads,
             },
             mlp_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
-            expand: Linear::load(weights, &format!("{prefix}mlp.fc1."), (size, wide), true)?,
-            contract: Linear::load(weights, &format!("{prefix}mlp.fc2."), (wide, size), true)?,
+            expand: linear("mlp.fc1", (size, wide))?,
+            contract: linear("mlp.fc2", (wide, size))?,
             activation: anatomy.activation,
         })
     }

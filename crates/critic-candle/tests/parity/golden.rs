@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use critic_candle::{Checkpoint, Options, Source};
+use critic_candle::{Checkpoint, Options, Source, WeightForm};
 use serde::Deserialize;
 
 /// A file of `tests/reference`.
@@ -13,7 +13,13 @@ pub(crate) fn path(relative: &str) -> PathBuf {
 
 /// Loads a reference checkpoint with the default options.
 pub(crate) fn checkpoint(model: &str) -> Checkpoint {
-    Checkpoint::load(&Options::new(Source::Folder(path(&format!("models/{model}"))))).unwrap()
+    checkpoint_in(model, WeightForm::Stored)
+}
+
+/// The same with its weights in another form.
+pub(crate) fn checkpoint_in(model: &str, weights: WeightForm) -> Checkpoint {
+    let source = Source::Folder(path(&format!("models/{model}")));
+    Checkpoint::load(&Options { weights, ..Options::new(source) }).unwrap()
 }
 
 /// The tensors of one golden file.

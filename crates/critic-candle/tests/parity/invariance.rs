@@ -1,15 +1,24 @@
 //! A sequence alone, in a batch, in small chunks, or in scattered blocks: always its own goldens, and the same bits.
 
 use critic::{Backend, Batch, TokenId, Visual};
+use critic_candle::{Checkpoint, WeightForm};
 
 use crate::{
-    golden::{Golden, assert_close, case, cases, checkpoint, floats},
+    golden::{Golden, assert_close, case, cases, checkpoint, checkpoint_in, floats},
     runner::{Sequence, argmax, decode, encode_raw, log_softmax},
 };
 
 /// Runs sequences together, `step` prompt tokens of each at a time, and returns the rows of logits of each.
 fn run_together(model: &str, names: &[&str], step: usize, stride: u32) -> Vec<Vec<Vec<f32>>> {
-    let mut checkpoint = checkpoint(model);
+    run_on(&mut checkpoint(model), (model, names), step, stride)
+}
+
+fn run_on(
+    checkpoint: &mut Checkpoint,
+    (model, names): (&str, &[&str]),
+    step: usize,
+    stride: u32,
+) -> Vec<Vec<Vec<f32>>> {
     let mut sequences: Vec<Sequence> = names
         .iter()
         .enumerate()
@@ -82,6 +91,22 @@ fn logits_have_the_same_bits_however_the_prompt_is_cut() {
     let whole = bits(&run_together("tiny56", &["square"], 4096, 1).remove(0));
     for step in [1, 31, 32, 50] {
         assert!(bits(&run_together("tiny56", &["square"], step, 3).remove(0)) == whole, "steps of {step}");
+    }
+}
+
+#[test]
+fn quantised_weights_give_the_same_bits_alone_in_company_and_in_pieces() {
+    const NAMES: [&str; 3] = ["square", "two_turns", "multi_image"];
+    for form in [WeightForm::Q8, WeightForm::Q4] {
+        let run = |names: &[&str], step, stride| {
+            run_on(&mut checkpoint_in("tiny56", form), ("tiny56", names), step, stride)
+        };
+        let alone = NAMES.map(|name| bits(&run(&[name], 4096, 1).remove(0)));
+        let names: Vec<&str> = NAMES.iter().cycle().take(9).copied().collect();
+        for (index, rows) in run(&names, 19, 40).iter().enumerate() {
+            assert!(bits(rows) == alone[index % NAMES.len()], "{form:?}: {}", names[index]);
+        }
+        assert!(bits(&run(&["square"], 1, 3).remove(0)) == alone[0], "{form:?}: steps of 1");
     }
 }
 

@@ -9,5 +9,6 @@ mod geometry;
 mod golden;
 mod invariance;
 mod operators;
+mod quantised;
 mod runner;
 mod tokenizer;

@@ -6,19 +6,22 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
 
-/// There is one only where AVX2 and FMA were found.
+/// There is one only where AVX2, FMA and the conversions of f16 were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
     /// The token, when the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has.then_some(Self(()))
     }
 }
 
 /// SAFETY: `Avx2` exists only where the features below were detected.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     kernel.run(simd)
 }
@@ -68,6 +71,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        unsafe { Pair(_mm256_div_ps(a.0, b.0), _mm256_div_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
     fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
         unsafe { Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
     }
@@ -107,12 +115,71 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, floats: &[f32; LANES]) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(floats.as_ptr().cast()) }
+    fn widen_bf16(self, bits: &[u16; LANES]) -> Pair {
+        unsafe {
+            let widen = |bits| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)));
+            let load = |bits: &[u16]| _mm_loadu_si128(bits.as_ptr().cast());
+            Pair(widen(load(&bits[..8])), widen(load(&bits[8..])))
+        }
+    }
+
+    #[inline(always)]
+    fn widen_f16(self, bits: &[u16; LANES]) -> Pair {
+        unsafe {
+            let load = |bits: &[u16]| _mm_loadu_si128(bits.as_ptr().cast());
+            Pair(_mm256_cvtph_ps(load(&bits[..8])), _mm256_cvtph_ps(load(&bits[8..])))
+        }
+    }
+
+    #[inline(always)]
+    fn widen_i8(self, codes: &[i8; LANES]) -> Pair {
+        unsafe {
+            let widen = |codes| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+            let load = |codes: &[i8]| _mm_loadl_epi64(codes.as_ptr().cast());
+            Pair(widen(load(&codes[..8])), widen(load(&codes[8..])))
+        }
+    }
+
+    #[inline(always)]
+    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [Pair; 8] {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(levels.as_ptr().cast()));
+            let load = |codes: &[u32]| _mm256_loadu_si256(codes.as_ptr().cast());
+            let (lower, upper) = (levels_of(load(&codes[..8]), table), levels_of(load(&codes[8..]), table));
+            std::array::from_fn(|step| Pair(lower[step], upper[step]))
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, place: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) }
     }
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         unsafe { run(self, kernel) }
     }
+}
+
+/// Of the 16 bytes of each half of `table` those that the eight lots of four bits of each lane of `codes` name.
+///
+/// SAFETY: whoever calls it has an [`Avx2`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn levels_of(codes: __m256i, table: __m256i) -> [__m256; 8] {
+    let mask = _mm256_set1_epi8(15);
+    let even = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, mask));
+    let odd = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32::<4>(codes), mask));
+    // A byte goes to the top of its lane and comes down with its sign.
+    let byte = |shifted| _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(shifted));
+    [
+        byte(_mm256_slli_epi32::<24>(even)),
+        byte(_mm256_slli_epi32::<24>(odd)),
+        byte(_mm256_slli_epi32::<16>(even)),
+        byte(_mm256_slli_epi32::<16>(odd)),
+        byte(_mm256_slli_epi32::<8>(even)),
+        byte(_mm256_slli_epi32::<8>(odd)),
+        byte(even),
+        byte(odd),
+    ]
 }

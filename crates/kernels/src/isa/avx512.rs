@@ -64,6 +64,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
@@ -98,8 +103,46 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, floats: &[f32; LANES]) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(floats.as_ptr().cast()) }
+    fn widen_bf16(self, bits: &[u16; LANES]) -> __m512 {
+        unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(bits.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+    }
+
+    #[inline(always)]
+    fn widen_f16(self, bits: &[u16; LANES]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn widen_i8(self, codes: &[i8; LANES]) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(codes.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [__m512; 8] {
+        unsafe {
+            let table = self.widen_i8(levels);
+            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
+            // The instruction looks at the four lowest bits of a lane alone.
+            let level = |codes| _mm512_permutexvar_ps(codes, table);
+            [
+                level(codes),
+                level(_mm512_srli_epi32::<4>(codes)),
+                level(_mm512_srli_epi32::<8>(codes)),
+                level(_mm512_srli_epi32::<12>(codes)),
+                level(_mm512_srli_epi32::<16>(codes)),
+                level(_mm512_srli_epi32::<20>(codes)),
+                level(_mm512_srli_epi32::<24>(codes)),
+                level(_mm512_srli_epi32::<28>(codes)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, place: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) }
     }
 
     #[inline]

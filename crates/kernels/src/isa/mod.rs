@@ -37,6 +37,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// `a` where it is larger, else `b`.
@@ -47,8 +48,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector;
     /// `2^n`, where the lowest bits of the number that `a` is in memory are `n`.
     fn power_of_two(self, a: Self::Vector) -> Self::Vector;
-    /// Asks for a cache line before it is needed.
-    fn prefetch(self, floats: &[f32; LANES]);
+    /// bf16 numbers, given by their bits.
+    fn widen_bf16(self, bits: &[u16; LANES]) -> Self::Vector;
+    /// f16 numbers, given by their bits.
+    fn widen_f16(self, bits: &[u16; LANES]) -> Self::Vector;
+    /// Whole numbers.
+    fn widen_i8(self, codes: &[i8; LANES]) -> Self::Vector;
+    /// Of `levels` those that the eight lots of four bits of each lane name, the lowest bits first.
+    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [Self::Vector; 8];
+    /// Asks for the cache line of `place` before it is needed.
+    fn prefetch<T>(self, place: &T);
     /// Runs `kernel` as code of this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
 }

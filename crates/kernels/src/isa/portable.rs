@@ -2,6 +2,7 @@
 //! is part of every processor.
 
 use super::{Kernel, LANES, Simd};
+use crate::half::{bf16_to_f32, f16_to_f32};
 
 /// Needs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
     fn fma(self, a: Vector, b: Vector, c: Vector) -> Vector {
         std::array::from_fn(|lane| a[lane].mul_add(b[lane], c[lane]))
     }
@@ -78,7 +84,27 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _floats: &[f32; LANES]) {}
+    fn widen_bf16(self, bits: &[u16; LANES]) -> Vector {
+        bits.map(bf16_to_f32)
+    }
+
+    #[inline(always)]
+    fn widen_f16(self, bits: &[u16; LANES]) -> Vector {
+        bits.map(f16_to_f32)
+    }
+
+    #[inline(always)]
+    fn widen_i8(self, codes: &[i8; LANES]) -> Vector {
+        codes.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [Vector; 8] {
+        std::array::from_fn(|step| codes.map(|codes| f32::from(levels[(codes >> (4 * step) & 15) as usize])))
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, _place: &T) {}
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

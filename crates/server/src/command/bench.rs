@@ -22,7 +22,7 @@ pub(crate) enum BenchCommand {
 pub(crate) struct LoadArguments {
     /// A running server, such as `http://127.0.0.1:8080`. Without it one is started, with the critic and the bounds that
     /// the other options choose.
-    #[arg(long, conflicts_with_all = ["model", "config_dir", "max_sequences", "max_waiting"])]
+    #[arg(long, conflicts_with_all = ["model", "config_dir", "max_sequences", "max_waiting", "quantize"])]
     pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) critic: CriticOptions,

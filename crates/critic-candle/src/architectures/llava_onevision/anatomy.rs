@@ -59,6 +59,11 @@ pub(crate) struct VisionAnatomy {
 }
 
 impl VisionAnatomy {
+    /// Weights of the products of all layers.
+    pub(crate) fn product_weights(&self) -> usize {
+        self.layers * (4 * self.hidden_size.pow(2) + 2 * self.hidden_size * self.intermediate_size)
+    }
+
     /// Patches along one side of a tile; pixels that fill no patch are left out.
     pub(crate) fn patches_per_side(&self) -> usize {
         self.image_size / self.patch_size
@@ -84,6 +89,13 @@ pub(crate) struct TextAnatomy {
 }
 
 impl TextAnatomy {
+    /// Weights of the products of all layers.
+    pub(crate) fn product_weights(&self) -> usize {
+        let Self { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = self;
+        let attention = 2 * hidden_size * (heads + kv_heads) * head_size;
+        self.layers * (attention + 3 * hidden_size * intermediate_size)
+    }
+
     /// Bytes of keys and values of one position in all layers, for numbers of `width` bytes.
     pub(crate) fn cache_bytes_per_position(&self, width: usize) -> usize {
         2 * self.layers * self.kv_heads * self.head_size * width

@@ -50,7 +50,8 @@ impl Model {
         };
         let (seen, size) = (anatomy.vision.hidden_size, anatomy.text.hidden_size);
         let layer = |index: usize, input| {
-            Linear::load(weights, names.projector[index], (input, size), anatomy.projector_bias)
+            let form = weights.form().of_the_rest();
+            Linear::load((weights, form), names.projector[index], (input, size), anatomy.projector_bias)
         };
         Ok(Self {
             vision,

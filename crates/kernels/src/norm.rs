@@ -1,0 +1,116 @@
+//! Normalisations of rows. A row's sums are 16 that run side by side and are added up at its end, whatever the
+//! instruction set.
+
+use rayon::prelude::*;
+
+use crate::{
+    activation::{Vectorized, load_some, store_some},
+    isa::{Isa, Kernel, LANES, Simd},
+};
+
+/// Numbers of one piece of work, or one row.
+const PIECE: usize = 8192;
+
+/// What a row of `size` numbers is normalised with.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm<'a> {
+    /// `[size]`.
+    pub weight: &'a [f32],
+    /// `[size]`, with which the mean is taken away first (layer normalisation); without it, the root of the mean square
+    /// is all that is divided by.
+    pub bias: Option<&'a [f32]>,
+    /// What is added to the mean square.
+    pub epsilon: f32,
+}
+
+impl Norm<'_> {
+    /// Rows `x` `[rows, size]` to `y` of the same shape: `(x - mean) / sqrt(variance + epsilon) * weight + bias`, or
+    /// `x / sqrt(mean of squares + epsilon) * weight`.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn run(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
+        let size = self.weight.len();
+        assert_eq!(x.len(), y.len(), "the lengths of what goes in and comes out");
+        assert!(self.bias.is_none_or(|bias| bias.len() == size), "the length of the bias");
+        if x.is_empty() {
+            return;
+        }
+        assert!(x.len().is_multiple_of(size), "whole rows");
+        let rows = (PIECE / size).max(1) * size;
+        let piece = |(x, y)| isa.run(Vectorized(Piece { norm: *self, x, y }));
+        if x.len() <= rows {
+            piece((x, y));
+        } else {
+            x.par_chunks(rows).zip(y.par_chunks_mut(rows)).for_each(piece);
+        }
+    }
+}
+
+struct Piece<'a> {
+    norm: Norm<'a>,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+fn total<S: Simd>(simd: S, vector: S::Vector) -> f32 {
+    let mut lanes = [0.0; LANES];
+    simd.store(vector, &mut lanes);
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The mean of the squares of `row - mean`.
+#[inline(always)]
+fn mean_square<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
+    let (whole, rest) = row.as_chunks::<LANES>();
+    let mut sum = simd.splat(0.0);
+    for floats in whole {
+        let centred = simd.sub(simd.load(floats), simd.splat(mean));
+        sum = simd.fma(centred, centred, sum);
+    }
+    let rest: f32 = rest.iter().map(|float| (float - mean) * (float - mean)).sum();
+    (total(simd, sum) + rest) / row.len() as f32
+}
+
+#[inline(always)]
+fn mean<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let mut sum = simd.splat(0.0);
+    for floats in row.chunks(LANES) {
+        sum = simd.add(sum, load_some(simd, floats));
+    }
+    total(simd, sum) / row.len() as f32
+}
+
+impl Kernel for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Norm { weight, bias, epsilon } = self.norm;
+        for (x, y) in self.x.chunks_exact(weight.len()).zip(self.y.chunks_exact_mut(weight.len())) {
+            // The mean goes first: mean of squares less square of mean loses digits in f32.
+            let mean = if bias.is_some() { mean(simd, x) } else { 0.0 };
+            let scale = simd.splat(1.0 / (mean_square(simd, x, mean) + epsilon).sqrt());
+            let mean = simd.splat(mean);
+            let rows = x.chunks(LANES).zip(y.chunks_mut(LANES)).zip(weight.chunks(LANES));
+            for (index, ((x, y), weight)) in rows.enumerate() {
+                let scaled = simd.mul(simd.sub(load_some(simd, x), mean), scale);
+                let weight = load_some(simd, weight);
+                let normalised = match bias {
+                    Some(bias) => simd.fma(scaled, weight, load_some(simd, &bias[index * LANES..])),
+                    None => simd.mul(scaled, weight),
+                };
+                store_some(simd, normalised, y);
+            }
+        }
+    }
+}
