@@ -39,10 +39,10 @@ fn figure(summary: &str, name: &str) -> f64 {
 }
 
 fn candidates() -> Vec<Value> {
-    let responses = ["The square is green.", "The square is red.", "I like music."];
+    let responses = ["The circle is orange.", "The circle is purple.", "I like music."];
     vec![
-        json!({ "id": "one", "question": "What colour is the square?", "image": "scene.png", "responses": responses }),
-        json!({ "id": 2, "prompt": "Describe the image.", "images": ["scene.png"], "responses": ["Bread.", "A red square."] }),
+        json!({ "id": "one", "question": "What colour is the circle?", "image": "scene.png", "responses": responses }),
+        json!({ "id": 2, "prompt": "Describe the image.", "images": ["scene.png"], "responses": ["Bread.", "An orange circle."] }),
         json!({ "question": "Alone?", "responses": ["One."] }),
         json!({ "id": "lost", "question": "?", "image": "none.png", "responses": ["One.", "Two."], "other": [1] }),
     ]
@@ -113,7 +113,7 @@ fn plain_pairs_and_wrong_files() {
     let pair = &lines(folder.path(), "out.jsonl")[0];
     assert_eq!(
         (&pair["image"], &pair["prompt"]),
-        (&json!("scene.png"), &json!("What colour is the square?"))
+        (&json!("scene.png"), &json!("What colour is the circle?"))
     );
     assert!(pair["chosen"].is_string() && pair["rejected"].is_string());
 

@@ -13,9 +13,9 @@ fn picture() -> String {
 }
 
 fn body(extra: &Value) -> Value {
-    let responses = ["The square is green.", "The square is red.", "I like music.", "The square is blue."];
+    let responses = ["The circle is orange.", "The circle is purple.", "I like music.", "The circle is blue."];
     let mut body =
-        json!({ "question": "What colour is the square?", "images": [picture()], "responses": responses });
+        json!({ "question": "What colour is the circle?", "images": [picture()], "responses": responses });
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     body
 }
