@@ -13,7 +13,8 @@ fn picture() -> String {
 }
 
 fn body(extra: &Value) -> Value {
-    let responses = ["The circle is orange.", "The circle is purple.", "I like music.", "The circle is blue."];
+    let responses =
+        ["The circle is orange.", "The circle is purple.", "I like music.", "The circle is blue."];
     let mut body =
         json!({ "question": "What colour is the circle?", "images": [picture()], "responses": responses });
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
