@@ -1,6 +1,7 @@
 //! The handle that callers hold.
 
 use std::{
+    hash::{Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -127,16 +128,26 @@ impl Engine {
 /// Names everything that an answer depends on, for one tenant.
 fn identity(request: &Request, root: [u8; 32]) -> Identity {
     let Encoded { tokens, visuals } = &request.encoded;
-    let mut hasher = Sha256::new().chain_update(root);
-    hasher.update(tokens.len().to_le_bytes());
-    tokens.iter().for_each(|token| hasher.update(token.0.to_le_bytes()));
-    for visual in visuals {
-        hasher.update(visual.start.to_le_bytes());
-        hasher.update(visual.hash);
-    }
+    let mut digest = Digesting(Sha256::new().chain_update(root));
+    tokens.hash(&mut digest);
+    visuals.iter().for_each(|visual| (visual.start, visual.hash).hash(&mut digest));
+    (&request.script, &request.end_tokens).hash(&mut digest);
     // Without drawing, the random numbers do not matter.
     let seed = if request.sampling.temperature > 0.0 { request.sampling.seed } else { 0 };
     let sampling = SamplingParams { seed, ..request.sampling.clone() };
-    hasher.update(format!("{sampling:?} {:?} {:?}", request.script, request.end_tokens));
-    hasher.finalize().into()
+    digest.write(format!("{sampling:?}").as_bytes()); // it has floats, which have no hash
+    digest.0.finalize().into()
+}
+
+/// Feeds a digest what is hashed, so that even a client that tries finds no two requests of one name.
+struct Digesting(Sha256);
+
+impl Hasher for Digesting {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("the whole digest is taken")
+    }
 }

@@ -20,14 +20,14 @@ pub enum LabelsError {
 }
 
 /// A beginning that labels have in common, and the tokens by which they go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Branch {
     pub(crate) path: Vec<TokenId>,
     pub(crate) ways: Vec<TokenId>,
 }
 
 /// The texts, as tokens, in the order in which their probabilities are reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Labels {
     texts: Vec<Vec<TokenId>>,
     /// The empty beginning first, each other one after its own beginning.

@@ -7,7 +7,7 @@ use critic::{Encoded, SamplingParams, TokenId};
 use crate::labels::Labels;
 
 /// A piece of a reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The critic writes as it likes, until it ends its turn or has written this many tokens.
     Write(usize),
