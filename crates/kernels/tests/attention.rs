@@ -1,23 +1,10 @@
 //! Attention: right, and the same bits alone, in chunks, in any blocks, and in every instruction set.
 
+mod numbers;
+
 use kernels::{BLOCK_SIZE, Dense, Heads, Isa, PagedCache, Queries, Span, attend_all};
+use numbers::{bits, floats};
 use proptest::prelude::*;
-
-/// Numbers between -1 and 1 that look like nothing in particular.
-fn floats(seed: u32, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-fn bits(floats: &[f32]) -> Vec<u32> {
-    floats.iter().map(|float| float.to_bits()).collect()
-}
 
 /// Queries, keys and values of one sequence.
 #[derive(Clone)]

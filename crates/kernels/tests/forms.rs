@@ -1,22 +1,9 @@
 //! Weights that take less memory: the products are those of the f32 weights that they stand for, to the last bit.
 
+mod numbers;
+
 use kernels::{Form, Isa, Linear, Matrix};
-
-/// Numbers between -1 and 1 that look like nothing in particular.
-fn floats(seed: u32, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-fn bits(floats: &[f32]) -> Vec<u32> {
-    floats.iter().map(|float| float.to_bits()).collect()
-}
+use numbers::{bits, floats};
 
 fn forward(linear: &Linear, x: &[f32], rows: usize) -> Vec<f32> {
     let mut y = vec![f32::NAN; rows * linear.output()];
