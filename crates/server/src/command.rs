@@ -9,7 +9,7 @@ mod bulk;
 mod rubric;
 
 pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
-pub(crate) use bulk::{Files, MethodChoice, PairForm, PreferOptions};
+pub(crate) use bulk::{Files, PairForm, PreferOptions};
 pub(crate) use rubric::RubricCommand;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.

@@ -1,12 +1,12 @@
 //! `gavel prefer`: of several responses to each question, the pair to learn from.
 
-use judge::{Candidates, Judge, Method, Pick, Reward, RewardOptions, RubricChoice};
+use judge::{Candidates, Judge, Pick, Reward, RewardOptions, RubricChoice};
 use serde_json::{Value, json};
 
 use super::{Outcome, Row, run};
 use crate::{
     boot,
-    command::{MethodChoice, PairForm, PreferOptions},
+    command::{PairForm, PreferOptions},
     error::{ApiError, Dialect},
     serve,
 };
@@ -20,12 +20,7 @@ pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     let config = serve::engine_config(&engine);
     let (judge, _) = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
     let rewarding = RewardOptions {
-        method: match method {
-            MethodChoice::RoundRobin => Method::RoundRobin,
-            MethodChoice::BradleyTerry => Method::BradleyTerry,
-            MethodChoice::Tournament => Method::Tournament,
-            MethodChoice::Pointwise => Method::Pointwise,
-        },
+        method: method.into(),
         rubric: rubric.map_or(RubricChoice::Default, RubricChoice::Named),
         ..RewardOptions::default()
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{CriticOptions, EngineOptions};
+use crate::dialects::native::MethodBody;
 
 /// Files of a run over many rows.
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ pub(crate) struct PreferOptions {
     pub(crate) form: PairForm,
     /// How rewards are made of verdicts.
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) method: MethodChoice,
+    pub(crate) method: MethodBody,
     /// Name of the rubric; without it, the critic's default.
     #[arg(long)]
     pub(crate) rubric: Option<String>,
@@ -59,18 +60,4 @@ pub(crate) enum PairForm {
     Trl,
     /// Plain text, as LLaVA-NeXT's trainer reads it: `id`, `image`, `prompt`, `chosen`, `rejected`.
     LlavaNext,
-}
-
-/// How rewards are made of verdicts.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(crate) enum MethodChoice {
-    /// All ordered pairs, as in LLaVA-Critic.
-    #[default]
-    RoundRobin,
-    /// All ordered pairs, fit by the Bradley-Terry model.
-    BradleyTerry,
-    /// Winners meet winners.
-    Tournament,
-    /// Each response alone.
-    Pointwise,
 }

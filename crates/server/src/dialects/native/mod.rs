@@ -31,6 +31,7 @@ use crate::{
 use request::{JudgeBody, JudgeRequest};
 use response::DecisionBody;
 pub(crate) use response::VerdictBody;
+pub(crate) use reward::MethodBody;
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

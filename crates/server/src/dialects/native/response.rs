@@ -70,31 +70,28 @@ impl VerdictBody {
 /// What the critic decided, while its reasons are still being written.
 #[derive(Debug, Serialize)]
 pub(super) struct DecisionBody {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preference: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strength: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scores: Option<[f64; 2]>,
+    #[serde(flatten)]
+    decision: Members,
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
 }
 
 impl DecisionBody {
     pub(super) fn new(outcome: Outcome, distribution: Option<&Distribution>) -> Self {
-        let Members { score, preference, strength, scores } = members(outcome);
-        Self { score, preference, strength, scores, distribution: distribution.map(DistributionBody::new) }
+        Self { decision: members(outcome), distribution: distribution.map(DistributionBody::new) }
     }
 }
 
 /// A decision as members of a body.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize)]
 struct Members {
+    #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     preference: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     strength: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scores: Option<[f64; 2]>,
 }
 

@@ -95,9 +95,9 @@ struct PromptBody {
 }
 
 /// How rewards are made of verdicts.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-enum MethodBody {
+pub(crate) enum MethodBody {
     /// All ordered pairs; what a response wins less what it loses, as in LLaVA-Critic.
     #[default]
     RoundRobin,
