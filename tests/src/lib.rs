@@ -20,6 +20,11 @@ pub fn image(name: &str) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
+/// Sends a GET to a server at `address`, `host:port`.
+pub fn get(address: &str, path: &str) -> Response {
+    http::send(address, ("GET", path), &[], b"")
+}
+
 /// A body without the counts of tokens that were kept from earlier requests, which differ when a request is repeated.
 pub fn uncounted(mut body: Value) -> Value {
     match &mut body {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Backend, Processor, TokenId};
+use crate::{Backend, BackendError, Batch, BlockId, Chunk, Processor, SequenceId, TokenId};
 
 /// What the checkpoint's `generation_config.json` asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,4 +21,28 @@ pub struct Critic {
     pub backend: Box<dyn Backend>,
     /// Defaults of generation.
     pub generation: GenerationDefaults,
+}
+
+impl Critic {
+    /// Runs one token through the model, so that what is wrong with it shows before anybody asks. What this leaves in the
+    /// cache is nobody's and is written over.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the token cannot be run, or what comes out are no numbers.
+    pub fn warm_up(&mut self) -> Result<(), BackendError> {
+        let chunk = Chunk {
+            sequence: SequenceId(0),
+            tokens: vec![TokenId(0)],
+            start: 0,
+            block_table: vec![BlockId(0)],
+            visuals: Vec::new(),
+            wants_logits: true,
+        };
+        let logits = self.backend.forward(&Batch { chunks: vec![chunk] })?;
+        if logits.iter().flatten().all(|logit| logit.is_finite()) {
+            Ok(())
+        } else {
+            Err(BackendError::NonFinite)
+        }
+    }
 }

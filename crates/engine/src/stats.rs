@@ -1,6 +1,9 @@
 //! Plain figures of an engine at work.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use crate::{backlog::Backlog, request::Lane, scheduler::Scheduler};
 
@@ -29,6 +32,10 @@ pub struct Stats {
     pub tokens: u64,
     /// Tokens run each second of work, lately; 0 before the first step.
     pub tokens_per_second: u64,
+    /// For how long the step that runs now has been running; 0 between steps.
+    pub step_running: Duration,
+    /// How long the longest step took.
+    pub longest_step: Duration,
 }
 
 impl Stats {
@@ -39,8 +46,14 @@ impl Stats {
 }
 
 /// The counters that the engine's thread writes and handles read. Relaxed: each figure stands alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
+    /// From when on times are counted.
+    start: Instant,
+    /// When the step that runs began, in microseconds after `start`, and at least 1; 0 between steps.
+    step_began: AtomicU64,
+    /// Microseconds of the longest step.
+    longest_step: AtomicU64,
     running: AtomicUsize,
     free_blocks: AtomicUsize,
     cached_blocks: AtomicUsize,
@@ -48,7 +61,38 @@ pub(crate) struct Counters {
     tokens: AtomicU64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            step_began: AtomicU64::default(),
+            longest_step: AtomicU64::default(),
+            running: AtomicUsize::default(),
+            free_blocks: AtomicUsize::default(),
+            cached_blocks: AtomicUsize::default(),
+            steps: AtomicU64::default(),
+            tokens: AtomicU64::default(),
+        }
+    }
+}
+
 impl Counters {
+    /// Notes that a step begins.
+    pub(crate) fn begin_step(&self) {
+        self.step_began.store(self.now().max(1), Relaxed);
+    }
+
+    /// Notes that the step has ended, well or not.
+    pub(crate) fn end_step(&self) {
+        let began = self.step_began.swap(0, Relaxed);
+        self.longest_step.fetch_max(self.now().saturating_sub(began), Relaxed);
+    }
+
+    /// Microseconds since the start; those of 64 bits last for half a million years.
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
     /// Notes the state between two steps.
     pub(crate) fn set_state(&self, scheduler: &Scheduler) {
         self.running.store(scheduler.running_count(), Relaxed);
@@ -76,6 +120,11 @@ impl Counters {
             steps: self.steps.load(Relaxed),
             tokens: self.tokens.load(Relaxed),
             tokens_per_second: backlog.rate(),
+            step_running: Duration::from_micros(match self.step_began.load(Relaxed) {
+                0 => 0,
+                began => self.now().saturating_sub(began),
+            }),
+            longest_step: Duration::from_micros(self.longest_step.load(Relaxed)),
         }
     }
 }

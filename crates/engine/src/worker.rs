@@ -59,7 +59,10 @@ impl Worker {
 
     fn step(&mut self, batch: &Batch) -> Result<(), Panicked> {
         let start = Instant::now();
-        let outcomes = self.forward(batch)?;
+        self.counters.begin_step();
+        let outcomes = self.forward(batch);
+        self.counters.end_step();
+        let outcomes = outcomes?;
         let end = Instant::now();
         let duration = end.duration_since(start);
         let prompt_tokens = self.scheduler.prompt_tokens(batch);

@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     boot,
     command::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments},
+    lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     router::{self, RequestLimits, Service},
     serve,
@@ -77,7 +78,9 @@ fn start(
 ) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let service = Service { judge, metrics, config_dir: None };
+    let lifecycle = Lifecycle::new();
+    lifecycle.enter(Phase::Ready);
+    let service = Service { judge, metrics, config_dir: None, lifecycle };
     let router = router::router(service, LIMITS).layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))

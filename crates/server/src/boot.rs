@@ -39,8 +39,9 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
         hub,
         ..Options::new(source)
     };
-    let critic =
+    let mut critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
+    critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
     Ok(observed(name, critic, library, config))
 }
 

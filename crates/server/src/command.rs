@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod bulk;
+mod given;
 mod rubric;
 
 pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
 pub(crate) use bulk::{Files, PairForm, PreferOptions};
+pub(crate) use given::{Given, check_configuration};
 pub(crate) use rubric::RubricCommand;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
@@ -25,13 +27,16 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Answer HTTP requests.
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Judge one case and print the verdict; the justification comes as it is written. Or judge a file of cases.
     Judge(Box<CaseOptions>),
     /// Compare several responses to each question of a file, and write the pairs for preference learning.
     Prefer(Box<PreferOptions>),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
+    /// Look after configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Look after rubrics and critic profiles.
     #[command(subcommand)]
     Rubric(RubricCommand),
@@ -42,6 +47,7 @@ pub(crate) enum Command {
 
 /// Where the critic and its rubrics come from.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Critic")]
 pub(crate) struct CriticOptions {
     /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program.
     #[arg(long)]
@@ -101,6 +107,7 @@ pub(crate) enum QuantizeChoice {
 
 /// How the hub is reached.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Hub")]
 pub(crate) struct HubArguments {
     /// Branch, tag or commit of a repository on the hub.
     #[arg(long)]
@@ -121,6 +128,7 @@ pub(crate) struct HubArguments {
 
 /// Bounds of the engine.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
 pub(crate) struct EngineOptions {
     /// The most sequences that are written at a time.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences)]
@@ -136,25 +144,56 @@ pub(crate) struct EngineOptions {
     pub(crate) restart_after_panic: bool,
 }
 
-/// Options of `gavel serve`.
+/// Options of `gavel serve`. Each may stand in a configuration file, under its section and name, and in the environment as
+/// `GAVEL_` and its name in capitals; the command line goes before the environment, and that before the file.
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
+    /// Configuration file (TOML); `config/gavel.toml` has all there is to set.
+    #[arg(long, env = "GAVEL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print what is in force and where it is from, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    #[command(flatten)]
+    pub(crate) http: HttpOptions,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
     #[command(flatten)]
     pub(crate) critic: CriticOptions,
+}
+
+/// How requests come in.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct HttpOptions {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST")]
     pub(crate) host: String,
     /// Port to listen on; 0 takes a free one, which the first line of the output tells.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
-    #[command(flatten)]
-    pub(crate) engine: EngineOptions,
     /// The longest time from a request to its answer, in seconds.
     #[arg(long, default_value_t = 600)]
     pub(crate) request_timeout_s: u64,
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,
+    /// After a signal to stop, how long requests are still taken while `/readyz` already says no, in seconds: time for
+    /// whoever sends them to notice.
+    #[arg(long, default_value_t = 0.0, value_parser = seconds)]
+    pub(crate) shutdown_pause_s: f64,
+    /// After that, how long running requests may take, in seconds.
+    #[arg(long, default_value_t = 30.0, value_parser = seconds)]
+    pub(crate) shutdown_timeout_s: f64,
+}
+
+/// A length of time in seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match std::time::Duration::try_from_secs_f64(seconds) {
+        Ok(_) => Ok(seconds),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Options of `gavel judge`.
@@ -201,4 +240,14 @@ pub(crate) struct InspectOptions {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) hub: HubArguments,
+}
+
+/// What to do with configuration files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Tell everything that is wrong with a configuration file, with its line.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
 }

@@ -50,6 +50,11 @@ impl ApiError {
         Self { code, ..self }
     }
 
+    /// The same failure, which may be gone after some seconds.
+    pub(crate) fn with_retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
     /// The same failure, blamed on a parameter.
     pub(crate) fn with_param(self, param: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..self }

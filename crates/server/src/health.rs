@@ -1,18 +1,57 @@
-//! Whether the server lives, whether it can take work, and the figures of its engine.
+//! Whether the server lives, whether it can take work, and the figures of its engine. Nothing here waits for the engine.
+
+use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
+use judge::Stats;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     error::{ApiError, ErrorBody},
+    lifecycle::Phase,
     state::AppState,
 };
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(ready_by_its_older_name))
+        .routes(routes!(started))
+}
+
+/// A step that takes so long is doubtful on any device.
+const SLOW: Duration = Duration::from_secs(10);
+/// A step of so many times the longest one before it is doubtful too: on a slow device, steps of a large critic are long.
+const MUCH_LONGER: u32 = 4;
+/// After so many times what is doubtful, nobody believes that the step will end.
+const GIVEN_UP: u32 = 6;
+
+/// Whether the engine moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It does, or has nothing to do.
+    Moving,
+    /// A step takes suspiciously long.
+    Stalled,
+    /// It will not end.
+    Stuck,
+}
+
+impl Progress {
+    /// What the engine's figures tell.
+    pub(crate) fn of(stats: &Stats) -> Self {
+        let doubtful = SLOW.max(stats.longest_step * MUCH_LONGER);
+        match stats.step_running {
+            running if running < doubtful => Self::Moving,
+            running if running < doubtful * GIVEN_UP => Self::Stalled,
+            _ => Self::Stuck,
+        }
+    }
 }
 
 /// A server that lives.
@@ -86,24 +125,103 @@ async fn health(State(state): State<AppState>) -> Result<Json<HealthBody>, ApiEr
     }))
 }
 
-/// A server that takes work.
+/// An answer to a probe.
 #[derive(Serialize, ToSchema)]
-struct ReadyBody {
-    /// Always `ready`.
+struct ProbeBody {
+    /// `ok`, `ready` or `started`.
     status: &'static str,
 }
 
-/// Whether the server takes work. It listens only when the critic is loaded.
+/// Whether the process is worth keeping: its engine runs and is not stuck in a step.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "health",
+    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+)]
+async fn live(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
+    let stats = state.judge.stats();
+    match Progress::of(&stats) {
+        _ if !stats.alive => Err(stopped()),
+        Progress::Stuck => Err(stalled()),
+        Progress::Moving | Progress::Stalled => Ok(Json(ProbeBody { status: "ok" })),
+    }
+}
+
+/// Whether new requests should be sent here: the critic is loaded and tried, the engine moves, and nobody has told the server
+/// to stop.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+)]
+async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
+    let stats = state.judge.stats();
+    match (state.lifecycle.phase(), Progress::of(&stats)) {
+        _ if !stats.alive => Err(stopped()),
+        (Phase::Starting | Phase::Pausing | Phase::Draining, _) => Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "The server starts or stops: send no new requests.",
+        )),
+        (Phase::Ready, Progress::Stalled | Progress::Stuck) => Err(stalled()),
+        (Phase::Ready, Progress::Moving) => Ok(Json(ProbeBody { status: "ready" })),
+    }
+}
+
+/// The same as `/readyz`.
 #[utoipa::path(
     get,
     path = "/ready",
     tag = "health",
-    responses((status = 200, body = ReadyBody), (status = 503, body = ErrorBody))
+    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
 )]
-async fn ready(State(state): State<AppState>) -> Result<Json<ReadyBody>, ApiError> {
-    if state.judge.stats().alive { Ok(Json(ReadyBody { status: "ready" })) } else { Err(stopped()) }
+async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
+    ready(state).await
+}
+
+/// Whether the critic is loaded and tried. Until then only the probes are answered.
+#[utoipa::path(
+    get,
+    path = "/startupz",
+    tag = "health",
+    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+)]
+async fn started(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
+    if state.judge.stats().alive { Ok(Json(ProbeBody { status: "started" })) } else { Err(stopped()) }
 }
 
 fn stopped() -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "The engine has stopped.")
+}
+
+fn stalled() -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stalled", "The engine is in a step that takes too long.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_doubtful_by_what_steps_take() {
+        let judge = judge::Judge::new(
+            "null".into(),
+            bench::null_critic(),
+            judge::RubricLibrary::compiled_in().unwrap(),
+            judge::EngineConfig::default(),
+        );
+        let progress = |running, longest| {
+            let (step_running, longest_step) = (Duration::from_secs(running), Duration::from_secs(longest));
+            Progress::of(&Stats { step_running, longest_step, ..judge.stats() })
+        };
+        assert_eq!(progress(0, 0), Progress::Moving);
+        assert_eq!([9, 10, 59, 60].map(|running| progress(running, 1)), {
+            [Progress::Moving, Progress::Stalled, Progress::Stalled, Progress::Stuck]
+        });
+        // Minutes are nothing where steps take minutes.
+        assert_eq!(progress(200, 100), Progress::Moving);
+        assert_eq!(progress(400, 100), Progress::Stalled);
+    }
 }

@@ -5,12 +5,14 @@ mod boot;
 mod bulk;
 mod caller;
 mod command;
+mod configuration;
 mod dialects;
 mod error;
 mod health;
 mod images;
 mod json_body;
 mod judge_command;
+mod lifecycle;
 mod metrics;
 mod openapi;
 mod request_id;
@@ -24,33 +26,58 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
-use command::{Command, CommandLine};
+use command::{Command, ConfigCommand, Given};
+use configuration::ConfigurationError;
+use serve::EngineGone;
 use tracing_subscriber::EnvFilter;
 
+/// The program itself has failed (`EX_SOFTWARE` of sysexits.h): whoever watches it should start it again.
+const FAILED: u8 = 70;
+/// The configuration is wrong (`EX_CONFIG`): starting it again does not help.
+const MISCONFIGURED: u8 = 78;
+
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
-    match run(command_line.command) {
+    let result = match Given::read() {
+        Ok(Given::Run(command)) => run(command),
+        Ok(Given::Print(text)) => writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from),
+        Err(error) => Err(error.into()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell it to when standard error is gone too.
             let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<ConfigurationError>() {
+        MISCONFIGURED.into()
+    } else if error.is::<EngineGone>() {
+        FAILED.into()
+    } else {
+        ExitCode::FAILURE
     }
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Serve(options) => runtime.block_on(serve::serve(options)),
+        Command::Serve(options) => runtime.block_on(serve::serve(*options)),
         Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
         Command::Inspect(options) => {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Check { file }) => {
+            let count = command::check_configuration(&file)?;
+            writeln!(io::stdout(), "{} is right; settings: {count}", file.display())?;
             Ok(())
         }
         Command::Rubric(command) => rubric_command::run(&command),

@@ -13,6 +13,7 @@ use crate::{
     dialects,
     error::ApiError,
     health,
+    lifecycle::{self, Lifecycle},
     metrics::{self, Metrics},
     openapi, request_id,
     state::AppState,
@@ -35,28 +36,32 @@ pub(crate) struct Service {
     pub(crate) metrics: Metrics,
     /// The folder of rubrics that can be read again.
     pub(crate) config_dir: Option<PathBuf>,
+    /// Whether the server starts, runs or stops.
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// The whole service.
 pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
-    let Service { judge, metrics, config_dir } = service;
+    let Service { judge, metrics, config_dir, lifecycle } = service;
+    let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
+        .layer(admitting.clone())
         .merge(health::routes())
         .split_for_parts();
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
     let RequestLimits { max_body_bytes, timeout: request_timeout } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
     let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
-    let document = document.into();
-    let state = AppState { judge, metrics, config_dir, max_body_bytes, request_timeout, openapi: document };
+    let openapi = document.into();
+    let state = AppState { judge, lifecycle, metrics, config_dir, max_body_bytes, request_timeout, openapi };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))
         .layer(CatchPanicLayer::custom(panicked));
     router
-        .merge(dialects::openai::aliases())
+        .merge(dialects::openai::aliases().layer(admitting))
         .route("/openapi.json", get(openapi::document))
         .route("/metrics", get(metrics::scrape))
         .fallback(unknown_route)

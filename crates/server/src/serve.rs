@@ -1,70 +1,202 @@
-//! `gavel serve`: loads the critic, listens, and leaves in order.
+//! `gavel serve`: listens, loads the critic, answers, and leaves in order.
 
 use std::{
+    convert::Infallible,
+    fmt::{self, Display},
     io::{self, Write},
     pin::pin,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use anyhow::{Context, bail};
-use judge::{EngineConfig, OnPanic};
-use tokio::net::TcpListener;
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use judge::{EngineConfig, Judge, OnPanic};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tower::ServiceExt;
 
 use crate::{
     boot,
-    command::{EngineOptions, ServeOptions},
+    command::{EngineOptions, HttpOptions, ServeOptions},
+    error::ApiError,
+    health::Progress,
+    lifecycle::{Lifecycle, Phase},
     router::{self, RequestLimits, Service},
 };
 
-/// How long running requests may take after the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How often the engine is looked at.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// How long connections may take to close when nothing runs any more.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// The engine has ended, or will not go on: only a new process helps.
+#[derive(Debug)]
+pub(crate) enum EngineGone {
+    /// The model's code panicked.
+    Panicked,
+    /// It is in a step that does not end.
+    Stuck,
+}
+
+impl Display for EngineGone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Panicked => "the engine has stopped, since the model's code panicked",
+            Self::Stuck => "the engine is stuck in a step that does not end",
+        })
+    }
+}
+
+impl std::error::Error for EngineGone {}
+
+/// Times and bounds of serving.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    limits: RequestLimits,
+    /// Between the signal to stop and the first refusal.
+    pause: Duration,
+    /// For running requests after that.
+    drain: Duration,
+}
+
+impl Bounds {
+    fn new(options: &HttpOptions) -> Self {
+        Self {
+            limits: RequestLimits {
+                max_body_bytes: options.max_body_mib << 20,
+                timeout: Duration::from_secs(options.request_timeout_s),
+            },
+            pause: Duration::from_secs_f64(options.shutdown_pause_s),
+            drain: Duration::from_secs_f64(options.shutdown_timeout_s),
+        }
+    }
+}
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let config = engine_config(&options.engine);
-    let ServeOptions { critic, host, port, max_body_mib, request_timeout_s, .. } = options;
-    let limits =
-        RequestLimits { max_body_bytes: max_body_mib << 20, timeout: Duration::from_secs(request_timeout_s) };
-    // The port is taken first, so that a wrong one is told at once and not after loading; nobody is accepted until
-    // the critic is ready.
-    let listener = TcpListener::bind((host.as_str(), port))
+    let ServeOptions { critic, http, engine, .. } = options;
+    let config = engine_config(&engine);
+    let HttpOptions { host, port, .. } = &http;
+    // The port is taken first, so that a wrong one is told at once and not after loading.
+    let listener = TcpListener::bind((host.as_str(), *port))
         .await
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
-    let config_dir = critic.config_dir.clone();
-    let (judge, metrics) = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
-    tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let address = listener.local_addr()?;
+    let server = Server::start(listener, Bounds::new(&http));
+    let config_dir = critic.config_dir.clone();
+    // Loading cannot be told to stop. When a signal comes first, the process ends under it.
+    let loading = tokio::task::spawn_blocking(move || boot::start(&critic, config));
+    let (judge, metrics) = tokio::select! {
+        loaded = loading => loaded??,
+        () = signalled() => std::process::exit(0),
+    };
+    tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
+    let lifecycle = server.lifecycle.clone();
+    server.open(Service { judge: judge.clone(), metrics, config_dir, lifecycle });
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
-    answer(listener, Service { judge, metrics, config_dir }, limits).await
+    server.finish(&judge).await
 }
 
-/// Answers until a signal says to stop, and then finishes what runs.
-///
-/// # Errors
-/// When the engine has stopped, or the listener fails.
-async fn answer(listener: TcpListener, service: Service, limits: RequestLimits) -> anyhow::Result<()> {
-    let judge = service.judge.clone();
-    let router = router::router(service, limits);
-    let stop = tokio::sync::watch::channel(()).0;
-    let mut stopping = stop.subscribe();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which also says to stop.
-        let _ = stopping.changed().await;
-    });
-    let mut serving = pin!(serving.into_future());
-    let crashed = tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        () = signalled() => false,
-        () = judge.stopped() => true,
-    };
-    tracing::info!(crashed, "stopping; running requests are finished first");
-    let _ = stop.send(());
-    if tokio::time::timeout(DRAIN, serving).await.is_err() {
-        tracing::warn!("some requests did not end in time");
+/// Connections that are being answered.
+struct Server {
+    lifecycle: Lifecycle,
+    bounds: Bounds,
+    /// What answers; until it is there, everything is refused.
+    router: Arc<OnceLock<Router>>,
+    stop: tokio::sync::watch::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Takes connections at once, so that probes are answered while the critic is loaded.
+    fn start(listener: TcpListener, bounds: Bounds) -> Self {
+        let router: Arc<OnceLock<Router>> = Arc::default();
+        let opened = router.clone();
+        let door = Router::new().fallback(move |request: Request| {
+            let router = opened.get().cloned();
+            async move { answer(router, request).await }
+        });
+        let stop = tokio::sync::watch::channel(()).0;
+        let mut stopping = stop.subscribe();
+        let serving = axum::serve(listener, door).with_graceful_shutdown(async move {
+            // An error means that the sender is gone, which also says to stop.
+            let _ = stopping.changed().await;
+        });
+        let serving = tokio::spawn(serving.into_future());
+        Self { lifecycle: Lifecycle::new(), bounds, router, stop, serving }
     }
-    if crashed { bail!("the engine has stopped, since the model's code panicked") } else { Ok(()) }
+
+    /// Lets requests in.
+    fn open(&self, service: Service) {
+        let lifecycle = service.lifecycle.clone();
+        self.router.get_or_init(|| router::router(service, self.bounds.limits));
+        lifecycle.enter(Phase::Ready);
+    }
+
+    /// Answers until a signal says to stop or the engine is gone, and then finishes what runs.
+    ///
+    /// # Errors
+    /// [`EngineGone`], or when the listener fails.
+    async fn finish(mut self, judge: &Judge) -> anyhow::Result<()> {
+        let gone = tokio::select! {
+            ended = &mut self.serving => return Ok(ended??),
+            () = signalled() => None,
+            () = judge.stopped() => Some(EngineGone::Panicked),
+            () = stuck(judge) => return Err(EngineGone::Stuck.into()),
+        };
+        tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
+        let mut leaving = pin!(self.leave(gone.is_some()));
+        tokio::select! {
+            () = &mut leaving => {}
+            () = signalled() => tracing::warn!("told to stop twice; running requests are given up"),
+        }
+        gone.map_or(Ok(()), |gone| Err(gone.into()))
+    }
+
+    /// Refuses what is new, finishes what runs, closes connections.
+    async fn leave(&mut self, crashed: bool) {
+        if !crashed {
+            self.lifecycle.enter(Phase::Pausing);
+            tokio::time::sleep(self.bounds.pause).await;
+        }
+        self.lifecycle.enter(Phase::Draining);
+        // Connections are taken as long as anything runs, so that whoever comes is told where it stands.
+        let left = self.lifecycle.drained(self.bounds.drain).await;
+        if left > 0 {
+            tracing::warn!(left, "some requests did not end in time");
+        }
+        let _ = self.stop.send(());
+        // What is open now is idle, or was given up.
+        let _ = tokio::time::timeout(CLOSING, &mut self.serving).await;
+    }
+}
+
+/// Answers by `router`, or while the critic is being loaded.
+async fn answer(router: Option<Router>, request: Request) -> Result<Response, Infallible> {
+    match router {
+        Some(router) => router.oneshot(request).await,
+        None if request.uri().path() == "/livez" => Ok(StatusCode::OK.into_response()),
+        None => {
+            let message = "The critic is being loaded.";
+            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message);
+            Ok(error.with_retry_after(1).into_response())
+        }
+    }
+}
+
+/// Waits until a step has taken so long that it will not end.
+async fn stuck(judge: &Judge) {
+    while Progress::of(&judge.stats()) != Progress::Stuck {
+        tokio::time::sleep(WATCH).await;
+    }
 }
 
 /// The bounds that were chosen, with those that follow from them.
@@ -150,10 +282,12 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = RequestLimits { max_body_bytes: 1 << 20, timeout: Duration::from_secs(60) };
-        (
-            address,
-            answer(listener, Service { judge, metrics: Metrics::new("null"), config_dir: None }, limits),
-        )
+        let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
+        let server = Server::start(listener, bounds);
+        let lifecycle = server.lifecycle.clone();
+        let metrics = Metrics::new("null");
+        server.open(Service { judge: judge.clone(), metrics, config_dir: None, lifecycle });
+        (address, async move { server.finish(&judge).await })
     }
 
     const CASE: &str = r#"{"question": "?", "response": "a"}"#;
@@ -165,7 +299,7 @@ mod tests {
         let answer = ask(address, "POST /judge", CASE).await;
         assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("inference_failed"), "{answer}");
         let ended = serving.await.unwrap().unwrap_err();
-        assert!(ended.to_string().contains("panicked"), "{ended}");
+        assert!(matches!(ended.downcast_ref(), Some(EngineGone::Panicked)), "{ended}");
     }
 
     #[tokio::test]

@@ -4,13 +4,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use judge::Judge;
 
-use crate::metrics::Metrics;
+use crate::{lifecycle::Lifecycle, metrics::Metrics};
 
 /// What every handler may use. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AppState {
     /// The critic.
     pub(crate) judge: Judge,
+    /// Whether the server starts, runs or stops.
+    pub(crate) lifecycle: Lifecycle,
     /// What Prometheus is told.
     pub(crate) metrics: Metrics,
     /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is

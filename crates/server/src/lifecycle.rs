@@ -1,0 +1,170 @@
+//! Where the server stands between its start and its end, and which requests are let in.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body::{Frame, SizeHint};
+use tokio::sync::watch;
+
+use crate::error::ApiError;
+
+/// When a client that was refused should come again: another server takes over, or this one is replaced.
+const COME_AGAIN_S: u64 = 2;
+
+/// Where the server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The critic is being loaded and tried.
+    Starting,
+    /// Requests are answered.
+    Ready,
+    /// It was told to stop, and still answers whoever has not noticed.
+    Pausing,
+    /// New requests are refused, running ones are finished.
+    Draining,
+}
+
+/// The phase, and how many requests run. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Lifecycle {
+    // Watched values and not flags: whoever waits for a change must not miss the last one.
+    phase: watch::Sender<Phase>,
+    running: watch::Sender<usize>,
+}
+
+impl Lifecycle {
+    /// A server that starts.
+    pub(crate) fn new() -> Self {
+        Self { phase: watch::Sender::new(Phase::Starting), running: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Waits until no request runs, or `most` has passed; tells which requests were left.
+    pub(crate) async fn drained(&self, most: Duration) -> usize {
+        let mut running = self.running.subscribe();
+        // The sender is `self`, so that the wait ends by the count or by the time alone.
+        let _ = tokio::time::timeout(most, running.wait_for(|running| *running == 0)).await;
+        *self.running.borrow()
+    }
+
+    fn begin(&self) -> Running {
+        self.running.send_modify(|running| *running += 1);
+        Running(self.running.clone())
+    }
+
+    /// Why nothing is let in now.
+    fn refusal(&self) -> Option<ApiError> {
+        let (code, message) = match self.phase() {
+            Phase::Starting => ("starting", "The critic is being loaded."),
+            Phase::Ready | Phase::Pausing => return None,
+            Phase::Draining => ("draining", "The server is stopping and takes no more requests."),
+        };
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        Some(error.with_retry_after(COME_AGAIN_S))
+    }
+}
+
+/// Counts a request until it is dropped.
+struct Running(watch::Sender<usize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
+/// Lets a request in, or refuses it; counts it until its answer has been sent or given up.
+pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, next: Next) -> Response {
+    // Counted first: a request that is let in is never missed by whoever waits for the last one.
+    let running = lifecycle.begin();
+    if let Some(error) = lifecycle.refusal() {
+        let mut response = error.into_response();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
+    next.run(request).await.map(|body| Body::new(Held { body, _running: running }))
+}
+
+/// The body of an answer that counts as running until it ends.
+struct Held {
+    body: Body,
+    _running: Running,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn service(lifecycle: &Lifecycle) -> Router {
+        let admitting = middleware::from_fn_with_state(lifecycle.clone(), admit);
+        Router::new().route("/", get(|| async { "answer" })).layer(admitting)
+    }
+
+    async fn ask(lifecycle: &Lifecycle) -> Response {
+        service(lifecycle).oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_are_let_in_by_phase() {
+        let lifecycle = Lifecycle::new();
+        for (phase, status) in
+            [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Pausing, 200), (Phase::Draining, 503)]
+        {
+            lifecycle.enter(phase);
+            let response = ask(&lifecycle).await;
+            assert_eq!(response.status(), status, "{phase:?}");
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
+        }
+        assert_eq!(lifecycle.drained(Duration::ZERO).await, 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_until_its_body_is_gone() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.enter(Phase::Ready);
+        let response = ask(&lifecycle).await;
+        assert_eq!(lifecycle.drained(Duration::ZERO).await, 1);
+        drop(response);
+        assert_eq!(lifecycle.drained(Duration::from_secs(60)).await, 0);
+    }
+}

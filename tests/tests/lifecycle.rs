@@ -1,0 +1,128 @@
+//! From the start to the end of a server: probes, and what becomes of requests when it is told to stop.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use gavel_tests::{Server, binary, reference, wait_until};
+use serde_json::{Value, json};
+
+/// A text that is written for as long as the server lets it.
+fn endless() -> Value {
+    json!({
+        "messages": [{ "role": "user", "content": "Go on." }],
+        "max_tokens": 20_000,
+        "ignore_eos": true,
+        "stream": true,
+    })
+}
+
+fn tell_to_stop(process: u32) {
+    assert!(Command::new("kill").args(["-TERM", &process.to_string()]).status().unwrap().success());
+}
+
+fn server(options: &[&str]) -> Server {
+    let model = reference().join("models/tiny56").to_string_lossy().into_owned();
+    Server::with_options(&[&["--model", &model], options].concat())
+}
+
+#[test]
+fn probes_of_a_server_that_is_ready() {
+    let server = server(&[]);
+    for (path, status) in
+        [("/livez", "ok"), ("/readyz", "ready"), ("/ready", "ready"), ("/startupz", "started")]
+    {
+        let response = server.get(path);
+        assert_eq!((response.status, response.json()), (200, json!({ "status": status })), "{path}");
+    }
+}
+
+#[test]
+fn a_server_that_stops_says_so_first_then_refuses_and_finishes_what_runs() {
+    let server = server(&["--shutdown-pause-s", "2", "--shutdown-timeout-s", "600"]);
+    let mut events = server.post("/v1/chat/completions", &endless()).events();
+    assert!(events.next().is_some());
+    tell_to_stop(server.process_id());
+    wait_until("it is no longer ready", || server.get("/readyz").status == 503);
+    // Whoever has not noticed yet is still answered.
+    let short = json!({ "messages": [{ "role": "user", "content": "Hm?" }], "max_tokens": 1 });
+    assert_eq!(server.post("/v1/chat/completions", &short).status, 200);
+    wait_until("new requests are refused", || server.post("/v1/chat/completions", &short).status == 503);
+    let refused = server.post("/judge", &json!({ "question": "?", "response": "a" }));
+    assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.json()["code"], "draining");
+    assert_eq!(server.get("/livez").status, 200);
+    assert!(events.next().is_some(), "what ran before goes on");
+    drop(events);
+    assert!(server.wait(), "the server ended well when nothing ran any more");
+}
+
+#[test]
+fn what_does_not_end_in_time_is_given_up() {
+    let server = server(&["--shutdown-timeout-s", "0.2"]);
+    let mut events = server.post("/v1/chat/completions", &endless()).events();
+    assert!(events.next().is_some());
+    tell_to_stop(server.process_id());
+    assert!(server.wait(), "the server ended well");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let server = server(&["--shutdown-timeout-s", "600"]);
+    let mut events = server.post("/v1/chat/completions", &endless()).events();
+    assert!(events.next().is_some());
+    tell_to_stop(server.process_id());
+    wait_until("new requests are refused", || {
+        server.post("/judge", &json!({ "question": "?", "response": "a" })).status == 503
+    });
+    let start = Instant::now();
+    tell_to_stop(server.process_id());
+    assert!(server.wait(), "the server ended");
+    assert!(start.elapsed().as_secs() < 60, "far sooner than what was allowed to run");
+}
+
+/// A process that is killed when the test ends.
+struct Starting(Child);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_that_loads_answers_probes_alone() {
+    // A pipe in the place of a file of the checkpoint: loading waits for it as long as the test wants.
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = reference().join("models/tiny56");
+    for entry in std::fs::read_dir(checkpoint).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let pipe = folder.path().join("config.json");
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut process = Starting(
+        Command::new(binary())
+            .args(["serve", "--port", &port.to_string(), "--model", &folder.path().to_string_lossy()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let address = format!("127.0.0.1:{port}");
+    wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
+    let status = |path: &str| gavel_tests::get(&address, path).status;
+    assert_eq!(status("/livez"), 200);
+    for path in ["/readyz", "/startupz", "/health", "/judge", "/metrics"] {
+        assert_eq!(status(path), 503, "{path}");
+    }
+    // It is told to stop while it loads, and does so.
+    tell_to_stop(process.0.id());
+    assert!(process.0.wait().unwrap().success());
+}
