@@ -62,6 +62,10 @@ impl Processor for NullProcessor {
         u8::try_from(token.0).map_or_else(|_| b"<control>".to_vec(), |byte| vec![byte])
     }
 
+    fn vocabulary(&self) -> usize {
+        END as usize + 1
+    }
+
     fn is_control(&self, token: TokenId) -> bool {
         token.0 >= END
     }

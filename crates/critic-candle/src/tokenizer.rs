@@ -52,6 +52,12 @@ impl Tokenizer {
         Ok(Self { inner, control, control_text })
     }
 
+    /// How many tokens there are: their ids are those below.
+    pub fn vocabulary(&self) -> usize {
+        let control = self.control_text.keys().map(|token| token.0 as usize + 1).max().unwrap_or(0);
+        self.inner.get_vocab_size(false).max(control)
+    }
+
     /// The ids of `text`, in which no control token is recognised.
     ///
     /// # Errors

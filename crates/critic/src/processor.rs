@@ -57,6 +57,9 @@ pub trait Processor: Send + Sync {
     /// text it is written as, such as `<|im_end|>`.
     fn token_bytes(&self, token: TokenId) -> Vec<u8>;
 
+    /// How many tokens there are: their ids are those below.
+    fn vocabulary(&self) -> usize;
+
     /// Whether `token` is a control token, which ordinary output leaves out.
     fn is_control(&self, token: TokenId) -> bool;
 

@@ -33,6 +33,14 @@ pub enum JudgeError {
     /// Labels of a conversation's own cannot be told apart.
     #[error("the texts to choose from cannot be told apart as tokens")]
     Texts(#[from] LabelsError),
+    /// A token to choose is none of the critic's.
+    #[error("there is no token {token}; the critic's vocabulary has {vocabulary}")]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// How many there are.
+        vocabulary: usize,
+    },
     /// The engine did not take the request, or its thread ended.
     #[error(transparent)]
     Engine(#[from] EngineError),

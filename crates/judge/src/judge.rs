@@ -289,6 +289,14 @@ impl Judge {
                     let texts = texts.iter().map(tokenize).collect::<Result<Vec<_>, _>>()?;
                     Part::Choose { labels: Labels::new(texts)?, distribution: *distribution }
                 }
+                ReplyPart::ChooseTokens(tokens) => {
+                    let size = self.parts.processor.vocabulary();
+                    if let Some(token) = tokens.iter().find(|token| token.0 as usize >= size) {
+                        return Err(JudgeError::UnknownToken { token: token.0, vocabulary: size });
+                    }
+                    let labels = Labels::new(tokens.iter().map(|token| vec![*token]).collect())?;
+                    Part::Choose { labels, distribution: true }
+                }
             });
         }
         let room = room.saturating_sub(parts.iter().map(Part::max_tokens).sum());

@@ -19,7 +19,9 @@ pub use completion::{
     Chosen, Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece,
     TokenLogprob, Usage,
 };
-pub use critic::{Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role};
+pub use critic::{
+    Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role, TokenId,
+};
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,
     Stats, StepReport, Tenant,

@@ -1,5 +1,6 @@
 //! What a verdict's text is made of, and in which order verdict and reasons come.
 
+use critic::TokenId;
 use rubric::{Choices, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
@@ -30,6 +31,8 @@ pub enum ReplyPart {
         /// Whether the probability of each is wanted.
         distribution: bool,
     },
+    /// The critic writes one of these tokens, and the probability of each is wanted.
+    ChooseTokens(Vec<TokenId>),
 }
 
 /// How the verdict is known.

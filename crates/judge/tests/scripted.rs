@@ -52,6 +52,10 @@ impl Processor for Bytes {
         u8::try_from(token.0).map_or_else(|_| b"<end>".to_vec(), |byte| vec![byte])
     }
 
+    fn vocabulary(&self) -> usize {
+        256
+    }
+
     fn is_control(&self, token: TokenId) -> bool {
         token.0 == END
     }

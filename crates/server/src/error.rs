@@ -142,6 +142,7 @@ impl ApiError {
                 Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
             },
             JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
+            JudgeError::UnknownToken { .. } => (Status::BAD_REQUEST, "unknown_token"),
             JudgeError::TooFewResponses { .. } => (Status::BAD_REQUEST, "invalid_request"),
             JudgeError::Labels { .. } => (Status::BAD_REQUEST, "invalid_rubric"),
             JudgeError::Texts(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
@@ -175,6 +176,7 @@ impl ApiError {
                 retry_after_s: Some(retry_after_s),
                 ..plain
             },
+            JudgeError::UnknownToken { .. } => plain.with_param("label_token_ids"),
             JudgeError::Unparsable { text, .. } => Self { text: Some(text), ..plain },
             JudgeError::TooFewResponses { .. } => plain.with_param("responses"),
             JudgeError::Rubric(error) => match blamed(&error) {

@@ -47,6 +47,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
+        .merge(dialects::scoring::routes())
         .layer(admitting.clone())
         .merge(health::routes())
         .split_for_parts();
@@ -61,7 +62,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         .layer(middleware::from_fn(request_id::name_request))
         .layer(CatchPanicLayer::custom(panicked));
     router
-        .merge(dialects::openai::aliases().layer(admitting))
+        .merge(dialects::openai::aliases().merge(dialects::scoring::aliases()).layer(admitting))
         .route("/openapi.json", get(openapi::document))
         .route("/metrics", get(metrics::scrape))
         .fallback(unknown_route)

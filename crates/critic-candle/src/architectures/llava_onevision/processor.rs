@@ -236,6 +236,10 @@ impl Processor for LlavaProcessor {
         self.tokenizer.bytes(token)
     }
 
+    fn vocabulary(&self) -> usize {
+        self.tokenizer.vocabulary()
+    }
+
     fn is_control(&self, token: TokenId) -> bool {
         self.tokenizer.is_control(token)
     }

@@ -1,6 +1,5 @@
 //! OpenAI's interface: `POST /v1/chat/completions` and the list of models.
 
-mod content;
 mod models;
 mod refused;
 mod request;
@@ -25,6 +24,7 @@ use crate::{
     state::AppState,
 };
 use request::{ChatBody, ChatRequest};
+pub(crate) use response::now;
 use response::{ChatCompletion, ChatCompletionChunk, Header};
 
 /// The documented routes.

@@ -5,8 +5,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::content::Content;
-use crate::{error::ApiError, images};
+use crate::{dialects::content::Content, error::ApiError, images};
 
 /// Tokens to write when a request does not say: enough for any verdict with its reasons.
 const DEFAULT_MAX_TOKENS: usize = 1024;

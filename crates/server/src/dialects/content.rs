@@ -9,7 +9,7 @@ use crate::{error::ApiError, images};
 /// A text, a part, or a list of parts.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// Text alone.
     Text(String),
     /// Parts in their order.
@@ -21,7 +21,7 @@ pub(super) enum Content {
 /// A piece of a message. `type` is `text`, `image_url` or, an extension, `video` with `frames`; the shapes of other
 /// interfaces (`input_text`, `input_image`, `image`) are read too.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct ContentPart {
+pub(crate) struct ContentPart {
     /// What it is; without it, what it holds decides.
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct ContentPart {
 /// An image: its URL, or an object that has it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum ImageUrl {
+pub(crate) enum ImageUrl {
     /// The URL itself.
     Url(String),
     /// The URL in an object; other members, such as `detail`, change nothing.
@@ -50,6 +50,22 @@ pub(super) enum ImageUrl {
 }
 
 impl Content {
+    /// The text of all parts and the images among them, each in their order; videos are refused.
+    pub(super) fn into_text_and_images(self, param: &str) -> Result<(String, Vec<EncodedImage>), ApiError> {
+        let (mut text, mut images) = (Vec::new(), Vec::new());
+        for part in self.into_parts(param)? {
+            match part {
+                Part::Text(more) => text.push(more),
+                Part::Image(image) => images.push(image),
+                Part::Video(_) => {
+                    let message = "Videos cannot be read here.";
+                    return Err(ApiError::invalid(param, message).with_code("unsupported_content"));
+                }
+            }
+        }
+        Ok((text.join("\n"), images))
+    }
+
     /// The parts; `param` is where they stand in the request.
     pub(super) fn into_parts(self, param: &str) -> Result<Vec<Part>, ApiError> {
         match self {

@@ -1,0 +1,106 @@
+//! A conversation with images whose last turn is the answer to score, as FastDeploy's reward route has it.
+
+use axum::{Json, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    classify::ScoreUsage,
+    sample::{Sample, TextOrParts},
+    scorer::{ScoreQuery, Scorer},
+    transcript::Transcript,
+};
+use crate::{
+    dialects::{content::Content, openai::now},
+    error::{ApiError, ErrorBody},
+    json_body::JsonBytes,
+    request_id,
+};
+
+/// A conversation to score.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ChatRewardBody {
+    /// Any name.
+    model: Option<String>,
+    /// The turns; the last one is the assistant's answer.
+    messages: Vec<ChatTurn>,
+}
+
+/// A turn.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ChatTurn {
+    /// `system`, `user` or `assistant`.
+    role: String,
+    /// What is said and shown.
+    content: Content,
+}
+
+/// The reward of the last turn.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ChatRewardResponse {
+    id: String,
+    /// Always `chat.reward`.
+    object: &'static str,
+    created: u64,
+    model: String,
+    data: Vec<ChatReward>,
+    usage: ScoreUsage,
+}
+
+/// A reward.
+#[derive(Debug, Serialize, ToSchema)]
+struct ChatReward {
+    index: usize,
+    /// Always `reward`.
+    object: &'static str,
+    score: [f64; 1],
+}
+
+/// The last turn as the answer to those before it.
+pub(super) fn sample(turns: Vec<ChatTurn>) -> Result<Sample, ApiError> {
+    let mut turns = turns.into_iter().enumerate().collect::<Vec<_>>();
+    let Some((_, last)) = turns.pop_if(|(_, turn)| turn.role == "assistant") else {
+        return Err(ApiError::invalid("messages", "The last message must be the assistant's answer."));
+    };
+    let response = TextOrParts::Parts { content: last.content }.text("messages")?;
+    let (mut texts, mut images) = (Vec::new(), Vec::new());
+    for (index, ChatTurn { role, content }) in turns {
+        let (text, mut found) = TextOrParts::Parts { content }.read(&format!("messages[{index}].content"))?;
+        images.append(&mut found);
+        texts.push((role, text));
+    }
+    let question = Transcript::question_of(&texts)
+        .ok_or_else(|| ApiError::invalid("messages", "No message is the user's."))?;
+    Ok(Sample { images, ..Sample::new(question, response) })
+}
+
+/// Score the last turn of a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/reward",
+    tag = "scoring",
+    params(ScoreQuery),
+    request_body = ChatRewardBody,
+    responses(
+        (status = 200, body = ChatRewardResponse),
+        (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {
+    let ChatRewardBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
+    let scored = scorer.score(vec![sample(messages)?], |_| "messages".into()).await?;
+    let reward = |(index, scored): (usize, &super::scorer::Scored)| ChatReward {
+        index,
+        object: "reward",
+        score: [scored.reward],
+    };
+    Ok(Json(ChatRewardResponse {
+        id: format!("chatreward-{}", request_id::fresh_id()),
+        object: "chat.reward",
+        created: now(),
+        model: model.unwrap_or_else(|| scorer.model().to_owned()),
+        usage: ScoreUsage::of(&scored),
+        data: scored.iter().enumerate().map(reward).collect(),
+    }))
+}

@@ -1,0 +1,161 @@
+//! Questions whose answer is one of a few: asked of the critic in one message, read from its logits.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use judge::{
+    CompletionEvent, CompletionParams, EncodedImage, JudgeError, Message, Part, Prompt, ReplyPart, Role,
+    TokenId, Usage,
+};
+
+use super::scorer::Scorer;
+use crate::error::{ApiError, Dialect};
+
+/// Questions of one request that are asked at a time.
+const AT_A_TIME: usize = 64;
+
+/// The most answers that a question can have.
+pub(super) const MAX_OPTIONS: usize = 255;
+
+/// Of what an answer is chosen.
+#[derive(Debug, Clone)]
+pub(super) enum Labels {
+    /// So many options, which stand in the text with their codes.
+    Options(usize),
+    /// Tokens of the vocabulary.
+    Tokens(Vec<u32>),
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// Of each answer, among all of them.
+    pub(super) probabilities: Vec<f64>,
+    /// How much of the critic's belief they hold together.
+    pub(super) label_mass: f64,
+    pub(super) usage: Usage,
+}
+
+impl Found {
+    /// The most probable answer; the first of several.
+    pub(super) fn best(&self) -> usize {
+        let best = |best: usize, index: usize| {
+            if self.probabilities[index] > self.probabilities[best] { index } else { best }
+        };
+        (0..self.probabilities.len()).fold(0, best)
+    }
+
+    /// The mean of the answers' places, from 0.
+    pub(super) fn mean_place(&self) -> f64 {
+        self.probabilities.iter().enumerate().map(|(place, probability)| place as f64 * probability).sum()
+    }
+}
+
+/// The code by which the option at `index` of `count` is named: letters, all codes of one length, so that none is the
+/// beginning of another.
+pub(super) fn code(index: usize, count: usize) -> String {
+    let letter = |place: usize| char::from(b'A' + (place % 26) as u8);
+    if count <= 26 { letter(index).into() } else { [letter(index / 26), letter(index)].into_iter().collect() }
+}
+
+/// A question as it is asked.
+pub(super) fn question(text: &str, options: &[String]) -> String {
+    let lines = options.iter().enumerate();
+    let lines = lines.map(|(index, option)| format!("{}. {option}\n", code(index, options.len())));
+    format!("{text}\n\n{}\nAnswer with the letter alone.", lines.collect::<String>())
+}
+
+/// Asks questions about the same images.
+pub(super) struct Chooser<'a> {
+    scorer: &'a Scorer,
+    images: Vec<EncodedImage>,
+}
+
+impl<'a> Chooser<'a> {
+    pub(super) fn new(scorer: &'a Scorer, images: Vec<EncodedImage>) -> Self {
+        Self { scorer, images }
+    }
+
+    /// Asks each of `texts`, whose answers are the same `labels`.
+    pub(super) async fn choose_all(
+        &self,
+        texts: impl Iterator<Item = String>,
+        labels: &Labels,
+    ) -> Result<Vec<Found>, ApiError> {
+        let texts: Vec<String> = texts.collect();
+        let found = stream::iter(texts).map(|text| self.choose(text, labels)).buffered(AT_A_TIME);
+        found.try_collect().await
+    }
+
+    /// Asks `text`.
+    pub(super) async fn choose(&self, text: String, labels: &Labels) -> Result<Found, ApiError> {
+        self.ask(text, labels).await.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+    }
+
+    async fn ask(&self, text: String, labels: &Labels) -> Result<Found, JudgeError> {
+        let part = match labels {
+            Labels::Options(count) => ReplyPart::Choose {
+                texts: (0..*count).map(|index| code(index, *count)).collect(),
+                distribution: true,
+            },
+            Labels::Tokens(tokens) => ReplyPart::ChooseTokens(tokens.iter().copied().map(TokenId).collect()),
+        };
+        // Images first: all questions about them share what is computed of them.
+        let images = self.images.iter().cloned().map(Part::Image);
+        let parts = images.chain([Part::Text(text)]).collect();
+        let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
+        let params = CompletionParams {
+            script: vec![part],
+            caller: self.scorer.caller().clone(),
+            ..CompletionParams::greedy(1)
+        };
+        let mut found = Found { probabilities: Vec::new(), label_mass: 0.0, usage: Usage::default() };
+        for mut text in self.scorer.judge().complete(prompt, &params, 1).await? {
+            while let Some(event) = text.next().await {
+                match event? {
+                    CompletionEvent::Chosen(chosen) => {
+                        let logprobs = chosen.logprobs.unwrap_or_default();
+                        let masses: Vec<f64> =
+                            logprobs.iter().map(|logprob| f64::from(*logprob).exp()).collect();
+                        // Too small to be told from 0, they would have no order.
+                        let largest = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                        let parts: Vec<f64> =
+                            logprobs.iter().map(|logprob| f64::from(logprob - largest).exp()).collect();
+                        let total: f64 = parts.iter().sum();
+                        found.probabilities = parts.iter().map(|part| part / total).collect();
+                        found.label_mass = masses.iter().sum::<f64>().min(1.0);
+                    }
+                    CompletionEvent::Finished(_, usage) => found.usage = usage,
+                    CompletionEvent::Piece(_) | CompletionEvent::Said(_) => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_differ_and_none_is_the_beginning_of_another() {
+        assert_eq!([0, 1, 25].map(|index| code(index, 26)), ["A", "B", "Z"]);
+        let codes: BTreeSet<String> = (0..MAX_OPTIONS).map(|index| code(index, MAX_OPTIONS)).collect();
+        assert_eq!(codes.len(), MAX_OPTIONS);
+        assert!(codes.iter().all(|code| code.len() == 2));
+    }
+
+    #[test]
+    fn options_stand_under_their_codes() {
+        let text = question("Which?", &["yes: it is".into(), "no".into()]);
+        assert_eq!(text, "Which?\n\nA. yes: it is\nB. no\n\nAnswer with the letter alone.");
+    }
+
+    #[test]
+    fn the_best_and_the_mean() {
+        let found = Found { probabilities: vec![0.25, 0.5, 0.25], label_mass: 1.0, usage: Usage::default() };
+        assert_eq!(found.best(), 1);
+        assert!((found.mean_place() - 1.0).abs() < 1e-12);
+    }
+}

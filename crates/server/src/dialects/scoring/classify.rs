@@ -1,0 +1,211 @@
+//! Routes by which engines serve reward models as classifiers: vLLM's and SGLang's `/classify`, `/pooling`, and SGLang's
+//! rewards as embeddings. verl's remote reward models use the first and the last.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{
+    chat_reward::{self, ChatTurn},
+    openrlhf::OneOrMany,
+    sample::Sample,
+    scorer::{ScoreQuery, Scored, Scorer, usage},
+};
+use crate::{
+    dialects::openai::now,
+    error::{ApiError, ErrorBody},
+    json_body::JsonBytes,
+    request_id,
+};
+
+/// What is to be scored: transcripts, or one conversation.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ClassifyBody {
+    /// Any name.
+    model: Option<String>,
+    /// Transcripts in a chat format.
+    input: Option<OneOrMany<String>>,
+    /// The same in SGLang's own form, which is answered in that form.
+    text: Option<OneOrMany<String>>,
+    /// One conversation whose last turn is the assistant's.
+    messages: Option<Vec<ChatTurn>>,
+}
+
+/// Scores as probabilities of a single class.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ClassifyResponse {
+    id: String,
+    /// Always `list`.
+    object: &'static str,
+    created: u64,
+    model: String,
+    data: Vec<Class>,
+    usage: ScoreUsage,
+}
+
+/// A score as the probability of a class.
+#[derive(Debug, Serialize, ToSchema)]
+struct Class {
+    index: usize,
+    /// Always `score`.
+    label: &'static str,
+    /// The reward, alone.
+    probs: [f64; 1],
+    /// Always 1.
+    num_classes: usize,
+}
+
+/// Tokens read; none are written.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(super) struct ScoreUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl ScoreUsage {
+    pub(super) fn of(scored: &[Scored]) -> Self {
+        let usage = usage(scored);
+        let total_tokens = usage.prompt_tokens + usage.completion_tokens;
+        Self { prompt_tokens: usage.prompt_tokens, total_tokens, completion_tokens: usage.completion_tokens }
+    }
+}
+
+impl ClassifyBody {
+    /// The samples, and where each stands.
+    fn samples(self) -> Result<(Vec<Sample>, &'static str), ApiError> {
+        let (texts, name) = match (self.input, self.text, self.messages) {
+            (Some(texts), None, None) => (texts, "input"),
+            (None, Some(texts), None) => (texts, "text"),
+            (None, None, Some(messages)) => return Ok((vec![chat_reward::sample(messages)?], "messages")),
+            _ => return Err(ApiError::invalid("input", "Give one of input, text and messages.")),
+        };
+        let texts = texts.into_vec();
+        let samples = texts.iter().enumerate();
+        let samples =
+            samples.map(|(index, text)| Sample::of_transcript(text, None, &format!("{name}[{index}]")));
+        Ok((samples.collect::<Result<_, _>>()?, name))
+    }
+}
+
+/// Score transcripts, as vLLM, SGLang and verl ask: the reward is the probability of the one class there is.
+#[utoipa::path(
+    post,
+    path = "/classify",
+    tag = "scoring",
+    params(ScoreQuery),
+    request_body = ClassifyBody,
+    responses(
+        (status = 200, body = ClassifyResponse),
+        (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
+    let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
+    let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
+    let (samples, name) = body.samples()?;
+    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
+    if name == "text" {
+        let one = |scored: &Scored| {
+            let prompt_tokens = scored.usage.prompt_tokens;
+            json!({ "embedding": [scored.reward], "meta_info": { "prompt_tokens": prompt_tokens } })
+        };
+        return Ok(Json(scored.iter().map(one).collect::<Vec<_>>()).into_response());
+    }
+    let class = |(index, scored): (usize, &Scored)| Class {
+        index,
+        label: "score",
+        probs: [scored.reward],
+        num_classes: 1,
+    };
+    let response = ClassifyResponse {
+        id: format!("classify-{}", request_id::fresh_id()),
+        object: "list",
+        created: now(),
+        model,
+        usage: ScoreUsage::of(&scored),
+        data: scored.iter().enumerate().map(class).collect(),
+    };
+    Ok(Json(response).into_response())
+}
+
+/// Scores as vectors of one number.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VectorsResponse {
+    /// Always `list`.
+    object: &'static str,
+    model: String,
+    data: Vec<Vector>,
+    usage: ScoreUsage,
+}
+
+/// A score as a vector, under the name that its route has for it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Vector {
+    index: usize,
+    /// `pooling` or `embedding`.
+    object: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<[f64; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<[f64; 1]>,
+}
+
+/// Score transcripts, as vLLM's clients ask reward models.
+#[utoipa::path(
+    post,
+    path = "/pooling",
+    tag = "scoring",
+    params(ScoreQuery),
+    request_body = ClassifyBody,
+    responses(
+        (status = 200, body = VectorsResponse),
+        (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
+    vectors(&scorer, &body, "pooling").await
+}
+
+/// Score transcripts, as SGLang's clients ask reward models: the embedding is the reward alone.
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "scoring",
+    params(ScoreQuery),
+    request_body = ClassifyBody,
+    responses(
+        (status = 200, body = VectorsResponse),
+        (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
+    vectors(&scorer, &body, "embedding").await
+}
+
+async fn vectors(
+    scorer: &Scorer,
+    body: &JsonBytes,
+    object: &'static str,
+) -> Result<Json<VectorsResponse>, ApiError> {
+    let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
+    let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
+    let (samples, name) = body.samples()?;
+    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
+    let vector = |(index, scored): (usize, &Scored)| Vector {
+        index,
+        object,
+        data: (object == "pooling").then_some([scored.reward]),
+        embedding: (object == "embedding").then_some([scored.reward]),
+    };
+    let data = scored.iter().enumerate().map(vector).collect();
+    Ok(Json(VectorsResponse { object: "list", model, data, usage: ScoreUsage::of(&scored) }))
+}

@@ -1,0 +1,129 @@
+//! The probabilities of tokens after a text, as vLLM's and SGLang's generative scoring has them.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    choices::{Chooser, Labels},
+    openrlhf::OneOrMany,
+    scorer::Scorer,
+};
+use crate::{
+    dialects::openai::now,
+    error::{ApiError, ErrorBody},
+    json_body::JsonBytes,
+    request_id,
+};
+
+/// A text with several ends, and the tokens of which one should follow.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct GenerativeBody {
+    /// Any name.
+    model: Option<String>,
+    /// What all texts have in common.
+    query: String,
+    /// What each of them has of its own.
+    items: OneOrMany<String>,
+    /// Tokens of this critic's vocabulary.
+    label_token_ids: Vec<u32>,
+    /// Whether probabilities are among these tokens alone; else among all there are.
+    #[serde(default = "yes")]
+    apply_softmax: bool,
+    /// Whether what is common comes last.
+    #[serde(default)]
+    item_first: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// For each text the probabilities of the tokens, in their order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GenerativeResponse {
+    scores: Vec<Vec<f64>>,
+    model: String,
+    /// Always `scoring`.
+    object: &'static str,
+    usage: TokensRead,
+}
+
+/// Tokens that were read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokensRead {
+    pub(super) prompt_tokens: usize,
+    pub(super) total_tokens: usize,
+}
+
+/// For each text the probability of the first token, in vLLM's shape.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FirstTokens {
+    id: String,
+    /// Always `list`.
+    object: &'static str,
+    created: u64,
+    model: String,
+    data: Vec<FirstToken>,
+    usage: TokensRead,
+}
+
+/// The probability of the first token.
+#[derive(Debug, Serialize, ToSchema)]
+struct FirstToken {
+    index: usize,
+    /// Always `score`.
+    object: &'static str,
+    score: f64,
+}
+
+/// The probabilities of the tokens that are asked for.
+pub(super) async fn probabilities(
+    scorer: &Scorer,
+    body: GenerativeBody,
+) -> Result<GenerativeResponse, ApiError> {
+    let chooser = Chooser::new(scorer, Vec::new());
+    let (mut scores, mut prompt_tokens) = (Vec::new(), 0);
+    let items = body.items.into_vec();
+    let texts = items.iter().map(|item| match body.item_first {
+        true => format!("{item}{}", body.query),
+        false => format!("{}{item}", body.query),
+    });
+    let labels = Labels::Tokens(body.label_token_ids);
+    for (index, found) in chooser.choose_all(texts, &labels).await?.into_iter().enumerate() {
+        if found.probabilities.is_empty() {
+            return Err(ApiError::invalid(format!("items[{index}]"), "Nothing can follow this."));
+        }
+        let part = if body.apply_softmax { 1.0 } else { found.label_mass };
+        scores.push(found.probabilities.iter().map(|probability| probability * part).collect());
+        prompt_tokens += found.usage.prompt_tokens;
+    }
+    let model = body.model.unwrap_or_else(|| scorer.model().to_owned());
+    let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
+    Ok(GenerativeResponse { scores, model, object: "scoring", usage })
+}
+
+/// Tell how probable the first of some tokens is after each of some texts, as vLLM's clients ask.
+#[utoipa::path(
+    post,
+    path = "/generative_scoring",
+    tag = "scoring",
+    request_body = GenerativeBody,
+    responses(
+        (status = 200, body = FirstTokens),
+        (status = 400, description = "The texts or tokens make no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
+    let GenerativeResponse { scores, model, usage, .. } =
+        probabilities(&scorer, body.parse(StatusCode::BAD_REQUEST)?).await?;
+    let first = |(index, scores): (usize, Vec<f64>)| FirstToken { index, object: "score", score: scores[0] };
+    let data = scores.into_iter().enumerate().map(first).collect();
+    let id = format!("generative-score-{}", request_id::fresh_id());
+    Ok(Json(FirstTokens { id, object: "list", created: now(), model, data, usage }).into_response())
+}

@@ -1,0 +1,61 @@
+//! LLaMA-Factory's reward server: templated conversations in, scores out.
+
+use axum::{Json, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    sample::Sample,
+    scorer::{ScoreQuery, Scorer},
+};
+use crate::{
+    error::{ApiError, ErrorBody},
+    json_body::JsonBytes,
+    request_id,
+};
+
+/// Conversations to score.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct EvaluationBody {
+    /// Any name.
+    model: Option<String>,
+    /// Whole conversations in a chat format; images stand in them as data URLs.
+    messages: Vec<String>,
+}
+
+/// Scores in the order of the conversations.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EvaluationResponse {
+    id: String,
+    /// Always `score.evaluation`.
+    object: &'static str,
+    model: String,
+    scores: Vec<f64>,
+}
+
+/// Score conversations, as LLaMA-Factory asks.
+#[utoipa::path(
+    post,
+    path = "/v1/score/evaluation",
+    tag = "scoring",
+    params(ScoreQuery),
+    request_body = EvaluationBody,
+    responses(
+        (status = 200, body = EvaluationResponse),
+        (status = 400, description = "A conversation makes no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {
+    let EvaluationBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
+    let path = |index: usize| format!("messages[{index}]");
+    let samples = messages.iter().enumerate();
+    let samples = samples.map(|(index, text)| Sample::of_transcript(text, None, &path(index)));
+    let scored = scorer.score(samples.collect::<Result<_, _>>()?, path).await?;
+    Ok(Json(EvaluationResponse {
+        id: format!("scoreval-{}", request_id::fresh_id()),
+        object: "score.evaluation",
+        model: model.unwrap_or_else(|| scorer.model().to_owned()),
+        scores: scored.iter().map(|scored| scored.reward).collect(),
+    }))
+}

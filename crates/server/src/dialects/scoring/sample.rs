@@ -1,0 +1,174 @@
+//! Samples: what trainers and rankers send, as cases to judge.
+
+use judge::{Case, EncodedImage, Responses};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::transcript::Transcript;
+use crate::{dialects::content::Content, error::ApiError, images};
+
+/// A question, the answer to score, and what helps with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sample {
+    pub(super) question: String,
+    pub(super) response: String,
+    pub(super) images: Vec<EncodedImage>,
+    pub(super) reference: Option<String>,
+}
+
+/// What may ride in a label: trainers have no other place for pictures.
+#[derive(Debug, Default, Deserialize)]
+struct Label {
+    image: Option<String>,
+    #[serde(default)]
+    images: Vec<String>,
+    question: Option<String>,
+    reference: Option<String>,
+}
+
+/// A question with images, or any text, in the shapes of rankers.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum TextOrParts {
+    /// Text alone.
+    Text(String),
+    /// Text and images as parts.
+    Parts {
+        /// The parts.
+        content: Content,
+    },
+}
+
+impl Sample {
+    /// A question and an answer.
+    pub(super) fn new(question: impl Into<String>, response: impl Into<String>) -> Self {
+        Self { question: question.into(), response: response.into(), images: Vec::new(), reference: None }
+    }
+
+    /// A transcript's last answer. `prompt`, where it is known, tells where that begins.
+    pub(super) fn of_transcript(text: &str, prompt: Option<&str>, path: &str) -> Result<Self, ApiError> {
+        let (text, found) = take_images(text, path)?;
+        let prompt = prompt.map(|prompt| take_images(prompt, path)).transpose()?;
+        let after = prompt.as_ref().and_then(|(prompt, _)| Transcript::after(prompt, &text));
+        let Some(Transcript { question, answer }) = after.or_else(|| Transcript::parse(&text)) else {
+            let message = format!(
+                "{path} is no transcript of a chat format that is known here, with a question and an answer to it."
+            );
+            return Err(ApiError::invalid(path, message).with_code("unknown_transcript"));
+        };
+        Ok(Self { images: found, ..Self::new(question, answer) })
+    }
+
+    /// The same with what rides in its label: an object, or the same as JSON in a text, has images, the question in its own
+    /// words or a reference; any other text is a reference.
+    pub(super) fn with_label(mut self, label: Option<Value>, path: &str) -> Result<Self, ApiError> {
+        let label = match label {
+            None | Some(Value::Null) => return Ok(self),
+            Some(Value::String(text)) => {
+                let parsed: Option<Value> = serde_json::from_str(&text).ok();
+                match parsed.filter(Value::is_object) {
+                    Some(object) => object,
+                    None => {
+                        self.reference = Some(text).filter(|text| !text.trim().is_empty());
+                        return Ok(self);
+                    }
+                }
+            }
+            Some(object @ Value::Object(_)) => object,
+            // Numbers and lists mean something to the trainer, not to a judge.
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_)) => return Ok(self),
+        };
+        let label: Label = serde_json::from_value(label)
+            .map_err(|error| ApiError::invalid(path, format!("{path} has the wrong form: {error}.")))?;
+        for image in label.image.into_iter().chain(label.images) {
+            self.images.push(images::read(&image, path)?);
+        }
+        self.question = label.question.unwrap_or(self.question);
+        self.reference = label.reference.or(self.reference);
+        Ok(self)
+    }
+
+    pub(super) fn into_case(self) -> Case {
+        Case {
+            question: self.question,
+            images: self.images,
+            responses: Responses::One(self.response),
+            reference: self.reference,
+            description: None,
+        }
+    }
+}
+
+impl TextOrParts {
+    /// The text, and the images beside it.
+    pub(super) fn read(self, path: &str) -> Result<(String, Vec<EncodedImage>), ApiError> {
+        match self {
+            Self::Text(text) => Ok((text, Vec::new())),
+            Self::Parts { content } => content.into_text_and_images(path),
+        }
+    }
+
+    /// The text, which must be alone.
+    pub(super) fn text(self, path: &str) -> Result<String, ApiError> {
+        let (text, images) = self.read(path)?;
+        if images.is_empty() {
+            return Ok(text);
+        }
+        let message = "Images belong to the question; what is scored is text.";
+        Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+    }
+}
+
+/// Takes images out of a text, where they stand as data URLs.
+fn take_images(text: &str, path: &str) -> Result<(String, Vec<EncodedImage>), ApiError> {
+    const START: &str = "data:image/";
+    let (mut rest, mut plain, mut found) = (text, String::new(), Vec::new());
+    while let Some(start) = rest.find(START) {
+        plain += &rest[..start];
+        let url = &rest[start..];
+        let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "+/=-_;:,.".contains(letter));
+        let end = url.find(ends).unwrap_or(url.len());
+        found.push(images::read(&url[..end], path)?);
+        rest = &url[end..];
+    }
+    Ok((plain + rest, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const IMAGE: &str = "data:image/png;base64,AAEC";
+
+    #[test]
+    fn images_in_a_transcript_are_taken_out_of_it() {
+        let text = format!(
+            "<|im_start|>user\n{IMAGE}\nWhat is it?<|im_end|>\n<|im_start|>assistant\nA cat.<|im_end|>"
+        );
+        let sample = Sample::of_transcript(&text, None, "query[0]").unwrap();
+        assert_eq!((sample.question.as_str(), sample.response.as_str()), ("What is it?", "A cat."));
+        assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
+        assert!(Sample::of_transcript("A cat.", None, "query[0]").is_err());
+    }
+
+    #[test]
+    fn a_label_may_bring_images_a_question_and_a_reference() {
+        let sample = Sample::new("Q", "A");
+        let object = json!({ "image": IMAGE, "question": "Which animal?", "reference": "A cat." });
+        for label in [object.clone(), json!(object.to_string())] {
+            let sample = sample.clone().with_label(Some(label), "labels[0]").unwrap();
+            assert_eq!(sample.question, "Which animal?");
+            assert_eq!(sample.reference.as_deref(), Some("A cat."));
+            assert_eq!(sample.images.len(), 1);
+        }
+        let with = |label: Value| sample.clone().with_label(Some(label), "labels[0]");
+        assert_eq!(with(json!("42")).unwrap().reference.as_deref(), Some("42"));
+        for nothing in [json!(null), json!(""), json!(3), json!([1])] {
+            assert_eq!(with(nothing).unwrap(), sample);
+        }
+        assert!(with(json!({ "image": "http://elsewhere/a.png" })).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! The one way in which all dialects of this folder score a sample: the same sample gets the same score in any of them,
+//! alone or among thousands.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use judge::{
+    Caller, Direction, EngineError, JudgeError, JudgeOptions, Judgement, Mode, Outcome, RubricChoice, Usage,
+};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::sample::Sample;
+use crate::{
+    error::{ApiError, Dialect},
+    state::AppState,
+};
+
+/// Samples of one request that are judged at a time. So many fill the engine's steps, and leave the waiting line to others.
+const AT_A_TIME: usize = 64;
+
+/// What clients of these dialects choose in the URL, since their bodies have no place for it.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScoreQuery {
+    /// Name of the rubric; the critic's default for one response when absent.
+    rubric: Option<String>,
+    /// On which scale rewards are: `unit` (0 to 1, the default) or `raw`, that of the rubric.
+    reward: Option<RewardScale>,
+}
+
+/// The scale of rewards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RewardScale {
+    /// From 0, the worst, to 1, the best.
+    #[default]
+    Unit,
+    /// As the rubric has it.
+    Raw,
+}
+
+/// What a sample was found to be worth.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scored {
+    /// On the scale that was asked for.
+    pub(super) reward: f64,
+    /// From 0, the worst, to 1, the best.
+    pub(super) unit: f64,
+    /// The mean of the rubric's scores by their probabilities.
+    pub(super) expected: f64,
+    /// How much of the critic's belief the possible scores hold together.
+    pub(super) label_mass: f64,
+    /// How undecided it is, in nats.
+    pub(super) entropy: f64,
+    pub(super) usage: Usage,
+}
+
+/// Scores samples for one request.
+pub(super) struct Scorer {
+    state: AppState,
+    caller: Caller,
+    query: ScoreQuery,
+}
+
+impl Scorer {
+    pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
+        Self { state, caller, query }
+    }
+
+    /// The server's own name of the critic.
+    pub(super) fn model(&self) -> &str {
+        self.state.judge.model()
+    }
+
+    pub(super) fn judge(&self) -> &judge::Judge {
+        &self.state.judge
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Scores all of `samples`, in their order; `path` tells of an index where that sample stands in the request.
+    ///
+    /// # Errors
+    /// When one of them cannot be scored: nobody takes a number that is none for a reward. The error names it.
+    pub(super) async fn score(
+        &self,
+        samples: Vec<Sample>,
+        path: impl Fn(usize) -> String,
+    ) -> Result<Vec<Scored>, ApiError> {
+        let scores = stream::iter(samples).map(|sample| self.score_one(sample)).buffered(AT_A_TIME);
+        let mut scores = std::pin::pin!(scores.enumerate());
+        let mut scored = Vec::new();
+        while let Some((index, result)) = scores.next().await {
+            scored.push(result.map_err(|error| {
+                let error = ApiError::from_judge(error, Dialect::Native);
+                self.state.metrics.verdict_failure(error.code());
+                error.with_param(path(index))
+            })?);
+        }
+        Ok(scored)
+    }
+
+    async fn score_one(&self, sample: Sample) -> Result<Scored, JudgeError> {
+        let case = sample.into_case();
+        let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);
+        let options =
+            JudgeOptions { mode: Mode::Score, caller: self.caller.clone(), ..JudgeOptions::default() };
+        loop {
+            let stream = self.state.judge.judge(case.clone(), choice.clone(), options.clone()).await;
+            match stream {
+                // Trainers send everything at once and give up when they are refused, so they wait here.
+                Err(JudgeError::Engine(EngineError::Overloaded { retry_after_s, .. }))
+                    if self.may_wait(retry_after_s) =>
+                {
+                    tokio::time::sleep(Duration::from_secs(retry_after_s)).await;
+                }
+                other => {
+                    let judgement = other?.collect().await?;
+                    self.state.metrics.verdict(&judgement);
+                    return Ok(self.read(&judgement));
+                }
+            }
+        }
+    }
+
+    /// Whether there is time to come again.
+    fn may_wait(&self, seconds: u64) -> bool {
+        let then = Instant::now() + Duration::from_secs(seconds);
+        self.caller.deadline.is_none_or(|deadline| then < deadline)
+    }
+
+    fn read(&self, judgement: &Judgement) -> Scored {
+        let distribution = judgement.distribution.as_ref();
+        let chosen = match judgement.verdict.outcome {
+            Outcome::Score(score) => score,
+            // A rubric for one response has scores.
+            Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => f64::NAN,
+        };
+        let expected = distribution.and_then(judge::Distribution::expected_score).unwrap_or(chosen);
+        let unit = judgement.scale.map_or(expected, |scale| {
+            let part = (expected - scale.min) / (scale.max - scale.min);
+            match judgement.direction {
+                Direction::Higher => part,
+                Direction::Lower => 1.0 - part,
+            }
+        });
+        Scored {
+            reward: match self.query.reward.unwrap_or_default() {
+                RewardScale::Unit => unit,
+                RewardScale::Raw => expected,
+            },
+            unit,
+            expected,
+            label_mass: distribution.map_or(1.0, |found| found.label_mass),
+            entropy: distribution.map_or(0.0, judge::Distribution::entropy),
+            usage: judgement.usage,
+        }
+    }
+}
+
+/// The tokens of all of them together.
+pub(super) fn usage(scored: &[Scored]) -> Usage {
+    scored.iter().fold(Usage::default(), |sum, scored| sum + scored.usage)
+}

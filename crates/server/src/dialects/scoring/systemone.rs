@@ -1,0 +1,143 @@
+//! Predicates about a state and images, as `POST /v1/systemone` of vLLM has them.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, http::StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    choices::{Chooser, Labels, MAX_OPTIONS, question},
+    decisions::ImageUrl,
+    scorer::Scorer,
+};
+use crate::{
+    error::{ApiError, ErrorBody},
+    json_body::JsonBytes,
+};
+
+/// A state, and questions about it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SystemOneBody {
+    /// What is judged: text, or JSON.
+    #[schema(value_type = Object)]
+    state: Value,
+    /// The questions by their names.
+    #[schema(value_type = Object)]
+    questions: BTreeMap<String, SystemOneQuestion>,
+    /// What holds for all questions.
+    instructions: Option<String>,
+    /// Images that belong to the state.
+    #[serde(default)]
+    images: Vec<ImageUrl>,
+}
+
+/// A question.
+#[derive(Debug, Deserialize, ToSchema)]
+struct SystemOneQuestion {
+    /// `predicate`, `choice` or `score`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The question.
+    instructions: String,
+    /// What to go by: a text for a predicate; for the others what the answers are, by name or in a list.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    criteria: Value,
+}
+
+impl SystemOneQuestion {
+    /// The names of the answers, and the answers as they are shown.
+    fn answers(&self, path: &str) -> Result<(Vec<String>, Vec<String>), ApiError> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let answers: (Vec<String>, Vec<String>) = match (self.kind.as_str(), &self.criteria) {
+            ("predicate", Value::Null) => (vec!["yes".into(), "no".into()], vec!["yes".into(), "no".into()]),
+            ("predicate", Value::String(criteria)) => {
+                (vec!["yes".into(), "no".into()], vec![format!("yes: {criteria}"), "no".into()])
+            }
+            ("predicate" | "choice" | "score", Value::Object(named)) => named
+                .iter()
+                .map(|(name, meaning)| (name.clone(), format!("{name}: {}", text(meaning))))
+                .unzip(),
+            ("choice" | "score", Value::Array(listed)) => {
+                listed.iter().map(|answer| (text(answer), text(answer))).unzip()
+            }
+            ("predicate" | "choice" | "score", _) => {
+                let message = "criteria must tell the answers.";
+                return Err(ApiError::invalid(format!("{path}.criteria"), message));
+            }
+            (kind, _) => {
+                let message = format!("There is no type {kind:?}; there are predicate, choice and score.");
+                return Err(ApiError::invalid(format!("{path}.type"), message));
+            }
+        };
+        if (2..=MAX_OPTIONS).contains(&answers.0.len()) {
+            return Ok(answers);
+        }
+        let message = format!("A question has from 2 to {MAX_OPTIONS} answers.");
+        Err(ApiError::invalid(format!("{path}.criteria"), message))
+    }
+}
+
+/// Answer questions about a state and images. Nothing is written: answers are read from the critic's logits.
+#[utoipa::path(
+    post,
+    path = "/v1/systemone",
+    tag = "scoring",
+    request_body = SystemOneBody,
+    responses(
+        (status = 200, description = "`answers` and `diagnostics` by the questions' names.", body = Object),
+        (status = 400, description = "A question makes no sense.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+    )
+)]
+pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Value>, ApiError> {
+    let body: SystemOneBody = body.parse(StatusCode::BAD_REQUEST)?;
+    let state = match body.state {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let context =
+        body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
+    let chooser = Chooser::new(&scorer, ImageUrl::read_all(body.images)?);
+    let (mut answers, mut diagnostics, mut prompt_tokens) = (Map::new(), Map::new(), 0);
+    for (name, asked) in &body.questions {
+        let path = format!("questions.{name}");
+        let (names, shown) = asked.answers(&path)?;
+        let text = format!("{context}\n\n{}", question(&asked.instructions, &shown));
+        let found = chooser.choose(text, &Labels::Options(names.len())).await;
+        let found = found.map_err(|error| error.with_param(path))?;
+        prompt_tokens += found.usage.prompt_tokens;
+        let best = found.best();
+        let probabilities: Map<String, Value> =
+            names.iter().cloned().zip(found.probabilities.iter().map(|part| json!(part))).collect();
+        answers.insert(
+            name.clone(),
+            match asked.kind.as_str() {
+                "score" => {
+                    json!({ "type": "score", "score": found.mean_place(), "probabilities": probabilities })
+                }
+                "choice" => {
+                    json!({ "type": "choice", "choice": names[best], "probabilities": probabilities })
+                }
+                _ => json!({
+                    "type": "predicate",
+                    "value": best == 0,
+                    "probability": found.probabilities[0],
+                    "probabilities": probabilities,
+                }),
+            },
+        );
+        // With more belief elsewhere than in all answers, the most probable token is none of them.
+        let is_label = found.probabilities[best] * found.label_mass >= 1.0 - found.label_mass;
+        diagnostics
+            .insert(name.clone(), json!({ "label_mass": found.label_mass, "argmax_is_label": is_label }));
+    }
+    Ok(Json(json!({
+        "model": scorer.model(),
+        "answers": answers,
+        "diagnostics": diagnostics,
+        "usage": { "prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens },
+    })))
+}

@@ -1,0 +1,274 @@
+//! Interfaces of other reward and ranking servers: one sample has one score in all of them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::Server;
+use serde_json::{Value, json};
+
+const QUESTION: &str = "What colour is the circle?";
+
+fn scene() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/examples/scene.png");
+    use base64::Engine;
+    format!("data:image/png;base64,{}", base64::prelude::BASE64_STANDARD.encode(std::fs::read(path).unwrap()))
+}
+
+fn transcript(question: &str, answer: &str) -> String {
+    format!("<|im_start|>user\n<image>\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n")
+}
+
+fn parts(image: &str, text: &str) -> Value {
+    json!([{ "type": "image_url", "image_url": { "url": image } }, { "type": "text", "text": text }])
+}
+
+/// The one number at `path` of the answer.
+fn number(body: &Value, path: &str) -> f64 {
+    body.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {path} of {body}"))
+}
+
+#[test]
+fn one_sample_has_one_score_in_every_dialect() {
+    let server = Server::with_options(&[]);
+    let (image, answer) = (scene(), "The circle is orange.");
+    let judged = server.ok(
+        "/judge",
+        &json!({ "question": QUESTION, "images": [image], "response": answer, "mode": "score" }),
+    );
+    let (expected, scale) = (number(&judged, "/distribution/expected_score"), &judged["scale"]);
+    let (least, most) = (number(scale, "/min"), number(scale, "/max"));
+    let unit = (expected - least) / (most - least);
+    let chat = json!([
+        { "role": "user", "content": parts(&image, QUESTION) },
+        { "role": "assistant", "content": answer },
+    ]);
+    let query = json!({ "content": parts(&image, QUESTION) });
+    let inside = transcript(QUESTION, answer).replace("<image>", &image);
+    for (path, body, place) in [
+        (
+            "/get_reward",
+            json!({ "query": [transcript(QUESTION, answer)], "labels": [{ "image": image }] }),
+            "/rewards/0",
+        ),
+        ("/get_reward", json!({ "query": [inside] }), "/scores/0"),
+        (
+            "/rm",
+            json!({ "prompt": QUESTION, "response": answer, "label": json!({ "image": image }).to_string() }),
+            "",
+        ),
+        (
+            "/rm",
+            json!({ "prompt": [{ "role": "user", "content": parts(&image, QUESTION) }], "response": answer }),
+            "",
+        ),
+        ("/v1/score/evaluation", json!({ "model": "model", "messages": [inside] }), "/scores/0"),
+        ("/classify", json!({ "model": "x", "input": inside }), "/data/0/probs/0"),
+        ("/v1/classify", json!({ "messages": chat }), "/data/0/probs/0"),
+        ("/classify", json!({ "text": inside }), "/0/embedding/0"),
+        ("/pooling", json!({ "input": [inside] }), "/data/0/data/0"),
+        ("/v1/embeddings", json!({ "input": inside }), "/data/0/embedding/0"),
+        ("/v1/chat/reward", json!({ "messages": chat }), "/data/0/score/0"),
+        ("/score", json!({ "queries": query, "documents": answer }), "/data/0/score"),
+        ("/v1/score", json!({ "text_1": [query], "text_2": [answer] }), "/data/0/score"),
+        ("/rerank", json!({ "query": query, "documents": [answer] }), "/results/0/relevance_score"),
+        ("/v1/rerank", json!({ "query": query, "documents": [answer] }), "/results/0/relevance_score"),
+        ("/v2/rerank", json!({ "query": query, "documents": [answer] }), "/results/0/relevance_score"),
+        ("/rerank", json!({ "query": query, "texts": [answer] }), "/0/score"),
+    ] {
+        let found = number(&server.ok(path, &body), place);
+        assert!((found - unit).abs() < 1e-12, "{path} says {found}, not {unit}");
+    }
+    let raw = server.ok(
+        "/rm?reward=raw",
+        &json!({ "prompt": QUESTION, "response": answer, "label": { "image": image } }),
+    );
+    assert!((raw.as_f64().unwrap() - expected).abs() < 1e-12);
+}
+
+#[test]
+fn thousands_are_answered_in_order_and_each_as_if_it_were_alone() {
+    // A line far shorter than the batch: what does not fit waits its turn.
+    let server = Server::with_options(&["--max-waiting", "16"]);
+    let answer = |index: usize| format!("The circle is {}.", ["red", "blue", "green", "orange"][index % 4]);
+    let messages: Vec<String> = (0..2000).map(|index| transcript(QUESTION, &answer(index))).collect();
+    let alone: Vec<f64> = (0..4)
+        .map(|index| {
+            number(&server.ok("/v1/score/evaluation", &json!({ "messages": [messages[index]] })), "/scores/0")
+        })
+        .collect();
+    let together = server.ok("/v1/score/evaluation", &json!({ "messages": messages }));
+    let scores = together["scores"].as_array().unwrap();
+    assert_eq!(scores.len(), messages.len());
+    for (index, score) in scores.iter().enumerate() {
+        assert_eq!(score.as_f64().unwrap().to_bits(), alone[index % 4].to_bits(), "sample {index}");
+    }
+    assert!(alone.windows(2).any(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn what_cannot_be_scored_is_named_and_never_a_number() {
+    let server = Server::with_options(&[]);
+    let good = transcript(QUESTION, "Red.");
+    for (path, body, param, code) in [
+        ("/get_reward", json!({ "query": [good, "no transcript"] }), "query[1]", "unknown_transcript"),
+        ("/get_reward", json!({ "query": [good], "labels": [] }), "labels", "invalid_request"),
+        (
+            "/get_reward",
+            json!({ "query": [good], "labels": [{ "image": "http://a/b.png" }] }),
+            "labels[0]",
+            "remote_image",
+        ),
+        (
+            "/v1/score/evaluation",
+            json!({ "messages": [good, good, "x".repeat(100_000)] }),
+            "messages[2]",
+            "unknown_transcript",
+        ),
+        (
+            "/v1/score/evaluation",
+            json!({ "messages": [good, transcript(QUESTION, &"word ".repeat(9000))] }),
+            "messages[1]",
+            "context_length_exceeded",
+        ),
+        ("/rerank", json!({ "query": "q" }), "documents", "invalid_request"),
+        ("/rm?rubric=no-such", json!({ "prompt": QUESTION, "response": "a" }), "response", "unknown_rubric"),
+        (
+            "/v1/chat/reward",
+            json!({ "messages": [{ "role": "user", "content": "q" }] }),
+            "messages",
+            "invalid_request",
+        ),
+        (
+            "/generative_scoring",
+            json!({ "query": "q", "items": ["a"], "label_token_ids": [1, 9_999_999] }),
+            "label_token_ids",
+            "unknown_token",
+        ),
+        (
+            "/v1/decisions",
+            json!({ "input": "x", "questions": [{ "type": "choice", "question": "?" }] }),
+            "questions[0]",
+            "invalid_request",
+        ),
+        (
+            "/v1/decisions",
+            json!({ "input": "x", "prompt_format_version": 7, "questions": [] }),
+            "prompt_format_version",
+            "invalid_request",
+        ),
+        (
+            "/v1/systemone",
+            json!({ "state": "x", "questions": { "a": { "type": "essay", "instructions": "?" } } }),
+            "questions.a.type",
+            "invalid_request",
+        ),
+    ] {
+        let response = server.post(path, &body);
+        assert_eq!(response.status, 400, "{path}");
+        let body = response.json();
+        assert_eq!(
+            (body["error"]["param"].as_str(), body["code"].as_str()),
+            (Some(param), Some(code)),
+            "{path}: {body}"
+        );
+    }
+    let response = server.post("/rm?reward=best", &json!({ "prompt": "q", "response": "a" }));
+    assert_eq!((response.status, response.json()["code"].as_str().unwrap()), (400, "invalid_query"));
+}
+
+#[test]
+fn a_ranking_is_best_first_and_tells_what_was_asked() {
+    let server = Server::with_options(&[]);
+    let query = json!({ "content": parts(&scene(), QUESTION) });
+    let documents = ["I like music.", "The circle is orange.", "I like music."];
+    let body = server.ok("/rerank", &json!({ "query": query, "documents": documents, "top_n": 2 }));
+    let results = body["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    assert_eq!((results[0]["index"].as_u64(), results[1]["index"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(results[0]["document"]["text"], documents[1]);
+    let texts = server.ok("/rerank", &json!({ "query": query, "texts": documents, "return_text": true }));
+    let indices: Vec<u64> =
+        texts.as_array().unwrap().iter().map(|one| one["index"].as_u64().unwrap()).collect();
+    assert_eq!(indices, [1, 0, 2]);
+    assert_eq!(texts[0]["text"], documents[1]);
+}
+
+#[test]
+fn decisions_are_probabilities_over_the_options() {
+    let server = Server::with_options(&[]);
+    let sum = |probabilities: &Value| -> f64 {
+        let values: Vec<f64> = match probabilities {
+            Value::Object(named) => named.values().map(|value| value.as_f64().unwrap()).collect(),
+            listed => listed.as_array().unwrap().iter().map(|one| number(one, "/probability")).collect(),
+        };
+        values.iter().sum()
+    };
+    let questions = json!([
+        { "id": "colour", "type": "choice", "question": QUESTION, "options": ["red", { "name": "orange", "description": "like the fruit" }] },
+        { "id": "quality", "type": "score", "question": "How good?", "levels": ["bad", "fair", "good"] },
+        { "id": "seen", "type": "yes_no", "question": "Is there a circle?" },
+    ]);
+    let body = server
+        .ok("/v1/decisions", &json!({ "input": "A picture.", "images": [scene()], "questions": questions }));
+    for id in ["colour", "quality", "seen"] {
+        let answer = &body["answers"][id];
+        assert!((sum(&answer["probabilities"]) - 1.0).abs() < 1e-6, "{answer}");
+        let mass = number(answer, "/label_mass");
+        assert!(mass > 0.0 && mass <= 1.0, "{answer}");
+    }
+    assert!(["red", "orange"].contains(&body["answers"]["colour"]["choice"].as_str().unwrap()));
+    assert!((0.0..=2.0).contains(&number(&body, "/answers/quality/score")));
+    // Later questions share the picture with the first.
+    assert!(number(&body, "/usage/prompt_tokens_details/cached_tokens") > 0.0);
+    let mut listed = questions;
+    for question in listed.as_array_mut().unwrap() {
+        let id = question.as_object_mut().unwrap().remove("id").unwrap();
+        question["name"] = id;
+    }
+    let list = server.ok(
+        "/v1/decisions",
+        &json!({ "input": "A picture.", "images": [{ "url": scene() }], "questions": listed }),
+    );
+    let first = &list["answers"][0];
+    assert!((sum(&first["probabilities"]) - 1.0).abs() < 1e-6);
+    let named = number(&body, "/answers/colour/probabilities/red");
+    assert!(
+        (number(first, "/probabilities/0/probability") - named).abs() < 1e-12,
+        "the same question in the other shape"
+    );
+    let system = server.ok("/v1/systemone", &json!({
+        "state": "A picture.",
+        "images": [scene()],
+        "questions": {
+            "seen": { "type": "predicate", "instructions": "Is there a circle?" },
+            "colour": { "type": "choice", "instructions": QUESTION, "criteria": ["red", "orange"] },
+            "quality": { "type": "score", "instructions": "How good?", "criteria": { "0": "bad", "1": "good" } },
+        },
+    }));
+    for name in ["seen", "colour", "quality"] {
+        assert!((sum(&system["answers"][name]["probabilities"]) - 1.0).abs() < 1e-6, "{system}");
+        assert!(system["diagnostics"][name]["argmax_is_label"].is_boolean());
+    }
+}
+
+#[test]
+fn the_probabilities_of_any_tokens_can_be_read() {
+    let server = Server::with_options(&[]);
+    let ask = |softmax: bool| json!({ "query": "Is it red? ", "items": ["Yes.", "No."], "label_token_ids": [40, 41, 42], "apply_softmax": softmax });
+    let among = server.ok("/v1/score", &ask(true));
+    let all = server.ok("/v1/score", &ask(false));
+    assert_eq!(among["object"], "scoring");
+    for item in 0..2 {
+        let read = |body: &Value| -> Vec<f64> {
+            body["scores"][item].as_array().unwrap().iter().map(|one| one.as_f64().unwrap()).collect()
+        };
+        let (among, all) = (read(&among), read(&all));
+        assert!((among.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+        let mass: f64 = all.iter().sum();
+        assert!(mass < 1.0);
+        for (one, other) in among.iter().zip(&all) {
+            assert!((one * mass - other).abs() < 1e-9);
+        }
+    }
+    let first = server.ok("/generative_scoring", &ask(true));
+    assert_eq!(number(&first, "/data/1/score"), among["scores"][1][0].as_f64().unwrap());
+}
