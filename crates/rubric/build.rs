@@ -1,11 +1,11 @@
-//! Lists the files of `config/rubrics` and `config/critics`, so that the folder alone decides what is compiled in.
+//! Lists the files of `config/rubrics`, `config/critics` and `config/forms`, so that the folder alone decides what is compiled in.
 
 use std::{env, fmt::Write, fs, io, path::Path};
 
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
     let mut source = String::new();
-    for (constant, folder) in [("RUBRICS", "rubrics"), ("PROFILES", "critics")] {
+    for (constant, folder) in [("RUBRICS", "rubrics"), ("PROFILES", "critics"), ("FORMS", "forms")] {
         let folder = root.join(folder);
         println!("cargo:rerun-if-changed={}", folder.display());
         let mut files: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>()?;

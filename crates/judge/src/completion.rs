@@ -10,9 +10,11 @@ use std::{
 use critic::{Processor, TokenId, Utf8Stream};
 use engine::{Choice, EngineError, Event, Sampled, TokenStream};
 use futures::{Stream, StreamExt};
+use rubric::Restraint;
 
 use crate::{
     Caller, JudgeError, ReplyPart,
+    restrained::Restrained,
     stop::{Released, StopStrings},
 };
 
@@ -35,6 +37,8 @@ pub struct CompletionParams {
     pub stop: Vec<String>,
     /// What the text is made of; `max_tokens` bounds what the critic writes.
     pub script: Vec<ReplyPart>,
+    /// What the written text must not have.
+    pub restraint: Restraint,
     /// Report the probability of each token and of this many most probable ones.
     pub top_logprobs: Option<usize>,
     /// Write on until `max_tokens`, whatever the critic says.
@@ -57,6 +61,7 @@ impl CompletionParams {
             max_tokens,
             stop: Vec::new(),
             script: vec![ReplyPart::Write],
+            restraint: Restraint::default(),
             top_logprobs: None,
             ignore_end: false,
             show_control: false,
@@ -117,6 +122,14 @@ pub struct Piece {
     pub logprobs: Vec<TokenLogprob>,
 }
 
+impl std::ops::Add<&str> for Piece {
+    type Output = Self;
+
+    fn add(self, more: &str) -> Self {
+        Self { text: self.text + more, ..self }
+    }
+}
+
 /// A text that was chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
@@ -166,6 +179,9 @@ pub struct CompletionStream {
     processor: Arc<dyn Processor>,
     characters: Utf8Stream,
     stops: StopStrings,
+    restrained: Restrained,
+    /// The texts of each choice that is still to come, in order.
+    choices: VecDeque<Vec<String>>,
     top_logprobs: Option<usize>,
     show_control: bool,
     usage: Usage,
@@ -190,6 +206,8 @@ impl CompletionStream {
             processor,
             characters: Utf8Stream::default(),
             stops: StopStrings::new(params.stop.clone()),
+            restrained: Restrained::new(params.restraint.clone()),
+            choices: params.script.iter().filter_map(ReplyPart::texts).collect(),
             top_logprobs: params.top_logprobs,
             show_control: params.show_control,
             usage: Usage { prompt_tokens, ..Usage::default() },
@@ -246,9 +264,10 @@ impl CompletionStream {
         }
     }
 
-    /// Text that no stop string ends.
+    /// Text that no stop string ends, after what was held back of the text before it.
     fn given(&mut self, tokens: &[(TokenId, Option<Sampled>)]) -> Piece {
         self.usage.completion_tokens += tokens.len();
+        let held = self.restrained.finish();
         let mut text = String::new();
         for (token, _) in tokens {
             let bytes = self.bytes(*token);
@@ -256,12 +275,38 @@ impl CompletionStream {
         }
         self.written += text.len();
         self.shown += text.len();
-        Piece { text, logprobs: Vec::new() }
+        Piece { text: held + &text, logprobs: Vec::new() }
     }
 
     fn choose(&mut self, choice: &Choice) -> Chosen {
-        let piece = self.given(&choice.tokens);
+        let mut piece = self.given(&choice.tokens);
+        let texts = self.choices.pop_front().unwrap_or_default();
+        if let Some(count) = self.top_logprobs {
+            piece.logprobs = self.logprobs_of(choice, &texts, count);
+        }
         Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone() }
+    }
+
+    /// How probable the tokens of a choice were. In the place of a choice of single tokens, the most probable ones are told
+    /// among the choices: what else the critic would have written cannot stand there.
+    fn logprobs_of(&self, choice: &Choice, texts: &[String], count: usize) -> Vec<TokenLogprob> {
+        let sampled = choice.tokens.iter().map(|(token, sampled)| {
+            let (logprob, top) = match sampled {
+                Some(sampled) => (sampled.logprob, sampled.top.as_slice()),
+                None => (0.0, &[][..]),
+            };
+            let top = top.iter().take(count).map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
+            TokenLogprob { bytes: self.bytes(*token), logprob, top }
+        });
+        let mut logprobs: Vec<TokenLogprob> = sampled.collect();
+        if let ([only], Some(all)) = (logprobs.as_mut_slice(), &choice.logprobs) {
+            let mut top: Vec<(Vec<u8>, f32)> =
+                texts.iter().zip(all).map(|(text, logprob)| (text.clone().into_bytes(), *logprob)).collect();
+            top.sort_by(|one, other| other.1.total_cmp(&one.1));
+            top.truncate(count);
+            only.top = top;
+        }
+        logprobs
     }
 
     fn bytes(&self, token: TokenId) -> Vec<u8> {
@@ -271,6 +316,7 @@ impl CompletionStream {
     /// The text with the tokens that it completes; at a stop string also the token that it cuts, and none after.
     fn show(&mut self, text: String, stopped: bool) -> Option<Piece> {
         self.shown += text.len();
+        let text = self.restrained.push(&text);
         let mut logprobs = Vec::new();
         while let Some(token) = self.held.front() {
             let shown = token.end <= self.shown || (stopped && token.start < self.shown);
@@ -291,7 +337,9 @@ impl CompletionStream {
             Released::Last(text) => text,
         };
         self.end(reason);
-        self.show(text, false)
+        let piece = self.show(text, false);
+        let held = self.restrained.finish();
+        if held.is_empty() { piece } else { Some(piece.unwrap_or_default() + &held) }
     }
 
     /// Cancels the sequence when it still runs.

@@ -9,6 +9,7 @@ mod completion;
 mod error;
 mod judge;
 mod reply;
+mod restrained;
 mod reward;
 mod stop;
 mod verdict_stream;
@@ -33,8 +34,8 @@ pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reward, RewardOptions, Signal,
 };
 pub use rubric::{
-    AnswerForm, Case, CaseField, Direction, Distribution, Grade, Kind, Outcome, Preference, Problem,
-    Problems, Profile, Reading, Responses, Rubric, RubricError, RubricLibrary, Scale, ScorePair, Strength,
-    Verdict, VerdictError,
+    AnswerForm, Case, CaseField, Direction, Distribution, Form, FormPart, Grade, Kind, Outcome, Preference,
+    Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError, RubricLibrary, Scale,
+    ScorePair, Strength, Verdict, VerdictError,
 };
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

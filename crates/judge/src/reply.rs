@@ -1,7 +1,7 @@
 //! What a verdict's text is made of, and in which order verdict and reasons come.
 
 use critic::TokenId;
-use rubric::{Choices, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
+use rubric::{Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +33,26 @@ pub enum ReplyPart {
     },
     /// The critic writes one of these tokens, and the probability of each is wanted.
     ChooseTokens(Vec<TokenId>),
+}
+
+impl ReplyPart {
+    /// The texts to choose from.
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Choose { texts, .. } => Some(texts.clone()),
+            Self::ChooseTokens(_) => Some(Vec::new()),
+            Self::Write | Self::Say(_) => None,
+        }
+    }
+
+    /// A piece of a form.
+    pub fn of_form(part: &FormPart, distribution: bool) -> Self {
+        match part {
+            FormPart::Say(text) => Self::Say(text.clone()),
+            FormPart::Choose(texts) => Self::Choose { texts: texts.clone(), distribution },
+            FormPart::Write(_) => Self::Write,
+        }
+    }
 }
 
 /// How the verdict is known.

@@ -42,7 +42,7 @@ impl StopStrings {
 }
 
 /// Length in bytes of the longest end of `text` that is a start of `stop`.
-fn overlap(text: &str, stop: &str) -> usize {
+pub(crate) fn overlap(text: &str, stop: &str) -> usize {
     stop.char_indices()
         .map(|(length, _)| length)
         .filter(|length| text.ends_with(&stop[..*length]))

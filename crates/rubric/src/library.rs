@@ -1,10 +1,10 @@
-//! The rubrics and critic profiles that a server knows: those compiled in, and those of a folder.
+//! The rubrics, critic profiles and forms that a server knows: those compiled in, and those of a folder.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Kind, Problem, Problems, Profile, Rubric, RubricError, nearest::nearest};
+use crate::{Form, Kind, Problem, Problems, Profile, Rubric, RubricError, form::form_of, nearest::nearest};
 
 include!(concat!(env!("OUT_DIR"), "/compiled_in.rs"));
 
@@ -20,15 +20,16 @@ struct Entry<T> {
     value: T,
 }
 
-/// Rubrics and profiles by name.
+/// Rubrics, profiles and forms by name.
 #[derive(Debug, Clone, Default)]
 pub struct RubricLibrary {
     rubrics: BTreeMap<String, Entry<Rubric>>,
     profiles: BTreeMap<String, Entry<Profile>>,
+    forms: BTreeMap<String, Entry<Form>>,
 }
 
 impl RubricLibrary {
-    /// What is compiled in: the files of `config/rubrics` and `config/critics`.
+    /// What is compiled in: the files of `config/rubrics`, `config/critics` and `config/forms`.
     ///
     /// # Errors
     /// [`RubricError::Library`] when such a file is not valid, which a test excludes for a released program.
@@ -36,8 +37,8 @@ impl RubricLibrary {
         Self::load(None)
     }
 
-    /// What is compiled in and the files of `folder/rubrics` and `folder/critics`, which replace those of the same
-    /// name. Either folder may be missing, but not both.
+    /// What is compiled in and the files of `folder/rubrics`, `folder/critics` and `folder/forms`, which replace those of
+    /// the same name. Any of them may be missing, but not all.
     ///
     /// # Errors
     /// [`RubricError::Library`] with everything that is wrong with any file.
@@ -54,10 +55,13 @@ impl RubricLibrary {
         for (file, text) in PROFILES {
             problems.extend(library.add_profile(&format!("config/critics/{file}"), text, true).err());
         }
+        for (file, text) in FORMS {
+            problems.extend(library.add_form(&format!("config/forms/{file}"), text, true).err());
+        }
         if let Some(folder) = folder {
-            let (rubrics, critics) = (folder.join("rubrics"), folder.join("critics"));
-            if !rubrics.is_dir() && !critics.is_dir() {
-                let reason = "it has neither a folder rubrics nor a folder critics".into();
+            let [rubrics, critics, forms] = ["rubrics", "critics", "forms"].map(|name| folder.join(name));
+            if ![&rubrics, &critics, &forms].iter().any(|folder| folder.is_dir()) {
+                let reason = "it has none of the folders rubrics, critics and forms".into();
                 problems.push(Problem { file: folder.display().to_string(), key: None, reason });
             }
             for (file, text) in read_folder(&rubrics, &mut problems) {
@@ -65,6 +69,9 @@ impl RubricLibrary {
             }
             for (file, text) in read_folder(&critics, &mut problems) {
                 problems.extend(library.add_profile(&file, &text, false).err());
+            }
+            for (file, text) in read_folder(&forms, &mut problems) {
+                problems.extend(library.add_form(&file, &text, false).err());
             }
         }
         library.check(&mut problems);
@@ -105,6 +112,28 @@ impl RubricLibrary {
             .filter_map(|profile| longest(profile).map(|length| (length, profile)))
             .max_by_key(|(length, _)| *length)
             .map_or_else(|| &self.profiles[GENERIC].value, |(_, profile)| profile)
+    }
+
+    /// All forms, in order of their names.
+    pub fn forms(&self) -> impl Iterator<Item = &Form> {
+        self.forms.values().map(|entry| &entry.value)
+    }
+
+    /// The form of this name.
+    pub fn form(&self, name: &str) -> Option<&Form> {
+        self.forms.get(name).map(|entry| &entry.value)
+    }
+
+    /// The form that a program wants whose prompt has these texts.
+    pub fn form_of(&self, texts: &[&str]) -> Option<&Form> {
+        form_of(self.forms(), texts)
+    }
+
+    fn add_form(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
+        let form: Form = parse(file, text)?;
+        form.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
+        let name = form.name.clone();
+        insert(&mut self.forms, name, Entry { file: file.to_owned(), compiled_in, value: form })
     }
 
     fn add_rubric(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {

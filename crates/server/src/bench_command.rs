@@ -29,7 +29,8 @@ use crate::{
 };
 
 /// Bounds that no benchmark comes near, unless its critic is a hundred times slower than its requests come.
-const LIMITS: RequestLimits = RequestLimits { max_body_bytes: 32 << 20, timeout: Duration::from_secs(600) };
+const LIMITS: RequestLimits =
+    RequestLimits { max_body_bytes: 32 << 20, timeout: Duration::from_secs(600), forms_by_prompt: false };
 
 /// Measures. Servers run on `runtime`; the clients run here, on the thread that calls.
 pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<()> {

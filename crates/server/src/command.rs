@@ -178,6 +178,10 @@ pub(crate) struct HttpOptions {
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,
+    /// Whether chat answers have the form that a known program looks for, told by its prompt; `x-gavel-form` in a request
+    /// goes before.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) forms: FormsChoice,
     /// After a signal to stop, how long requests are still taken while `/readyz` already says no, in seconds: time for
     /// whoever sends them to notice.
     #[arg(long, default_value_t = 0.0, value_parser = seconds)]
@@ -185,6 +189,16 @@ pub(crate) struct HttpOptions {
     /// After that, how long running requests may take, in seconds.
     #[arg(long, default_value_t = 30.0, value_parser = seconds)]
     pub(crate) shutdown_timeout_s: f64,
+}
+
+/// Whether answers have the forms of known programs.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum FormsChoice {
+    /// Where the prompt is a known program's.
+    #[default]
+    Auto,
+    /// Only where a request asks for it.
+    Off,
 }
 
 /// A length of time in seconds.

@@ -26,6 +26,8 @@ pub(crate) struct RequestLimits {
     pub(crate) max_body_bytes: usize,
     /// The longest time from the request to its answer.
     pub(crate) timeout: Duration,
+    /// Whether an answer has the form that its prompt asks for when the request does not say.
+    pub(crate) forms_by_prompt: bool,
 }
 
 /// What is served.
@@ -52,11 +54,20 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         .merge(health::routes())
         .split_for_parts();
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
-    let RequestLimits { max_body_bytes, timeout: request_timeout } = limits;
+    let RequestLimits { max_body_bytes, timeout: request_timeout, forms_by_prompt } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
     let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
     let openapi = document.into();
-    let state = AppState { judge, lifecycle, metrics, config_dir, max_body_bytes, request_timeout, openapi };
+    let state = AppState {
+        judge,
+        lifecycle,
+        metrics,
+        config_dir,
+        max_body_bytes,
+        request_timeout,
+        forms_by_prompt,
+        openapi,
+    };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))

@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use crate::{
     boot,
-    command::{EngineOptions, HttpOptions, ServeOptions},
+    command::{EngineOptions, FormsChoice, HttpOptions, ServeOptions},
     error::ApiError,
     health::Progress,
     lifecycle::{Lifecycle, Phase},
@@ -71,6 +71,7 @@ impl Bounds {
             limits: RequestLimits {
                 max_body_bytes: options.max_body_mib << 20,
                 timeout: Duration::from_secs(options.request_timeout_s),
+                forms_by_prompt: matches!(options.forms, FormsChoice::Auto),
             },
             pause: Duration::from_secs_f64(options.shutdown_pause_s),
             drain: Duration::from_secs_f64(options.shutdown_timeout_s),
@@ -281,7 +282,11 @@ mod tests {
             Judge::new("null".into(), critic, library, EngineConfig { on_panic, ..Default::default() });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = RequestLimits { max_body_bytes: 1 << 20, timeout: Duration::from_secs(60) };
+        let limits = RequestLimits {
+            max_body_bytes: 1 << 20,
+            timeout: Duration::from_secs(60),
+            forms_by_prompt: true,
+        };
         let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
         let server = Server::start(listener, bounds);
         let lifecycle = server.lifecycle.clone();

@@ -22,6 +22,8 @@ pub(crate) struct AppState {
     pub(crate) max_body_bytes: usize,
     /// How long a request may take.
     pub(crate) request_timeout: Duration,
+    /// Whether an answer has the form that its prompt asks for when the request does not say.
+    pub(crate) forms_by_prompt: bool,
     /// The OpenAPI document, as it is served.
     pub(crate) openapi: Arc<str>,
 }

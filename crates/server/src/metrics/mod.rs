@@ -118,6 +118,7 @@ impl Metrics {
         counter("gavel_steps_total", "Steps of the model.");
         counter("gavel_verdicts_total", "Verdicts, by what they say.");
         counter("gavel_verdict_failures_total", "Judgements without a verdict, by the code of their error.");
+        counter("gavel_form_answers_total", "Chat answers in the form of a known program, by its name.");
         counter("gavel_position_checked_total", "Pairs that were judged in both orders.");
         counter("gavel_position_flips_total", "Those of them whose orders name different winners.");
         let gauge = |name: &'static str, text: &'static str| {

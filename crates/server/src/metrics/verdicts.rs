@@ -38,6 +38,11 @@ impl Metrics {
         self.counter("gavel_verdict_failures_total", &[("code", code)]).increment(1);
     }
 
+    /// Notes an answer in the form of a known program.
+    pub(crate) fn form(&self, name: &str) {
+        self.counter("gavel_form_answers_total", &[("form", name)]).increment(1);
+    }
+
     fn distribution(&self, distribution: &Distribution) {
         self.histogram("gavel_label_mass", &[]).record(distribution.label_mass);
         self.histogram("gavel_score_entropy_nats", &[]).record(distribution.entropy());

@@ -1,5 +1,6 @@
 //! OpenAI's interface: `POST /v1/chat/completions` and the list of models.
 
+mod forms;
 mod models;
 mod refused;
 mod request;
@@ -10,7 +11,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use futures::future::try_join_all;
@@ -23,6 +24,7 @@ use crate::{
     json_body::JsonBytes,
     state::AppState,
 };
+use forms::WantedForm;
 use request::{ChatBody, ChatRequest};
 pub(crate) use response::now;
 use response::{ChatCompletion, ChatCompletionChunk, Header};
@@ -82,18 +84,21 @@ pub(crate) fn aliases() -> Router<AppState> {
 async fn chat(
     State(state): State<AppState>,
     CallerOf(caller): CallerOf,
+    wanted: WantedForm,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?)?;
     let body: ChatBody = body.parse(StatusCode::BAD_REQUEST)?;
     let ChatRequest { prompt, params, count, model, stream } = body.into_request()?;
-    let params = CompletionParams { caller, ..params };
+    let form = wanted.find(&state.judge.rules(), &prompt)?;
+    let params = forms::apply(form.as_ref(), CompletionParams { caller, ..params });
     let header = Header::new(model, state.judge.model());
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;
     if let Some(options) = stream {
-        return Ok(stream::events(choices, header, options).into_response());
+        return Ok(forms::told(form.as_ref(), &state, stream::events(choices, header, options)));
     }
     let choices = try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(failed)?;
-    Ok(Json(ChatCompletion::new(header, choices, params.top_logprobs.is_some())).into_response())
+    let completion = ChatCompletion::new(header, choices, params.top_logprobs.is_some());
+    Ok(forms::told(form.as_ref(), &state, Json(completion)))
 }

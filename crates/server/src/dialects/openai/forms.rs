@@ -1,0 +1,91 @@
+//! Answers in the form that the asking program looks for, told by its prompt.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, HeaderValue, request::Parts},
+    response::{IntoResponse, Response},
+};
+use judge::{CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Rules};
+
+use crate::{error::ApiError, state::AppState};
+
+/// In a request: `off`, `auto` or the name of a form. In a response: the form that it has.
+const HEADER: HeaderName = HeaderName::from_static("x-gavel-form");
+
+/// Which form a request wants.
+pub(super) enum WantedForm {
+    /// That of its prompt, if it is known.
+    Auto,
+    /// None: the critic writes what it likes.
+    Off,
+    /// One by its name.
+    Named(String),
+}
+
+impl FromRequestParts<AppState> for WantedForm {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match parts.headers.get(&HEADER).map(HeaderValue::to_str) {
+            None if state.forms_by_prompt => Ok(Self::Auto),
+            Some(Ok("auto")) => Ok(Self::Auto),
+            None | Some(Ok("off")) => Ok(Self::Off),
+            Some(Ok(name)) => Ok(Self::Named(name.to_owned())),
+            Some(Err(_)) => Err(ApiError::invalid(HEADER.as_str(), "This header is not plain text.")),
+        }
+    }
+}
+
+impl WantedForm {
+    /// The form for `prompt`.
+    pub(super) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
+        let library = rules.library();
+        match self {
+            Self::Off => Ok(None),
+            Self::Named(name) => library.form(name).cloned().map(Some).ok_or_else(|| {
+                let known: Vec<&str> = library.forms().map(|form| form.name.as_str()).collect();
+                let message = format!("There is no form {name:?}; there are: {}.", known.join(", "));
+                ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
+            }),
+            Self::Auto => {
+                let parts = prompt.messages.iter().flat_map(|message| &message.parts);
+                let texts: Vec<&str> = parts
+                    .filter_map(|part| match part {
+                        Part::Text(text) => Some(text.as_str()),
+                        Part::Image(_) | Part::Video(_) => None,
+                    })
+                    .collect();
+                Ok(library.form_of(&texts).cloned())
+            }
+        }
+    }
+}
+
+/// The same parameters, for an answer in `form`.
+pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> CompletionParams {
+    let Some(form) = form else { return params };
+    let written = form.reply.iter().find_map(|part| match part {
+        FormPart::Write(restraint) => Some(restraint.clone()),
+        FormPart::Say(_) | FormPart::Choose(_) => None,
+    });
+    let distribution = params.top_logprobs.is_some();
+    CompletionParams {
+        script: form.reply.iter().map(|part| ReplyPart::of_form(part, distribution)).collect(),
+        restraint: written.unwrap_or_default(),
+        // The form says where the answer ends.
+        stop: Vec::new(),
+        ..params
+    }
+}
+
+/// The response, which tells its form.
+pub(super) fn told(form: Option<&Form>, state: &AppState, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    if let Some(form) = form {
+        state.metrics.form(&form.name);
+        if let Ok(name) = HeaderValue::from_str(&form.name) {
+            response.headers_mut().insert(HEADER, name);
+        }
+    }
+    response
+}
