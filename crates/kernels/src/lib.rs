@@ -11,6 +11,7 @@ mod attention;
 mod cache;
 mod dense;
 mod exp;
+mod gguf;
 mod half;
 mod isa;
 pub mod limits;

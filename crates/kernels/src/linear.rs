@@ -60,7 +60,7 @@ impl Linear {
     /// to be quantised should be finite.
     ///
     /// # Panics
-    /// When the lengths are others.
+    /// When the lengths are others, or `weight` is given in blocks and `input` is no multiple of 32.
     pub fn with_form(
         weight: Matrix<'_>,
         form: Form,
@@ -68,6 +68,7 @@ impl Linear {
         bias: Option<&[f32]>,
     ) -> Self {
         assert_eq!(weight.len(), output * input, "the length of the weight");
+        assert!(input.is_multiple_of(weight.block_size()), "{input} inputs are no whole blocks");
         let count = output.div_ceil(PANEL);
         let panels = match weight.len() {
             0 => Panels::F32(Aligned::zeros(0)),
@@ -206,10 +207,11 @@ impl Task<'_> {
                 };
                 self.widen(simd, panel, sums);
             }
-            Panels::Q4 { codes, scales } => {
+            Panels::Q4 { codes, scales, levels } => {
                 let panel = |panel| Q4 {
                     codes: &codes.as_chunks().0[first(panel) * blocks * BLOCK / GROUP..],
                     scales: &scales.as_chunks().0[first(panel) * blocks..],
+                    levels,
                 };
                 self.widen(simd, panel, sums);
             }

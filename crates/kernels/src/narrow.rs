@@ -7,7 +7,7 @@
 use crate::{
     isa::{Kernel, LANES, Simd},
     micro::PANEL,
-    quantise::{BLOCK, LEVELS},
+    quantise::BLOCK,
 };
 
 /// Steps that are widened together.
@@ -51,6 +51,7 @@ pub(crate) struct Q8<'a> {
 pub(crate) struct Q4<'a> {
     pub(crate) codes: &'a [[u32; PANEL]],
     pub(crate) scales: &'a [[u16; PANEL]],
+    pub(crate) levels: &'a [i8; 16],
 }
 
 /// Half of the columns of a step.
@@ -113,7 +114,7 @@ impl Narrow for F16<'_> {
 /// The scales of a group.
 #[inline(always)]
 fn scale<S: Simd>(simd: S, scales: &[[u16; PANEL]], group: usize, vector: usize) -> S::Vector {
-    simd.widen_bf16(half(&scales[group * GROUP / BLOCK], vector))
+    simd.widen_f16(half(&scales[group * GROUP / BLOCK], vector))
 }
 
 impl Narrow for Q8<'_> {
@@ -137,7 +138,7 @@ impl Narrow for Q4<'_> {
     #[inline(always)]
     fn widen<S: Simd>(self, simd: S, group: usize, vector: usize) -> [S::Vector; GROUP] {
         let scale = scale(simd, self.scales, group, vector);
-        let mut weights = simd.look_up(half(&self.codes[group], vector), &LEVELS);
+        let mut weights = simd.look_up(half(&self.codes[group], vector), self.levels);
         for level in &mut weights {
             *level = simd.mul(*level, scale);
         }

@@ -1,21 +1,25 @@
 //! Blocks of 32 weights as whole numbers and a scale.
 //!
-//! A scale is a bf16, which has 8 digits, and a whole number here has 7 and a sign: their product has at most 15 and is
-//! an f32 without rounding. So a product with quantised weights is the product with these f32 weights, bit for bit.
+//! A scale is an f16, which has 11 digits, and a whole number here has 7 and a sign: their product has at most 18 and is
+//! an f32 without rounding.
 
-use crate::half::{bf16_above, bf16_nearest, bf16_to_f32};
+use crate::half::{f16_above, f16_nearest, f16_to_f32};
 
 /// Weights along the input that share a scale.
 pub(crate) const BLOCK: usize = 32;
 
-/// What four bits stand for: closer together where weights are many. These are the levels of the type IQ4_NL of GGUF.
+/// What four bits stand for when weights are quantised here: closer together where weights are many. These are the levels
+/// of GGUF's type IQ4_NL.
 pub(crate) const LEVELS: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// What the four bits of GGUF's type Q4_0 stand for.
+pub(crate) const EVEN_LEVELS: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
 /// Scales that are tried for four bits: each puts the largest weight at this place among the levels.
 const TRIED: [f32; 7] = [-144.0, -135.0, -127.0, -119.0, -111.0, 113.0, 125.0];
 
-/// Codes and their scale, as bits of a bf16. Weight `i` is `scale * code[i]`, or for four bits `scale * LEVELS[code[i]]`.
+/// Codes and their scale, as bits of an f16. Weight `i` is `scale * code[i]`, or for four bits `scale * LEVELS[code[i]]`.
 pub(crate) struct Quantised {
     pub(crate) codes: [i8; BLOCK],
     pub(crate) scale: u16,
@@ -61,8 +65,8 @@ fn rounded(float: f32) -> i8 {
 /// Eight bits: from -127 to 127 times the scale. No weight is off by more than half a scale.
 pub(crate) fn to_q8(weights: &[f32; BLOCK]) -> Quantised {
     // Rounded up, so that the largest weight is not cut off.
-    let scale = bf16_above(furthest(weights).abs() / 127.0);
-    let inverse = inverse(bf16_to_f32(scale));
+    let scale = f16_above(furthest(weights).abs() / 127.0);
+    let inverse = inverse(f16_to_f32(scale));
     Quantised { codes: weights.map(|weight| rounded(weight * inverse)), scale }
 }
 
@@ -81,12 +85,12 @@ pub(crate) fn to_q4(weights: &[f32; BLOCK]) -> Quantised {
             products += weight * level;
             squares += level * level;
         }
-        let scale = bf16_nearest(products / squares);
-        let codes = q4_codes(weights, bf16_to_f32(scale));
+        let scale = f16_nearest(products / squares);
+        let codes = q4_codes(weights, f16_to_f32(scale));
         let error: f32 = weights
             .iter()
             .zip(codes)
-            .map(|(weight, code)| (weight - bf16_to_f32(scale) * f32::from(LEVELS[code as usize])).powi(2))
+            .map(|(weight, code)| (weight - f16_to_f32(scale) * f32::from(LEVELS[code as usize])).powi(2))
             .sum();
         if error < least {
             least = error;
@@ -132,12 +136,12 @@ mod tests {
 
     fn q8(weights: &[f32; BLOCK]) -> [f64; BLOCK] {
         let Quantised { codes, scale } = to_q8(weights);
-        codes.map(|code| f64::from(bf16_to_f32(scale)) * f64::from(code))
+        codes.map(|code| f64::from(f16_to_f32(scale)) * f64::from(code))
     }
 
     fn q4(weights: &[f32; BLOCK]) -> [f64; BLOCK] {
         let Quantised { codes, scale } = to_q4(weights);
-        codes.map(|code| f64::from(bf16_to_f32(scale)) * f64::from(LEVELS[code as usize]))
+        codes.map(|code| f64::from(f16_to_f32(scale)) * f64::from(LEVELS[code as usize]))
     }
 
     /// Four bits between the least and the largest weight, with both of them kept: what was not taken.
@@ -152,7 +156,7 @@ mod tests {
     fn eight_bits_are_off_by_half_a_scale_at_most() {
         for seed in 1..500 {
             let weights = weights(seed);
-            let scale = f64::from(bf16_to_f32(to_q8(&weights).scale));
+            let scale = f64::from(f16_to_f32(to_q8(&weights).scale));
             for (weight, restored) in weights.iter().zip(q8(&weights)) {
                 assert!((f64::from(*weight) - restored).abs() <= scale * 0.500_001);
             }
