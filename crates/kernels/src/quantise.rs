@@ -25,6 +25,17 @@ pub(crate) struct Quantised {
     pub(crate) scale: u16,
 }
 
+/// The byte that stands for a whole number where both have eight bits: 128 more.
+#[inline(always)]
+pub(crate) fn code(number: i8) -> u8 {
+    number as u8 ^ 128
+}
+
+/// The whole number that a byte stands for.
+pub(crate) fn number(code: u8) -> i8 {
+    (code ^ 128) as i8
+}
+
 /// The index of the level that is nearest to each whole number from -128 on.
 const NEAREST: [u8; 256] = nearest_levels();
 
@@ -56,7 +67,7 @@ fn inverse(scale: f32) -> f32 {
 /// The nearest whole number, as far as it is one of eight bits. By hand: processors from before 2008 have no instruction
 /// for it, and code for them is what a compiler writes unless told otherwise.
 #[inline(always)]
-fn rounded(float: f32) -> i8 {
+pub(crate) fn whole(float: f32) -> i8 {
     /// Adding this rounds to a whole number, which then stands in the lowest bits (1.5 * 2^23).
     const ROUND: f32 = 12_582_912.0;
     (float.clamp(-128.0, 127.0) + ROUND).to_bits() as i8
@@ -67,7 +78,7 @@ pub(crate) fn to_q8(weights: &[f32; BLOCK]) -> Quantised {
     // Rounded up, so that the largest weight is not cut off.
     let scale = f16_above(furthest(weights).abs() / 127.0);
     let inverse = inverse(f16_to_f32(scale));
-    Quantised { codes: weights.map(|weight| rounded(weight * inverse)), scale }
+    Quantised { codes: weights.map(|weight| whole(weight * inverse)), scale }
 }
 
 /// Four bits: the scale with the least sum of squares of errors of those that are tried, each made as good as it can be
@@ -102,7 +113,7 @@ pub(crate) fn to_q4(weights: &[f32; BLOCK]) -> Quantised {
 
 fn q4_codes(weights: &[f32; BLOCK], scale: f32) -> [i8; BLOCK] {
     let inverse = inverse(scale);
-    weights.map(|weight| NEAREST[(i32::from(rounded(weight * inverse)) + 128) as usize] as i8)
+    weights.map(|weight| NEAREST[(i32::from(whole(weight * inverse)) + 128) as usize] as i8)
 }
 
 #[cfg(test)]
