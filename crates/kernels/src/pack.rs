@@ -19,6 +19,9 @@ use crate::{
 /// first-level cache.
 const BLOCKS_AT_ONCE: usize = 16;
 
+/// The same in inputs, for weights that are floats.
+const INPUTS_AT_ONCE: usize = 128;
+
 /// Weights as they are, in panels of `steps`.
 pub(crate) fn pack_floats<T: Copy + Default + Send + Sync>(
     weight: &[T],
@@ -28,9 +31,10 @@ pub(crate) fn pack_floats<T: Copy + Default + Send + Sync>(
     let mut panels = Aligned::zeros(output.div_ceil(PANEL) * steps * PANEL);
     let pieces = panels.par_chunks_mut(steps * PANEL).zip(weight.par_chunks(input * PANEL));
     pieces.for_each(|(panel, weight)| {
-        for (k, panel) in panel.chunks_exact_mut(PANEL).take(input).enumerate() {
-            for (place, number) in panel.iter_mut().zip(weight[k..].iter().step_by(input)) {
-                *place = *number;
+        for (start, panel) in panel.chunks_mut(INPUTS_AT_ONCE * PANEL).enumerate() {
+            for (column, weight) in weight.chunks_exact(input).enumerate() {
+                let places = panel[column..].iter_mut().step_by(PANEL);
+                places.zip(&weight[start * INPUTS_AT_ONCE..]).for_each(|(place, number)| *place = *number);
             }
         }
     });
@@ -90,7 +94,7 @@ impl Blocks<QUADS> for ToEight<'_> {
 impl Blocks<{ QUADS / 2 }> for ToFour<'_> {
     #[inline(always)]
     fn block<S: Simd>(self, simd: S, start: usize, length: usize) -> ([u32; QUADS / 2], u16) {
-        four_words(&to_q4(&self.0.block(simd, start, length)))
+        four_words(&to_q4(simd, &self.0.block(simd, start, length)))
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::{
     gguf::{self, eight_bits, four_bits},
-    half::bf16_to_f32,
-    isa::{LANES, Simd},
+    isa::Simd,
     quantise::{BLOCK, EVEN_LEVELS, LEVELS},
 };
 
@@ -52,13 +51,20 @@ impl Matrix<'_> {
     pub(crate) fn block<S: Simd>(&self, simd: S, start: usize, length: usize) -> [f32; BLOCK] {
         match self {
             Self::F32(floats) => filled(&floats[start..start + length]),
-            Self::Bf16(bits) => filled(&bits[start..start + length]).map(bf16_to_f32),
+            Self::Bf16(bits) => {
+                let bits = filled(&bits[start..start + length]);
+                let mut weights = [0.0; BLOCK];
+                for (place, bits) in weights.as_chunks_mut().0.iter_mut().zip(bits.as_chunks().0) {
+                    simd.store(simd.widen_bf16(bits), place);
+                }
+                weights
+            }
             Self::F16(bits) => {
-                let (bits, mut weights) = (filled(&bits[start..start + length]), [0.0; BLOCK]);
-                let places = weights.as_chunks_mut::<LANES>().0.iter_mut();
-                places
-                    .zip(bits.as_chunks().0)
-                    .for_each(|(place, bits)| simd.store(simd.widen_f16(bits), place));
+                let bits = filled(&bits[start..start + length]);
+                let mut weights = [0.0; BLOCK];
+                for (place, bits) in weights.as_chunks_mut().0.iter_mut().zip(bits.as_chunks().0) {
+                    simd.store(simd.widen_f16(bits), place);
+                }
                 weights
             }
             Self::Q8_0(bytes) => eight_bits(&bytes.as_chunks().0[start / BLOCK]).whole(),

@@ -122,11 +122,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn zero_below(self, a: Pair, bound: f32, value: Pair) -> Pair {
+    fn below(self, a: Pair, bound: f32, values: [Pair; 2]) -> Pair {
         unsafe {
             let bound = _mm256_set1_ps(bound);
-            let keep = |a, value| _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, bound), value);
-            Pair(keep(a.0, value.0), keep(a.1, value.1))
+            let choose = |a, below, other| {
+                _mm256_blendv_ps(below, other, _mm256_cmp_ps::<_CMP_NLT_UQ>(a, bound))
+            };
+            Pair(choose(a.0, values[0].0, values[1].0), choose(a.1, values[0].1, values[1].1))
         }
     }
 

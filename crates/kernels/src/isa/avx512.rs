@@ -112,8 +112,11 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    fn zero_below(self, a: __m512, bound: f32, value: __m512) -> __m512 {
-        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_set1_ps(bound)), value) }
+    fn below(self, a: __m512, bound: f32, values: [__m512; 2]) -> __m512 {
+        unsafe {
+            let not_below = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_set1_ps(bound));
+            _mm512_mask_mov_ps(values[0], not_below, values[1])
+        }
     }
 
     #[inline(always)]

@@ -52,8 +52,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The largest lane.
     fn largest(self, a: Self::Vector) -> f32;
+    /// The first one of `values` where `a < bound`, else the second one.
+    fn below(self, a: Self::Vector, bound: f32, values: [Self::Vector; 2]) -> Self::Vector;
     /// 0 where `a < bound`, else `value`.
-    fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector;
+    #[inline(always)]
+    fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector {
+        self.below(a, bound, [self.splat(0.0), value])
+    }
     /// `2^n`, where the lowest bits of the number that `a` is in memory are `n`.
     fn power_of_two(self, a: Self::Vector) -> Self::Vector;
     /// bf16 numbers, given by their bits.

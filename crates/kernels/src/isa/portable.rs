@@ -78,8 +78,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn zero_below(self, a: Vector, bound: f32, value: Vector) -> Vector {
-        zip(a, value, |a, value| if a < bound { 0.0 } else { value })
+    fn below(self, a: Vector, bound: f32, values: [Vector; 2]) -> Vector {
+        std::array::from_fn(|lane| if a[lane] < bound { values[0][lane] } else { values[1][lane] })
     }
 
     #[inline(always)]
