@@ -17,54 +17,106 @@ const SPAN: Duration = Duration::from_millis(600);
 struct Report {
     /// Only what has this in its name is measured.
     wanted: String,
+    /// What is read to find out how fast that is.
+    memory: Vec<f32>,
+    /// The set whose limits are known, and these: 10^9 operations and bytes a second.
+    limits: Option<(Isa, f64, f64)>,
     lines: Vec<Value>,
 }
 
-impl Report {
-    /// Measures the least time that `run` takes, since other work on the machine can only add to it, and prints it.
-    /// `work` is multiply-adds and bytes that have to be read.
-    fn measure(&mut self, name: &str, (products, bytes): (f64, f64), mut run: impl FnMut()) {
-        run();
+/// The least seconds that `run` takes, since other work on the machine can only add to them.
+fn least_seconds(mut run: impl FnMut()) -> f64 {
+    run();
+    let begin = Instant::now();
+    let (mut seconds, mut rounds) = (f64::INFINITY, 0);
+    while rounds < 5 || begin.elapsed() < SPAN {
         let begin = Instant::now();
-        let (mut seconds, mut rounds) = (f64::INFINITY, 0);
-        while rounds < 5 || begin.elapsed() < SPAN {
-            let begin = Instant::now();
-            run();
-            seconds = seconds.min(begin.elapsed().as_secs_f64());
-            rounds += 1;
-        }
+        run();
+        seconds = seconds.min(begin.elapsed().as_secs_f64());
+        rounds += 1;
+    }
+    seconds
+}
+
+impl Report {
+    /// Measures and prints. `products` are multiply-adds and `bytes` those that have to be read.
+    fn measure(&mut self, (isa, name): (Isa, &str), (products, bytes): (f64, f64), run: impl FnMut()) {
+        let limits = self.limits(isa);
+        let seconds = least_seconds(run);
         let (arithmetic, reading) = (2.0 * products / seconds / 1e9, bytes / seconds / 1e9);
-        println!("{name:<44} {:>10.3} ms {arithmetic:>8.1} GFLOP/s {reading:>7.1} GB/s", seconds * 1e3);
-        self.lines
-            .push(json!({"name": name, "ms": seconds * 1e3, "gflops": arithmetic, "gb_per_s": reading}));
+        let parts = (arithmetic / limits.0, reading / limits.1);
+        let (part, limit) =
+            if parts.0 > parts.1 { (parts.0, "f32 arithmetic") } else { (parts.1, "reading") };
+        println!(
+            "{name:<46} {:>9.3} ms {arithmetic:>7.1} GFLOP/s {reading:>6.1} GB/s {:>4.0} % of {limit}",
+            seconds * 1e3,
+            part * 100.0
+        );
+        self.lines.push(json!({
+            "name": name, "ms": seconds * 1e3, "gflops": arithmetic, "gb_per_s": reading,
+            "part": part, "limit": limit,
+        }));
     }
 
-    fn limits(&mut self, isa: Isa, memory: &[f32]) {
-        let name = format!("{} limits", isa.name());
-        let (arithmetic, reading) = (limits::arithmetic(isa), limits::reading(isa, memory));
-        println!("{name:<44} {:>13} {arithmetic:>8.1} GFLOP/s {reading:>7.1} GB/s", "");
-        self.lines.push(json!({"name": name, "gflops": arithmetic, "gb_per_s": reading}));
+    /// Multiply-adds in f32 and reading.
+    fn limits(&mut self, isa: Isa) -> (f64, f64) {
+        match self.limits {
+            Some((known, arithmetic, reading)) if known == isa => (arithmetic, reading),
+            Some(_) | None => {
+                let name = format!("{} limits", isa.name());
+                let (arithmetic, reading) = (limits::arithmetic(isa), limits::reading(isa, &self.memory));
+                println!("{name:<46} {:>12} {arithmetic:>7.1} GFLOP/s {reading:>6.1} GB/s", "");
+                self.lines.push(json!({"name": name, "gflops": arithmetic, "gb_per_s": reading}));
+                self.limits = Some((isa, arithmetic, reading));
+                (arithmetic, reading)
+            }
+        }
     }
 
     /// A product with weights of each form. The rate of reading is that of the form's own bytes.
     fn linear(&mut self, isa: Isa, rows: usize, (output, input): (usize, usize)) {
-        let (floats, bits) = (vec![0.5; output * input], vec![0x3800; output * input]);
-        let (x, mut y) = (vec![0.25; rows * input], vec![0.0; rows * output]);
-        let (floats, bf16, f16) = (Matrix::F32(&floats), Matrix::Bf16(&bits), Matrix::F16(&bits));
-        for (kind, weight, form) in [
-            ("f32", floats, Form::Given),
-            ("bf16", bf16, Form::Given),
-            ("f16", f16, Form::Given),
-            ("q8", floats, Form::Q8),
-            ("q4", floats, Form::Q4),
+        for (kind, form) in [
+            ("f32", Form::Given),
+            ("bf16", Form::Given),
+            ("f16", Form::Given),
+            ("q8", Form::Q8),
+            ("q4", Form::Q4),
         ] {
             let name = format!("{} linear {kind} {rows} x {input} -> {output}", isa.name());
             if !name.contains(&self.wanted) {
                 continue;
             }
+            let (floats, bits) = (vec![0.5; output * input], vec![0x3800; output * input]);
+            let weight = match kind {
+                "bf16" => Matrix::Bf16(&bits),
+                "f16" => Matrix::F16(&bits),
+                _ => Matrix::F32(&floats),
+            };
             let linear = Linear::with_form(weight, form, (output, input), None).with_isa(isa);
+            let (x, mut y) = (vec![0.25; rows * input], vec![0.0; rows * output]);
             let work = ((rows * output * input) as f64, linear.size_bytes() as f64);
-            self.measure(&name, work, || linear.forward(&x, &mut y));
+            self.measure((isa, &name), work, || linear.forward(&x, &mut y));
+        }
+    }
+
+    /// Making quantised panels, always with the widest set.
+    fn packing(&mut self, (output, input): (usize, usize)) {
+        let weight: Vec<f32> = (0..output * input).map(|index| (index * 7919 % 2003) as f32 / 2e4).collect();
+        let bits: Vec<u16> = weight.iter().map(|float| (float.to_bits() >> 16) as u16).collect();
+        let kinds =
+            [("f32", Matrix::F32(&weight)), ("bf16", Matrix::Bf16(&bits)), ("f16", Matrix::F16(&bits))];
+        for (kind, weight) in kinds {
+            for form in [Form::Given, Form::Q8, Form::Q4] {
+                let name = format!("{} pack {kind} {input} -> {output}, {form:?}", Isa::best().name());
+                if name.contains(&self.wanted) {
+                    let seconds =
+                        least_seconds(|| drop(Linear::with_form(weight, form, (output, input), None)));
+                    let rate = (output * input) as f64 / seconds / 1e6;
+                    println!("{name:<46} {:>9.3} ms {rate:>7.0} million weights/s", seconds * 1e3);
+                    self.lines
+                        .push(json!({"name": name, "ms": seconds * 1e3, "million_weights_per_s": rate}));
+                }
+            }
         }
     }
 
@@ -92,7 +144,7 @@ impl Report {
         let pairs = count * start + count * (count + 1) / 2;
         let products = (sequences * pairs * heads * size * 2) as f64;
         let bytes = (sequences * seen * kv_heads * size * 8) as f64;
-        self.measure(&name, (products, bytes), || cache.attend(&chunks, &mut attended));
+        self.measure((isa, &name), (products, bytes), || cache.attend(&chunks, &mut attended));
     }
 
     fn dense(&mut self, isa: Isa, (heads, head_size, length): (usize, usize, usize)) {
@@ -104,22 +156,24 @@ impl Report {
         let mut attended = floats.clone();
         let dense = Dense { heads, head_size, length, queries: &floats, keys: &floats, values: &floats };
         let work = ((length * floats.len() * 2) as f64, (floats.len() * 8) as f64);
-        self.measure(&name, work, || attend_all(&dense, isa, &mut attended));
+        self.measure((isa, &name), work, || attend_all(&dense, isa, &mut attended));
     }
 }
 
 fn main() {
-    let memory = vec![1.0; 128 << 20];
-    let mut report = Report { wanted: std::env::args().nth(1).unwrap_or_default(), lines: Vec::new() };
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let mut report = Report { wanted, memory: vec![1.0; 128 << 20], limits: None, lines: Vec::new() };
     // The last set is there to be compared with, not to be fast.
     for isa in Isa::available().into_iter().filter(|isa| isa.name() != "portable") {
-        report.limits(isa, &memory);
         for size in [1024, 4096] {
-            for rows in [1, 4, 8, 64, 512] {
+            for rows in [1, 2, 4, 8, 16, 32, 64, 512] {
                 report.linear(isa, rows, (size, size));
             }
         }
-        report.linear(isa, 1, (28_672, 4096));
+        // So large that every weight is read from memory.
+        for rows in [1, 2, 4, 8, 16] {
+            report.linear(isa, rows, (28_672, 4096));
+        }
         for (heads, kv_heads, size) in [(14, 2, 64), (28, 4, 128), (16, 16, 64)] {
             let heads = Heads { heads, kv_heads, size };
             for (sequences, positions) in [(1, (512, 512)), (1, (4096, 512)), (1, (8192, 1)), (16, (4096, 1))]
@@ -129,5 +183,6 @@ fn main() {
         }
         report.dense(isa, (16, 72, 729));
     }
+    report.packing((4096, 4096));
     println!("{}", Value::from(report.lines));
 }

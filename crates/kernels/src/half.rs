@@ -6,15 +6,29 @@ pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// The nearest bf16, of two equally near ones the even one. `float` is finite.
-pub(crate) fn bf16_nearest(float: f32) -> u16 {
-    let bits = float.to_bits();
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+/// The largest f16.
+const MOST_F16: f32 = 65_504.0;
+
+/// The nearest f16, of two equally near ones the even one; what is too large becomes the largest. `float` is finite.
+#[inline(always)]
+pub(crate) fn f16_nearest(float: f32) -> u16 {
+    let (sign, magnitude) = (float.to_bits() >> 16 & 0x8000, float.abs().min(MOST_F16));
+    let rest = if magnitude < f32::MIN_POSITIVE * 2f32.powi(112) {
+        // Below the normal numbers: the digits of a sum that begins with 0.5 end at 2^-24, as those of the f16 do.
+        (magnitude + 0.5).to_bits() - 0.5f32.to_bits()
+    } else {
+        let bits = magnitude.to_bits() - (112 << 23);
+        (bits + 0xfff + (bits >> 13 & 1)) >> 13
+    };
+    (sign | rest) as u16
 }
 
-/// The least bf16 that is not below `float`, which is finite and not negative.
-pub(crate) fn bf16_above(float: f32) -> u16 {
-    ((float.to_bits() + 0xffff) >> 16) as u16
+/// The least f16 that is not below `float`, which is not negative; what is too large becomes the largest.
+#[inline(always)]
+pub(crate) fn f16_above(float: f32) -> u16 {
+    let float = float.min(MOST_F16);
+    let nearest = f16_nearest(float);
+    nearest + u16::from(f16_to_f32(nearest) < float)
 }
 
 /// Bits of an f16 to the number.
@@ -82,13 +96,24 @@ mod tests {
     }
 
     #[test]
-    fn rounding_to_bf16_goes_to_the_nearest_or_up() {
-        for (float, nearest, above) in
-            [(1.0, 1.0, 1.0), (1.002, 1.0, 1.007_812_5), (1.006, 1.007_812_5, 1.007_812_5), (0.0, 0.0, 0.0)]
-        {
-            assert_eq!([bf16_to_f32(bf16_nearest(float)), bf16_to_f32(bf16_above(float))], [nearest, above]);
+    fn rounding_to_f16_goes_to_the_nearest_or_up() {
+        for bits in 0..0x7bffu16 {
+            let (this, next) = (f16_to_f32(bits), f16_to_f32(bits + 1));
+            let even = bits + (bits & 1);
+            let halfway = (this + next) / 2.0;
+            for (float, nearest, above) in [
+                (this, bits, bits),
+                (halfway.next_down(), bits, bits + 1),
+                (halfway, even, bits + 1),
+                (halfway.next_up(), bits + 1, bits + 1),
+            ] {
+                assert_eq!([f16_nearest(float), f16_above(float)], [nearest, above], "{float:e}");
+                assert_eq!(f16_nearest(-float), nearest | 0x8000, "{float:e}");
+            }
         }
-        // Half way between two: the even one.
-        assert_eq!(bf16_to_f32(bf16_nearest(1.0 + 1.0 / 256.0)), 1.0);
+        for large in [65_505.0, 1e6, f32::MAX] {
+            assert_eq!([f16_nearest(large), f16_above(large), f16_nearest(-large)], [0x7bff, 0x7bff, 0xfbff]);
+        }
+        assert_eq!([f16_nearest(1e-45), f16_above(1e-45)], [0, 1]);
     }
 }

@@ -10,7 +10,10 @@ mod aligned;
 mod attention;
 mod cache;
 mod dense;
+mod dots;
 mod exp;
+mod floats;
+mod gguf;
 mod half;
 mod isa;
 pub mod limits;
@@ -18,11 +21,15 @@ mod linear;
 mod micro;
 mod narrow;
 mod norm;
+mod pack;
 mod panels;
 mod quantise;
+mod rounded;
 mod rows;
 mod softmax;
+mod task;
 mod tile;
+mod weights;
 
 pub use activation::Activation;
 pub use attention::Queries;
@@ -31,7 +38,8 @@ pub use dense::{Dense, attend_all};
 pub use isa::Isa;
 pub use linear::Linear;
 pub use norm::Norm;
-pub use panels::{Form, Matrix};
+pub use panels::Form;
+pub use weights::Matrix;
 
 /// Work below this many multiply-adds stays on one thread: waking another costs more.
 const ONE_THREAD: usize = 1 << 17;

@@ -1,35 +1,25 @@
 //! A matrix product with a bias.
 
-use rayon::prelude::*;
-
 use crate::{
-    ONE_THREAD,
     aligned::Aligned,
+    dots::{self, Codes},
+    floats,
     isa::{Isa, Kernel, Simd},
-    micro::{PANEL, Panel, multiply_packed},
-    narrow::{Bf16, F16, FEW_ROWS, GROUP, Narrow, Q4, Q8, Widen, multiply_few},
-    panels::{Form, Matrix, Panels},
-    quantise::BLOCK,
+    micro::PANEL,
+    narrow::{Bf16, F16, GROUP},
+    panels::{Form, Panels},
+    quantise::code,
+    rounded::round,
     rows::{Group, pack},
+    task::{Outputs, Part},
+    weights::Matrix,
 };
 
-/// Inputs that are multiplied before the next group of rows has its turn with the same panel: 64 KiB of a panel, which
-/// stay in the second-level cache beside the rows.
-const INPUTS_AT_ONCE: usize = 512;
-
-/// The same for weights that are widened first, when one group of rows is all: 16 KiB, which stay in the first level.
-const WIDENED_AT_ONCE: usize = 128;
-
-/// How many inputs before they have their turn weights are asked for.
-const AHEAD: usize = 32;
-
-/// Rows that share what is read of a panel.
-const ROWS_AT_ONCE: usize = 256;
-
-/// Panels of one piece of work: while it lasts, its part of the rows stays in the cache.
-const PANELS_AT_ONCE: usize = 8;
-
-/// x W^T + b. Each output begins with its bias and adds the products with inputs 0, 1, 2 and so on.
+/// x W^T + b.
+///
+/// Each output begins with its bias. With weights that are floats it adds the products with inputs 0, 1, 2 and so on. With
+/// quantised weights the rows of x are rounded to eight bits for each 32 inputs, and it adds, for one block after the
+/// other, the exact sum of the products of whole numbers times both scales.
 #[derive(Debug)]
 pub struct Linear {
     panels: Panels,
@@ -37,14 +27,6 @@ pub struct Linear {
     input: usize,
     output: usize,
     isa: Isa,
-}
-
-/// The outputs of some rows in some panels, and what they are made of.
-struct Task<'a> {
-    linear: &'a Linear,
-    first_panel: usize,
-    groups: &'a [Group<'a>],
-    outputs: Vec<&'a mut [f32]>,
 }
 
 impl Linear {
@@ -56,11 +38,11 @@ impl Linear {
         Self::with_form(Matrix::F32(weight), Form::Given, shape, bias)
     }
 
-    /// Packs `weight` `[output, input]` in a form that may take less memory; arithmetic is in f32 all the same. What is
-    /// to be quantised should be finite.
+    /// Packs `weight` `[output, input]` in a form that may take less memory; what is to
+    /// be quantised should be finite.
     ///
     /// # Panics
-    /// When the lengths are others.
+    /// When the lengths are others, or `weight` is given in blocks and `input` is no multiple of 32.
     pub fn with_form(
         weight: Matrix<'_>,
         form: Form,
@@ -68,6 +50,7 @@ impl Linear {
         bias: Option<&[f32]>,
     ) -> Self {
         assert_eq!(weight.len(), output * input, "the length of the weight");
+        assert!(input.is_multiple_of(weight.block_size()), "{input} inputs are no whole blocks");
         let count = output.div_ceil(PANEL);
         let panels = match weight.len() {
             0 => Panels::F32(Aligned::zeros(0)),
@@ -128,31 +111,6 @@ impl Linear {
             self.isa.run(Forward { linear: self, x, y });
         }
     }
-
-    /// Cuts the work up: every task has its own part of `y`.
-    fn tasks<'a>(&'a self, groups: &'a [Group<'a>], mut y: &'a mut [f32], most_rows: usize) -> Vec<Task<'a>> {
-        let panels = self.bias.len() / PANEL;
-        let run = PANELS_AT_ONCE.min(panels.div_ceil(4 * rayon::current_num_threads()));
-        let mut tasks = Vec::new();
-        for groups in groups.chunks((ROWS_AT_ONCE / most_rows).max(1)) {
-            let rows: usize = groups.iter().map(|group| group.rows).sum();
-            let first = tasks.len();
-            tasks.extend((0..panels).step_by(run).map(|first_panel| Task {
-                linear: self,
-                first_panel,
-                groups,
-                outputs: Vec::with_capacity(rows),
-            }));
-            let (own, rest) = y.split_at_mut(rows * self.output);
-            y = rest;
-            for row in own.chunks_exact_mut(self.output) {
-                for (task, outputs) in tasks[first..].iter_mut().zip(row.chunks_mut(run * PANEL)) {
-                    task.outputs.push(outputs);
-                }
-            }
-        }
-        tasks
-    }
 }
 
 struct Forward<'a> {
@@ -165,112 +123,47 @@ impl Kernel for Forward<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { linear, x, y } = self;
-        let groups = pack(x, linear.input, S::ROWS);
-        let work = y.len() * linear.input;
-        let tasks = linear.tasks(&groups, y, S::ROWS);
-        if work < ONE_THREAD {
-            tasks.into_iter().for_each(|task| task.run(simd));
-        } else {
-            tasks.into_par_iter().for_each(|task| task.run(simd));
+        let groups = self.linear.input.next_multiple_of(GROUP);
+        match &self.linear.panels {
+            Panels::F32(weights) => {
+                let weights = weights.as_chunks().0;
+                self.floats::<S>(|part, sums| floats::multiply(simd, weights, part, sums));
+            }
+            Panels::Bf16(bits) => {
+                let panel = |panel| Bf16(&bits.as_chunks().0[panel * groups..]);
+                self.floats::<S>(|part, sums| floats::widen(simd, panel, part, sums));
+            }
+            Panels::F16(bits) => {
+                let panel = |panel| F16(&bits.as_chunks().0[panel * groups..]);
+                self.floats::<S>(|part, sums| floats::widen(simd, panel, part, sums));
+            }
+            Panels::Q8 { codes, scales } => {
+                self.dots(simd, Codes::Eight(codes.as_chunks().0.as_chunks().0), scales.as_chunks().0);
+            }
+            Panels::Q4 { codes, scales, levels } => {
+                let codes = Codes::Four(codes.as_chunks().0.as_chunks().0, levels.map(code));
+                self.dots(simd, codes, scales.as_chunks().0);
+            }
         }
     }
 }
 
-impl Task<'_> {
-    fn run<S: Simd>(self, simd: S) {
+impl<'a> Forward<'a> {
+    fn floats<S: Simd>(self, multiply: impl Fn(&Part<'_, Group<'_>>, &mut [[f32; PANEL]]) + Sync) {
         let input = self.linear.input;
-        let rows = self.outputs.len();
-        let panels = self.outputs[0].len().div_ceil(PANEL);
-        // Sums that wait lie close together here; rows of the outputs may be a power of two apart, where they would
-        // drive each other out of the cache.
-        let mut sums = Aligned::zeros(panels * rows * PANEL);
-        let sums: &mut [[f32; PANEL]] = sums.as_chunks_mut().0;
-        let bias = self.linear.bias.as_chunks().0[self.first_panel..].iter();
-        sums.chunks_exact_mut(rows).zip(bias).for_each(|(sums, bias)| sums.fill(*bias));
-        let groups = input.next_multiple_of(GROUP);
-        let blocks = input.div_ceil(BLOCK);
-        let first = |panel| self.first_panel + panel;
-        match &self.linear.panels {
-            Panels::F32(weights) => self.multiply(simd, weights.as_chunks().0, sums),
-            Panels::Bf16(bits) => {
-                self.widen(simd, |panel| Bf16(&bits.as_chunks().0[first(panel) * groups..]), sums);
-            }
-            Panels::F16(bits) => {
-                self.widen(simd, |panel| F16(&bits.as_chunks().0[first(panel) * groups..]), sums);
-            }
-            Panels::Q8 { codes, scales } => {
-                let panel = |panel| Q8 {
-                    codes: &codes.as_chunks().0[first(panel) * blocks * BLOCK..],
-                    scales: &scales.as_chunks().0[first(panel) * blocks..],
-                };
-                self.widen(simd, panel, sums);
-            }
-            Panels::Q4 { codes, scales } => {
-                let panel = |panel| Q4 {
-                    codes: &codes.as_chunks().0[first(panel) * blocks * BLOCK / GROUP..],
-                    scales: &scales.as_chunks().0[first(panel) * blocks..],
-                };
-                self.widen(simd, panel, sums);
-            }
-        }
-        for (row, outputs) in self.outputs.into_iter().enumerate() {
-            let sums = sums[row..].iter().step_by(rows);
-            for (outputs, sums) in outputs.chunks_mut(PANEL).zip(sums) {
-                outputs.copy_from_slice(&sums[..outputs.len()]);
-            }
-        }
-    }
-    /// Adds the products with `weights`, all panels of the linear.
-    fn multiply<S: Simd>(&self, simd: S, weights: &[[f32; PANEL]], sums: &mut [[f32; PANEL]]) {
-        let (input, rows) = (self.linear.input, self.outputs.len());
-        let step = if rows == 1 { input } else { INPUTS_AT_ONCE };
-        for start in (0..input).step_by(step) {
-            let inputs = start..input.min(start + step);
-            for (panel, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                let first = (self.first_panel + panel) * input + start;
-                let steps = &weights[first..first + inputs.len()];
-                let panel = Panel { steps, later: weights.get(first + AHEAD..).unwrap_or_default() };
-                self.multiply_groups(simd, panel, inputs.start, sums);
-            }
-        }
+        let groups = pack(self.x, input, S::ROWS);
+        self.outputs().compute(&groups, (input, S::ROWS), multiply);
     }
 
-    /// The same with weights that become f32 first.
-    fn widen<S: Simd, N: Narrow>(&self, simd: S, panel: impl Fn(usize) -> N, sums: &mut [[f32; PANEL]]) {
-        let (input, rows) = (self.linear.input, self.outputs.len());
-        // Two panels with two vectors of sums for each row.
-        if rows <= FEW_ROWS && 4 * rows <= S::SUMS {
-            return multiply_few(simd, panel, (rows, &self.groups[0].packed), sums);
-        }
-        let step = if self.groups.len() == 1 { WIDENED_AT_ONCE } else { INPUTS_AT_ONCE };
-        let mut tile = Aligned::zeros(step.min(input).next_multiple_of(GROUP) * PANEL);
-        let tile: &mut [[f32; PANEL]] = tile.as_chunks_mut().0;
-        for start in (0..input).step_by(step) {
-            let count = step.min(input - start);
-            for (index, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                let tile = &mut tile[..count.next_multiple_of(GROUP)];
-                simd.vectorize(Widen { panel: panel(index), first_group: start / GROUP, tile });
-                let panel = Panel { steps: &tile[..count], later: &[] };
-                self.multiply_groups(simd, panel, start, sums);
-            }
-        }
+    fn dots<S: Simd>(self, simd: S, codes: Codes<'_>, scales: &[[u16; PANEL]]) {
+        let input = self.linear.input;
+        let groups = round(simd, self.x, (input, S::DOT_ROWS));
+        self.outputs().compute(&groups, (input, S::DOT_ROWS), |part, sums| {
+            dots::multiply(simd, (codes, scales), part, sums);
+        });
     }
 
-    /// Adds to `sums` `[rows][PANEL]` the products of all rows with a part of a panel, that from input `start` on.
-    fn multiply_groups<S: Simd>(
-        &self,
-        simd: S,
-        panel: Panel<'_, PANEL>,
-        start: usize,
-        sums: &mut [[f32; PANEL]],
-    ) {
-        let end = start + panel.steps.len();
-        let mut row = 0;
-        for group in self.groups {
-            let x = &group.packed[start * group.rows..end * group.rows];
-            multiply_packed(simd, panel, x, &mut sums[row..row + group.rows]);
-            row += group.rows;
-        }
+    fn outputs(self) -> Outputs<'a> {
+        Outputs { bias: self.linear.bias.as_chunks().0, output: self.linear.output, y: self.y }
     }
 }

@@ -1,20 +1,19 @@
-//! Weights that take less memory than f32, and become f32 where they are multiplied.
+//! Floats of 16 bits, which become f32 where they are multiplied.
 //!
 //! Becoming f32 is exact, so that the products are those of f32 weights, bit for bit. Many rows share a piece of a panel
-//! that was widened into a cache; for few rows the weights are widened in registers, and two panels have their turn
-//! together: one alone would wait for its own sums.
+//! that was widened into a cache; for few rows the weights are widened in registers, for very few in two panels together:
+//! one alone would wait for its own sums.
 
 use crate::{
     isa::{Kernel, LANES, Simd},
     micro::PANEL,
-    quantise::{BLOCK, LEVELS},
 };
 
 /// Steps that are widened together.
 pub(crate) const GROUP: usize = 8;
 
 /// The most rows whose products are made while weights are widened.
-pub(crate) const FEW_ROWS: usize = 4;
+pub(crate) const FEW_ROWS: usize = 8;
 
 /// How many bytes ahead weights are asked for.
 const AHEAD_BYTES: usize = 4096;
@@ -38,20 +37,6 @@ pub(crate) struct Bf16<'a>(pub(crate) &'a [[u16; PANEL]]);
 /// Bits of f16.
 #[derive(Clone, Copy)]
 pub(crate) struct F16<'a>(pub(crate) &'a [[u16; PANEL]]);
-
-/// Codes of eight bits, and a scale for 32 of them.
-#[derive(Clone, Copy)]
-pub(crate) struct Q8<'a> {
-    pub(crate) codes: &'a [[i8; PANEL]],
-    pub(crate) scales: &'a [[u16; PANEL]],
-}
-
-/// Codes of four bits, eight steps in a number, and a scale for 32 of them.
-#[derive(Clone, Copy)]
-pub(crate) struct Q4<'a> {
-    pub(crate) codes: &'a [[u32; PANEL]],
-    pub(crate) scales: &'a [[u16; PANEL]],
-}
 
 /// Half of the columns of a step.
 #[inline(always)]
@@ -107,46 +92,6 @@ impl Narrow for F16<'_> {
     #[inline(always)]
     fn prefetch<S: Simd>(self, simd: S, group: usize) {
         prefetch(simd, self.0, group * GROUP, GROUP);
-    }
-}
-
-/// The scales of a group.
-#[inline(always)]
-fn scale<S: Simd>(simd: S, scales: &[[u16; PANEL]], group: usize, vector: usize) -> S::Vector {
-    simd.widen_bf16(half(&scales[group * GROUP / BLOCK], vector))
-}
-
-impl Narrow for Q8<'_> {
-    #[inline(always)]
-    fn widen<S: Simd>(self, simd: S, group: usize, vector: usize) -> [S::Vector; GROUP] {
-        let scale = scale(simd, self.scales, group, vector);
-        let mut weights = [simd.splat(0.0); GROUP];
-        for (weights, step) in weights.iter_mut().zip(steps(self.codes, group)) {
-            *weights = simd.mul(simd.widen_i8(half(step, vector)), scale);
-        }
-        weights
-    }
-
-    #[inline(always)]
-    fn prefetch<S: Simd>(self, simd: S, group: usize) {
-        prefetch(simd, self.codes, group * GROUP, GROUP);
-    }
-}
-
-impl Narrow for Q4<'_> {
-    #[inline(always)]
-    fn widen<S: Simd>(self, simd: S, group: usize, vector: usize) -> [S::Vector; GROUP] {
-        let scale = scale(simd, self.scales, group, vector);
-        let mut weights = simd.look_up(half(&self.codes[group], vector), &LEVELS);
-        for level in &mut weights {
-            *level = simd.mul(*level, scale);
-        }
-        weights
-    }
-
-    #[inline(always)]
-    fn prefetch<S: Simd>(self, simd: S, group: usize) {
-        prefetch(simd, self.codes, group, 1);
     }
 }
 
@@ -247,6 +192,10 @@ pub(crate) fn multiply_few<S: Simd, N: Narrow>(
         2 => pairs::<S, N, 2>(simd, panel, x, sums),
         3 => pairs::<S, N, 3>(simd, panel, x, sums),
         4 => pairs::<S, N, 4>(simd, panel, x, sums),
+        5 => pairs::<S, N, 5>(simd, panel, x, sums),
+        6 => pairs::<S, N, 6>(simd, panel, x, sums),
+        7 => pairs::<S, N, 7>(simd, panel, x, sums),
+        8 => pairs::<S, N, 8>(simd, panel, x, sums),
         more => unreachable!("{more} rows are not few"),
     }
 }
@@ -258,7 +207,15 @@ fn pairs<S: Simd, N: Narrow, const ROWS: usize>(
     sums: &mut [[f32; PANEL]],
 ) {
     let x = x.as_chunks().0;
-    let (pairs, last) = sums.as_chunks_mut::<ROWS>().0.as_chunks_mut();
+    let sums = sums.as_chunks_mut::<ROWS>().0;
+    // Two vectors of sums for each row of a panel.
+    if 4 * ROWS > S::SUMS {
+        for (index, sums) in sums.iter_mut().enumerate() {
+            simd.vectorize(FewRows { panels: [panel(index)], x, sums: std::array::from_mut(sums) });
+        }
+        return;
+    }
+    let (pairs, last) = sums.as_chunks_mut();
     let count = 2 * pairs.len();
     for (index, sums) in pairs.iter_mut().enumerate() {
         simd.vectorize(FewRows { panels: [panel(2 * index), panel(2 * index + 1)], x, sums });

@@ -1,49 +1,68 @@
 //! Blocks of 32 weights as whole numbers and a scale.
 //!
-//! A scale is a bf16, which has 8 digits, and a whole number here has 7 and a sign: their product has at most 15 and is
-//! an f32 without rounding. So a product with quantised weights is the product with these f32 weights, bit for bit.
+//! A scale is an f16, which has 11 digits, and a whole number here has 7 and a sign: their product has at most 18 and is
+//! an f32 without rounding.
 
-use crate::half::{bf16_above, bf16_nearest, bf16_to_f32};
+use crate::{
+    half::{f16_above, f16_nearest, f16_to_f32},
+    isa::{LANES, Simd},
+};
 
 /// Weights along the input that share a scale.
 pub(crate) const BLOCK: usize = 32;
 
-/// What four bits stand for: closer together where weights are many. These are the levels of the type IQ4_NL of GGUF.
+/// What four bits stand for when weights are quantised here: closer together where weights are many. These are the levels
+/// of GGUF's type IQ4_NL.
 pub(crate) const LEVELS: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// What the four bits of GGUF's type Q4_0 stand for.
+pub(crate) const EVEN_LEVELS: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
 /// Scales that are tried for four bits: each puts the largest weight at this place among the levels.
 const TRIED: [f32; 7] = [-144.0, -135.0, -127.0, -119.0, -111.0, 113.0, 125.0];
 
-/// Codes and their scale, as bits of a bf16. Weight `i` is `scale * code[i]`, or for four bits `scale * LEVELS[code[i]]`.
+/// Codes and their scale, as bits of an f16. Weight `i` is `scale * code[i]`, or for four bits `scale * LEVELS[code[i]]`.
 pub(crate) struct Quantised {
     pub(crate) codes: [i8; BLOCK],
     pub(crate) scale: u16,
 }
 
-/// The index of the level that is nearest to each whole number from -128 on.
-const NEAREST: [u8; 256] = nearest_levels();
-
-const fn nearest_levels() -> [u8; 256] {
-    let mut nearest = [0; 256];
-    let (mut number, mut level) = (0, 0);
-    while number < 256 {
-        let value = number as i32 - 128;
-        while level < 15 && 2 * value > LEVELS[level] as i32 + LEVELS[level + 1] as i32 {
-            level += 1;
-        }
-        nearest[number] = level as u8;
-        number += 1;
-    }
-    nearest
+/// The byte that stands for a whole number where both have eight bits: 128 more.
+#[inline(always)]
+pub(crate) fn code(number: i8) -> u8 {
+    number as u8 ^ 128
 }
 
-/// The weight that is furthest from 0, with its sign.
+/// The whole number that a byte stands for.
+pub(crate) fn number(code: u8) -> i8 {
+    (code ^ 128) as i8
+}
+
+/// Where a level becomes nearer than the one before it.
+const BOUNDS: [f32; 15] = bounds();
+
+const fn bounds() -> [f32; 15] {
+    let mut bounds = [0.0; 15];
+    let mut level = 0;
+    while level < 15 {
+        bounds[level] = (LEVELS[level] as f32 + LEVELS[level + 1] as f32) / 2.0;
+        level += 1;
+    }
+    bounds
+}
+
+/// The weight that is furthest from 0, with its sign; of two of them the positive one.
+#[inline(always)]
 fn furthest(weights: &[f32; BLOCK]) -> f32 {
-    weights.iter().fold(0.0, |most: f32, weight| if weight.abs() > most.abs() { *weight } else { most })
+    // The bits of numbers without their signs are in the order of the numbers.
+    let most = weights.iter().fold(0, |most, weight| (weight.to_bits() & 0x7fff_ffff).max(most));
+    let positive = weights.iter().fold(false, |found, weight| found | (weight.to_bits() == most));
+    if positive { f32::from_bits(most) } else { -f32::from_bits(most) }
 }
 
 /// 1 by `scale`, or 0 where the scale is so small that all codes are 0.
+#[inline(always)]
 fn inverse(scale: f32) -> f32 {
     let inverse = 1.0 / scale;
     if inverse.is_finite() { inverse } else { 0.0 }
@@ -52,58 +71,102 @@ fn inverse(scale: f32) -> f32 {
 /// The nearest whole number, as far as it is one of eight bits. By hand: processors from before 2008 have no instruction
 /// for it, and code for them is what a compiler writes unless told otherwise.
 #[inline(always)]
-fn rounded(float: f32) -> i8 {
+pub(crate) fn whole(float: f32) -> i8 {
     /// Adding this rounds to a whole number, which then stands in the lowest bits (1.5 * 2^23).
     const ROUND: f32 = 12_582_912.0;
     (float.clamp(-128.0, 127.0) + ROUND).to_bits() as i8
 }
 
 /// Eight bits: from -127 to 127 times the scale. No weight is off by more than half a scale.
+#[inline(always)]
 pub(crate) fn to_q8(weights: &[f32; BLOCK]) -> Quantised {
     // Rounded up, so that the largest weight is not cut off.
-    let scale = bf16_above(furthest(weights).abs() / 127.0);
-    let inverse = inverse(bf16_to_f32(scale));
-    Quantised { codes: weights.map(|weight| rounded(weight * inverse)), scale }
+    let scale = f16_above(furthest(weights).abs() / 127.0);
+    let inverse = inverse(f16_to_f32(scale));
+    let mut codes = [0; BLOCK];
+    for (code, weight) in codes.iter_mut().zip(weights) {
+        *code = whole(weight * inverse);
+    }
+    Quantised { codes, scale }
 }
 
-/// Four bits: the scale with the least sum of squares of errors of those that are tried, each made as good as it can be
-/// for the codes that it led to. The sign of the scale says at which end of the levels the largest weight is.
-pub(crate) fn to_q4(weights: &[f32; BLOCK]) -> Quantised {
+/// Four bits. For codes at hand the best scale is that of least squares, the sum of products of weights and levels by that
+/// of squares of levels, and then the squares of errors are less by the square of the former by the latter. So of the codes
+/// that the tried scales lead to those are taken for which that is most, and the weights are coded anew with their scale,
+/// whose sign says at which end of the levels the largest weight is.
+#[inline(always)]
+pub(crate) fn to_q4<S: Simd>(simd: S, weights: &[f32; BLOCK]) -> Quantised {
+    let vectors: [S::Vector; 2] = [load(simd, weights, 0), load(simd, weights, 1)];
     let furthest = furthest(weights);
-    let mut best = Quantised { codes: [NEAREST[128] as i8; BLOCK], scale: 0 };
-    let mut least = f32::INFINITY;
-    for place in TRIED {
-        let codes = q4_codes(weights, furthest / place);
-        // Least squares: the sum of products of weights and levels by that of squares of levels.
-        let (mut products, mut squares) = (0.0, 0.0);
-        for (weight, code) in weights.iter().zip(codes) {
-            let level = f32::from(LEVELS[code as usize]);
-            products += weight * level;
-            squares += level * level;
+    // All first, then the choice: to guess while sums are still made what will be chosen is to guess wrong often.
+    let mut tried = [[0.0; 2]; TRIED.len()];
+    for (place, sums) in TRIED.into_iter().zip(&mut tried) {
+        let factor = simd.splat(inverse(furthest / place));
+        let (mut products, mut squares) = (simd.splat(0.0), simd.splat(0.0));
+        for weights in vectors {
+            let mut level = simd.splat(f32::from(LEVELS[0]));
+            let number = simd.mul(weights, factor);
+            for (bound, next) in BOUNDS.into_iter().zip(&LEVELS[1..]) {
+                level = simd.below(number, bound, [level, simd.splat(f32::from(*next))]);
+            }
+            products = simd.add(products, simd.mul(weights, level));
+            squares = simd.add(squares, simd.mul(level, level));
         }
-        let scale = bf16_nearest(products / squares);
-        let codes = q4_codes(weights, bf16_to_f32(scale));
-        let error: f32 = weights
-            .iter()
-            .zip(codes)
-            .map(|(weight, code)| (weight - bf16_to_f32(scale) * f32::from(LEVELS[code as usize])).powi(2))
-            .sum();
-        if error < least {
-            least = error;
-            best = Quantised { codes, scale };
+        *sums = [sum(simd, products), sum(simd, squares)];
+    }
+    let (mut best, mut most) = (0.0, 0.0);
+    for [products, squares] in tried {
+        let less = products * products / squares;
+        if less > most {
+            (best, most) = (products / squares, less);
         }
     }
-    best
+    let scale = f16_nearest(best);
+    let factor = simd.splat(inverse(f16_to_f32(scale)));
+    let mut codes = [0; BLOCK];
+    for (weights, codes) in vectors.into_iter().zip(codes.as_chunks_mut::<LANES>().0) {
+        let (mut code, number) = (simd.splat(0.0), simd.mul(weights, factor));
+        for (bound, next) in BOUNDS.into_iter().zip(1..) {
+            code = simd.below(number, bound, [code, simd.splat(next as f32)]);
+        }
+        let mut floats = [0.0; LANES];
+        simd.store(code, &mut floats);
+        for (code, float) in codes.iter_mut().zip(floats) {
+            *code = whole(float);
+        }
+    }
+    Quantised { codes, scale }
 }
 
-fn q4_codes(weights: &[f32; BLOCK], scale: f32) -> [i8; BLOCK] {
-    let inverse = inverse(scale);
-    weights.map(|weight| NEAREST[(i32::from(rounded(weight * inverse)) + 128) as usize] as i8)
+#[inline(always)]
+fn load<S: Simd>(simd: S, weights: &[f32; BLOCK], vector: usize) -> S::Vector {
+    simd.load(&weights.as_chunks().0[vector])
+}
+
+/// The sum of the lanes, halves upon halves.
+#[inline(always)]
+fn sum<S: Simd>(simd: S, vector: S::Vector) -> f32 {
+    let mut floats = [0.0; LANES];
+    simd.store(vector, &mut floats);
+    let eight: [f32; 8] = std::array::from_fn(|index| floats[index] + floats[index + 8]);
+    let four: [f32; 4] = std::array::from_fn(|index| eight[index] + eight[index + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::{Isa, Kernel};
+
+    struct ToQ4<'a>(&'a [f32; BLOCK]);
+
+    impl Kernel for ToQ4<'_> {
+        type Output = Quantised;
+
+        fn run<S: Simd>(self, simd: S) -> Quantised {
+            to_q4(simd, self.0)
+        }
+    }
 
     /// Weights as they are in models: sums of many small numbers.
     fn weights(seed: u32) -> [f32; BLOCK] {
@@ -131,13 +194,11 @@ mod tests {
     }
 
     fn q8(weights: &[f32; BLOCK]) -> [f64; BLOCK] {
-        let Quantised { codes, scale } = to_q8(weights);
-        codes.map(|code| f64::from(bf16_to_f32(scale)) * f64::from(code))
+        to_q8(weights).whole().map(f64::from)
     }
 
     fn q4(weights: &[f32; BLOCK]) -> [f64; BLOCK] {
-        let Quantised { codes, scale } = to_q4(weights);
-        codes.map(|code| f64::from(bf16_to_f32(scale)) * f64::from(LEVELS[code as usize]))
+        Isa::best().run(ToQ4(weights)).at_levels(&LEVELS).map(f64::from)
     }
 
     /// Four bits between the least and the largest weight, with both of them kept: what was not taken.
@@ -152,7 +213,7 @@ mod tests {
     fn eight_bits_are_off_by_half_a_scale_at_most() {
         for seed in 1..500 {
             let weights = weights(seed);
-            let scale = f64::from(bf16_to_f32(to_q8(&weights).scale));
+            let scale = f64::from(f16_to_f32(to_q8(&weights).scale));
             for (weight, restored) in weights.iter().zip(q8(&weights)) {
                 assert!((f64::from(*weight) - restored).abs() <= scale * 0.500_001);
             }
@@ -180,11 +241,20 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_level_is_the_nearest() {
-        for number in -128..=127i32 {
-            let found = LEVELS[NEAREST[(number + 128) as usize] as usize];
-            let least = LEVELS.iter().map(|level| (number - i32::from(*level)).abs()).min();
-            assert_eq!(Some((number - i32::from(found)).abs()), least);
+    fn codes_name_the_nearest_level_in_every_set() {
+        for seed in 1..200 {
+            let weights = weights(seed);
+            let best = Isa::best().run(ToQ4(&weights));
+            for (weight, code) in weights.iter().zip(best.codes) {
+                let number = weight / f16_to_f32(best.scale);
+                let off = |level: i8| (number - f32::from(level)).abs();
+                let least = LEVELS.into_iter().map(off).fold(f32::INFINITY, f32::min);
+                assert!(off(LEVELS[code as usize]) <= least + 1e-4);
+            }
+            for isa in Isa::available() {
+                let found = isa.run(ToQ4(&weights));
+                assert_eq!((found.codes, found.scale), (best.codes, best.scale), "{}", isa.name());
+            }
         }
     }
 }

@@ -10,6 +10,25 @@ pub(crate) struct Group<'x> {
     pub(crate) packed: Cow<'x, [f32]>,
 }
 
+/// Rows that are multiplied together.
+pub(crate) trait Rows {
+    /// How many.
+    fn rows(&self) -> usize;
+}
+
+impl Rows for Group<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+impl Group<'_> {
+    /// Numbers of a row.
+    pub(crate) fn size(&self) -> usize {
+        self.packed.len() / self.rows
+    }
+}
+
 /// The sizes of the fewest groups of at most `most` that hold `rows`, all about as large.
 pub(crate) fn group_sizes(rows: usize, most: usize) -> impl Iterator<Item = usize> {
     let groups = rows.div_ceil(most);

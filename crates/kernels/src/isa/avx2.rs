@@ -6,23 +6,31 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
 
-/// There is one only where AVX2, FMA and the conversions of f16 were found.
+/// There is one only where AVX2, FMA and the conversions of f16 were found, and the instructions for sums of products of
+/// bytes where `VNNI` says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const VNNI: bool>(());
 
-impl Avx2 {
+impl<const VNNI: bool> Avx2<VNNI> {
     /// The token, when the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
+            && is_x86_feature_detected!("f16c")
+            && (!VNNI || is_x86_feature_detected!("avxvnni"));
         has.then_some(Self(()))
     }
 }
 
 /// SAFETY: `Avx2` exists only where the features below were detected.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+fn run<K: Kernel>(simd: Avx2<false>, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// SAFETY: `Avx2<true>` exists only where the features below were detected.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn run_vnni<K: Kernel>(simd: Avx2<true>, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
@@ -30,12 +38,30 @@ fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
 #[derive(Clone, Copy)]
 pub(crate) struct Pair(__m256, __m256);
 
-// SAFETY of every block below: a value of `Avx2` exists only where AVX2 and FMA were detected, and pointers come from
-// references to arrays of which eight floats from there on are read or written.
-impl Simd for Avx2 {
+/// Whole numbers in the lower and the upper eight lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole(__m256i, __m256i);
+
+/// Codes of four steps.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes {
+    /// As they are, or without VNNI how large the numbers are that they stand for.
+    bytes: Whole,
+    /// These numbers, where there is no VNNI.
+    numbers: Whole,
+}
+
+// SAFETY of every block below: a value of `Avx2` exists only where AVX2, FMA and F16C were detected, and with `VNNI`
+// AVX-VNNI too, and pointers come from references to arrays of which eight floats or words, or 16 bytes, from there on are
+// read or written.
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type Vector = Pair;
+    type Codes = Codes;
+    type Dots = Whole;
     const SUMS: usize = 6;
     const ROWS: usize = 6;
+    const DOT_ROWS: usize = if VNNI { 6 } else { 4 };
+    const DOT_VECTORS: usize = 1;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Pair {
@@ -96,11 +122,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn zero_below(self, a: Pair, bound: f32, value: Pair) -> Pair {
+    fn below(self, a: Pair, bound: f32, values: [Pair; 2]) -> Pair {
         unsafe {
             let bound = _mm256_set1_ps(bound);
-            let keep = |a, value| _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, bound), value);
-            Pair(keep(a.0, value.0), keep(a.1, value.1))
+            let choose = |a, below, other| {
+                _mm256_blendv_ps(below, other, _mm256_cmp_ps::<_CMP_NLT_UQ>(a, bound))
+            };
+            Pair(choose(a.0, values[0].0, values[1].0), choose(a.1, values[0].1, values[1].1))
         }
     }
 
@@ -132,21 +160,63 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn widen_i8(self, codes: &[i8; LANES]) -> Pair {
+    fn codes(self, words: &[u32; LANES]) -> Codes {
         unsafe {
-            let widen = |codes| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
-            let load = |codes: &[i8]| _mm_loadl_epi64(codes.as_ptr().cast());
-            Pair(widen(load(&codes[..8])), widen(load(&codes[8..])))
+            let load = |words: &[u32]| _mm256_loadu_si256(words.as_ptr().cast());
+            let bytes = Whole(load(&words[..8]), load(&words[8..]));
+            if VNNI {
+                return Codes { bytes, numbers: bytes };
+            }
+            let number = |bytes| _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));
+            let numbers = Whole(number(bytes.0), number(bytes.1));
+            Codes { bytes: Whole(_mm256_abs_epi8(numbers.0), _mm256_abs_epi8(numbers.1)), numbers }
         }
     }
 
     #[inline(always)]
-    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [Pair; 8] {
+    fn dots(self, sum: i32) -> Whole {
         unsafe {
-            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(levels.as_ptr().cast()));
-            let load = |codes: &[u32]| _mm256_loadu_si256(codes.as_ptr().cast());
-            let (lower, upper) = (levels_of(load(&codes[..8]), table), levels_of(load(&codes[8..]), table));
-            std::array::from_fn(|step| Pair(lower[step], upper[step]))
+            let dots = if VNNI { _mm256_set1_epi32(-128 * sum) } else { _mm256_setzero_si256() };
+            Whole(dots, dots)
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: Codes, numbers: u32, dots: Whole) -> Whole {
+        unsafe {
+            let factors = _mm256_set1_epi32(numbers as i32);
+            if VNNI {
+                let dot = |dots, bytes| _mm256_dpbusd_avx_epi32(dots, bytes, factors);
+                return Whole(dot(dots.0, codes.bytes.0), dot(dots.1, codes.bytes.1));
+            }
+            // A sign goes over to the other factor, and two products of at most 128 * 127 fit in 16 bits.
+            let dot = |dots, bytes, numbers| {
+                let pairs = _mm256_maddubs_epi16(bytes, _mm256_sign_epi8(factors, numbers));
+                _mm256_add_epi32(dots, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            };
+            Whole(dot(dots.0, codes.bytes.0, codes.numbers.0), dot(dots.1, codes.bytes.1, codes.numbers.1))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self, dots: Whole) -> Pair {
+        unsafe { Pair(_mm256_cvtepi32_ps(dots.0), _mm256_cvtepi32_ps(dots.1)) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, words: &[u32; LANES], table: &[u8; 16], found: [&mut [u32; LANES]; 2]) {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            let mask = _mm256_set1_epi8(15);
+            let [first, second] = found;
+            for half in [0, 8] {
+                let words = _mm256_loadu_si256(words[half..half + 8].as_ptr().cast());
+                let lower = _mm256_and_si256(words, mask);
+                let upper = _mm256_and_si256(_mm256_srli_epi32::<4>(words), mask);
+                let (first, second) = (&mut first[half..half + 8], &mut second[half..half + 8]);
+                _mm256_storeu_si256(first.as_mut_ptr().cast(), _mm256_shuffle_epi8(table, lower));
+                _mm256_storeu_si256(second.as_mut_ptr().cast(), _mm256_shuffle_epi8(table, upper));
+            }
         }
     }
 
@@ -157,29 +227,6 @@ impl Simd for Avx2 {
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        unsafe { run(self, kernel) }
+        unsafe { if VNNI { run_vnni(Avx2(()), kernel) } else { run(Avx2(()), kernel) } }
     }
-}
-
-/// Of the 16 bytes of each half of `table` those that the eight lots of four bits of each lane of `codes` name.
-///
-/// SAFETY: whoever calls it has an [`Avx2`].
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn levels_of(codes: __m256i, table: __m256i) -> [__m256; 8] {
-    let mask = _mm256_set1_epi8(15);
-    let even = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, mask));
-    let odd = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32::<4>(codes), mask));
-    // A byte goes to the top of its lane and comes down with its sign.
-    let byte = |shifted| _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(shifted));
-    [
-        byte(_mm256_slli_epi32::<24>(even)),
-        byte(_mm256_slli_epi32::<24>(odd)),
-        byte(_mm256_slli_epi32::<16>(even)),
-        byte(_mm256_slli_epi32::<16>(odd)),
-        byte(_mm256_slli_epi32::<8>(even)),
-        byte(_mm256_slli_epi32::<8>(odd)),
-        byte(even),
-        byte(odd),
-    ]
 }

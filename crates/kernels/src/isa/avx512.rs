@@ -6,32 +6,54 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
 
-/// There is one only where AVX-512F was found.
+/// There is one only where AVX-512 was found with its instructions for bytes, and with those for sums of products of
+/// bytes where `VNNI` says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const VNNI: bool>(());
 
-impl Avx512 {
+impl<const VNNI: bool> Avx512<VNNI> {
     /// The token, when the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && (!VNNI || is_x86_feature_detected!("avx512vnni"));
         has.then_some(Self(()))
     }
 }
 
 /// SAFETY: `Avx512` exists only where the features below were detected.
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+#[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
+fn run<K: Kernel>(simd: Avx512<false>, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-// SAFETY of every block below: a value of `Avx512` exists only where AVX-512F and AVX2 were detected, and pointers come
-// from references to arrays of the very size that is read or written.
-impl Simd for Avx512 {
+/// SAFETY: `Avx512<true>` exists only where the features below were detected.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+fn run_vnni<K: Kernel>(simd: Avx512<true>, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// Codes of four steps.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes {
+    /// As they are, or without VNNI how large the numbers are that they stand for.
+    bytes: __m512i,
+    /// Which of these numbers are negative, where there is no VNNI.
+    negative: __mmask64,
+}
+
+// SAFETY of every block below: a value of `Avx512` exists only where AVX-512F, AVX-512BW and AVX2 were detected, and with
+// `VNNI` AVX-512VNNI too, and pointers come from references to arrays of the very size that is read or written.
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type Vector = __m512;
+    type Codes = Codes;
+    type Dots = __m512i;
     const SUMS: usize = 28;
     const ROWS: usize = 14;
+    const DOT_ROWS: usize = 6;
+    const DOT_VECTORS: usize = 2;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -90,8 +112,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn zero_below(self, a: __m512, bound: f32, value: __m512) -> __m512 {
-        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_set1_ps(bound)), value) }
+    fn below(self, a: __m512, bound: f32, values: [__m512; 2]) -> __m512 {
+        unsafe {
+            let not_below = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_set1_ps(bound));
+            _mm512_mask_mov_ps(values[0], not_below, values[1])
+        }
     }
 
     #[inline(always)]
@@ -116,27 +141,51 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn widen_i8(self, codes: &[i8; LANES]) -> __m512 {
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(codes.as_ptr().cast()))) }
+    fn codes(self, words: &[u32; LANES]) -> Codes {
+        unsafe {
+            let bytes = _mm512_loadu_si512(words.as_ptr().cast());
+            if VNNI {
+                return Codes { bytes, negative: 0 };
+            }
+            let numbers = _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));
+            Codes { bytes: _mm512_abs_epi8(numbers), negative: _mm512_movepi8_mask(numbers) }
+        }
     }
 
     #[inline(always)]
-    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [__m512; 8] {
+    fn dots(self, sum: i32) -> __m512i {
+        unsafe { if VNNI { _mm512_set1_epi32(-128 * sum) } else { _mm512_setzero_si512() } }
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: Codes, numbers: u32, dots: __m512i) -> __m512i {
         unsafe {
-            let table = self.widen_i8(levels);
-            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
-            // The instruction looks at the four lowest bits of a lane alone.
-            let level = |codes| _mm512_permutexvar_ps(codes, table);
-            [
-                level(codes),
-                level(_mm512_srli_epi32::<4>(codes)),
-                level(_mm512_srli_epi32::<8>(codes)),
-                level(_mm512_srli_epi32::<12>(codes)),
-                level(_mm512_srli_epi32::<16>(codes)),
-                level(_mm512_srli_epi32::<20>(codes)),
-                level(_mm512_srli_epi32::<24>(codes)),
-                level(_mm512_srli_epi32::<28>(codes)),
-            ]
+            let numbers = _mm512_set1_epi32(numbers as i32);
+            if VNNI {
+                return _mm512_dpbusd_epi32(dots, codes.bytes, numbers);
+            }
+            // A sign goes over to the other factor, and two products of at most 128 * 127 fit in 16 bits.
+            let numbers = _mm512_mask_sub_epi8(numbers, codes.negative, _mm512_setzero_si512(), numbers);
+            let pairs = _mm512_maddubs_epi16(codes.bytes, numbers);
+            _mm512_add_epi32(dots, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self, dots: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(dots) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, words: &[u32; LANES], table: &[u8; 16], found: [&mut [u32; LANES]; 2]) {
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            let (words, mask) = (_mm512_loadu_si512(words.as_ptr().cast()), _mm512_set1_epi8(15));
+            let lower = _mm512_and_si512(words, mask);
+            let upper = _mm512_and_si512(_mm512_srli_epi32::<4>(words), mask);
+            let [first, second] = found;
+            _mm512_storeu_si512(first.as_mut_ptr().cast(), _mm512_shuffle_epi8(table, lower));
+            _mm512_storeu_si512(second.as_mut_ptr().cast(), _mm512_shuffle_epi8(table, upper));
         }
     }
 
@@ -147,6 +196,6 @@ impl Simd for Avx512 {
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        unsafe { run(self, kernel) }
+        unsafe { if VNNI { run_vnni(Avx512(()), kernel) } else { run(Avx512(()), kernel) } }
     }
 }

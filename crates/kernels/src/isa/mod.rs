@@ -21,15 +21,23 @@ use portable::Portable;
 /// Floats in a [`Simd::Vector`].
 pub(crate) const LANES: usize = 16;
 
-/// Operations on vectors of [`LANES`] floats. All are lane by lane, except `largest`.
+/// Operations on vectors of [`LANES`] floats, and on whole numbers of eight bits. All are lane by lane, except `largest`.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// [`LANES`] floats.
     type Vector: Copy;
+    /// Four codes of eight bits in each lane, made ready to be multiplied.
+    type Codes: Copy;
+    /// [`LANES`] whole numbers of 32 bits.
+    type Dots: Copy;
     /// Vectors of sums that fit in the registers beside what a step of a product loads.
     const SUMS: usize;
     /// Rows that are multiplied at once: as many as there are sums, or half as many where the registers then hold the
     /// sums of a whole panel.
     const ROWS: usize;
+    /// Rows of whole numbers that are multiplied at once.
+    const DOT_ROWS: usize;
+    /// Vectors of a panel whose codes are multiplied at once, 1 or 2.
+    const DOT_VECTORS: usize;
 
     fn splat(self, value: f32) -> Self::Vector;
     fn load(self, floats: &[f32; LANES]) -> Self::Vector;
@@ -44,18 +52,31 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The largest lane.
     fn largest(self, a: Self::Vector) -> f32;
+    /// The first one of `values` where `a < bound`, else the second one.
+    fn below(self, a: Self::Vector, bound: f32, values: [Self::Vector; 2]) -> Self::Vector;
     /// 0 where `a < bound`, else `value`.
-    fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector;
+    #[inline(always)]
+    fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector {
+        self.below(a, bound, [self.splat(0.0), value])
+    }
     /// `2^n`, where the lowest bits of the number that `a` is in memory are `n`.
     fn power_of_two(self, a: Self::Vector) -> Self::Vector;
     /// bf16 numbers, given by their bits.
     fn widen_bf16(self, bits: &[u16; LANES]) -> Self::Vector;
     /// f16 numbers, given by their bits.
     fn widen_f16(self, bits: &[u16; LANES]) -> Self::Vector;
-    /// Whole numbers.
-    fn widen_i8(self, codes: &[i8; LANES]) -> Self::Vector;
-    /// Of `levels` those that the eight lots of four bits of each lane name, the lowest bits first.
-    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [Self::Vector; 8];
+    /// Four codes in each lane, the first one in the lowest bits. A code is a whole number from -128 to 127, plus 128.
+    fn codes(self, words: &[u32; LANES]) -> Self::Codes;
+    /// Sums of products of codes and some whole numbers before the first one. `sum` is the sum of all those numbers: what
+    /// a set that multiplies codes as they are, 128 too large, puts right with it.
+    fn dots(self, sum: i32) -> Self::Dots;
+    /// The sums plus the products of the four numbers of each lane and four whole numbers from -127 to 127, the first one
+    /// in the lowest bits.
+    fn dot(self, codes: Self::Codes, numbers: u32, dots: Self::Dots) -> Self::Dots;
+    /// Sums of less than 24 bits.
+    fn floats(self, dots: Self::Dots) -> Self::Vector;
+    /// Of `table` the bytes that the lower four bits of each byte name, and those that the upper four bits name.
+    fn look_up(self, words: &[u32; LANES], table: &[u8; 16], found: [&mut [u32; LANES]; 2]);
     /// Asks for the cache line of `place` before it is needed.
     fn prefetch<T>(self, place: &T);
     /// Runs `kernel` as code of this instruction set.
@@ -78,9 +99,13 @@ pub struct Isa(Set);
 enum Set {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2(Avx2<false>),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx2Vnni(Avx2<true>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512<false>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512<true>),
 }
 
 impl Isa {
@@ -94,7 +119,13 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         let portable = Set::Portable(Portable);
         #[cfg(target_arch = "x86_64")]
-        let found = [Avx512::detect().map(Set::Avx512), Avx2::detect().map(Set::Avx2), Some(portable)];
+        let found = [
+            Avx512::detect().map(Set::Avx512Vnni),
+            Avx512::detect().map(Set::Avx512),
+            Avx2::detect().map(Set::Avx2Vnni),
+            Avx2::detect().map(Set::Avx2),
+            Some(portable),
+        ];
         #[cfg(not(target_arch = "x86_64"))]
         let found = [Some(portable)];
         found.into_iter().flatten().map(Self).collect()
@@ -107,7 +138,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(_) => "AVX2",
             #[cfg(target_arch = "x86_64")]
+            Set::Avx2Vnni(_) => "AVX2 VNNI",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512(_) => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni(_) => "AVX-512 VNNI",
         }
     }
 
@@ -118,7 +153,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(simd) => kernel.run(simd),
             #[cfg(target_arch = "x86_64")]
+            Set::Avx2Vnni(simd) => kernel.run(simd),
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512(simd) => kernel.run(simd),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni(simd) => kernel.run(simd),
         }
     }
 }

@@ -18,8 +18,12 @@ fn zip(a: Vector, b: Vector, operation: impl Fn(f32, f32) -> f32) -> Vector {
 
 impl Simd for Portable {
     type Vector = Vector;
+    type Codes = [[i32; 4]; LANES];
+    type Dots = [i32; LANES];
     const SUMS: usize = 6;
     const ROWS: usize = 6;
+    const DOT_ROWS: usize = 4;
+    const DOT_VECTORS: usize = 1;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Vector {
@@ -74,8 +78,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn zero_below(self, a: Vector, bound: f32, value: Vector) -> Vector {
-        zip(a, value, |a, value| if a < bound { 0.0 } else { value })
+    fn below(self, a: Vector, bound: f32, values: [Vector; 2]) -> Vector {
+        std::array::from_fn(|lane| if a[lane] < bound { values[0][lane] } else { values[1][lane] })
     }
 
     #[inline(always)]
@@ -94,13 +98,37 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn widen_i8(self, codes: &[i8; LANES]) -> Vector {
-        codes.map(f32::from)
+    fn codes(self, words: &[u32; LANES]) -> Self::Codes {
+        words.map(|word| word.to_le_bytes().map(|code| i32::from(code) - 128))
     }
 
     #[inline(always)]
-    fn look_up(self, codes: &[u32; LANES], levels: &[i8; 16]) -> [Vector; 8] {
-        std::array::from_fn(|step| codes.map(|codes| f32::from(levels[(codes >> (4 * step) & 15) as usize])))
+    fn dots(self, _sum: i32) -> Self::Dots {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn dot(self, codes: Self::Codes, numbers: u32, dots: Self::Dots) -> Self::Dots {
+        let numbers = numbers.to_le_bytes().map(|number| i32::from(number as i8));
+        std::array::from_fn(|lane| {
+            codes[lane].iter().zip(numbers).fold(dots[lane], |dot, (code, number)| dot + code * number)
+        })
+    }
+
+    #[inline(always)]
+    fn floats(self, dots: Self::Dots) -> Vector {
+        dots.map(|dot| dot as f32)
+    }
+
+    #[inline(always)]
+    fn look_up(self, words: &[u32; LANES], table: &[u8; 16], found: [&mut [u32; LANES]; 2]) {
+        let named = |word: u32, shift: u32| {
+            u32::from_le_bytes(word.to_le_bytes().map(|byte| table[usize::from(byte >> shift & 15)]))
+        };
+        let [first, second] = found;
+        for (lane, word) in words.iter().enumerate() {
+            (first[lane], second[lane]) = (named(*word, 0), named(*word, 4));
+        }
     }
 
     #[inline(always)]
