@@ -20,6 +20,7 @@ mod narrow;
 mod norm;
 mod panels;
 mod quantise;
+mod resample;
 mod rows;
 mod softmax;
 mod tile;
@@ -32,6 +33,7 @@ pub use isa::Isa;
 pub use linear::Linear;
 pub use norm::Norm;
 pub use panels::{Form, Matrix};
+pub use resample::{Resampling, Window};
 
 /// Work below this many multiply-adds stays on one thread: waking another costs more.
 const ONE_THREAD: usize = 1 << 17;
