@@ -1,11 +1,11 @@
-//! Prints how many tokens a second a checkpoint reads and writes: the folder is the first argument, `stored`, `f32`,
-//! `q8` or `q4` the second. The tokens are any.
+//! Prints how long steps of a checkpoint take: the folder is the first argument, `stored`, `f32`, `q8` or `q4` the
+//! second. Tokens and pictures are any.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use critic::{Backend, Batch, BlockId, Chunk, SequenceId, TokenId};
+use critic::{Backend, Batch, BlockId, Chunk, Packing, SequenceId, Tiles, TokenId, Visual};
 use critic_candle::{CandleBackend, Checkpoint, Options, Source, WeightForm};
 
 /// Tokens of the prompt, which run in steps of this many.
@@ -15,8 +15,28 @@ const STEP: usize = 512;
 /// Tokens that are written after it.
 const WRITTEN: usize = 64;
 
-/// Of so many rounds the median counts.
-const ROUNDS: usize = 5;
+/// Sequences that write together.
+const TOGETHER: usize = 8;
+
+/// Tiles of the picture, and pixels of a side of theirs.
+const TILES: usize = 5;
+const SIDE: usize = 384;
+
+/// The prompt and the picture are run so often. Of all times of one kind the median counts.
+const ROUNDS: usize = 7;
+
+/// Milliseconds of every step of a kind.
+#[derive(Default)]
+struct Times {
+    /// The prompt.
+    reading: Vec<f64>,
+    /// A token of one sequence.
+    alone: Vec<f64>,
+    /// A token each of [`TOGETHER`] sequences.
+    together: Vec<f64>,
+    /// The picture.
+    seeing: Vec<f64>,
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -32,40 +52,60 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options { weights, ..Options::new(Source::Folder(folder.into())) };
     let mut backend = Checkpoint::load(&options)?.backend;
     let load = begin.elapsed().as_secs_f64();
-    let mut rounds = (0..ROUNDS).map(|_| round(&mut backend)).collect::<Result<Vec<_>, _>>()?;
-    let mut median = |part: fn(&[f64; 2]) -> f64| {
-        rounds.sort_by(|a, b| part(a).total_cmp(&part(b)));
-        part(&rounds[ROUNDS / 2])
-    };
-    let (reading, writing) = (median(|round| round[0]), median(|round| round[1]));
-    println!(
-        "{weights:?}: loaded in {load:.2} s, prompt {reading:.0} tokens/s, answer {writing:.1} tokens/s"
-    );
+    let mut times = Times::default();
+    for _ in 0..ROUNDS {
+        round(&mut backend, &mut times)?;
+    }
+    println!("{weights:?}: loaded in {load:.2} s");
+    println!("  prompt of {PROMPT}      {:8.2} ms", median(times.reading));
+    println!("  token of 1           {:8.3} ms", median(times.alone));
+    println!("  tokens of {TOGETHER}          {:8.3} ms", median(times.together));
+    println!("  picture of {TILES} tiles   {:8.2} ms", median(times.seeing));
     Ok(())
 }
 
-/// One prompt and one answer: tokens a second of each.
-fn round(backend: &mut CandleBackend) -> Result<[f64; 2], critic::BackendError> {
-    let begin = Instant::now();
-    for start in (0..PROMPT).step_by(STEP) {
-        backend.forward(&batch(start, STEP))?;
-    }
-    let reading = PROMPT as f64 / begin.elapsed().as_secs_f64();
-    let begin = Instant::now();
-    for index in 0..WRITTEN {
-        backend.forward(&batch(PROMPT + index, 1))?;
-    }
-    Ok([reading, WRITTEN as f64 / begin.elapsed().as_secs_f64()])
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
-fn batch(start: usize, count: usize) -> Batch {
-    let chunk = Chunk {
-        sequence: SequenceId(0),
+fn round(backend: &mut CandleBackend, times: &mut Times) -> Result<(), Box<dyn std::error::Error>> {
+    let mut run = |chunks| milliseconds(|| backend.forward(&Batch { chunks }).map(drop));
+    // The prompts of the others stay in the cache from the first round on.
+    let sequences = if times.reading.is_empty() { TOGETHER } else { 1 };
+    for sequence in 0..sequences {
+        let steps = (0..PROMPT).step_by(STEP).map(|start| run(vec![chunk(sequence, start, STEP)]));
+        let reading = steps.sum::<Result<f64, _>>()?;
+        if sequence == 0 {
+            times.reading.push(reading);
+        }
+    }
+    for start in PROMPT..PROMPT + WRITTEN {
+        times.alone.push(run(vec![chunk(0, start, 1)])?);
+        times.together.push(run((0..TOGETHER).map(|sequence| chunk(sequence, start, 1)).collect())?);
+    }
+    let pixels = (0..TILES * SIDE * SIDE * 3).map(|index| (index * 7 % 251) as u8).collect();
+    let tiles = Arc::new(Tiles { size: SIDE, pixels });
+    let visual = Visual { start: 0, length: 0, tiles, packing: Packing::Single, hash: [0; 32] };
+    times.seeing.push(milliseconds(|| backend.model().features(&[&visual]).map(drop))?);
+    Ok(())
+}
+
+fn milliseconds<E>(work: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
+    let begin = Instant::now();
+    work()?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
+
+fn chunk(sequence: usize, start: usize, count: usize) -> Chunk {
+    let blocks = ((PROMPT + WRITTEN).div_ceil(32)) as u32;
+    let first = sequence as u32 * blocks;
+    Chunk {
+        sequence: SequenceId(sequence as u64),
         tokens: (start..start + count).map(|index| TokenId((index * 7 % 300) as u32)).collect(),
         start,
-        block_table: (0..((PROMPT + WRITTEN).div_ceil(32)) as u32).map(BlockId).collect(),
+        block_table: (first..first + blocks).map(BlockId).collect(),
         visuals: Vec::new(),
         wants_logits: true,
-    };
-    Batch { chunks: vec![chunk] }
+    }
 }

@@ -1,10 +1,10 @@
 //! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use critic::{Backend, BackendError, Batch, ContentHash, Limits, Logits, Visual};
 use kernels::{BLOCK_SIZE, Heads};
 
-use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache};
+use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache, layers::Rows};
 
 /// Features of recent pictures are kept up to this many bytes, so that a picture that is still being read in pieces, or
 /// asked about again, goes through the tower once.
@@ -49,21 +49,16 @@ impl CandleBackend {
     /// # Errors
     /// What the tensor library says.
     pub fn hidden(&mut self, batch: &Batch) -> Result<Tensor> {
-        self.encode_visuals(batch)?;
-        let rows = self.model.embed(batch, |hash| {
-            let known = self.features.iter().find(|(known, _)| known == hash);
-            Ok(known.expect("features of every visual of the batch were made before").1.clone())
-        })?;
-        self.forget_old_features();
-        self.model.decode(&rows, batch, &mut self.caches)
+        let hidden = self.decode(batch)?;
+        self.model.normalise(&hidden)?.into_tensor()
     }
 
-    /// The logits `[rows, V]` of hidden states `[rows, C]`.
+    /// The logits `[rows, V]` of normalised hidden states `[rows, C]`.
     ///
     /// # Errors
     /// What the tensor library says.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.model.logits(hidden)
+        self.model.logits(&Rows::from_tensor(hidden.clone())?)?.into_tensor()
     }
 
     /// The model itself.
@@ -95,9 +90,21 @@ impl CandleBackend {
         }
     }
 
+    /// The hidden states `[T, C]` of every token of `batch`.
+    fn decode(&mut self, batch: &Batch) -> Result<Rows> {
+        self.encode_visuals(batch)?;
+        let mut rows = self.model.embed(batch, |hash| {
+            let known = self.features.iter().find(|(known, _)| known == hash);
+            known.expect("features of every visual of the batch were made before").1.clone()
+        })?;
+        self.forget_old_features();
+        self.model.decode(&mut rows, batch, &mut self.caches)?;
+        Ok(rows)
+    }
+
     /// Logits of the last token of each chunk that wants them.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Logits>> {
-        let hidden = self.hidden(batch)?;
+        let hidden = self.decode(batch)?;
         let mut wanted = Vec::new();
         let mut end = 0;
         for chunk in &batch.chunks {
@@ -109,8 +116,11 @@ impl CandleBackend {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = hidden.index_select(&Tensor::new(wanted, hidden.device())?, 0)?;
-        self.logits(&rows)?.to_dtype(candle_core::DType::F32)?.to_vec2()
+        let logits = self.model.logits(&self.model.normalise(&hidden.pick(&wanted)?)?)?;
+        match logits {
+            Rows::Floats { floats, columns } => Ok(floats.chunks(columns).map(<[f32]>::to_vec).collect()),
+            Rows::Tensor(logits) => logits.to_dtype(DType::F32)?.to_vec2(),
+        }
     }
 }
 
@@ -120,8 +130,11 @@ impl Backend for CandleBackend {
     }
 
     fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
-        let logits = self.run(batch).map_err(|error| BackendError::Compute(error.into()))?;
-        if logits.iter().flatten().any(|logit| !logit.is_finite()) {
+        let logits = kernels::together(|| self.run(batch));
+        let logits = logits.map_err(|error| BackendError::Compute(error.into()))?;
+        // All are looked at: a loop that may end early looks at one at a time.
+        let finite = |row: &Logits| row.iter().fold(true, |all, logit| all & logit.is_finite());
+        if !logits.iter().all(finite) {
             return Err(BackendError::NonFinite);
         }
         Ok(logits)

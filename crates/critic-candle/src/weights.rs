@@ -93,13 +93,13 @@ pub(crate) struct Stored<'a> {
 
 impl Stored<'_> {
     /// The bits of 16-bit floats.
-    pub(crate) fn words(&self) -> Vec<u16> {
-        self.bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect()
+    pub(crate) fn words(&self) -> impl Iterator<Item = u16> {
+        self.bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes))
     }
 
     /// 32-bit floats.
-    pub(crate) fn floats(&self) -> Vec<f32> {
-        self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    pub(crate) fn floats(&self) -> impl Iterator<Item = f32> {
+        self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
     }
 }
 

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use kernels::{
-    BLOCK_SIZE, Dense, Form, Heads, Isa, Linear, Matrix, PagedCache, Queries, Span, attend_all, limits,
+    BLOCK_SIZE, Columns, Dense, Form, Heads, Isa, Linear, Matrix, PagedCache, Queries, Span, attend_all,
+    limits,
 };
 use serde_json::{Value, json};
 
@@ -133,12 +134,14 @@ impl Report {
         let table = |sequence| (0..blocks).map(move |index| (index * sequences + sequence) as u32).collect();
         let tables: Vec<Vec<u32>> = (0..sequences).map(table).collect();
         let floats = vec![0.1; seen * kv_heads * size];
+        let own = Columns::all(&floats, kv_heads * size);
         for table in &tables {
-            cache.write(Span { start: 0, block_table: table }, &floats, &floats);
+            cache.write(Span { start: 0, block_table: table }, own, own);
         }
         let queries = vec![0.1; count * heads * size];
         let start = seen - count;
-        let chunk = |table| Queries { span: Span { start, block_table: table }, queries: &queries };
+        let own = Columns::all(&queries, heads * size);
+        let chunk = |table| Queries { span: Span { start, block_table: table }, queries: own };
         let chunks: Vec<Queries<'_>> = tables.iter().map(|table| chunk(table)).collect();
         let mut attended = vec![0.0; sequences * queries.len()];
         let pairs = count * start + count * (count + 1) / 2;
@@ -154,7 +157,8 @@ impl Report {
         }
         let floats = vec![0.1; length * heads * head_size];
         let mut attended = floats.clone();
-        let dense = Dense { heads, head_size, length, queries: &floats, keys: &floats, values: &floats };
+        let own = Columns::all(&floats, heads * head_size);
+        let dense = Dense { heads, head_size, length, queries: own, keys: own, values: own };
         let work = ((length * floats.len() * 2) as f64, (floats.len() * 8) as f64);
         self.measure((isa, &name), work, || attend_all(&dense, isa, &mut attended));
     }

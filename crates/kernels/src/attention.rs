@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::{
     ONE_THREAD,
     cache::{Heads, PagedCache, Span},
+    columns::Columns,
     isa::{Kernel, Simd},
     tile::{Sight, Tile},
 };
@@ -17,8 +18,8 @@ const TILE_ROWS: usize = 56;
 pub struct Queries<'a> {
     /// Where the chunk stands.
     pub span: Span<'a>,
-    /// `[t, H, D]`.
-    pub queries: &'a [f32],
+    /// `[t, H * D]`.
+    pub queries: Columns<'a>,
 }
 
 impl PagedCache {
@@ -29,22 +30,20 @@ impl PagedCache {
     /// When the lengths do not fit or a table is too short.
     pub fn attend(&self, chunks: &[Queries<'_>], attended: &mut [f32]) {
         let row = self.heads.heads * self.heads.size;
-        let total: usize = chunks.iter().map(|chunk| chunk.queries.len()).sum();
-        assert_eq!(total, attended.len(), "the length of what is attended to");
+        let total: usize = chunks.iter().map(|chunk| chunk.queries.rows()).sum();
+        assert_eq!(total * row, attended.len(), "the length of what is attended to");
         let mut tiles = Vec::new();
         let mut rest = attended;
         let mut work = 0;
         for chunk in chunks {
-            assert!(chunk.queries.len().is_multiple_of(row), "the length of the queries");
-            let (own, after) = rest.split_at_mut(chunk.queries.len());
+            assert_eq!(chunk.queries.count(), row, "the length of a position's queries");
+            let (own, after) = rest.split_at_mut(chunk.queries.rows() * row);
             rest = after;
             let Span { start, block_table } = chunk.span;
             work += own.len() * (start + own.len() / row);
             tiles.extend(self.tiles(block_table, Sight::Causal(start), chunk.queries, own));
         }
-        if row > 0 {
-            self.isa.run(RunAll { tiles, work });
-        }
+        self.isa.run(RunAll { tiles, work });
     }
 
     /// Cuts the queries of one chunk up by positions and heads of keys; every tile has its own part of `attended`.
@@ -52,21 +51,22 @@ impl PagedCache {
         &'a self,
         block_table: &'a [u32],
         sight: Sight,
-        queries: &'a [f32],
+        queries: Columns<'a>,
         attended: &'a mut [f32],
     ) -> Vec<Tile<'a>> {
         let Heads { heads, kv_heads, size } = self.heads;
         let row = heads * size;
         let positions = (TILE_ROWS / self.heads.group().max(1)).max(1);
         let mut tiles = Vec::new();
-        let pieces = queries.chunks(positions * row.max(1)).zip(attended.chunks_mut(positions * row.max(1)));
-        for (index, (queries, attended)) in pieces.enumerate() {
+        for (index, attended) in attended.chunks_mut(positions * row).enumerate() {
+            let position = index * positions;
+            let queries = queries.part(position..position + attended.len() / row);
             let first = tiles.len();
             tiles.extend((0..kv_heads).map(|head| Tile {
                 cache: self,
                 block_table,
                 head,
-                sight: sight.after(index * positions),
+                sight: sight.after(position),
                 queries,
                 outputs: Vec::with_capacity(positions),
             }));

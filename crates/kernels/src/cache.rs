@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     aligned::Aligned,
+    columns::Columns,
     isa::{Isa, LANES},
     micro::PANEL,
 };
@@ -81,39 +82,39 @@ impl PagedCache {
         Self { isa, ..self }
     }
 
-    /// Writes `keys` and `values`, `[t, K, D]` each, at the positions of `span`.
+    /// Writes `keys` and `values`, `[t, K * D]` each, at the positions of `span`.
     ///
     /// # Panics
     /// When the lengths do not fit or the table is too short.
-    pub fn write(&mut self, span: Span<'_>, keys: &[f32], values: &[f32]) {
+    pub fn write(&mut self, span: Span<'_>, keys: Columns<'_>, values: Columns<'_>) {
         let heads = self.heads;
         let row = heads.kv_heads * heads.size;
-        assert!(
-            keys.len() == values.len() && keys.len().is_multiple_of(row),
-            "the lengths of keys and values"
-        );
+        assert_eq!([keys.count(), values.count()], [row; 2], "the lengths of a position's keys and values");
+        assert_eq!(keys.rows(), values.rows(), "as many keys as values");
         let (mut position, mut done) = (span.start, 0);
-        while done < keys.len() {
+        while done < keys.rows() {
             let slot = position % BLOCK_SIZE;
             let block = span.block_table[position / BLOCK_SIZE] as usize;
-            let end = keys.len().min(done + (BLOCK_SIZE - slot) * row);
+            let end = keys.rows().min(done + BLOCK_SIZE - slot);
             let own_keys = &mut self.keys[block * row * BLOCK_SIZE..][..row * BLOCK_SIZE];
             let wide = heads.kv_heads * heads.wide() * BLOCK_SIZE;
             let own_values = &mut self.values[block * wide..][..wide];
-            write_slots(heads, (own_keys, own_values), slot, (&keys[done..end], &values[done..end]));
-            position += (end - done) / row;
+            let own = (keys.part(done..end), values.part(done..end));
+            write_slots(heads, (own_keys, own_values), slot, own);
+            position += end - done;
             done = end;
         }
     }
 
-    /// Writes the keys and values of one sequence, `[t, K, D]` each, into the blocks from 0 on.
-    pub(crate) fn fill(&mut self, keys: &[f32], values: &[f32]) {
+    /// Writes the keys and values of one sequence, `[t, K * D]` each, into the blocks from 0 on.
+    pub(crate) fn fill(&mut self, keys: Columns<'_>, values: Columns<'_>) {
         let heads = self.heads;
-        let positions = BLOCK_SIZE * heads.kv_heads * heads.size;
         let blocks = self.keys.par_chunks_mut(heads.kv_heads * heads.size * BLOCK_SIZE);
         let blocks = blocks.zip(self.values.par_chunks_mut(heads.kv_heads * heads.wide() * BLOCK_SIZE));
-        let floats = keys.par_chunks(positions).zip(values.par_chunks(positions));
-        blocks.zip(floats).for_each(|(block, floats)| write_slots(heads, block, 0, floats));
+        blocks.enumerate().for_each(|(index, block)| {
+            let positions = index * BLOCK_SIZE..keys.rows().min((index + 1) * BLOCK_SIZE);
+            write_slots(heads, block, 0, (keys.part(positions.clone()), values.part(positions)));
+        });
     }
 
     /// Keys and values of head `head` in block `block`.
@@ -124,15 +125,14 @@ impl PagedCache {
     }
 }
 
-/// Writes keys and values `[t, K, D]` into one block, from slot `first` on.
+/// Writes keys and values `[t, K * D]` into one block, from slot `first` on.
 fn write_slots(
     heads: Heads,
     (own_keys, own_values): (&mut [f32], &mut [f32]),
     first: usize,
-    (keys, values): (&[f32], &[f32]),
+    (keys, values): (Columns<'_>, Columns<'_>),
 ) {
-    let row = heads.kv_heads * heads.size;
-    for (index, (keys, values)) in keys.chunks_exact(row).zip(values.chunks_exact(row)).enumerate() {
+    for (index, (keys, values)) in keys.iter().zip(values.iter()).enumerate() {
         let slot = first + index;
         // Heads lie one after the other, so that the keys of all of them are one run of dimensions.
         for (place, key) in own_keys[slot..].iter_mut().step_by(BLOCK_SIZE).zip(keys) {

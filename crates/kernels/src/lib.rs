@@ -1,4 +1,5 @@
-//! Products and attention on the CPU in f32, fast and the same to the last bit in any company.
+//! Products, attention and what lies between them on the CPU in f32, fast and the same to the last bit in any company;
+//! and pictures scaled in whole numbers.
 //!
 //! Every number that comes out is one chain of fused multiply-adds in an order that depends on nothing but its own row
 //! or sequence: not on the other rows, not on where it stands among them, not on how a prompt was cut, not on the number
@@ -9,6 +10,7 @@ mod activation;
 mod aligned;
 mod attention;
 mod cache;
+mod columns;
 mod dense;
 mod dots;
 mod exp;
@@ -24,21 +26,30 @@ mod norm;
 mod pack;
 mod panels;
 mod quantise;
+mod resample;
+mod residual;
+mod rope;
 mod rounded;
 mod rows;
 mod softmax;
 mod task;
+mod team;
 mod tile;
 mod weights;
 
 pub use activation::Activation;
 pub use attention::Queries;
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, Span};
+pub use columns::Columns;
 pub use dense::{Dense, attend_all};
 pub use isa::Isa;
 pub use linear::Linear;
 pub use norm::Norm;
 pub use panels::Form;
+pub use resample::{Resampling, Window};
+pub use residual::add;
+pub use rope::Rotation;
+pub use team::together;
 pub use weights::Matrix;
 
 /// Work below this many multiply-adds stays on one thread: waking another costs more.

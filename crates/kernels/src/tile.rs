@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::{
     aligned::Aligned,
     cache::{BLOCK_SIZE, PagedCache, panels},
+    columns::Columns,
     isa::{LANES, Simd},
     micro::{MOST_ROWS, PANEL, Panel, multiply_packed, multiply_plain},
     rows::group_sizes,
@@ -44,8 +45,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) block_table: &'a [u32],
     pub(crate) head: usize,
     pub(crate) sight: Sight,
-    /// `[positions, H, D]`: all heads, of which only this tile's are read.
-    pub(crate) queries: &'a [f32],
+    /// `[positions, H * D]`: all heads, of which only this tile's are read.
+    pub(crate) queries: Columns<'a>,
     /// For each position what this tile's heads attend to, `[group, D]`.
     pub(crate) outputs: Vec<&'a mut [f32]>,
 }
@@ -111,8 +112,8 @@ impl Tile<'_> {
         let mut visible = [0; MOST_ROWS];
         for (row, visible) in rows.clone().zip(&mut visible) {
             let (position, member) = (row / heads.group(), row % heads.group());
-            let start = (position * heads.heads + self.head * heads.group() + member) * heads.size;
-            let query = &self.queries[start..start + heads.size];
+            let start = (self.head * heads.group() + member) * heads.size;
+            let query = &self.queries.row(position)[start..start + heads.size];
             for (place, float) in queries[row - rows.start..].iter_mut().step_by(rows.len()).zip(query) {
                 *place = float * scale;
             }

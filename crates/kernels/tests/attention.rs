@@ -2,7 +2,7 @@
 
 mod numbers;
 
-use kernels::{BLOCK_SIZE, Dense, Heads, Isa, PagedCache, Queries, Span, attend_all};
+use kernels::{BLOCK_SIZE, Columns, Dense, Heads, Isa, PagedCache, Queries, Span, attend_all};
 use numbers::{bits, floats};
 use proptest::prelude::*;
 
@@ -41,12 +41,13 @@ impl Sequence {
     fn write(&self, cache: &mut PagedCache, start: usize, end: usize) {
         let row = self.heads.kv_heads * self.heads.size;
         let (keys, values) = (&self.keys[start * row..end * row], &self.values[start * row..end * row]);
-        cache.write(self.span(start), keys, values);
+        cache.write(self.span(start), Columns::all(keys, row), Columns::all(values, row));
     }
 
     fn queries(&self, start: usize, end: usize) -> Queries<'_> {
         let row = self.heads.heads * self.heads.size;
-        Queries { span: self.span(start), queries: &self.queries[start * row..end * row] }
+        let queries = Columns::all(&self.queries[start * row..end * row], row);
+        Queries { span: self.span(start), queries }
     }
 
     /// Runs the sequence in chunks that end at `ends`, on a cache full of what is no number.
@@ -99,12 +100,14 @@ fn dirty(heads: Heads, isa: Isa) -> PagedCache {
     let mut cache = PagedCache::new(heads, BLOCKS).with_isa(isa);
     let table: Vec<u32> = (0..BLOCKS as u32).collect();
     let rubbish = vec![f32::NAN; BLOCKS * BLOCK_SIZE * heads.kv_heads * heads.size];
-    cache.write(Span { start: 0, block_table: &table }, &rubbish, &rubbish);
+    let rubbish = Columns::all(&rubbish, heads.kv_heads * heads.size);
+    cache.write(Span { start: 0, block_table: &table }, rubbish, rubbish);
     cache
 }
 
 fn attend(cache: &PagedCache, chunks: &[Queries<'_>]) -> Vec<f32> {
-    let mut attended = vec![f32::NAN; chunks.iter().map(|chunk| chunk.queries.len()).sum()];
+    let numbers = chunks.iter().map(|chunk| chunk.queries.rows() * chunk.queries.count()).sum();
+    let mut attended = vec![f32::NAN; numbers];
     cache.attend(chunks, &mut attended);
     attended
 }
@@ -188,7 +191,17 @@ fn all_see_all_and_tiles_do_not_know_each_other() {
         let run = |isa, range: std::ops::Range<usize>| {
             let part = range.start * tiles[0].keys.len()..range.end * tiles[0].keys.len();
             let mut attended = vec![f32::NAN; part.len()];
-            let (queries, keys, values) = (&queries[part.clone()], &keys[part.clone()], &values[part]);
+            // One product made all three.
+            let row = heads * size;
+            let parts = [&queries, &keys, &values].map(|floats| floats[part.clone()].chunks_exact(row));
+            let [queries, keys, values] = parts;
+            let joined: Vec<f32> = queries
+                .zip(keys)
+                .zip(values)
+                .flat_map(|((query, key), value)| [query, key, value].concat())
+                .collect();
+            let [queries, keys, values] =
+                [0, 1, 2].map(|part| Columns::new(&joined, 3 * row, part * row..(part + 1) * row));
             let dense = Dense { heads, head_size: size, length, queries, keys, values };
             attend_all(&dense, isa, &mut attended);
             attended

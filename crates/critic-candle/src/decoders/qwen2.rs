@@ -2,12 +2,13 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use critic::{Batch, TokenId};
+use kernels::Heads;
 
 use crate::{
     architectures::llava_onevision::TextAnatomy,
     error::LoadError,
-    kv_cache::{LayerCache, Plan, Projections},
-    layers::{Activation, Linear, RmsNorm, Rope, look_up},
+    kv_cache::{LayerCache, Plan},
+    layers::{Activation, Linear, RmsNorm, Rope, Rotation, Rows, look_up},
     weights::Weights,
 };
 
@@ -15,6 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Qwen2 {
     embedding: Option<Tensor>, // [V, C], unless it is the head's weight as it is
+    device: Device,
     dtype: DType,
     layers: Vec<Layer>,
     norm: RmsNorm,
@@ -25,8 +27,18 @@ pub(crate) struct Qwen2 {
 /// What every layer needs to know of a step, worked out once for all of them.
 struct Step<'a> {
     plan: Plan<'a>,
-    /// Cosines and sines of every token's position.
-    rotation: (Tensor, Tensor),
+    /// By every token's position.
+    rotation: Rotation,
+}
+
+/// What a layer works in, the same memory for all of them.
+struct Buffers {
+    normed: Rows,      // [T, C]
+    projections: Rows, // [T, (H + 2 K) * D]
+    attended: Rows,    // [T, H * D]
+    gates: Rows,       // [T, 2 * wide]
+    gated: Rows,       // [T, wide]
+    change: Rows,      // [T, C]
 }
 
 #[derive(Debug)]
@@ -34,21 +46,16 @@ struct Layer {
     attention_norm: RmsNorm,
     attention: Attention,
     mlp_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    gates: Linear, // [C] -> [2 * wide], what is activated and then what that is multiplied with
+    down: Linear,  // [wide] -> [C]
     activation: Activation,
 }
 
 #[derive(Debug)]
 struct Attention {
-    query: Linear,  // [C] -> [H * D]
-    key: Linear,    // [C] -> [K * D]
-    value: Linear,  // [C] -> [K * D]
-    output: Linear, // [H * D] -> [C]
-    heads: usize,
-    kv_heads: usize,
-    head_size: usize,
+    projections: Linear, // [C] -> [(H + 2 K) * D]: queries, keys and values
+    output: Linear,      // [H * D] -> [C]
+    heads: Heads,
 }
 
 impl Qwen2 {
@@ -66,13 +73,15 @@ impl Qwen2 {
             true => None,
             false => Some(weights.table(&table, &shape)?),
         };
-        let head = Linear::read((weights, form), if anatomy.tied { &table } else { head }, &shape, None)?;
+        let head = if anatomy.tied { &table } else { head };
+        let head = Linear::read((weights, form), &[(head.into(), shape.to_vec())], None)?;
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
             .map(|index| Layer::load(weights, &format!("{prefix}layers.{index}."), anatomy))
             .collect();
         let positions = (anatomy.head_size, anatomy.context_length);
         Ok(Self {
             embedding,
+            device: device.clone(),
             dtype,
             layers: layers?,
             norm: RmsNorm::load(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
@@ -89,23 +98,38 @@ impl Qwen2 {
         }
     }
 
-    /// Runs the chunks of `batch` whose embedded tokens are the rows of `x` `[T, C]`, to the normalised hidden states
-    /// `[T, C]`.
-    pub(crate) fn forward(&self, x: &Tensor, batch: &Batch, caches: &mut [LayerCache]) -> Result<Tensor> {
+    /// Runs the chunks of `batch` whose embedded tokens are the rows of `x` `[T, C]`, which become the hidden states.
+    pub(crate) fn forward(&self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
         let positions: Vec<u32> =
             batch.chunks.iter().flat_map(|chunk| chunk.start as u32..chunk.end() as u32).collect();
-        let rotation = self.rope.rows(&Tensor::new(positions, x.device())?)?;
-        let step = Step { plan: Plan::new(batch, x.device(), x.dtype())?, rotation };
-        let mut x = x.clone();
+        let plan = Plan::new(batch, &self.device, self.dtype)?;
+        let step = Step { plan, rotation: self.rope.at(&positions)? };
+        let mut buffers = Buffers::new();
         for (layer, cache) in self.layers.iter().zip(caches) {
-            x = layer.forward(&x, &step, cache)?;
+            layer.forward(x, &step, cache, &mut buffers)?;
         }
-        self.norm.forward(&x)
+        Ok(())
     }
 
-    /// Hidden states `[rows, C]` to logits `[rows, V]`.
-    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.head.forward(hidden)
+    /// Hidden states `[rows, C]`, normalised.
+    pub(crate) fn normalise(&self, hidden: &Rows) -> Result<Rows> {
+        let mut normed = Rows::new();
+        self.norm.forward(hidden, &mut normed)?;
+        Ok(normed)
+    }
+
+    /// Normalised hidden states `[rows, C]` to logits `[rows, V]`.
+    pub(crate) fn logits(&self, normed: &Rows) -> Result<Rows> {
+        let mut logits = Rows::new();
+        self.head.forward(normed, &mut logits)?;
+        Ok(logits)
+    }
+}
+
+impl Buffers {
+    fn new() -> Self {
+        let [normed, projections, attended, gates, gated, change] = std::array::from_fn(|_| Rows::new());
+        Self { normed, projections, attended, gates, gated, change }
     }
 }
 
@@ -115,47 +139,52 @@ impl Layer {
         let norm = |name: &str| {
             RmsNorm::load(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon)
         };
-        let form = weights.form();
-        let linear =
-            |name: &str, shape, bias| Linear::load((weights, form), &format!("{prefix}{name}."), shape, bias);
-        let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
+        let place = (weights, weights.form());
+        let joined = |parts: &[_], has_bias| Linear::load_joined(place, (prefix, parts), size, has_bias);
+        let back = |name: &str, input| Linear::load(place, &format!("{prefix}{name}."), (input, size), false);
+        let heads = Heads { heads: anatomy.heads, kv_heads: anatomy.kv_heads, size: anatomy.head_size };
+        let (queries, keys) = (heads.heads * heads.size, heads.kv_heads * heads.size);
+        let projections =
+            [("self_attn.q_proj.", queries), ("self_attn.k_proj.", keys), ("self_attn.v_proj.", keys)];
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
             attention: Attention {
-                query: linear("self_attn.q_proj", (size, queries), true)?,
-                key: linear("self_attn.k_proj", (size, keys), true)?,
-                value: linear("self_attn.v_proj", (size, keys), true)?,
-                output: linear("self_attn.o_proj", (queries, size), false)?,
-                heads: anatomy.heads,
-                kv_heads: anatomy.kv_heads,
-                head_size: anatomy.head_size,
+                projections: joined(&projections, true)?,
+                output: back("self_attn.o_proj", queries)?,
+                heads,
             },
             mlp_norm: norm("post_attention_layernorm")?,
-            gate: linear("mlp.gate_proj", (size, wide), false)?,
-            up: linear("mlp.up_proj", (size, wide), false)?,
-            down: linear("mlp.down_proj", (wide, size), false)?,
+            gates: joined(&[("mlp.gate_proj.", wide), ("mlp.up_proj.", wide)], false)?,
+            down: back("mlp.down_proj", wide)?,
             activation: anatomy.activation,
         })
     }
 
-    /// `[T, C]` to the same.
-    fn forward(&self, x: &Tensor, step: &Step<'_>, cache: &mut LayerCache) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, step, cache)?;
-        let x = (x + attended)?;
-        let y = self.mlp_norm.forward(&x)?;
-        let gated = self.activation.gate(&self.gate.forward(&y)?, &self.up.forward(&y)?)?; // [T, wide]
-        &x + self.down.forward(&gated)?
+    /// Adds to `x` `[T, C]` what the layer makes of it.
+    fn forward(
+        &self,
+        x: &mut Rows,
+        step: &Step<'_>,
+        cache: &mut LayerCache,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        self.attention_norm.forward(x, &mut buffers.normed)?;
+        self.attention.forward(step, cache, buffers)?;
+        x.add(&buffers.change)?;
+        self.mlp_norm.forward(x, &mut buffers.normed)?;
+        self.gates.forward(&buffers.normed, &mut buffers.gates)?;
+        self.activation.gate(&buffers.gates, &mut buffers.gated)?;
+        self.down.forward(&buffers.gated, &mut buffers.change)?;
+        x.add(&buffers.change)
     }
 }
 
 impl Attention {
-    /// `x`: `[T, C]` to the same. Keys and values go into the cache, and each chunk attends to its own sequence.
-    fn forward(&self, x: &Tensor, step: &Step<'_>, cache: &mut LayerCache) -> Result<Tensor> {
-        let tokens = x.dim(0)?;
-        let split = |y: Tensor, heads| y.reshape((tokens, heads, self.head_size));
-        let query = Rope::apply(&split(self.query.forward(x)?, self.heads)?, &step.rotation)?; // [T, H, D]
-        let key = Rope::apply(&split(self.key.forward(x)?, self.kv_heads)?, &step.rotation)?; // [T, K, D]
-        let value = split(self.value.forward(x)?, self.kv_heads)?; // [T, K, D]
-        self.output.forward(&cache.attend(&Projections { query, key, value }, &step.plan)?)
+    /// What is normed to the change. Keys and values go into the cache, and each chunk attends to its own sequence.
+    fn forward(&self, step: &Step<'_>, cache: &mut LayerCache, buffers: &mut Buffers) -> Result<()> {
+        self.projections.forward(&buffers.normed, &mut buffers.projections)?;
+        step.rotation.apply(&mut buffers.projections, self.heads.heads + self.heads.kv_heads)?;
+        cache.attend(&buffers.projections, &step.plan, &mut buffers.attended)?;
+        self.output.forward(&buffers.attended, &mut buffers.change)
     }
 }

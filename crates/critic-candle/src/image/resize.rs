@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use kernels::{Isa, Resampling, Window};
+
 use super::RgbImage;
 
 /// Fraction bits of the fixed-point weights (Pillow's `PRECISION_BITS`: 32 - 8 - 2).
@@ -12,26 +14,20 @@ const BITS: u32 = 22;
 pub fn resize_bicubic(picture: &RgbImage, width: usize, height: usize) -> RgbImage {
     let mut pixels = Cow::Borrowed(picture.pixels.as_slice());
     if width != picture.width {
-        pixels = Cow::Owned(scale_rows(&pixels, picture.width, width));
+        pixels = Cow::Owned(resampling(picture.width, width).columns(Isa::best(), &pixels, picture.width));
     }
     if height != picture.height {
-        pixels = Cow::Owned(scale_columns(&pixels, width, picture.height, height));
+        pixels = Cow::Owned(resampling(picture.height, height).rows(Isa::best(), &pixels, width));
     }
     RgbImage { width, height, pixels: pixels.into_owned() }
 }
 
-/// The source pixels that one output pixel is made of.
-struct Window {
-    first: usize,
-    weights: Vec<i32>,
-}
-
-/// The windows of every output pixel of an axis of `input` pixels scaled to `output`.
-fn windows(input: usize, output: usize) -> Vec<Window> {
+/// The weights of every output pixel of an axis of `input` pixels scaled to `output`.
+fn resampling(input: usize, output: usize) -> Resampling {
     let scale = input as f64 / output as f64;
     let widening = scale.max(1.0);
     let support = 2.0 * widening;
-    (0..output)
+    let windows = (0..output)
         .map(|index| {
             let centre = (index as f64 + 0.5) * scale;
             let first = ((centre - support + 0.5) as i64).max(0) as usize;
@@ -46,7 +42,8 @@ fn windows(input: usize, output: usize) -> Vec<Window> {
             };
             Window { first, weights: raw.iter().map(fixed).collect() }
         })
-        .collect()
+        .collect();
+    Resampling { windows, fraction_bits: BITS }
 }
 
 /// The cubic kernel with a = -0.5.
@@ -60,41 +57,4 @@ fn cubic(x: f64) -> f64 {
     } else {
         0.0
     }
-}
-
-fn to_byte(sum: i32) -> u8 {
-    (sum >> BITS).clamp(0, 255) as u8
-}
-
-fn scale_rows(pixels: &[u8], input: usize, output: usize) -> Vec<u8> {
-    let windows = windows(input, output);
-    let mut scaled = Vec::with_capacity(pixels.len() / input * output);
-    for row in pixels.chunks_exact(input * 3) {
-        for window in &windows {
-            let mut sums = [1i32 << (BITS - 1); 3];
-            for (pixel, weight) in row[window.first * 3..].chunks_exact(3).zip(&window.weights) {
-                for channel in 0..3 {
-                    sums[channel] += i32::from(pixel[channel]) * weight;
-                }
-            }
-            scaled.extend(sums.map(to_byte));
-        }
-    }
-    scaled
-}
-
-fn scale_columns(pixels: &[u8], width: usize, input: usize, output: usize) -> Vec<u8> {
-    let row_bytes = width * 3;
-    let mut scaled = Vec::with_capacity(row_bytes * output);
-    let mut sums = vec![0i32; row_bytes];
-    for window in windows(input, output) {
-        sums.fill(1 << (BITS - 1));
-        for (row, weight) in pixels[window.first * row_bytes..].chunks_exact(row_bytes).zip(&window.weights) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(*value) * weight;
-            }
-        }
-        scaled.extend(sums.iter().map(|sum| to_byte(*sum)));
-    }
-    scaled
 }

@@ -4,18 +4,18 @@ mod tensors;
 
 use candle_core::{DType, Device, Result, Tensor};
 use critic::Batch;
-use kernels::{BLOCK_SIZE, Heads, PagedCache, Queries, Span};
+use kernels::{BLOCK_SIZE, Columns, Heads, PagedCache, Queries, Span};
 
 use self::tensors::{Masks, TensorCache};
-use crate::layers::{has_kernels, with_floats};
+use crate::layers::{Rows, has_kernels};
 
 /// Keys and values of one layer, in blocks.
 #[derive(Debug)]
 pub(crate) enum LayerCache {
     /// On the CPU in f32.
-    Paged(PagedCache),
+    Paged(PagedCache, Heads),
     /// Anywhere else.
-    Tensors(TensorCache),
+    Tensors(TensorCache, Heads),
 }
 
 /// What attention needs to know of a step, worked out once for all layers.
@@ -25,13 +25,6 @@ pub(crate) struct Plan<'a> {
     tables: Vec<Vec<u32>>,
     /// The masks of the chunks, where they are asked for.
     masks: Vec<Masks>,
-}
-
-/// Queries `[T, H, D]`, keys and values `[T, K, D]` of a step.
-pub(crate) struct Projections {
-    pub(crate) query: Tensor,
-    pub(crate) key: Tensor,
-    pub(crate) value: Tensor,
 }
 
 impl<'a> Plan<'a> {
@@ -60,52 +53,54 @@ impl LayerCache {
     /// An empty cache of `blocks` blocks.
     pub(crate) fn new(heads: Heads, blocks: usize, device: &Device, dtype: DType) -> Result<Self> {
         if has_kernels(device, dtype) {
-            return Ok(Self::Paged(PagedCache::new(heads, blocks)));
+            return Ok(Self::Paged(PagedCache::new(heads, blocks), heads));
         }
         let cache = TensorCache::new((heads.kv_heads, heads.size), (blocks, BLOCK_SIZE), device, dtype)?;
-        Ok(Self::Tensors(cache))
+        Ok(Self::Tensors(cache, heads))
     }
 
-    /// Writes keys and values, and attends with each query to its sequence up to its own position, to `[T, H * D]`.
-    pub(crate) fn attend(&mut self, projections: &Projections, plan: &Plan<'_>) -> Result<Tensor> {
+    /// Writes the keys and values of `projections` `[T, (H + 2 K) * D]`, in which a row is queries, keys and values, and
+    /// attends with each query to its sequence up to its own position, to `attended` `[T, H * D]`.
+    pub(crate) fn attend(&mut self, projections: &Rows, plan: &Plan<'_>, attended: &mut Rows) -> Result<()> {
+        let tokens = projections.shape()?.0;
         match self {
-            Self::Paged(cache) => attend_paged(cache, projections, plan),
-            Self::Tensors(cache) => {
-                let mut attended = Vec::with_capacity(plan.batch.chunks.len());
-                let Projections { query, key, value } = projections;
-                let (key, value) = (key.transpose(0, 1)?, value.transpose(0, 1)?); // [K, T, D]
+            Self::Paged(cache, heads) => {
+                let attended = attended.room((tokens, heads.heads * heads.size));
+                attend_paged((cache, *heads), projections.floats()?, plan, attended);
+            }
+            Self::Tensors(cache, Heads { heads, kv_heads, size }) => {
+                let projections = projections.tensor()?.reshape((tokens, *heads + 2 * *kv_heads, *size))?;
+                let query = projections.narrow(1, 0, *heads)?; // [T, H, D]
+                let part = |first| projections.narrow(1, first, *kv_heads)?.transpose(0, 1);
+                let (key, value) = (part(*heads)?, part(*heads + *kv_heads)?); // [K, T, D]
+                let mut all = Vec::with_capacity(plan.batch.chunks.len());
                 let mut row = 0;
                 for (chunk, masks) in plan.batch.chunks.iter().zip(&plan.masks) {
                     let count = chunk.tokens.len();
                     cache.write(chunk, &key.narrow(1, row, count)?, &value.narrow(1, row, count)?)?;
-                    attended.push(cache.attend(&query.narrow(0, row, count)?, chunk, masks)?);
+                    all.push(cache.attend(&query.narrow(0, row, count)?, chunk, masks)?);
                     row += count;
                 }
-                Tensor::cat(&attended, 0)
+                *attended = Rows::Tensor(Tensor::cat(&all, 0)?);
             }
         }
+        Ok(())
     }
 }
 
-fn attend_paged(cache: &mut PagedCache, projections: &Projections, plan: &Plan<'_>) -> Result<Tensor> {
-    let Projections { query, key, value } = projections;
-    let (tokens, heads, size) = query.dims3()?;
-    let (row, kv_row) = (heads * size, key.dim(1)? * size);
-    let mut attended = vec![0.0; tokens * row];
-    with_floats(key, |keys| {
-        with_floats(value, |values| {
-            for (span, rows) in plan.spans() {
-                let own = rows.start * kv_row..rows.end * kv_row;
-                cache.write(span, &keys[own.clone()], &values[own]);
-            }
-        })
-    })??;
-    with_floats(query, |queries| {
-        let chunk = |(span, rows): (_, std::ops::Range<usize>)| Queries {
-            span,
-            queries: &queries[rows.start * row..rows.end * row],
-        };
-        cache.attend(&plan.spans().map(chunk).collect::<Vec<_>>(), &mut attended);
-    })?;
-    Tensor::from_vec(attended, (tokens, row), query.device())
+fn attend_paged(
+    (cache, heads): (&mut PagedCache, Heads),
+    projections: &[f32],
+    plan: &Plan<'_>,
+    attended: &mut [f32],
+) {
+    let (queries, keys) = (heads.heads * heads.size, heads.kv_heads * heads.size);
+    let row = queries + 2 * keys;
+    let part = |first, count| Columns::new(projections, row, first..first + count);
+    let (query, key, value) = (part(0, queries), part(queries, keys), part(queries + keys, keys));
+    for (span, rows) in plan.spans() {
+        cache.write(span, key.part(rows.clone()), value.part(rows));
+    }
+    let chunk = |(span, rows)| Queries { span, queries: query.part(rows) };
+    cache.attend(&plan.spans().map(chunk).collect::<Vec<_>>(), attended);
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use kernels::Isa;
 
-use super::floats::{has_kernels, with_floats};
+use super::Rows;
 use crate::{error::LoadError, source::Source};
 
 /// An elementwise activation.
@@ -37,43 +37,43 @@ impl Activation {
         }
     }
 
-    /// Any shape to the same shape.
-    pub(crate) fn forward(self, x: &Tensor) -> Result<Tensor> {
-        match (self.kernel(x), self) {
-            (Some(kernel), _) => run(kernel, x, None),
-            (None, Self::Gelu) => x.gelu_erf(),
-            (None, Self::GeluTanh) => x.gelu(),
-            (None, Self::Silu) => x.silu(),
+    /// Replaces each number by its activation.
+    pub(crate) fn forward(self, x: &mut Rows) -> Result<()> {
+        match x {
+            Rows::Floats { floats, .. } => self.kernel().run(Isa::best(), floats),
+            Rows::Tensor(x) => *x = self.of(x)?,
+        }
+        Ok(())
+    }
+
+    /// The activation of the first half of each row of `x` `[rows, 2 * size]` times the second half, to `y`
+    /// `[rows, size]`.
+    pub(crate) fn gate(self, x: &Rows, y: &mut Rows) -> Result<()> {
+        let (rows, size) = (x.shape()?.0, x.shape()?.1 / 2);
+        match x {
+            Rows::Floats { floats, .. } => {
+                self.kernel().gate(Isa::best(), floats, size, y.room((rows, size)));
+            }
+            Rows::Tensor(x) => {
+                *y = Rows::Tensor((self.of(&x.narrow(1, 0, size)?)? * x.narrow(1, size, size)?)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn of(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh => x.gelu(),
+            Self::Silu => x.silu(),
         }
     }
 
-    /// The activation of `x` times `factors` of the same shape.
-    pub(crate) fn gate(self, x: &Tensor, factors: &Tensor) -> Result<Tensor> {
-        match self.kernel(x) {
-            Some(kernel) => run(kernel, x, Some(factors)),
-            None => self.forward(x)? * factors,
+    fn kernel(self) -> kernels::Activation {
+        match self {
+            Self::Gelu => kernels::Activation::Gelu,
+            Self::GeluTanh => kernels::Activation::GeluTanh,
+            Self::Silu => kernels::Activation::Silu,
         }
     }
-
-    /// Its kernel, where `x` goes through kernels and it has one.
-    fn kernel(self, x: &Tensor) -> Option<kernels::Activation> {
-        let kernel = match self {
-            Self::Gelu => None,
-            Self::GeluTanh => Some(kernels::Activation::GeluTanh),
-            Self::Silu => Some(kernels::Activation::Silu),
-        };
-        kernel.filter(|_| has_kernels(x.device(), x.dtype()))
-    }
-}
-
-fn run(kernel: kernels::Activation, x: &Tensor, factors: Option<&Tensor>) -> Result<Tensor> {
-    let mut y = vec![0.0; x.elem_count()];
-    with_floats(x, |x| match factors {
-        None => {
-            kernel.run(Isa::best(), x, None, &mut y);
-            Ok(())
-        }
-        Some(factors) => with_floats(factors, |factors| kernel.run(Isa::best(), x, Some(factors), &mut y)),
-    })??;
-    Tensor::from_vec(y, x.shape(), x.device())
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
 use kernels::{Form, Matrix};
 
-use super::floats::{has_kernels, with_floats};
+use super::{Rows, has_kernels, with_floats};
 use crate::{
     error::LoadError,
     weights::{WeightForm, Weights},
@@ -30,60 +30,71 @@ impl Linear {
         (input, output): (usize, usize),
         has_bias: bool,
     ) -> std::result::Result<Self, LoadError> {
-        let bias = if has_bias { Some(weights.get(&format!("{prefix}bias"), &[output])?) } else { None };
-        Self::read((weights, form), &format!("{prefix}weight"), &[output, input], bias)
+        Self::load_joined((weights, form), (prefix, &[("", output)]), input, has_bias)
     }
 
-    /// Reads the weight `name`, whose first dimension is the output and whose others together are the input.
+    /// The same of several products of the same inputs, as one whose outputs stand side by side: each of `parts` is what
+    /// its names begin with behind `prefix`, and how many outputs it has.
+    pub(crate) fn load_joined(
+        (weights, form): (&Weights, WeightForm),
+        (prefix, parts): (&str, &[(&str, usize)]),
+        input: usize,
+        has_bias: bool,
+    ) -> std::result::Result<Self, LoadError> {
+        let mut biases = Vec::new();
+        for (name, output) in parts.iter().filter(|_| has_bias) {
+            biases.push(weights.get(&format!("{prefix}{name}bias"), &[*output])?);
+        }
+        let bias = if has_bias { Some(Tensor::cat(&biases, 0)?) } else { None };
+        let names =
+            parts.iter().map(|(name, output)| (format!("{prefix}{name}weight"), vec![*output, input]));
+        Self::read((weights, form), &names.collect::<Vec<_>>(), bias)
+    }
+
+    /// Reads weights by name and shape, whose first dimension is the output and whose others together are the input, one
+    /// below the other.
     pub(crate) fn read(
         (weights, form): (&Weights, WeightForm),
-        name: &str,
-        shape: &[usize],
+        names: &[(String, Vec<usize>)],
         bias: Option<Tensor>, // [out]
     ) -> std::result::Result<Self, LoadError> {
         if !has_kernels(weights.device(), weights.dtype()) {
-            return Ok(Self::Tensors { weight: weights.get(name, shape)?.flatten_from(1)?, bias });
+            let read =
+                |(name, shape): &(String, Vec<usize>)| Ok(weights.get(name, shape)?.flatten_from(1)?);
+            let parts = names.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
+            return Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias });
         }
         let bias: Option<Vec<f32>> = bias.map(|bias| bias.to_vec1()).transpose()?;
-        let shape_2d = (shape[0], shape[1..].iter().product());
-        let pack =
-            |weight: Matrix<'_>, form| kernels::Linear::with_form(weight, form, shape_2d, bias.as_deref());
-        let packed_form = match form {
-            WeightForm::Stored => Form::Given,
-            WeightForm::Q8 => Form::Q8,
-            WeightForm::Q4 => Form::Q4,
-            WeightForm::F32 => {
-                let weight = weights.get(name, shape)?;
-                return Ok(Self::Packed(with_floats(&weight, |weight| {
-                    pack(Matrix::F32(weight), Form::Given)
-                })?));
-            }
+        let output = names.iter().map(|(_, shape)| shape[0]).sum();
+        let input = names[0].1[1..].iter().product();
+        let (kept, packed_form) = match form {
+            WeightForm::Stored => (Joined::as_stored(weights, names)?, Form::Given),
+            WeightForm::Q8 => (Joined::as_stored(weights, names)?, Form::Q8),
+            WeightForm::Q4 => (Joined::as_stored(weights, names)?, Form::Q4),
+            WeightForm::F32 => (Joined::as_floats(weights, names)?, Form::Given),
         };
-        let stored = weights.stored(name, shape)?;
-        Ok(Self::Packed(match stored.dtype {
-            DType::BF16 => pack(Matrix::Bf16(&stored.words()), packed_form),
-            DType::F16 => pack(Matrix::F16(&stored.words()), packed_form),
-            _ => pack(Matrix::F32(&stored.floats()), packed_form),
-        }))
+        let matrix = match &kept {
+            Joined::F32(floats) => Matrix::F32(floats),
+            Joined::Bf16(words) => Matrix::Bf16(words),
+            Joined::F16(words) => Matrix::F16(words),
+        };
+        let linear = kernels::Linear::with_form(matrix, packed_form, (output, input), bias.as_deref());
+        Ok(Self::Packed(linear))
     }
 
-    /// `x`: `[rows, in]` to `[rows, out]`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `x` `[rows, in]` to `y` `[rows, out]`.
+    pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
         match self {
-            Self::Packed(linear) => {
-                let rows = x.dim(0)?;
-                let mut y = vec![0.0; rows * linear.output()];
-                with_floats(x, |x| linear.forward(x, &mut y))?;
-                Tensor::from_vec(y, (rows, linear.output()), x.device())
-            }
+            Self::Packed(linear) => linear.forward(x.floats()?, y.room((x.shape()?.0, linear.output()))),
             Self::Tensors { weight, bias } => {
-                let y = x.matmul(&weight.t()?)?;
-                match bias {
-                    Some(bias) => y.broadcast_add(bias),
-                    None => Ok(y),
-                }
+                let product = x.tensor()?.matmul(&weight.t()?)?;
+                *y = Rows::Tensor(match bias {
+                    Some(bias) => product.broadcast_add(bias)?,
+                    None => product,
+                });
             }
         }
+        Ok(())
     }
 
     /// The rows of the weight, `[tokens, in]`, that are the embedding of `tokens` where the two are one.
@@ -96,6 +107,51 @@ impl Linear {
             Self::Tensors { weight, .. } => look_up((weight, weight.dtype()), tokens),
         }
     }
+}
+
+/// Weights one below the other.
+enum Joined {
+    F32(Vec<f32>),
+    Bf16(Vec<u16>),
+    F16(Vec<u16>),
+}
+
+impl Joined {
+    /// In the type of the files, or in f32 where that is not one for all.
+    fn as_stored(weights: &Weights, names: &[(String, Vec<usize>)]) -> std::result::Result<Self, LoadError> {
+        let stored = |(name, shape): &(String, Vec<usize>)| weights.stored(name, shape);
+        let stored = names.iter().map(stored).collect::<std::result::Result<Vec<_>, _>>()?;
+        let all = |dtype| stored.iter().all(|stored| stored.dtype == dtype);
+        let words = || {
+            let mut all = Vec::with_capacity(count(names));
+            stored.iter().for_each(|stored| all.extend(stored.words()));
+            all
+        };
+        if all(DType::BF16) {
+            return Ok(Self::Bf16(words()));
+        }
+        if all(DType::F16) {
+            return Ok(Self::F16(words()));
+        }
+        Self::as_floats(weights, names)
+    }
+
+    fn as_floats(weights: &Weights, names: &[(String, Vec<usize>)]) -> std::result::Result<Self, LoadError> {
+        let mut all = Vec::with_capacity(count(names));
+        for (name, shape) in names {
+            let stored = weights.stored(name, shape)?;
+            match stored.dtype {
+                DType::F32 => all.extend(stored.floats()),
+                _ => with_floats(&weights.get(name, shape)?, |floats| all.extend_from_slice(floats))?,
+            }
+        }
+        Ok(Self::F32(all))
+    }
+}
+
+/// How many weights there are.
+fn count(names: &[(String, Vec<usize>)]) -> usize {
+    names.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
 /// The rows `[tokens, C]` of a table `[V, C]`, as `dtype`.

@@ -5,12 +5,14 @@ mod floats;
 mod linear;
 mod norm;
 mod rope;
+mod rows;
 
 pub(crate) use activation::Activation;
 pub(crate) use floats::{has_kernels, with_floats};
 pub(crate) use linear::{Linear, look_up};
 pub(crate) use norm::{LayerNorm, RmsNorm};
-pub(crate) use rope::Rope;
+pub(crate) use rope::{Rope, Rotation};
+pub(crate) use rows::Rows;
 
 #[cfg(test)]
 mod tests;

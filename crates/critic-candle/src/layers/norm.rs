@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 use kernels::{Isa, Norm};
 
-use super::floats::{has_kernels, with_floats};
+use super::{Rows, with_floats};
 use crate::{error::LoadError, weights::Weights};
 
 /// (x - mean) / sqrt(variance + epsilon) * weight + bias.
@@ -26,15 +26,25 @@ impl LayerNorm {
         Ok(Self { weight, bias, epsilon })
     }
 
-    /// `[.., size]` to the same shape. The mean goes first: mean of squares less square of mean loses digits in f32.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if has_kernels(x.device(), x.dtype()) {
-            return with_floats(&self.bias, |bias| run(x, (&self.weight, Some(bias)), self.epsilon as f32))?;
+    /// `x` `[rows, size]` to `y` of the same shape. The mean goes first: mean of squares less square of mean loses digits
+    /// in f32.
+    pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
+        let shape = x.shape()?;
+        match x {
+            Rows::Floats { floats, .. } => with_floats(&self.weight, |weight| {
+                with_floats(&self.bias, |bias| {
+                    let norm = Norm { weight, bias: Some(bias), epsilon: self.epsilon as f32 };
+                    norm.run(Isa::best(), floats, y.room(shape));
+                })
+            })?,
+            Rows::Tensor(x) => {
+                let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+                let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+                let scaled = centred.broadcast_div(&(variance + self.epsilon)?.sqrt()?)?;
+                *y = Rows::Tensor(scaled.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?);
+                Ok(())
+            }
         }
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let scaled = centred.broadcast_div(&(variance + self.epsilon)?.sqrt()?)?;
-        scaled.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
     }
 }
 
@@ -55,20 +65,17 @@ impl RmsNorm {
         Ok(Self { weight: weights.get(name, &[size])?, epsilon: epsilon as f32 })
     }
 
-    /// `[.., size]` to the same shape.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if has_kernels(x.device(), x.dtype()) {
-            return run(x, (&self.weight, None), self.epsilon);
+    /// `x` `[rows, size]` to `y` of the same shape.
+    pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
+        let shape = x.shape()?;
+        match x {
+            Rows::Floats { floats, .. } => with_floats(&self.weight, |weight| {
+                Norm { weight, bias: None, epsilon: self.epsilon }.run(Isa::best(), floats, y.room(shape));
+            }),
+            Rows::Tensor(x) => {
+                *y = Rows::Tensor(candle_nn::ops::rms_norm(&x.contiguous()?, &self.weight, self.epsilon)?);
+                Ok(())
+            }
         }
-        candle_nn::ops::rms_norm(&x.contiguous()?, &self.weight, self.epsilon)
     }
-}
-
-/// Normalises by the kernel.
-fn run(x: &Tensor, (weight, bias): (&Tensor, Option<&[f32]>), epsilon: f32) -> Result<Tensor> {
-    let mut y = vec![0.0; x.elem_count()];
-    with_floats(weight, |weight| {
-        with_floats(x, |x| Norm { weight, bias, epsilon }.run(Isa::best(), x, &mut y))
-    })??;
-    Tensor::from_vec(y, x.shape(), x.device())
 }

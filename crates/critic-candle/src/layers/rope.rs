@@ -1,13 +1,25 @@
 //! Rotary position embedding, half-split rotation.
 
 use candle_core::{DType, Device, Result, Tensor};
+use kernels::Isa;
+
+use super::Rows;
 
 /// Cosines and sines of every position. The tables are computed in f32 whatever the model's type: bf16 holds whole
 /// numbers only up to 256, and prompts with a picture reach positions of 9000.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Rope {
-    cos: Tensor, // [positions, D / 2]
-    sin: Tensor, // [positions, D / 2]
+    pub(super) cos: Rows, // [positions, D / 2]
+    pub(super) sin: Rows, // [positions, D / 2]
+    head_size: usize,
+}
+
+/// By how much each row of a step turns.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    pub(super) cos: Rows, // [T, D / 2]
+    pub(super) sin: Rows, // [T, D / 2]
+    pub(super) head_size: usize,
 }
 
 impl Rope {
@@ -25,17 +37,40 @@ impl Rope {
             .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
             .collect();
         let angles = Tensor::from_vec(angles, (positions, half), device)?;
-        Ok(Self { cos: angles.cos()?.to_dtype(dtype)?, sin: angles.sin()?.to_dtype(dtype)? })
+        let table = |values: Tensor| Rows::from_tensor(values.to_dtype(dtype)?);
+        Ok(Self { cos: table(angles.cos()?)?, sin: table(angles.sin()?)?, head_size })
     }
 
-    /// The rows of `positions` `[T]`: cosines and sines, each `[T, D / 2]`.
-    pub(crate) fn rows(&self, positions: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok((self.cos.index_select(positions, 0)?, self.sin.index_select(positions, 0)?))
+    /// The rotations at `positions`.
+    pub(crate) fn at(&self, positions: &[u32]) -> Result<Rotation> {
+        Ok(Rotation {
+            cos: self.cos.pick(positions)?,
+            sin: self.sin.pick(positions)?,
+            head_size: self.head_size,
+        })
     }
+}
 
-    /// Rotates `x` `[T, heads, D]` by rows from [`rows`](Self::rows).
-    pub(crate) fn apply(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
-        let x = x.unsqueeze(0)?.contiguous()?; // [1, T, heads, D]
-        candle_nn::rotary_emb::rope_thd(&x, cos, sin)?.squeeze(0)
+impl Rotation {
+    /// Turns the first `heads` heads of each row of `x` `[T, at least heads * D]`.
+    pub(crate) fn apply(&self, x: &mut Rows, heads: usize) -> Result<()> {
+        let (rows, columns) = x.shape()?;
+        match x {
+            Rows::Floats { floats, .. } => {
+                let (cos, sin) = (self.cos.floats()?, self.sin.floats()?);
+                let rotation = kernels::Rotation { cos, sin, head_size: self.head_size };
+                rotation.run(Isa::best(), floats, (columns, heads));
+            }
+            Rows::Tensor(tensor) => {
+                let wide = heads * self.head_size;
+                let turned =
+                    tensor.narrow(1, 0, wide)?.contiguous()?.reshape((1, rows, heads, self.head_size))?;
+                let turned =
+                    candle_nn::rotary_emb::rope_thd(&turned, self.cos.tensor()?, self.sin.tensor()?)?;
+                let rest = tensor.narrow(1, wide, columns - wide)?;
+                *tensor = Tensor::cat(&[&turned.reshape((rows, wide))?, &rest], 1)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Activation, LayerNorm, RmsNorm, Rope};
+use super::{Activation, LayerNorm, RmsNorm, Rope, Rows};
 
 fn golden() -> HashMap<String, Tensor> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/ops.safetensors");
@@ -18,13 +18,29 @@ fn assert_close(what: &str, got: &Tensor, wanted: &Tensor, tolerance: f32) {
     assert!(worst <= tolerance, "{what} differs by {worst:e}");
 }
 
+/// The rows of `x`, of any shape, whose last dimension is the columns.
+fn rows(x: &Tensor) -> Rows {
+    Rows::from_tensor(x.flatten_to(x.rank() - 2).unwrap()).unwrap()
+}
+
+/// What `layer` writes for `x`, in the shape of `x`.
+fn forward(x: &Tensor, layer: impl Fn(&Rows, &mut Rows) -> candle_core::Result<()>) -> Tensor {
+    // What was in the memory before is not what comes out.
+    let mut y = Rows::Floats { floats: vec![f32::NAN; 7], columns: 7 };
+    layer(&rows(x), &mut y).unwrap();
+    y.into_tensor().unwrap().reshape(x.shape()).unwrap()
+}
+
 #[test]
 fn activations() {
     let golden = golden();
+    let x = golden["act_in"].reshape((1, golden["act_in"].elem_count())).unwrap();
     for (name, activation) in
         [("gelu_erf", Activation::Gelu), ("gelu_tanh", Activation::GeluTanh), ("silu", Activation::Silu)]
     {
-        let got = activation.forward(&golden["act_in"]).unwrap();
+        let mut activated = rows(&x);
+        activation.forward(&mut activated).unwrap();
+        let got = activated.into_tensor().unwrap().reshape(golden["act_in"].shape()).unwrap();
         assert_close(name, &got, &golden[&format!("act_{name}")], 1e-6);
     }
 }
@@ -34,20 +50,32 @@ fn norms() {
     let golden = golden();
     let (weight, bias, x) = (golden["norm_w"].clone(), golden["norm_b"].clone(), &golden["norm_in"]);
     let layer = LayerNorm { weight: weight.clone(), bias, epsilon: 1e-6 };
-    assert_close("layer norm", &layer.forward(x).unwrap(), &golden["norm_layernorm_1e-6"], 2e-6);
+    let got = forward(x, |x, y| layer.forward(x, y));
+    assert_close("layer norm", &got, &golden["norm_layernorm_1e-6"], 2e-6);
     let rms = RmsNorm { weight, epsilon: 1e-6 };
-    assert_close("RMS norm", &rms.forward(x).unwrap(), &golden["norm_rms_1e-6"], 2e-6);
+    let got = forward(x, |x, y| rms.forward(x, y));
+    assert_close("RMS norm", &got, &golden["norm_rms_1e-6"], 2e-6);
 }
 
 #[test]
 fn rotation() {
     let golden = golden();
     for size in [16, 20, 64, 128] {
-        let positions = golden[&format!("rope{size}_pos")].to_dtype(DType::U32).unwrap();
-        let largest = positions.to_vec1::<u32>().unwrap().into_iter().max().unwrap();
-        let rope = Rope::new((size, largest as usize + 1), 1e6, &Device::Cpu, DType::F32).unwrap();
-        let x = golden[&format!("rope{size}_in")].unsqueeze(1).unwrap(); // [T, 1 head, D]
-        let got = Rope::apply(&x, &rope.rows(&positions).unwrap()).unwrap().squeeze(1).unwrap();
-        assert_close(&format!("rope of {size}"), &got, &golden[&format!("rope{size}_out")], 1e-4);
+        let positions: Vec<u32> =
+            golden[&format!("rope{size}_pos")].to_dtype(DType::U32).unwrap().to_vec1().unwrap();
+        let largest = positions.iter().max().unwrap();
+        let rope = Rope::new((size, *largest as usize + 1), 1e6, &Device::Cpu, DType::F32).unwrap();
+        let x = &golden[&format!("rope{size}_in")]; // [T, D]
+        let wanted = &golden[&format!("rope{size}_out")];
+        // By the kernel and by tensors.
+        for mut turned in [rows(x), Rows::Tensor(x.clone())] {
+            let table = |rows: &Rows| match turned {
+                Rows::Floats { .. } => rows.pick(&positions).unwrap(),
+                Rows::Tensor(_) => Rows::Tensor(rows.pick(&positions).unwrap().into_tensor().unwrap()),
+            };
+            let rotation = super::Rotation { cos: table(&rope.cos), sin: table(&rope.sin), head_size: size };
+            rotation.apply(&mut turned, 1).unwrap();
+            assert_close(&format!("rope of {size}"), &turned.into_tensor().unwrap(), wanted, 1e-4);
+        }
     }
 }

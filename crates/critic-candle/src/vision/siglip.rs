@@ -1,12 +1,12 @@
 //! The SigLIP vision tower up to the last layer that is run; its final norm and pooling head are never applied.
 
 use candle_core::{Result, Tensor};
-use kernels::{Dense, Isa};
+use kernels::{Columns, Dense, Isa};
 
 use crate::{
     architectures::llava_onevision::VisionAnatomy,
     error::LoadError,
-    layers::{Activation, LayerNorm, Linear, has_kernels, with_floats},
+    layers::{Activation, LayerNorm, Linear, Rows},
     weights::Weights,
 };
 
@@ -32,11 +32,18 @@ struct Layer {
 
 #[derive(Debug)]
 struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    projections: Linear, // [E] -> [3 * E]: queries, keys and values
     output: Linear,
     heads: usize,
+}
+
+/// What a layer works in, the same memory for all of them.
+struct Buffers {
+    normed: Rows,      // [N * P, E]
+    projections: Rows, // [N * P, 3 * E]
+    attended: Rows,    // [N * P, E]
+    wide: Rows,        // [N * P, wide]
+    change: Rows,      // [N * P, E]
 }
 
 impl Siglip {
@@ -55,7 +62,7 @@ impl Siglip {
             .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), anatomy))
             .collect();
         Ok(Self {
-            patches: Linear::read((weights, form), &kernel, &[size, 3, patch, patch], Some(bias))?,
+            patches: Linear::read((weights, form), &[(kernel, vec![size, 3, patch, patch])], Some(bias))?,
             positions: weights.get(&positions, &[side * side, size])?,
             layers: layers?,
             side,
@@ -63,29 +70,39 @@ impl Siglip {
         })
     }
 
-    /// `pixels`: `[N, 3, size, size]`, normalised, to features `[N, P, E]`.
-    pub(crate) fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
-        let mut x = self.embed(pixels)?;
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
-        }
-        Ok(x)
+    /// `pixels`: `[N, 3, size, size]`, normalised, to features `[N * P, E]`.
+    pub(crate) fn forward(&self, pixels: &Tensor) -> Result<Rows> {
+        self.run(pixels, |_| Ok(()))
     }
 
     /// The residual stream after the embedding and after each layer, `[N, P, E]` each.
     pub(crate) fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
-        let mut states = vec![self.embed(pixels)?];
-        for layer in &self.layers {
-            states.push(layer.forward(&states[states.len() - 1])?);
-        }
+        let shape = (pixels.dim(0)?, self.side * self.side, self.positions.dim(1)?);
+        let mut states = Vec::new();
+        self.run(pixels, |x| {
+            states.push(x.to_tensor()?.reshape(shape)?);
+            Ok(())
+        })?;
         Ok(states)
     }
 
+    /// Shows `see` the residual stream after the embedding and after each layer.
+    fn run(&self, pixels: &Tensor, mut see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
+        let mut x = self.embed(pixels)?;
+        see(&x)?;
+        let mut buffers = Buffers::new();
+        for layer in &self.layers {
+            layer.forward(&mut x, self.side * self.side, &mut buffers)?;
+            see(&x)?;
+        }
+        Ok(x)
+    }
+
     /// Cuts tiles into patches, row-major; pixels on the right and below that fill no patch are left out.
-    fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
+    fn embed(&self, pixels: &Tensor) -> Result<Rows> {
         let (tiles, channels, _, _) = pixels.dims4()?;
         let (side, patch) = (self.side, self.patch_size);
-        let x = pixels
+        let patches = pixels
             .narrow(2, 0, side * patch)?
             .narrow(3, 0, side * patch)?
             .contiguous()?
@@ -93,8 +110,17 @@ impl Siglip {
             .permute(vec![0, 2, 4, 1, 3, 5])? // [N, rows, columns, channel, y, x]
             .contiguous()?
             .reshape((tiles * side * side, channels * patch * patch))?;
-        let x = self.patches.forward(&x)?; // [N * P, E]
-        x.reshape((tiles, side * side, x.dim(1)?))?.broadcast_add(&self.positions)
+        let mut x = Rows::new(); // [N * P, E]
+        self.patches.forward(&Rows::from_tensor(patches)?, &mut x)?;
+        x.add_repeated(&self.positions)?;
+        Ok(x)
+    }
+}
+
+impl Buffers {
+    fn new() -> Self {
+        let [normed, projections, attended, wide, change] = std::array::from_fn(|_| Rows::new());
+        Self { normed, projections, attended, wide, change }
     }
 }
 
@@ -105,17 +131,15 @@ impl Layer {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        let linear = |name: &str, shape| {
-            Linear::load((weights, weights.form()), &format!("{prefix}{name}."), shape, true)
-        };
-        let square = |name: &str| linear(&format!("self_attn.{name}"), (size, size));
+        let place = (weights, weights.form());
+        let linear = |name: &str, shape| Linear::load(place, &format!("{prefix}{name}."), shape, true);
+        let projections =
+            [("self_attn.q_proj.", size), ("self_attn.k_proj.", size), ("self_attn.v_proj.", size)];
         Ok(Self {
             attention_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
-                query: square("q_proj")?,
-                key: square("k_proj")?,
-                value: square("v_proj")?,
-                output: square("out_proj")?,
+                projections: Linear::load_joined(place, (prefix, &projections), size, true)?,
+                output: linear("self_attn.out_proj", (size, size))?,
                 heads: anatomy.heads,
             },
             mlp_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
@@ -125,45 +149,49 @@ impl Layer {
         })
     }
 
-    /// `[N, P, E]` to the same.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (tiles, patches, size) = x.dims3()?;
-        let rows = |x: Tensor| x.reshape((tiles * patches, size));
-        let attended = self.attention.forward(&rows(self.attention_norm.forward(x)?)?, (tiles, patches))?;
-        let x = (x + attended.reshape(x.shape())?)?;
-        let wide = self.expand.forward(&rows(self.mlp_norm.forward(&x)?)?)?; // [N * P, wide]
-        let narrow = self.contract.forward(&self.activation.forward(&wide)?)?;
-        &x + narrow.reshape(x.shape())?
+    /// Adds to `x` `[N * P, E]`, tiles of `patches` patches, what the layer makes of it.
+    fn forward(&self, x: &mut Rows, patches: usize, buffers: &mut Buffers) -> Result<()> {
+        self.attention_norm.forward(x, &mut buffers.normed)?;
+        self.attention.forward(patches, buffers)?;
+        x.add(&buffers.change)?;
+        self.mlp_norm.forward(x, &mut buffers.normed)?;
+        self.expand.forward(&buffers.normed, &mut buffers.wide)?;
+        self.activation.forward(&mut buffers.wide)?;
+        self.contract.forward(&buffers.wide, &mut buffers.change)?;
+        x.add(&buffers.change)
     }
 }
 
 impl Attention {
-    /// Every patch of a tile sees every patch of it. `x`: `[N * P, E]` to the same.
-    fn forward(&self, x: &Tensor, (tiles, patches): (usize, usize)) -> Result<Tensor> {
-        let (query, key, value) = (self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?);
-        let attended = if has_kernels(x.device(), x.dtype()) {
-            self.attend_by_kernel([&query, &key, &value], patches)?
-        } else {
-            self.attend(&query, (&key, &value), (tiles, patches))?
-        };
-        self.output.forward(&attended)
+    /// What is normed to the change. Every patch of a tile sees every patch of it.
+    fn forward(&self, patches: usize, buffers: &mut Buffers) -> Result<()> {
+        self.projections.forward(&buffers.normed, &mut buffers.projections)?;
+        let (rows, columns) = buffers.projections.shape()?;
+        let size = columns / 3;
+        match &buffers.projections {
+            Rows::Floats { floats, .. } => {
+                let part = |index| Columns::new(floats, columns, index * size..(index + 1) * size);
+                let dense = Dense {
+                    heads: self.heads,
+                    head_size: size / self.heads,
+                    length: patches,
+                    queries: part(0),
+                    keys: part(1),
+                    values: part(2),
+                };
+                kernels::attend_all(&dense, Isa::best(), buffers.attended.room((rows, size)));
+            }
+            Rows::Tensor(projections) => {
+                let part = |index| projections.narrow(1, index * size, size);
+                let (query, key, value) = (part(0)?, part(1)?, part(2)?);
+                buffers.attended =
+                    Rows::Tensor(self.attend(&query, (&key, &value), (rows / patches, patches))?);
+            }
+        }
+        self.output.forward(&buffers.attended, &mut buffers.change)
     }
 
-    fn attend_by_kernel(&self, [query, key, value]: [&Tensor; 3], patches: usize) -> Result<Tensor> {
-        let mut attended = vec![0.0; query.elem_count()];
-        let (heads, head_size) = (self.heads, query.dim(1)? / self.heads);
-        with_floats(query, |queries| {
-            with_floats(key, |keys| {
-                with_floats(value, |values| {
-                    let dense = Dense { heads, head_size, length: patches, queries, keys, values };
-                    kernels::attend_all(&dense, Isa::best(), &mut attended);
-                })
-            })
-        })???;
-        Tensor::from_vec(attended, query.shape(), query.device())
-    }
-
-    /// The same by tensors.
+    /// Attention by tensors.
     fn attend(
         &self,
         query: &Tensor,

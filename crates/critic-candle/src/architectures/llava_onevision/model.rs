@@ -1,7 +1,7 @@
 //! The model: tower, projector, newline vector and decoder.
 
 use candle_core::{DType, Device, Result, Tensor};
-use critic::{Batch, ContentHash, Visual};
+use critic::{Batch, ContentHash, TokenId, Visual};
 
 use super::{
     anatomy::{Anatomy, VisionSource},
@@ -13,7 +13,7 @@ use crate::{
     decoders::Qwen2,
     error::LoadError,
     kv_cache::LayerCache,
-    layers::{Activation, Linear},
+    layers::{Activation, Linear, Rows},
     vision::Siglip,
     weights::Weights,
 };
@@ -90,7 +90,10 @@ impl Model {
     /// What the tensor library says.
     pub fn pixels(&self, tiles: &[&[u8]]) -> Result<Tensor> {
         let size = self.anatomy.geometry.tile_size;
-        let values: Vec<f32> = tiles.iter().flat_map(|tile| self.normalisation.planes(tile)).collect();
+        let mut values = vec![0.0; tiles.len() * 3 * size * size];
+        for (tile, planes) in tiles.iter().zip(values.chunks_exact_mut(3 * size * size)) {
+            self.normalisation.planes(tile, planes);
+        }
         Tensor::from_vec(values, (tiles.len(), 3, size, size), &self.device)?.to_dtype(self.dtype)
     }
 
@@ -108,10 +111,16 @@ impl Model {
     /// # Errors
     /// What the tensor library says.
     pub fn project(&self, features: &Tensor) -> Result<Tensor> {
-        let (tiles, patches, seen) = features.dims3()?;
-        let x = self.projector[0].forward(&features.reshape((tiles * patches, seen))?)?;
-        let x = self.projector[1].forward(&self.projector_activation.forward(&x)?)?;
-        x.reshape((tiles, patches, self.anatomy.text.hidden_size))
+        let (tiles, patches, _) = features.dims3()?;
+        self.project_rows(&Rows::from_tensor(features.flatten_to(1)?)?, (tiles, patches))
+    }
+
+    fn project_rows(&self, features: &Rows, (tiles, patches): (usize, usize)) -> Result<Tensor> {
+        let [mut wide, mut projected] = [Rows::new(), Rows::new()];
+        self.projector[0].forward(features, &mut wide)?;
+        self.projector_activation.forward(&mut wide)?;
+        self.projector[1].forward(&wide, &mut projected)?;
+        projected.into_tensor()?.reshape((tiles, patches, self.anatomy.text.hidden_size))
     }
 
     /// For each of `visuals` the vectors `[length, C]` that replace its placeholders. Tiles of all of them go through
@@ -129,7 +138,10 @@ impl Model {
         }
         let projected: Result<Vec<Tensor>> = tiles
             .chunks(TILES_AT_ONCE)
-            .map(|tiles| self.project(&self.vision.forward(&self.pixels(tiles)?)?))
+            .map(|tiles| {
+                let features = self.vision.forward(&self.pixels(tiles)?)?;
+                self.project_rows(&features, (tiles.len(), features.shape()?.0 / tiles.len()))
+            })
             .collect();
         let projected = Tensor::cat(&projected?, 0)?; // [tiles, P, C]
         let mut first = 0;
@@ -143,43 +155,47 @@ impl Model {
     }
 
     /// The rows `[T, C]` that go into the decoder: embedded tokens, with `features_of` in the place of placeholders.
-    ///
-    /// # Errors
-    /// What the tensor library says.
-    pub fn embed(
+    pub(crate) fn embed(
         &self,
         batch: &Batch,
-        mut features_of: impl FnMut(&ContentHash) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let mut rows = Vec::new();
+        mut features_of: impl FnMut(&ContentHash) -> Tensor,
+    ) -> Result<Rows> {
+        let mut pieces = Vec::new();
+        // Tokens that stand together are looked up together, those of several chunks, too.
+        let mut text: Vec<TokenId> = Vec::new();
         for chunk in &batch.chunks {
             let mut position = chunk.start;
-            let text = |from: usize, to: usize| {
-                self.decoder.embed(&chunk.tokens[from - chunk.start..to - chunk.start])
-            };
+            let tokens = |from: usize, to: usize| &chunk.tokens[from - chunk.start..to - chunk.start];
             for visual in &chunk.visuals {
                 let start = visual.start.max(position);
                 let end = (visual.start + visual.length).min(chunk.end());
-                if start > position {
-                    rows.push(text(position, start)?);
+                text.extend(tokens(position, start));
+                if !text.is_empty() {
+                    pieces.push(self.decoder.embed(&std::mem::take(&mut text))?);
                 }
-                rows.push(features_of(&visual.hash)?.narrow(0, start - visual.start, end - start)?);
+                pieces.push(features_of(&visual.hash).narrow(0, start - visual.start, end - start)?);
                 position = end;
             }
-            if position < chunk.end() {
-                rows.push(text(position, chunk.end())?);
-            }
+            text.extend(tokens(position, chunk.end()));
         }
-        Tensor::cat(&rows, 0)
+        if !text.is_empty() {
+            pieces.push(self.decoder.embed(&text)?);
+        }
+        Rows::from_tensor(Tensor::cat(&pieces, 0)?)
     }
 
-    /// Runs embedded rows `[T, C]` of `batch` through the decoder, to normalised hidden states `[T, C]`.
-    pub(crate) fn decode(&self, rows: &Tensor, batch: &Batch, caches: &mut [LayerCache]) -> Result<Tensor> {
-        self.decoder.forward(rows, batch, caches)
+    /// Runs embedded rows `x` `[T, C]` of `batch` through the decoder; they become the hidden states.
+    pub(crate) fn decode(&self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
+        self.decoder.forward(x, batch, caches)
     }
 
-    /// Hidden states `[rows, C]` to logits `[rows, V]`.
-    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.decoder.logits(hidden)
+    /// Hidden states `[rows, C]`, normalised for the head.
+    pub(crate) fn normalise(&self, hidden: &Rows) -> Result<Rows> {
+        self.decoder.normalise(hidden)
+    }
+
+    /// Normalised hidden states `[rows, C]` to logits `[rows, V]`.
+    pub(crate) fn logits(&self, normed: &Rows) -> Result<Rows> {
+        self.decoder.logits(normed)
     }
 }

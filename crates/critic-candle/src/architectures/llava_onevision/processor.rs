@@ -40,7 +40,7 @@ pub enum Segment<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Normalisation {
     /// What each byte becomes, for R, G and B.
-    levels: [Vec<f32>; 3],
+    levels: [[f32; 256]; 3],
     /// The colour that pads several pictures to squares: the mean, truncated to a byte.
     padding: [u8; 3],
 }
@@ -52,16 +52,20 @@ impl Normalisation {
             ((byte as f64 * rescale) as f32 - mean[channel] as f32) / deviation[channel] as f32
         };
         Self {
-            levels: [0, 1, 2].map(|channel| (0..256).map(|byte| level(channel, byte)).collect()),
+            levels: [0, 1, 2].map(|channel| std::array::from_fn(|byte| level(channel, byte))),
             padding: mean.map(|mean| (mean * 255.0) as u8),
         }
     }
 
-    /// A tile `[size, size, 3]` as planes `[3, size, size]`.
-    pub(crate) fn planes(&self, tile: &[u8]) -> impl Iterator<Item = f32> {
-        (0..3).flat_map(move |channel| {
-            tile.chunks_exact(3).map(move |pixel| self.levels[channel][usize::from(pixel[channel])])
-        })
+    /// A tile `[size, size, 3]` to planes `[3, size, size]`.
+    pub(crate) fn planes(&self, tile: &[u8], planes: &mut [f32]) {
+        let pixels = tile.as_chunks::<3>().0;
+        for (channel, plane) in planes.chunks_exact_mut(pixels.len()).enumerate() {
+            let levels = &self.levels[channel];
+            for (number, pixel) in plane.iter_mut().zip(pixels) {
+                *number = levels[usize::from(pixel[channel])];
+            }
+        }
     }
 }
 

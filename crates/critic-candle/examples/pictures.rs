@@ -1,0 +1,43 @@
+//! Prints how long a picture takes before the model sees it: the folder of a checkpoint is the first argument, the files of
+//! pictures follow.
+
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+use std::time::Instant;
+
+use critic::{EncodedImage, ImageTiling, Visual};
+use critic_candle::{Checkpoint, Options, Segment, Source};
+
+/// Of so many times the median counts.
+const ROUNDS: usize = 31;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("the first argument is the folder of a checkpoint")?;
+    // No picture is kept, so that each is decoded every time.
+    let options = Options { image_cache_bytes: 0, ..Options::new(Source::Folder(folder.into())) };
+    let checkpoint = Checkpoint::load(&options)?;
+    let model = checkpoint.backend.model();
+    for file in arguments {
+        let image = EncodedImage::new(std::fs::read(&file)?);
+        let encode = || checkpoint.processor.encode_segments(&[Segment::Image(&image)], ImageTiling::Trained);
+        let visual: Visual = encode()?.visuals.remove(0);
+        let tiles: Vec<&[u8]> = (0..visual.tiles.count()).map(|index| visual.tiles.tile(index)).collect();
+        let cutting = median(|| encode().map(drop))?;
+        let normalising = median(|| model.pixels(&tiles).map(drop))?;
+        println!("{file}: {} tiles, {cutting:.2} ms to tiles, {normalising:.2} ms to numbers", tiles.len());
+    }
+    Ok(())
+}
+
+/// Milliseconds of `work`.
+fn median<E>(work: impl Fn() -> Result<(), E>) -> Result<f64, E> {
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        work()?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[ROUNDS / 2])
+}

@@ -1,0 +1,43 @@
+//! What a layer adds to what went into it.
+
+use rayon::prelude::*;
+
+use crate::{
+    activation::{Vectorized, load_some, store_some},
+    isa::{Isa, Kernel, LANES, Simd},
+};
+
+/// Numbers of one piece of work: adding is over sooner than another thread has come.
+const PIECE: usize = 32_768;
+
+/// Adds `y` to `x`; behind the last of `y` it begins again with the first.
+///
+/// # Panics
+/// When `x` is not a whole number of times as long as `y`.
+pub fn add(isa: Isa, x: &mut [f32], y: &[f32]) {
+    assert!(x.is_empty() || !y.is_empty() && x.len().is_multiple_of(y.len()), "{} and {}", x.len(), y.len());
+    for x in x.chunks_mut(y.len().max(1)) {
+        let piece = |(x, y)| isa.run(Vectorized(Piece { x, y }));
+        if x.len() <= PIECE {
+            piece((x, y));
+        } else {
+            x.par_chunks_mut(PIECE).zip(y.par_chunks(PIECE)).for_each(piece);
+        }
+    }
+}
+
+struct Piece<'a> {
+    x: &'a mut [f32],
+    y: &'a [f32],
+}
+
+impl Kernel for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (x, y) in self.x.chunks_mut(LANES).zip(self.y.chunks(LANES)) {
+            store_some(simd, simd.add(load_some(simd, x), load_some(simd, y)), x);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Rotary positions, half-split: number `i` of a head turns together with number `i + D / 2`.
+
+use rayon::prelude::*;
+
+use crate::{
+    activation::{Vectorized, load_some, store_some},
+    isa::{Isa, Kernel, LANES, Simd},
+};
+
+/// Numbers of one piece of work, or one row.
+const PIECE: usize = 8192;
+
+/// By how much each row of a step turns.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation<'a> {
+    /// Cosines, `[rows, D / 2]`.
+    pub cos: &'a [f32],
+    /// Sines, `[rows, D / 2]`.
+    pub sin: &'a [f32],
+    /// Numbers of a head, an even number.
+    pub head_size: usize,
+}
+
+impl Rotation<'_> {
+    /// Turns the first `heads` heads of each of `rows`, of which each has `size` numbers.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn run(&self, isa: Isa, rows: &mut [f32], (size, heads): (usize, usize)) {
+        let half = self.head_size / 2;
+        assert!(
+            self.head_size.is_multiple_of(2) && heads * self.head_size <= size,
+            "{heads} heads in {size}"
+        );
+        assert_eq!([self.cos.len(), self.sin.len()], [rows.len() / size.max(1) * half; 2], "the rotations");
+        if half == 0 || rows.is_empty() {
+            return;
+        }
+        assert!(rows.len().is_multiple_of(size), "whole rows");
+        let together = (PIECE / size).max(1);
+        let piece = |(index, rows): (usize, &mut [f32])| {
+            let first = index * together * half;
+            let (cos, sin) = (&self.cos[first..], &self.sin[first..]);
+            let rotation = Rotation { cos, sin, head_size: self.head_size };
+            isa.run(Vectorized(Piece { rotation, rows, size, heads }));
+        };
+        if rows.len() <= together * size {
+            piece((0, rows));
+        } else {
+            rows.par_chunks_mut(together * size).enumerate().for_each(piece);
+        }
+    }
+}
+
+struct Piece<'a> {
+    rotation: Rotation<'a>,
+    rows: &'a mut [f32],
+    size: usize,
+    heads: usize,
+}
+
+impl Kernel for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rotation: Rotation { cos, sin, head_size }, rows, size, heads } = self;
+        let half = head_size / 2;
+        let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+        for (row, (cos, sin)) in rows.chunks_exact_mut(size).zip(angles) {
+            for head in row[..heads * head_size].chunks_exact_mut(head_size) {
+                let (lower, upper) = head.split_at_mut(half);
+                let angles = cos.chunks(LANES).zip(sin.chunks(LANES));
+                let halves = lower.chunks_mut(LANES).zip(upper.chunks_mut(LANES));
+                for ((lower, upper), (cos, sin)) in halves.zip(angles) {
+                    let (x, y) = (load_some(simd, lower), load_some(simd, upper));
+                    let (cos, sin) = (load_some(simd, cos), load_some(simd, sin));
+                    store_some(simd, simd.sub(simd.mul(x, cos), simd.mul(y, sin)), lower);
+                    store_some(simd, simd.fma(x, sin, simd.mul(y, cos)), upper);
+                }
+            }
+        }
+    }
+}
