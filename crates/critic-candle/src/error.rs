@@ -1,8 +1,8 @@
-//! Why a checkpoint cannot be served: one sentence that names the file, what is wrong and what was expected.
+//! Why a checkpoint cannot be served or written: one sentence that names the file, what is wrong and what was expected.
 
 use crate::hub::HubError;
 
-/// A checkpoint that cannot be loaded.
+/// A checkpoint that cannot be loaded or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file that every checkpoint has is absent.
@@ -23,6 +23,21 @@ pub enum LoadError {
         /// What the system said.
         #[source]
         cause: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error("{file} cannot be written")]
+    Write {
+        /// Path of the file.
+        file: String,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A file that was to be made is there already.
+    #[error("{file} is there already; expected a new name, so that nothing is lost")]
+    Exists {
+        /// Path of the file.
+        file: String,
     },
     /// A JSON file does not hold what it should.
     #[error("{file} is not a valid {expected}")]

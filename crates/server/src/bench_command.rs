@@ -38,6 +38,12 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::Load(arguments) => load(runtime, *arguments),
         BenchCommand::Overhead(arguments) => overhead(runtime, arguments),
         BenchCommand::Sharing(arguments) => sharing(&arguments),
+        BenchCommand::MakeModel(arguments) => {
+            let weights = boot::make_model(&arguments)?;
+            let (folder, millions) = (arguments.folder.display(), weights as f64 / 1e6);
+            writeln!(io::stdout(), "{folder} has {millions:.2} million weights")?;
+            Ok(())
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 use std::{fmt::Display, path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
-use critic_candle::{HubOptions, Options, Precision, Source, WeightForm};
+use critic_candle::{HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm};
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
 
 use crate::{
-    command::{CriticOptions, HubArguments, InspectOptions, PrecisionChoice, QuantizeChoice, WeightsChoice},
+    command::{
+        CriticOptions, HubArguments, InspectOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice,
+        QuantizeChoice, ShapeChoice, WeightsChoice,
+    },
     metrics::{EngineMetrics, Metrics},
 };
 
@@ -70,6 +73,23 @@ fn observed(name: String, critic: Critic, library: RubricLibrary, config: Engine
 pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> {
     let (name, source) = find(options.model.as_deref(), &hub(&options.hub))?;
     critic_candle::inspect(&source).with_context(|| format!("the checkpoint {name:?} cannot be inspected"))
+}
+
+/// Makes a critic of random weights, with the small critic's vocabulary; tells how many weights.
+pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize> {
+    let options = MakeOptions {
+        shape: match arguments.shape {
+            ShapeChoice::Small => Shape::Small,
+            ShapeChoice::SevenB => Shape::SevenB,
+        },
+        seed: arguments.seed,
+        form: match arguments.form {
+            MadeFormChoice::F32 => MadeForm::F32,
+            MadeFormChoice::Bf16 => MadeForm::Bf16,
+        },
+    };
+    let vocabulary = Source::Embedded(embedded::FILES);
+    critic_candle::make_model(&arguments.folder, &vocabulary, options).context("no model was made")
 }
 
 fn hub(arguments: &HubArguments) -> HubOptions {

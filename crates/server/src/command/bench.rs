@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{CriticOptions, EngineOptions};
 
@@ -15,6 +15,8 @@ pub(crate) enum BenchCommand {
     Overhead(OverheadArguments),
     /// How much work the sharing of prompts saves, when each response is compared with each other one.
     Sharing(SharingArguments),
+    /// Make a critic of random weights, for measuring this program and others on the very same model.
+    MakeModel(MakeModelArguments),
 }
 
 /// Options of `gavel bench load`.
@@ -69,6 +71,41 @@ pub(crate) struct SharingArguments {
     /// File for the figures as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Options of `gavel bench make-model`.
+#[derive(Debug, Args)]
+pub(crate) struct MakeModelArguments {
+    /// Which model's shape it has.
+    pub(crate) shape: ShapeChoice,
+    /// Folder for the checkpoint, in the Hugging Face layout.
+    pub(crate) folder: PathBuf,
+    /// From which all weights follow.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How weights are stored; they are the same numbers in each form.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) form: MadeFormChoice,
+}
+
+/// A shape of a model.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ShapeChoice {
+    /// 50 million weights; tiles of the published size.
+    Small,
+    /// That of LLaVA-Critic-7B.
+    #[value(name = "7b")]
+    SevenB,
+}
+
+/// A form of weights on disk.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum MadeFormChoice {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats with the range of 32-bit ones.
+    #[default]
+    Bf16,
 }
 
 /// What the benchmarks with a server have in common.

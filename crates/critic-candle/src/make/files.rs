@@ -1,0 +1,198 @@
+//! What lies beside the weights of a made checkpoint, as both transformers and this crate read it.
+
+use serde_json::{Value, json};
+
+use super::{MakeOptions, shape::Shape};
+use crate::{error::LoadError, source::Source, tokenizer::Tokenizer};
+
+const TOKENIZER: &str = "tokenizer.json";
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// Ids of the control tokens that configurations name.
+struct Ids {
+    padding: u32,
+    turn_end: u32,
+    image: u32,
+    video: u32,
+}
+
+impl Ids {
+    fn read(vocabulary: &Source, options: MakeOptions) -> Result<Self, LoadError> {
+        let tokenizer = Tokenizer::load(vocabulary)?;
+        let fault = |reason| LoadError::Tokenizer { file: vocabulary.path(TOKENIZER), reason };
+        let id = |text: &str| {
+            let token = tokenizer.control(text).map(|token| token.0);
+            let token = token.ok_or_else(|| fault(format!("it has no control token {text}")))?;
+            let rows = options.shape.text().vocabulary;
+            if token as usize >= rows {
+                return Err(fault(format!("{text} is token {token} and the model has {rows}")));
+            }
+            Ok(token)
+        };
+        Ok(Self {
+            padding: id("<|endoftext|>")?,
+            turn_end: id("<|im_end|>")?,
+            image: id("<image>")?,
+            video: id("<video>")?,
+        })
+    }
+}
+
+/// Every file but the weights, `config.json` last.
+pub(super) fn describe(
+    vocabulary: &Source,
+    options: MakeOptions,
+) -> Result<Vec<(&'static str, Vec<u8>)>, LoadError> {
+    let ids = Ids::read(vocabulary, options)?;
+    let shape = options.shape;
+    let required = |file: &str, expected| {
+        let bytes = vocabulary.read(file)?;
+        let missing = || LoadError::MissingFile { file: file.into(), folder: vocabulary.place(), expected };
+        bytes.map(std::borrow::Cow::into_owned).ok_or_else(missing)
+    };
+    let tokenizer: Value = vocabulary.required_json(TOKENIZER, "tokenizer")?;
+    let generation =
+        json!({"bos_token_id": ids.padding, "eos_token_id": ids.turn_end, "pad_token_id": ids.padding});
+    Ok(vec![
+        (TOKENIZER, required(TOKENIZER, "tokenizer")?),
+        (CHAT_TEMPLATE, required(CHAT_TEMPLATE, "chat template")?),
+        ("tokenizer_config.json", text(&tokenizer_config(&tokenizer, shape))),
+        ("generation_config.json", text(&generation)),
+        ("preprocessor_config.json", text(&image_processor(shape))),
+        ("video_preprocessor_config.json", text(&video_processor(shape))),
+        ("processor_config.json", text(&processor(shape))),
+        ("config.json", text(&config(&ids, options))),
+    ])
+}
+
+fn text(json: &Value) -> Vec<u8> {
+    format!("{json:#}\n").into_bytes()
+}
+
+/// Grids of up to 6 by 6 tiles, as the published checkpoints have them.
+fn grid_sizes(shape: Shape) -> Value {
+    let tile = shape.vision().image_size;
+    (1..=6).flat_map(|rows| (1..=6).map(move |columns| json!([tile * rows, tile * columns]))).collect()
+}
+
+fn config(ids: &Ids, options: MakeOptions) -> Value {
+    let (vision, text) = (options.shape.vision(), options.shape.text());
+    json!({
+        "architectures": ["LlavaOnevisionForConditionalGeneration"],
+        "model_type": "llava_onevision",
+        "image_grid_pinpoints": grid_sizes(options.shape),
+        "image_token_index": ids.image,
+        "video_token_index": ids.video,
+        "multimodal_projector_bias": true,
+        "projector_hidden_act": "gelu",
+        "text_config": {
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            "hidden_act": "silu",
+            "attention_dropout": 0.0,
+            "bos_token_id": ids.padding,
+            "eos_token_id": ids.turn_end,
+            "hidden_size": text.hidden_size,
+            "initializer_range": 0.02,
+            "intermediate_size": text.intermediate_size,
+            "max_position_embeddings": text.context_length,
+            "max_window_layers": text.layers,
+            "num_attention_heads": text.heads,
+            "num_hidden_layers": text.layers,
+            "num_key_value_heads": text.kv_heads,
+            "rms_norm_eps": text.norm_epsilon,
+            "rope_theta": text.rope_theta,
+            "sliding_window": null,
+            "use_sliding_window": false,
+            "tie_word_embeddings": text.tied,
+            "use_cache": true,
+            "vocab_size": text.vocabulary,
+        },
+        "tie_word_embeddings": text.tied,
+        "use_image_newline_parameter": true,
+        "vision_aspect_ratio": "anyres_max_9",
+        "vision_config": {
+            "model_type": "siglip_vision_model",
+            "attention_dropout": 0.0,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_size": vision.hidden_size,
+            "image_size": vision.image_size,
+            "intermediate_size": vision.intermediate_size,
+            "layer_norm_eps": vision.norm_epsilon,
+            "num_attention_heads": vision.heads,
+            "num_channels": 3,
+            "num_hidden_layers": vision.layers,
+            "patch_size": vision.patch_size,
+            "vision_use_head": false,
+        },
+        "vision_feature_layer": -1,
+        "vision_feature_select_strategy": "full",
+        "torch_dtype": options.form.torch_name(),
+    })
+}
+
+fn image_processor(shape: Shape) -> Value {
+    let mut keys = pixels(shape);
+    keys["do_pad"] = true.into();
+    keys["image_grid_pinpoints"] = grid_sizes(shape);
+    keys["image_processor_type"] = "LlavaOnevisionImageProcessor".into();
+    keys
+}
+
+fn video_processor(shape: Shape) -> Value {
+    let mut keys = pixels(shape);
+    keys["video_processor_type"] = "LlavaOnevisionVideoProcessor".into();
+    keys
+}
+
+/// What is done to the pixels of images and of frames.
+fn pixels(shape: Shape) -> Value {
+    let size = shape.vision().image_size;
+    json!({
+        "do_convert_rgb": true,
+        "do_normalize": true,
+        "do_rescale": true,
+        "do_resize": true,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "LlavaOnevisionProcessor",
+        "resample": 3,
+        "rescale_factor": 1.0 / 255.0,
+        "size": {"height": size, "width": size},
+    })
+}
+
+fn processor(shape: Shape) -> Value {
+    json!({
+        "image_token": "<image>",
+        "num_image_tokens": shape.vision().patches_per_side().pow(2),
+        "processor_class": "LlavaOnevisionProcessor",
+        "video_token": "<video>",
+        "vision_aspect_ratio": "anyres_max_9",
+        "vision_feature_select_strategy": "full",
+    })
+}
+
+fn tokenizer_config(tokenizer: &Value, shape: Shape) -> Value {
+    let added = tokenizer["added_tokens"].as_array().into_iter().flatten();
+    let decoder = added.map(|token| {
+        let mut entry = token.clone();
+        let id = entry.as_object_mut().and_then(|entry| entry.remove("id")).unwrap_or_default();
+        (id.to_string(), entry)
+    });
+    json!({
+        "add_prefix_space": false,
+        "added_tokens_decoder": decoder.collect::<serde_json::Map<_, _>>(),
+        "additional_special_tokens": ["<|im_start|>", "<|im_end|>"],
+        "bos_token": null,
+        "clean_up_tokenization_spaces": false,
+        "eos_token": "<|im_end|>",
+        "errors": "replace",
+        "model_max_length": shape.text().context_length,
+        "pad_token": "<|endoftext|>",
+        "processor_class": "LlavaOnevisionProcessor",
+        "split_special_tokens": false,
+        "tokenizer_class": "Qwen2Tokenizer",
+        "unk_token": null,
+    })
+}

@@ -1,0 +1,122 @@
+//! Checkpoints of random weights, for measuring: the shape of a real one, and weights that follow from a seed.
+
+mod files;
+mod random;
+mod shape;
+mod tensors;
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use safetensors::Dtype;
+use serde_json::{Map, Value, json};
+
+use crate::{error::LoadError, source::Source};
+pub use shape::Shape;
+use tensors::RandomTensor;
+
+/// The file with the weights.
+const WEIGHTS: &str = "model.safetensors";
+
+/// Weights that are drawn before they are written: bounds the memory that a checkpoint of any size takes.
+const WEIGHTS_AT_ONCE: usize = 1 << 20;
+
+/// What to make.
+#[derive(Debug, Clone, Copy)]
+pub struct MakeOptions {
+    /// Which model's shape it has.
+    pub shape: Shape,
+    /// From which all weights follow.
+    pub seed: u64,
+    /// How weights are stored.
+    pub form: MadeForm,
+}
+
+/// How made weights are stored. The numbers are the same in each form, since all of them are numbers of bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeForm {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats, as published checkpoints have them.
+    Bf16,
+}
+
+impl MadeForm {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+
+    /// What a configuration calls it.
+    fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// Makes a checkpoint in the Hugging Face layout in `folder`, with the tokenizer and the chat template of `vocabulary`.
+/// The number of its weights is returned. `config.json` is written last: without it a folder is no checkpoint.
+///
+/// # Errors
+/// [`LoadError`] when `vocabulary` lacks what a checkpoint needs, when `folder` has a checkpoint already, or when it
+/// cannot be written.
+pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> Result<usize, LoadError> {
+    let config = folder.join("config.json");
+    if config.exists() {
+        return Err(LoadError::Exists { file: config.display().to_string() });
+    }
+    let files = files::describe(vocabulary, options)?;
+    let failed = |cause| LoadError::Write { file: folder.display().to_string(), cause };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let tensors = tensors::all(options.shape);
+    let path = folder.join(WEIGHTS);
+    write_weights(&path, &tensors, options)
+        .map_err(|cause| LoadError::Write { file: path.display().to_string(), cause })?;
+    for (name, content) in files {
+        let path = folder.join(name);
+        fs::write(&path, content)
+            .map_err(|cause| LoadError::Write { file: path.display().to_string(), cause })?;
+    }
+    Ok(tensors.iter().map(RandomTensor::len).sum())
+}
+
+/// Writes the header, and then one piece of one tensor after the other.
+fn write_weights(path: &Path, tensors: &[RandomTensor], options: MakeOptions) -> std::io::Result<()> {
+    let width = options.form.dtype().bitsize() / 8;
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
+    let mut end = 0;
+    for tensor in tensors {
+        let start = end;
+        end += tensor.len() * width;
+        let entry =
+            json!({"dtype": options.form.dtype(), "shape": tensor.shape, "data_offsets": [start, end]});
+        header.insert(tensor.name.clone(), entry);
+    }
+    let mut header = Value::Object(header).to_string();
+    // The data begins at a multiple of 8, so that a mapped file is aligned.
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    for tensor in tensors {
+        let drawn = random::Drawn::new(options.seed, &tensor.name);
+        for start in (0..tensor.len()).step_by(WEIGHTS_AT_ONCE) {
+            let piece = start..tensor.len().min(start + WEIGHTS_AT_ONCE);
+            let bits =
+                piece.map(|index| random::bf16_bits(tensor.centre + tensor.spread * drawn.normal(index)));
+            let bytes: Vec<u8> = match options.form {
+                MadeForm::F32 => bits.flat_map(|bits| (u32::from(bits) << 16).to_le_bytes()).collect(),
+                MadeForm::Bf16 => bits.flat_map(u16::to_le_bytes).collect(),
+            };
+            file.write_all(&bytes)?;
+        }
+    }
+    file.flush()
+}

@@ -1,0 +1,57 @@
+//! Shapes of models that can be made.
+
+use crate::{
+    architectures::llava_onevision::{TextAnatomy, VisionAnatomy},
+    layers::Activation,
+};
+
+/// Which model's shape a made one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// 50 million weights, 5 million of them a tower that sees tiles of the published size: for comparing programs.
+    Small,
+    /// LLaVA-Critic-7B: Qwen2-7B under SigLIP so400m.
+    SevenB,
+}
+
+impl Shape {
+    /// The tower, all of whose layers are run.
+    pub(super) fn vision(self) -> VisionAnatomy {
+        let (hidden_size, intermediate_size, layers, heads) = match self {
+            Self::Small => (256, 1024, 6, 4),
+            Self::SevenB => (1152, 4304, 26, 16),
+        };
+        VisionAnatomy {
+            hidden_size,
+            intermediate_size,
+            layers,
+            heads,
+            image_size: 384,
+            patch_size: 14,
+            norm_epsilon: 1e-6,
+            activation: Activation::GeluTanh,
+        }
+    }
+
+    /// The decoder, whose head is its own.
+    pub(super) fn text(self) -> TextAnatomy {
+        let (hidden_size, intermediate_size, layers, heads, kv_heads, vocabulary) = match self {
+            Self::Small => (512, 1536, 12, 8, 2, 8192),
+            Self::SevenB => (3584, 18_944, 28, 28, 4, 152_064),
+        };
+        TextAnatomy {
+            hidden_size,
+            intermediate_size,
+            layers,
+            heads,
+            kv_heads,
+            head_size: hidden_size / heads,
+            vocabulary,
+            context_length: 32_768,
+            norm_epsilon: 1e-6,
+            rope_theta: 1e6,
+            activation: Activation::Silu,
+            tied: false,
+        }
+    }
+}

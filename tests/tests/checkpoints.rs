@@ -1,0 +1,62 @@
+//! Checkpoints that the built binary writes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use gavel_tests::binary;
+
+fn gavel(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Makes a small model in `folder`, and returns its weights' bytes.
+fn make(folder: &Path, options: &[&str]) -> Vec<u8> {
+    let made = gavel(&[&["bench", "make-model", "small", folder.to_str().unwrap()], options].concat());
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("50.06 million weights"), "{}", text(&made.stdout));
+    fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_made_model_follows_from_its_seed_and_is_a_critic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let first = make(&path("first"), &[]);
+    assert!(first == make(&path("same"), &["--seed", "1"]), "a seed makes one model");
+    let other = make(&path("other"), &["--seed", "2"]);
+    assert!(first.len() == other.len() && first != other, "another seed makes another model");
+
+    // The same numbers: each f32 is a bf16 with zeros behind it.
+    let wide = make(&path("wide"), &["--form", "f32"]);
+    let data = |bytes: &[u8]| 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let (narrow, wide) = (&first[data(&first)..], &wide[data(&wide)..]);
+    assert_eq!(wide.len(), 2 * narrow.len());
+    let same = |(wide, narrow): (&[u8], &[u8])| wide[..2] == [0, 0] && wide[2..] == *narrow;
+    assert!(wide.chunks_exact(4).zip(narrow.chunks_exact(2)).all(same));
+
+    let model = path("first");
+    let model = model.to_str().unwrap();
+    let inspected = text(&gavel(&["inspect", model]).stdout);
+    for part in ["6 layers of 256, 4 heads, tiles of 384 px", "12 layers of 512, 8 heads over 2", "36 grids"]
+    {
+        assert!(inspected.contains(part), "{part} in {inspected}");
+    }
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/examples/scene.png");
+    let case = ["judge", "--model", model, "--image", scene, "--question", "?", "--response", "x"];
+    let judged = gavel(&[&case[..], &["--max-tokens", "4"]].concat());
+    // Random weights know no verdict, but they do write.
+    assert!(text(&judged.stderr).contains("cut by its token limit"), "{}", text(&judged.stderr));
+
+    let again = gavel(&["bench", "make-model", "small", model]);
+    assert!(!again.status.success());
+    assert!(text(&again.stderr).contains("config.json is there already"), "{}", text(&again.stderr));
+}
