@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     architectures::llava_onevision::{
-        Anatomy, ControlTokens, Layout, LlavaProcessor, Model, Normalisation, read_hf_config,
+        Anatomy, ControlTokens, GGUF, Layout, LlavaProcessor, Model, Normalisation, read_hf_config,
         read_native_config,
     },
     backend::CandleBackend,
@@ -113,7 +113,7 @@ impl Checkpoint {
         let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
         let (device, dtype) = (Device::Cpu, options.precision.dtype());
-        let weights = Weights::open(source, (&device, dtype), options.weights)?;
+        let weights = Weights::open(source, &GGUF, (&device, dtype), options.weights)?;
         let tower = match Model::tower_elsewhere(&anatomy, &weights) {
             None => None,
             Some(tower) => {
@@ -124,7 +124,7 @@ impl Checkpoint {
                     file: source.path("config.json"),
                     cause,
                 })?;
-                Some(Weights::open(&Source::Folder(folder), (&device, dtype), options.weights)?)
+                Some(Weights::open(&Source::Folder(folder), &GGUF, (&device, dtype), options.weights)?)
             }
         };
         let normalisation = processor.normalisation.clone();

@@ -17,6 +17,7 @@ pub(crate) use anatomy::{Layout, TextAnatomy, VisionAnatomy};
 pub use geometry::{Geometry, Placement, VideoNewline};
 pub(crate) use hf_config::read as read_hf_config;
 pub use model::Model;
+pub(crate) use names::{GGUF, Names};
 pub(crate) use native_config::read as read_native_config;
 pub(crate) use processor::{ControlTokens, Normalisation};
 pub use processor::{LlavaProcessor, Segment};

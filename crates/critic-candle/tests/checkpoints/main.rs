@@ -2,100 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-};
+mod copy;
+mod gguf;
+
+use std::fs;
 
 use candle_core::{DType, Device, Tensor};
-use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId};
-use critic_candle::{Checkpoint, LoadError, Options, Precision, Source, WeightForm, inspect};
-
-fn reference(model: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/models").join(model)
-}
-
-/// A copy of a reference checkpoint that a test may spoil.
-struct Copy(tempfile::TempDir);
-
-impl Copy {
-    fn of(model: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(reference(model)).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn weights(&self) -> PathBuf {
-        self.path().join("model.safetensors")
-    }
-
-    /// Rewrites the tensors, given and returned by name.
-    fn edit_weights(&self, edit: impl FnOnce(HashMap<String, Tensor>) -> HashMap<String, Tensor>) {
-        let tensors = candle_core::safetensors::load(self.weights(), &Device::Cpu).unwrap();
-        candle_core::safetensors::save(&edit(tensors), self.weights()).unwrap();
-    }
-
-    /// Renames tensors.
-    fn rename(&self, rename: impl Fn(&str) -> String) {
-        self.edit_weights(|tensors| {
-            tensors.into_iter().map(|(name, tensor)| (rename(&name), tensor)).collect()
-        });
-    }
-
-    /// Rewrites a JSON file.
-    fn edit_json(&self, file: &str, edit: impl FnOnce(&mut serde_json::Value)) {
-        let path = self.path().join(file);
-        let mut json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        edit(&mut json);
-        fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
-    }
-
-    fn load(&self) -> Result<Checkpoint, Box<LoadError>> {
-        Ok(Checkpoint::load(&Options::new(Source::Folder(self.path().into())))?)
-    }
-
-    /// The sentence with which loading fails.
-    fn complaint(&self) -> String {
-        match self.load() {
-            Ok(_) => panic!("a spoilt checkpoint loaded"),
-            Err(error) => error.to_string(),
-        }
-    }
-}
-
-/// Logits after a short question with a picture, which the tower, projector and decoder all have a part in.
-fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
-    let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
-    let mut message = Message::text(Role::User, "What is shown?");
-    message.parts.insert(0, critic::Part::Image(critic::EncodedImage::new(image)));
-    let prompt =
-        Prompt { messages: vec![Message::text(Role::System, "Be brief."), message], ..Default::default() };
-    let encoded = checkpoint.processor.encode(&prompt).unwrap();
-    let chunk = Chunk {
-        sequence: SequenceId(0),
-        start: 0,
-        block_table: (0..encoded.tokens.len().div_ceil(32) as u32).map(BlockId).collect(),
-        tokens: encoded.tokens,
-        visuals: encoded.visuals,
-        wants_logits: true,
-    };
-    checkpoint.backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)
-}
+use copy::{Copy, answer, reference, worst_difference};
+use critic::{Message, Processor, Prompt, Role};
+use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
     answer(&mut Copy::of("tiny56").load().unwrap())
-}
-
-fn worst_difference(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// The published names are `language_model.model.*`, `vision_tower.vision_model.*`, `image_newline`.
@@ -277,7 +195,7 @@ fn a_wrong_checkpoint_names_the_file_the_tensor_and_what_was_expected() {
 }
 
 #[test]
-fn a_damaged_file_is_told_before_it_is_mapped() {
+fn a_damaged_file_is_told() {
     let whole = fs::read(reference("tiny56").join("model.safetensors")).unwrap();
     for length in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
         let copy = Copy::of("tiny56");
