@@ -9,6 +9,7 @@
 mod architectures;
 mod backend;
 mod chat;
+mod convert;
 mod decoders;
 mod error;
 mod hub;
@@ -28,6 +29,7 @@ pub use architectures::llava_onevision::{
 };
 pub use backend::CandleBackend;
 pub use chat::ChatFormat;
+pub use convert::{GgufForm, convert};
 pub use error::LoadError;
 pub use hub::{HubError, HubOptions, resolve};
 pub use image::{RgbImage, resize_bicubic};

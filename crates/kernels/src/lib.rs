@@ -9,6 +9,7 @@
 mod activation;
 mod aligned;
 mod attention;
+mod blocks;
 mod cache;
 mod columns;
 mod dense;
@@ -39,6 +40,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use attention::Queries;
+pub use blocks::{to_iq4_nl, to_q8_0};
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, Span};
 pub use columns::Columns;
 pub use dense::{Dense, attend_all};

@@ -3,13 +3,15 @@
 use std::{fmt::Display, path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
-use critic_candle::{HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm};
+use critic_candle::{
+    GgufForm, HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
+};
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
 
 use crate::{
     command::{
-        CriticOptions, HubArguments, InspectOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice,
-        QuantizeChoice, ShapeChoice, WeightsChoice,
+        ConvertOptions, CriticOptions, GgufFormChoice, HubArguments, InspectOptions, MadeFormChoice,
+        MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice, WeightsChoice,
     },
     metrics::{EngineMetrics, Metrics},
 };
@@ -75,6 +77,20 @@ pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> 
     critic_candle::inspect(&source).with_context(|| format!("the checkpoint {name:?} cannot be inspected"))
 }
 
+/// Writes the language model of a checkpoint as GGUF; tells how many weights it has.
+pub(crate) fn convert(options: &ConvertOptions) -> anyhow::Result<usize> {
+    let (name, source) = find(Some(&options.model), &hub(&options.hub))?;
+    let form = match options.form {
+        GgufFormChoice::F32 => GgufForm::F32,
+        GgufFormChoice::F16 => GgufForm::F16,
+        GgufFormChoice::Q8_0 => GgufForm::Q8_0,
+        GgufFormChoice::Q4_0 => GgufForm::Q4_0,
+        GgufFormChoice::Iq4Nl => GgufForm::Iq4Nl,
+    };
+    let converted = critic_candle::convert(&source, &options.file, form);
+    converted.with_context(|| format!("the checkpoint {name:?} cannot be converted"))
+}
+
 /// Makes a critic of random weights, with the small critic's vocabulary; tells how many weights.
 pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize> {
     let options = MakeOptions {
@@ -86,6 +102,8 @@ pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize
         form: match arguments.form {
             MadeFormChoice::F32 => MadeForm::F32,
             MadeFormChoice::Bf16 => MadeForm::Bf16,
+            MadeFormChoice::Q8 => MadeForm::Q8,
+            MadeFormChoice::Q4 => MadeForm::Q4,
         },
     };
     let vocabulary = Source::Embedded(embedded::FILES);

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod bulk;
+mod convert;
 mod given;
 mod rubric;
 
@@ -14,6 +15,7 @@ pub(crate) use bench::{
     SharingArguments,
 };
 pub(crate) use bulk::{Files, PairForm, PreferOptions};
+pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use rubric::RubricCommand;
 
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Prefer(Box<PreferOptions>),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
+    /// Write the language model of a checkpoint as a GGUF file, with its vocabulary, for llama.cpp and others.
+    Convert(ConvertOptions),
     /// Look after configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -1,4 +1,4 @@
-//! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, or measure.
+//! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, convert it, or measure.
 
 mod bench_command;
 mod boot;
@@ -73,6 +73,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
         Command::Inspect(options) => {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
+            Ok(())
+        }
+        Command::Convert(options) => {
+            let weights = boot::convert(&options)? as f64 / 1e6;
+            writeln!(io::stdout(), "{} has {weights:.2} million weights", options.file.display())?;
             Ok(())
         }
         Command::Config(ConfigCommand::Check { file }) => {

@@ -83,7 +83,7 @@ pub(crate) struct MakeModelArguments {
     /// From which all weights follow.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How weights are stored; they are the same numbers in each form.
+    /// How weights are stored. They are the same numbers in both forms of floats.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) form: MadeFormChoice,
 }
@@ -106,6 +106,10 @@ pub(crate) enum MadeFormChoice {
     /// 16-bit floats with the range of 32-bit ones.
     #[default]
     Bf16,
+    /// The language model as GGUF in eight bits, the rest as bf16.
+    Q8,
+    /// The language model as GGUF in four bits, the rest as bf16.
+    Q4,
 }
 
 /// What the benchmarks with a server have in common.
