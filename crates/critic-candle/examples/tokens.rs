@@ -65,7 +65,7 @@ fn batch(start: usize, count: usize) -> Batch {
         start,
         block_table: (0..((PROMPT + WRITTEN).div_ceil(32)) as u32).map(BlockId).collect(),
         visuals: Vec::new(),
-        wants_logits: true,
+        wants: critic::Wants::Logits,
     };
     Batch { chunks: vec![chunk] }
 }

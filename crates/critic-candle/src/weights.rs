@@ -3,9 +3,11 @@
 use std::{collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 
 use candle_core::{DType, Device, Tensor};
+use critic::LateDigest;
 use memmap2::Mmap;
 use safetensors::{Dtype, tensor::TensorInfo};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::{error::LoadError, source::Source};
 
@@ -42,6 +44,8 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Weights {
     entries: HashMap<String, Entry>,
+    /// The whole files by name, in order of their names.
+    files: Vec<(String, Arc<Bytes>)>,
     place: String,
     device: Device,
     dtype: DType,
@@ -63,6 +67,16 @@ pub enum WeightForm {
 }
 
 impl WeightForm {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::F32 => "f32",
+            Self::Q8 => "q8",
+            Self::Q4 => "q4",
+        }
+    }
+
     /// The form of the head, whose errors go into the logits as they are.
     pub(crate) fn of_head(self) -> Self {
         match self {
@@ -124,10 +138,35 @@ impl Weights {
         files.sort_unstable();
         files.dedup();
         let mut entries = HashMap::new();
-        for file in files {
-            read_file(source, &file, &mut entries)?;
-        }
-        Ok(Self { entries, place: source.place(), device: device.clone(), dtype, form })
+        let read = |file: String| Ok((file.clone(), read_file(source, &file, &mut entries)?));
+        let files = files.into_iter().map(read).collect::<Result<_, LoadError>>()?;
+        Ok(Self { entries, files, place: source.place(), device: device.clone(), dtype, form })
+    }
+
+    /// Works out the digest of the files on a thread of its own, since those of a large critic take many seconds. Of one
+    /// file it is its SHA-256; of several, that of the lines that `sha256sum` writes for them in order of their names. The
+    /// files of a `tower` that is kept elsewhere come last, as if they lay in a folder of that name.
+    pub(crate) fn digest(&self, tower: Option<&Self>) -> LateDigest {
+        let (digest, mut files) = (LateDigest::pending(), self.files.clone());
+        let beside = tower.into_iter().flat_map(|tower| &tower.files);
+        files.extend(beside.map(|(name, bytes)| (format!("tower/{name}"), Arc::clone(bytes))));
+        let told = digest.clone();
+        let work = move || {
+            let sums = files.iter().map(|(name, bytes)| (name, Sha256::digest(bytes.as_slice())));
+            let sums: Vec<_> = sums.collect();
+            told.set(match &sums[..] {
+                [(_, only)] => (*only).into(),
+                several => {
+                    let lines = several.iter().map(|(name, sum)| format!("{sum:x}  {name}\n"));
+                    Sha256::digest(lines.collect::<String>()).into()
+                }
+            });
+        };
+        std::thread::Builder::new()
+            .name("weights-digest".into())
+            .spawn(work)
+            .expect("a process can start one more thread");
+        digest
     }
 
     /// Whether a tensor of this name is there.
@@ -224,8 +263,12 @@ fn exponents_below(bytes: &[u8], width: usize, mask: u16) -> bool {
         .all(|float| u16::from_le_bytes([float[width - 2], float[width - 1]]) & mask != mask)
 }
 
-/// Checks one file against its header and adds its tensors.
-fn read_file(source: &Source, file: &str, entries: &mut HashMap<String, Entry>) -> Result<(), LoadError> {
+/// Checks one file against its header, adds its tensors and returns its bytes.
+fn read_file(
+    source: &Source,
+    file: &str,
+    entries: &mut HashMap<String, Entry>,
+) -> Result<Arc<Bytes>, LoadError> {
     let path = source.path(file);
     let missing = || LoadError::MissingFile {
         file: file.into(),
@@ -256,7 +299,7 @@ fn read_file(source: &Source, file: &str, entries: &mut HashMap<String, Entry>) 
     for (name, info) in infos {
         entries.insert(name, Entry { info, file: Arc::clone(&file), bytes: Arc::clone(&bytes), data_start });
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn open_file(path: &Path) -> std::io::Result<(File, u64)> {
