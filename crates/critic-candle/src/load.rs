@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use critic::{Critic, GenerationDefaults, TokenId};
+use critic::{Build, Critic, GenerationDefaults, TokenId};
 use serde::Deserialize;
 
 use crate::{
@@ -43,6 +43,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What it is called.
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -99,6 +108,8 @@ pub struct Checkpoint {
     pub backend: CandleBackend,
     /// Defaults of generation.
     pub generation: GenerationDefaults,
+    /// What it is made of.
+    pub build: Build,
 }
 
 impl Checkpoint {
@@ -127,10 +138,19 @@ impl Checkpoint {
                 Some(Weights::open(&Source::Folder(folder), &GGUF, (&device, dtype), options.weights)?)
             }
         };
+        let digest = weights.digest(tower.as_ref());
         let normalisation = processor.normalisation.clone();
         let model = Model::load(anatomy, normalisation, (&weights, tower.as_ref()), (&device, dtype))?;
+        let build = Build {
+            weights: digest,
+            precision: options.precision.name(),
+            form: options.weights.name(),
+            // Sums in half types depend on what runs beside them.
+            exact: options.precision == Precision::F32,
+            rates: model.has_reward_head(),
+        };
         let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens)?;
-        Ok(Self { processor, backend, generation })
+        Ok(Self { processor, backend, generation, build })
     }
 }
 
@@ -144,6 +164,7 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
         processor: Arc::new(checkpoint.processor),
         backend: Box::new(checkpoint.backend),
         generation: checkpoint.generation,
+        build: checkpoint.build,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod backend;
 mod batch;
+mod build;
 mod critic;
 mod image;
 mod processor;
@@ -14,7 +15,8 @@ mod sampling;
 mod text;
 
 pub use backend::{Backend, BackendError, Limits, Logits};
-pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId};
+pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
+pub use build::{Build, LateDigest};
 pub use critic::{Critic, GenerationDefaults};
 pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, Processor};

@@ -20,6 +20,7 @@ impl Choices {
             AnswerForm::BracketedScore => ("Score: [", scores(rubric, "]")?),
             AnswerForm::Rating => ("Rating: ", scores(rubric, "\n")?),
             AnswerForm::FinalScore => ("Final Score: ", scores(rubric, "\n")?),
+            AnswerForm::Scalar => return None,
             AnswerForm::JsonScore => ("{\"score\": ", scores(rubric, "}")?),
             AnswerForm::BetterLine => ("Better: ", preferences(["1\n", "2\n", "tie\n"])),
             AnswerForm::TwoScoresLine => ("", score_pairs(rubric)?),

@@ -123,6 +123,7 @@ mod tests {
         Case {
             question: "{response} {criteria}?".into(),
             images: vec![],
+            frames: vec![],
             responses,
             reference: None,
             description: None,

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use critic_candle::{
     GgufForm, HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
 };
-use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
+use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
 use crate::{
     command::{
@@ -16,8 +16,17 @@ use crate::{
     metrics::{EngineMetrics, Metrics},
 };
 
-/// Loads the critic and starts its engine.
+/// Loads the critic and starts its engine. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
+    start_remembering(options, config, 0)
+}
+
+/// The same with a memory for `memo_entries` verdicts.
+pub(crate) fn start_remembering(
+    options: &CriticOptions,
+    config: EngineConfig,
+    memo_entries: usize,
+) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
@@ -47,7 +56,7 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     let mut critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
     critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
-    Ok(observed(name, critic, library, config))
+    Ok(observed((name, critic), library, config, memo_entries))
 }
 
 /// The rubrics and profiles: those built in, and those of a folder.
@@ -61,14 +70,19 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(observed(name, bench::null_critic(), RubricLibrary::compiled_in()?, config))
+    Ok(observed((name, bench::null_critic()), RubricLibrary::compiled_in()?, config, 0))
 }
 
 /// A judge and the figures of its engine.
-fn observed(name: String, critic: Critic, library: RubricLibrary, config: EngineConfig) -> (Judge, Metrics) {
-    let metrics = Metrics::new(&name);
+fn observed(
+    (model, critic): (String, Critic),
+    library: RubricLibrary,
+    engine: EngineConfig,
+    memo_entries: usize,
+) -> (Judge, Metrics) {
+    let metrics = Metrics::new(&model);
     let observer = Arc::new(EngineMetrics::new(metrics.clone()));
-    (Judge::observed(name, critic, library, config, observer), metrics)
+    (Judge::start(Setup { model, critic, library, engine, observer, memo_entries }), metrics)
 }
 
 /// Tells what a checkpoint is.

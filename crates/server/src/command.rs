@@ -182,6 +182,9 @@ pub(crate) struct HttpOptions {
     /// The longest time from a request to its answer, in seconds.
     #[arg(long, default_value_t = 600)]
     pub(crate) request_timeout_s: u64,
+    /// Verdicts that are remembered, so that who asks the same again is answered at once; 0 for none.
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) memo_entries: usize,
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,

@@ -30,6 +30,8 @@ async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     let CaseOptions { critic, rubric, max_tokens, score_only, .. } = options;
     let start = move || boot::start(&critic, EngineConfig::default());
     let (judge, _) = tokio::task::spawn_blocking(start).await??;
+    // So that every row's receipt has the digest of the weights.
+    judge.weights_known().await;
     let rubric = rubric.map_or(RubricChoice::Default, RubricChoice::Named);
     let mode = if score_only { Mode::Score } else { Mode::Trained };
     let options = JudgeOptions { max_tokens, mode, ..JudgeOptions::default() };
@@ -52,6 +54,7 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
     let case = Case {
         question: options.question.unwrap_or_default(),
         images,
+        frames: Vec::new(),
         responses,
         reference: options.reference,
         description: options.description,

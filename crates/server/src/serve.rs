@@ -92,7 +92,9 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let server = Server::start(listener, Bounds::new(&http));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let loading = tokio::task::spawn_blocking(move || boot::start(&critic, config));
+    let memo_entries = http.memo_entries;
+    let start = move || boot::start_remembering(&critic, config, memo_entries);
+    let loading = tokio::task::spawn_blocking(start);
     let (judge, metrics) = tokio::select! {
         loaded = loading => loaded??,
         () = signalled() => std::process::exit(0),

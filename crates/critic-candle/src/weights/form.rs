@@ -16,6 +16,16 @@ pub enum WeightForm {
 }
 
 impl WeightForm {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::F32 => "f32",
+            Self::Q8 => "q8",
+            Self::Q4 => "q4",
+        }
+    }
+
     /// The form of the head, whose errors go into the logits as they are.
     pub(crate) fn of_head(self) -> Self {
         match self {

@@ -1,5 +1,6 @@
 //! Tensors of a checkpoint by name, from safetensors and GGUF files that were checked against their headers.
 
+mod digest;
 mod file;
 mod form;
 mod gguf;

@@ -83,7 +83,7 @@ pub(crate) fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
         block_table: (0..encoded.tokens.len().div_ceil(32) as u32).map(BlockId).collect(),
         tokens: encoded.tokens,
         visuals: encoded.visuals,
-        wants_logits: true,
+        wants: critic::Wants::Logits,
     };
     checkpoint.backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)
 }

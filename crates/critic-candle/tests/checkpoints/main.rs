@@ -9,7 +9,7 @@ use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 use copy::{Copy, answer, reference, worst_difference};
-use critic::{Message, Processor, Prompt, Role};
+use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId, Wants};
 use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
@@ -148,6 +148,82 @@ fn configuration_values_are_read_and_not_assumed() {
     let generation = copy.load().unwrap().generation;
     assert_eq!(generation.end_tokens.iter().map(|token| token.0).collect::<Vec<_>>(), [5, 6]);
     assert_eq!(generation.repetition_penalty, 1.05);
+}
+
+/// Numbers that look random and are the same each time, from -0.5 to 0.5.
+fn spread(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn a_reward_head_reads_the_last_hidden_state() {
+    let copy = Copy::of("tiny56-native");
+    assert!(!copy.load().unwrap().build.rates);
+    let size = copy.load().unwrap().backend.model().anatomy().hidden_size();
+    let (dense, dense_bias) = (spread(size * size, 1), spread(size, 2));
+    let (output, output_bias) = (spread(size, 3), spread(1, 4));
+    copy.edit_weights(|mut tensors| {
+        let tensor =
+            |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+        tensors.insert("rm_head.dense.weight".into(), tensor(&dense, &[size, size]));
+        tensors.insert("rm_head.dense.bias".into(), tensor(&dense_bias, &[size]));
+        tensors.insert("rm_head.out_proj.weight".into(), tensor(&output, &[1, size]));
+        tensors.insert("rm_head.out_proj.bias".into(), tensor(&output_bias, &[1]));
+        tensors
+    });
+    let mut checkpoint = copy.load().unwrap();
+    assert!(checkpoint.build.rates);
+    let encoded = checkpoint.processor.encode(&picture_prompt()).unwrap();
+    let chunk = |wants, sequence: u64, first_block: u32| Chunk {
+        sequence: SequenceId(sequence),
+        start: 0,
+        block_table: (0..encoded.tokens.len().div_ceil(32) as u32)
+            .map(|at| BlockId(first_block + at))
+            .collect(),
+        tokens: encoded.tokens.clone(),
+        visuals: encoded.visuals.clone(),
+        wants,
+    };
+    // A reward between two rows of logits: each gets its own.
+    let batch = Batch {
+        chunks: vec![chunk(Wants::Logits, 0, 0), chunk(Wants::Reward, 1, 10), chunk(Wants::Logits, 2, 20)],
+    };
+    let rows = checkpoint.backend.forward(&batch).unwrap();
+    assert_eq!((rows.len(), rows[1].len()), (3, 1));
+    assert!(rows[0].len() > 1 && rows[0] == rows[2]);
+
+    let alone = Batch { chunks: vec![chunk(Wants::Reward, 3, 30)] };
+    let hidden = checkpoint.backend.hidden(&alone).unwrap().to_vec2::<f32>().unwrap().pop().unwrap();
+    let product = |weights: &[f32], bias: f32, x: &[f64]| {
+        let terms = weights.iter().zip(x).map(|(weight, x)| f64::from(*weight) * x);
+        terms.sum::<f64>() + f64::from(bias)
+    };
+    let hidden: Vec<f64> = hidden.into_iter().map(f64::from).collect();
+    let inner: Vec<f64> = (0..size)
+        .map(|row| product(&dense[row * size..(row + 1) * size], dense_bias[row], &hidden).tanh())
+        .collect();
+    let expected = product(&output, output_bias[0], &inner);
+    assert!((f64::from(rows[1][0]) - expected).abs() < 1e-5, "{} and {expected}", rows[1][0]);
+}
+
+#[test]
+fn the_digest_of_the_weights_is_that_of_the_file() {
+    use sha2::{Digest, Sha256};
+    let file = fs::read(reference("tiny56").join("model.safetensors")).unwrap();
+    let whole = Copy::of("tiny56").load().unwrap().build;
+    assert_eq!(whole.weights.wait(), <[u8; 32]>::from(Sha256::digest(&file)));
+    // Of several files it is what `sha256sum *.safetensors | sha256sum` says.
+    let sharded = Checkpoint::load(&Options::new(Source::Folder(reference("geo384")))).unwrap().build;
+    let line = |name: &str| {
+        format!("{:x}  {name}\n", Sha256::digest(fs::read(reference("geo384").join(name)).unwrap()))
+    };
+    let lines = line("model-00001-of-00002.safetensors") + &line("model-00002-of-00002.safetensors");
+    assert_eq!(sharded.weights.wait(), <[u8; 32]>::from(Sha256::digest(lines)));
 }
 
 fn picture_prompt() -> Prompt {

@@ -21,6 +21,9 @@ struct RowBody {
     image: Option<String>,
     #[serde(default)]
     images: Vec<String>,
+    /// Of a video.
+    #[serde(default)]
+    frames: Vec<String>,
     response: Option<String>,
     #[serde(default)]
     responses: Vec<String>,
@@ -36,6 +39,8 @@ pub(super) struct Row {
     pub(super) question: String,
     /// As they were given.
     pub(super) images: Vec<String>,
+    /// The frames of a video, as they were given.
+    frames: Vec<String>,
     pub(super) responses: Vec<String>,
     pub(super) reference: Option<String>,
     /// What the images show, in words.
@@ -73,7 +78,16 @@ impl Row {
         let images = body.image.into_iter().chain(body.images).collect();
         let responses = body.response.into_iter().chain(body.responses).collect();
         let (reference, description) = (body.reference, body.description);
-        Self { id, question: body.question, images, responses, reference, description, folder }
+        Self {
+            id,
+            question: body.question,
+            images,
+            frames: body.frames,
+            responses,
+            reference,
+            description,
+            folder,
+        }
     }
 
     /// The case, with its first responses as those to judge.
@@ -83,9 +97,12 @@ impl Row {
             [first, second, ..] => Responses::Pair(first.clone(), second.clone()),
             [] => bail!("there is no response"),
         };
-        let images = self.images.iter().map(|image| self.image(image)).collect::<anyhow::Result<_>>()?;
+        let read = |images: &[String]| images.iter().map(|image| self.image(image)).collect();
+        let images: anyhow::Result<Vec<EncodedImage>> = read(&self.images);
+        let frames: anyhow::Result<Vec<EncodedImage>> = read(&self.frames);
+        let (images, frames) = (images?, frames?);
         let (reference, description) = (self.reference.clone(), self.description.clone());
-        Ok(Case { question: self.question.clone(), images, responses, reference, description })
+        Ok(Case { question: self.question.clone(), images, frames, responses, reference, description })
     }
 
     fn image(&self, image: &str) -> anyhow::Result<EncodedImage> {

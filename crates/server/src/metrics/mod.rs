@@ -13,7 +13,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use judge::Stats;
+use judge::{MemoCounts, Stats};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -119,6 +119,10 @@ impl Metrics {
         counter("gavel_verdicts_total", "Verdicts, by what they say.");
         counter("gavel_verdict_failures_total", "Judgements without a verdict, by the code of their error.");
         counter("gavel_form_answers_total", "Chat answers in the form of a known program, by its name.");
+        counter(
+            "gavel_memo_lookups_total",
+            "Verdicts that were looked for in memory, by whether they were there.",
+        );
         counter("gavel_position_checked_total", "Pairs that were judged in both orders.");
         counter("gavel_position_flips_total", "Those of them whose orders name different winners.");
         let gauge = |name: &'static str, text: &'static str| {
@@ -131,6 +135,13 @@ impl Metrics {
         gauge("gavel_waiting_tokens", "Tokens of waiting prompts that are not known yet.");
         gauge("gavel_tokens_per_second", "Tokens run each second of work, lately.");
         gauge("gavel_kv_blocks", "Blocks of the cache of keys and values.");
+    }
+
+    /// Notes how often a verdict was remembered.
+    fn set_memo(&self, counts: MemoCounts) {
+        for (result, count) in [("hit", counts.hits), ("miss", counts.misses)] {
+            self.counter("gavel_memo_lookups_total", &[("result", result)]).absolute(count);
+        }
     }
 
     /// Notes what the engine is doing now.
@@ -161,6 +172,7 @@ fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
 /// `GET /metrics`: everything in Prometheus' text format.
 pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse {
     state.metrics.set_engine(&state.judge.stats());
+    state.metrics.set_memo(state.judge.memo_counts());
     let text = state.metrics.handle.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

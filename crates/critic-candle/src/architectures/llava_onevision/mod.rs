@@ -1,6 +1,6 @@
 //! LLaVA-OneVision: SigLIP tower, two-layer projector, any-resolution tiles, Qwen2 decoder.
 //!
-//! LLaVA-Critic, UnifiedReward-7b and the llava-onevision chat models share it. Two layouts of checkpoint are read:
+//! LLaVA-Critic, UnifiedReward-7b, the llava-onevision chat models and, with a reward head, MM-RLHF-Reward-7B share it. Two layouts of checkpoint are read:
 //! Hugging Face's ([`hf_config`]) and LLaVA-NeXT's own ([`native_config`]); both become one [`Anatomy`].
 
 mod anatomy;
@@ -11,6 +11,7 @@ mod names;
 mod native_config;
 mod packing;
 mod processor;
+mod reward_head;
 
 pub use anatomy::Anatomy;
 pub(crate) use anatomy::{Layout, TextAnatomy, VisionAnatomy};
