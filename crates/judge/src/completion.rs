@@ -262,10 +262,10 @@ impl CompletionStream {
             self.held.push_back(HeldToken { start, end: self.written, logprob });
         }
         match self.stops.push(&text) {
-            Released::Text(text) => self.show(text, false),
+            Released::Text(text) => self.show(&text, false),
             Released::Last(text) => {
                 self.end(FinishReason::Stop);
-                self.show(text, true)
+                self.show(&text, true)
             }
         }
     }
@@ -320,9 +320,9 @@ impl CompletionStream {
     }
 
     /// The text with the tokens that it completes; at a stop string also the token that it cuts, and none after.
-    fn show(&mut self, text: String, stopped: bool) -> Option<Piece> {
+    fn show(&mut self, text: &str, stopped: bool) -> Option<Piece> {
         self.shown += text.len();
-        let text = self.restrained.push(&text);
+        let text = self.restrained.push(text);
         let mut logprobs = Vec::new();
         while let Some(token) = self.held.front() {
             let shown = token.end <= self.shown || (stopped && token.start < self.shown);
@@ -343,7 +343,7 @@ impl CompletionStream {
             Released::Last(text) => text,
         };
         self.end(reason);
-        let piece = self.show(text, false);
+        let piece = self.show(&text, false);
         let held = self.restrained.finish();
         if held.is_empty() { piece } else { Some(piece.unwrap_or_default() + &held) }
     }
