@@ -42,8 +42,8 @@ pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reasons, Reward, RewardOptions, Signal,
 };
 pub use rubric::{
-    AnswerForm, Case, CaseField, Direction, Distribution, Form, FormPart, Grade, Kind, Outcome, Preference,
-    Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError, RubricLibrary, Scale,
+    AnswerForm, Case, CaseField, Direction, Distribution, Flag, Form, FormPart, Format, Grade, Kind, Outcome,
+    Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError, RubricLibrary, Scale,
     ScorePair, Strength, Verdict, VerdictError,
 };
 pub use samples::{Samples, Summary};
