@@ -43,8 +43,8 @@ pub use reward::{
 };
 pub use rubric::{
     AnswerForm, Case, CaseField, Direction, Distribution, Flag, Form, FormPart, Format, Grade, Kind, Outcome,
-    Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError, RubricLibrary, Scale,
-    ScorePair, Strength, Verdict, VerdictError,
+    Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError,
+    RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError,
 };
 pub use samples::{Samples, Summary};
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

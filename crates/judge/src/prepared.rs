@@ -6,8 +6,8 @@ use critic::Prompt;
 use rubric::{Case, Choices, Distribution, Flag, Outcome, Preference, Rubric, Verdict, foregone};
 
 use crate::{
-    Caller, CompletionParams, Drawing, FinishReason, Judge, JudgeError, JudgeOptions, Judgement, Mode, Receipt,
-    Remembering, ReplyPart, RubricChoice, Usage,
+    Caller, CompletionParams, Drawing, FinishReason, Judge, JudgeError, JudgeOptions, Judgement, Mode,
+    Receipt, Remembering, ReplyPart, RubricChoice, Usage,
     memo::Slot,
     receipt::verdict_digest,
     reply::{Plan, Reader},
@@ -120,7 +120,9 @@ impl Prepared {
         let justification = match outcome {
             Outcome::Score(_) => "The response answers nothing.",
             Outcome::Preference(Preference::Tie) => "Neither response answers anything.",
-            Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => "One response answers nothing.",
+            Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => {
+                "One response answers nothing."
+            }
         };
         let Rubric { name, scale, direction, .. } = &self.rubric;
         let mut judgement = Judgement {

@@ -1,9 +1,7 @@
 //! What a verdict's text is made of, and in which order verdict and reasons come.
 
 use critic::TokenId;
-use rubric::{
-    AnswerForm, Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser,
-};
+use rubric::{AnswerForm, Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

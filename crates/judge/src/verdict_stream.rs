@@ -9,8 +9,8 @@ use std::{
 use engine::EngineError;
 use futures::{Stream, StreamExt};
 use rubric::{
-    Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric, Scale, Verdict,
-    VerdictError, VerdictParser,
+    Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric, Scale,
+    Verdict, VerdictError, VerdictParser,
 };
 
 use crate::{

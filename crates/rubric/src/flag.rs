@@ -132,7 +132,14 @@ mod tests {
     use crate::{Kind, Scale};
 
     fn case(responses: Responses) -> Case {
-        Case { question: "?".into(), images: vec![], responses, reference: None, description: None }
+        Case {
+            question: "?".into(),
+            images: vec![],
+            frames: vec![],
+            responses,
+            reference: None,
+            description: None,
+        }
     }
 
     fn one(response: &str) -> Case {
