@@ -1,4 +1,4 @@
-//! Bulk work against several servers: rows of one picture stay together, and nothing is lost when a server is killed.
+//! Bulk work against several servers: nothing is lost when one is killed, refuses work, or is not there.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -81,10 +81,10 @@ fn a_server_that_is_killed_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn rows_of_one_picture_go_to_one_server_and_refusals_are_waited_for() {
+fn refusals_are_waited_for_and_both_servers_work() {
     let folder = folder();
     // So small a line that most requests are refused and told when to come back.
-    let small = ["--max-waiting", "2", "--max-sequences", "2"];
+    let small = ["--max-waiting", "8", "--max-sequences", "4"];
     let servers = [Server::with_options(&small), Server::with_options(&small)];
     let run = command(folder.path(), "out.jsonl", &[&servers[0], &servers[1]])
         .args(["--score-only"])
