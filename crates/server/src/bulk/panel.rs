@@ -20,8 +20,11 @@ use crate::{
 };
 
 /// Bounds inside one process: nobody else is to be protected from these requests.
-const LIMITS: RequestLimits =
-    RequestLimits { max_body_bytes: 1 << 30, timeout: Duration::from_secs(24 * 3600) };
+const LIMITS: RequestLimits = RequestLimits {
+    max_body_bytes: 1 << 30,
+    timeout: Duration::from_secs(24 * 3600),
+    forms_by_prompt: false,
+};
 
 /// Who judges.
 pub(crate) enum Panel {
