@@ -72,7 +72,7 @@ impl Rules {
     }
 
     /// How this critic is asked.
-    pub(crate) fn profile(&self) -> &Profile {
+    pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
@@ -186,6 +186,9 @@ impl Judge {
         options: JudgeOptions,
     ) -> Result<VerdictStream, JudgeError> {
         let mut prepared = self.prepare(&case, choice, options)?;
+        if let Some(foregone) = prepared.foregone() {
+            return Ok(VerdictStream::remembered(foregone));
+        }
         if let Some(known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
             return Ok(VerdictStream::remembered(known));
         }
@@ -195,6 +198,9 @@ impl Judge {
 
     /// Asks the critic.
     pub(crate) fn begin(&self, prepared: Prepared, encoded: Encoded) -> Result<VerdictStream, JudgeError> {
+        if let Some(foregone) = prepared.foregone() {
+            return Ok(VerdictStream::remembered(foregone));
+        }
         let seed = prepared.drawing.seed.unwrap_or_default();
         let completion = self.submit(encoded, &prepared.params(), seed).map_err(|error| match error {
             JudgeError::Texts(source) => JudgeError::Labels { rubric: prepared.rubric.name.clone(), source },

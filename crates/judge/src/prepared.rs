@@ -3,12 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 
 use critic::Prompt;
-use rubric::{Case, Rubric};
+use rubric::{Case, Choices, Distribution, Flag, Outcome, Preference, Rubric, Verdict, foregone};
 
 use crate::{
-    Caller, CompletionParams, Drawing, Judge, JudgeError, JudgeOptions, Receipt, Remembering, ReplyPart,
-    RubricChoice,
+    Caller, CompletionParams, Drawing, FinishReason, Judge, JudgeError, JudgeOptions, Judgement, Mode,
+    Receipt, Remembering, ReplyPart, RubricChoice, Usage,
     memo::Slot,
+    receipt::verdict_digest,
     reply::{Plan, Reader},
 };
 
@@ -25,6 +26,10 @@ pub(crate) struct Prepared {
     /// With a seed wherever something is drawn.
     pub(crate) drawing: Drawing,
     pub(crate) receipt: Receipt,
+    /// What is odd about the responses.
+    pub(crate) flags: Vec<Flag>,
+    /// What is certain without asking the critic, with its probability among all decisions where that is wanted.
+    certain: Option<(Outcome, Option<Distribution>)>,
     max_tokens: usize,
     caller: Caller,
     /// Whether the verdict may be one that is remembered, and be remembered itself.
@@ -80,7 +85,25 @@ impl Judge {
             verdict_digest: [0; 32],
         };
         let (max_tokens, caller) = (options.max_tokens, options.caller);
-        Ok(Prepared { prompt, script, reader, rubric, drawing, receipt, max_tokens, caller, repeats })
+        // A reward head knows no scale, so that it has no worst score.
+        let decided = foregone(case, &rubric).filter(|_| !script.contains(&ReplyPart::Rate));
+        let read = options.distribution || !matches!(options.mode, Mode::Trained | Mode::ScoreThenExplain);
+        let among = || format.choices(&rubric).map_or_else(Vec::new, Choices::into_outcomes);
+        let certain = decided.map(|outcome| (outcome, read.then(|| certainty(outcome, among()))));
+        let flags = Flag::of(case);
+        Ok(Prepared {
+            prompt,
+            script,
+            reader,
+            rubric,
+            drawing,
+            receipt,
+            flags,
+            certain,
+            max_tokens,
+            caller,
+            repeats,
+        })
     }
 }
 
@@ -89,6 +112,32 @@ impl Prepared {
     pub(crate) fn drawn(&self, drawing: Drawing) -> Self {
         let receipt = Receipt { seed: drawing.seed, ..self.receipt.clone() };
         Self { drawing, receipt, repeats: false, ..self.clone() }
+    }
+
+    /// The verdict, where it is certain without asking the critic.
+    pub(crate) fn foregone(&self) -> Option<Judgement> {
+        let (outcome, distribution) = self.certain.clone()?;
+        let justification = match outcome {
+            Outcome::Score(_) => "The response answers nothing.",
+            Outcome::Preference(Preference::Tie) => "Neither response answers anything.",
+            Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => {
+                "One response answers nothing."
+            }
+        };
+        let Rubric { name, scale, direction, .. } = &self.rubric;
+        let mut judgement = Judgement {
+            verdict: Verdict { outcome, justification: justification.to_owned() },
+            rubric: name.clone(),
+            scale: *scale,
+            direction: *direction,
+            distribution,
+            flags: self.flags.clone(),
+            reason: FinishReason::Stop,
+            usage: Usage::default(),
+            receipt: Box::new(self.receipt.clone()),
+        };
+        judgement.receipt.verdict_digest = verdict_digest(&judgement);
+        Some(judgement)
     }
 
     /// Where its verdict is remembered, if it may be.
@@ -107,4 +156,12 @@ impl Prepared {
             ..CompletionParams::greedy(self.max_tokens)
         }
     }
+}
+
+/// All probability for one decision among others.
+fn certainty(outcome: Outcome, among: Vec<Outcome>) -> Distribution {
+    let among = if among.contains(&outcome) { among } else { vec![outcome] };
+    let probability = |other: Outcome| if other == outcome { 1.0 } else { 0.0 };
+    let probabilities = among.into_iter().map(|other| (other, probability(other))).collect();
+    Distribution { probabilities, label_mass: 1.0 }
 }

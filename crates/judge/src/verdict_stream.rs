@@ -9,8 +9,8 @@ use std::{
 use engine::EngineError;
 use futures::{Stream, StreamExt};
 use rubric::{
-    Direction, Distribution, Ending, Justification, Outcome, ParserEvent, Reading, Rubric, Scale, Verdict,
-    VerdictError, VerdictParser,
+    Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric, Scale,
+    Verdict, VerdictError, VerdictParser,
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Judgement {
     pub direction: Direction,
     /// How probable every possible decision was, when that was read.
     pub distribution: Option<Distribution>,
+    /// What is odd about the responses.
+    pub flags: Vec<Flag>,
     /// Why the text ended; a justification may be cut.
     pub reason: FinishReason,
     /// Tokens read and written.
@@ -156,12 +158,13 @@ struct Work {
     completion: CompletionStream,
     progress: Progress,
     rubric: Rubric,
+    flags: Vec<Flag>,
     slot: Option<Slot>,
 }
 
 impl VerdictStream {
     pub(crate) fn new(completion: CompletionStream, prepared: Prepared, slot: Option<Slot>) -> Self {
-        let Prepared { reader, rubric, receipt, .. } = prepared;
+        let Prepared { reader, rubric, receipt, flags, .. } = prepared;
         let justification = Justification::default();
         let progress = match reader {
             Reader::Choice(outcomes) => {
@@ -171,7 +174,7 @@ impl VerdictStream {
             Reader::Text(parser) => Progress::Reading(parser),
             Reader::Reward => Progress::Rating { reward: None, justification },
         };
-        let work = Work { completion, progress, rubric, slot };
+        let work = Work { completion, progress, rubric, flags, slot };
         Self { work: Some(work), receipt, ready: VecDeque::new() }
     }
 
@@ -211,7 +214,7 @@ impl Work {
         receipt: Receipt,
         (reason, usage): (FinishReason, Usage),
     ) -> Result<Judgement, JudgeError> {
-        let Self { progress, rubric, slot, .. } = self;
+        let Self { progress, rubric, flags, slot, .. } = self;
         let on_scale = !matches!(progress, Progress::Rating { .. });
         let (verdict, distribution) = progress.finish(reason)?;
         let Rubric { name: rubric, scale, direction, .. } = rubric;
@@ -220,7 +223,7 @@ impl Work {
         let direction = if on_scale { direction } else { Direction::Higher };
         let receipt = Box::new(Receipt { cached_tokens: usage.cached_tokens, ..receipt });
         let mut judgement =
-            Judgement { verdict, rubric, scale, direction, distribution, reason, usage, receipt };
+            Judgement { verdict, rubric, scale, direction, distribution, flags, reason, usage, receipt };
         judgement.receipt.verdict_digest = verdict_digest(&judgement);
         if let Some(slot) = slot {
             slot.remember(judgement.clone());

@@ -39,6 +39,11 @@ impl Choices {
         Some(Self { lead: lead.to_owned(), texts })
     }
 
+    /// The decisions alone.
+    pub fn into_outcomes(self) -> Vec<Outcome> {
+        self.texts.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
     /// What is left of the lead after a reply that was begun with `reply`; `None` when that is no part of the lead.
     pub fn rest_of_lead(&self, reply: &str) -> Option<&str> {
         self.lead.strip_prefix(reply)

@@ -97,6 +97,11 @@ impl Profile {
         scalar.find(|format| name.is_none_or(|name| format.name == name))
     }
 
+    /// All ways of asking, in their order; the first of a kind that is not held out is its default.
+    pub fn formats(&self) -> &[Format] {
+        &self.formats
+    }
+
     /// The format for `rubric`: the one of this `name`; else one that is not held out, best one whose critics were trained
     /// on the answer that the rubric wants, or one that asks for it in words, or the first.
     ///

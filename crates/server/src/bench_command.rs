@@ -22,7 +22,6 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     boot,
     command::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments},
-    lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     router::{self, RequestLimits, Service},
     serve,
@@ -78,17 +77,11 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
 }
 
 /// Starts the whole service on a free port of this machine; it ends with the runtime.
-fn start(
-    runtime: &Runtime,
-    (judge, metrics): (Judge, Metrics),
-    times: ServiceTimes,
-) -> anyhow::Result<Server> {
+fn start(runtime: &Runtime, judge: (Judge, Metrics), times: ServiceTimes) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let lifecycle = Lifecycle::new();
-    lifecycle.enter(Phase::Ready);
-    let service = Service { judge, metrics, config_dir: None, lifecycle };
-    let router = router::router(service, LIMITS).layer(middleware::from_fn_with_state(times, timed));
+    let router =
+        router::router(Service::plain(judge), LIMITS).layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }

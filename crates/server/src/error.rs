@@ -65,11 +65,6 @@ impl ApiError {
         self.code
     }
 
-    /// What is wrong, for people.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
-
     /// What the critic wrote, when that is no verdict.
     pub(crate) fn text(&self) -> Option<&str> {
         self.text.as_deref()

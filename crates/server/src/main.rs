@@ -8,10 +8,12 @@ mod command;
 mod configuration;
 mod dialects;
 mod error;
+mod export_command;
 mod health;
 mod images;
 mod json_body;
 mod judge_command;
+mod judging_log;
 mod lifecycle;
 mod metrics;
 mod openapi;
@@ -71,6 +73,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(options) => runtime.block_on(serve::serve(*options)),
         Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
+        Command::Evaluate(options) => runtime.block_on(bulk::evaluate(*options)),
+        Command::Attack(options) => runtime.block_on(bulk::attack(*options)),
+        Command::Export(options) => export_command::export(&options),
         Command::Inspect(options) => {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
             Ok(())

@@ -22,10 +22,12 @@ use tower::ServiceExt;
 
 use crate::{
     boot,
-    command::{EngineOptions, FormsChoice, HttpOptions, ServeOptions},
+    command::{EngineOptions, FormsChoice, HttpOptions, LogOptions, ServeOptions},
     error::ApiError,
     health::Progress,
+    judging_log::{JudgingLog, Rotation},
     lifecycle::{Lifecycle, Phase},
+    metrics::Metrics,
     router::{self, RequestLimits, Service},
 };
 
@@ -81,7 +83,7 @@ impl Bounds {
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let ServeOptions { critic, http, engine, .. } = options;
+    let ServeOptions { critic, http, engine, log, .. } = options;
     let config = engine_config(&engine);
     let HttpOptions { host, port, .. } = &http;
     // The port is taken first, so that a wrong one is told at once and not after loading.
@@ -100,12 +102,20 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         () = signalled() => std::process::exit(0),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
+    let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
     let lifecycle = server.lifecycle.clone();
-    server.open(Service { judge: judge.clone(), metrics, config_dir, lifecycle });
+    server.open(Service { judge: judge.clone(), metrics, config_dir, lifecycle, judging_log });
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
     server.finish(&judge).await
+}
+
+/// The log that was asked for.
+fn judging_log(log: LogOptions, critic: (String, Metrics)) -> anyhow::Result<Option<JudgingLog>> {
+    let Some(path) = log.judging_log else { return Ok(None) };
+    let rotation = Rotation { path, most_bytes: log.judging_log_mib << 20, kept: log.judging_log_files };
+    JudgingLog::start(rotation, log.judging_log_redact, critic).map(Some)
 }
 
 /// Connections that are being answered.
@@ -249,7 +259,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::metrics::Metrics;
 
     struct Panicking;
 
@@ -292,8 +301,8 @@ mod tests {
         let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
         let server = Server::start(listener, bounds);
         let lifecycle = server.lifecycle.clone();
-        let metrics = Metrics::new("null");
-        server.open(Service { judge: judge.clone(), metrics, config_dir: None, lifecycle });
+        let service = Service::plain((judge.clone(), Metrics::new("null")));
+        server.open(Service { lifecycle, ..service });
         (address, async move { server.finish(&judge).await })
     }
 

@@ -125,6 +125,8 @@ impl Metrics {
         );
         counter("gavel_position_checked_total", "Pairs that were judged in both orders.");
         counter("gavel_position_flips_total", "Those of them whose orders name different winners.");
+        counter("gavel_judging_log_lines_total", "Lines of the judging log that were written.");
+        counter("gavel_judging_log_dropped_total", "Lines of the judging log that were lost.");
         let gauge = |name: &'static str, text: &'static str| {
             self.recorder.describe_gauge(KeyName::from(name), None, text.into());
         };

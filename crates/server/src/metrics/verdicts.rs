@@ -43,6 +43,16 @@ impl Metrics {
         self.counter("gavel_form_answers_total", &[("form", name)]).increment(1);
     }
 
+    /// Notes lines that the judging log has.
+    pub(crate) fn log_line(&self, count: u64) {
+        self.counter("gavel_judging_log_lines_total", &[]).increment(count);
+    }
+
+    /// Notes a line that the judging log lost.
+    pub(crate) fn log_dropped(&self) {
+        self.counter("gavel_judging_log_dropped_total", &[]).increment(1);
+    }
+
     fn distribution(&self, distribution: &Distribution) {
         self.histogram("gavel_label_mass", &[]).record(distribution.label_mass);
         self.histogram("gavel_score_entropy_nats", &[]).record(distribution.entropy());

@@ -27,6 +27,7 @@ use crate::{
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
+    judging_log::{Note, Recorder},
     state::AppState,
 };
 use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 async fn judge(
     State(state): State<AppState>,
     CallerOf(caller): CallerOf,
+    recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
@@ -78,14 +80,16 @@ async fn judge(
     match (rubrics, form) {
         (Rubrics::One(PlacedRubric { choice, path }), Form::Stream) => {
             let failed = |error| failed(&state, error, places).in_rubric(&path);
+            let note = recorder.begin(&case, &choice);
             let verdict = state.judge.judge(case, choice, options).await.map_err(failed)?;
-            Ok(events(verdict, state, places).into_response())
+            Ok(events(verdict, (state, note), places).into_response())
         }
         (Rubrics::One(rubric), form) => {
-            Ok(Json(Judging { state: &state, case, options, form }.by(rubric).await?).into_response())
+            Ok(Json(Judging { state: &state, recorder: &recorder, case, options, form }.by(rubric).await?)
+                .into_response())
         }
         (Rubrics::Several(rubrics), form) => {
-            let judging = Judging { state: &state, case, options, form };
+            let judging = Judging { state: &state, recorder: &recorder, case, options, form };
             let each = |rubric| async {
                 match judging.by(rubric).await {
                     Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
@@ -102,6 +106,7 @@ async fn judge(
 /// A case and how it is judged, by whichever rubric.
 struct Judging<'a> {
     state: &'a AppState,
+    recorder: &'a Recorder,
     case: Case,
     options: JudgeOptions,
     form: Form,
@@ -109,7 +114,14 @@ struct Judging<'a> {
 
 impl Judging<'_> {
     async fn by(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
-        let Self { state, case, options, form } = self;
+        let mut note = self.recorder.begin(&self.case, &rubric.choice);
+        let body = self.unlogged(rubric).await?;
+        note.verdict(&body);
+        Ok(body)
+    }
+
+    async fn unlogged(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
+        let Self { state, case, options, form, .. } = self;
         let PlacedRubric { choice, path } = rubric;
         let (judge, metrics, model) = (&state.judge, &state.metrics, state.judge.model());
         let (case, options, places) = (case.clone(), options.clone(), Places::of(case));
@@ -157,7 +169,7 @@ fn failed(state: &AppState, error: JudgeError, places: Places) -> ApiError {
 }
 
 /// The verdict as events. The client's leaving drops the stream, which cancels the work.
-fn events(verdict: VerdictStream, state: AppState, places: Places) -> impl IntoResponse {
+fn events(verdict: VerdictStream, (state, mut note): (AppState, Note), places: Places) -> impl IntoResponse {
     let events = verdict.map(move |event| {
         let event = match event {
             Ok(VerdictEvent::Decision(outcome, distribution)) => {
@@ -168,7 +180,9 @@ fn events(verdict: VerdictStream, state: AppState, places: Places) -> impl IntoR
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
                 state.metrics.verdict(&judgement);
-                data(Event::default().event("verdict"), &VerdictBody::new(judgement, state.judge.model()))
+                let body = VerdictBody::new(judgement, state.judge.model());
+                note.verdict(&body);
+                data(Event::default().event("verdict"), &body)
             }
             Err(error) => data(Event::default().event("error"), &failed(&state, error, places).body()),
         };

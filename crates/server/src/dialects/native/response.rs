@@ -1,7 +1,7 @@
 //! Bodies of responses.
 
 use judge::{
-    BothOrders, Distribution, FinishReason, JudgeError, Judgement, Kind, Outcome, Preference, Samples,
+    BothOrders, Distribution, FinishReason, Flag, JudgeError, Judgement, Kind, Outcome, Preference, Samples,
     Strength, Summary, Usage,
 };
 use serde::Serialize;
@@ -52,6 +52,10 @@ pub(crate) struct VerdictBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     samples: Option<Vec<VerdictOrError>>,
+    /// What is odd about the responses: `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`. A
+    /// degenerate response, which has no word, gets the worst verdict without asking the critic; the others change nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<&'static str>,
     /// The critic's reasons; empty when none were asked for.
     justification: String,
     /// `stop`, or `length` when the justification was cut by `max_tokens`.
@@ -297,7 +301,7 @@ impl From<Usage> for UsageBody {
 
 impl VerdictBody {
     pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
-        let Judgement { verdict, rubric, scale, direction: _, distribution, reason, usage, receipt } =
+        let Judgement { verdict, rubric, scale, direction: _, distribution, flags, reason, usage, receipt } =
             judgement;
         let Members { score, preference, strength, scores } = members(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
@@ -313,6 +317,7 @@ impl VerdictBody {
             orders: None,
             spread: None,
             samples: None,
+            flags: flags.into_iter().map(Flag::as_str).collect(),
             justification: verdict.justification,
             finish_reason: match reason {
                 FinishReason::Stop => "stop",
