@@ -4,7 +4,8 @@
 //! Every number that comes out is one chain of fused multiply-adds in an order that depends on nothing but its own row
 //! or sequence: not on the other rows, not on where it stands among them, not on how a prompt was cut, not on the number
 //! of threads and not on the instruction set. Vectors therefore run across outputs, keys and dimensions of the head,
-//! never along a sum, and a sum that is left for a while is put away and taken up again as f32.
+//! never along a sum, and a sum that is left for a while is put away and taken up again as f32. Only whole numbers, whose
+//! sums are exact, are added in any order: with quantised weights a step of the chain is a block of 32 inputs.
 
 mod activation;
 mod aligned;
