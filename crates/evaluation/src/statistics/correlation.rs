@@ -33,12 +33,12 @@ pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
 
 /// Spearman's rho: Pearson's r of the ranks, where equal numbers share the mean of their ranks.
 pub fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
-    let x = ranks(pairs.iter().map(|pair| pair.0).collect());
-    let y = ranks(pairs.iter().map(|pair| pair.1).collect());
+    let x = ranks(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>());
+    let y = ranks(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>());
     pearson(&x.into_iter().zip(y).collect::<Vec<_>>())
 }
 
-fn ranks(values: Vec<f64>) -> Vec<f64> {
+fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
     let mut ranks = vec![0.0; values.len()];

@@ -33,7 +33,7 @@ pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
     let answers = session.ask(asks).await?;
     let (about, critic) = ((session.data.as_str(), &session.set), (session.model.as_str(), &answers));
     let report = evaluation::evaluate(about, critic, session.bootstrap);
-    publish(&report, &session.options, || report.to_html())
+    publish(&report, session.options, || report.to_html())
 }
 
 /// Measures how far attacks move a critic's verdicts.
@@ -42,7 +42,7 @@ pub(crate) async fn attack(options: LabelledOptions) -> anyhow::Result<()> {
     let answers = session.ask(attack_plan(&session.set.items)).await?;
     let (about, critic) = ((session.data.as_str(), &session.set), (session.model.as_str(), &answers));
     let report = AttackReport::new(about, critic, session.bootstrap);
-    publish(&report, &session.options, || report.to_html())
+    publish(&report, session.options, || report.to_html())
 }
 
 /// A labelled set and the critic that is asked about it.

@@ -83,7 +83,7 @@ impl Entry {
         let text = |text: String| if hides(Redaction::Text) { digest(text.as_bytes()) } else { text };
         let Case { question, images, frames, responses, reference, description } = self.case;
         let digests =
-            |images: &[EncodedImage]| images.iter().map(|image| digest(&image.0)).collect::<Vec<_>>();
+            |images: &[EncodedImage]| images.iter().map(|image| digest(image.bytes())).collect::<Vec<_>>();
         let seen = [digests(&images), digests(&frames)];
         let mut verdict = self.verdict;
         let name = verdict["rubric"].as_str().unwrap_or_default().to_owned();
@@ -116,7 +116,7 @@ impl Entry {
             if hides(Redaction::Images) {
                 digests(&images)
             } else {
-                images.iter().map(|image| BASE64_STANDARD.encode(&image.0)).collect()
+                images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
             }
         };
         let line = Line {

@@ -107,8 +107,8 @@ impl Note {
         let Some((log, id, case, rubric)) = self.0.take() else { return };
         let verdict = serde_json::to_value(body).unwrap_or(Value::Null);
         let entry = Entry { time: SystemTime::now(), id, case, rubric, verdict };
-        let sent = log.0.lines.as_ref().map(|lines| lines.try_send(entry));
-        if !matches!(sent, Some(Ok(()))) {
+        let sent = log.0.lines.as_ref().is_some_and(|lines| lines.try_send(entry).is_ok());
+        if !sent {
             log.0.metrics.log_dropped();
         }
     }
