@@ -11,6 +11,7 @@ mod image;
 mod processor;
 mod prompt;
 mod sampling;
+mod size;
 mod text;
 
 pub use backend::{Backend, BackendError, Limits, Logits};
@@ -20,4 +21,5 @@ pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, Processor};
 pub use prompt::{EncodedImage, ImageTiling, Message, Part, Prompt, Role};
 pub use sampling::SamplingParams;
+pub use size::ModelSize;
 pub use text::Utf8Stream;

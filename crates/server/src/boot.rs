@@ -1,8 +1,13 @@
 //! From options to a critic that is ready: the only file that names where critics come from.
 
-use std::{fmt::Display, path::Path, sync::Arc};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, ensure};
+use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
 use critic_candle::{HubOptions, Options, Precision, Source, WeightForm};
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
 
@@ -70,6 +75,34 @@ fn observed(name: String, critic: Critic, library: RubricLibrary, config: Engine
 pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> {
     let (name, source) = find(options.model.as_deref(), &hub(&options.hub))?;
     critic_candle::inspect(&source).with_context(|| format!("the checkpoint {name:?} cannot be inspected"))
+}
+
+/// Compares the critic with other programs. `choose` makes the options of a checkpoint's name and, if it has one, folder.
+pub(crate) fn compare(
+    (model, hub_arguments): (Option<&str>, &HubArguments),
+    choose: impl FnOnce(String, Option<PathBuf>) -> anyhow::Result<CompareOptions>,
+) -> anyhow::Result<CompareReport> {
+    let hub = hub(hub_arguments);
+    let (name, source) = find(model, &hub)?;
+    let folder = match &source {
+        Source::Folder(folder) => Some(folder.clone()),
+        Source::Embedded(_) => None,
+    };
+    let size = critic_candle::inspect(&source)?.size();
+    let limits = || {
+        let (reading_gb_per_s, arithmetic_gflops) = critic_candle::machine_limits();
+        MachineLimits { reading_gb_per_s, arithmetic_gflops }
+    };
+    let critic = |form| {
+        let weights = match form {
+            Form::F32 => WeightForm::F32,
+            Form::Q8 => WeightForm::Q8,
+            Form::Q4 => WeightForm::Q4,
+        };
+        Ok(critic_candle::load(&Options { weights, hub: hub.clone(), ..Options::new(source.clone()) })?)
+    };
+    let host = Host { size, limits: &limits, critic: &critic };
+    Ok(bench::compare(&host, &choose(name, folder)?)?)
 }
 
 fn hub(arguments: &HubArguments) -> HubOptions {

@@ -9,7 +9,9 @@ mod bulk;
 mod given;
 mod rubric;
 
-pub(crate) use bench::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments};
+pub(crate) use bench::{
+    BenchCommand, CompareArguments, ComparePart, LoadArguments, OverheadArguments, SharingArguments,
+};
 pub(crate) use bulk::{Files, PairForm, PreferOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use rubric::RubricCommand;
