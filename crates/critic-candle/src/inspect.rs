@@ -3,7 +3,7 @@
 use std::fmt;
 
 use candle_core::{DType, Device};
-use critic::Packing;
+use critic::{ModelSize, Packing};
 
 use crate::{
     architectures::llava_onevision::{Anatomy, GGUF, Layout, Model},
@@ -55,6 +55,24 @@ impl Inspection {
     /// Number of weights.
     pub fn parameters(&self) -> usize {
         self.parameters
+    }
+
+    /// Of what the model is made.
+    pub fn size(&self) -> ModelSize {
+        let Anatomy { vision, text, .. } = &self.anatomy;
+        ModelSize {
+            decoder_weights: text.product_weights(),
+            head_weights: text.vocabulary * text.hidden_size,
+            decoder_layers: text.layers,
+            attention_width: text.heads * text.head_size,
+            cached_numbers: text.cache_bytes_per_position(1),
+            vocabulary: text.vocabulary,
+            tower_weights: vision.product_weights(),
+            tower_layers: vision.layers,
+            tower_width: vision.hidden_size,
+            patches: vision.patches_per_side().pow(2),
+            projector_weights: text.hidden_size * (vision.hidden_size + text.hidden_size),
+        }
     }
 
     /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds to it: the

@@ -12,6 +12,7 @@ mod image;
 mod processor;
 mod prompt;
 mod sampling;
+mod size;
 mod text;
 
 pub use backend::{Backend, BackendError, Limits, Logits};
@@ -22,4 +23,5 @@ pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, Processor};
 pub use prompt::{EncodedImage, ImageTiling, Message, Part, Prompt, Role};
 pub use sampling::SamplingParams;
+pub use size::ModelSize;
 pub use text::Utf8Stream;

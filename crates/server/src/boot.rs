@@ -1,8 +1,13 @@
 //! From options to a critic that is ready: the only file that names where critics come from.
 
-use std::{fmt::Display, path::Path, sync::Arc};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, ensure};
+use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
 use critic_candle::{
     GgufForm, HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
 };
@@ -122,6 +127,34 @@ pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize
     };
     let vocabulary = Source::Embedded(embedded::FILES);
     critic_candle::make_model(&arguments.folder, &vocabulary, options).context("no model was made")
+}
+
+/// Compares the critic with other programs. `choose` makes the options of a checkpoint's name and, if it has one, folder.
+pub(crate) fn compare(
+    (model, hub_arguments): (Option<&str>, &HubArguments),
+    choose: impl FnOnce(String, Option<PathBuf>) -> anyhow::Result<CompareOptions>,
+) -> anyhow::Result<CompareReport> {
+    let hub = hub(hub_arguments);
+    let (name, source) = find(model, &hub)?;
+    let folder = match &source {
+        Source::Folder(folder) => Some(folder.clone()),
+        Source::Embedded(_) => None,
+    };
+    let size = critic_candle::inspect(&source)?.size();
+    let limits = || {
+        let (reading_gb_per_s, arithmetic_gflops) = critic_candle::machine_limits();
+        MachineLimits { reading_gb_per_s, arithmetic_gflops }
+    };
+    let critic = |form| {
+        let weights = match form {
+            Form::F32 => WeightForm::F32,
+            Form::Q8 => WeightForm::Q8,
+            Form::Q4 => WeightForm::Q4,
+        };
+        Ok(critic_candle::load(&Options { weights, hub: hub.clone(), ..Options::new(source.clone()) })?)
+    };
+    let host = Host { size, limits: &limits, critic: &critic };
+    Ok(bench::compare(&host, &choose(name, folder)?)?)
 }
 
 fn hub(arguments: &HubArguments) -> HubOptions {

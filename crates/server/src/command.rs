@@ -13,8 +13,8 @@ mod log;
 mod rubric;
 
 pub(crate) use bench::{
-    BenchCommand, LoadArguments, MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice,
-    SharingArguments,
+    BenchCommand, CompareArguments, ComparePart, LoadArguments, MadeFormChoice, MakeModelArguments,
+    OverheadArguments, ShapeChoice, SharingArguments,
 };
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
