@@ -7,6 +7,7 @@
 mod backend;
 mod batch;
 mod critic;
+mod figures;
 mod image;
 mod processor;
 mod prompt;
@@ -16,6 +17,7 @@ mod text;
 pub use backend::{Backend, BackendError, Limits, Logits};
 pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId};
 pub use critic::{Critic, GenerationDefaults};
+pub use figures::{BackendFigures, CacheFigures, ProcessorFigures};
 pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, Processor};
 pub use prompt::{EncodedImage, ImageTiling, Message, Part, Prompt, Role};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use critic::{Critic, Encoded, GenerationDefaults, Processor, Prompt, SamplingParams};
+use critic::{Critic, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams};
 use engine::{Engine, EngineError, Labels, Observer, Part, Request, Stats, Unobserved};
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary, Scale};
 use tokio::sync::Semaphore;
@@ -152,6 +152,11 @@ impl Judge {
     /// Figures of the engine.
     pub fn stats(&self) -> Stats {
         self.parts.engine.stats()
+    }
+
+    /// Figures of what turns prompts into tokens and tiles.
+    pub fn processor_figures(&self) -> ProcessorFigures {
+        self.parts.processor.figures()
     }
 
     /// Waits until the engine has stopped because the model's code panicked.

@@ -21,7 +21,8 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role, TokenId,
+    CacheFigures, Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, ProcessorFigures,
+    Prompt, Role, TokenId,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,

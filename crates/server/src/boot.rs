@@ -1,8 +1,9 @@
 //! From options to a critic that is ready: the only file that names where critics come from.
 
-use std::{fmt::Display, path::Path, sync::Arc};
+use std::{fmt::Display, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, ensure};
+use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm};
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
 
@@ -34,6 +35,8 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
         options.quantize.is_none() || precision == Precision::F32,
         "--quantize is for computing in 32-bit floats: leave --precision out"
     );
+    let dtype = dtype(options);
+    let start = Instant::now();
     let options = Options {
         precision,
         weights,
@@ -44,8 +47,12 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
     };
     let mut critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
+    let warming = Instant::now();
     critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
-    Ok(observed(name, critic, library, config))
+    let (judge, metrics) = observed((name, &dtype), critic, library, config);
+    metrics.started("load", warming.duration_since(start));
+    metrics.started("warmup", warming.elapsed());
+    Ok((judge, metrics))
 }
 
 /// The rubrics and profiles: those built in, and those of a folder.
@@ -59,12 +66,27 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(observed(name, bench::null_critic(), RubricLibrary::compiled_in()?, config))
+    Ok(observed((name, "none"), bench::null_critic(), RubricLibrary::compiled_in()?, config))
+}
+
+/// The type of numbers, and of weights where that is another one.
+fn dtype(options: &CriticOptions) -> String {
+    let word = |choice: Option<PossibleValue>| choice.map(|value| value.get_name().to_owned());
+    let precision = word(options.precision.to_possible_value()).unwrap_or_default();
+    match options.quantize.and_then(|choice| word(choice.to_possible_value())) {
+        Some(quantised) => format!("{precision}-{quantised}"),
+        None => precision,
+    }
 }
 
 /// A judge and the figures of its engine.
-fn observed(name: String, critic: Critic, library: RubricLibrary, config: EngineConfig) -> (Judge, Metrics) {
-    let metrics = Metrics::new(&name);
+fn observed(
+    (name, dtype): (String, &str),
+    critic: Critic,
+    library: RubricLibrary,
+    config: EngineConfig,
+) -> (Judge, Metrics) {
+    let metrics = Metrics::new(&name, dtype);
     let observer = Arc::new(EngineMetrics::new(metrics.clone()));
     (Judge::observed(name, critic, library, config, observer), metrics)
 }

@@ -290,7 +290,7 @@ mod tests {
         let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
         let server = Server::start(listener, bounds);
         let lifecycle = server.lifecycle.clone();
-        let metrics = Metrics::new("null");
+        let metrics = Metrics::new("null", "none");
         server.open(Service { judge: judge.clone(), metrics, config_dir: None, lifecycle });
         (address, async move { server.finish(&judge).await })
     }

@@ -26,6 +26,7 @@ use crate::{
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
+    metrics::{RequestKind, StreamFate, Task},
     state::AppState,
 };
 use request::{JudgeBody, JudgeRequest};
@@ -66,8 +67,13 @@ async fn judge(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let JudgeRequest { case, rubric, rubric_path, options, both_orders, stream } =
-        body.into_request(caller)?;
+    let request = body.into_request(caller)?;
+    let kind = RequestKind::from(request.case.kind());
+    Ok(kind.of(judged(state, request).await))
+}
+
+async fn judged(state: AppState, request: JudgeRequest) -> Result<Response, ApiError> {
+    let JudgeRequest { case, rubric, rubric_path, options, both_orders, stream } = request;
     let failed = |error| failed(&state, error).in_rubric(rubric_path);
     if both_orders {
         let both = state.judge.judge_both_orders(case, rubric, options).await.map_err(failed)?;
@@ -79,12 +85,13 @@ async fn judge(
         return Ok(events(verdict, state).into_response());
     }
     let judgement = verdict.collect().await.map_err(failed)?;
-    state.metrics.verdict(&judgement);
+    state.metrics.verdict(&judgement, Task::Judge);
     Ok(Json(VerdictBody::new(judgement, state.judge.model())).into_response())
 }
 
 /// A judgement that failed, counted.
 fn failed(state: &AppState, error: JudgeError) -> ApiError {
+    state.metrics.unparsable(&error);
     let error = ApiError::from_judge(error, Dialect::Native);
     state.metrics.verdict_failure(error.code());
     error
@@ -92,6 +99,7 @@ fn failed(state: &AppState, error: JudgeError) -> ApiError {
 
 /// The verdict as events. The client's leaving drops the stream, which cancels the work.
 fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
+    let (fate, told) = StreamFate::pair();
     let events = verdict.map(move |event| {
         let event = match event {
             Ok(VerdictEvent::Decision(outcome, distribution)) => {
@@ -101,14 +109,18 @@ fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
                 data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
-                state.metrics.verdict(&judgement);
+                state.metrics.verdict(&judgement, Task::Judge);
                 data(Event::default().event("verdict"), &VerdictBody::new(judgement, state.judge.model()))
             }
-            Err(error) => data(Event::default().event("error"), &failed(&state, error).body()),
+            Err(error) => {
+                let error = failed(&state, error);
+                told.end(error.outcome());
+                data(Event::default().event("error"), &error.body())
+            }
         };
         Ok::<_, Infallible>(event)
     });
-    Sse::new(events).keep_alive(KeepAlive::default())
+    (fate, Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 fn data(event: Event, body: &impl Serialize) -> Event {

@@ -28,6 +28,7 @@ use crate::{
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody, ErrorDetail},
     json_body::JsonBytes,
+    metrics::RequestKind,
     state::AppState,
 };
 
@@ -348,6 +349,10 @@ async fn reward(
 ) -> Result<Response, ApiError> {
     let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
     let request = body.into_request(caller)?;
+    Ok(RequestKind::Reward.of(rewarded(state, request).await))
+}
+
+async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
     let (many, streams) = (request.many, request.stream);
     let mut results = Box::pin(results(state, request));
     if streams {
