@@ -8,6 +8,7 @@ mod bench;
 mod bulk;
 mod given;
 mod rubric;
+mod systemd;
 
 pub(crate) use bench::{
     BenchCommand, LoadArguments, MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice,
@@ -16,6 +17,7 @@ pub(crate) use bench::{
 pub(crate) use bulk::{Files, PairForm, PreferOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use rubric::RubricCommand;
+pub(crate) use systemd::SystemdArguments;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     /// Look after configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask a running server for a sign of life: ends well when it answers.
+    Probe(ProbeOptions),
     /// Look after rubrics and critic profiles.
     #[command(subcommand)]
     Rubric(RubricCommand),
@@ -158,6 +162,8 @@ pub(crate) struct ServeOptions {
     #[arg(long)]
     pub(crate) print_config: bool,
     #[command(flatten)]
+    pub(crate) systemd: SystemdArguments,
+    #[command(flatten)]
     pub(crate) http: HttpOptions,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
@@ -211,6 +217,23 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(_) => Ok(seconds),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Options of `gavel probe`.
+#[derive(Debug, Args)]
+pub(crate) struct ProbeOptions {
+    /// Address that the server listens on.
+    #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST")]
+    pub(crate) host: String,
+    /// Port that the server listens on.
+    #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
+    pub(crate) port: u16,
+    /// What to ask for.
+    #[arg(long, default_value = "/readyz")]
+    pub(crate) path: String,
+    /// How long to wait for an answer, in seconds.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) timeout_s: f64,
 }
 
 /// Options of `gavel judge`.

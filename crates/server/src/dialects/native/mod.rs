@@ -23,6 +23,7 @@ use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    affinity,
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
@@ -68,8 +69,8 @@ async fn judge(
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
     let request = body.into_request(caller)?;
-    let kind = RequestKind::from(request.case.kind());
-    Ok(kind.of(judged(state, request).await))
+    let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
+    Ok(affinity::named(Some(affinity), kind.of(judged(state, request).await)))
 }
 
 async fn judged(state: AppState, request: JudgeRequest) -> Result<Response, ApiError> {

@@ -25,6 +25,7 @@ use super::{
     scale::ScaleBody,
 };
 use crate::{
+    affinity,
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody, ErrorDetail},
     json_body::JsonBytes,
@@ -349,7 +350,8 @@ async fn reward(
 ) -> Result<Response, ApiError> {
     let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
     let request = body.into_request(caller)?;
-    Ok(RequestKind::Reward.of(rewarded(state, request).await))
+    let affinity = request.prompts.first().map(|candidates| affinity::of(&candidates.case));
+    Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state, request).await)))
 }
 
 async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
