@@ -30,8 +30,8 @@ USER 10001
 # Models from the hub are kept in /cache; give it a volume to keep them longer than the container.
 ENV GAVEL_HOST=0.0.0.0 GAVEL_PORT=8080 HF_HUB_CACHE=/cache
 EXPOSE 8080
-# A large critic is downloaded and loaded before the port answers.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30m CMD ["gavel", "probe", "--path", "/health"]
+# It lives while a large critic is downloaded and loaded; whether it takes requests, /readyz says.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["gavel", "probe", "--path", "/livez"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["gavel"]
 CMD ["serve"]

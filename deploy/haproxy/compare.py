@@ -72,7 +72,7 @@ def fleet(gavel, options):
         stack.callback(proxy.wait)
         stack.callback(proxy.kill)
         deadline = time.monotonic() + 20
-        while ask(port, "GET", "/ready", {}, None)[0] != 200:
+        while ask(port, "GET", "/readyz", {}, None)[0] != 200:
             assert time.monotonic() < deadline, "the proxy does not answer"
             time.sleep(0.1)
         time.sleep(1.5)  # until all replicas have passed their checks

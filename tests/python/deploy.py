@@ -5,6 +5,7 @@ Exits with an error that names what is wrong."""
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import compose_spec
 import kubernetes_validate
@@ -76,16 +77,16 @@ def check_references():
 
 
 def seconds_of_drain():
-    """What the server gives running requests, by its source."""
-    source = (ROOT / "crates/server/src/serve.rs").read_text()
-    return int(source.split("const DRAIN: Duration = Duration::from_secs(")[1].split(")")[0])
+    """What the server gives running requests when nobody says otherwise."""
+    return tomllib.loads((ROOT / "config/gavel.toml").read_text())["server"]["shutdown_timeout_s"]
 
 
 def check_grace():
     """Whoever ends a server waits longer than the server takes."""
     drain = seconds_of_drain()
     pod = one("Deployment")["spec"]["template"]["spec"]
-    pause = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+    arguments = pod["containers"][0]["args"]
+    pause = int(arguments[arguments.index("--shutdown-pause-s") + 1])
     probe = pod["containers"][0]["readinessProbe"]
     assert pause >= probe["periodSeconds"] * probe["failureThreshold"], "proxies know before it ends"
     assert pod["terminationGracePeriodSeconds"] > pause + drain

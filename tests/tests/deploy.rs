@@ -43,7 +43,7 @@ fn the_program_runs_without_rights_and_without_a_place_to_write() {
             .output()
             .unwrap()
     };
-    for path in ["/ready", "/health"] {
+    for path in ["/readyz", "/livez"] {
         assert!(probe(&["--path", path]).status.success(), "{path}");
     }
     assert!(probe(&["--host", "0.0.0.0"]).status.success(), "the address on which a container listens");
