@@ -98,6 +98,7 @@ impl Metrics {
             | JudgeError::TooFewResponses { .. }
             | JudgeError::Labels { .. }
             | JudgeError::Texts(_)
+            | JudgeError::UnknownToken { .. }
             | JudgeError::Engine(_)
             | JudgeError::Failed(_) => return,
         };
