@@ -44,7 +44,7 @@ def png(seed):
 
 def affinity(image):
     """What Gavel answers in x-gavel-affinity, worked out before the first request."""
-    return hashlib.sha256(image).hexdigest()[:32]
+    return hashlib.sha256(hashlib.sha256(image).digest()).hexdigest()[:32]
 
 
 def free_port():

@@ -27,11 +27,23 @@ pub fn get(address: &str, path: &str) -> Response {
     http::send(address, ("GET", path), &[], b"")
 }
 
-/// A body without the counts of tokens that were kept from earlier requests, which differ when a request is repeated.
+/// The README's picture as base64.
+///
+/// # Panics
+/// When it is missing.
+pub fn picture() -> String {
+    let path = reference().join("../../training/examples/scene.png");
+    BASE64_STANDARD.encode(std::fs::read(path).expect("the README's picture is there"))
+}
+
+/// A body without what differs when a request is repeated: the counts of tokens that were kept from earlier requests,
+/// whether the verdict was remembered, and the digest of the weights, which is not known from the start.
 pub fn uncounted(mut body: Value) -> Value {
     match &mut body {
         Value::Object(members) => {
-            members.remove("cached_tokens");
+            for repeated in ["cached_tokens", "memo", "weights"] {
+                members.remove(repeated);
+            }
             members.values_mut().for_each(|member| *member = uncounted(member.take()));
         }
         Value::Array(elements) => {

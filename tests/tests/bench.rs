@@ -91,9 +91,74 @@ fn options_that_make_no_sense_are_refused() {
         &["overhead", "--clients", "0"],
         &["overhead", "--seconds=-1"],
         &["sharing", "--responses", "1"],
+        &["compare", "--parts", "everything"],
+        &["compare", "--model", "/no/such/folder", "--offline"],
     ] {
         let output = Command::new(binary()).arg("bench").args(arguments).output().unwrap();
         assert!(!output.status.success(), "{arguments:?}");
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+/// The sections of a comparison by their titles, each with figures that are complete.
+fn sections(figures: &Value) -> Vec<&str> {
+    let sections = figures["sections"].as_array().unwrap();
+    for figure in sections.iter().flat_map(|section| section["figures"].as_array().unwrap()) {
+        let [lowest, highest] = [0, 1].map(|end| figure["spread"][end].as_f64().unwrap());
+        let median = figure["median"].as_f64().unwrap();
+        assert!(0.0 < lowest && lowest <= median && median <= highest, "{figure}");
+        assert!(!figure["samples"].as_array().unwrap().is_empty(), "{figure}");
+    }
+    sections.iter().map(|section| section["title"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn compare_measures_gavel_and_names_the_peers_that_are_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (markdown, plots) = (folder.path().join("tables.md"), folder.path().join("plots"));
+    let (document, curves) = (markdown.to_string_lossy(), plots.to_string_lossy());
+    let (table, figures) = bench(&[
+        "compare",
+        "--quick",
+        "--markdown",
+        &document,
+        "--plots",
+        &curves,
+        "--llama-server",
+        "/no/such",
+    ]);
+    assert_eq!((&figures["model"], &figures["programs"][0]["name"]), (&"gavel-mini".into(), &"Gavel".into()));
+    let skipped: Vec<_> = figures["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|skipped| skipped["what"].as_str().unwrap())
+        .collect();
+    for peer in ["transformers", "llama.cpp", "mistral.rs"] {
+        assert!(skipped.iter().any(|what| what.contains(peer)), "{peer} in {skipped:?}");
+        let told = |line: &str| line.starts_with("Not measured: ") && line.contains(peer);
+        assert!(table.lines().any(told), "{table}");
+    }
+    for limits in figures["limits"].as_array().unwrap() {
+        assert!(limits["reading_gb_per_s"].as_f64().unwrap() > 0.0, "{limits}");
+        assert!(limits["arithmetic_gflops"].as_f64().unwrap() > 0.0, "{limits}");
+    }
+    let text = fs::read_to_string(&markdown).unwrap();
+    let titles = sections(&figures);
+    assert!(titles.len() >= 10, "{titles:?}");
+    for title in titles {
+        assert!(table.contains(title) && text.contains(&format!("## {title}\n")), "{title}");
+    }
+    let curves: Vec<_> = fs::read_dir(plots).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(curves.len(), 3, "{curves:?}");
+    for curve in curves {
+        assert!(text.contains(&format!("(plots/{})", curve.to_str().unwrap())), "{text}");
+    }
+}
+
+#[test]
+fn compare_measures_only_the_parts_that_are_named() {
+    let (_, figures) = bench(&["compare", "--quick", "--parts", "startup"]);
+    assert_eq!(sections(&figures).len(), 2);
+    assert_eq!(figures["skipped"], serde_json::json!([]), "no peer would take part");
 }

@@ -60,3 +60,37 @@ fn a_made_model_follows_from_its_seed_and_is_a_critic() {
     assert!(!again.status.success());
     assert!(text(&again.stderr).contains("config.json is there already"), "{}", text(&again.stderr));
 }
+
+#[test]
+fn a_language_model_in_gguf_is_the_same_made_or_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let text_of = |name: &str| path(name).to_str().unwrap().to_owned();
+    make(&path("bf16"), &["--seed", "7"]);
+    for (form, converted, described) in [("q8", "q8_0", "Q8_0"), ("q4", "iq4_nl", "IQ4_NL")] {
+        make(&path(form), &["--seed", "7", "--form", form]);
+        let file = text_of(&format!("{form}.gguf"));
+        let run = || gavel(&["convert", &text_of("bf16"), &file, "--form", converted]);
+        let output = run();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("44.59 million weights"), "{}", text(&output.stdout));
+        let made = fs::read(path(form).join("model.gguf")).unwrap();
+        assert!(made == fs::read(&file).unwrap(), "{form}");
+        assert!(text(&run().stderr).contains("there already"));
+
+        let inspected = text(&gavel(&["inspect", &text_of(form)]).stdout);
+        assert!(inspected.contains(described) && inspected.contains("50.06 million"), "{inspected}");
+        let judged = gavel(&[
+            "judge",
+            "--model",
+            &text_of(form),
+            "--question",
+            "?",
+            "--response",
+            "x",
+            "--max-tokens",
+            "4",
+        ]);
+        assert!(text(&judged.stderr).contains("cut by its token limit"), "{}", text(&judged.stderr));
+    }
+}

@@ -14,10 +14,11 @@ fn judged(server: &Server) -> (Value, u64) {
         "mode": "score_then_explain",
         "distribution": true,
         "max_tokens": 24,
+        "memo": false,
     });
     let mut verdict = server.ok("/judge", &body);
     let cached = verdict["usage"]["cached_tokens"].as_u64().unwrap();
-    verdict.as_object_mut().unwrap().remove("usage");
+    ["usage", "receipt"].into_iter().for_each(|member| drop(verdict.as_object_mut().unwrap().remove(member)));
     (verdict, cached)
 }
 

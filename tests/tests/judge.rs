@@ -46,7 +46,8 @@ fn one_response_gets_a_score_and_two_a_preference() {
 #[test]
 fn a_streamed_verdict_is_the_whole_one_in_pieces() {
     let server = Server::steered();
-    let body = case(json!({ "response": "A cat.", "images": [image("tiny56-square-0.png")] }));
+    let image = image("tiny56-square-0.png");
+    let body = case(json!({ "response": "A cat.", "images": [image], "memo": false }));
     let whole = server.ok("/judge", &body);
     let mut streamed = body;
     streamed["stream"] = json!(true);
@@ -215,7 +216,8 @@ fn a_critic_that_starts_with_its_verdict_can_only_give_one_that_there_is() {
 #[test]
 fn a_repeated_prompt_is_not_computed_again_and_says_the_same() {
     let server = Server::steered();
-    let body = case(json!({ "response": "A cat.", "images": [image("tiny56-square-0.png")] }));
+    let image_body = json!({ "response": "A cat.", "images": [image("tiny56-square-0.png")], "memo": false });
+    let body = case(image_body);
     let (first, second) = (server.ok("/judge", &body), server.ok("/judge", &body));
     let count = |verdict: &Value, name: &str| verdict["usage"][name].as_u64().unwrap();
     assert_eq!(count(&first, "cached_tokens"), 0);

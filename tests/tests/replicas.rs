@@ -4,11 +4,14 @@
 
 use std::{
     path::Path,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use gavel_tests::{Background, Response, Server, free_port, image, send, tool, wait_until};
+use gavel_tests::{
+    Background, Response, Server, free_port, image, python, reference, run_well, send, tool, wait_until,
+};
 use serde_json::{Value, json};
 
 const PICTURES: [&str; 6] = [
@@ -67,6 +70,16 @@ fn case(picture: &str, response: usize) -> Value {
     })
 }
 
+/// The name of a picture, worked out by the code of `docs/scaling.md`.
+fn documented_name(picture: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join("docs/scaling.md")).unwrap();
+    let code = text.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = reference().join("images").join(picture);
+    let program = format!("import hashlib\nimages = [open({file:?}, 'rb').read()]\n{code}print(affinity)");
+    run_well(Command::new(python()).args(["-c", &program]), b"").trim().to_owned()
+}
+
 #[test]
 fn requests_on_one_picture_meet_one_replica_when_they_say_so() {
     let Some(fleet) = Fleet::start() else { return };
@@ -76,6 +89,7 @@ fn requests_on_one_picture_meet_one_replica_when_they_say_so() {
     for (index, name) in names.iter().enumerate() {
         assert!(name.len() == 32 && !names[..index].contains(name), "each picture has a name: {names:?}");
     }
+    assert_eq!(documented_name(PICTURES[0]), names[0], "a client can work it out");
     let first = fleet.seen();
     assert_eq!(first, PICTURES.len());
     for response in 1..5 {

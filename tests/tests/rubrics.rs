@@ -146,6 +146,15 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
             "invalid_rubric",
             "scale",
         ),
+        ("/judge", json!({}), "invalid_request", "response"),
+        ("/judge", json!({ "responses": ["a", "b", "c"] }), "invalid_request", "responses"),
+        (
+            "/judge",
+            json!({ "responses": ["a", "b", "c"], "rubric": "better" }),
+            "invalid_request",
+            "responses",
+        ),
+        ("/judge", json!({ "response": "a", "images": vec!["AAAA"; 257] }), "invalid_request", "images"),
         ("/reward", json!({ "responses": ["a", ""] }), "invalid_request", "responses[1]"),
         (
             "/reward",
@@ -167,6 +176,31 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
     assert_eq!(server.post("/reward", &prompts).json()["error"]["param"], "prompts[0].question");
     let unknown = server.post("/judge", &json!({ "question": "?", "response": "a", "rubric": "acuracy" }));
     assert!(unknown.json()["message"].as_str().unwrap().contains("accuracy"), "the nearest name is told");
+}
+
+#[test]
+fn a_prompt_that_is_too_long_is_told_by_how_much_and_where() {
+    let server = Server::random();
+    let long = "one two three ".repeat(20_000);
+    for (body, param) in [
+        (json!({ "question": "What?", "response": long }), "response"),
+        (json!({ "question": long, "response": "a" }), "question"),
+        (json!({ "question": "What?", "responses": ["a", long] }), "responses[1]"),
+        (json!({ "question": "What?", "response": "a", "reference": long }), "reference"),
+    ] {
+        let response = server.post("/judge", &body);
+        assert_eq!(response.status, 400);
+        let error = response.json();
+        let told = (&error["code"], &error["error"]["param"]);
+        assert_eq!(told, (&json!("context_length_exceeded"), &json!(param)));
+        let message = error["message"].as_str().unwrap();
+        let numbers: Vec<u64> = message
+            .split(|letter: char| !letter.is_ascii_digit())
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let [tokens, limit, over] = numbers[..] else { panic!("{message}") };
+        assert!(limit == 32_768 && tokens > limit && over == tokens + 1 - limit, "{message}");
+    }
 }
 
 #[test]

@@ -80,11 +80,12 @@ fn crates_know_only_the_crates_that_they_may_know() {
         ("critic-candle", vec!["critic", "kernels"]),
         ("embedded", vec![]),
         ("engine", vec!["critic"]),
+        ("evaluation", vec!["rubric"]),
         ("gavel-tests", vec![]),
         ("judge", vec!["critic", "engine", "rubric"]),
         ("kernels", vec![]),
         ("rubric", vec!["critic"]),
-        ("server", vec!["bench", "critic-candle", "embedded", "judge"]),
+        ("server", vec!["bench", "critic-candle", "embedded", "evaluation", "judge"]),
     ];
     let mut packages = packages();
     packages.sort_by(|one, other| name(one).cmp(name(other)));

@@ -79,7 +79,13 @@ impl Connection {
         self.send(Method::GET, "/health", Bytes::new()).await
     }
 
-    async fn send(&mut self, method: Method, path: &'static str, body: Bytes) -> Result<Answer, BenchError> {
+    /// Sends a request with a JSON body, and reads the response to its end.
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, BenchError> {
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -47,7 +47,37 @@ pub enum BenchError {
     /// The engine did not take a request.
     #[error("the engine did not take a request")]
     Engine(#[from] EngineError),
+    /// A program that is compared does not do what it is asked.
+    #[error("{program}: {reason}")]
+    Program {
+        /// What it is called.
+        program: String,
+        /// What it says.
+        reason: String,
+    },
+    /// A server that is compared refused a request.
+    #[error("{path} answered with status {status}: {body}")]
+    Refused {
+        /// The route.
+        path: String,
+        /// The status code.
+        status: u16,
+        /// The body, as far as it is text.
+        body: String,
+    },
+    /// A critic to be measured without a server cannot be loaded, or failed.
+    #[error("the critic cannot be measured")]
+    Critic(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file cannot be written, or a port not be had.
+    #[error("the system refuses")]
+    File(#[source] io::Error),
     /// The engine ended a request without an answer.
     #[error("{0} requests did not end well in the engine")]
     Unfinished(usize),
+}
+
+impl BenchError {
+    pub(crate) fn program(program: &str, reason: impl Into<String>) -> Self {
+        Self::Program { program: program.to_owned(), reason: reason.into() }
+    }
 }

@@ -1,11 +1,13 @@
 //! Benchmarks of a judge server: what it does under load, what it costs when the model costs nothing, and how much
 //! work the sharing of prompts saves.
 //!
-//! [`load`] and [`overhead`] speak HTTP to a server that someone else has started; [`sharing`] drives an engine.
+//! [`load`] and [`overhead`] speak HTTP to a server that someone else has started; [`sharing`] drives an engine;
+//! [`compare`] starts Gavel and other programs and measures them in turn.
 //! Each returns a report, which prints as a table and serialises as JSON.
 
 mod arrivals;
 mod client;
+mod compare;
 mod cpu_time;
 mod engine_figures;
 mod error;
@@ -26,6 +28,10 @@ mod tally;
 mod workload;
 
 pub use client::Server;
+pub use compare::{
+    CompareOptions, CompareReport, Extent, Figure, Form, Host, MachineLimits, Noise, Part, Program, Ratio,
+    Section, Skipped, Unit, Weights, compare,
+};
 pub use engine_figures::Sample;
 pub use error::BenchError;
 pub use latency::Latency;

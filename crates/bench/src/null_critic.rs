@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use critic::{
-    Backend, BackendError, Batch, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits, Packing,
-    Part, Processor, Prompt, Role, Tiles, TokenId, Visual,
+    Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
+    Packing, Part, Processor, Prompt, Role, Tiles, TokenId, Visual, Wants,
 };
 use sha2::{Digest, Sha256};
 
@@ -33,6 +33,7 @@ pub fn null_critic() -> Critic {
         processor: Arc::new(NullProcessor),
         backend: Box::new(NullBackend::new()),
         generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
+        build: Build::default(),
     }
 }
 
@@ -46,9 +47,9 @@ impl Processor for NullProcessor {
             for part in &message.parts {
                 match part {
                     Part::Text(text) => encoded.tokens.extend(words(text)),
-                    Part::Image(image) => encode_picture(&mut encoded, &image.0),
+                    Part::Image(image) => encode_picture(&mut encoded, image.bytes()),
                     Part::Video(frames) => {
-                        frames.iter().for_each(|frame| encode_picture(&mut encoded, &frame.0));
+                        frames.iter().for_each(|frame| encode_picture(&mut encoded, frame.bytes()));
                     }
                 }
             }
@@ -129,7 +130,7 @@ impl Backend for NullBackend {
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
-        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants_logits);
+        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         let last = wanted.filter_map(|chunk| chunk.tokens.last());
         Ok(last.map(|token| self.after[token.0 as usize].clone()).collect())
     }

@@ -28,7 +28,12 @@ struct Rectangle {
 impl Picture {
     /// Draws one whose sides have lengths out of `sides`.
     pub(crate) fn draw(random: &mut StdRng, sides: std::ops::RangeInclusive<u32>) -> Self {
-        let (width, height) = (random.random_range(sides.clone()), random.random_range(sides));
+        let size = (random.random_range(sides.clone()), random.random_range(sides));
+        Self::of_size(random, size)
+    }
+
+    /// Draws one of this width and height.
+    pub(crate) fn of_size(random: &mut StdRng, (width, height): (u32, u32)) -> Self {
         let count = random.random_range(1..=4);
         let rectangles = (0..count).map(|_| Rectangle::draw(random, width, height)).collect();
         // Light, and with room below 255 for every shade.

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId};
+use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, TokenStream};
 
 use crate::{
@@ -56,7 +56,7 @@ fn cached_tokens_of_finished(mut stream: TokenStream) -> Option<usize> {
             Event::Admitted { cached_tokens } => cached = Some(cached_tokens),
             Event::Finished(_) => return cached,
             Event::Failed(_) => return None,
-            Event::Token(_) | Event::Said(_) | Event::Chosen(_) => {}
+            Event::Token(_) | Event::Said(_) | Event::Chosen(_) | Event::Rated(_) => {}
         }
     }
     None
@@ -120,7 +120,7 @@ impl Backend for CountingBackend {
         // Nothing is ever sent: this returns, with an error, when the gate is open.
         let _ = self.gate.recv();
         self.step_tokens.lock().unwrap_or_else(PoisonError::into_inner).push(batch.token_count());
-        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants_logits);
+        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         Ok(wanted.map(|_| vec![0.0; FIRST_TEXT_TOKEN]).collect())
     }
 }

@@ -106,6 +106,6 @@ fn chunk(sequence: usize, start: usize, count: usize) -> Chunk {
         start,
         block_table: (first..first + blocks).map(BlockId).collect(),
         visuals: Vec::new(),
-        wants_logits: true,
+        wants: critic::Wants::Logits,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Result, Tensor};
-use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual};
+use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual, Wants};
 use kernels::{BLOCK_SIZE, Heads};
 
 use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache, layers::Rows};
@@ -119,25 +119,37 @@ impl CandleBackend {
         Ok(rows)
     }
 
-    /// Logits of the last token of each chunk that wants them.
+    /// What each chunk wants of its last token.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Logits>> {
         let hidden = self.decode(batch)?;
-        let mut wanted = Vec::new();
-        let mut end = 0;
+        let (mut wanted, mut end) = (Vec::new(), 0);
         for chunk in &batch.chunks {
             end += chunk.tokens.len();
-            if chunk.wants_logits {
-                wanted.push(end as u32 - 1);
+            if chunk.wants != Wants::Nothing {
+                wanted.push((chunk.wants, end as u32 - 1));
             }
         }
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let logits = self.model.logits(&self.model.normalise(&hidden.pick(&wanted)?)?)?;
-        match logits {
-            Rows::Floats { floats, columns } => Ok(floats.chunks(columns).map(<[f32]>::to_vec).collect()),
-            Rows::Tensor(logits) => logits.to_dtype(DType::F32)?.to_vec2(),
-        }
+        let of = |kind: Wants| -> Result<std::vec::IntoIter<Logits>> {
+            let places = wanted.iter().filter(|(wants, _)| *wants == kind);
+            let places: Vec<u32> = places.map(|(_, place)| *place).collect();
+            if places.is_empty() {
+                return Ok(Vec::new().into_iter());
+            }
+            let rows = self.model.normalise(&hidden.pick(&places)?)?;
+            let read =
+                if kind == Wants::Reward { self.model.rewards(&rows)? } else { self.model.logits(&rows)? };
+            let rows = match read {
+                Rows::Floats { floats, columns } => floats.chunks(columns).map(<[f32]>::to_vec).collect(),
+                Rows::Tensor(rows) => rows.to_dtype(DType::F32)?.to_vec2()?,
+            };
+            Ok(rows.into_iter())
+        };
+        let (mut logits, mut rewards) = (of(Wants::Logits)?, of(Wants::Reward)?);
+        let row = |(wants, _): &(Wants, u32)| {
+            let rows = if *wants == Wants::Reward { &mut rewards } else { &mut logits };
+            rows.next().expect("a row was read for each chunk that wants one")
+        };
+        Ok(wanted.iter().map(row).collect())
     }
 }
 

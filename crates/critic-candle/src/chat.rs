@@ -61,6 +61,14 @@ impl ChatFormat {
         }
     }
 
+    /// What stands between the end token of a turn and the next turn.
+    pub(crate) fn after_turn(self) -> &'static str {
+        match self {
+            Self::Hub => "",
+            Self::Convert | Self::Qwen15 => "\n",
+        }
+    }
+
     /// Writes `prompt` as segments that end where the critic goes on.
     pub(crate) fn write<'a>(
         self,

@@ -50,7 +50,7 @@ pub enum LoadError {
         #[source]
         cause: serde_json::Error,
     },
-    /// A safetensors file does not agree with its own header.
+    /// A file of weights does not agree with its own header.
     #[error("{file} is damaged: {reason}")]
     Damaged {
         /// Path of the file.
@@ -80,8 +80,24 @@ pub enum LoadError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
+    /// A tensor is in two files.
+    #[error("tensor {tensor} is in {} and in {}; expected one file that has it", files[0], files[1])]
+    Twice {
+        /// Its name.
+        tensor: String,
+        /// The files.
+        files: [String; 2],
+    },
+    /// A weight is too large for the type that it should get.
+    #[error("tensor {tensor} has a weight that is too large for f16; expected another form")]
+    TooLarge {
+        /// Its name.
+        tensor: String,
+    },
     /// A tensor is stored in a form that is not read.
-    #[error("tensor {tensor} in {file} is stored as {found}; expected F32, F16 or BF16")]
+    #[error(
+        "tensor {tensor} in {file} is stored as {found}; expected F32, F16 or BF16, or of GGUF's types one of Q2 to Q8 or IQ4_NL"
+    )]
     WrongType {
         /// Its name.
         tensor: String,

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use candle_core::{DType, Device};
-use critic::Packing;
+use critic::{ModelSize, Packing};
 
 use crate::{
-    architectures::llava_onevision::{Anatomy, Layout, Model},
+    architectures::llava_onevision::{Anatomy, GGUF, Layout, Model},
     error::LoadError,
     load::read_anatomy,
     source::Source,
@@ -19,6 +19,10 @@ pub struct Inspection {
     anatomy: Anatomy,
     parameters: usize,
     stored_bytes: usize,
+    /// Bytes in memory, when all is kept as it is stored.
+    kept_bytes: usize,
+    /// How many tensors are stored in which type.
+    types: Vec<String>,
     /// Weights of the layers of tower and decoder, as far as the checkpoint has them, and of the head.
     quantisable: (usize, usize),
 }
@@ -29,7 +33,7 @@ pub struct Inspection {
 /// [`LoadError`] when a file is missing, damaged or not understood.
 pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     let anatomy = read_anatomy(source)?;
-    let weights = Weights::open(source, (&Device::Cpu, DType::F32), WeightForm::Stored)?;
+    let weights = Weights::open(source, &GGUF, (&Device::Cpu, DType::F32), WeightForm::Stored)?;
     let tower = match Model::tower_elsewhere(&anatomy, &weights) {
         Some(_) => 0,
         None => anatomy.vision.product_weights(),
@@ -37,6 +41,8 @@ pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     Ok(Inspection {
         parameters: weights.parameter_count(),
         stored_bytes: weights.stored_bytes(),
+        kept_bytes: weights.kept_bytes(),
+        types: weights.types().into_iter().map(|(name, count)| format!("{count} {name}")).collect(),
         quantisable: (
             tower + anatomy.text.product_weights(),
             anatomy.text.vocabulary * anatomy.text.hidden_size,
@@ -51,19 +57,37 @@ impl Inspection {
         self.parameters
     }
 
+    /// Of what the model is made.
+    pub fn size(&self) -> ModelSize {
+        let Anatomy { vision, text, .. } = &self.anatomy;
+        ModelSize {
+            decoder_weights: text.product_weights(),
+            head_weights: text.vocabulary * text.hidden_size,
+            decoder_layers: text.layers,
+            attention_width: text.heads * text.head_size,
+            cached_numbers: text.cache_bytes_per_position(1),
+            vocabulary: text.vocabulary,
+            tower_weights: vision.product_weights(),
+            tower_layers: vision.layers,
+            tower_width: vision.hidden_size,
+            patches: vision.patches_per_side().pow(2),
+            projector_weights: text.hidden_size * (vision.hidden_size + text.hidden_size),
+        }
+    }
+
     /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds to it: the
     /// table of embeddings stays as it is.
     pub fn weight_bytes(&self, form: WeightForm) -> usize {
         let (layers, head) = self.quantisable;
-        let stored = |weights: usize| (weights * self.stored_bytes).checked_div(self.parameters).unwrap_or(0);
+        let stored = |weights: usize| (weights * self.kept_bytes).checked_div(self.parameters).unwrap_or(0);
         let quantised = layers + if self.anatomy.text.tied { 0 } else { head };
         let others = self.parameters.saturating_sub(quantised);
         match form {
-            WeightForm::Stored => self.stored_bytes,
+            WeightForm::Stored => self.kept_bytes,
             WeightForm::F32 => self.parameters * 4,
-            // Blocks of 32 with a scale of two bytes.
-            WeightForm::Q8 => stored(others) + (layers + head) * 34 / 32,
-            WeightForm::Q4 => stored(others) + layers * 18 / 32 + head * 34 / 32,
+            // Blocks of 32 with a scale of two bytes; what is stored in fewer bits stays as it is.
+            WeightForm::Q8 => stored(others) + stored(layers + head).min((layers + head) * 34 / 32),
+            WeightForm::Q4 => stored(others) + stored(layers + head).min(layers * 18 / 32 + head * 34 / 32),
         }
     }
 
@@ -120,6 +144,7 @@ impl fmt::Display for Inspection {
         )?;
         let position = text.cache_bytes_per_position(4);
         writeln!(formatter, "size on disk     {:.1} MiB", mebibytes(self.stored_bytes))?;
+        writeln!(formatter, "tensors on disk  {}", self.types.join(", "))?;
         for (name, form) in [
             ("weights stored", WeightForm::Stored),
             ("weights in f32", WeightForm::F32),

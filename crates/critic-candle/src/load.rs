@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use critic::{Critic, GenerationDefaults, TokenId};
+use critic::{Build, Critic, GenerationDefaults, TokenId};
 use serde::Deserialize;
 
 use crate::{
     architectures::llava_onevision::{
-        Anatomy, ControlTokens, Layout, LlavaProcessor, Model, Normalisation, read_hf_config,
+        Anatomy, ControlTokens, GGUF, Layout, LlavaProcessor, Model, Normalisation, read_hf_config,
         read_native_config,
     },
     backend::CandleBackend,
@@ -43,6 +43,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What it is called.
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -99,6 +108,8 @@ pub struct Checkpoint {
     pub backend: CandleBackend,
     /// Defaults of generation.
     pub generation: GenerationDefaults,
+    /// What it is made of.
+    pub build: Build,
 }
 
 impl Checkpoint {
@@ -113,7 +124,7 @@ impl Checkpoint {
         let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
         let (device, dtype) = (Device::Cpu, options.precision.dtype());
-        let weights = Weights::open(source, (&device, dtype), options.weights)?;
+        let weights = Weights::open(source, &GGUF, (&device, dtype), options.weights)?;
         let tower = match Model::tower_elsewhere(&anatomy, &weights) {
             None => None,
             Some(tower) => {
@@ -124,13 +135,22 @@ impl Checkpoint {
                     file: source.path("config.json"),
                     cause,
                 })?;
-                Some(Weights::open(&Source::Folder(folder), (&device, dtype), options.weights)?)
+                Some(Weights::open(&Source::Folder(folder), &GGUF, (&device, dtype), options.weights)?)
             }
         };
+        let digest = weights.digest(tower.as_ref());
         let normalisation = processor.normalisation.clone();
         let model = Model::load(anatomy, normalisation, (&weights, tower.as_ref()), (&device, dtype))?;
+        let build = Build {
+            weights: digest,
+            precision: options.precision.name(),
+            form: options.weights.name(),
+            // Sums in half types depend on what runs beside them.
+            exact: options.precision == Precision::F32,
+            rates: model.has_reward_head(),
+        };
         let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens)?;
-        Ok(Self { processor, backend, generation })
+        Ok(Self { processor, backend, generation, build })
     }
 }
 
@@ -144,6 +164,7 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
         processor: Arc::new(checkpoint.processor),
         backend: Box::new(checkpoint.backend),
         generation: checkpoint.generation,
+        build: checkpoint.build,
     })
 }
 

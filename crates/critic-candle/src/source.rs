@@ -46,6 +46,22 @@ impl Source {
         }
     }
 
+    /// The names of all files that end in `ending`, in order.
+    pub(crate) fn names_ending(&self, ending: &str) -> Result<Vec<String>, LoadError> {
+        let mut names: Vec<String> = match self {
+            Self::Embedded(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Self::Folder(folder) => {
+                let entries =
+                    std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+                let entries = entries.map_err(|cause| LoadError::Read { file: self.place(), cause })?;
+                entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+        };
+        names.retain(|name| name.ends_with(ending));
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// A JSON file; `None` when it is absent.
     pub(crate) fn json<T: DeserializeOwned>(
         &self,

@@ -34,8 +34,9 @@ pub trait Backend: Send {
     /// The sizes to plan with.
     fn limits(&self) -> Limits;
 
-    /// Runs one step: writes the keys and values of every chunk into its blocks and returns the logits of the last
-    /// token of each chunk with [`wants_logits`](crate::Chunk::wants_logits), in the order of the batch.
+    /// Runs one step: writes the keys and values of every chunk into its blocks and returns a row for each chunk that
+    /// [`wants`](crate::Chunk::wants) one of its last token, in the order of the batch: its logits, or the one number of the
+    /// reward head.
     ///
     /// # Errors
     /// [`BackendError`] when the step could not be computed.

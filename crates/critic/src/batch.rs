@@ -14,6 +14,17 @@ pub struct BlockId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
+/// What is wanted of the last token of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing: more of the sequence follows.
+    Nothing,
+    /// Its logits.
+    Logits,
+    /// What the checkpoint's reward head makes of it: one number.
+    Reward,
+}
+
 /// Consecutive tokens of one sequence to run in this step: a piece of its prompt, or the one token it just wrote.
 #[derive(Debug, Clone)]
 pub struct Chunk {
@@ -27,8 +38,8 @@ pub struct Chunk {
     pub block_table: Vec<BlockId>,
     /// Visuals whose spans (in positions of the sequence) touch this chunk.
     pub visuals: Vec<Visual>,
-    /// Whether the logits of the last token are wanted.
-    pub wants_logits: bool,
+    /// What is wanted of the last token.
+    pub wants: Wants,
 }
 
 impl Chunk {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Backend, BackendError, Batch, BlockId, Chunk, Processor, SequenceId, TokenId};
+use crate::{Backend, BackendError, Batch, BlockId, Build, Chunk, Processor, SequenceId, TokenId, Wants};
 
 /// What the checkpoint's `generation_config.json` asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Critic {
     pub backend: Box<dyn Backend>,
     /// Defaults of generation.
     pub generation: GenerationDefaults,
+    /// What it is made of.
+    pub build: Build,
 }
 
 impl Critic {
@@ -36,7 +38,7 @@ impl Critic {
             start: 0,
             block_table: vec![BlockId(0)],
             visuals: Vec::new(),
-            wants_logits: true,
+            wants: Wants::Logits,
         };
         let logits = self.backend.forward(&Batch { chunks: vec![chunk] })?;
         if logits.iter().flatten().all(|logit| logit.is_finite()) {

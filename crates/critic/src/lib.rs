@@ -6,20 +6,24 @@
 
 mod backend;
 mod batch;
+mod build;
 mod critic;
 mod figures;
 mod image;
 mod processor;
 mod prompt;
 mod sampling;
+mod size;
 mod text;
 
 pub use backend::{Backend, BackendError, Limits, Logits};
-pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId};
+pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
+pub use build::{Build, LateDigest};
 pub use critic::{Critic, GenerationDefaults};
 pub use figures::{BackendFigures, CacheFigures, ProcessorFigures};
 pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, Processor};
 pub use prompt::{EncodedImage, ImageTiling, Message, Part, Prompt, Role};
 pub use sampling::SamplingParams;
+pub use size::ModelSize;
 pub use text::Utf8Stream;

@@ -60,6 +60,12 @@ pub trait Processor: Send + Sync {
     /// How many tokens there are: their ids are those below.
     fn vocabulary(&self) -> usize;
 
+    /// The tokens by which the chat format ends the critic's turn, those that follow the end token included; none where
+    /// that is not known.
+    fn turn_end(&self) -> Vec<TokenId> {
+        Vec::new()
+    }
+
     /// Whether `token` is a control token, which ordinary output leaves out.
     fn is_control(&self, token: TokenId) -> bool;
 

@@ -1,6 +1,8 @@
 //! What a client asks: messages made of text, pictures and videos, before any chat format or tokenizer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
 
 /// Who speaks in a [`Message`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +16,41 @@ pub enum Role {
 }
 
 /// The bytes of an image file (PNG, JPEG, WebP, GIF or BMP) as the client sent them; decoding is the processor's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedImage(pub Arc<[u8]>);
+/// Clones are the same image.
+#[derive(Debug, Clone)]
+pub struct EncodedImage(Arc<File>);
+
+#[derive(Debug)]
+struct File {
+    bytes: Box<[u8]>,
+    /// Worked out when it is first asked for, and once: many judgements may be about one image.
+    digest: OnceLock<[u8; 32]>,
+}
 
 impl EncodedImage {
     /// Takes the bytes of one image file.
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self(bytes.into())
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(Arc::new(File { bytes: bytes.into(), digest: OnceLock::new() }))
+    }
+
+    /// The bytes of the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// Their SHA-256.
+    pub fn digest(&self) -> [u8; 32] {
+        *self.0.digest.get_or_init(|| Sha256::digest(&self.0.bytes).into())
     }
 }
+
+impl PartialEq for EncodedImage {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for EncodedImage {}
 
 /// One piece of a message. Text is always data: nothing in it can become a role, a picture or a control token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,4 +98,37 @@ pub struct Prompt {
     pub reply: String,
     /// How several pictures are cut.
     pub tiling: ImageTiling,
+}
+
+impl Prompt {
+    /// Names all that it says and shows: SHA-256 over its parts, each with its kind and length, images by their own SHA-256.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let mut part = |kind: u8, bytes: &[u8]| {
+            digest.update([kind]);
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        };
+        for message in &self.messages {
+            let role = match message.role {
+                Role::System => b"system".as_slice(),
+                Role::User => b"user",
+                Role::Assistant => b"assistant",
+            };
+            part(0, role);
+            for piece in &message.parts {
+                match piece {
+                    Part::Text(text) => part(1, text.as_bytes()),
+                    Part::Image(image) => part(2, &image.digest()),
+                    Part::Video(frames) => {
+                        let frames: Vec<u8> = frames.iter().flat_map(EncodedImage::digest).collect();
+                        part(3, &frames);
+                    }
+                }
+            }
+        }
+        part(4, self.reply.as_bytes());
+        part(5, &[u8::from(self.tiling == ImageTiling::AnyResolution)]);
+        digest.finalize().into()
+    }
 }

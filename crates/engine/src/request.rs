@@ -20,6 +20,8 @@ pub enum Part {
         /// Whether the probability of each label is reported. It costs a look at every beginning that labels share.
         distribution: bool,
     },
+    /// The critic's reward head reads a number at the last token so far. Nothing is written.
+    Rate,
 }
 
 impl Part {
@@ -29,6 +31,7 @@ impl Part {
             Self::Write(tokens) => *tokens,
             Self::Say(tokens) => tokens.len(),
             Self::Choose { labels, .. } => labels.longest(),
+            Self::Rate => 0,
         }
     }
 }

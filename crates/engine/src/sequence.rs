@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{BlockId, Chunk, Encoded, SamplingParams, SequenceId, TokenId, Visual};
+use critic::{BlockId, Chunk, Encoded, SamplingParams, SequenceId, TokenId, Visual, Wants};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -42,6 +42,8 @@ enum Doing {
     Writing(usize),
     /// It chooses a label, looking ahead along the beginnings that labels share.
     Reading(Box<Reading>),
+    /// Its reward head is read.
+    Rating,
 }
 
 /// A request with its place in the cache and its clients.
@@ -100,8 +102,9 @@ impl Sequence {
         Self {
             id,
             lane: request.lane(),
-            // The last token of a reply is never run.
-            max_positions: request.encoded.tokens.len() + request.max_reply_tokens() - 1,
+            // The last token of a reply is never run, unless its reward is wanted.
+            max_positions: request.encoded.tokens.len() + request.max_reply_tokens()
+                - usize::from(request.script.last() != Some(&Part::Rate)),
             prompt: request.encoded,
             written: Vec::new(),
             ahead: Vec::new(),
@@ -261,7 +264,11 @@ impl Sequence {
             start: span.start,
             block_table: self.block_table.clone(),
             visuals: self.prompt.visuals.iter().filter(touches).cloned().collect(),
-            wants_logits: span.end == all,
+            wants: match &self.doing {
+                _ if span.end < all => Wants::Nothing,
+                Some(Doing::Rating) => Wants::Reward,
+                Some(Doing::Writing(_) | Doing::Reading(_)) | None => Wants::Logits,
+            },
         }
     }
 
@@ -278,6 +285,12 @@ impl Sequence {
         let ended = match doing {
             Some(Doing::Writing(left)) => self.write(logits, left),
             Some(Doing::Reading(reading)) => self.read(logits, reading),
+            Some(Doing::Rating) => {
+                self.times.choice.get_or_insert(now);
+                // The row of a chunk that wants a reward is that one number.
+                logits.first().into_iter().for_each(|reward| self.audience.tell(Event::Rated(*reward)));
+                self.go_on()
+            }
             None => self.go_on(),
         };
         if self.written.len() > before {
@@ -352,6 +365,10 @@ impl Sequence {
                 Part::Say(tokens) => {
                     self.written.extend(&tokens);
                     self.audience.tell(Event::Said(tokens));
+                }
+                Part::Rate => {
+                    self.doing = Some(Doing::Rating);
+                    return false;
                 }
                 Part::Choose { labels, distribution } => {
                     self.doing = Some(Doing::Reading(Box::new(Reading::new(labels, distribution))));

@@ -56,6 +56,8 @@ pub enum Event {
     Said(Vec<TokenId>),
     /// It chose a label.
     Chosen(Choice),
+    /// The reward head read this number.
+    Rated(f32),
     /// It is complete; nothing follows.
     Finished(FinishReason),
     /// There will be no more of it; nothing follows.

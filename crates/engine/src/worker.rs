@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use critic::{Backend, BackendError, Batch, Logits};
+use critic::{Backend, BackendError, Batch, Logits, Wants};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -135,19 +135,19 @@ impl Worker {
     }
 }
 
-/// Gives each chunk that wanted logits its row. A row that is not finite fails its own chunk.
+/// Gives each chunk that wanted something its row. A row that is not finite fails its own chunk.
 fn share_out(batch: &Batch, rows: Vec<Logits>) -> Vec<Outcome> {
     let mut rows = rows.into_iter();
-    let outcome = |wants_logits: bool| {
-        if !wants_logits {
+    let outcome = |wants: Wants| {
+        if wants == Wants::Nothing {
             return Ok(None);
         }
-        let row = rows.next().expect("a backend returns one row for each chunk that wants logits");
+        let row = rows.next().expect("a backend returns one row for each chunk that wants one");
         if row.iter().all(|logit| logit.is_finite()) {
             Ok(Some(row))
         } else {
             Err(Failure::Backend(Arc::new(BackendError::NonFinite)))
         }
     };
-    batch.chunks.iter().map(|chunk| chunk.wants_logits).map(outcome).collect()
+    batch.chunks.iter().map(|chunk| chunk.wants).map(outcome).collect()
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId};
+use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
     Config, Ending, Engine, EngineError, Event, FinishReason, Labels, Observer, OnPanic, Part, Request,
     SequenceReport, Stage, Stats, StepReport, Tenant,
@@ -54,7 +54,7 @@ impl Backend for Counting {
             assert_eq!(chunk.start, *computed, "tokens run in order and once");
             *computed += chunk.tokens.len();
             assert!(*computed <= chunk.block_table.len() * self.limits.block_size, "positions have blocks");
-            if chunk.wants_logits {
+            if chunk.wants == Wants::Logits {
                 let last = chunk.tokens.last().unwrap().0;
                 let next = (last + 1) % VOCABULARY;
                 let high = if last == NO_NUMBER { f32::NAN } else { 5.0 };
@@ -104,6 +104,7 @@ fn collect(mut stream: engine::TokenStream) -> (Vec<u32>, Result<FinishReason, S
     let mut tokens = Vec::new();
     loop {
         match stream.blocking_next().expect("a stream ends with an event") {
+            Event::Rated(_) => {}
             Event::Admitted { .. } => {}
             Event::Token(sampled) => tokens.push(sampled.token.0),
             Event::Said(said) => tokens.extend(said.iter().map(|token| token.0)),

@@ -150,6 +150,8 @@ pub enum CompletionEvent {
     Said(Piece),
     /// One of the texts that the critic had to choose from.
     Chosen(Chosen),
+    /// What the critic's reward head made of everything so far.
+    Rated(f32),
     /// The end; nothing follows.
     Finished(FinishReason, Usage),
 }
@@ -190,6 +192,8 @@ pub struct CompletionStream {
     /// Bytes of all text so far, and of what was shown of it.
     written: usize,
     shown: usize,
+    /// Whether something was read without a token being written.
+    rated: bool,
     /// Set when the last piece has been given and the end has not.
     finish: Option<FinishReason>,
 }
@@ -214,6 +218,7 @@ impl CompletionStream {
             held: VecDeque::new(),
             written: 0,
             shown: 0,
+            rated: false,
             finish: None,
         }
     }
@@ -232,6 +237,7 @@ impl CompletionStream {
                     whole.text += &piece.text;
                     whole.logprobs.extend(piece.logprobs);
                 }
+                CompletionEvent::Rated(_) => {}
                 CompletionEvent::Finished(reason, usage) => {
                     return Ok(Completion { piece: whole, reason, usage });
                 }
@@ -256,10 +262,10 @@ impl CompletionStream {
             self.held.push_back(HeldToken { start, end: self.written, logprob });
         }
         match self.stops.push(&text) {
-            Released::Text(text) => self.show(text, false),
+            Released::Text(text) => self.show(&text, false),
             Released::Last(text) => {
                 self.end(FinishReason::Stop);
-                self.show(text, true)
+                self.show(&text, true)
             }
         }
     }
@@ -314,9 +320,9 @@ impl CompletionStream {
     }
 
     /// The text with the tokens that it completes; at a stop string also the token that it cuts, and none after.
-    fn show(&mut self, text: String, stopped: bool) -> Option<Piece> {
+    fn show(&mut self, text: &str, stopped: bool) -> Option<Piece> {
         self.shown += text.len();
-        let text = self.restrained.push(&text);
+        let text = self.restrained.push(text);
         let mut logprobs = Vec::new();
         while let Some(token) = self.held.front() {
             let shown = token.end <= self.shown || (stopped && token.start < self.shown);
@@ -337,7 +343,7 @@ impl CompletionStream {
             Released::Last(text) => text,
         };
         self.end(reason);
-        let piece = self.show(text, false);
+        let piece = self.show(&text, false);
         let held = self.restrained.finish();
         if held.is_empty() { piece } else { Some(piece.unwrap_or_default() + &held) }
     }
@@ -356,7 +362,7 @@ impl Stream for CompletionStream {
         loop {
             if let Some(reason) = self.finish.take() {
                 // An end without a word would read as an empty answer, which most clients take for a verdict.
-                let silent = self.usage.completion_tokens == 0;
+                let silent = self.usage.completion_tokens == 0 && !self.rated;
                 let event = CompletionEvent::Finished(reason, self.usage);
                 return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }
@@ -375,6 +381,10 @@ impl Stream for CompletionStream {
                 }
                 Some(Event::Chosen(choice)) => {
                     return Poll::Ready(Some(Ok(CompletionEvent::Chosen(self.choose(&choice)))));
+                }
+                Some(Event::Rated(reward)) => {
+                    self.rated = true;
+                    return Poll::Ready(Some(Ok(CompletionEvent::Rated(reward))));
                 }
                 Some(Event::Finished(engine::FinishReason::End)) => self.rest(FinishReason::Stop),
                 Some(Event::Finished(engine::FinishReason::Length)) => self.rest(FinishReason::Length),

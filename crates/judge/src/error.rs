@@ -41,6 +41,9 @@ pub enum JudgeError {
         /// How many there are.
         vocabulary: usize,
     },
+    /// The critic's checkpoint has no reward head, or its profile does not say how that is asked.
+    #[error("this critic has no reward head, so that it gives no scalar rewards")]
+    NoRewardHead,
     /// The engine did not take the request, or its thread ended.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -2,63 +2,27 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, PoisonError, RwLock},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use critic::{Critic, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams};
+use critic::{
+    Build, Critic, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams,
+};
 use engine::{Engine, EngineError, Labels, Observer, Part, Request, Stats, Unobserved};
-use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary, Scale};
+use lru::LruCache;
+use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Caller, CompletionParams, CompletionStream, JudgeError, VerdictStream,
-    reply::{Mode, Plan, ReplyPart},
+    CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream,
+    memo::{Memo, MemoCounts},
+    prepared::Prepared,
+    reply::ReplyPart,
 };
 
-/// By which rubric a request is judged.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub enum RubricChoice {
-    /// The critic's own default for the number of responses.
-    #[default]
-    Default,
-    /// A rubric of the library.
-    Named(String),
-    /// Criteria that the request brings along, with a scale when one response is scored.
-    Inline {
-        /// What to look at.
-        criteria: String,
-        /// The scores.
-        scale: Option<Scale>,
-    },
-}
-
-/// Choices of a judgement. It is greedy always: the same case gets the same verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JudgeOptions {
-    /// Tokens of reasons to write at most.
-    pub max_tokens: usize,
-    /// Name of the critic's prompt format; its first one for the kind of judgement when absent.
-    pub format: Option<String>,
-    /// In which order verdict and reasons come.
-    pub mode: Mode,
-    /// Whether the probability of every possible verdict is read. It is in any case when the verdict is read from the
-    /// logits alone.
-    pub distribution: bool,
-    /// For whom it is judged.
-    pub caller: Caller,
-}
-
-impl Default for JudgeOptions {
-    fn default() -> Self {
-        Self {
-            max_tokens: 512,
-            format: None,
-            mode: Mode::default(),
-            distribution: false,
-            caller: Caller::default(),
-        }
-    }
-}
+/// Lists of labels that are kept as tokens: more than the rubrics and formats of any server.
+const KEPT_LABELS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
 
 /// A critic that is ready to judge. Clones are handles to the same one.
 #[derive(Clone)]
@@ -74,6 +38,13 @@ struct Parts {
     /// Replaced as a whole. The lock is held only to copy or to put the pointer, so that a judgement that runs goes on with
     /// the rules that it began with.
     rules: RwLock<Arc<Rules>>,
+    /// What the critic is made of.
+    build: Build,
+    /// Verdicts that are remembered.
+    memo: Memo,
+    /// Labels of the rubrics that were used latest, as tokens: a long scale has hundreds, which need not be made again for
+    /// each request. Held only to look up or to put one entry.
+    labels: Mutex<LruCache<Vec<String>, Labels>>,
     /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
     /// multiply the memory that they take.
     encoders: Arc<Semaphore>,
@@ -102,7 +73,12 @@ impl Rules {
         self.profile.default_rubric(kind)
     }
 
-    fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
+    /// How this critic is asked.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(crate) fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
         match choice {
             RubricChoice::Default => self.library.rubric(self.default_rubric(kind)).cloned(),
             RubricChoice::Named(name) => self.library.rubric(&name).cloned(),
@@ -111,25 +87,62 @@ impl Rules {
     }
 }
 
+/// What a judge is made of.
+pub struct Setup {
+    /// Name of the checkpoint, which chooses the profile.
+    pub model: String,
+    /// The critic.
+    pub critic: Critic,
+    /// The rubrics and profiles.
+    pub library: RubricLibrary,
+    /// Bounds of the engine.
+    pub engine: engine::Config,
+    /// Who watches the engine.
+    pub observer: Arc<dyn Observer>,
+    /// How many verdicts are remembered; 0 for none.
+    pub memo_entries: usize,
+}
+
 impl Judge {
-    /// Starts the engine of `critic`; `model` is the name of its checkpoint, which chooses the profile.
+    /// Starts the engine of `critic`; `model` is the name of its checkpoint, which chooses the profile. Nobody watches, and
+    /// nothing is remembered.
     pub fn new(model: String, critic: Critic, library: RubricLibrary, config: engine::Config) -> Self {
-        Self::observed(model, critic, library, config, Arc::new(Unobserved))
+        let observer = Arc::new(Unobserved);
+        Self::start(Setup { model, critic, library, engine: config, observer, memo_entries: 0 })
     }
 
-    /// The same, with an engine that `observer` watches.
-    pub fn observed(
-        model: String,
-        critic: Critic,
-        library: RubricLibrary,
-        config: engine::Config,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
+    /// Starts the engine of a critic.
+    pub fn start(setup: Setup) -> Self {
+        let Setup { model, critic, library, engine, observer, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
         let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
-        let Critic { processor, backend, generation } = critic;
-        let engine = Engine::observed(backend, config, observer);
-        Self { parts: Arc::new(Parts { model, processor, generation, engine, rules, encoders }) }
+        let Critic { processor, backend, generation, build } = critic;
+        let engine = Engine::observed(backend, engine, observer);
+        let memo = Memo::new(memo_entries);
+        let labels = Mutex::new(LruCache::new(KEPT_LABELS));
+        let parts = Parts { model, processor, generation, engine, rules, build, memo, labels, encoders };
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// What the critic is made of.
+    pub fn build(&self) -> &Build {
+        &self.parts.build
+    }
+
+    /// Waits until the digest of the weights is known.
+    pub async fn weights_known(&self) {
+        let digest = self.parts.build.weights.clone();
+        // It is a thread for blocking work that waits; that it was cancelled means that nobody asks any more.
+        let _ = tokio::task::spawn_blocking(move || digest.wait()).await;
+    }
+
+    /// How often a verdict was remembered.
+    pub fn memo_counts(&self) -> MemoCounts {
+        self.parts.memo.counts()
+    }
+
+    pub(crate) fn memo(&self) -> &Memo {
+        &self.parts.memo
     }
 
     /// Name of the checkpoint.
@@ -179,25 +192,29 @@ impl Judge {
         choice: RubricChoice,
         options: JudgeOptions,
     ) -> Result<VerdictStream, JudgeError> {
-        case.check()?;
-        let rules = self.rules();
-        let rubric = rules.rubric(case.kind(), choice)?;
-        let format = rules.profile.format(&rubric, options.format.as_deref())?;
-        let prompt = rules.profile.render(&case, &rubric, format)?;
-        let Plan { reply, script, reader } =
-            Plan::new(format, &rubric, (options.mode, options.distribution))?;
-        let prompt = Prompt { reply, ..prompt };
-        let encoded = self.encode(prompt).await?;
-        let params = CompletionParams {
-            script,
-            caller: options.caller,
-            ..CompletionParams::greedy(options.max_tokens)
-        };
-        let completion = self.submit(encoded, &params, 0).map_err(|error| match error {
-            JudgeError::Texts(source) => JudgeError::Labels { rubric: rubric.name.clone(), source },
+        let mut prepared = self.prepare(&case, choice, options)?;
+        if let Some(foregone) = prepared.foregone() {
+            return Ok(VerdictStream::remembered(foregone));
+        }
+        if let Some(known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
+            return Ok(VerdictStream::remembered(known));
+        }
+        let encoded = self.encode(std::mem::take(&mut prepared.prompt)).await?;
+        self.begin(prepared, encoded)
+    }
+
+    /// Asks the critic.
+    pub(crate) fn begin(&self, prepared: Prepared, encoded: Encoded) -> Result<VerdictStream, JudgeError> {
+        if let Some(foregone) = prepared.foregone() {
+            return Ok(VerdictStream::remembered(foregone));
+        }
+        let seed = prepared.drawing.seed.unwrap_or_default();
+        let completion = self.submit(encoded, &prepared.params(), seed).map_err(|error| match error {
+            JudgeError::Texts(source) => JudgeError::Labels { rubric: prepared.rubric.name.clone(), source },
             other => other,
         })?;
-        Ok(VerdictStream::new(completion, reader, rubric))
+        let slot = prepared.slot(self);
+        Ok(VerdictStream::new(completion, prepared, slot))
     }
 
     /// Starts writing `count` texts that continue `prompt`, each with random numbers of its own.
@@ -235,7 +252,7 @@ impl Judge {
     }
 
     /// Encodes on a thread for blocking work, as pictures take long.
-    async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
+    pub(crate) async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
         let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
         let processor = self.parts.processor.clone();
         let work = tokio::task::spawn_blocking(move || {
@@ -291,8 +308,7 @@ impl Judge {
                 ReplyPart::Write => Part::Write(0),
                 ReplyPart::Say(text) => Part::Say(tokenize(text)?),
                 ReplyPart::Choose { texts, distribution } => {
-                    let texts = texts.iter().map(tokenize).collect::<Result<Vec<_>, _>>()?;
-                    Part::Choose { labels: Labels::new(texts)?, distribution: *distribution }
+                    Part::Choose { labels: self.labels(texts)?, distribution: *distribution }
                 }
                 ReplyPart::ChooseTokens(tokens) => {
                     let size = self.parts.processor.vocabulary();
@@ -302,8 +318,12 @@ impl Judge {
                     let labels = Labels::new(tokens.iter().map(|token| vec![*token]).collect())?;
                     Part::Choose { labels, distribution: true }
                 }
+                ReplyPart::EndTurn => Part::Say(self.parts.processor.turn_end()),
+                ReplyPart::Rate => Part::Rate,
             });
         }
+        // An end of turn that nothing is known of says nothing.
+        parts.retain(|part| !matches!(part, Part::Say(tokens) if tokens.is_empty()));
         let room = room.saturating_sub(parts.iter().map(Part::max_tokens).sum());
         for part in &mut parts {
             if let Part::Write(most) = part {
@@ -311,5 +331,17 @@ impl Judge {
             }
         }
         Ok(parts)
+    }
+
+    /// The labels that `texts` are to this critic, made once for each list as long as it is in use.
+    fn labels(&self, texts: &Vec<String>) -> Result<Labels, JudgeError> {
+        let kept = || self.parts.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(labels) = kept().get(texts) {
+            return Ok(labels.clone());
+        }
+        let tokens = texts.iter().map(|text| self.parts.processor.tokenize(text));
+        let labels = Labels::new(tokens.collect::<Result<Vec<_>, _>>()?)?;
+        kept().put(texts.clone(), labels.clone());
+        Ok(labels)
     }
 }

@@ -8,9 +8,14 @@ mod caller;
 mod completion;
 mod error;
 mod judge;
+mod memo;
+mod options;
+mod prepared;
+mod receipt;
 mod reply;
 mod restrained;
 mod reward;
+mod samples;
 mod stop;
 mod verdict_stream;
 
@@ -21,22 +26,26 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    CacheFigures, Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, ProcessorFigures,
-    Prompt, Role, TokenId,
+    Build, CacheFigures, Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part,
+    ProcessorFigures, Prompt, Role, TokenId,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,
     Stats, StepReport, Tenant,
 };
 pub use error::JudgeError;
-pub use judge::{Judge, JudgeOptions, RubricChoice, Rules};
+pub use judge::{Judge, Rules, Setup};
+pub use memo::MemoCounts;
+pub use options::{Drawing, JudgeOptions, Remembering, RubricChoice};
+pub use receipt::{Receipt, Sha};
 pub use reply::{Mode, ReplyPart};
 pub use reward::{
-    Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reward, RewardOptions, Signal,
+    Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reasons, Reward, RewardOptions, Signal,
 };
 pub use rubric::{
-    AnswerForm, Case, CaseField, Direction, Distribution, Form, FormPart, Grade, Kind, Outcome, Preference,
-    Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError, RubricLibrary, Scale,
-    ScorePair, Strength, Verdict, VerdictError,
+    AnswerForm, Case, CaseField, Direction, Distribution, Flag, Form, FormPart, Format, Grade, Kind, Outcome,
+    Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError,
+    RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError,
 };
+pub use samples::{Samples, Summary};
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

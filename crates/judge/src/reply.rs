@@ -1,7 +1,7 @@
 //! What a verdict's text is made of, and in which order verdict and reasons come.
 
 use critic::TokenId;
-use rubric::{Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
+use rubric::{AnswerForm, Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +33,10 @@ pub enum ReplyPart {
     },
     /// The critic writes one of these tokens, and the probability of each is wanted.
     ChooseTokens(Vec<TokenId>),
+    /// The critic's turn ends here, whether it ended it itself or not.
+    EndTurn,
+    /// The critic's reward head reads what stands there.
+    Rate,
 }
 
 impl ReplyPart {
@@ -41,7 +45,7 @@ impl ReplyPart {
         match self {
             Self::Choose { texts, .. } => Some(texts.clone()),
             Self::ChooseTokens(_) => Some(Vec::new()),
-            Self::Write | Self::Say(_) => None,
+            Self::Write | Self::Say(_) | Self::EndTurn | Self::Rate => None,
         }
     }
 
@@ -56,12 +60,14 @@ impl ReplyPart {
 }
 
 /// How the verdict is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Reader {
     /// The critic chooses one of these.
     Choice(Vec<Outcome>),
     /// It stands in the text.
     Text(VerdictParser),
+    /// The critic's reward head reads it.
+    Reward,
 }
 
 /// How a verdict is asked for and read.
@@ -73,16 +79,32 @@ pub(crate) struct Plan {
     pub(crate) reader: Reader,
 }
 
+impl Mode {
+    /// What requests call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Score => "score",
+            Self::ScoreThenExplain => "score_then_explain",
+            Self::ExplainThenScore => "explain_then_score",
+        }
+    }
+}
+
 impl Plan {
     /// For an answer of `format` under `rubric`.
     ///
     /// # Errors
-    /// [`RubricError::InvalidRubric`] when the mode needs the scores listed and there are too many.
+    /// [`RubricError::InvalidRubric`] when the mode needs the scores listed and there are too many, and
+    /// [`RubricError::Unsupported`] when a reward head cannot do what is asked.
     pub(crate) fn new(
         format: &Format,
         rubric: &Rubric,
         (mode, distribution): (Mode, bool),
     ) -> Result<Self, RubricError> {
+        if format.answer(rubric) == AnswerForm::Scalar {
+            return Self::reward(format, rubric, (mode, distribution));
+        }
         let decides_first = format.answer(rubric).decides_first();
         // What is expected follows from all probabilities.
         let distribution = distribution || rubric.reading == Reading::Expected;
@@ -106,6 +128,27 @@ impl Plan {
             other => other,
         };
         Ok(Self::with(mode, choices, reply, distribution || mode != Mode::ScoreThenExplain))
+    }
+
+    /// A number of the reward head: after the reasons, as such critics are trained, or after the prompt alone.
+    fn reward(
+        format: &Format,
+        rubric: &Rubric,
+        (mode, distribution): (Mode, bool),
+    ) -> Result<Self, RubricError> {
+        let script = match mode {
+            _ if distribution => Err("a reward head reads one number, so that there is no distribution"),
+            Mode::ScoreThenExplain => Err("a reward head reads its number after the reasons"),
+            Mode::Score => Ok(vec![ReplyPart::Rate]),
+            Mode::Trained | Mode::ExplainThenScore => {
+                Ok(vec![ReplyPart::Write, ReplyPart::EndTurn, ReplyPart::Rate])
+            }
+        };
+        let script = script.map_err(|reason| RubricError::Unsupported {
+            key: if distribution { "distribution" } else { "mode" },
+            reason,
+        })?;
+        Ok(Self { reply: format.reply(rubric).to_owned(), script, reader: Reader::Reward })
     }
 
     fn free(format: &Format, rubric: &Rubric) -> Self {

@@ -9,11 +9,14 @@ use std::{
 use engine::EngineError;
 use futures::{Stream, StreamExt};
 use rubric::{
-    Direction, Distribution, Ending, Justification, Outcome, ParserEvent, Reading, Rubric, Scale, Verdict,
-    VerdictError, VerdictParser,
+    Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric, Scale,
+    Verdict, VerdictError, VerdictParser,
 };
 
-use crate::{Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Usage, reply::Reader};
+use crate::{
+    Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Receipt, Usage, memo::Slot,
+    prepared::Prepared, receipt::verdict_digest, reply::Reader,
+};
 
 /// A verdict and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,10 +31,14 @@ pub struct Judgement {
     pub direction: Direction,
     /// How probable every possible decision was, when that was read.
     pub distribution: Option<Distribution>,
+    /// What is odd about the responses.
+    pub flags: Vec<Flag>,
     /// Why the text ended; a justification may be cut.
     pub reason: FinishReason,
     /// Tokens read and written.
     pub usage: Usage,
+    /// What all this depended on.
+    pub receipt: Box<Receipt>,
 }
 
 /// What a stream of a verdict yields.
@@ -57,13 +64,15 @@ enum Progress {
     },
     /// Its text has everything.
     Reading(VerdictParser),
+    /// Its reward head says how good it is; what it writes is its reasons.
+    Rating { reward: Option<f64>, justification: Justification },
 }
 
 impl Progress {
     /// Takes text that the critic wrote; tells what it brought to light.
     fn push(&mut self, text: &str) -> Vec<VerdictEvent> {
         match self {
-            Self::Choosing { justification, .. } => {
+            Self::Choosing { justification, .. } | Self::Rating { justification, .. } => {
                 justification.push(text).map(VerdictEvent::Justification).into_iter().collect()
             }
             Self::Reading(parser) => (parser.push(text).into_iter())
@@ -91,6 +100,16 @@ impl Progress {
         None
     }
 
+    fn rate(&mut self, read: f32) -> Option<VerdictEvent> {
+        match self {
+            Self::Rating { reward, .. } => {
+                let outcome = Outcome::Score(*reward.insert(f64::from(read)));
+                Some(VerdictEvent::Decision(outcome, None))
+            }
+            Self::Choosing { .. } | Self::Reading(_) => None,
+        }
+    }
+
     fn finish(self, reason: FinishReason) -> Result<(Verdict, Option<Distribution>), JudgeError> {
         let ending = match reason {
             FinishReason::Stop => Ending::Complete,
@@ -106,6 +125,16 @@ impl Progress {
                     }
                 }
             }
+            Self::Rating { reward, justification } => {
+                let justification = justification.into_text();
+                let outcome = reward.map(Outcome::Score);
+                match outcome {
+                    Some(outcome) => Ok((Verdict { outcome, justification }, None)),
+                    None => {
+                        Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification })
+                    }
+                }
+            }
             Self::Reading(parser) => {
                 let text = parser.text().to_owned();
                 let verdict =
@@ -116,26 +145,52 @@ impl Progress {
     }
 }
 
-/// A verdict that is being written. Dropping it cancels the work.
+/// A verdict that is being written, or one that is remembered. Dropping it cancels the work.
 pub struct VerdictStream {
-    completion: CompletionStream,
-    /// Gone when the verdict has been given.
-    progress: Option<Progress>,
-    rubric: Rubric,
+    work: Option<Work>,
+    receipt: Receipt,
     /// One piece of text may hold several events.
     ready: VecDeque<VerdictEvent>,
 }
 
+/// What a verdict is being made of; gone when it has been given.
+struct Work {
+    completion: CompletionStream,
+    progress: Progress,
+    rubric: Rubric,
+    flags: Vec<Flag>,
+    slot: Option<Slot>,
+}
+
 impl VerdictStream {
-    pub(crate) fn new(completion: CompletionStream, reader: Reader, rubric: Rubric) -> Self {
+    pub(crate) fn new(completion: CompletionStream, prepared: Prepared, slot: Option<Slot>) -> Self {
+        let Prepared { reader, rubric, receipt, flags, .. } = prepared;
+        let justification = Justification::default();
         let progress = match reader {
             Reader::Choice(outcomes) => {
-                let (reading, justification) = (rubric.reading, Justification::default());
+                let reading = rubric.reading;
                 Progress::Choosing { outcomes, reading, chosen: None, justification }
             }
             Reader::Text(parser) => Progress::Reading(parser),
+            Reader::Reward => Progress::Rating { reward: None, justification },
         };
-        Self { completion, progress: Some(progress), rubric, ready: VecDeque::new() }
+        let work = Work { completion, progress, rubric, flags, slot };
+        Self { work: Some(work), receipt, ready: VecDeque::new() }
+    }
+
+    /// A verdict that is known already; its justification comes in one piece.
+    pub(crate) fn remembered(judgement: Judgement) -> Self {
+        let Judgement { verdict, distribution, receipt, .. } = &judgement;
+        let (receipt, reasons) = (Receipt::clone(receipt), verdict.justification.clone());
+        let mut ready = VecDeque::from([VerdictEvent::Decision(verdict.outcome, distribution.clone())]);
+        ready.extend(Some(reasons).filter(|reasons| !reasons.is_empty()).map(VerdictEvent::Justification));
+        ready.push_back(VerdictEvent::Verdict(judgement));
+        Self { work: None, receipt, ready }
+    }
+
+    /// What the verdict will depend on.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
     }
 
     /// Waits for the verdict.
@@ -151,17 +206,29 @@ impl VerdictStream {
         }
         Err(EngineError::Stopped.into())
     }
+}
 
+impl Work {
     fn finish(
-        &self,
-        progress: Progress,
-        reason: FinishReason,
-        usage: Usage,
+        self,
+        receipt: Receipt,
+        (reason, usage): (FinishReason, Usage),
     ) -> Result<Judgement, JudgeError> {
+        let Self { progress, rubric, flags, slot, .. } = self;
+        let on_scale = !matches!(progress, Progress::Rating { .. });
         let (verdict, distribution) = progress.finish(reason)?;
-        let Rubric { name, scale, direction, .. } = &self.rubric;
-        let (rubric, scale, direction) = (name.clone(), *scale, *direction);
-        Ok(Judgement { verdict, rubric, scale, direction, distribution, reason, usage })
+        let Rubric { name: rubric, scale, direction, .. } = rubric;
+        // A reward head knows no scale, and to it higher is better.
+        let scale = scale.filter(|_| on_scale);
+        let direction = if on_scale { direction } else { Direction::Higher };
+        let receipt = Box::new(Receipt { cached_tokens: usage.cached_tokens, ..receipt });
+        let mut judgement =
+            Judgement { verdict, rubric, scale, direction, distribution, flags, reason, usage, receipt };
+        judgement.receipt.verdict_digest = verdict_digest(&judgement);
+        if let Some(slot) = slot {
+            slot.remember(judgement.clone());
+        }
+        Ok(judgement)
     }
 }
 
@@ -174,25 +241,29 @@ impl Stream for VerdictStream {
                 return Poll::Ready(Some(Ok(event)));
             }
             let this = &mut *self;
-            let Some(progress) = this.progress.as_mut() else {
+            let Some(work) = this.work.as_mut() else {
                 return Poll::Ready(None);
             };
-            match ready!(this.completion.poll_next_unpin(context)) {
+            match ready!(work.completion.poll_next_unpin(context)) {
                 Some(Ok(CompletionEvent::Piece(piece))) => {
-                    this.ready.extend(progress.push(&piece.text));
+                    this.ready.extend(work.progress.push(&piece.text));
                 }
                 Some(Ok(CompletionEvent::Said(_))) => {}
-                Some(Ok(CompletionEvent::Chosen(chosen))) => this.ready.extend(progress.choose(&chosen)),
+                Some(Ok(CompletionEvent::Chosen(chosen))) => {
+                    this.ready.extend(work.progress.choose(&chosen));
+                }
+                Some(Ok(CompletionEvent::Rated(reward))) => this.ready.extend(work.progress.rate(reward)),
                 Some(Ok(CompletionEvent::Finished(reason, usage))) => {
-                    let judgement = this.progress.take().map(|progress| this.finish(progress, reason, usage));
+                    let finish = |work: Work| work.finish(this.receipt.clone(), (reason, usage));
+                    let judgement = this.work.take().map(finish);
                     return Poll::Ready(judgement.map(|judgement| judgement.map(VerdictEvent::Verdict)));
                 }
                 Some(Err(error)) => {
-                    this.progress = None;
+                    this.work = None;
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
-                    this.progress = None;
+                    this.work = None;
                     return Poll::Ready(Some(Err(EngineError::Stopped.into())));
                 }
             }

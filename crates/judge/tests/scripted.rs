@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use critic::{
-    Backend, BackendError, Batch, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits, Message,
-    Part, Processor, Prompt, Role, TokenId,
+    Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
+    Message, Part, Processor, Prompt, Role, TokenId, Wants,
 };
 use judge::{
-    Caller, Case, CompletionParams, EngineConfig, Failure, FinishReason, Judge, JudgeError, JudgeOptions,
-    Mode, Outcome, Preference, Responses, RubricChoice, RubricLibrary, Usage, VerdictError,
+    Caller, Case, CompletionParams, Drawing, EngineConfig, Failure, FinishReason, Judge, JudgeError,
+    JudgeOptions, Mode, Outcome, Preference, Responses, RubricChoice, RubricLibrary, Summary, Usage,
+    VerdictError,
 };
 
 /// The token that ends a turn; the others are bytes.
@@ -28,7 +32,7 @@ impl Backend for Script {
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
-        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants_logits);
+        let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         wanted
             .map(|chunk| match self.0[chunk.end() - PROMPT] {
                 FAILURE => Err(BackendError::NonFinite),
@@ -38,7 +42,11 @@ impl Backend for Script {
     }
 }
 
-struct Bytes;
+#[derive(Default)]
+struct Bytes {
+    /// How often a text was tokenised.
+    tokenised: Arc<AtomicUsize>,
+}
 
 impl Processor for Bytes {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
@@ -61,19 +69,29 @@ impl Processor for Bytes {
     }
 
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        self.tokenised.fetch_add(1, Ordering::Relaxed);
         Ok(text.bytes().map(|byte| TokenId(byte.into())).collect())
     }
 }
 
 /// A judge whose critic writes `text` and then `last`. Its name chooses how it is asked.
 fn judge(name: &str, text: &str, last: u32) -> Judge {
+    counting(name, text, last).0
+}
+
+/// The same, and how many texts were tokenised for it.
+fn counting(name: &str, text: &str, last: u32) -> (Judge, Arc<AtomicUsize>) {
+    let processor = Bytes::default();
+    let tokenised = processor.tokenised.clone();
     let script = text.bytes().map(u32::from).chain([last]).collect();
     let critic = Critic {
-        processor: Arc::new(Bytes),
+        processor: Arc::new(processor),
         backend: Box::new(Script(script)),
         generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
+        build: Build::default(),
     };
-    Judge::new(name.into(), critic, RubricLibrary::compiled_in().unwrap(), EngineConfig::default())
+    let library = RubricLibrary::compiled_in().unwrap();
+    (Judge::new(name.into(), critic, library, EngineConfig::default()), tokenised)
 }
 
 fn prompt(text: &str) -> Prompt {
@@ -97,8 +115,14 @@ async fn judged(
     responses: Responses,
     options: JudgeOptions,
 ) -> Result<judge::Judgement, JudgeError> {
-    let case =
-        Case { question: "What?".into(), images: Vec::new(), responses, reference: None, description: None };
+    let case = Case {
+        question: "What?".into(),
+        images: Vec::new(),
+        frames: Vec::new(),
+        responses,
+        reference: None,
+        description: None,
+    };
     judge.judge(case, RubricChoice::Default, options).await?.collect().await
 }
 
@@ -185,6 +209,50 @@ async fn each_family_of_critics_is_read_in_its_own_way() {
 }
 
 #[tokio::test]
+async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
+    // At this temperature most tokens are those of the script, and some are not.
+    let card = judge("llava-critic-7b", "Score: [85]. Good.", END);
+    let drawing = Drawing { temperature: 0.4, seed: Some(1), ..Drawing::default() };
+    let options = JudgeOptions { max_tokens: 60, drawing, ..JudgeOptions::default() };
+    let case = || Case {
+        question: "What?".into(),
+        images: Vec::new(),
+        frames: Vec::new(),
+        responses: one(),
+        reference: None,
+        description: None,
+    };
+    let draw = |count| card.judge_samples(case(), RubricChoice::Default, (options.clone(), count));
+    let samples = draw(40).await.unwrap();
+    let scores: Vec<f64> = (samples.verdicts.iter().flatten())
+        .filter_map(|judgement| match judgement.verdict.outcome {
+            Outcome::Score(score) => Some(score),
+            _ => None,
+        })
+        .collect();
+    assert!((10..40).contains(&scores.len()), "some are verdicts and some are not: {scores:?}");
+    let failed = samples.verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
+    assert!(failed.into_iter().all(|error| matches!(error, JudgeError::Unparsable { .. })));
+    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+    let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+    let Summary::Scores { mean: told, standard_deviation } = samples.summary else { panic!("scores") };
+    assert!((told - mean).abs() < 1e-9);
+    assert!((standard_deviation - (squares / (scores.len() - 1) as f64).sqrt()).abs() < 1e-9);
+
+    // The third is what its own seed gives alone.
+    let seed = samples.verdicts[2].as_ref().map_or(Some(3), |judgement| judgement.receipt.seed);
+    assert_eq!(seed, Some(3));
+    let alone = JudgeOptions { drawing: Drawing { seed, ..drawing }, ..options.clone() };
+    let alone = judged(&card, one(), alone).await.map(|judgement| judgement.verdict);
+    let third = samples.verdicts[2].as_ref().map(|judgement| judgement.verdict.clone());
+    assert_eq!(alone.ok(), third.ok());
+
+    let silent = judge("llava-critic-7b", "", END);
+    let none = silent.judge_samples(case(), RubricChoice::Default, (options.clone(), 2)).await;
+    assert!(none.is_err(), "samples of which none is a verdict are no verdict");
+}
+
+#[tokio::test]
 async fn a_verdict_can_be_read_without_a_word() {
     let mini = judge("gavel-mini", "2", END);
     let pair = Responses::Pair("A cat.".into(), "A dog.".into());
@@ -206,6 +274,17 @@ async fn a_verdict_can_be_read_without_a_word() {
 }
 
 #[tokio::test]
+async fn labels_are_tokenised_once_for_each_scale() {
+    let (card, tokenised) = counting("llava-critic-7b", "........47.", END);
+    let options = JudgeOptions { mode: Mode::Score, ..JudgeOptions::default() };
+    judged(&card, one(), options.clone()).await.unwrap();
+    let first = tokenised.swap(0, Ordering::Relaxed);
+    judged(&card, one(), options).await.unwrap();
+    // A hundred and one scores and their lead; then the lead alone.
+    assert_eq!((first, tokenised.load(Ordering::Relaxed)), (102, 1));
+}
+
+#[tokio::test]
 async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
     // It ends its turn after its reasons; what it is made to say then takes nine places, and the number follows.
     let script = "It is right.\u{1}........85.";
@@ -223,6 +302,7 @@ async fn an_expected_score_is_the_mean_of_all() {
     let case = Case {
         question: "What?".into(),
         images: Vec::new(),
+        frames: Vec::new(),
         responses: one(),
         reference: None,
         description: None,

@@ -107,6 +107,8 @@ fn multiply_groups<S: Simd>(
             4 => few::<S, 4>(simd, panel, (group, start), sums),
             5 => few::<S, 5>(simd, panel, (group, start), sums),
             6 => few::<S, 6>(simd, panel, (group, start), sums),
+            7 => few::<S, 7>(simd, panel, (group, start), sums),
+            8 => few::<S, 8>(simd, panel, (group, start), sums),
             more => unreachable!("{more} rounded rows in one group"),
         }
         row += rows;

@@ -4,7 +4,7 @@ use crate::{
     aligned::Aligned,
     isa::Simd,
     micro::{PANEL, Panel, multiply_packed},
-    narrow::{FEW_ROWS, GROUP, Narrow, Widen, multiply_few},
+    narrow::{Narrow, Widen, multiply_few},
     rows::Group,
     task::Part,
 };
@@ -39,29 +39,27 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
-/// The same with weights that become f32 first: `panel` has each panel's.
+/// The same with weights `bits` of floats that become f32 first.
 pub(crate) fn widen<S: Simd, N: Narrow>(
-    simd: S,
-    panel: impl Fn(usize) -> N,
+    (simd, kind): (S, N),
+    bits: &[[u16; PANEL]],
     part: &Part<'_, Group<'_>>,
     sums: &mut [[f32; PANEL]],
 ) {
     let (input, one_group) = (part.groups[0].size(), part.groups.len() == 1);
-    let panel = |index| panel(part.first_panel + index);
-    // Two vectors of sums for each row.
-    if part.rows <= FEW_ROWS && 2 * part.rows <= S::SUMS {
-        return multiply_few(simd, panel, (part.rows, &part.groups[0].packed), sums);
+    let panel = |index| &bits[(part.first_panel + index) * input..];
+    // Two vectors of sums for each row, and two of weights.
+    if one_group && 2 * (part.rows + 1) <= S::SUMS {
+        return multiply_few((simd, kind), panel, (part.rows, &part.groups[0].packed), sums);
     }
     let step = if one_group { WIDENED_AT_ONCE } else { INPUTS_AT_ONCE };
-    let mut tile = Aligned::zeros(step.min(input).next_multiple_of(GROUP) * PANEL);
+    let mut tile = Aligned::zeros(step.min(input) * PANEL);
     let tile: &mut [[f32; PANEL]] = tile.as_chunks_mut().0;
     for start in (0..input).step_by(step) {
-        let count = step.min(input - start);
+        let tile = &mut tile[..step.min(input - start)];
         for (index, sums) in sums.chunks_exact_mut(part.rows).enumerate() {
-            let tile = &mut tile[..count.next_multiple_of(GROUP)];
-            simd.vectorize(Widen { panel: panel(index), first_group: start / GROUP, tile });
-            let panel = Panel { steps: &tile[..count], later: &[] };
-            multiply_groups(simd, panel, (part.groups, start), sums);
+            simd.vectorize(Widen { panel: &panel(index)[start..], kind, tile });
+            multiply_groups(simd, Panel { steps: tile, later: &[] }, (part.groups, start), sums);
         }
     }
 }

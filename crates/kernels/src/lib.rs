@@ -4,11 +4,13 @@
 //! Every number that comes out is one chain of fused multiply-adds in an order that depends on nothing but its own row
 //! or sequence: not on the other rows, not on where it stands among them, not on how a prompt was cut, not on the number
 //! of threads and not on the instruction set. Vectors therefore run across outputs, keys and dimensions of the head,
-//! never along a sum, and a sum that is left for a while is put away and taken up again as f32.
+//! never along a sum, and a sum that is left for a while is put away and taken up again as f32. Only whole numbers, whose
+//! sums are exact, are added in any order: with quantised weights a step of the chain is a block of 32 inputs.
 
 mod activation;
 mod aligned;
 mod attention;
+mod blocks;
 mod cache;
 mod columns;
 mod dense;
@@ -39,6 +41,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use attention::Queries;
+pub use blocks::{to_iq4_nl, to_q8_0};
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, Span};
 pub use columns::Columns;
 pub use dense::{Dense, attend_all};

@@ -6,7 +6,7 @@ use crate::{
     floats,
     isa::{Isa, Kernel, Simd},
     micro::PANEL,
-    narrow::{Bf16, F16, GROUP},
+    narrow::{Bf16, F16},
     panels::{Form, Panels},
     quantise::code,
     rounded::round,
@@ -123,19 +123,18 @@ impl Kernel for Forward<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let groups = self.linear.input.next_multiple_of(GROUP);
         match &self.linear.panels {
             Panels::F32(weights) => {
                 let weights = weights.as_chunks().0;
                 self.floats::<S>(|part, sums| floats::multiply(simd, weights, part, sums));
             }
             Panels::Bf16(bits) => {
-                let panel = |panel| Bf16(&bits.as_chunks().0[panel * groups..]);
-                self.floats::<S>(|part, sums| floats::widen(simd, panel, part, sums));
+                let bits = bits.as_chunks().0;
+                self.floats::<S>(|part, sums| floats::widen((simd, Bf16), bits, part, sums));
             }
             Panels::F16(bits) => {
-                let panel = |panel| F16(&bits.as_chunks().0[panel * groups..]);
-                self.floats::<S>(|part, sums| floats::widen(simd, panel, part, sums));
+                let bits = bits.as_chunks().0;
+                self.floats::<S>(|part, sums| floats::widen((simd, F16), bits, part, sums));
             }
             Panels::Q8 { codes, scales } => {
                 self.dots(simd, Codes::Eight(codes.as_chunks().0.as_chunks().0), scales.as_chunks().0);

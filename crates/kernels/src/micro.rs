@@ -176,6 +176,8 @@ macro_rules! by_rows {
     };
 }
 
+pub(crate) use by_rows;
+
 /// `sums` `[rows][PANEL]` plus `x` `[k][rows]` times `panel` `[k][PANEL]`.
 pub(crate) fn multiply_packed<S: Simd>(
     simd: S,

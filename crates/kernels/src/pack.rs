@@ -22,14 +22,13 @@ const BLOCKS_AT_ONCE: usize = 16;
 /// The same in inputs, for weights that are floats.
 const INPUTS_AT_ONCE: usize = 128;
 
-/// Weights as they are, in panels of `steps`.
+/// Weights as they are.
 pub(crate) fn pack_floats<T: Copy + Default + Send + Sync>(
     weight: &[T],
     (output, input): (usize, usize),
-    steps: usize,
 ) -> Aligned<T> {
-    let mut panels = Aligned::zeros(output.div_ceil(PANEL) * steps * PANEL);
-    let pieces = panels.par_chunks_mut(steps * PANEL).zip(weight.par_chunks(input * PANEL));
+    let mut panels = Aligned::zeros(output.div_ceil(PANEL) * input * PANEL);
+    let pieces = panels.par_chunks_mut(input * PANEL).zip(weight.par_chunks(input * PANEL));
     pieces.for_each(|(panel, weight)| {
         for (start, panel) in panel.chunks_mut(INPUTS_AT_ONCE * PANEL).enumerate() {
             for (column, weight) in weight.chunks_exact(input).enumerate() {

@@ -4,7 +4,6 @@ use crate::{
     aligned::Aligned,
     half::{bf16_to_f32, f16_to_f32},
     micro::PANEL,
-    narrow::GROUP,
     pack::{GivenEight, GivenFour, ToEight, ToFour, pack_blocks, pack_floats},
     quantise::{BLOCK, EVEN_LEVELS, LEVELS, number},
     rounded::{QUAD, QUADS},
@@ -23,10 +22,10 @@ pub enum Form {
     Q4,
 }
 
-/// The panels. `steps` is the number of inputs, for all but `F32` with the last group or block filled up.
+/// The panels.
 #[derive(Debug)]
 pub(crate) enum Panels {
-    F32(Aligned<f32>),  // [panels][steps][PANEL]
+    F32(Aligned<f32>),  // [panels][input][PANEL]
     Bf16(Aligned<u16>), // the same
     F16(Aligned<u16>),  // the same
     Q8 {
@@ -43,11 +42,10 @@ pub(crate) enum Panels {
 impl Panels {
     /// Packs `weight` `[output, input]`; neither is 0.
     pub(crate) fn new(weight: Matrix<'_>, form: Form, shape: (usize, usize)) -> Self {
-        let groups = shape.1.next_multiple_of(GROUP);
         match (form, weight) {
-            (Form::Given, Matrix::F32(floats)) => Self::F32(pack_floats(floats, shape, shape.1)),
-            (Form::Given, Matrix::Bf16(bits)) => Self::Bf16(pack_floats(bits, shape, groups)),
-            (Form::Given, Matrix::F16(bits)) => Self::F16(pack_floats(bits, shape, groups)),
+            (Form::Given, Matrix::F32(floats)) => Self::F32(pack_floats(floats, shape)),
+            (Form::Given, Matrix::Bf16(bits)) => Self::Bf16(pack_floats(bits, shape)),
+            (Form::Given, Matrix::F16(bits)) => Self::F16(pack_floats(bits, shape)),
             (Form::Given | Form::Q8, Matrix::Q8_0(bytes)) => Self::q8(pack_blocks(GivenEight(bytes), shape)),
             (Form::Given | Form::Q8 | Form::Q4, Matrix::Q4_0(bytes)) => {
                 Self::q4(pack_blocks(GivenFour(bytes), shape), EVEN_LEVELS)
@@ -76,14 +74,14 @@ impl Panels {
     pub(crate) fn weight(&self, output: usize, (input, inputs): (usize, usize)) -> f32 {
         let (panel, column) = (output / PANEL, output % PANEL);
         let at = |steps: usize, step: usize| (panel * steps + step) * PANEL + column;
-        let (groups, blocks) = (inputs.next_multiple_of(GROUP), inputs.div_ceil(BLOCK));
+        let blocks = inputs.div_ceil(BLOCK);
         let scale = |scales: &Aligned<u16>| f16_to_f32(scales[at(blocks, input / BLOCK)]);
         // The byte of an input in its word.
         let byte = |word: u32| word.to_le_bytes()[input % QUAD];
         match self {
             Self::F32(floats) => floats[at(inputs, input)],
-            Self::Bf16(bits) => bf16_to_f32(bits[at(groups, input)]),
-            Self::F16(bits) => f16_to_f32(bits[at(groups, input)]),
+            Self::Bf16(bits) => bf16_to_f32(bits[at(inputs, input)]),
+            Self::F16(bits) => f16_to_f32(bits[at(inputs, input)]),
             Self::Q8 { codes, scales } => {
                 f32::from(number(byte(codes[at(blocks * QUADS, input / QUAD)]))) * scale(scales)
             }

@@ -164,7 +164,6 @@ fn relative_error(form: Form) -> f64 {
 #[test]
 fn products_are_close_to_exact_ones() {
     let errors = [Form::Given, Form::Q8, Form::Q4].map(relative_error);
-    println!("{errors:?}");
     // Weights spread evenly are the worst for levels that are closer together around 0.
     assert!(errors[0] < 1e-6 && errors[1] < 0.007 && errors[2] < 0.09, "{errors:?}");
 }

@@ -36,6 +36,8 @@ pub enum AnswerForm {
     AnswerSentence,
     /// `<think>…</think><answer>Answer 1 is better</answer>`, without ties; what it thinks is the justification.
     ThinkAnswer,
+    /// A number that the critic's reward head reads, on no scale. What the critic writes before is the justification.
+    Scalar,
 }
 
 impl AnswerForm {
@@ -51,7 +53,8 @@ impl AnswerForm {
             | Self::ThreeWay
             | Self::FiveWay
             | Self::AnswerSentence
-            | Self::ThinkAnswer => false,
+            | Self::ThinkAnswer
+            | Self::Scalar => false,
         }
     }
 
@@ -63,7 +66,8 @@ impl AnswerForm {
             | Self::BracketedScore
             | Self::Rating
             | Self::FinalScore
-            | Self::JsonScore => Kind::Pointwise,
+            | Self::JsonScore
+            | Self::Scalar => Kind::Pointwise,
             Self::BetterLine
             | Self::TwoScoresLine
             | Self::BracketedPreference
@@ -76,7 +80,11 @@ impl AnswerForm {
 
     /// Whether it is made of scores.
     pub(crate) fn needs_scale(self) -> bool {
-        self.kind() == Kind::Pointwise || self == Self::TwoScoresLine
+        match self {
+            Self::Scalar => false,
+            Self::TwoScoresLine => true,
+            other => other.kind() == Kind::Pointwise,
+        }
     }
 
     /// The words that tell a critic to answer so. They name every number as `N`, so that a critic which repeats them has
@@ -90,6 +98,7 @@ impl AnswerForm {
             format!("from {} to {}{best}", scale.min, scale.max)
         });
         match self {
+            Self::Scalar => "Explain how good it is.".to_owned(),
             Self::ScoreLine => {
                 format!("Give a score {scores}: write \"Score: N\" as the first line, then explain it.")
             }

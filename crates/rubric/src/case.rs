@@ -20,6 +20,8 @@ pub struct Case {
     pub question: String,
     /// The pictures it was asked about, in order; may be empty.
     pub images: Vec<EncodedImage>,
+    /// The frames of a video it was asked about, in order, as few as the critic should see; may be empty.
+    pub frames: Vec<EncodedImage>,
     /// What was answered.
     pub responses: Responses,
     /// An answer that is known to be right, when there is one.
@@ -72,7 +74,8 @@ mod tests {
     fn what_is_empty_is_named_and_white_space_is_a_response() {
         let checked = |question: &str, responses: Responses| {
             let (question, images) = (question.to_owned(), Vec::new());
-            let case = Case { question, images, responses, reference: None, description: None };
+            let case =
+                Case { question, images, frames: Vec::new(), responses, reference: None, description: None };
             case.check().map_err(|error| error.to_string())
         };
         let pair = |first: &str, second: &str| Responses::Pair(first.into(), second.into());

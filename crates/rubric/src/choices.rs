@@ -20,6 +20,7 @@ impl Choices {
             AnswerForm::BracketedScore => ("Score: [", scores(rubric, "]")?),
             AnswerForm::Rating => ("Rating: ", scores(rubric, "\n")?),
             AnswerForm::FinalScore => ("Final Score: ", scores(rubric, "\n")?),
+            AnswerForm::Scalar => return None,
             AnswerForm::JsonScore => ("{\"score\": ", scores(rubric, "}")?),
             AnswerForm::BetterLine => ("Better: ", preferences(["1\n", "2\n", "tie\n"])),
             AnswerForm::TwoScoresLine => ("", score_pairs(rubric)?),
@@ -36,6 +37,11 @@ impl Choices {
             }),
         };
         Some(Self { lead: lead.to_owned(), texts })
+    }
+
+    /// The decisions alone.
+    pub fn into_outcomes(self) -> Vec<Outcome> {
+        self.texts.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     /// What is left of the lead after a reply that was begun with `reply`; `None` when that is no part of the lead.

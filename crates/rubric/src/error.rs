@@ -65,6 +65,14 @@ pub enum RubricError {
         /// What is wrong.
         reason: String,
     },
+    /// The critic's way of answering does not allow what is asked of it.
+    #[error("{reason}")]
+    Unsupported {
+        /// Which choice is to blame.
+        key: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// Files of rubrics and profiles cannot be used; all that is wrong is told at once.
     #[error("{0}")]
     Library(Problems),

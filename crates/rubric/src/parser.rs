@@ -31,7 +31,7 @@ pub enum Ending {
 }
 
 /// Reads one answer. However the text is split into pieces, the same verdict comes out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VerdictParser {
     form: AnswerForm,
     scale: Option<Scale>,
@@ -127,6 +127,8 @@ impl VerdictParser {
             AnswerForm::FiveWay => preferences::five_way(text),
             AnswerForm::AnswerSentence => preferences::sentence(text, ending),
             AnswerForm::ThinkAnswer => think::answer(text),
+            // Its number is no text.
+            AnswerForm::Scalar => Err(VerdictError::Missing),
         }
     }
 
@@ -144,7 +146,8 @@ impl VerdictParser {
             | AnswerForm::ThreeWay
             | AnswerForm::FiveWay
             | AnswerForm::AnswerSentence
-            | AnswerForm::ThinkAnswer => line::score(line, self.scale()?),
+            | AnswerForm::ThinkAnswer
+            | AnswerForm::Scalar => line::score(line, self.scale()?),
         }
     }
 

@@ -91,6 +91,17 @@ impl Profile {
         }
     }
 
+    /// The format of this `name`, or the first one, whose answer is a number of the reward head, if the profile has one.
+    pub fn scalar_format(&self, name: Option<&str>) -> Option<&Format> {
+        let mut scalar = self.formats.iter().filter(|format| format.answer == AnswerForm::Scalar);
+        scalar.find(|format| name.is_none_or(|name| format.name == name))
+    }
+
+    /// All ways of asking, in their order; the first of a kind that is not held out is its default.
+    pub fn formats(&self) -> &[Format] {
+        &self.formats
+    }
+
     /// The format for `rubric`: the one of this `name`; else one that is not held out, best one whose critics were trained
     /// on the answer that the rubric wants, or one that asks for it in words, or the first.
     ///
@@ -112,7 +123,7 @@ impl Profile {
         })
     }
 
-    /// Puts `case` under `rubric` into a prompt of `format`: one message, the pictures first, then all text.
+    /// Puts `case` under `rubric` into a prompt of `format`: one message, the pictures first, then the video, then all text.
     ///
     /// # Errors
     /// [`RubricError`] when the rubric is for another number of responses, when the case lacks what the rubric needs, or
@@ -121,7 +132,8 @@ impl Profile {
         check(case, rubric, format)?;
         let system = self.system.as_ref().map(|text| Message::text(Role::System, text));
         let images = case.images.iter().cloned().map(Part::Image);
-        let parts = images.chain([Part::Text(format.text(case, rubric))]).collect();
+        let video = Some(&case.frames).filter(|frames| !frames.is_empty()).cloned().map(Part::Video);
+        let parts = images.chain(video).chain([Part::Text(format.text(case, rubric))]).collect();
         let messages = system.into_iter().chain([Message { role: Role::User, parts }]).collect();
         Ok(Prompt { messages, reply: format.reply(rubric).to_owned(), tiling: ImageTiling::Trained })
     }

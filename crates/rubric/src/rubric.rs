@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{AnswerForm, Choices, RubricError};
 
@@ -199,10 +200,22 @@ impl Rubric {
         Ok(rubric)
     }
 
+    /// Names all that its verdicts depend on: SHA-256 over everything but its name, version and summary.
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { kind, criteria, scale, direction, fields, answer, reading, .. } = self;
+        let scale = scale.map(|Scale { min, max, step }| [min, max, step]);
+        let parts =
+            format!("{kind:?} {criteria:?} {scale:?} {direction:?} {fields:?} {answer:?} {reading:?}");
+        Sha256::digest(parts).into()
+    }
+
     /// Whether it makes sense; an error is the key to blame and what is wrong.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         if self.name.trim().is_empty() {
             return Err(("name", "it needs a name".into()));
+        }
+        if self.answer == Some(AnswerForm::Scalar) {
+            return Err(("answer", "only a critic's profile can answer by a reward head".into()));
         }
         if self.answer.is_some_and(|answer| answer.kind() != self.kind) {
             return Err(("answer", format!("this answer is none of a {} rubric", self.kind)));

@@ -16,12 +16,12 @@ const HEADER: HeaderName = HeaderName::from_static("x-gavel-affinity");
 /// Bytes of the digest that make the name: more than any number of pictures needs.
 const BYTES: usize = 16;
 
-/// The first half of the SHA-256 of all images' files one after another, or of the question where there are none, in
-/// hexadecimal digits: what the prompt begins with, and so what is kept of it.
+/// In hexadecimal digits the first half of a SHA-256: of the SHA-256 of all images' files one after another, or of the
+/// question where there are none. It is what the prompt begins with, and so what is kept of it.
 pub(crate) fn of(case: &Case) -> HeaderValue {
     let mut digest = Sha256::new();
     for image in &case.images {
-        digest.update(&image.0);
+        digest.update(image.digest());
     }
     if case.images.is_empty() {
         digest.update(&case.question);

@@ -14,15 +14,16 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use bench::{LoadOptions, OverheadOptions, RoundRobin, Server, ServiceTimes};
+use bench::{CompareOptions, Extent, LoadOptions, OverheadOptions, Part, RoundRobin, Server, ServiceTimes};
 use judge::{EngineConfig, Judge};
 use serde::Serialize;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
     boot,
-    command::{BenchCommand, LoadArguments, OverheadArguments, SharingArguments},
-    lifecycle::{Lifecycle, Phase},
+    command::{
+        BenchCommand, CompareArguments, ComparePart, LoadArguments, OverheadArguments, SharingArguments,
+    },
     metrics::Metrics,
     router::{self, RequestLimits, Service},
     serve,
@@ -38,6 +39,7 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::Load(arguments) => load(runtime, *arguments),
         BenchCommand::Overhead(arguments) => overhead(runtime, arguments),
         BenchCommand::Sharing(arguments) => sharing(&arguments),
+        BenchCommand::Compare(arguments) => compare(&arguments),
         BenchCommand::MakeModel(arguments) => {
             let weights = boot::make_model(&arguments)?;
             let (folder, millions) = (arguments.folder.display(), weights as f64 / 1e6);
@@ -77,18 +79,54 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
     publish(&bench::sharing(&round_robins)?, arguments.json.as_deref())
 }
 
+/// Compares, and writes the same figures for programs, for a document and as curves.
+fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
+    let CompareArguments { model, hub, python, llama_server, parts, quick, json, markdown, plots } =
+        arguments;
+    let report = boot::compare((model.as_deref(), hub), |model, checkpoint| {
+        let parts = parts.iter().map(|part| match part {
+            ComparePart::Startup => Part::Startup,
+            ComparePart::Image => Part::Image,
+            ComparePart::Language => Part::Language,
+            ComparePart::Reward => Part::Reward,
+            ComparePart::Growth => Part::Growth,
+        });
+        Ok(CompareOptions {
+            gavel: std::env::current_exe()?,
+            checkpoint,
+            model,
+            python: python.clone(),
+            llama_server: llama_server.clone(),
+            extent: if *quick { Extent::Quick } else { Extent::Full },
+            parts: parts.collect(),
+        })
+    })?;
+    if let Some(folder) = plots {
+        fs::create_dir_all(folder)?;
+        for section in &report.sections {
+            if let Some(svg) = section.plot() {
+                fs::write(folder.join(section.plot_name()), svg)?;
+            }
+        }
+    }
+    if let Some(path) = markdown {
+        // The document lies beside the plots, or has none.
+        let beside = plots.as_ref().map(|folder| {
+            let from = path.parent().unwrap_or(Path::new(""));
+            format!("{}/", folder.strip_prefix(from).unwrap_or(folder).display())
+        });
+        fs::write(path, report.markdown(beside.as_deref()))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    publish(&report, json.as_deref())
+}
+
 /// Starts the whole service on a free port of this machine; it ends with the runtime.
-fn start(
-    runtime: &Runtime,
-    (judge, metrics): (Judge, Metrics),
-    times: ServiceTimes,
-) -> anyhow::Result<Server> {
+fn start(runtime: &Runtime, judge: (Judge, Metrics), times: ServiceTimes) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let lifecycle = Lifecycle::new();
-    lifecycle.enter(Phase::Ready);
-    let service = Service { judge, metrics, config_dir: None, lifecycle };
-    let router = router::router(service, LIMITS).layer(middleware::from_fn_with_state(times, timed));
+    let router =
+        router::router(Service::plain(judge), LIMITS).layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }

@@ -1,22 +1,39 @@
 //! From options to a critic that is ready: the only file that names where critics come from.
 
-use std::{fmt::Display, path::Path, sync::Arc, time::Instant};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, ensure};
+use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
 use clap::{ValueEnum, builder::PossibleValue};
-use critic_candle::{HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm};
-use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary};
+use critic_candle::{
+    GgufForm, HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
+};
+use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
 use crate::{
     command::{
-        CriticOptions, HubArguments, InspectOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice,
-        QuantizeChoice, ShapeChoice, WeightsChoice,
+        ConvertOptions, CriticOptions, GgufFormChoice, HubArguments, InspectOptions, MadeFormChoice,
+        MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice, WeightsChoice,
     },
     metrics::{EngineMetrics, Metrics},
 };
 
-/// Loads the critic and starts its engine.
+/// Loads the critic and starts its engine. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
+    start_remembering(options, config, 0)
+}
+
+/// The same with a memory for `memo_entries` verdicts.
+pub(crate) fn start_remembering(
+    options: &CriticOptions,
+    config: EngineConfig,
+    memo_entries: usize,
+) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
@@ -49,7 +66,7 @@ pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Re
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
     let warming = Instant::now();
     critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
-    let (judge, metrics) = observed((name, &dtype), critic, library, config);
+    let (judge, metrics) = observed((name, &dtype, critic), library, config, memo_entries);
     metrics.started("load", warming.duration_since(start));
     metrics.started("warmup", warming.elapsed());
     Ok((judge, metrics))
@@ -66,7 +83,7 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(observed((name, "none"), bench::null_critic(), RubricLibrary::compiled_in()?, config))
+    Ok(observed((name, "none", bench::null_critic()), RubricLibrary::compiled_in()?, config, 0))
 }
 
 /// The type of numbers, and of weights where that is another one.
@@ -81,20 +98,34 @@ fn dtype(options: &CriticOptions) -> String {
 
 /// A judge and the figures of its engine.
 fn observed(
-    (name, dtype): (String, &str),
-    critic: Critic,
+    (model, dtype, critic): (String, &str, Critic),
     library: RubricLibrary,
-    config: EngineConfig,
+    engine: EngineConfig,
+    memo_entries: usize,
 ) -> (Judge, Metrics) {
-    let metrics = Metrics::new(&name, dtype);
+    let metrics = Metrics::new(&model, dtype);
     let observer = Arc::new(EngineMetrics::new(metrics.clone()));
-    (Judge::observed(name, critic, library, config, observer), metrics)
+    (Judge::start(Setup { model, critic, library, engine, observer, memo_entries }), metrics)
 }
 
 /// Tells what a checkpoint is.
 pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> {
     let (name, source) = find(options.model.as_deref(), &hub(&options.hub))?;
     critic_candle::inspect(&source).with_context(|| format!("the checkpoint {name:?} cannot be inspected"))
+}
+
+/// Writes the language model of a checkpoint as GGUF; tells how many weights it has.
+pub(crate) fn convert(options: &ConvertOptions) -> anyhow::Result<usize> {
+    let (name, source) = find(Some(&options.model), &hub(&options.hub))?;
+    let form = match options.form {
+        GgufFormChoice::F32 => GgufForm::F32,
+        GgufFormChoice::F16 => GgufForm::F16,
+        GgufFormChoice::Q8_0 => GgufForm::Q8_0,
+        GgufFormChoice::Q4_0 => GgufForm::Q4_0,
+        GgufFormChoice::Iq4Nl => GgufForm::Iq4Nl,
+    };
+    let converted = critic_candle::convert(&source, &options.file, form);
+    converted.with_context(|| format!("the checkpoint {name:?} cannot be converted"))
 }
 
 /// Makes a critic of random weights, with the small critic's vocabulary; tells how many weights.
@@ -108,10 +139,40 @@ pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize
         form: match arguments.form {
             MadeFormChoice::F32 => MadeForm::F32,
             MadeFormChoice::Bf16 => MadeForm::Bf16,
+            MadeFormChoice::Q8 => MadeForm::Q8,
+            MadeFormChoice::Q4 => MadeForm::Q4,
         },
     };
     let vocabulary = Source::Embedded(embedded::FILES);
     critic_candle::make_model(&arguments.folder, &vocabulary, options).context("no model was made")
+}
+
+/// Compares the critic with other programs. `choose` makes the options of a checkpoint's name and, if it has one, folder.
+pub(crate) fn compare(
+    (model, hub_arguments): (Option<&str>, &HubArguments),
+    choose: impl FnOnce(String, Option<PathBuf>) -> anyhow::Result<CompareOptions>,
+) -> anyhow::Result<CompareReport> {
+    let hub = hub(hub_arguments);
+    let (name, source) = find(model, &hub)?;
+    let folder = match &source {
+        Source::Folder(folder) => Some(folder.clone()),
+        Source::Embedded(_) => None,
+    };
+    let size = critic_candle::inspect(&source)?.size();
+    let limits = || {
+        let (reading_gb_per_s, arithmetic_gflops) = critic_candle::machine_limits();
+        MachineLimits { reading_gb_per_s, arithmetic_gflops }
+    };
+    let critic = |form| {
+        let weights = match form {
+            Form::F32 => WeightForm::F32,
+            Form::Q8 => WeightForm::Q8,
+            Form::Q4 => WeightForm::Q4,
+        };
+        Ok(critic_candle::load(&Options { weights, hub: hub.clone(), ..Options::new(source.clone()) })?)
+    };
+    let host = Host { size, limits: &limits, critic: &critic };
+    Ok(bench::compare(&host, &choose(name, folder)?)?)
 }
 
 fn hub(arguments: &HubArguments) -> HubOptions {

@@ -6,16 +6,22 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod bulk;
+mod convert;
+mod evaluate;
 mod given;
+mod log;
 mod rubric;
 mod systemd;
 
 pub(crate) use bench::{
-    BenchCommand, LoadArguments, MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice,
-    SharingArguments,
+    BenchCommand, CompareArguments, ComparePart, LoadArguments, MadeFormChoice, MakeModelArguments,
+    OverheadArguments, ShapeChoice, SharingArguments,
 };
-pub(crate) use bulk::{Files, PairForm, PreferOptions};
+pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
+pub(crate) use convert::{ConvertOptions, GgufFormChoice};
+pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
+pub(crate) use log::{ExportOptions, LogOptions, Redaction};
 pub(crate) use rubric::RubricCommand;
 pub(crate) use systemd::SystemdArguments;
 
@@ -37,8 +43,16 @@ pub(crate) enum Command {
     Judge(Box<CaseOptions>),
     /// Compare several responses to each question of a file, and write the pairs for preference learning.
     Prefer(Box<PreferOptions>),
+    /// Measure a critic on a labelled set: agreement, biases, calibration.
+    Evaluate(Box<EvaluateOptions>),
+    /// Measure how far known attacks on judges move a critic's verdicts on a labelled set.
+    Attack(Box<LabelledOptions>),
+    /// Make a training set in LLaVA-Critic's form of a judging log.
+    Export(ExportOptions),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
+    /// Write the language model of a checkpoint as a GGUF file, with its vocabulary, for llama.cpp and others.
+    Convert(ConvertOptions),
     /// Look after configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -53,7 +67,7 @@ pub(crate) enum Command {
 }
 
 /// Where the critic and its rubrics come from.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Critic")]
 pub(crate) struct CriticOptions {
     /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program.
@@ -113,7 +127,7 @@ pub(crate) enum QuantizeChoice {
 }
 
 /// How the hub is reached.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Hub")]
 pub(crate) struct HubArguments {
     /// Branch, tag or commit of a repository on the hub.
@@ -169,6 +183,8 @@ pub(crate) struct ServeOptions {
     pub(crate) engine: EngineOptions,
     #[command(flatten)]
     pub(crate) critic: CriticOptions,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
 }
 
 /// How requests come in.
@@ -184,6 +200,9 @@ pub(crate) struct HttpOptions {
     /// The longest time from a request to its answer, in seconds.
     #[arg(long, default_value_t = 600)]
     pub(crate) request_timeout_s: u64,
+    /// Verdicts that are remembered, so that who asks the same again is answered at once; 0 for none.
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) memo_entries: usize,
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,
@@ -271,6 +290,8 @@ pub(crate) struct CaseOptions {
     /// With a file: read verdicts from the critic's logits, without any reasons, which is many times faster.
     #[arg(long, requires = "input")]
     pub(crate) score_only: bool,
+    #[command(flatten)]
+    pub(crate) urls: Urls,
 }
 
 /// Options of `gavel inspect`.

@@ -98,10 +98,11 @@ impl Configuration {
                 continue;
             }
             for (key, value) in members {
-                let setting = known
-                    .contains(&key.get_ref().as_ref())
-                    .then(|| Setting::new(serve, key.get_ref(), value))
-                    .unwrap_or_else(|| Err(format!("no such key; [{name}] has: {}", known.join(", "))));
+                let setting = if known.contains(&key.get_ref().as_ref()) {
+                    Setting::new(serve, key.get_ref(), value)
+                } else {
+                    Err(format!("no such key; [{name}] has: {}", known.join(", ")))
+                };
                 match setting {
                     Ok(setting) => settings.push(setting),
                     Err(text) => tell(key.span().start, format!("{name}.{}: {text}", key.get_ref())),

@@ -78,16 +78,21 @@ impl ApiError {
         }
     }
 
-    /// What is wrong, for people.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
+    /// What the critic wrote, when that is no verdict.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
-    /// The same failure; when a part of the rubric is to blame, it stands below `path`.
+    /// The same failure; when a part of the rubric is to blame, it stands below `path`, which ends with a dot, or is the
+    /// rubric of a list that stands there.
     pub(crate) fn in_rubric(self, path: &str) -> Self {
         let inside = |param: &String| param == "criteria" || param.split('.').next() == Some("scale");
-        let param = self.param.map(|param| if inside(&param) { format!("{path}{param}") } else { param });
-        Self { param, ..self }
+        let place = |param: String| match path.strip_suffix('.') {
+            Some(place) if param == "rubric" => place.to_owned(),
+            _ if inside(&param) => format!("{path}{param}"),
+            _ => param,
+        };
+        Self { param: self.param.map(place), ..self }
     }
 
     /// The body that tells it.
@@ -135,6 +140,9 @@ impl ApiError {
             JudgeError::Rubric(RubricError::MissingField { .. }) => (Status::BAD_REQUEST, "missing_field"),
             JudgeError::Rubric(RubricError::NoPlace { .. }) => (Status::BAD_REQUEST, "unsupported_rubric"),
             JudgeError::Rubric(RubricError::Empty { .. }) => (Status::BAD_REQUEST, "invalid_request"),
+            JudgeError::Rubric(RubricError::Unsupported { .. }) => {
+                (Status::BAD_REQUEST, "unsupported_rubric")
+            }
             JudgeError::Rubric(RubricError::Library(_)) => {
                 (Status::UNPROCESSABLE_ENTITY, "invalid_configuration")
             }
@@ -156,6 +164,7 @@ impl ApiError {
             },
             JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
             JudgeError::UnknownToken { .. } => (Status::BAD_REQUEST, "unknown_token"),
+            JudgeError::NoRewardHead => (Status::BAD_REQUEST, "no_reward_head"),
             JudgeError::TooFewResponses { .. } => (Status::BAD_REQUEST, "invalid_request"),
             JudgeError::Labels { .. } => (Status::BAD_REQUEST, "invalid_rubric"),
             JudgeError::Texts(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
@@ -173,6 +182,16 @@ impl ApiError {
         match error {
             JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => {
                 Self { message: unsupported_image(&plain.message), ..plain }
+            }
+            JudgeError::Engine(EngineError::TooLong { tokens, limit }) if dialect == Dialect::Native => {
+                Self {
+                    message: format!(
+                        "The prompt has {tokens} tokens and the critic can read {limit}, of which one at least is for the \
+                     answer: it must be {} tokens shorter.",
+                        (tokens + 1).saturating_sub(limit).max(1)
+                    ),
+                    ..plain
+                }
             }
             JudgeError::Engine(EngineError::TooLong { tokens, limit }) => Self {
                 message: format!(
@@ -199,6 +218,7 @@ impl ApiError {
             JudgeError::Labels { rubric, .. } => {
                 plain.with_param(if rubric == Rubric::INLINE { "scale" } else { "rubric" })
             }
+            JudgeError::NoRewardHead => plain.with_param("format"),
             JudgeError::Encode(_)
             | JudgeError::Engine(_)
             | JudgeError::Texts(_)
@@ -217,6 +237,7 @@ fn blamed(error: &RubricError) -> Option<String> {
         RubricError::MissingField { field, .. } => Some(field.as_str().into()),
         RubricError::Empty { path } => Some(path.clone()),
         RubricError::UnknownFormat { .. } => Some("format".into()),
+        RubricError::Unsupported { key, .. } => Some((*key).into()),
         RubricError::InvalidRubric { name, key, .. } => {
             Some(if name == Rubric::INLINE { *key } else { "rubric" }.into())
         }

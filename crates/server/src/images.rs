@@ -65,7 +65,7 @@ mod tests {
             "+/8AAQ==",
             " -_8AAQ ",
         ] {
-            assert_eq!(&*read(text, "images[0]").unwrap().0, [0xfb, 0xff, 0, 1], "{text}");
+            assert_eq!(read(text, "images[0]").unwrap().bytes(), [0xfb, 0xff, 0, 1], "{text}");
         }
     }
 

@@ -8,12 +8,15 @@ use std::{
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use judge::{
-    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Judgement, Mode, Outcome, Responses,
-    RubricChoice, VerdictEvent,
+    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Judgement, Outcome, Responses, RubricChoice,
+    VerdictEvent,
 };
 
+use serde_json::json;
+
 use crate::{
-    boot, bulk,
+    boot,
+    bulk::{self, Panel},
     command::{CaseOptions, Files},
 };
 
@@ -27,13 +30,17 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
 
 /// Judges every case of a file.
 async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
-    let CaseOptions { critic, rubric, max_tokens, score_only, .. } = options;
-    let start = move || boot::start(&critic, EngineConfig::default());
-    let (judge, _) = tokio::task::spawn_blocking(start).await??;
-    let rubric = rubric.map_or(RubricChoice::Default, RubricChoice::Named);
-    let mode = if score_only { Mode::Score } else { Mode::Trained };
-    let options = JudgeOptions { max_tokens, mode, ..JudgeOptions::default() };
-    bulk::judge_rows(&judge, &files, &rubric, &options).await
+    let CaseOptions { critic, urls, rubric, max_tokens, score_only, .. } = options;
+    let panel = Panel::assemble(&urls, critic, EngineConfig::default()).await?;
+    panel.model().await?;
+    let mut asked = json!({ "max_tokens": max_tokens });
+    if let Some(rubric) = rubric {
+        asked["rubric"] = rubric.into();
+    }
+    if score_only {
+        asked["mode"] = "score".into();
+    }
+    bulk::judge_rows(&panel, &files, &asked).await
 }
 
 async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
@@ -52,6 +59,7 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
     let case = Case {
         question: options.question.unwrap_or_default(),
         images,
+        frames: Vec::new(),
         responses,
         reference: options.reference,
         description: options.description,

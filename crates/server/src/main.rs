@@ -1,4 +1,4 @@
-//! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, or measure.
+//! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, convert it, or measure.
 
 mod affinity;
 mod bench_command;
@@ -9,10 +9,12 @@ mod command;
 mod configuration;
 mod dialects;
 mod error;
+mod export_command;
 mod health;
 mod images;
 mod json_body;
 mod judge_command;
+mod judging_log;
 mod lifecycle;
 mod metrics;
 mod openapi;
@@ -74,8 +76,16 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(options) => runtime.block_on(serve::serve(*options)),
         Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
+        Command::Evaluate(options) => runtime.block_on(bulk::evaluate(*options)),
+        Command::Attack(options) => runtime.block_on(bulk::attack(*options)),
+        Command::Export(options) => export_command::export(&options),
         Command::Inspect(options) => {
             writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
+            Ok(())
+        }
+        Command::Convert(options) => {
+            let weights = boot::convert(&options)? as f64 / 1e6;
+            writeln!(io::stdout(), "{} has {weights:.2} million weights", options.file.display())?;
             Ok(())
         }
         Command::Config(ConfigCommand::Check { file }) => {

@@ -19,10 +19,15 @@ use tracing::Instrument;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The name of a request, for handlers.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// Takes the client's name for the request, or makes one, and puts it on the response.
-pub(crate) async fn name_request(request: Request, next: Next) -> Response {
+pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER).filter(|id| is_plain(id)).cloned();
     let id = given.unwrap_or_else(fresh);
+    request.extensions_mut().insert(RequestId(id.to_str().unwrap_or_default().to_owned()));
     let span = tracing::info_span!(
         "request",
         id = id.to_str().unwrap_or_default(),

@@ -13,7 +13,8 @@ use crate::{
     dialects,
     error::ApiError,
     health,
-    lifecycle::{self, Lifecycle},
+    judging_log::JudgingLog,
+    lifecycle::{self, Lifecycle, Phase},
     metrics::{self, Metrics},
     openapi, request_id,
     state::AppState,
@@ -40,11 +41,22 @@ pub(crate) struct Service {
     pub(crate) config_dir: Option<PathBuf>,
     /// Whether the server starts, runs or stops.
     pub(crate) lifecycle: Lifecycle,
+    /// Where verdicts are logged, if they are.
+    pub(crate) judging_log: Option<JudgingLog>,
+}
+
+impl Service {
+    /// A service that is ready, reads no folder again and logs no verdicts.
+    pub(crate) fn plain((judge, metrics): (Judge, Metrics)) -> Self {
+        let lifecycle = Lifecycle::new();
+        lifecycle.enter(Phase::Ready);
+        Self { judge, metrics, config_dir: None, lifecycle, judging_log: None }
+    }
 }
 
 /// The whole service.
 pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
-    let Service { judge, metrics, config_dir, lifecycle } = service;
+    let Service { judge, metrics, config_dir, lifecycle, judging_log } = service;
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
@@ -62,6 +74,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         judge,
         lifecycle,
         metrics,
+        judging_log,
         config_dir,
         max_body_bytes,
         request_timeout,

@@ -22,10 +22,12 @@ use tower::ServiceExt;
 
 use crate::{
     boot,
-    command::{EngineOptions, FormsChoice, HttpOptions, ServeOptions},
+    command::{EngineOptions, FormsChoice, HttpOptions, LogOptions, ServeOptions},
     error::ApiError,
     health::Progress,
+    judging_log::{JudgingLog, Rotation},
     lifecycle::{Lifecycle, Phase},
+    metrics::Metrics,
     router::{self, RequestLimits, Service},
     systemd::Systemd,
 };
@@ -82,7 +84,7 @@ impl Bounds {
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let ServeOptions { critic, http, engine, systemd, .. } = options;
+    let ServeOptions { critic, http, engine, log, systemd, .. } = options;
     let systemd = Systemd::new(systemd);
     let config = engine_config(&engine);
     let HttpOptions { host, port, .. } = &http;
@@ -94,19 +96,29 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let server = Server::start(listener, Bounds::new(&http));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let loading = tokio::task::spawn_blocking(move || boot::start(&critic, config));
+    let memo_entries = http.memo_entries;
+    let start = move || boot::start_remembering(&critic, config, memo_entries);
+    let loading = tokio::task::spawn_blocking(start);
     let (judge, metrics) = tokio::select! {
         loaded = loading => loaded??,
         () = signalled() => std::process::exit(0),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
+    let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
     let lifecycle = server.lifecycle.clone();
-    server.open(Service { judge: judge.clone(), metrics, config_dir, lifecycle });
+    server.open(Service { judge: judge.clone(), metrics, config_dir, lifecycle, judging_log });
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
     systemd.ready();
     server.finish(&judge, &systemd).await
+}
+
+/// The log that was asked for.
+fn judging_log(log: LogOptions, critic: (String, Metrics)) -> anyhow::Result<Option<JudgingLog>> {
+    let Some(path) = log.judging_log else { return Ok(None) };
+    let rotation = Rotation { path, most_bytes: log.judging_log_mib << 20, kept: log.judging_log_files };
+    JudgingLog::start(rotation, log.judging_log_redact, critic).map(Some)
 }
 
 /// Connections that are being answered.
@@ -253,7 +265,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::metrics::Metrics;
 
     struct Panicking;
 
@@ -296,8 +307,8 @@ mod tests {
         let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
         let server = Server::start(listener, bounds);
         let lifecycle = server.lifecycle.clone();
-        let metrics = Metrics::new("null", "none");
-        server.open(Service { judge: judge.clone(), metrics, config_dir: None, lifecycle });
+        let service = Service::plain((judge.clone(), Metrics::new("null", "none")));
+        server.open(Service { lifecycle, ..service });
         (address, async move { server.finish(&judge, &Systemd::default()).await })
     }
 

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use judge::Judge;
 
-use crate::{lifecycle::Lifecycle, metrics::Metrics};
+use crate::{judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics};
 
 /// What every handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct AppState {
     pub(crate) lifecycle: Lifecycle,
     /// What Prometheus is told.
     pub(crate) metrics: Metrics,
+    /// Where verdicts are logged, if they are.
+    pub(crate) judging_log: Option<JudgingLog>,
     /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is
     /// the one that holds.
     pub(crate) config_dir: Option<Arc<tokio::sync::Mutex<Box<Path>>>>,

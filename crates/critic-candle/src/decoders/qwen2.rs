@@ -8,14 +8,14 @@ use crate::{
     architectures::llava_onevision::TextAnatomy,
     error::LoadError,
     kv_cache::{LayerCache, Plan},
-    layers::{Activation, Linear, RmsNorm, Rope, Rotation, Rows, look_up},
+    layers::{Activation, Embedding, Linear, RmsNorm, Rope, Rotation, Rows},
     weights::Weights,
 };
 
 /// A decoder.
 #[derive(Debug)]
 pub(crate) struct Qwen2 {
-    embedding: Option<Tensor>, // [V, C], unless it is the head's weight as it is
+    embedding: Option<Embedding>, // [V, C], unless it is the head's weight as it is
     device: Device,
     dtype: DType,
     layers: Vec<Layer>,
@@ -71,7 +71,7 @@ impl Qwen2 {
         let form = weights.form().of_head();
         let embedding = match anatomy.tied && !form.is_quantised() {
             true => None,
-            false => Some(weights.table(&table, &shape)?),
+            false => Some(Embedding::load(weights, &table, &shape)?),
         };
         let head = if anatomy.tied { &table } else { head };
         let head = Linear::read((weights, form), &[(head.into(), shape.to_vec())], None)?;
@@ -93,7 +93,7 @@ impl Qwen2 {
     /// The vectors `[tokens, C]` of `tokens`.
     pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Tensor> {
         match &self.embedding {
-            Some(table) => look_up((table, self.dtype), tokens),
+            Some(table) => table.forward(tokens),
             None => self.head.embed(tokens),
         }
     }

@@ -166,7 +166,7 @@ mod tests {
                 start,
                 block_table: table.to_vec(),
                 visuals: Vec::new(),
-                wants_logits: false,
+                wants: critic::Wants::Nothing,
             };
             let piece = whole.narrow(1, start, end - start).unwrap();
             cache.write(&chunk, &piece, &(&piece * 2.0).unwrap()).unwrap();

@@ -1,10 +1,10 @@
 //! A matrix product with an optional bias.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use critic::TokenId;
-use kernels::{Form, Matrix};
+use kernels::Form;
 
-use super::{Rows, has_kernels, with_floats};
+use super::{Rows, embedding::look_up, has_kernels, joined::Joined};
 use crate::{
     error::LoadError,
     weights::{WeightForm, Weights},
@@ -67,19 +67,18 @@ impl Linear {
         let bias: Option<Vec<f32>> = bias.map(|bias| bias.to_vec1()).transpose()?;
         let output = names.iter().map(|(_, shape)| shape[0]).sum();
         let input = names[0].1[1..].iter().product();
-        let (kept, packed_form) = match form {
-            WeightForm::Stored => (Joined::as_stored(weights, names)?, Form::Given),
-            WeightForm::Q8 => (Joined::as_stored(weights, names)?, Form::Q8),
-            WeightForm::Q4 => (Joined::as_stored(weights, names)?, Form::Q4),
-            WeightForm::F32 => (Joined::as_floats(weights, names)?, Form::Given),
+        let kept = match form {
+            WeightForm::Stored | WeightForm::Q8 | WeightForm::Q4 => Joined::as_stored(weights, names)?,
+            WeightForm::F32 => Joined::as_floats(weights, names)?,
         };
-        let matrix = match &kept {
-            Joined::F32(floats) => Matrix::F32(floats),
-            Joined::Bf16(words) => Matrix::Bf16(words),
-            Joined::F16(words) => Matrix::F16(words),
+        let packed_form = match form {
+            WeightForm::Stored => kept.own_form(),
+            WeightForm::F32 => Form::Given,
+            WeightForm::Q8 => Form::Q8,
+            WeightForm::Q4 => Form::Q4,
         };
-        let linear = kernels::Linear::with_form(matrix, packed_form, (output, input), bias.as_deref());
-        Ok(Self::Packed(linear))
+        let shape = (output, input);
+        Ok(Self::Packed(kernels::Linear::with_form(kept.matrix(), packed_form, shape, bias.as_deref())))
     }
 
     /// `x` `[rows, in]` to `y` `[rows, out]`.
@@ -107,55 +106,4 @@ impl Linear {
             Self::Tensors { weight, .. } => look_up((weight, weight.dtype()), tokens),
         }
     }
-}
-
-/// Weights one below the other.
-enum Joined {
-    F32(Vec<f32>),
-    Bf16(Vec<u16>),
-    F16(Vec<u16>),
-}
-
-impl Joined {
-    /// In the type of the files, or in f32 where that is not one for all.
-    fn as_stored(weights: &Weights, names: &[(String, Vec<usize>)]) -> std::result::Result<Self, LoadError> {
-        let stored = |(name, shape): &(String, Vec<usize>)| weights.stored(name, shape);
-        let stored = names.iter().map(stored).collect::<std::result::Result<Vec<_>, _>>()?;
-        let all = |dtype| stored.iter().all(|stored| stored.dtype == dtype);
-        let words = || {
-            let mut all = Vec::with_capacity(count(names));
-            stored.iter().for_each(|stored| all.extend(stored.words()));
-            all
-        };
-        if all(DType::BF16) {
-            return Ok(Self::Bf16(words()));
-        }
-        if all(DType::F16) {
-            return Ok(Self::F16(words()));
-        }
-        Self::as_floats(weights, names)
-    }
-
-    fn as_floats(weights: &Weights, names: &[(String, Vec<usize>)]) -> std::result::Result<Self, LoadError> {
-        let mut all = Vec::with_capacity(count(names));
-        for (name, shape) in names {
-            let stored = weights.stored(name, shape)?;
-            match stored.dtype {
-                DType::F32 => all.extend(stored.floats()),
-                _ => with_floats(&weights.get(name, shape)?, |floats| all.extend_from_slice(floats))?,
-            }
-        }
-        Ok(Self::F32(all))
-    }
-}
-
-/// How many weights there are.
-fn count(names: &[(String, Vec<usize>)]) -> usize {
-    names.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
-}
-
-/// The rows `[tokens, C]` of a table `[V, C]`, as `dtype`.
-pub(crate) fn look_up((table, dtype): (&Tensor, DType), tokens: &[TokenId]) -> Result<Tensor> {
-    let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
-    table.index_select(&Tensor::new(ids, table.device())?, 0)?.to_dtype(dtype)
 }

@@ -8,18 +8,26 @@ mod tensors;
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
+    ops::Range,
     path::Path,
 };
 
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
-use crate::{error::LoadError, source::Source};
+use crate::{
+    convert::{GgufForm, write_language_model},
+    error::LoadError,
+    source::Source,
+};
 pub use shape::Shape;
 use tensors::RandomTensor;
 
 /// The file with the weights.
 const WEIGHTS: &str = "model.safetensors";
+
+/// The file with the language model, where it has one of its own.
+const LANGUAGE_MODEL: &str = "model.gguf";
 
 /// Weights that are drawn before they are written: bounds the memory that a checkpoint of any size takes.
 const WEIGHTS_AT_ONCE: usize = 1 << 20;
@@ -35,20 +43,25 @@ pub struct MakeOptions {
     pub form: MadeForm,
 }
 
-/// How made weights are stored. The numbers are the same in each form, since all of them are numbers of bf16.
+/// How made weights are stored. The numbers are the same in both forms of floats, since all of them are numbers of bf16;
+/// other forms are made of the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MadeForm {
     /// 32-bit floats.
     F32,
     /// 16-bit floats, as published checkpoints have them.
     Bf16,
+    /// The language model as GGUF in eight bits, the rest in bf16.
+    Q8,
+    /// The language model as GGUF in four bits, the rest in bf16.
+    Q4,
 }
 
 impl MadeForm {
     fn dtype(self) -> Dtype {
         match self {
             Self::F32 => Dtype::F32,
-            Self::Bf16 => Dtype::BF16,
+            Self::Bf16 | Self::Q8 | Self::Q4 => Dtype::BF16,
         }
     }
 
@@ -56,7 +69,16 @@ impl MadeForm {
     fn torch_name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
+            Self::Bf16 | Self::Q8 | Self::Q4 => "bfloat16",
+        }
+    }
+
+    /// The form of the language model, where it gets a file of its own.
+    fn gguf(self) -> Option<GgufForm> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Q8 => Some(GgufForm::Q8_0),
+            Self::Q4 => Some(GgufForm::Iq4Nl),
         }
     }
 }
@@ -75,7 +97,16 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
     let files = files::describe(vocabulary, options)?;
     let failed = |cause| LoadError::Write { file: folder.display().to_string(), cause };
     fs::create_dir_all(folder).map_err(failed)?;
-    let tensors = tensors::all(options.shape);
+    let decoder = tensors::decoder(options.shape);
+    let mut tensors = tensors::picture(options.shape);
+    let mut written = 0;
+    if let Some(form) = options.form.gguf() {
+        let read = |name: &str, range: Range<usize>| Ok(draw(&decoder, name, (options.seed, range)));
+        let path = folder.join(LANGUAGE_MODEL);
+        written = write_language_model(&path, &options.shape.text(), vocabulary, (form, &read))?;
+    } else {
+        tensors.extend(decoder);
+    }
     let path = folder.join(WEIGHTS);
     write_weights(&path, &tensors, options)
         .map_err(|cause| LoadError::Write { file: path.display().to_string(), cause })?;
@@ -84,7 +115,15 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
         fs::write(&path, content)
             .map_err(|cause| LoadError::Write { file: path.display().to_string(), cause })?;
     }
-    Ok(tensors.iter().map(RandomTensor::len).sum())
+    Ok(written + tensors.iter().map(RandomTensor::len).sum::<usize>())
+}
+
+/// Weights of the tensor `name`, one of `tensors`, from a seed.
+fn draw(tensors: &[RandomTensor], name: &str, (seed, range): (u64, Range<usize>)) -> Vec<f32> {
+    let tensor = tensors.iter().find(|tensor| tensor.name == name);
+    let drawn = random::Drawn::new(seed, name);
+    let weights = tensor.map(|tensor| range.map(move |index| tensor.weight(drawn, index)));
+    weights.into_iter().flatten().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()
 }
 
 /// Writes the header, and then one piece of one tensor after the other.
@@ -113,7 +152,7 @@ fn write_weights(path: &Path, tensors: &[RandomTensor], options: MakeOptions) ->
                 piece.map(|index| random::bf16_bits(tensor.centre + tensor.spread * drawn.normal(index)));
             let bytes: Vec<u8> = match options.form {
                 MadeForm::F32 => bits.flat_map(|bits| (u32::from(bits) << 16).to_le_bytes()).collect(),
-                MadeForm::Bf16 => bits.flat_map(u16::to_le_bytes).collect(),
+                MadeForm::Bf16 | MadeForm::Q8 | MadeForm::Q4 => bits.flat_map(u16::to_le_bytes).collect(),
             };
             file.write_all(&bytes)?;
         }

@@ -3,7 +3,10 @@
 //! With these spreads, activations keep their size through any number of layers, and biases, norms and heads all have a
 //! part in the output.
 
-use super::shape::Shape;
+use super::{
+    random::{Drawn, bf16_bits},
+    shape::Shape,
+};
 
 /// A tensor to be drawn.
 #[derive(Debug)]
@@ -22,13 +25,24 @@ impl RandomTensor {
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
+
+    /// The bits of weight `index`, a bf16.
+    pub(super) fn weight(&self, drawn: Drawn, index: usize) -> u16 {
+        bf16_bits(self.centre + self.spread * drawn.normal(index))
+    }
 }
 
-/// All tensors of a model of this shape.
-pub(super) fn all(shape: Shape) -> Vec<RandomTensor> {
+/// The tensors that pictures go through.
+pub(super) fn picture(shape: Shape) -> Vec<RandomTensor> {
     let mut tensors = Tensors(Vec::new());
     tensors.tower(shape);
     tensors.projector(shape);
+    tensors.0
+}
+
+/// The tensors of the language model.
+pub(super) fn decoder(shape: Shape) -> Vec<RandomTensor> {
+    let mut tensors = Tensors(Vec::new());
     tensors.decoder(shape);
     tensors.0
 }

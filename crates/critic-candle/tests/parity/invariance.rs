@@ -1,6 +1,6 @@
 //! A sequence alone, in a batch, in small chunks, or in scattered blocks: always its own goldens, and the same bits.
 
-use critic::{Backend, Batch, TokenId, Visual};
+use critic::{Backend, Batch, TokenId, Visual, Wants};
 use critic_candle::{Checkpoint, WeightForm};
 
 use crate::{
@@ -35,7 +35,7 @@ fn run_on(
         let mut logits = checkpoint.backend.forward(&batch).unwrap().into_iter();
         for (index, chunk) in live.into_iter().zip(&batch.chunks) {
             sequences[index].advance(chunk.tokens.len());
-            if chunk.wants_logits {
+            if chunk.wants == Wants::Logits {
                 let row = logits.next().unwrap();
                 sequences[index].push(TokenId(argmax(&row) as u32));
                 rows[index].push(row);

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use critic::Backend;
 use critic::{
     Batch, BlockId, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role,
-    SequenceId, TokenId,
+    SequenceId, TokenId, Wants,
 };
 use critic_candle::{CandleBackend, LlavaProcessor, Segment};
 
@@ -119,7 +119,7 @@ impl Sequence {
                 .filter(|visual| visual.start < end && self.computed < visual.start + visual.length)
                 .cloned()
                 .collect(),
-            wants_logits: end == tokens.len(),
+            wants: if end == tokens.len() { Wants::Logits } else { Wants::Nothing },
         }
     }
 

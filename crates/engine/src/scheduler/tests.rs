@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
-use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId};
+use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId, Wants};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
@@ -106,7 +106,8 @@ impl Bench {
             write!(line, " {name}[{}..{}]", chunk.start, chunk.end()).unwrap();
         }
         let logits = || (0..VOCABULARY).map(|id| f32::from(id == 1)).collect();
-        let outcomes = batch.chunks.iter().map(|chunk| Ok(chunk.wants_logits.then(logits))).collect();
+        let outcomes =
+            batch.chunks.iter().map(|chunk| Ok((chunk.wants == Wants::Logits).then(logits))).collect();
         self.scheduler.commit(&batch, outcomes, self.now);
         assert!(self.scheduler.is_whole());
         Some(line.trim_start().to_owned())
@@ -153,6 +154,7 @@ impl Bench {
                     Event::Token(_) => tokens += 1,
                     Event::Said(said) => tokens += said.len(),
                     Event::Chosen(choice) => tokens += choice.tokens.len(),
+                    Event::Rated(_) => {}
                     Event::Finished(_) | Event::Failed(_) => finished = true,
                 }
             }

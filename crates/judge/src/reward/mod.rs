@@ -8,6 +8,7 @@ mod tournament;
 
 use std::cmp::Ordering;
 
+use critic::ImageTiling;
 use engine::EngineError;
 use futures::{StreamExt, stream};
 use rubric::{Case, Kind, Outcome, Preference, Responses};
@@ -32,12 +33,14 @@ pub enum Method {
     Tournament,
     /// Each response is scored alone; a reward is its expected score, negative where lower scores are better.
     Pointwise,
+    /// Each response alone; a reward is the number of the critic's reward head, which such critics are trained for.
+    Scalar,
 }
 
 impl Method {
     fn kind(self) -> Kind {
         match self {
-            Self::Pointwise => Kind::Pointwise,
+            Self::Pointwise | Self::Scalar => Kind::Pointwise,
             Self::RoundRobin | Self::BradleyTerry | Self::Tournament => Kind::Pairwise,
         }
     }
@@ -63,6 +66,18 @@ pub struct Candidates {
     pub responses: Vec<String>,
 }
 
+/// Whether the critic writes reasons before its verdict is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reasons {
+    /// As the verdict's reader was trained: a reward head reads after reasons, labels are read without any.
+    #[default]
+    Trained,
+    /// It writes nothing, so that nothing is faster.
+    None,
+    /// It writes this many tokens of them at most.
+    Written(usize),
+}
+
 /// Choices of a reward.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RewardOptions {
@@ -74,6 +89,10 @@ pub struct RewardOptions {
     pub rubric: RubricChoice,
     /// Name of the critic's prompt format.
     pub format: Option<String>,
+    /// Whether reasons are written before a verdict is read.
+    pub reasons: Reasons,
+    /// How several images are cut.
+    pub tiling: ImageTiling,
     /// For whom it is judged.
     pub caller: Caller,
 }
@@ -147,14 +166,19 @@ impl Judge {
         options: &RewardOptions,
     ) -> Result<Reward, JudgeError> {
         let count = candidates.responses.len();
-        let least = if options.method == Method::Pointwise { 1 } else { 2 };
+        let least = match options.method.kind() {
+            Kind::Pointwise => 1,
+            Kind::Pairwise => 2,
+        };
         if count < least {
             return Err(JudgeError::TooFewResponses { count, least });
         }
+        let rated = self.for_reward_head(options)?;
+        let options = rated.as_ref().unwrap_or(options);
         self.check(options.method.kind(), options.rubric.clone(), options.format.as_deref())?;
         let mut tally = Tally::default();
         let (rewards, matrix) = match options.method {
-            Method::Pointwise => (self.scores(candidates, options, &mut tally).await, None),
+            Method::Pointwise | Method::Scalar => (self.scores(candidates, options, &mut tally).await, None),
             Method::RoundRobin | Method::BradleyTerry => {
                 let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
                 let mut matrix = Matrix::new(count);
@@ -176,6 +200,18 @@ impl Judge {
             Some(index) => Err(tally.failures.swap_remove(index).error),
             None => Ok(Reward::new(rewards, matrix, tally)),
         }
+    }
+
+    /// The options with the format that asks the reward head, when it is to be asked.
+    fn for_reward_head(&self, options: &RewardOptions) -> Result<Option<RewardOptions>, JudgeError> {
+        if options.method != Method::Scalar {
+            return Ok(None);
+        }
+        let rules = self.rules();
+        let format = rules.profile().scalar_format(options.format.as_deref());
+        let format = format.filter(|_| self.build().rates).ok_or(JudgeError::NoRewardHead)?;
+        let format = Some(format.name.clone());
+        Ok(Some(RewardOptions { format, ..options.clone() }))
     }
 
     /// The score of each response.
@@ -228,9 +264,17 @@ impl Judge {
         options: &RewardOptions,
         responses: Responses,
     ) -> Result<Judgement, JudgeError> {
+        let usual = JudgeOptions::default().max_tokens;
+        let (mode, max_tokens) = match options.reasons {
+            Reasons::Trained if options.method == Method::Scalar => (Mode::ExplainThenScore, usual),
+            Reasons::Trained | Reasons::None => (Mode::Score, usual),
+            Reasons::Written(most) => (Mode::ExplainThenScore, most),
+        };
         let judging = JudgeOptions {
-            mode: Mode::Score,
+            mode,
+            max_tokens,
             format: options.format.clone(),
+            tiling: options.tiling,
             caller: options.caller.clone(),
             ..JudgeOptions::default()
         };

@@ -125,9 +125,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     fn below(self, a: Pair, bound: f32, values: [Pair; 2]) -> Pair {
         unsafe {
             let bound = _mm256_set1_ps(bound);
-            let choose = |a, below, other| {
-                _mm256_blendv_ps(below, other, _mm256_cmp_ps::<_CMP_NLT_UQ>(a, bound))
-            };
+            let choose =
+                |a, below, other| _mm256_blendv_ps(below, other, _mm256_cmp_ps::<_CMP_NLT_UQ>(a, bound));
             Pair(choose(a.0, values[0].0, values[1].0), choose(a.1, values[0].1, values[1].1))
         }
     }

@@ -52,7 +52,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type Dots = __m512i;
     const SUMS: usize = 28;
     const ROWS: usize = 14;
-    const DOT_ROWS: usize = 6;
+    const DOT_ROWS: usize = 8;
     const DOT_VECTORS: usize = 2;
 
     #[inline(always)]

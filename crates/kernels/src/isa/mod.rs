@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use std::sync::OnceLock;
@@ -16,6 +18,8 @@ use std::sync::OnceLock;
 use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+use neon::Neon;
 use portable::Portable;
 
 /// Floats in a [`Simd::Vector`].
@@ -106,6 +110,10 @@ enum Set {
     Avx512(Avx512<false>),
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni(Avx512<true>),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon<false>),
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod(Neon<true>),
 }
 
 impl Isa {
@@ -126,7 +134,9 @@ impl Isa {
             Avx2::detect().map(Set::Avx2),
             Some(portable),
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let found = [Neon::detect().map(Set::NeonDotprod), Neon::detect().map(Set::Neon), Some(portable)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let found = [Some(portable)];
         found.into_iter().flatten().map(Self).collect()
     }
@@ -143,6 +153,10 @@ impl Isa {
             Set::Avx512(_) => "AVX-512",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni(_) => "AVX-512 VNNI",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(_) => "NEON",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod(_) => "NEON dotprod",
         }
     }
 
@@ -158,6 +172,23 @@ impl Isa {
             Set::Avx512(simd) => kernel.run(simd),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni(simd) => kernel.run(simd),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(simd) => kernel.run(simd),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod(simd) => kernel.run(simd),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_processor_of_a_kind_has_is_found() {
+        let names: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+        assert_eq!(names.last(), Some(&"portable"));
+        assert!(!cfg!(target_arch = "aarch64") || names.contains(&"NEON"), "{names:?}");
+        assert_eq!(Isa::best(), Isa::available()[0]);
     }
 }

@@ -1,26 +1,21 @@
 //! `gavel judge --input`: a verdict for each row.
 
-use judge::{Judge, JudgeOptions, RubricChoice};
 use serde_json::{Value, json};
 
-use super::{Outcome, Row, run};
-use crate::{
-    command::Files,
-    dialects::native::VerdictBody,
-    error::{ApiError, Dialect},
-};
+use super::{Outcome, Panel, Task, panel::Refusal, row, row::Row, run};
+use crate::command::Files;
 
-/// Rows that are judged at once: enough to fill steps.
-const AT_A_TIME: usize = 32;
+/// Rows that each critic judges at once: enough to fill steps.
+pub(super) const AT_A_TIME: usize = 32;
 
-/// Judges every row.
-pub(crate) async fn judge_rows(
-    judge: &Judge,
-    files: &Files,
-    rubric: &RubricChoice,
-    options: &JudgeOptions,
-) -> anyhow::Result<()> {
-    let done = run(files, AT_A_TIME, |row| judge_row(judge, row, rubric.clone(), options.clone())).await?;
+/// Judges every row; `options` are members of all requests.
+pub(crate) async fn judge_rows(panel: &Panel, files: &Files, options: &Value) -> anyhow::Result<()> {
+    let at_a_time = AT_A_TIME * panel.critics();
+    let tasks = row::read(&files.input)?;
+    let left_out = files.left_out();
+    let done =
+        run(Some((&files.output, &left_out)), tasks, at_a_time, |task| judge_row(panel, task, options))
+            .await?;
     let count =
         |name: &str, value: &str| done.done.iter().filter(|line| line[name] == value).count().to_string();
     let scores: Vec<f64> = done.done.iter().filter_map(|line| line["score"].as_f64()).collect();
@@ -38,36 +33,27 @@ pub(crate) async fn judge_rows(
     done.summarise(&more)
 }
 
-async fn judge_row(judge: &Judge, row: Row, rubric: RubricChoice, options: JudgeOptions) -> Outcome {
-    let failed = |message: String, code: &str| {
-        Outcome::LeftOut(json!({ "id": row.id, "error": { "code": code, "message": message } }))
-    };
+async fn judge_row(panel: &Panel, task: Task<Row>, options: &Value) -> anyhow::Result<Outcome> {
+    let Task { id, key, what: row } = task;
     if row.responses.len() > 2 {
-        return failed(
-            format!("there are {} responses, not one or two", row.responses.len()),
-            "invalid_request",
-        );
+        let message = format!("there are {} responses, not one or two", row.responses.len());
+        return Ok(Outcome::refused(&id, &Refusal { code: "invalid_request".into(), message }));
     }
-    let case = match row.case() {
-        Ok(case) => case,
-        Err(error) => return failed(format!("{error:#}"), "invalid_request"),
+    let body = match row.body(options) {
+        Ok(body) => body,
+        Err(error) => return Ok(Outcome::invalid(&id, &error)),
     };
-    let judged = match judge.judge(case, rubric, options).await {
-        Ok(verdict) => verdict.collect().await,
-        Err(error) => Err(error),
-    };
-    match judged {
-        Ok(judgement) => {
-            let mut line = json!({ "id": row.id });
-            let body = serde_json::to_value(VerdictBody::new(judgement, judge.model()));
-            if let (Value::Object(line), Ok(Value::Object(body))) = (&mut line, body) {
-                line.extend(body);
-            }
-            Outcome::Done(line)
-        }
-        Err(error) => {
-            let error = ApiError::from_judge(error, Dialect::Native);
-            failed(error.message().to_owned(), error.code())
-        }
+    Ok(match panel.post("/judge", &body, &key).await? {
+        Ok(verdict) => Outcome::Done(named(&id, verdict)),
+        Err(refusal) => Outcome::refused(&id, &refusal),
+    })
+}
+
+/// The body of an answer as a line, the name first.
+pub(super) fn named(id: &str, body: Value) -> Value {
+    let mut line = json!({ "id": id });
+    if let (Value::Object(line), Value::Object(body)) = (&mut line, body) {
+        line.extend(body);
     }
+    line
 }

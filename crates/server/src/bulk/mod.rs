@@ -1,28 +1,42 @@
-//! Many rows of a file at once: judged, or made into pairs for preference learning.
+//! Many rows of a file at once: judged, made into pairs for preference learning, or compared with what is known about them.
 
+mod evaluate;
 mod journal;
 mod judge_rows;
+mod panel;
 mod prefer;
 mod row;
+mod servers;
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+pub(crate) use evaluate::{attack, evaluate};
 pub(crate) use judge_rows::judge_rows;
+pub(crate) use panel::Panel;
 pub(crate) use prefer::prefer;
 
-use crate::command::Files;
 use journal::Journal;
-use row::Row;
+use panel::Refusal;
 
-/// What becomes of one row.
+/// Something to do.
+struct Task<T> {
+    /// What its line in the output is called.
+    id: String,
+    /// What tasks with the same pictures share.
+    key: String,
+    what: T,
+}
+
+/// What becomes of one task.
 enum Outcome {
     /// A line of the output.
     Done(Value),
@@ -30,40 +44,67 @@ enum Outcome {
     LeftOut(Value),
 }
 
+impl Outcome {
+    fn refused(id: &str, refusal: &Refusal) -> Self {
+        let Refusal { code, message } = refusal;
+        Self::LeftOut(json!({ "id": id, "error": { "code": code, "message": message } }))
+    }
+
+    fn invalid(id: &str, error: &anyhow::Error) -> Self {
+        let refusal = Refusal { code: "invalid_request".into(), message: format!("{error:#}") };
+        Self::refused(id, &refusal)
+    }
+}
+
 /// What a run did.
 struct Run {
     done: Vec<Value>,
-    left_out: usize,
+    left_out: Vec<Value>,
     known: usize,
     duration: Duration,
 }
 
-/// Runs `work` on every row that the output lacks, `at_a_time` at once, and writes each result as soon as it is there. Rows
-/// of one picture follow one another, so that what they share is computed once.
-async fn run<F>(files: &Files, at_a_time: usize, work: impl Fn(Row) -> F) -> anyhow::Result<Run>
+/// Runs `work` on every task that the journals lack, `at_a_time` at once, and writes each result as soon as it is there.
+/// Tasks of one picture follow one another, so that what they share is computed once. An error ends the run; what is done
+/// stays done.
+async fn run<T, F>(
+    journals: Option<(&Path, &Path)>,
+    tasks: Vec<Task<T>>,
+    at_a_time: usize,
+    work: impl Fn(Task<T>) -> F,
+) -> anyhow::Result<Run>
 where
-    F: Future<Output = Outcome>,
+    F: Future<Output = anyhow::Result<Outcome>>,
 {
-    let mut output = Journal::open(&files.output)?;
-    let mut left_out = Journal::open(&files.left_out())?;
-    let is_new = |row: &Row| !output.has(&row.id) && !left_out.has(&row.id);
-    let (mut rows, known): (Vec<Row>, Vec<Row>) = row::read(&files.input)?.into_iter().partition(is_new);
-    rows.sort_by(|one, other| one.images.cmp(&other.images));
-    let progress = ProgressBar::new(rows.len() as u64);
+    let mut journals = match journals {
+        Some((output, left_out)) => Some((Journal::open(output)?, Journal::open(left_out)?)),
+        None => None,
+    };
+    let is_new = |task: &Task<T>| {
+        journals.as_ref().is_none_or(|(output, left_out)| !output.has(&task.id) && !left_out.has(&task.id))
+    };
+    let (mut tasks, known): (Vec<Task<T>>, Vec<Task<T>>) = tasks.into_iter().partition(is_new);
+    tasks.sort_by(|one, other| one.key.cmp(&other.key));
+    let progress = ProgressBar::new(tasks.len() as u64);
     let style = "{wide_bar} {pos}/{len} rows, {per_sec}, {eta} left";
     progress.set_style(ProgressStyle::with_template(style).context("the progress bar's template")?);
     let start = Instant::now();
-    let mut run = Run { done: Vec::new(), left_out: 0, known: known.len(), duration: Duration::ZERO };
-    let mut outcomes = std::pin::pin!(stream::iter(rows).map(work).buffer_unordered(at_a_time));
+    let (done, left_out) = (Vec::new(), Vec::new());
+    let mut run = Run { done, left_out, known: known.len(), duration: Duration::ZERO };
+    let mut outcomes = std::pin::pin!(stream::iter(tasks).map(work).buffer_unordered(at_a_time));
     while let Some(outcome) = outcomes.next().await {
-        match outcome {
+        match outcome? {
             Outcome::Done(line) => {
-                output.append(&line)?;
+                if let Some((output, _)) = &mut journals {
+                    output.append(&line)?;
+                }
                 run.done.push(line);
             }
             Outcome::LeftOut(line) => {
-                left_out.append(&line)?;
-                run.left_out += 1;
+                if let Some((_, left_out)) = &mut journals {
+                    left_out.append(&line)?;
+                }
+                run.left_out.push(line);
             }
         }
         progress.inc(1);
@@ -77,10 +118,10 @@ impl Run {
     /// Prints what was done, with `more` lines about the results.
     fn summarise(&self, more: &[(&str, String)]) -> anyhow::Result<()> {
         let seconds = self.duration.as_secs_f64();
-        let rows = self.done.len() + self.left_out;
+        let rows = self.done.len() + self.left_out.len();
         let own = [
             ("rows done", self.done.len().to_string()),
-            ("rows left out", self.left_out.to_string()),
+            ("rows left out", self.left_out.len().to_string()),
             ("rows done before", self.known.to_string()),
             ("seconds", format!("{seconds:.1}")),
             ("rows each second", format!("{:.2}", rows as f64 / seconds.max(1e-9))),

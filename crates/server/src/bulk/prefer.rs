@@ -1,62 +1,78 @@
 //! `gavel prefer`: of several responses to each question, the pair to learn from.
 
-use judge::{Candidates, Judge, Pick, Reward, RewardOptions, RubricChoice};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Row, run};
+use super::{Outcome, Panel, Task, row, row::Row, run};
 use crate::{
-    boot,
     command::{PairForm, PreferOptions},
-    error::{ApiError, Dialect},
     serve,
 };
 
-/// Rows that are judged at once. Each has many comparisons; the second one begins while the last of the first come in.
+/// Rows that each critic judges at once. Each has many comparisons; the second one begins while the last of the first come in.
 const AT_A_TIME: usize = 2;
 
 /// Makes a pair of every row.
 pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
-    let PreferOptions { critic, engine, files, form, method, rubric, least_margin } = options;
-    let config = serve::engine_config(&engine);
-    let (judge, _) = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
-    let rewarding = RewardOptions {
-        method: method.into(),
-        rubric: rubric.map_or(RubricChoice::Default, RubricChoice::Named),
-        ..RewardOptions::default()
-    };
-    let make = |row: Row| {
-        let (judge, rewarding) = (&judge, &rewarding);
+    let PreferOptions { critic, engine, urls, files, form, method, rubric, least_margin } = options;
+    let panel = Panel::assemble(&urls, critic, serve::engine_config(&engine)).await?;
+    panel.model().await?;
+    let mut asked = json!({ "method": method });
+    if let Some(rubric) = rubric {
+        asked["rubric"] = rubric.into();
+    }
+    let make = |task: Task<Row>| {
+        let (panel, asked) = (&panel, &asked);
         async move {
-            match reward(judge, &row, rewarding).await {
-                Ok(reward) => match reward.pick.filter(|pick| pick.margin >= least_margin) {
-                    Some(pick) => Outcome::Done(pair(&row, form, (&reward, pick))),
-                    None => Outcome::LeftOut(
-                        json!({ "id": row.id, "rewards": reward.rewards, "undecided": true }),
-                    ),
-                },
-                Err((code, message)) => {
-                    Outcome::LeftOut(json!({ "id": row.id, "error": { "code": code, "message": message } }))
-                }
-            }
+            let Task { id, key, what: row } = task;
+            let body = match row.body(asked) {
+                Ok(body) => body,
+                Err(error) => return Ok(Outcome::invalid(&id, &error)),
+            };
+            let reward = match panel.post("/reward", &body, &key).await? {
+                Ok(body) => Reward::deserialize(body)?,
+                Err(refusal) => return Ok(Outcome::refused(&id, &refusal)),
+            };
+            Ok(match reward.pick().filter(|pick| pick.margin >= least_margin) {
+                Some(pick) => Outcome::Done(pair((&id, &row), form, (&reward, pick))),
+                None => Outcome::LeftOut(json!({ "id": id, "rewards": reward.rewards, "undecided": true })),
+            })
         }
     };
-    let done = run(&files, AT_A_TIME, make).await?;
+    let left_out = files.left_out();
+    let tasks = row::read(&files.input)?;
+    let done = run(Some((&files.output, &left_out)), tasks, AT_A_TIME * panel.critics(), make).await?;
     let margins: Vec<f64> = done.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
     let mean = margins.iter().sum::<f64>() / margins.len().max(1) as f64;
     done.summarise(&[("mean margin", format!("{mean:.3}"))])
 }
 
-async fn reward(judge: &Judge, row: &Row, options: &RewardOptions) -> Result<Reward, (&'static str, String)> {
-    let case = row.case().map_err(|error| ("invalid_request", format!("{error:#}")))?;
-    let candidates = Candidates { case, responses: row.responses.clone() };
-    judge.reward(&candidates, options).await.map_err(|error| {
-        let error = ApiError::from_judge(error, Dialect::Native);
-        (error.code(), error.message().to_owned())
-    })
+/// What of an answer makes a pair.
+#[derive(Deserialize)]
+struct Reward {
+    rewards: Vec<Option<f64>>,
+    chosen: Option<usize>,
+    rejected: Option<usize>,
+    margin: Option<f64>,
+}
+
+/// Indices of the best and the worst response, and by how much their rewards differ.
+#[derive(Clone, Copy)]
+struct Pick {
+    chosen: usize,
+    rejected: usize,
+    margin: f64,
+}
+
+impl Reward {
+    /// None when all are equal.
+    fn pick(&self) -> Option<Pick> {
+        Some(Pick { chosen: self.chosen?, rejected: self.rejected?, margin: self.margin? })
+    }
 }
 
 /// The pair in the form that a trainer reads, with its margin and all rewards beside it.
-fn pair(row: &Row, form: PairForm, (reward, pick): (&Reward, Pick)) -> Value {
+fn pair((id, row): (&str, &Row), form: PairForm, (reward, pick): (&Reward, Pick)) -> Value {
     let [chosen, rejected] = [pick.chosen, pick.rejected].map(|index| row.responses[index].as_str());
     match form {
         PairForm::Trl => {
@@ -64,7 +80,7 @@ fn pair(row: &Row, form: PairForm, (reward, pick): (&Reward, Pick)) -> Value {
             let pictures = row.images.iter().map(|_| json!({ "type": "image" }));
             let content: Vec<Value> = pictures.chain([text(&row.question)]).collect();
             json!({
-                "id": row.id,
+                "id": id,
                 "images": row.images,
                 "prompt": [{ "role": "user", "content": content }],
                 "chosen": [{ "role": "assistant", "content": [text(chosen)] }],
@@ -74,7 +90,7 @@ fn pair(row: &Row, form: PairForm, (reward, pick): (&Reward, Pick)) -> Value {
             })
         }
         PairForm::LlavaNext => json!({
-            "id": row.id,
+            "id": id,
             "image": row.images.first(),
             "prompt": row.question,
             "chosen": chosen,

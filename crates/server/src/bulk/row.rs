@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use judge::{Case, EncodedImage, Responses};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::images;
+use super::Task;
 
 /// Members of a row. Others are left alone, as data files have columns of all kinds.
 #[derive(Deserialize)]
@@ -21,6 +21,9 @@ struct RowBody {
     image: Option<String>,
     #[serde(default)]
     images: Vec<String>,
+    /// Of a video.
+    #[serde(default)]
+    frames: Vec<String>,
     response: Option<String>,
     #[serde(default)]
     responses: Vec<String>,
@@ -31,69 +34,80 @@ struct RowBody {
 /// A question with its responses.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// Its own, or its line's.
-    pub(super) id: String,
     pub(super) question: String,
     /// As they were given.
     pub(super) images: Vec<String>,
+    /// The frames of a video, as they were given.
+    frames: Vec<String>,
     pub(super) responses: Vec<String>,
-    pub(super) reference: Option<String>,
+    reference: Option<String>,
     /// What the images show, in words.
-    pub(super) description: Option<String>,
+    description: Option<String>,
     /// Where image paths begin.
     folder: PathBuf,
 }
 
-/// All rows of a file.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
+/// All rows of a file; each is called by its own id, or by its line.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Task<Row>>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<Task<Row>> = Vec::new();
     let mut ids = std::collections::HashSet::new();
     for (index, line) in lines {
         let place = || format!("line {} of {}", index + 1, path.display());
         let body: RowBody = serde_json::from_str(line).with_context(place)?;
-        let row = Row::new(body, index + 1, folder.clone());
-        if !ids.insert(row.id.clone()) {
-            bail!("{}: the id {:?} comes twice", place(), row.id);
+        let id = match &body.id {
+            Some(Value::String(id)) => id.clone(),
+            Some(id) => id.to_string(),
+            None => format!("line-{}", index + 1),
+        };
+        if !ids.insert(id.clone()) {
+            bail!("{}: the id {id:?} comes twice", place());
         }
-        rows.push(row);
+        let what = Row::new(body, folder.clone());
+        let key = [&what.images[..], &what.frames].concat().join("\n");
+        rows.push(Task { id, key, what });
     }
     Ok(rows)
 }
 
 impl Row {
-    fn new(body: RowBody, line: usize, folder: PathBuf) -> Self {
-        let id = match body.id {
-            Some(Value::String(id)) => id,
-            Some(id) => id.to_string(),
-            None => format!("line-{line}"),
-        };
+    fn new(body: RowBody, folder: PathBuf) -> Self {
         let images = body.image.into_iter().chain(body.images).collect();
         let responses = body.response.into_iter().chain(body.responses).collect();
         let (reference, description) = (body.reference, body.description);
-        Self { id, question: body.question, images, responses, reference, description, folder }
+        let (question, frames) = (body.question, body.frames);
+        Self { question, images, frames, responses, reference, description, folder }
     }
 
-    /// The case, with its first responses as those to judge.
-    pub(super) fn case(&self) -> anyhow::Result<Case> {
-        let responses = match &self.responses[..] {
-            [one] => Responses::One(one.clone()),
-            [first, second, ..] => Responses::Pair(first.clone(), second.clone()),
-            [] => bail!("there is no response"),
-        };
-        let images = self.images.iter().map(|image| self.image(image)).collect::<anyhow::Result<_>>()?;
-        let (reference, description) = (self.reference.clone(), self.description.clone());
-        Ok(Case { question: self.question.clone(), images, responses, reference, description })
+    /// The body of a request about it, with `options` as further members.
+    pub(super) fn body(&self, options: &Value) -> anyhow::Result<Value> {
+        let read = |images: &[String]| images.iter().map(|image| self.image(image)).collect();
+        let (images, frames): (anyhow::Result<Vec<_>>, anyhow::Result<Vec<_>>) =
+            (read(&self.images), read(&self.frames));
+        let mut body = options.clone();
+        body["question"] = self.question.as_str().into();
+        body["images"] = images?.into();
+        if !self.frames.is_empty() {
+            body["frames"] = frames?.into();
+        }
+        body["responses"] = self.responses.clone().into();
+        for (name, value) in [("reference", &self.reference), ("description", &self.description)] {
+            if let Some(value) = value {
+                body[name] = value.as_str().into();
+            }
+        }
+        Ok(body)
     }
 
-    fn image(&self, image: &str) -> anyhow::Result<EncodedImage> {
+    /// As requests carry it.
+    fn image(&self, image: &str) -> anyhow::Result<String> {
         if image.starts_with("data:") {
-            return images::read(image, "image").map_err(|error| anyhow::anyhow!("{}", error.message()));
+            return Ok(image.to_owned());
         }
         let path = self.folder.join(image);
         let bytes = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        Ok(EncodedImage::new(bytes))
+        Ok(BASE64_STANDARD.encode(bytes))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{CriticOptions, EngineOptions};
+use super::{CriticOptions, EngineOptions, HubArguments};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,8 @@ pub(crate) enum BenchCommand {
     Overhead(OverheadArguments),
     /// How much work the sharing of prompts saves, when each response is compared with each other one.
     Sharing(SharingArguments),
+    /// Side by side with transformers, llama.cpp and mistral.rs, as far as they are there.
+    Compare(CompareArguments),
     /// Make a critic of random weights, for measuring this program and others on the very same model.
     MakeModel(MakeModelArguments),
 }
@@ -83,7 +85,7 @@ pub(crate) struct MakeModelArguments {
     /// From which all weights follow.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How weights are stored; they are the same numbers in each form.
+    /// How weights are stored. They are the same numbers in both forms of floats.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) form: MadeFormChoice,
 }
@@ -106,6 +108,57 @@ pub(crate) enum MadeFormChoice {
     /// 16-bit floats with the range of 32-bit ones.
     #[default]
     Bf16,
+    /// The language model as GGUF in eight bits, the rest as bf16.
+    Q8,
+    /// The language model as GGUF in four bits, the rest as bf16.
+    Q4,
+}
+
+/// Options of `gavel bench compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program, which
+    /// the others cannot load.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) hub: HubArguments,
+    /// A Python with what `crates/bench/peers/requirements.txt` names: transformers and mistral.rs are measured in it.
+    #[arg(long)]
+    pub(crate) python: Option<PathBuf>,
+    /// llama.cpp's `llama-server`; its files are written with `--python`.
+    #[arg(long)]
+    pub(crate) llama_server: Option<PathBuf>,
+    /// What to measure, with commas between. Without it, everything.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) parts: Vec<ComparePart>,
+    /// Small sizes, each once: shows that everything works, and measures nothing.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// File for the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// File for the tables as Markdown.
+    #[arg(long)]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Folder for the curves as SVG.
+    #[arg(long)]
+    pub(crate) plots: Option<PathBuf>,
+}
+
+/// A part of `gavel bench compare`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ComparePart {
+    /// From the start to the first verdict, and the memory at rest.
+    Startup,
+    /// Features of a picture.
+    Image,
+    /// Reading and writing of the language model alone.
+    Language,
+    /// All ordered pairs of five responses, with and without reasons.
+    Reward,
+    /// How the cost grows with context and responses.
+    Growth,
 }
 
 /// What the benchmarks with a server have in common.

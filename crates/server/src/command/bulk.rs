@@ -20,6 +20,16 @@ pub(crate) struct Files {
     pub(crate) output: PathBuf,
 }
 
+/// Servers that do the work.
+#[derive(Debug, Args)]
+pub(crate) struct Urls {
+    /// A running server, such as `http://127.0.0.1:8080`, in place of the critic inside this program; may be given several
+    /// times, for servers with the same critic. Rows of one picture go to one server; what a server does not answer goes to
+    /// another.
+    #[arg(long, conflicts_with_all = ["model", "config_dir", "quantize"])]
+    pub(crate) url: Vec<String>,
+}
+
 impl Files {
     /// Where the rows go that have no result.
     pub(crate) fn left_out(&self) -> PathBuf {
@@ -36,6 +46,8 @@ pub(crate) struct PreferOptions {
     pub(crate) critic: CriticOptions,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
+    #[command(flatten)]
+    pub(crate) urls: Urls,
     #[command(flatten)]
     pub(crate) files: Files,
     /// Form of the pairs.

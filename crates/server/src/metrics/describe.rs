@@ -22,7 +22,7 @@ const HISTOGRAMS: [(&str, &str); 16] = [
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 21] = [
     ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
@@ -40,6 +40,9 @@ const COUNTERS: [(&str, &str); 18] = [
     ("gavel_verdict_failures_total", "Judgements without a verdict, by the code of their error."),
     ("gavel_parse_failures_total", "Texts of the critic that are no verdict, by what is wrong with them."),
     ("gavel_form_answers_total", "Chat answers in the form of a known program, by its name."),
+    ("gavel_memo_lookups_total", "Verdicts that were looked for in memory, by whether they were there."),
+    ("gavel_judging_log_lines_total", "Lines of the judging log that were written."),
+    ("gavel_judging_log_dropped_total", "Lines of the judging log that were lost."),
     (
         "gavel_off_label_total",
         "Verdicts of which the critic believed less than a half in all that were possible.",

@@ -11,7 +11,7 @@ mod verdicts;
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::header, response::IntoResponse};
-use judge::{CacheFigures, Judge};
+use judge::{CacheFigures, Judge, MemoCounts};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -101,6 +101,13 @@ impl Metrics {
         self.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
+    /// Notes how often a verdict was remembered.
+    fn set_memo(&self, counts: MemoCounts) {
+        for (result, count) in [("hit", counts.hits), ("miss", counts.misses)] {
+            self.counter("gavel_memo_lookups_total", &[("result", result)]).absolute(count);
+        }
+    }
+
     /// Notes what the engine and its caches are doing now; the seconds that were spent on pictures, as text.
     fn set_engine(&self, judge: &Judge) -> String {
         let stats = judge.stats();
@@ -156,6 +163,7 @@ fn seconds_counter(name: &str, text: &str, seconds: f64) -> String {
 
 /// `GET /metrics`: everything in Prometheus' text format.
 pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse {
+    state.metrics.set_memo(state.judge.memo_counts());
     let more = state.metrics.set_engine(&state.judge) + &state.metrics.set_process().unwrap_or_default();
     let text = state.metrics.handle.render() + &more;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)

@@ -99,10 +99,21 @@ impl Metrics {
             | JudgeError::Labels { .. }
             | JudgeError::Texts(_)
             | JudgeError::UnknownToken { .. }
+            | JudgeError::NoRewardHead
             | JudgeError::Engine(_)
             | JudgeError::Failed(_) => return,
         };
         self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(1);
+    }
+
+    /// Notes lines that the judging log has.
+    pub(crate) fn log_line(&self, count: u64) {
+        self.counter("gavel_judging_log_lines_total", &[]).increment(count);
+    }
+
+    /// Notes a line that the judging log lost.
+    pub(crate) fn log_dropped(&self) {
+        self.counter("gavel_judging_log_dropped_total", &[]).increment(1);
     }
 
     fn distribution(&self, distribution: &Distribution) {

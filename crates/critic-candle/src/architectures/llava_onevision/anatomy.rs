@@ -26,6 +26,13 @@ pub struct Anatomy {
     pub(crate) vision_source: VisionSource,
 }
 
+impl Anatomy {
+    /// Size of a hidden state of the decoder.
+    pub fn hidden_size(&self) -> usize {
+        self.text.hidden_size
+    }
+}
+
 /// Whose names and conventions a checkpoint follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {

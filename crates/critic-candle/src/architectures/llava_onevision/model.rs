@@ -8,6 +8,7 @@ use super::{
     names::Names,
     packing::pack,
     processor::Normalisation,
+    reward_head::RewardHead,
 };
 use crate::{
     decoders::Qwen2,
@@ -31,6 +32,7 @@ pub struct Model {
     projector_activation: Activation,
     newline: Tensor, // [C]
     decoder: Qwen2,
+    reward_head: Option<RewardHead>,
     device: Device,
     dtype: DType,
 }
@@ -59,6 +61,7 @@ impl Model {
             projector_activation: anatomy.projector_activation,
             newline: weights.get(names.newline, &[size])?,
             decoder: Qwen2::load(weights, (names.text, names.head), &anatomy.text, (device, dtype))?,
+            reward_head: RewardHead::load(weights, size)?,
             device: device.clone(),
             dtype,
             anatomy,
@@ -77,6 +80,11 @@ impl Model {
     /// What the configuration says.
     pub fn anatomy(&self) -> &Anatomy {
         &self.anatomy
+    }
+
+    /// Whether the checkpoint has a reward head.
+    pub fn has_reward_head(&self) -> bool {
+        self.reward_head.is_some()
     }
 
     /// Where the model's tensors are.
@@ -197,5 +205,13 @@ impl Model {
     /// Normalised hidden states `[rows, C]` to logits `[rows, V]`.
     pub(crate) fn logits(&self, normed: &Rows) -> Result<Rows> {
         self.decoder.logits(normed)
+    }
+
+    /// Normalised hidden states `[rows, C]` to rewards `[rows, 1]`.
+    pub(crate) fn rewards(&self, normed: &Rows) -> Result<Rows> {
+        match &self.reward_head {
+            Some(head) => head.forward(normed),
+            None => candle_core::bail!("the checkpoint has no reward head"),
+        }
     }
 }

@@ -150,7 +150,8 @@ impl LlavaProcessor {
 
     /// A picture, cut at its own resolution or as one square.
     fn image(&self, image: &EncodedImage, index: usize, any_resolution: bool) -> Result<Cut, EncodeError> {
-        let key = Sha256::new().chain_update([u8::from(any_resolution)]).chain_update(&image.0).finalize();
+        let key =
+            Sha256::new().chain_update([u8::from(any_resolution)]).chain_update(image.digest()).finalize();
         self.cuts.find_or(key.into(), || {
             let picture = self.decode(image, index)?;
             let (tiles, packing) =
@@ -163,15 +164,14 @@ impl LlavaProcessor {
     fn video(&self, frames: &[EncodedImage], first_index: usize) -> Result<Cut, EncodeError> {
         let mut key = Sha256::new().chain_update([2]);
         for frame in frames {
-            key.update(frame.0.len().to_le_bytes());
-            key.update(&frame.0);
+            key.update(frame.digest());
         }
         let cut = || Ok(named(self.frames(frames, first_index)?, Packing::Video));
         self.cuts.find_or(key.finalize().into(), cut)
     }
 
     fn decode(&self, image: &EncodedImage, index: usize) -> Result<RgbImage, EncodeError> {
-        decode(&image.0, self.max_pixels).map_err(|error| match error {
+        decode(image.bytes(), self.max_pixels).map_err(|error| match error {
             DecodeError::TooLarge { width, height, limit } => {
                 EncodeError::ImageTooLarge { index, width, height, limit }
             }
@@ -243,6 +243,11 @@ impl Processor for LlavaProcessor {
 
     fn vocabulary(&self) -> usize {
         self.tokenizer.vocabulary()
+    }
+
+    fn turn_end(&self) -> Vec<TokenId> {
+        let after = self.tokenizer.encode(self.format.after_turn()).unwrap_or_default();
+        [vec![self.control.turn_end], after].concat()
     }
 
     fn is_control(&self, token: TokenId) -> bool {

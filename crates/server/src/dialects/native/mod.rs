@@ -1,5 +1,6 @@
 //! Our own interface: `POST /judge`, `POST /reward` and the rubrics.
 
+mod receipt;
 mod request;
 mod response;
 mod reward;
@@ -17,8 +18,8 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures::StreamExt;
-use judge::{JudgeError, VerdictEvent, VerdictStream};
+use futures::{StreamExt, future::join_all};
+use judge::{Case, JudgeError, JudgeOptions, VerdictEvent, VerdictStream};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -27,12 +28,13 @@ use crate::{
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
+    judging_log::{Note, Recorder},
     metrics::{RequestKind, StreamFate, Task},
     state::AppState,
 };
-use request::{JudgeBody, JudgeRequest};
-use response::DecisionBody;
+use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
 pub(crate) use response::VerdictBody;
+use response::{DecisionBody, VerdictOrError, VerdictsBody};
 pub(crate) use reward::MethodBody;
 
 /// The routes of this file.
@@ -44,15 +46,21 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 ///
 /// With `stream`, an event `decision` carries the score or preference, and the distribution if it is read, as soon as it is
 /// known; events `justification` carry `{"text": …}` as it is written; and the last event is `verdict`, with the same body
-/// as without `stream`, or `error`, with the body of an error.
+/// as without `stream`, or `error`, with the body of an error. With `rubrics`, the answer has `verdicts`, all on one shared
+/// prompt as far as it goes, and one that fails fails alone.
 #[utoipa::path(
     post,
     path = "/judge",
     tag = "judge",
     request_body = JudgeBody,
     responses(
-        (status = 200, content((VerdictBody = "application/json"), (String = "text/event-stream"))),
+        (status = 200, content(
+            (VerdictBody = "application/json"),
+            (VerdictsBody = "application/json"),
+            (String = "text/event-stream")
+        )),
         (status = 400, description = "The case or the rubric makes no sense.", body = ErrorBody),
+        (status = 409, description = "What would be judged is not what the expected receipt is of.", body = ErrorBody),
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (status = 422, description = "The body has the wrong form.", body = ErrorBody),
@@ -65,41 +73,116 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 async fn judge(
     State(state): State<AppState>,
     CallerOf(caller): CallerOf,
+    recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
     let request = body.into_request(caller)?;
     let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
-    Ok(affinity::named(Some(affinity), kind.of(judged(state, request).await)))
+    Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
 }
 
-async fn judged(state: AppState, request: JudgeRequest) -> Result<Response, ApiError> {
-    let JudgeRequest { case, rubric, rubric_path, options, both_orders, stream } = request;
-    let failed = |error| failed(&state, error).in_rubric(rubric_path);
-    if both_orders {
-        let both = state.judge.judge_both_orders(case, rubric, options).await.map_err(failed)?;
-        state.metrics.both_orders(&both);
-        return Ok(Json(VerdictBody::both(both, state.judge.model())).into_response());
+async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
+    let JudgeRequest { case, rubrics, options, form } = request;
+    let places = Places::of(&case);
+    match (rubrics, form) {
+        (Rubrics::One(PlacedRubric { choice, path }), Form::Stream) => {
+            let failed = |error| failed(&state, error, places).in_rubric(&path);
+            let note = recorder.begin(&case, &choice);
+            let verdict = state.judge.judge(case, choice, options).await.map_err(failed)?;
+            Ok(events(verdict, (state, note), places).into_response())
+        }
+        (Rubrics::One(rubric), form) => {
+            Ok(Json(Judging { state: &state, recorder: &recorder, case, options, form }.by(rubric).await?)
+                .into_response())
+        }
+        (Rubrics::Several(rubrics), form) => {
+            let judging = Judging { state: &state, recorder: &recorder, case, options, form };
+            let each = |rubric| async {
+                match judging.by(rubric).await {
+                    Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
+                    Err(error) => error.into(),
+                }
+            };
+            // All at once, so that the engine computes what their prompts share once.
+            let verdicts = join_all(rubrics.into_iter().map(each)).await;
+            Ok(Json(VerdictsBody { verdicts }).into_response())
+        }
     }
-    let verdict = state.judge.judge(case, rubric, options).await.map_err(failed)?;
-    if stream {
-        return Ok(events(verdict, state).into_response());
-    }
-    let judgement = verdict.collect().await.map_err(failed)?;
-    state.metrics.verdict(&judgement, Task::Judge);
-    Ok(Json(VerdictBody::new(judgement, state.judge.model())).into_response())
 }
 
-/// A judgement that failed, counted.
-fn failed(state: &AppState, error: JudgeError) -> ApiError {
+/// A case and how it is judged, by whichever rubric.
+struct Judging<'a> {
+    state: &'a AppState,
+    recorder: &'a Recorder,
+    case: Case,
+    options: JudgeOptions,
+    form: Form,
+}
+
+impl Judging<'_> {
+    async fn by(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
+        let mut note = self.recorder.begin(&self.case, &rubric.choice);
+        let body = self.unlogged(rubric).await?;
+        note.verdict(&body);
+        Ok(body)
+    }
+
+    async fn unlogged(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
+        let Self { state, case, options, form, .. } = self;
+        let PlacedRubric { choice, path } = rubric;
+        let (judge, metrics, model) = (&state.judge, &state.metrics, state.judge.model());
+        let (case, options, places) = (case.clone(), options.clone(), Places::of(case));
+        let failed = |error| failed(state, error, places).in_rubric(&path);
+        match form {
+            Form::BothOrders => {
+                let both = judge.judge_both_orders(case, choice, options).await.map_err(failed)?;
+                metrics.both_orders(&both);
+                Ok(VerdictBody::both(both, model))
+            }
+            Form::Samples(count) => {
+                let samples = judge.judge_samples(case, choice, (options, *count)).await.map_err(failed)?;
+                samples
+                    .verdicts
+                    .iter()
+                    .flatten()
+                    .for_each(|judgement| metrics.verdict(judgement, Task::Judge));
+                VerdictBody::samples(samples, model).ok_or_else(|| failed(JudgeError::Silent))
+            }
+            Form::Replay(receipt) => {
+                if receipt.names_weights() {
+                    judge.weights_known().await;
+                }
+                let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
+                receipt.check(verdict.receipt())?;
+                let judgement = verdict.collect().await.map_err(failed)?;
+                metrics.verdict(&judgement, Task::Judge);
+                Ok(VerdictBody::replayed(judgement, receipt, model))
+            }
+            Form::Plain | Form::Stream => {
+                let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
+                let judgement = verdict.collect().await.map_err(failed)?;
+                metrics.verdict(&judgement, Task::Judge);
+                Ok(VerdictBody::new(judgement, model))
+            }
+        }
+    }
+}
+
+/// A judgement that failed, counted, with the field that is to blame.
+fn failed(state: &AppState, error: JudgeError, places: Places) -> ApiError {
+    let blamed = places.blamed(&error);
     state.metrics.unparsable(&error);
     let error = ApiError::from_judge(error, Dialect::Native);
     state.metrics.verdict_failure(error.code());
-    error
+    match blamed {
+        Some(path) => error.with_param(path),
+        None => error,
+    }
 }
 
 /// The verdict as events. The client's leaving drops the stream, which cancels the work.
-fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
+fn events(verdict: VerdictStream, (state, mut note): (AppState, Note), places: Places) -> impl IntoResponse {
     let (fate, told) = StreamFate::pair();
     let events = verdict.map(move |event| {
         let event = match event {
@@ -111,10 +194,12 @@ fn events(verdict: VerdictStream, state: AppState) -> impl IntoResponse {
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
                 state.metrics.verdict(&judgement, Task::Judge);
-                data(Event::default().event("verdict"), &VerdictBody::new(judgement, state.judge.model()))
+                let body = VerdictBody::new(judgement, state.judge.model());
+                note.verdict(&body);
+                data(Event::default().event("verdict"), &body)
             }
             Err(error) => {
-                let error = failed(&state, error);
+                let error = failed(&state, error, places);
                 told.end(error.outcome());
                 data(Event::default().event("error"), &error.body())
             }

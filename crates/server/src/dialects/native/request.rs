@@ -1,10 +1,13 @@
 //! Bodies of requests.
 
-use judge::{Caller, Case, EncodedImage, JudgeOptions, Mode, Responses, RubricChoice, Scale};
+use judge::{
+    Caller, Case, Drawing, EncodeError, EncodedImage, EngineError, ImageTiling, JudgeError, JudgeOptions,
+    Mode, Remembering, Responses, RubricChoice, Scale,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::scale::ScaleBody;
+use super::{receipt::ReceiptBody, scale::ScaleBody};
 use crate::{error::ApiError, images};
 
 /// A case to judge, and by what.
@@ -16,6 +19,12 @@ pub(super) struct JudgeBody {
     /// The images it was asked about, in order, each a data URL or bare base64. Nothing is fetched.
     #[serde(default)]
     images: Vec<String>,
+    /// The frames of a video it was asked about, in order, each a data URL or bare base64, as few as the critic should see.
+    #[serde(default)]
+    frames: Vec<String>,
+    /// How several images are cut: `trained`, which is one padded tile each, or `anyres`, each at its own resolution.
+    #[serde(default)]
+    tiling: TilingBody,
     /// The response to score.
     response: Option<String>,
     /// Two responses to compare, or one to score.
@@ -27,6 +36,9 @@ pub(super) struct JudgeBody {
     description: Option<String>,
     /// Name of a rubric, or criteria of your own. Without it, the critic's default.
     rubric: Option<ChosenRubric>,
+    /// Several rubrics in place of one: the answer has `verdicts`, one for each in order, or why there is none.
+    #[schema(min_items = 1, max_items = 64)]
+    rubrics: Option<Vec<ChosenRubric>>,
     /// Criteria of your own, outside of `rubric`.
     criteria: Option<String>,
     /// The scores that go with `criteria`, when one response is scored.
@@ -46,6 +58,24 @@ pub(super) struct JudgeBody {
     /// distributions.
     #[serde(default)]
     order: OrderBody,
+    /// How many verdicts are drawn; the answer has their mean or majority, their spread and each of them.
+    #[schema(default = 1, minimum = 1, maximum = 64)]
+    samples: Option<usize>,
+    /// 0 takes what is most probable, up to 2 draws. Without it 0, or 1 when there are several samples.
+    #[schema(minimum = 0, maximum = 2)]
+    temperature: Option<f32>,
+    /// Draw only from the smallest set whose probability reaches this.
+    #[schema(default = 1, exclusive_minimum = 0, maximum = 1)]
+    top_p: Option<f32>,
+    /// Start of the random numbers. With one, what is drawn is the same each time.
+    seed: Option<u64>,
+    /// Whether a verdict that is remembered from an equal request may answer.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    memo: bool,
+    /// The receipt of a verdict: the same is judged again, drawn as the receipt says, and `replay` tells whether the verdict
+    /// is the same. When something else would be judged, that is an error which names it.
+    expect: Option<ReceiptBody>,
     /// Whether the justification comes as server-sent events while it is written.
     #[serde(default)]
     stream: bool,
@@ -71,6 +101,30 @@ impl From<ModeBody> for Mode {
             ModeBody::ExplainThenScore => Self::ExplainThenScore,
         }
     }
+}
+
+/// How several images are cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TilingBody {
+    /// One image at any resolution, several as one padded tile each.
+    #[default]
+    Trained,
+    /// Every image at any resolution, which takes many tokens.
+    Anyres,
+}
+
+impl From<TilingBody> for ImageTiling {
+    fn from(body: TilingBody) -> Self {
+        match body {
+            TilingBody::Trained => Self::Trained,
+            TilingBody::Anyres => Self::AnyResolution,
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// In which orders two responses are judged.
@@ -116,21 +170,93 @@ impl From<ChosenRubric> for RubricChoice {
     }
 }
 
+/// The most samples of one call, and the most rubrics.
+const MOST: usize = 64;
+
+/// A rubric and where its criteria and scale stand in the body.
+pub(super) struct PlacedRubric {
+    pub(super) choice: RubricChoice,
+    pub(super) path: String,
+}
+
+/// By what a case is judged.
+pub(super) enum Rubrics {
+    One(PlacedRubric),
+    Several(Vec<PlacedRubric>),
+}
+
+/// How a verdict is made.
+pub(super) enum Form {
+    Plain,
+    BothOrders,
+    Samples(usize),
+    /// The verdict that a receipt is of, again.
+    Replay(Box<ReceiptBody>),
+    Stream,
+}
+
 /// What is judged, by what, and how the answer comes.
 pub(super) struct JudgeRequest {
     pub(super) case: Case,
-    pub(super) rubric: RubricChoice,
-    /// Where criteria and scale stand in the body.
-    pub(super) rubric_path: &'static str,
+    pub(super) rubrics: Rubrics,
     pub(super) options: JudgeOptions,
-    pub(super) both_orders: bool,
-    pub(super) stream: bool,
+    pub(super) form: Form,
 }
 
 impl JudgeBody {
-    pub(super) fn into_request(self, caller: Caller) -> Result<JudgeRequest, ApiError> {
+    pub(super) fn into_request(mut self, caller: Caller) -> Result<JudgeRequest, ApiError> {
         check_text(&self.question, "question")?;
-        let mut responses = match (self.response, self.responses) {
+        let responses = self.take_responses()?;
+        let form = self.form(&responses)?;
+        if self.max_tokens == Some(0) {
+            return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
+        }
+        let options = JudgeOptions {
+            format: self.format.take(),
+            mode: self.mode.map_or(Mode::Trained, Mode::from),
+            distribution: self.distribution,
+            max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
+            drawing: self.drawing(&form)?,
+            tiling: self.tiling.into(),
+            remembering: match &form {
+                Form::Plain | Form::BothOrders | Form::Stream if self.memo => Remembering::Allowed,
+                _ => Remembering::Off,
+            },
+            caller,
+        };
+        let (images, frames) = read_pictures(&self.images, &self.frames, "")?;
+        let rubrics = match self.rubrics {
+            None => Rubrics::One(PlacedRubric {
+                path: path_of_rubric(self.rubric.as_ref()).to_owned(),
+                choice: choose_rubric(self.rubric, self.criteria, self.scale)?,
+            }),
+            Some(_) if self.rubric.is_some() || self.criteria.is_some() || self.scale.is_some() => {
+                return Err(ApiError::invalid("rubrics", "Give one rubric or several, not both."));
+            }
+            Some(several) if several.is_empty() || several.len() > MOST => {
+                return Err(ApiError::invalid("rubrics", format!("Give 1 to {MOST} rubrics.")));
+            }
+            Some(several) => {
+                let place = |(index, rubric): (usize, ChosenRubric)| PlacedRubric {
+                    choice: rubric.into(),
+                    path: format!("rubrics[{index}]."),
+                };
+                Rubrics::Several(several.into_iter().enumerate().map(place).collect())
+            }
+        };
+        let case = Case {
+            question: self.question,
+            images,
+            frames,
+            responses,
+            reference: self.reference,
+            description: self.description,
+        };
+        Ok(JudgeRequest { case, rubrics, options, form })
+    }
+
+    fn take_responses(&mut self) -> Result<Responses, ApiError> {
+        let mut responses = match (self.response.take(), self.responses.take()) {
             (Some(response), None) => {
                 check_response(&response, "response")?;
                 vec![response]
@@ -144,41 +270,105 @@ impl JudgeBody {
             }
             (None, None) => return Err(ApiError::invalid("response", "There is no response to judge.")),
         };
-        let responses = match (responses.pop(), responses.pop(), responses.pop()) {
-            (Some(one), None, None) => Responses::One(one),
-            (Some(second), Some(first), None) => Responses::Pair(first, second),
-            _ => {
-                return Err(ApiError::invalid("responses", "Give one response to score or two to compare."));
-            }
-        };
-        if self.max_tokens == Some(0) {
-            return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
+        match (responses.pop(), responses.pop(), responses.pop()) {
+            (Some(one), None, None) => Ok(Responses::One(one)),
+            (Some(second), Some(first), None) => Ok(Responses::Pair(first, second)),
+            _ => Err(ApiError::invalid("responses", "Give one response to score or two to compare.")),
         }
-        let images = read_images(&self.images, "images")?;
-        let options = JudgeOptions {
-            format: self.format,
-            mode: self.mode.map_or(Mode::Trained, Mode::from),
-            distribution: self.distribution,
-            max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
-            caller,
-        };
-        let rubric_path = path_of_rubric(self.rubric.as_ref());
-        let rubric = choose_rubric(self.rubric, self.criteria, self.scale)?;
-        let both_orders = self.order == OrderBody::Both;
-        if both_orders && self.stream {
-            return Err(ApiError::invalid("order", "Verdicts in both orders are not streamed."));
+    }
+
+    /// How the verdict is made. Of the ways that exclude each other, the error names one.
+    fn form(&mut self, responses: &Responses) -> Result<Form, ApiError> {
+        let samples = self.samples.unwrap_or(1);
+        if samples == 0 || samples > MOST {
+            return Err(ApiError::invalid("samples", format!("Give 1 to {MOST} samples.")));
         }
-        if both_orders && matches!(responses, Responses::One(_)) {
+        let (both, several) = (self.order == OrderBody::Both, self.rubrics.is_some());
+        if both && matches!(responses, Responses::One(_)) {
             return Err(ApiError::invalid("order", "One response has one order."));
         }
-        let case = Case {
-            question: self.question,
-            images,
-            responses,
-            reference: self.reference,
-            description: self.description,
+        if self.stream && (both || several || samples > 1 || self.expect.is_some()) {
+            let param = if both { "order" } else { "stream" };
+            return Err(ApiError::invalid(param, "Only a single verdict is streamed."));
+        }
+        if both && samples > 1 {
+            return Err(ApiError::invalid("samples", "Samples are drawn in one order."));
+        }
+        if self.expect.is_some() && (both || several || samples > 1) {
+            return Err(ApiError::invalid("expect", "A receipt is of a single verdict."));
+        }
+        Ok(match self.expect.take() {
+            Some(receipt) => Form::Replay(Box::new(receipt)),
+            None if both => Form::BothOrders,
+            None if samples > 1 => Form::Samples(samples),
+            None if self.stream => Form::Stream,
+            None => Form::Plain,
+        })
+    }
+
+    /// How tokens are drawn; a receipt says it where the body does not.
+    fn drawing(&self, form: &Form) -> Result<Drawing, ApiError> {
+        let usual = match form {
+            Form::Replay(receipt) => receipt.drawing(),
+            Form::Samples(_) => Drawing { temperature: 1.0, ..Drawing::default() },
+            Form::Plain | Form::BothOrders | Form::Stream => Drawing::default(),
         };
-        Ok(JudgeRequest { case, rubric, rubric_path, options, both_orders, stream: self.stream })
+        let temperature = self.temperature.unwrap_or(usual.temperature);
+        let top_p = self.top_p.unwrap_or(usual.top_p);
+        if !(0.0..=2.0).contains(&temperature) {
+            return Err(ApiError::invalid("temperature", "The temperature is from 0 to 2."));
+        }
+        if matches!(form, Form::Samples(_)) && temperature == 0.0 {
+            return Err(ApiError::invalid("temperature", "At temperature 0 all samples are the same."));
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Err(ApiError::invalid("top_p", "top_p is above 0 and at most 1."));
+        }
+        Ok(Drawing { temperature, top_p, seed: self.seed.or(usual.seed) })
+    }
+}
+
+/// Where a case has what may be to blame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    images: usize,
+    longest: &'static str,
+}
+
+impl Places {
+    pub(super) fn of(case: &Case) -> Self {
+        // Pictures weigh about as much as so many letters; which part is really the longest only its tokens would tell.
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let responses = match &case.responses {
+            Responses::One(response) => ("response", response.len()),
+            Responses::Pair(first, second) if first.len() >= second.len() => ("responses[0]", first.len()),
+            Responses::Pair(_, second) => ("responses[1]", second.len()),
+        };
+        let parts = [
+            ("question", case.question.len()),
+            responses,
+            ("reference", optional(&case.reference)),
+            ("description", optional(&case.description)),
+            ("images", case.images.len() * 3000),
+            ("frames", case.frames.len() * 800),
+        ];
+        let longest =
+            parts.into_iter().max_by_key(|(_, length)| *length).map_or("question", |(path, _)| path);
+        Self { images: case.images.len(), longest }
+    }
+
+    /// The field that an error is about, where the error itself does not say it.
+    pub(super) fn blamed(self, error: &JudgeError) -> Option<String> {
+        match error {
+            JudgeError::Encode(
+                EncodeError::Image { index, .. } | EncodeError::ImageTooLarge { index, .. },
+            ) => Some(match index.checked_sub(self.images) {
+                Some(frame) => format!("frames[{frame}]"),
+                None => format!("images[{index}]"),
+            }),
+            JudgeError::Engine(EngineError::TooLong { .. }) => Some(self.longest.to_owned()),
+            _ => None,
+        }
     }
 }
 
@@ -206,13 +396,24 @@ pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
     }
 }
 
-/// The images of a case, which stands at `path` of the body.
-pub(super) fn read_images(images: &[String], path: &str) -> Result<Vec<EncodedImage>, ApiError> {
-    if images.len() > images::MAX_IMAGES {
-        return Err(ApiError::invalid(path, format!("There are more than {} images.", images::MAX_IMAGES)));
-    }
-    let read = |(index, image): (usize, &String)| images::read(image, &format!("{path}[{index}]"));
-    images.iter().enumerate().map(read).collect()
+/// The images and the frames of a case, which stands at `path` of the body.
+pub(super) fn read_pictures(
+    images: &[String],
+    frames: &[String],
+    path: &str,
+) -> Result<(Vec<EncodedImage>, Vec<EncodedImage>), ApiError> {
+    let read_all = |pictures: &[String], field: &str| {
+        let path = format!("{path}{field}");
+        if pictures.len() > images::MAX_IMAGES {
+            return Err(ApiError::invalid(
+                path,
+                format!("There are more than {} {field}.", images::MAX_IMAGES),
+            ));
+        }
+        let read = |(index, picture): (usize, &String)| images::read(picture, &format!("{path}[{index}]"));
+        pictures.iter().enumerate().map(read).collect()
+    };
+    Ok((read_all(images, "images")?, read_all(frames, "frames")?))
 }
 
 /// The rubric of a body, wherever its criteria stand.

@@ -1,10 +1,17 @@
 //! Bodies of responses.
 
-use judge::{BothOrders, Distribution, FinishReason, Judgement, Kind, Outcome, Preference, Strength, Usage};
+use judge::{
+    BothOrders, Distribution, FinishReason, Flag, JudgeError, Judgement, Kind, Outcome, Preference, Samples,
+    Strength, Summary, Usage,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::scale::ScaleBody;
+use super::{
+    receipt::{ReceiptBody, ReplayBody},
+    scale::ScaleBody,
+};
+use crate::error::{ApiError, Dialect, ErrorDetail};
 
 /// A verdict: `score` and `scale` for one response, `preference` for two.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +44,18 @@ pub(crate) struct VerdictBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     orders: Option<Vec<VerdictBody>>,
+    /// When several samples were drawn: how far they lie apart. `score` is then their mean, or `preference` that of most of
+    /// them, and the justification is that of a sample that comes nearest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<SpreadBody>,
+    /// When several samples were drawn: each one, or why it is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    samples: Option<Vec<VerdictOrError>>,
+    /// What is odd about the responses: `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`. A
+    /// degenerate response, which has no word, gets the worst verdict without asking the critic; the others change nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<&'static str>,
     /// The critic's reasons; empty when none were asked for.
     justification: String,
     /// `stop`, or `length` when the justification was cut by `max_tokens`.
@@ -46,9 +65,108 @@ pub(crate) struct VerdictBody {
     /// Name of the checkpoint.
     model: String,
     usage: UsageBody,
+    /// What the verdict depended on; with several orders or samples, each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Box<ReceiptBody>>,
+    /// When a receipt was expected: whether the verdict is the same again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<ReplayBody>,
+}
+
+/// How far several samples lie apart.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SpreadBody {
+    /// Samples that are verdicts.
+    verdicts: usize,
+    /// Samples that are none.
+    failures: usize,
+    /// Of scores: the standard deviation of the sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standard_deviation: Option<f64>,
+    /// Of preferences: the share of the verdicts that say the preference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<f64>,
+}
+
+/// One of several verdicts, or why there is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum VerdictOrError {
+    /// The verdict.
+    Verdict(Box<VerdictBody>),
+    /// There is none.
+    Failed(FailedBody),
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FailedBody {
+    error: ErrorDetail,
+    /// What the critic wrote, when that is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// Verdicts by several rubrics.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VerdictsBody {
+    /// One for each rubric, in order.
+    pub(super) verdicts: Vec<VerdictOrError>,
+}
+
+impl From<ApiError> for VerdictOrError {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(FailedBody { error: error.detail(), text: error.text().map(str::to_owned) })
+    }
 }
 
 impl VerdictBody {
+    /// What several samples say together, and each of them.
+    pub(super) fn samples(samples: Samples, model: &str) -> Option<Self> {
+        let Samples { verdicts, summary, typical, usage } = samples;
+        let typical = verdicts.get(typical)?.as_ref().ok()?.clone();
+        let failures = verdicts.iter().filter(|verdict| verdict.is_err()).count();
+        let mut spread = SpreadBody {
+            verdicts: verdicts.len() - failures,
+            failures,
+            standard_deviation: None,
+            agreement: None,
+        };
+        let (mut score, mut preference) = (None, None);
+        match summary {
+            Summary::Scores { mean, standard_deviation } => {
+                score = Some(mean);
+                spread.standard_deviation = Some(standard_deviation);
+            }
+            Summary::Preferences { majority, agreement } => {
+                preference = Some(majority.as_str());
+                spread.agreement = Some(agreement);
+            }
+        }
+        let each = |verdict: Result<Judgement, JudgeError>| match verdict {
+            Ok(judgement) => VerdictOrError::Verdict(Box::new(Self::new(judgement, model))),
+            Err(error) => ApiError::from_judge(error, Dialect::Native).into(),
+        };
+        Some(Self {
+            score,
+            preference,
+            // Of all together only the preference is known; each sample has its own.
+            strength: None,
+            scores: None,
+            spread: Some(spread),
+            samples: Some(verdicts.into_iter().map(each).collect()),
+            usage: usage.into(),
+            receipt: None,
+            ..Self::new(typical, model)
+        })
+    }
+
+    /// A verdict that was asked for again, and whether it is the same.
+    pub(super) fn replayed(judgement: Judgement, expected: &ReceiptBody, model: &str) -> Self {
+        let replay = Some(expected.replay(&judgement.receipt));
+        Self { replay, ..Self::new(judgement, model) }
+    }
+
     /// The verdict of both orders: that on the responses as they were given, corrected by the other.
     pub(super) fn both(both: BothOrders, model: &str) -> Self {
         let BothOrders { given, turned, distribution, preference, consistent } = both;
@@ -62,6 +180,7 @@ impl VerdictBody {
             consistent: Some(consistent),
             orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
             usage: usage.into(),
+            receipt: None,
             ..Self::new(given, model)
         }
     }
@@ -182,7 +301,8 @@ impl From<Usage> for UsageBody {
 
 impl VerdictBody {
     pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
-        let Judgement { verdict, rubric, scale, direction: _, distribution, reason, usage } = judgement;
+        let Judgement { verdict, rubric, scale, direction: _, distribution, flags, reason, usage, receipt } =
+            judgement;
         let Members { score, preference, strength, scores } = members(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
         Self {
@@ -195,6 +315,9 @@ impl VerdictBody {
             distribution: distribution.as_ref().map(DistributionBody::new),
             consistent: None,
             orders: None,
+            spread: None,
+            samples: None,
+            flags: flags.into_iter().map(Flag::as_str).collect(),
             justification: verdict.justification,
             finish_reason: match reason {
                 FinishReason::Stop => "stop",
@@ -203,6 +326,8 @@ impl VerdictBody {
             rubric,
             model: model.to_owned(),
             usage: usage.into(),
+            receipt: Some(Box::new(ReceiptBody::from(&*receipt))),
+            replay: None,
         }
     }
 }

@@ -13,14 +13,17 @@ use axum::{
 };
 use futures::{Stream, StreamExt, stream};
 use judge::{
-    Caller, Candidates, Case, FailedVerdict, Matrix, Method, Responses, Reward, RewardOptions, Signal,
+    Caller, Candidates, Case, FailedVerdict, JudgeError, JudgeOptions, Matrix, Method, Reasons, Responses,
+    Reward, RewardOptions, Signal,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    request::{ChosenRubric, check_responses, check_text, choose_rubric, path_of_rubric, read_images},
+    request::{
+        ChosenRubric, TilingBody, check_responses, check_text, choose_rubric, path_of_rubric, read_pictures,
+    },
     response::UsageBody,
     scale::ScaleBody,
 };
@@ -52,13 +55,15 @@ struct RewardBody {
     question: Option<String>,
     /// The images it was asked about, each a data URL or bare base64.
     images: Option<Vec<String>>,
+    /// The frames of a video it was asked about, in order.
+    frames: Option<Vec<String>>,
     /// The responses.
     responses: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
     /// What the images show, in words.
     description: Option<String>,
-    /// Many questions in one call, in place of the five fields above.
+    /// Many questions in one call, in place of the six fields above.
     prompts: Option<Vec<PromptBody>>,
     /// How rewards are made of verdicts.
     #[serde(default)]
@@ -74,6 +79,15 @@ struct RewardBody {
     scale: Option<ScaleBody>,
     /// Name of one of the critic's prompt formats.
     format: Option<String>,
+    /// For `pointwise` and `scalar`: whether the critic writes its reasons before it is read. Without it only for `scalar`,
+    /// as such critics were trained.
+    critique: Option<bool>,
+    /// Tokens of such reasons at most.
+    #[schema(default = 512, minimum = 1)]
+    max_tokens: Option<usize>,
+    /// How several images are cut.
+    #[serde(default)]
+    tiling: TilingBody,
     /// Whether results come as server-sent events, each as soon as it is known.
     #[serde(default)]
     stream: bool,
@@ -88,6 +102,9 @@ struct PromptBody {
     /// The images it was asked about, each a data URL or bare base64.
     #[serde(default)]
     images: Vec<String>,
+    /// The frames of a video it was asked about, in order.
+    #[serde(default)]
+    frames: Vec<String>,
     /// The responses.
     responses: Vec<String>,
     /// An answer that is known to be right.
@@ -109,6 +126,8 @@ pub(crate) enum MethodBody {
     Tournament,
     /// Each response alone; its score.
     Pointwise,
+    /// Each response alone; the number of the critic's reward head, on no scale.
+    Scalar,
 }
 
 /// What of a verdict counts.
@@ -129,6 +148,7 @@ impl From<MethodBody> for Method {
             MethodBody::BradleyTerry => Self::BradleyTerry,
             MethodBody::Tournament => Self::Tournament,
             MethodBody::Pointwise => Self::Pointwise,
+            MethodBody::Scalar => Self::Scalar,
         }
     }
 }
@@ -150,7 +170,10 @@ impl RewardBody {
         let many = self.prompts.is_some();
         let prompts = match (self.prompts, self.question, self.responses) {
             (Some(prompts), None, None)
-                if self.images.is_none() && self.reference.is_none() && self.description.is_none() =>
+                if self.images.is_none()
+                    && self.frames.is_none()
+                    && self.reference.is_none()
+                    && self.description.is_none() =>
             {
                 (prompts.into_iter())
                     .enumerate()
@@ -165,8 +188,9 @@ impl RewardBody {
             }
             (None, Some(question), Some(responses)) => {
                 let images = self.images.unwrap_or_default();
+                let frames = self.frames.unwrap_or_default();
                 let (reference, description) = (self.reference, self.description);
-                let prompt = PromptBody { question, images, responses, reference, description };
+                let prompt = PromptBody { question, images, frames, responses, reference, description };
                 vec![prompt.into_candidates("")?]
             }
             (None, None, _) => return Err(ApiError::invalid("question", "There is no question.")),
@@ -183,9 +207,30 @@ impl RewardBody {
             },
             rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
             format: self.format,
+            reasons: reasons(self.critique, self.max_tokens, self.method)?,
+            tiling: self.tiling.into(),
             caller,
         };
         Ok(RewardRequest { rubric_path, prompts, options, method: self.method, many, stream: self.stream })
+    }
+}
+
+/// Whether reasons are written, and how many tokens of them.
+fn reasons(
+    critique: Option<bool>,
+    max_tokens: Option<usize>,
+    method: MethodBody,
+) -> Result<Reasons, ApiError> {
+    let alone = matches!(method, MethodBody::Pointwise | MethodBody::Scalar);
+    let default = matches!(method, MethodBody::Scalar);
+    if critique == Some(true) && !alone {
+        return Err(ApiError::invalid("critique", "Comparisons are read without a critique."));
+    }
+    match (critique.unwrap_or(default), max_tokens) {
+        (_, Some(0)) => Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1.")),
+        (false, Some(_)) => Err(ApiError::invalid("max_tokens", "Nothing is written without a critique.")),
+        (false, None) => Ok(Reasons::None),
+        (true, most) => Ok(Reasons::Written(most.unwrap_or(JudgeOptions::default().max_tokens))),
     }
 }
 
@@ -198,10 +243,10 @@ impl PromptBody {
         }
         check_text(&self.question, &format!("{path}question"))?;
         check_responses(&self.responses, path)?;
-        let images = read_images(&self.images, &format!("{path}images"))?;
+        let (images, frames) = read_pictures(&self.images, &self.frames, path)?;
         let responses = Responses::One(String::new());
         let (reference, description) = (self.reference, self.description);
-        let case = Case { question: self.question, images, responses, reference, description };
+        let case = Case { question: self.question, images, frames, responses, reference, description };
         Ok(Candidates { case, responses: self.responses })
     }
 }
@@ -378,8 +423,12 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
         let (state, options) = (state.clone(), options.clone());
         async move {
             let reward = state.judge.reward(&candidates, &options).await;
-            let reward = reward
-                .map_err(|error| ApiError::from_judge(error, Dialect::Native).in_rubric(rubric_path))?;
+            let failed = |error: JudgeError| {
+                let headless = matches!(error, JudgeError::NoRewardHead);
+                let error = ApiError::from_judge(error, Dialect::Native).in_rubric(rubric_path);
+                if headless { error.with_param("method") } else { error }
+            };
+            let reward = reward.map_err(failed)?;
             state.metrics.reward(&reward);
             Ok(RewardsBody::new(reward, method, state.judge.model()))
         }

@@ -1,7 +1,9 @@
 //! `GET /rubrics`: what requests can name; `POST /rubrics/reload`: the folder of rubrics, read again.
 
 use axum::{Json, extract::State, http::StatusCode};
-use judge::{AnswerForm, CaseField, Direction, Judge, JudgeError, Kind, Reading, Rubric, RubricLibrary};
+use judge::{
+    AnswerForm, CaseField, Direction, Format, Judge, JudgeError, Kind, Reading, Rubric, RubricLibrary,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,6 +24,19 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 struct RubricsBody {
     /// The rubrics, in order of their names.
     rubrics: Vec<RubricBody>,
+    /// The critic's prompt formats; the first one of a kind that is not held out is its default.
+    formats: Vec<FormatBody>,
+}
+
+/// A prompt format of the critic.
+#[derive(Serialize, ToSchema)]
+struct FormatBody {
+    /// What requests call it.
+    name: String,
+    /// `pointwise` for one response, `pairwise` for two.
+    kind: String,
+    /// Whether it was kept from training, to measure how the critic takes other wordings.
+    held_out: bool,
 }
 
 /// A rubric.
@@ -79,7 +94,15 @@ impl RubricsBody {
     fn new(judge: &Judge) -> Self {
         let rules = judge.rules();
         let defaults = [Kind::Pointwise, Kind::Pairwise].map(|kind| rules.default_rubric(kind));
-        Self { rubrics: rules.library().rubrics().map(|rubric| RubricBody::new(rubric, defaults)).collect() }
+        let format = |format: &Format| FormatBody {
+            name: format.name.clone(),
+            kind: format.kind.to_string(),
+            held_out: format.held_out,
+        };
+        Self {
+            rubrics: rules.library().rubrics().map(|rubric| RubricBody::new(rubric, defaults)).collect(),
+            formats: rules.profile().formats().iter().map(format).collect(),
+        }
     }
 }
 

@@ -90,6 +90,7 @@ where
                 let delta = Delta { role: None, content: Some(piece.text) };
                 vec![self.chunk(ChunkChoice { index, delta, logprobs, finish_reason: None })]
             }
+            Ok(CompletionEvent::Rated(_)) => Vec::new(),
             Ok(CompletionEvent::Finished(reason, usage)) => {
                 self.usages.push(usage);
                 self.running -= 1;

@@ -124,7 +124,7 @@ impl<'a> Chooser<'a> {
                         found.label_mass = masses.iter().sum::<f64>().min(1.0);
                     }
                     CompletionEvent::Finished(_, usage) => found.usage = usage,
-                    CompletionEvent::Piece(_) | CompletionEvent::Said(_) => {}
+                    CompletionEvent::Piece(_) | CompletionEvent::Said(_) | CompletionEvent::Rated(_) => {}
                 }
             }
         }

@@ -93,6 +93,7 @@ impl Sample {
         Case {
             question: self.question,
             images: self.images,
+            frames: Vec::new(),
             responses: Responses::One(self.response),
             reference: self.reference,
             description: None,

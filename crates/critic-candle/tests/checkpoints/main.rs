@@ -2,100 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-};
+mod copy;
+mod gguf;
+
+use std::fs;
 
 use candle_core::{DType, Device, Tensor};
-use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId};
-use critic_candle::{Checkpoint, LoadError, Options, Precision, Source, WeightForm, inspect};
-
-fn reference(model: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/models").join(model)
-}
-
-/// A copy of a reference checkpoint that a test may spoil.
-struct Copy(tempfile::TempDir);
-
-impl Copy {
-    fn of(model: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(reference(model)).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn weights(&self) -> PathBuf {
-        self.path().join("model.safetensors")
-    }
-
-    /// Rewrites the tensors, given and returned by name.
-    fn edit_weights(&self, edit: impl FnOnce(HashMap<String, Tensor>) -> HashMap<String, Tensor>) {
-        let tensors = candle_core::safetensors::load(self.weights(), &Device::Cpu).unwrap();
-        candle_core::safetensors::save(&edit(tensors), self.weights()).unwrap();
-    }
-
-    /// Renames tensors.
-    fn rename(&self, rename: impl Fn(&str) -> String) {
-        self.edit_weights(|tensors| {
-            tensors.into_iter().map(|(name, tensor)| (rename(&name), tensor)).collect()
-        });
-    }
-
-    /// Rewrites a JSON file.
-    fn edit_json(&self, file: &str, edit: impl FnOnce(&mut serde_json::Value)) {
-        let path = self.path().join(file);
-        let mut json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        edit(&mut json);
-        fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
-    }
-
-    fn load(&self) -> Result<Checkpoint, Box<LoadError>> {
-        Ok(Checkpoint::load(&Options::new(Source::Folder(self.path().into())))?)
-    }
-
-    /// The sentence with which loading fails.
-    fn complaint(&self) -> String {
-        match self.load() {
-            Ok(_) => panic!("a spoilt checkpoint loaded"),
-            Err(error) => error.to_string(),
-        }
-    }
-}
-
-/// Logits after a short question with a picture, which the tower, projector and decoder all have a part in.
-fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
-    let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
-    let mut message = Message::text(Role::User, "What is shown?");
-    message.parts.insert(0, critic::Part::Image(critic::EncodedImage::new(image)));
-    let prompt =
-        Prompt { messages: vec![Message::text(Role::System, "Be brief."), message], ..Default::default() };
-    let encoded = checkpoint.processor.encode(&prompt).unwrap();
-    let chunk = Chunk {
-        sequence: SequenceId(0),
-        start: 0,
-        block_table: (0..encoded.tokens.len().div_ceil(32) as u32).map(BlockId).collect(),
-        tokens: encoded.tokens,
-        visuals: encoded.visuals,
-        wants_logits: true,
-    };
-    checkpoint.backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)
-}
+use copy::{Copy, answer, reference, worst_difference};
+use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId, Wants};
+use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
     answer(&mut Copy::of("tiny56").load().unwrap())
-}
-
-fn worst_difference(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// The published names are `language_model.model.*`, `vision_tower.vision_model.*`, `image_newline`.
@@ -232,6 +150,82 @@ fn configuration_values_are_read_and_not_assumed() {
     assert_eq!(generation.repetition_penalty, 1.05);
 }
 
+/// Numbers that look random and are the same each time, from -0.5 to 0.5.
+fn spread(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn a_reward_head_reads_the_last_hidden_state() {
+    let copy = Copy::of("tiny56-native");
+    assert!(!copy.load().unwrap().build.rates);
+    let size = copy.load().unwrap().backend.model().anatomy().hidden_size();
+    let (dense, dense_bias) = (spread(size * size, 1), spread(size, 2));
+    let (output, output_bias) = (spread(size, 3), spread(1, 4));
+    copy.edit_weights(|mut tensors| {
+        let tensor =
+            |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+        tensors.insert("rm_head.dense.weight".into(), tensor(&dense, &[size, size]));
+        tensors.insert("rm_head.dense.bias".into(), tensor(&dense_bias, &[size]));
+        tensors.insert("rm_head.out_proj.weight".into(), tensor(&output, &[1, size]));
+        tensors.insert("rm_head.out_proj.bias".into(), tensor(&output_bias, &[1]));
+        tensors
+    });
+    let mut checkpoint = copy.load().unwrap();
+    assert!(checkpoint.build.rates);
+    let encoded = checkpoint.processor.encode(&picture_prompt()).unwrap();
+    let chunk = |wants, sequence: u64, first_block: u32| Chunk {
+        sequence: SequenceId(sequence),
+        start: 0,
+        block_table: (0..encoded.tokens.len().div_ceil(32) as u32)
+            .map(|at| BlockId(first_block + at))
+            .collect(),
+        tokens: encoded.tokens.clone(),
+        visuals: encoded.visuals.clone(),
+        wants,
+    };
+    // A reward between two rows of logits: each gets its own.
+    let batch = Batch {
+        chunks: vec![chunk(Wants::Logits, 0, 0), chunk(Wants::Reward, 1, 10), chunk(Wants::Logits, 2, 20)],
+    };
+    let rows = checkpoint.backend.forward(&batch).unwrap();
+    assert_eq!((rows.len(), rows[1].len()), (3, 1));
+    assert!(rows[0].len() > 1 && rows[0] == rows[2]);
+
+    let alone = Batch { chunks: vec![chunk(Wants::Reward, 3, 30)] };
+    let hidden = checkpoint.backend.hidden(&alone).unwrap().to_vec2::<f32>().unwrap().pop().unwrap();
+    let product = |weights: &[f32], bias: f32, x: &[f64]| {
+        let terms = weights.iter().zip(x).map(|(weight, x)| f64::from(*weight) * x);
+        terms.sum::<f64>() + f64::from(bias)
+    };
+    let hidden: Vec<f64> = hidden.into_iter().map(f64::from).collect();
+    let inner: Vec<f64> = (0..size)
+        .map(|row| product(&dense[row * size..(row + 1) * size], dense_bias[row], &hidden).tanh())
+        .collect();
+    let expected = product(&output, output_bias[0], &inner);
+    assert!((f64::from(rows[1][0]) - expected).abs() < 1e-5, "{} and {expected}", rows[1][0]);
+}
+
+#[test]
+fn the_digest_of_the_weights_is_that_of_the_file() {
+    use sha2::{Digest, Sha256};
+    let file = fs::read(reference("tiny56").join("model.safetensors")).unwrap();
+    let whole = Copy::of("tiny56").load().unwrap().build;
+    assert_eq!(whole.weights.wait(), <[u8; 32]>::from(Sha256::digest(&file)));
+    // Of several files it is what `sha256sum *.safetensors | sha256sum` says.
+    let sharded = Checkpoint::load(&Options::new(Source::Folder(reference("geo384")))).unwrap().build;
+    let line = |name: &str| {
+        format!("{:x}  {name}\n", Sha256::digest(fs::read(reference("geo384").join(name)).unwrap()))
+    };
+    let lines = line("model-00001-of-00002.safetensors") + &line("model-00002-of-00002.safetensors");
+    assert_eq!(sharded.weights.wait(), <[u8; 32]>::from(Sha256::digest(lines)));
+}
+
 fn picture_prompt() -> Prompt {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let parts = vec![critic::Part::Image(critic::EncodedImage::new(image))];
@@ -277,7 +271,7 @@ fn a_wrong_checkpoint_names_the_file_the_tensor_and_what_was_expected() {
 }
 
 #[test]
-fn a_damaged_file_is_told_before_it_is_mapped() {
+fn a_damaged_file_is_told() {
     let whole = fs::read(reference("tiny56").join("model.safetensors")).unwrap();
     for length in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
         let copy = Copy::of("tiny56");

@@ -1,0 +1,112 @@
+"""Measures transformers on a LLaVA-OneVision checkpoint, in this process.
+
+    python transformers_peer.py CHECKPOINT THREADS
+
+Reads one JSON object a line, does what it says, and answers with one line: times in seconds, taken around the model's own
+work. Pictures are preprocessed and texts tokenised before the clock starts.
+"""
+
+import base64
+import io
+import json
+import os
+import sys
+import time
+
+# Libraries print; the answers have the output for themselves.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import torch
+import transformers
+from PIL import Image
+from transformers import AutoProcessor, LlavaOnevisionForConditionalGeneration
+
+CHECKPOINT, THREADS = sys.argv[1], int(sys.argv[2])
+transformers.logging.set_verbosity_error()
+torch.set_num_threads(THREADS)
+processor = AutoProcessor.from_pretrained(CHECKPOINT)
+processor.tokenizer.padding_side = "left"
+model = LlavaOnevisionForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
+
+
+def picture(request):
+    return Image.open(io.BytesIO(base64.b64decode(request["picture"]))).convert("RGB")
+
+
+def encode_image(request):
+    inputs = processor.image_processor([[picture(request)]], return_tensors="pt")
+    begin = time.perf_counter()
+    model.model.get_image_features(
+        inputs["pixel_values"], inputs["image_sizes"], batch_num_images=inputs["batch_num_images"]
+    )
+    return {"seconds": time.perf_counter() - begin, "tiles": inputs["pixel_values"].shape[1]}
+
+
+def language(request):
+    """A new prompt for each sequence, then tokens one by one."""
+    batch, length, steps = request["batch"], request["prompt_tokens"], request["steps"]
+    generator = torch.Generator().manual_seed(request["serial"])
+    tokens = torch.randint(0, request["vocabulary"], (batch, length), generator=generator)
+    begin = time.perf_counter()
+    output = model(input_ids=tokens, use_cache=True, logits_to_keep=1)
+    chosen = output.logits[:, -1:].argmax(-1)
+    prefill = time.perf_counter() - begin
+    begin = time.perf_counter()
+    for _ in range(steps):
+        output = model(input_ids=chosen, past_key_values=output.past_key_values, use_cache=True)
+        chosen = output.logits[:, -1:].argmax(-1)
+    return {
+        "prompt_tokens": batch * length,
+        "prefill_s": prefill,
+        "written_tokens": batch * steps,
+        "decode_s": time.perf_counter() - begin,
+    }
+
+
+def judge(request):
+    """All prompts in batches of one size, padded: the logits at their ends, and as many tokens as are asked for."""
+    image, size, write = picture(request), request["batch"], request["write"]
+    seconds, read, written, ends = 0.0, 0, 0, model.generation_config.eos_token_id
+    ends = torch.tensor(ends if isinstance(ends, list) else [ends])
+    for first in range(0, len(request["prompts"]), size):
+        texts = []
+        for prompt in request["prompts"][first:first + size]:
+            content = [{"type": "image"}, {"type": "text", "text": prompt}]
+            turns = [{"role": "user", "content": content}]
+            texts.append(processor.apply_chat_template(turns, add_generation_prompt=True) + request["reply"])
+        inputs = processor(images=[[image]] * len(texts), text=texts, padding=True, return_tensors="pt")
+        mask = inputs["attention_mask"]
+        read += int(mask.sum())
+        begin = time.perf_counter()
+        if write == 0:
+            places = (mask.cumsum(-1) - 1).clamp(min=0)
+            model(**inputs, position_ids=places, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1)
+        else:
+            output = model.generate(**inputs, max_new_tokens=write, do_sample=False)
+            tokens = output[:, mask.shape[1]:]
+            ended = torch.isin(tokens, ends).cumsum(-1) > 0
+            written += int((~ended).sum())
+        seconds += time.perf_counter() - begin
+    return {"seconds": seconds, "prompt_tokens": read, "written_tokens": written}
+
+
+DEEDS = {"image": encode_image, "language": language, "judge": judge}
+
+
+@torch.inference_mode()
+def answer(line):
+    request = json.loads(line)
+    try:
+        return DEEDS[request["do"]](request)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+
+
+def say(what):
+    print(json.dumps(what), file=ANSWERS, flush=True)
+
+
+say({"version": f"{transformers.__version__} on torch {torch.__version__}", "threads": torch.get_num_threads()})
+for line in sys.stdin:
+    say(answer(line))

@@ -1,0 +1,103 @@
+//! What no program can do faster on this machine: the work that a figure needs, at the rates that were measured.
+
+use critic::ModelSize;
+use serde::Serialize;
+
+use super::programs::Form;
+
+/// What the machine can do at most, measured in the same run.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MachineLimits {
+    /// Bytes read from memory each second, in 10^9.
+    pub reading_gb_per_s: f64,
+    /// Operations on 32-bit floats each second, in 10^9; a multiply-add is two.
+    pub arithmetic_gflops: f64,
+}
+
+/// Limits and work together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) limits: MachineLimits,
+    pub(crate) size: ModelSize,
+}
+
+impl Bounds {
+    /// Operations for `tokens` that see `seen` positions on average.
+    pub(crate) fn operations(&self, tokens: f64, seen: f64) -> f64 {
+        let ModelSize { decoder_weights, decoder_layers, attention_width, .. } = self.size;
+        // Queries by keys, and probabilities by values.
+        let attention = 4.0 * (decoder_layers * attention_width) as f64 * seen;
+        tokens * (2.0 * decoder_weights as f64 + attention)
+    }
+
+    /// Seconds that so many operations take at least.
+    pub(crate) fn seconds(&self, operations: f64) -> f64 {
+        operations / (self.limits.arithmetic_gflops * 1e9)
+    }
+
+    /// The most tokens of prompts of so many that are read each second.
+    pub(crate) fn prefill_per_s(&self, prompt: f64) -> f64 {
+        prompt / self.seconds(self.operations(prompt, prompt / 2.0))
+    }
+
+    /// The most tokens that `batch` sequences write each second after `context` positions: in each step all weights and
+    /// everything that is kept are read once.
+    pub(crate) fn decode_per_s(&self, form: Form, batch: f64, context: f64) -> f64 {
+        let (layer_bits, head_bits) = match form {
+            Form::F32 => (32.0, 32.0),
+            Form::Q8 => (8.5, 8.5),
+            Form::Q4 => (4.5, 8.5),
+        };
+        let ModelSize { decoder_weights, head_weights, cached_numbers, .. } = self.size;
+        let weights = (decoder_weights as f64 * layer_bits + head_weights as f64 * head_bits) / 8.0;
+        let reading =
+            (weights + batch * context * cached_numbers as f64 * 4.0) / (self.limits.reading_gb_per_s * 1e9);
+        let operations = batch * (self.operations(1.0, context) + 2.0 * head_weights as f64);
+        batch / reading.max(self.seconds(operations))
+    }
+
+    /// Seconds for the features of so many tiles, at least.
+    pub(crate) fn image_s(&self, tiles: f64) -> f64 {
+        let ModelSize { tower_weights, tower_layers, tower_width, patches, projector_weights, .. } =
+            self.size;
+        let attention = 4.0 * (tower_layers * tower_width * patches) as f64;
+        let each = 2.0 * (tower_weights + projector_weights) as f64 + attention;
+        self.seconds(tiles * patches as f64 * each)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use critic::ModelSize;
+
+    use super::{Bounds, Form, MachineLimits};
+
+    const BOUNDS: Bounds = Bounds {
+        limits: MachineLimits { reading_gb_per_s: 10.0, arithmetic_gflops: 100.0 },
+        size: ModelSize {
+            decoder_weights: 1_000_000,
+            head_weights: 0,
+            decoder_layers: 1,
+            attention_width: 1000,
+            cached_numbers: 250,
+            vocabulary: 10,
+            tower_weights: 0,
+            tower_layers: 1,
+            tower_width: 100,
+            patches: 10,
+            projector_weights: 500,
+        },
+    };
+
+    #[test]
+    fn a_prompt_is_bound_by_arithmetic_and_one_sequence_by_memory() {
+        // 2 million for the weights and 4000 for each of 500 positions.
+        assert_eq!(BOUNDS.operations(1.0, 500.0), 4e6);
+        assert_eq!(BOUNDS.prefill_per_s(1000.0), 25_000.0);
+        // 4 MB of weights and 1 MB that is kept.
+        assert_eq!(BOUNDS.decode_per_s(Form::F32, 1.0, 1000.0), 2000.0);
+        // 1000 sequences that have seen nothing read the weights together, and are bound by arithmetic.
+        assert_eq!(BOUNDS.decode_per_s(Form::F32, 1000.0, 0.0), 50_000.0);
+        assert_eq!(BOUNDS.image_s(1.0), 10.0 * 5000.0 / 1e11);
+    }
+}

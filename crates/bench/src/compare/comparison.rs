@@ -1,0 +1,179 @@
+//! The course of a comparison: what is measured with whom, in which order.
+
+use std::fs;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{
+    Bounds, CompareOptions, Extent, Form, Host, Part, Program, Section, Skipped,
+    measures::{self, Batch, Judging},
+    programs::{Language, Transformers},
+    scene,
+};
+use crate::error::BenchError;
+
+/// A comparison that is under way.
+pub(super) struct Comparison<'a> {
+    pub(super) options: &'a CompareOptions,
+    pub(super) runtime: &'a Runtime,
+    pub(super) bounds: Bounds,
+    /// Holds the critic profile and the converted weights.
+    pub(super) folder: TempDir,
+    pub(super) programs: Vec<Program>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) sections: Vec<Section>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(
+        options: &'a CompareOptions,
+        (runtime, bounds): (&'a Runtime, Bounds),
+    ) -> Result<Self, BenchError> {
+        let folder = tempfile::tempdir().map_err(BenchError::File)?;
+        let critics = folder.path().join("critics");
+        fs::create_dir(&critics).map_err(BenchError::File)?;
+        fs::write(critics.join("compared.toml"), scene::profile(&options.model)).map_err(BenchError::File)?;
+        let gavel = Program { name: "Gavel", version: env!("CARGO_PKG_VERSION").to_owned() };
+        Ok(Self {
+            options,
+            runtime,
+            bounds,
+            folder,
+            programs: vec![gavel],
+            skipped: vec![],
+            sections: vec![],
+        })
+    }
+
+    pub(super) fn run(&mut self, host: &Host<'_>) -> Result<(), BenchError> {
+        if self.wants(Part::Startup) {
+            let rounds = self.choose(5, 1);
+            self.sections.extend(measures::startup(self.runtime, &self.options.gavel, rounds)?);
+        }
+        let with_transformers =
+            [Part::Image, Part::Language, Part::Reward].into_iter().any(|part| self.wants(part));
+        let mut transformers = if with_transformers { self.transformers() } else { None };
+        // Rewards need the number of tiles, which the pictures' features tell.
+        let mut tiles = 1;
+        if [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part)) {
+            let critics = Form::ALL.map(|form| (host.critic)(form).map(|critic| (form, critic)));
+            let mut critics =
+                critics.into_iter().collect::<Result<Vec<_>, _>>().map_err(BenchError::Critic)?;
+            let extent = (self.bounds, self.choose(7, 1));
+            let (mut section, found) =
+                measures::image(&mut critics, transformers.as_mut(), extent, &mut self.skipped)?;
+            section.compare("Gavel f32", "transformers f32", Some(1.5));
+            for form in ["Gavel q8", "Gavel q4"] {
+                section.compare(form, "transformers f32", None);
+            }
+            self.sections.push(section);
+            tiles = found;
+        }
+        if self.wants(Part::Language) {
+            self.beside_transformers(transformers.as_mut())?;
+            self.beside_language_engines()?;
+        }
+        if self.wants(Part::Reward) {
+            self.reward(transformers.as_mut(), tiles)?;
+        }
+        drop(transformers);
+        if self.wants(Part::Growth) { self.growth(tiles) } else { Ok(()) }
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.options.parts.is_empty() || self.options.parts.contains(&part)
+    }
+
+    pub(super) fn choose<T>(&self, full: T, quick: T) -> T {
+        match self.options.extent {
+            Extent::Full => full,
+            Extent::Quick => quick,
+        }
+    }
+
+    /// Reading and writing at one and eight sequences of a thousand tokens, all forms of Gavel and transformers.
+    fn beside_transformers(&mut self, peer: Option<&mut Transformers>) -> Result<(), BenchError> {
+        let prompt = self.choose(1000, 100);
+        let batches = [
+            Batch { sequences: 1, prompt, steps: self.choose(32, 4) },
+            Batch { sequences: 8, prompt, steps: self.choose(16, 2) },
+        ];
+        let mut programs: Vec<Box<dyn Language + '_>> = Vec::new();
+        for form in Form::ALL {
+            programs.push(Box::new(self.gavel(form)?));
+        }
+        if let Some(transformers) = peer {
+            programs.push(Box::new(transformers));
+        }
+        let extent = (&batches[..], self.choose(3, 1));
+        let title = (self.bounds, "Gavel and transformers");
+        let mut sections = measures::language(&mut programs, extent, title, &mut self.skipped)?;
+        drop(programs);
+        for section in &mut sections {
+            section.compare("Gavel f32", "transformers f32", Some(1.5));
+            section.compare("Gavel q8", "transformers f32", None);
+            section.compare("Gavel q4", "transformers f32", None);
+        }
+        self.sections.extend(sections);
+        Ok(())
+    }
+
+    /// The language model alone in the same form of weights, at one to thirty-two sequences.
+    fn beside_language_engines(&mut self) -> Result<(), BenchError> {
+        let prompt = self.choose(250, 50);
+        let steps = self.choose(16, 2);
+        let batches = [1, 8, 32].map(|sequences| Batch { sequences, prompt, steps });
+        for (form, gguf) in [(Form::F32, "f32"), (Form::Q8, "q8_0")] {
+            let mut programs: Vec<Box<dyn Language + '_>> = vec![];
+            let gavel = self.gavel(form)?;
+            let texts = gavel.texts();
+            programs.push(Box::new(gavel));
+            if let Some(file) = self.gguf(gguf) {
+                // Twice the room that is planned, since words may turn out longer.
+                let room = (32, 2 * (prompt + steps), self.bounds.size.vocabulary);
+                if let Some(peer) = self.llama_cpp((gguf, &file), room) {
+                    programs.push(Box::new(peer));
+                }
+                if let Some(peer) = self.mistralrs((gguf, &file), (32, texts)) {
+                    programs.push(Box::new(peer));
+                }
+            }
+            let extent = (&batches[..], self.choose(3, 1));
+            let title = format!("weights in {gguf}");
+            let mut sections =
+                measures::language(&mut programs, extent, (self.bounds, &title), &mut self.skipped)?;
+            for section in &mut sections {
+                for peer in ["llama.cpp", "mistral.rs"] {
+                    let (gavel, peer) = (format!("Gavel {}", form.name()), format!("{peer} {gguf}"));
+                    section.compare(&gavel, &peer, Some(1.0));
+                }
+            }
+            drop(programs);
+            self.sections.extend(sections);
+        }
+        Ok(())
+    }
+
+    fn reward(&mut self, mut peer: Option<&mut Transformers>, tiles: usize) -> Result<(), BenchError> {
+        let servers = [self.gavel(Form::F32)?, self.gavel(Form::Q8)?];
+        let responses = self.choose(5, 2);
+        for (reasons, rounds, target) in
+            [(0, self.choose(3, 1), 10.0), (self.choose(100, 4), self.choose(2, 1), 4.0)]
+        {
+            let judging = Judging { responses, reasons, tiles, rounds, target };
+            let plan = (judging, self.bounds);
+            let section = measures::reward(&servers, peer.as_deref_mut(), plan, &mut self.skipped)?;
+            self.sections.push(section);
+        }
+        Ok(())
+    }
+
+    fn growth(&mut self, tiles: usize) -> Result<(), BenchError> {
+        let mut server = self.gavel(Form::F32)?;
+        let lengths = self.choose((1024, 32_768), (64, 256));
+        self.sections.extend(measures::against_context(&mut server, self.bounds, lengths)?);
+        self.sections.push(measures::against_responses(&server, (self.bounds, tiles), self.choose(32, 4))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What Gavel's work costs as it grows: with the length of the context, and with the number of responses.
+
+use super::reward::{Judging, limit};
+use crate::{
+    compare::{
+        bounds::Bounds,
+        http::count,
+        programs::{Form, Gavel, Language, LanguageJob},
+        report::{Section, Unit},
+        scene::Scene,
+    },
+    error::BenchError,
+};
+
+/// Tokens that are written after a context.
+const STEPS: usize = 16;
+
+/// Reads prompts of 1024 tokens and more, each twice as long as the one before, as far as the model's context goes, and
+/// writes after them; returns the seconds of both.
+///
+/// # Errors
+/// [`BenchError`] when the server fails.
+pub(crate) fn against_context(
+    server: &mut Gavel<'_>,
+    bounds: Bounds,
+    (shortest, longest): (usize, usize),
+) -> Result<[Section; 2], BenchError> {
+    let mut reading = Section::new("Reading a prompt, by its length", Unit::Seconds);
+    let mut writing = Section::new("Writing a token, by the context before it", Unit::Seconds);
+    // Room for what is written, and for texts that turn out somewhat longer than planned.
+    let most = server.context_length()?.min(longest) * 31 / 32 - STEPS;
+    let lengths = std::iter::successors(Some(shortest), |length| Some(length * 2));
+    let lengths = lengths.take_while(|length| *length / 2 < most).map(|length| length.min(most));
+    for (index, prompt_tokens) in lengths.enumerate() {
+        // Short ones are over soon and are repeated.
+        for round in 0..if prompt_tokens < 8192 { 3 } else { 1 } {
+            let serial = 90_000_000 + (index * 10 + round) as u64;
+            let times = server.run(LanguageJob { batch: 1, prompt_tokens, steps: STEPS, serial })?;
+            let (name, setting) = (server.name(), format!("{prompt_tokens} tokens"));
+            let limit = prompt_tokens as f64 / bounds.prefill_per_s(prompt_tokens as f64);
+            reading.sample((&setting, &name), times.prefill_s, Some(limit)).x = Some(prompt_tokens as f64);
+            if let Some(rate) = times.decode_per_s() {
+                let limit = 1.0 / bounds.decode_per_s(Form::F32, 1.0, prompt_tokens as f64);
+                writing.sample((&setting, &name), 1.0 / rate, Some(limit)).x = Some(prompt_tokens as f64);
+            }
+        }
+    }
+    for section in [&mut reading, &mut writing] {
+        section.curve = Some("tokens of context");
+    }
+    Ok([reading, writing])
+}
+
+/// Makes rewards of 2 responses and more, each time twice as many.
+///
+/// # Errors
+/// [`BenchError`] when the server fails.
+pub(crate) fn against_responses(
+    server: &Gavel<'_>,
+    (bounds, tiles): (Bounds, usize),
+    most: usize,
+) -> Result<Section, BenchError> {
+    let mut section = Section::new("Rewards by all ordered pairs, by the number of responses", Unit::Seconds);
+    section.curve = Some("responses");
+    for responses in
+        std::iter::successors(Some(2), |count| Some(count * 2)).take_while(|count| *count <= most)
+    {
+        for round in 0..if responses <= 8 { 3 } else { 1 } {
+            let scene = Scene::new(500 + round, responses);
+            let body = scene.body(&scene.responses(server.texts(), responses))?;
+            let (answer, seconds) = server.client.post("/reward", &body)?;
+            let usage = |name| count(&answer, &format!("/usage/{name}"));
+            let (asked, kept) = (usage("prompt_tokens"), usage("cached_tokens"));
+            let pairs = responses * (responses - 1);
+            let judging = Judging { responses, reasons: 0, tiles, rounds: 1, target: 1.0 };
+            let limit = limit(bounds, &judging, asked as f64 / pairs as f64);
+            let setting = format!("{responses} responses, {pairs} comparisons");
+            let figure = section.sample((&setting, &server.name()), seconds, Some(limit));
+            figure.x = Some(responses as f64);
+            figure.note = format!("{asked} tokens asked for, {} computed", asked.saturating_sub(kept));
+        }
+    }
+    Ok(section)
+}

@@ -1,0 +1,79 @@
+//! Features of a picture: tiles through tower and projector, measured on the model itself in this process.
+
+use std::time::Instant;
+
+use critic::{
+    Batch, BlockId, Chunk, Critic, EncodedImage, ImageTiling, Message, Part, Prompt, Role, SequenceId,
+};
+
+use crate::{
+    compare::{
+        bounds::Bounds,
+        programs::{Form, Transformers},
+        report::{Section, Skipped, Unit},
+        scene::Scene,
+    },
+    error::BenchError,
+};
+
+/// Lets each critic and the peer make the features of new pictures, in turn; returns the tiles of a picture too.
+///
+/// # Errors
+/// [`BenchError::Critic`] when a critic fails.
+pub(crate) fn image(
+    critics: &mut [(Form, Critic)],
+    mut peer: Option<&mut Transformers>,
+    (bounds, rounds): (Bounds, usize),
+    skipped: &mut Vec<Skipped>,
+) -> Result<(Section, usize), BenchError> {
+    let mut tiles_of_all = 0;
+    let mut section = Section::new("Features of one picture of 600 x 400", Unit::Seconds);
+    for round in 0..rounds {
+        for (form, critic) in critics.iter_mut() {
+            let picture = Scene::new(round, *form as usize).png()?;
+            let (seconds, tiles) = features(critic, picture)?;
+            tiles_of_all = tiles;
+            let limit = bounds.image_s(tiles as f64);
+            let name = format!("Gavel {}", form.name());
+            section.sample((&format!("{tiles} tiles"), &name), seconds, Some(limit));
+        }
+        let Some(transformers) = peer.as_deref_mut() else { continue };
+        match transformers.encode_image(&Scene::new(round, 0).base64()?) {
+            Ok((seconds, tiles)) => {
+                let limit = bounds.image_s(tiles);
+                section.sample((&format!("{tiles} tiles"), "transformers f32"), seconds, Some(limit));
+            }
+            Err(error) => {
+                let what = "features of a picture: transformers".to_owned();
+                skipped.push(Skipped { what, why: error.to_string() });
+                peer = None;
+            }
+        }
+    }
+    Ok((section, tiles_of_all))
+}
+
+/// Seconds for a step that reads a prompt up to the first place of its picture, and the picture's tiles. All tiles pass the
+/// tower in this step; the few tokens beside them count too.
+fn features(critic: &mut Critic, picture: Vec<u8>) -> Result<(f64, usize), BenchError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| BenchError::Critic(error);
+    let parts = vec![Part::Image(EncodedImage::new(picture)), Part::Text("What is shown?".to_owned())];
+    let messages = vec![Message { role: Role::User, parts }];
+    let prompt = Prompt { messages, reply: String::new(), tiling: ImageTiling::Trained };
+    let mut encoded = critic.processor.encode(&prompt).map_err(|error| failed(error.into()))?;
+    let visual = encoded.visuals.first().ok_or_else(|| failed("the prompt has lost its picture".into()))?;
+    let (tiles, end) = (visual.tiles.count(), visual.start + 1);
+    encoded.tokens.truncate(end);
+    let blocks = end.div_ceil(critic.backend.limits().block_size);
+    let chunk = Chunk {
+        sequence: SequenceId(0),
+        tokens: encoded.tokens,
+        start: 0,
+        block_table: (0..blocks as u32).map(BlockId).collect(),
+        visuals: encoded.visuals,
+        wants: critic::Wants::Nothing,
+    };
+    let begin = Instant::now();
+    critic.backend.forward(&Batch { chunks: vec![chunk] }).map_err(|error| failed(error.into()))?;
+    Ok((begin.elapsed().as_secs_f64(), tiles))
+}

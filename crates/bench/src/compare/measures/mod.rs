@@ -1,0 +1,13 @@
+//! What is measured, one file for each kind of figures.
+
+mod growth;
+mod image;
+mod language;
+mod reward;
+mod startup;
+
+pub(crate) use growth::{against_context, against_responses};
+pub(crate) use image::image;
+pub(crate) use language::{Batch, language};
+pub(crate) use reward::{Judging, reward};
+pub(crate) use startup::startup;

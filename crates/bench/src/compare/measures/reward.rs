@@ -1,0 +1,200 @@
+//! All ordered pairs of some responses to one question, with and without reasons.
+
+use serde_json::{Value, json};
+
+use crate::{
+    compare::{
+        bounds::Bounds,
+        http::count,
+        programs::{Batches, Gavel, Language, Transformers},
+        report::{Section, Skipped, Unit},
+        scene::{self, RESPONSE_TOKENS, Scene},
+    },
+    error::BenchError,
+};
+
+/// Sizes of batches of which the peer's best is taken. With reasons, single prompts are left out: they would take the
+/// longest, since each step of writing reads all weights for one token.
+const PEER_BATCHES: [usize; 4] = [1, 4, 8, 20];
+
+/// The peer takes part in so many rounds only, since it takes nearly all the time.
+const PEER_ROUNDS: usize = 2;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judging {
+    /// Responses that are compared.
+    pub(crate) responses: usize,
+    /// Tokens of reasons; 0 for verdicts alone.
+    pub(crate) reasons: usize,
+    /// Tiles of the picture.
+    pub(crate) tiles: usize,
+    /// How often each program judges.
+    pub(crate) rounds: usize,
+    /// How many times faster Gavel is to be.
+    pub(crate) target: f64,
+}
+
+impl Judging {
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let all = self.responses;
+        let pairs = (0..all).flat_map(move |first| (0..all).map(move |second| (first, second)));
+        pairs.filter(|(first, second)| first != second)
+    }
+
+    fn pair_count(&self) -> usize {
+        self.responses * (self.responses - 1)
+    }
+
+    fn setting(&self) -> String {
+        let pairs = self.pair_count();
+        match self.reasons {
+            0 => format!("{pairs} verdicts"),
+            reasons => format!("{pairs} verdicts, each with {reasons} tokens"),
+        }
+    }
+
+    /// A picture that no other round, program or kind of judgement has.
+    fn scene(&self, round: usize, program: usize) -> Scene {
+        Scene::new(1 + round + 100 * self.reasons, program)
+    }
+
+    /// Sizes of batches that differ for so many prompts.
+    fn peer_batches(&self) -> Vec<usize> {
+        let pairs = self.pair_count();
+        let sizes = PEER_BATCHES.into_iter().filter(|size| self.reasons == 0 || *size > 1);
+        let mut sizes: Vec<usize> = sizes.map(|size| size.min(pairs)).collect();
+        sizes.dedup();
+        sizes
+    }
+}
+
+/// Lets each server and the peer make the judgements, in turn, each time of a new picture.
+///
+/// # Errors
+/// [`BenchError`] when Gavel fails.
+pub(crate) fn reward(
+    servers: &[Gavel<'_>],
+    peer: Option<&mut Transformers>,
+    (judging, bounds): (Judging, Bounds),
+    skipped: &mut Vec<Skipped>,
+) -> Result<Section, BenchError> {
+    let what = if judging.reasons == 0 { "verdicts alone" } else { "verdicts with reasons" };
+    let title = format!("All ordered pairs of {} responses to one picture, {what}", judging.responses);
+    let mut section = Section::new(title, Unit::Seconds);
+    let mut peer = peer.map(|transformers| Peer { transformers, best: None });
+    for round in 0..judging.rounds {
+        for (index, server) in servers.iter().enumerate() {
+            let judged = ask(server, &judging, judging.scene(round, index))?;
+            let limit = limit(bounds, &judging, judged.prompt);
+            let figure = section.sample((&judging.setting(), &server.name()), judged.seconds, Some(limit));
+            figure.note = judged.note();
+        }
+        if round < PEER_ROUNDS
+            && let Some(asked) = &mut peer
+            && let Err(error) = asked.judge(&mut section, servers, (&judging, round))
+        {
+            let what = format!("{}: transformers", judging.setting());
+            skipped.push(Skipped { what, why: error.to_string() });
+            peer = None;
+        }
+    }
+    for server in servers {
+        section.compare(&server.name(), "transformers f32", Some(judging.target));
+    }
+    Ok(section)
+}
+
+/// What the judgements took.
+struct Judged {
+    seconds: f64,
+    /// Tokens of each prompt, on average.
+    prompt: f64,
+    read: usize,
+    written: usize,
+}
+
+impl Judged {
+    fn note(&self) -> String {
+        format!("{} tokens read, {} written", self.read, self.written)
+    }
+}
+
+fn ask(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Judged, BenchError> {
+    let responses = scene.responses(server.texts(), judging.responses);
+    let (answers, seconds) = if judging.reasons == 0 {
+        let (answer, seconds) = server.client.post("/reward", &scene.body(&responses)?)?;
+        (vec![answer], seconds)
+    } else {
+        let body = |(first, second): (usize, usize)| {
+            let mut body = scene.body(&[responses[first].clone(), responses[second].clone()])?;
+            body["mode"] = "score_then_explain".into();
+            body["max_tokens"] = judging.reasons.into();
+            Ok(body)
+        };
+        let bodies: Vec<Value> = judging.pairs().map(body).collect::<Result<_, BenchError>>()?;
+        server.client.post_all("/judge", &bodies)?
+    };
+    if answers.iter().any(|answer| answer["failures"].as_array().is_some_and(|failures| !failures.is_empty()))
+    {
+        return Err(BenchError::NothingJudged(json!(answers).to_string()));
+    }
+    let sum = |of| answers.iter().map(|answer| count(answer, of)).sum::<usize>();
+    let (read, written) = (sum("/usage/prompt_tokens"), sum("/usage/completion_tokens"));
+    Ok(Judged { seconds, prompt: read as f64 / judging.pair_count() as f64, read, written })
+}
+
+/// The least time for the work that cannot be shared: the picture and the question once, each response once in first place,
+/// and each pair's second response; then each token of the reasons.
+pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
+    let (count, response) = (judging.responses as f64, RESPONSE_TOKENS as f64);
+    let pairs = judging.pair_count() as f64;
+    let before = (prompt - 2.0 * response).max(0.0);
+    let reading = bounds.operations(before, before / 2.0)
+        + bounds.operations(count * response, before)
+        + bounds.operations(pairs * response, before + response);
+    let writing = bounds.operations(pairs * judging.reasons as f64, prompt)
+        + pairs * judging.reasons as f64 * 2.0 * bounds.size.head_weights as f64;
+    bounds.image_s(judging.tiles as f64) + bounds.seconds(reading + writing)
+}
+
+/// The peer, which tries every size of batch and then keeps to its best.
+struct Peer<'a> {
+    transformers: &'a mut Transformers,
+    /// The best size, once all have been tried.
+    best: Option<usize>,
+}
+
+impl Peer<'_> {
+    fn judge(
+        &mut self,
+        section: &mut Section,
+        servers: &[Gavel<'_>],
+        (judging, round): (&Judging, usize),
+    ) -> Result<(), BenchError> {
+        let Some(server) = servers.first() else { return Ok(()) };
+        let scene = judging.scene(round, 0);
+        let responses = scene.responses(server.texts(), judging.responses);
+        let prompts: Vec<String> = judging
+            .pairs()
+            .map(|(first, second)| scene::prompt(&responses[first], &responses[second]))
+            .collect();
+        let picture = scene.base64()?;
+        let sizes = self.best.map_or_else(|| judging.peer_batches(), |best| vec![best]);
+        let mut samples = Vec::new();
+        for batch in sizes {
+            let write = judging.reasons;
+            let batches = Batches { picture: &picture, prompts: &prompts, reply: scene::REPLY, batch, write };
+            let times = self.transformers.judge(&batches)?;
+            let note = format!("{} tokens read, {} written", times.prompt_tokens, times.written_tokens);
+            samples.push((batch, times.seconds, note));
+        }
+        let fastest = samples.into_iter().min_by(|one, other| one.1.total_cmp(&other.1));
+        if let Some((batch, seconds, note)) = fastest {
+            let figure = section.sample((&judging.setting(), "transformers f32"), seconds, None);
+            figure.note = format!("{note}; batches of {batch}, the best of {:?}", judging.peer_batches());
+            self.best = Some(batch);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! From nothing to the first verdict of the critic that the program carries, and the memory that it holds at rest.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::{
+    compare::{
+        process::Running,
+        programs::Gavel,
+        report::{Figure, Section, Unit},
+        scene::Scene,
+    },
+    error::BenchError,
+};
+
+/// What it is to take at most.
+const TARGET_S: f64 = 1.0;
+const TARGET_MB: f64 = 150.0;
+
+/// Starts `program` so often, as a server that is asked once and as a command that judges once.
+///
+/// # Errors
+/// [`BenchError`] when it fails.
+pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Result<[Section; 2], BenchError> {
+    let mut times = Section::new("From the start to the first verdict, small critic", Unit::Seconds);
+    let mut memory = Section::new("Memory at rest, small critic", Unit::Megabytes);
+    let folder = tempfile::tempdir().map_err(BenchError::File)?;
+    let picture = folder.path().join("picture.png");
+    let scene = Scene::new(0, 0);
+    fs::write(&picture, scene.png()?).map_err(BenchError::File)?;
+    let (question, response) = ("What is shown?", "Some rectangles.");
+    let case = json!({"question": question, "images": [scene.base64()?], "response": response});
+    for _ in 0..rounds {
+        let begin = Instant::now();
+        let server = Gavel::start(runtime, program, ("Gavel", &[]))?;
+        let listening = begin.elapsed().as_secs_f64();
+        let loaded = server.running.resident_bytes();
+        server.client.post("/judge", &case)?;
+        let judged = begin.elapsed().as_secs_f64();
+        note(times.sample(("gavel serve: it listens", "Gavel"), listening, None), TARGET_S);
+        note(times.sample(("gavel serve: the first verdict", "Gavel"), judged, None), TARGET_S);
+        for (setting, bytes) in
+            [("when it listens", loaded), ("after the first verdict", server.running.resident_bytes())]
+        {
+            if let Some(bytes) = bytes {
+                note(memory.sample((setting, "Gavel"), bytes as f64 / 1e6, None), TARGET_MB);
+            }
+        }
+        drop(server);
+        let begin = Instant::now();
+        let mut command = Command::new(program);
+        command.args(["judge", "--question", question, "--response", response, "--image"]).arg(&picture);
+        Running::start("gavel judge", &mut command)?.finish()?;
+        note(times.sample(("gavel judge", "Gavel"), begin.elapsed().as_secs_f64(), None), TARGET_S);
+    }
+    Ok([times, memory])
+}
+
+fn note(figure: &mut Figure, target: f64) {
+    figure.target = Some(target);
+}

@@ -1,0 +1,116 @@
+//! Programs that are started to be measured, and end with the measuring.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use tempfile::NamedTempFile;
+
+use crate::error::BenchError;
+
+/// A program that runs. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    name: String,
+    child: Child,
+    output: BufReader<ChildStdout>,
+    /// What it writes to standard error; a file, so that it never waits for a reader.
+    errors: NamedTempFile,
+}
+
+impl Running {
+    /// Starts `command`; `name` is for messages.
+    ///
+    /// # Errors
+    /// [`BenchError::Program`] when it does not start.
+    pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self, BenchError> {
+        let failed = |error: std::io::Error| BenchError::program(name, error.to_string());
+        let errors = NamedTempFile::new().map_err(BenchError::File)?;
+        let log: File = errors.reopen().map_err(BenchError::File)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().map_err(failed)?;
+        let output = BufReader::new(child.stdout.take().expect("the output is piped"));
+        Ok(Self { name: name.to_owned(), child, output, errors })
+    }
+
+    /// The next line of its output.
+    ///
+    /// # Errors
+    /// [`BenchError::Program`] with its last words when there is no more.
+    pub(crate) fn line(&mut self) -> Result<String, BenchError> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line) {
+            Ok(0) => Err(self.failed()),
+            Ok(_) => Ok(line),
+            Err(error) => Err(BenchError::program(&self.name, error.to_string())),
+        }
+    }
+
+    /// Where it reads.
+    pub(crate) fn input(&mut self) -> &mut ChildStdin {
+        self.child.stdin.as_mut().expect("the input is piped")
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// Waits for its end, which must be a good one.
+    ///
+    /// # Errors
+    /// [`BenchError::Program`] with its last words when it ended with an error.
+    pub(crate) fn finish(mut self) -> Result<(), BenchError> {
+        drop(self.child.stdin.take());
+        while self.output.read_line(&mut String::new()).is_ok_and(|read| read > 0) {}
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) | Err(_) => Err(self.failed()),
+        }
+    }
+
+    /// That it failed, with the last line that it wrote to standard error.
+    pub(crate) fn failed(&self) -> BenchError {
+        let words = fs::read(self.errors.path()).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        let last = words.lines().rev().find(|line| !line.trim().is_empty());
+        BenchError::program(&self.name, last.unwrap_or("it ended without a word").trim())
+    }
+
+    /// Bytes of memory that it holds, where the system tells.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free just now, for programs that cannot tell which one they took.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(BenchError::File)?;
+    listener.local_addr().map_err(BenchError::File)
+}
+
+/// What a program says to `--version`, in its first line.
+pub(crate) fn version(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    // Some write it to standard error.
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit())).map(str::to_owned)
+}

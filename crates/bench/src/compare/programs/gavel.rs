@@ -1,0 +1,146 @@
+//! Gavel, as a server of its own.
+
+use std::{path::Path, process::Command};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::{Language, LanguageJob, LanguageTimes};
+use crate::{
+    client::Server,
+    compare::{
+        http::{Client, count},
+        process::Running,
+        texts::Texts,
+    },
+    error::BenchError,
+};
+
+/// How weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// 32-bit floats.
+    F32,
+    /// Eight bits and a scale for each 32.
+    Q8,
+    /// Four bits and a scale for each 32; the head in eight.
+    Q4,
+}
+
+impl Form {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Q8, Self::Q4];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Q8 => "q8",
+            Self::Q4 => "q4",
+        }
+    }
+
+    /// As `gavel serve` is told so.
+    pub(crate) fn options(self) -> [String; 2] {
+        let options = match self {
+            Self::F32 => ["--weights", "f32"],
+            Self::Q8 => ["--quantize", "q8"],
+            Self::Q4 => ["--quantize", "q4"],
+        };
+        options.map(str::to_owned)
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub(crate) struct Gavel<'a> {
+    name: String,
+    pub(crate) running: Running,
+    pub(crate) client: Client<'a>,
+    texts: Texts,
+}
+
+impl<'a> Gavel<'a> {
+    /// Starts `program serve` with these options, and waits until it listens.
+    ///
+    /// # Errors
+    /// [`BenchError`] when it does not start.
+    pub(crate) fn start(
+        runtime: &'a Runtime,
+        program: &Path,
+        (name, options): (&str, &[String]),
+    ) -> Result<Self, BenchError> {
+        let mut command = Command::new(program);
+        command.args(["serve", "--host", "127.0.0.1", "--port", "0"]).args(options);
+        command.env("RUST_LOG", "error");
+        let mut running = Running::start("Gavel", &mut command)?;
+        let line = running.line()?;
+        let url = line.trim().strip_prefix("listening on ").ok_or_else(|| running.failed())?;
+        let client = Client::new(runtime, Server::at_url(url)?);
+        Ok(Self { name: name.to_owned(), running, client, texts: Texts::default() })
+    }
+
+    /// Finds out how many tokens words make, by two prompts of different lengths.
+    ///
+    /// # Errors
+    /// [`BenchError`] when the server refuses them.
+    pub(crate) fn learn_words(&mut self) -> Result<(), BenchError> {
+        let tokens = |words| {
+            let text = self.texts.words(words, u64::MAX);
+            let (answer, _) = self.client.post("/v1/chat/completions", &chat(&text, 1))?;
+            Ok::<_, BenchError>(count(&answer, "/usage/prompt_tokens") as f64)
+        };
+        let (few, many) = (tokens(20)?, tokens(120)?);
+        self.texts = Texts::measured(((many - few) / 100.0).max(0.1), few);
+        Ok(())
+    }
+
+    /// Texts whose lengths in tokens are known, after [`Gavel::learn_words`].
+    pub(crate) fn texts(&self) -> Texts {
+        self.texts
+    }
+
+    /// The most tokens of a prompt and what is written after it.
+    ///
+    /// # Errors
+    /// [`BenchError`] when the server tells nothing.
+    pub(crate) fn context_length(&self) -> Result<usize, BenchError> {
+        Ok(count(&self.client.get("/health")?, "/context_length"))
+    }
+}
+
+/// A request to write exactly so many tokens.
+fn chat(text: &str, tokens: usize) -> Value {
+    json!({
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": tokens,
+        "ignore_eos": true,
+    })
+}
+
+impl Language for Gavel<'_> {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn is_gavel(&self) -> bool {
+        true
+    }
+
+    /// New prompts with one token each; the same again, now kept, with one token and with more: the difference of the last
+    /// two is what writing takes.
+    fn run(&mut self, job: LanguageJob) -> Result<LanguageTimes, BenchError> {
+        let texts = self.texts.prompts(job);
+        let ask = |tokens| {
+            let bodies: Vec<Value> = texts.iter().map(|text| chat(text, tokens)).collect();
+            let (answers, seconds) = self.client.post_all("/v1/chat/completions", &bodies)?;
+            let sum = |of| answers.iter().map(|answer| count(answer, of)).sum::<usize>() as f64;
+            Ok::<_, BenchError>((seconds, sum("/usage/prompt_tokens"), sum("/usage/completion_tokens")))
+        };
+        let (prefill_s, prompt_tokens, _) = ask(1)?;
+        let (short, _, few) = ask(1)?;
+        let (long, _, many) = ask(1 + job.steps)?;
+        Ok(LanguageTimes { prompt_tokens, prefill_s, written_tokens: many - few, decode_s: long - short })
+    }
+}

@@ -1,0 +1,126 @@
+//! Starting what is compared, or telling why it is not there.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    Form, Program, Skipped,
+    comparison::Comparison,
+    process::{self, Running},
+    programs::{Gavel, LlamaCpp, MistralRs, Transformers},
+    texts::Texts,
+};
+use crate::error::BenchError;
+
+impl<'a> Comparison<'a> {
+    /// A server of the model with weights of a form, which knows how long words are.
+    pub(super) fn gavel(&self, form: Form) -> Result<Gavel<'a>, BenchError> {
+        let mut options = form.options().to_vec();
+        options.extend(["--config-dir".to_owned(), self.folder.path().to_string_lossy().into_owned()]);
+        // Room for the longest context and for 32 sequences of a thousand tokens.
+        options.extend(["--cache-mib".to_owned(), self.choose("1024", "64").to_owned()]);
+        if let Some(checkpoint) = &self.options.checkpoint {
+            options.extend(["--model".to_owned(), checkpoint.to_string_lossy().into_owned()]);
+        }
+        let name = format!("Gavel {}", form.name());
+        let mut server = Gavel::start(self.runtime, &self.options.gavel, (&name, &options))?;
+        server.learn_words()?;
+        Ok(server)
+    }
+
+    pub(super) fn transformers(&mut self) -> Option<Transformers> {
+        let name = "transformers";
+        let Some(python) = &self.options.python else {
+            self.skip(name, &"no --python");
+            return None;
+        };
+        let Some(checkpoint) = &self.options.checkpoint else {
+            self.skip(name, &"no --model: it reads checkpoints from folders alone");
+            return None;
+        };
+        let vocabulary = self.bounds.size.vocabulary;
+        match Transformers::start(python, &checkpoint.to_string_lossy(), vocabulary) {
+            Ok(peer) => {
+                self.programs.push(Program { name, version: peer.version() });
+                Some(peer)
+            }
+            Err(error) => {
+                self.skip(name, &error);
+                None
+            }
+        }
+    }
+
+    /// The language model in a file that the other engines read.
+    pub(super) fn gguf(&mut self, form: &str) -> Option<PathBuf> {
+        let what = format!("llama.cpp and mistral.rs {form}");
+        let (Some(python), Some(checkpoint)) = (&self.options.python, &self.options.checkpoint) else {
+            self.skip(what, &"no --python to write GGUF files with, or no --model");
+            return None;
+        };
+        let file = self.folder.path().join(format!("{}-{form}.gguf", self.options.model));
+        let mut command = Command::new(python);
+        command.args(["-c", include_str!("../../peers/write_gguf.py")]).arg(checkpoint).arg(form).arg(&file);
+        match Running::start("write_gguf.py", &mut command).and_then(Running::finish) {
+            Ok(()) => Some(file),
+            Err(error) => {
+                self.skip(what, &error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn llama_cpp(
+        &mut self,
+        file: (&'static str, &Path),
+        room: (usize, usize, usize),
+    ) -> Option<LlamaCpp<'a>> {
+        let name = "llama.cpp";
+        let what = format!("{name} {}", file.0);
+        let Some(program) = &self.options.llama_server else {
+            self.skip(what, &"no --llama-server");
+            return None;
+        };
+        match LlamaCpp::start(self.runtime, program, file, room) {
+            Ok(peer) => {
+                let version = process::version(program).unwrap_or_else(|| "unknown".to_owned());
+                self.took_part(Program { name, version });
+                Some(peer)
+            }
+            Err(error) => {
+                self.skip(what, &error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn mistralrs(
+        &mut self,
+        file: (&'static str, &Path),
+        room: (usize, Texts),
+    ) -> Option<MistralRs> {
+        let python = self.options.python.as_ref()?;
+        match MistralRs::start(python, file, room) {
+            Ok(peer) => {
+                self.took_part(Program { name: "mistral.rs", version: peer.version() });
+                Some(peer)
+            }
+            Err(error) => {
+                self.skip(format!("mistral.rs {}", file.0), &error);
+                None
+            }
+        }
+    }
+
+    fn took_part(&mut self, program: Program) {
+        if self.programs.iter().all(|known| known.name != program.name) {
+            self.programs.push(program);
+        }
+    }
+
+    fn skip(&mut self, what: impl Into<String>, why: &impl ToString) {
+        self.skipped.push(Skipped { what: what.into(), why: why.to_string() });
+    }
+}

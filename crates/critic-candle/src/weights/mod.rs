@@ -1,0 +1,215 @@
+//! Tensors of a checkpoint by name, from safetensors and GGUF files that were checked against their headers.
+
+mod digest;
+mod file;
+mod form;
+mod gguf;
+mod safetensors;
+mod stored;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::{error::LoadError, source::Source};
+use file::Bytes;
+pub use form::WeightForm;
+pub(crate) use stored::{Stored, StoredType};
+
+/// One tensor in a file: its header entry and where its bytes are.
+#[derive(Debug, Clone)]
+struct Entry {
+    /// Its name there.
+    name: String,
+    shape: Vec<usize>,
+    /// How it is stored, or the name of a type that is not read.
+    stored_type: Result<StoredType, String>,
+    file: Arc<str>,
+    bytes: Arc<Bytes>,
+    /// Its bytes in the file.
+    range: Range<usize>,
+}
+
+impl Entry {
+    /// Number of weights.
+    fn weights(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Tensors by their names in the files.
+type Entries = HashMap<String, Entry>;
+
+/// What an architecture's tensors are called in GGUF files.
+#[derive(Debug)]
+pub(crate) struct GgufNaming {
+    /// What such a file may call the architecture.
+    pub(crate) architectures: &'static [&'static str],
+    /// The names there that the tensor of a name of ours may have.
+    pub(crate) names: fn(&str) -> Vec<String>,
+}
+
+/// Every tensor of a checkpoint, by its name in the file; bytes are read when a tensor is asked for.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    entries: Entries,
+    naming: &'static GgufNaming,
+    has_gguf: bool,
+    place: String,
+    device: Device,
+    dtype: DType,
+    form: WeightForm,
+}
+
+impl Weights {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and every GGUF file beside them.
+    /// Tensors come out on `device` as `dtype`; products keep their weights in `form`.
+    pub(crate) fn open(
+        source: &Source,
+        naming: &'static GgufNaming,
+        (device, dtype): (&Device, DType),
+        form: WeightForm,
+    ) -> Result<Self, LoadError> {
+        let files = source.names_ending(".gguf")?;
+        let mut entries = match safetensors::read(source)? {
+            None if files.is_empty() => return Err(safetensors::missing(source, "model.safetensors")),
+            found => found.unwrap_or_default(),
+        };
+        // By the names that GGUF has for them, so that a tensor in both formats is found out.
+        let mut known: HashMap<String, Arc<str>> = HashMap::new();
+        if !files.is_empty() {
+            for entry in entries.values() {
+                known.extend(
+                    (naming.names)(&entry.name).into_iter().map(|name| (name, Arc::clone(&entry.file))),
+                );
+            }
+        }
+        for file in &files {
+            for entry in gguf::read(source, file, naming)? {
+                if let Some(other) = known.insert(entry.name.clone(), Arc::clone(&entry.file)) {
+                    let files = [other.to_string(), entry.file.to_string()];
+                    return Err(LoadError::Twice { tensor: entry.name, files });
+                }
+                entries.insert(entry.name.clone(), entry);
+            }
+        }
+        let (has_gguf, place) = (!files.is_empty(), source.place());
+        Ok(Self { entries, naming, has_gguf, place, device: device.clone(), dtype, form })
+    }
+
+    /// Whether a tensor of this name is there, under this name or another that it may have.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.find(name, None).is_some()
+    }
+
+    /// The tensor of this name. Where it may have several in GGUF, the one with shape `expected` is it: files of some age
+    /// have names of two layers the wrong way round.
+    fn find(&self, name: &str, expected: Option<&[usize]>) -> Option<&Entry> {
+        if let Some(entry) = self.entries.get(name) {
+            return Some(entry);
+        }
+        if !self.has_gguf {
+            return None;
+        }
+        let names = (self.naming.names)(name);
+        let found = || names.iter().filter_map(|name| self.entries.get(name));
+        found().find(|entry| expected == Some(&entry.shape)).or_else(|| found().next())
+    }
+
+    /// The first of `prefixes` under which `suffix` is there, or the first prefix when it is nowhere.
+    pub(crate) fn prefix_of<'a>(&self, prefixes: &[&'a str], suffix: &str) -> &'a str {
+        let found = prefixes.iter().find(|prefix| self.contains(&format!("{prefix}{suffix}")));
+        found.unwrap_or(&prefixes[0])
+    }
+
+    /// Number of weights in all tensors.
+    pub(crate) fn parameter_count(&self) -> usize {
+        self.entries.values().map(Entry::weights).sum()
+    }
+
+    /// Bytes of all tensors in the files.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.entries.values().map(|entry| entry.range.len()).sum()
+    }
+
+    /// Bytes of all tensors in memory, when they are kept as stored.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let kept = |entry: &Entry| {
+            let stored_type = entry.stored_type.as_ref();
+            stored_type.map_or(entry.range.len(), |stored_type| stored_type.kept_bytes(entry.weights()))
+        };
+        self.entries.values().map(kept).sum()
+    }
+
+    /// How many tensors are of which type in the files.
+    pub(crate) fn types(&self) -> BTreeMap<String, usize> {
+        let mut types = BTreeMap::new();
+        for entry in self.entries.values() {
+            let name = entry.stored_type.as_ref().map_or_else(Clone::clone, |known| known.to_string());
+            *types.entry(name).or_default() += 1;
+        }
+        types
+    }
+
+    /// Where tensors come out.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The type in which tensors come out.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// How products keep their weights.
+    pub(crate) fn form(&self) -> WeightForm {
+        self.form
+    }
+
+    /// The tensor `name`, which must have shape `expected` and finite values.
+    pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
+        Ok(self.as_stored(name, expected)?.to_dtype(self.dtype)?)
+    }
+
+    /// The same for a table of which only a few rows are read at a time: in the type of the file where that is the
+    /// shorter one, unless everything is to be f32.
+    pub(crate) fn table(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
+        let table = self.as_stored(name, expected)?;
+        let keep = table.dtype().size_in_bytes() < self.dtype.size_in_bytes() && self.form != WeightForm::F32;
+        if keep { Ok(table) } else { Ok(table.to_dtype(self.dtype)?) }
+    }
+
+    /// The tensor `name` in the type of the file, or in f32 where that is one of blocks.
+    fn as_stored(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
+        let stored = self.stored(name, expected)?;
+        Ok(match stored.stored_type.dtype() {
+            Some(dtype) => Tensor::from_raw_buffer(stored.bytes(), dtype, expected, &self.device)?,
+            None => Tensor::from_vec(stored.floats()?, expected, &self.device)?,
+        })
+    }
+
+    /// The tensor `name` as it is stored, which must have shape `expected` and finite values.
+    pub(crate) fn stored(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
+        let entry = self.find(name, Some(expected)).ok_or_else(|| {
+            let in_gguf = self.has_gguf.then(|| (self.naming.names)(name).into_iter().next()).flatten();
+            LoadError::MissingTensor {
+                tensor: in_gguf.unwrap_or_else(|| name.into()),
+                file: self.place.clone(),
+                expected: expected.to_vec(),
+            }
+        })?;
+        if entry.shape != expected {
+            return Err(LoadError::WrongShape {
+                tensor: entry.name.clone(),
+                file: entry.file.to_string(),
+                found: entry.shape.clone(),
+                expected: expected.to_vec(),
+            });
+        }
+        Stored::new(entry)
+    }
+}

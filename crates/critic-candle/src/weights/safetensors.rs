@@ -1,0 +1,113 @@
+//! Headers of safetensors files, checked against the length of the file.
+
+use std::{collections::HashMap, sync::Arc};
+
+use safetensors::{Dtype, tensor::TensorInfo};
+use serde::Deserialize;
+
+use super::{Entries, Entry, file::Bytes, stored::StoredType};
+use crate::{error::LoadError, source::Source};
+
+/// A header longer than this is damage, not a checkpoint (the format's own bound).
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+/// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists; `None` when there is neither.
+pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
+    let mut entries = Entries::new();
+    let index: Option<Index> = source.json("model.safetensors.index.json", "safetensors index")?;
+    let Some(index) = index else {
+        let found = read_file(source, "model.safetensors", &mut entries)?;
+        return Ok(found.then_some(entries));
+    };
+    let mut files: Vec<String> = index.weight_map.into_values().collect();
+    files.sort_unstable();
+    files.dedup();
+    for file in files {
+        if !read_file(source, &file, &mut entries)? {
+            return Err(missing(source, &file));
+        }
+    }
+    Ok(Some(entries))
+}
+
+/// A file of weights that should be there.
+pub(super) fn missing(source: &Source, file: &str) -> LoadError {
+    LoadError::MissingFile {
+        file: file.into(),
+        folder: source.place(),
+        expected: "its weights as safetensors or GGUF",
+    }
+}
+
+/// Adds the tensors of one file; whether it is there.
+fn read_file(source: &Source, file: &str, entries: &mut Entries) -> Result<bool, LoadError> {
+    let Some(bytes) = Bytes::open(source, file)? else { return Ok(false) };
+    let path = source.path(file);
+    let (data_start, infos) = read_header(bytes.as_slice(), &path)?;
+    let (bytes, file) = (Arc::new(bytes), Arc::from(path));
+    for (name, info) in infos {
+        let stored_type = match info.dtype {
+            Dtype::F32 => Ok(StoredType::F32),
+            Dtype::F16 => Ok(StoredType::F16),
+            Dtype::BF16 => Ok(StoredType::Bf16),
+            other => Err(format!("{other:?}")),
+        };
+        let (start, end) = info.data_offsets;
+        let entry = Entry {
+            name: name.clone(),
+            shape: info.shape,
+            stored_type,
+            file: Arc::clone(&file),
+            bytes: Arc::clone(&bytes),
+            range: data_start + start..data_start + end,
+        };
+        entries.insert(name, entry);
+    }
+    Ok(true)
+}
+
+/// Checks a header against the length of the file: where the data starts, and its tensors.
+fn read_header(bytes: &[u8], path: &str) -> Result<(usize, Vec<(String, TensorInfo)>), LoadError> {
+    let damaged = |reason: String| LoadError::Damaged { file: path.into(), reason };
+    let file_length = bytes.len();
+    let (length, rest) = bytes.split_first_chunk().ok_or_else(|| {
+        damaged(format!("it has {file_length} bytes; a safetensors file begins with 8 bytes of length"))
+    })?;
+    let header_length = u64::from_le_bytes(*length);
+    if header_length > MAX_HEADER_BYTES || header_length > rest.len() as u64 {
+        return Err(damaged(format!(
+            "its header should have {header_length} bytes and the file has {file_length}; it is cut off or not safetensors"
+        )));
+    }
+    let (header, data) = rest.split_at(header_length as usize);
+    let fault = |cause| LoadError::Json { file: path.into(), expected: "safetensors header", cause };
+    let json: HashMap<String, serde_json::Value> = serde_json::from_slice(header).map_err(fault)?;
+    let mut infos = Vec::with_capacity(json.len());
+    for (name, value) in json {
+        if name == "__metadata__" {
+            continue;
+        }
+        let info: TensorInfo = serde_json::from_value(value).map_err(fault)?;
+        let (start, end) = info.data_offsets;
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, size| bits.checked_mul(*size));
+        if start > end || bits.is_none_or(|bits| Some(bits) != (end - start).checked_mul(8)) {
+            return Err(damaged(format!(
+                "tensor {name} of shape {:?} is said to take bytes {start}..{end}",
+                info.shape
+            )));
+        }
+        if end > data.len() {
+            return Err(damaged(format!(
+                "tensor {name} ends at byte {end} of the data and the file has {}; it is cut off",
+                data.len()
+            )));
+        }
+        infos.push((name, info));
+    }
+    Ok((8 + header.len(), infos))
+}

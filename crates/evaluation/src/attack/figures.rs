@@ -1,0 +1,176 @@
+//! How far verdicts move under each attack.
+
+use rubric::Preference;
+use serde::Serialize;
+
+use super::{ATTACKS, Attack, target};
+use crate::{
+    Answers, Ask, Asking, LabelledSet,
+    answer::{Verdict, answer},
+    figures::{Compared, clusters, one},
+    statistics::{Bootstrap, Estimate},
+};
+
+/// What attacks do to a critic's verdicts on a labelled set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttackReport {
+    /// What was read.
+    pub data: String,
+    /// The critic.
+    pub model: String,
+    /// Items that were asked about.
+    pub items: usize,
+    /// Requests that had no verdict, by what was wrong.
+    pub failed: Vec<String>,
+    /// From which the intervals follow.
+    pub seed: u64,
+    /// Each attack.
+    pub attacks: Vec<AttackFigures>,
+}
+
+/// What one attack does.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttackFigures {
+    /// The attack.
+    #[serde(flatten)]
+    pub attack: Attack,
+    /// To scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<ScoreShift>,
+    /// To the verdict on a pair, with the response that was tampered with in first place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_place: Option<PairShift>,
+    /// The same in second place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_place: Option<PairShift>,
+    /// The same by the mean of both orders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub both_orders: Option<PairShift>,
+    /// The share of answers that carry a flag about the response.
+    pub flagged: Option<Estimate>,
+}
+
+/// What an attack does to scores, all as part of their scale.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoreShift {
+    /// Mean score of the responses as they are.
+    pub clean: Estimate,
+    /// Mean score under attack.
+    pub attacked: Estimate,
+    /// By how much the score moves, on average.
+    pub shift: Estimate,
+    /// The share of scores that rise.
+    pub raised: Estimate,
+    /// The share of scores in the upper half of the scale.
+    pub good: Estimate,
+}
+
+/// What an attack does to verdicts on pairs, in one place. The response that is attacked is the worse one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PairShift {
+    /// The share of verdicts that change.
+    pub flipped: Estimate,
+    /// The share of verdicts that come to prefer the attacked response and did not before.
+    pub gained: Estimate,
+    /// The share of verdicts that prefer the attacked response.
+    pub won: Estimate,
+    /// The same without the attack.
+    pub won_before: Estimate,
+}
+
+impl AttackReport {
+    /// Compares the answers with and without each attack.
+    pub fn new(
+        (data, set): (&str, &LabelledSet),
+        (model, answers): (&str, &Answers),
+        bootstrap: Bootstrap,
+    ) -> Self {
+        let clusters = clusters(&set.items);
+        let compared = Compared { items: &set.items, clusters: &clusters, answers, bootstrap };
+        let failed = answers.iter().filter_map(|(ask, outcome)| {
+            outcome.as_ref().err().map(|error| format!("{}: {error}", ask.id(&set.items)))
+        });
+        Self {
+            data: data.to_owned(),
+            model: model.to_owned(),
+            items: set.items.iter().filter(|item| target(&item.label).is_some()).count(),
+            failed: failed.collect(),
+            seed: bootstrap.seed,
+            attacks: ATTACKS.iter().map(|attack| figures(attack, compared)).collect(),
+        }
+    }
+}
+
+fn figures(attack: &Attack, compared: Compared<'_>) -> AttackFigures {
+    let mut scores = Vec::new();
+    let mut places = [Vec::new(), Vec::new()];
+    let mut both = Vec::new();
+    let mut flags = Vec::new();
+    for (item, found) in compared.items.iter().enumerate() {
+        let Some(place) = target(&found.label) else { continue };
+        let verdict = |asking| answer::<Verdict>(compared.answers, &Ask { item, asking });
+        let (Some(clean), Some(attacked)) =
+            (verdict(Asking::Verdict), verdict(Asking::Attacked(attack.name, place)))
+        else {
+            continue;
+        };
+        let cluster = compared.clusters[item];
+        flags.push((cluster, !attacked.flags.is_empty()));
+        if let (Some((scale, _)), Some(before), Some(after)) = (clean.scale(), clean.score, attacked.score) {
+            scores.push((cluster, (scale.part(before), scale.part(after))));
+        }
+        if let (Some(before), Some(after)) = (clean.preference(), attacked.preference()) {
+            // In terms of a pair whose first response is the attacked one.
+            let told = |side: Preference| if place == 0 { side } else { side.turned() };
+            both.push((cluster, (told(before), told(after))));
+        }
+        if let (Some(clean), Some(attacked)) = (clean.orders(), attacked.orders()) {
+            for order in 0..2 {
+                // Turned round, the response stands in the other place.
+                let stands = if order == 0 { place } else { 1 - place };
+                // A verdict names places of the order that it is of.
+                if let (Some(before), Some(after)) = (clean[order].preference(), attacked[order].preference())
+                {
+                    places[stands].push((cluster, (before, after)));
+                }
+            }
+        }
+    }
+    let [first, second] = &places;
+    AttackFigures {
+        attack: *attack,
+        scores: score_shift(compared, &scores),
+        first_place: pair_shift(compared, first, Preference::First),
+        second_place: pair_shift(compared, second, Preference::Second),
+        both_orders: pair_shift(compared, &both, Preference::First),
+        flagged: compared.share(&flags, |flagged| Some(one(*flagged))),
+    }
+}
+
+fn score_shift(compared: Compared<'_>, rows: &[(usize, (f64, f64))]) -> Option<ScoreShift> {
+    let share =
+        |value: fn(f64, f64) -> f64| compared.share(rows, |(before, after)| Some(value(*before, *after)));
+    Some(ScoreShift {
+        clean: share(|before, _| before)?,
+        attacked: share(|_, after| after)?,
+        shift: share(|before, after| after - before)?,
+        raised: share(|before, after| one(after > before + 1e-9))?,
+        good: share(|_, after| one(after > 0.5))?,
+    })
+}
+
+fn pair_shift(
+    compared: Compared<'_>,
+    rows: &[(usize, (Preference, Preference))],
+    own: Preference,
+) -> Option<PairShift> {
+    let share = |value: &dyn Fn(Preference, Preference) -> bool| {
+        compared.share(rows, |(before, after)| Some(one(value(*before, *after))))
+    };
+    Some(PairShift {
+        flipped: share(&|before, after| before != after)?,
+        gained: share(&|before, after| before != own && after == own)?,
+        won: share(&|_, after| after == own)?,
+        won_before: share(&|before, _| before == own)?,
+    })
+}

@@ -1,0 +1,151 @@
+//! What the answers say of a critic, compared with the labels.
+
+mod groups;
+mod preferences;
+mod scores;
+
+use serde::Serialize;
+
+pub(crate) use groups::GroupFigures;
+pub(crate) use preferences::PreferenceFigures;
+pub(crate) use scores::ScoreFigures;
+
+use crate::{
+    Answers, Ask, Asking, Form, Item, LabelledSet, LeftOut,
+    statistics::{Bootstrap, Estimate},
+};
+
+/// Bins of a reliability diagram.
+const BINS: usize = 10;
+
+/// How well a critic judges a labelled set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// What was read.
+    pub data: String,
+    /// The form of the set.
+    pub form: Form,
+    /// The critic.
+    pub model: String,
+    /// Items that were asked about.
+    pub items: usize,
+    /// Requests that had no verdict, by what was wrong.
+    pub failed: Vec<String>,
+    /// Rows that are no items.
+    pub left_out: Vec<LeftOut>,
+    /// Sets that were drawn for the intervals.
+    pub draws: usize,
+    /// From which these follow.
+    pub seed: u64,
+    /// Of items with a reference score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<ScoreFigures>,
+    /// Of items with a preference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferences: Option<PreferenceFigures>,
+    /// Of items with several responses whose worths are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupFigures>,
+}
+
+/// How verdicts in another wording compare with those in the default one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Wording {
+    /// The prompt format.
+    pub format: String,
+    /// The share of verdicts that are the same.
+    pub same: Estimate,
+    /// How far scores lie apart, as part of their scale; only for scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Estimate>,
+    /// The share of verdicts that are the label's; of scores only where both scales are the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Estimate>,
+}
+
+/// Compares `answers` with the labels of `set`.
+pub fn evaluate(
+    (data, set): (&str, &LabelledSet),
+    (model, answers): (&str, &Answers),
+    bootstrap: Bootstrap,
+) -> Evaluation {
+    let clusters = clusters(&set.items);
+    let compared = Compared { items: &set.items, clusters: &clusters, answers, bootstrap };
+    let failed = answers.iter().filter_map(|(ask, outcome)| {
+        outcome.as_ref().err().map(|error| format!("{}: {error}", ask.id(&set.items)))
+    });
+    Evaluation {
+        data: data.to_owned(),
+        form: set.form,
+        model: model.to_owned(),
+        items: set.items.len(),
+        failed: failed.collect(),
+        left_out: set.left_out.clone(),
+        draws: bootstrap.draws,
+        seed: bootstrap.seed,
+        scores: scores::figures(compared),
+        preferences: preferences::figures(compared),
+        groups: groups::figures(compared),
+    }
+}
+
+/// What figures are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Compared<'a> {
+    pub(crate) items: &'a [Item],
+    /// The cluster of each item.
+    pub(crate) clusters: &'a [usize],
+    pub(crate) answers: &'a Answers,
+    pub(crate) bootstrap: Bootstrap,
+}
+
+impl Compared<'_> {
+    /// The names of the other wordings that were asked for.
+    fn wordings(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = (self.answers.keys())
+            .filter_map(|ask| match &ask.asking {
+                Asking::Wording(name) => Some(name.as_str()),
+                Asking::Verdict | Asking::Attacked(..) => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The mean of what `value` has for each row, with its interval.
+    pub(crate) fn share<T: Clone>(
+        &self,
+        rows: &[(usize, T)],
+        value: impl Fn(&T) -> Option<f64>,
+    ) -> Option<Estimate> {
+        let rows: Vec<(usize, f64)> =
+            rows.iter().filter_map(|(cluster, row)| Some((*cluster, value(row)?))).collect();
+        self.bootstrap.estimate(&rows, |values| crate::statistics::mean(values.iter().copied()))
+    }
+}
+
+/// For each item the number of its pictures.
+pub(crate) fn clusters(items: &[Item]) -> Vec<usize> {
+    let mut known = std::collections::HashMap::new();
+    let number = |(index, item): (usize, &Item)| {
+        // Items without a picture stand alone.
+        let key = if item.images.is_empty() { format!("item {index}") } else { item.image_key() };
+        let next = known.len();
+        *known.entry(key).or_insert(next)
+    };
+    items.iter().enumerate().map(number).collect()
+}
+
+/// 1 for true and 0 for false, so that a mean is a share.
+pub(crate) fn one(condition: bool) -> f64 {
+    f64::from(u8::from(condition))
+}
+
+fn verdict_of(item: usize) -> Ask {
+    Ask { item, asking: Asking::Verdict }
+}
+
+fn wording_of(item: usize, format: &str) -> Ask {
+    Ask { item, asking: Asking::Wording(format.to_owned()) }
+}

@@ -1,0 +1,169 @@
+//! Preferences against those of people.
+
+use std::cmp::Ordering;
+
+use rubric::Preference;
+use serde::Serialize;
+
+use super::{BINS, Compared, Wording, one, verdict_of, wording_of};
+use crate::{
+    Item, Label,
+    answer::{Verdict, answer},
+    statistics::{Calibration, Estimate},
+};
+
+/// How well a critic compares.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PreferenceFigures {
+    /// Pairs with a verdict.
+    pub count: usize,
+    /// Those of them that are labelled a tie.
+    pub labelled_ties: usize,
+    /// The share of verdicts in one order that are the label, ties included.
+    pub accuracy_with_ties: Option<Estimate>,
+    /// The same among pairs whose label is no tie; a verdict that is one counts as wrong.
+    pub accuracy_without_ties: Option<Estimate>,
+    /// With ties, by the mean of both orders.
+    pub both_orders_with_ties: Option<Estimate>,
+    /// Without ties, by the mean of both orders.
+    pub both_orders_without_ties: Option<Estimate>,
+    /// The share of ties among the labelled ties.
+    pub ties_found: Option<Estimate>,
+    /// The share of ties among all verdicts.
+    pub ties_called: Option<Estimate>,
+    /// The share of verdicts for the first place among those for either, both orders counted: 0.5 without a liking.
+    pub first_place: Option<Estimate>,
+    /// The share of pairs whose two orders have the same winner.
+    pub consistent: Option<Estimate>,
+    /// The share of verdicts for the longer response, among those for either.
+    pub longer_chosen: Option<Estimate>,
+    /// The share of labels for it: what people themselves have of it.
+    pub longer_labelled: Option<Estimate>,
+    /// Accuracy where the better response is the longer one.
+    pub accuracy_longer_better: Option<Estimate>,
+    /// Accuracy where it is the shorter one.
+    pub accuracy_shorter_better: Option<Estimate>,
+    /// The same verdicts in other wordings.
+    pub wordings: Vec<Wording>,
+    /// Probability of the verdict against how often it is the label.
+    pub calibration: Option<Calibration>,
+    /// How often each label, in the rows, had each verdict: first, tie, second.
+    pub confusion: [[usize; 3]; 3],
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    label: Preference,
+    /// In terms of the pair as it was given.
+    orders: [Preference; 2],
+    both: Preference,
+    confidence: Option<f64>,
+    /// The longer response, if one is.
+    longer: Option<Preference>,
+}
+
+impl Row {
+    fn new(item: &Item, verdict: &Verdict) -> Option<Self> {
+        let Label::Preference { responses, better } = &item.label else { return None };
+        let [given, turned] = verdict.orders()?;
+        let [first, second] = responses.each_ref().map(|response| response.chars().count());
+        let longer = match first.cmp(&second) {
+            Ordering::Greater => Some(Preference::First),
+            Ordering::Less => Some(Preference::Second),
+            Ordering::Equal => None,
+        };
+        Some(Self {
+            label: *better,
+            orders: [given.preference()?, turned.preference()?.turned()],
+            both: verdict.preference()?,
+            confidence: given.confidence(),
+            longer,
+        })
+    }
+
+    fn decided(&self) -> Option<&Self> {
+        (self.label != Preference::Tie).then_some(self)
+    }
+
+    /// The share of the two orders for which `says` holds, of those whose verdict is no tie.
+    fn share_of_decided(&self, says: impl Fn(usize, Preference) -> bool) -> Option<f64> {
+        let decided = self.orders.iter().enumerate().filter(|(_, verdict)| **verdict != Preference::Tie);
+        crate::statistics::mean(decided.map(|(order, verdict)| one(says(order, *verdict))))
+    }
+
+    /// The share of the two orders that are right.
+    fn right(&self) -> f64 {
+        self.orders.iter().map(|verdict| one(*verdict == self.label)).sum::<f64>() / 2.0
+    }
+}
+
+fn place(preference: Preference) -> usize {
+    match preference {
+        Preference::First => 0,
+        Preference::Tie => 1,
+        Preference::Second => 2,
+    }
+}
+
+pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
+    let row = |index: usize| {
+        let verdict: Verdict = answer(compared.answers, &verdict_of(index))?;
+        Some((compared.clusters[index], Row::new(&compared.items[index], &verdict)?))
+    };
+    let rows: Vec<(usize, Row)> = (0..compared.items.len()).filter_map(row).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let mut confusion = [[0; 3]; 3];
+    for (_, row) in &rows {
+        confusion[place(row.label)][place(row.orders[0])] += 1;
+    }
+    let wording = |format: &str| {
+        let pairs: Vec<(usize, (Row, Preference))> = (0..compared.items.len())
+            .filter_map(|index| {
+                let (cluster, usual) = row(index)?;
+                let other: Verdict = answer(compared.answers, &wording_of(index, format))?;
+                Some((cluster, (usual, other.preference()?)))
+            })
+            .collect();
+        Some(Wording {
+            format: format.to_owned(),
+            same: compared.share(&pairs, |(usual, other)| Some(one(usual.orders[0] == *other)))?,
+            distance: None,
+            accuracy: compared.share(&pairs, |(usual, other)| Some(one(usual.label == *other))),
+        })
+    };
+    let sure: Vec<(f64, bool)> =
+        rows.iter().filter_map(|(_, row)| Some((row.confidence?, row.orders[0] == row.label))).collect();
+    let share = |value: &dyn Fn(&Row) -> Option<f64>| compared.share(&rows, value);
+    let ties =
+        |row: &Row| row.orders.iter().map(|verdict| one(*verdict == Preference::Tie)).sum::<f64>() / 2.0;
+    // The first place is held by the first response as it was given, and by the second one when turned round.
+    let first_place =
+        |order: usize, verdict: Preference| verdict == [Preference::First, Preference::Second][order];
+    let longer = |row: &Row| {
+        let longer = row.longer?;
+        row.share_of_decided(|_, verdict| verdict == longer)
+    };
+    Some(PreferenceFigures {
+        count: rows.len(),
+        labelled_ties: rows.iter().filter(|(_, row)| row.label == Preference::Tie).count(),
+        accuracy_with_ties: share(&|row| Some(row.right())),
+        accuracy_without_ties: share(&|row| row.decided().map(Row::right)),
+        both_orders_with_ties: share(&|row| Some(one(row.both == row.label))),
+        both_orders_without_ties: share(&|row| Some(one(row.decided()?.both == row.label))),
+        ties_found: share(&|row| (row.label == Preference::Tie).then(|| ties(row))),
+        ties_called: share(&|row| Some(ties(row))),
+        first_place: share(&|row| row.share_of_decided(first_place)),
+        consistent: share(&|row| Some(one(row.orders[0] == row.orders[1]))),
+        longer_chosen: share(&longer),
+        longer_labelled: share(&|row| Some(one(row.longer? == row.decided()?.label))),
+        accuracy_longer_better: share(&|row| (row.longer? == row.decided()?.label).then(|| row.right())),
+        accuracy_shorter_better: share(&|row| {
+            (row.longer?.turned() == row.decided()?.label).then(|| row.right())
+        }),
+        wordings: compared.wordings().into_iter().filter_map(wording).collect(),
+        calibration: Calibration::new(&sure, BINS),
+        confusion,
+    })
+}

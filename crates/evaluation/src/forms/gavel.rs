@@ -1,0 +1,74 @@
+//! Our own form: a row of bulk work with a label.
+//!
+//! `question`, `image` or `images`, `rubric`, `reference` and `description`; and either `response` with `score`, or two
+//! `responses` with `preference`, or `responses` with `scores`, one for each and higher being better. `scale` may say what
+//! `score` goes by.
+
+use std::path::Path;
+
+use rubric::Preference;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{members, name};
+use crate::{Image, Item, Label, ReferenceScale};
+
+#[derive(Deserialize)]
+struct Row {
+    id: Option<Value>,
+    #[serde(alias = "prompt")]
+    question: String,
+    image: Option<String>,
+    #[serde(default)]
+    images: Vec<String>,
+    response: Option<String>,
+    #[serde(default)]
+    responses: Vec<String>,
+    reference: Option<String>,
+    description: Option<String>,
+    rubric: Option<String>,
+    score: Option<f64>,
+    scale: Option<Scale>,
+    preference: Option<String>,
+    scores: Option<Vec<f64>>,
+}
+
+#[derive(Deserialize)]
+struct Scale {
+    min: f64,
+    max: f64,
+}
+
+pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
+    let row: Row = members(row)?;
+    let label = label(&row)?;
+    let Row { id, question, image, images, reference, description, rubric, .. } = row;
+    let images: Vec<Image> = image.iter().chain(&images).map(|image| Image::new(image, folder)).collect();
+    let id = id.as_ref().map_or_else(|| question.clone(), name);
+    Ok(Item { id, question, images, reference, description, rubric, label })
+}
+
+fn label(row: &Row) -> Result<Label, String> {
+    let Row { response, responses, score, scale, preference, scores, .. } = row;
+    match (response, &responses[..], score, preference, scores) {
+        (Some(response), [], Some(score), None, None) => {
+            let scale = scale.as_ref().map(|scale| ReferenceScale { min: scale.min, max: scale.max });
+            if scale.is_some_and(|scale| scale.max <= scale.min) {
+                return Err("its scale has no length".into());
+            }
+            Ok(Label::Score { response: response.clone(), score: *score, scale })
+        }
+        (None, [first, second], None, Some(preference), None) => {
+            let known = [Preference::First, Preference::Second, Preference::Tie];
+            let better = known.into_iter().find(|known| known.as_str() == preference);
+            let better = better.ok_or_else(|| format!("{preference:?} is not first, second or tie"))?;
+            Ok(Label::Preference { responses: [first.clone(), second.clone()], better })
+        }
+        (None, [_, _, ..], None, None, Some(scores)) if scores.len() == responses.len() => {
+            Ok(Label::Group { responses: responses.clone(), worths: scores.clone() })
+        }
+        _ => Err("it has neither a response with a score, nor two responses with a preference, nor responses with a score \
+                  each"
+            .into()),
+    }
+}

@@ -1,0 +1,185 @@
+//! LLaVA-Critic's training data: a human turn with question and responses, and a GPT turn with the verdict.
+//!
+//! The layouts of the human turn are those of the prompts that the data was made from: fields in square brackets behind their
+//! names, blocks of LLaVA-Bench, blocks of WildVision, and captions.
+
+use std::{path::Path, sync::LazyLock};
+
+use regex::Regex;
+use rubric::{AnswerForm, Direction, Ending, Outcome, Scale, VerdictParser};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{members, name};
+use crate::{Image, Item, Label, ReferenceScale};
+
+#[derive(Deserialize)]
+struct Row {
+    id: Option<Value>,
+    #[serde(default)]
+    image: Option<Value>,
+    conversations: Vec<Turn>,
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    from: String,
+    value: String,
+}
+
+pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
+    let row: Row = members(row)?;
+    let turn = |names: &[&str]| row.conversations.iter().find(|turn| names.contains(&turn.from.as_str()));
+    let human = turn(&["human", "user"]).ok_or("it has no human turn")?;
+    let gpt = turn(&["gpt", "assistant"]).ok_or("it has no turn with a verdict")?;
+    let images: Vec<&str> = match &row.image {
+        Some(Value::String(path)) => vec![path],
+        Some(Value::Array(paths)) => paths.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let text = human.value.replace("<image>", "");
+    let asked = Asked::read(text.trim()).ok_or("its human turn has no layout that is known")?;
+    Ok(Item {
+        id: row.id.as_ref().map_or_else(|| asked.question.clone(), name),
+        label: label(&asked, &gpt.value)?,
+        images: images.into_iter().map(|image| Image::new(image, folder)).collect(),
+        question: asked.question,
+        reference: asked.reference,
+        description: None,
+        rubric: None,
+    })
+}
+
+/// What a human turn asks.
+struct Asked {
+    question: String,
+    reference: Option<String>,
+    responses: Responses,
+    /// What the score goes up to, where the turn says so.
+    greatest: Option<f64>,
+}
+
+enum Responses {
+    One(String),
+    Pair([String; 2]),
+    /// The second one is judged beside a reference, and each gets a score.
+    Beside(String),
+}
+
+static GREATEST: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i)out of (\d+)|from 0 to (\d+)"));
+
+impl Asked {
+    fn read(text: &str) -> Option<Self> {
+        let greatest = GREATEST
+            .captures(text)
+            .and_then(|found| found.iter().skip(1).flatten().next()?.as_str().parse().ok());
+        let (question, reference, responses) = bracketed(text)
+            .or_else(|| llava_bench(text))
+            .or_else(|| wildvision(text))
+            .or_else(|| caption(text))?;
+        Some(Self { question, reference, responses, greatest })
+    }
+}
+
+type Parts = (String, Option<String>, Responses);
+
+/// `Question: [..]` and further fields, each in a line of its own. A field goes to the last bracket before the next one.
+fn bracketed(text: &str) -> Option<Parts> {
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        regex(
+            r"(?im)^(?:(question)|(ground truth|reference)|((?:the )?(?:lmm )?response|answer)|((?:the )?(?:first response|response 1|response a|answer 1|answer a))|((?:the )?(?:second response|response 2|response b|answer 2|answer b)))\s*:\s*\[",
+        )
+    });
+    let found: Vec<_> = FIELD.captures_iter(text).collect();
+    let mut fields: [Option<String>; 5] = Default::default();
+    for (index, field) in found.iter().enumerate() {
+        let end = found.get(index + 1).map_or(text.len(), |next| next.get(0).map_or(0, |all| all.start()));
+        let value = &text[field.get(0)?.end()..end];
+        let value = &value[..value.rfind(']').unwrap_or(value.len())];
+        let kind = (1..=5).find(|group| field.get(*group).is_some())?;
+        fields[kind - 1] = Some(value.to_owned());
+    }
+    let [question, reference, one, first, second] = fields;
+    let responses = match (one, first, second) {
+        (None, Some(first), Some(second)) => Responses::Pair([first, second]),
+        (Some(one), None, None) => Responses::One(one),
+        _ => return None,
+    };
+    Some((question?, reference, responses))
+}
+
+/// `[Question]` and `[Assistant 1]` … `[End of Assistant 1]`. The first assistant is the reference.
+fn llava_bench(text: &str) -> Option<Parts> {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = text.split_once(start)?;
+        Some(rest.split_once(end)?.0.trim().to_owned())
+    };
+    let question = between("[Question]", "[Assistant 1]")?;
+    let first = between("[Assistant 1]", "[End of Assistant 1]")?;
+    let second = between("[Assistant 2]", "[End of Assistant 2]")?;
+    Some((question, Some(first), Responses::Beside(second)))
+}
+
+/// `<|User Prompt|>` and the blocks of two assistants.
+fn wildvision(text: &str) -> Option<Parts> {
+    let block = |letter: &str| {
+        let (_, rest) = text.split_once(&format!("<|The Start of Assistant {letter}'s Answer|>"))?;
+        Some(rest.split_once(&format!("<|The End of Assistant {letter}'s Answer|>"))?.0.trim().to_owned())
+    };
+    let (_, rest) = text.split_once("<|User Prompt|>")?;
+    let question = rest.split("<|The Start of").next()?.trim().to_owned();
+    Some((question, None, Responses::Pair([block("A")?, block("B")?])))
+}
+
+/// `Text Caption: ..`, up to an empty line.
+fn caption(text: &str) -> Option<Parts> {
+    let (_, rest) = text.split_once("Text Caption:")?;
+    let caption = rest.trim_start().split("\n\n").next()?.trim().trim_matches(['[', ']']);
+    Some(("Describe the image in detail.".to_owned(), None, Responses::One(caption.to_owned())))
+}
+
+/// The verdict of a GPT turn, read by the forms that such turns have.
+fn label(asked: &Asked, verdict: &str) -> Result<Label, String> {
+    let hundred = Scale { min: 0.0, max: 100.0, step: 0.1 };
+    let ten = Scale { min: 0.0, max: 10.0, step: 0.1 };
+    let scale = asked.greatest.map_or(hundred, |max| Scale { max, ..hundred });
+    let forms: &[(AnswerForm, Scale)] = match &asked.responses {
+        Responses::One(_) => &[
+            (AnswerForm::FinalScore, scale),
+            (AnswerForm::BracketedScore, scale),
+            (AnswerForm::Rating, Scale { max: asked.greatest.unwrap_or(6.0), ..hundred }),
+        ],
+        Responses::Pair(_) => &[
+            (AnswerForm::BracketedPreference, hundred),
+            (AnswerForm::FiveWay, hundred),
+            (AnswerForm::ThreeWay, hundred),
+            (AnswerForm::AnswerSentence, hundred),
+            (AnswerForm::TwoScoresLine, ten),
+        ],
+        Responses::Beside(_) => &[(AnswerForm::TwoScoresLine, ten)],
+    };
+    let read = forms.iter().find_map(|(form, scale)| {
+        let mut parser = VerdictParser::new(*form, Some(*scale), "").in_direction(Direction::Higher);
+        parser.push(verdict.trim_start());
+        Some((parser.finish(Ending::Complete).ok()?.outcome, *scale))
+    });
+    let (outcome, scale) = read.ok_or("its verdict cannot be read")?;
+    let scale = Some(ReferenceScale { min: scale.min, max: scale.max });
+    match (&asked.responses, outcome) {
+        (Responses::One(response), Outcome::Score(score)) => {
+            Ok(Label::Score { response: response.clone(), score, scale })
+        }
+        (Responses::Beside(response), Outcome::Scores(pair)) => {
+            Ok(Label::Score { response: response.clone(), score: pair.scores()[1], scale })
+        }
+        (Responses::Pair(responses), outcome) => {
+            let better = outcome.preference().ok_or("its verdict is no preference")?;
+            Ok(Label::Preference { responses: responses.clone(), better })
+        }
+        _ => Err("its verdict is of another kind than its question".into()),
+    }
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a fixed pattern is valid")
+}

@@ -1,0 +1,132 @@
+//! Labelled sets as files, in their several forms.
+
+mod gavel;
+mod llava_critic;
+mod mllm_as_a_judge;
+mod vl_rewardbench;
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{EvaluationError, Item};
+
+/// The form of a labelled set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// Our own JSON lines: the rows of bulk work with a label each.
+    Gavel,
+    /// LLaVA-Critic's conversations, whose second turn holds the verdict.
+    LlavaCritic,
+    /// Rows of VL-RewardBench.
+    VlRewardbench,
+    /// Rows of MLLM-as-a-Judge: scores, pairs or batches.
+    MllmAsAJudge,
+}
+
+/// A row that is no item, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The row, from 1.
+    pub row: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledSet {
+    /// The form of its rows.
+    pub form: Form,
+    /// What can be asked about.
+    pub items: Vec<Item>,
+    /// What cannot.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Reads a labelled set of `form`, or of the form that its first row has. Image paths begin at `images`, or at the file's own
+/// folder.
+///
+/// # Errors
+/// [`EvaluationError`] when the file cannot be read, or nothing in it can be used.
+pub fn read(path: &Path, form: Option<Form>, images: Option<&Path>) -> Result<LabelledSet, EvaluationError> {
+    let rows = rows(path)?;
+    let unknown = || EvaluationError::UnknownForm(path.to_owned());
+    let form = form.or_else(|| rows.first().and_then(detect)).ok_or_else(unknown)?;
+    let folder = images.or(path.parent()).unwrap_or(Path::new(""));
+    let read_row = match form {
+        Form::Gavel => gavel::item,
+        Form::LlavaCritic => llava_critic::item,
+        Form::VlRewardbench => vl_rewardbench::item,
+        Form::MllmAsAJudge => mllm_as_a_judge::item,
+    };
+    let mut set = LabelledSet { form, items: Vec::new(), left_out: Vec::new() };
+    let mut ids = HashSet::new();
+    for (index, row) in rows.iter().enumerate() {
+        let row_number = index + 1;
+        match read_row(row, folder) {
+            Ok(item) => {
+                // Published files repeat ids; a row's number makes them different.
+                let id = item.id.clone();
+                let id = if ids.contains(&id) { format!("{id}@{row_number}") } else { id };
+                ids.insert(id.clone());
+                set.items.push(Item { id, ..item });
+            }
+            Err(reason) => set.left_out.push(LeftOut { row: row_number, reason }),
+        }
+    }
+    match set.left_out.first() {
+        Some(first) if set.items.is_empty() => {
+            Err(EvaluationError::Nothing { path: path.to_owned(), reason: first.reason.clone() })
+        }
+        _ => Ok(set),
+    }
+}
+
+/// The rows of a file: a JSON array, or JSON lines.
+fn rows(path: &Path) -> Result<Vec<Value>, EvaluationError> {
+    let wrong = |row: usize| move |source| EvaluationError::Json { path: PathBuf::from(path), row, source };
+    let text =
+        fs::read_to_string(path).map_err(|source| EvaluationError::File { path: path.to_owned(), source })?;
+    if text.trim_start().starts_with('[') {
+        return serde_json::from_str(&text).map_err(wrong(1));
+    }
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(index, line)| serde_json::from_str(line).map_err(wrong(index + 1))).collect()
+}
+
+fn detect(row: &Value) -> Option<Form> {
+    let has = |name: &str| row.get(name).is_some();
+    if has("conversations") {
+        Some(Form::LlavaCritic)
+    } else if has("human_ranking") {
+        Some(Form::VlRewardbench)
+    } else if has("instruction") && (has("answer") || has("answer1") || has("answers")) {
+        Some(Form::MllmAsAJudge)
+    } else if has("question") || has("prompt") {
+        Some(Form::Gavel)
+    } else {
+        None
+    }
+}
+
+/// A row as the members that a form has.
+fn members<'a, T: Deserialize<'a>>(row: &'a Value) -> Result<T, String> {
+    T::deserialize(row).map_err(|error| error.to_string())
+}
+
+/// A name as text, whether it is one or a number.
+fn name(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A number, whether it is one or a text.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}

@@ -1,0 +1,22 @@
+//! Judging the judge: labelled sets in several forms, what to ask a critic about them, and what its answers say of it.
+//!
+//! It asks nothing itself: a plan lists requests of `POST /judge` and `POST /reward` as JSON, whoever runs it brings the
+//! bodies of the answers back, and a report is made of these.
+
+mod answer;
+mod attack;
+mod error;
+mod figures;
+mod forms;
+mod item;
+mod plan;
+mod report;
+pub mod statistics;
+
+pub use answer::{Answers, Outcome};
+pub use attack::{Attack, AttackReport, attack_plan, attacks};
+pub use error::EvaluationError;
+pub use figures::{Evaluation, evaluate};
+pub use forms::{Form, LabelledSet, LeftOut, read};
+pub use item::{Image, Item, Label, ReferenceScale};
+pub use plan::{Ask, Asked, Asking, Format, plan};

@@ -1,0 +1,127 @@
+//! What a critic is asked about a labelled set.
+
+use rubric::Kind;
+use serde_json::{Value, json};
+
+use crate::{EvaluationError, Item, Label};
+
+/// A prompt format of the critic besides its default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// What requests call it.
+    pub name: String,
+    /// What it asks for.
+    pub kind: Kind,
+}
+
+/// What is asked about an item.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asking {
+    /// A score, or a preference in both orders, or rewards.
+    Verdict,
+    /// The score or the preference again, in another prompt format.
+    Wording(String),
+    /// The score, or the preference in both orders, with a response that was tampered with: the attack's name, and the place
+    /// of the response in the pair.
+    Attacked(&'static str, usize),
+}
+
+/// A request about an item.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ask {
+    /// Index of the item.
+    pub item: usize,
+    /// What is asked.
+    pub asking: Asking,
+}
+
+/// By which rubrics items are judged that name none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// For one response.
+    pub pointwise: Option<String>,
+    /// For two and more.
+    pub pairwise: Option<String>,
+}
+
+impl Asked {
+    fn rubric(&self, label: &Label) -> Option<&str> {
+        match kind(label) {
+            Kind::Pointwise => self.pointwise.as_deref(),
+            Kind::Pairwise => self.pairwise.as_deref(),
+        }
+    }
+}
+
+pub(crate) fn kind(label: &Label) -> Kind {
+    match label {
+        Label::Score { .. } => Kind::Pointwise,
+        Label::Preference { .. } | Label::Group { .. } => Kind::Pairwise,
+    }
+}
+
+/// Everything to ask for an evaluation: each item, and again in each of `formats`.
+pub fn plan(items: &[Item], formats: &[Format]) -> Vec<Ask> {
+    let verdicts = (0..items.len()).map(|item| Ask { item, asking: Asking::Verdict });
+    let again = items.iter().enumerate().flat_map(|(item, found)| {
+        let wanted = |format: &&Format| {
+            format.kind == kind(&found.label) && !matches!(found.label, Label::Group { .. })
+        };
+        formats.iter().filter(wanted).map(move |format| {
+            let asking = Asking::Wording(format.name.clone());
+            Ask { item, asking }
+        })
+    });
+    verdicts.chain(again).collect()
+}
+
+impl Ask {
+    /// A name that no other request about these items has.
+    pub fn id(&self, items: &[Item]) -> String {
+        let item = &items[self.item].id;
+        match &self.asking {
+            Asking::Verdict => item.clone(),
+            Asking::Wording(format) => format!("{item}#format={format}"),
+            Asking::Attacked(attack, place) => format!("{item}#attack={attack}@{place}"),
+        }
+    }
+
+    /// The route that takes it.
+    pub fn route(&self, items: &[Item]) -> &'static str {
+        match items[self.item].label {
+            Label::Group { .. } => "/reward",
+            Label::Score { .. } | Label::Preference { .. } => "/judge",
+        }
+    }
+
+    /// The body of the request. Verdicts are read from the critic's logits, with their probabilities and no reasons.
+    ///
+    /// # Errors
+    /// [`EvaluationError::File`] when an image cannot be read.
+    pub fn body(&self, items: &[Item], asked: &Asked) -> Result<Value, EvaluationError> {
+        let item = &items[self.item];
+        let mut body = item.body(asked.rubric(&item.label))?;
+        let tampered = |place: usize, text: &str| match &self.asking {
+            Asking::Attacked(name, attacked) if *attacked == place => crate::attack::tamper(name, text),
+            Asking::Attacked(..) | Asking::Verdict | Asking::Wording(_) => text.to_owned(),
+        };
+        match &item.label {
+            Label::Score { response, .. } => body["response"] = tampered(0, response).into(),
+            Label::Preference { responses: [first, second], .. } => {
+                body["responses"] = json!([tampered(0, first), tampered(1, second)]);
+                if !matches!(self.asking, Asking::Wording(_)) {
+                    body["order"] = "both".into();
+                }
+            }
+            Label::Group { responses, .. } => {
+                body["responses"] = json!(responses);
+                return Ok(body);
+            }
+        }
+        body["mode"] = "score".into();
+        if let Asking::Wording(format) = &self.asking {
+            body["format"] = format.as_str().into();
+        }
+        Ok(body)
+    }
+}

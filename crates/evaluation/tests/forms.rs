@@ -1,0 +1,204 @@
+//! Rows of each form, in the members that the published files have, with words of our own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{fs, path::PathBuf};
+
+use evaluation::{EvaluationError, Form, Image, Item, Label, LabelledSet, ReferenceScale, read};
+use rubric::Preference;
+use serde_json::{Value, json};
+
+fn read_text(text: &str, form: Option<Form>) -> Result<LabelledSet, EvaluationError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("set.json");
+    fs::write(&path, text).unwrap();
+    read(&path, form, Some(&PathBuf::from("pictures")))
+}
+
+fn lines(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+/// Reads rows whose form must be seen from the first one.
+fn read_rows(rows: &[Value], form: Form) -> LabelledSet {
+    let set = read_text(&lines(rows), None).unwrap();
+    assert_eq!(set.form, form);
+    set
+}
+
+fn file(name: &str) -> Image {
+    Image::File(PathBuf::from("pictures").join(name))
+}
+
+fn preference(item: &Item) -> (&str, &str, Preference) {
+    match &item.label {
+        Label::Preference { responses: [first, second], better } => (first, second, *better),
+        other => panic!("{other:?} is no preference"),
+    }
+}
+
+fn score(item: &Item) -> (&str, f64, Option<ReferenceScale>) {
+    match &item.label {
+        Label::Score { response, score, scale } => (response, *score, *scale),
+        other => panic!("{other:?} is no score"),
+    }
+}
+
+const ONE_TO_FIVE: Option<ReferenceScale> = Some(ReferenceScale { min: 1.0, max: 5.0 });
+
+#[test]
+fn our_own_rows_have_one_label_each() {
+    let set = read_rows(
+        &[
+            json!({ "id": 7, "question": "What?", "image": "a.png", "response": "A dog.", "score": 4, "scale": { "min": 1, "max": 5 } }),
+            json!({ "prompt": "What?", "images": ["data:image/png;base64,AAAA"], "responses": ["A.", "B."], "preference": "tie", "rubric": "better" }),
+            json!({ "question": "What?", "responses": ["A.", "B.", "C."], "scores": [1, 2, 3] }),
+            json!({ "question": "What?", "response": "A." }),
+            json!({ "question": "What?", "responses": ["A.", "B."], "preference": "left" }),
+            json!({ "question": "What?", "responses": ["A.", "B."], "scores": [1] }),
+            json!({ "question": "What?", "response": "A.", "score": 4, "scale": { "min": 5, "max": 5 } }),
+        ],
+        Form::Gavel,
+    );
+    assert_eq!(set.items[0].id, "7");
+    assert_eq!(set.items[0].images, [file("a.png")]);
+    assert_eq!(score(&set.items[0]), ("A dog.", 4.0, ONE_TO_FIVE));
+    assert_eq!(set.items[1].images, [Image::Inline("data:image/png;base64,AAAA".into())]);
+    assert_eq!(set.items[1].rubric.as_deref(), Some("better"));
+    assert_eq!(preference(&set.items[1]), ("A.", "B.", Preference::Tie));
+    let worths = vec![1.0, 2.0, 3.0];
+    assert_eq!(
+        set.items[2].label,
+        Label::Group { responses: ["A.", "B.", "C."].map(str::to_owned).into(), worths }
+    );
+    assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    let ids: std::collections::HashSet<&str> = set.items.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids.len(), 3, "rows without a name of their own have different ones");
+}
+
+#[test]
+fn rows_of_vl_rewardbench_rank_the_better_response_lower() {
+    let row = |ranks: [u8; 2]| {
+        json!({ "id": "x", "image_path": "images/a.jpg", "query": "<image>\nWhat is it?", "response": ["One.", "Two."],
+            "human_ranking": ranks, "models": ["m", "n"], "judge": "human", "rationale": null, "query_source": "s" })
+    };
+    let mut bytes = row([1, 0]);
+    bytes["image"] = json!({ "bytes": "AAAA", "path": null });
+    let mut numbers = row([0, 0]);
+    numbers["image"] = json!({ "bytes": [0, 0, 0] });
+    let mut three = row([0, 1]);
+    three["response"] = json!(["One.", "Two.", "Three."]);
+    let set = read_rows(&[row([0, 1]), bytes, numbers, three], Form::VlRewardbench);
+    assert_eq!(set.items[0].question, "What is it?");
+    assert_eq!(set.items[0].images, [file("images/a.jpg")]);
+    let better: Vec<Preference> = set.items.iter().map(|item| preference(item).2).collect();
+    assert_eq!(better, [Preference::First, Preference::Second, Preference::Tie]);
+    assert_eq!(set.items[1].images, [Image::Inline("AAAA".into())]);
+    assert_eq!(set.items[1].images, set.items[2].images);
+    assert_eq!(set.left_out[0].row, 4);
+}
+
+#[test]
+fn files_of_mllm_as_a_judge_score_compare_and_order() {
+    let shared =
+        json!({ "id": 3, "image_path": "1.jpg", "original_dataset": "d", "instruction": "What is it?" });
+    let with = |members: Value| {
+        let mut row = shared.clone();
+        row.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        row
+    };
+    let answers = ["A cat.", "A dog.", "A cow."].map(|answer| json!({ "name": "m", "answer": answer }));
+    let set = read_rows(
+        &[
+            with(json!({ "score_id": 1, "name": "m", "answer": "A cat.", "human": "4" })),
+            with(json!({ "pair_id": 2, "answer1": answers[0], "answer2": answers[1], "human_answer": "B" })),
+            with(json!({ "pair_id": 2, "answer1": answers[0], "answer2": answers[1], "human": "C" })),
+            with(json!({ "answers": answers, "human_answer": "CAB" })),
+            with(json!({ "score_id": 4, "answer": "A cat.", "human": 9 })),
+            with(json!({ "answers": answers, "human_answer": "CAA" })),
+            with(json!({ "answers": answers, "human_answer": "CA" })),
+            with(json!({ "answers": answers, "human_answer": "CABD" })),
+            with(json!({ "pair_id": 2, "answer1": answers[0], "answer2": answers[1], "human_answer": "D" })),
+        ],
+        Form::MllmAsAJudge,
+    );
+    assert_eq!(score(&set.items[0]), ("A cat.", 4.0, ONE_TO_FIVE));
+    assert_eq!(preference(&set.items[1]), ("A cat.", "A dog.", Preference::Second));
+    assert_eq!(preference(&set.items[2]).2, Preference::Tie);
+    let Label::Group { worths, .. } = &set.items[3].label else { panic!("a batch is a group") };
+    assert_eq!(worths, &[2.0, 1.0, 3.0]);
+    let ids: Vec<&str> = set.items.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids, ["score-1", "pair-2", "pair-2@3", "batch-3"]);
+    assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [5, 6, 7, 8, 9]);
+}
+
+fn conversation(human: &str, gpt: &str) -> Value {
+    json!({ "id": "c", "image": "a.png", "source": "s",
+        "conversations": [{ "from": "human", "value": human }, { "from": "gpt", "value": gpt }] })
+}
+
+#[test]
+fn conversations_of_llava_critic_are_read_in_all_their_layouts() {
+    let pair = |first: &str, second: &str| {
+        format!(
+            "<image>\nPlease judge.\nQuestion: [What is it? [sic]]\n{first}: [A cat.\nIt sleeps.]\n{second}: [A dog.]\nASSISTANT:\n"
+        )
+    };
+    let bench = "[Question]\nWhat is it?\n\n[Assistant 1]\nA cat.\n\n[End of Assistant 1]\n\n[Assistant 2]\nA dog.\n\n\
+                 [End of Assistant 2]\n\n[System]\nGive two scores.";
+    let arena = "Judge.\n<|User Prompt|>\nWhat is it?\n\n<|The Start of Assistant A's Answer|>\nA cat.\n<|The End of Assistant A's \
+                 Answer|>\n\n<|The Start of Assistant B's Answer|>\nA dog.\n<|The End of Assistant B's Answer|>";
+    let rows = vec![
+        conversation(
+            "<image>\nScore the response out of 100.\nQuestion: [What is it?]\nGround Truth: [A cat.]\nThe LMM response: [A dog.]\nASSISTANT:\n ",
+            "Score: [20]. It is a cat.",
+        ),
+        conversation(
+            &pair("The first response", "The second response"),
+            "The better response: [first] It is a cat.",
+        ),
+        conversation(&pair("Response 1", "Response 2"), "It is a cat. The better response: [2]"),
+        conversation(&pair("Response A", "Response B"), "Two responses are equally good."),
+        conversation(bench, "8 3\nThe second is wrong."),
+        conversation(arena, "It is a cat. My final verdict is [[A>>B]]"),
+        conversation(
+            "Rate it from 0 to 100.\nText Caption: A cat sleeps.\n\nBe strict.",
+            "Right.\nFinal Score: 85",
+        ),
+        conversation("Question: [What is it?]\nThe LMM response: [A dog.]", "It is bad.\nRating: 2"),
+        conversation("Hello.", "Score: [20]"),
+        conversation(&pair("Response 1", "Response 2"), "I cannot tell."),
+        conversation(
+            &pair("Response 1", "Response 2"),
+            "The better response: [1], no: the better response: [2]",
+        ),
+    ];
+    let set = read_text(&Value::from(rows).to_string(), None).unwrap();
+    assert_eq!(set.form, Form::LlavaCritic);
+    let hundred = |max| Some(ReferenceScale { min: 0.0, max });
+    assert_eq!(score(&set.items[0]), ("A dog.", 20.0, hundred(100.0)));
+    assert_eq!(set.items[0].reference.as_deref(), Some("A cat."));
+    assert_eq!(set.items[0].images, [file("a.png")]);
+    for (item, better) in set.items[1..4].iter().zip([Preference::First, Preference::Second, Preference::Tie])
+    {
+        assert_eq!(preference(item), ("A cat.\nIt sleeps.", "A dog.", better));
+        assert_eq!(item.question, "What is it? [sic]");
+    }
+    assert_eq!(score(&set.items[4]), ("A dog.", 3.0, hundred(10.0)));
+    assert_eq!(preference(&set.items[5]), ("A cat.", "A dog.", Preference::First));
+    assert_eq!(score(&set.items[6]), ("A cat sleeps.", 85.0, hundred(100.0)));
+    assert_eq!(score(&set.items[7]), ("A dog.", 2.0, hundred(6.0)));
+    assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [9, 10, 11]);
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let told = |text: &str, form| read_text(text, form).unwrap_err().to_string();
+    assert!(told("{\"a\": 1}", None).contains("--form"));
+    assert!(told("{\"question\": ", None).contains("row 1"));
+    assert!(told("{\"question\": \"?\"}", None).contains("neither a response"));
+    assert!(told("", None).contains("--form"));
+    assert!(told("{\"query\": \"?\"}", Some(Form::VlRewardbench)).contains("no row"));
+    let missing = read(&PathBuf::from("nowhere.jsonl"), None, None).unwrap_err();
+    assert!(missing.to_string().contains("nowhere.jsonl"));
+}

@@ -1,0 +1,144 @@
+//! Several verdicts on one case, drawn over one shared prompt, and how far they lie apart.
+
+use futures::future::join_all;
+use rubric::{Case, Outcome, Preference};
+
+use crate::{Drawing, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage};
+
+/// Several verdicts on one case.
+#[derive(Debug)]
+pub struct Samples {
+    /// Each verdict, or why there is none, in the order of their seeds.
+    pub verdicts: Vec<Result<Judgement, JudgeError>>,
+    /// What they say together.
+    pub summary: Summary,
+    /// Index of a verdict that says what they say together, or comes nearest to it.
+    pub typical: usize,
+    /// Tokens of all verdicts together.
+    pub usage: Usage,
+}
+
+/// What several verdicts say together. Samples without a verdict have no part in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Summary {
+    /// Of one response: the mean score, and the standard deviation of the sample (divided by one less than their number;
+    /// 0 for a single score).
+    Scores {
+        /// The mean.
+        mean: f64,
+        /// How far they lie apart.
+        standard_deviation: f64,
+    },
+    /// Of two responses: the preference of most verdicts, a tie when none has most.
+    Preferences {
+        /// The preference.
+        majority: Preference,
+        /// The share of the verdicts that say it.
+        agreement: f64,
+    },
+}
+
+impl Judge {
+    /// Draws `count` verdicts, each with random numbers of its own, from seeds that follow each other.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when the case cannot be judged, the engine does not take all samples, or none is a verdict.
+    pub async fn judge_samples(
+        &self,
+        case: Case,
+        choice: RubricChoice,
+        (options, count): (JudgeOptions, usize),
+    ) -> Result<Samples, JudgeError> {
+        let prepared = self.prepare(&case, choice, options)?;
+        let encoded = self.encode(prepared.prompt.clone()).await?;
+        let start = prepared.drawing.seed.unwrap_or_default();
+        let streams = (0..count as u64).map(|index| {
+            let drawing = Drawing { seed: Some(start.wrapping_add(index)), ..prepared.drawing };
+            self.begin(prepared.drawn(drawing), encoded.clone())
+        });
+        let streams = streams.collect::<Result<Vec<_>, _>>()?;
+        Samples::new(join_all(streams.into_iter().map(|stream| stream.collect())).await)
+    }
+}
+
+impl Samples {
+    fn new(mut verdicts: Vec<Result<Judgement, JudgeError>>) -> Result<Self, JudgeError> {
+        let outcomes = || {
+            let told = verdicts.iter().enumerate();
+            told.filter_map(|(index, verdict)| Some((index, verdict.as_ref().ok()?.verdict.outcome)))
+        };
+        let Some(summary) = Summary::new(&outcomes().map(|(_, outcome)| outcome).collect::<Vec<_>>()) else {
+            return Err(verdicts.drain(..).find_map(Result::err).unwrap_or(JudgeError::Silent));
+        };
+        let nearest =
+            outcomes().min_by(|(_, a), (_, b)| summary.distance(*a).total_cmp(&summary.distance(*b)));
+        let typical = nearest.map_or(0, |(index, _)| index);
+        let usage = verdicts.iter().flatten().fold(Usage::default(), |sum, verdict| sum + verdict.usage);
+        Ok(Self { verdicts, summary, typical, usage })
+    }
+}
+
+impl Summary {
+    /// `None` for no verdict at all.
+    fn new(outcomes: &[Outcome]) -> Option<Self> {
+        let count = outcomes.len() as f64;
+        let scores: Vec<f64> = outcomes.iter().filter_map(|outcome| score(*outcome)).collect();
+        if !scores.is_empty() {
+            let mean = scores.iter().sum::<f64>() / count;
+            let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+            let standard_deviation = (squares / (count - 1.0).max(1.0)).sqrt();
+            return Some(Self::Scores { mean, standard_deviation });
+        }
+        let says =
+            |side: Preference| outcomes.iter().filter(|outcome| outcome.preference() == Some(side)).count();
+        let counts = [Preference::First, Preference::Second, Preference::Tie].map(|side| (side, says(side)));
+        let (side, most) =
+            counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, most)| *most > 0)?;
+        let alone = counts.iter().filter(|(_, count)| *count == most).count() == 1;
+        let majority = if alone { side } else { Preference::Tie };
+        Some(Self::Preferences { majority, agreement: says(majority) as f64 / count })
+    }
+
+    /// How far an outcome lies from what all say together.
+    fn distance(self, outcome: Outcome) -> f64 {
+        match self {
+            Self::Scores { mean, .. } => score(outcome).map_or(f64::INFINITY, |score| (score - mean).abs()),
+            Self::Preferences { majority, .. } => f64::from(u8::from(outcome.preference() != Some(majority))),
+        }
+    }
+}
+
+fn score(outcome: Outcome) -> Option<f64> {
+    match outcome {
+        Outcome::Score(score) => Some(score),
+        Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_have_a_mean_and_a_deviation() {
+        let scores = [2.0, 4.0, 9.0].map(Outcome::Score);
+        let Some(Summary::Scores { mean, standard_deviation }) = Summary::new(&scores) else {
+            panic!("scores have a mean")
+        };
+        assert!((mean - 5.0).abs() < 1e-12 && (standard_deviation - 13f64.sqrt()).abs() < 1e-12);
+        let one = Summary::new(&[Outcome::Score(3.0)]);
+        assert_eq!(one, Some(Summary::Scores { mean: 3.0, standard_deviation: 0.0 }));
+    }
+
+    #[test]
+    fn preferences_have_a_majority_or_are_a_tie() {
+        let [first, second, tie] =
+            [Preference::First, Preference::Second, Preference::Tie].map(Outcome::Preference);
+        let told = |outcomes: &[Outcome]| Summary::new(outcomes);
+        let said = |majority, agreement| Some(Summary::Preferences { majority, agreement });
+        assert_eq!(told(&[first, second, second, tie]), said(Preference::Second, 0.5));
+        assert_eq!(told(&[first, second]), said(Preference::Tie, 0.0));
+        assert_eq!(told(&[first, first, tie, tie]), said(Preference::Tie, 0.5));
+        assert_eq!(told(&[]), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! A file that is put aside when it is full.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+/// Where lines go, and how many are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotation {
+    /// The newest file. Older ones have `.1`, `.2` and so on behind their name.
+    pub(crate) path: PathBuf,
+    /// How large a file may grow.
+    pub(crate) most_bytes: u64,
+    /// How many older files are kept.
+    pub(crate) kept: usize,
+}
+
+/// The newest file.
+pub(super) struct RotatingFile {
+    rotation: Rotation,
+    file: File,
+    size_bytes: u64,
+}
+
+impl RotatingFile {
+    /// Opens the file, and goes on behind what it has.
+    pub(super) fn open(rotation: Rotation) -> anyhow::Result<Self> {
+        let (file, size_bytes) = open(&rotation.path)?;
+        Ok(Self { rotation, file, size_bytes })
+    }
+
+    /// Writes a line. A file that would become too large is put aside before; a line is never cut.
+    pub(super) fn append(&mut self, line: &str) -> anyhow::Result<()> {
+        let length = line.len() as u64;
+        if self.size_bytes > 0 && self.size_bytes + length > self.rotation.most_bytes {
+            self.rotate()?;
+        }
+        self.file.write_all(line.as_bytes()).context("it cannot be written")?;
+        self.size_bytes += length;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> anyhow::Result<()> {
+        let Rotation { path, kept, .. } = &self.rotation;
+        if *kept == 0 {
+            fs::remove_file(path).context("it cannot be removed")?;
+        }
+        // The oldest is overwritten by the one after it.
+        for number in (0..*kept).rev() {
+            let (from, to) = (numbered(path, number), numbered(path, number + 1));
+            if from.exists() {
+                fs::rename(&from, &to).with_context(|| format!("{} cannot be put aside", from.display()))?;
+            }
+        }
+        (self.file, self.size_bytes) = open(path)?;
+        Ok(())
+    }
+}
+
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    if number > 0 {
+        name.push(format!(".{number}"));
+    }
+    name.into()
+}
+
+fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+    let size_bytes = file.metadata()?.len();
+    Ok((file, size_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn full_files_are_put_aside_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let rotation = Rotation { path: path.clone(), most_bytes: 10, kept: 2 };
+        let mut file = RotatingFile::open(rotation.clone()).unwrap();
+        for line in ["one\n", "two\n", "three\n", "a line that is longer than a file may be\n"] {
+            file.append(line).unwrap();
+        }
+        let text = |number| fs::read_to_string(numbered(&path, number)).unwrap();
+        assert_eq!(
+            [text(0), text(1), text(2)],
+            ["a line that is longer than a file may be\n", "three\n", "one\ntwo\n"]
+        );
+        drop(file);
+        // One that is opened again goes on.
+        let mut file = RotatingFile::open(rotation).unwrap();
+        file.append("four\n").unwrap();
+        file.append("five\n").unwrap();
+        assert_eq!(text(0), "four\nfive\n");
+        assert!(text(2) == "three\n" && !numbered(&path, 3).exists());
+    }
+
+    #[test]
+    fn nothing_is_kept_when_nothing_is_to_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let mut file = RotatingFile::open(Rotation { path: path.clone(), most_bytes: 4, kept: 0 }).unwrap();
+        file.append("one\n").unwrap();
+        file.append("two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,188 @@
+//! `gavel evaluate` and `gavel attack` on the labelled set of the toy world, with the critic that the binary carries.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use gavel_tests::{Server, binary, reference};
+use serde_json::{Value, json};
+
+fn toy() -> PathBuf {
+    reference().join("../data/toy")
+}
+
+fn gavel(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn ok(folder: &Path, arguments: &[&str]) -> String {
+    let run = gavel(folder, arguments);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The rows of the first `pictures` pictures, with their pictures, as `set.jsonl` in a folder of their own.
+fn part_of_toy(pictures: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("images")).unwrap();
+    let text = fs::read_to_string(toy().join("labels.jsonl")).unwrap();
+    let of = |line: &&str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        row["id"].as_str().unwrap()[..2].parse::<usize>().unwrap() < pictures
+    };
+    let rows: Vec<&str> = text.lines().filter(of).collect();
+    fs::write(folder.path().join("set.jsonl"), rows.join("\n")).unwrap();
+    for picture in 0..pictures {
+        let name = format!("images/{picture:02}.png");
+        fs::copy(toy().join(&name), folder.path().join(&name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_small_critic_agrees_with_the_truth_of_its_world() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = toy().join("labels.jsonl");
+    let arguments =
+        ["evaluate", labels.to_str().unwrap(), "--json", "out.json", "--html", "out.html", "--wordings", "1"];
+    let told = ok(folder.path(), &arguments);
+    for name in [
+        "Pearson r",
+        "accuracy without ties",
+        "orders agree",
+        "calibration error",
+        "a best one chosen",
+        "unseen",
+    ] {
+        assert!(told.contains(name), "{name} in {told}");
+    }
+    let report = json_of(&folder.path().join("out.json"));
+    let value = |part: &str, name: &str| report[part][name]["value"].as_f64().unwrap();
+    assert_eq!(
+        (&report["model"], &report["items"], &report["form"]),
+        (&json!("gavel-mini"), &json!(180), &json!("gavel"))
+    );
+    assert_eq!((&report["failed"], &report["left_out"]), (&json!([]), &json!([])));
+    assert_eq!(
+        [&report["scores"]["count"], &report["preferences"]["count"], &report["groups"]["count"]],
+        [80, 80, 20]
+    );
+    // Far above chance, which is 0, a third, a half, and the mean of all.
+    assert!(value("scores", "pearson") > 0.6 && value("scores", "kendall") > 0.5, "{told}");
+    assert!(value("preferences", "accuracy_with_ties") > 0.7, "{told}");
+    assert!(value("preferences", "accuracy_without_ties") > 0.75, "{told}");
+    assert!(value("groups", "chosen") > value("groups", "average") + 0.5, "{told}");
+    assert!(value("groups", "chosen") <= value("groups", "best"));
+    for estimate in [&report["scores"]["pearson"], &report["preferences"]["consistent"]] {
+        let [low, value, high] = ["low", "value", "high"].map(|name| estimate[name].as_f64().unwrap());
+        assert!(low <= value && value <= high && low < high, "{estimate}");
+    }
+    let counted: u64 = report["preferences"]["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|count| count.as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, 80);
+    assert_eq!(report["scores"]["wordings"][0]["format"], "unseen");
+    // The page needs nothing but itself.
+    let page = fs::read_to_string(folder.path().join("out.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() >= 5);
+    for outside in ["http://", "https://", "src=", "<script", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn figures_are_the_same_again_and_through_a_server_and_answers_are_kept() {
+    let folder = part_of_toy(4);
+    let run = |more: &[&str]| {
+        let arguments = [&["evaluate", "set.jsonl", "--json", "out.json", "--wordings", "0"], more].concat();
+        ok(folder.path(), &arguments);
+        json_of(&folder.path().join("out.json"))
+    };
+    let here = run(&["--answers", "answers.jsonl"]);
+    let kept = fs::read_to_string(folder.path().join("answers.jsonl")).unwrap();
+    assert_eq!(kept.lines().count(), 18);
+    let server = Server::with_options(&[]);
+    let url = format!("http://{}", server.address());
+    assert_eq!(run(&["--url", &url]), here);
+    // A run that was stopped asks for what it lacks.
+    let first: String = kept.split_inclusive('\n').take(10).collect();
+    fs::write(folder.path().join("answers.jsonl"), first).unwrap();
+    assert_eq!(run(&["--answers", "answers.jsonl"]), here);
+    assert_eq!(fs::read_to_string(folder.path().join("answers.jsonl")).unwrap().lines().count(), 18);
+}
+
+#[test]
+fn rows_that_cannot_be_judged_are_told_and_the_others_are_measured() {
+    let folder = part_of_toy(2);
+    let path = folder.path().join("set.jsonl");
+    let mut text = fs::read_to_string(&path).unwrap();
+    text += &format!(
+        "\n{}",
+        json!({ "id": "lost", "question": "?", "image": "none.png", "response": "A.", "score": 1 })
+    );
+    text += &format!("\n{}", json!({ "id": "bare", "question": "?", "response": "A." }));
+    fs::write(path, text).unwrap();
+    let told = ok(folder.path(), &["evaluate", "set.jsonl", "--json", "out.json", "--wordings", "0"]);
+    let report = json_of(&folder.path().join("out.json"));
+    assert_eq!(report["failed"].as_array().unwrap().len(), 1);
+    assert!(report["failed"][0].as_str().unwrap().contains("none.png"), "{told}");
+    assert_eq!(report["left_out"][0]["row"], 11);
+    assert_eq!(report["scores"]["count"], 4);
+    for (arguments, wanted) in [
+        (&["evaluate", "set.jsonl", "--rubric", "helpfulnes"][..], "no rubric"),
+        (&["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
+        (&["evaluate", "set.jsonl", "--url", "http://127.0.0.1:9"], "none of the servers"),
+        (&["attack", "set.jsonl", "--form", "llava-critic"], "no row"),
+    ] {
+        let run = gavel(folder.path(), arguments);
+        let error = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(!run.status.success() && error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn attacks_are_measured_and_answers_without_a_word_never_pay() {
+    let folder = part_of_toy(3);
+    let told = ok(folder.path(), &["attack", "set.jsonl", "--json", "out.json", "--html", "out.html"]);
+    let report = json_of(&folder.path().join("out.json"));
+    assert_eq!((&report["items"], &report["failed"]), (&json!(12), &json!([])));
+    let attacks = report["attacks"].as_array().unwrap();
+    assert!(attacks.len() > 15);
+    let named = |name: &str| {
+        attacks.iter().find(|attack| attack["name"] == name).unwrap_or_else(|| panic!("{name} in {told}"))
+    };
+    for name in ["white space", "colon", "full stop", "Thought process:", "Solution", "kaisetsu"] {
+        let attack = named(name);
+        assert_eq!(attack["scores"]["attacked"]["value"], 0.0, "{attack}");
+        for place in ["first_place", "second_place", "both_orders"] {
+            assert_eq!(
+                (&attack[place]["won"]["value"], &attack[place]["gained"]["value"]),
+                (&json!(0.0), &json!(0.0))
+            );
+        }
+        assert_eq!(attack["flagged"]["value"], 1.0);
+    }
+    for name in ["control tokens", "planted score", "note to the judge"] {
+        assert_eq!(named(name)["flagged"]["value"], 1.0, "{name}");
+    }
+    assert_eq!(named("padding")["flagged"]["value"], 0.0);
+    for attack in attacks {
+        let scores = &attack["scores"];
+        let moved =
+            scores["attacked"]["value"].as_f64().unwrap() - scores["clean"]["value"].as_f64().unwrap();
+        assert!((moved - scores["shift"]["value"].as_f64().unwrap()).abs() < 1e-9, "{attack}");
+    }
+    assert!(fs::read_to_string(folder.path().join("out.html")).unwrap().contains("planted score"));
+}

@@ -1,0 +1,152 @@
+//! The judging log of the built server, and the training set that `gavel export` makes of it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{fs, path::Path, process::Command};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use gavel_tests::{Server, binary, reference, wait_until};
+use serde_json::{Value, json};
+
+fn picture() -> String {
+    let bytes = fs::read(reference().join("../../training/examples/scene.png")).unwrap();
+    BASE64_STANDARD.encode(bytes)
+}
+
+fn score() -> Value {
+    json!({ "question": "What colour is the circle?", "images": [picture()], "response": "The circle is purple." })
+}
+
+fn pair() -> Value {
+    json!({ "question": "What colour is the circle?", "images": [picture()], "order": "both",
+        "responses": ["The circle is orange.", "The circle is purple."], "reference": "Orange." })
+}
+
+fn server(log: &Path, options: &[&str]) -> Server {
+    Server::with_options(&[&["--judging-log", log.to_str().unwrap()], options].concat())
+}
+
+/// The lines of the log, once there are `count`.
+fn lines(log: &Path, count: usize) -> Vec<Value> {
+    let text = || fs::read_to_string(log).unwrap_or_default();
+    wait_until("the log has its lines", || text().lines().count() >= count);
+    text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn gavel(folder: &Path, arguments: &[&str]) -> String {
+    let run = Command::new(binary()).args(arguments).current_dir(folder).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn each_verdict_has_a_line_and_becomes_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.jsonl");
+    let server = server(&log, &[]);
+    let told = server.ok("/judge", &score());
+    let both = server.ok("/judge", &pair());
+    let mut streamed = score();
+    streamed["stream"] = true.into();
+    streamed["rubric"] = json!({ "criteria": "Is it right?", "scale": { "min": 0, "max": 10, "step": 1 } });
+    let named = server.send(
+        "POST",
+        "/judge",
+        &[("content-type", "application/json"), ("x-request-id", "my-own")],
+        streamed.to_string().as_bytes(),
+    );
+    assert_eq!(named.events().last().unwrap().name, "verdict");
+    assert_eq!(server.post("/judge", &json!({ "question": "?" })).status, 400);
+    // The same again is the same example.
+    server.ok("/judge", &score());
+    let lines = lines(&log, 4);
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0]["verdict"]["score"], told["score"]);
+    assert_eq!(
+        (&lines[0]["rubric"]["name"], &lines[0]["model"]),
+        (&json!("helpfulness"), &json!("gavel-mini"))
+    );
+    assert_eq!(
+        (&lines[0]["case"]["images"][0], &lines[0]["case"]["responses"][0]),
+        (&json!(picture()), &score()["response"])
+    );
+    assert!(
+        lines[0]["time"].as_f64().unwrap() > 1.7e9 && lines[0]["id"].as_str().unwrap().starts_with("req-")
+    );
+    assert_eq!(lines[1]["verdict"]["preference"], both["preference"]);
+    assert_eq!(lines[1]["distribution"], both["distribution"]);
+    assert_eq!(
+        (&lines[2]["id"], &lines[2]["rubric"]["criteria"]),
+        (&json!("my-own"), &json!("Is it right?"))
+    );
+    assert_eq!(lines[0]["prompt_digest"], lines[3]["prompt_digest"]);
+    assert_ne!(lines[0]["prompt_digest"], lines[2]["prompt_digest"]);
+    let metrics = server.get("/metrics").text();
+    assert!(metrics.contains("gavel_judging_log_lines_total 4"), "{metrics}");
+    assert!(!metrics.contains("gavel_judging_log_dropped_total 1"));
+
+    let summary = gavel(folder.path(), &["export", "log.jsonl", "--output", "train.json"]);
+    assert!(summary.starts_with("3 examples"), "{summary}");
+    let set: Vec<Value> =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("train.json")).unwrap()).unwrap();
+    let turn = |row: &Value, index: usize| row["conversations"][index]["value"].as_str().unwrap().to_owned();
+    let with =
+        |text: &str| set.iter().find(|row| turn(row, 0).contains(text)).unwrap_or_else(|| panic!("{text}"));
+    let compared = with("The second response: [The circle is purple.]");
+    assert!(
+        turn(compared, 0).starts_with("<image>\nGiven an image")
+            && turn(compared, 0).contains("Ground Truth: [Orange.]")
+    );
+    assert!(turn(compared, 1).starts_with("The better response: [first]"), "{compared}");
+    let scored = with(
+        "out of 10 and explain your reasoning with specific details. Judge by these criteria: Is it right?",
+    );
+    assert!(turn(scored, 1).starts_with("Score: ["), "{scored}");
+    for row in &set {
+        let image = row["image"].as_str().unwrap();
+        assert!(image.starts_with("images/") && image.ends_with(".png"), "{image}");
+        assert_eq!(BASE64_STANDARD.encode(fs::read(folder.path().join(image)).unwrap()), picture());
+    }
+    // What was exported can be read as a labelled set; the critic agrees with its own verdicts on the pair.
+    gavel(folder.path(), &["evaluate", "train.json", "--json", "report.json", "--wordings", "0"]);
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["form"], &report["left_out"]), (&json!("llava-critic"), &json!([])));
+    assert_eq!(report["preferences"]["both_orders_with_ties"]["value"], 1.0);
+    assert_eq!(report["scores"]["count"], 2);
+
+    gavel(folder.path(), &["export", "log.jsonl", "--output", "whole.json", "--embed"]);
+    let whole = fs::read_to_string(folder.path().join("whole.json")).unwrap();
+    assert_eq!(whole.matches("data:image/png;base64,").count(), 3);
+}
+
+#[test]
+fn what_is_to_be_left_out_is_not_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.jsonl");
+    let server = server(&log, &["--judging-log-redact", "images,text"]);
+    server.ok("/judge", &score());
+    server.ok("/judge", &pair());
+    let text: String = lines(&log, 2).iter().map(Value::to_string).collect();
+    for secret in ["circle", "purple", "Orange", &picture()[..40]] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    assert!(text.matches("sha256:").count() > 8 && text.contains("\"score\":"));
+    let summary = gavel(folder.path(), &["export", "log.jsonl", "--output", "train.json"]);
+    assert!(summary.starts_with("0 examples") && summary.contains("2 verdicts left out"), "{summary}");
+}
+
+#[test]
+fn without_the_option_nothing_is_logged_and_a_wrong_place_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_options(&[]);
+    server.ok("/judge", &score());
+    assert!(!server.get("/metrics").text().contains("gavel_judging_log_lines_total"));
+    let place = folder.path().join("no/such/folder/log.jsonl");
+    let run = Command::new(binary())
+        .args(["serve", "--port", "0", "--judging-log", place.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!run.status.success() && told.contains("cannot be opened"), "{told}");
+}
