@@ -95,12 +95,10 @@ impl Iterator for Events {
 }
 
 /// Sends a request on a connection of its own and reads the head of the response.
-pub(crate) fn send(
-    address: &str,
-    (method, path): (&str, &str),
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Response {
+///
+/// # Panics
+/// When there is no such response.
+pub fn send(address: &str, (method, path): (&str, &str), headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
     // So that a server that hangs fails a test and does not hang it.
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
@@ -126,7 +124,9 @@ fn read(mut stream: BufReader<TcpStream>) -> Response {
             (name.to_owned(), value.trim().to_owned())
         })
         .collect();
-    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
     let body: Box<dyn BufRead + Send> = if chunked {
         Box::new(BufReader::new(Chunks { stream, left: 0, ended: false }))
     } else {

@@ -5,9 +5,11 @@
 
 mod http;
 mod server;
+mod tool;
 
-pub use http::{Events, Response, SentEvent};
+pub use http::{Events, Response, SentEvent, send};
 pub use server::{Server, binary, python, reference, run_steered};
+pub use tool::{Background, free_port, run_well, tool};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;

@@ -38,22 +38,32 @@ fn requests_the_engine_and_verdicts_are_counted() {
     });
     let found = samples(&server);
     let value = |name: &str| *found.get(name).unwrap_or_else(|| panic!("{name} in {found:#?}"));
-    assert_eq!(value(r#"gavel_requests_total{endpoint="/judge",status="200"}"#), 2.0);
-    assert_eq!(value(r#"gavel_request_duration_seconds_count{endpoint="/judge"}"#), 2.0);
-    assert_eq!(value(r#"gavel_sequences_total{lane="score",ending="finished",stage="decode"}"#), 1.0);
-    assert_eq!(value(r#"gavel_sequences_total{lane="explain",ending="finished",stage="decode"}"#), 2.0);
+    for kind in ["pairwise", "pointwise"] {
+        let judged = format!(r#"gavel_requests_total{{endpoint="/judge",kind="{kind}",outcome="ok"}}"#);
+        assert_eq!(value(&judged), 1.0);
+        let timed = format!(r#"gavel_request_duration_seconds_count{{endpoint="/judge",kind="{kind}"}}"#);
+        assert_eq!(value(&timed), 1.0);
+    }
+    assert_eq!(value(r#"gavel_sequences_total{lane="score",ending="finished"}"#), 1.0);
+    assert_eq!(value(r#"gavel_sequences_total{lane="explain",ending="finished"}"#), 2.0);
     assert_eq!(value(r#"gavel_time_to_score_seconds_count{lane="explain"}"#), 2.0);
-    assert_eq!(value("gavel_score_count"), 1.0);
+    assert_eq!(value(r#"gavel_score_count{task="judge"}"#), 1.0);
     assert_eq!(value("gavel_label_mass_count"), 3.0);
     assert_eq!(value("gavel_position_checked_total"), 1.0);
     assert!(value("gavel_position_flips_total") <= 1.0);
     assert_eq!(value("gavel_steps_total"), server.engine("steps") as f64);
     let tokens = |source: &str| value(&format!(r#"gavel_prompt_tokens_total{{source="{source}"}}"#));
+    // The first token of a text has none before it, and the tokens of a verdict are chosen together.
+    let (gaps, written) = (
+        value("gavel_inter_token_latency_seconds_count"),
+        value(r#"gavel_reply_tokens_total{lane="explain"}"#),
+    );
+    assert!(gaps > 0.9 * written && gaps <= written - 2.0 * 2.0, "{gaps} of {written}");
     assert!(tokens("computed") > 0.0 && tokens("prefix_cache") >= 0.0);
     assert_eq!(value("gavel_engine_alive"), 1.0);
     assert_eq!(value("gavel_requests_running"), 0.0);
     let blocks = |state: &str| value(&format!(r#"gavel_kv_blocks{{state="{state}"}}"#));
-    assert_eq!(blocks("available") + blocks("in_use"), server.engine("total_blocks") as f64);
+    assert_eq!(blocks("free") + blocks("kept") + blocks("in_use"), server.engine("total_blocks") as f64);
     let info = found.keys().find(|name| name.starts_with("gavel_build_info")).unwrap();
     assert!(info.contains(r#"model="gavel-mini""#), "{info}");
 }
@@ -70,8 +80,66 @@ fn failures_are_counted_and_nothing_that_a_client_sends_is_a_label() {
     server.post("/judge", &json!({ "question": "x ".repeat(9000), "response": "a" }));
     let found = samples(&server);
     assert!(found.keys().all(|name| !name.contains(secret)), "{found:#?}");
-    assert_eq!(found[r#"gavel_requests_total{endpoint="none",status="404"}"#], 2.0);
-    assert_eq!(found[r#"gavel_requests_total{endpoint="/judge",status="400"}"#], 2.0);
+    assert_eq!(found[r#"gavel_requests_total{endpoint="none",kind="none",outcome="invalid"}"#], 2.0);
+    assert_eq!(found[r#"gavel_requests_total{endpoint="/judge",kind="pointwise",outcome="invalid"}"#], 2.0);
+    assert_eq!(found[r#"gavel_admission_rejections_total{reason="too_large"}"#], 1.0);
     assert_eq!(found[r#"gavel_verdict_failures_total{code="context_length_exceeded"}"#], 1.0);
     assert_eq!(found[r#"gavel_verdict_failures_total{code="unknown_rubric"}"#], 1.0);
+}
+
+/// The value of a sample; 0 before it is first counted.
+fn counted(server: &Server, name: &str) -> f64 {
+    samples(server).get(name).copied().unwrap_or(0.0)
+}
+
+#[test]
+fn streams_are_counted_by_how_they_end() {
+    let server = Server::with_options(&["--request-timeout-s", "600"]);
+    let pointwise = |outcome: &str| {
+        let name =
+            format!(r#"gavel_requests_total{{endpoint="/judge",kind="pointwise",outcome="{outcome}"}}"#);
+        counted(&server, &name)
+    };
+    let case = json!({ "question": "What is it?", "response": "A star.", "stream": true });
+    let events = server.post("/judge", &case).events();
+    assert_eq!(events.last().unwrap().name, "verdict");
+    wait_until("the stream is counted", || pointwise("ok") == 1.0);
+    // The head alone is no end: the client leaves before the text, which has no end of its own, is complete.
+    let chat = json!({
+        "messages": [{ "role": "user", "content": "What is it?" }],
+        "max_tokens": 1500, "ignore_eos": true, "stream": true,
+    });
+    let mut events = server.post("/v1/chat/completions", &chat).events();
+    events.next().unwrap();
+    drop(events);
+    let left = r#"gavel_requests_total{endpoint="/v1/chat/completions",kind="chat",outcome="cancelled"}"#;
+    wait_until("the client's leaving is counted", || counted(&server, left) == 1.0);
+    wait_until("what it asked for is counted", || {
+        ["queued", "prefill", "decode"]
+            .iter()
+            .map(|stage| counted(&server, &format!(r#"gavel_cancelled_total{{stage="{stage}"}}"#)))
+            .sum::<f64>()
+            == 1.0
+    });
+}
+
+#[test]
+fn every_cache_tells_what_it_holds_and_how_often_it_helps() {
+    let server = Server::with_options(&[]);
+    let picture = gavel_tests::image("geo384-square_336-0.png");
+    let ask = |question: &str| json!({ "question": question, "images": [picture], "response": "A star.", "mode": "score" });
+    server.ok("/judge", &ask("What is it?"));
+    server.ok("/judge", &ask("Which colour has it?"));
+    for tier in ["prefix", "tiles"] {
+        let hits = counted(&server, &format!(r#"gavel_cache_requests_total{{tier="{tier}",result="hit"}}"#));
+        let misses =
+            counted(&server, &format!(r#"gavel_cache_requests_total{{tier="{tier}",result="miss"}}"#));
+        assert!(hits > 0.0 && misses > 0.0, "{tier}: {hits} of {misses}");
+        assert!(counted(&server, &format!(r#"gavel_cache_bytes{{tier="{tier}"}}"#)) > 0.0, "{tier}");
+    }
+    assert_eq!(counted(&server, r#"gavel_cache_requests_total{tier="features",result="miss"}"#), 1.0);
+    assert_eq!(counted(&server, r#"gavel_cache_requests_total{tier="tiles",result="hit"}"#), 1.0);
+    assert!(counted(&server, "gavel_image_decode_seconds_total") > 0.0);
+    wait_until("both are counted", || counted(&server, "gavel_image_tokens_count") == 2.0);
+    assert!(counted(&server, "process_resident_memory_bytes") > 1e6);
 }

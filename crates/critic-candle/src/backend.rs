@@ -1,7 +1,9 @@
 //! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
 
+use std::time::Instant;
+
 use candle_core::{DType, Result, Tensor};
-use critic::{Backend, BackendError, Batch, ContentHash, Limits, Logits, Visual, Wants};
+use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual, Wants};
 use kernels::{BLOCK_SIZE, Heads};
 
 use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache, layers::Rows};
@@ -18,6 +20,7 @@ pub struct CandleBackend {
     /// Features `[length, C]` of recent visuals, the latest used last.
     features: Vec<(ContentHash, Tensor)>,
     limits: Limits,
+    figures: BackendFigures,
 }
 
 impl CandleBackend {
@@ -41,7 +44,9 @@ impl CandleBackend {
             context_length: text.context_length,
             max_step_tokens,
         };
-        Ok(Self { caches: caches?, features: Vec::new(), limits, model })
+        let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
+        let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
+        Ok(Self { caches: caches?, features: Vec::new(), limits, figures, model })
     }
 
     /// The normalised hidden states `[T, C]` of every token of `batch`.
@@ -69,14 +74,24 @@ impl CandleBackend {
     /// Makes the features of the visuals of `batch` that are not known yet, all of them together and each once.
     fn encode_visuals(&mut self, batch: &Batch) -> Result<()> {
         let mut new: Vec<&Visual> = Vec::new();
+        let figures = &mut self.figures;
         for visual in batch.chunks.iter().flat_map(|chunk| &chunk.visuals) {
             match self.features.iter().position(|(hash, _)| *hash == visual.hash) {
-                Some(index) => self.features[index..].rotate_left(1),
+                Some(index) => {
+                    self.features[index..].rotate_left(1);
+                    figures.features.hits += 1;
+                }
                 None if new.iter().any(|other| other.hash == visual.hash) => {}
                 None => new.push(visual),
             }
         }
+        if new.is_empty() {
+            return Ok(());
+        }
+        figures.features.misses += new.len() as u64;
+        let start = Instant::now();
         let made = self.model.features(&new)?;
+        figures.vision += start.elapsed();
         self.features.extend(new.iter().map(|visual| visual.hash).zip(made));
         Ok(())
     }
@@ -87,7 +102,9 @@ impl CandleBackend {
         let mut total: usize = self.features.iter().map(|(_, features)| bytes(features)).sum();
         while total > FEATURE_BYTES {
             total -= bytes(&self.features.remove(0).1);
+            self.figures.features.evictions += 1;
         }
+        self.figures.features.bytes = total as u64;
     }
 
     /// The hidden states `[T, C]` of every token of `batch`.
@@ -150,5 +167,9 @@ impl Backend for CandleBackend {
             return Err(BackendError::NonFinite);
         }
         Ok(logits)
+    }
+
+    fn figures(&self) -> BackendFigures {
+        self.figures
     }
 }

@@ -1,6 +1,6 @@
 //! A loaded model on one device.
 
-use crate::Batch;
+use crate::{BackendFigures, Batch};
 
 /// Fixed sizes that a scheduler plans with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,4 +41,9 @@ pub trait Backend: Send {
     /// # Errors
     /// [`BackendError`] when the step could not be computed.
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError>;
+
+    /// What it did since its start; asked for after every step.
+    fn figures(&self) -> BackendFigures {
+        BackendFigures::default()
+    }
 }

@@ -1,6 +1,6 @@
 //! From prompts to token ids and tiles, and from token ids back to bytes.
 
-use crate::{Prompt, TokenId, Visual};
+use crate::{ProcessorFigures, Prompt, TokenId, Visual};
 
 /// A prompt as the model reads it.
 #[derive(Debug, Clone, Default)]
@@ -74,4 +74,9 @@ pub trait Processor: Send + Sync {
     /// # Errors
     /// [`EncodeError::Tokenizer`] when the text cannot be tokenised.
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError>;
+
+    /// What it did since its start.
+    fn figures(&self) -> ProcessorFigures {
+        ProcessorFigures::default()
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::{error::Failure, stream::Event};
+use crate::{error::Failure, observer::Ending, stream::Event};
 
 /// One client.
 #[derive(Debug)]
@@ -28,13 +28,15 @@ impl Listener {
         );
     }
 
-    /// Whether it still wants an answer; one whose time is up is told.
-    fn stays(&self, now: Instant) -> bool {
-        let expired = self.deadline.is_some_and(|deadline| deadline <= now);
-        if expired {
-            self.tell(Event::Failed(Failure::Expired));
+    /// Why it wants no answer any more, when that is so; one whose time is up is told.
+    fn leaves(&self, now: Instant) -> Option<Ending> {
+        if self.events.is_closed() {
+            return Some(Ending::Abandoned);
         }
-        !expired && !self.events.is_closed()
+        self.deadline.filter(|deadline| *deadline <= now).map(|_| {
+            self.tell(Event::Failed(Failure::Expired));
+            Ending::Expired
+        })
     }
 }
 
@@ -60,10 +62,15 @@ impl Audience {
         }
     }
 
-    /// Leaves out those that went away or whose time is up; tells whether nobody is left.
-    pub(crate) fn is_gone(&mut self, now: Instant) -> bool {
-        self.listeners.retain(|listener| listener.stays(now));
-        self.listeners.is_empty()
+    /// Leaves out those that went away or whose time is up; tells how the last one left when nobody stays.
+    pub(crate) fn gone(&mut self, now: Instant) -> Option<Ending> {
+        let mut last = Ending::Abandoned;
+        self.listeners.retain(|listener| {
+            let leaves = listener.leaves(now);
+            last = leaves.unwrap_or(last);
+            leaves.is_none()
+        });
+        self.listeners.is_empty().then_some(last)
     }
 
     pub(crate) fn tell(&mut self, event: Event) {

@@ -21,6 +21,8 @@ pub(crate) struct Backlog {
     tokens: AtomicUsize,
     /// Tokens that were run each second of work, lately; 0 before the first step.
     rate: AtomicU64,
+    refused_requests: AtomicU64,
+    refused_tokens: AtomicU64,
     /// Names of blocks that are kept or will be, each in the slot of its first bits. One that another one pushed out only
     /// makes a prompt look longer than it is.
     known: Vec<AtomicU64>,
@@ -33,6 +35,8 @@ impl Default for Backlog {
             explain_requests: AtomicUsize::new(0),
             tokens: AtomicUsize::new(0),
             rate: AtomicU64::new(0),
+            refused_requests: AtomicU64::new(0),
+            refused_tokens: AtomicU64::new(0),
             known: (0..KNOWN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -63,9 +67,15 @@ impl Backlog {
         let (requests, waiting) = (self.requests(), self.tokens.fetch_add(tokens, Relaxed));
         self.lane(lane).fetch_add(1, Relaxed);
         let place = Place { backlog: self.clone(), lane, tokens };
-        let is_full = self.requests() > config.max_waiting.max(1)
-            || (requests > 0 && waiting + tokens > config.max_waiting_tokens);
-        if is_full {
+        let refused = if self.requests() > config.max_waiting.max(1) {
+            Some(&self.refused_requests)
+        } else if requests > 0 && waiting + tokens > config.max_waiting_tokens {
+            Some(&self.refused_tokens)
+        } else {
+            None
+        };
+        if let Some(refused) = refused {
+            refused.fetch_add(1, Relaxed);
             return Err(EngineError::Overloaded {
                 requests,
                 tokens: waiting,
@@ -90,6 +100,11 @@ impl Backlog {
     /// Tokens of prompts in the line.
     pub(crate) fn tokens(&self) -> usize {
         self.tokens.load(Relaxed)
+    }
+
+    /// Requests that were refused: for their number, and for their tokens.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        (self.refused_requests.load(Relaxed), self.refused_tokens.load(Relaxed))
     }
 
     /// Tokens that are run each second of work.
@@ -191,5 +206,6 @@ mod tests {
         assert_eq!(told(backlog.join((Lane::Score, 1), (&[], 4), &config)), (1, 500, 5));
         let _second = backlog.join((Lane::Score, 0), (&[], 4), &Config { max_waiting_tokens: 999, ..config });
         assert_eq!(told(backlog.join((Lane::Score, 0), (&[], 4), &config)), (2, 500, 5));
+        assert_eq!(backlog.refused(), (1, 2));
     }
 }

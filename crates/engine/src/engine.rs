@@ -53,7 +53,7 @@ impl Engine {
         let (inbox, arrivals) = mpsc::unbounded_channel();
         let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
         let scheduler = Scheduler::new(limits, config, backlog.clone());
-        counters.set_state(&scheduler);
+        counters.set_state(&scheduler, backend.figures());
         let worker = Worker {
             backend,
             config,

@@ -9,12 +9,16 @@ use crate::request::Lane;
 pub struct StepReport {
     /// Sequences in it.
     pub sequences: usize,
+    /// Those of them whose prompts it ran.
+    pub prompt_sequences: usize,
     /// Tokens of prompts that it ran.
     pub prompt_tokens: usize,
     /// Tokens of replies that it ran, those that were only looked ahead at among them.
     pub reply_tokens: usize,
     /// How long it took.
     pub duration: Duration,
+    /// How much of that went into features of pictures.
+    pub vision: Duration,
 }
 
 /// How far a sequence came.
@@ -35,8 +39,10 @@ pub enum Ending {
     Finished,
     /// Its step failed.
     Failed,
-    /// Everyone who waited for it went away, or ran out of time.
+    /// Everyone who waited for it went away.
     Abandoned,
+    /// The last one who waited for it ran out of time.
+    Expired,
 }
 
 /// A sequence that ended.
@@ -62,12 +68,23 @@ pub struct SequenceReport {
     pub cached_tokens: usize,
     /// Tokens of its reply.
     pub reply_tokens: usize,
+    /// Its pictures and videos.
+    pub visuals: usize,
+    /// Tokens of its prompt that stand for them.
+    pub visual_tokens: usize,
+    /// Tiles that they were cut into.
+    pub visual_tiles: usize,
+    /// How many sequences ran with the beginning that it found kept, itself among them, when it was admitted; 0 when it
+    /// found none.
+    pub fanout: usize,
 }
 
 /// Watches an engine. Called on its thread, between steps: it must be quick and never wait.
 pub trait Observer: Debug + Send + Sync {
     /// A step was run.
     fn step(&self, step: &StepReport);
+    /// A sequence wrote a token so long after the one before.
+    fn wrote(&self, gap: Duration);
     /// A sequence ended.
     fn ended(&self, sequence: &SequenceReport);
 }
@@ -78,6 +95,8 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn step(&self, _: &StepReport) {}
+
+    fn wrote(&self, _: Duration) {}
 
     fn ended(&self, _: &SequenceReport) {}
 }

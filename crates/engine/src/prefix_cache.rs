@@ -127,6 +127,11 @@ impl PrefixCache {
         }
     }
 
+    /// How many running sequences read the block of `key`, which one of them leases.
+    pub(crate) fn leases(&self, key: &BlockKey) -> usize {
+        self.nodes.get(key).map_or(0, |node| node.leases)
+    }
+
     /// How many blocks are kept that nobody leases.
     pub(crate) fn idle_count(&self) -> usize {
         self.idle

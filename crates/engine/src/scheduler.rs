@@ -11,10 +11,10 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use critic::{Batch, Limits, Logits};
+use critic::{Batch, CacheFigures, Limits, Logits};
 
 use crate::{
     backlog::Backlog,
@@ -55,6 +55,10 @@ pub(crate) struct Scheduler {
     in_flight: Vec<usize>,
     /// Sequences that ended, for those who watch.
     ended: Vec<SequenceReport>,
+    /// Times between tokens that were written, for those who watch.
+    gaps: Vec<Duration>,
+    /// Blocks that were looked for at admissions; the bytes are not known here.
+    prefix: CacheFigures,
 }
 
 impl Scheduler {
@@ -72,12 +76,24 @@ impl Scheduler {
             running: Vec::new(),
             in_flight: Vec::new(),
             ended: Vec::new(),
+            gaps: Vec::new(),
+            prefix: CacheFigures::default(),
         }
     }
 
     /// Takes the reports of the sequences that ended since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<SequenceReport> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// Takes the times between tokens that were written since the last call.
+    pub(crate) fn take_gaps(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.gaps)
+    }
+
+    /// Kept blocks that were looked for, found and given up.
+    pub(crate) fn prefix(&self) -> CacheFigures {
+        self.prefix
     }
 
     /// How many sequences run.
@@ -88,6 +104,11 @@ impl Scheduler {
     /// How many blocks no running sequence holds.
     pub(crate) fn free_blocks(&self) -> usize {
         self.allocator.free_count() + self.cache.idle_count()
+    }
+
+    /// How many of these are kept for later sequences.
+    pub(crate) fn idle_blocks(&self) -> usize {
+        self.cache.idle_count()
     }
 
     /// How many blocks are kept for later sequences, those that are being read among them.
@@ -111,15 +132,15 @@ impl Scheduler {
     /// nothing waits or runs.
     pub(crate) fn schedule(&mut self, now: Instant) -> Option<Batch> {
         self.waiting.retain_mut(|sequence| {
-            let gone = sequence.audience.is_gone(now);
-            if gone {
+            let gone = sequence.audience.gone(now);
+            if let Some(ending) = gone {
                 self.asked.remove(sequence.identity());
-                self.ended.push(sequence.report(Ending::Abandoned, now));
+                self.ended.push(sequence.report(ending, now));
             }
-            !gone
+            gone.is_none()
         });
-        let abandoned = |sequence: &mut Sequence| sequence.audience.is_gone(now).then_some(Ending::Abandoned);
-        let gone: Vec<Option<Ending>> = self.running.iter_mut().map(abandoned).collect();
+        let gone: Vec<Option<Ending>> =
+            self.running.iter_mut().map(|sequence| sequence.audience.gone(now)).collect();
         self.end_marked(&gone, now);
         self.admit(now);
         self.in_flight.clear();
@@ -141,11 +162,11 @@ impl Scheduler {
         (!batch.chunks.is_empty()).then_some(batch)
     }
 
-    /// Tokens of prompts in the batch in flight.
-    pub(crate) fn prompt_tokens(&self, batch: &Batch) -> usize {
+    /// How many prompts, and how many tokens of them, are in the batch in flight.
+    pub(crate) fn prompts(&self, batch: &Batch) -> (usize, usize) {
         let chunks = batch.chunks.iter().zip(&self.in_flight);
         let prompts = chunks.filter(|(_, index)| !self.running[**index].is_decoding());
-        prompts.map(|(chunk, _)| chunk.tokens.len()).sum()
+        prompts.fold((0, 0), |(count, tokens), (chunk, _)| (count + 1, tokens + chunk.tokens.len()))
     }
 
     /// Takes what the batch in flight gave: every sequence advances, and those that asked go on by their logits.
@@ -205,7 +226,9 @@ impl Scheduler {
             self.computing.remove(&key);
             self.backlog.learn(&key);
         }
-        sequence.accept(logits?, now)
+        let finished = sequence.accept(logits?, now);
+        self.gaps.extend(sequence.take_gap());
+        finished
     }
 
     /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their
@@ -266,7 +289,12 @@ impl Scheduler {
                 self.cache.evict().expect("a kept block that nobody leases is a leaf or above one");
             self.backlog.forget(&key);
             self.allocator.release(vec![block]);
+            self.prefix.evictions += 1;
         }
+        self.prefix.hits += leased.len() as u64;
+        self.prefix.misses += (sequence.block_keys().len() - leased.len()) as u64;
+        let fanout = leased.len().checked_sub(1).map(|last| self.cache.leases(&sequence.block_keys()[last]));
+        sequence.note_fanout(fanout.unwrap_or(0));
         let own = self.allocator.allocate(wanted).expect("enough blocks were made free");
         self.share
             .charge(sequence.tenant(), sequence.max_positions() - leased.len() * self.limits.block_size);

@@ -1,6 +1,9 @@
 //! One request while it runs.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use critic::{BlockId, Chunk, Encoded, SamplingParams, SequenceId, TokenId, Visual, Wants};
 use rand::{SeedableRng, rngs::StdRng};
@@ -76,6 +79,8 @@ pub(crate) struct Sequence {
     times: Times,
     /// Tokens of its prompt that were kept from earlier ones.
     cached: usize,
+    /// How many sequences read what it found kept when it was admitted.
+    fanout: usize,
 }
 
 /// When what happened to a sequence.
@@ -85,6 +90,10 @@ struct Times {
     admitted: Option<Instant>,
     first_token: Option<Instant>,
     choice: Option<Instant>,
+    /// When it last wrote a token by itself.
+    token: Option<Instant>,
+    /// From the token before to that one, until it is taken.
+    gap: Option<Duration>,
 }
 
 impl Sequence {
@@ -113,8 +122,9 @@ impl Sequence {
             end_tokens: request.end_tokens,
             audience,
             place,
-            times: Times { arrived, admitted: None, first_token: None, choice: None },
+            times: Times { arrived, admitted: None, first_token: None, choice: None, token: None, gap: None },
             cached: 0,
+            fanout: 0,
         }
     }
 
@@ -142,7 +152,8 @@ impl Sequence {
 
     /// What there is to say of it at its end.
     pub(crate) fn report(&self, ending: Ending, now: Instant) -> SequenceReport {
-        let Times { arrived, admitted, first_token, choice } = self.times;
+        let Times { arrived, admitted, first_token, choice, .. } = self.times;
+        let visuals = &self.prompt.visuals;
         let since = |then: Instant| then.saturating_duration_since(arrived);
         SequenceReport {
             lane: self.lane,
@@ -159,7 +170,21 @@ impl Sequence {
             prompt_tokens: self.prompt.tokens.len(),
             cached_tokens: self.cached,
             reply_tokens: self.written.len(),
+            visuals: visuals.len(),
+            visual_tokens: visuals.iter().map(|visual| visual.length).sum(),
+            visual_tiles: visuals.iter().map(|visual| visual.tiles.count()).sum(),
+            fanout: self.fanout,
         }
+    }
+
+    /// Notes how many sequences read what it found kept.
+    pub(crate) fn note_fanout(&mut self, sequences: usize) {
+        self.fanout = sequences;
+    }
+
+    /// From the token before to the one that it wrote last, if that was not taken yet.
+    pub(crate) fn take_gap(&mut self) -> Option<Duration> {
+        self.times.gap.take()
     }
 
     /// Whether its whole prompt is in the cache.
@@ -272,6 +297,9 @@ impl Sequence {
             self.times.first_token.get_or_insert(now);
             if reads {
                 self.times.choice.get_or_insert(now);
+            } else {
+                let before = self.times.token.replace(now);
+                self.times.gap = before.map(|before| now.saturating_duration_since(before));
             }
         }
         ended

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use critic::{BackendFigures, CacheFigures};
+
 use crate::{backlog::Backlog, request::Lane, scheduler::Scheduler};
 
 /// A snapshot; the fields are read one after another, so they may be one step apart.
@@ -22,6 +24,8 @@ pub struct Stats {
     pub running: usize,
     /// Cache blocks that no running sequence holds; those kept for later requests among them.
     pub free_blocks: usize,
+    /// Those of them that are kept for later requests.
+    pub idle_blocks: usize,
     /// Cache blocks that hold the beginnings of prompts for later requests.
     pub cached_blocks: usize,
     /// Cache blocks in all.
@@ -36,6 +40,14 @@ pub struct Stats {
     pub step_running: Duration,
     /// How long the longest step took.
     pub longest_step: Duration,
+    /// Requests refused since the line had too many.
+    pub refused_requests: u64,
+    /// Requests refused since the line had too many tokens.
+    pub refused_tokens: u64,
+    /// Blocks of prompts that were looked for at admissions.
+    pub prefix: CacheFigures,
+    /// Features of pictures.
+    pub features: CacheFigures,
 }
 
 impl Stats {
@@ -56,9 +68,12 @@ pub(crate) struct Counters {
     longest_step: AtomicU64,
     running: AtomicUsize,
     free_blocks: AtomicUsize,
+    idle_blocks: AtomicUsize,
     cached_blocks: AtomicUsize,
     steps: AtomicU64,
     tokens: AtomicU64,
+    prefix: CacheCounters,
+    features: CacheCounters,
 }
 
 impl Default for Counters {
@@ -69,9 +84,12 @@ impl Default for Counters {
             longest_step: AtomicU64::default(),
             running: AtomicUsize::default(),
             free_blocks: AtomicUsize::default(),
+            idle_blocks: AtomicUsize::default(),
             cached_blocks: AtomicUsize::default(),
             steps: AtomicU64::default(),
             tokens: AtomicU64::default(),
+            prefix: CacheCounters::default(),
+            features: CacheCounters::default(),
         }
     }
 }
@@ -94,10 +112,14 @@ impl Counters {
     }
 
     /// Notes the state between two steps.
-    pub(crate) fn set_state(&self, scheduler: &Scheduler) {
+    pub(crate) fn set_state(&self, scheduler: &Scheduler, backend: BackendFigures) {
         self.running.store(scheduler.running_count(), Relaxed);
         self.free_blocks.store(scheduler.free_blocks(), Relaxed);
+        self.idle_blocks.store(scheduler.idle_blocks(), Relaxed);
         self.cached_blocks.store(scheduler.cached_blocks(), Relaxed);
+        let bytes = scheduler.cached_blocks() as u64 * backend.block_bytes;
+        self.prefix.set(CacheFigures { bytes, ..scheduler.prefix() });
+        self.features.set(backend.features);
     }
 
     /// Notes a step of `tokens` tokens.
@@ -108,6 +130,7 @@ impl Counters {
 
     /// Everything at this moment.
     pub(crate) fn stats(&self, alive: bool, total_blocks: usize, backlog: &Backlog) -> Stats {
+        let (refused_requests, refused_tokens) = backlog.refused();
         Stats {
             alive,
             waiting_scores: backlog.lane_requests(Lane::Score),
@@ -115,6 +138,7 @@ impl Counters {
             waiting_tokens: backlog.tokens(),
             running: self.running.load(Relaxed),
             free_blocks: self.free_blocks.load(Relaxed),
+            idle_blocks: self.idle_blocks.load(Relaxed),
             cached_blocks: self.cached_blocks.load(Relaxed),
             total_blocks,
             steps: self.steps.load(Relaxed),
@@ -125,6 +149,38 @@ impl Counters {
                 began => self.now().saturating_sub(began),
             }),
             longest_step: Duration::from_micros(self.longest_step.load(Relaxed)),
+            refused_requests,
+            refused_tokens,
+            prefix: self.prefix.get(),
+            features: self.features.get(),
+        }
+    }
+}
+
+/// [`CacheFigures`] that are written by one thread and read by others.
+#[derive(Debug, Default)]
+struct CacheCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl CacheCounters {
+    fn set(&self, figures: CacheFigures) {
+        let CacheFigures { hits, misses, evictions, bytes } = figures;
+        self.hits.store(hits, Relaxed);
+        self.misses.store(misses, Relaxed);
+        self.evictions.store(evictions, Relaxed);
+        self.bytes.store(bytes, Relaxed);
+    }
+
+    fn get(&self) -> CacheFigures {
+        CacheFigures {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            evictions: self.evictions.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Worker {
                 self.scheduler.enqueue(Sequence::new(arrival));
             }
             let batch = self.scheduler.schedule(Instant::now());
-            self.counters.set_state(&self.scheduler);
+            self.counters.set_state(&self.scheduler, self.backend.figures());
             self.tell_ended();
             let Some(batch) = batch else {
                 // With nothing running every block can be had, and `submit` has refused what never fits.
@@ -58,6 +58,7 @@ impl Worker {
     }
 
     fn step(&mut self, batch: &Batch) -> Result<(), Panicked> {
+        let vision = self.backend.figures().vision;
         let start = Instant::now();
         self.counters.begin_step();
         let outcomes = self.forward(batch);
@@ -65,17 +66,20 @@ impl Worker {
         let outcomes = outcomes?;
         let end = Instant::now();
         let duration = end.duration_since(start);
-        let prompt_tokens = self.scheduler.prompt_tokens(batch);
+        let (prompt_sequences, prompt_tokens) = self.scheduler.prompts(batch);
         self.scheduler.commit(batch, outcomes, end);
         let tokens = batch.token_count();
         self.counters.add_step(tokens);
         self.backlog.note_step(tokens, duration.as_secs_f64());
         self.observer.step(&StepReport {
             sequences: batch.chunks.len(),
+            prompt_sequences,
             prompt_tokens,
             reply_tokens: tokens - prompt_tokens,
             duration,
+            vision: self.backend.figures().vision.saturating_sub(vision),
         });
+        self.scheduler.take_gaps().into_iter().for_each(|gap| self.observer.wrote(gap));
         Ok(())
     }
 

@@ -292,12 +292,17 @@ fn an_engine_that_restarts_goes_on_after_a_panic() {
 #[derive(Debug, Default)]
 struct Recorder {
     steps: Mutex<Vec<StepReport>>,
+    gaps: Mutex<Vec<Duration>>,
     ended: Mutex<Vec<SequenceReport>>,
 }
 
 impl Observer for Recorder {
     fn step(&self, step: &StepReport) {
         self.steps.lock().unwrap().push(*step);
+    }
+
+    fn wrote(&self, gap: Duration) {
+        self.gaps.lock().unwrap().push(gap);
     }
 
     fn ended(&self, sequence: &SequenceReport) {
@@ -324,7 +329,8 @@ fn those_who_watch_are_told_of_every_step_and_every_end() {
     assert_eq!((abandoned.reply_tokens, abandoned.prompt_tokens), (0, 6));
     let report = ended.iter().find(|report| report.ending == Ending::Finished).unwrap();
     assert_eq!((report.stage, report.prompt_tokens, report.cached_tokens), (Stage::Decode, 5, 0));
-    assert_eq!((report.reply_tokens, report.to_choice), (3, None));
+    assert_eq!((report.reply_tokens, report.to_choice, report.fanout), (3, None, 0));
+    assert_eq!(recorder.gaps.lock().unwrap().len(), 2, "three tokens have two gaps");
     assert!(
         report.queued <= report.to_first_token.unwrap() && report.to_first_token.unwrap() <= report.total
     );
@@ -332,4 +338,27 @@ fn those_who_watch_are_told_of_every_step_and_every_end() {
     let sum = |tokens: fn(&StepReport) -> usize| steps.iter().map(tokens).sum::<usize>();
     assert!(sum(|step| step.prompt_tokens) >= 5 && sum(|step| step.reply_tokens) == 2, "{steps:?}");
     assert_eq!(sum(|step| step.prompt_tokens + step.reply_tokens) as u64, engine.stats().tokens);
+}
+
+#[test]
+fn the_age_of_a_step_tells_a_stall_and_a_request_that_ran_out_of_time_is_told_apart() {
+    let recorder = Arc::new(Recorder::default());
+    let (gate, gate_receiver) = mpsc::channel();
+    let backend = counting(Some(gate_receiver), Arc::default());
+    let engine = Engine::observed(Box::new(backend), Config::default(), recorder.clone());
+    assert_eq!(engine.stats().step_running, Duration::ZERO);
+    let late = Request { deadline: Some(Instant::now() + Duration::from_millis(1)), ..request(&[1; 9], 3) };
+    let late = engine.submit(late).unwrap();
+    let _first = engine.submit(request(&[2; 9], 1)).unwrap();
+    wait_for(&engine, |stats| stats.step_running > Duration::from_millis(5));
+    drop(gate);
+    assert!(collect(late).1.is_err());
+    wait_for(&engine, |stats| stats.step_running.is_zero() && stats.running == 0);
+    let ended: Vec<Ending> = recorder.ended.lock().unwrap().iter().map(|report| report.ending).collect();
+    assert!(ended.contains(&Ending::Expired), "{ended:?}");
+    // Of nine tokens two blocks of four can be kept; a third equal prompt finds both.
+    collect(engine.submit(request(&[2; 9], 2)).unwrap()).1.unwrap();
+    let prefix = engine.stats().prefix;
+    assert_eq!((prefix.hits, prefix.evictions), (2, 0));
+    wait_for(&engine, |_| recorder.ended.lock().unwrap().last().is_some_and(|report| report.fanout == 1));
 }

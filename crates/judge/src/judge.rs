@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use critic::{Build, Critic, Encoded, GenerationDefaults, Processor, Prompt, SamplingParams};
+use critic::{
+    Build, Critic, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams,
+};
 use engine::{Engine, EngineError, Labels, Observer, Part, Request, Stats, Unobserved};
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
@@ -163,6 +165,11 @@ impl Judge {
     /// Figures of the engine.
     pub fn stats(&self) -> Stats {
         self.parts.engine.stats()
+    }
+
+    /// Figures of what turns prompts into tokens and tiles.
+    pub fn processor_figures(&self) -> ProcessorFigures {
+        self.parts.processor.figures()
     }
 
     /// Waits until the engine has stopped because the model's code panicked.

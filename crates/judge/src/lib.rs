@@ -26,7 +26,8 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Build, Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part, Prompt, Role, TokenId,
+    Build, CacheFigures, Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part,
+    ProcessorFigures, Prompt, Role, TokenId,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,

@@ -4,10 +4,12 @@ use std::{
     fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use anyhow::{Context, ensure};
 use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
+use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{
     GgufForm, HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
 };
@@ -50,6 +52,8 @@ pub(crate) fn start_remembering(
         options.quantize.is_none() || precision == Precision::F32,
         "--quantize is for computing in 32-bit floats: leave --precision out"
     );
+    let dtype = dtype(options);
+    let start = Instant::now();
     let options = Options {
         precision,
         weights,
@@ -60,8 +64,12 @@ pub(crate) fn start_remembering(
     };
     let mut critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
+    let warming = Instant::now();
     critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
-    Ok(observed((name, critic), library, config, memo_entries))
+    let (judge, metrics) = observed((name, &dtype, critic), library, config, memo_entries);
+    metrics.started("load", warming.duration_since(start));
+    metrics.started("warmup", warming.elapsed());
+    Ok((judge, metrics))
 }
 
 /// The rubrics and profiles: those built in, and those of a folder.
@@ -75,17 +83,27 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(observed((name, bench::null_critic()), RubricLibrary::compiled_in()?, config, 0))
+    Ok(observed((name, "none", bench::null_critic()), RubricLibrary::compiled_in()?, config, 0))
+}
+
+/// The type of numbers, and of weights where that is another one.
+fn dtype(options: &CriticOptions) -> String {
+    let word = |choice: Option<PossibleValue>| choice.map(|value| value.get_name().to_owned());
+    let precision = word(options.precision.to_possible_value()).unwrap_or_default();
+    match options.quantize.and_then(|choice| word(choice.to_possible_value())) {
+        Some(quantised) => format!("{precision}-{quantised}"),
+        None => precision,
+    }
 }
 
 /// A judge and the figures of its engine.
 fn observed(
-    (model, critic): (String, Critic),
+    (model, dtype, critic): (String, &str, Critic),
     library: RubricLibrary,
     engine: EngineConfig,
     memo_entries: usize,
 ) -> (Judge, Metrics) {
-    let metrics = Metrics::new(&model);
+    let metrics = Metrics::new(&model, dtype);
     let observer = Arc::new(EngineMetrics::new(metrics.clone()));
     (Judge::start(Setup { model, critic, library, engine, observer, memo_entries }), metrics)
 }

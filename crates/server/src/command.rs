@@ -11,6 +11,7 @@ mod evaluate;
 mod given;
 mod log;
 mod rubric;
+mod systemd;
 
 pub(crate) use bench::{
     BenchCommand, CompareArguments, ComparePart, LoadArguments, MadeFormChoice, MakeModelArguments,
@@ -22,6 +23,7 @@ pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use log::{ExportOptions, LogOptions, Redaction};
 pub(crate) use rubric::RubricCommand;
+pub(crate) use systemd::SystemdArguments;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     /// Look after configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask a running server for a sign of life: ends well when it answers.
+    Probe(ProbeOptions),
     /// Look after rubrics and critic profiles.
     #[command(subcommand)]
     Rubric(RubricCommand),
@@ -172,6 +176,8 @@ pub(crate) struct ServeOptions {
     #[arg(long)]
     pub(crate) print_config: bool,
     #[command(flatten)]
+    pub(crate) systemd: SystemdArguments,
+    #[command(flatten)]
     pub(crate) http: HttpOptions,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
@@ -230,6 +236,23 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(_) => Ok(seconds),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Options of `gavel probe`.
+#[derive(Debug, Args)]
+pub(crate) struct ProbeOptions {
+    /// Address that the server listens on.
+    #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST")]
+    pub(crate) host: String,
+    /// Port that the server listens on.
+    #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
+    pub(crate) port: u16,
+    /// What to ask for.
+    #[arg(long, default_value = "/readyz")]
+    pub(crate) path: String,
+    /// How long to wait for an answer, in seconds.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) timeout_s: f64,
 }
 
 /// Options of `gavel judge`.

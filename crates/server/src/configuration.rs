@@ -20,7 +20,8 @@ use toml::{
 pub(crate) const SERVE: &str = "serve";
 
 /// Options that are no settings.
-const NO_SETTINGS: [&str; 4] = ["config", "print_config", "help", "version"];
+const NO_SETTINGS: [&str; 7] =
+    ["config", "print_config", "help", "version", "notify_socket", "watchdog_usec", "watchdog_pid"];
 
 /// The settings of a file.
 #[derive(Debug)]

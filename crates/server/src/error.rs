@@ -9,6 +9,8 @@ use judge::{EncodeError, EngineError, Failure, JudgeError, Rubric, RubricError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::metrics::{Outcome, Refusal};
+
 /// Which clients a route is for. They differ in how they want to be told of a full waiting line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -63,6 +65,17 @@ impl ApiError {
     /// What is wrong, for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// What became of the request, for statistics.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (self.status, self.code) {
+            (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded") => Outcome::Refused,
+            (StatusCode::GATEWAY_TIMEOUT, _) => Outcome::TimedOut,
+            (StatusCode::BAD_GATEWAY, _) => Outcome::Unparsable,
+            (status, _) if status.is_server_error() => Outcome::Failed,
+            _ => Outcome::Invalid,
+        }
     }
 
     /// What the critic wrote, when that is no verdict.
@@ -242,6 +255,10 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.body())).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(self.outcome());
+        if ["context_length_exceeded", "payload_too_large"].contains(&self.code) {
+            response.extensions_mut().insert(Refusal::TooLarge);
         }
         response
     }

@@ -1,5 +1,6 @@
 //! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, convert it, or measure.
 
+mod affinity;
 mod bench_command;
 mod boot;
 mod bulk;
@@ -17,11 +18,13 @@ mod judging_log;
 mod lifecycle;
 mod metrics;
 mod openapi;
+mod probe_command;
 mod request_id;
 mod router;
 mod rubric_command;
 mod serve;
 mod state;
+mod systemd;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -90,6 +93,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             writeln!(io::stdout(), "{} is right; settings: {count}", file.display())?;
             Ok(())
         }
+        Command::Probe(options) => probe_command::probe(&options),
         Command::Rubric(command) => rubric_command::run(&command),
         Command::Bench(command) => bench_command::bench(&runtime, command),
     }

@@ -29,6 +29,7 @@ use crate::{
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     router::{self, RequestLimits, Service},
+    systemd::Systemd,
 };
 
 /// How often the engine is looked at.
@@ -83,7 +84,8 @@ impl Bounds {
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
-    let ServeOptions { critic, http, engine, log, .. } = options;
+    let ServeOptions { critic, http, engine, log, systemd, .. } = options;
+    let systemd = Systemd::new(systemd);
     let config = engine_config(&engine);
     let HttpOptions { host, port, .. } = &http;
     // The port is taken first, so that a wrong one is told at once and not after loading.
@@ -108,7 +110,8 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
-    server.finish(&judge).await
+    systemd.ready();
+    server.finish(&judge, &systemd).await
 }
 
 /// The log that was asked for.
@@ -158,18 +161,21 @@ impl Server {
     ///
     /// # Errors
     /// [`EngineGone`], or when the listener fails.
-    async fn finish(mut self, judge: &Judge) -> anyhow::Result<()> {
+    async fn finish(mut self, judge: &Judge, systemd: &Systemd) -> anyhow::Result<()> {
         let gone = tokio::select! {
             ended = &mut self.serving => return Ok(ended??),
             () = signalled() => None,
             () = judge.stopped() => Some(EngineGone::Panicked),
             () = stuck(judge) => return Err(EngineGone::Stuck.into()),
+            never = systemd.watch(judge) => match never {},
         };
         tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
+        systemd.stopping();
         let mut leaving = pin!(self.leave(gone.is_some()));
         tokio::select! {
             () = &mut leaving => {}
             () = signalled() => tracing::warn!("told to stop twice; running requests are given up"),
+            never = systemd.watch(judge) => match never {},
         }
         gone.map_or(Ok(()), |gone| Err(gone.into()))
     }
@@ -301,9 +307,9 @@ mod tests {
         let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
         let server = Server::start(listener, bounds);
         let lifecycle = server.lifecycle.clone();
-        let service = Service::plain((judge.clone(), Metrics::new("null")));
+        let service = Service::plain((judge.clone(), Metrics::new("null", "none")));
         server.open(Service { lifecycle, ..service });
-        (address, async move { server.finish(&judge).await })
+        (address, async move { server.finish(&judge, &Systemd::default()).await })
     }
 
     const CASE: &str = r#"{"question": "?", "response": "a"}"#;

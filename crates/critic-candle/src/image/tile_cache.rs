@@ -3,9 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use critic::{ContentHash, Packing, Tiles};
+use critic::{CacheFigures, ContentHash, Packing, ProcessorFigures, Tiles};
 
 /// A picture, cut, with the hash of what its tiles show.
 #[derive(Debug, Clone)]
@@ -41,6 +42,10 @@ struct Entries {
     bytes: usize,
     /// Counts uses; only the order matters.
     clock: u64,
+    hits: u64,
+    misses: u64,
+    evictions: u64,
+    cutting: Duration,
 }
 
 impl TileCache {
@@ -53,9 +58,12 @@ impl TileCache {
         let slot = lock(&self.entries).slot(key);
         let mut content = lock(&slot);
         if let Some(known) = &*content {
+            lock(&self.entries).hits += 1;
             return Ok(known.clone());
         }
+        let start = Instant::now();
         let made = cut();
+        lock(&self.entries).note_cut(start.elapsed());
         match &made {
             Ok(made) => {
                 *content = Some(made.clone());
@@ -65,9 +73,22 @@ impl TileCache {
         }
         made
     }
+
+    /// What was looked for and made since the start.
+    pub(crate) fn figures(&self) -> ProcessorFigures {
+        let entries = lock(&self.entries);
+        let Entries { hits, misses, evictions, cutting, .. } = *entries;
+        let tiles = CacheFigures { hits, misses, evictions, bytes: entries.bytes as u64 };
+        ProcessorFigures { tiles, cutting }
+    }
 }
 
 impl Entries {
+    fn note_cut(&mut self, duration: Duration) {
+        self.misses += 1;
+        self.cutting += duration;
+    }
+
     fn slot(&mut self, key: [u8; 32]) -> Slot {
         self.clock += 1;
         let new = || Entry { slot: Slot::default(), bytes: 0, last_used: 0 };
@@ -85,6 +106,7 @@ impl Entries {
             let done = self.by_key.iter().filter(|(_, entry)| entry.bytes > 0);
             let Some((oldest, _)) = done.min_by_key(|(_, entry)| entry.last_used) else { return };
             self.forget(*oldest);
+            self.evictions += 1;
         }
     }
 
@@ -133,6 +155,9 @@ mod tests {
         assert!(had(&cache, 1, 12) && had(&cache, 3, 12) && !had(&cache, 2, 12));
         assert!(!had(&cache, 4, 31), "what never fits is cut all the same");
         assert!(!had(&cache, 4, 31) && lock(&cache.entries).bytes == 0);
+        let CacheFigures { hits, misses, evictions, bytes } = cache.figures().tiles;
+        assert_eq!((hits, misses, bytes), (3, 6, 0));
+        assert_eq!(evictions, 6, "each that was made was given up in the end");
     }
 
     #[test]

@@ -137,6 +137,8 @@ pub struct Reward {
     pub ties: usize,
     /// What could not be judged.
     pub failures: Vec<FailedVerdict>,
+    /// The verdicts that it was made of, in no order.
+    pub judgements: Vec<Judgement>,
     /// Name of the rubric.
     pub rubric: String,
     /// Tokens read and written for all verdicts.
@@ -148,6 +150,7 @@ pub struct Reward {
 struct Tally {
     ties: usize,
     failures: Vec<FailedVerdict>,
+    judgements: Vec<Judgement>,
     rubric: String,
     usage: Usage,
 }
@@ -306,6 +309,7 @@ impl Tally {
                 self.ties += usize::from(judgement.verdict.outcome.preference() == Some(Preference::Tie));
                 self.usage = self.usage + judgement.usage;
                 self.rubric.clone_from(&judgement.rubric);
+                self.judgements.push(judgement.clone());
                 Some(judgement)
             }
             Err(error) => {
@@ -318,7 +322,7 @@ impl Tally {
 
 impl Reward {
     fn new(rewards: Vec<Option<f64>>, matrix: Option<Matrix>, tally: Tally) -> Self {
-        let Tally { ties, failures, rubric, usage } = tally;
+        let Tally { ties, failures, judgements, rubric, usage } = tally;
         let ranked: Vec<(usize, f64)> = ranked(&rewards);
         let pick = match (ranked.first(), ranked.last()) {
             (Some((chosen, best)), Some((rejected, worst))) if best > worst => {
@@ -328,7 +332,7 @@ impl Reward {
         };
         let position_bias = matrix.as_ref().and_then(Matrix::position_bias);
         let ranking = ranked.into_iter().map(|(index, _)| index).collect();
-        Self { rewards, ranking, pick, matrix, position_bias, ties, failures, rubric, usage }
+        Self { rewards, ranking, pick, matrix, position_bias, ties, failures, judgements, rubric, usage }
     }
 }
 

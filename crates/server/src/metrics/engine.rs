@@ -1,5 +1,7 @@
 //! Figures of the engine at work.
 
+use std::time::Duration;
+
 use judge::{Ending, Lane, Observer, SequenceReport, Stage, StepReport};
 use metrics::{Counter, Histogram};
 
@@ -10,71 +12,140 @@ use super::Metrics;
 pub(crate) struct EngineMetrics {
     metrics: Metrics,
     steps: Counter,
+    gap: Histogram,
+    vision: Histogram,
+    prefill: Phase,
+    decode: Phase,
+    /// Length of steps that run prompts and replies.
+    mixed: Histogram,
+}
+
+/// The share of one phase in steps.
+#[derive(Debug)]
+struct Phase {
+    /// Of steps that have nothing else.
     duration: Histogram,
+    tokens: Histogram,
     sequences: Histogram,
-    prompt_tokens: Histogram,
-    reply_tokens: Histogram,
+}
+
+impl Phase {
+    fn record(&self, sequences: usize, tokens: usize) {
+        if sequences > 0 {
+            self.sequences.record(sequences as f64);
+            self.tokens.record(tokens as f64);
+        }
+    }
 }
 
 impl EngineMetrics {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        let histogram = |name| metrics.histogram(name, &[]);
+        let duration = |phase| metrics.histogram("gavel_step_duration_seconds", &[("phase", phase)]);
+        let phase = |phase| Phase {
+            duration: duration(phase),
+            tokens: metrics.histogram("gavel_step_tokens", &[("phase", phase)]),
+            sequences: metrics.histogram("gavel_step_batch_size", &[("phase", phase)]),
+        };
+        for stage in [Stage::Waiting, Stage::Prefill, Stage::Decode] {
+            metrics.counter("gavel_cancelled_total", &[("stage", word(stage))]).increment(0);
+        }
+        metrics.counter("gavel_step_failures_total", &[]).increment(0);
         Self {
             steps: metrics.counter("gavel_steps_total", &[]),
-            duration: histogram("gavel_step_duration_seconds"),
-            sequences: histogram("gavel_sequences_per_step"),
-            prompt_tokens: histogram("gavel_prompt_tokens_per_step"),
-            reply_tokens: histogram("gavel_reply_tokens_per_step"),
+            gap: metrics.histogram("gavel_inter_token_latency_seconds", &[]),
+            vision: duration("vision"),
+            prefill: phase("prefill"),
+            decode: phase("decode"),
+            mixed: duration("mixed"),
             metrics,
         }
+    }
+
+    /// Times of a sequence that ran, as far as it came.
+    fn times(&self, lane: (&'static str, &str), sequence: &SequenceReport) {
+        let SequenceReport { queued, to_first_token, to_choice, total, .. } = *sequence;
+        let times = [
+            ("gavel_prefill_seconds", to_first_token.map(|first| first.saturating_sub(queued))),
+            ("gavel_decode_seconds", to_first_token.map(|first| total.saturating_sub(first))),
+            ("gavel_time_to_first_token_seconds", to_first_token),
+            ("gavel_time_to_score_seconds", to_choice),
+        ];
+        for (name, time) in times {
+            if let Some(time) = time {
+                self.metrics.histogram(name, &[lane]).record(time);
+            }
+        }
+    }
+}
+
+fn word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Waiting => "queued",
+        Stage::Prefill => "prefill",
+        Stage::Decode => "decode",
     }
 }
 
 impl Observer for EngineMetrics {
     fn step(&self, step: &StepReport) {
         self.steps.increment(1);
-        self.duration.record(step.duration);
-        self.sequences.record(step.sequences as f64);
-        self.prompt_tokens.record(step.prompt_tokens as f64);
-        self.reply_tokens.record(step.reply_tokens as f64);
+        let replies = step.sequences - step.prompt_sequences;
+        let whole = match (step.prompt_sequences, replies) {
+            (_, 0) => &self.prefill.duration,
+            (0, _) => &self.decode.duration,
+            _ => &self.mixed,
+        };
+        whole.record(step.duration);
+        self.prefill.record(step.prompt_sequences, step.prompt_tokens);
+        self.decode.record(replies, step.reply_tokens);
+        if !step.vision.is_zero() {
+            self.vision.record(step.vision);
+        }
+    }
+
+    fn wrote(&self, gap: Duration) {
+        self.gap.record(gap);
     }
 
     fn ended(&self, sequence: &SequenceReport) {
+        let metrics = &self.metrics;
+        let count = |name, labels: &[(&'static str, &str)], by: usize| {
+            metrics.counter(name, labels).increment(by as u64);
+        };
         let lane = match sequence.lane {
-            Lane::Score => "score",
-            Lane::Explain => "explain",
+            Lane::Score => ("lane", "score"),
+            Lane::Explain => ("lane", "explain"),
         };
         let ending = match sequence.ending {
             Ending::Finished => "finished",
             Ending::Failed => "failed",
             Ending::Abandoned => "abandoned",
+            Ending::Expired => "expired",
         };
-        let stage = match sequence.stage {
-            Stage::Waiting => "waiting",
-            Stage::Prefill => "prefill",
-            Stage::Decode => "decode",
-        };
-        let metrics = &self.metrics;
-        metrics
-            .counter("gavel_sequences_total", &[("lane", lane), ("ending", ending), ("stage", stage)])
-            .increment(1);
-        metrics.histogram("gavel_queue_seconds", &[("lane", lane)]).record(sequence.queued);
-        let times = [
-            ("gavel_time_to_first_token_seconds", sequence.to_first_token),
-            ("gavel_time_to_score_seconds", sequence.to_choice),
-        ];
-        for (name, time) in times {
-            if let Some(time) = time {
-                metrics.histogram(name, &[("lane", lane)]).record(time);
+        count("gavel_sequences_total", &[lane, ("ending", ending)], 1);
+        match (sequence.ending, sequence.stage) {
+            (Ending::Abandoned, stage) => count("gavel_cancelled_total", &[("stage", word(stage))], 1),
+            (Ending::Expired, Stage::Waiting) => {
+                count("gavel_admission_rejections_total", &[("reason", "deadline")], 1);
             }
+            (Ending::Failed, _) => count("gavel_step_failures_total", &[], 1),
+            (Ending::Expired | Ending::Finished, _) => {}
         }
+        metrics.histogram("gavel_queue_seconds", &[lane]).record(sequence.queued);
+        self.times(lane, sequence);
         if sequence.stage != Stage::Waiting {
             let computed = sequence.prompt_tokens - sequence.cached_tokens;
-            for (source, tokens) in [("computed", computed), ("prefix_cache", sequence.cached_tokens)] {
-                metrics.counter("gavel_prompt_tokens_total", &[("source", source)]).increment(tokens as u64);
-            }
+            count("gavel_prompt_tokens_total", &[("source", "computed")], computed);
+            count("gavel_prompt_tokens_total", &[("source", "prefix_cache")], sequence.cached_tokens);
         }
-        let written = metrics.counter("gavel_reply_tokens_total", &[("lane", lane)]);
-        written.increment(sequence.reply_tokens as u64);
+        count("gavel_reply_tokens_total", &[lane], sequence.reply_tokens);
+        let sizes = [
+            ("gavel_image_tokens", sequence.visual_tokens),
+            ("gavel_image_tiles", sequence.visual_tiles),
+            ("gavel_group_fanout", sequence.fanout),
+        ];
+        for (name, size) in sizes.into_iter().filter(|(_, size)| *size > 0) {
+            metrics.histogram(name, &[]).record(size as f64);
+        }
     }
 }

@@ -1,19 +1,52 @@
 //! Figures of the verdicts: whoever owns a judge watches whether it drifts.
 
-use judge::{BothOrders, Distribution, Judgement, Outcome, Reward};
+use judge::{
+    BothOrders, Distribution, FinishReason, JudgeError, Judgement, Outcome, Preference, Reward, VerdictError,
+};
 
 use super::Metrics;
 
+/// What a verdict is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Task {
+    /// It was asked for itself.
+    Judge,
+    /// A reward is made of it.
+    Reward,
+}
+
 impl Metrics {
+    /// Lets the counters of verdicts begin at 0: one that begins when it first counts hides its first count from a rate.
+    pub(super) fn begin_verdicts(&self) {
+        let flips = ["gavel_position_checked_total", "gavel_position_flips_total"];
+        for name in flips.into_iter().chain(["gavel_off_label_total", "gavel_truncated_total"]) {
+            self.counter(name, &[]).increment(0);
+        }
+        for kind in ["missing", "conflicting", "malformed", "out_of_scale", "truncated", "silent"] {
+            self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(0);
+        }
+        let preferences = [Preference::First, Preference::Second, Preference::Tie];
+        for verdict in preferences.map(Preference::as_str).into_iter().chain(["score"]) {
+            self.counter("gavel_verdicts_total", &[("verdict", verdict)]).increment(0);
+        }
+    }
+
     /// Notes a verdict.
-    pub(crate) fn verdict(&self, judgement: &Judgement) {
+    pub(crate) fn verdict(&self, judgement: &Judgement, task: Task) {
+        let task = match task {
+            Task::Judge => "judge",
+            Task::Reward => "reward",
+        };
         let outcome = judgement.verdict.outcome;
         if let (Outcome::Score(score), Some(scale)) = (outcome, judgement.scale) {
             let part = (score - scale.min) / (scale.max - scale.min);
-            self.histogram("gavel_score", &[]).record(part);
+            self.histogram("gavel_score", &[("task", task)]).record(part);
         }
-        let said = outcome.preference().map_or("score", |preference| preference.as_str());
+        let said = outcome.preference().map_or("score", Preference::as_str);
         self.counter("gavel_verdicts_total", &[("verdict", said)]).increment(1);
+        if judgement.reason == FinishReason::Length {
+            self.counter("gavel_truncated_total", &[]).increment(1);
+        }
         if let Some(distribution) = &judgement.distribution {
             self.distribution(distribution);
         }
@@ -21,13 +54,19 @@ impl Metrics {
 
     /// Notes a pair that was judged in both orders.
     pub(crate) fn both_orders(&self, both: &BothOrders) {
-        self.verdict(&both.given);
-        self.verdict(&both.turned);
+        self.verdict(&both.given, Task::Judge);
+        self.verdict(&both.turned, Task::Judge);
         self.positions(1, u64::from(!both.consistent));
     }
 
-    /// Notes the comparisons of a reward.
+    /// Notes the verdicts of a reward, and those that could not be had.
     pub(crate) fn reward(&self, reward: &Reward) {
+        for judgement in &reward.judgements {
+            self.verdict(judgement, Task::Reward);
+        }
+        for failure in &reward.failures {
+            self.unparsable(&failure.error);
+        }
         if let Some(bias) = reward.position_bias {
             self.positions(bias.pairs as u64, (bias.flips * bias.pairs as f64).round() as u64);
         }
@@ -43,6 +82,30 @@ impl Metrics {
         self.counter("gavel_form_answers_total", &[("form", name)]).increment(1);
     }
 
+    /// Notes what is wrong with the critic's text, when that is why there is no verdict.
+    pub(crate) fn unparsable(&self, error: &JudgeError) {
+        let kind = match error {
+            JudgeError::Unparsable { source, .. } => match source {
+                VerdictError::Missing => "missing",
+                VerdictError::Conflicting(_) => "conflicting",
+                VerdictError::Malformed(_) => "malformed",
+                VerdictError::OutOfScale { .. } => "out_of_scale",
+                VerdictError::Truncated => "truncated",
+            },
+            JudgeError::Silent => "silent",
+            JudgeError::Rubric(_)
+            | JudgeError::Encode(_)
+            | JudgeError::TooFewResponses { .. }
+            | JudgeError::Labels { .. }
+            | JudgeError::Texts(_)
+            | JudgeError::UnknownToken { .. }
+            | JudgeError::NoRewardHead
+            | JudgeError::Engine(_)
+            | JudgeError::Failed(_) => return,
+        };
+        self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(1);
+    }
+
     /// Notes lines that the judging log has.
     pub(crate) fn log_line(&self, count: u64) {
         self.counter("gavel_judging_log_lines_total", &[]).increment(count);
@@ -55,7 +118,10 @@ impl Metrics {
 
     fn distribution(&self, distribution: &Distribution) {
         self.histogram("gavel_label_mass", &[]).record(distribution.label_mass);
-        self.histogram("gavel_score_entropy_nats", &[]).record(distribution.entropy());
+        self.histogram("gavel_score_entropy", &[]).record(distribution.entropy());
+        if distribution.label_mass < 0.5 {
+            self.counter("gavel_off_label_total", &[]).increment(1);
+        }
     }
 
     fn positions(&self, checked: u64, flips: u64) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use critic::{
-    EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, Prompt, Tiles, TokenId, Visual,
+    EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, ProcessorFigures, Prompt, Tiles,
+    TokenId, Visual,
 };
 use sha2::{Digest, Sha256};
 
@@ -255,5 +256,9 @@ impl Processor for LlavaProcessor {
 
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
         self.tokenizer.encode(text).map_err(EncodeError::Tokenizer)
+    }
+
+    fn figures(&self) -> ProcessorFigures {
+        self.cuts.figures()
     }
 }

@@ -24,10 +24,12 @@ use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    affinity,
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     judging_log::{Note, Recorder},
+    metrics::{RequestKind, StreamFate, Task},
     state::AppState,
 };
 use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
@@ -75,7 +77,13 @@ async fn judge(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let JudgeRequest { case, rubrics, options, form } = body.into_request(caller)?;
+    let request = body.into_request(caller)?;
+    let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
+    Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
+}
+
+async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
+    let JudgeRequest { case, rubrics, options, form } = request;
     let places = Places::of(&case);
     match (rubrics, form) {
         (Rubrics::One(PlacedRubric { choice, path }), Form::Stream) => {
@@ -134,7 +142,11 @@ impl Judging<'_> {
             }
             Form::Samples(count) => {
                 let samples = judge.judge_samples(case, choice, (options, *count)).await.map_err(failed)?;
-                samples.verdicts.iter().flatten().for_each(|judgement| metrics.verdict(judgement));
+                samples
+                    .verdicts
+                    .iter()
+                    .flatten()
+                    .for_each(|judgement| metrics.verdict(judgement, Task::Judge));
                 VerdictBody::samples(samples, model).ok_or_else(|| failed(JudgeError::Silent))
             }
             Form::Replay(receipt) => {
@@ -144,13 +156,13 @@ impl Judging<'_> {
                 let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
                 receipt.check(verdict.receipt())?;
                 let judgement = verdict.collect().await.map_err(failed)?;
-                metrics.verdict(&judgement);
+                metrics.verdict(&judgement, Task::Judge);
                 Ok(VerdictBody::replayed(judgement, receipt, model))
             }
             Form::Plain | Form::Stream => {
                 let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
                 let judgement = verdict.collect().await.map_err(failed)?;
-                metrics.verdict(&judgement);
+                metrics.verdict(&judgement, Task::Judge);
                 Ok(VerdictBody::new(judgement, model))
             }
         }
@@ -160,6 +172,7 @@ impl Judging<'_> {
 /// A judgement that failed, counted, with the field that is to blame.
 fn failed(state: &AppState, error: JudgeError, places: Places) -> ApiError {
     let blamed = places.blamed(&error);
+    state.metrics.unparsable(&error);
     let error = ApiError::from_judge(error, Dialect::Native);
     state.metrics.verdict_failure(error.code());
     match blamed {
@@ -170,6 +183,7 @@ fn failed(state: &AppState, error: JudgeError, places: Places) -> ApiError {
 
 /// The verdict as events. The client's leaving drops the stream, which cancels the work.
 fn events(verdict: VerdictStream, (state, mut note): (AppState, Note), places: Places) -> impl IntoResponse {
+    let (fate, told) = StreamFate::pair();
     let events = verdict.map(move |event| {
         let event = match event {
             Ok(VerdictEvent::Decision(outcome, distribution)) => {
@@ -179,16 +193,20 @@ fn events(verdict: VerdictStream, (state, mut note): (AppState, Note), places: P
                 data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
-                state.metrics.verdict(&judgement);
+                state.metrics.verdict(&judgement, Task::Judge);
                 let body = VerdictBody::new(judgement, state.judge.model());
                 note.verdict(&body);
                 data(Event::default().event("verdict"), &body)
             }
-            Err(error) => data(Event::default().event("error"), &failed(&state, error, places).body()),
+            Err(error) => {
+                let error = failed(&state, error, places);
+                told.end(error.outcome());
+                data(Event::default().event("error"), &error.body())
+            }
         };
         Ok::<_, Infallible>(event)
     });
-    Sse::new(events).keep_alive(KeepAlive::default())
+    (fate, Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 fn data(event: Event, body: &impl Serialize) -> Event {

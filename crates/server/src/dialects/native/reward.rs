@@ -28,9 +28,11 @@ use super::{
     scale::ScaleBody,
 };
 use crate::{
+    affinity,
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody, ErrorDetail},
     json_body::JsonBytes,
+    metrics::RequestKind,
     state::AppState,
 };
 
@@ -393,6 +395,11 @@ async fn reward(
 ) -> Result<Response, ApiError> {
     let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
     let request = body.into_request(caller)?;
+    let affinity = request.prompts.first().map(|candidates| affinity::of(&candidates.case));
+    Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state, request).await)))
+}
+
+async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
     let (many, streams) = (request.many, request.stream);
     let mut results = Box::pin(results(state, request));
     if streams {

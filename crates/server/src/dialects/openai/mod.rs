@@ -15,13 +15,14 @@ use axum::{
     routing::{get, post},
 };
 use futures::future::try_join_all;
-use judge::{CompletionParams, CompletionStream};
+use judge::{CompletionParams, CompletionStream, Form};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
+    metrics::RequestKind,
     state::AppState,
 };
 use forms::WantedForm;
@@ -89,9 +90,14 @@ async fn chat(
 ) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?)?;
     let body: ChatBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let ChatRequest { prompt, params, count, model, stream } = body.into_request()?;
-    let form = wanted.find(&state.judge.rules(), &prompt)?;
-    let params = forms::apply(form.as_ref(), CompletionParams { caller, ..params });
+    let request = body.into_request()?;
+    let form = wanted.find(&state.judge.rules(), &request.prompt)?;
+    let params = forms::apply(form.as_ref(), CompletionParams { caller, ..request.params });
+    Ok(RequestKind::Chat.of(answered(state, ChatRequest { params, ..request }, form).await))
+}
+
+async fn answered(state: AppState, request: ChatRequest, form: Option<Form>) -> Result<Response, ApiError> {
+    let ChatRequest { prompt, params, count, model, stream } = request;
     let header = Header::new(model, state.judge.model());
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;

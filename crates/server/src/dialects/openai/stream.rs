@@ -14,7 +14,10 @@ use super::{
     request::StreamOptions,
     response::{ChunkChoice, Delta, Header, Logprobs, UsageBody, word},
 };
-use crate::error::{ApiError, Dialect};
+use crate::{
+    error::{ApiError, Dialect},
+    metrics::StreamFate,
+};
 
 /// The texts as chunks, each as soon as it is written, then the usage if it was asked for, then `[DONE]`. A failure
 /// ends the stream with the body of an error. The client's leaving drops the stream, which cancels the work.
@@ -22,13 +25,15 @@ pub(super) fn events(
     choices: Vec<CompletionStream>,
     header: Header,
     options: StreamOptions,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> (StreamFate, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
+    let (fate, told) = StreamFate::pair();
     let streams = choices.into_iter().enumerate();
     let pieces = stream::select_all(streams.map(|(index, choice)| choice.map(move |event| (index, event))));
-    let chat = ChatStream { pieces, header, options, running: 0, usages: Vec::new(), stage: Stage::Opening };
+    let stage = Stage::Opening;
+    let chat = ChatStream { pieces, header, options, running: 0, usages: Vec::new(), stage, told };
     let events =
         stream::unfold(chat, |mut chat| async move { chat.next().await.map(|events| (events, chat)) });
-    Sse::new(events.flat_map(stream::iter).map(Ok)).keep_alive(KeepAlive::default())
+    (fate, Sse::new(events.flat_map(stream::iter).map(Ok)).keep_alive(KeepAlive::default()))
 }
 
 /// The texts of one response on their way.
@@ -40,6 +45,7 @@ struct ChatStream<S> {
     running: usize,
     usages: Vec<Usage>,
     stage: Stage,
+    told: StreamFate,
 }
 
 /// Where a stream stands.
@@ -101,7 +107,9 @@ where
             }
             Err(error) => {
                 self.pieces.clear(); // cancels the other texts
-                vec![data(&ApiError::from_judge(error, Dialect::OpenAi).body()), self.done()]
+                let error = ApiError::from_judge(error, Dialect::OpenAi);
+                self.told.end(error.outcome());
+                vec![data(&error.body()), self.done()]
             }
         }
     }

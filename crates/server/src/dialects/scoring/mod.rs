@@ -19,11 +19,13 @@ use axum::{
     Router,
     extract::{FromRequestParts, Query},
     http::{StatusCode, request::Parts},
+    middleware,
+    response::Response,
     routing::post,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{caller::CallerOf, error::ApiError, state::AppState};
+use crate::{caller::CallerOf, error::ApiError, metrics::RequestKind, state::AppState};
 use scorer::{ScoreQuery, Scorer};
 
 /// The documented routes.
@@ -41,6 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(chat_reward::reward))
         .routes(routes!(decisions::decide))
         .routes(routes!(systemone::answer))
+        .layer(middleware::map_response(counted))
 }
 
 /// Other paths of the same.
@@ -51,6 +54,12 @@ pub(crate) fn aliases() -> Router<AppState> {
         .route("/v1/score", post(score::score))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))
+        .layer(middleware::map_response(counted))
+}
+
+/// Tells whoever counts which kind of request this was.
+async fn counted(response: Response) -> Response {
+    RequestKind::Score.of(response)
 }
 
 /// The scorer of a request, made of its URL and its caller.

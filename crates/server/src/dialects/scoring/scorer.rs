@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::sample::Sample;
 use crate::{
     error::{ApiError, Dialect},
+    metrics::Task,
     state::AppState,
 };
 
@@ -95,6 +96,7 @@ impl Scorer {
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {
             scored.push(result.map_err(|error| {
+                self.state.metrics.unparsable(&error);
                 let error = ApiError::from_judge(error, Dialect::Native);
                 self.state.metrics.verdict_failure(error.code());
                 error.with_param(path(index))
@@ -119,7 +121,7 @@ impl Scorer {
                 }
                 other => {
                     let judgement = other?.collect().await?;
-                    self.state.metrics.verdict(&judgement);
+                    self.state.metrics.verdict(&judgement, Task::Reward);
                     return Ok(self.read(&judgement));
                 }
             }

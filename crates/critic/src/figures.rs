@@ -1,0 +1,36 @@
+//! What a critic did since its start, in plain figures.
+
+use std::time::Duration;
+
+/// A cache at work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheFigures {
+    /// How often what was looked for was there.
+    pub hits: u64,
+    /// How often it was not.
+    pub misses: u64,
+    /// How much was given up to make room.
+    pub evictions: u64,
+    /// Bytes that it holds now.
+    pub bytes: u64,
+}
+
+/// A model at work. What a model does not know of itself is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackendFigures {
+    /// Time spent on features of pictures.
+    pub vision: Duration,
+    /// Features of pictures that are kept, each picture counted once a step.
+    pub features: CacheFigures,
+    /// Bytes of one block of keys and values.
+    pub block_bytes: u64,
+}
+
+/// A processor at work. What a processor does not know of itself is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessorFigures {
+    /// Pictures that are kept as tiles.
+    pub tiles: CacheFigures,
+    /// Time spent on decoding and cutting pictures, of all threads together.
+    pub cutting: Duration,
+}

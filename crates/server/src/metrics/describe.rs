@@ -1,0 +1,88 @@
+//! What each figure says of itself. Names, labels and units are an interface: dashboards and alerts are made of them.
+
+use metrics::{KeyName, Recorder, Unit};
+use metrics_exporter_prometheus::PrometheusRecorder;
+
+const HISTOGRAMS: [(&str, &str); 16] = [
+    ("gavel_request_duration_seconds", "From a request to the end of its answer."),
+    ("gavel_queue_seconds", "From the arrival of a sequence to its admission."),
+    ("gavel_prefill_seconds", "From the admission of a sequence to its first token or label."),
+    ("gavel_decode_seconds", "From the first token or label of a sequence to its end."),
+    ("gavel_time_to_first_token_seconds", "From the arrival of a sequence to its first token or label."),
+    ("gavel_time_to_score_seconds", "From the arrival of a sequence to its verdict, where it chooses one."),
+    ("gavel_inter_token_latency_seconds", "Between two tokens that a sequence writes."),
+    ("gavel_step_duration_seconds", "Length of a step of the model, and of its part for pictures."),
+    ("gavel_step_batch_size", "Sequences in a step."),
+    ("gavel_step_tokens", "Tokens in a step."),
+    ("gavel_group_fanout", "Sequences that run with the same kept beginning when one is admitted to it."),
+    ("gavel_image_tokens", "Tokens that stand for the pictures of a sequence."),
+    ("gavel_image_tiles", "Tiles that the pictures of a sequence are cut into."),
+    ("gavel_score", "Scores, each scale as 0 to 1."),
+    ("gavel_label_mass", "How much of the critic's belief the possible verdicts hold together."),
+    ("gavel_score_entropy", "How undecided the critic is, in nats."),
+];
+
+const COUNTERS: [(&str, &str); 21] = [
+    ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
+    ("gavel_sequences_total", "Sequences that ended, by how."),
+    ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
+    ("gavel_admission_rejections_total", "Requests that were not let in, by why."),
+    ("gavel_prompt_tokens_total", "Tokens of prompts, computed or kept from earlier ones."),
+    ("gavel_reply_tokens_total", "Tokens of replies."),
+    ("gavel_steps_total", "Steps of the model."),
+    ("gavel_step_failures_total", "Sequences that failed with their step."),
+    (
+        "gavel_cache_requests_total",
+        "What was looked for in the caches: blocks of prompts, features and tiles of pictures.",
+    ),
+    ("gavel_cache_evictions_total", "What the caches gave up to make room."),
+    ("gavel_verdicts_total", "Verdicts, by what they say."),
+    ("gavel_verdict_failures_total", "Judgements without a verdict, by the code of their error."),
+    ("gavel_parse_failures_total", "Texts of the critic that are no verdict, by what is wrong with them."),
+    ("gavel_form_answers_total", "Chat answers in the form of a known program, by its name."),
+    ("gavel_memo_lookups_total", "Verdicts that were looked for in memory, by whether they were there."),
+    ("gavel_judging_log_lines_total", "Lines of the judging log that were written."),
+    ("gavel_judging_log_dropped_total", "Lines of the judging log that were lost."),
+    (
+        "gavel_off_label_total",
+        "Verdicts of which the critic believed less than a half in all that were possible.",
+    ),
+    ("gavel_truncated_total", "Verdicts whose justification was cut by its bound of tokens."),
+    ("gavel_position_checked_total", "Pairs that were judged in both orders."),
+    ("gavel_position_flips_total", "Those of them whose orders name different winners."),
+];
+
+const GAUGES: [(&str, &str); 15] = [
+    ("gavel_build_info", "Version, commit, model and number type; always 1."),
+    ("gavel_startup_seconds", "How long the parts of the start took."),
+    ("gavel_engine_alive", "Whether the engine takes requests."),
+    (
+        "gavel_engine_step_age_seconds",
+        "For how long the engine has been at its present step; 0 when it has none.",
+    ),
+    ("gavel_requests_running", "Sequences that run."),
+    ("gavel_requests_waiting", "Requests that wait for their turn."),
+    ("gavel_waiting_tokens", "Tokens of waiting prompts that are not known yet."),
+    ("gavel_tokens_per_second", "Tokens run each second of work, lately."),
+    ("gavel_kv_blocks", "Blocks of the cache of keys and values: free, kept for later requests, or in use."),
+    ("gavel_cache_bytes", "Bytes that the caches hold."),
+    ("process_resident_memory_bytes", "Memory that the process takes."),
+    ("process_threads", "Threads of the process."),
+    ("process_open_fds", "Files and sockets that the process has open."),
+    ("process_max_fds", "The most that it may have open."),
+    ("process_start_time_seconds", "When the process started, in seconds since 1970."),
+];
+
+/// Tells the recorder about everything.
+pub(super) fn describe(recorder: &PrometheusRecorder) {
+    for (name, text) in HISTOGRAMS {
+        let unit = name.ends_with("_seconds").then_some(Unit::Seconds);
+        recorder.describe_histogram(KeyName::from(name), unit, text.into());
+    }
+    for (name, text) in COUNTERS {
+        recorder.describe_counter(KeyName::from(name), None, text.into());
+    }
+    for (name, text) in GAUGES {
+        recorder.describe_gauge(KeyName::from(name), None, text.into());
+    }
+}

@@ -1,0 +1,36 @@
+//! `gavel probe`: asks a running server for a sign of life, for containers that have no other HTTP client.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::command::ProbeOptions;
+
+/// Ends well when the server answers 200.
+pub(crate) fn probe(options: &ProbeOptions) -> anyhow::Result<()> {
+    let ProbeOptions { host, port, path, timeout_s } = options;
+    let timeout = Duration::try_from_secs_f64(*timeout_s).context("--timeout-s must be a length of time")?;
+    let mut addresses = (host.as_str(), *port).to_socket_addrs().context("the host is unknown")?;
+    let address = reachable(addresses.next().context("the host has no address")?);
+    let mut stream = TcpStream::connect_timeout(&address, timeout).context("nobody listens")?;
+    stream.set_read_timeout(Some(timeout))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status).context("no answer came in time")?;
+    ensure!(status.split(' ').nth(1) == Some("200"), "{path} says {}", status.trim());
+    Ok(())
+}
+
+/// A server that listens on all addresses of a machine is reached by the machine's own.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
