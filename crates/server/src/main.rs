@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
     let result = match Given::read() {
-        Ok(Given::Run(command)) => run(command),
+        Ok(Given::Run(command)) => run(*command),
         Ok(Given::Print(text)) => writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from),
         Err(error) => Err(error.into()),
     };

@@ -10,7 +10,7 @@ use crate::configuration::{self, Configuration, ConfigurationError, SERVE};
 /// What the program was asked.
 pub(crate) enum Given {
     /// To do something.
-    Run(Command),
+    Run(Box<Command>),
     /// To print this.
     Print(String),
 }
@@ -24,7 +24,7 @@ impl Given {
         let command = CommandLine::command().mut_subcommand(SERVE, configuration::with_environment);
         let matches = command.clone().get_matches();
         let Some(serve) = matches.subcommand_matches(SERVE) else {
-            return Ok(Self::Run(command_of(&matches)));
+            return Ok(Self::Run(Box::new(command_of(&matches))));
         };
         let file = serve.get_one::<PathBuf>("config");
         let file = file.map(|path| Configuration::read(path, &serve_command())).transpose()?;
@@ -38,7 +38,7 @@ impl Given {
             Some(serve) if serve.get_flag("print_config") => {
                 Ok(Self::Print(configuration::in_force(&serve_command(), (serve, file.as_ref()))))
             }
-            _ => Ok(Self::Run(command_of(&matches))),
+            _ => Ok(Self::Run(Box::new(command_of(&matches)))),
         }
     }
 }
