@@ -113,7 +113,8 @@ fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
         // The document lies beside the plots, or has none.
         let beside = plots.as_ref().map(|folder| {
             let from = path.parent().unwrap_or(Path::new(""));
-            format!("{}/", folder.strip_prefix(from).unwrap_or(folder).display())
+            let place = folder.strip_prefix(from).unwrap_or(folder);
+            if place.as_os_str().is_empty() { String::new() } else { format!("{}/", place.display()) }
         });
         fs::write(path, report.markdown(beside.as_deref()))
             .with_context(|| format!("{} cannot be written", path.display()))?;
