@@ -79,7 +79,7 @@ impl Inspection {
     /// table of embeddings stays as it is.
     pub fn weight_bytes(&self, form: WeightForm) -> usize {
         let (layers, head) = self.quantisable;
-        let stored = |weights: usize| (weights * self.kept_bytes).checked_div(self.parameters).unwrap_or(0);
+        let stored = |weights: usize| share(self.kept_bytes, (weights, self.parameters));
         let quantised = layers + if self.anatomy.text.tied { 0 } else { head };
         let others = self.parameters.saturating_sub(quantised);
         match form {
@@ -158,5 +158,22 @@ impl fmt::Display for Inspection {
             "cache in f32     {position} bytes a token, {:.1} MiB for one whole context",
             mebibytes(position * text.context_length)
         )
+    }
+}
+
+/// The bytes of `part` weights of `whole` that take `bytes`, all of them as much.
+fn share(bytes: usize, (part, whole): (usize, usize)) -> usize {
+    // Weights times bytes of the largest models do not fit into 64 bits.
+    (part as u128 * bytes as u128).checked_div(whole as u128).unwrap_or(0) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn weights_of_a_72b_model_have_their_share() {
+        assert_eq!(share(146_000_000_000, (72_000_000_000, 73_000_000_000)), 144_000_000_000);
+        assert_eq!(share(0, (0, 0)), 0);
     }
 }
