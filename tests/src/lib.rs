@@ -22,6 +22,12 @@ pub fn image(name: &str) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
+/// Sends a POST with a JSON body to a server at `address`, `host:port`.
+pub fn post(address: &str, path: &str, body: &Value) -> Response {
+    let headers = [("content-type", "application/json")];
+    http::send(address, ("POST", path), &headers, body.to_string().as_bytes())
+}
+
 /// Sends a GET to a server at `address`, `host:port`.
 pub fn get(address: &str, path: &str) -> Response {
     http::send(address, ("GET", path), &[], b"")

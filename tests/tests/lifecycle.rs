@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::{
+    io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     time::Instant,
 };
@@ -83,6 +84,32 @@ fn a_second_signal_ends_at_once() {
     tell_to_stop(server.process_id());
     assert!(server.wait(), "the server ended");
     assert!(start.elapsed().as_secs() < 60, "far sooner than what was allowed to run");
+}
+
+#[test]
+fn the_log_can_be_objects_in_lines_and_has_nothing_that_clients_send() {
+    let mut process = Starting(
+        Command::new(binary())
+            .args(["serve", "--host", "127.0.0.1", "--port", "0", "--log-format", "json"])
+            .env("RUST_LOG", "debug")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap();
+    let body = json!({ "question": "Which secret?", "response": "A secret answer." });
+    assert_eq!(gavel_tests::post(address, "/judge", &body).status, 200);
+    tell_to_stop(process.0.id());
+    let mut log = String::new();
+    process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let objects: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(objects.iter().any(|object| object["message"] == "the critic is ready"), "{log}");
+    let answered = objects.iter().find(|object| object["message"] == "answered").unwrap();
+    assert_eq!((&answered["status"], &answered["span"]["path"]), (&json!(200), &json!("/judge")));
+    assert!(!log.contains("secret"), "{log}");
 }
 
 /// A process that is killed when the test ends.

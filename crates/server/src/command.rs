@@ -206,6 +206,9 @@ pub(crate) struct HttpOptions {
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,
+    /// How the log on standard error is written. What clients send is in neither.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
     /// Whether chat answers have the form that a known program looks for, told by its prompt; `x-gavel-form` in a request
     /// goes before.
     #[arg(long, value_enum, default_value_t)]
@@ -217,6 +220,16 @@ pub(crate) struct HttpOptions {
     /// After that, how long running requests may take, in seconds.
     #[arg(long, default_value_t = 30.0, value_parser = seconds)]
     pub(crate) shutdown_timeout_s: f64,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// An object in each line, for programs.
+    Json,
 }
 
 /// Whether answers have the forms of known programs.

@@ -31,7 +31,7 @@ use std::{
     process::ExitCode,
 };
 
-use command::{Command, ConfigCommand, Given};
+use command::{Command, ConfigCommand, Given, LogFormat};
 use configuration::ConfigurationError;
 use serve::EngineGone;
 use tracing_subscriber::EnvFilter;
@@ -42,11 +42,12 @@ const FAILED: u8 = 70;
 const MISCONFIGURED: u8 = 78;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
     let result = match Given::read() {
-        Ok(Given::Run(command)) => run(*command),
+        Ok(Given::Run(command)) => {
+            let serve = if let Command::Serve(options) = &*command { Some(options) } else { None };
+            start_logging(serve.map_or_else(LogFormat::default, |options| options.http.log_format));
+            run(*command)
+        }
         Ok(Given::Print(text)) => writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from),
         Err(error) => Err(error.into()),
     };
@@ -57,6 +58,15 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "error: {error:#}");
             exit_code(&error)
         }
+    }
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 
