@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use crate::{
     activation::Vectorized,
-    isa::{Isa, Kernel, Simd},
-    quantise::{BLOCK, Quantised, to_q4, to_q8},
+    isa::Isa,
+    quantise::{BLOCK, Quantised, ToQ4, to_q8},
 };
 
 /// Blocks of Q8_0, in the numbers that [`Form::Q8`](crate::Form::Q8) has for the same weights.
@@ -26,23 +26,11 @@ pub fn to_q8_0(weights: &[f32]) -> Vec<u8> {
 /// When the weights are no whole blocks of 32.
 pub fn to_iq4_nl(weights: &[f32]) -> Vec<u8> {
     blocks::<18>(weights, |weights| {
-        let Quantised { codes, scale } = Isa::best().run(Vectorized(Four(weights)));
+        let Quantised { codes, scale } = Isa::best().run(Vectorized(ToQ4(weights)));
         let scale = scale.to_le_bytes();
         let pair = |index: usize| codes[index] as u8 | (codes[index + BLOCK / 2] as u8) << 4;
         std::array::from_fn(|index| if index < 2 { scale[index] } else { pair(index - 2) })
     })
-}
-
-/// Quantises one block.
-struct Four<'a>(&'a [f32; BLOCK]);
-
-impl Kernel for Four<'_> {
-    type Output = Quantised;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Quantised {
-        to_q4(simd, self.0)
-    }
 }
 
 fn blocks<const BYTES: usize>(

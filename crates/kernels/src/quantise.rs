@@ -5,7 +5,7 @@
 
 use crate::{
     half::{f16_above, f16_nearest, f16_to_f32},
-    isa::{LANES, Simd},
+    isa::{Kernel, LANES, Simd},
 };
 
 /// Weights along the input that share a scale.
@@ -138,6 +138,18 @@ pub(crate) fn to_q4<S: Simd>(simd: S, weights: &[f32; BLOCK]) -> Quantised {
     Quantised { codes, scale }
 }
 
+/// [`to_q4`] as a kernel of its own.
+pub(crate) struct ToQ4<'a>(pub(crate) &'a [f32; BLOCK]);
+
+impl Kernel for ToQ4<'_> {
+    type Output = Quantised;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Quantised {
+        to_q4(simd, self.0)
+    }
+}
+
 #[inline(always)]
 fn load<S: Simd>(simd: S, weights: &[f32; BLOCK], vector: usize) -> S::Vector {
     simd.load(&weights.as_chunks().0[vector])
@@ -156,17 +168,7 @@ fn sum<S: Simd>(simd: S, vector: S::Vector) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::{Isa, Kernel};
-
-    struct ToQ4<'a>(&'a [f32; BLOCK]);
-
-    impl Kernel for ToQ4<'_> {
-        type Output = Quantised;
-
-        fn run<S: Simd>(self, simd: S) -> Quantised {
-            to_q4(simd, self.0)
-        }
-    }
+    use crate::isa::Isa;
 
     /// Weights as they are in models: sums of many small numbers.
     fn weights(seed: u32) -> [f32; BLOCK] {

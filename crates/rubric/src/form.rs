@@ -54,10 +54,15 @@ pub enum Escape {
 const FINGERPRINT: usize = 24;
 
 impl Form {
+    /// Brings the fingerprint into the form in which prompts are looked at.
+    pub(crate) fn prepare(self) -> Self {
+        Self { fingerprint: self.fingerprint.iter().map(|text| flat(text)).collect(), ..self }
+    }
+
     /// What is wrong with it: the key and why.
     pub(crate) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |key: &str, reason: &str| Err((key.to_owned(), reason.to_owned()));
-        if self.fingerprint.iter().map(|text| flat(text).len()).sum::<usize>() < FINGERPRINT {
+        if self.fingerprint.iter().map(String::len).sum::<usize>() < FINGERPRINT {
             return wrong("fingerprint", "it is too short to tell a program by");
         }
         if !self.reply.iter().any(|part| matches!(part, FormPart::Choose(_))) {
@@ -92,8 +97,7 @@ impl Form {
 
     /// How many characters of fingerprint a prompt, with single spaces, has of this form; `None` when not all.
     fn found_in(&self, prompt: &str) -> Option<usize> {
-        let texts = self.fingerprint.iter().map(|text| flat(text));
-        texts.map(|text| prompt.contains(&text).then_some(text.len())).sum()
+        self.fingerprint.iter().map(|text| prompt.contains(text).then_some(text.len())).sum()
     }
 }
 
@@ -116,7 +120,7 @@ mod tests {
     use super::*;
 
     fn form(text: &str) -> Form {
-        toml::from_str(text).unwrap()
+        toml::from_str::<Form>(text).unwrap().prepare()
     }
 
     const PLAIN: &str = r#"

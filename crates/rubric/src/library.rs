@@ -130,7 +130,7 @@ impl RubricLibrary {
     }
 
     fn add_form(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
-        let form: Form = parse(file, text)?;
+        let form = parse::<Form>(file, text)?.prepare();
         form.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
         let name = form.name.clone();
         insert(&mut self.forms, name, Entry { file: file.to_owned(), compiled_in, value: form })

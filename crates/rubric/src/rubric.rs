@@ -51,6 +51,11 @@ impl Scale {
         score >= self.min && score <= self.max && (steps - steps.round()).abs() < 1e-6
     }
 
+    /// Where `score` lies between the scale's ends, as 0 to 1.
+    pub fn part(&self, score: f64) -> f64 {
+        (score - self.min) / (self.max - self.min)
+    }
+
     /// All scores in order, when they are few enough to be listed.
     pub(crate) fn scores(self) -> Option<impl Iterator<Item = f64>> {
         const MOST: f64 = 1000.0;

@@ -191,7 +191,7 @@ fn known_keys<'a>(serve: &'a Command, name: &str) -> Vec<&'a str> {
 pub(crate) fn with_environment(serve: Command) -> Command {
     serve.mut_args(|option| {
         let name = option.get_id().as_str();
-        if option.get_env().is_some() || ["print_config", "help", "version"].contains(&name) {
+        if option.get_env().is_some() || NO_SETTINGS.contains(&name) {
             return option;
         }
         let variable = format!("GAVEL_{}", name.to_uppercase());

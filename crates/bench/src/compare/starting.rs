@@ -56,14 +56,18 @@ impl<'a> Comparison<'a> {
     /// The language model in a file that the other engines read.
     pub(super) fn gguf(&mut self, form: &str) -> Option<PathBuf> {
         let what = format!("llama.cpp and mistral.rs {form}");
-        let (Some(python), Some(checkpoint)) = (&self.options.python, &self.options.checkpoint) else {
-            self.skip(what, &"no --python to write GGUF files with, or no --model");
+        let Some(checkpoint) = &self.options.checkpoint else {
+            self.skip(what, &"no --model: they read files alone");
             return None;
         };
+        if self.options.python.is_none() && self.options.llama_server.is_none() {
+            self.skip(what, &"neither --llama-server nor --python");
+            return None;
+        }
         let file = self.folder.path().join(format!("{}-{form}.gguf", self.options.model));
-        let mut command = Command::new(python);
-        command.args(["-c", include_str!("../../peers/write_gguf.py")]).arg(checkpoint).arg(form).arg(&file);
-        match Running::start("write_gguf.py", &mut command).and_then(Running::finish) {
+        let mut command = Command::new(&self.options.gavel);
+        command.arg("convert").arg(checkpoint).arg(&file).args(["--form", form]);
+        match Running::start("gavel convert", &mut command).and_then(Running::finish) {
             Ok(()) => Some(file),
             Err(error) => {
                 self.skip(what, &error);
@@ -101,7 +105,10 @@ impl<'a> Comparison<'a> {
         file: (&'static str, &Path),
         room: (usize, Texts),
     ) -> Option<MistralRs> {
-        let python = self.options.python.as_ref()?;
+        let Some(python) = &self.options.python else {
+            self.skip(format!("mistral.rs {}", file.0), &"no --python");
+            return None;
+        };
         match MistralRs::start(python, file, room) {
             Ok(peer) => {
                 self.took_part(Program { name: "mistral.rs", version: peer.version() });

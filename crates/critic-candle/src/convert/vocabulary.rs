@@ -48,6 +48,10 @@ struct AddedToken {
     special: bool,
 }
 
+/// ChatML, the chat format of Qwen2, for programs that take conversations only with a template of their own.
+const CHAT_TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n\
+    {{ message['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
 /// Reads `tokenizer.json`; tokens that fill the vocabulary up to `size` are made up, as other converters do.
 pub(super) fn read(source: &Source, size: usize) -> Result<Vec<(String, Value)>, LoadError> {
     let Tokenizer { model, added_tokens, pre_tokenizer } =
@@ -87,7 +91,9 @@ pub(super) fn read(source: &Source, size: usize) -> Result<Vec<(String, Value)>,
         ("padding_token_id", id("<|endoftext|>")?),
         ("add_bos_token", Value::Bool(false)),
     ];
-    Ok(values.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value)).collect())
+    let values = values.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value));
+    let template = ("tokenizer.chat_template".to_owned(), Value::Text(CHAT_TEMPLATE.into()));
+    Ok(values.chain([template]).collect())
 }
 
 /// Whether one of the steps, or the only one, splits by Qwen2's pattern.

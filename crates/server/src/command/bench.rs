@@ -126,7 +126,7 @@ pub(crate) struct CompareArguments {
     /// A Python with what `crates/bench/peers/requirements.txt` names: transformers and mistral.rs are measured in it.
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
-    /// llama.cpp's `llama-server`; its files are written with `--python`.
+    /// llama.cpp's `llama-server`.
     #[arg(long)]
     pub(crate) llama_server: Option<PathBuf>,
     /// What to measure, with commas between. Without it, everything.

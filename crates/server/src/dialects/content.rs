@@ -108,6 +108,12 @@ impl ContentPart {
 }
 
 impl ImageUrl {
+    /// The images at `images` of a body.
+    pub(super) fn read_all(images: Vec<Self>) -> Result<Vec<EncodedImage>, ApiError> {
+        let images = images.into_iter().enumerate();
+        images.map(|(index, image)| images::read(&image.into_url(), &format!("images[{index}]"))).collect()
+    }
+
     fn into_url(self) -> String {
         match self {
             Self::Url(url) | Self::Object { url } => url,

@@ -39,7 +39,7 @@ impl Metrics {
         };
         let outcome = judgement.verdict.outcome;
         if let (Outcome::Score(score), Some(scale)) = (outcome, judgement.scale) {
-            let part = (score - scale.min) / (scale.max - scale.min);
+            let part = scale.part(score);
             self.histogram("gavel_score", &[("task", task)]).record(part);
         }
         let said = outcome.preference().map_or("score", Preference::as_str);

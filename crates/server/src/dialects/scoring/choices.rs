@@ -2,9 +2,10 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use judge::{
-    CompletionEvent, CompletionParams, EncodedImage, JudgeError, Message, Part, Prompt, ReplyPart, Role,
-    TokenId, Usage,
+    CompletionEvent, CompletionParams, Distribution, EncodedImage, JudgeError, Message, Outcome, Part,
+    Prompt, ReplyPart, Role, TokenId, Usage,
 };
+use serde_json::{Map, Value, json};
 
 use super::scorer::Scorer;
 use crate::error::{ApiError, Dialect};
@@ -13,7 +14,7 @@ use crate::error::{ApiError, Dialect};
 const AT_A_TIME: usize = 64;
 
 /// The most answers that a question can have.
-pub(super) const MAX_OPTIONS: usize = 255;
+const MAX_OPTIONS: usize = 255;
 
 /// Of what an answer is chosen.
 #[derive(Debug, Clone)]
@@ -22,6 +23,31 @@ pub(super) enum Labels {
     Options(usize),
     /// Tokens of the vocabulary.
     Tokens(Vec<u32>),
+}
+
+/// The answers that a question can have.
+pub(super) struct Answers {
+    pub(super) names: Vec<String>,
+    /// As they stand in the question.
+    pub(super) shown: Vec<String>,
+}
+
+impl Answers {
+    /// These, when they are neither too few nor too many; `path` is where they stand in the request.
+    pub(super) fn checked(self, path: &str) -> Result<Self, ApiError> {
+        if (2..=MAX_OPTIONS).contains(&self.names.len()) {
+            return Ok(self);
+        }
+        Err(ApiError::invalid(path, format!("A question has from 2 to {MAX_OPTIONS} answers.")))
+    }
+}
+
+/// What a question is about, as text.
+pub(super) fn text_of(about: Value) -> String {
+    match about {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
 }
 
 /// What was found.
@@ -41,6 +67,11 @@ impl Found {
             if self.probabilities[index] > self.probabilities[best] { index } else { best }
         };
         (0..self.probabilities.len()).fold(0, best)
+    }
+
+    /// The probabilities by the answers' names.
+    pub(super) fn named(&self, names: &[String]) -> Map<String, Value> {
+        names.iter().cloned().zip(self.probabilities.iter().map(|part| json!(part))).collect()
     }
 
     /// The mean of the answers' places, from 0.
@@ -85,8 +116,13 @@ impl<'a> Chooser<'a> {
         found.try_collect().await
     }
 
+    /// Asks `text`, which has `count` options.
+    pub(super) async fn decide(&self, text: String, count: usize) -> Result<Found, ApiError> {
+        self.choose(text, &Labels::Options(count)).await
+    }
+
     /// Asks `text`.
-    pub(super) async fn choose(&self, text: String, labels: &Labels) -> Result<Found, ApiError> {
+    async fn choose(&self, text: String, labels: &Labels) -> Result<Found, ApiError> {
         self.ask(text, labels).await.map_err(|error| ApiError::from_judge(error, Dialect::Native))
     }
 
@@ -113,15 +149,11 @@ impl<'a> Chooser<'a> {
                 match event? {
                     CompletionEvent::Chosen(chosen) => {
                         let logprobs = chosen.logprobs.unwrap_or_default();
-                        let masses: Vec<f64> =
-                            logprobs.iter().map(|logprob| f64::from(*logprob).exp()).collect();
-                        // Too small to be told from 0, they would have no order.
-                        let largest = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                        let parts: Vec<f64> =
-                            logprobs.iter().map(|logprob| f64::from(logprob - largest).exp()).collect();
-                        let total: f64 = parts.iter().sum();
-                        found.probabilities = parts.iter().map(|part| part / total).collect();
-                        found.label_mass = masses.iter().sum::<f64>().min(1.0);
+                        // Answers are their places, which the mean is of.
+                        let places = (0..logprobs.len()).map(|place| Outcome::Score(place as f64));
+                        let read = Distribution::new(places, &logprobs);
+                        found.probabilities = read.probabilities.iter().map(|(_, part)| *part).collect();
+                        found.label_mass = read.label_mass;
                     }
                     CompletionEvent::Finished(_, usage) => found.usage = usage,
                     CompletionEvent::Piece(_) | CompletionEvent::Said(_) | CompletionEvent::Rated(_) => {}

@@ -93,6 +93,24 @@ impl ClassifyBody {
     }
 }
 
+/// What a body of these routes was found to be worth.
+struct Classified {
+    model: String,
+    /// The member that the samples stood in.
+    name: &'static str,
+    scored: Vec<Scored>,
+}
+
+impl Classified {
+    async fn read(scorer: &Scorer, body: &JsonBytes) -> Result<Self, ApiError> {
+        let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
+        let (samples, name) = body.samples()?;
+        let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
+        Ok(Self { model, name, scored })
+    }
+}
+
 /// Score transcripts, as vLLM, SGLang and verl ask: the reward is the probability of the one class there is.
 #[utoipa::path(
     post,
@@ -107,10 +125,7 @@ impl ClassifyBody {
     )
 )]
 pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
-    let (samples, name) = body.samples()?;
-    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
+    let Classified { model, name, scored } = Classified::read(&scorer, &body).await?;
     if name == "text" {
         let one = |scored: &Scored| {
             let prompt_tokens = scored.usage.prompt_tokens;
@@ -196,10 +211,7 @@ async fn vectors(
     body: &JsonBytes,
     object: &'static str,
 ) -> Result<Json<VectorsResponse>, ApiError> {
-    let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
-    let (samples, name) = body.samples()?;
-    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
+    let Classified { model, scored, .. } = Classified::read(scorer, body).await?;
     let vector = |(index, scored): (usize, &Scored)| Vector {
         index,
         object,

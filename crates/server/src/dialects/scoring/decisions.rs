@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    choices::{Chooser, Found, Labels, MAX_OPTIONS, question},
+    choices::{Answers, Chooser, Found, question, text_of},
     scorer::Scorer,
 };
 use crate::{
+    dialects::content::ImageUrl,
     error::{ApiError, ErrorBody},
-    images,
     json_body::JsonBytes,
 };
 
@@ -37,30 +37,6 @@ pub(super) struct DecisionsBody {
     questions: Vec<QuestionBody>,
     /// The version of the wording that the client wants.
     prompt_format_version: Option<u32>,
-}
-
-/// An image, or an object that has it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum ImageUrl {
-    /// A data URL or bare base64.
-    Url(String),
-    /// The same in an object; other members change nothing.
-    Object {
-        /// A data URL or bare base64.
-        url: String,
-    },
-}
-
-impl ImageUrl {
-    /// The images at `images` of a body.
-    pub(super) fn read_all(images: Vec<Self>) -> Result<Vec<judge::EncodedImage>, ApiError> {
-        let read = |(index, image): (usize, Self)| {
-            let (Self::Url(url) | Self::Object { url }) = image;
-            images::read(&url, &format!("images[{index}]"))
-        };
-        images.into_iter().enumerate().map(read).collect()
-    }
 }
 
 /// A question.
@@ -100,7 +76,7 @@ enum OptionBody {
 
 impl QuestionBody {
     /// The names of the answers, and the answers as they are shown.
-    fn answers(&self, path: &str) -> Result<(Vec<String>, Vec<String>), ApiError> {
+    fn answers(&self, path: &str) -> Result<Answers, ApiError> {
         let described = |name: &str, description: Option<&String>| match description {
             Some(description) => format!("{name}: {description}"),
             None => name.to_owned(),
@@ -128,17 +104,12 @@ impl QuestionBody {
                 return Err(ApiError::invalid(format!("{path}.type"), message));
             }
         };
-        if (2..=MAX_OPTIONS).contains(&names.len()) {
-            return Ok((names, shown));
-        }
-        let message = format!("A question has from 2 to {MAX_OPTIONS} answers.");
-        Err(ApiError::invalid(path, message))
+        Answers { names, shown }.checked(path)
     }
 
     /// An answer as SGLang tells it.
     fn by_id(&self, names: &[String], found: &Found) -> Value {
-        let probabilities: Map<String, Value> =
-            names.iter().cloned().zip(found.probabilities.iter().map(|part| json!(part))).collect();
+        let probabilities = found.named(names);
         let mut answer =
             json!({ "type": self.kind, "probabilities": probabilities, "label_mass": found.label_mass });
         match self.kind.as_str() {
@@ -198,18 +169,15 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Response, 
     if body.questions.is_empty() {
         return Err(ApiError::invalid("questions", "There is no question."));
     }
-    let context = match body.input {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
+    let context = text_of(body.input);
     let chooser = Chooser::new(&scorer, ImageUrl::read_all(body.images)?);
     let by_id = body.questions.iter().all(|question| question.id.is_some());
     let (mut named, mut listed, mut prompt_tokens, mut cached_tokens) = (Map::new(), Vec::new(), 0, 0);
     for (index, asked) in body.questions.iter().enumerate() {
         let path = format!("questions[{index}]");
-        let (names, shown) = asked.answers(&path)?;
+        let Answers { names, shown } = asked.answers(&path)?;
         let text = format!("{context}\n\n{}", question(&asked.question, &shown));
-        let found = chooser.choose(text, &Labels::Options(names.len())).await;
+        let found = chooser.decide(text, names.len()).await;
         let found = found.map_err(|error| error.with_param(path))?;
         prompt_tokens += found.usage.prompt_tokens;
         cached_tokens += found.usage.cached_tokens;

@@ -143,7 +143,7 @@ impl Scorer {
         };
         let expected = distribution.and_then(judge::Distribution::expected_score).unwrap_or(chosen);
         let unit = judgement.scale.map_or(expected, |scale| {
-            let part = (expected - scale.min) / (scale.max - scale.min);
+            let part = scale.part(expected);
             match judgement.direction {
                 Direction::Higher => part,
                 Direction::Lower => 1.0 - part,

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    choices::{Chooser, Labels, MAX_OPTIONS, question},
-    decisions::ImageUrl,
+    choices::{Answers, Chooser, question, text_of},
     scorer::Scorer,
 };
 use crate::{
+    dialects::content::ImageUrl,
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
 };
@@ -49,9 +49,9 @@ struct SystemOneQuestion {
 
 impl SystemOneQuestion {
     /// The names of the answers, and the answers as they are shown.
-    fn answers(&self, path: &str) -> Result<(Vec<String>, Vec<String>), ApiError> {
+    fn answers(&self, path: &str) -> Result<Answers, ApiError> {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let answers: (Vec<String>, Vec<String>) = match (self.kind.as_str(), &self.criteria) {
+        let (names, shown): (Vec<String>, Vec<String>) = match (self.kind.as_str(), &self.criteria) {
             ("predicate", Value::Null) => (vec!["yes".into(), "no".into()], vec!["yes".into(), "no".into()]),
             ("predicate", Value::String(criteria)) => {
                 (vec!["yes".into(), "no".into()], vec![format!("yes: {criteria}"), "no".into()])
@@ -72,11 +72,7 @@ impl SystemOneQuestion {
                 return Err(ApiError::invalid(format!("{path}.type"), message));
             }
         };
-        if (2..=MAX_OPTIONS).contains(&answers.0.len()) {
-            return Ok(answers);
-        }
-        let message = format!("A question has from 2 to {MAX_OPTIONS} answers.");
-        Err(ApiError::invalid(format!("{path}.criteria"), message))
+        Answers { names, shown }.checked(&format!("{path}.criteria"))
     }
 }
 
@@ -94,24 +90,20 @@ impl SystemOneQuestion {
 )]
 pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Value>, ApiError> {
     let body: SystemOneBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let state = match body.state {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
+    let state = text_of(body.state);
     let context =
         body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
     let chooser = Chooser::new(&scorer, ImageUrl::read_all(body.images)?);
     let (mut answers, mut diagnostics, mut prompt_tokens) = (Map::new(), Map::new(), 0);
     for (name, asked) in &body.questions {
         let path = format!("questions.{name}");
-        let (names, shown) = asked.answers(&path)?;
+        let Answers { names, shown } = asked.answers(&path)?;
         let text = format!("{context}\n\n{}", question(&asked.instructions, &shown));
-        let found = chooser.choose(text, &Labels::Options(names.len())).await;
+        let found = chooser.decide(text, names.len()).await;
         let found = found.map_err(|error| error.with_param(path))?;
         prompt_tokens += found.usage.prompt_tokens;
         let best = found.best();
-        let probabilities: Map<String, Value> =
-            names.iter().cloned().zip(found.probabilities.iter().map(|part| json!(part))).collect();
+        let probabilities = found.named(&names);
         answers.insert(
             name.clone(),
             match asked.kind.as_str() {
