@@ -86,6 +86,7 @@ impl Bounds {
 pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let ServeOptions { critic, http, engine, log, systemd, .. } = options;
     let systemd = Systemd::new(systemd);
+    let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let config = engine_config(&engine);
     let HttpOptions { host, port, .. } = &http;
     // The port is taken first, so that a wrong one is told at once and not after loading.
@@ -101,7 +102,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let loading = tokio::task::spawn_blocking(start);
     let (judge, metrics) = tokio::select! {
         loaded = loading => loaded??,
-        () = signalled() => std::process::exit(0),
+        () = signals.next() => std::process::exit(0),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
@@ -111,7 +112,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
     systemd.ready();
-    server.finish(&judge, &systemd).await
+    server.finish(&judge, &systemd, signals).await
 }
 
 /// The log that was asked for.
@@ -161,10 +162,10 @@ impl Server {
     ///
     /// # Errors
     /// [`EngineGone`], or when the listener fails.
-    async fn finish(mut self, judge: &Judge, systemd: &Systemd) -> anyhow::Result<()> {
+    async fn finish(mut self, judge: &Judge, systemd: &Systemd, mut signals: Signals) -> anyhow::Result<()> {
         let gone = tokio::select! {
             ended = &mut self.serving => return Ok(ended??),
-            () = signalled() => None,
+            () = signals.next() => None,
             () = judge.stopped() => Some(EngineGone::Panicked),
             () = stuck(judge) => return Err(EngineGone::Stuck.into()),
             never = systemd.watch(judge) => match never {},
@@ -174,7 +175,7 @@ impl Server {
         let mut leaving = pin!(self.leave(gone.is_some()));
         tokio::select! {
             () = &mut leaving => {}
-            () = signalled() => tracing::warn!("told to stop twice; running requests are given up"),
+            () = signals.next() => tracing::warn!("told to stop twice; running requests are given up"),
             never = systemd.watch(judge) => match never {},
         }
         gone.map_or(Ok(()), |gone| Err(gone.into()))
@@ -233,25 +234,47 @@ pub(crate) fn engine_config(options: &EngineOptions) -> EngineConfig {
     }
 }
 
-/// Waits for an interrupt from the keyboard or a termination signal.
-async fn signalled() {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+/// Interrupts from the keyboard and termination signals: one that comes while nobody waits for it is not lost.
+struct Signals(tokio::sync::watch::Receiver<()>);
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    fn listen() -> io::Result<Self> {
+        let told = tokio::sync::watch::Sender::new(());
+        let signals = Self(told.subscribe());
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (mut interrupts, mut terminations) =
+                (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            tokio::spawn(async move {
+                loop {
+                    tokio::select! {
+                        _ = interrupts.recv() => {}
+                        _ = terminations.recv() => {}
+                    }
+                    told.send_replace(());
+                }
+            });
         }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+        #[cfg(not(unix))]
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                told.send_replace(());
+            }
+        });
+        Ok(signals)
+    }
+
+    /// Waits for the next one, or takes one that has come since the last.
+    async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody listens any more, so that none will come.
+            std::future::pending().await
         }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
     }
 }
 
@@ -309,7 +332,8 @@ mod tests {
         let lifecycle = server.lifecycle.clone();
         let service = Service::plain((judge.clone(), Metrics::new("null", "none")));
         server.open(Service { lifecycle, ..service });
-        (address, async move { server.finish(&judge, &Systemd::default()).await })
+        let signals = Signals::listen().unwrap();
+        (address, async move { server.finish(&judge, &Systemd::default(), signals).await })
     }
 
     const CASE: &str = r#"{"question": "?", "response": "a"}"#;
