@@ -1,8 +1,13 @@
-//! The committed OpenAPI document is the one that the server generates.
+//! The committed OpenAPI document is the one that the server generates, says what everything is, and is true.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use gavel_tests::Server;
+use gavel_tests::{Server, python, run_well};
+
+/// A file of this package.
+fn file(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
 
 #[test]
 fn the_committed_document_is_the_generated_one() {
@@ -10,7 +15,7 @@ fn the_committed_document_is_the_generated_one() {
     let response = server.get("/openapi.json");
     assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
     let generated = response.text() + "\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi/gavel.json");
+    let path = file("../openapi/gavel.json");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(&path, &generated).unwrap();
     }
@@ -25,4 +30,17 @@ fn the_committed_document_is_the_generated_one() {
     {
         assert!(document["paths"].get(path).is_some(), "{path} is not documented");
     }
+}
+
+/// Whatever is documented is described, has examples, and does what they say; a new route is held to it as it is. Its examples
+/// are asked of the small critic, and are best made with it.
+#[test]
+fn everything_is_described_and_every_example_works() {
+    // A folder, so that there is one to read again.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rubrics")).unwrap();
+    let server = Server::with_options(&["--config-dir", folder.path().to_str().unwrap()]);
+    let url = format!("http://{}", server.address());
+    let said = run_well(Command::new(python()).arg(file("python/api_document.py")).arg(url), b"");
+    assert!(said.ends_with("all well\n"), "{said}");
 }

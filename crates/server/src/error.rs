@@ -266,6 +266,7 @@ impl IntoResponse for ApiError {
 
 /// The body of every failure. It says the same twice, since clients differ in where they look.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!(ErrorBody::example()))]
 pub(crate) struct ErrorBody {
     /// Always `error`.
     object: &'static str,
@@ -279,7 +280,15 @@ pub(crate) struct ErrorBody {
     /// What the critic wrote, when that is no verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+    /// The same once more, where other clients look for it.
     error: ErrorDetail,
+}
+
+impl ErrorBody {
+    /// A failure, as the API document shows it.
+    fn example() -> Self {
+        ApiError::invalid("question", "question is empty.").body()
+    }
 }
 
 /// What is wrong.

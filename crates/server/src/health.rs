@@ -65,6 +65,7 @@ struct HealthBody {
     model: String,
     /// The most tokens that a prompt and its output may have together.
     context_length: usize,
+    /// Figures of the engine.
     engine: EngineBody,
 }
 
@@ -93,12 +94,37 @@ struct EngineBody {
     tokens_per_second: u64,
 }
 
+/// A server with nothing to do, as the API document shows it.
+fn example() -> HealthBody {
+    let (running, waiting, waiting_scores, waiting_tokens) = (0, 0, 0, 0);
+    let (free_blocks, cached_blocks, total_blocks) = (10_922, 12, 10_922);
+    let (steps, tokens, tokens_per_second) = (57, 1_204, 2_350);
+    HealthBody {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        model: "gavel-mini".into(),
+        context_length: 8192,
+        engine: EngineBody {
+            running,
+            waiting,
+            waiting_scores,
+            waiting_tokens,
+            free_blocks,
+            cached_blocks,
+            total_blocks,
+            steps,
+            tokens,
+            tokens_per_second,
+        },
+    }
+}
+
 /// Whether the server lives, with the figures of its engine.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "health",
-    responses((status = 200, body = HealthBody), (status = 503, body = ErrorBody))
+    responses((status = 200, description = "It lives.", body = HealthBody, example = json!(example())), (status = 503, description = "The engine has stopped.", body = ErrorBody))
 )]
 async fn health(State(state): State<AppState>) -> Result<Json<HealthBody>, ApiError> {
     let stats = state.judge.stats();
@@ -137,7 +163,7 @@ struct ProbeBody {
     get,
     path = "/livez",
     tag = "health",
-    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+    responses((status = 200, description = "It is.", body = ProbeBody, example = json!({ "status": "ok" })), (status = 503, description = "The engine has stopped, or is stuck.", body = ErrorBody))
 )]
 async fn live(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     let stats = state.judge.stats();
@@ -154,7 +180,7 @@ async fn live(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError
     get,
     path = "/readyz",
     tag = "health",
-    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops or stalls.", body = ErrorBody))
 )]
 async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     let stats = state.judge.stats();
@@ -175,7 +201,7 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
     get,
     path = "/ready",
     tag = "health",
-    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops or stalls.", body = ErrorBody))
 )]
 async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     ready(state).await
@@ -186,7 +212,7 @@ async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBod
     get,
     path = "/startupz",
     tag = "health",
-    responses((status = 200, body = ProbeBody), (status = 503, body = ErrorBody))
+    responses((status = 200, description = "It is.", body = ProbeBody, example = json!({ "status": "started" })), (status = 503, description = "It is not, or the engine has stopped.", body = ErrorBody))
 )]
 async fn started(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     if state.judge.stats().alive { Ok(Json(ProbeBody { status: "started" })) } else { Err(stopped()) }

@@ -19,6 +19,7 @@ use crate::state::AppState;
     tags(
         (name = "judge", description = "Verdicts on one or two responses. Strict: an unknown field is refused."),
         (name = "openai", description = "OpenAI's interface. Forgiving: harmless unknown parameters are ignored."),
+        (name = "scoring", description = "Interfaces of other reward and ranking servers. Forgiving, too."),
         (name = "health", description = "State of the server.")
     )
 )]

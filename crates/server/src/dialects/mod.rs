@@ -4,3 +4,11 @@ mod content;
 pub(crate) mod native;
 pub(crate) mod openai;
 pub(crate) mod scoring;
+
+/// The picture of the API document's examples, a large orange circle: small, and the small critic judges answers about it rightly.
+const PICTURE: &str = concat!(
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAGAAAABgAQMAAADYVuV7AAAABlBMVEUwLjb6khzlicqrAAAAhU",
+    "lEQVR42u2SsQ2AMAwEgygoGSGjZDQyGqMwAiVFlAcjEfNSIiKFMq58hV+2/43p1VD+1buo/QCsCSZgT2CBoCOADi0AElw9vI",
+    "qp3CiwqbJqzwJHDqxAyIETiJ8gq6XlmuHun+v+la68p/yQ8hPp1+QC+UPOsafkNuWAEkLZoVRx3npV1AkmMdiJq+8q8wAAAA",
+    "BJRU5ErkJggg==",
+);

@@ -1,5 +1,6 @@
 //! Our own interface: `POST /judge`, `POST /reward` and the rubrics.
 
+mod examples;
 mod receipt;
 mod request;
 mod response;
@@ -34,7 +35,7 @@ use crate::{
 };
 use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
 pub(crate) use response::VerdictBody;
-use response::{DecisionBody, VerdictOrError, VerdictsBody};
+use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 pub(crate) use reward::MethodBody;
 
 /// The routes of this file.
@@ -52,12 +53,23 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     post,
     path = "/judge",
     tag = "judge",
-    request_body = JudgeBody,
+    request_body(
+        content = JudgeBody,
+        examples(
+            ("one response" = (value = json!(examples::one_response()))),
+            ("two responses" = (value = json!(examples::two_responses()))),
+            ("several rubrics" = (value = json!(examples::several_rubrics()))),
+            ("streamed" = (value = json!(examples::streamed())))
+        )
+    ),
     responses(
-        (status = 200, content(
-            (VerdictBody = "application/json"),
-            (VerdictsBody = "application/json"),
-            (String = "text/event-stream")
+        (status = 200, description = "The verdict.", content(
+            (JudgedBody = "application/json", examples(
+                ("one response" = (value = json!(examples::one_response_answer()))),
+                ("two responses" = (value = json!(examples::two_responses_answer()))),
+                ("several rubrics" = (value = json!(examples::several_rubrics_answer())))
+            )),
+            (String = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
         (status = 400, description = "The case or the rubric makes no sense.", body = ErrorBody),
         (status = 409, description = "What would be judged is not what the expected receipt is of.", body = ErrorBody),
@@ -93,8 +105,9 @@ async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> R
             Ok(events(verdict, (state, note), places).into_response())
         }
         (Rubrics::One(rubric), form) => {
-            Ok(Json(Judging { state: &state, recorder: &recorder, case, options, form }.by(rubric).await?)
-                .into_response())
+            let verdict =
+                Judging { state: &state, recorder: &recorder, case, options, form }.by(rubric).await?;
+            Ok(Json(JudgedBody::One(Box::new(verdict))).into_response())
         }
         (Rubrics::Several(rubrics), form) => {
             let judging = Judging { state: &state, recorder: &recorder, case, options, form };
@@ -106,7 +119,7 @@ async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> R
             };
             // All at once, so that the engine computes what their prompts share once.
             let verdicts = join_all(rubrics.into_iter().map(each)).await;
-            Ok(Json(VerdictsBody { verdicts }).into_response())
+            Ok(Json(JudgedBody::Several(VerdictsBody { verdicts })).into_response())
         }
     }
 }

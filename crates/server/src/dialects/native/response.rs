@@ -64,6 +64,7 @@ pub(crate) struct VerdictBody {
     rubric: String,
     /// Name of the checkpoint.
     model: String,
+    /// Tokens read and written.
     usage: UsageBody,
     /// What the verdict depended on; with several orders or samples, each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,10 +102,21 @@ pub(crate) enum VerdictOrError {
 /// Why there is no verdict.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FailedBody {
+    /// What went wrong.
     error: ErrorDetail,
     /// What the critic wrote, when that is no verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+}
+
+/// What a request gets: a verdict, or one by each of its rubrics.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum JudgedBody {
+    /// The verdict by one rubric.
+    One(Box<VerdictBody>),
+    /// The verdicts by several.
+    Several(VerdictsBody),
 }
 
 /// Verdicts by several rubrics.

@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    examples,
     request::{
         ChosenRubric, TilingBody, check_responses, check_text, choose_rubric, path_of_rubric, read_pictures,
     },
@@ -278,6 +279,7 @@ struct RewardsBody {
     ties: usize,
     /// Verdicts that could not be had.
     failures: Vec<FailureBody>,
+    /// How the rewards were made.
     method: MethodBody,
     /// Name of the rubric.
     rubric: String,
@@ -319,6 +321,16 @@ enum ResultBody {
         /// The failure.
         error: ErrorDetail,
     },
+}
+
+/// What a request gets: rewards, or what became of each of its prompts.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum RewardedBody {
+    /// The rewards of one prompt.
+    One(Box<RewardsBody>),
+    /// What became of many.
+    Many(ResultsBody),
 }
 
 /// What became of many prompts, in their order.
@@ -372,12 +384,23 @@ fn rows(matrix: &Matrix) -> Vec<Vec<Option<f64>>> {
     post,
     path = "/reward",
     tag = "judge",
-    request_body = RewardBody,
+    request_body(
+        content = RewardBody,
+        examples(
+            ("one question" = (value = json!(examples::several_responses()))),
+            ("several questions" = (value = json!(examples::several_prompts()))),
+            ("streamed" = (value = json!(examples::streamed_prompts())))
+        )
+    ),
     responses(
-        (status = 200, content(
-            (RewardsBody = "application/json"),
-            (ResultsBody = "application/json"),
-            (String = "text/event-stream")
+        (status = 200, description = "The rewards.", content(
+            (RewardedBody = "application/json", examples(
+                ("one question" = (value = json!(examples::several_responses_answer()))),
+                ("several questions" = (value = json!(examples::several_prompts_answer())))
+            )),
+            (String = "text/event-stream", examples(
+                ("streamed" = (value = json!(examples::streamed_prompts_answer())))
+            ))
         )),
         (status = 400, description = "The prompts or the rubric make no sense.", body = ErrorBody),
         (status = 413, description = "The body is too large.", body = ErrorBody),
@@ -406,12 +429,11 @@ async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, A
         return Ok(events(results).into_response());
     }
     if many {
-        return Ok(
-            Json(ResultsBody { results: results.map(ResultBody::new).collect().await }).into_response()
-        );
+        let results = results.map(ResultBody::new).collect().await;
+        return Ok(Json(RewardedBody::Many(ResultsBody { results })).into_response());
     }
     match results.next().await {
-        Some(result) => Ok(Json(result?).into_response()),
+        Some(result) => Ok(Json(RewardedBody::One(Box::new(result?))).into_response()),
         None => Err(ApiError::invalid("prompts", "There is no prompt.")),
     }
 }

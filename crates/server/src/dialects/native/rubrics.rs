@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::scale::ScaleBody;
+use super::{examples, scale::ScaleBody};
 use crate::{
     error::{ApiError, Dialect, ErrorBody},
     state::AppState,
@@ -107,7 +107,7 @@ impl RubricsBody {
 }
 
 /// List the rubrics.
-#[utoipa::path(get, path = "/rubrics", tag = "judge", responses((status = 200, body = RubricsBody)))]
+#[utoipa::path(get, path = "/rubrics", tag = "judge", responses((status = 200, description = "The rubrics and the prompt formats.", body = RubricsBody, example = json!(examples::rubrics()))))]
 async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
     Json(RubricsBody::new(&state.judge))
 }
@@ -121,7 +121,7 @@ async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
     path = "/rubrics/reload",
     tag = "judge",
     responses(
-        (status = 200, body = RubricsBody),
+        (status = 200, description = "The rubrics and the prompt formats as they are now.", body = RubricsBody, example = json!(examples::rubrics())),
         (status = 409, description = "The server was started without a folder.", body = ErrorBody),
         (status = 422, description = "A file has an error; the message has all of them.", body = ErrorBody)
     )

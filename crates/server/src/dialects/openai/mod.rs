@@ -1,5 +1,6 @@
 //! OpenAI's interface: `POST /v1/chat/completions` and the list of models.
 
+mod examples;
 mod forms;
 mod models;
 mod refused;
@@ -27,8 +28,8 @@ use crate::{
 };
 use forms::WantedForm;
 use request::{ChatBody, ChatRequest};
-pub(crate) use response::now;
 use response::{ChatCompletion, ChatCompletionChunk, Header};
+pub(crate) use response::{PromptDetails, now};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -66,11 +67,21 @@ pub(crate) fn aliases() -> Router<AppState> {
     post,
     path = "/v1/chat/completions",
     tag = "openai",
-    request_body = ChatBody,
+    params(("x-gavel-form" = Option<String>, Header, description = "`off`, `auto` or the form of the answer.")),
+    request_body(
+        content = ChatBody,
+        examples(
+            ("whole" = (value = json!(examples::turn()))),
+            ("streamed" = (value = json!(examples::streamed())))
+        )
+    ),
     responses(
-        (status = 200, content(
-            (ChatCompletion = "application/json"),
-            (ChatCompletionChunk = "text/event-stream")
+        (status = 200, description = "The next turn.", content(
+            (ChatCompletion = "application/json", examples(("whole" = (value = json!(examples::turn_answer()))))),
+            (
+                ChatCompletionChunk = "text/event-stream",
+                examples(("streamed" = (value = json!(examples::streamed_answer()))))
+            )
         )),
         (status = 400, description = "The request makes no sense or asks for what is not offered.", body = ErrorBody),
         (status = 413, description = "The body is too large.", body = ErrorBody),

@@ -7,7 +7,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::response::now;
+use super::{examples, response::now};
 use crate::state::AppState;
 
 /// The models that there are.
@@ -15,16 +15,20 @@ use crate::state::AppState;
 pub(super) struct ModelList {
     /// Always `list`.
     object: &'static str,
+    /// The models: the critic alone.
     data: Vec<ModelBody>,
 }
 
 /// A model.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ModelBody {
+    /// Name of the checkpoint, or the name that was asked for.
     id: String,
     /// Always `model`.
     object: &'static str,
+    /// Seconds since 1970: now.
     created: u64,
+    /// Always `gavel`.
     owned_by: &'static str,
 }
 
@@ -35,7 +39,7 @@ impl ModelBody {
 }
 
 /// List the one model.
-#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = ModelList)))]
+#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, description = "The models.", body = ModelList, example = json!(examples::models()))))]
 pub(super) async fn list(State(state): State<AppState>) -> Json<ModelList> {
     Json(ModelList { object: "list", data: vec![ModelBody::new(state.judge.model().to_owned())] })
 }
@@ -45,8 +49,8 @@ pub(super) async fn list(State(state): State<AppState>) -> Json<ModelList> {
     get,
     path = "/v1/models/{model}",
     tag = "openai",
-    params(("model" = String, Path, description = "Any name.")),
-    responses((status = 200, body = ModelBody))
+    params(("model" = String, Path, description = "Any name.", example = "gavel-mini")),
+    responses((status = 200, description = "The model.", body = ModelBody, example = json!(examples::model())))
 )]
 pub(super) async fn retrieve(Path(model): Path<String>) -> Json<ModelBody> {
     Json(ModelBody::new(model))

@@ -44,6 +44,7 @@ pub(crate) fn now() -> u64 {
 /// A whole response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatCompletion {
+    /// Another one for each response.
     id: String,
     /// Always `chat.completion`.
     object: &'static str,
@@ -53,7 +54,9 @@ pub(crate) struct ChatCompletion {
     model: String,
     /// Name of the checkpoint.
     system_fingerprint: String,
+    /// The texts, `n` of them.
     choices: Vec<Choice>,
+    /// Tokens read and written.
     usage: UsageBody,
 }
 
@@ -90,8 +93,11 @@ pub(super) fn word(reason: FinishReason) -> &'static str {
 /// One text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Choice {
+    /// Its place among the texts.
     index: usize,
+    /// The text as a turn.
     message: AnswerMessage,
+    /// How probable its tokens were, if that was asked for.
     logprobs: Option<Logprobs>,
     /// `stop` or `length`.
     finish_reason: &'static str,
@@ -102,6 +108,7 @@ pub(crate) struct Choice {
 pub(crate) struct AnswerMessage {
     /// Always `assistant`.
     role: &'static str,
+    /// The text.
     content: String,
     /// Always `null`.
     refusal: Option<String>,
@@ -110,6 +117,7 @@ pub(crate) struct AnswerMessage {
 /// How probable the tokens of a text were.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Logprobs {
+    /// The tokens in their order.
     content: Vec<TokenBody>,
     /// Always empty.
     refusal: Vec<TokenBody>,
@@ -139,17 +147,22 @@ impl Logprobs {
 pub(crate) struct TokenBody {
     /// Its text; a part of a character shows as U+FFFD.
     token: String,
+    /// The natural logarithm of its probability, under the raw logits.
     logprob: f32,
     /// Its bytes, exactly.
     bytes: Vec<u8>,
+    /// The most probable tokens at its place, as many as were asked for.
     top_logprobs: Vec<TopToken>,
 }
 
 /// A token that could have been written.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopToken {
+    /// Its text; a part of a character shows as U+FFFD.
     token: String,
+    /// The natural logarithm of its probability.
     logprob: f32,
+    /// Its bytes, exactly.
     bytes: Vec<u8>,
 }
 
@@ -157,10 +170,15 @@ pub(crate) struct TopToken {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ChatUsage)]
 pub(crate) struct UsageBody {
+    /// Tokens of the prompt, images included.
     prompt_tokens: usize,
+    /// Tokens written, in all texts together.
     completion_tokens: usize,
+    /// Their sum.
     total_tokens: usize,
+    /// What kinds of tokens were read.
     prompt_tokens_details: PromptDetails,
+    /// What kinds of tokens were written.
     completion_tokens_details: CompletionDetails,
 }
 
@@ -168,7 +186,7 @@ pub(crate) struct UsageBody {
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct PromptDetails {
     /// Tokens that were not computed again.
-    cached_tokens: usize,
+    pub(crate) cached_tokens: usize,
 }
 
 /// More of the tokens written.
@@ -198,12 +216,17 @@ impl UsageBody {
 /// A piece of a streamed response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatCompletionChunk {
+    /// The same in all chunks of a response.
     id: String,
     /// Always `chat.completion.chunk`.
     object: &'static str,
+    /// Seconds since 1970.
     created: u64,
+    /// The name that the request used.
     model: String,
+    /// Name of the checkpoint.
     system_fingerprint: String,
+    /// A piece of one text; none in the chunk that has `usage`.
     choices: Vec<ChunkChoice>,
     /// In the last chunk, when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,8 +236,11 @@ pub(crate) struct ChatCompletionChunk {
 /// A piece of one text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChunkChoice {
+    /// The text's place among the texts.
     pub(super) index: usize,
+    /// What the piece adds.
     pub(super) delta: Delta,
+    /// How probable its tokens were, if that was asked for.
     pub(super) logprobs: Option<Logprobs>,
     /// `stop` or `length` in the last piece of a text, else `null`.
     pub(super) finish_reason: Option<&'static str>,
@@ -226,6 +252,7 @@ pub(crate) struct Delta {
     /// `assistant`, in the first piece of a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<&'static str>,
+    /// Text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<String>,
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     classify::ScoreUsage,
+    examples,
     sample::{Sample, TextOrParts},
     scorer::{ScoreQuery, Scorer},
     transcript::Transcript,
@@ -38,21 +39,28 @@ pub(super) struct ChatTurn {
 /// The reward of the last turn.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ChatRewardResponse {
+    /// Another one for each response.
     id: String,
     /// Always `chat.reward`.
     object: &'static str,
+    /// Seconds since 1970.
     created: u64,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// The reward, alone in a list.
     data: Vec<ChatReward>,
+    /// Tokens read.
     usage: ScoreUsage,
 }
 
 /// A reward.
 #[derive(Debug, Serialize, ToSchema)]
 struct ChatReward {
+    /// Always 0.
     index: usize,
     /// Always `reward`.
     object: &'static str,
+    /// The reward, alone in a list.
     score: [f64; 1],
 }
 
@@ -78,11 +86,12 @@ pub(super) fn sample(turns: Vec<ChatTurn>) -> Result<Sample, ApiError> {
 #[utoipa::path(
     post,
     path = "/v1/chat/reward",
+    operation_id = "chat_reward",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = ChatRewardBody,
+    request_body(content = ChatRewardBody, example = json!(examples::chat_reward())),
     responses(
-        (status = 200, body = ChatRewardResponse),
+        (status = 200, description = "The reward.", body = ChatRewardResponse, example = json!(examples::chat_reward_answer())),
         (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )

@@ -1,17 +1,13 @@
 //! Routes by which engines serve reward models as classifiers: vLLM's and SGLang's `/classify`, `/pooling`, and SGLang's
 //! rewards as embeddings. verl's remote reward models use the first and the last.
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
     chat_reward::{self, ChatTurn},
+    examples,
     openrlhf::OneOrMany,
     sample::Sample,
     scorer::{ScoreQuery, Scored, Scorer, usage},
@@ -39,18 +35,24 @@ pub(super) struct ClassifyBody {
 /// Scores as probabilities of a single class.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ClassifyResponse {
+    /// Another one for each response.
     id: String,
     /// Always `list`.
     object: &'static str,
+    /// Seconds since 1970.
     created: u64,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// The scores in the order of the transcripts.
     data: Vec<Class>,
+    /// Tokens read.
     usage: ScoreUsage,
 }
 
 /// A score as the probability of a class.
 #[derive(Debug, Serialize, ToSchema)]
 struct Class {
+    /// The transcript's place in the request.
     index: usize,
     /// Always `score`.
     label: &'static str,
@@ -60,11 +62,40 @@ struct Class {
     num_classes: usize,
 }
 
+/// What was found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ClassifiedBody {
+    /// Of `input` or `messages`.
+    Classes(ClassifyResponse),
+    /// Of `text`.
+    Rewards(Vec<RewardVector>),
+}
+
+/// A score in SGLang's own form.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RewardVector {
+    /// The reward, alone.
+    embedding: [f64; 1],
+    /// Figures of the request.
+    meta_info: MetaInfo,
+}
+
+/// Figures of a request in SGLang's own form.
+#[derive(Debug, Serialize, ToSchema)]
+struct MetaInfo {
+    /// Tokens of the prompt.
+    prompt_tokens: usize,
+}
+
 /// Tokens read; none are written.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(super) struct ScoreUsage {
+    /// Tokens of all prompts.
     prompt_tokens: usize,
+    /// The sum of tokens read and written.
     total_tokens: usize,
+    /// Tokens written.
     completion_tokens: usize,
 }
 
@@ -117,21 +148,35 @@ impl Classified {
     path = "/classify",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = ClassifyBody,
+    request_body(
+        content = ClassifyBody,
+        examples(
+            ("input" = (value = json!(examples::classify()))),
+            ("text" = (value = json!(examples::classify_text())))
+        )
+    ),
     responses(
-        (status = 200, body = ClassifyResponse),
+        (
+            status = 200,
+description = "The rewards, in order.",
+            body = ClassifiedBody,
+            examples(
+                ("input" = (value = json!(examples::classify_answer()))),
+                ("text" = (value = json!(examples::classify_text_answer())))
+            )
+        ),
         (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
 )]
-pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
+pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<ClassifiedBody>, ApiError> {
     let Classified { model, name, scored } = Classified::read(&scorer, &body).await?;
     if name == "text" {
-        let one = |scored: &Scored| {
-            let prompt_tokens = scored.usage.prompt_tokens;
-            json!({ "embedding": [scored.reward], "meta_info": { "prompt_tokens": prompt_tokens } })
+        let one = |scored: &Scored| RewardVector {
+            embedding: [scored.reward],
+            meta_info: MetaInfo { prompt_tokens: scored.usage.prompt_tokens },
         };
-        return Ok(Json(scored.iter().map(one).collect::<Vec<_>>()).into_response());
+        return Ok(Json(ClassifiedBody::Rewards(scored.iter().map(one).collect())));
     }
     let class = |(index, scored): (usize, &Scored)| Class {
         index,
@@ -147,7 +192,7 @@ pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Response
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(class).collect(),
     };
-    Ok(Json(response).into_response())
+    Ok(Json(ClassifiedBody::Classes(response)))
 }
 
 /// Scores as vectors of one number.
@@ -155,19 +200,25 @@ pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Response
 pub(super) struct VectorsResponse {
     /// Always `list`.
     object: &'static str,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// The scores in the order of the transcripts.
     data: Vec<Vector>,
+    /// Tokens read.
     usage: ScoreUsage,
 }
 
 /// A score as a vector, under the name that its route has for it.
 #[derive(Debug, Serialize, ToSchema)]
 struct Vector {
+    /// The transcript's place in the request.
     index: usize,
     /// `pooling` or `embedding`.
     object: &'static str,
+    /// The reward, alone, where `object` is `pooling`.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<[f64; 1]>,
+    /// The reward, alone, where `object` is `embedding`.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<[f64; 1]>,
 }
@@ -178,9 +229,9 @@ struct Vector {
     path = "/pooling",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = ClassifyBody,
+    request_body(content = ClassifyBody, example = json!(examples::pooling())),
     responses(
-        (status = 200, body = VectorsResponse),
+        (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::pooling_answer())),
         (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
@@ -195,9 +246,9 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     path = "/v1/embeddings",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = ClassifyBody,
+    request_body(content = ClassifyBody, example = json!(examples::embeddings())),
     responses(
-        (status = 200, body = VectorsResponse),
+        (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::embeddings_answer())),
         (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )

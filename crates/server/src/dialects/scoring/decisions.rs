@@ -1,20 +1,17 @@
 //! Decisions read from logits: `POST /v1/decisions` in the shapes of SGLang and of vLLM.
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use serde::Deserialize;
+use axum::{Json, http::StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{
     choices::{Answers, Chooser, Found, question, text_of},
+    examples,
     scorer::Scorer,
 };
 use crate::{
-    dialects::content::ImageUrl,
+    dialects::{content::ImageUrl, openai::PromptDetails},
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
 };
@@ -28,7 +25,6 @@ pub(super) struct DecisionsBody {
     /// Any name.
     model: Option<String>,
     /// What the questions are about: text, or JSON.
-    #[schema(value_type = Object)]
     input: Value,
     /// Images it comes with.
     #[serde(default)]
@@ -71,7 +67,38 @@ enum OptionBody {
     /// Its name.
     Name(String),
     /// Its name and what it means.
-    Described { name: String, description: Option<String> },
+    Described {
+        /// Its name.
+        name: String,
+        /// What it means.
+        description: Option<String>,
+    },
+}
+
+/// What was decided.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DecisionsResponse {
+    /// Always `decisions`.
+    object: &'static str,
+    /// The name that the request used, or that of the checkpoint.
+    model: String,
+    /// The version of the wording.
+    prompt_format_version: u32,
+    /// The answers with their probabilities: an object by the questions' ids, or a list in their order.
+    answers: Value,
+    /// Tokens read.
+    usage: DecisionsUsage,
+}
+
+/// Tokens read; none are written.
+#[derive(Debug, Serialize, ToSchema)]
+struct DecisionsUsage {
+    /// Tokens of all prompts.
+    prompt_tokens: usize,
+    /// The same: nothing is written.
+    total_tokens: usize,
+    /// What kinds of tokens were read.
+    prompt_tokens_details: PromptDetails,
 }
 
 impl QuestionBody {
@@ -152,14 +179,14 @@ impl QuestionBody {
     post,
     path = "/v1/decisions",
     tag = "scoring",
-    request_body = DecisionsBody,
+    request_body(content = DecisionsBody, example = json!(examples::decisions())),
     responses(
-        (status = 200, description = "`answers`, by the questions' ids or in a list.", body = Object),
+        (status = 200, description = "`answers`, by the questions' ids or in a list.", body = DecisionsResponse, example = json!(examples::decisions_answer())),
         (status = 400, description = "A question makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
 )]
-pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
+pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
     let body: DecisionsBody = body.parse(StatusCode::BAD_REQUEST)?;
     if let Some(wanted) = body.prompt_format_version.filter(|wanted| *wanted != PROMPT_FORMAT_VERSION) {
         let message =
@@ -187,16 +214,15 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Response, 
         }
     }
     let answers = if by_id { Value::Object(named) } else { Value::Array(listed) };
-    Ok(Json(json!({
-        "object": "decisions",
-        "model": body.model.unwrap_or_else(|| scorer.model().to_owned()),
-        "prompt_format_version": PROMPT_FORMAT_VERSION,
-        "answers": answers,
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "total_tokens": prompt_tokens,
-            "prompt_tokens_details": { "cached_tokens": cached_tokens },
+    Ok(Json(DecisionsResponse {
+        object: "decisions",
+        model: body.model.unwrap_or_else(|| scorer.model().to_owned()),
+        prompt_format_version: PROMPT_FORMAT_VERSION,
+        answers,
+        usage: DecisionsUsage {
+            prompt_tokens,
+            total_tokens: prompt_tokens,
+            prompt_tokens_details: PromptDetails { cached_tokens },
         },
     }))
-    .into_response())
 }

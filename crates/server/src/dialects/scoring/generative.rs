@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     choices::{Chooser, Labels},
+    examples,
     openrlhf::OneOrMany,
     scorer::Scorer,
 };
@@ -46,38 +47,50 @@ fn yes() -> bool {
 /// For each text the probabilities of the tokens, in their order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GenerativeResponse {
+    /// For each text the probabilities, in the order of `label_token_ids`.
     scores: Vec<Vec<f64>>,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
     /// Always `scoring`.
     object: &'static str,
+    /// Tokens read.
     usage: TokensRead,
 }
 
 /// Tokens that were read.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TokensRead {
+    /// Tokens of all texts.
     pub(super) prompt_tokens: usize,
+    /// The same: nothing is written.
     pub(super) total_tokens: usize,
 }
 
 /// For each text the probability of the first token, in vLLM's shape.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FirstTokens {
+    /// Another one for each response.
     id: String,
     /// Always `list`.
     object: &'static str,
+    /// Seconds since 1970.
     created: u64,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// The probabilities in the order of the texts.
     data: Vec<FirstToken>,
+    /// Tokens read.
     usage: TokensRead,
 }
 
 /// The probability of the first token.
 #[derive(Debug, Serialize, ToSchema)]
 struct FirstToken {
+    /// The text's place in the request.
     index: usize,
     /// Always `score`.
     object: &'static str,
+    /// How probable the first of `label_token_ids` is after it.
     score: f64,
 }
 
@@ -112,9 +125,9 @@ pub(super) async fn probabilities(
     post,
     path = "/generative_scoring",
     tag = "scoring",
-    request_body = GenerativeBody,
+    request_body(content = GenerativeBody, example = json!(examples::first_tokens())),
     responses(
-        (status = 200, body = FirstTokens),
+        (status = 200, description = "The probabilities, in order.", body = FirstTokens, example = json!(examples::first_tokens_answer())),
         (status = 400, description = "The texts or tokens make no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    examples,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
 };
@@ -26,10 +27,13 @@ pub(super) struct EvaluationBody {
 /// Scores in the order of the conversations.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EvaluationResponse {
+    /// Another one for each response.
     id: String,
     /// Always `score.evaluation`.
     object: &'static str,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// The rewards in the order of the conversations.
     scores: Vec<f64>,
 }
 
@@ -39,9 +43,9 @@ pub(super) struct EvaluationResponse {
     path = "/v1/score/evaluation",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = EvaluationBody,
+    request_body(content = EvaluationBody, example = json!(examples::evaluation())),
     responses(
-        (status = 200, body = EvaluationResponse),
+        (status = 200, description = "The rewards, in order.", body = EvaluationResponse, example = json!(examples::evaluation_answer())),
         (status = 400, description = "A conversation makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )

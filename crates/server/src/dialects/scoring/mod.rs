@@ -4,6 +4,7 @@ mod chat_reward;
 mod choices;
 mod classify;
 mod decisions;
+mod examples;
 mod generative;
 mod llama_factory;
 mod openrlhf;

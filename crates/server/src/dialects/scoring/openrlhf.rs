@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    examples,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
 };
@@ -22,7 +23,7 @@ pub(super) struct GetRewardBody {
     /// Their prompts, where they are known: what follows them is the answer.
     prompts: Option<OneOrMany<Option<String>>>,
     /// What rides with them: an object or JSON text with `image` or `images`, `question` and `reference`, or a plain reference.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<Value>>)]
     labels: Option<OneOrMany<Value>>,
 }
 
@@ -76,9 +77,9 @@ struct ExtraLogs {
     path = "/get_reward",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = GetRewardBody,
+    request_body(content = GetRewardBody, example = json!(examples::get_reward())),
     responses(
-        (status = 200, body = GetRewardResponse),
+        (status = 200, description = "The rewards, in order.", body = GetRewardResponse, example = json!(examples::get_reward_answer())),
         (status = 400, description = "A transcript or a label makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )

@@ -1,16 +1,12 @@
 //! Rankings of answers to one question, in the shapes of vLLM, Cohere, Jina, text-embeddings-inference and SGLang.
 
-use axum::{
-    Json,
-    extract::OriginalUri,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::OriginalUri, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
+    examples,
     sample::TextOrParts,
     score,
     scorer::{ScoreQuery, Scored, Scorer},
@@ -43,18 +39,47 @@ pub(super) struct RerankBody {
 /// A ranking, best first, in a shape that the clients of vLLM, Cohere and Jina read alike.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RerankResponse {
+    /// Another one for each response.
     id: String,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// Tokens read.
     usage: RerankUsage,
+    /// The answers, best first.
     results: Vec<Ranked>,
+    /// The version of Cohere's interface and its units of billing, which its clients look for.
     #[schema(value_type = Object)]
     meta: Value,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum RankingBody {
+    /// Of `documents`.
+    Ranking(RerankResponse),
+    /// Of `texts`, best first.
+    Texts(Vec<RankedText>),
+}
+
+/// An answer in the ranking of text-embeddings-inference.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RankedText {
+    /// Its place in the request.
+    index: usize,
+    /// Its reward.
+    score: f64,
+    /// The answer, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 /// Tokens read.
 #[derive(Debug, Serialize, ToSchema)]
 struct RerankUsage {
+    /// Tokens of all prompts.
     prompt_tokens: usize,
+    /// The sum of tokens read and written.
     total_tokens: usize,
 }
 
@@ -63,6 +88,7 @@ struct RerankUsage {
 struct Ranked {
     /// Its place in the request.
     index: usize,
+    /// Its reward.
     relevance_score: f64,
     /// The answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +98,7 @@ struct Ranked {
 /// An answer as it was given.
 #[derive(Debug, Serialize, ToSchema)]
 struct RankedDocument {
+    /// Its text.
     text: String,
 }
 
@@ -84,9 +111,23 @@ struct RankedDocument {
     path = "/rerank",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = RerankBody,
+    request_body(
+        content = RerankBody,
+        examples(
+            ("documents" = (value = json!(examples::rerank()))),
+            ("texts" = (value = json!(examples::rerank_texts())))
+        )
+    ),
     responses(
-        (status = 200, body = RerankResponse),
+        (
+            status = 200,
+description = "The ranking, best first.",
+            body = RankingBody,
+            examples(
+                ("documents" = (value = json!(examples::rerank_answer()))),
+                ("texts" = (value = json!(examples::rerank_texts_answer())))
+            )
+        ),
         (status = 400, description = "The question or an answer makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
@@ -95,7 +136,7 @@ pub(super) async fn rerank(
     scorer: Scorer,
     OriginalUri(uri): OriginalUri,
     body: JsonBytes,
-) -> Result<Response, ApiError> {
+) -> Result<Json<RankingBody>, ApiError> {
     let body: RerankBody = body.parse(StatusCode::BAD_REQUEST)?;
     let (answers, name) = match (body.documents, body.texts) {
         (Some(documents), None) => (documents, "documents"),
@@ -113,14 +154,12 @@ pub(super) async fn rerank(
     }
     if name == "texts" {
         let told = body.return_documents.unwrap_or(false);
-        let one = |index: &usize| {
-            let mut ranked = json!({ "index": index, "score": scored[*index].reward });
-            if told {
-                ranked["text"] = json!(texts[*index]);
-            }
-            ranked
+        let one = |index: usize| RankedText {
+            index,
+            score: scored[index].reward,
+            text: told.then(|| texts[index].clone()),
         };
-        return Ok(Json(ranking.iter().map(one).collect::<Vec<_>>()).into_response());
+        return Ok(Json(RankingBody::Texts(ranking.into_iter().map(one).collect())));
     }
     // Cohere's second version tells no texts unless they are asked for; the others do.
     let told = body.return_documents.unwrap_or(uri.path() != "/v2/rerank");
@@ -130,12 +169,11 @@ pub(super) async fn rerank(
         document: told.then(|| RankedDocument { text: texts[index].clone() }),
     };
     let prompt_tokens = scored.iter().map(|scored: &Scored| scored.usage.prompt_tokens).sum();
-    Ok(Json(RerankResponse {
+    Ok(Json(RankingBody::Ranking(RerankResponse {
         id: format!("rerank-{}", request_id::fresh_id()),
         model: body.model.unwrap_or_else(|| scorer.model().to_owned()),
         usage: RerankUsage { prompt_tokens, total_tokens: prompt_tokens },
         results: ranking.into_iter().map(ranked).collect(),
         meta: json!({ "api_version": { "version": "2" }, "billed_units": { "search_units": 1 } }),
-    })
-    .into_response())
+    })))
 }

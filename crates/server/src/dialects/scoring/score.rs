@@ -1,15 +1,12 @@
 //! Scores of pairs of texts, as vLLM has them: how well does the second answer the first?
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     classify::ScoreUsage,
+    examples,
     generative::{self, GenerativeBody, GenerativeResponse},
     openrlhf::OneOrMany,
     sample::{Sample, TextOrParts},
@@ -35,24 +32,61 @@ pub(super) struct ScoreBody {
     documents: OneOrMany<TextOrParts>,
 }
 
+/// What is asked: how good answers are, or how probable tokens.
+#[derive(Debug, ToSchema, Deserialize)]
+#[serde(untagged)]
+enum AskedBody {
+    /// Pairs to score.
+    Answers(ScoreBody),
+    /// Tokens, as SGLang's clients ask for them.
+    Tokens(GenerativeBody),
+}
+
+impl AskedBody {
+    /// What the body is. One that is neither is told as pairs, which most clients mean.
+    fn read(body: &JsonBytes) -> Result<Self, ApiError> {
+        match body.parse(StatusCode::BAD_REQUEST) {
+            Ok(tokens) => Ok(Self::Tokens(tokens)),
+            Err(_) => body.parse(StatusCode::BAD_REQUEST).map(Self::Answers),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ScoredBody {
+    /// Of pairs.
+    Answers(ScoreResponse),
+    /// Of tokens.
+    Tokens(GenerativeResponse),
+}
+
 /// Scores in the order of the pairs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ScoreResponse {
+    /// Another one for each response.
     id: String,
     /// Always `list`.
     object: &'static str,
+    /// Seconds since 1970.
     created: u64,
+    /// The name that the request used, or that of the checkpoint.
     model: String,
+    /// The scores in the order of the pairs.
     data: Vec<PairScore>,
+    /// Tokens read.
     usage: ScoreUsage,
 }
 
 /// The score of a pair.
 #[derive(Debug, Serialize, ToSchema)]
 struct PairScore {
+    /// The pair's place in the request.
     index: usize,
     /// Always `score`.
     object: &'static str,
+    /// The reward.
     score: f64,
 }
 
@@ -99,18 +133,34 @@ impl ScoreBody {
     path = "/score",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = ScoreBody,
+    request_body(
+        content = AskedBody,
+        examples(
+            ("answers" = (value = json!(examples::score()))),
+            ("tokens" = (value = json!(examples::generative())))
+        )
+    ),
     responses(
-        (status = 200, content((ScoreResponse = "application/json"), (GenerativeResponse = "application/json"))),
+        (
+            status = 200,
+description = "The scores, in order.",
+            body = ScoredBody,
+            examples(
+                ("answers" = (value = json!(examples::score_answer()))),
+                ("tokens" = (value = json!(examples::generative_answer())))
+            )
+        ),
         (status = 400, description = "The pairs make no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
 )]
-pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    if let Ok(body) = body.parse::<GenerativeBody>(StatusCode::BAD_REQUEST) {
-        return Ok(Json(generative::probabilities(&scorer, body).await?).into_response());
-    }
-    let mut body: ScoreBody = body.parse(StatusCode::BAD_REQUEST)?;
+pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<ScoredBody>, ApiError> {
+    let mut body = match AskedBody::read(&body)? {
+        AskedBody::Tokens(body) => {
+            return generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json);
+        }
+        AskedBody::Answers(body) => body,
+    };
     let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
     let scored = scorer.score(body.samples()?, |index| format!("documents[{index}]")).await?;
     let score =
@@ -123,5 +173,5 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Response, A
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(score).collect(),
     };
-    Ok(Json(response).into_response())
+    Ok(Json(ScoredBody::Answers(response)))
 }

@@ -23,10 +23,12 @@ const AT_A_TIME: usize = 64;
 /// What clients of these dialects choose in the URL, since their bodies have no place for it.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ScoreQuery {
     /// Name of the rubric; the critic's default for one response when absent.
     rubric: Option<String>,
     /// On which scale rewards are: `unit` (0 to 1, the default) or `raw`, that of the rubric.
+    #[param(inline)]
     reward: Option<RewardScale>,
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    examples,
     sample::{Sample, TextOrParts},
     scorer::{ScoreQuery, Scorer},
     transcript::Transcript,
@@ -19,18 +20,19 @@ use crate::{
 /// A prompt and its answer.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RemoteRmBody {
+    /// What was asked: text in a chat format or plain, or messages.
     prompt: PromptBody,
     /// The answer.
     response: String,
     /// What rides with it: an object or JSON text with `image` or `images`, `question` and `reference`, or a plain reference.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     label: Value,
 }
 
 /// A prompt: text in a chat format or plain, or messages.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = RemotePrompt)]
 enum PromptBody {
     /// Text.
     Text(String),
@@ -53,9 +55,9 @@ struct PromptMessage {
     path = "/rm",
     tag = "scoring",
     params(ScoreQuery),
-    request_body = RemoteRmBody,
+    request_body(content = RemoteRmBody, example = json!(examples::remote_rm())),
     responses(
-        (status = 200, body = f64),
+        (status = 200, description = "The reward.", body = f64, content_type = "application/json", example = json!(examples::remote_rm_answer())),
         (status = 400, description = "The sample makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, http::StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{
     choices::{Answers, Chooser, question, text_of},
+    examples,
+    generative::TokensRead,
     scorer::Scorer,
 };
 use crate::{
@@ -21,10 +23,8 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SystemOneBody {
     /// What is judged: text, or JSON.
-    #[schema(value_type = Object)]
     state: Value,
     /// The questions by their names.
-    #[schema(value_type = Object)]
     questions: BTreeMap<String, SystemOneQuestion>,
     /// What holds for all questions.
     instructions: Option<String>,
@@ -43,8 +43,23 @@ struct SystemOneQuestion {
     instructions: String,
     /// What to go by: a text for a predicate; for the others what the answers are, by name or in a list.
     #[serde(default)]
-    #[schema(value_type = Object)]
     criteria: Value,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SystemOneResponse {
+    /// Name of the checkpoint.
+    model: String,
+    /// The answers with their probabilities, by the questions' names.
+    #[schema(value_type = Object)]
+    answers: Map<String, Value>,
+    /// By the questions' names, how much of the critic's belief the possible answers hold together, and whether the most probable
+    /// token of all is one of them.
+    #[schema(value_type = Object)]
+    diagnostics: Map<String, Value>,
+    /// Tokens read.
+    usage: TokensRead,
 }
 
 impl SystemOneQuestion {
@@ -81,14 +96,14 @@ impl SystemOneQuestion {
     post,
     path = "/v1/systemone",
     tag = "scoring",
-    request_body = SystemOneBody,
+    request_body(content = SystemOneBody, example = json!(examples::systemone())),
     responses(
-        (status = 200, description = "`answers` and `diagnostics` by the questions' names.", body = Object),
+        (status = 200, description = "`answers` and `diagnostics` by the questions' names.", body = SystemOneResponse, example = json!(examples::systemone_answer())),
         (status = 400, description = "A question makes no sense.", body = ErrorBody),
         (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
 )]
-pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<SystemOneResponse>, ApiError> {
     let body: SystemOneBody = body.parse(StatusCode::BAD_REQUEST)?;
     let state = text_of(body.state);
     let context =
@@ -126,10 +141,6 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Value
         diagnostics
             .insert(name.clone(), json!({ "label_mass": found.label_mass, "argmax_is_label": is_label }));
     }
-    Ok(Json(json!({
-        "model": scorer.model(),
-        "answers": answers,
-        "diagnostics": diagnostics,
-        "usage": { "prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens },
-    })))
+    let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
+    Ok(Json(SystemOneResponse { model: scorer.model().to_owned(), answers, diagnostics, usage }))
 }

@@ -1,0 +1,297 @@
+//! Examples of our own interface, as the API document shows them.
+
+use serde_json::{Value, json};
+
+use crate::dialects::PICTURE;
+
+/// One response to score.
+pub(super) fn one_response() -> Value {
+    json!({
+        "question": "What colour is the circle?",
+        "images": [PICTURE],
+        "response": "The circle is purple.",
+    })
+}
+
+/// What comes of it.
+pub(super) fn one_response_answer() -> Value {
+    json!({
+        "kind": "pointwise",
+        "score": 3.0,
+        "scale": { "min": 1.0, "max": 10.0, "step": 1.0 },
+        "justification": "The circle is orange, not purple.",
+        "finish_reason": "stop",
+        "rubric": "helpfulness",
+        "model": "gavel-mini",
+        "usage": {
+            "prompt_tokens": 185,
+            "cached_tokens": 160,
+            "completion_tokens": 10,
+            "total_tokens": 195,
+        },
+        "receipt": {
+            "gavel": "0.1.0",
+            "model": "gavel-mini",
+            "weights": "457a681915790849910dfbe35ac75539b8bb36f61e40b9d16c33f30a148f8427",
+            "precision": "f32",
+            "weight_form": "stored",
+            "determinism": "exact",
+            "profile": "gavel-mini",
+            "format": "plain",
+            "rubric": "helpfulness",
+            "rubric_version": 1,
+            "rubric_digest": "eca7717729c6cad8e087d65421943f5ad7ed7486000009a2d948ce876e9e06b9",
+            "prompt_digest": "95a339e747008d5fba575a4d8bd8a65c70b92579beea1508f26af299dbe3b92b",
+            "mode": "trained",
+            "distribution": false,
+            "max_tokens": 512,
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "seed": null,
+            "cached_tokens": 160,
+            "memo": false,
+            "verdict_digest": "c55b5637b87c3b32f54dee30eedf72c316871e9bef3c8948b643baf3717ff455",
+        },
+    })
+}
+
+/// Two responses to compare, in both orders and without reasons.
+pub(super) fn two_responses() -> Value {
+    json!({
+        "question": "What colour is the circle?",
+        "images": [PICTURE],
+        "responses": ["The circle is orange.", "The circle is purple."],
+        "mode": "score",
+        "order": "both",
+    })
+}
+
+/// What comes of it.
+pub(super) fn two_responses_answer() -> Value {
+    json!({
+        "kind": "pairwise",
+        "preference": "first",
+        "distribution": {
+            "probabilities": [
+                { "preference": "first", "probability": 0.994845 },
+                { "preference": "second", "probability": 0.000109 },
+                { "preference": "tie", "probability": 0.005046 },
+            ],
+            "entropy": 0.032826,
+            "label_mass": 0.999461,
+        },
+        "consistent": true,
+        "justification": "",
+        "finish_reason": "stop",
+        "rubric": "better",
+        "model": "gavel-mini",
+        "usage": { "prompt_tokens": 364, "cached_tokens": 320, "completion_tokens": 4, "total_tokens": 368 },
+    })
+}
+
+/// One response by a rubric of the server and by criteria of one's own.
+pub(super) fn several_rubrics() -> Value {
+    json!({
+        "question": "What colour is the circle?",
+        "images": [PICTURE],
+        "response": "The circle is orange.",
+        "rubrics": ["helpfulness", { "criteria": "Is the colour right?", "scale": { "min": 0, "max": 1 } }],
+    })
+}
+
+/// What comes of it.
+pub(super) fn several_rubrics_answer() -> Value {
+    json!({
+        "verdicts": [
+            {
+                "kind": "pointwise",
+                "score": 10.0,
+                "scale": { "min": 1.0, "max": 10.0, "step": 1.0 },
+                "justification": "It is right and complete.",
+                "finish_reason": "stop",
+                "rubric": "helpfulness",
+                "model": "gavel-mini",
+                "usage": {
+                    "prompt_tokens": 185,
+                    "cached_tokens": 160,
+                    "completion_tokens": 9,
+                    "total_tokens": 194,
+                },
+            },
+            {
+                "kind": "pointwise",
+                "score": 1.0,
+                "scale": { "min": 0.0, "max": 1.0, "step": 1.0 },
+                "justification": "It is right and complete.",
+                "finish_reason": "stop",
+                "rubric": "inline",
+                "model": "gavel-mini",
+                "usage": {
+                    "prompt_tokens": 176,
+                    "cached_tokens": 160,
+                    "completion_tokens": 8,
+                    "total_tokens": 184,
+                },
+            },
+        ],
+    })
+}
+
+/// The reasons while they are written.
+pub(super) fn streamed() -> Value {
+    json!({
+        "question": "What colour is the circle?",
+        "images": [PICTURE],
+        "response": "The circle is purple.",
+        "stream": true,
+    })
+}
+
+/// What comes of it.
+pub(super) fn streamed_answer() -> Value {
+    json!([
+        "event: decision",
+        r#"data: {"score":3.0}"#,
+        "",
+        "event: justification",
+        r#"data: {"text":"The"}"#,
+        "",
+        "event: justification",
+        r#"data: {"text":" circle"}"#,
+        "",
+        "event: verdict",
+        r#"data: {"kind": "pointwise", "score": 3.0, "scale": {"min": 1.0, "max": 10.0, "step": 1.0}, "justification": "The circle is orange, not purple.", "finish_reason": "stop", "rubric": "helpfulness", "model": "gavel-mini", "usage": {"prompt_tokens": 185, "cached_tokens": 160, "completion_tokens": 10, "total_tokens": 195}}"#,
+        "",
+        "",
+    ]
+    .join("\n"))
+}
+
+/// Responses to rank by comparing all ordered pairs.
+pub(super) fn several_responses() -> Value {
+    json!({
+        "question": "What colour is the circle?",
+        "images": [PICTURE],
+        "responses": ["The circle is orange.", "The circle is purple.", "I like music."],
+    })
+}
+
+/// What comes of it.
+pub(super) fn several_responses_answer() -> Value {
+    json!({
+        "rewards": [3.989431, 0.004117, -3.993549],
+        "ranking": [0, 1, 2],
+        "chosen": 0,
+        "rejected": 2,
+        "margin": 7.98298,
+        "matrix": [[null, -0.990298, -0.999975], [0.999174, null, -0.994379], [0.999985, 0.99921, null]],
+        "position_bias": { "second_place": 0.002286, "flips": 0.0 },
+        "ties": 0,
+        "failures": [],
+        "method": "round_robin",
+        "rubric": "better",
+        "model": "gavel-mini",
+        "usage": {
+            "prompt_tokens": 1088,
+            "cached_tokens": 960,
+            "completion_tokens": 12,
+            "total_tokens": 1100,
+        },
+    })
+}
+
+/// Two questions in one call, each response scored alone.
+pub(super) fn several_prompts() -> Value {
+    json!({
+        "method": "pointwise",
+        "prompts": [
+            {
+                "question": "What colour is the circle?",
+                "images": [PICTURE],
+                "responses": ["The circle is orange.", "The circle is purple."],
+            },
+            { "question": "Is the circle red?", "images": [PICTURE], "responses": ["No.", "Yes."] },
+        ],
+    })
+}
+
+/// What comes of it.
+pub(super) fn several_prompts_answer() -> Value {
+    json!({
+        "results": [
+            {
+                "rewards": [9.984986, 3.000858],
+                "ranking": [0, 1],
+                "chosen": 0,
+                "rejected": 1,
+                "margin": 6.984128,
+                "ties": 0,
+                "failures": [],
+                "method": "pointwise",
+                "rubric": "helpfulness",
+                "model": "gavel-mini",
+                "usage": {
+                    "prompt_tokens": 370,
+                    "cached_tokens": 320,
+                    "completion_tokens": 5,
+                    "total_tokens": 375,
+                },
+            },
+            {
+                "rewards": [5.584322, 5.626775],
+                "ranking": [1, 0],
+                "chosen": 1,
+                "rejected": 0,
+                "margin": 0.042453,
+                "ties": 0,
+                "failures": [],
+                "method": "pointwise",
+                "rubric": "helpfulness",
+                "model": "gavel-mini",
+                "usage": {
+                    "prompt_tokens": 366,
+                    "cached_tokens": 320,
+                    "completion_tokens": 4,
+                    "total_tokens": 370,
+                },
+            },
+        ],
+    })
+}
+
+/// The same, each result as soon as it is known.
+pub(super) fn streamed_prompts() -> Value {
+    let mut body = several_prompts();
+    body["stream"] = json!(true);
+    body
+}
+
+/// What comes of it.
+pub(super) fn streamed_prompts_answer() -> Value {
+    let Value::Array(results) = several_prompts_answer()["results"].take() else { return Value::Null };
+    let event = |(index, mut result): (usize, Value)| {
+        result["index"] = json!(index);
+        format!("event: result\ndata: {result}\n\n")
+    };
+    let events: String = results.into_iter().enumerate().map(event).collect();
+    json!(events + "event: done\ndata: {}\n\n")
+}
+
+/// Rubrics and formats, a few of many.
+pub(super) fn rubrics() -> Value {
+    json!({
+        "rubrics": [{
+            "name": "helpfulness",
+            "version": 1,
+            "kind": "pointwise",
+            "summary": "Overall: right, complete and clear. The default.",
+            "criteria": "Is the response right about the images, complete and clear?",
+            "scale": { "min": 1.0, "max": 10.0, "step": 1.0 },
+            "direction": "higher",
+            "fields": [],
+            "reading": "written",
+            "default": true,
+        }],
+        "formats": [{ "name": "plain", "kind": "pointwise", "held_out": false }],
+    })
+}

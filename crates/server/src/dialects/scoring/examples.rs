@@ -1,0 +1,350 @@
+//! Examples of other servers' interfaces, as the API document shows them.
+
+use serde_json::{Value, json};
+
+use crate::dialects::PICTURE;
+
+/// Two transcripts with their pictures in the labels.
+pub(super) fn get_reward() -> Value {
+    json!({
+        "query": [
+            "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\nThe circle is orange.<|im_end|>\n",
+            "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\nThe circle is purple.<|im_end|>\n",
+        ],
+        "prompts": [
+            "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n",
+            "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n",
+        ],
+        "labels": [{ "image": PICTURE }, { "image": PICTURE }],
+    })
+}
+
+/// What comes of it.
+pub(super) fn get_reward_answer() -> Value {
+    json!({
+        "rewards": [0.998332, 0.222318],
+        "scores": [0.998332, 0.222318],
+        "extra_logs": {
+            "expected_score": [9.984986, 3.000858],
+            "label_mass": [0.998148, 0.999538],
+            "entropy": [0.01962, 0.002833],
+        },
+    })
+}
+
+/// A prompt of messages and its answer.
+pub(super) fn remote_rm() -> Value {
+    json!({
+        "prompt": [{ "role": "user", "content": "What colour is the circle?" }],
+        "response": "The circle is orange.",
+        "label": { "image": PICTURE, "reference": "The circle is orange." },
+    })
+}
+
+/// What comes of it.
+pub(super) fn remote_rm_answer() -> Value {
+    json!(0.998896)
+}
+
+/// Two transcripts.
+pub(super) fn evaluation() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "messages": [
+            transcript("The circle is orange."),
+            transcript("The circle is purple."),
+        ],
+    })
+}
+
+/// What comes of it.
+pub(super) fn evaluation_answer() -> Value {
+    json!({
+        "id": "scoreval-fb9b20b419d93cd73fb7ae5fcf0f1ca6",
+        "object": "score.evaluation",
+        "model": "gavel-mini",
+        "scores": [0.998332, 0.222318],
+    })
+}
+
+/// Two transcripts.
+pub(super) fn classify() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "input": [
+            transcript("The circle is orange."),
+            transcript("The circle is purple."),
+        ],
+    })
+}
+
+/// What comes of it.
+pub(super) fn classify_answer() -> Value {
+    json!({
+        "id": "classify-27bd8940cbf9ae6113b49a50fa29bb6d",
+        "object": "list",
+        "created": 1760000000,
+        "model": "gavel-mini",
+        "data": [
+            { "index": 0, "label": "score", "probs": [0.998332], "num_classes": 1 },
+            { "index": 1, "label": "score", "probs": [0.222318], "num_classes": 1 },
+        ],
+        "usage": { "prompt_tokens": 370, "total_tokens": 375, "completion_tokens": 5 },
+    })
+}
+
+/// A transcript, in SGLang's own form.
+pub(super) fn classify_text() -> Value {
+    json!({ "text": transcript("The circle is orange.") })
+}
+
+/// What comes of it.
+pub(super) fn classify_text_answer() -> Value {
+    json!([{ "embedding": [0.998332], "meta_info": { "prompt_tokens": 185 } }])
+}
+
+/// A transcript.
+pub(super) fn pooling() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "input": [transcript("The circle is orange.")],
+    })
+}
+
+/// What comes of it.
+pub(super) fn pooling_answer() -> Value {
+    json!({
+        "object": "list",
+        "model": "gavel-mini",
+        "data": [{ "index": 0, "object": "pooling", "data": [0.998332] }],
+        "usage": { "prompt_tokens": 185, "total_tokens": 188, "completion_tokens": 3 },
+    })
+}
+
+/// A transcript.
+pub(super) fn embeddings() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "input": [transcript("The circle is orange.")],
+    })
+}
+
+/// What comes of it.
+pub(super) fn embeddings_answer() -> Value {
+    json!({
+        "object": "list",
+        "model": "gavel-mini",
+        "data": [{ "index": 0, "object": "embedding", "embedding": [0.998332] }],
+        "usage": { "prompt_tokens": 185, "total_tokens": 188, "completion_tokens": 3 },
+    })
+}
+
+/// Two answers to one question.
+pub(super) fn score() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "queries": {
+            "content": [
+                { "type": "image_url", "image_url": { "url": PICTURE } },
+                { "type": "text", "text": "What colour is the circle?" },
+            ],
+        },
+        "documents": ["The circle is orange.", "The circle is purple."],
+    })
+}
+
+/// What comes of it.
+pub(super) fn score_answer() -> Value {
+    json!({
+        "id": "score-5075d5120e7923519f6752ff6c2c77f4",
+        "object": "list",
+        "created": 1760000000,
+        "model": "gavel-mini",
+        "data": [
+            { "index": 0, "object": "score", "score": 0.998332 },
+            { "index": 1, "object": "score", "score": 0.222318 },
+        ],
+        "usage": { "prompt_tokens": 370, "total_tokens": 375, "completion_tokens": 5 },
+    })
+}
+
+/// A text, and the tokens of which one may follow.
+pub(super) fn generative() -> Value {
+    json!({ "query": "Is an orange a fruit?", "items": [" Yes or no?"], "label_token_ids": [9, 10] })
+}
+
+/// What comes of it.
+pub(super) fn generative_answer() -> Value {
+    json!({
+        "scores": [[0.846962, 0.153038]],
+        "model": "gavel-mini",
+        "object": "scoring",
+        "usage": { "prompt_tokens": 23, "total_tokens": 23 },
+    })
+}
+
+/// A text, and the tokens of which one may follow.
+pub(super) fn first_tokens() -> Value {
+    json!({ "query": "Is an orange a fruit?", "items": [" Yes or no?"], "label_token_ids": [9, 10] })
+}
+
+/// What comes of it.
+pub(super) fn first_tokens_answer() -> Value {
+    json!({
+        "id": "generative-score-043079db17b131a4dc6c2ab47522fe43",
+        "object": "list",
+        "created": 1760000000,
+        "model": "gavel-mini",
+        "data": [{ "index": 0, "object": "score", "score": 0.846962 }],
+        "usage": { "prompt_tokens": 23, "total_tokens": 23 },
+    })
+}
+
+/// The better of two answers.
+pub(super) fn rerank() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "query": {
+            "content": [
+                { "type": "image_url", "image_url": { "url": PICTURE } },
+                { "type": "text", "text": "What colour is the circle?" },
+            ],
+        },
+        "documents": ["The circle is purple.", "The circle is orange."],
+        "top_n": 1,
+    })
+}
+
+/// What comes of it.
+pub(super) fn rerank_answer() -> Value {
+    json!({
+        "id": "rerank-0db38dc364e7ae5425492813a06e35fd",
+        "model": "gavel-mini",
+        "usage": { "prompt_tokens": 370, "total_tokens": 370 },
+        "results": [
+            {
+                "index": 1,
+                "relevance_score": 0.998332,
+                "document": { "text": "The circle is orange." },
+            },
+        ],
+        "meta": { "api_version": { "version": "2" }, "billed_units": { "search_units": 1 } },
+    })
+}
+
+/// The same in the shape of text-embeddings-inference.
+pub(super) fn rerank_texts() -> Value {
+    json!({ "query": "Is a circle round?", "texts": ["No.", "Yes."] })
+}
+
+/// What comes of it.
+pub(super) fn rerank_texts_answer() -> Value {
+    json!([{ "index": 1, "score": 0.769597 }, { "index": 0, "score": 0.757076 }])
+}
+
+/// A question about a picture and its answer.
+pub(super) fn chat_reward() -> Value {
+    json!({
+        "model": "gavel-mini",
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    { "type": "image_url", "image_url": { "url": PICTURE } },
+                    { "type": "text", "text": "What colour is the circle?" },
+                ],
+            },
+            { "role": "assistant", "content": "The circle is orange." },
+        ],
+    })
+}
+
+/// What comes of it.
+pub(super) fn chat_reward_answer() -> Value {
+    json!({
+        "id": "chatreward-18b971f3b3aebe34a199089d804fc27c",
+        "object": "chat.reward",
+        "created": 1760000000,
+        "model": "gavel-mini",
+        "data": [{ "index": 0, "object": "reward", "score": [0.998332] }],
+        "usage": { "prompt_tokens": 185, "total_tokens": 188, "completion_tokens": 3 },
+    })
+}
+
+/// A choice and a question for yes or no.
+pub(super) fn decisions() -> Value {
+    json!({
+        "input": "A picture of a circle.",
+        "images": [PICTURE],
+        "questions": [
+            {
+                "id": "colour",
+                "type": "choice",
+                "question": "What colour is the circle?",
+                "options": ["orange", "purple"],
+            },
+            { "id": "round", "type": "yes_no", "question": "Is it round?" },
+        ],
+    })
+}
+
+/// What comes of it.
+pub(super) fn decisions_answer() -> Value {
+    json!({
+        "answers": {
+            "colour": {
+                "choice": "orange",
+                "label_mass": 0.001067,
+                "probabilities": { "orange": 0.99998, "purple": 2e-05 },
+                "type": "choice",
+            },
+            "round": {
+                "choice": "yes",
+                "label_mass": 0.029571,
+                "probabilities": { "no": 5e-06, "yes": 0.999995 },
+                "type": "yes_no",
+            },
+        },
+        "model": "gavel-mini",
+        "object": "decisions",
+        "prompt_format_version": 1,
+        "usage": {
+            "prompt_tokens": 357,
+            "prompt_tokens_details": { "cached_tokens": 320 },
+            "total_tokens": 357,
+        },
+    })
+}
+
+/// One predicate.
+pub(super) fn systemone() -> Value {
+    json!({
+        "state": "A picture of a circle.",
+        "images": [PICTURE],
+        "questions": { "is_orange": { "type": "predicate", "instructions": "Is the circle orange?" } },
+    })
+}
+
+/// What comes of it.
+pub(super) fn systemone_answer() -> Value {
+    json!({
+        "answers": {
+            "is_orange": {
+                "probabilities": { "no": 4.8e-05, "yes": 0.999952 },
+                "probability": 0.999952,
+                "type": "predicate",
+                "value": true,
+            },
+        },
+        "diagnostics": { "is_orange": { "argmax_is_label": false, "label_mass": 0.001524 } },
+        "model": "gavel-mini",
+        "usage": { "prompt_tokens": 177, "total_tokens": 177 },
+    })
+}
+
+/// A question about the picture and its answer, in a chat format.
+fn transcript(answer: &str) -> String {
+    format!(
+        "<|im_start|>user\n{PICTURE}\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
+    )
+}
