@@ -35,6 +35,16 @@ impl Response {
         text
     }
 
+    /// Reads the whole body, which need not be text.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn bytes(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.body.read_to_end(&mut bytes).expect("the body ends well");
+        bytes
+    }
+
     /// Reads the whole body as JSON.
     ///
     /// # Panics

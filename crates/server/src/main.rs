@@ -18,6 +18,7 @@ mod judging_log;
 mod lifecycle;
 mod metrics;
 mod openapi;
+mod page;
 mod probe_command;
 mod request_id;
 mod router;

@@ -16,7 +16,7 @@ use crate::{
     judging_log::JudgingLog,
     lifecycle::{self, Lifecycle, Phase},
     metrics::{self, Metrics},
-    openapi, request_id,
+    openapi, page, request_id,
     state::AppState,
 };
 
@@ -87,6 +87,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         .layer(CatchPanicLayer::custom(panicked));
     router
         .merge(dialects::openai::aliases().merge(dialects::scoring::aliases()).layer(admitting))
+        .merge(page::routes())
         .route("/openapi.json", get(openapi::document))
         .route("/metrics", get(metrics::scrape))
         .fallback(unknown_route)
