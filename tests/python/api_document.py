@@ -227,12 +227,11 @@ class Client:
 
 
 def multipart(fields):
-    """A form of an example's fields; objects are files with `filename` and `content`."""
+    """A form of an example's fields; the one called `file` is a file."""
     lines = []
     for name, value in fields.items():
-        file = isinstance(value, dict)
-        more = f'; filename="{value["filename"]}"' if file else f'; filename="{name}"' if name == "file" else ""
-        content = value["content"] if file else value if isinstance(value, str) else json.dumps(value)
+        more = '; filename="example.jsonl"' if name == "file" else ""
+        content = value if isinstance(value, str) else json.dumps(value)
         lines += ["--of-the-form", f'content-disposition: form-data; name="{name}"{more}', "", content]
     return "\r\n".join([*lines, "--of-the-form--", ""]).encode(), "multipart/form-data; boundary=of-the-form"
 

@@ -127,6 +127,26 @@ def check_score(browser):
         assert (verdict["score"], verdict["justification"]) == (3, EXPLANATION), verdict
 
 
+def check_no_distribution(browser):
+    """A critic with a reward head refuses to tell probabilities, and is then not asked for them."""
+    refusal = {"error": {"message": "There is no distribution.", "param": "distribution"}}
+
+    def answer(route):
+        if "distribution" in route.request.post_data_json:
+            route.fulfill(status=400, json=refusal)
+        else:
+            route.continue_()
+
+    with browser.visit(errors=True) as page:
+        page.route("**/judge", answer)
+        example(page, "a score")
+        page.keyboard.press("Control+Enter")
+        judged(page)
+        expect(page.locator("#justification")).to_have_text(EXPLANATION)
+        assert page.locator("#figures svg").count() == 0
+        expect(page.locator("#error")).to_be_hidden()
+
+
 def check_comparison(browser):
     with browser.visit() as page:
         example(page, "a comparison")
@@ -369,11 +389,15 @@ def check_looks(browser):
                 browser.picture(page, f"phone-{scheme}-{name.split()[1]}", full_page=True)
                 light = page.evaluate("parseInt(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
                 assert (light > 128) == (scheme == "light"), light
-    with browser.visit(color_scheme="dark") as page:
-        example(page, "a ranking")
-        page.keyboard.press("Control+Enter")
-        judged(page)
-        browser.picture(page, "dark")
+                page.evaluate("document.getElementById('verdict').scrollIntoView()")
+                browser.picture(page, f"phone-{scheme}-{name.split()[1]}-verdict")
+    for scheme in ("light", "dark"):
+        with browser.visit(color_scheme=scheme) as page:
+            example(page, "a ranking")
+            page.keyboard.press("Control+Enter")
+            judged(page)
+            page.evaluate("scrollTo(0, 0)")
+            browser.picture(page, f"desktop-{scheme}")
 
 
 def check_docs(browser):
@@ -393,7 +417,9 @@ def check_docs(browser):
 
 
 # `stop` wants a server of its own.
-USUAL = ["score", "comparison", "ranking", "own_rubric", "keyboard", "pictures", "errors", "key", "looks", "docs"]
+USUAL = [
+    "score", "no_distribution", "comparison", "ranking", "own_rubric", "keyboard", "pictures", "errors", "key", "looks", "docs",
+]  # fmt: skip
 
 
 def main(chromium, url, *chosen):

@@ -1,6 +1,6 @@
 // Pictures of verdicts, as SVG. Texts become text nodes, so that nothing in a response can be markup.
 
-const WIDTH = 360;
+const WIDTH = 340;
 
 /** A node of SVG with attributes and children, which are nodes or texts. */
 function node(name, attributes = {}, ...children) {
@@ -69,11 +69,11 @@ export function preferences(outcomes) {
   const row = 26;
   const bars = outcomes.flatMap(({ name, probability, given }, index) => {
     const y = index * row;
-    const width = Math.max(probability * 170, 0.5);
+    const width = Math.max(probability * 150, 0.5);
     return [
       node("text", { x: 0, y: y + 17 }, name),
-      node("rect", { class: given ? "bar" : "bar other", x: 130, y: y + 4, width, height: row - 8, rx: 2 }),
-      node("text", { x: 136 + width, y: y + 17 }, percent(probability)),
+      node("rect", { class: given ? "bar" : "bar other", x: 120, y: y + 4, width, height: row - 8, rx: 2 }),
+      node("text", { x: 126 + width, y: y + 17 }, percent(probability)),
     ];
   });
   const told = outcomes.map(({ name, probability }) => `${name}: ${percent(probability)}`);
@@ -85,11 +85,11 @@ export function ranking({ rewards, ranking: order }, responses) {
   const row = 46;
   const known = rewards.filter((reward) => reward !== null).map(Math.abs);
   const most = Math.max(...known, 1e-9);
-  const middle = (WIDTH - 60) / 2;
+  const middle = (WIDTH - 56) / 2;
   const rows = order.flatMap((index, place) => {
     const [y, reward] = [place * row, rewards[index]];
     const title = node("text", { x: 0, y: y + 14 }, `${place + 1}. Response ${index + 1} `);
-    title.append(node("tspan", { class: "faint" }, shortened(responses[index], 36)));
+    title.append(node("tspan", { class: "faint" }, shortened(responses[index], 30)));
     if (reward === null) {
       return [title, node("text", { class: "faint", x: 0, y: y + 34 }, "no verdict")];
     }

@@ -23,6 +23,8 @@ let rubrics = [];
 const chosen = {};
 /** Ends the request that runs. */
 let running = null;
+/** Whether the critic tells how probable its verdicts are. One with a reward head does not. */
+let tells = true;
 
 const pictures = new Pictures({
   input: element("files"),
@@ -102,15 +104,15 @@ function request() {
   if (element("rubric").value) {
     body.rubric = rubric();
   }
+  const distribution = tells ? { distribution: true } : {};
   if (responses.length === 1) {
-    return { path: "judge", body: { ...body, response: responses[0], distribution: true } };
+    return { path: "judge", body: { ...body, response: responses[0], ...distribution } };
   }
   body.responses = responses;
   if (responses.length > 2) {
     return { path: "reward", body };
   }
-  body.distribution = true;
-  return { path: "judge", body: element("both").checked ? { ...body, order: "both" } : body };
+  return { path: "judge", body: { ...body, ...distribution, ...(element("both").checked ? { order: "both" } : {}) } };
 }
 
 function rubric() {
@@ -162,11 +164,15 @@ async function judge() {
     const heard = (name, data) => running === own && hear(name, data, body);
     const options = { key: element("key").value, signal: own.signal, heard };
     const verdict = await post(path, streams ? { ...body, stream: true } : body, options);
-    showVerdict(verdict, body, shown);
+    showVerdict(verdict, shown);
     element("status").textContent = `Judged in ${((performance.now() - began) / 1000).toFixed(2)} s.`;
   } catch (error) {
     if (running !== own) {
       return; // another one runs
+    }
+    if (tells && error.param === "distribution") {
+      tells = false;
+      return judge();
     }
     element("justification").classList.remove("writing");
     element("status").textContent = error.name === "AbortError" ? "Stopped." : "There is no verdict.";
@@ -197,7 +203,7 @@ function clear() {
 /** A part of the answer, while the rest is being written. */
 function hear(name, data, body) {
   if (name === "decision") {
-    showDecision(data, body);
+    showDecision({ scale: scaleOf(body.rubric), ...data });
   } else if (name === "justification") {
     const said = element("justification");
     said.hidden = false;
@@ -206,9 +212,9 @@ function hear(name, data, body) {
   }
 }
 
-function showDecision(decision, body) {
+function showDecision(decision) {
   element("decision").hidden = false;
-  const { min, max } = decision.scale ?? scaleOf(body.rubric) ?? {};
+  const { min, max } = decision.scale ?? {};
   const small = document.createElement("small");
   if (decision.score !== undefined) {
     const expected = decision.distribution?.expected_score;
@@ -238,11 +244,11 @@ function distribution({ score, preference, distribution: { probabilities, label_
   return draw.figure("How probable each outcome is", all, draw.preferences(outcomes));
 }
 
-function showVerdict(verdict, body, responses) {
+function showVerdict(verdict, responses) {
   if (verdict.rewards) {
     showRewards(verdict, responses);
   } else {
-    showDecision(verdict, body);
+    showDecision(verdict);
     const said = element("justification");
     said.classList.remove("writing");
     said.hidden = !verdict.justification;
