@@ -91,9 +91,8 @@ class Document:
         for path, item in self.paths.items():
             for method in METHODS:
                 if method in item:
-                    operation = item[method]
-                    operation["parameters"] = [*item.get("parameters", []), *operation.get("parameters", [])]
-                    yield f"{method.upper()} {path}", method, path, operation
+                    parameters = [*item.get("parameters", []), *item[method].get("parameters", [])]
+                    yield f"{method.upper()} {path}", method, path, {**item[method], "parameters": parameters}
 
     def check(self, value, schema, where):
         """A value fits a schema, references and all."""

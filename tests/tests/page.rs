@@ -1,7 +1,5 @@
 //! What people look at in a browser: the pages as they are served, and as a real Chromium shows them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::{path::Path, process::Command};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
