@@ -3,10 +3,12 @@
 //! The binary is the one that `cargo build --release` leaves beside the tests; build it first, or let `tests/run` do
 //! both.
 
+mod collector;
 mod http;
 mod server;
 mod tool;
 
+pub use collector::{Collector, Told, attribute};
 pub use http::{Events, Response, SentEvent, send};
 pub use server::{Server, binary, python, reference, run_steered};
 pub use tool::{Background, free_port, run_well, tool};

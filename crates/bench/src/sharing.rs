@@ -54,7 +54,7 @@ fn cached_tokens_of_finished(mut stream: TokenStream) -> Option<usize> {
     while let Some(event) = stream.blocking_next() {
         match event {
             Event::Admitted { cached_tokens } => cached = Some(cached_tokens),
-            Event::Finished(_) => return cached,
+            Event::Finished(..) => return cached,
             Event::Failed(_) => return None,
             Event::Token(_) | Event::Said(_) | Event::Chosen(_) | Event::Rated(_) => {}
         }

@@ -62,6 +62,8 @@ pub struct SequenceReport {
     pub to_choice: Option<Duration>,
     /// From its arrival to its end.
     pub total: Duration,
+    /// Steps that it was in.
+    pub steps: usize,
     /// Tokens of its prompt.
     pub prompt_tokens: usize,
     /// Those of them that were kept from earlier prompts.

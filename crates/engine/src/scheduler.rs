@@ -177,7 +177,10 @@ impl Scheduler {
             let last = match outcome {
                 Ok(logits) => {
                     let finished = self.advance(index, chunk.tokens.len(), logits.as_ref(), now);
-                    finished.map(|reason| (Event::Finished(reason), Ending::Finished))
+                    finished.map(|reason| {
+                        let report = self.running[index].report(Ending::Finished, now);
+                        (Event::Finished(reason, Box::new(report)), Ending::Finished)
+                    })
                 }
                 Err(failure) => Some((Event::Failed(failure), Ending::Failed)),
             };

@@ -77,6 +77,8 @@ pub(crate) struct Sequence {
     /// Its place in the waiting line, while it waits.
     place: Option<Place>,
     times: Times,
+    /// Steps that it was in.
+    steps: usize,
     /// Tokens of its prompt that were kept from earlier ones.
     cached: usize,
     /// How many sequences read what it found kept when it was admitted.
@@ -123,6 +125,7 @@ impl Sequence {
             audience,
             place,
             times: Times { arrived, admitted: None, first_token: None, choice: None, token: None, gap: None },
+            steps: 0,
             cached: 0,
             fanout: 0,
         }
@@ -167,6 +170,7 @@ impl Sequence {
             to_first_token: first_token.map(since),
             to_choice: choice.map(since),
             total: since(now),
+            steps: self.steps,
             prompt_tokens: self.prompt.tokens.len(),
             cached_tokens: self.cached,
             reply_tokens: self.written.len(),
@@ -272,8 +276,9 @@ impl Sequence {
         }
     }
 
-    /// Notes that `count` more positions are in the cache.
+    /// Notes that a step put `count` more positions into the cache.
     pub(crate) fn advance(&mut self, count: usize) {
+        self.steps += 1;
         self.computed += count;
     }
 

@@ -8,7 +8,7 @@ use std::{
 use critic::TokenId;
 use tokio::sync::mpsc;
 
-use crate::error::Failure;
+use crate::{error::Failure, observer::SequenceReport};
 
 /// A token that was chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,8 +58,8 @@ pub enum Event {
     Chosen(Choice),
     /// The reward head read this number.
     Rated(f32),
-    /// It is complete; nothing follows.
-    Finished(FinishReason),
+    /// It is complete, for this reason, and this became of it; nothing follows.
+    Finished(FinishReason, Box<SequenceReport>),
     /// There will be no more of it; nothing follows.
     Failed(Failure),
 }

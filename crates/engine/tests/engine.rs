@@ -109,7 +109,7 @@ fn collect(mut stream: engine::TokenStream) -> (Vec<u32>, Result<FinishReason, S
             Event::Token(sampled) => tokens.push(sampled.token.0),
             Event::Said(said) => tokens.extend(said.iter().map(|token| token.0)),
             Event::Chosen(choice) => tokens.extend(choice.tokens.iter().map(|(token, _)| token.0)),
-            Event::Finished(reason) => return (tokens, Ok(reason)),
+            Event::Finished(reason, _) => return (tokens, Ok(reason)),
             Event::Failed(failure) => return (tokens, Err(failure.to_string())),
         }
     }

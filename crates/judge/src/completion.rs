@@ -16,6 +16,7 @@ use crate::{
     Caller, JudgeError, ReplyPart,
     restrained::Restrained,
     stop::{Released, StopStrings},
+    traced::SequenceSpans,
 };
 
 /// How a text is to be written.
@@ -178,6 +179,7 @@ struct HeldToken {
 /// The text of one running sequence. Dropping it cancels the sequence before the next step.
 pub struct CompletionStream {
     tokens: Option<TokenStream>,
+    spans: SequenceSpans,
     processor: Arc<dyn Processor>,
     characters: Utf8Stream,
     stops: StopStrings,
@@ -207,6 +209,7 @@ impl CompletionStream {
     ) -> Self {
         Self {
             tokens: Some(tokens),
+            spans: SequenceSpans::submitted(prompt_tokens),
             processor,
             characters: Utf8Stream::default(),
             stops: StopStrings::new(params.stop.clone()),
@@ -244,6 +247,17 @@ impl CompletionStream {
             }
         }
         Err(EngineError::Stopped.into())
+    }
+
+    fn trace(&mut self, event: Option<&Event>) {
+        match event {
+            Some(Event::Admitted { cached_tokens }) => self.spans.admitted(*cached_tokens),
+            Some(Event::Said(_)) => {}
+            Some(Event::Token(_) | Event::Chosen(_) | Event::Rated(_)) => self.spans.replied(),
+            Some(Event::Finished(_, report)) => self.spans.finished(report),
+            Some(Event::Failed(failure)) => self.spans.failed(failure),
+            None => self.spans.failed(&EngineError::Stopped),
+        }
     }
 
     fn accept(&mut self, sampled: &Sampled) -> Option<Piece> {
@@ -369,7 +383,9 @@ impl Stream for CompletionStream {
             let Some(tokens) = self.tokens.as_mut() else {
                 return Poll::Ready(None);
             };
-            let piece = match ready!(tokens.poll_next_unpin(context)) {
+            let event = ready!(tokens.poll_next_unpin(context));
+            self.trace(event.as_ref());
+            let piece = match event {
                 Some(Event::Admitted { cached_tokens }) => {
                     self.usage.cached_tokens = cached_tokens;
                     None
@@ -386,8 +402,8 @@ impl Stream for CompletionStream {
                     self.rated = true;
                     return Poll::Ready(Some(Ok(CompletionEvent::Rated(reward))));
                 }
-                Some(Event::Finished(engine::FinishReason::End)) => self.rest(FinishReason::Stop),
-                Some(Event::Finished(engine::FinishReason::Length)) => self.rest(FinishReason::Length),
+                Some(Event::Finished(engine::FinishReason::End, _)) => self.rest(FinishReason::Stop),
+                Some(Event::Finished(engine::FinishReason::Length, _)) => self.rest(FinishReason::Length),
                 Some(Event::Failed(failure)) => {
                     self.tokens = None;
                     return Poll::Ready(Some(Err(failure.into())));

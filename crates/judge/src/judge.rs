@@ -255,8 +255,9 @@ impl Judge {
     pub(crate) async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
         let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
         let processor = self.parts.processor.clone();
+        let span = tracing::debug_span!("encode");
         let work = tokio::task::spawn_blocking(move || {
-            let encoded = processor.encode(&prompt);
+            let encoded = span.in_scope(|| processor.encode(&prompt));
             drop(permit); // held by the work itself, which goes on when the client leaves
             encoded
         });

@@ -17,6 +17,7 @@ mod restrained;
 mod reward;
 mod samples;
 mod stop;
+mod traced;
 mod verdict_stream;
 
 pub use both_orders::BothOrders;

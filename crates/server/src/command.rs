@@ -12,6 +12,7 @@ mod given;
 mod log;
 mod rubric;
 mod systemd;
+mod trace;
 
 pub(crate) use bench::{
     BenchCommand, CompareArguments, ComparePart, LoadArguments, MadeFormChoice, MakeModelArguments,
@@ -24,6 +25,7 @@ pub(crate) use given::{Given, check_configuration};
 pub(crate) use log::{ExportOptions, LogOptions, Redaction};
 pub(crate) use rubric::RubricCommand;
 pub(crate) use systemd::SystemdArguments;
+pub(crate) use trace::TraceOptions;
 
 /// Judges answers about images: a model of the LLaVA-Critic kind behind a command line and a server.
 #[derive(Debug, Parser)]
@@ -185,6 +187,8 @@ pub(crate) struct ServeOptions {
     pub(crate) critic: CriticOptions,
     #[command(flatten)]
     pub(crate) log: LogOptions,
+    #[command(flatten)]
+    pub(crate) traces: TraceOptions,
 }
 
 /// How requests come in.

@@ -26,16 +26,17 @@ mod rubric_command;
 mod serve;
 mod state;
 mod systemd;
+mod telemetry;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use command::{Command, ConfigCommand, Given, LogFormat};
 use configuration::ConfigurationError;
 use serve::EngineGone;
-use tracing_subscriber::EnvFilter;
+use telemetry::Telemetry;
 
 /// The program itself has failed (`EX_SOFTWARE` of sysexits.h): whoever watches it should start it again.
 const FAILED: u8 = 70;
@@ -46,8 +47,12 @@ fn main() -> ExitCode {
     let result = match Given::read() {
         Ok(Given::Run(command)) => {
             let serve = if let Command::Serve(options) = &*command { Some(options) } else { None };
-            start_logging(serve.map_or_else(LogFormat::default, |options| options.http.log_format));
-            run(*command)
+            let format = serve.map_or_else(LogFormat::default, |options| options.http.log_format);
+            Telemetry::start(format, serve.map(|options| &options.traces)).and_then(|telemetry| {
+                let result = run(*command, telemetry.clone());
+                telemetry.finish();
+                result
+            })
         }
         Ok(Given::Print(text)) => writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from),
         Err(error) => Err(error.into()),
@@ -62,15 +67,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-}
-
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<ConfigurationError>() {
         MISCONFIGURED.into()
@@ -81,10 +77,10 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Serve(options) => runtime.block_on(serve::serve(*options)),
+        Command::Serve(options) => runtime.block_on(serve::serve(*options, telemetry)),
         Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
         Command::Evaluate(options) => runtime.block_on(bulk::evaluate(*options)),

@@ -2,20 +2,26 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    pin::Pin,
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Instant,
 };
 
 use axum::{
+    body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
 };
-use tracing::Instrument;
+use http_body::{Frame, SizeHint};
+use tracing::{Instrument, Span, field};
+
+use crate::telemetry::continue_trace;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,17 +38,50 @@ pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
         "request",
         id = id.to_str().unwrap_or_default(),
         method = %request.method(),
-        path = request.uri().path()
+        path = request.uri().path(),
+        trace_id = field::Empty,
+        "otel.kind" = field::Empty,
+        status = field::Empty,
     );
+    continue_trace(&span, request.headers());
     async move {
         let start = Instant::now();
         let mut response = next.run(request).await;
-        tracing::debug!(status = response.status().as_u16(), elapsed = ?start.elapsed(), "answered");
+        let status = response.status().as_u16();
+        Span::current().record("status", status);
+        tracing::debug!(status, elapsed = ?start.elapsed(), "answered");
         response.headers_mut().insert(HEADER, id);
-        response
+        response.map(|body| Body::new(TracedBody { body, span: Span::current() }))
     }
     .instrument(span)
     .await
+}
+
+/// A body that is written in the span of its request, which lasts until the last of it was taken.
+struct TracedBody {
+    body: Body,
+    span: Span,
+}
+
+impl HttpBody for TracedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, span } = &mut *self;
+        span.in_scope(|| Pin::new(body).poll_frame(context))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Whether a client's name may go into logs: short, printable, no spaces.

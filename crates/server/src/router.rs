@@ -18,6 +18,7 @@ use crate::{
     metrics::{self, Metrics},
     openapi, page, request_id,
     state::AppState,
+    telemetry::Telemetry,
 };
 
 /// Bounds of what one request may take.
@@ -37,6 +38,8 @@ pub(crate) struct Service {
     pub(crate) judge: Judge,
     /// What Prometheus is told.
     pub(crate) metrics: Metrics,
+    /// What a collector of traces is told.
+    pub(crate) telemetry: Telemetry,
     /// The folder of rubrics that can be read again.
     pub(crate) config_dir: Option<PathBuf>,
     /// Whether the server starts, runs or stops.
@@ -50,13 +53,20 @@ impl Service {
     pub(crate) fn plain((judge, metrics): (Judge, Metrics)) -> Self {
         let lifecycle = Lifecycle::new();
         lifecycle.enter(Phase::Ready);
-        Self { judge, metrics, config_dir: None, lifecycle, judging_log: None }
+        Self {
+            judge,
+            metrics,
+            telemetry: Telemetry::default(),
+            config_dir: None,
+            lifecycle,
+            judging_log: None,
+        }
     }
 }
 
 /// The whole service.
 pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
-    let Service { judge, metrics, config_dir, lifecycle, judging_log } = service;
+    let Service { judge, metrics, telemetry, config_dir, lifecycle, judging_log } = service;
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
@@ -74,6 +84,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         judge,
         lifecycle,
         metrics,
+        telemetry,
         judging_log,
         config_dir,
         max_body_bytes,

@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     router::{self, RequestLimits, Service},
     systemd::Systemd,
+    telemetry::Telemetry,
 };
 
 /// How often the engine is looked at.
@@ -83,7 +84,7 @@ impl Bounds {
 }
 
 /// Serves until a signal says to stop.
-pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
+pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow::Result<()> {
     let ServeOptions { critic, http, engine, log, systemd, .. } = options;
     let systemd = Systemd::new(systemd);
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
@@ -107,7 +108,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
     let lifecycle = server.lifecycle.clone();
-    server.open(Service { judge: judge.clone(), metrics, config_dir, lifecycle, judging_log });
+    server.open(Service { judge: judge.clone(), metrics, telemetry, config_dir, lifecycle, judging_log });
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;

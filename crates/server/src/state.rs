@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use judge::Judge;
 
-use crate::{judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics};
+use crate::{judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics, telemetry::Telemetry};
 
 /// What every handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct AppState {
     pub(crate) lifecycle: Lifecycle,
     /// What Prometheus is told.
     pub(crate) metrics: Metrics,
+    /// What a collector of traces is told.
+    pub(crate) telemetry: Telemetry,
     /// Where verdicts are logged, if they are.
     pub(crate) judging_log: Option<JudgingLog>,
     /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is

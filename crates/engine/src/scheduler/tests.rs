@@ -155,7 +155,7 @@ impl Bench {
                     Event::Said(said) => tokens += said.len(),
                     Event::Chosen(choice) => tokens += choice.tokens.len(),
                     Event::Rated(_) => {}
-                    Event::Finished(_) | Event::Failed(_) => finished = true,
+                    Event::Finished(..) | Event::Failed(_) => finished = true,
                 }
             }
             assert!(finished, "every request ends");

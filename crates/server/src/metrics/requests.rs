@@ -16,8 +16,10 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 use judge::Kind;
+use tracing::Span;
 
 use super::Metrics;
+use crate::telemetry::name_route;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,8 @@ impl IntoResponseParts for StreamFate {
 pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = route.unwrap_or_else(|| "none".into());
+    // The span of the request is named by its route, which is known here first.
+    name_route(&Span::current(), request.method(), &route);
     let mut count = Count { metrics, route, kind: None, outcome: Outcome::Cancelled, start: Instant::now() };
     let mut response = next.run(request).await;
     let extensions = response.extensions_mut();

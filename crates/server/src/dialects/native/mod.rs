@@ -1,5 +1,6 @@
 //! Our own interface: `POST /judge`, `POST /reward` and the rubrics.
 
+mod evaluations;
 mod examples;
 mod receipt;
 mod request;
@@ -32,6 +33,7 @@ use crate::{
     judging_log::{Note, Recorder},
     metrics::{RequestKind, StreamFate, Task},
     state::AppState,
+    telemetry::Evaluations,
 };
 use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
 pub(crate) use response::VerdictBody;
@@ -95,22 +97,22 @@ async fn judge(
 }
 
 async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
-    let JudgeRequest { case, rubrics, options, form } = request;
+    let JudgeRequest { case, rubrics, options, form, response_ids } = request;
     let places = Places::of(&case);
+    let telling = Telling { evaluations: state.telemetry.evaluations(response_ids), places };
     match (rubrics, form) {
         (Rubrics::One(PlacedRubric { choice, path }), Form::Stream) => {
-            let failed = |error| failed(&state, error, places).in_rubric(&path);
+            let failed = |error| telling.failed(&state, error).in_rubric(&path);
             let note = recorder.begin(&case, &choice);
             let verdict = state.judge.judge(case, choice, options).await.map_err(failed)?;
-            Ok(events(verdict, (state, note), places).into_response())
+            Ok(events(verdict, (state, note), telling).into_response())
         }
         (Rubrics::One(rubric), form) => {
-            let verdict =
-                Judging { state: &state, recorder: &recorder, case, options, form }.by(rubric).await?;
-            Ok(Json(JudgedBody::One(Box::new(verdict))).into_response())
+            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form };
+            Ok(Json(JudgedBody::One(Box::new(judging.by(rubric).await?))).into_response())
         }
         (Rubrics::Several(rubrics), form) => {
-            let judging = Judging { state: &state, recorder: &recorder, case, options, form };
+            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form };
             let each = |rubric| async {
                 match judging.by(rubric).await {
                     Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
@@ -128,6 +130,7 @@ async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> R
 struct Judging<'a> {
     state: &'a AppState,
     recorder: &'a Recorder,
+    telling: Telling,
     case: Case,
     options: JudgeOptions,
     form: Form,
@@ -138,15 +141,16 @@ impl Judging<'_> {
         let mut note = self.recorder.begin(&self.case, &rubric.choice);
         let body = self.unlogged(rubric).await?;
         note.verdict(&body);
+        evaluations::verdict(&self.telling.evaluations, &body);
         Ok(body)
     }
 
     async fn unlogged(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
-        let Self { state, case, options, form, .. } = self;
+        let Self { state, telling, case, options, form, .. } = self;
         let PlacedRubric { choice, path } = rubric;
         let (judge, metrics, model) = (&state.judge, &state.metrics, state.judge.model());
-        let (case, options, places) = (case.clone(), options.clone(), Places::of(case));
-        let failed = |error| failed(state, error, places).in_rubric(&path);
+        let (case, options) = (case.clone(), options.clone());
+        let failed = |error| telling.failed(state, error).in_rubric(&path);
         match form {
             Form::BothOrders => {
                 let both = judge.judge_both_orders(case, choice, options).await.map_err(failed)?;
@@ -182,20 +186,33 @@ impl Judging<'_> {
     }
 }
 
-/// A judgement that failed, counted, with the field that is to blame.
-fn failed(state: &AppState, error: JudgeError, places: Places) -> ApiError {
-    let blamed = places.blamed(&error);
-    state.metrics.unparsable(&error);
-    let error = ApiError::from_judge(error, Dialect::Native);
-    state.metrics.verdict_failure(error.code());
-    match blamed {
-        Some(path) => error.with_param(path),
-        None => error,
+/// Who is told how the judging ends, beside the client.
+struct Telling {
+    evaluations: Evaluations,
+    places: Places,
+}
+
+impl Telling {
+    /// A judgement that failed, counted, with the field that is to blame.
+    fn failed(&self, state: &AppState, error: JudgeError) -> ApiError {
+        let blamed = self.places.blamed(&error);
+        state.metrics.unparsable(&error);
+        let error = ApiError::from_judge(error, Dialect::Native);
+        state.metrics.verdict_failure(error.code());
+        evaluations::failure(&self.evaluations, self.places.responses(), &error);
+        match blamed {
+            Some(path) => error.with_param(path),
+            None => error,
+        }
     }
 }
 
 /// The verdict as events. The client's leaving drops the stream, which cancels the work.
-fn events(verdict: VerdictStream, (state, mut note): (AppState, Note), places: Places) -> impl IntoResponse {
+fn events(
+    verdict: VerdictStream,
+    (state, mut note): (AppState, Note),
+    telling: Telling,
+) -> impl IntoResponse {
     let (fate, told) = StreamFate::pair();
     let events = verdict.map(move |event| {
         let event = match event {
@@ -209,10 +226,11 @@ fn events(verdict: VerdictStream, (state, mut note): (AppState, Note), places: P
                 state.metrics.verdict(&judgement, Task::Judge);
                 let body = VerdictBody::new(judgement, state.judge.model());
                 note.verdict(&body);
+                evaluations::verdict(&telling.evaluations, &body);
                 data(Event::default().event("verdict"), &body)
             }
             Err(error) => {
-                let error = failed(&state, error, places);
+                let error = telling.failed(&state, error);
                 told.end(error.outcome());
                 data(Event::default().event("error"), &error.body())
             }

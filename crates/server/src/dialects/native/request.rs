@@ -7,7 +7,7 @@ use judge::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{receipt::ReceiptBody, scale::ScaleBody};
+use super::{evaluations, receipt::ReceiptBody, scale::ScaleBody};
 use crate::{error::ApiError, images};
 
 /// A case to judge, and by what.
@@ -30,6 +30,12 @@ pub(super) struct JudgeBody {
     /// Two responses to compare, or one to score.
     #[schema(min_items = 1, max_items = 2)]
     responses: Option<Vec<String>>,
+    /// Your id of `response`, which the evaluation event tells a collector of traces.
+    #[schema(max_length = 256)]
+    response_id: Option<String>,
+    /// Your ids of `responses`, one for each.
+    #[schema(max_items = 2)]
+    response_ids: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
     /// What the images show, in words.
@@ -201,12 +207,15 @@ pub(super) struct JudgeRequest {
     pub(super) rubrics: Rubrics,
     pub(super) options: JudgeOptions,
     pub(super) form: Form,
+    /// The client's ids of the responses, if it named them.
+    pub(super) response_ids: Vec<String>,
 }
 
 impl JudgeBody {
     pub(super) fn into_request(mut self, caller: Caller) -> Result<JudgeRequest, ApiError> {
         check_text(&self.question, "question")?;
         let responses = self.take_responses()?;
+        let response_ids = self.take_ids(evaluations::count(&responses))?;
         let form = self.form(&responses)?;
         if self.max_tokens == Some(0) {
             return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
@@ -252,7 +261,7 @@ impl JudgeBody {
             reference: self.reference,
             description: self.description,
         };
-        Ok(JudgeRequest { case, rubrics, options, form })
+        Ok(JudgeRequest { case, rubrics, options, form, response_ids })
     }
 
     fn take_responses(&mut self) -> Result<Responses, ApiError> {
@@ -275,6 +284,18 @@ impl JudgeBody {
             (Some(second), Some(first), None) => Ok(Responses::Pair(first, second)),
             _ => Err(ApiError::invalid("responses", "Give one response to score or two to compare.")),
         }
+    }
+
+    fn take_ids(&mut self, count: usize) -> Result<Vec<String>, ApiError> {
+        let (path, ids) = match (self.response_id.take(), self.response_ids.take()) {
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid("response_id", "Give response_id or response_ids, not both."));
+            }
+            (Some(id), None) => ("response_id", vec![id]),
+            (None, ids) => ("response_ids", ids.unwrap_or_default()),
+        };
+        evaluations::check_ids(&ids, count, path)?;
+        Ok(ids)
     }
 
     /// How the verdict is made. Of the ways that exclude each other, the error names one.
@@ -331,6 +352,7 @@ impl JudgeBody {
 /// Where a case has what may be to blame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Places {
+    responses: usize,
     images: usize,
     longest: &'static str,
 }
@@ -354,7 +376,12 @@ impl Places {
         ];
         let longest =
             parts.into_iter().max_by_key(|(_, length)| *length).map_or("question", |(path, _)| path);
-        Self { images: case.images.len(), longest }
+        Self { responses: evaluations::count(&case.responses), images: case.images.len(), longest }
+    }
+
+    /// How many responses the case has.
+    pub(super) fn responses(self) -> usize {
+        self.responses
     }
 
     /// The field that an error is about, where the error itself does not say it.

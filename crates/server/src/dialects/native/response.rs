@@ -133,6 +133,26 @@ impl From<ApiError> for VerdictOrError {
 }
 
 impl VerdictBody {
+    /// The score of one response.
+    pub(super) fn score(&self) -> Option<f64> {
+        self.score
+    }
+
+    /// The better of two: `first`, `second` or `tie`.
+    pub(super) fn preference(&self) -> Option<&'static str> {
+        self.preference
+    }
+
+    /// Name of the rubric.
+    pub(super) fn rubric(&self) -> &str {
+        &self.rubric
+    }
+
+    /// The critic's reasons.
+    pub(super) fn justification(&self) -> &str {
+        &self.justification
+    }
+
     /// What several samples say together, and each of them.
     pub(super) fn samples(samples: Samples, model: &str) -> Option<Self> {
         let Samples { verdicts, summary, typical, usage } = samples;

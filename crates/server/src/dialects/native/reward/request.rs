@@ -1,0 +1,234 @@
+//! Bodies of requests for rewards.
+
+use judge::{Caller, Candidates, Case, JudgeOptions, Method, Reasons, Responses, RewardOptions, Signal};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    dialects::native::{
+        evaluations,
+        request::{
+            ChosenRubric, TilingBody, check_responses, check_text, choose_rubric, path_of_rubric,
+            read_pictures,
+        },
+        scale::ScaleBody,
+    },
+    error::ApiError,
+};
+
+/// The most responses to one question: 64 make 4032 comparisons.
+const MAX_RESPONSES: usize = 64;
+
+/// Responses to one question, or `prompts` with responses each, and how rewards are made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RewardBody {
+    /// What was asked.
+    question: Option<String>,
+    /// The images it was asked about, each a data URL or bare base64.
+    images: Option<Vec<String>>,
+    /// The frames of a video it was asked about, in order.
+    frames: Option<Vec<String>>,
+    /// The responses.
+    responses: Option<Vec<String>>,
+    /// Your ids of the responses, one for each, which the evaluation events tell a collector of traces.
+    response_ids: Option<Vec<String>>,
+    /// An answer that is known to be right.
+    reference: Option<String>,
+    /// What the images show, in words.
+    description: Option<String>,
+    /// Many questions in one call, in place of the seven fields above.
+    prompts: Option<Vec<PromptBody>>,
+    /// How rewards are made of verdicts.
+    #[serde(default)]
+    method: MethodBody,
+    /// What of a verdict counts.
+    #[serde(default)]
+    signal: SignalBody,
+    /// Name of a rubric, or criteria of your own. Without it, the critic's default.
+    rubric: Option<ChosenRubric>,
+    /// Criteria of your own, outside of `rubric`.
+    criteria: Option<String>,
+    /// The scores that go with `criteria`, when responses are scored one by one.
+    scale: Option<ScaleBody>,
+    /// Name of one of the critic's prompt formats.
+    format: Option<String>,
+    /// For `pointwise` and `scalar`: whether the critic writes its reasons before it is read. Without it only for `scalar`,
+    /// as such critics were trained.
+    critique: Option<bool>,
+    /// Tokens of such reasons at most.
+    #[schema(default = 512, minimum = 1)]
+    max_tokens: Option<usize>,
+    /// How several images are cut.
+    #[serde(default)]
+    tiling: TilingBody,
+    /// Whether results come as server-sent events, each as soon as it is known.
+    #[serde(default)]
+    stream: bool,
+}
+
+/// A question and its responses.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PromptBody {
+    /// What was asked.
+    question: String,
+    /// The images it was asked about, each a data URL or bare base64.
+    #[serde(default)]
+    images: Vec<String>,
+    /// The frames of a video it was asked about, in order.
+    #[serde(default)]
+    frames: Vec<String>,
+    /// The responses.
+    responses: Vec<String>,
+    /// Your ids of the responses, one for each.
+    #[serde(default)]
+    response_ids: Vec<String>,
+    /// An answer that is known to be right.
+    reference: Option<String>,
+    /// What the images show, in words.
+    description: Option<String>,
+}
+
+/// How rewards are made of verdicts.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MethodBody {
+    /// All ordered pairs; what a response wins less what it loses, as in LLaVA-Critic.
+    #[default]
+    RoundRobin,
+    /// All ordered pairs; strengths by the Bradley-Terry model.
+    BradleyTerry,
+    /// Winners meet winners: fewer comparisons, of which only the best response is sure to be known. Rewards are rounds.
+    Tournament,
+    /// Each response alone; its score.
+    Pointwise,
+    /// Each response alone; the number of the critic's reward head, on no scale.
+    Scalar,
+}
+
+/// What of a verdict counts.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum SignalBody {
+    /// How probable it is.
+    #[default]
+    Probability,
+    /// What it says.
+    Verdict,
+}
+
+impl From<MethodBody> for Method {
+    fn from(body: MethodBody) -> Self {
+        match body {
+            MethodBody::RoundRobin => Self::RoundRobin,
+            MethodBody::BradleyTerry => Self::BradleyTerry,
+            MethodBody::Tournament => Self::Tournament,
+            MethodBody::Pointwise => Self::Pointwise,
+            MethodBody::Scalar => Self::Scalar,
+        }
+    }
+}
+
+/// What a body asks for.
+pub(super) struct RewardRequest {
+    /// Where criteria and scale stand in the body.
+    pub(super) rubric_path: &'static str,
+    /// What is judged, and the client's ids of the responses.
+    pub(super) prompts: Vec<(Candidates, Vec<String>)>,
+    pub(super) options: RewardOptions,
+    pub(super) method: MethodBody,
+    /// Whether there is a list of prompts, even of one.
+    pub(super) many: bool,
+    pub(super) stream: bool,
+}
+
+impl RewardBody {
+    pub(super) fn into_request(self, caller: Caller) -> Result<RewardRequest, ApiError> {
+        let many = self.prompts.is_some();
+        let prompts = match (self.prompts, self.question, self.responses) {
+            (Some(prompts), None, None)
+                if self.images.is_none()
+                    && self.frames.is_none()
+                    && self.reference.is_none()
+                    && self.description.is_none()
+                    && self.response_ids.is_none() =>
+            {
+                (prompts.into_iter())
+                    .enumerate()
+                    .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}].")))
+                    .collect::<Result<_, _>>()?
+            }
+            (Some(_), _, _) => {
+                return Err(ApiError::invalid(
+                    "prompts",
+                    "Give prompts, or one question with its responses.",
+                ));
+            }
+            (None, Some(question), Some(responses)) => {
+                let images = self.images.unwrap_or_default();
+                let frames = self.frames.unwrap_or_default();
+                let (reference, description) = (self.reference, self.description);
+                let response_ids = self.response_ids.unwrap_or_default();
+                let prompt =
+                    PromptBody { question, images, frames, responses, response_ids, reference, description };
+                vec![prompt.into_candidates("")?]
+            }
+            (None, None, _) => return Err(ApiError::invalid("question", "There is no question.")),
+            (None, _, None) => {
+                return Err(ApiError::invalid("responses", "There are no responses to judge."));
+            }
+        };
+        let rubric_path = path_of_rubric(self.rubric.as_ref());
+        let options = RewardOptions {
+            method: self.method.into(),
+            signal: match self.signal {
+                SignalBody::Probability => Signal::Probability,
+                SignalBody::Verdict => Signal::Verdict,
+            },
+            rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
+            format: self.format,
+            reasons: reasons(self.critique, self.max_tokens, self.method)?,
+            tiling: self.tiling.into(),
+            caller,
+        };
+        Ok(RewardRequest { rubric_path, prompts, options, method: self.method, many, stream: self.stream })
+    }
+}
+
+/// Whether reasons are written, and how many tokens of them.
+fn reasons(
+    critique: Option<bool>,
+    max_tokens: Option<usize>,
+    method: MethodBody,
+) -> Result<Reasons, ApiError> {
+    let alone = matches!(method, MethodBody::Pointwise | MethodBody::Scalar);
+    let default = matches!(method, MethodBody::Scalar);
+    if critique == Some(true) && !alone {
+        return Err(ApiError::invalid("critique", "Comparisons are read without a critique."));
+    }
+    match (critique.unwrap_or(default), max_tokens) {
+        (_, Some(0)) => Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1.")),
+        (false, Some(_)) => Err(ApiError::invalid("max_tokens", "Nothing is written without a critique.")),
+        (false, None) => Ok(Reasons::None),
+        (true, most) => Ok(Reasons::Written(most.unwrap_or(JudgeOptions::default().max_tokens))),
+    }
+}
+
+impl PromptBody {
+    /// `path` is where it stands in the body.
+    fn into_candidates(self, path: &str) -> Result<(Candidates, Vec<String>), ApiError> {
+        if self.responses.len() > MAX_RESPONSES {
+            let message = format!("There are more than {MAX_RESPONSES} responses.");
+            return Err(ApiError::invalid(format!("{path}responses"), message));
+        }
+        check_text(&self.question, &format!("{path}question"))?;
+        check_responses(&self.responses, path)?;
+        evaluations::check_ids(&self.response_ids, self.responses.len(), &format!("{path}response_ids"))?;
+        let (images, frames) = read_pictures(&self.images, &self.frames, path)?;
+        let responses = Responses::One(String::new());
+        let (reference, description) = (self.reference, self.description);
+        let case = Case { question: self.question, images, frames, responses, reference, description };
+        Ok((Candidates { case, responses: self.responses }, self.response_ids))
+    }
+}
