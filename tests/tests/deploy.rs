@@ -1,17 +1,40 @@
 //! What `deploy` and the Dockerfile say, checked by schemas and linters, and the program as a container runs it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
 };
 
 use gavel_tests::{Background, binary, python, run_well, tool};
 
+fn script(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(path)
+}
+
 #[test]
-fn manifests_the_compose_file_and_the_dockerfile_pass_their_own_checks() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/deploy.py");
-    run_well(Command::new(python()).arg(script), b"");
+fn the_compose_file_and_the_dockerfile_pass_their_own_checks() {
+    run_well(Command::new(python()).arg(script("deploy.py")), b"");
+}
+
+#[test]
+fn the_chart_says_what_it_should_for_any_values() {
+    run_well(Command::new(python()).arg(script("chart")).arg(binary()), b"");
+}
+
+/// In a network of its own, where names are told by the script.
+#[test]
+fn the_proxy_of_the_chart_finds_replicas_by_their_name() {
+    let (Some(mut sandbox), Some(_)) = (tool("bwrap"), tool("haproxy")) else { return };
+    let mut resolver = tempfile::NamedTempFile::new().unwrap();
+    writeln!(resolver, "nameserver 127.0.0.1").unwrap();
+    sandbox
+        .args(["--bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--die-with-parent"])
+        .args(["--unshare-user", "--unshare-net", "--unshare-pid", "--uid", "0"])
+        .args(["--cap-add", "CAP_NET_BIND_SERVICE", "--ro-bind"])
+        .args([resolver.path(), Path::new("/etc/resolv.conf")])
+        .args([python(), script("chart/names.py"), binary()]);
+    run_well(&mut sandbox, b"");
 }
 
 /// As the image runs it: another user, without any rights, and a file system that cannot be written.
