@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gavel_tests::{Background, Server, free_port, image, run_well, send, tool};
+use gavel_tests::{Background, Server, free_port, image, run_well, send, tool, wait_until};
 use serde_json::{Value, json};
 
 fn deploy() -> PathBuf {
@@ -156,7 +156,7 @@ fn a_real_prometheus_has_data_for_every_panel() {
             open.retain(|query| !prometheus.ask(&query.expression).iter().any(|value| value.is_finite()));
         }
     }
-    // What the figures say is what was done.
+    // What the figures say is what was done, as soon as the last of it is scraped and the rules have run.
     for (expression, least) in [
         (r#"sum(gavel_requests_total{outcome="cancelled",kind="chat"})"#, 1.0),
         (r#"sum(gavel_requests_total{outcome="unparsable"})"#, 1.0),
@@ -164,8 +164,10 @@ fn a_real_prometheus_has_data_for_every_panel() {
         ("gavel:parse_failures:ratio_1h", 0.0001),
         ("gavel:prompt_tokens_cached:ratio_5m", 0.1),
     ] {
-        let values = prometheus.ask(expression);
-        assert!(values.iter().all(|value| *value >= least) && !values.is_empty(), "{expression}: {values:?}");
+        wait_until(&format!("{expression} is at least {least}"), || {
+            let values = prometheus.ask(expression);
+            !values.is_empty() && values.iter().all(|value| *value >= least)
+        });
     }
     let rules = prometheus.get("/api/v1/rules");
     let groups = rules["data"]["groups"].as_array().unwrap();
