@@ -6,6 +6,8 @@ from pathlib import Path
 
 try:
     import openai
+    from openai.types import Completion
+    from openai.types.responses import Response
 except ImportError:
     sys.exit("the openai package is missing from tests/.venv: `tests/run` installs it")
 
@@ -60,6 +62,9 @@ def main(base_url: str, image: Path) -> None:
     )
     assert [choice.index for choice in drawn.choices] == [0, 1]
 
+    continue_text(client, model)
+    respond(client, model, url)
+
     try:
         client.chat.completions.create(model=model, messages=messages, response_format={"type": "json_object"})
     except openai.BadRequestError as error:
@@ -75,6 +80,52 @@ def main(base_url: str, image: Path) -> None:
     else:
         raise AssertionError("a path that does not exist was found")
     print("all well")
+
+
+def continue_text(client: openai.OpenAI, model: str) -> None:
+    whole = client.completions.create(model=model, prompt=["It is", "A"], max_tokens=8, logprobs=2, n=2)
+    Completion.model_validate(whole.model_dump())
+    assert [choice.index for choice in whole.choices] == [0, 1, 2, 3]
+    assert all(len(choice.logprobs.tokens) == 8 for choice in whole.choices)
+    assert whole.usage.completion_tokens == 32
+
+    texts = [""] * 4
+    for chunk in client.completions.create(
+        model=model, prompt=["It is", "A"], max_tokens=8, n=2, stream=True, stream_options={"include_usage": True}
+    ):
+        usage = chunk.usage
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+    assert texts == [choice.text for choice in whole.choices], texts
+    assert usage.total_tokens == whole.usage.total_tokens
+
+
+def respond(client: openai.OpenAI, model: str, url: str) -> None:
+    shown = [{"type": "input_text", "text": "What is shown?"}, {"type": "input_image", "image_url": url, "detail": "low"}]
+    asked = dict(model=model, instructions="You judge.", input=[{"role": "user", "content": shown}], max_output_tokens=8)
+    whole = client.responses.create(**asked, reasoning={"effort": "low", "summary": "auto"}, store=False)
+    # The client takes whatever comes; its types are stricter.
+    Response.model_validate(whole.model_dump())
+    assert whole.output_text and whole.output[-1].content[-1].text == whole.output_text
+    assert whole.status == "incomplete" and whole.incomplete_details.reason == "max_output_tokens"
+    assert whole.usage.output_tokens == 8 and whole._request_id
+
+    text, kinds = "", []
+    with client.responses.stream(**asked) as events:
+        for number, event in enumerate(events):
+            kinds.append(event.type)
+            assert event.sequence_number == number
+            text += event.delta if event.type == "response.output_text.delta" else ""
+        last = events.get_final_response() if kinds[-1] == "response.completed" else event.response
+    assert text == whole.output_text == last.output_text, (text, whole.output_text)
+    assert kinds[0] == "response.created" and kinds[-1] == "response.incomplete", kinds
+
+    try:
+        client.responses.create(**asked, previous_response_id="resp_1")
+    except openai.BadRequestError as error:
+        assert error.code == "unsupported_parameter" and error.param == "previous_response_id", error
+    else:
+        raise AssertionError("what is not kept was asked for and not refused")
 
 
 if __name__ == "__main__":

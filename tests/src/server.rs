@@ -72,9 +72,18 @@ impl Server {
     /// # Panics
     /// When it does not start or its first line does not say where it listens.
     pub fn with_options(options: &[&str]) -> Self {
+        Self::in_environment(options, &[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not start or its first line does not say where it listens.
+    pub fn in_environment(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(binary())
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .args(options)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");

@@ -23,7 +23,9 @@ fn body(response: Response, status: u16, code: &str) -> Value {
 fn what_does_not_fit_any_route_is_told_in_json() {
     let server = Server::random();
     let json_type = [("content-type", "application/json")];
-    for path in ["/judge", "/v1/chat/completions"] {
+    for path in
+        ["/judge", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/tokenize", "/classify"]
+    {
         body(server.get(path), 405, "method_not_allowed");
         body(server.send("POST", path, &[], b"{}"), 415, "unsupported_media_type");
         body(
@@ -41,7 +43,12 @@ fn what_does_not_fit_any_route_is_told_in_json() {
         );
         body(server.send("POST", path, &json_type, b"\xff"), 400, "invalid_json");
     }
-    body(server.get("/no/such/path"), 404, "not_found");
+    for path in ["/no/such/path", "/v1/nothing", "/v1/responses/resp_1", "/openai/deployments/a"] {
+        body(server.get(path), 404, "not_found");
+        body(server.post(path, &json!({})), 404, "not_found");
+    }
+    body(server.post("/v1/models", &json!({})), 405, "method_not_allowed");
+    body(server.post("/judge", &json!({ "question": 1 })), 422, "invalid_request");
     body(server.post("/health", &json!({})), 405, "method_not_allowed");
     body(server.send("PATCH", "/", &[], b""), 405, "method_not_allowed");
 }
@@ -53,6 +60,9 @@ fn a_body_over_the_limit_is_refused_and_one_under_it_is_read() {
     let filled = |bytes: usize| json!({ "question": "x".repeat(bytes), "response": "a" });
     for size in [1 << 20, 3 << 20] {
         body(server.post("/judge", &filled(size)), 413, "payload_too_large");
+    }
+    for path in ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/get_reward"] {
+        body(server.post(path, &filled(3 << 20)), 413, "payload_too_large");
     }
     body(server.post("/judge", &filled((1 << 20) - 100)), 400, "context_length_exceeded");
 }
@@ -94,6 +104,14 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
     let error = body(refused, 429, "rate_limit_exceeded");
     assert!(error["message"].as_str().unwrap().starts_with("Rate limit"), "{error}");
     assert_eq!(error["type"], "rate_limit_error");
+    for (path, asked) in [
+        ("/v1/completions", json!({ "prompt": "And you." })),
+        ("/v1/responses", json!({ "input": "And you." })),
+    ] {
+        let refused = server.post(path, &asked);
+        assert!((1..=20).contains(&retry(&refused)), "{path}");
+        body(refused, 429, "rate_limit_exceeded");
+    }
 
     let native = server.post("/judge", &json!({ "question": "What?", "response": "A cat." }));
     assert!((1..=20).contains(&retry(&native)));

@@ -291,7 +291,12 @@ fn what_makes_no_sense_is_refused_by_name() {
             "below",
         ),
         (case(json!({ "response": "a", "max_tokens": 0 })), 400, "invalid_request", "max_tokens"),
-        (case(json!({ "response": "a", "images": ["https://a.b/c.png"] })), 400, "remote_image", "images[0]"),
+        (
+            case(json!({ "response": "a", "images": ["https://a.b/c.png"] })),
+            400,
+            "invalid_image_url",
+            "images[0]",
+        ),
         (case(json!({ "response": "a", "images": ["%%%"] })), 400, "invalid_image", "images[0]"),
         (case(json!({ "response": "a", "images": [big] })), 400, "invalid_image", "unsupported image"),
     ];

@@ -149,6 +149,10 @@ fn a_server_that_loads_answers_probes_alone() {
     for path in ["/readyz", "/startupz", "/health", "/judge", "/metrics"] {
         assert_eq!(status(path), 503, "{path}");
     }
+    let refused = gavel_tests::get(&address, "/v1/models");
+    assert!(refused.header("x-request-id").is_some_and(|id| !id.is_empty()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.json()["code"], "starting");
     // It is told to stop while it loads, and does so.
     tell_to_stop(process.0.id());
     assert!(process.0.wait().unwrap().success());

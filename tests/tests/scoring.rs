@@ -115,7 +115,7 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
             "/get_reward",
             json!({ "query": [good], "labels": [{ "image": "http://a/b.png" }] }),
             "labels[0]",
-            "remote_image",
+            "invalid_image_url",
         ),
         (
             "/v1/score/evaluation",

@@ -18,7 +18,22 @@ pub enum Role {
 /// The bytes of an image file (PNG, JPEG, WebP, GIF or BMP) as the client sent them; decoding is the processor's.
 /// Clones are the same image.
 #[derive(Debug, Clone)]
-pub struct EncodedImage(Arc<File>);
+pub struct EncodedImage {
+    file: Arc<File>,
+    detail: Detail,
+}
+
+/// How finely one picture is cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// As the checkpoints were trained, or as the prompt says for all.
+    #[default]
+    Auto,
+    /// As one tile, whatever its resolution.
+    Low,
+    /// At its own resolution, among other pictures too.
+    High,
+}
 
 #[derive(Debug)]
 struct File {
@@ -30,23 +45,34 @@ struct File {
 impl EncodedImage {
     /// Takes the bytes of one image file.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
-        Self(Arc::new(File { bytes: bytes.into(), digest: OnceLock::new() }))
+        let file = Arc::new(File { bytes: bytes.into(), digest: OnceLock::new() });
+        Self { file, detail: Detail::Auto }
+    }
+
+    /// The same image, cut so finely.
+    pub fn with_detail(self, detail: Detail) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// How finely it is cut.
+    pub fn detail(&self) -> Detail {
+        self.detail
     }
 
     /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
-        &self.0.bytes
+        &self.file.bytes
     }
 
     /// Their SHA-256.
     pub fn digest(&self) -> [u8; 32] {
-        *self.0.digest.get_or_init(|| Sha256::digest(&self.0.bytes).into())
+        *self.file.digest.get_or_init(|| Sha256::digest(&self.file.bytes).into())
     }
 }
 
 impl PartialEq for EncodedImage {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
+        self.detail == other.detail && self.bytes() == other.bytes()
     }
 }
 
@@ -119,7 +145,14 @@ impl Prompt {
             for piece in &message.parts {
                 match piece {
                     Part::Text(text) => part(1, text.as_bytes()),
-                    Part::Image(image) => part(2, &image.digest()),
+                    Part::Image(image) => {
+                        part(2, &image.digest());
+                        match image.detail() {
+                            Detail::Auto => {}
+                            Detail::Low => part(6, b"low"),
+                            Detail::High => part(6, b"high"),
+                        }
+                    }
                     Part::Video(frames) => {
                         let frames: Vec<u8> = frames.iter().flat_map(EncodedImage::digest).collect();
                         part(3, &frames);

@@ -196,6 +196,8 @@ pub struct CompletionStream {
     shown: usize,
     /// Whether something was read without a token being written.
     rated: bool,
+    /// Whether a stop string ended the text, which may then be empty.
+    stopped: bool,
     /// Set when the last piece has been given and the end has not.
     finish: Option<FinishReason>,
 }
@@ -222,6 +224,7 @@ impl CompletionStream {
             written: 0,
             shown: 0,
             rated: false,
+            stopped: false,
             finish: None,
         }
     }
@@ -278,6 +281,7 @@ impl CompletionStream {
         match self.stops.push(&text) {
             Released::Text(text) => self.show(&text, false),
             Released::Last(text) => {
+                self.stopped = true;
                 self.end(FinishReason::Stop);
                 self.show(&text, true)
             }
@@ -354,7 +358,10 @@ impl CompletionStream {
         self.written += unfinished.len();
         let text = match self.stops.push(&unfinished) {
             Released::Text(text) => text + &self.stops.finish(),
-            Released::Last(text) => text,
+            Released::Last(text) => {
+                self.stopped = true;
+                text
+            }
         };
         self.end(reason);
         let piece = self.show(&text, false);
@@ -375,8 +382,9 @@ impl Stream for CompletionStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(reason) = self.finish.take() {
-                // An end without a word would read as an empty answer, which most clients take for a verdict.
-                let silent = self.usage.completion_tokens == 0 && !self.rated;
+                // An end without a word, or with hidden tokens alone, would read as an empty answer, which most clients
+                // take for a verdict.
+                let silent = self.shown == 0 && !self.rated && !self.stopped;
                 let event = CompletionEvent::Finished(reason, self.usage);
                 return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }

@@ -12,7 +12,7 @@ use critic::{
 use engine::{Engine, EngineError, Labels, Observer, Part, Request, Stats, Unobserved};
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream,
@@ -228,6 +228,16 @@ impl Judge {
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         let encoded = self.encode(prompt).await?;
+        self.submit_all(encoded, params, count)
+    }
+
+    /// Starts `count` sequences over one prompt.
+    pub(crate) fn submit_all(
+        &self,
+        encoded: Encoded,
+        params: &CompletionParams,
+        count: usize,
+    ) -> Result<Vec<CompletionStream>, JudgeError> {
         let start = params.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         (0..count as u64)
             .map(|index| self.submit(encoded.clone(), params, start.wrapping_add(index)))
@@ -251,23 +261,19 @@ impl Judge {
         }
     }
 
-    /// Encodes on a thread for blocking work, as pictures take long.
+    /// Encodes on a thread for blocking work.
     pub(crate) async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
+        self.process(move |processor| processor.encode(&prompt)).await
+    }
+
+    pub(crate) fn processor(&self) -> &dyn Processor {
+        &*self.parts.processor
+    }
+
+    /// What encodes, with leave to do so.
+    pub(crate) async fn encoder(&self) -> Result<(Arc<dyn Processor>, OwnedSemaphorePermit), JudgeError> {
         let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
-        let processor = self.parts.processor.clone();
-        let span = tracing::debug_span!("encode");
-        let work = tokio::task::spawn_blocking(move || {
-            let encoded = span.in_scope(|| processor.encode(&prompt));
-            drop(permit); // held by the work itself, which goes on when the client leaves
-            encoded
-        });
-        match work.await {
-            Ok(encoded) => Ok(encoded?),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_cancelled) => Err(EngineError::Stopped.into()),
-            },
-        }
+        Ok((self.parts.processor.clone(), permit))
     }
 
     fn submit(

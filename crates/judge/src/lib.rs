@@ -11,6 +11,7 @@ mod judge;
 mod memo;
 mod options;
 mod prepared;
+mod raw;
 mod receipt;
 mod reply;
 mod restrained;
@@ -27,8 +28,8 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Build, CacheFigures, Critic, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part,
-    ProcessorFigures, Prompt, Role, TokenId,
+    Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part,
+    ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,
@@ -38,6 +39,7 @@ pub use error::JudgeError;
 pub use judge::{Judge, Rules, Setup};
 pub use memo::MemoCounts;
 pub use options::{Drawing, JudgeOptions, Remembering, RubricChoice};
+pub use raw::RawPrompt;
 pub use receipt::{Receipt, Sha};
 pub use reply::{Mode, ReplyPart};
 pub use reward::{

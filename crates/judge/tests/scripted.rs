@@ -171,6 +171,14 @@ async fn tokens_of_a_stop_string_are_not_reported() {
 async fn a_turn_that_ends_at_once_is_an_error() {
     let silent = judge("any", "", END);
     assert!(matches!(complete(&silent, &CompletionParams::greedy(9)).await, Err(JudgeError::Silent)));
+    // So is one of tokens that nobody sees, unless they are shown.
+    let hidden = CompletionParams { ignore_end: true, ..CompletionParams::greedy(3) };
+    assert!(matches!(complete(&silent, &hidden).await, Err(JudgeError::Silent)));
+    let shown = CompletionParams { show_control: true, ..hidden };
+    assert!(complete(&silent, &shown).await.unwrap().piece.text.starts_with("<end>"));
+    // A stop string may end a text before its first word.
+    let stop = CompletionParams { stop: vec!["a".into()], ..CompletionParams::greedy(9) };
+    assert_eq!(complete(&judge("any", "abc", END), &stop).await.unwrap().piece.text, "");
 }
 
 #[tokio::test]

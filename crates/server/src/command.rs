@@ -9,7 +9,9 @@ mod bulk;
 mod convert;
 mod evaluate;
 mod given;
+mod images;
 mod log;
+mod models;
 mod rubric;
 mod systemd;
 mod trace;
@@ -22,7 +24,9 @@ pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
+pub(crate) use images::ImageOptions;
 pub(crate) use log::{ExportOptions, LogOptions, Redaction};
+pub(crate) use models::{ModelOptions, ToldName, UnknownNames};
 pub(crate) use rubric::RubricCommand;
 pub(crate) use systemd::SystemdArguments;
 pub(crate) use trace::TraceOptions;
@@ -181,6 +185,10 @@ pub(crate) struct ServeOptions {
     pub(crate) systemd: SystemdArguments,
     #[command(flatten)]
     pub(crate) http: HttpOptions,
+    #[command(flatten)]
+    pub(crate) models: ModelOptions,
+    #[command(flatten)]
+    pub(crate) images: ImageOptions,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
     #[command(flatten)]

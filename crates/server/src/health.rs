@@ -21,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(live))
         .routes(routes!(ready))
         .routes(routes!(ready_by_its_older_name))
+        .routes(routes!(ping))
         .routes(routes!(started))
 }
 
@@ -205,6 +206,20 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
 )]
 async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     ready(state).await
+}
+
+/// The same as `/livez`, where other servers have it.
+#[utoipa::path(
+    get,
+    path = "/ping",
+    tag = "health",
+    responses(
+        (status = 200, description = "It does.", body = ProbeBody, example = json!({ "status": "ok" })),
+        (status = 503, description = "It does not.", body = ErrorBody)
+    )
+)]
+async fn ping(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
+    live(state).await
 }
 
 /// Whether the critic is loaded and tried. Until then only the probes are answered.

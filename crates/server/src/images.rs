@@ -1,20 +1,111 @@
-//! Images in requests: data URLs or bare base64. Nothing is ever fetched.
+//! Images in requests: data URLs, bare base64 and, where the operator allows it, URLs from which they are fetched.
+
+use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use base64::{
     Engine,
     alphabet::{self, Alphabet},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use futures::future::try_join_all;
 use judge::EncodedImage;
 
-use crate::error::ApiError;
+use crate::{
+    error::ApiError,
+    remote_images::{ImageUrl, NotFetched, RemoteImages},
+};
 
 /// The most images and frames of one request. Each takes hundreds of tokens, so that more cannot be meant.
 pub(crate) const MAX_IMAGES: usize = 256;
 
-/// The bytes of the image in `text`, which the parameter `param` holds. The media type is not believed: what the
-/// bytes are is seen when they are decoded.
-pub(crate) fn read(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
+/// How long all images of one request may take to come, waiting for others included.
+const FETCHING: Duration = Duration::from_secs(60);
+
+/// Reads the images of one request, for whatever makes sense of its body.
+pub(crate) struct ImageReader<'a> {
+    remote: &'a RemoteImages,
+    fetched: HashMap<ImageUrl, EncodedImage>,
+    /// What is still to be fetched, and which parameter first asks for it.
+    wanted: RefCell<HashMap<ImageUrl, String>>,
+}
+
+/// What `make` makes of a body, with its images. When some of them are elsewhere, it is called twice: once to find them,
+/// so that nothing is fetched for a request that makes no sense, and once with all of them, each fetched once.
+///
+/// # Errors
+/// Those of `make`, and when an image cannot be fetched.
+pub(crate) async fn with_images<T>(
+    remote: &RemoteImages,
+    make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let reader = ImageReader::new(remote, HashMap::new());
+    let made = make(&reader)?;
+    let wanted = reader.wanted.into_inner();
+    if wanted.is_empty() {
+        return Ok(made);
+    }
+    drop(made);
+    let fetch = |(url, param): (ImageUrl, String)| async move {
+        let fetched = tokio::time::timeout(FETCHING, remote.fetch(url.clone())).await;
+        match fetched.unwrap_or(Err(NotFetched)) {
+            Ok(bytes) => Ok((url, EncodedImage::new(bytes))),
+            Err(NotFetched) => Err(not_fetched(&param)),
+        }
+    };
+    let fetched = try_join_all(wanted.into_iter().map(fetch)).await?.into_iter().collect();
+    make(&ImageReader::new(remote, fetched))
+}
+
+impl<'a> ImageReader<'a> {
+    /// A reader of images, of which some are fetched already.
+    pub(crate) fn new(remote: &'a RemoteImages, fetched: HashMap<ImageUrl, EncodedImage>) -> Self {
+        Self { remote, fetched, wanted: RefCell::default() }
+    }
+
+    /// The image in `text`, which the parameter `param` holds. The media type is not believed: what the bytes are is seen
+    /// when they are decoded.
+    ///
+    /// # Errors
+    /// When `text` is no image, or one that is not fetched.
+    pub(crate) fn read(&self, text: &str, param: &str) -> Result<EncodedImage, ApiError> {
+        let scheme = text.trim_start().split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some(scheme @ ("http" | "https")) => self.remote(text, (scheme, param)),
+            _ => decoded(text, param),
+        }
+    }
+
+    fn remote(&self, text: &str, (scheme, param): (&str, &str)) -> Result<EncodedImage, ApiError> {
+        if self.remote.is_off() {
+            let message = format!(
+                "This server fetches no images, so an {scheme} URL cannot be used. Send the image itself, as \
+                 data:image/png;base64,… or as bare base64."
+            );
+            return Err(ApiError::invalid(param, message).with_code(INVALID_URL));
+        }
+        let url = self.remote.check(text).map_err(|NotFetched| not_fetched(param))?;
+        match self.fetched.get(&url) {
+            Some(image) => Ok(image.clone()),
+            None => {
+                self.wanted.borrow_mut().entry(url).or_insert_with(|| param.to_owned());
+                Ok(EncodedImage::new([]))
+            }
+        }
+    }
+}
+
+/// The code of every failure about a URL.
+const INVALID_URL: &str = "invalid_image_url";
+
+/// The one way in which it is told: a refusal looks like a failure, so that nobody learns what can be reached from here.
+fn not_fetched(param: &str) -> ApiError {
+    let message = "The image could not be fetched from its URL, or nothing is fetched from there. Send the image itself, \
+                   as data:image/png;base64,… or as bare base64.";
+    ApiError::invalid(param, message).with_code(INVALID_URL)
+}
+
+/// The image that `text` itself has.
+fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
     let text = text.trim();
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let payload = match scheme.as_deref() {
@@ -25,13 +116,6 @@ pub(crate) fn read(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
                 return Err(ApiError::image(param, "A data URL must be of the form data:image/png;base64,…"));
             }
         },
-        Some(scheme @ ("http" | "https")) => {
-            let message = format!(
-                "This server fetches no images, so an {scheme} URL cannot be used. Send the image itself, as \
-                 data:image/png;base64,… or as bare base64."
-            );
-            return Err(ApiError::invalid(param, message).with_code("remote_image"));
-        }
         Some(_) => return Err(ApiError::image(param, "An image is a data URL or bare base64")),
     };
     let payload: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -55,7 +139,7 @@ fn decode(payload: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::decoded as read;
 
     #[test]
     fn every_way_of_writing_the_bytes_is_read() {
@@ -71,15 +155,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for text in [
-            "http://a/b.png",
-            "HTTPS://a/b.png",
-            "file:///etc/passwd",
-            "data:,x",
-            "data:image/png,x",
-            "",
-            "a b!",
-        ] {
+        for text in ["file:///etc/passwd", "data:,x", "data:image/png,x", "", "a b!"] {
             assert!(read(text, "images[0]").is_err(), "{text}");
         }
     }

@@ -20,6 +20,7 @@ use crate::state::AppState;
         (name = "judge", description = "Verdicts on one or two responses. Strict: an unknown field is refused."),
         (name = "openai", description = "OpenAI's interface. Forgiving: harmless unknown parameters are ignored."),
         (name = "scoring", description = "Interfaces of other reward and ranking servers. Forgiving, too."),
+        (name = "engines", description = "What programs that know other engines ask beside texts."),
         (name = "health", description = "State of the server.")
     )
 )]

@@ -16,7 +16,7 @@ use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
 use tracing::{Instrument, Span, field};
@@ -31,8 +31,7 @@ pub(crate) struct RequestId(pub(crate) String);
 
 /// Takes the client's name for the request, or makes one, and puts it on the response.
 pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(&HEADER).filter(|id| is_plain(id)).cloned();
-    let id = given.unwrap_or_else(fresh);
+    let id = name_of(&request);
     request.extensions_mut().insert(RequestId(id.to_str().unwrap_or_default().to_owned()));
     let span = tracing::info_span!(
         "request",
@@ -82,6 +81,19 @@ impl HttpBody for TracedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// The response to a request that is not logged, with the request's name.
+pub(crate) fn named(request: &Request, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response.headers_mut().insert(HEADER, name_of(request));
+    response
+}
+
+/// The client's name for the request, or a new one.
+fn name_of(request: &Request) -> HeaderValue {
+    let given = request.headers().get(&HEADER).filter(|id| is_plain(id)).cloned();
+    given.unwrap_or_else(fresh)
 }
 
 /// Whether a client's name may go into logs: short, printable, no spaces.

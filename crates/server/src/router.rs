@@ -2,7 +2,13 @@
 
 use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode, middleware, response::IntoResponse, response::Response, routing::get};
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, StatusCode},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use judge::Judge;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -10,16 +16,23 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    command::ModelOptions,
     dialects,
     error::ApiError,
     health,
     judging_log::JudgingLog,
     lifecycle::{self, Lifecycle, Phase},
     metrics::{self, Metrics},
-    openapi, page, request_id,
+    model_names::ModelNames,
+    openapi, page,
+    remote_images::RemoteImages,
+    request_id,
     state::AppState,
     telemetry::Telemetry,
 };
+
+/// In every response: name of the checkpoint, whatever the request calls it.
+const MODEL: HeaderName = HeaderName::from_static("x-gavel-model");
 
 /// Bounds of what one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +49,8 @@ pub(crate) struct RequestLimits {
 pub(crate) struct Service {
     /// The critic.
     pub(crate) judge: Judge,
+    /// By which names it is called.
+    pub(crate) names: ModelNames,
     /// What Prometheus is told.
     pub(crate) metrics: Metrics,
     /// What a collector of traces is told.
@@ -46,6 +61,8 @@ pub(crate) struct Service {
     pub(crate) lifecycle: Lifecycle,
     /// Where verdicts are logged, if they are.
     pub(crate) judging_log: Option<JudgingLog>,
+    /// What fetches images, where that is allowed.
+    pub(crate) remote_images: RemoteImages,
 }
 
 impl Service {
@@ -53,25 +70,30 @@ impl Service {
     pub(crate) fn plain((judge, metrics): (Judge, Metrics)) -> Self {
         let lifecycle = Lifecycle::new();
         lifecycle.enter(Phase::Ready);
+        let names = ModelNames::new(judge.model(), ModelOptions::default());
         Self {
             judge,
+            names,
             metrics,
             telemetry: Telemetry::default(),
             config_dir: None,
             lifecycle,
             judging_log: None,
+            remote_images: RemoteImages::default(),
         }
     }
 }
 
 /// The whole service.
 pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
-    let Service { judge, metrics, telemetry, config_dir, lifecycle, judging_log } = service;
+    let Service { judge, names, metrics, telemetry, config_dir, lifecycle, judging_log, remote_images } =
+        service;
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
         .merge(dialects::scoring::routes())
+        .merge(dialects::engines::routes())
         .layer(admitting.clone())
         .merge(health::routes())
         .split_for_parts();
@@ -80,12 +102,15 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
     let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
     let openapi = document.into();
+    let true_name = HeaderValue::from_str(names.truth()).ok();
     let state = AppState {
         judge,
+        names,
         lifecycle,
         metrics,
         telemetry,
         judging_log,
+        remote_images,
         config_dir,
         max_body_bytes,
         request_timeout,
@@ -97,7 +122,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         .layer(middleware::from_fn(request_id::name_request))
         .layer(CatchPanicLayer::custom(panicked));
     router
-        .merge(dialects::openai::aliases().merge(dialects::scoring::aliases()).layer(admitting))
+        .merge(other_paths().layer(admitting))
         .merge(page::routes())
         .route("/openapi.json", get(openapi::document))
         .route("/metrics", get(metrics::scrape))
@@ -105,8 +130,22 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         .method_not_allowed_fallback(wrong_method)
         // Of a route, so that it knows which one it is.
         .layer(counting)
+        .layer(middleware::map_response(move |response: Response| named(true_name.clone(), response)))
         .layer(layers)
         .with_state(state)
+}
+
+/// Paths that lead to what is documented under another.
+fn other_paths() -> Router<AppState> {
+    dialects::openai::aliases().merge(dialects::scoring::aliases()).merge(dialects::engines::aliases())
+}
+
+/// The response, which tells the checkpoint's name where a header can.
+async fn named(name: Option<HeaderValue>, mut response: Response) -> Response {
+    if let Some(name) = name {
+        response.headers_mut().insert(MODEL, name);
+    }
+    response
 }
 
 async fn unknown_route() -> ApiError {

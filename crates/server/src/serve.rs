@@ -28,6 +28,8 @@ use crate::{
     judging_log::{JudgingLog, Rotation},
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
+    model_names::ModelNames,
+    request_id,
     router::{self, RequestLimits, Service},
     systemd::Systemd,
     telemetry::Telemetry,
@@ -85,11 +87,12 @@ impl Bounds {
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow::Result<()> {
-    let ServeOptions { critic, http, engine, log, systemd, .. } = options;
+    let ServeOptions { critic, http, models, images, engine, log, systemd, .. } = options;
     let systemd = Systemd::new(systemd);
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let config = engine_config(&engine);
     let HttpOptions { host, port, .. } = &http;
+    let remote_images = images.fetcher().context("the client that fetches images cannot be made")?;
     // The port is taken first, so that a wrong one is told at once and not after loading.
     let listener = TcpListener::bind((host.as_str(), *port))
         .await
@@ -108,7 +111,17 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
     let lifecycle = server.lifecycle.clone();
-    server.open(Service { judge: judge.clone(), metrics, telemetry, config_dir, lifecycle, judging_log });
+    let names = ModelNames::new(judge.model(), models);
+    server.open(Service {
+        judge: judge.clone(),
+        names,
+        metrics,
+        telemetry,
+        config_dir,
+        lifecycle,
+        judging_log,
+        remote_images,
+    });
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
     output.flush()?;
@@ -208,7 +221,7 @@ async fn answer(router: Option<Router>, request: Request) -> Result<Response, In
         None => {
             let message = "The critic is being loaded.";
             let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message);
-            Ok(error.with_retry_after(1).into_response())
+            Ok(request_id::named(&request, error.with_retry_after(1)))
         }
     }
 }

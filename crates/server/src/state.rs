@@ -4,13 +4,18 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use judge::Judge;
 
-use crate::{judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics, telemetry::Telemetry};
+use crate::{
+    judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics, model_names::ModelNames,
+    remote_images::RemoteImages, telemetry::Telemetry,
+};
 
 /// What every handler may use. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AppState {
     /// The critic.
     pub(crate) judge: Judge,
+    /// By which names it is called.
+    pub(crate) names: ModelNames,
     /// Whether the server starts, runs or stops.
     pub(crate) lifecycle: Lifecycle,
     /// What Prometheus is told.
@@ -19,6 +24,8 @@ pub(crate) struct AppState {
     pub(crate) telemetry: Telemetry,
     /// Where verdicts are logged, if they are.
     pub(crate) judging_log: Option<JudgingLog>,
+    /// What fetches images, where that is allowed.
+    pub(crate) remote_images: RemoteImages,
     /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is
     /// the one that holds.
     pub(crate) config_dir: Option<Arc<tokio::sync::Mutex<Box<Path>>>>,

@@ -1,10 +1,10 @@
 //! What is said in a message: text, images and videos in the many shapes that clients write.
 
-use judge::{EncodedImage, Part};
+use judge::{Detail, EncodedImage, Part};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, images};
+use crate::{error::ApiError, images::ImageReader};
 
 /// A text, a part, or a list of parts.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -27,10 +27,14 @@ pub(crate) struct ContentPart {
     kind: Option<String>,
     /// Text.
     text: Option<String>,
-    /// An image: a data URL or bare base64, as it is or in an object.
+    /// An image: a data URL, bare base64 or a URL, as it is or in an object.
     image_url: Option<ImageUrl>,
     /// The same, in the shape of other interfaces.
-    image: Option<String>,
+    image: Option<ImageUrl>,
+    /// How finely the image is cut: `low`, which is one tile, `high`, which is its own resolution, or `auto`.
+    detail: Option<String>,
+    #[schema(ignore)]
+    file_id: Option<serde_json::Value>,
     /// The frames of a video, in order, each a data URL or bare base64; also read as `video`.
     #[serde(alias = "video")]
     frames: Option<Vec<String>>,
@@ -42,18 +46,25 @@ pub(crate) struct ContentPart {
 pub(crate) enum ImageUrl {
     /// The URL itself.
     Url(String),
-    /// The URL in an object; other members, such as `detail`, change nothing.
+    /// The URL in an object.
     Object {
-        /// A data URL or bare base64.
+        /// A data URL, bare base64 or a URL.
         url: String,
+        /// How finely the image is cut: `low`, `high` or `auto`.
+        #[serde(default)]
+        detail: Option<String>,
     },
 }
 
 impl Content {
     /// The text of all parts and the images among them, each in their order; videos are refused.
-    pub(super) fn into_text_and_images(self, param: &str) -> Result<(String, Vec<EncodedImage>), ApiError> {
+    pub(super) fn into_text_and_images(
+        self,
+        param: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
         let (mut text, mut images) = (Vec::new(), Vec::new());
-        for part in self.into_parts(param)? {
+        for part in self.into_parts(param, reader)? {
             match part {
                 Part::Text(more) => text.push(more),
                 Part::Image(image) => images.push(image),
@@ -67,29 +78,33 @@ impl Content {
     }
 
     /// The parts; `param` is where they stand in the request.
-    pub(super) fn into_parts(self, param: &str) -> Result<Vec<Part>, ApiError> {
+    pub(super) fn into_parts(self, param: &str, reader: &ImageReader<'_>) -> Result<Vec<Part>, ApiError> {
         match self {
             Self::Text(text) => Ok(vec![Part::Text(text)]),
-            Self::Part(part) => Ok(vec![part.into_part(param)?]),
+            Self::Part(part) => Ok(vec![part.into_part(param, reader)?]),
             Self::Parts(parts) => (parts.into_iter().enumerate())
-                .map(|(index, part)| part.into_part(&format!("{param}[{index}]")))
+                .map(|(index, part)| part.into_part(&format!("{param}[{index}]"), reader))
                 .collect(),
         }
     }
 }
 
 impl ContentPart {
-    fn into_part(self, param: &str) -> Result<Part, ApiError> {
-        let Self { kind, text, image_url, image, frames } = self;
-        let image = image_url.map(ImageUrl::into_url).or(image);
+    fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
+        let Self { kind, text, image_url, image, detail, file_id, frames } = self;
+        let image = image_url.or(image);
+        if image.is_none() && file_id.is_some_and(|id| !id.is_null()) {
+            let message = "An image cannot be named by file_id; send the image itself.";
+            return Err(ApiError::invalid(param, message).with_code("unsupported_content"));
+        }
         let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
-        let read = |image: String| images::read(&image, param).map(Part::Image);
+        let read = |image: ImageUrl| image.beside(detail).read(param, reader).map(Part::Image);
         match kind.as_deref() {
             Some("text" | "input_text" | "output_text") => {
                 Ok(Part::Text(text.ok_or_else(|| missing("text"))?))
             }
             Some("image_url" | "input_image" | "image") => read(image.ok_or_else(|| missing("image_url"))?),
-            Some("video") => video(&frames.ok_or_else(|| missing("frames"))?, param),
+            Some("video") => video(&frames.ok_or_else(|| missing("frames"))?, param, reader),
             Some(kind) => {
                 let message = format!("A part of type {kind:?} cannot be shown to this critic.");
                 Err(ApiError::invalid(param, message).with_code("unsupported_content"))
@@ -97,7 +112,7 @@ impl ContentPart {
             None => match (text, image, frames) {
                 (Some(text), None, None) => Ok(Part::Text(text)),
                 (None, Some(image), None) => read(image),
-                (None, None, Some(frames)) => video(&frames, param),
+                (None, None, Some(frames)) => video(&frames, param, reader),
                 _ => Err(ApiError::invalid(
                     param,
                     "A part without a type needs one of text, image and frames.",
@@ -109,22 +124,46 @@ impl ContentPart {
 
 impl ImageUrl {
     /// The images at `images` of a body.
-    pub(super) fn read_all(images: Vec<Self>) -> Result<Vec<EncodedImage>, ApiError> {
+    pub(super) fn read_all(
+        images: Vec<Self>,
+        reader: &ImageReader<'_>,
+    ) -> Result<Vec<EncodedImage>, ApiError> {
         let images = images.into_iter().enumerate();
-        images.map(|(index, image)| images::read(&image.into_url(), &format!("images[{index}]"))).collect()
+        images.map(|(index, image)| image.read(&format!("images[{index}]"), reader)).collect()
     }
 
-    fn into_url(self) -> String {
+    /// The image, which the parameter `param` holds.
+    pub(super) fn read(self, param: &str, reader: &ImageReader<'_>) -> Result<EncodedImage, ApiError> {
+        let (url, detail) = match self {
+            Self::Url(url) => (url, None),
+            Self::Object { url, detail } => (url, detail),
+        };
+        let detail = match detail.as_deref() {
+            None | Some("auto") => Detail::Auto,
+            Some("low") => Detail::Low,
+            // What a newer interface calls its finest is as fine as it gets here.
+            Some("high" | "original") => Detail::High,
+            Some(other) => {
+                let message = format!("There is no detail {other:?}; there are low, high and auto.");
+                return Err(ApiError::invalid(param, message));
+            }
+        };
+        Ok(reader.read(&url, param)?.with_detail(detail))
+    }
+
+    /// The same, cut as finely as is said beside it.
+    fn beside(self, beside: Option<String>) -> Self {
         match self {
-            Self::Url(url) | Self::Object { url } => url,
+            Self::Url(url) => Self::Object { url, detail: beside },
+            Self::Object { url, detail } => Self::Object { url, detail: detail.or(beside) },
         }
     }
 }
 
-fn video(frames: &[String], param: &str) -> Result<Part, ApiError> {
+fn video(frames: &[String], param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
     let frames = frames.iter().enumerate();
     let frames: Vec<EncodedImage> = frames
-        .map(|(index, frame)| images::read(frame, &format!("{param}.frames[{index}]")))
+        .map(|(index, frame)| reader.read(frame, &format!("{param}.frames[{index}]")))
         .collect::<Result<_, _>>()?;
     Ok(Part::Video(frames))
 }

@@ -34,6 +34,8 @@ pub(crate) enum RequestKind {
     Score,
     /// The next turn of a conversation.
     Chat,
+    /// Text that is continued as it stands.
+    Completion,
 }
 
 impl From<Kind> for RequestKind {
@@ -60,6 +62,7 @@ impl RequestKind {
             Self::Reward => "reward",
             Self::Score => "score",
             Self::Chat => "chat",
+            Self::Completion => "completion",
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use critic::{
-    EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, ProcessorFigures, Prompt, Tiles,
-    TokenId, Visual,
+    Detail, EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, ProcessorFigures, Prompt,
+    Tiles, TokenId, Visual,
 };
 use sha2::{Digest, Sha256};
 
@@ -150,6 +150,11 @@ impl LlavaProcessor {
 
     /// A picture, cut at its own resolution or as one square.
     fn image(&self, image: &EncodedImage, index: usize, any_resolution: bool) -> Result<Cut, EncodeError> {
+        let any_resolution = match image.detail() {
+            Detail::Auto => any_resolution,
+            Detail::Low => false,
+            Detail::High => true,
+        };
         let key =
             Sha256::new().chain_update([u8::from(any_resolution)]).chain_update(image.digest()).finalize();
         self.cuts.find_or(key.into(), || {

@@ -29,6 +29,7 @@ use crate::{
     affinity,
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
+    images::with_images,
     json_body::JsonBytes,
     judging_log::{Note, Recorder},
     metrics::{RequestKind, StreamFate, Task},
@@ -90,8 +91,11 @@ async fn judge(
     recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let request = body.into_request(caller)?;
+    let request = with_images(&state.remote_images, |reader| {
+        let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+        body.into_request(caller.clone(), reader)
+    });
+    let request = request.await?;
     let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
     Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
 }

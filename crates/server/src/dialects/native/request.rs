@@ -8,7 +8,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{evaluations, receipt::ReceiptBody, scale::ScaleBody};
-use crate::{error::ApiError, images};
+use crate::{
+    error::ApiError,
+    images::{self, ImageReader},
+};
 
 /// A case to judge, and by what.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -16,7 +19,7 @@ use crate::{error::ApiError, images};
 pub(super) struct JudgeBody {
     /// What was asked.
     question: String,
-    /// The images it was asked about, in order, each a data URL or bare base64. Nothing is fetched.
+    /// The images it was asked about, in order, each a data URL, bare base64 or, where the server fetches, a URL.
     #[serde(default)]
     images: Vec<String>,
     /// The frames of a video it was asked about, in order, each a data URL or bare base64, as few as the critic should see.
@@ -212,7 +215,11 @@ pub(super) struct JudgeRequest {
 }
 
 impl JudgeBody {
-    pub(super) fn into_request(mut self, caller: Caller) -> Result<JudgeRequest, ApiError> {
+    pub(super) fn into_request(
+        mut self,
+        caller: Caller,
+        reader: &ImageReader<'_>,
+    ) -> Result<JudgeRequest, ApiError> {
         check_text(&self.question, "question")?;
         let responses = self.take_responses()?;
         let response_ids = self.take_ids(evaluations::count(&responses))?;
@@ -233,7 +240,7 @@ impl JudgeBody {
             },
             caller,
         };
-        let (images, frames) = read_pictures(&self.images, &self.frames, "")?;
+        let (images, frames) = read_pictures((&self.images, &self.frames), "", reader)?;
         let rubrics = match self.rubrics {
             None => Rubrics::One(PlacedRubric {
                 path: path_of_rubric(self.rubric.as_ref()).to_owned(),
@@ -425,9 +432,9 @@ pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
 
 /// The images and the frames of a case, which stands at `path` of the body.
 pub(super) fn read_pictures(
-    images: &[String],
-    frames: &[String],
+    (images, frames): (&[String], &[String]),
     path: &str,
+    reader: &ImageReader<'_>,
 ) -> Result<(Vec<EncodedImage>, Vec<EncodedImage>), ApiError> {
     let read_all = |pictures: &[String], field: &str| {
         let path = format!("{path}{field}");
@@ -437,7 +444,7 @@ pub(super) fn read_pictures(
                 format!("There are more than {} {field}.", images::MAX_IMAGES),
             ));
         }
-        let read = |(index, picture): (usize, &String)| images::read(picture, &format!("{path}[{index}]"));
+        let read = |(index, picture): (usize, &String)| reader.read(picture, &format!("{path}[{index}]"));
         pictures.iter().enumerate().map(read).collect()
     };
     Ok((read_all(images, "images")?, read_all(frames, "frames")?))

@@ -88,7 +88,14 @@ pub(super) fn streamed_answer() -> Value {
 
 /// The one model.
 pub(super) fn model() -> Value {
-    json!({ "id": "gavel-mini", "object": "model", "created": 1760000000, "owned_by": "gavel" })
+    json!({
+        "id": "gavel-mini",
+        "object": "model",
+        "created": 1760000000,
+        "owned_by": "gavel",
+        "root": "gavel-mini",
+        "max_model_len": 4096,
+    })
 }
 
 /// The list of models.

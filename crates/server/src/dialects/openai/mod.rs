@@ -1,27 +1,31 @@
-//! OpenAI's interface: `POST /v1/chat/completions` and the list of models.
+//! OpenAI's interface: conversations, responses, continued text and the list of models.
 
+mod apart;
+mod completions;
 mod examples;
 mod forms;
 mod models;
 mod refused;
 mod request;
 mod response;
+mod responses;
 mod stream;
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::StatusCode,
+    extract::{FromRequestParts, RawPathParams, State},
+    http::{StatusCode, request::Parts},
     response::Response,
     routing::{get, post},
 };
 use futures::future::try_join_all;
-use judge::{CompletionParams, CompletionStream, Form};
+use judge::{CompletionParams, CompletionStream, Form, Prompt};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
+    images::with_images,
     json_body::JsonBytes,
     metrics::RequestKind,
     state::AppState,
@@ -33,31 +37,93 @@ pub(crate) use response::{PromptDetails, now};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(chat)).routes(routes!(models::list)).routes(routes!(models::retrieve))
+    OpenApiRouter::new()
+        .routes(routes!(chat))
+        .routes(routes!(responses::respond))
+        .routes(routes!(completions::complete))
+        .routes(routes!(models::list))
+        .routes(routes!(models::retrieve))
 }
 
-/// Other paths that clients make of a base URL that they take for a full one, or the other way round.
+/// Other paths that clients make of a base URL that they take for a full one, or the other way round; each with a slash at
+/// its end, too.
 pub(crate) fn aliases() -> Router<AppState> {
-    const CHAT: [&str; 11] = [
-        "/",
-        "/v1",
-        "/v1/",
+    const CHAT: [&str; 8] = [
+        "/v1/chat/completions",
         "/chat/completions",
-        "/chat/completions/",
-        "/v1/chat/completions/",
+        "/v1",
         "/v1/v1/chat/completions",
         "/v1/chat/completions/chat/completions",
+        "/chat/completions/chat/completions",
         "/openai/v1/chat/completions",
         "/openai/deployments/{deployment}/chat/completions",
-        "/openai/deployments/{deployment}/chat/completions/",
     ];
-    let router = CHAT.iter().fold(Router::new(), |router, path| router.route(path, post(chat)));
-    router
-        .route("/models", get(models::list))
-        .route("/v1/models/", get(models::list))
-        .route("/v1/models/{owner}/{name}", get(models::retrieve_repository))
-        .route("/openai/models", get(models::list))
-        .route("/openai/v1/models", get(models::list))
+    const RESPONSES: [&str; 7] = [
+        "/v1/responses",
+        "/responses",
+        "/v1/v1/responses",
+        "/v1/responses/responses",
+        "/openai/responses",
+        "/openai/v1/responses",
+        "/openai/deployments/{deployment}/responses",
+    ];
+    const COMPLETIONS: [&str; 6] = [
+        "/v1/completions",
+        "/completions",
+        "/v1/v1/completions",
+        "/v1/completions/completions",
+        "/openai/v1/completions",
+        "/openai/deployments/{deployment}/completions",
+    ];
+    const MODELS: [&str; 6] = [
+        "/v1/models",
+        "/models",
+        "/v1/v1/models",
+        "/v1/chat/completions/models",
+        "/openai/models",
+        "/openai/v1/models",
+    ];
+    let routes = [
+        (CHAT.as_slice(), post(chat)),
+        (&RESPONSES, post(responses::respond)),
+        (&COMPLETIONS, post(completions::complete)),
+        (&MODELS, get(models::list)),
+    ];
+    let router = Router::new()
+        .route("/", post(chat))
+        .route("/v1/models/{owner}/{name}", get(models::retrieve_repository));
+    let routes =
+        routes.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (path, method.clone())));
+    routes.fold(router, |router, (path, method)| {
+        // The first of each list is a documented route itself.
+        let documented =
+            ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/models"].contains(path);
+        let router = router.route(&format!("{path}/"), method.clone());
+        if documented { router } else { router.route(path, method) }
+    })
+}
+
+/// The name of the model in a path of Azure's: some of its clients have none in the body.
+struct Deployment(Option<String>);
+
+impl Deployment {
+    /// The name in the body, or else in the path.
+    fn or(self, named: Option<String>) -> Option<String> {
+        named.or(self.0)
+    }
+}
+
+impl FromRequestParts<AppState> for Deployment {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let deployment = params.ok().and_then(|params| {
+            let found = params.iter().find(|(name, _)| *name == "deployment");
+            found.map(|(_, value)| value.to_owned())
+        });
+        Ok(Self(deployment))
+    }
 }
 
 /// Continue a conversation with text, images and videos.
@@ -84,6 +150,7 @@ pub(crate) fn aliases() -> Router<AppState> {
             )
         )),
         (status = 400, description = "The request makes no sense or asks for what is not offered.", body = ErrorBody),
+        (status = 404, description = "The critic is not called so.", body = ErrorBody),
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
@@ -96,20 +163,38 @@ pub(crate) fn aliases() -> Router<AppState> {
 async fn chat(
     State(state): State<AppState>,
     CallerOf(caller): CallerOf,
-    wanted: WantedForm,
+    (deployment, wanted): (Deployment, WantedForm),
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    refused::check(&body.parse(StatusCode::BAD_REQUEST)?)?;
-    let body: ChatBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let request = body.into_request()?;
+    let request = chat_request(&state, &body).await?;
+    let model = state.names.told(deployment.or(request.model.clone()))?;
+    let header = Header::new("chatcmpl-", model, state.judge.model());
     let form = wanted.find(&state.judge.rules(), &request.prompt)?;
     let params = forms::apply(form.as_ref(), CompletionParams { caller, ..request.params });
-    Ok(RequestKind::Chat.of(answered(state, ChatRequest { params, ..request }, form).await))
+    let request = ChatRequest { params, ..request };
+    Ok(RequestKind::Chat.of(answered(state, (header, request), form).await))
 }
 
-async fn answered(state: AppState, request: ChatRequest, form: Option<Form>) -> Result<Response, ApiError> {
-    let ChatRequest { prompt, params, count, model, stream } = request;
-    let header = Header::new(model, state.judge.model());
+/// What the body of a chat request asks for.
+async fn chat_request(state: &AppState, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
+    refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::CHAT)?;
+    let read = with_images(&state.remote_images, |reader| {
+        body.parse::<ChatBody>(StatusCode::BAD_REQUEST)?.into_request(reader)
+    });
+    read.await
+}
+
+/// The conversation in the body of a chat request.
+pub(crate) async fn conversation(state: &AppState, body: &JsonBytes) -> Result<Prompt, ApiError> {
+    Ok(chat_request(state, body).await?.prompt)
+}
+
+async fn answered(
+    state: AppState,
+    (header, request): (Header, ChatRequest),
+    form: Option<Form>,
+) -> Result<Response, ApiError> {
+    let ChatRequest { prompt, params, count, stream, .. } = request;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;
     if let Some(options) = stream {

@@ -1,21 +1,24 @@
-//! The list of models, which has one: the critic.
+//! The list of models, which has one: the critic. It goes by other names too.
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{examples, response::now};
-use crate::state::AppState;
+use crate::{
+    error::{ApiError, ErrorBody},
+    state::AppState,
+};
 
 /// The models that there are.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ModelList {
     /// Always `list`.
     object: &'static str,
-    /// The models: the critic alone.
+    /// The critic, by one name or by all of its names.
     data: Vec<ModelBody>,
 }
 
@@ -30,33 +33,66 @@ pub(super) struct ModelBody {
     created: u64,
     /// Always `gavel`.
     owned_by: &'static str,
+    /// Name of the checkpoint that answers.
+    root: String,
+    /// Of the prompt and the answer together, in tokens.
+    max_model_len: usize,
 }
 
 impl ModelBody {
-    fn new(id: String) -> Self {
-        Self { id, object: "model", created: now(), owned_by: "gavel" }
+    fn new(id: String, state: &AppState) -> Self {
+        let (root, max_model_len) = (state.names.truth().to_owned(), state.judge.context_length());
+        Self { id, object: "model", created: now(), owned_by: "gavel", root, max_model_len }
     }
 }
 
-/// List the one model.
-#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, description = "The models.", body = ModelList, example = json!(examples::models()))))]
-pub(super) async fn list(State(state): State<AppState>) -> Json<ModelList> {
-    Json(ModelList { object: "list", data: vec![ModelBody::new(state.judge.model().to_owned())] })
+/// What is listed.
+#[derive(Deserialize, IntoParams)]
+pub(super) struct ListQuery {
+    /// `1` lists the critic's other names too. Without it there is one entry, since many programs take the first or want
+    /// only one.
+    #[param(example = "1")]
+    aliases: Option<String>,
 }
 
-/// Describe the model. Any name stands for it, as in chat requests.
+/// List the one model.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "openai",
+    params(ListQuery),
+    responses((status = 200, description = "The models.", body = ModelList, example = json!(examples::models())))
+)]
+pub(super) async fn list(State(state): State<AppState>, Query(query): Query<ListQuery>) -> Json<ModelList> {
+    let all = query.aliases.is_some_and(|aliases| !["", "0", "false"].contains(&aliases.as_str()));
+    let aliases = state.names.aliases().iter().filter(|_| all).cloned();
+    let names = [state.names.truth().to_owned()].into_iter().chain(aliases);
+    Json(ModelList { object: "list", data: names.map(|name| ModelBody::new(name, &state)).collect() })
+}
+
+/// Describe the model. Any name stands for it, as in chat requests, unless the server refuses unknown ones.
 #[utoipa::path(
     get,
     path = "/v1/models/{model}",
     tag = "openai",
-    params(("model" = String, Path, description = "Any name.", example = "gavel-mini")),
-    responses((status = 200, description = "The model.", body = ModelBody, example = json!(examples::model())))
+    params(("model" = String, Path, description = "A name of the critic.", example = "gavel-mini")),
+    responses(
+        (status = 200, description = "The model.", body = ModelBody, example = json!(examples::model())),
+        (status = 404, description = "The critic is not called so.", body = ErrorBody)
+    )
 )]
-pub(super) async fn retrieve(Path(model): Path<String>) -> Json<ModelBody> {
-    Json(ModelBody::new(model))
+pub(super) async fn retrieve(
+    State(state): State<AppState>,
+    Path(model): Path<String>,
+) -> Result<Json<ModelBody>, ApiError> {
+    state.names.check(&model)?;
+    Ok(Json(ModelBody::new(model, &state)))
 }
 
 /// Describe a model whose name is a repository's: some clients leave its slash as it is.
-pub(super) async fn retrieve_repository(Path((owner, name)): Path<(String, String)>) -> Json<ModelBody> {
-    Json(ModelBody::new(format!("{owner}/{name}")))
+pub(super) async fn retrieve_repository(
+    state: State<AppState>,
+    Path((owner, name)): Path<(String, String)>,
+) -> Result<Json<ModelBody>, ApiError> {
+    retrieve(state, Path(format!("{owner}/{name}"))).await
 }

@@ -9,8 +9,11 @@ use crate::error::ApiError;
 /// Whether a value asks for nothing.
 type AsksForNothing = fn(&Value) -> bool;
 
-/// The parameters that are refused. `null` never asks for anything.
-const REFUSED: &[(&str, AsksForNothing)] = &[
+/// A parameter that is refused unless its value asks for nothing; `null` never does.
+type Refused = (&'static str, AsksForNothing);
+
+/// What conversations cannot ask for.
+pub(super) const CHAT: &[Refused] = &[
     ("tools", is_empty),
     ("tool_choice", is_none_or_auto),
     ("functions", is_empty),
@@ -22,12 +25,38 @@ const REFUSED: &[(&str, AsksForNothing)] = &[
     ("modalities", is_text_only),
     ("audio", never),
     ("prediction", never),
-    ("images", is_empty),
     ("videos", is_empty),
-    ("prompt_logprobs", is_off),
     ("best_of", is_one),
-    ("use_beam_search", is_off),
     ("echo", is_off),
+];
+
+/// What continued text cannot ask for.
+pub(super) const COMPLETIONS: &[Refused] = &[
+    ("suffix", is_empty_text),
+    ("response_format", is_text_format),
+    ("logit_bias", is_empty),
+    ("presence_penalty", is_zero),
+    ("frequency_penalty", is_zero),
+];
+
+/// What responses cannot ask for.
+pub(super) const RESPONSES: &[Refused] = &[
+    ("previous_response_id", never),
+    ("conversation", never),
+    ("prompt", never),
+    ("background", is_off),
+    ("tools", is_empty),
+    ("tool_choice", is_none_or_auto),
+    ("response_format", is_text_format),
+    ("logit_bias", is_empty),
+    ("presence_penalty", is_zero),
+    ("frequency_penalty", is_zero),
+];
+
+/// What none of them can ask for: extensions of other servers.
+const EXTENSIONS: &[Refused] = &[
+    ("prompt_logprobs", is_off),
+    ("use_beam_search", is_off),
     ("min_p", is_zero),
     ("min_tokens", is_zero),
     ("stop_token_ids", is_empty),
@@ -44,11 +73,11 @@ const REFUSED: &[(&str, AsksForNothing)] = &[
     ("chat_template", never),
 ];
 
-/// Looks for parameters that are not offered. Everything else that is unknown is ignored.
+/// Looks for parameters that are not offered: `refused`, and extensions. Everything else that is unknown is ignored.
 ///
 /// A value is looked at as it is, so a body with large images is read once more; that takes less than decoding them.
-pub(super) fn check(body: &HashMap<String, Value>) -> Result<(), ApiError> {
-    for (name, asks_for_nothing) in REFUSED {
+pub(super) fn check(body: &HashMap<String, Value>, refused: &[Refused]) -> Result<(), ApiError> {
+    for (name, asks_for_nothing) in refused.iter().chain(EXTENSIONS) {
         if let Some(value) = body.get(*name)
             && !value.is_null()
             && !asks_for_nothing(value)
@@ -67,6 +96,10 @@ fn never(_: &Value) -> bool {
 
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn is_empty_text(value: &Value) -> bool {
+    value.as_str().is_some_and(str::is_empty)
 }
 
 fn is_zero(value: &Value) -> bool {
@@ -97,7 +130,7 @@ fn is_text_only(value: &Value) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::check;
+    use super::{CHAT, COMPLETIONS, check};
 
     #[test]
     fn what_is_not_offered_is_refused_unless_it_asks_for_nothing() {
@@ -107,11 +140,11 @@ mod tests {
             ("logit_bias", json!({"5": 1})),
             ("presence_penalty", json!(0.5)),
             ("prompt_logprobs", json!(0)),
-            ("images", json!(["x"])),
         ] {
-            let error = check(&[(name.to_owned(), value)].into()).unwrap_err();
+            let error = check(&[(name.to_owned(), value)].into(), CHAT).unwrap_err();
             assert!(serde_json::to_string(&error.body()).unwrap().contains(name));
         }
+        assert!(check(&[("suffix".to_owned(), json!("."))].into(), COMPLETIONS).is_err());
         for (name, value) in [
             ("tools", json!(null)),
             ("tools", json!([])),
@@ -120,7 +153,7 @@ mod tests {
             ("best_of", json!(1)),
             ("user", json!("someone")),
         ] {
-            assert!(check(&[(name.to_owned(), value)].into()).is_ok(), "{name}");
+            assert!(check(&[(name.to_owned(), value)].into(), CHAT).is_ok(), "{name}");
         }
     }
 }

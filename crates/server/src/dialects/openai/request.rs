@@ -1,79 +1,87 @@
 //! The body of a chat request, and what it asks for.
 
-use judge::{CompletionParams, Message, Part, Prompt, Role};
+use judge::{CompletionParams, EncodedImage, Message, Part, Prompt, Role};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{dialects::content::Content, error::ApiError, images};
+use super::apart;
+use crate::{
+    dialects::content::{Content, ImageUrl},
+    error::ApiError,
+    images::{self, ImageReader},
+};
 
 /// Tokens to write when a request does not say: enough for any verdict with its reasons.
 const DEFAULT_MAX_TOKENS: usize = 1024;
 
 /// A conversation, and how it is to be continued. A list of one element is read as its element.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct ChatBody {
     /// Any name; it is echoed, and `system_fingerprint` tells the truth.
     #[serde(default, deserialize_with = "lenient")]
-    model: Option<String>,
+    pub(super) model: Option<String>,
     /// The turns so far, oldest first.
-    messages: Vec<ChatMessage>,
+    pub(super) messages: Vec<ChatMessage>,
+    /// Images for the places in the turns that are written `<image>`, in order; those without a place come first in the
+    /// user's first turn. An extension.
+    pub(super) images: Option<Vec<ImageUrl>>,
     /// 0, the default, is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    temperature: Option<f32>,
+    pub(super) temperature: Option<f32>,
     /// Draw only from the smallest set of tokens whose probability reaches this.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    top_p: Option<f32>,
+    pub(super) top_p: Option<f32>,
     /// Draw only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    top_k: Option<i64>,
+    pub(super) top_k: Option<i64>,
     /// Penalty on tokens already written; by default what the checkpoint asks for. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    repetition_penalty: Option<f32>,
+    pub(super) repetition_penalty: Option<f32>,
     /// Start of the random numbers.
     #[serde(default, deserialize_with = "lenient")]
-    seed: Option<i64>,
+    pub(super) seed: Option<i64>,
     /// Tokens to write at most; more than there is room for means all the room.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 1024)]
-    max_completion_tokens: Option<i64>,
+    pub(super) max_completion_tokens: Option<i64>,
     /// The older name of `max_completion_tokens`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1)]
-    max_tokens: Option<i64>,
+    pub(super) max_tokens: Option<i64>,
     /// Up to four strings that end the text.
     #[serde(default)]
-    stop: Option<Stop>,
+    pub(super) stop: Option<Stop>,
     /// How many texts are written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 8, default = 1)]
-    n: Option<i64>,
+    pub(super) n: Option<i64>,
     /// Whether the probability of each token is told, under the raw logits.
     #[serde(default, deserialize_with = "lenient")]
-    logprobs: Option<bool>,
+    pub(super) logprobs: Option<bool>,
     /// How many most probable tokens are told beside each.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 20)]
-    top_logprobs: Option<i64>,
+    pub(super) top_logprobs: Option<i64>,
     /// Whether the text comes as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
-    stream: Option<bool>,
+    pub(super) stream: Option<bool>,
     /// What comes beside the text.
-    stream_options: Option<StreamOptions>,
+    pub(super) stream_options: Option<StreamOptions>,
     /// Write on until the bound of tokens, whatever the critic says. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    ignore_eos: Option<bool>,
+    pub(super) ignore_eos: Option<bool>,
     /// Whether control tokens are left out of the text, which is the default. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    skip_special_tokens: Option<bool>,
+    pub(super) skip_special_tokens: Option<bool>,
     /// Whether the last message, the assistant's, is continued and not answered. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    continue_final_message: Option<bool>,
+    pub(super) continue_final_message: Option<bool>,
     /// Clients that continue the last message also say `false` here. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    add_generation_prompt: Option<bool>,
+    pub(super) add_generation_prompt: Option<bool>,
 }
 
 /// A turn.
@@ -118,7 +126,7 @@ pub(super) struct ChatRequest {
 
 impl ChatBody {
     /// Checks the values and makes a prompt of the turns.
-    pub(super) fn into_request(self) -> Result<ChatRequest, ApiError> {
+    pub(super) fn into_request(self, reader: &ImageReader<'_>) -> Result<ChatRequest, ApiError> {
         let params = self.params()?;
         let count = in_range("n", self.n.unwrap_or(1), 1..=8)?;
         let streams = self.stream.unwrap_or_default();
@@ -128,11 +136,13 @@ impl ChatBody {
             let message = "add_generation_prompt can be false only when the final message is continued.";
             return Err(ApiError::invalid("add_generation_prompt", message));
         }
-        let prompt = prompt(self.messages, continued)?;
+        let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
+        let prompt = prompt((self.messages, apart), continued, reader)?;
         Ok(ChatRequest { prompt, params, count, model: self.model, stream })
     }
 
-    fn params(&self) -> Result<CompletionParams, ApiError> {
+    /// How the text is to be written.
+    pub(super) fn params(&self) -> Result<CompletionParams, ApiError> {
         let (bound_name, bound) = match (self.max_completion_tokens, self.max_tokens) {
             (Some(bound), _) => ("max_completion_tokens", Some(bound)),
             (None, bound) => ("max_tokens", bound),
@@ -179,15 +189,26 @@ impl ChatBody {
 }
 
 /// The turns as a prompt; the last one is the start of the reply when it is `continued`.
-fn prompt(messages: Vec<ChatMessage>, continued: bool) -> Result<Prompt, ApiError> {
+fn prompt(
+    (messages, apart): (Vec<ChatMessage>, Vec<EncodedImage>),
+    continued: bool,
+    reader: &ImageReader<'_>,
+) -> Result<Prompt, ApiError> {
     let mut turns = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
-        turns.push(turn(message, &format!("messages[{index}]"))?);
+        turns.push(turn(message, &format!("messages[{index}]"), reader)?);
     }
     let reply = if continued { reply(turns.pop())? } else { String::new() };
     if turns.is_empty() {
         return Err(ApiError::invalid("messages", "There is no message to answer."));
     }
+    apart::place(&mut turns, apart)?;
+    check_pictures(&turns, "messages")?;
+    Ok(Prompt { messages: turns, reply, ..Prompt::default() })
+}
+
+/// Refuses more pictures than can be meant; `param` is where the turns stand.
+pub(super) fn check_pictures(turns: &[Message], param: &str) -> Result<(), ApiError> {
     let pictures = turns.iter().flat_map(|turn| &turn.parts).map(|part| match part {
         Part::Text(_) => 0,
         Part::Image(_) => 1,
@@ -195,21 +216,26 @@ fn prompt(messages: Vec<ChatMessage>, continued: bool) -> Result<Prompt, ApiErro
     });
     if pictures.sum::<usize>() > images::MAX_IMAGES {
         let message = format!("There are more than {} images and frames.", images::MAX_IMAGES);
-        return Err(ApiError::invalid("messages", message));
+        return Err(ApiError::invalid(param, message));
     }
-    Ok(Prompt { messages: turns, reply, ..Prompt::default() })
+    Ok(())
 }
 
-fn turn(message: ChatMessage, param: &str) -> Result<Message, ApiError> {
-    let role = match message.role.as_str() {
-        "system" | "developer" => Role::System,
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
+/// Who speaks by the name `role`, which the parameter `param` has.
+pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
+    match role {
+        "system" | "developer" => Ok(Role::System),
+        "user" => Ok(Role::User),
+        "assistant" => Ok(Role::Assistant),
         role => {
             let text = format!("There is no role {role:?}; there are system, developer, user and assistant.");
-            return Err(ApiError::invalid(format!("{param}.role"), text));
+            Err(ApiError::invalid(param, text))
         }
-    };
+    }
+}
+
+fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
+    let role = role(&message.role, &format!("{param}.role"))?;
     if message
         .tool_calls
         .is_some_and(|calls| !calls.is_null() && calls.as_array().is_none_or(|list| !list.is_empty()))
@@ -223,7 +249,7 @@ fn turn(message: ChatMessage, param: &str) -> Result<Message, ApiError> {
     let Some(content) = message.content else {
         return Err(ApiError::invalid(param, "A message needs content."));
     };
-    Ok(Message { role, parts: content.into_parts(&param)? })
+    Ok(Message { role, parts: content.into_parts(&param, reader)? })
 }
 
 /// The text of the assistant's message that is continued.
@@ -243,7 +269,9 @@ fn reply(last: Option<Message>) -> Result<String, ApiError> {
 }
 
 /// Reads a value, `null` as none and a list of one element as its element.
-fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(source: D) -> Result<Option<T>, D::Error> {
+pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    source: D,
+) -> Result<Option<T>, D::Error> {
     let mut value = Value::deserialize(source)?;
     if let Some([_]) = value.as_array().map(Vec::as_slice) {
         value = value[0].take();
@@ -251,7 +279,11 @@ fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(source: D) -> Result<
     serde_json::from_value(value).map_err(serde::de::Error::custom)
 }
 
-fn in_range(name: &str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<usize, ApiError> {
+pub(super) fn in_range(
+    name: &str,
+    value: i64,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<usize, ApiError> {
     usize::try_from(value).ok().filter(|_| range.contains(&value)).ok_or_else(|| {
         let (low, high) = range.into_inner();
         let message = if high == i64::MAX {

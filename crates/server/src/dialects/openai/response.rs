@@ -11,19 +11,19 @@ use crate::request_id;
 /// What the parts of one response have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: String,
+    pub(super) id: String,
+    pub(super) created: u64,
+    pub(super) model: String,
+    pub(super) fingerprint: String,
 }
 
 impl Header {
-    /// A response to a request that calls the model `named`, from the checkpoint called `truth`.
-    pub(super) fn new(named: Option<String>, truth: &str) -> Self {
+    /// A response whose id begins with `kind`, in which the model is called `named`, from the checkpoint called `truth`.
+    pub(super) fn new(kind: &str, named: String, truth: &str) -> Self {
         Self {
-            id: format!("chatcmpl-{}", request_id::fresh_id()),
+            id: format!("{kind}{}", request_id::fresh_id()),
             created: now(),
-            model: named.unwrap_or_else(|| truth.to_owned()),
+            model: named,
             fingerprint: truth.to_owned(),
         }
     }
@@ -140,10 +140,15 @@ impl Logprobs {
         });
         Self { content: content.collect(), refusal: Vec::new() }
     }
+
+    /// The tokens alone.
+    pub(super) fn into_tokens(self) -> Vec<TokenBody> {
+        self.content
+    }
 }
 
 /// A token that was written.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct TokenBody {
     /// Its text; a part of a character shows as U+FFFD.
     token: String,
@@ -156,7 +161,7 @@ pub(crate) struct TokenBody {
 }
 
 /// A token that could have been written.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct TopToken {
     /// Its text; a part of a character shows as U+FFFD.
     token: String,
@@ -167,7 +172,7 @@ pub(crate) struct TopToken {
 }
 
 /// Tokens read and written.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = ChatUsage)]
 pub(crate) struct UsageBody {
     /// Tokens of the prompt, images included.
@@ -210,6 +215,20 @@ impl UsageBody {
             prompt_tokens_details: PromptDetails { cached_tokens },
             completion_tokens_details: CompletionDetails::default(),
         }
+    }
+
+    /// The usage of texts over several prompts, `usages` of the texts of each.
+    pub(super) fn of_prompts(usages: &[Vec<Usage>]) -> Self {
+        usages.iter().map(|usages| Self::sum(usages)).fold(Self::default(), |sum, more| Self {
+            prompt_tokens: sum.prompt_tokens + more.prompt_tokens,
+            completion_tokens: sum.completion_tokens + more.completion_tokens,
+            total_tokens: sum.total_tokens + more.total_tokens,
+            prompt_tokens_details: PromptDetails {
+                cached_tokens: sum.prompt_tokens_details.cached_tokens
+                    + more.prompt_tokens_details.cached_tokens,
+            },
+            completion_tokens_details: CompletionDetails::default(),
+        })
     }
 }
 

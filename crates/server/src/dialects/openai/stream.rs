@@ -124,6 +124,7 @@ where
     }
 }
 
-fn data(body: &impl Serialize) -> Event {
+/// An event without a name.
+pub(super) fn data(body: &impl Serialize) -> Event {
     Event::default().json_data(body).expect("our own bodies can be written as JSON")
 }

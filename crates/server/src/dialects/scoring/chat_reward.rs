@@ -14,6 +14,7 @@ use super::{
 use crate::{
     dialects::{content::Content, openai::now},
     error::{ApiError, ErrorBody},
+    images::ImageReader,
     json_body::JsonBytes,
     request_id,
 };
@@ -65,15 +66,16 @@ struct ChatReward {
 }
 
 /// The last turn as the answer to those before it.
-pub(super) fn sample(turns: Vec<ChatTurn>) -> Result<Sample, ApiError> {
+pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
     let mut turns = turns.into_iter().enumerate().collect::<Vec<_>>();
     let Some((_, last)) = turns.pop_if(|(_, turn)| turn.role == "assistant") else {
         return Err(ApiError::invalid("messages", "The last message must be the assistant's answer."));
     };
-    let response = TextOrParts::Parts { content: last.content }.text("messages")?;
+    let response = TextOrParts::Parts { content: last.content }.text("messages", reader)?;
     let (mut texts, mut images) = (Vec::new(), Vec::new());
     for (index, ChatTurn { role, content }) in turns {
-        let (text, mut found) = TextOrParts::Parts { content }.read(&format!("messages[{index}].content"))?;
+        let (text, mut found) =
+            TextOrParts::Parts { content }.read(&format!("messages[{index}].content"), reader)?;
         images.append(&mut found);
         texts.push((role, text));
     }
@@ -97,8 +99,12 @@ pub(super) fn sample(turns: Vec<ChatTurn>) -> Result<Sample, ApiError> {
     )
 )]
 pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {
-    let ChatRewardBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
-    let scored = scorer.score(vec![sample(messages)?], |_| "messages".into()).await?;
+    let read = scorer.with_images(|reader| {
+        let ChatRewardBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
+        Ok((model, sample(messages, reader)?))
+    });
+    let (model, sample) = read.await?;
+    let scored = scorer.score(vec![sample], |_| "messages".into()).await?;
     let reward = |(index, scored): (usize, &super::scorer::Scored)| ChatReward {
         index,
         object: "reward",
@@ -108,7 +114,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
         id: format!("chatreward-{}", request_id::fresh_id()),
         object: "chat.reward",
         created: now(),
-        model: model.unwrap_or_else(|| scorer.model().to_owned()),
+        model: scorer.told(model)?,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(reward).collect(),
     }))

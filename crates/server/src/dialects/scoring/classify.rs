@@ -15,6 +15,7 @@ use super::{
 use crate::{
     dialects::openai::now,
     error::{ApiError, ErrorBody},
+    images::ImageReader,
     json_body::JsonBytes,
     request_id,
 };
@@ -109,17 +110,19 @@ impl ScoreUsage {
 
 impl ClassifyBody {
     /// The samples, and where each stands.
-    fn samples(self) -> Result<(Vec<Sample>, &'static str), ApiError> {
+    fn samples(self, reader: &ImageReader<'_>) -> Result<(Vec<Sample>, &'static str), ApiError> {
         let (texts, name) = match (self.input, self.text, self.messages) {
             (Some(texts), None, None) => (texts, "input"),
             (None, Some(texts), None) => (texts, "text"),
-            (None, None, Some(messages)) => return Ok((vec![chat_reward::sample(messages)?], "messages")),
+            (None, None, Some(messages)) => {
+                return Ok((vec![chat_reward::sample(messages, reader)?], "messages"));
+            }
             _ => return Err(ApiError::invalid("input", "Give one of input, text and messages.")),
         };
         let texts = texts.into_vec();
         let samples = texts.iter().enumerate();
-        let samples =
-            samples.map(|(index, text)| Sample::of_transcript(text, None, &format!("{name}[{index}]")));
+        let samples = samples
+            .map(|(index, text)| Sample::of_transcript((text, None), &format!("{name}[{index}]"), reader));
         Ok((samples.collect::<Result<_, _>>()?, name))
     }
 }
@@ -134,9 +137,12 @@ struct Classified {
 
 impl Classified {
     async fn read(scorer: &Scorer, body: &JsonBytes) -> Result<Self, ApiError> {
-        let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
-        let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
-        let (samples, name) = body.samples()?;
+        let read = scorer.with_images(|reader| {
+            let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
+            let model = scorer.told(body.model.take())?;
+            Ok((model, body.samples(reader)?))
+        });
+        let (model, (samples, name)) = read.await?;
         let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
         Ok(Self { model, name, scored })
     }

@@ -187,7 +187,13 @@ impl QuestionBody {
     )
 )]
 pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
-    let body: DecisionsBody = body.parse(StatusCode::BAD_REQUEST)?;
+    let read = scorer.with_images(|reader| {
+        let mut body: DecisionsBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
+        Ok((body, images))
+    });
+    let (mut body, images) = read.await?;
+    let model = scorer.told(body.model.take())?;
     if let Some(wanted) = body.prompt_format_version.filter(|wanted| *wanted != PROMPT_FORMAT_VERSION) {
         let message =
             format!("This server words questions by version {PROMPT_FORMAT_VERSION}, not {wanted}.");
@@ -197,7 +203,7 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
         return Err(ApiError::invalid("questions", "There is no question."));
     }
     let context = text_of(body.input);
-    let chooser = Chooser::new(&scorer, ImageUrl::read_all(body.images)?);
+    let chooser = Chooser::new(&scorer, images);
     let by_id = body.questions.iter().all(|question| question.id.is_some());
     let (mut named, mut listed, mut prompt_tokens, mut cached_tokens) = (Map::new(), Vec::new(), 0, 0);
     for (index, asked) in body.questions.iter().enumerate() {
@@ -216,7 +222,7 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
     let answers = if by_id { Value::Object(named) } else { Value::Array(listed) };
     Ok(Json(DecisionsResponse {
         object: "decisions",
-        model: body.model.unwrap_or_else(|| scorer.model().to_owned()),
+        model,
         prompt_format_version: PROMPT_FORMAT_VERSION,
         answers,
         usage: DecisionsUsage {

@@ -115,7 +115,7 @@ pub(super) async fn probabilities(
         scores.push(found.probabilities.iter().map(|probability| probability * part).collect());
         prompt_tokens += found.usage.prompt_tokens;
     }
-    let model = body.model.unwrap_or_else(|| scorer.model().to_owned());
+    let model = scorer.told(body.model)?;
     let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
     Ok(GenerativeResponse { scores, model, object: "scoring", usage })
 }

@@ -53,13 +53,16 @@ pub(super) struct EvaluationResponse {
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {
     let EvaluationBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
     let path = |index: usize| format!("messages[{index}]");
-    let samples = messages.iter().enumerate();
-    let samples = samples.map(|(index, text)| Sample::of_transcript(text, None, &path(index)));
-    let scored = scorer.score(samples.collect::<Result<_, _>>()?, path).await?;
+    let samples = scorer.with_images(|reader| {
+        let samples = messages.iter().enumerate();
+        let samples = samples.map(|(index, text)| Sample::of_transcript((text, None), &path(index), reader));
+        samples.collect::<Result<_, _>>()
+    });
+    let scored = scorer.score(samples.await?, path).await?;
     Ok(Json(EvaluationResponse {
         id: format!("scoreval-{}", request_id::fresh_id()),
         object: "score.evaluation",
-        model: model.unwrap_or_else(|| scorer.model().to_owned()),
+        model: scorer.told(model)?,
         scores: scored.iter().map(|scored| scored.reward).collect(),
     }))
 }

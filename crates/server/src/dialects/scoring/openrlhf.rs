@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorBody},
+    images::ImageReader,
     json_body::JsonBytes,
 };
 
@@ -85,17 +86,8 @@ struct ExtraLogs {
     )
 )]
 pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Json<GetRewardResponse>, ApiError> {
-    let body: GetRewardBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let queries = body.query.into_vec();
-    let prompts = aligned("prompts", body.prompts, queries.len())?;
-    let labels = aligned("labels", body.labels, queries.len())?;
-    let samples = queries.iter().zip(prompts).zip(labels).enumerate();
-    let samples = samples.map(|(index, ((query, prompt), label))| {
-        let prompt = prompt.flatten();
-        Sample::of_transcript(query, prompt.as_deref(), &format!("query[{index}]"))?
-            .with_label(label, &format!("labels[{index}]"))
-    });
-    let scored = scorer.score(samples.collect::<Result<_, _>>()?, |index| format!("query[{index}]")).await?;
+    let samples = scorer.with_images(|reader| samples(body.parse(StatusCode::BAD_REQUEST)?, reader)).await?;
+    let scored = scorer.score(samples, |index| format!("query[{index}]")).await?;
     Ok(Json(GetRewardResponse {
         rewards: scored.iter().map(|scored| scored.reward).collect(),
         scores: scored.iter().map(|scored| scored.unit).collect(),
@@ -105,6 +97,22 @@ pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Json<G
             entropy: scored.iter().map(|scored| scored.entropy).collect(),
         },
     }))
+}
+
+fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>, ApiError> {
+    let queries = body.query.into_vec();
+    let prompts = aligned("prompts", body.prompts, queries.len())?;
+    let labels = aligned("labels", body.labels, queries.len())?;
+    let samples = queries.iter().zip(prompts).zip(labels).enumerate();
+    let samples = samples.map(|(index, ((query, prompt), label))| {
+        let prompt = prompt.flatten();
+        Sample::of_transcript((query, prompt.as_deref()), &format!("query[{index}]"), reader)?.with_label(
+            label,
+            &format!("labels[{index}]"),
+            reader,
+        )
+    });
+    samples.collect()
 }
 
 /// One value for each transcript, where there are any.

@@ -102,6 +102,15 @@ struct RankedDocument {
     text: String,
 }
 
+/// What is asked for beside the samples.
+struct Asked {
+    model: String,
+    /// The member that the answers stood in.
+    name: &'static str,
+    top_n: usize,
+    return_documents: Option<bool>,
+}
+
 /// Rank answers to a question.
 ///
 /// Each is scored alone, so that the score of one does not depend on the others. With `texts` the answer is a bare list, as
@@ -137,23 +146,28 @@ pub(super) async fn rerank(
     OriginalUri(uri): OriginalUri,
     body: JsonBytes,
 ) -> Result<Json<RankingBody>, ApiError> {
-    let body: RerankBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let (answers, name) = match (body.documents, body.texts) {
-        (Some(documents), None) => (documents, "documents"),
-        (None, Some(texts)) => (texts, "texts"),
-        _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
-    };
-    let samples = score::samples(body.query, answers, ("query", name))?;
+    let read = scorer.with_images(|reader| {
+        let mut body: RerankBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let model = scorer.told(body.model.take())?;
+        let (answers, name) = match (body.documents, body.texts) {
+            (Some(documents), None) => (documents, "documents"),
+            (None, Some(texts)) => (texts, "texts"),
+            _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
+        };
+        let samples = score::samples(body.query, answers, ("query", name), reader)?;
+        Ok((samples, Asked { model, name, top_n: body.top_n, return_documents: body.return_documents }))
+    });
+    let (samples, Asked { model, name, top_n, return_documents }) = read.await?;
     let texts: Vec<String> = samples.iter().map(|sample| sample.response.clone()).collect();
     let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
     let mut ranking: Vec<usize> = (0..scored.len()).collect();
     // Answers of the same score stay in their order.
     ranking.sort_by(|one, other| scored[*other].reward.total_cmp(&scored[*one].reward));
-    if body.top_n > 0 {
-        ranking.truncate(body.top_n);
+    if top_n > 0 {
+        ranking.truncate(top_n);
     }
     if name == "texts" {
-        let told = body.return_documents.unwrap_or(false);
+        let told = return_documents.unwrap_or(false);
         let one = |index: usize| RankedText {
             index,
             score: scored[index].reward,
@@ -162,7 +176,7 @@ pub(super) async fn rerank(
         return Ok(Json(RankingBody::Texts(ranking.into_iter().map(one).collect())));
     }
     // Cohere's second version tells no texts unless they are asked for; the others do.
-    let told = body.return_documents.unwrap_or(uri.path() != "/v2/rerank");
+    let told = return_documents.unwrap_or(uri.path() != "/v2/rerank");
     let ranked = |index: usize| Ranked {
         index,
         relevance_score: scored[index].reward,
@@ -171,7 +185,7 @@ pub(super) async fn rerank(
     let prompt_tokens = scored.iter().map(|scored: &Scored| scored.usage.prompt_tokens).sum();
     Ok(Json(RankingBody::Ranking(RerankResponse {
         id: format!("rerank-{}", request_id::fresh_id()),
-        model: body.model.unwrap_or_else(|| scorer.model().to_owned()),
+        model,
         usage: RerankUsage { prompt_tokens, total_tokens: prompt_tokens },
         results: ranking.into_iter().map(ranked).collect(),
         meta: json!({ "api_version": { "version": "2" }, "billed_units": { "search_units": 1 } }),

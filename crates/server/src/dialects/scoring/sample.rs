@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::transcript::Transcript;
-use crate::{dialects::content::Content, error::ApiError, images};
+use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
 
 /// A question, the answer to score, and what helps with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +47,13 @@ impl Sample {
     }
 
     /// A transcript's last answer. `prompt`, where it is known, tells where that begins.
-    pub(super) fn of_transcript(text: &str, prompt: Option<&str>, path: &str) -> Result<Self, ApiError> {
-        let (text, found) = take_images(text, path)?;
-        let prompt = prompt.map(|prompt| take_images(prompt, path)).transpose()?;
+    pub(super) fn of_transcript(
+        (text, prompt): (&str, Option<&str>),
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<Self, ApiError> {
+        let (text, found) = take_images(text, path, reader)?;
+        let prompt = prompt.map(|prompt| take_images(prompt, path, reader)).transpose()?;
         let after = prompt.as_ref().and_then(|(prompt, _)| Transcript::after(prompt, &text));
         let Some(Transcript { question, answer }) = after.or_else(|| Transcript::parse(&text)) else {
             let message = format!(
@@ -62,7 +66,12 @@ impl Sample {
 
     /// The same with what rides in its label: an object, or the same as JSON in a text, has images, the question in its own
     /// words or a reference; any other text is a reference.
-    pub(super) fn with_label(mut self, label: Option<Value>, path: &str) -> Result<Self, ApiError> {
+    pub(super) fn with_label(
+        mut self,
+        label: Option<Value>,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<Self, ApiError> {
         let label = match label {
             None | Some(Value::Null) => return Ok(self),
             Some(Value::String(text)) => {
@@ -82,7 +91,7 @@ impl Sample {
         let label: Label = serde_json::from_value(label)
             .map_err(|error| ApiError::invalid(path, format!("{path} has the wrong form: {error}.")))?;
         for image in label.image.into_iter().chain(label.images) {
-            self.images.push(images::read(&image, path)?);
+            self.images.push(reader.read(&image, path)?);
         }
         self.question = label.question.unwrap_or(self.question);
         self.reference = label.reference.or(self.reference);
@@ -103,16 +112,20 @@ impl Sample {
 
 impl TextOrParts {
     /// The text, and the images beside it.
-    pub(super) fn read(self, path: &str) -> Result<(String, Vec<EncodedImage>), ApiError> {
+    pub(super) fn read(
+        self,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
         match self {
             Self::Text(text) => Ok((text, Vec::new())),
-            Self::Parts { content } => content.into_text_and_images(path),
+            Self::Parts { content } => content.into_text_and_images(path, reader),
         }
     }
 
     /// The text, which must be alone.
-    pub(super) fn text(self, path: &str) -> Result<String, ApiError> {
-        let (text, images) = self.read(path)?;
+    pub(super) fn text(self, path: &str, reader: &ImageReader<'_>) -> Result<String, ApiError> {
+        let (text, images) = self.read(path, reader)?;
         if images.is_empty() {
             return Ok(text);
         }
@@ -121,8 +134,12 @@ impl TextOrParts {
     }
 }
 
-/// Takes images out of a text, where they stand as data URLs.
-fn take_images(text: &str, path: &str) -> Result<(String, Vec<EncodedImage>), ApiError> {
+/// Takes images out of a text, where they stand as data URLs. Other URLs are text, and never fetched.
+fn take_images(
+    text: &str,
+    path: &str,
+    reader: &ImageReader<'_>,
+) -> Result<(String, Vec<EncodedImage>), ApiError> {
     const START: &str = "data:image/";
     let (mut rest, mut plain, mut found) = (text, String::new(), Vec::new());
     while let Some(start) = rest.find(START) {
@@ -130,7 +147,7 @@ fn take_images(text: &str, path: &str) -> Result<(String, Vec<EncodedImage>), Ap
         let url = &rest[start..];
         let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "+/=-_;:,.".contains(letter));
         let end = url.find(ends).unwrap_or(url.len());
-        found.push(images::read(&url[..end], path)?);
+        found.push(reader.read(&url[..end], path)?);
         rest = &url[end..];
     }
     Ok((plain + rest, found))
@@ -141,6 +158,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::remote_images::RemoteImages;
 
     const IMAGE: &str = "data:image/png;base64,AAEC";
 
@@ -149,23 +167,27 @@ mod tests {
         let text = format!(
             "<|im_start|>user\n{IMAGE}\nWhat is it?<|im_end|>\n<|im_start|>assistant\nA cat.<|im_end|>"
         );
-        let sample = Sample::of_transcript(&text, None, "query[0]").unwrap();
+        let off = RemoteImages::default();
+        let reader = ImageReader::new(&off, Default::default());
+        let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
         assert_eq!((sample.question.as_str(), sample.response.as_str()), ("What is it?", "A cat."));
         assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
-        assert!(Sample::of_transcript("A cat.", None, "query[0]").is_err());
+        assert!(Sample::of_transcript(("A cat.", None), "query[0]", &reader).is_err());
     }
 
     #[test]
     fn a_label_may_bring_images_a_question_and_a_reference() {
+        let off = RemoteImages::default();
+        let reader = ImageReader::new(&off, Default::default());
         let sample = Sample::new("Q", "A");
         let object = json!({ "image": IMAGE, "question": "Which animal?", "reference": "A cat." });
         for label in [object.clone(), json!(object.to_string())] {
-            let sample = sample.clone().with_label(Some(label), "labels[0]").unwrap();
+            let sample = sample.clone().with_label(Some(label), "labels[0]", &reader).unwrap();
             assert_eq!(sample.question, "Which animal?");
             assert_eq!(sample.reference.as_deref(), Some("A cat."));
             assert_eq!(sample.images.len(), 1);
         }
-        let with = |label: Value| sample.clone().with_label(Some(label), "labels[0]");
+        let with = |label: Value| sample.clone().with_label(Some(label), "labels[0]", &reader);
         assert_eq!(with(json!("42")).unwrap().reference.as_deref(), Some("42"));
         for nothing in [json!(null), json!(""), json!(3), json!([1])] {
             assert_eq!(with(nothing).unwrap(), sample);

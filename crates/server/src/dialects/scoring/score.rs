@@ -15,6 +15,7 @@ use super::{
 use crate::{
     dialects::openai::now,
     error::{ApiError, ErrorBody},
+    images::ImageReader,
     json_body::JsonBytes,
     request_id,
 };
@@ -50,6 +51,14 @@ impl AskedBody {
             Err(_) => body.parse(StatusCode::BAD_REQUEST).map(Self::Answers),
         }
     }
+}
+
+/// What is asked for, with its images.
+enum Asked {
+    /// How probable tokens are.
+    Tokens(GenerativeBody),
+    /// Scores, by a critic of this name.
+    Answers(String, Vec<Sample>),
 }
 
 /// What was found.
@@ -95,32 +104,33 @@ pub(super) fn samples(
     question: TextOrParts,
     answers: Vec<TextOrParts>,
     (question_path, answers_path): (&str, &str),
+    reader: &ImageReader<'_>,
 ) -> Result<Vec<Sample>, ApiError> {
-    let (question, images) = question.read(question_path)?;
+    let (question, images) = question.read(question_path, reader)?;
     let sample = |(index, answer): (usize, TextOrParts)| {
-        let response = answer.text(&format!("{answers_path}[{index}]"))?;
+        let response = answer.text(&format!("{answers_path}[{index}]"), reader)?;
         Ok(Sample { images: images.clone(), ..Sample::new(question.clone(), response) })
     };
     answers.into_iter().enumerate().map(sample).collect()
 }
 
 impl ScoreBody {
-    fn samples(self) -> Result<Vec<Sample>, ApiError> {
+    fn samples(self, reader: &ImageReader<'_>) -> Result<Vec<Sample>, ApiError> {
         let (queries, documents) = (self.queries.into_vec(), self.documents.into_vec());
         let (questions, answers) = (queries.len(), documents.len());
         let mut queries = queries.into_iter();
         if questions == 1
             && let Some(question) = queries.next()
         {
-            return samples(question, documents, ("queries", "documents"));
+            return samples(question, documents, ("queries", "documents"), reader);
         }
         if questions != answers {
             let message = format!("There are {questions} questions and {answers} answers.");
             return Err(ApiError::invalid("documents", message));
         }
         let pairs = queries.zip(documents).enumerate().map(|(index, (question, answer))| {
-            let (question, images) = question.read(&format!("queries[{index}]"))?;
-            let response = answer.text(&format!("documents[{index}]"))?;
+            let (question, images) = question.read(&format!("queries[{index}]"), reader)?;
+            let response = answer.text(&format!("documents[{index}]"), reader)?;
             Ok(Sample { images, ..Sample::new(question, response) })
         });
         pairs.collect()
@@ -155,14 +165,20 @@ description = "The scores, in order.",
     )
 )]
 pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<ScoredBody>, ApiError> {
-    let mut body = match AskedBody::read(&body)? {
-        AskedBody::Tokens(body) => {
+    let read = scorer.with_images(|reader| match AskedBody::read(&body)? {
+        AskedBody::Tokens(body) => Ok(Asked::Tokens(body)),
+        AskedBody::Answers(mut body) => {
+            let model = scorer.told(body.model.take())?;
+            Ok(Asked::Answers(model, body.samples(reader)?))
+        }
+    });
+    let (model, samples) = match read.await? {
+        Asked::Tokens(body) => {
             return generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json);
         }
-        AskedBody::Answers(body) => body,
+        Asked::Answers(model, samples) => (model, samples),
     };
-    let model = body.model.take().unwrap_or_else(|| scorer.model().to_owned());
-    let scored = scorer.score(body.samples()?, |index| format!("documents[{index}]")).await?;
+    let scored = scorer.score(samples, |index| format!("documents[{index}]")).await?;
     let score =
         |(index, scored): (usize, &Scored)| PairScore { index, object: "score", score: scored.reward };
     let response = ScoreResponse {

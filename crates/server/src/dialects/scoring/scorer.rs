@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::sample::Sample;
 use crate::{
     error::{ApiError, Dialect},
+    images::{self, ImageReader},
     metrics::Task,
     state::AppState,
 };
@@ -74,6 +75,19 @@ impl Scorer {
     /// The server's own name of the critic.
     pub(super) fn model(&self) -> &str {
         self.state.judge.model()
+    }
+
+    /// The name that a response has to a request that calls the critic `named`.
+    pub(super) fn told(&self, named: Option<String>) -> Result<String, ApiError> {
+        self.state.names.told(named)
+    }
+
+    /// What `make` makes of a body, with its images.
+    pub(super) async fn with_images<T>(
+        &self,
+        make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        images::with_images(&self.state.remote_images, make).await
     }
 
     pub(super) fn judge(&self) -> &judge::Judge {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     dialects::content::Content,
     error::{ApiError, ErrorBody},
+    images::ImageReader,
     json_body::JsonBytes,
 };
 
@@ -63,24 +64,32 @@ struct PromptMessage {
     )
 )]
 pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Json<f64>, ApiError> {
-    let RemoteRmBody { prompt, response, label } = body.parse(StatusCode::BAD_REQUEST)?;
-    let sample = match prompt {
-        PromptBody::Text(prompt) => {
-            Sample::of_transcript(&(prompt.clone() + &response), Some(&prompt), "prompt")?
-        }
-        PromptBody::Messages(messages) => of_messages(messages, response)?,
-    };
-    let sample = sample.with_label(Some(label), "label")?;
+    let sample = scorer.with_images(|reader| sample(body.parse(StatusCode::BAD_REQUEST)?, reader)).await?;
     let scored = scorer.score(vec![sample], |_| "response".into()).await?;
     Ok(Json(scored[0].reward))
 }
 
+fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
+    let RemoteRmBody { prompt, response, label } = body;
+    let sample = match prompt {
+        PromptBody::Text(prompt) => {
+            Sample::of_transcript((&(prompt.clone() + &response), Some(&prompt)), "prompt", reader)?
+        }
+        PromptBody::Messages(messages) => of_messages(messages, response, reader)?,
+    };
+    sample.with_label(Some(label), "label", reader)
+}
+
 /// The turns as one question.
-fn of_messages(messages: Vec<PromptMessage>, response: String) -> Result<Sample, ApiError> {
+fn of_messages(
+    messages: Vec<PromptMessage>,
+    response: String,
+    reader: &ImageReader<'_>,
+) -> Result<Sample, ApiError> {
     let (mut turns, mut images) = (Vec::new(), Vec::new());
     for (index, PromptMessage { role, content }) in messages.into_iter().enumerate() {
         let parts = TextOrParts::Parts { content };
-        let (text, mut found) = parts.read(&format!("prompt[{index}].content"))?;
+        let (text, mut found) = parts.read(&format!("prompt[{index}].content"), reader)?;
         images.append(&mut found);
         turns.push((role, text));
     }

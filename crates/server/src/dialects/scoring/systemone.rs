@@ -104,11 +104,16 @@ impl SystemOneQuestion {
     )
 )]
 pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<SystemOneResponse>, ApiError> {
-    let body: SystemOneBody = body.parse(StatusCode::BAD_REQUEST)?;
+    let read = scorer.with_images(|reader| {
+        let mut body: SystemOneBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
+        Ok((body, images))
+    });
+    let (body, images) = read.await?;
     let state = text_of(body.state);
     let context =
         body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
-    let chooser = Chooser::new(&scorer, ImageUrl::read_all(body.images)?);
+    let chooser = Chooser::new(&scorer, images);
     let (mut answers, mut diagnostics, mut prompt_tokens) = (Map::new(), Map::new(), 0);
     for (name, asked) in &body.questions {
         let path = format!("questions.{name}");

@@ -24,6 +24,7 @@ use crate::{
     affinity,
     caller::CallerOf,
     error::{ApiError, Dialect, ErrorBody},
+    images::with_images,
     json_body::JsonBytes,
     metrics::RequestKind,
     state::AppState,
@@ -82,8 +83,11 @@ async fn reward(
     CallerOf(caller): CallerOf,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let request = body.into_request(caller)?;
+    let request = with_images(&state.remote_images, |reader| {
+        let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+        body.into_request(caller.clone(), reader)
+    });
+    let request = request.await?;
     let affinity = request.prompts.first().map(|(candidates, _)| affinity::of(&candidates.case));
     Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state, request).await)))
 }

@@ -14,6 +14,7 @@ use crate::{
         scale::ScaleBody,
     },
     error::ApiError,
+    images::ImageReader,
 };
 
 /// The most responses to one question: 64 make 4032 comparisons.
@@ -25,7 +26,7 @@ const MAX_RESPONSES: usize = 64;
 pub(super) struct RewardBody {
     /// What was asked.
     question: Option<String>,
-    /// The images it was asked about, each a data URL or bare base64.
+    /// The images it was asked about, each a data URL, bare base64 or, where the server fetches, a URL.
     images: Option<Vec<String>>,
     /// The frames of a video it was asked about, in order.
     frames: Option<Vec<String>>,
@@ -73,7 +74,7 @@ pub(super) struct RewardBody {
 struct PromptBody {
     /// What was asked.
     question: String,
-    /// The images it was asked about, each a data URL or bare base64.
+    /// The images it was asked about, each a data URL, bare base64 or, where the server fetches, a URL.
     #[serde(default)]
     images: Vec<String>,
     /// The frames of a video it was asked about, in order.
@@ -144,7 +145,11 @@ pub(super) struct RewardRequest {
 }
 
 impl RewardBody {
-    pub(super) fn into_request(self, caller: Caller) -> Result<RewardRequest, ApiError> {
+    pub(super) fn into_request(
+        self,
+        caller: Caller,
+        reader: &ImageReader<'_>,
+    ) -> Result<RewardRequest, ApiError> {
         let many = self.prompts.is_some();
         let prompts = match (self.prompts, self.question, self.responses) {
             (Some(prompts), None, None)
@@ -156,7 +161,7 @@ impl RewardBody {
             {
                 (prompts.into_iter())
                     .enumerate()
-                    .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}].")))
+                    .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}]."), reader))
                     .collect::<Result<_, _>>()?
             }
             (Some(_), _, _) => {
@@ -172,7 +177,7 @@ impl RewardBody {
                 let response_ids = self.response_ids.unwrap_or_default();
                 let prompt =
                     PromptBody { question, images, frames, responses, response_ids, reference, description };
-                vec![prompt.into_candidates("")?]
+                vec![prompt.into_candidates("", reader)?]
             }
             (None, None, _) => return Err(ApiError::invalid("question", "There is no question.")),
             (None, _, None) => {
@@ -217,7 +222,11 @@ fn reasons(
 
 impl PromptBody {
     /// `path` is where it stands in the body.
-    fn into_candidates(self, path: &str) -> Result<(Candidates, Vec<String>), ApiError> {
+    fn into_candidates(
+        self,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<(Candidates, Vec<String>), ApiError> {
         if self.responses.len() > MAX_RESPONSES {
             let message = format!("There are more than {MAX_RESPONSES} responses.");
             return Err(ApiError::invalid(format!("{path}responses"), message));
@@ -225,7 +234,7 @@ impl PromptBody {
         check_text(&self.question, &format!("{path}question"))?;
         check_responses(&self.responses, path)?;
         evaluations::check_ids(&self.response_ids, self.responses.len(), &format!("{path}response_ids"))?;
-        let (images, frames) = read_pictures(&self.images, &self.frames, path)?;
+        let (images, frames) = read_pictures((&self.images, &self.frames), path, reader)?;
         let responses = Responses::One(String::new());
         let (reference, description) = (self.reference, self.description);
         let case = Case { question: self.question, images, frames, responses, reference, description };

@@ -1,0 +1,83 @@
+//! Text without a conversation: what a client gives as tokens, or as text that stands for its tokens alone.
+
+use critic::{EncodeError, Encoded, Processor, Prompt, TokenId, Utf8Stream};
+
+use crate::{CompletionParams, CompletionStream, Judge, JudgeError};
+
+/// A text that is not put into the chat format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawPrompt {
+    /// As text, in which nothing is a control token.
+    Text(String),
+    /// As tokens of the critic's vocabulary.
+    Tokens(Vec<TokenId>),
+}
+
+impl Judge {
+    /// The tokens of `prompt`, without any before or after.
+    ///
+    /// # Errors
+    /// [`JudgeError::UnknownToken`] for an id that the vocabulary does not have.
+    pub async fn tokens(&self, prompt: RawPrompt) -> Result<Vec<TokenId>, JudgeError> {
+        match prompt {
+            RawPrompt::Text(text) => self.process(move |processor| processor.tokenize(&text)).await,
+            RawPrompt::Tokens(tokens) => {
+                let vocabulary = self.processor().vocabulary();
+                match tokens.iter().find(|token| token.0 as usize >= vocabulary) {
+                    Some(token) => Err(JudgeError::UnknownToken { token: token.0, vocabulary }),
+                    None => Ok(tokens),
+                }
+            }
+        }
+    }
+
+    /// The tokens of a conversation as the critic reads it; each visual is a run of placeholders.
+    ///
+    /// # Errors
+    /// [`JudgeError::Encode`] when it cannot be encoded.
+    pub async fn conversation_tokens(&self, prompt: Prompt) -> Result<Vec<TokenId>, JudgeError> {
+        Ok(self.encode(prompt).await?.tokens)
+    }
+
+    /// The text that `tokens` stand for, control tokens as they are written; a part of a character becomes U+FFFD.
+    pub fn text(&self, tokens: &[TokenId]) -> String {
+        let mut characters = Utf8Stream::default();
+        let text: String =
+            tokens.iter().map(|token| characters.push(&self.processor().token_bytes(*token))).collect();
+        text + &characters.finish()
+    }
+
+    /// Starts writing `count` texts that continue `tokens`, each with random numbers of its own.
+    ///
+    /// # Errors
+    /// [`JudgeError`] when the engine does not take all of them.
+    pub fn continue_tokens(
+        &self,
+        tokens: Vec<TokenId>,
+        params: &CompletionParams,
+        count: usize,
+    ) -> Result<Vec<CompletionStream>, JudgeError> {
+        self.submit_all(Encoded { tokens, visuals: Vec::new() }, params, count)
+    }
+
+    /// Runs `work` on a thread for blocking work, as pictures and long texts take long.
+    pub(crate) async fn process<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Processor) -> Result<T, EncodeError> + Send + 'static,
+    ) -> Result<T, JudgeError> {
+        let (processor, permit) = self.encoder().await?;
+        let span = tracing::debug_span!("encode");
+        let work = tokio::task::spawn_blocking(move || {
+            let done = span.in_scope(|| work(&*processor));
+            drop(permit); // held by the work itself, which goes on when the client leaves
+            done
+        });
+        match work.await {
+            Ok(done) => Ok(done?),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => Err(engine::EngineError::Stopped.into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What programs that know vLLM, SGLang and others ask of a server beside texts: tokens, versions, and whether it works.
+
+mod examples;
+mod state;
+mod tokens;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::state::AppState;
+
+/// The documented routes.
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(tokens::tokenize))
+        .routes(routes!(tokens::detokenize))
+        .routes(routes!(state::version))
+        .routes(routes!(state::model_info))
+        .routes(routes!(state::generate))
+}
+
+/// Other paths of the same.
+pub(crate) fn aliases() -> Router<AppState> {
+    Router::new()
+        .route("/v1/tokenize", post(tokens::tokenize))
+        .route("/v1/detokenize", post(tokens::detokenize))
+        .route("/model_info", get(state::model_info))
+}

@@ -1,0 +1,109 @@
+//! Text to tokens and back, as vLLM has it.
+
+use axum::{Json, extract::State, http::StatusCode};
+use judge::{RawPrompt, TokenId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::examples;
+use crate::{
+    dialects::openai,
+    error::{ApiError, Dialect, ErrorBody},
+    json_body::JsonBytes,
+    state::AppState,
+};
+
+/// What becomes tokens: a text as it stands, or a conversation as the critic reads it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct TokenizeBody {
+    /// Any name.
+    model: Option<String>,
+    /// A text, in which nothing is a control token. Without it, the body is that of a chat request.
+    prompt: Option<String>,
+    /// Whether the text of each token is told, too.
+    #[serde(default)]
+    return_token_strs: bool,
+}
+
+/// Tokens of the critic's vocabulary.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Tokenized {
+    /// How many there are.
+    count: usize,
+    /// Of the prompt and the answer together, in tokens.
+    max_model_len: usize,
+    /// A picture is a run of placeholders.
+    tokens: Vec<u32>,
+    /// The text of each, when it was asked for.
+    token_strs: Option<Vec<String>>,
+}
+
+/// Tell the tokens of a text or of a conversation.
+#[utoipa::path(
+    post,
+    path = "/tokenize",
+    tag = "engines",
+    request_body(content = TokenizeBody, example = json!({ "prompt": "A red circle." })),
+    responses(
+        (status = 200, description = "The tokens.", body = Tokenized, example = json!(examples::tokenized())),
+        (status = 400, description = "The conversation makes no sense.", body = ErrorBody)
+    )
+)]
+pub(super) async fn tokenize(
+    State(state): State<AppState>,
+    body: JsonBytes,
+) -> Result<Json<Tokenized>, ApiError> {
+    let TokenizeBody { model, prompt, return_token_strs } = body.parse(StatusCode::BAD_REQUEST)?;
+    state.names.told(model)?;
+    let tokens = match prompt {
+        Some(text) => state.judge.tokens(RawPrompt::Text(text)).await,
+        None => state.judge.conversation_tokens(openai::conversation(&state, &body).await?).await,
+    };
+    let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+    let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
+    Ok(Json(Tokenized {
+        count: tokens.len(),
+        max_model_len: state.judge.context_length(),
+        token_strs: return_token_strs.then(|| tokens.iter().map(text).collect()),
+        tokens: tokens.into_iter().map(|token| token.0).collect(),
+    }))
+}
+
+/// Tokens that become text.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct DetokenizeBody {
+    /// Any name.
+    model: Option<String>,
+    /// Tokens of the critic's vocabulary.
+    tokens: Vec<u32>,
+}
+
+/// The text of tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Detokenized {
+    /// The text.
+    prompt: String,
+}
+
+/// Tell the text of tokens.
+#[utoipa::path(
+    post,
+    path = "/detokenize",
+    tag = "engines",
+    request_body(content = DetokenizeBody, example = json!(examples::tokens())),
+    responses(
+        (status = 200, description = "The text.", body = Detokenized, example = json!({ "prompt": "A red circle." })),
+        (status = 400, description = "There is no such token.", body = ErrorBody)
+    )
+)]
+pub(super) async fn detokenize(
+    State(state): State<AppState>,
+    body: JsonBytes,
+) -> Result<Json<Detokenized>, ApiError> {
+    let DetokenizeBody { model, tokens } = body.parse(StatusCode::BAD_REQUEST)?;
+    state.names.told(model)?;
+    let tokens = RawPrompt::Tokens(tokens.into_iter().map(TokenId).collect());
+    let tokens = state.judge.tokens(tokens).await;
+    let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;
+    Ok(Json(Detokenized { prompt: state.judge.text(&tokens) }))
+}

@@ -1,0 +1,60 @@
+//! Examples of continued text, as the API document shows them.
+
+use serde_json::{Value, json};
+
+/// A text to continue.
+pub(super) fn whole() -> Value {
+    json!({ "model": "gavel-mini", "prompt": "Score: 8\nThe answer", "max_tokens": 2, "logprobs": 1 })
+}
+
+/// What comes of it.
+pub(super) fn whole_answer() -> Value {
+    json!({
+        "id": "cmpl-39ab3f11859f4e131848bab4eab98786",
+        "object": "text_completion",
+        "created": 1760000000,
+        "model": "gavel-mini",
+        "system_fingerprint": "gavel-mini",
+        "choices": [
+            {
+                "index": 0,
+                "text": "TheThe",
+                "logprobs": {
+                    "tokens": ["The", "The"],
+                    "token_logprobs": [-0.4801453, -0.6458208],
+                    "top_logprobs": [{ "The": -0.4801453 }, { "The": -0.6458208 }],
+                    "text_offset": [0, 3],
+                },
+                "finish_reason": "length",
+            },
+        ],
+        "usage": {
+            "prompt_tokens": 7,
+            "completion_tokens": 2,
+            "total_tokens": 9,
+            "prompt_tokens_details": { "cached_tokens": 0 },
+            "completion_tokens_details": { "reasoning_tokens": 0 },
+        },
+    })
+}
+
+/// The text while it is written.
+pub(super) fn streamed() -> Value {
+    json!({ "model": "gavel-mini", "prompt": "Score: 8\nThe answer", "max_tokens": 2, "stream": true })
+}
+
+/// What comes of it.
+pub(super) fn streamed_answer() -> Value {
+    json!([
+        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,
+        "",
+        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,
+        "",
+        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"length"}]}"#,
+        "",
+        "data: [DONE]",
+        "",
+        "",
+    ]
+    .join("\n"))
+}

@@ -1,0 +1,212 @@
+//! The body of a request for a response, and what it asks for.
+
+use judge::{CompletionParams, Message, Prompt, Role};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::super::request::{ChatBody, check_pictures, in_range, lenient, role};
+use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
+
+/// The member of `include` that asks for the probabilities of tokens.
+const LOGPROBS: &str = "message.output_text.logprobs";
+
+/// What is to be answered, and how.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::dialects::openai) struct ResponsesBody {
+    /// Any name; it is echoed, and `system_fingerprint` tells the truth.
+    #[serde(default, deserialize_with = "lenient")]
+    model: Option<String>,
+    /// The user's words, or the turns so far.
+    input: InputBody,
+    /// What the system says before them.
+    #[serde(default)]
+    instructions: Option<String>,
+    /// Tokens to write at most; more than there is room for means all the room.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 1, default = 1024)]
+    max_output_tokens: Option<i64>,
+    /// 0, the default, is greedy.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
+    temperature: Option<f32>,
+    /// Draw only from the smallest set of tokens whose probability reaches this.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
+    top_p: Option<f32>,
+    /// How many most probable tokens are told beside each.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0, maximum = 20)]
+    top_logprobs: Option<i64>,
+    /// `message.output_text.logprobs` asks for the probability of each token, under the raw logits; all else is ignored.
+    include: Option<Vec<String>>,
+    /// The form of the text.
+    text: Option<TextOptions>,
+    /// Whether the response comes as server-sent events while it is written.
+    #[serde(default, deserialize_with = "lenient")]
+    stream: Option<bool>,
+    /// Told in the response. This critic's reasons are its text.
+    #[schema(value_type = Option<Object>)]
+    reasoning: Option<Map<String, Value>>,
+    /// Told in the response.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// Told in the response.
+    user: Option<String>,
+}
+
+/// Words or turns.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum InputBody {
+    /// The user's words.
+    Text(String),
+    /// The turns so far, oldest first.
+    Items(Vec<InputItem>),
+}
+
+/// A turn. Reasoning that another server wrote is left out.
+#[derive(Debug, Deserialize, ToSchema)]
+struct InputItem {
+    /// `message`, which is the default, or `reasoning`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// `system`, `developer`, `user` or `assistant`.
+    role: Option<String>,
+    /// What is said and shown.
+    content: Option<Content>,
+}
+
+/// The form of the text.
+#[derive(Debug, Deserialize, ToSchema)]
+struct TextOptions {
+    /// `{"type": "text"}`.
+    #[schema(value_type = Option<Object>)]
+    format: Option<Value>,
+}
+
+/// What a body asks for.
+pub(super) struct ResponseRequest {
+    pub(super) prompt: Prompt,
+    pub(super) params: CompletionParams,
+    /// The name that the client used for the model.
+    pub(super) model: Option<String>,
+    pub(super) stream: bool,
+    pub(super) echo: ResponseEcho,
+}
+
+/// What a response tells of its request.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(in crate::dialects::openai) struct ResponseEcho {
+    /// What the system said first.
+    instructions: Option<String>,
+    /// Tokens to write at most, as the request has it.
+    max_output_tokens: Option<i64>,
+    /// 0 is greedy.
+    temperature: f32,
+    /// The probability that the tokens reach of which one is drawn.
+    top_p: f32,
+    /// How many most probable tokens are told beside each.
+    top_logprobs: usize,
+    /// As the request has it.
+    #[schema(value_type = Object)]
+    reasoning: Map<String, Value>,
+    /// As the request has it.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    /// As the request has it.
+    user: Option<String>,
+    /// The form of the text.
+    #[schema(value_type = Object)]
+    text: Value,
+}
+
+impl ResponsesBody {
+    /// Checks the values and makes a prompt of the turns.
+    pub(super) fn into_request(self, reader: &ImageReader<'_>) -> Result<ResponseRequest, ApiError> {
+        if let Some(bound) = self.max_output_tokens {
+            in_range("max_output_tokens", bound, 1..=i64::MAX)?;
+        }
+        let told = self.include.is_some_and(|members| members.iter().any(|member| member == LOGPROBS));
+        let logprobs = told || self.top_logprobs.is_some_and(|top| top > 0);
+        let chat = with_format(
+            ChatBody {
+                temperature: self.temperature,
+                top_p: self.top_p,
+                max_completion_tokens: self.max_output_tokens,
+                logprobs: Some(logprobs),
+                top_logprobs: self.top_logprobs,
+                ..ChatBody::default()
+            },
+            self.text.and_then(|text| text.format),
+        )?;
+        let params = chat.params()?;
+        let prompt = prompt(self.instructions.as_deref(), self.input, reader)?;
+        let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
+        let echo = ResponseEcho {
+            instructions: self.instructions,
+            max_output_tokens: self.max_output_tokens,
+            temperature: params.temperature,
+            top_p: self.top_p.unwrap_or(1.0),
+            top_logprobs: params.top_logprobs.unwrap_or(0),
+            reasoning: reasoning.into_iter().chain(self.reasoning.unwrap_or_default()).collect(),
+            metadata: self.metadata.unwrap_or_default(),
+            user: self.user,
+            text: json!({ "format": { "type": "text" } }),
+        };
+        let stream = self.stream.unwrap_or_default();
+        Ok(ResponseRequest { prompt, params, model: self.model, stream, echo })
+    }
+}
+
+/// The same request for a text in `format`, which is where a form of the text becomes that of a chat request.
+fn with_format(chat: ChatBody, format: Option<Value>) -> Result<ChatBody, ApiError> {
+    match format {
+        None | Some(Value::Null) => Ok(chat),
+        Some(format) if format["type"] == "text" => Ok(chat),
+        Some(_) => {
+            let message = "This server does not offer text.format; without it the request can be answered.";
+            Err(ApiError::invalid("text.format", message).with_code("unsupported_parameter"))
+        }
+    }
+}
+
+fn prompt(
+    instructions: Option<&str>,
+    input: InputBody,
+    reader: &ImageReader<'_>,
+) -> Result<Prompt, ApiError> {
+    let mut turns: Vec<Message> =
+        instructions.map(|text| Message::text(Role::System, text)).into_iter().collect();
+    let before = turns.len();
+    match input {
+        InputBody::Text(text) => turns.push(Message::text(Role::User, text)),
+        InputBody::Items(items) => {
+            for (index, item) in items.into_iter().enumerate() {
+                turns.extend(turn(item, &format!("input[{index}]"), reader)?);
+            }
+        }
+    }
+    if turns.len() == before {
+        return Err(ApiError::invalid("input", "There is nothing to answer."));
+    }
+    check_pictures(&turns, "input")?;
+    Ok(Prompt { messages: turns, ..Prompt::default() })
+}
+
+fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option<Message>, ApiError> {
+    match item.kind.as_deref() {
+        None | Some("message") => {}
+        Some("reasoning") => return Ok(None),
+        Some(kind) => {
+            let message = format!("Items of type {kind:?} are not offered; there are messages.");
+            return Err(
+                ApiError::invalid(format!("{param}.type"), message).with_code("unsupported_parameter")
+            );
+        }
+    }
+    let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"))?;
+    let param = format!("{param}.content");
+    let content = item.content.ok_or_else(|| ApiError::invalid(&param, "A message needs content."))?;
+    Ok(Some(Message { role, parts: content.into_parts(&param, reader)? }))
+}

@@ -1,0 +1,107 @@
+//! Images in every shape in which clients send them, and how finely they are cut.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, image, uncounted};
+use serde_json::{Value, json};
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// The answer to a user's turn, and the tokens it takes, with these further members.
+#[expect(clippy::needless_pass_by_value, reason = "bodies are written where they are used")]
+fn answer(server: &Server, content: Value, extra: Value) -> (Value, Value) {
+    let mut body =
+        json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 8, "ignore_eos": true });
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let completion = server.ok(CHAT, &body);
+    (completion["choices"][0]["message"]["content"].clone(), uncounted(completion["usage"].clone()))
+}
+
+#[test]
+fn an_image_is_seen_in_any_shape() {
+    let server = Server::random();
+    let picture = image("tiny56-square-0.png");
+    let url = format!("data:image/png;base64,{picture}");
+    let text = json!({ "type": "text", "text": "What is it?" });
+    let with = |part: Value| answer(&server, json!([part, text]), json!({}));
+    let seen = with(json!({ "type": "image_url", "image_url": { "url": url } }));
+    assert_ne!(seen, answer(&server, json!([text]), json!({})));
+    let wrapped: String =
+        picture.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line) + "\n").collect();
+    for part in [
+        // What the bytes are is believed, and not what they are said to be.
+        json!({ "type": "image_url", "image_url": { "url": format!("data:image/jpeg;base64,{picture}") } }),
+        json!({ "type": "image_url", "image_url": { "url": format!("data:image/jpeg;base64, {picture}") } }),
+        json!({ "type": "image_url", "image_url": { "url": format!("data:application/octet-stream;base64,{picture}") } }),
+        json!({ "type": "image_url", "image_url": { "url": format!("data:image/webp;base64,{picture}") } }),
+        json!({ "type": "image_url", "image_url": { "url": format!("data:image/png;base64,{wrapped}") } }),
+        json!({ "type": "image_url", "image_url": { "url": format!(" {url}\n") } }),
+        json!({ "type": "image_url", "image_url": url }),
+        json!({ "type": "image_url", "image_url": picture }),
+        json!({ "type": "image_url", "image_url": { "url": url, "detail": "auto" } }),
+        json!({ "type": "input_image", "image_url": url, "detail": "auto" }),
+        json!({ "type": "image", "image": picture }),
+        json!({ "type": "image", "image": url }),
+        json!({ "type": "image", "image": { "url": url } }),
+        json!({ "image": url }),
+    ] {
+        assert_eq!(with(part.clone()), seen, "{part}");
+    }
+    // Parts as Qwen's interface has them.
+    assert_eq!(answer(&server, json!([{ "image": url }, { "text": "What is it?" }]), json!({})), seen);
+    // Images beside the messages, with a place in the text or without one.
+    let apart = |text: &str, images: Value| answer(&server, json!(text), json!({ "images": images }));
+    assert_eq!(apart("<image>What is it?", json!([picture])), seen);
+    assert_eq!(apart("What is it?", json!([{ "url": url }])), seen);
+    assert_eq!(apart("What is it?", json!([])), answer(&server, json!("What is it?"), json!({})));
+    // Without images beside the messages, the mark of a place is text.
+    let marked = answer(&server, json!([{ "image": url }, { "text": "<image>What is it?" }]), json!({}));
+    assert!(marked.1["prompt_tokens"].as_u64() > seen.1["prompt_tokens"].as_u64());
+}
+
+#[test]
+fn detail_says_how_finely_an_image_is_cut() {
+    let server = Server::random();
+    let (large, square) = (image("tiny56-large_1500x900-0.png"), image("tiny56-square-0.png"));
+    let part = |picture: &str, detail: Option<&str>| json!({ "type": "image_url", "image_url": { "url": picture, "detail": detail } });
+    let tokens =
+        |parts: &[Value]| answer(&server, json!(parts), json!({})).1["prompt_tokens"].as_u64().unwrap();
+    let alone = |detail: Option<&str>| tokens(&[part(&large, detail)]);
+    assert_eq!((alone(None), alone(Some("high"))), (alone(Some("auto")), alone(Some("auto"))));
+    // A tile of this critic has 4 x 4 vectors, and one for the end of the row of tiles.
+    let text = json!({ "type": "text", "text": "x" });
+    assert_eq!(tokens(&[part(&large, Some("low")), text.clone()]) - tokens(&[text]), 17);
+    assert!(alone(Some("low")) < alone(Some("high")));
+    // Among several, each is one tile unless it says otherwise.
+    let beside = |detail: Option<&str>| tokens(&[part(&large, detail), part(&square, None)]);
+    assert_eq!(beside(None), beside(Some("low")));
+    assert!(beside(Some("high")) > beside(Some("auto")));
+    // The same bytes in another detail are another image to whatever is kept of earlier requests.
+    let both = tokens(&[part(&large, Some("low")), part(&large, Some("high"))]);
+    assert_eq!(both, tokens(&[part(&large, Some("high")), part(&large, Some("low"))]));
+}
+
+#[test]
+fn what_is_no_image_is_told_in_the_words_that_clients_look_for() {
+    let server = Server::random();
+    for (path, body) in [
+        (CHAT, json!({ "messages": [{ "role": "user", "content": [{ "image": "AAAA" }] }] })),
+        (
+            CHAT,
+            json!({ "messages": [{ "role": "user", "content": [{ "image": "data:image/png;base64,%%" }] }] }),
+        ),
+        (CHAT, json!({ "messages": [{ "role": "user", "content": "a" }], "images": ["AAAA"] })),
+        (
+            "/v1/responses",
+            json!({ "input": [{ "role": "user", "content": [{ "type": "input_image", "image_url": "AAAA" }] }] }),
+        ),
+        ("/judge", json!({ "question": "?", "response": "a", "images": ["AAAA"] })),
+    ] {
+        let response = server.post(path, &body);
+        assert_eq!(response.status, 400, "{path}");
+        let error = response.json();
+        assert_eq!(error["error"]["code"], "invalid_image", "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("You uploaded an unsupported image."), "{message}");
+    }
+}

@@ -1,0 +1,138 @@
+//! By which names the critic goes, and what programs that know other engines ask of a server beside texts.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, image};
+use serde_json::{Value, json};
+
+fn named(model: &str) -> Value {
+    json!({ "model": model, "messages": [{ "role": "user", "content": "Hello" }], "max_tokens": 2 })
+}
+
+fn tiny(options: &[&str]) -> Server {
+    let model = gavel_tests::reference().join("models/tiny56");
+    let model = model.to_string_lossy();
+    Server::with_options(&[&["--model", &*model], options].concat())
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_one_model_is_listed() {
+    let server = Server::random();
+    for path in [
+        "/v1/models",
+        "/v1/models/",
+        "/models",
+        "/v1/v1/models",
+        "/v1/chat/completions/models",
+        "/openai/models?api-version=2024-06-01",
+        "/openai/v1/models/",
+    ] {
+        let list = server.get(path).json();
+        assert_eq!((&list["object"], ids(&list)), (&json!("list"), vec!["tiny56"]), "{path}");
+    }
+    let model = &server.get("/v1/models").json()["data"][0];
+    assert_eq!((&model["object"], &model["root"]), (&json!("model"), &json!("tiny56")));
+    assert!(model["created"].is_u64() && model["owned_by"].is_string());
+    for name in ["a/b", "gpt-4o"] {
+        let model = server.get(&format!("/v1/models/{name}")).json();
+        assert_eq!((&model["id"], &model["root"]), (&json!(name), &json!("tiny56")));
+    }
+}
+
+#[test]
+fn any_name_is_taken_and_the_truth_is_told_beside_it() {
+    let server = tiny(&["--model-aliases", "gpt-4o,gpt-4-0613"]);
+    let answer = server.post("/v1/chat/completions", &named("made-up"));
+    assert_eq!(answer.header("x-gavel-model"), Some("tiny56"));
+    let answer = answer.json();
+    assert_eq!((&answer["model"], &answer["system_fingerprint"]), (&json!("made-up"), &json!("tiny56")));
+    assert_eq!(server.get("/no/such/path").header("x-gavel-model"), Some("tiny56"));
+    assert_eq!(ids(&server.get("/v1/models").json()), ["tiny56"]);
+    assert_eq!(ids(&server.get("/v1/models?aliases=1").json()), ["tiny56", "gpt-4o", "gpt-4-0613"]);
+    assert_eq!(ids(&server.get("/v1/models?aliases=0").json()), ["tiny56"]);
+}
+
+#[test]
+fn unknown_names_are_refused_where_that_was_asked_for() {
+    let server = tiny(&["--model-aliases", "gpt-4o", "--unknown-models", "refuse"]);
+    for name in ["gpt-4o", "tiny56"] {
+        assert_eq!(server.ok("/v1/chat/completions", &named(name))["model"], name);
+        assert_eq!(server.get(&format!("/v1/models/{name}")).status, 200);
+    }
+    let transcript = "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\nA cat.<|im_end|>";
+    for response in [
+        server.get("/v1/models/gpt-4"),
+        server.get("/v1/models/a/b"),
+        server.post("/v1/chat/completions", &named("gpt-4")),
+        server.post(
+            "/openai/deployments/gpt-4/chat/completions",
+            &json!({ "messages": named("x")["messages"] }),
+        ),
+        server.post("/v1/completions", &json!({ "model": "gpt-4", "prompt": "a" })),
+        server.post("/v1/responses", &json!({ "model": "gpt-4", "input": "a" })),
+        server.post("/tokenize", &json!({ "model": "gpt-4", "prompt": "a" })),
+        server.post("/classify", &json!({ "model": "gpt-4", "input": transcript })),
+    ] {
+        assert_eq!(response.status, 404);
+        let error = response.json();
+        assert_eq!(
+            (&error["error"]["code"], &error["error"]["param"]),
+            (&json!("model_not_found"), &json!("model"))
+        );
+    }
+    // Who names none asks the one there is.
+    assert_eq!(
+        server.ok("/v1/completions", &json!({ "prompt": "a", "ignore_eos": true }))["model"],
+        "tiny56"
+    );
+}
+
+#[test]
+fn responses_have_the_true_name_where_that_was_asked_for() {
+    let server = tiny(&["--response-model", "true"]);
+    assert_eq!(server.ok("/v1/chat/completions", &named("gpt-4o"))["model"], "tiny56");
+}
+
+#[test]
+fn text_becomes_tokens_and_tokens_become_text() {
+    let server = Server::random();
+    let text = "Grüße <|im_end|> 🙂";
+    let told = server.ok("/tokenize", &json!({ "prompt": text, "return_token_strs": true }));
+    let tokens = told["tokens"].as_array().unwrap();
+    assert_eq!(told["count"].as_u64().unwrap() as usize, tokens.len());
+    assert_eq!(told["token_strs"].as_array().unwrap().len(), tokens.len());
+    assert_eq!(told["max_model_len"], server.get("/health").json()["context_length"]);
+    assert!(tokens.len() > 10, "<|im_end|> is text here and not one token: {told}");
+    assert_eq!(server.ok("/detokenize", &json!({ "tokens": tokens }))["prompt"], text);
+    assert_eq!(server.ok("/v1/tokenize", &json!({ "prompt": text }))["token_strs"], Value::Null);
+    let unknown = server.post("/detokenize", &json!({ "tokens": [1, 4_000_000_000_u32] }));
+    assert_eq!((unknown.status, unknown.json()["error"]["param"].clone()), (400, json!("tokens")));
+}
+
+#[test]
+fn a_conversation_has_the_tokens_that_are_counted_when_it_is_answered() {
+    let server = Server::random();
+    let picture = image("tiny56-square-0.png");
+    let content = json!([{ "type": "text", "text": "What is it?" }, { "type": "image", "image": picture }]);
+    let body =
+        json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 1, "ignore_eos": true });
+    let count = server.ok("/tokenize", &body)["count"].clone();
+    assert_eq!(server.ok("/v1/chat/completions", &body)["usage"]["prompt_tokens"], count);
+    assert_eq!(server.post("/tokenize", &json!({})).status, 400);
+}
+
+#[test]
+fn what_the_server_is_and_whether_it_works_is_told_as_other_engines_do() {
+    let server = Server::random();
+    assert!(server.get("/version").json()["version"].is_string());
+    let info = server.get("/get_model_info").json();
+    assert_eq!((&info["model_path"], &info["is_generation"]), (&json!("tiny56"), &json!(true)));
+    assert_eq!(server.get("/ping").status, 200);
+    let before = server.engine("steps");
+    assert_eq!(server.get("/health_generate").status, 200);
+    assert!(server.engine("steps") > before, "something is written");
+}

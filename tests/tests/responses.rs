@@ -1,0 +1,219 @@
+//! `POST /v1/responses` on the built server.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, image, uncounted};
+use serde_json::{Value, json};
+
+const RESPONSES: &str = "/v1/responses";
+
+fn text(response: &Value) -> &str {
+    // As trainers read it.
+    let last = response["output"].as_array().unwrap().last().unwrap();
+    last["content"].as_array().unwrap().last().unwrap()["text"].as_str().unwrap()
+}
+
+/// What `response` has apart from its names and times.
+fn essence(response: &Value) -> (Value, Value, Value) {
+    let mut output = response["output"].clone();
+    output.as_array_mut().unwrap().iter_mut().for_each(|item| item["id"] = Value::Null);
+    (response["status"].clone(), output, uncounted(response["usage"].clone()))
+}
+
+#[test]
+fn a_response_has_the_shape_that_clients_want() {
+    let server = Server::random();
+    let asked = json!({
+        "model": "gpt-4o",
+        "input": "What is shown?",
+        "instructions": "Be short.",
+        "max_output_tokens": 5,
+        "reasoning": { "effort": "low", "summary": "auto" },
+        "metadata": { "a": "b" },
+        "user": "someone",
+        "store": true,
+        "truncation": "auto",
+        "include": ["reasoning.encrypted_content"],
+        "text": { "format": { "type": "text" }, "verbosity": "low" },
+        "tools": [],
+    });
+    let response = server.ok(RESPONSES, &asked);
+    assert!(response["id"].as_str().unwrap().starts_with("resp_"));
+    assert_eq!((&response["object"], &response["model"]), (&json!("response"), &json!("gpt-4o")));
+    for echoed in ["instructions", "max_output_tokens", "reasoning", "metadata", "user"] {
+        assert_eq!(response[echoed], asked[echoed], "{echoed}");
+    }
+    let constant = json!({ "error": null, "store": false, "tools": [], "tool_choice": "auto", "truncation": "disabled" });
+    for (name, value) in constant.as_object().unwrap() {
+        assert_eq!(&response[name], value, "{name}");
+    }
+    assert!(response.get("service_tier").is_none());
+    assert_eq!(response["status"], "incomplete");
+    assert_eq!(response["incomplete_details"], json!({ "reason": "max_output_tokens" }));
+    let message = &response["output"][0];
+    assert_eq!((&message["type"], &message["role"]), (&json!("message"), &json!("assistant")));
+    assert_eq!(
+        (&message["status"], &message["content"][0]["type"]),
+        (&json!("incomplete"), &json!("output_text"))
+    );
+    assert!(!text(&response).is_empty());
+    let usage = &response["usage"];
+    assert_eq!(usage["output_tokens"], 5);
+    let sum = usage["input_tokens"].as_u64().unwrap() + usage["output_tokens"].as_u64().unwrap();
+    assert_eq!(usage["total_tokens"], sum);
+}
+
+#[test]
+fn the_critic_is_asked_as_in_a_chat_request() {
+    let server = Server::random();
+    let url = format!("data:image/png;base64,{}", image("tiny56-square-0.png"));
+    let chat = |messages: Value| {
+        let chat = server.ok("/v1/chat/completions", &json!({ "messages": messages, "max_tokens": 8 }));
+        chat["choices"][0]["message"]["content"].clone()
+    };
+    let respond = |extra: Value| {
+        let mut body = json!({ "max_output_tokens": 8 });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!(text(&server.ok(RESPONSES, &body)))
+    };
+    let system = json!({ "role": "system", "content": "Be short." });
+    let asked = chat(json!([system, { "role": "user", "content": "What is shown?" }]));
+    assert_eq!(respond(json!({ "input": "What is shown?", "instructions": "Be short." })), asked);
+    let typed = json!({ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "What is shown?" }] });
+    assert_eq!(respond(json!({ "input": [{ "role": "developer", "content": "Be short." }, typed] })), asked);
+
+    let picture = json!({ "type": "image_url", "image_url": { "url": url, "detail": "low" } });
+    let turns = json!([
+        { "role": "user", "content": [{ "type": "text", "text": "What is it?" }, picture] },
+        { "role": "assistant", "content": "A square." },
+        { "role": "user", "content": "Sure?" },
+    ]);
+    let picture = json!({ "type": "input_image", "image_url": url, "detail": "low" });
+    let said = json!({ "type": "output_text", "text": "A square.", "annotations": [] });
+    let items = json!([
+        { "role": "user", "content": [{ "type": "input_text", "text": "What is it?" }, picture] },
+        { "type": "reasoning", "id": "rs_1", "summary": [] },
+        { "type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [said] },
+        { "role": "user", "content": "Sure?" },
+    ]);
+    assert_eq!(respond(json!({ "input": items })), chat(turns));
+    for path in ["/responses", "/v1/responses/", "/openai/v1/responses", "/openai/responses?api-version=1"] {
+        let body = json!({ "input": "What is shown?", "instructions": "Be short.", "max_output_tokens": 8 });
+        assert_eq!(json!(text(&server.ok(path, &body))), asked, "{path}");
+    }
+}
+
+#[test]
+fn probabilities_of_tokens_are_told_when_they_are_asked_for() {
+    let server = Server::random();
+    let body = |extra: Value| {
+        let mut body = json!({ "input": "Hello", "max_output_tokens": 6 });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        server.ok(RESPONSES, &body)["output"][0]["content"][0]["logprobs"].clone()
+    };
+    assert_eq!(body(json!({})), json!([]));
+    let chat = json!({ "messages": [{ "role": "user", "content": "Hello" }], "max_tokens": 6, "logprobs": true, "top_logprobs": 2 });
+    let chat = server.ok("/v1/chat/completions", &chat);
+    let asked = json!({ "top_logprobs": 2, "include": ["message.output_text.logprobs"] });
+    assert_eq!(body(asked), chat["choices"][0]["logprobs"]["content"]);
+}
+
+#[test]
+fn a_streamed_response_is_the_whole_one_in_its_events() {
+    let server = Server::random();
+    let body = json!({ "input": "Hello", "max_output_tokens": 12, "top_logprobs": 1 });
+    let whole = server.ok(RESPONSES, &body);
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let events: Vec<_> = server.post(RESPONSES, &streamed).events().collect();
+    let bodies: Vec<Value> = events.iter().map(|event| event.json()).collect();
+    for (index, (event, body)) in events.iter().zip(&bodies).enumerate() {
+        assert_eq!((&body["type"], &body["sequence_number"]), (&json!(event.name), &json!(index)));
+    }
+    let mut names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    names.dedup();
+    assert_eq!(
+        names,
+        [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.incomplete",
+        ]
+    );
+    let deltas = || bodies.iter().filter(|body| body["type"] == "response.output_text.delta");
+    let written: String = deltas().map(|body| body["delta"].as_str().unwrap()).collect();
+    assert_eq!(written, text(&whole));
+    let logprobs: Vec<&Value> = deltas().flat_map(|body| body["logprobs"].as_array().unwrap()).collect();
+    assert_eq!(json!(logprobs), whole["output"][0]["content"][0]["logprobs"]);
+    let (begun, ended) = (&bodies[0]["response"], &bodies[bodies.len() - 1]["response"]);
+    assert_eq!(
+        (&begun["status"], &begun["output"], &begun["usage"]),
+        (&json!("in_progress"), &json!([]), &Value::Null)
+    );
+    assert_eq!((&begun["id"], essence(ended)), (&ended["id"], essence(&whole)));
+    let item = &ended["output"][0]["id"];
+    assert!(deltas().all(|body| &body["item_id"] == item));
+}
+
+#[test]
+fn a_form_holds_here_too() {
+    let server = Server::random();
+    let body = json!({ "input": "Which?", "max_output_tokens": 64 });
+    let headers = [("content-type", "application/json"), ("x-gavel-form", "trl-pairwise")];
+    let response = server.send("POST", RESPONSES, &headers, body.to_string().as_bytes());
+    assert_eq!((response.status, response.header("x-gavel-form")), (200, Some("trl-pairwise")));
+    let response = response.json();
+    assert!(["0", "1"].contains(&text(&response)), "{response}");
+    assert_eq!(response["status"], "completed");
+}
+
+#[test]
+fn what_is_not_offered_is_refused_by_name() {
+    let server = Server::random();
+    let user = |content: Value| json!({ "input": [{ "role": "user", "content": content }] });
+    for (extra, code, param) in [
+        (json!({ "previous_response_id": "resp_1" }), "unsupported_parameter", "previous_response_id"),
+        (json!({ "conversation": "conv_1" }), "unsupported_parameter", "conversation"),
+        (json!({ "background": true }), "unsupported_parameter", "background"),
+        (json!({ "tools": [{ "type": "web_search" }] }), "unsupported_parameter", "tools"),
+        (json!({ "input": [{ "type": "function_call" }] }), "unsupported_parameter", "input[0].type"),
+        (json!({ "input": [] }), "invalid_request", "input"),
+        (json!({ "input": [{ "role": "tool", "content": "x" }] }), "invalid_request", "input[0].role"),
+        (json!({ "input": [{ "role": "user" }] }), "invalid_request", "input[0].content"),
+        (json!({ "max_output_tokens": 0 }), "invalid_request", "max_output_tokens"),
+        (json!({ "temperature": 3 }), "invalid_request", "temperature"),
+        (json!({ "top_logprobs": 21 }), "invalid_request", "top_logprobs"),
+        (
+            user(json!([{ "type": "input_image", "file_id": "f" }])),
+            "unsupported_content",
+            "input[0].content[0]",
+        ),
+        (
+            user(json!([{ "type": "input_file", "file_id": "f" }])),
+            "unsupported_content",
+            "input[0].content[0]",
+        ),
+        (
+            user(json!([{ "type": "input_image", "image_url": "x", "detail": "fine" }])),
+            "invalid_request",
+            "input[0].content[0]",
+        ),
+    ] {
+        let mut body = json!({ "input": "Hello" });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let response = server.post(RESPONSES, &body);
+        assert_eq!(response.status, 400, "{extra}");
+        let error = response.json();
+        assert_eq!(
+            (&error["error"]["code"], &error["error"]["param"]),
+            (&json!(code), &json!(param)),
+            "{error}"
+        );
+    }
+}
