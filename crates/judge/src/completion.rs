@@ -196,8 +196,8 @@ pub struct CompletionStream {
     shown: usize,
     /// Whether something was read without a token being written.
     rated: bool,
-    /// Whether a stop string ended the text, which may then be empty.
-    stopped: bool,
+    /// Tokens that were written and are not shown.
+    hidden: usize,
     /// Set when the last piece has been given and the end has not.
     finish: Option<FinishReason>,
 }
@@ -224,7 +224,7 @@ impl CompletionStream {
             written: 0,
             shown: 0,
             rated: false,
-            stopped: false,
+            hidden: 0,
             finish: None,
         }
     }
@@ -266,6 +266,7 @@ impl CompletionStream {
     fn accept(&mut self, sampled: &Sampled) -> Option<Piece> {
         self.usage.completion_tokens += 1;
         if self.processor.is_control(sampled.token) && !self.show_control {
+            self.hidden += 1;
             return None;
         }
         let bytes = self.processor.token_bytes(sampled.token);
@@ -281,7 +282,6 @@ impl CompletionStream {
         match self.stops.push(&text) {
             Released::Text(text) => self.show(&text, false),
             Released::Last(text) => {
-                self.stopped = true;
                 self.end(FinishReason::Stop);
                 self.show(&text, true)
             }
@@ -358,10 +358,7 @@ impl CompletionStream {
         self.written += unfinished.len();
         let text = match self.stops.push(&unfinished) {
             Released::Text(text) => text + &self.stops.finish(),
-            Released::Last(text) => {
-                self.stopped = true;
-                text
-            }
+            Released::Last(text) => text,
         };
         self.end(reason);
         let piece = self.show(&text, false);
@@ -384,7 +381,7 @@ impl Stream for CompletionStream {
             if let Some(reason) = self.finish.take() {
                 // An end without a word, or with hidden tokens alone, would read as an empty answer, which most clients
                 // take for a verdict.
-                let silent = self.shown == 0 && !self.rated && !self.stopped;
+                let silent = self.usage.completion_tokens == self.hidden && !self.rated;
                 let event = CompletionEvent::Finished(reason, self.usage);
                 return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }
