@@ -6,7 +6,7 @@ use std::{
 };
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
-use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, TokenStream};
+use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, TokenStream, Urgency};
 
 use crate::{
     error::BenchError,
@@ -73,6 +73,7 @@ fn request(encoded: Encoded) -> Request {
         end_tokens: Vec::new(),
         tenant: Tenant::default(),
         deadline: None,
+        urgency: Urgency::Now,
     }
 }
 

@@ -5,7 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use crate::{config::Config, error::EngineError, prefix_cache::BlockKey, request::Lane};
+use crate::{
+    config::Config,
+    error::EngineError,
+    prefix_cache::BlockKey,
+    request::{Lane, Urgency},
+};
 
 /// Slots for names of known blocks: 512 KiB, room for the blocks of two million tokens.
 const KNOWN_SLOTS: usize = 1 << 16;
@@ -51,13 +56,14 @@ pub(crate) struct Place {
 }
 
 impl Backlog {
-    /// Joins the line with a prompt of `tokens` tokens, whose full blocks have these names.
+    /// Joins the line with a prompt of `tokens` tokens, whose full blocks have these names. Whoever may wait finds half of
+    /// the line: the other half is for those that may not.
     ///
     /// # Errors
     /// [`EngineError::Overloaded`] when the line is full. An empty line takes any one request.
     pub(crate) fn join(
         self: &Arc<Self>,
-        (lane, tokens): (Lane, usize),
+        (lane, urgency, tokens): (Lane, Urgency, usize),
         (keys, block_size): (&[BlockKey], usize),
         config: &Config,
     ) -> Result<Place, EngineError> {
@@ -67,9 +73,13 @@ impl Backlog {
         let (requests, waiting) = (self.requests(), self.tokens.fetch_add(tokens, Relaxed));
         self.lane(lane).fetch_add(1, Relaxed);
         let place = Place { backlog: self.clone(), lane, tokens };
-        let refused = if self.requests() > config.max_waiting.max(1) {
+        let part = match urgency {
+            Urgency::Now => 1,
+            Urgency::Whenever => 2,
+        };
+        let refused = if self.requests() > (config.max_waiting / part).max(1) {
             Some(&self.refused_requests)
-        } else if requests > 0 && waiting + tokens > config.max_waiting_tokens {
+        } else if requests > 0 && waiting + tokens > config.max_waiting_tokens / part {
             Some(&self.refused_tokens)
         } else {
             None
@@ -179,16 +189,16 @@ mod tests {
         let backlog = Arc::new(Backlog::default());
         let config = config(10, 30);
         let prompt: Vec<u32> = (0..21).collect();
-        let first = backlog.join((Lane::Score, 21), (&keys(&prompt), 4), &config).unwrap();
-        let second = backlog.join((Lane::Explain, 21), (&keys(&prompt), 4), &config).unwrap();
+        let first = backlog.join((Lane::Score, Urgency::Now, 21), (&keys(&prompt), 4), &config).unwrap();
+        let second = backlog.join((Lane::Explain, Urgency::Now, 21), (&keys(&prompt), 4), &config).unwrap();
         assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
         let other: Vec<u32> = (100..121).collect();
-        assert!(backlog.join((Lane::Score, 21), (&keys(&other), 4), &config).is_err());
+        assert!(backlog.join((Lane::Score, Urgency::Now, 21), (&keys(&other), 4), &config).is_err());
         assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
         drop((first, second));
         assert_eq!((backlog.tokens(), backlog.requests()), (0, 0));
         backlog.forget(&keys(&prompt)[1]);
-        let _third = backlog.join((Lane::Score, 21), (&keys(&prompt), 4), &config).unwrap();
+        let _third = backlog.join((Lane::Score, Urgency::Now, 21), (&keys(&prompt), 4), &config).unwrap();
         assert_eq!(backlog.tokens(), 17);
     }
 
@@ -196,16 +206,31 @@ mod tests {
     fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
         let backlog = Arc::new(Backlog::default());
         let config = config(2, 10);
-        let _first = backlog.join((Lane::Score, 500), (&[], 4), &config).unwrap();
+        let _first = backlog.join((Lane::Score, Urgency::Now, 500), (&[], 4), &config).unwrap();
         let told = |refused: Result<Place, EngineError>| match refused.unwrap_err() {
             EngineError::Overloaded { requests, tokens, retry_after_s } => (requests, tokens, retry_after_s),
             other => panic!("{other}"),
         };
-        assert_eq!(told(backlog.join((Lane::Score, 1), (&[], 4), &config)), (1, 500, 1));
+        assert_eq!(told(backlog.join((Lane::Score, Urgency::Now, 1), (&[], 4), &config)), (1, 500, 1));
         backlog.note_step(1000, 10.0);
-        assert_eq!(told(backlog.join((Lane::Score, 1), (&[], 4), &config)), (1, 500, 5));
-        let _second = backlog.join((Lane::Score, 0), (&[], 4), &Config { max_waiting_tokens: 999, ..config });
-        assert_eq!(told(backlog.join((Lane::Score, 0), (&[], 4), &config)), (2, 500, 5));
+        assert_eq!(told(backlog.join((Lane::Score, Urgency::Now, 1), (&[], 4), &config)), (1, 500, 5));
+        let _second = backlog.join(
+            (Lane::Score, Urgency::Now, 0),
+            (&[], 4),
+            &Config { max_waiting_tokens: 999, ..config },
+        );
+        assert_eq!(told(backlog.join((Lane::Score, Urgency::Now, 0), (&[], 4), &config)), (2, 500, 5));
         assert_eq!(backlog.refused(), (1, 2));
+    }
+
+    #[test]
+    fn whoever_may_wait_finds_half_of_the_line() {
+        let backlog = Arc::new(Backlog::default());
+        let config = config(4, 1000);
+        let join = |urgency| backlog.join((Lane::Score, urgency, 1), (&[], 4), &config);
+        let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
+        assert!(join(Urgency::Whenever).is_err());
+        let _more = [join(Urgency::Now).unwrap(), join(Urgency::Now).unwrap()];
+        assert!(join(Urgency::Now).is_err());
     }
 }

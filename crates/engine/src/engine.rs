@@ -86,7 +86,7 @@ impl Engine {
         }
         let root = root(&self.config.cache_secret, &request.tenant);
         let block_keys = block_keys(&request.encoded, self.limits.block_size, root);
-        let line = (request.lane(), tokens);
+        let line = (request.lane(), request.urgency, tokens);
         let place = self.backlog.join(line, (&block_keys, self.limits.block_size), &self.config)?;
         // Every token, an event for each piece, the beginning and the end: sending can never find it full.
         let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);

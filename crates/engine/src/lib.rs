@@ -29,6 +29,6 @@ pub use engine::Engine;
 pub use error::{EngineError, Failure};
 pub use labels::{Labels, LabelsError};
 pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserved};
-pub use request::{Lane, Part, Request, Tenant};
+pub use request::{Lane, Part, Request, Tenant, Urgency};
 pub use stats::Stats;
 pub use stream::{Choice, Event, FinishReason, Sampled, TokenStream};

@@ -45,6 +45,16 @@ pub enum Lane {
     Explain,
 }
 
+/// How soon a request is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Somebody waits for it.
+    #[default]
+    Now,
+    /// It may wait for as long as others are wanted now, however long that is.
+    Whenever,
+}
+
 /// Whose request it is. Tenants share the device fairly and never share what is kept of their prompts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(pub Arc<str>);
@@ -64,6 +74,8 @@ pub struct Request {
     pub tenant: Tenant,
     /// When its answer is of no more use.
     pub deadline: Option<Instant>,
+    /// How soon it is wanted.
+    pub urgency: Urgency,
 }
 
 impl Request {

@@ -4,7 +4,7 @@
 //! for memory; the beginning of its prompt that an earlier one computed is read from the prefix cache. When a running
 //! sequence is about to compute the same beginning, the later one waits until it has: one leads, the others follow with the
 //! whole beginning at once. Whose turn it is, [`FairShare`] says, but one that has waited very long goes first. Some room
-//! is kept for sequences that write no text.
+//! is kept for sequences that write no text. Those that may wait come last, and leave room for those that may not.
 //!
 //! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, oldest first, up to the budget of tokens.
 
@@ -24,7 +24,7 @@ use crate::{
     fair_share::FairShare,
     observer::{Ending, SequenceReport},
     prefix_cache::{BlockKey, PrefixCache},
-    request::Lane,
+    request::{Lane, Urgency},
     sequence::{Identity, Sequence},
     stream::{Event, FinishReason},
     turns::Turns,
@@ -124,6 +124,7 @@ impl Scheduler {
         }
         let mut others = self.running.iter_mut().chain(self.waiting.iter_mut().map(Box::as_mut));
         if let Some(equal) = others.find(|other| other.identity() == sequence.identity()) {
+            equal.want(sequence.urgency());
             equal.audience.join(sequence.audience);
         }
     }
@@ -260,7 +261,15 @@ impl Scheduler {
     fn may_start(&self, sequence: &Sequence) -> bool {
         let explaining = || self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
         let has_room = sequence.lane() == Lane::Score || explaining() < self.config.max_explaining.max(1);
-        has_room && !self.follows(sequence)
+        let waiting = |sequence: &&Sequence| sequence.urgency() == Urgency::Whenever;
+        let is_let_in = match sequence.urgency() {
+            Urgency::Now => true,
+            // At most a half of what runs may wait, so that whoever comes finds a place at once.
+            Urgency::Whenever => {
+                self.running.iter().filter(waiting).count() < self.config.max_sequences.div_ceil(2)
+            }
+        };
+        has_room && is_let_in && !self.follows(sequence)
     }
 
     /// Starts a sequence, or gives it back when there are too few blocks.
@@ -283,7 +292,12 @@ impl Scheduler {
     fn place(&mut self, sequence: &mut Sequence, now: Instant) -> bool {
         let leased = self.cache.lease(sequence.block_keys());
         let wanted = sequence.max_positions().div_ceil(self.limits.block_size) - leased.len();
-        if wanted > self.free_blocks() {
+        // A quarter of the memory is left to those that may not wait, unless nothing runs at all.
+        let kept_free = match sequence.urgency() {
+            Urgency::Whenever if !self.running.is_empty() => self.allocator.total() / 4,
+            Urgency::Now | Urgency::Whenever => 0,
+        };
+        if wanted + kept_free > self.free_blocks() {
             self.cache.release(&sequence.block_keys()[..leased.len()]);
             return false;
         }

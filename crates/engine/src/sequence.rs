@@ -14,7 +14,7 @@ use crate::{
     labels::Reading,
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
-    request::{Lane, Part, Request, Tenant},
+    request::{Lane, Part, Request, Tenant, Urgency},
     sampler::{logprobs_of, sample},
     stream::{Event, FinishReason},
 };
@@ -64,6 +64,7 @@ pub(crate) struct Sequence {
     cut: bool,
     lane: Lane,
     tenant: Tenant,
+    urgency: Urgency,
     identity: Identity,
     max_positions: usize,
     block_keys: Vec<BlockKey>,
@@ -115,6 +116,7 @@ impl Sequence {
             doing: None,
             cut: false,
             tenant: request.tenant,
+            urgency: request.urgency,
             identity,
             block_keys,
             block_table: Vec::new(),
@@ -142,6 +144,15 @@ impl Sequence {
 
     pub(crate) fn tenant(&self) -> &Tenant {
         &self.tenant
+    }
+
+    pub(crate) fn urgency(&self) -> Urgency {
+        self.urgency
+    }
+
+    /// Notes that somebody wants it this soon, too.
+    pub(crate) fn want(&mut self, urgency: Urgency) {
+        self.urgency = self.urgency.min(urgency);
     }
 
     pub(crate) fn identity(&self) -> &Identity {

@@ -2,35 +2,53 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::{fair_share::FairShare, request::Tenant, sequence::Sequence};
+use crate::{
+    fair_share::FairShare,
+    request::{Tenant, Urgency},
+    sequence::Sequence,
+};
 
-/// Places in the waiting line, each given out once: first those that are old, in order, then by turns of their tenants.
+/// Places in the waiting line, each given out once: first those that are old, in order, then by turns of their tenants, and
+/// last in the same way those that may wait.
 #[derive(Debug)]
 pub(crate) struct Turns {
     old: VecDeque<usize>,
-    by_tenant: HashMap<Tenant, VecDeque<usize>>,
+    now: ByTenant,
+    whenever: ByTenant,
 }
+
+type ByTenant = HashMap<Tenant, VecDeque<usize>>;
 
 impl Turns {
     pub(crate) fn new(line: &[Option<Box<Sequence>>], is_old: impl Fn(&Sequence) -> bool) -> Self {
-        let old = line.iter().flatten().take_while(|sequence| is_old(sequence)).count();
-        let mut by_tenant: HashMap<Tenant, VecDeque<usize>> = HashMap::new();
-        for (index, sequence) in line.iter().flatten().enumerate().skip(old) {
+        let mut turns = Self { old: VecDeque::new(), now: HashMap::new(), whenever: HashMap::new() };
+        for (index, sequence) in line.iter().flatten().enumerate() {
+            let by_tenant = match sequence.urgency() {
+                // The line is in order of arrival, and so are these.
+                Urgency::Now if is_old(sequence) => {
+                    turns.old.push_back(index);
+                    continue;
+                }
+                Urgency::Now => &mut turns.now,
+                Urgency::Whenever => &mut turns.whenever,
+            };
             match by_tenant.get_mut(sequence.tenant()) {
                 Some(places) => places.push_back(index),
                 None => drop(by_tenant.insert(sequence.tenant().clone(), VecDeque::from([index]))),
             }
         }
-        Self { old: (0..old).collect(), by_tenant }
+        turns
     }
 
     /// The next place: of the tenant that is furthest behind, of several the one that has waited longest.
     pub(crate) fn next(&mut self, share: &FairShare) -> Option<usize> {
-        if let Some(old) = self.old.pop_front() {
-            return Some(old);
-        }
-        let waiting = self.by_tenant.iter_mut().filter(|(_, places)| !places.is_empty());
-        let (_, places) = waiting.min_by_key(|(tenant, places)| (share.clock(tenant), places[0]))?;
-        places.pop_front()
+        let old = self.old.pop_front();
+        old.or_else(|| next_of(&mut self.now, share)).or_else(|| next_of(&mut self.whenever, share))
     }
+}
+
+fn next_of(by_tenant: &mut ByTenant, share: &FairShare) -> Option<usize> {
+    let waiting = by_tenant.iter_mut().filter(|(_, places)| !places.is_empty());
+    let (_, places) = waiting.min_by_key(|(tenant, places)| (share.clock(tenant), places[0]))?;
+    places.pop_front()
 }

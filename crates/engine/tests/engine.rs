@@ -14,7 +14,7 @@ use std::{
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
     Config, Ending, Engine, EngineError, Event, FinishReason, Labels, Observer, OnPanic, Part, Request,
-    SequenceReport, Stage, Stats, StepReport, Tenant,
+    SequenceReport, Stage, Stats, StepReport, Tenant, Urgency,
 };
 
 /// Writes the successor of the last token, modulo the vocabulary. It checks that every sequence's tokens arrive in
@@ -96,6 +96,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
         end_tokens: vec![TokenId(30)],
         tenant: Tenant::default(),
         deadline: None,
+        urgency: Urgency::Now,
     }
 }
 

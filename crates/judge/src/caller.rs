@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engine::Tenant;
+use engine::{Tenant, Urgency};
 
 /// For whom a request is run. The default is one tenant for all, without a deadline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,4 +11,6 @@ pub struct Caller {
     pub tenant: Tenant,
     /// When the answer is of no more use.
     pub deadline: Option<Instant>,
+    /// How soon the answer is wanted.
+    pub urgency: Urgency,
 }

@@ -302,6 +302,7 @@ impl Judge {
             end_tokens: if params.ignore_end { Vec::new() } else { generation.end_tokens.clone() },
             tenant: params.caller.tenant.clone(),
             deadline: params.caller.deadline,
+            urgency: params.caller.urgency,
         };
         Ok(CompletionStream::new(engine.submit(request)?, processor.clone(), tokens, params))
     }

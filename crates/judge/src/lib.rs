@@ -33,7 +33,7 @@ pub use critic::{
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,
-    Stats, StepReport, Tenant,
+    Stats, StepReport, Tenant, Urgency,
 };
 pub use error::JudgeError;
 pub use judge::{Judge, Rules, Setup};

@@ -6,7 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use judge::{Caller, Tenant};
+use judge::{Caller, Tenant, Urgency};
 
 use crate::state::AppState;
 
@@ -20,6 +20,6 @@ impl FromRequestParts<AppState> for CallerOf {
         let token = parts.headers.get(header::AUTHORIZATION);
         let token = token.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let deadline = Instant::now().checked_add(state.request_timeout);
-        Ok(Self(Caller { tenant: Tenant(token.into()), deadline }))
+        Ok(Self(Caller { tenant: Tenant(token.into()), deadline, urgency: Urgency::Now }))
     }
 }

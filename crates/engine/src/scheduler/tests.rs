@@ -11,7 +11,7 @@ use crate::{
     audience::{Audience, Listener},
     labels::Labels,
     prefix_cache::{block_keys, root},
-    request::{Part, Request, Tenant},
+    request::{Part, Request, Tenant, Urgency},
     sequence::Arrival,
     stream::TokenStream,
 };
@@ -34,6 +34,7 @@ struct Traits {
     deadline: Option<Instant>,
     /// Requests with the same name are equal.
     name: Option<u8>,
+    urgency: Urgency,
 }
 
 /// A scheduler, the tokens in its blocks, and its clients by the number of their sequence.
@@ -69,6 +70,7 @@ impl Bench {
             end_tokens: Vec::new(),
             tenant: Tenant(traits.tenant.into()),
             deadline: traits.deadline,
+            urgency: traits.urgency,
         };
         let reply = request.max_reply_tokens();
         let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);
@@ -302,6 +304,48 @@ fn tenants_take_turns_and_the_old_go_first() {
     bench.ask(&[8; 4], vec![Part::Write(1)], Traits { tenant: "last", ..Traits::default() });
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
     assert_eq!(timeline, ["B[0..4]", "C[0..4]", "E[0..4]", "F[0..4]"]);
+}
+
+#[test]
+fn those_that_may_wait_come_last_and_leave_room() {
+    let mut bench =
+        Bench::with(Config { max_sequences: 2, max_age: Duration::from_secs(5), ..Config::default() });
+    let whenever = || Traits { urgency: Urgency::Whenever, ..Traits::default() };
+    for id in [1, 2] {
+        bench.ask(&[id; 3], vec![Part::Write(2)], whenever());
+    }
+    bench.enqueue(&[3; 3], 1);
+    // However long they have waited.
+    bench.now += Duration::from_secs(60);
+    bench.enqueue(&[4; 3], 1);
+    let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
+    // C and D first; then A has a half of the room, though there is more.
+    assert_eq!(timeline, ["C[0..3] D[0..3]", "A[0..3]", "A[3..4]", "B[0..3]", "B[3..4]"]);
+
+    // Of 12 blocks a quarter is left to others, unless nothing else runs.
+    let mut bench = Bench::new(4);
+    bench.enqueue(&[1; 4], 4);
+    bench.ask(&[2; 20], vec![Part::Write(13)], whenever());
+    assert_eq!(bench.step().unwrap(), "A[0..4]");
+    bench.enqueue(&[3; 20], 1);
+    assert_eq!(bench.step().unwrap(), "A[4..5] C[0..9]");
+    bench.drain();
+    assert_eq!(
+        bench.outcomes().into_iter().flatten().map(|(tokens, _)| tokens).collect::<Vec<_>>(),
+        [4, 13, 1]
+    );
+}
+
+#[test]
+fn what_somebody_waits_for_is_wanted_now() {
+    let mut bench = Bench::new(1);
+    let traits = |name, urgency| Traits { name: Some(name), urgency, ..Traits::default() };
+    bench.ask(&[1; 3], vec![Part::Write(1)], traits(1, Urgency::Whenever));
+    bench.ask(&[2; 3], vec![Part::Write(1)], traits(2, Urgency::Whenever));
+    bench.ask(&[2; 3], vec![Part::Write(1)], traits(2, Urgency::Now));
+    assert_eq!(bench.step().unwrap(), "B[0..3]");
+    bench.drain();
+    assert_eq!(bench.outcomes(), [Some((1, 0)); 3]);
 }
 
 #[test]
