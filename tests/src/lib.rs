@@ -4,6 +4,7 @@
 //! both.
 
 mod collector;
+mod files;
 mod http;
 mod server;
 mod tool;

@@ -39,7 +39,8 @@ fn everything_is_described_and_every_example_works() {
     // A folder, so that there is one to read again.
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("rubrics")).unwrap();
-    let server = Server::with_options(&["--config-dir", folder.path().to_str().unwrap()]);
+    let (config, data) = (folder.path().to_str().unwrap(), folder.path().join("data"));
+    let server = Server::with_options(&["--config-dir", config, "--data-dir", data.to_str().unwrap()]);
     let url = format!("http://{}", server.address());
     let said = run_well(Command::new(python()).arg(file("python/api_document.py")).arg(url), b"");
     assert!(said.ends_with("all well\n"), "{said}");

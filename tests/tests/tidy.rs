@@ -85,7 +85,8 @@ fn crates_know_only_the_crates_that_they_may_know() {
         ("judge", vec!["critic", "engine", "rubric"]),
         ("kernels", vec![]),
         ("rubric", vec!["critic"]),
-        ("server", vec!["bench", "critic-candle", "embedded", "evaluation", "judge"]),
+        ("server", vec!["bench", "critic-candle", "embedded", "evaluation", "judge", "store"]),
+        ("store", vec![]),
     ];
     let mut packages = packages();
     packages.sort_by(|one, other| name(one).cmp(name(other)));

@@ -13,6 +13,7 @@ mod images;
 mod log;
 mod models;
 mod rubric;
+mod storage;
 mod systemd;
 mod trace;
 
@@ -28,6 +29,7 @@ pub(crate) use images::ImageOptions;
 pub(crate) use log::{ExportOptions, LogOptions, Redaction};
 pub(crate) use models::{ModelOptions, ToldName, UnknownNames};
 pub(crate) use rubric::RubricCommand;
+pub(crate) use storage::StorageOptions;
 pub(crate) use systemd::SystemdArguments;
 pub(crate) use trace::TraceOptions;
 
@@ -197,6 +199,8 @@ pub(crate) struct ServeOptions {
     pub(crate) log: LogOptions,
     #[command(flatten)]
     pub(crate) traces: TraceOptions,
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
 }
 
 /// How requests come in.

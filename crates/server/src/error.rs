@@ -7,6 +7,7 @@ use axum::{
 };
 use judge::{EncodeError, EngineError, Failure, JudgeError, Rubric, RubricError};
 use serde::Serialize;
+use store::StoreError;
 use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
@@ -45,6 +46,11 @@ impl ApiError {
     /// An image that is not one.
     pub(crate) fn image(param: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self { code: "invalid_image", ..Self::invalid(param, unsupported_image(reason)) }
+    }
+
+    /// The same failure with another status.
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     /// The same failure with another code.
@@ -231,6 +237,45 @@ impl ApiError {
             | JudgeError::Silent => plain,
         }
     }
+}
+
+impl From<StoreError> for ApiError {
+    /// What a failure to keep or find something means to a client. Limits are named by the options that set them.
+    fn from(error: StoreError) -> Self {
+        use StatusCode as Status;
+        let message = format!("{}.", capitalised(&error.to_string()));
+        let (status, code, option) = match &error {
+            StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
+                (Status::NOT_FOUND, "not_found", None)
+            }
+            StoreError::FileInUse { .. } => (Status::BAD_REQUEST, "file_in_use", None),
+            StoreError::FileTooLarge { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "file_too_large", Some("--max-file-mib"))
+            }
+            StoreError::Full { .. } => (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("--max-stored-mib")),
+            StoreError::TooManyFiles { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("--max-files"))
+            }
+            StoreError::TooManyBatches { .. } => (Status::TOO_MANY_REQUESTS, "too_many_batches", None),
+            StoreError::Folder { .. }
+            | StoreError::Taken { .. }
+            | StoreError::Database(_)
+            | StoreError::Content(_)
+            | StoreError::Record(_) => (Status::INTERNAL_SERVER_ERROR, "storage_failed", None),
+        };
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, code, "files or batches failed");
+        }
+        match option {
+            Some(option) => Self::new(status, code, format!("{message} The server's option is {option}.")),
+            None => Self::new(status, code, message),
+        }
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The field of a request that an error of rubrics is about.

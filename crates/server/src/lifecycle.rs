@@ -64,6 +64,13 @@ impl Lifecycle {
         *self.running.borrow()
     }
 
+    /// Waits until the server takes no more requests.
+    pub(crate) async fn draining(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender is `self`, so that the wait ends by the phase alone.
+        let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
+    }
+
     fn begin(&self) -> Running {
         self.running.send_modify(|running| *running += 1);
         Running(self.running.clone())

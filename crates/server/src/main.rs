@@ -1,6 +1,7 @@
 //! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, convert it, or measure.
 
 mod affinity;
+mod batches;
 mod bench_command;
 mod boot;
 mod bulk;
@@ -27,6 +28,7 @@ mod router;
 mod rubric_command;
 mod serve;
 mod state;
+mod storage;
 mod systemd;
 mod telemetry;
 

@@ -28,6 +28,7 @@ use crate::{
     remote_images::RemoteImages,
     request_id,
     state::AppState,
+    storage::Storage,
     telemetry::Telemetry,
 };
 
@@ -63,10 +64,12 @@ pub(crate) struct Service {
     pub(crate) judging_log: Option<JudgingLog>,
     /// What fetches images, where that is allowed.
     pub(crate) remote_images: RemoteImages,
+    /// What is kept for clients.
+    pub(crate) storage: Storage,
 }
 
 impl Service {
-    /// A service that is ready, reads no folder again and logs no verdicts.
+    /// A service that is ready, reads no folder again, logs no verdicts and keeps nothing.
     pub(crate) fn plain((judge, metrics): (Judge, Metrics)) -> Self {
         let lifecycle = Lifecycle::new();
         lifecycle.enter(Phase::Ready);
@@ -80,14 +83,24 @@ impl Service {
             lifecycle,
             judging_log: None,
             remote_images: RemoteImages::default(),
+            storage: Storage::default(),
         }
     }
 }
 
 /// The whole service.
 pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
-    let Service { judge, names, metrics, telemetry, config_dir, lifecycle, judging_log, remote_images } =
-        service;
+    let Service {
+        judge,
+        names,
+        metrics,
+        telemetry,
+        config_dir,
+        lifecycle,
+        judging_log,
+        remote_images,
+        storage,
+    } = service;
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
@@ -97,6 +110,7 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         .layer(admitting.clone())
         .merge(health::routes())
         .split_for_parts();
+    let batch_endpoints = dialects::openai::batch_endpoints(&document);
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
     let RequestLimits { max_body_bytes, timeout: request_timeout, forms_by_prompt } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
@@ -115,6 +129,8 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         max_body_bytes,
         request_timeout,
         forms_by_prompt,
+        storage,
+        batch_endpoints,
         openapi,
     };
     // The last layer is the outermost: a panic gets its JSON first, then the response its request id.

@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tower::ServiceExt;
 
 use crate::{
-    boot,
+    batches, boot,
     command::{EngineOptions, FormsChoice, HttpOptions, LogOptions, ServeOptions},
     error::ApiError,
     health::Progress,
@@ -31,6 +31,7 @@ use crate::{
     model_names::ModelNames,
     request_id,
     router::{self, RequestLimits, Service},
+    storage::Storage,
     systemd::Systemd,
     telemetry::Telemetry,
 };
@@ -87,7 +88,7 @@ impl Bounds {
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow::Result<()> {
-    let ServeOptions { critic, http, models, images, engine, log, systemd, .. } = options;
+    let ServeOptions { critic, http, models, images, engine, log, storage, systemd, .. } = options;
     let systemd = Systemd::new(systemd);
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let config = engine_config(&engine);
@@ -98,7 +99,8 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         .await
         .with_context(|| format!("cannot listen on {host}:{port}"))?;
     let address = listener.local_addr()?;
-    let server = Server::start(listener, Bounds::new(&http));
+    let storage = Storage::open(&storage)?;
+    let mut server = Server::start(listener, Bounds::new(&http));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
     let memo_entries = http.memo_entries;
@@ -121,6 +123,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         lifecycle,
         judging_log,
         remote_images,
+        storage,
     });
     let mut output = io::stdout();
     writeln!(output, "listening on http://{address}")?;
@@ -144,6 +147,8 @@ struct Server {
     router: Arc<OnceLock<Router>>,
     stop: tokio::sync::watch::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
+    /// Runs batches, where they are kept.
+    batches: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -162,14 +167,19 @@ impl Server {
             let _ = stopping.changed().await;
         });
         let serving = tokio::spawn(serving.into_future());
-        Self { lifecycle: Lifecycle::new(), bounds, router, stop, serving }
+        Self { lifecycle: Lifecycle::new(), bounds, router, stop, serving, batches: None }
     }
 
     /// Lets requests in.
-    fn open(&self, service: Service) {
-        let lifecycle = service.lifecycle.clone();
-        self.router.get_or_init(|| router::router(service, self.bounds.limits));
+    fn open(&mut self, service: Service) {
+        let (lifecycle, storage, metrics) =
+            (service.lifecycle.clone(), service.storage.clone(), service.metrics.clone());
+        let router = self.router.get_or_init(|| router::router(service, self.bounds.limits)).clone();
         lifecycle.enter(Phase::Ready);
+        self.batches = storage.kept().map(|kept| {
+            let runner = batches::Runner::new((kept.clone(), router), lifecycle, metrics);
+            tokio::spawn(runner.run())
+        });
     }
 
     /// Answers until a signal says to stop or the engine is gone, and then finishes what runs.
@@ -206,6 +216,10 @@ impl Server {
         let left = self.lifecycle.drained(self.bounds.drain).await;
         if left > 0 {
             tracing::warn!(left, "some requests did not end in time");
+        }
+        if let Some(batches) = self.batches.take() {
+            // Their lines were counted above; what is left is to write the last results down.
+            let _ = tokio::time::timeout(CLOSING, batches).await;
         }
         let _ = self.stop.send(());
         // What is open now is idle, or was given up.
@@ -342,7 +356,7 @@ mod tests {
             forms_by_prompt: true,
         };
         let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
-        let server = Server::start(listener, bounds);
+        let mut server = Server::start(listener, bounds);
         let lifecycle = server.lifecycle.clone();
         let service = Service::plain((judge.clone(), Metrics::new("null", "none")));
         server.open(Service { lifecycle, ..service });

@@ -6,7 +6,7 @@ use judge::Judge;
 
 use crate::{
     judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics, model_names::ModelNames,
-    remote_images::RemoteImages, telemetry::Telemetry,
+    remote_images::RemoteImages, storage::Storage, telemetry::Telemetry,
 };
 
 /// What every handler may use. Cheap to clone.
@@ -35,6 +35,10 @@ pub(crate) struct AppState {
     pub(crate) request_timeout: Duration,
     /// Whether an answer has the form that its prompt asks for when the request does not say.
     pub(crate) forms_by_prompt: bool,
+    /// What is kept for clients, if anything is.
+    pub(crate) storage: Storage,
+    /// The routes that lines of batches may go to.
+    pub(crate) batch_endpoints: Arc<[&'static str]>,
     /// The OpenAPI document, as it is served.
     pub(crate) openapi: Arc<str>,
 }

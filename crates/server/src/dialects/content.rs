@@ -33,8 +33,8 @@ pub(crate) struct ContentPart {
     image: Option<ImageUrl>,
     /// How finely the image is cut: `low`, which is one tile, `high`, which is its own resolution, or `auto`.
     detail: Option<String>,
-    #[schema(ignore)]
-    file_id: Option<serde_json::Value>,
+    /// The id of an image that was registered with `POST /v1/files`; wherever else an image is given, it may be named so, too.
+    file_id: Option<String>,
     /// The frames of a video, in order, each a data URL or bare base64; also read as `video`.
     #[serde(alias = "video")]
     frames: Option<Vec<String>>,
@@ -92,11 +92,7 @@ impl Content {
 impl ContentPart {
     fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
         let Self { kind, text, image_url, image, detail, file_id, frames } = self;
-        let image = image_url.or(image);
-        if image.is_none() && file_id.is_some_and(|id| !id.is_null()) {
-            let message = "An image cannot be named by file_id; send the image itself.";
-            return Err(ApiError::invalid(param, message).with_code("unsupported_content"));
-        }
+        let image = image_url.or(image).or(file_id.map(ImageUrl::Url));
         let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
         let read = |image: ImageUrl| image.beside(detail).read(param, reader).map(Part::Image);
         match kind.as_deref() {

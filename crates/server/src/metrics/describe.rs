@@ -22,7 +22,7 @@ const HISTOGRAMS: [(&str, &str); 16] = [
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
-const COUNTERS: [(&str, &str); 21] = [
+const COUNTERS: [(&str, &str); 22] = [
     ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
@@ -41,6 +41,7 @@ const COUNTERS: [(&str, &str); 21] = [
     ("gavel_parse_failures_total", "Texts of the critic that are no verdict, by what is wrong with them."),
     ("gavel_form_answers_total", "Chat answers in the form of a known program, by its name."),
     ("gavel_memo_lookups_total", "Verdicts that were looked for in memory, by whether they were there."),
+    ("gavel_batch_lines_total", "Lines of batches, by what became of them."),
     ("gavel_judging_log_lines_total", "Lines of the judging log that were written."),
     ("gavel_judging_log_dropped_total", "Lines of the judging log that were lost."),
     (
@@ -52,7 +53,7 @@ const COUNTERS: [(&str, &str); 21] = [
     ("gavel_position_flips_total", "Those of them whose orders name different winners."),
 ];
 
-const GAUGES: [(&str, &str); 15] = [
+const GAUGES: [(&str, &str); 18] = [
     ("gavel_build_info", "Version, commit, model and number type; always 1."),
     ("gavel_startup_seconds", "How long the parts of the start took."),
     ("gavel_engine_alive", "Whether the engine takes requests."),
@@ -66,6 +67,9 @@ const GAUGES: [(&str, &str); 15] = [
     ("gavel_tokens_per_second", "Tokens run each second of work, lately."),
     ("gavel_kv_blocks", "Blocks of the cache of keys and values: free, kept for later requests, or in use."),
     ("gavel_cache_bytes", "Bytes that the caches hold."),
+    ("gavel_files", "Files that are kept for clients."),
+    ("gavel_files_bytes", "Their bytes."),
+    ("gavel_batches", "Batches, by where they stand."),
     ("process_resident_memory_bytes", "Memory that the process takes."),
     ("process_threads", "Threads of the process."),
     ("process_open_fds", "Files and sockets that the process has open."),

@@ -6,6 +6,7 @@ mod describe;
 mod engine;
 mod process;
 mod requests;
+mod storage;
 mod verdicts;
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use crate::state::AppState;
 
 pub(crate) use engine::EngineMetrics;
 pub(crate) use requests::{Outcome, Refusal, RequestKind, StreamFate, count_request};
+pub(crate) use storage::LineOutcome;
 pub(crate) use verdicts::Task;
 
 /// Upper bounds of the buckets of times, in seconds: from what HTTP alone takes to what a large critic takes on a CPU.
@@ -164,6 +166,9 @@ fn seconds_counter(name: &str, text: &str, seconds: f64) -> String {
 /// `GET /metrics`: everything in Prometheus' text format.
 pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse {
     state.metrics.set_memo(state.judge.memo_counts());
+    if let Some(figures) = state.storage.figures().await {
+        state.metrics.set_storage(&figures);
+    }
     let more = state.metrics.set_engine(&state.judge) + &state.metrics.set_process().unwrap_or_default();
     let text = state.metrics.handle.render() + &more;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)

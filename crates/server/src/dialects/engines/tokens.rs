@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::examples;
 use crate::{
+    caller::CallerOf,
     dialects::openai,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
@@ -51,13 +52,14 @@ pub(super) struct Tokenized {
 )]
 pub(super) async fn tokenize(
     State(state): State<AppState>,
+    CallerOf(caller): CallerOf,
     body: JsonBytes,
 ) -> Result<Json<Tokenized>, ApiError> {
     let TokenizeBody { model, prompt, return_token_strs } = body.parse(StatusCode::BAD_REQUEST)?;
     state.names.told(model)?;
     let tokens = match prompt {
         Some(text) => state.judge.tokens(RawPrompt::Text(text)).await,
-        None => state.judge.conversation_tokens(openai::conversation(&state, &body).await?).await,
+        None => state.judge.conversation_tokens(openai::conversation(&state, &caller, &body).await?).await,
     };
     let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
     let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));

@@ -91,7 +91,7 @@ async fn judge(
     recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let request = with_images(&state.remote_images, |reader| {
+    let request = with_images(&state, &caller.tenant, |reader| {
         let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
         body.into_request(caller.clone(), reader)
     });

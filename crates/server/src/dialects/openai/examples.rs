@@ -102,3 +102,99 @@ pub(super) fn model() -> Value {
 pub(super) fn models() -> Value {
     json!({ "object": "list", "data": [model()] })
 }
+
+/// A line of a batch.
+pub(super) fn lines() -> Value {
+    let line = json!({
+        "custom_id": "one",
+        "method": "POST",
+        "url": "/judge",
+        "body": { "question": "What is it?", "response": "A circle.", "mode": "score" },
+    });
+    format!("{line}\n").into()
+}
+
+/// A file with it.
+pub(super) fn file_form() -> Value {
+    json!({ "purpose": "batch", "file": lines() })
+}
+
+/// What is known about the file.
+pub(super) fn file() -> Value {
+    json!({
+        "id": "file-5f0d4f1f6a8f5c6f0c0b8f8d1a2b3c4d",
+        "object": "file",
+        "bytes": 128,
+        "created_at": 1760000000,
+        "filename": "example.jsonl",
+        "purpose": "batch",
+        "status": "processed",
+        "expires_at": 1762592000,
+        "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    })
+}
+
+/// Files.
+pub(super) fn files() -> Value {
+    list(&file())
+}
+
+/// That the file is gone.
+pub(super) fn file_deleted() -> Value {
+    json!({ "id": file()["id"], "object": "file", "deleted": true })
+}
+
+/// A batch to begin.
+pub(super) fn batch_body() -> Value {
+    json!({
+        "input_file_id": file()["id"],
+        "endpoint": "/judge",
+        "completion_window": "24h",
+        "metadata": { "run": "one" },
+    })
+}
+
+/// Where the batch stands.
+pub(super) fn batch() -> Value {
+    json!({
+        "id": "batch_0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+        "object": "batch",
+        "endpoint": "/judge",
+        "model": "gavel-mini",
+        "errors": null,
+        "input_file_id": file()["id"],
+        "completion_window": "24h",
+        "status": "in_progress",
+        "output_file_id": null,
+        "error_file_id": null,
+        "created_at": 1760000000,
+        "in_progress_at": 1760000001,
+        "expires_at": 1760086400,
+        "finalizing_at": null,
+        "completed_at": null,
+        "failed_at": null,
+        "expired_at": null,
+        "cancelling_at": null,
+        "cancelled_at": null,
+        "request_counts": { "total": 1, "completed": 0, "failed": 0 },
+        "usage": {
+            "input_tokens": 0,
+            "input_tokens_details": { "cached_tokens": 0 },
+            "output_tokens": 0,
+            "output_tokens_details": { "reasoning_tokens": 0 },
+            "total_tokens": 0,
+        },
+        "metadata": { "run": "one" },
+    })
+}
+
+/// Batches.
+pub(super) fn batches() -> Value {
+    list(&batch())
+}
+
+/// A list of one.
+fn list(item: &Value) -> Value {
+    let id = &item["id"];
+    json!({ "object": "list", "data": [item], "first_id": id, "last_id": id, "has_more": false })
+}

@@ -1,8 +1,10 @@
-//! OpenAI's interface: conversations, responses, continued text and the list of models.
+//! OpenAI's interface: conversations, responses, continued text, files, batches and the list of models.
 
 mod apart;
+mod batches;
 mod completions;
 mod examples;
+mod files;
 mod forms;
 mod models;
 mod refused;
@@ -13,13 +15,13 @@ mod stream;
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, RawPathParams, State},
+    extract::{DefaultBodyLimit, FromRequestParts, RawPathParams, State},
     http::{StatusCode, request::Parts},
     response::Response,
     routing::{get, post},
 };
 use futures::future::try_join_all;
-use judge::{CompletionParams, CompletionStream, Form, Prompt};
+use judge::{Caller, CompletionParams, CompletionStream, Form, Prompt};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -30,6 +32,7 @@ use crate::{
     metrics::RequestKind,
     state::AppState,
 };
+pub(crate) use batches::batch_endpoints;
 use forms::WantedForm;
 use request::{ChatBody, ChatRequest};
 use response::{ChatCompletion, ChatCompletionChunk, Header};
@@ -43,6 +46,20 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(completions::complete))
         .routes(routes!(models::list))
         .routes(routes!(models::retrieve))
+        .merge(kept())
+}
+
+/// Files and batches.
+fn kept() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(files::create, files::list))
+        .routes(routes!(files::retrieve, files::delete))
+        .routes(routes!(files::content))
+        .routes(routes!(batches::create, batches::list))
+        .routes(routes!(batches::retrieve))
+        .routes(routes!(batches::cancel))
+        // The store has bounds of its own; what comes is written as it comes.
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// Other paths that clients make of a base URL that they take for a full one, or the other way round; each with a slash at
@@ -91,7 +108,8 @@ pub(crate) fn aliases() -> Router<AppState> {
     ];
     let router = Router::new()
         .route("/", post(chat))
-        .route("/v1/models/{owner}/{name}", get(models::retrieve_repository));
+        .route("/v1/models/{owner}/{name}", get(models::retrieve_repository))
+        .merge(["", "/openai", "/openai/v1"].into_iter().map(kept_below).fold(Router::new(), Router::merge));
     let routes =
         routes.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (path, method.clone())));
     routes.fold(router, |router, (path, method)| {
@@ -124,6 +142,18 @@ impl FromRequestParts<AppState> for Deployment {
         });
         Ok(Self(deployment))
     }
+}
+
+/// Files and batches below another path than `/v1`.
+fn kept_below(base: &str) -> Router<AppState> {
+    Router::new()
+        .route(&format!("{base}/files"), post(files::create).get(files::list))
+        .route(&format!("{base}/files/{{file_id}}"), get(files::retrieve).delete(files::delete))
+        .route(&format!("{base}/files/{{file_id}}/content"), get(files::content))
+        .route(&format!("{base}/batches"), post(batches::create).get(batches::list))
+        .route(&format!("{base}/batches/{{batch_id}}"), get(batches::retrieve))
+        .route(&format!("{base}/batches/{{batch_id}}/cancel"), post(batches::cancel))
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// Continue a conversation with text, images and videos.
@@ -166,7 +196,7 @@ async fn chat(
     (deployment, wanted): (Deployment, WantedForm),
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let request = chat_request(&state, &body).await?;
+    let request = chat_request(&state, &caller, &body).await?;
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("chatcmpl-", model, state.judge.model());
     let form = wanted.find(&state.judge.rules(), &request.prompt)?;
@@ -176,17 +206,21 @@ async fn chat(
 }
 
 /// What the body of a chat request asks for.
-async fn chat_request(state: &AppState, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
+async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::CHAT)?;
-    let read = with_images(&state.remote_images, |reader| {
+    let read = with_images(state, &caller.tenant, |reader| {
         body.parse::<ChatBody>(StatusCode::BAD_REQUEST)?.into_request(reader)
     });
     read.await
 }
 
 /// The conversation in the body of a chat request.
-pub(crate) async fn conversation(state: &AppState, body: &JsonBytes) -> Result<Prompt, ApiError> {
-    Ok(chat_request(state, body).await?.prompt)
+pub(crate) async fn conversation(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<Prompt, ApiError> {
+    Ok(chat_request(state, caller, body).await?.prompt)
 }
 
 async fn answered(

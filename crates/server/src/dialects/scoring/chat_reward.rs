@@ -81,7 +81,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     }
     let question = Transcript::question_of(&texts)
         .ok_or_else(|| ApiError::invalid("messages", "No message is the user's."))?;
-    Ok(Sample { images, ..Sample::new(question, response) })
+    Sample { images, ..Sample::new(question, response) }.with_named_images("messages")
 }
 
 /// Score the last turn of a conversation.

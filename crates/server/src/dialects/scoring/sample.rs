@@ -61,7 +61,35 @@ impl Sample {
             );
             return Err(ApiError::invalid(path, message).with_code("unknown_transcript"));
         };
-        Ok(Self { images: found, ..Self::new(question, answer) })
+        Self { images: found, ..Self::new(question, answer) }.with_named_images(path, reader)
+    }
+
+    /// The same with the images that its question names as `<image:…>`, by the id or the SHA-256 of a registered one. Only
+    /// the question's: an answer is the work of the model that is trained, and shows nothing.
+    pub(super) fn with_named_images(
+        mut self,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<Self, ApiError> {
+        const START: &str = "<image:";
+        let (mut rest, mut plain) = (self.question.as_str(), String::new());
+        while let Some((before, behind)) = rest.split_once(START) {
+            plain += before;
+            let name = behind.split_once('>').map(|(name, behind)| (full_name(name), behind));
+            match name {
+                Some((Some(name), behind)) => {
+                    self.images.push(reader.read(&name, path)?);
+                    rest = behind;
+                }
+                Some((None, _)) | None => {
+                    plain += START;
+                    rest = behind;
+                }
+            }
+        }
+        plain += rest;
+        self.question = plain.trim().to_owned();
+        Ok(self)
     }
 
     /// The same with what rides in its label: an object, or the same as JSON in a text, has images, the question in its own
@@ -134,6 +162,11 @@ impl TextOrParts {
     }
 }
 
+/// The name of a registered image as it is written elsewhere; `None` when it is none. A bare SHA-256 is one here.
+fn full_name(name: &str) -> Option<String> {
+    [name.to_owned(), format!("sha256:{name}")].into_iter().find(|name| images::is_name(name))
+}
+
 /// Takes images out of a text, where they stand as data URLs. Other URLs are text, and never fetched.
 fn take_images(
     text: &str,
@@ -168,7 +201,7 @@ mod tests {
             "<|im_start|>user\n{IMAGE}\nWhat is it?<|im_end|>\n<|im_start|>assistant\nA cat.<|im_end|>"
         );
         let off = RemoteImages::default();
-        let reader = ImageReader::new(&off, Default::default());
+        let reader = ImageReader::new(&off);
         let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
         assert_eq!((sample.question.as_str(), sample.response.as_str()), ("What is it?", "A cat."));
         assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
@@ -178,7 +211,7 @@ mod tests {
     #[test]
     fn a_label_may_bring_images_a_question_and_a_reference() {
         let off = RemoteImages::default();
-        let reader = ImageReader::new(&off, Default::default());
+        let reader = ImageReader::new(&off);
         let sample = Sample::new("Q", "A");
         let object = json!({ "image": IMAGE, "question": "Which animal?", "reference": "A cat." });
         for label in [object.clone(), json!(object.to_string())] {

@@ -87,7 +87,7 @@ impl Scorer {
         &self,
         make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        images::with_images(&self.state.remote_images, make).await
+        images::with_images(&self.state, &self.caller.tenant, make).await
     }
 
     pub(super) fn judge(&self) -> &judge::Judge {

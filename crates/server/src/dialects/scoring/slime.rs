@@ -95,5 +95,5 @@ fn of_messages(
     }
     let question = Transcript::question_of(&turns)
         .ok_or_else(|| ApiError::invalid("prompt", "prompt has no turn of the user."))?;
-    Ok(Sample { images, ..Sample::new(question, response) })
+    Sample { images, ..Sample::new(question, response) }.with_named_images("prompt")
 }

@@ -83,7 +83,7 @@ async fn reward(
     CallerOf(caller): CallerOf,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let request = with_images(&state.remote_images, |reader| {
+    let request = with_images(&state, &caller.tenant, |reader| {
         let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
         body.into_request(caller.clone(), reader)
     });

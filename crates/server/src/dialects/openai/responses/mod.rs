@@ -64,7 +64,7 @@ pub(super) async fn respond(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::RESPONSES)?;
-    let read = with_images(&state.remote_images, |reader| {
+    let read = with_images(&state, &caller.tenant, |reader| {
         body.parse::<ResponsesBody>(StatusCode::BAD_REQUEST)?.into_request(reader)
     });
     let request = read.await?;

@@ -1,4 +1,7 @@
-//! Images in requests: data URLs, bare base64 and, where the operator allows it, URLs from which they are fetched.
+//! Images in requests: data URLs, bare base64, names of registered ones and, where the operator allows it, URLs from which
+//! they are fetched.
+
+mod registered;
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
@@ -8,12 +11,14 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use futures::future::try_join_all;
-use judge::EncodedImage;
+use judge::{EncodedImage, Tenant};
 
 use crate::{
     error::ApiError,
     remote_images::{ImageUrl, NotFetched, RemoteImages},
+    state::AppState,
 };
+pub(crate) use registered::is_name;
 
 /// The most images and frames of one request. Each takes hundreds of tokens, so that more cannot be meant.
 pub(crate) const MAX_IMAGES: usize = 256;
@@ -21,45 +26,67 @@ pub(crate) const MAX_IMAGES: usize = 256;
 /// How long all images of one request may take to come, waiting for others included.
 const FETCHING: Duration = Duration::from_secs(60);
 
+/// Where an image is that a body names and does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    /// On another host.
+    Remote(ImageUrl),
+    /// Among those that the caller has registered, by this name.
+    Registered(String),
+}
+
 /// Reads the images of one request, for whatever makes sense of its body.
 pub(crate) struct ImageReader<'a> {
     remote: &'a RemoteImages,
-    fetched: HashMap<ImageUrl, EncodedImage>,
-    /// What is still to be fetched, and which parameter first asks for it.
-    wanted: RefCell<HashMap<ImageUrl, String>>,
+    found: HashMap<Place, EncodedImage>,
+    /// What is still to be found, and which parameter first asks for it.
+    wanted: RefCell<HashMap<Place, String>>,
 }
 
 /// What `make` makes of a body, with its images. When some of them are elsewhere, it is called twice: once to find them,
 /// so that nothing is fetched for a request that makes no sense, and once with all of them, each fetched once.
 ///
 /// # Errors
-/// Those of `make`, and when an image cannot be fetched.
+/// Those of `make`, and when an image cannot be fetched or `tenant` has registered none of its name.
 pub(crate) async fn with_images<T>(
-    remote: &RemoteImages,
+    state: &AppState,
+    tenant: &Tenant,
     make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
-    let reader = ImageReader::new(remote, HashMap::new());
+    let remote = &state.remote_images;
+    let reader = ImageReader::new(remote);
     let made = make(&reader)?;
     let wanted = reader.wanted.into_inner();
     if wanted.is_empty() {
         return Ok(made);
     }
     drop(made);
-    let fetch = |(url, param): (ImageUrl, String)| async move {
-        let fetched = tokio::time::timeout(FETCHING, remote.fetch(url.clone())).await;
-        match fetched.unwrap_or(Err(NotFetched)) {
-            Ok(bytes) => Ok((url, EncodedImage::new(bytes))),
-            Err(NotFetched) => Err(not_fetched(&param)),
-        }
+    let find = |(place, param): (Place, String)| async move {
+        let image = match &place {
+            Place::Remote(url) => fetched(remote, url, &param).await?,
+            Place::Registered(name) => {
+                registered::find(&state.storage, tenant, (name.clone(), param)).await?
+            }
+        };
+        Ok((place, image))
     };
-    let fetched = try_join_all(wanted.into_iter().map(fetch)).await?.into_iter().collect();
-    make(&ImageReader::new(remote, fetched))
+    let found = try_join_all(wanted.into_iter().map(find)).await?.into_iter().collect();
+    make(&ImageReader { found, ..ImageReader::new(remote) })
+}
+
+/// The image at a URL.
+async fn fetched(remote: &RemoteImages, url: &ImageUrl, param: &str) -> Result<EncodedImage, ApiError> {
+    let fetched = tokio::time::timeout(FETCHING, remote.fetch(url.clone())).await;
+    match fetched.unwrap_or(Err(NotFetched)) {
+        Ok(bytes) => Ok(EncodedImage::new(bytes)),
+        Err(NotFetched) => Err(not_fetched(param)),
+    }
 }
 
 impl<'a> ImageReader<'a> {
-    /// A reader of images, of which some are fetched already.
-    pub(crate) fn new(remote: &'a RemoteImages, fetched: HashMap<ImageUrl, EncodedImage>) -> Self {
-        Self { remote, fetched, wanted: RefCell::default() }
+    /// A reader of images, of which none is found yet but those in the body.
+    pub(crate) fn new(remote: &'a RemoteImages) -> Self {
+        Self { remote, found: HashMap::new(), wanted: RefCell::default() }
     }
 
     /// The image in `text`, which the parameter `param` holds. The media type is not believed: what the bytes are is seen
@@ -68,11 +95,24 @@ impl<'a> ImageReader<'a> {
     /// # Errors
     /// When `text` is no image, or one that is not fetched.
     pub(crate) fn read(&self, text: &str, param: &str) -> Result<EncodedImage, ApiError> {
-        let scheme = text.trim_start().split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let text = text.trim();
+        if is_name(text) {
+            return Ok(self.find(Place::Registered(text.to_owned()), param));
+        }
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
             Some(scheme @ ("http" | "https")) => self.remote(text, (scheme, param)),
             _ => decoded(text, param),
         }
+    }
+
+    /// What was found there; an empty image in its place while it is only wanted.
+    fn find(&self, place: Place, param: &str) -> EncodedImage {
+        if let Some(image) = self.found.get(&place) {
+            return image.clone();
+        }
+        self.wanted.borrow_mut().entry(place).or_insert_with(|| param.to_owned());
+        EncodedImage::new([])
     }
 
     fn remote(&self, text: &str, (scheme, param): (&str, &str)) -> Result<EncodedImage, ApiError> {
@@ -84,13 +124,7 @@ impl<'a> ImageReader<'a> {
             return Err(ApiError::invalid(param, message).with_code(INVALID_URL));
         }
         let url = self.remote.check(text).map_err(|NotFetched| not_fetched(param))?;
-        match self.fetched.get(&url) {
-            Some(image) => Ok(image.clone()),
-            None => {
-                self.wanted.borrow_mut().entry(url).or_insert_with(|| param.to_owned());
-                Ok(EncodedImage::new([]))
-            }
-        }
+        Ok(self.find(Place::Remote(url), param))
     }
 }
 

@@ -1,0 +1,196 @@
+//! A line of a batch as a request, and its answer as a line of the output.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    http::{HeaderMap, Request, StatusCode, header},
+    response::Response,
+};
+use judge::{Caller, Tenant, Urgency};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::{Batch, BatchUsage, LineResult};
+use tower::ServiceExt;
+
+use super::{Runner, line::Line};
+use crate::{caller::OnBehalfOf, error::ApiError, metrics::LineOutcome, request_id};
+
+/// How often a line that the server failed on is tried.
+const MOST_TRIES: usize = 3;
+
+/// The longest time between two tries, in seconds.
+const LONGEST_PAUSE_S: u64 = 30;
+
+/// The largest answer, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// A line of the output. `error` is always null, as clients make a response of whatever stands there.
+#[derive(Serialize)]
+struct OutputLine<'a> {
+    id: String,
+    custom_id: &'a str,
+    response: OutputResponse<'a>,
+    error: (),
+}
+
+#[derive(Serialize)]
+struct OutputResponse<'a> {
+    status_code: u16,
+    request_id: &'a str,
+    body: &'a RawValue,
+}
+
+/// What answers say of tokens, by the names of all dialects.
+#[derive(Default, Deserialize)]
+struct Told {
+    #[serde(default)]
+    usage: UsageTold,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UsageTold {
+    #[serde(alias = "input_tokens")]
+    prompt_tokens: i64,
+    #[serde(alias = "output_tokens")]
+    completion_tokens: i64,
+    cached_tokens: i64,
+    #[serde(alias = "input_tokens_details")]
+    prompt_tokens_details: Details,
+    #[serde(alias = "output_tokens_details")]
+    completion_tokens_details: Details,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: i64,
+    reasoning_tokens: i64,
+}
+
+/// What the members of a body that matter here ask for.
+#[derive(Deserialize)]
+struct Asks {
+    #[serde(default)]
+    stream: serde_json::Value,
+}
+
+impl Runner {
+    /// The answer to a line. Whatever was refused for lack of room is asked again; `None` when the server stops or the
+    /// batch's time is over before there is an answer.
+    pub(super) async fn answer(&self, batch: &Batch, line: &Line) -> Option<LineResult> {
+        let asks: Option<Asks> = serde_json::from_str(line.body.get()).ok();
+        if asks.is_some_and(|asks| asks.stream == true) {
+            let error = ApiError::invalid("stream", "A line of a batch cannot be answered as a stream.");
+            return Some(refused(line, (StatusCode::BAD_REQUEST, &error)));
+        }
+        let body = Bytes::copy_from_slice(line.body.get().as_bytes());
+        let mut tries = 0;
+        loop {
+            let response = self.ask(batch, body.clone()).await;
+            let status = response.status();
+            let pause_s = retry_after_s(response.headers());
+            if self.is_stopping() && status == StatusCode::SERVICE_UNAVAILABLE {
+                return None;
+            }
+            tries += 1;
+            let again = match status {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+                // Its deadline is the end of the batch.
+                StatusCode::GATEWAY_TIMEOUT if store::now() >= batch.expires_at => return None,
+                StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => tries < MOST_TRIES,
+                _ => false,
+            };
+            if !again {
+                return Some(told(line, response).await);
+            }
+            self.metrics.batch_line(LineOutcome::Retried);
+            tokio::select! {
+                () = self.lifecycle.draining() => return None,
+                () = tokio::time::sleep(Duration::from_secs(pause_s.clamp(1, LONGEST_PAUSE_S))) => {}
+            }
+        }
+    }
+
+    async fn ask(&self, batch: &Batch, body: Bytes) -> Response {
+        let left = u64::try_from(batch.expires_at - store::now()).unwrap_or(0);
+        let caller = Caller {
+            tenant: Tenant(batch.owner.as_str().into()),
+            deadline: Instant::now().checked_add(Duration::from_secs(left)),
+            urgency: Urgency::Whenever,
+        };
+        let request = Request::post(&batch.endpoint)
+            .header(header::CONTENT_TYPE, "application/json")
+            .extension(OnBehalfOf(caller))
+            .body(Body::from(body))
+            .expect("the endpoint is one of our own routes");
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// The answer to a line whose time was over before it was run.
+pub(super) fn expired(line: &Line) -> LineResult {
+    let message = "This request was not run before the completion window of its batch was over.";
+    let error = ApiError::new(StatusCode::GATEWAY_TIMEOUT, "batch_expired", message);
+    refused(line, (StatusCode::GATEWAY_TIMEOUT, &error))
+}
+
+/// An answer that the routes did not give.
+fn refused(line: &Line, (status, error): (StatusCode, &ApiError)) -> LineResult {
+    let body = serde_json::value::to_raw_value(&error.body()).expect("our own bodies can be written as JSON");
+    let id = format!("req-{}", request_id::fresh_id());
+    written(line, (status, &id), &body)
+}
+
+async fn told(line: &Line, response: Response) -> LineResult {
+    let (head, body) = response.into_parts();
+    let id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let Ok(body) = to_bytes(body, MAX_ANSWER_BYTES).await else {
+        let message = format!("The answer broke off, or has more than {MAX_ANSWER_BYTES} bytes.");
+        let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_lost", message);
+        return refused(line, (StatusCode::INTERNAL_SERVER_ERROR, &error));
+    };
+    written(line, (head.status, id), &on_one_line(&body))
+}
+
+/// An answer as JSON that has no end of a line in it.
+fn on_one_line(body: &[u8]) -> Box<RawValue> {
+    match serde_json::from_slice::<Box<RawValue>>(body) {
+        Ok(raw) if !raw.get().contains(['\n', '\r']) => raw,
+        Ok(_) | Err(_) => {
+            let value = serde_json::from_slice(body)
+                .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(body).into_owned()));
+            serde_json::value::to_raw_value(&value).expect("a value can be written as JSON")
+        }
+    }
+}
+
+fn written(line: &Line, (status, request_id): (StatusCode, &str), body: &RawValue) -> LineResult {
+    let Told { usage } = serde_json::from_str(body.get()).unwrap_or_default();
+    let output = OutputLine {
+        id: format!("batch_req_{}", request_id::fresh_id()),
+        custom_id: &line.custom_id,
+        response: OutputResponse { status_code: status.as_u16(), request_id, body },
+        error: (),
+    };
+    LineResult {
+        line: line.number,
+        failed: !status.is_success(),
+        text: serde_json::to_string(&output).expect("our own lines can be written as JSON"),
+        usage: BatchUsage {
+            input_tokens: usage.prompt_tokens,
+            cached_tokens: usage.cached_tokens + usage.prompt_tokens_details.cached_tokens,
+            output_tokens: usage.completion_tokens,
+            reasoning_tokens: usage.completion_tokens_details.reasoning_tokens,
+        },
+    }
+}
+
+fn retry_after_s(headers: &HeaderMap) -> u64 {
+    let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.parse().ok()).unwrap_or(1)
+}

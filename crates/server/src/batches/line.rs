@@ -1,0 +1,183 @@
+//! Lines of a batch's input, read one at a time and never longer than a request may be.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use store::LineError;
+
+/// What stands around the body of a line at most: its id, its route and its punctuation.
+const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// The longest id of a line, in bytes.
+const MAX_ID_BYTES: usize = 512;
+
+/// A line that is a request.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Counted from 1.
+    pub(super) number: i64,
+    pub(super) custom_id: String,
+    /// An object of JSON, as it was written.
+    pub(super) body: Box<RawValue>,
+}
+
+/// A line as it is written. Everything may be missing, so that what is can be named.
+#[derive(Deserialize)]
+struct Written {
+    custom_id: Option<String>,
+    method: Option<String>,
+    url: Option<String>,
+    body: Option<Box<RawValue>>,
+}
+
+/// Reads an input line by line. Empty lines, a byte order mark and returns of carriages are no matter.
+pub(super) struct Lines {
+    source: BufReader<File>,
+    number: i64,
+    max_line_bytes: usize,
+}
+
+impl Lines {
+    /// The lines of `source`, whose bodies have `max_body_bytes` at most.
+    pub(super) fn new(source: File, max_body_bytes: usize) -> Self {
+        Self { source: BufReader::new(source), number: 0, max_line_bytes: max_body_bytes + ENVELOPE_BYTES }
+    }
+
+    /// The next line that is not empty, for the route `endpoint`, or what is wrong with it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn next(&mut self, endpoint: &str) -> io::Result<Option<Result<Line, LineError>>> {
+        loop {
+            let mut bytes = Vec::new();
+            let most = self.max_line_bytes as u64 + 1;
+            self.source.by_ref().take(most).read_until(b'\n', &mut bytes)?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            self.number += 1;
+            if bytes.len() > self.max_line_bytes && !bytes.ends_with(b"\n") {
+                self.source.skip_until(b'\n')?;
+                let message =
+                    format!("The line has more than {} bytes, which is the limit.", self.max_line_bytes);
+                return Ok(Some(Err(self.wrong("line_too_long", (message, None)))));
+            }
+            let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.number == 1).unwrap_or(&bytes);
+            if !text.trim_ascii().is_empty() {
+                return Ok(Some(self.parse(text, endpoint)));
+            }
+        }
+    }
+
+    fn parse(&self, text: &[u8], endpoint: &str) -> Result<Line, LineError> {
+        let wrong = |code, param: &str, message: String| Err(self.wrong(code, (message, Some(param))));
+        let Written { custom_id, method, url, body } = serde_json::from_slice(text).map_err(|error| {
+            self.wrong("invalid_json_line", (format!("The line is no request as JSON: {error}."), None))
+        })?;
+        let Some(custom_id) = custom_id.filter(|id| !id.is_empty()) else {
+            return wrong("missing_required_parameter", "custom_id", "The line needs a custom_id.".into());
+        };
+        if custom_id.len() > MAX_ID_BYTES {
+            let message = format!("The custom_id has more than {MAX_ID_BYTES} bytes, which is the limit.");
+            return wrong("invalid_custom_id", "custom_id", message);
+        }
+        if method.as_deref() != Some("POST") {
+            return wrong("invalid_method", "method", "The method of a line must be POST.".into());
+        }
+        if url.as_deref() != Some(endpoint) {
+            let message = format!("The url of a line must be the batch's endpoint, {endpoint}.");
+            return wrong("mismatched_url", "url", message);
+        }
+        match body {
+            Some(body) if body.get().starts_with('{') => Ok(Line { number: self.number, custom_id, body }),
+            Some(_) | None => {
+                wrong("missing_required_parameter", "body", "The line needs a body, an object.".into())
+            }
+        }
+    }
+
+    fn wrong(&self, code: &str, (message, param): (String, Option<&str>)) -> LineError {
+        LineError { code: code.into(), line: Some(self.number), message, param: param.map(str::to_owned) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    /// Number, id and body of a line, or code and line of an error.
+    type Found = Result<(i64, String, String), (String, i64)>;
+
+    fn read(text: &[u8]) -> Vec<Found> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file.rewind().unwrap();
+        let mut lines = Lines::new(file, 1000);
+        std::iter::from_fn(|| lines.next("/judge").unwrap())
+            .map(|line| match line {
+                Ok(Line { number, custom_id, body }) => Ok((number, custom_id, body.get().to_owned())),
+                Err(error) => Err((error.code, error.line.unwrap())),
+            })
+            .collect()
+    }
+
+    fn line(id: &str, more: &str) -> String {
+        format!(r#"{{"custom_id": "{id}", "method": "POST", "url": "/judge", "body": {{"x": 1.50}}{more}}}"#)
+    }
+
+    #[test]
+    fn lines_are_read_whatever_ends_them_and_bodies_as_they_were_written() {
+        let text =
+            format!("\u{feff}{}\r\n\n  \r\n{}\n{}", line("a", ""), line("b", ""), line("c", r#", "y": 2"#));
+        let body = || r#"{"x": 1.50}"#.to_owned();
+        assert_eq!(
+            read(text.as_bytes()),
+            [Ok((1, "a".into(), body())), Ok((4, "b".into(), body())), Ok((5, "c".into(), body()))]
+        );
+        assert_eq!(read(b""), []);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let long = "x".repeat(ENVELOPE_BYTES + 2000);
+        let text = [
+            "{".into(),
+            "[1]".into(),
+            line("", ""),
+            line(&"i".repeat(600), ""),
+            line("a", "").replace("POST", "GET"),
+            line("a", "").replace("/judge", "/reward"),
+            line("a", "").replace(r#"{"x": 1.50}"#, "[]"),
+            r#"{"custom_id": "a", "method": "POST", "url": "/judge"}"#.into(),
+            long,
+            line("a", ""),
+        ]
+        .join("\n");
+        let codes: Vec<_> = read(text.as_bytes())
+            .into_iter()
+            .map(|line| line.map_or_else(|wrong| wrong, |(number, ..)| ("right".into(), number)))
+            .collect();
+        let expected = [
+            "invalid_json_line",
+            "invalid_json_line",
+            "missing_required_parameter",
+            "invalid_custom_id",
+            "invalid_method",
+            "mismatched_url",
+            "missing_required_parameter",
+            "missing_required_parameter",
+            "line_too_long",
+            "right",
+        ];
+        let expected: Vec<(String, i64)> =
+            expected.iter().zip(1..).map(|(code, line)| ((*code).into(), line)).collect();
+        assert_eq!(codes, expected);
+        assert_eq!(read(b"\xff\xfe\n"), [Err(("invalid_json_line".into(), 1))]);
+    }
+}

@@ -1,0 +1,225 @@
+//! One batch, from where it stands to its end.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, stream};
+use store::{Batch, BatchState, Ended, LineError, LineResult, StoreError};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Runner, answer,
+    line::{Line, Lines},
+    validate::validate,
+};
+use crate::metrics::LineOutcome;
+
+/// The most results that are written down at once: those that are there share one wait for the disk.
+const MOST_AT_ONCE: usize = 64;
+
+/// The largest body of a line. The routes have their own bound; this one only keeps memory small.
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Why no more lines of a batch are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// All have a result.
+    End,
+    /// The server stops.
+    Stop,
+    /// The batch's owner stopped it, or its time is over.
+    Ended(Ended),
+}
+
+impl Runner {
+    /// Brings a batch on: to its end, unless the server stops.
+    ///
+    /// # Errors
+    /// When the disk fails; it can be tried again.
+    pub(super) async fn bring_on(&self, id: &str) -> Result<(), StoreError> {
+        loop {
+            let batch = self.batch(id).await?;
+            match batch.state {
+                BatchState::Validating if is_over(&batch) => return self.end(&batch, Ended::Expired).await,
+                BatchState::Validating => self.validate(&batch).await?,
+                BatchState::InProgress => match self.run_lines(&batch).await? {
+                    Reached::Stop => return Ok(()),
+                    Reached::Ended(ended) => return self.end(&batch, ended).await,
+                    // Or else it was stopped in the last moment.
+                    Reached::End => drop(self.begin_finalizing(id).await?),
+                },
+                BatchState::Finalizing => return self.end(&batch, Ended::Completed).await,
+                BatchState::Cancelling => return self.end(&batch, Ended::Cancelled).await,
+                BatchState::Completed | BatchState::Failed | BatchState::Expired | BatchState::Cancelled => {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn batch(&self, id: &str) -> Result<Batch, StoreError> {
+        let id = id.to_owned();
+        self.kept.run(move |store| store.any_batch(&id)).await
+    }
+
+    async fn begin_finalizing(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.kept.run(move |store| store.begin_finalizing(&id)).await
+    }
+
+    async fn validate(&self, batch: &Batch) -> Result<(), StoreError> {
+        let (batch, max_lines) = (batch.clone(), self.kept.max_batch_lines);
+        self.kept
+            .run(move |store| {
+                let mut lines = Lines::new(store.open_content(&batch.input_file)?, MAX_BODY_BYTES);
+                match validate(&mut lines, (&batch.endpoint, max_lines))? {
+                    Ok(total) => store.begin_lines(&batch.id, total),
+                    Err(errors) => store.fail_batch(&batch.id, &errors),
+                }
+            })
+            .await
+    }
+
+    /// Runs the lines that have no result yet.
+    async fn run_lines(&self, batch: &Batch) -> Result<Reached, StoreError> {
+        let mut changes = self.kept.changes();
+        let left = u64::try_from(batch.expires_at - store::now()).unwrap_or(0);
+        let mut time_is_over = std::pin::pin!(tokio::time::sleep(Duration::from_secs(left)));
+        let answers = self
+            .waiting_lines(batch)
+            .await?
+            .map(|line| async {
+                match line {
+                    Ok((line, place)) => {
+                        let answer = self.answer(batch, &line).await;
+                        drop(place);
+                        Ok(answer)
+                    }
+                    Err(error) => Err(error),
+                }
+            })
+            .buffer_unordered(self.kept.batch_concurrency)
+            .ready_chunks(MOST_AT_ONCE);
+        let mut answers = std::pin::pin!(answers);
+        loop {
+            tokio::select! {
+                some = answers.next() => {
+                    let Some(some) = some else { break };
+                    let mut results = Vec::with_capacity(some.len());
+                    for answer in some {
+                        results.extend(answer?);
+                    }
+                    self.write_down(batch, results).await?;
+                }
+                _ = changes.changed() => {
+                    if self.batch(&batch.id).await?.state == BatchState::Cancelling {
+                        return Ok(Reached::Ended(Ended::Cancelled));
+                    }
+                }
+                () = &mut time_is_over => return Ok(Reached::Ended(Ended::Expired)),
+            }
+        }
+        let counts = self.batch(&batch.id).await?.counts;
+        if counts.completed + counts.failed >= counts.total {
+            Ok(Reached::End)
+        } else if self.is_stopping() {
+            Ok(Reached::Stop)
+        } else {
+            // Lines are left without an answer only when their time is over.
+            time_is_over.await;
+            Ok(Reached::Ended(Ended::Expired))
+        }
+    }
+
+    /// Lines without a result, each with its place among those that may run, in the order of the input. It ends early when
+    /// the server stops.
+    async fn waiting_lines(
+        &self,
+        batch: &Batch,
+    ) -> Result<impl Stream<Item = Result<(Line, OwnedSemaphorePermit), StoreError>> + '_, StoreError> {
+        let (id, input) = (batch.id.clone(), batch.input_file.clone());
+        let open = move |store: &Arc<store::Store>| Ok((store.done_lines(&id)?, store.open_content(&input)?));
+        let (done, input) = self.kept.run(open).await?;
+        let state = (Lines::new(input, MAX_BODY_BYTES), Arc::new(done), batch.endpoint.clone());
+        Ok(stream::try_unfold(state, move |(lines, done, endpoint)| async move {
+            // The place first: a line that is read waits for nothing.
+            let place = self.places.clone().acquire_owned();
+            let place = tokio::select! {
+                place = place => place,
+                () = self.lifecycle.draining() => return Ok(None),
+            };
+            let Ok(place) = place else { return Ok(None) };
+            let read = move |_: &Arc<store::Store>| {
+                let mut lines = lines;
+                let line = next_waiting(&mut lines, (&done, &endpoint))?;
+                Ok((line, (lines, done, endpoint)))
+            };
+            let (line, state) = self.kept.run(read).await?;
+            Ok(line.map(|line| ((line, place), state)))
+        }))
+    }
+
+    async fn write_down(&self, batch: &Batch, results: Vec<LineResult>) -> Result<(), StoreError> {
+        if results.is_empty() {
+            return Ok(());
+        }
+        let outcomes: Vec<bool> = results.iter().map(|result| result.failed).collect();
+        let id = batch.id.clone();
+        self.kept.run(move |store| store.add_results(&id, &results)).await?;
+        for failed in outcomes {
+            self.metrics.batch_line(if failed { LineOutcome::Failed } else { LineOutcome::Completed });
+        }
+        Ok(())
+    }
+
+    /// Writes the results of a batch into files, and ends it.
+    async fn end(&self, batch: &Batch, ended: Ended) -> Result<(), StoreError> {
+        let batch = batch.clone();
+        let id = batch.id.clone();
+        self.kept
+            .run(move |store| {
+                if ended == Ended::Expired && batch.state == BatchState::InProgress {
+                    expire_lines(store, &batch)?;
+                }
+                let files = [store.write_results(&batch.id, false)?, store.write_results(&batch.id, true)?];
+                store.end_batch(&batch, ended, files)
+            })
+            .await?;
+        tracing::info!(batch = id, ?ended, "a batch has ended");
+        Ok(())
+    }
+}
+
+fn is_over(batch: &Batch) -> bool {
+    store::now() >= batch.expires_at
+}
+
+/// The next line that has no result.
+fn next_waiting(
+    lines: &mut Lines,
+    (done, endpoint): (&HashSet<i64>, &str),
+) -> Result<Option<Line>, StoreError> {
+    loop {
+        match lines.next(endpoint)? {
+            None => return Ok(None),
+            Some(Ok(line)) if done.contains(&line.number) => {}
+            Some(Ok(line)) => return Ok(Some(line)),
+            // They were right when they were looked at.
+            Some(Err(LineError { message, .. })) => return Err(StoreError::Record(message)),
+        }
+    }
+}
+
+/// Notes of all lines without a result that their time is over.
+fn expire_lines(store: &store::Store, batch: &Batch) -> Result<(), StoreError> {
+    let done = store.done_lines(&batch.id)?;
+    let mut lines = Lines::new(store.open_content(&batch.input_file)?, MAX_BODY_BYTES);
+    let mut results = Vec::new();
+    while let Some(line) = next_waiting(&mut lines, (&done, &batch.endpoint))? {
+        results.push(answer::expired(&line));
+        if results.len() >= MOST_AT_ONCE {
+            store.add_results(&batch.id, &results)?;
+            results.clear();
+        }
+    }
+    store.add_results(&batch.id, &results)
+}

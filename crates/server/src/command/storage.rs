@@ -1,0 +1,33 @@
+//! What is said of files and batches on the command line.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What `gavel serve` keeps on the disk.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct StorageOptions {
+    /// Folder for files and batches, which outlive the server there. Without it nothing is kept, and `/v1/files` and
+    /// `/v1/batches` say so.
+    #[arg(long)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The largest file, in mebibytes.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) max_file_mib: u64,
+    /// The most mebibytes of all files together.
+    #[arg(long, default_value_t = 10_240)]
+    pub(crate) max_stored_mib: u64,
+    /// The most files of all clients together.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) max_files: u64,
+    /// After how many hours files and ended batches are gone; 0 for never.
+    #[arg(long, default_value_t = 720)]
+    pub(crate) file_expiry_h: u32,
+    /// The most lines of a batch.
+    #[arg(long, default_value_t = 50_000)]
+    pub(crate) max_batch_lines: usize,
+    /// How many lines of batches run at a time. They wait whenever others are to be answered.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) batch_concurrency: usize,
+}

@@ -1,0 +1,76 @@
+//! Images that clients registered before, found by the id or the SHA-256 of the file.
+
+use std::io::Read;
+
+use axum::http::StatusCode;
+use judge::{EncodedImage, Tenant};
+use store::{Purpose, StoreError};
+
+use crate::{error::ApiError, storage::Storage};
+
+/// The largest registered image, in bytes: what a body could bring by default.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// Whether a text is the name of a registered image: `file-…` or `sha256:…`. No image's base64 begins like that.
+pub(crate) fn is_name(text: &str) -> bool {
+    let hexadecimal = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match text.split_at_checked(5) {
+        Some(("file-", id)) => {
+            !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        }
+        _ => text.strip_prefix("sha256:").is_some_and(hexadecimal),
+    }
+}
+
+/// The image of this name, which the parameter `param` holds, among those that `tenant` has registered.
+pub(super) async fn find(
+    storage: &Storage,
+    tenant: &Tenant,
+    (name, param): (String, String),
+) -> Result<EncodedImage, ApiError> {
+    let (storage, owner) = (storage.clone(), tenant.0.clone());
+    // Files are read where waiting for the disk holds up nobody.
+    let reading = tokio::task::spawn_blocking(move || read(&storage, &owner, (&name, &param)));
+    match reading.await {
+        Ok(read) => read,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => {
+                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server is stopping."))
+            }
+        },
+    }
+}
+
+fn read(storage: &Storage, owner: &str, (name, param): (&str, &str)) -> Result<EncodedImage, ApiError> {
+    let kept = storage.get().map_err(|error| error.with_status(StatusCode::BAD_REQUEST).with_param(param))?;
+    let store = kept.store();
+    let found = match name.strip_prefix("sha256:") {
+        Some(digest) => store.image_by_content(owner, &digest.to_ascii_lowercase()),
+        None => store.file(owner, name),
+    };
+    let file = match found {
+        Err(StoreError::UnknownFile { .. }) => {
+            let message = format!(
+                "There is no image {name:?} here: register it with POST /v1/files and purpose=vision, under the same key."
+            );
+            return Err(ApiError::invalid(param, message).with_code("unknown_image"));
+        }
+        other => other?,
+    };
+    match file.purpose {
+        Purpose::Vision | Purpose::UserData => {}
+        Purpose::Batch | Purpose::BatchOutput | Purpose::Assistants | Purpose::FineTune | Purpose::Evals => {
+            let purpose = file.purpose.as_str();
+            return Err(ApiError::image(param, format!("The purpose of {name:?} is {purpose}, not vision")));
+        }
+    }
+    let mut bytes = Vec::new();
+    let content = store.open_content(&file.id)?;
+    content.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(StoreError::from)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let reason = format!("{name:?} has more than {MAX_BYTES} bytes, which is the limit");
+        return Err(ApiError::image(param, reason));
+    }
+    Ok(EncodedImage::new(bytes))
+}

@@ -1,0 +1,51 @@
+//! Files and batches in figures.
+
+use store::Figures;
+
+use super::Metrics;
+
+/// What became of a line of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineOutcome {
+    /// It was answered.
+    Completed,
+    /// Its answer is an error.
+    Failed,
+    /// There was no room for it, or the server failed, and it is tried again.
+    Retried,
+}
+
+impl LineOutcome {
+    const ALL: [Self; 3] = [Self::Completed, Self::Failed, Self::Retried];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Retried => "retried",
+        }
+    }
+}
+
+impl Metrics {
+    /// Shows the counters of lines before there is one.
+    pub(crate) fn begin_batches(&self) {
+        for outcome in LineOutcome::ALL {
+            self.counter("gavel_batch_lines_total", &[("outcome", outcome.as_str())]).increment(0);
+        }
+    }
+
+    /// Counts a line of a batch.
+    pub(crate) fn batch_line(&self, outcome: LineOutcome) {
+        self.counter("gavel_batch_lines_total", &[("outcome", outcome.as_str())]).increment(1);
+    }
+
+    /// Notes how much is kept now.
+    pub(super) fn set_storage(&self, figures: &Figures) {
+        self.gauge("gavel_files", &[]).set(figures.files as f64);
+        self.gauge("gavel_files_bytes", &[]).set(figures.bytes as f64);
+        for (state, count) in &figures.batches {
+            self.gauge("gavel_batches", &[("state", state.as_str())]).set(*count as f64);
+        }
+    }
+}

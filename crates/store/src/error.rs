@@ -1,0 +1,73 @@
+//! Why something could not be kept or found.
+
+use std::{io, path::PathBuf};
+
+/// Why something could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be used.
+    #[error("the data folder {} cannot be used", path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process holds the folder.
+    #[error("the data folder {} is used by another process", path.display())]
+    Taken {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// The database failed.
+    #[error("the database of files and batches failed")]
+    Database(#[from] rusqlite::Error),
+    /// The content of a file could not be written or read.
+    #[error("the content of a file cannot be written or read")]
+    Content(#[from] io::Error),
+    /// A record is not what this version writes.
+    #[error("a record cannot be read: {0}")]
+    Record(String),
+    /// A file is larger than one may be.
+    #[error("a file may have {limit_bytes} bytes at most")]
+    FileTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// No more bytes can be kept.
+    #[error("all files together may have {limit_bytes} bytes at most, and there is no room for this one")]
+    Full {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// No more files can be kept.
+    #[error("at most {limit} files are kept, and so many there are")]
+    TooManyFiles {
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many batches have not ended.
+    #[error("at most {limit} batches may be without an end, and so many there are")]
+    TooManyBatches {
+        /// The limit.
+        limit: u64,
+    },
+    /// The owner has no such file.
+    #[error("there is no file {id:?}")]
+    UnknownFile {
+        /// What was asked for.
+        id: String,
+    },
+    /// The owner has no such batch.
+    #[error("there is no batch {id:?}")]
+    UnknownBatch {
+        /// What was asked for.
+        id: String,
+    },
+    /// A batch that has not ended reads the file.
+    #[error("the file {id:?} is the input of a batch that has not ended")]
+    FileInUse {
+        /// Which one.
+        id: String,
+    },
+}

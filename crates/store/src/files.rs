@@ -1,0 +1,278 @@
+//! Files of clients: each belongs to its owner, and nobody else finds it.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::{
+    Limits, Store,
+    contents::{Incoming, Settled},
+    error::StoreError,
+    now,
+    record::{BatchState, FileRecord, Purpose},
+};
+
+/// What is to be known of a new file.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Whose it is.
+    pub owner: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// After how many seconds it goes, where that is before the store's own time.
+    pub expires_after_s: Option<i64>,
+}
+
+/// In which order records are listed, by when they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// Which files are listed.
+#[derive(Debug, Clone)]
+pub struct FilePage {
+    /// Only those for this.
+    pub purpose: Option<Purpose>,
+    /// Only what comes behind the file of this id.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+    /// In which order.
+    pub order: Order,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Batches by their state.
+    pub batches: Vec<(BatchState, u64)>,
+}
+
+/// A file that can still be found.
+const ALIVE: &str = "(expires_at IS NULL OR expires_at > ?)";
+
+impl Store {
+    /// Keeps a file that was written whole.
+    ///
+    /// # Errors
+    /// When there are too many files, or the disk fails.
+    pub fn keep(&self, incoming: Incoming, new: &NewFile) -> Result<FileRecord, StoreError> {
+        let settled = incoming.settle()?;
+        let mut database = self.database();
+        let transaction = database.transaction()?;
+        let Limits { max_files, max_stored_bytes, .. } = self.limits;
+        let (files, bytes) = count(&transaction)?;
+        // Looked at again, since others may have come while this one was written.
+        let refused = if files >= max_files {
+            Some(StoreError::TooManyFiles { limit: max_files })
+        } else if bytes + settled.bytes.unsigned_abs() > max_stored_bytes {
+            Some(StoreError::Full { limit_bytes: max_stored_bytes })
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            self.remove_contents(&[settled.id]);
+            return Err(error);
+        }
+        let record = self.record(&transaction, settled, new)?;
+        transaction.commit()?;
+        Ok(record)
+    }
+
+    /// Writes the record of a content.
+    pub(crate) fn record(
+        &self,
+        transaction: &Transaction<'_>,
+        settled: Settled,
+        new: &NewFile,
+    ) -> Result<FileRecord, StoreError> {
+        let created_at = now();
+        let lifetime = match (self.limits.keep_for_s, new.expires_after_s) {
+            (Some(most), Some(asked)) => Some(most.min(asked)),
+            (most, asked) => most.or(asked),
+        };
+        let record = FileRecord {
+            id: settled.id,
+            name: new.name.clone(),
+            purpose: new.purpose,
+            bytes: settled.bytes,
+            sha256: settled.sha256,
+            created_at,
+            expires_at: lifetime.map(|lifetime| created_at.saturating_add(lifetime)),
+        };
+        transaction.execute(
+            "INSERT INTO files (id, owner, name, purpose, bytes, sha256, created_at, expires_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                record.id,
+                new.owner,
+                record.name,
+                record.purpose.as_str(),
+                record.bytes,
+                record.sha256,
+                record.created_at,
+                record.expires_at
+            ],
+        )?;
+        Ok(record)
+    }
+
+    /// A file of `owner`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownFile`] when there is none of this id, or it is another's.
+    pub fn file(&self, owner: &str, id: &str) -> Result<FileRecord, StoreError> {
+        let sql = format!("SELECT {} FROM files WHERE owner = ? AND id = ? AND {ALIVE}", FileRecord::COLUMNS);
+        let found =
+            self.database().query_row(&sql, params![owner, id, now()], FileRecord::read).optional()?;
+        found.ok_or_else(|| StoreError::UnknownFile { id: id.to_owned() })
+    }
+
+    /// The newest image of `owner` whose content has this SHA-256, in lower-case hexadecimal.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownFile`] when the owner has none.
+    pub fn image_by_content(&self, owner: &str, sha256: &str) -> Result<FileRecord, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM files WHERE owner = ? AND sha256 = ? AND purpose IN ('vision', 'user_data') AND {ALIVE} \
+             ORDER BY number DESC LIMIT 1",
+            FileRecord::COLUMNS
+        );
+        let found =
+            self.database().query_row(&sql, params![owner, sha256, now()], FileRecord::read).optional()?;
+        found.ok_or_else(|| StoreError::UnknownFile { id: format!("sha256:{sha256}") })
+    }
+
+    /// Files of `owner`, and whether there are more behind them.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownFile`] when `after` is no file of the owner.
+    pub fn files(&self, owner: &str, page: &FilePage) -> Result<(Vec<FileRecord>, bool), StoreError> {
+        let database = self.database();
+        let (way, is_behind, start) = match page.order {
+            Order::Ascending => ("ASC", ">", 0),
+            Order::Descending => ("DESC", "<", i64::MAX),
+        };
+        let start = match &page.after {
+            None => start,
+            Some(id) => {
+                let sql = "SELECT number FROM files WHERE owner = ? AND id = ?";
+                let found = database.query_row(sql, params![owner, id], |row| row.get(0)).optional()?;
+                found.ok_or_else(|| StoreError::UnknownFile { id: id.clone() })?
+            }
+        };
+        let sql = format!(
+            "SELECT {} FROM files WHERE owner = ? AND {ALIVE} AND number {is_behind} ? AND (?4 IS NULL OR purpose = ?4) \
+             ORDER BY number {way} LIMIT ?5",
+            FileRecord::COLUMNS
+        );
+        let purpose = page.purpose.map(Purpose::as_str);
+        // One more than wanted tells whether there are more.
+        let most = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1);
+        let mut statement = database.prepare(&sql)?;
+        let rows = statement.query_map(params![owner, now(), start, purpose, most], FileRecord::read)?;
+        let mut files: Vec<FileRecord> = rows.collect::<Result<_, _>>()?;
+        let more = files.len() > page.limit;
+        files.truncate(page.limit);
+        Ok((files, more))
+    }
+
+    /// Removes a file of `owner`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownFile`], or [`StoreError::FileInUse`] while a batch reads it.
+    pub fn delete_file(&self, owner: &str, id: &str) -> Result<(), StoreError> {
+        self.file(owner, id)?;
+        let database = self.database();
+        let deleted = database.execute(
+            &format!("DELETE FROM files WHERE owner = ? AND id = ? AND NOT {IN_USE}"),
+            params![owner, id],
+        )?;
+        drop(database);
+        if deleted == 0 {
+            return Err(StoreError::FileInUse { id: id.to_owned() });
+        }
+        self.remove_contents(&[id.to_owned()]);
+        Ok(())
+    }
+
+    /// Removes what is past its time, and gives room of the database back; tells how many files that were.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sweep(&self) -> Result<usize, StoreError> {
+        let database = self.database();
+        let sql = format!("DELETE FROM files WHERE expires_at <= ? AND NOT {IN_USE} RETURNING id");
+        let mut statement = database.prepare(&sql)?;
+        let gone: Vec<String> = statement.query_map([now()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        drop(statement);
+        if let Some(keep_for_s) = self.limits.keep_for_s {
+            let sql = "DELETE FROM batches WHERE state IN ('completed', 'failed', 'expired', 'cancelled') \
+                       AND MAX(created_at, COALESCE(completed_at, failed_at, expired_at, cancelled_at, 0)) <= ?";
+            database.execute(sql, [now().saturating_sub(keep_for_s)])?;
+        }
+        {
+            let mut statement = database.prepare("PRAGMA incremental_vacuum")?;
+            let mut pages = statement.query([])?;
+            while pages.next()?.is_some() {}
+        }
+        drop(database);
+        self.remove_contents(&gone);
+        Ok(gone.len())
+    }
+
+    /// How much is kept.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn figures(&self) -> Result<Figures, StoreError> {
+        let (files, bytes) = self.stored()?;
+        let database = self.database();
+        let mut statement = database.prepare("SELECT state, COUNT(*) FROM batches GROUP BY state")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let mut batches: Vec<(BatchState, u64)> =
+            BatchState::ALL.into_iter().map(|state| (state, 0)).collect();
+        for row in rows {
+            let (name, count) = row?;
+            let state = BatchState::parse(&name)?;
+            batches
+                .iter_mut()
+                .filter(|(found, _)| *found == state)
+                .for_each(|(_, found)| *found = count.unsigned_abs());
+        }
+        Ok(Figures { files, bytes, batches })
+    }
+
+    /// How many files are kept, and their bytes.
+    pub(crate) fn stored(&self) -> Result<(u64, u64), StoreError> {
+        Ok(count(&self.database())?)
+    }
+
+    pub(crate) fn all_file_ids(&self) -> Result<HashSet<String>, StoreError> {
+        let database = self.database();
+        let mut statement = database.prepare("SELECT id FROM files")?;
+        let ids = statement.query_map([], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+}
+
+fn count(database: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files";
+    let read =
+        |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
+    database.query_row(sql, [], read)
+}
+
+/// Whether a batch that has not ended reads a file.
+const IN_USE: &str = "EXISTS (SELECT 1 FROM batches WHERE input_file = files.id \
+     AND state IN ('validating', 'in_progress', 'finalizing', 'cancelling'))";

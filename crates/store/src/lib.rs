@@ -1,0 +1,184 @@
+//! What is kept on disk: files of clients, and batches with the results of their lines.
+//!
+//! Records are rows of one SQLite database, whose transactions are on the disk when they end. Contents of files are files
+//! beside it, because they are read and written in pieces and never held whole: written under another name, synchronised,
+//! renamed, and only then recorded, so that a record always has its content. Results of a batch's lines are rows until the
+//! batch ends, since a row is there once or not at all, whenever the process is killed. Everything here blocks.
+
+mod batches;
+mod contents;
+mod error;
+mod files;
+mod record;
+mod results;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, ErrorCode};
+
+pub use batches::{Ended, NewBatch};
+pub use contents::Incoming;
+pub use error::StoreError;
+pub use files::{Figures, FilePage, NewFile, Order};
+pub use record::{Batch, BatchState, BatchUsage, Counts, FileRecord, LineError, Purpose};
+pub use results::LineResult;
+
+/// How long another process that is just ending may hold the database.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The size to which the database's log is cut when it is empty.
+const MAX_IDLE_LOG_BYTES: i64 = 4 << 20;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS files (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER
+);
+CREATE INDEX IF NOT EXISTS files_of_owner ON files (owner, number);
+CREATE INDEX IF NOT EXISTS files_by_content ON files (owner, sha256);
+CREATE TABLE IF NOT EXISTS batches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    input_file TEXT NOT NULL,
+    completion_window TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    model TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    in_progress_at INTEGER, finalizing_at INTEGER, completed_at INTEGER, failed_at INTEGER,
+    expired_at INTEGER, cancelling_at INTEGER, cancelled_at INTEGER,
+    total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0, cached_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0, reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+    errors TEXT NOT NULL DEFAULT '[]',
+    output_file TEXT, error_file TEXT
+);
+CREATE INDEX IF NOT EXISTS batches_of_owner ON batches (owner, number);
+CREATE INDEX IF NOT EXISTS batches_by_state ON batches (state);
+CREATE TABLE IF NOT EXISTS results (
+    batch TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (batch, line)
+) WITHOUT ROWID;
+PRAGMA user_version = 1;
+";
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest file of a client, in bytes.
+    pub max_file_bytes: u64,
+    /// The most bytes of all files together. What batches write is counted and never refused.
+    pub max_stored_bytes: u64,
+    /// The most files of all clients together.
+    pub max_files: u64,
+    /// After this many seconds files and ended batches are gone; `None` for never.
+    pub keep_for_s: Option<i64>,
+}
+
+/// Files and batches in one folder, which one process at a time may hold.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    limits: Limits,
+    /// One connection behind a lock: a write waits for the disk anyway, and SQLite lets only one through.
+    database: Mutex<Connection>,
+    /// Bytes of files that are on their way in.
+    incoming: AtomicU64,
+}
+
+impl Store {
+    /// Opens the store in `folder`, which is made if need be, and removes what a killed process left half done.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or another process holds it.
+    pub fn open(folder: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Folder { path: folder.to_owned(), source };
+        for part in ["files", "incoming"] {
+            fs::create_dir_all(folder.join(part)).map_err(failed)?;
+        }
+        restrict(folder).map_err(failed)?;
+        let database = connect(&folder.join("gavel.sqlite")).map_err(|error| match error {
+            rusqlite::Error::SqliteFailure(failure, _) if failure.code == ErrorCode::DatabaseBusy => {
+                StoreError::Taken { path: folder.to_owned() }
+            }
+            other => other.into(),
+        })?;
+        let store = Self {
+            folder: folder.to_owned(),
+            limits,
+            database: Mutex::new(database),
+            incoming: AtomicU64::new(0),
+        };
+        store.remove_unrecorded()?;
+        Ok(store)
+    }
+
+    /// What is kept at most.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn database(&self) -> MutexGuard<'_, Connection> {
+        // Whoever panicked here left a transaction that was rolled back.
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open(path)?;
+    database.busy_timeout(PATIENCE)?;
+    // So that the room of results that are gone can be given back; it holds for a new database alone.
+    database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Held until the process ends, so that two servers never run the same batch.
+    database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    // What was answered to a client must outlive a loss of power.
+    database.pragma_update(None, "synchronous", "FULL")?;
+    database.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
+    database.execute_batch(SCHEMA)?;
+    Ok(database)
+}
+
+/// What clients send is theirs and the server's alone.
+fn restrict(folder: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A name that nobody guesses: 128 random bits.
+fn fresh_id(prefix: &str) -> String {
+    format!("{prefix}{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Images that were registered before, named by their ids or by their content wherever an image is given.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use gavel_tests::{Server, picture, uncounted};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+const QUESTION: &str = "What colour is the circle?";
+const ANSWER: &str = "The circle is orange.";
+const KEY: &str = "one";
+
+fn server() -> (TempDir, Server) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_options(&["--data-dir", &folder.path().to_string_lossy()]);
+    (folder, server)
+}
+
+fn png() -> Vec<u8> {
+    BASE64_STANDARD.decode(picture()).unwrap()
+}
+
+fn sha256() -> String {
+    Sha256::digest(png()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An answer without what differs from request to request.
+fn told(response: gavel_tests::Response, path: &str) -> Value {
+    let (status, mut body) = (response.status, response.json());
+    assert_eq!(status, 200, "{path}: {body}");
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|name, _| !["id", "created", "created_at", "receipt"].contains(&name.as_str()));
+    }
+    uncounted(body)
+}
+
+/// Requests with an image, whatever names it, in every dialect; where a text has it, the text is given, too.
+fn requests(image: &str, in_text: &str) -> Vec<(&'static str, Value)> {
+    let url = json!({ "type": "image_url", "image_url": { "url": image } });
+    let text = json!({ "type": "text", "text": QUESTION });
+    let user = |parts: Value| json!([{ "role": "user", "content": parts }]);
+    let transcript = |question: &str| {
+        format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{ANSWER}<|im_end|>\n")
+    };
+    let (plain, shown) = (transcript(QUESTION), transcript(&format!("{in_text}\n{QUESTION}")));
+    // A message has a data URL as a part, and names in its text.
+    let in_message = if in_text.starts_with("data:") {
+        json!([url, text])
+    } else {
+        json!(format!("{in_text}\n{QUESTION}"))
+    };
+    vec![
+        ("/v1/chat/completions", json!({ "messages": user(json!([url, text])), "max_tokens": 8 })),
+        (
+            "/v1/chat/completions",
+            json!({ "messages": user(json!([{ "type": "input_image", "image_url": image }, text])), "max_tokens": 8 }),
+        ),
+        ("/judge", json!({ "question": QUESTION, "images": [image], "response": ANSWER, "mode": "score" })),
+        ("/reward", json!({ "question": QUESTION, "images": [image], "responses": [ANSWER, "A cat."] })),
+        ("/get_reward", json!({ "query": [plain], "labels": [{ "image": image }] })),
+        ("/get_reward", json!({ "query": [plain], "labels": [json!({ "images": [image] }).to_string()] })),
+        ("/get_reward", json!({ "query": [shown] })),
+        ("/rm", json!({ "prompt": QUESTION, "response": ANSWER, "label": { "image": image } })),
+        ("/rm", json!({ "prompt": user(in_message), "response": ANSWER })),
+        ("/v1/score/evaluation", json!({ "model": "model", "messages": [shown] })),
+        ("/classify", json!({ "input": shown })),
+        (
+            "/v1/chat/reward",
+            json!({ "messages": [
+            { "role": "user", "content": [url, text] }, { "role": "assistant", "content": ANSWER },
+        ] }),
+        ),
+    ]
+}
+
+#[test]
+fn an_image_is_the_same_whatever_names_it() {
+    let (_folder, server) = server();
+    let id = server.keep(KEY, "vision", &png());
+    let inline = format!("data:image/png;base64,{}", picture());
+    let ask = |(path, body): &(&str, Value)| told(server.keyed(KEY, ("POST", path), body), path);
+    let expected: Vec<Value> = requests(&inline, &inline).iter().map(ask).collect();
+    let content = sha256();
+    for (name, in_text) in [
+        (id.clone(), format!("<image:{id}>")),
+        (format!("sha256:{content}"), format!("<image:{content}>")),
+        (format!("sha256:{}", content.to_uppercase()), format!("<image:sha256:{content}>")),
+    ] {
+        for (request, expected) in requests(&name, &in_text).iter().zip(&expected) {
+            assert_eq!(&ask(request), expected, "{request:?}");
+        }
+    }
+    // As a part of the Responses API names it.
+    let parts = json!([{ "type": "input_image", "file_id": id }, { "type": "input_text", "text": QUESTION }]);
+    let chat = json!({ "messages": [{ "role": "user", "content": parts }], "max_tokens": 8 });
+    assert_eq!(&ask(&("/v1/chat/completions", chat)), &expected[0]);
+}
+
+#[test]
+fn an_image_that_is_not_there_is_named() {
+    let (_folder, server) = server();
+    let id = server.keep(KEY, "vision", &png());
+    let lines = server.keep(KEY, "batch", &png());
+    let unknown = "file-0123456789abcdef0123456789abcdef";
+    let refusal = |key: &str, (path, body): &(&str, Value)| {
+        let response = server.keyed(key, ("POST", path), body);
+        assert_eq!(response.status, 400, "{path}");
+        response.json()
+    };
+    for request in requests(unknown, &format!("<image:{unknown}>")) {
+        let error = &refusal(KEY, &request)["error"];
+        assert_eq!(error["code"], "unknown_image", "{error}");
+        assert!(
+            error["message"].as_str().unwrap().contains(unknown) && error["param"].is_string(),
+            "{error}"
+        );
+    }
+    let judge = |image: &str| {
+        ("/judge", json!({ "question": QUESTION, "images": [picture(), image], "response": ANSWER }))
+    };
+    let error = refusal("two", &judge(&id));
+    assert_eq!(
+        (&error["error"]["code"], &error["error"]["param"]),
+        (&json!("unknown_image"), &json!("images[1]"))
+    );
+    assert_eq!(refusal("two", &judge(&format!("sha256:{}", sha256())))["code"], "unknown_image");
+    let error = refusal(KEY, &judge(&lines));
+    assert!(
+        error["code"] == "invalid_image" && error["message"].as_str().unwrap().contains("batch"),
+        "{error}"
+    );
+    server.keyed(KEY, ("DELETE", &format!("/v1/files/{id}")), &Value::Null);
+    assert_eq!(refusal(KEY, &judge(&id))["code"], "unknown_image");
+
+    let without = Server::with_options(&[]);
+    let response = without.keyed(KEY, ("POST", "/judge"), &judge(&id).1);
+    let (status, body) = (response.status, response.json());
+    assert_eq!(
+        (status, &body["code"], &body["error"]["param"]),
+        (400, &json!("no_data_dir"), &json!("images[1]"))
+    );
+}
+
+#[test]
+fn what_an_answer_says_shows_nothing() {
+    let (_folder, server) = server();
+    let id = server.keep(KEY, "vision", &png());
+    let reward = |answer: &str| {
+        let body = json!({ "prompt": QUESTION, "response": answer });
+        told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm").as_f64().unwrap()
+    };
+    // The marks are words like any others there, whether such an image exists or not.
+    reward("<image:file-0123456789abcdef0123456789abcdef>");
+    let (marked, shown) = (reward(&format!("<image:{id}> Orange.")), json!({ "image": id }));
+    let body = json!({ "prompt": QUESTION, "response": format!("<image:{id}> Orange."), "label": shown });
+    let with_image = told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm").as_f64().unwrap();
+    assert!((marked - with_image).abs() > 1e-9, "the image was shown to whoever wrote its name");
+    // Marks that name nothing stay in the question.
+    let body =
+        json!({ "prompt": "What does <image:logo> mean, and <image:", "response": "A place for one." });
+    told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm");
+}
