@@ -1,5 +1,7 @@
 //! How the next token is chosen from logits.
 
+use crate::TokenId;
+
 /// The choices of a request. The default is plain greedy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
@@ -12,14 +14,39 @@ pub struct SamplingParams {
     /// Tokens already generated (never those of the prompt) have positive logits divided and negative ones multiplied
     /// by this; 1 changes nothing.
     pub repetition_penalty: f32,
+    /// Subtracted from the logit of each token that was generated already.
+    pub presence_penalty: f32,
+    /// Subtracted from a token's logit once for each time that it was generated already.
+    pub frequency_penalty: f32,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(TokenId, f32)>,
+    /// Draw only from tokens at least this many times as probable as the most probable one; 0 draws from all.
+    pub min_p: f32,
+    /// No end token is chosen before so many tokens are written.
+    pub min_tokens: usize,
     /// Start of the random numbers; the same seed and request give the same text in any batch.
     pub seed: u64,
     /// How many of the most probable tokens are reported beside the chosen one, from raw logits.
     pub top_logprobs: usize,
+    /// These tokens are reported, in this order, and not the most probable ones; empty for those.
+    pub report: Vec<TokenId>,
 }
 
 impl Default for SamplingParams {
     fn default() -> Self {
-        Self { temperature: 0.0, top_p: 1.0, top_k: None, repetition_penalty: 1.0, seed: 0, top_logprobs: 0 }
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: None,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            min_p: 0.0,
+            min_tokens: 0,
+            seed: 0,
+            top_logprobs: 0,
+            report: Vec::new(),
+        }
     }
 }

@@ -76,7 +76,12 @@ impl Engine {
     /// [`EngineError`] when the line is full, the request can never fit, it is empty, or the thread has ended.
     pub fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
         let (tokens, reply) = (request.encoded.tokens.len(), request.max_reply_tokens());
-        let decides = |part: &Part| matches!(part, Part::Write(1..) | Part::Choose { .. } | Part::Rate);
+        let decides = |part: &Part| {
+            matches!(
+                part,
+                Part::Write(1..) | Part::WriteBy { tokens: 1.., .. } | Part::Choose { .. } | Part::Rate
+            )
+        };
         if tokens == 0 || !request.script.iter().any(decides) {
             return Err(EngineError::Empty);
         }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use critic::BackendError;
 
+use crate::guide::Lost;
+
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -42,6 +44,9 @@ pub enum Failure {
     /// The model's code panicked.
     #[error("the model's code panicked")]
     Panicked,
+    /// The rules for what it may write failed.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,

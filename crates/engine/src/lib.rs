@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] is the handle that everything else holds. Behind it one thread owns the [`Scheduler`](scheduler) and the
 //! backend by value and repeats four verbs: receive, schedule, forward, commit. A [`Request`] says by a script what its
-//! reply is made of: text that the critic writes, text that is given, and labels of which it chooses one. Tokens come back
+//! reply is made of: text that the critic writes, by the rules of a [`Guide`] or freely, text that is given, and labels of
+//! which it chooses one. Tokens come back
 //! on a [`TokenStream`]; dropping the stream cancels the sequence before the next step.
 
 mod audience;
@@ -12,6 +13,7 @@ mod config;
 mod engine;
 mod error;
 mod fair_share;
+mod guide;
 mod labels;
 mod observer;
 mod prefix_cache;
@@ -27,6 +29,7 @@ mod worker;
 pub use config::{Config, OnPanic};
 pub use engine::Engine;
 pub use error::{EngineError, Failure};
+pub use guide::{Allowed, Guide, Guided, Lost, Rule, Taken};
 pub use labels::{Labels, LabelsError};
 pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserved};
 pub use request::{Lane, Part, Request, Tenant, Urgency};

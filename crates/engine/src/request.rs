@@ -4,13 +4,20 @@ use std::{sync::Arc, time::Instant};
 
 use critic::{Encoded, SamplingParams, TokenId};
 
-use crate::labels::Labels;
+use crate::{guide::Guided, labels::Labels};
 
 /// A piece of a reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The critic writes as it likes, until it ends its turn or has written this many tokens.
     Write(usize),
+    /// The same by rules, which may also end it.
+    WriteBy {
+        /// The most tokens.
+        tokens: usize,
+        /// What it may write.
+        rules: Guided,
+    },
     /// These tokens stand there, whatever the critic would write.
     Say(Vec<TokenId>),
     /// The critic writes one of the labels.
@@ -28,7 +35,7 @@ impl Part {
     /// The most tokens that it can add.
     pub fn max_tokens(&self) -> usize {
         match self {
-            Self::Write(tokens) => *tokens,
+            Self::Write(tokens) | Self::WriteBy { tokens, .. } => *tokens,
             Self::Say(tokens) => tokens.len(),
             Self::Choose { labels, .. } => labels.longest(),
             Self::Rate => 0,
@@ -86,7 +93,8 @@ impl Request {
 
     /// What it does to the device.
     pub fn lane(&self) -> Lane {
-        let writes = |part: &Part| matches!(part, Part::Write(tokens) if *tokens > 0);
+        let writes =
+            |part: &Part| matches!(part, Part::Write(tokens) | Part::WriteBy { tokens, .. } if *tokens > 0);
         if self.script.iter().any(writes) { Lane::Explain } else { Lane::Score }
     }
 }

@@ -3,28 +3,55 @@
 use critic::{SamplingParams, TokenId};
 use rand::{Rng, rngs::StdRng};
 
-use crate::stream::Sampled;
+use crate::{guide::Allowed, stream::Sampled};
 
-/// Chooses the next token, one of `allowed` when these are given. `generated` are the tokens of the output so far, which
-/// the repetition penalty acts on; reported log-probabilities are those of the raw logits.
+/// Of which tokens one is chosen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Choices<'a> {
+    /// All.
+    All,
+    /// These.
+    These(&'a [TokenId]),
+    /// Those that rules allow, and an end token where they allow the end.
+    By(&'a Allowed),
+}
+
+/// Where a token is chosen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The tokens of the output so far, which penalties act on.
+    pub(crate) generated: &'a [TokenId],
+    /// The tokens that can end the text here.
+    pub(crate) ends: &'a [TokenId],
+    /// Tokens that are not chosen here.
+    pub(crate) banned: &'a [TokenId],
+    pub(crate) choices: Choices<'a>,
+}
+
+/// Chooses the next token. Penalties and biases change the logits before anything is left out; reported log-probabilities are
+/// those of the raw logits.
 pub(crate) fn sample(
     logits: &[f32],
     params: &SamplingParams,
-    (generated, allowed): (&[TokenId], Option<&[TokenId]>),
+    place: &Place<'_>,
     random: &mut StdRng,
 ) -> Sampled {
     let mut adjusted = logits.to_vec();
-    penalise_repetition(&mut adjusted, generated, params.repetition_penalty);
-    if let Some(allowed) = allowed {
-        keep_only(&mut adjusted, allowed);
+    penalise_repetition(&mut adjusted, place.generated, params.repetition_penalty);
+    penalise_presence(&mut adjusted, place.generated, params);
+    for (token, bias) in &params.logit_bias {
+        adjusted.get_mut(token.0 as usize).into_iter().for_each(|logit| *logit += bias);
     }
+    restrict(&mut adjusted, place);
     let token = if params.temperature <= 0.0 { argmax(&adjusted) } else { draw(&adjusted, params, random) };
     let normaliser = log_sum_exp(logits);
     let logprob = |index: usize| (f64::from(logits[index]) - normaliser) as f32;
-    let top = most_probable(logits, params.top_logprobs)
-        .into_iter()
-        .map(|index| (TokenId(index as u32), logprob(index)))
-        .collect();
+    let reported = if params.report.is_empty() {
+        most_probable(logits, params.top_logprobs)
+    } else {
+        params.report.iter().map(|token| token.0 as usize).filter(|index| *index < logits.len()).collect()
+    };
+    let top = reported.into_iter().map(|index| (TokenId(index as u32), logprob(index))).collect();
     Sampled { token: TokenId(token as u32), logprob: logprob(token), top }
 }
 
@@ -45,6 +72,39 @@ fn penalise_repetition(logits: &mut [f32], generated: &[TokenId], penalty: f32) 
     for index in seen {
         let logit = &mut logits[index];
         *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+    }
+}
+
+/// What was generated loses once for having been, and once for each time that it was.
+fn penalise_presence(logits: &mut [f32], generated: &[TokenId], params: &SamplingParams) {
+    let SamplingParams { presence_penalty, frequency_penalty, .. } = params;
+    if *presence_penalty == 0.0 && *frequency_penalty == 0.0 {
+        return;
+    }
+    let mut seen: Vec<usize> = generated.iter().map(|token| token.0 as usize).collect();
+    seen.sort_unstable();
+    for same in seen.chunk_by(|one, other| one == other) {
+        logits[same[0]] -= presence_penalty + frequency_penalty * same.len() as f32;
+    }
+}
+
+/// Makes every token impossible that is none of the choices.
+fn restrict(logits: &mut [f32], place: &Place<'_>) {
+    match place.choices {
+        Choices::All => {}
+        Choices::These(tokens) => keep_only(logits, tokens),
+        Choices::By(allowed) => {
+            let ends: &[TokenId] = if allowed.end { place.ends } else { &[] };
+            for (index, logit) in logits.iter_mut().enumerate() {
+                let token = TokenId(index as u32);
+                if !allowed.contains(token) && !ends.contains(&token) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+    }
+    for token in place.banned {
+        logits[token.0 as usize] = f32::NEG_INFINITY;
     }
 }
 
@@ -90,7 +150,7 @@ fn most_probable(logits: &[f32], count: usize) -> Vec<usize> {
     order
 }
 
-/// Temperature, then top-k, then top-p, then one draw.
+/// Temperature, then top-k, then top-p, then min-p, then one draw.
 fn draw(logits: &[f32], params: &SamplingParams, random: &mut StdRng) -> usize {
     let candidates = most_probable(logits, params.top_k.filter(|k| *k > 0).unwrap_or(logits.len()));
     let temperature = f64::from(params.temperature);
@@ -105,6 +165,9 @@ fn draw(logits: &[f32], params: &SamplingParams, random: &mut StdRng) -> usize {
         mass >= wanted
     });
     weights.truncate(kept.map_or(weights.len(), |last| last + 1));
+    // The first is the most probable one, whose weight is 1.
+    let probable = weights.iter().take_while(|weight| **weight >= f64::from(params.min_p)).count();
+    weights.truncate(probable.max(1));
     let mut rest = random.random::<f64>() * weights.iter().sum::<f64>();
     for (index, weight) in weights.iter().enumerate() {
         rest -= weight;
@@ -121,9 +184,13 @@ mod tests {
 
     use super::*;
 
+    fn place<'a>(generated: &'a [TokenId], choices: Choices<'a>) -> Place<'a> {
+        Place { generated, ends: &[TokenId(4)], banned: &[], choices }
+    }
+
     fn run(logits: &[f32], params: &SamplingParams, generated: &[u32]) -> Sampled {
         let generated: Vec<TokenId> = generated.iter().map(|id| TokenId(*id)).collect();
-        sample(logits, params, (&generated, None), &mut StdRng::seed_from_u64(params.seed))
+        sample(logits, params, &place(&generated, Choices::All), &mut StdRng::seed_from_u64(params.seed))
     }
 
     #[test]
@@ -152,9 +219,52 @@ mod tests {
             let params = SamplingParams { temperature, ..Default::default() };
             let allowed = [TokenId(3), TokenId(0)];
             let mut random = StdRng::seed_from_u64(7);
-            let sampled = sample(&[-40.0, 9.0, 8.0, -30.0], &params, (&[], Some(&allowed)), &mut random);
+            let sampled = sample(
+                &[-40.0, 9.0, 8.0, -30.0],
+                &params,
+                &place(&[], Choices::These(&allowed)),
+                &mut random,
+            );
             assert_eq!(sampled.token, TokenId(3));
             assert!(sampled.logprob < -38.0, "the report is that of the raw logits");
+            let by_rules = Allowed { tokens: vec![0b1001], end: false };
+            let logits = [-40.0, 9.0, 8.0, -30.0, 20.0];
+            let sampled = sample(&logits, &params, &place(&[], Choices::By(&by_rules)), &mut random);
+            assert_eq!(sampled.token, TokenId(3));
+            let ends = Allowed { end: true, ..by_rules };
+            let sampled = sample(&logits, &params, &place(&[], Choices::By(&ends)), &mut random);
+            assert_eq!(sampled.token, TokenId(4));
+        }
+    }
+
+    #[test]
+    fn presence_and_frequency_are_subtracted_and_biases_added() {
+        let logits = [2.0, 1.0, 0.0];
+        let chosen = |params: SamplingParams, generated: &[u32]| run(&logits, &params, generated).token.0;
+        let presence = |presence_penalty| SamplingParams { presence_penalty, ..Default::default() };
+        assert_eq!(chosen(presence(0.9), &[0, 0, 0]), 0);
+        assert_eq!(chosen(presence(1.1), &[0]), 1);
+        let frequency = |frequency_penalty| SamplingParams { frequency_penalty, ..Default::default() };
+        assert_eq!(chosen(frequency(0.4), &[0, 0]), 0);
+        assert_eq!(chosen(frequency(0.4), &[0, 0, 0]), 1);
+        assert_eq!(chosen(frequency(-1.0), &[2, 2, 2]), 2);
+        let bias =
+            |token, bias| SamplingParams { logit_bias: vec![(TokenId(token), bias)], ..Default::default() };
+        assert_eq!((chosen(bias(2, 100.0), &[]), chosen(bias(0, -100.0), &[])), (2, 1));
+        let biased = run(&logits, &bias(2, 100.0), &[]);
+        assert_eq!(biased.logprob, logprobs_of(&logits, &[TokenId(2)])[0]);
+    }
+
+    #[test]
+    fn given_tokens_are_reported_and_min_p_bounds_the_draw() {
+        let report =
+            SamplingParams { report: vec![TokenId(2), TokenId(0)], top_logprobs: 1, ..Default::default() };
+        let sampled = run(&[2.0, 1.0, 0.0], &report, &[]);
+        let expected = logprobs_of(&[2.0, 1.0, 0.0], &[TokenId(2), TokenId(0)]);
+        assert_eq!(sampled.top, [(TokenId(2), expected[0]), (TokenId(0), expected[1])]);
+        for seed in 0..200 {
+            let min_p = SamplingParams { temperature: 2.0, min_p: 0.5, seed, ..Default::default() };
+            assert!([1, 2].contains(&run(&[0.0, 2.0, 1.0, -5.0], &min_p, &[]).token.0));
         }
     }
 

@@ -178,10 +178,13 @@ impl Scheduler {
             let last = match outcome {
                 Ok(logits) => {
                     let finished = self.advance(index, chunk.tokens.len(), logits.as_ref(), now);
-                    finished.map(|reason| {
-                        let report = self.running[index].report(Ending::Finished, now);
-                        (Event::Finished(reason, Box::new(report)), Ending::Finished)
-                    })
+                    match finished {
+                        Ok(reason) => reason.map(|reason| {
+                            let report = self.running[index].report(Ending::Finished, now);
+                            (Event::Finished(reason, Box::new(report)), Ending::Finished)
+                        }),
+                        Err(failure) => Some((Event::Failed(failure), Ending::Failed)),
+                    }
                 }
                 Err(failure) => Some((Event::Failed(failure), Ending::Failed)),
             };
@@ -220,7 +223,7 @@ impl Scheduler {
         tokens: usize,
         logits: Option<&Logits>,
         now: Instant,
-    ) -> Option<FinishReason> {
+    ) -> Result<Option<FinishReason>, Failure> {
         let sequence = &mut self.running[index];
         sequence.advance(tokens);
         while let Some(full) = sequence.next_shareable(self.limits.block_size) {
@@ -230,7 +233,8 @@ impl Scheduler {
             self.computing.remove(&key);
             self.backlog.learn(&key);
         }
-        let finished = sequence.accept(logits?, now);
+        let Some(logits) = logits else { return Ok(None) };
+        let finished = sequence.accept(logits, now);
         self.gaps.extend(sequence.take_gap());
         finished
     }

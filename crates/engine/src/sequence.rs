@@ -11,12 +11,14 @@ use rand::{SeedableRng, rngs::StdRng};
 use crate::{
     audience::Audience,
     backlog::Place,
+    error::Failure,
+    guide::{Allowed, Guide, Lost, Taken},
     labels::Reading,
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
     request::{Lane, Part, Request, Tenant, Urgency},
-    sampler::{logprobs_of, sample},
-    stream::{Event, FinishReason},
+    sampler::{Choices, Place as Written, logprobs_of, sample},
+    stream::{Event, FinishReason, Sampled},
 };
 
 /// What two requests have in common when one answer serves both.
@@ -40,6 +42,8 @@ pub(crate) struct Arrival {
 enum Doing {
     /// It writes; so many tokens more at most.
     Writing(usize),
+    /// The same by rules.
+    Following(usize, Box<dyn Guide>),
     /// It chooses a label, looking ahead along the beginnings that labels share.
     Reading(Box<Reading>),
     /// Its reward head is read.
@@ -282,7 +286,7 @@ impl Sequence {
             wants: match &self.doing {
                 _ if span.end < all => Wants::Nothing,
                 Some(Doing::Rating) => Wants::Reward,
-                Some(Doing::Writing(_) | Doing::Reading(_)) | None => Wants::Logits,
+                Some(Doing::Writing(_) | Doing::Following(..) | Doing::Reading(_)) | None => Wants::Logits,
             },
         }
     }
@@ -294,12 +298,13 @@ impl Sequence {
     }
 
     /// Goes on by the logits after its last token; tells why it is complete, when it is.
-    pub(crate) fn accept(&mut self, logits: &[f32], now: Instant) -> Option<FinishReason> {
+    pub(crate) fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
         let doing = self.doing.take();
         let reads = matches!(doing, Some(Doing::Reading(_)));
         let before = self.written.len();
         let ended = match doing {
             Some(Doing::Writing(left)) => self.write(logits, left),
+            Some(Doing::Following(left, guide)) => self.follow(logits, left, guide)?,
             Some(Doing::Reading(reading)) => self.read(logits, reading),
             Some(Doing::Rating) => {
                 self.times.choice.get_or_insert(now);
@@ -318,11 +323,11 @@ impl Sequence {
                 self.times.gap = before.map(|before| now.saturating_duration_since(before));
             }
         }
-        ended
+        Ok(ended)
     }
 
     fn write(&mut self, logits: &[f32], left: usize) -> Option<FinishReason> {
-        let sampled = sample(logits, &self.sampling, (&self.written, None), &mut self.random);
+        let sampled = self.sample(logits, Choices::All);
         if self.end_tokens.contains(&sampled.token) {
             return self.go_on();
         }
@@ -336,10 +341,64 @@ impl Sequence {
         self.go_on()
     }
 
+    /// Writes the next token by the rules of `guide`, which may refuse some of what it allows.
+    fn follow(
+        &mut self,
+        logits: &[f32],
+        left: usize,
+        mut guide: Box<dyn Guide>,
+    ) -> Result<Option<FinishReason>, Lost> {
+        let (sampled, taken) = loop {
+            let allowed = guide.allowed(left)?;
+            let possible =
+                allowed.tokens.iter().any(|bits| *bits != 0) || (allowed.end && !self.end_tokens.is_empty());
+            if !possible && !allowed.end {
+                return Err(Lost("no token may come next".into()));
+            }
+            // Where no token can end a text, it ends by itself.
+            let sampled = possible.then(|| self.sample(logits, Choices::By(allowed)));
+            let Some(sampled) = sampled.filter(|sampled| !self.ends(sampled.token, allowed)) else {
+                return Ok(self.go_on());
+            };
+            match guide.take(sampled.token, left - 1)? {
+                Taken::Refused => {}
+                taken => break (sampled, taken),
+            }
+        };
+        self.written.push(sampled.token);
+        self.audience.tell(Event::Token(sampled));
+        let may_go_on = left > 1 && taken != Taken::Complete;
+        if may_go_on {
+            self.doing = Some(Doing::Following(left - 1, guide));
+            return Ok(None);
+        }
+        self.cut |= taken == Taken::Open;
+        Ok(self.go_on())
+    }
+
+    /// Whether `token` ends a text here.
+    fn ends(&self, token: TokenId, allowed: &Allowed) -> bool {
+        allowed.end && self.end_tokens.contains(&token)
+    }
+
+    /// Chooses what comes next.
+    fn sample(&mut self, logits: &[f32], choices: Choices<'_>) -> Sampled {
+        // An end that comes too early is none.
+        let early = self.written.len() < self.sampling.min_tokens;
+        let place = Written {
+            generated: &self.written,
+            ends: if early { &[] } else { &self.end_tokens },
+            banned: if early { &self.end_tokens } else { &[] },
+            choices,
+        };
+        sample(logits, &self.sampling, &place, &mut self.random)
+    }
+
     fn read(&mut self, logits: &[f32], mut reading: Box<Reading>) -> Option<FinishReason> {
         let ways = &reading.branch().ways;
         let replied: Vec<TokenId> = self.written.iter().chain(&self.ahead).copied().collect();
-        let chosen = sample(logits, &self.sampling, (&replied, Some(ways)), &mut self.random);
+        let place = Written { generated: &replied, ends: &[], banned: &[], choices: Choices::These(ways) };
+        let chosen = sample(logits, &self.sampling, &place, &mut self.random);
         let logprobs = logprobs_of(logits, ways);
         if reading.note(chosen, logprobs) {
             let path = reading.branch().path.clone();
@@ -373,9 +432,13 @@ impl Sequence {
     fn begin_part(&mut self) -> bool {
         while let Some(part) = self.script.pop_front() {
             match part {
-                Part::Write(0) => {}
+                Part::Write(0) | Part::WriteBy { tokens: 0, .. } => {}
                 Part::Write(tokens) => {
                     self.doing = Some(Doing::Writing(tokens));
+                    return false;
+                }
+                Part::WriteBy { tokens, rules } => {
+                    self.doing = Some(Doing::Following(tokens, rules.begin()));
                     return false;
                 }
                 Part::Say(tokens) => {

@@ -32,6 +32,16 @@ pub struct CompletionParams {
     pub seed: Option<u64>,
     /// Penalty on tokens already written; without one, what the checkpoint asks for.
     pub repetition_penalty: Option<f32>,
+    /// Subtracted from the logit of a token that was written already.
+    pub presence_penalty: f32,
+    /// Subtracted from a token's logit for each time that it was written.
+    pub frequency_penalty: f32,
+    /// Added to the logits of tokens.
+    pub logit_bias: Vec<(TokenId, f32)>,
+    /// Draw only from tokens at least this many times as probable as the most probable one.
+    pub min_p: f32,
+    /// Tokens to write at least before the critic may end its turn.
+    pub min_tokens: usize,
     /// Tokens to write at most; more than there is room for means all the room.
     pub max_tokens: usize,
     /// Any of these ends the text and is not part of it.
@@ -42,6 +52,8 @@ pub struct CompletionParams {
     pub restraint: Restraint,
     /// Report the probability of each token and of this many most probable ones.
     pub top_logprobs: Option<usize>,
+    /// With `top_logprobs`, report these tokens in this order and not the most probable ones; empty for those.
+    pub logprob_tokens: Vec<TokenId>,
     /// Write on until `max_tokens`, whatever the critic says.
     pub ignore_end: bool,
     /// Show control tokens in the text.
@@ -59,11 +71,17 @@ impl CompletionParams {
             top_k: None,
             seed: None,
             repetition_penalty: None,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            min_p: 0.0,
+            min_tokens: 0,
             max_tokens,
             stop: Vec::new(),
             script: vec![ReplyPart::Write],
             restraint: Restraint::default(),
             top_logprobs: None,
+            logprob_tokens: Vec::new(),
             ignore_end: false,
             show_control: false,
             caller: Caller::default(),
@@ -217,7 +235,7 @@ impl CompletionStream {
             stops: StopStrings::new(params.stop.clone()),
             restrained: Restrained::new(params.restraint.clone()),
             choices: params.script.iter().filter_map(ReplyPart::texts).collect(),
-            top_logprobs: params.top_logprobs,
+            top_logprobs: params.top_logprobs.map(|count| count.max(params.logprob_tokens.len())),
             show_control: params.show_control,
             usage: Usage { prompt_tokens, ..Usage::default() },
             held: VecDeque::new(),

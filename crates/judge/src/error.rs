@@ -4,6 +4,8 @@ use critic::EncodeError;
 use engine::{EngineError, Failure, LabelsError};
 use rubric::{RubricError, VerdictError};
 
+use crate::GrammarError;
+
 /// Why a judgement or a completion failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
@@ -33,6 +35,9 @@ pub enum JudgeError {
     /// Labels of a conversation's own cannot be told apart.
     #[error("the texts to choose from cannot be told apart as tokens")]
     Texts(#[from] LabelsError),
+    /// No reply can be held to the shape that was asked for.
+    #[error("a reply cannot be held to this shape: {0}")]
+    Grammar(#[from] GrammarError),
     /// A token to choose is none of the critic's.
     #[error("there is no token {token}; the critic's vocabulary has {vocabulary}")]
     UnknownToken {

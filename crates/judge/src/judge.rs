@@ -7,15 +7,16 @@ use std::{
 };
 
 use critic::{
-    Build, Critic, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams,
+    Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams,
 };
-use engine::{Engine, EngineError, Labels, Observer, Part, Request, Stats, Unobserved};
+use engine::{Engine, EngineError, Guided, Labels, Observer, Part, Request, Stats, Unobserved};
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream,
+    grammar::{Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
@@ -45,6 +46,8 @@ struct Parts {
     /// Labels of the rubrics that were used latest, as tokens: a long scale has hundreds, which need not be made again for
     /// each request. Held only to look up or to put one entry.
     labels: Mutex<LruCache<Vec<String>, Labels>>,
+    /// Shapes that replies were held to.
+    grammars: Grammars,
     /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
     /// multiply the memory that they take.
     encoders: Arc<Semaphore>,
@@ -120,7 +123,9 @@ impl Judge {
         let engine = Engine::observed(backend, engine, observer);
         let memo = Memo::new(memo_entries);
         let labels = Mutex::new(LruCache::new(KEPT_LABELS));
-        let parts = Parts { model, processor, generation, engine, rules, build, memo, labels, encoders };
+        let grammars = Grammars::default();
+        let parts =
+            Parts { model, processor, generation, engine, rules, build, memo, labels, grammars, encoders };
         Self { parts: Arc::new(parts) }
     }
 
@@ -261,6 +266,25 @@ impl Judge {
         }
     }
 
+    /// How many tokens the critic has: their ids are those below.
+    pub fn vocabulary(&self) -> usize {
+        self.parts.processor.vocabulary()
+    }
+
+    /// The rules that hold a reply to a shape, for [`ReplyPart::WriteBy`].
+    ///
+    /// # Errors
+    /// [`JudgeError::Grammar`] when no reply can be held to it.
+    pub async fn rules_for(&self, shape: Shape) -> Result<Guided, JudgeError> {
+        if let Some(kept) = self.parts.grammars.kept(&shape) {
+            return Ok(kept);
+        }
+        let (parts, runtime) = (self.parts.clone(), Handle::current());
+        self.blocking(move || parts.grammars.compile(&shape, parts.processor.as_ref(), runtime))
+            .await?
+            .map_err(Into::into)
+    }
+
     /// Encodes on a thread for blocking work.
     pub(crate) async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
         self.process(move |processor| processor.encode(&prompt)).await
@@ -270,10 +294,34 @@ impl Judge {
         &*self.parts.processor
     }
 
-    /// What encodes, with leave to do so.
-    pub(crate) async fn encoder(&self) -> Result<(Arc<dyn Processor>, OwnedSemaphorePermit), JudgeError> {
+    /// Runs `work` on a thread for blocking work, as pictures and long texts take long.
+    pub(crate) async fn process<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Processor) -> Result<T, EncodeError> + Send + 'static,
+    ) -> Result<T, JudgeError> {
+        let processor = self.parts.processor.clone();
+        let span = tracing::debug_span!("encode");
+        Ok(self.blocking(move || span.in_scope(|| work(&*processor))).await??)
+    }
+
+    /// Does what takes long on a thread for blocking work, on as many at a time as there are cores.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JudgeError> {
         let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
-        Ok((self.parts.processor.clone(), permit))
+        let work = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permit); // held by the work itself, which goes on when the client leaves
+            done
+        });
+        match work.await {
+            Ok(done) => Ok(done),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => Err(EngineError::Stopped.into()),
+            },
+        }
     }
 
     fn submit(
@@ -292,8 +340,14 @@ impl Judge {
             top_p: params.top_p,
             top_k: params.top_k,
             repetition_penalty: params.repetition_penalty.unwrap_or(generation.repetition_penalty),
+            presence_penalty: params.presence_penalty,
+            frequency_penalty: params.frequency_penalty,
+            logit_bias: params.logit_bias.clone(),
+            min_p: params.min_p,
+            min_tokens: params.min_tokens,
             seed,
             top_logprobs: params.top_logprobs.unwrap_or(0),
+            report: params.top_logprobs.map_or_else(Vec::new, |_| params.logprob_tokens.clone()),
         };
         let request = Request {
             script: self.script(params, limit - tokens)?,
@@ -314,6 +368,7 @@ impl Judge {
         for part in &params.script {
             parts.push(match part {
                 ReplyPart::Write => Part::Write(0),
+                ReplyPart::WriteBy(rules) => Part::WriteBy { tokens: 0, rules: rules.clone() },
                 ReplyPart::Say(text) => Part::Say(tokenize(text)?),
                 ReplyPart::Choose { texts, distribution } => {
                     Part::Choose { labels: self.labels(texts)?, distribution: *distribution }
@@ -334,7 +389,7 @@ impl Judge {
         parts.retain(|part| !matches!(part, Part::Say(tokens) if tokens.is_empty()));
         let room = room.saturating_sub(parts.iter().map(Part::max_tokens).sum());
         for part in &mut parts {
-            if let Part::Write(most) = part {
+            if let Part::Write(most) | Part::WriteBy { tokens: most, .. } = part {
                 *most = params.max_tokens.clamp(1, room.max(1));
             }
         }

@@ -7,6 +7,7 @@ mod both_orders;
 mod caller;
 mod completion;
 mod error;
+mod grammar;
 mod judge;
 mod memo;
 mod options;
@@ -32,10 +33,11 @@ pub use critic::{
     ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
 };
 pub use engine::{
-    Config as EngineConfig, Ending, EngineError, Failure, Lane, Observer, OnPanic, SequenceReport, Stage,
-    Stats, StepReport, Tenant, Urgency,
+    Config as EngineConfig, Ending, EngineError, Failure, Guided, Lane, Observer, OnPanic, SequenceReport,
+    Stage, Stats, StepReport, Tenant, Urgency,
 };
 pub use error::JudgeError;
+pub use grammar::{GrammarError, Shape};
 pub use judge::{Judge, Rules, Setup};
 pub use memo::MemoCounts;
 pub use options::{Drawing, JudgeOptions, Remembering, RubricChoice};

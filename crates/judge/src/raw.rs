@@ -59,25 +59,4 @@ impl Judge {
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         self.submit_all(Encoded { tokens, visuals: Vec::new() }, params, count)
     }
-
-    /// Runs `work` on a thread for blocking work, as pictures and long texts take long.
-    pub(crate) async fn process<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&dyn Processor) -> Result<T, EncodeError> + Send + 'static,
-    ) -> Result<T, JudgeError> {
-        let (processor, permit) = self.encoder().await?;
-        let span = tracing::debug_span!("encode");
-        let work = tokio::task::spawn_blocking(move || {
-            let done = span.in_scope(|| work(&*processor));
-            drop(permit); // held by the work itself, which goes on when the client leaves
-            done
-        });
-        match work.await {
-            Ok(done) => Ok(done?),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_cancelled) => Err(engine::EngineError::Stopped.into()),
-            },
-        }
-    }
 }

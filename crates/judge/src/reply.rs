@@ -1,6 +1,7 @@
 //! What a verdict's text is made of, and in which order verdict and reasons come.
 
 use critic::TokenId;
+use engine::Guided;
 use rubric::{AnswerForm, Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
@@ -22,6 +23,8 @@ pub enum Mode {
 pub enum ReplyPart {
     /// The critic writes.
     Write,
+    /// The critic writes what has a shape, by the rules of [`Judge::rules_for`](crate::Judge::rules_for).
+    WriteBy(Guided),
     /// This stands there.
     Say(String),
     /// The critic writes one of these.
@@ -45,7 +48,7 @@ impl ReplyPart {
         match self {
             Self::Choose { texts, .. } => Some(texts.clone()),
             Self::ChooseTokens(_) => Some(Vec::new()),
-            Self::Write | Self::Say(_) | Self::EndTurn | Self::Rate => None,
+            Self::Write | Self::WriteBy(_) | Self::Say(_) | Self::EndTurn | Self::Rate => None,
         }
     }
 

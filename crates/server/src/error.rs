@@ -179,7 +179,8 @@ impl ApiError {
             JudgeError::TooFewResponses { .. } => (Status::BAD_REQUEST, "invalid_request"),
             JudgeError::Labels { .. } => (Status::BAD_REQUEST, "invalid_rubric"),
             JudgeError::Texts(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
-            JudgeError::Failed(Failure::Backend(_) | Failure::Panicked) => {
+            JudgeError::Grammar(_) => (Status::BAD_REQUEST, "invalid_schema"),
+            JudgeError::Failed(Failure::Backend(_) | Failure::Panicked | Failure::Lost(_)) => {
                 (Status::INTERNAL_SERVER_ERROR, "inference_failed")
             }
             JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "timed_out"),
@@ -233,6 +234,7 @@ impl ApiError {
             JudgeError::Encode(_)
             | JudgeError::Engine(_)
             | JudgeError::Texts(_)
+            | JudgeError::Grammar(_)
             | JudgeError::Failed(_)
             | JudgeError::Silent => plain,
         }

@@ -101,6 +101,7 @@ impl Metrics {
             | JudgeError::UnknownToken { .. }
             | JudgeError::NoRewardHead
             | JudgeError::Engine(_)
+            | JudgeError::Grammar(_)
             | JudgeError::Failed(_) => return,
         };
         self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(1);

@@ -1,0 +1,279 @@
+//! The rules of one grammar, and one text that follows them.
+
+use std::sync::{Arc, mpsc};
+
+use critic::TokenId;
+use engine::{Allowed, Guide, Lost, Rule, Taken};
+use llguidance::{Matcher, toktrie::SimpleVob};
+use tokio::runtime::Handle;
+
+use super::{
+    GrammarError,
+    ending::{Ways, ending},
+    position::Position,
+    vocabulary::Vocabulary,
+};
+
+/// After so many refused tokens at one place the known ending is written.
+const MAX_REFUSED: usize = 4;
+
+/// The rules of one grammar.
+pub(super) struct Compiled {
+    ways: Arc<Ways>,
+    start: Text,
+    /// A token is believed to lengthen the way to the end by no more tokens than this.
+    slack: usize,
+    runtime: Handle,
+}
+
+impl Compiled {
+    /// Works out what may come first and how a text could end at once.
+    pub(super) fn new(
+        ways: Ways,
+        (matcher, position): (Matcher, Option<Position>),
+        slack: usize,
+        runtime: Handle,
+    ) -> Result<Self, GrammarError> {
+        let ending = ending(&ways, &matcher, position.as_ref());
+        let ending = ending.and_then(|bytes| Ending::of(&ways.vocabulary, bytes));
+        let mut start = Text { matcher, position, ending, allowed: Allowed::default() };
+        start.look(&ways.vocabulary).map_err(GrammarError::refused)?;
+        Ok(Self { ways: Arc::new(ways), start, slack, runtime })
+    }
+}
+
+#[cfg(test)]
+impl Compiled {
+    /// The shortest text that is known.
+    pub(super) fn start_ending(&self) -> Option<String> {
+        self.start.ending.as_ref().map(|ending| String::from_utf8_lossy(&ending.bytes).into_owned())
+    }
+}
+
+/// A known way to the end of a text.
+#[derive(Debug, Clone)]
+struct Ending {
+    bytes: Vec<u8>,
+    tokens: Vec<u32>,
+}
+
+impl Ending {
+    fn of(vocabulary: &Vocabulary, bytes: Vec<u8>) -> Option<Self> {
+        let tokens = vocabulary.tokens(&bytes)?;
+        Some(Self { bytes, tokens })
+    }
+
+    /// What is left of it behind a token that it begins with.
+    fn after(&self, vocabulary: &Vocabulary, token: u32) -> Option<Self> {
+        let bytes = self.bytes.strip_prefix(vocabulary.bytes_of(token))?.to_vec();
+        match self.tokens.split_first() {
+            Some((first, rest)) if *first == token => Some(Self { bytes, tokens: rest.to_vec() }),
+            _ => Self::of(vocabulary, bytes),
+        }
+    }
+}
+
+/// A text so far.
+#[derive(Clone)]
+struct Text {
+    matcher: Matcher,
+    position: Option<Position>,
+    /// The shortest way to the end that is known.
+    ending: Option<Ending>,
+    allowed: Allowed,
+}
+
+impl Text {
+    /// Works out what may come next.
+    fn look(&mut self, vocabulary: &Vocabulary) -> Result<(), Lost> {
+        let mask = self.matcher.compute_mask().map_err(|error| Lost(format!("{error:#}")))?;
+        self.allowed = allowed(&mask, vocabulary);
+        Ok(())
+    }
+
+    /// Goes past a token.
+    fn pass(&mut self, vocabulary: &Vocabulary, token: u32) -> Result<(), Lost> {
+        self.matcher.consume_token(token).map_err(|error| Lost(format!("{error:#}")))?;
+        if let Some(position) = &mut self.position {
+            position.advance(vocabulary.bytes_of(token));
+        }
+        Ok(())
+    }
+
+    /// What became of it with its last token.
+    fn standing(&mut self) -> Result<Taken, Lost> {
+        match self.matcher.get_error() {
+            Some(error) => Err(Lost(error)),
+            None if self.matcher.is_stopped() => Ok(Taken::Complete),
+            None => match self.matcher.is_accepting() {
+                Ok(true) => Ok(Taken::Whole),
+                Ok(false) => Ok(Taken::Open),
+                Err(error) => Err(Lost(format!("{error:#}"))),
+            },
+        }
+    }
+
+    /// How it can end behind `token`, which was passed already or comes next, when before it could as `self.ending` says; at
+    /// most `most` tokens are enough.
+    fn ending_behind(&mut self, ways: &Ways, (token, passed): (u32, Passed), most: usize) -> Option<Ending> {
+        if let Some(known) = self.ending.as_ref() {
+            let fits = |ending: &Ending| ending.tokens.len() <= most;
+            if let Some(rest) = known.after(&ways.vocabulary, token).filter(fits) {
+                return Some(rest);
+            }
+            // Most tokens stand inside a string, whose end they do not change.
+            let next = (passed == Passed::Not).then_some(token);
+            let way: Vec<u32> = next.into_iter().chain(known.tokens.iter().copied()).collect();
+            if fits(known) && ends(&mut self.matcher, way, ways.vocabulary.end()) {
+                return Some(known.clone());
+            }
+        }
+        let mut there = self.clone();
+        if passed == Passed::Not {
+            there.pass(&ways.vocabulary, token).ok()?;
+        }
+        Ending::of(&ways.vocabulary, ending(ways, &there.matcher, there.position.as_ref())?)
+    }
+}
+
+/// Whether a token was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Already,
+    Not,
+}
+
+/// Whether a text ends with these tokens; it stays where it is.
+fn ends(matcher: &mut Matcher, mut tokens: Vec<u32>, end: u32) -> bool {
+    tokens.push(end);
+    matcher.validate_tokens(&tokens).is_ok_and(|count| count == tokens.len())
+}
+
+/// A mask over the vocabulary as what is allowed.
+fn allowed(mask: &SimpleVob, vocabulary: &Vocabulary) -> Allowed {
+    let size = vocabulary.size() as usize;
+    let mut tokens = mask.as_slice()[..size.div_ceil(32).min(mask.as_slice().len())].to_vec();
+    if let Some(last) = tokens.last_mut().filter(|_| !size.is_multiple_of(32)) {
+        *last &= (1 << (size % 32)) - 1;
+    }
+    Allowed { tokens, end: mask.is_allowed(vocabulary.end()) }
+}
+
+/// A text that follows the rules. What is worked out about its next token is worked out on a thread for blocking work while
+/// the model runs; the text is away meanwhile.
+struct Following {
+    rules: Arc<Shared>,
+    text: Where,
+    /// What is allowed when the text must end now, or after tokens were refused.
+    narrowed: Option<Allowed>,
+    refused: usize,
+}
+
+/// What texts of one grammar share.
+struct Shared {
+    ways: Arc<Ways>,
+    slack: usize,
+    runtime: Handle,
+}
+
+enum Where {
+    Here(Box<Text>),
+    /// It comes back once; the channel is dropped where the work panics or the runtime ends.
+    Away(mpsc::Receiver<Result<Box<Text>, Lost>>),
+}
+
+impl Rule for Compiled {
+    fn begin(&self) -> Box<dyn Guide> {
+        // A copy of its own, so that texts neither wait for each other nor add to what is kept.
+        let text = Text { matcher: self.start.matcher.deep_clone(), ..self.start.clone() };
+        let (ways, runtime) = (self.ways.clone(), self.runtime.clone());
+        Box::new(Following {
+            rules: Arc::new(Shared { ways, slack: self.slack, runtime }),
+            text: Where::Here(Box::new(text)),
+            narrowed: None,
+            refused: 0,
+        })
+    }
+}
+
+impl Following {
+    /// Waits for what is worked out.
+    fn home(&mut self) -> Result<&mut Text, Lost> {
+        let lost = || Lost("what may come next could not be worked out".into());
+        if let Where::Away(back) = &self.text {
+            self.text = Where::Here(back.recv().map_err(|_| lost())??);
+        }
+        match &mut self.text {
+            Where::Here(text) => Ok(text),
+            Where::Away(_) => Err(lost()),
+        }
+    }
+
+    /// Has worked out what may come next, and, where `passed` is given, how the text can end behind that token.
+    fn look_ahead(&mut self, passed: Option<u32>) {
+        let (done, back) = mpsc::channel();
+        let Where::Here(mut text) = std::mem::replace(&mut self.text, Where::Away(back)) else { return };
+        let rules = self.rules.clone();
+        // The text comes back by the channel; nobody waits for the task itself.
+        drop(self.rules.runtime.spawn_blocking(move || {
+            if let Some(token) = passed {
+                text.ending = text.ending_behind(&rules.ways, (token, Passed::Already), usize::MAX);
+            }
+            let looked = text.look(&rules.ways.vocabulary);
+            // A client that has left needs none.
+            let _ = done.send(looked.map(|()| text));
+        }));
+    }
+}
+
+/// Allows one token, or the end alone.
+fn only(token: Option<u32>) -> Allowed {
+    let mut tokens = vec![0; token.map_or(0, |token| token as usize / 32 + 1)];
+    if let (Some(token), Some(last)) = (token, tokens.last_mut()) {
+        *last = 1 << (token % 32);
+    }
+    Allowed { tokens, end: token.is_none() }
+}
+
+impl Guide for Following {
+    fn allowed(&mut self, left: usize) -> Result<&Allowed, Lost> {
+        let stubborn = self.refused >= MAX_REFUSED;
+        let ending = self.home()?.ending.as_ref();
+        let must = ending.filter(|ending| ending.tokens.len() == left || stubborn);
+        if let Some(ending) = must {
+            self.narrowed = Some(only(ending.tokens.first().copied()));
+        }
+        if self.narrowed.is_none() {
+            return self.home().map(|text| &text.allowed);
+        }
+        Ok(self.narrowed.get_or_insert_default())
+    }
+
+    fn take(&mut self, token: TokenId, left: usize) -> Result<Taken, Lost> {
+        let (token, rules) = (token.0, self.rules.clone());
+        let text = self.home()?;
+        // A known ending is a promise: a text that could end in time always can.
+        let promised =
+            text.ending.as_ref().map(|ending| ending.tokens.len()).filter(|length| *length <= left + 1);
+        let near = promised.is_some_and(|length| left < length + rules.slack);
+        if near {
+            let ending = text.ending_behind(&rules.ways, (token, Passed::Not), left);
+            let Some(ending) = ending.filter(|ending| ending.tokens.len() <= left) else {
+                let allowed = text.allowed.clone();
+                let mut allowed = self.narrowed.take().unwrap_or(allowed);
+                allowed.tokens[token as usize / 32] &= !(1 << (token % 32));
+                self.narrowed = Some(allowed);
+                self.refused += 1;
+                return Ok(Taken::Refused);
+            };
+            text.ending = Some(ending);
+        }
+        text.pass(&rules.ways.vocabulary, token)?;
+        let taken = text.standing()?;
+        (self.narrowed, self.refused) = (None, 0);
+        if left > 0 && taken != Taken::Complete {
+            self.look_ahead((!near).then_some(token));
+        }
+        Ok(taken)
+    }
+}

@@ -1,0 +1,105 @@
+//! Where in a JSON document a text stands, told from its bytes.
+
+/// What is open around a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    Object,
+    Array,
+}
+
+/// What stands at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// A value begins here, or an array that has none yet ends.
+    Value,
+    /// A key begins here, or an object that has none yet ends.
+    Key,
+    /// Inside a key.
+    InKey,
+    /// After a key, before its colon.
+    Colon,
+    /// Inside a string that is a value.
+    InString,
+    /// Inside a number or a word.
+    InScalar,
+    /// After a value.
+    After,
+}
+
+/// A place in a document.
+#[derive(Debug, Clone)]
+pub(super) struct Position {
+    /// The innermost is the last.
+    pub(super) open: Vec<Container>,
+    pub(super) at: At,
+    /// Whether the byte before began an escape.
+    pub(super) escaped: bool,
+}
+
+impl Position {
+    /// The beginning of a document.
+    pub(super) fn start() -> Self {
+        Self { open: Vec::new(), at: At::Value, escaped: false }
+    }
+
+    /// Goes past bytes that some grammar of JSON allows here.
+    pub(super) fn advance(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.pass(*byte));
+    }
+
+    fn pass(&mut self, byte: u8) {
+        match (self.at, byte) {
+            (At::InKey | At::InString, _) if self.escaped => self.escaped = false,
+            (At::InKey | At::InString, b'\\') => self.escaped = true,
+            (At::InKey, b'"') => self.at = At::Colon,
+            (At::InString, b'"') => self.at = At::After,
+            (At::InKey | At::InString, _) | (_, b' ' | b'\n' | b'\r' | b'\t') => {}
+            (_, b'{') => self.enter(Container::Object, At::Key),
+            (_, b'[') => self.enter(Container::Array, At::Value),
+            (_, b'}' | b']') => {
+                self.open.pop();
+                self.at = At::After;
+            }
+            (_, b':') => self.at = At::Value,
+            (_, b',') => {
+                let in_object = self.open.last() == Some(&Container::Object);
+                self.at = if in_object { At::Key } else { At::Value };
+            }
+            (At::Key, b'"') => self.at = At::InKey,
+            (_, b'"') => self.at = At::InString,
+            _ => self.at = At::InScalar,
+        }
+    }
+
+    fn enter(&mut self, container: Container, at: At) {
+        self.open.push(container);
+        self.at = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_document_is_known() {
+        let text = r#"{"a\"{":[1,"x\\",{"b": null}],"c":""}"#;
+        let mut position = Position::start();
+        let mut places = vec![];
+        for byte in text.bytes() {
+            position.advance(&[byte]);
+            places.push((position.open.len(), position.at));
+        }
+        let at = |text_before: &str| places[text.find(text_before).unwrap() + text_before.len() - 1];
+        assert_eq!(at("{"), (1, At::Key));
+        assert_eq!(at(r#"{"a\""#), (1, At::InKey));
+        assert_eq!(at(r#"{"a\"{""#), (1, At::Colon));
+        assert_eq!(at("[1"), (2, At::InScalar));
+        assert_eq!(at("[1,"), (2, At::Value));
+        assert_eq!(at(r#""x\\""#), (2, At::After));
+        assert_eq!(at(r#"{"b": n"#), (3, At::InScalar));
+        assert_eq!(at("]"), (1, At::After));
+        assert_eq!(at("],"), (1, At::Key));
+        assert_eq!(places.last(), Some(&(0, At::After)));
+    }
+}

@@ -1,0 +1,215 @@
+//! JSON schemas as they are compiled: bounded, and narrowed where a valid document would still be a nuisance.
+
+use serde_json::{Map, Value, json};
+
+use super::GrammarError;
+
+/// The longest schema, in bytes of JSON: more than any that people write, and compiled in some hundred milliseconds.
+const MAX_BYTES: usize = 128 << 10;
+/// How deep its parts may stand inside each other; the compiler calls itself that often.
+const MAX_DEPTH: usize = 64;
+/// The largest whole number that every reader of JSON keeps exactly.
+const LARGEST: i64 = (1 << 53) - 1;
+
+/// Keywords whose value is a schema.
+const ONE: [&str; 4] = ["items", "additionalProperties", "additionalItems", "not"];
+/// Keywords whose value is a list of schemas.
+const LIST: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+/// Keywords whose value has schemas by names.
+const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+
+/// A schema for any JSON object, with numbers that every reader can read.
+pub(super) fn any_object() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": { "$ref": "#/$defs/value" },
+        "$defs": { "value": { "anyOf": [
+            { "type": ["null", "boolean", "string", "number"] },
+            { "type": "array", "items": { "$ref": "#/$defs/value" } },
+            { "type": "object", "additionalProperties": { "$ref": "#/$defs/value" } },
+        ] } },
+    })
+}
+
+/// The schema as the compiler takes it. Documents that it allows are valid under `schema`; of those that are, it leaves out
+/// ones with white space or with properties that nobody named, and numbers that readers lose.
+///
+/// # Errors
+/// [`GrammarError`] when it is none, or too large.
+pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
+    if schema == Value::Bool(true) {
+        schema = json!({});
+    }
+    if !schema.is_object() {
+        return Err(GrammarError::Refused("a schema is an object".into()));
+    }
+    let bytes = schema.to_string().len();
+    if bytes > MAX_BYTES {
+        return Err(GrammarError::TooLarge { bytes, most: MAX_BYTES });
+    }
+    check_depth(&schema, 0)?;
+    // Where several schemas hold for one value, what is left out of one may be needed by the other.
+    let narrows = !intersects(&schema);
+    if narrows {
+        narrow(&mut schema);
+    }
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert(
+            "x-guidance".into(),
+            json!({
+                "whitespace_flexible": false,
+                "item_separator": ", ?",
+                "key_separator": ": ?",
+                // An escape can be half of a character that is none.
+                "json_allowed_escapes": "nrbtf\\\"",
+            }),
+        );
+    }
+    Ok(schema)
+}
+
+fn check_depth(value: &Value, depth: usize) -> Result<(), GrammarError> {
+    if depth > MAX_DEPTH {
+        return Err(GrammarError::TooDeep { most: MAX_DEPTH });
+    }
+    match value {
+        Value::Array(parts) => parts.iter().try_for_each(|part| check_depth(part, depth + 1)),
+        Value::Object(parts) => parts.values().try_for_each(|part| check_depth(part, depth + 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+/// The keys that some object of the schema needs, as they are written behind their opening quote.
+pub(super) fn needed(schema: &Value) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    collect_needed(&mut schema.clone(), &mut keys);
+    keys
+}
+
+fn collect_needed(schema: &mut Value, keys: &mut Vec<Vec<u8>>) {
+    let Some(keywords) = schema.as_object_mut() else { return };
+    for name in keywords
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|name| name.is_string())
+    {
+        let key = name.to_string().as_bytes()[1..].to_vec();
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    parts(keywords).for_each(|part| collect_needed(part, keys));
+}
+
+/// The schemas directly inside a schema.
+fn parts(schema: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
+    schema.iter_mut().flat_map(|(key, value)| -> Vec<&mut Value> {
+        let is_in = |keys: [&str; 4]| keys.contains(&key.as_str());
+        if is_in(NAMED) {
+            value.as_object_mut().map_or_else(Vec::new, |named| named.values_mut().collect())
+        } else if is_in(LIST) {
+            value.as_array_mut().map_or_else(Vec::new, |list| list.iter_mut().collect())
+        } else if is_in(ONE) {
+            vec![value]
+        } else {
+            Vec::new()
+        }
+    })
+}
+
+/// Whether two schemas hold for one value anywhere.
+fn intersects(schema: &Value) -> bool {
+    let Some(keywords) = schema.as_object() else { return false };
+    let says = |key: &str| {
+        ["type", "enum", "const", "properties", "items", "minimum", "maximum", "required"].contains(&key)
+    };
+    let combines = |key: &str| ["$ref", "anyOf", "oneOf", "allOf"].contains(&key);
+    let combined = keywords.keys().filter(|key| combines(key)).count();
+    let several = keywords.get("allOf").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
+    let here = several || combined > 1 || (combined == 1 && keywords.keys().any(|key| says(key)));
+    here || parts(&mut keywords.clone()).any(|part| intersects(part))
+}
+
+fn narrow(schema: &mut Value) {
+    let Some(keywords) = schema.as_object_mut() else { return };
+    parts(keywords).for_each(narrow);
+    if keywords.contains_key("enum") || keywords.contains_key("const") {
+        return;
+    }
+    let is = |kind: &str| match keywords.get("type") {
+        Some(Value::String(only)) => only == kind,
+        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+        _ => false,
+    };
+    if is("integer") || is("number") {
+        bound(keywords);
+    } else if is("object") && named_alone(keywords) {
+        keywords.insert("additionalProperties".into(), Value::Bool(false));
+    }
+}
+
+/// Whether an object can do with the properties that are named.
+fn named_alone(keywords: &Map<String, Value>) -> bool {
+    let Some(properties) = keywords.get("properties").and_then(Value::as_object) else { return false };
+    let known = |name: &Value| name.as_str().is_some_and(|name| properties.contains_key(name));
+    let required = keywords.get("required").and_then(Value::as_array);
+    let others = ["additionalProperties", "patternProperties", "minProperties", "propertyNames"];
+    !properties.is_empty()
+        && required.is_none_or(|names| names.iter().all(known))
+        && !others.iter().any(|key| keywords.contains_key(*key))
+}
+
+/// Bounds numbers that nothing bounds.
+fn bound(keywords: &mut Map<String, Value>) {
+    let given = |keys: [&str; 2]| keys.iter().filter_map(|key| keywords.get(*key)?.as_f64()).next();
+    let low = given(["minimum", "exclusiveMinimum"]);
+    let high = given(["maximum", "exclusiveMaximum"]);
+    let largest = LARGEST as f64;
+    if low.is_none() && high.is_none_or(|high| high > -largest) {
+        keywords.insert("minimum".into(), json!(-LARGEST));
+    }
+    if high.is_none() && low.is_none_or(|low| low < largest) {
+        keywords.insert("maximum".into(), json!(LARGEST));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_keep_to_their_names_and_numbers_to_what_can_be_read() {
+        let schema = json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 3 } } });
+        let narrowed = narrowed(schema).unwrap();
+        assert_eq!(narrowed["additionalProperties"], json!(false));
+        assert_eq!(
+            narrowed["properties"]["a"],
+            json!({ "type": "integer", "minimum": 3, "maximum": LARGEST })
+        );
+    }
+
+    #[test]
+    fn nothing_is_narrowed_that_could_be_needed() {
+        for schema in [
+            json!({ "type": "object", "properties": { "a": {} }, "required": ["b"] }),
+            json!({ "type": "object", "properties": { "a": {} }, "additionalProperties": true }),
+            json!({ "allOf": [{ "type": "object", "properties": { "a": {} } }, { "required": ["b"] }] }),
+            json!({ "type": "integer", "enum": [1] }),
+        ] {
+            let mut same = narrowed(schema.clone()).unwrap();
+            same.as_object_mut().unwrap().remove("x-guidance");
+            assert_eq!(same, schema);
+        }
+    }
+
+    #[test]
+    fn a_schema_is_bounded() {
+        assert!(matches!(narrowed(json!([])), Err(GrammarError::Refused(_))));
+        let long = json!({ "description": "x".repeat(MAX_BYTES) });
+        assert!(matches!(narrowed(long), Err(GrammarError::TooLarge { .. })));
+        let deep = (0..100).fold(json!({}), |inner, _| json!({ "items": inner }));
+        assert!(matches!(narrowed(deep), Err(GrammarError::TooDeep { .. })));
+    }
+}

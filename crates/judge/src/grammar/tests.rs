@@ -1,0 +1,158 @@
+//! Texts that follow grammars, on a vocabulary of bytes and a few words.
+
+use critic::{EncodeError, Encoded, Prompt, TokenId};
+use engine::{Allowed, Rule, Taken};
+use serde_json::json;
+
+use super::*;
+
+/// Tokens that end in the middle of things, beside the bytes.
+const WORDS: [&str; 9] = ["{\"", "\":", "\", \"", "\"}", "re", "reason", "the", " no\"", "]}"];
+
+struct Words;
+
+impl Processor for Words {
+    fn encode(&self, _: &Prompt) -> Result<Encoded, EncodeError> {
+        unreachable!("no prompt is read")
+    }
+
+    fn token_bytes(&self, token: TokenId) -> Vec<u8> {
+        match u8::try_from(token.0) {
+            Ok(byte) => vec![byte],
+            Err(_) => WORDS[token.0 as usize - 256].into(),
+        }
+    }
+
+    fn vocabulary(&self) -> usize {
+        256 + WORDS.len()
+    }
+
+    fn is_control(&self, _: TokenId) -> bool {
+        false
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
+        Ok(text.bytes().map(|byte| TokenId(byte.into())).collect())
+    }
+}
+
+fn compiled(shape: &Shape) -> Compiled {
+    let vocabulary = Arc::new(Vocabulary::of(&Words).unwrap());
+    compile(shape, vocabulary, Handle::current()).unwrap()
+}
+
+#[tokio::test]
+async fn endings_are_short() {
+    let string = || json!({ "type": "string" });
+    for (shape, expected) in [
+        (Shape::Object, "{}"),
+        (Shape::Pattern("a{3}b*|c{5}".into()), "aaa"),
+        (Shape::OneOf(vec!["a long one".into(), "short".into()]), "short"),
+        (Shape::Schema(json!({ "type": "integer", "minimum": 7, "maximum": 30 })), "7"),
+        (
+            Shape::Schema(
+                json!({ "anyOf": [{ "type": "object", "properties": { "a": string() }, "required": ["a"] }, { "type": "null" }] }),
+            ),
+            "null",
+        ),
+        (
+            Shape::Schema(
+                json!({ "type": "array", "items": { "enum": ["the \"third\" one", "A"] }, "minItems": 2 }),
+            ),
+            r#"["A","A"]"#,
+        ),
+        (
+            Shape::Schema(json!({
+                "type": "object",
+                "properties": {
+                    "score": { "type": "string", "minLength": 3, "maxLength": 5 },
+                    "reason": { "type": "string", "maxLength": 4 },
+                    "verdict": { "enum": ["A", "B", "the \"third\" one"] },
+                },
+                "required": ["verdict"],
+            })),
+            r#"{"verdict":"A"}"#,
+        ),
+    ] {
+        let ending = compiled(&shape).start_ending();
+        assert_eq!(ending.as_deref(), Some(expected), "{shape:?}");
+    }
+}
+
+/// Writes a text of at most `left` tokens by tokens that are drawn from what is allowed; tells whether it is whole.
+fn write(rules: &Compiled, mut left: usize, random: &mut impl FnMut(usize) -> usize) -> (String, bool) {
+    let mut guide = rules.begin();
+    let mut bytes = Vec::new();
+    loop {
+        let allowed: Allowed = guide.allowed(left).unwrap().clone();
+        let choices: Vec<u32> =
+            (0..Words.vocabulary() as u32).filter(|id| allowed.contains(TokenId(*id))).collect();
+        if choices.is_empty() || (allowed.end && random(4) == 0) {
+            assert!(allowed.end, "a text that cannot go on can end");
+            return (String::from_utf8(bytes).unwrap(), true);
+        }
+        let token = TokenId(choices[random(choices.len())]);
+        let taken = guide.take(token, left - 1).unwrap();
+        if taken != Taken::Refused {
+            left -= 1;
+            bytes.extend(Words.token_bytes(token));
+        }
+        match taken {
+            Taken::Complete => return (String::from_utf8(bytes).unwrap(), true),
+            Taken::Open | Taken::Whole if left == 0 => {
+                return (String::from_utf8_lossy(&bytes).into_owned(), taken == Taken::Whole);
+            }
+            Taken::Refused | Taken::Open | Taken::Whole => {}
+        }
+    }
+}
+
+/// Numbers by chance, from a seed.
+fn chance(mut state: u64) -> impl FnMut(usize) -> usize {
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    }
+}
+
+// The texts are written on a thread of their own, as the engine has one, while others work out what comes next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
+    let node = json!({
+        "type": "object",
+        "properties": { "reason": { "type": "string" }, "next": { "anyOf": [{ "$ref": "#/$defs/node" }, { "type": "null" }] } },
+        "required": ["reason", "next"],
+    });
+    let shapes = [
+        Shape::Object,
+        Shape::Pattern("(ab){2,9}|[0-9]+\\.[0-9]{3}".into()),
+        Shape::OneOf(vec!["a".into(), "ab".into(), "abc no".into()]),
+        Shape::Schema(json!({ "$ref": "#/$defs/node", "$defs": { "node": node } })),
+        Shape::Schema(
+            json!({ "type": "array", "items": { "type": ["number", "boolean", "string"] }, "minItems": 3 }),
+        ),
+        Shape::Schema(json!({ "type": "string", "minLength": 6, "maxLength": 9 })),
+    ];
+    for shape in shapes {
+        let rules = compiled(&shape);
+        let (shape, rules) = tokio::task::spawn_blocking(move || {
+            let shortest = rules.start_ending().unwrap().len();
+            for seed in 0..60 {
+                let mut random = chance(seed);
+                let bound = shortest + random(60);
+                let (text, whole) = write(&rules, bound, &mut random);
+                assert!(whole && !text.is_empty(), "{text:?} with {bound} tokens for {shape:?}");
+                let is_json = matches!(shape, Shape::Object | Shape::Schema(_));
+                assert!(!is_json || serde_json::from_str::<Value>(&text).is_ok(), "{text:?} is no JSON");
+            }
+            (shape, rules)
+        })
+        .await
+        .unwrap();
+        let shortest = rules.start_ending().unwrap().len();
+        if shortest > 2 && matches!(shape, Shape::Schema(_)) {
+            let cut = tokio::task::spawn_blocking(move || write(&rules, 2, &mut chance(1))).await.unwrap();
+            assert!(!cut.1, "two tokens hold no such text: {cut:?}");
+        }
+    }
+}
