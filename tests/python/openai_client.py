@@ -66,12 +66,12 @@ def main(base_url: str, image: Path) -> None:
     respond(client, model, url)
 
     try:
-        client.chat.completions.create(model=model, messages=messages, response_format={"type": "json_object"})
+        client.chat.completions.create(model=model, messages=messages, prediction={"type": "content", "content": "x"})
     except openai.BadRequestError as error:
-        assert error.code == "unsupported_parameter" and error.param == "response_format", error
-        assert "response_format" in str(error) and error.request_id
+        assert error.code == "unsupported_parameter" and error.param == "prediction", error
+        assert "prediction" in str(error) and error.request_id
     else:
-        raise AssertionError("a JSON format was asked for and not refused")
+        raise AssertionError("a prediction was given and not refused")
 
     try:
         client.with_options(base_url=base_url + "/nowhere").models.list()

@@ -190,10 +190,9 @@ fn what_would_change_the_meaning_is_refused_by_name() {
     let server = Server::random();
     let user = |content: Value| json!({ "messages": [{ "role": "user", "content": content }] });
     for (extra, code, param) in [
-        (json!({ "tools": [{ "type": "function" }] }), "unsupported_parameter", "tools"),
-        (json!({ "response_format": { "type": "json_object" } }), "unsupported_parameter", "response_format"),
-        (json!({ "logit_bias": { "1": 5 } }), "unsupported_parameter", "logit_bias"),
-        (json!({ "frequency_penalty": 0.5 }), "unsupported_parameter", "frequency_penalty"),
+        (json!({ "bad_words": ["x"] }), "unsupported_parameter", "bad_words"),
+        (json!({ "logit_bias": { "99999": 5 } }), "unknown_token", "logit_bias"),
+        (json!({ "frequency_penalty": 2.5 }), "invalid_request", "frequency_penalty"),
         (json!({ "prompt_logprobs": 1 }), "unsupported_parameter", "prompt_logprobs"),
         (json!({ "n": 9 }), "invalid_request", "n"),
         (json!({ "n": 0 }), "invalid_request", "n"),

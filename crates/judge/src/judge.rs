@@ -7,7 +7,8 @@ use std::{
 };
 
 use critic::{
-    Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt, SamplingParams,
+    Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
+    SamplingParams,
 };
 use engine::{Engine, EngineError, Guided, Labels, Observer, Part, Request, Stats, Unobserved};
 use lru::LruCache;

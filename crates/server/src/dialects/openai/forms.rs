@@ -37,6 +37,17 @@ impl FromRequestParts<AppState> for WantedForm {
 }
 
 impl WantedForm {
+    /// No form, for a request that asks for a shape itself, by `param`.
+    pub(super) fn without_form(&self, param: &str) -> Result<Option<Form>, ApiError> {
+        match self {
+            Self::Auto | Self::Off => Ok(None),
+            Self::Named(name) => {
+                let message = format!("An answer has the form {name:?} or what {param} asks for, not both.");
+                Err(ApiError::invalid(param, message))
+            }
+        }
+    }
+
     /// The form for `prompt`.
     pub(super) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
         let library = rules.library();

@@ -11,7 +11,10 @@ mod refused;
 mod request;
 mod response;
 mod responses;
+pub(in crate::dialects) mod shape;
 mod stream;
+pub(in crate::dialects) mod tokens;
+mod tools;
 
 use axum::{
     Json, Router,
@@ -37,6 +40,7 @@ use forms::WantedForm;
 use request::{ChatBody, ChatRequest};
 use response::{ChatCompletion, ChatCompletionChunk, Header};
 pub(crate) use response::{PromptDetails, now};
+use shape::Asked;
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -159,6 +163,10 @@ fn kept_below(base: &str) -> Router<AppState> {
 /// Continue a conversation with text, images and videos.
 ///
 /// Greedy unless `temperature` says otherwise: a judge gives the same answer to the same question.
+///
+/// With `response_format`, or a function that is named or required, the reply is valid under its schema, also when
+/// `max_tokens` is small: it ends in time wherever it can. `stop` means nothing then. A function that may be called but need not,
+/// `tool_choice` `auto`, is not called.
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
@@ -199,17 +207,33 @@ async fn chat(
     let request = chat_request(&state, &caller, &body).await?;
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("chatcmpl-", model, state.judge.model());
-    let form = wanted.find(&state.judge.rules(), &request.prompt)?;
-    let params = forms::apply(form.as_ref(), CompletionParams { caller, ..request.params });
+    let params = CompletionParams { caller, ..request.params };
+    let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
     let request = ChatRequest { params, ..request };
     Ok(RequestKind::Chat.of(answered(state, (header, request), form).await))
+}
+
+/// The form of an answer, and its parameters: what a request asks for itself goes before what its prompt is known to want.
+async fn held(
+    state: &AppState,
+    wanted: WantedForm,
+    (asked, prompt): (Option<&Asked>, &Prompt),
+    params: CompletionParams,
+) -> Result<(Option<Form>, CompletionParams), ApiError> {
+    if let Some(asked) = asked {
+        return Ok((wanted.without_form(asked.param)?, asked.hold(&state.judge, params).await?));
+    }
+    let form = wanted.find(&state.judge.rules(), prompt)?;
+    let params = forms::apply(form.as_ref(), params);
+    Ok((form, params))
 }
 
 /// What the body of a chat request asks for.
 async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::CHAT)?;
+    let vocabulary = state.judge.vocabulary();
     let read = with_images(state, &caller.tenant, |reader| {
-        body.parse::<ChatBody>(StatusCode::BAD_REQUEST)?.into_request(reader)
+        body.parse::<ChatBody>(StatusCode::BAD_REQUEST)?.into_request(vocabulary, reader)
     });
     read.await
 }
@@ -228,13 +252,13 @@ async fn answered(
     (header, request): (Header, ChatRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest { prompt, params, count, stream, .. } = request;
+    let ChatRequest { prompt, params, count, stream, call, shape: _, model: _ } = request;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;
     if let Some(options) = stream {
-        return Ok(forms::told(form.as_ref(), &state, stream::events(choices, header, options)));
+        return Ok(forms::told(form.as_ref(), &state, stream::events(choices, (header, call), options)));
     }
     let choices = try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(failed)?;
-    let completion = ChatCompletion::new(header, choices, params.top_logprobs.is_some());
+    let completion = ChatCompletion::new((header, call), choices, params.top_logprobs.is_some());
     Ok(forms::told(form.as_ref(), &state, Json(completion)))
 }

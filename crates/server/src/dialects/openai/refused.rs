@@ -14,14 +14,6 @@ type Refused = (&'static str, AsksForNothing);
 
 /// What conversations cannot ask for.
 pub(super) const CHAT: &[Refused] = &[
-    ("tools", is_empty),
-    ("tool_choice", is_none_or_auto),
-    ("functions", is_empty),
-    ("function_call", is_none_or_auto),
-    ("response_format", is_text_format),
-    ("logit_bias", is_empty),
-    ("presence_penalty", is_zero),
-    ("frequency_penalty", is_zero),
     ("modalities", is_text_only),
     ("audio", never),
     ("prediction", never),
@@ -31,13 +23,8 @@ pub(super) const CHAT: &[Refused] = &[
 ];
 
 /// What continued text cannot ask for.
-pub(super) const COMPLETIONS: &[Refused] = &[
-    ("suffix", is_empty_text),
-    ("response_format", is_text_format),
-    ("logit_bias", is_empty),
-    ("presence_penalty", is_zero),
-    ("frequency_penalty", is_zero),
-];
+pub(super) const COMPLETIONS: &[Refused] =
+    &[("suffix", is_empty_text), ("response_format", is_text_format), ("logprob_token_ids", is_empty)];
 
 /// What responses cannot ask for.
 pub(super) const RESPONSES: &[Refused] = &[
@@ -57,17 +44,10 @@ pub(super) const RESPONSES: &[Refused] = &[
 const EXTENSIONS: &[Refused] = &[
     ("prompt_logprobs", is_off),
     ("use_beam_search", is_off),
-    ("min_p", is_zero),
-    ("min_tokens", is_zero),
     ("stop_token_ids", is_empty),
     ("bad_words", is_empty),
     ("allowed_token_ids", never),
-    ("structured_outputs", never),
-    ("guided_json", never),
-    ("guided_regex", never),
-    ("guided_choice", never),
     ("guided_grammar", never),
-    ("regex", never),
     ("ebnf", never),
     ("json_schema", never),
     ("chat_template", never),
@@ -106,20 +86,20 @@ fn is_zero(value: &Value) -> bool {
     value.as_f64() == Some(0.0)
 }
 
-fn is_one(value: &Value) -> bool {
-    value.as_f64() == Some(1.0)
-}
-
-fn is_off(value: &Value) -> bool {
-    value == &Value::Bool(false)
-}
-
 fn is_none_or_auto(value: &Value) -> bool {
     matches!(value.as_str(), Some("none" | "auto"))
 }
 
 fn is_text_format(value: &Value) -> bool {
     value["type"] == "text"
+}
+
+fn is_one(value: &Value) -> bool {
+    value.as_f64() == Some(1.0)
+}
+
+fn is_off(value: &Value) -> bool {
+    value == &Value::Bool(false)
 }
 
 fn is_text_only(value: &Value) -> bool {
@@ -135,10 +115,8 @@ mod tests {
     #[test]
     fn what_is_not_offered_is_refused_unless_it_asks_for_nothing() {
         for (name, value) in [
-            ("tools", json!([{"type": "function"}])),
-            ("response_format", json!({"type": "json_object"})),
-            ("logit_bias", json!({"5": 1})),
-            ("presence_penalty", json!(0.5)),
+            ("guided_grammar", json!("start: x")),
+            ("bad_words", json!(["x"])),
             ("prompt_logprobs", json!(0)),
         ] {
             let error = check(&[(name.to_owned(), value)].into(), CHAT).unwrap_err();
@@ -146,10 +124,8 @@ mod tests {
         }
         assert!(check(&[("suffix".to_owned(), json!("."))].into(), COMPLETIONS).is_err());
         for (name, value) in [
-            ("tools", json!(null)),
-            ("tools", json!([])),
-            ("response_format", json!({"type": "text"})),
-            ("frequency_penalty", json!(0)),
+            ("bad_words", json!(null)),
+            ("bad_words", json!([])),
             ("best_of", json!(1)),
             ("user", json!("someone")),
         ] {

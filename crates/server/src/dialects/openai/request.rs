@@ -1,11 +1,18 @@
 //! The body of a chat request, and what it asks for.
 
+use std::collections::HashMap;
+
 use judge::{CompletionParams, EncodedImage, Message, Part, Prompt, Role};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::apart;
+use super::{
+    apart,
+    shape::{self, Asked, Extras, Outputs},
+    tokens,
+    tools::{Call, Offered},
+};
 use crate::{
     dialects::content::{Content, ImageUrl},
     error::ApiError,
@@ -40,6 +47,21 @@ pub(super) struct ChatBody {
     /// Penalty on tokens already written; by default what the checkpoint asks for. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) repetition_penalty: Option<f32>,
+    /// Subtracted from the logit of each token that was written already.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
+    pub(super) presence_penalty: Option<f32>,
+    /// Subtracted from a token's logit for each time that it was written.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
+    pub(super) frequency_penalty: Option<f32>,
+    /// Added to the logits of tokens, by their ids; at most 300, each from -100 to 100.
+    #[serde(default)]
+    pub(super) logit_bias: Option<HashMap<String, f32>>,
+    /// Draw only from tokens at least this many times as probable as the most probable one. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
+    pub(super) min_p: Option<f32>,
     /// Start of the random numbers.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) seed: Option<i64>,
@@ -51,6 +73,10 @@ pub(super) struct ChatBody {
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1)]
     pub(super) max_tokens: Option<i64>,
+    /// Tokens to write at least. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0, default = 0)]
+    pub(super) min_tokens: Option<i64>,
     /// Up to four strings that end the text.
     #[serde(default)]
     pub(super) stop: Option<Stop>,
@@ -65,6 +91,43 @@ pub(super) struct ChatBody {
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 20)]
     pub(super) top_logprobs: Option<i64>,
+    /// The tokens that are told beside each, by their ids and in this order, in the place of the most probable ones; at most
+    /// 128. An extension.
+    #[serde(default)]
+    pub(super) logprob_token_ids: Option<Vec<i64>>,
+    /// What the text is: `text`, `json_object` or, with a `json_schema`, `json_schema`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) response_format: Option<Value>,
+    /// Functions that could be called.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    tools: Option<Value>,
+    /// `none` and `auto` are an answer in text; a function is called that is named, or is `required` and the only one.
+    #[serde(default)]
+    tool_choice: Option<Value>,
+    /// The older form of `tools`.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    functions: Option<Value>,
+    /// The older form of `tool_choice`.
+    #[serde(default)]
+    function_call: Option<Value>,
+    /// A schema for the text. An extension.
+    #[serde(default)]
+    guided_json: Option<Value>,
+    /// Texts of which one is written. An extension.
+    #[serde(default)]
+    guided_choice: Option<Vec<String>>,
+    /// A regular expression that the whole text matches. An extension.
+    #[serde(default)]
+    guided_regex: Option<String>,
+    /// The same. An extension.
+    #[serde(default)]
+    regex: Option<String>,
+    /// The same in one object. An extension.
+    #[serde(default)]
+    structured_outputs: Option<Outputs>,
     /// Whether the text comes as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) stream: Option<bool>,
@@ -120,14 +183,23 @@ pub(super) struct ChatRequest {
     pub(super) count: usize,
     /// The name that the client used for the model.
     pub(super) model: Option<String>,
+    /// The shape of its text or of a call's arguments.
+    pub(super) shape: Option<Asked>,
+    /// The function that is called.
+    pub(super) call: Option<Call>,
     /// Set when the text is streamed.
     pub(super) stream: Option<StreamOptions>,
 }
 
 impl ChatBody {
-    /// Checks the values and makes a prompt of the turns.
-    pub(super) fn into_request(self, reader: &ImageReader<'_>) -> Result<ChatRequest, ApiError> {
-        let params = self.params()?;
+    /// Checks the values and makes a prompt of the turns; the critic's tokens have the ids below `vocabulary`.
+    pub(super) fn into_request(
+        self,
+        vocabulary: usize,
+        reader: &ImageReader<'_>,
+    ) -> Result<ChatRequest, ApiError> {
+        let params = self.params(vocabulary)?;
+        let (call, shape) = self.shape()?;
         let count = in_range("n", self.n.unwrap_or(1), 1..=8)?;
         let streams = self.stream.unwrap_or_default();
         let stream = streams.then(|| self.stream_options.unwrap_or_default());
@@ -138,11 +210,35 @@ impl ChatBody {
         }
         let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
         let prompt = prompt((self.messages, apart), continued, reader)?;
-        Ok(ChatRequest { prompt, params, count, model: self.model, stream })
+        Ok(ChatRequest { prompt, params, count, model: self.model, shape, call, stream })
+    }
+
+    /// The function that is called, and the shape of its arguments or of the text.
+    fn shape(&self) -> Result<(Option<Call>, Option<Asked>), ApiError> {
+        let offered = Offered {
+            tools: self.tools.as_ref(),
+            tool_choice: self.tool_choice.as_ref(),
+            functions: self.functions.as_ref(),
+            function_call: self.function_call.as_ref(),
+        };
+        // Where a function is called there is no text that could have a shape.
+        if let Some((call, asked)) = offered.call()? {
+            return Ok((Some(call), Some(asked)));
+        }
+        let extras = Extras {
+            guided_json: self.guided_json.as_ref(),
+            guided_choice: self.guided_choice.as_ref(),
+            guided_regex: self.guided_regex.as_ref(),
+            regex: self.regex.as_ref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+        };
+        let format = self.response_format.as_ref().map(|format| shape::of_format(format, "response_format"));
+        let asked = format.transpose()?.flatten().into_iter().chain(extras.asked()?).collect();
+        Ok((None, shape::only(asked)?))
     }
 
     /// How the text is to be written.
-    pub(super) fn params(&self) -> Result<CompletionParams, ApiError> {
+    pub(super) fn params(&self, vocabulary: usize) -> Result<CompletionParams, ApiError> {
         let (bound_name, bound) = match (self.max_completion_tokens, self.max_tokens) {
             (Some(bound), _) => ("max_completion_tokens", Some(bound)),
             (None, bound) => ("max_tokens", bound),
@@ -165,6 +261,18 @@ impl ChatBody {
         if top > 0 && !logprobs {
             return Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true."));
         }
+        let logprob_tokens = self.logprob_token_ids.as_deref().unwrap_or_default();
+        if !logprob_tokens.is_empty() && !logprobs {
+            let message = "logprob_token_ids needs logprobs to be true.";
+            return Err(ApiError::invalid("logprob_token_ids", message));
+        }
+        let min_tokens = in_range("min_tokens", self.min_tokens.unwrap_or(0), 0..=i64::MAX)?;
+        if min_tokens > max_tokens {
+            let message = format!("min_tokens cannot be above the bound of {max_tokens} tokens.");
+            return Err(ApiError::invalid("min_tokens", message));
+        }
+        let penalty = |name, value: Option<f32>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
+        let biases = self.logit_bias.as_ref().map(|given| tokens::biases(given, vocabulary)).transpose()?;
         let stop = match &self.stop {
             None => Vec::new(),
             Some(Stop::One(stop)) => vec![stop.clone()],
@@ -179,8 +287,14 @@ impl ChatBody {
             top_k,
             seed: self.seed.map(i64::cast_unsigned),
             repetition_penalty,
+            presence_penalty: penalty("presence_penalty", self.presence_penalty)?,
+            frequency_penalty: penalty("frequency_penalty", self.frequency_penalty)?,
+            logit_bias: biases.unwrap_or_default(),
+            min_p: number_in("min_p", self.min_p.unwrap_or(0.0), 0.0..=1.0)?,
+            min_tokens,
             stop,
             top_logprobs: logprobs.then_some(top),
+            logprob_tokens: tokens::reported(logprob_tokens, vocabulary)?,
             ignore_end: self.ignore_eos.unwrap_or_default(),
             show_control: !self.skip_special_tokens.unwrap_or(true),
             ..CompletionParams::greedy(max_tokens)
@@ -241,9 +355,8 @@ fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<M
         .is_some_and(|calls| !calls.is_null() && calls.as_array().is_none_or(|list| !list.is_empty()))
     {
         let param = format!("{param}.tool_calls");
-        return Err(
-            ApiError::invalid(param, "This server offers no tools.").with_code("unsupported_parameter")
-        );
+        return Err(ApiError::invalid(param, "This server shows its critic no calls of tools.")
+            .with_code("unsupported_parameter"));
     }
     let param = format!("{param}.content");
     let Some(content) = message.content else {

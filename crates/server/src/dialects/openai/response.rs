@@ -6,6 +6,7 @@ use judge::{Completion, FinishReason, TokenLogprob, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::tools::{Call, Style};
 use crate::request_id;
 
 /// What the parts of one response have in common.
@@ -62,13 +63,17 @@ pub(crate) struct ChatCompletion {
 
 impl ChatCompletion {
     /// The texts in their order.
-    pub(super) fn new(header: Header, completions: Vec<Completion>, logprobs: bool) -> Self {
+    pub(super) fn new(
+        (header, call): (Header, Option<Call>),
+        completions: Vec<Completion>,
+        logprobs: bool,
+    ) -> Self {
         let usages: Vec<_> = completions.iter().map(|completion| completion.usage).collect();
         let choices = completions.into_iter().enumerate().map(|(index, completion)| Choice {
             index,
-            message: AnswerMessage { role: "assistant", content: completion.piece.text, refusal: None },
             logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
-            finish_reason: word(completion.reason),
+            finish_reason: word(completion.reason, call.as_ref()),
+            message: AnswerMessage::new(completion.piece.text, call.as_ref()),
         });
         Self {
             choices: choices.collect(),
@@ -82,9 +87,10 @@ impl ChatCompletion {
     }
 }
 
-/// The word for the end of a text.
-pub(super) fn word(reason: FinishReason) -> &'static str {
+/// The word for the end of a text, or of the arguments of a call.
+pub(super) fn word(reason: FinishReason, call: Option<&Call>) -> &'static str {
     match reason {
+        FinishReason::Stop if call.is_some_and(|call| call.style == Style::Required) => "tool_calls",
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
     }
@@ -99,7 +105,7 @@ pub(crate) struct Choice {
     message: AnswerMessage,
     /// How probable its tokens were, if that was asked for.
     logprobs: Option<Logprobs>,
-    /// `stop` or `length`.
+    /// `stop`, `length`, or `tool_calls` where a call was required of the only function.
     finish_reason: &'static str,
 }
 
@@ -108,10 +114,64 @@ pub(crate) struct Choice {
 pub(crate) struct AnswerMessage {
     /// Always `assistant`.
     role: &'static str,
-    /// The text.
-    content: String,
+    /// The text; `null` where a function is called.
+    content: Option<String>,
     /// Always `null`.
     refusal: Option<String>,
+    /// The call, where a function is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Vec<ToolCall>>,
+    /// The call in the older form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionBody>,
+}
+
+impl AnswerMessage {
+    fn new(text: String, call: Option<&Call>) -> Self {
+        let empty =
+            Self { role: "assistant", content: None, refusal: None, tool_calls: None, function_call: None };
+        let Some(call) = call else { return Self { content: Some(text), ..empty } };
+        let function = FunctionBody { name: Some(call.name.clone()), arguments: text };
+        match call.style {
+            Style::Named | Style::Required => {
+                Self { tool_calls: Some(vec![ToolCall::new(function)]), ..empty }
+            }
+            Style::Function => Self { function_call: Some(function), ..empty },
+        }
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ToolCall {
+    /// Names the call.
+    id: String,
+    /// Always `function`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What is called, and how.
+    function: FunctionBody,
+}
+
+impl ToolCall {
+    fn new(function: FunctionBody) -> Self {
+        Self { id: call_id(), kind: "function", function }
+    }
+}
+
+/// A name for a call.
+fn call_id() -> String {
+    format!("call_{}", request_id::fresh_id())
+}
+
+/// A function and its arguments.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FunctionBody {
+    /// The function's name; in a stream, in the first piece alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// JSON that is valid under the function's parameters; in a stream, a piece of it.
+    arguments: String,
 }
 
 /// How probable the tokens of a text were.
@@ -261,7 +321,7 @@ pub(crate) struct ChunkChoice {
     pub(super) delta: Delta,
     /// How probable its tokens were, if that was asked for.
     pub(super) logprobs: Option<Logprobs>,
-    /// `stop` or `length` in the last piece of a text, else `null`.
+    /// As in a whole response in the last piece of a text, else `null`.
     pub(super) finish_reason: Option<&'static str>,
 }
 
@@ -274,4 +334,57 @@ pub(crate) struct Delta {
     /// Text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<String>,
+    /// A piece of a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Vec<ToolCallDelta>>,
+    /// A piece of a call in the older form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionBody>,
+}
+
+impl Delta {
+    /// The first piece of a text or call.
+    pub(super) fn opening(call: Option<&Call>) -> Self {
+        let content = call.is_none().then(String::new);
+        let named = call.map(|call| Self::called(call.style, Some(call.name.clone()), String::new()));
+        Self { role: Some("assistant"), content, ..named.unwrap_or_default() }
+    }
+
+    /// More of a text or of a call's arguments.
+    pub(super) fn more(text: String, call: Option<&Call>) -> Self {
+        match call {
+            None => Self { content: Some(text), ..Self::default() },
+            Some(call) => Self::called(call.style, None, text),
+        }
+    }
+
+    fn called(style: Style, name: Option<String>, arguments: String) -> Self {
+        let first = name.is_some();
+        let function = FunctionBody { name, arguments };
+        match style {
+            Style::Named | Style::Required => {
+                let (id, kind) = (first.then(call_id), first.then_some("function"));
+                Self {
+                    tool_calls: Some(vec![ToolCallDelta { index: 0, id, kind, function }]),
+                    ..Self::default()
+                }
+            }
+            Style::Function => Self { function_call: Some(function), ..Self::default() },
+        }
+    }
+}
+
+/// A piece of a call; its name and id are in the first one.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ToolCallDelta {
+    /// Always 0.
+    index: usize,
+    /// Names the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Always `function`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// What is called, and more of its arguments.
+    function: FunctionBody,
 }

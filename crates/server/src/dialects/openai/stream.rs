@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     request::StreamOptions,
     response::{ChunkChoice, Delta, Header, Logprobs, UsageBody, word},
+    tools::Call,
 };
 use crate::{
     error::{ApiError, Dialect},
@@ -23,14 +24,14 @@ use crate::{
 /// ends the stream with the body of an error. The client's leaving drops the stream, which cancels the work.
 pub(super) fn events(
     choices: Vec<CompletionStream>,
-    header: Header,
+    (header, call): (Header, Option<Call>),
     options: StreamOptions,
 ) -> (StreamFate, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
     let (fate, told) = StreamFate::pair();
     let streams = choices.into_iter().enumerate();
     let pieces = stream::select_all(streams.map(|(index, choice)| choice.map(move |event| (index, event))));
     let stage = Stage::Opening;
-    let chat = ChatStream { pieces, header, options, running: 0, usages: Vec::new(), stage, told };
+    let chat = ChatStream { pieces, header, call, options, running: 0, usages: Vec::new(), stage, told };
     let events =
         stream::unfold(chat, |mut chat| async move { chat.next().await.map(|events| (events, chat)) });
     (fate, Sse::new(events.flat_map(stream::iter).map(Ok)).keep_alive(KeepAlive::default()))
@@ -40,6 +41,8 @@ pub(super) fn events(
 struct ChatStream<S> {
     pieces: stream::SelectAll<S>,
     header: Header,
+    /// The function whose arguments the texts are.
+    call: Option<Call>,
     options: StreamOptions,
     /// Texts that have not ended.
     running: usize,
@@ -66,7 +69,7 @@ where
                 self.stage = Stage::Running;
                 self.running = self.pieces.len();
                 let openings = (0..self.running).map(|index| {
-                    let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
+                    let delta = Delta::opening(self.call.as_ref());
                     self.chunk(ChunkChoice { index, delta, logprobs: None, finish_reason: None })
                 });
                 Some(openings.collect())
@@ -87,14 +90,14 @@ where
                 | CompletionEvent::Chosen(Chosen { piece, .. }),
             ) => {
                 let logprobs = (!piece.logprobs.is_empty()).then(|| Logprobs::new(&piece.logprobs));
-                let delta = Delta { role: None, content: Some(piece.text) };
+                let delta = Delta::more(piece.text, self.call.as_ref());
                 vec![self.chunk(ChunkChoice { index, delta, logprobs, finish_reason: None })]
             }
             Ok(CompletionEvent::Rated(_)) => Vec::new(),
             Ok(CompletionEvent::Finished(reason, usage)) => {
                 self.usages.push(usage);
                 self.running -= 1;
-                let finish_reason = Some(word(reason));
+                let finish_reason = Some(word(reason, self.call.as_ref()));
                 let choice = ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason };
                 let mut events = vec![self.chunk(choice)];
                 if self.running == 0 {

@@ -74,7 +74,7 @@ pub(super) async fn complete(
 ) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::COMPLETIONS)?;
     let body: CompletionBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let request = body.into_request()?;
+    let request = body.into_request(state.judge.vocabulary())?;
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("cmpl-", model, state.judge.model());
     let params = CompletionParams { caller, ..request.params };

@@ -1,5 +1,7 @@
 //! The body of a request to continue text, and what it asks for.
 
+use std::collections::HashMap;
+
 use judge::{CompletionParams, RawPrompt, TokenId};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -54,6 +56,25 @@ pub(in crate::dialects::openai) struct CompletionBody {
     /// Penalty on tokens already written; by default what the checkpoint asks for. An extension.
     #[serde(default, deserialize_with = "lenient")]
     repetition_penalty: Option<f32>,
+    /// Subtracted from the logit of each token that was written already.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
+    presence_penalty: Option<f32>,
+    /// Subtracted from a token's logit for each time that it was written.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
+    frequency_penalty: Option<f32>,
+    /// Added to the logits of tokens, by their ids; at most 300, each from -100 to 100.
+    #[serde(default)]
+    logit_bias: Option<HashMap<String, f32>>,
+    /// Draw only from tokens at least this many times as probable as the most probable one. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
+    min_p: Option<f32>,
+    /// Tokens to write at least. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 0, default = 0)]
+    min_tokens: Option<i64>,
     /// Start of the random numbers.
     #[serde(default, deserialize_with = "lenient")]
     seed: Option<i64>,
@@ -119,7 +140,7 @@ pub(super) struct CompletionRequest {
 
 impl CompletionBody {
     /// Checks the values.
-    pub(super) fn into_request(self) -> Result<CompletionRequest, ApiError> {
+    pub(super) fn into_request(self, vocabulary: usize) -> Result<CompletionRequest, ApiError> {
         let count = in_range("n", self.n.unwrap_or(1), 1..=8)?;
         let written = self.best_of.map_or(Ok(count), |best_of| in_range("best_of", best_of, 1..=20))?;
         if written < count {
@@ -147,6 +168,11 @@ impl CompletionBody {
             top_p: self.top_p,
             top_k: self.top_k,
             repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias,
+            min_p: self.min_p,
+            min_tokens: self.min_tokens,
             seed: self.seed,
             max_tokens: Some(self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
             stop: self.stop,
@@ -155,7 +181,7 @@ impl CompletionBody {
             ..ChatBody::default()
         };
         let top_logprobs = top.or((written > count).then_some(0));
-        let params = CompletionParams { top_logprobs, ..chat.params()? };
+        let params = CompletionParams { top_logprobs, ..chat.params(vocabulary)? };
         let prompts = self.prompt.into_prompts();
         if prompts.is_empty() {
             return Err(ApiError::invalid("prompt", "There is nothing to continue."));

@@ -11,7 +11,7 @@ use judge::{CompletionParams, CompletionStream, Form, JudgeError};
 use super::{
     Deployment,
     forms::{self, WantedForm},
-    refused,
+    held, refused,
     response::Header,
 };
 use crate::{
@@ -64,14 +64,15 @@ pub(super) async fn respond(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::RESPONSES)?;
+    let vocabulary = state.judge.vocabulary();
     let read = with_images(&state, &caller.tenant, |reader| {
-        body.parse::<ResponsesBody>(StatusCode::BAD_REQUEST)?.into_request(reader)
+        body.parse::<ResponsesBody>(StatusCode::BAD_REQUEST)?.into_request(vocabulary, reader)
     });
     let request = read.await?;
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("resp_", model, state.judge.model());
-    let form = wanted.find(&state.judge.rules(), &request.prompt)?;
-    let params = forms::apply(form.as_ref(), CompletionParams { caller, ..request.params });
+    let params = CompletionParams { caller, ..request.params };
+    let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
     let request = ResponseRequest { params, ..request };
     Ok(RequestKind::Chat.of(answered(state, (header, request), form).await))
 }

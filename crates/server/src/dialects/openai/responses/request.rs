@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::super::request::{ChatBody, check_pictures, in_range, lenient, role};
+use super::super::{
+    request::{ChatBody, check_pictures, in_range, lenient, role},
+    shape::{self, Asked},
+};
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
 
 /// The member of `include` that asks for the probabilities of tokens.
@@ -89,6 +92,8 @@ struct TextOptions {
 pub(super) struct ResponseRequest {
     pub(super) prompt: Prompt,
     pub(super) params: CompletionParams,
+    /// The shape of the text, where one is asked for.
+    pub(super) shape: Option<Asked>,
     /// The name that the client used for the model.
     pub(super) model: Option<String>,
     pub(super) stream: bool,
@@ -122,25 +127,29 @@ pub(in crate::dialects::openai) struct ResponseEcho {
 }
 
 impl ResponsesBody {
-    /// Checks the values and makes a prompt of the turns.
-    pub(super) fn into_request(self, reader: &ImageReader<'_>) -> Result<ResponseRequest, ApiError> {
+    /// Checks the values and makes a prompt of the turns; the critic's tokens have the ids below `vocabulary`.
+    pub(super) fn into_request(
+        self,
+        vocabulary: usize,
+        reader: &ImageReader<'_>,
+    ) -> Result<ResponseRequest, ApiError> {
         if let Some(bound) = self.max_output_tokens {
             in_range("max_output_tokens", bound, 1..=i64::MAX)?;
         }
         let told = self.include.is_some_and(|members| members.iter().any(|member| member == LOGPROBS));
         let logprobs = told || self.top_logprobs.is_some_and(|top| top > 0);
-        let chat = with_format(
-            ChatBody {
-                temperature: self.temperature,
-                top_p: self.top_p,
-                max_completion_tokens: self.max_output_tokens,
-                logprobs: Some(logprobs),
-                top_logprobs: self.top_logprobs,
-                ..ChatBody::default()
-            },
-            self.text.and_then(|text| text.format),
-        )?;
-        let params = chat.params()?;
+        let format = self.text.and_then(|text| text.format).filter(|format| !format.is_null());
+        let shape =
+            format.as_ref().map(|format| shape::of_format(format, "text.format")).transpose()?.flatten();
+        let chat = ChatBody {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            max_completion_tokens: self.max_output_tokens,
+            logprobs: Some(logprobs),
+            top_logprobs: self.top_logprobs,
+            ..ChatBody::default()
+        };
+        let params = chat.params(vocabulary)?;
         let prompt = prompt(self.instructions.as_deref(), self.input, reader)?;
         let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
         let echo = ResponseEcho {
@@ -152,22 +161,10 @@ impl ResponsesBody {
             reasoning: reasoning.into_iter().chain(self.reasoning.unwrap_or_default()).collect(),
             metadata: self.metadata.unwrap_or_default(),
             user: self.user,
-            text: json!({ "format": { "type": "text" } }),
+            text: json!({ "format": format.unwrap_or_else(|| json!({ "type": "text" })) }),
         };
         let stream = self.stream.unwrap_or_default();
-        Ok(ResponseRequest { prompt, params, model: self.model, stream, echo })
-    }
-}
-
-/// The same request for a text in `format`, which is where a form of the text becomes that of a chat request.
-fn with_format(chat: ChatBody, format: Option<Value>) -> Result<ChatBody, ApiError> {
-    match format {
-        None | Some(Value::Null) => Ok(chat),
-        Some(format) if format["type"] == "text" => Ok(chat),
-        Some(_) => {
-            let message = "This server does not offer text.format; without it the request can be answered.";
-            Err(ApiError::invalid("text.format", message).with_code("unsupported_parameter"))
-        }
+        Ok(ResponseRequest { prompt, params, shape, model: self.model, stream, echo })
     }
 }
 

@@ -1,0 +1,169 @@
+//! What a reply must be, as OpenAI's interface and those of other servers ask for it.
+
+use judge::{CompletionParams, Judge, ReplyPart, Shape};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::error::{ApiError, Dialect};
+
+/// A shape, and the parameter that asks for it.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::dialects) struct Asked {
+    pub(in crate::dialects) shape: Shape,
+    pub(in crate::dialects) param: &'static str,
+}
+
+impl Asked {
+    /// The same parameters, for a reply that is held to the shape. Stop strings mean nothing then: the shape says where it ends.
+    ///
+    /// # Errors
+    /// When no reply can be held to it.
+    pub(in crate::dialects) async fn hold(
+        &self,
+        judge: &Judge,
+        params: CompletionParams,
+    ) -> Result<CompletionParams, ApiError> {
+        let rules = judge.rules_for(self.shape.clone()).await;
+        let rules =
+            rules.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param(self.param))?;
+        Ok(CompletionParams { script: vec![ReplyPart::WriteBy(rules)], stop: Vec::new(), ..params })
+    }
+}
+
+/// What vLLM and SGLang call shapes; at most one is given.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(in crate::dialects) struct Outputs {
+    /// A JSON schema.
+    json: Option<Value>,
+    /// Texts to choose from.
+    choice: Option<Vec<String>>,
+    /// A regular expression that the whole text matches.
+    regex: Option<String>,
+    /// Whether any JSON object will do.
+    json_object: Option<bool>,
+    #[schema(ignore)]
+    grammar: Option<Value>,
+    #[schema(ignore)]
+    structural_tag: Option<Value>,
+}
+
+/// The shape of `format`: an object of the type `text`, `json_object` or `json_schema`, whose schema is in `json_schema` or,
+/// as in the Responses interface, beside the type.
+///
+/// # Errors
+/// When it is none, at `param`.
+pub(in crate::dialects) fn of_format(format: &Value, param: &'static str) -> Result<Option<Asked>, ApiError> {
+    let shape = match format["type"].as_str() {
+        Some("text") => return Ok(None),
+        Some("json_object") => Shape::Object,
+        Some("json_schema") => {
+            let inside = format.get("json_schema").unwrap_or(format);
+            Shape::Schema(schema_of(inside.get("schema"), param)?)
+        }
+        _ => {
+            let message = format!("{param} needs a type: text, json_object or json_schema.");
+            return Err(ApiError::invalid(param, message));
+        }
+    };
+    Ok(Some(Asked { shape, param }))
+}
+
+/// A schema as an object or as its JSON in a string.
+fn schema_of(given: Option<&Value>, param: &'static str) -> Result<Value, ApiError> {
+    let read = match given {
+        Some(Value::String(text)) => serde_json::from_str(text).ok(),
+        Some(schema) if !schema.is_null() => Some(schema.clone()),
+        Some(_) | None => None,
+    };
+    read.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))
+}
+
+/// The same, in fields of their own.
+pub(in crate::dialects) struct Extras<'a> {
+    pub(in crate::dialects) guided_json: Option<&'a Value>,
+    pub(in crate::dialects) guided_choice: Option<&'a Vec<String>>,
+    pub(in crate::dialects) guided_regex: Option<&'a String>,
+    pub(in crate::dialects) regex: Option<&'a String>,
+    pub(in crate::dialects) structured_outputs: Option<&'a Outputs>,
+}
+
+impl Extras<'_> {
+    /// The shapes that they ask for.
+    ///
+    /// # Errors
+    /// When one is not offered.
+    pub(in crate::dialects) fn asked(&self) -> Result<Vec<Asked>, ApiError> {
+        const NESTED: &str = "structured_outputs";
+        let nested = self.structured_outputs;
+        if nested.is_some_and(|outputs| outputs.grammar.is_some() || outputs.structural_tag.is_some()) {
+            let message = "This server offers json, choice, regex and json_object of structured_outputs.";
+            return Err(ApiError::invalid(NESTED, message).with_code("unsupported_parameter"));
+        }
+        let mut asked = Vec::new();
+        let mut ask = |param, shape| asked.push(Asked { shape, param });
+        for (param, schema) in
+            [("guided_json", self.guided_json), (NESTED, nested.and_then(|outputs| outputs.json.as_ref()))]
+        {
+            if schema.is_some() {
+                ask(param, Shape::Schema(schema_of(schema, param)?));
+            }
+        }
+        for (param, texts) in [
+            ("guided_choice", self.guided_choice),
+            (NESTED, nested.and_then(|outputs| outputs.choice.as_ref())),
+        ] {
+            texts.into_iter().for_each(|texts| ask(param, Shape::OneOf(texts.clone())));
+        }
+        for (param, pattern) in [
+            ("guided_regex", self.guided_regex),
+            ("regex", self.regex),
+            (NESTED, nested.and_then(|outputs| outputs.regex.as_ref())),
+        ] {
+            pattern.into_iter().for_each(|pattern| ask(param, Shape::Pattern(pattern.clone())));
+        }
+        if nested.is_some_and(|outputs| outputs.json_object == Some(true)) {
+            ask(NESTED, Shape::Object);
+        }
+        Ok(asked)
+    }
+}
+
+/// The one shape of all that are asked for.
+///
+/// # Errors
+/// When there are several.
+pub(in crate::dialects) fn only(asked: Vec<Asked>) -> Result<Option<Asked>, ApiError> {
+    let mut asked = asked.into_iter();
+    let (first, second) = (asked.next(), asked.next());
+    match second {
+        None => Ok(first),
+        Some(second) => {
+            let message = format!("A reply has one shape; {} asks for another.", second.param);
+            Err(ApiError::invalid(second.param, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_is_found_where_clients_put_it() {
+        let schema = json!({ "type": "object" });
+        for format in [
+            json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": schema, "strict": true } }),
+            json!({ "type": "json_schema", "name": "a", "schema": schema }),
+        ] {
+            let asked = of_format(&format, "response_format").unwrap().unwrap();
+            assert_eq!(asked.shape, Shape::Schema(schema.clone()));
+        }
+        assert_eq!(of_format(&json!({ "type": "text" }), "response_format").unwrap(), None);
+        for wrong in [json!({ "type": "json_schema" }), json!({ "type": "xml" }), json!("json_object")] {
+            assert!(of_format(&wrong, "response_format").is_err(), "{wrong}");
+        }
+    }
+}

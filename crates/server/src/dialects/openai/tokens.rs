@@ -1,0 +1,58 @@
+//! Parameters that name tokens by their ids.
+
+use std::collections::HashMap;
+
+use judge::TokenId;
+
+use crate::error::ApiError;
+
+/// The most biases, as at OpenAI.
+const MAX_BIASES: usize = 300;
+/// The most tokens whose probabilities are told at each place, as at vLLM.
+const MAX_LOGPROBS: usize = 128;
+
+/// Biases by the ids of tokens.
+///
+/// # Errors
+/// When there are too many, or one is out of range or of no token.
+pub(in crate::dialects) fn biases(
+    given: &HashMap<String, f32>,
+    vocabulary: usize,
+) -> Result<Vec<(TokenId, f32)>, ApiError> {
+    const PARAM: &str = "logit_bias";
+    if given.len() > MAX_BIASES {
+        return Err(ApiError::invalid(PARAM, format!("There can be at most {MAX_BIASES} biases.")));
+    }
+    let bias = |(id, bias): (&String, &f32)| {
+        let Ok(id) = id.parse::<i64>() else {
+            return Err(ApiError::invalid(PARAM, format!("{id:?} is no id of a token.")));
+        };
+        if !(-100.0..=100.0).contains(bias) {
+            return Err(ApiError::invalid(PARAM, format!("A bias is from -100 to 100, not {bias}.")));
+        }
+        Ok((token(id, vocabulary, PARAM)?, *bias))
+    };
+    let mut biases = given.iter().map(bias).collect::<Result<Vec<_>, _>>()?;
+    // In one order, so that equal requests are equal.
+    biases.sort_by_key(|(token, _)| *token);
+    Ok(biases)
+}
+
+/// Tokens whose probabilities are told.
+///
+/// # Errors
+/// When there are too many, or an id is of no token.
+pub(in crate::dialects) fn reported(given: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, ApiError> {
+    const PARAM: &str = "logprob_token_ids";
+    if given.len() > MAX_LOGPROBS {
+        return Err(ApiError::invalid(PARAM, format!("There can be at most {MAX_LOGPROBS} ids.")));
+    }
+    given.iter().map(|id| token(*id, vocabulary, PARAM)).collect()
+}
+
+fn token(id: i64, vocabulary: usize, param: &'static str) -> Result<TokenId, ApiError> {
+    u32::try_from(id).ok().filter(|id| (*id as usize) < vocabulary).map(TokenId).ok_or_else(|| {
+        let message = format!("There is no token {id}; the critic's vocabulary has {vocabulary}.");
+        ApiError::invalid(param, message).with_code("unknown_token")
+    })
+}
