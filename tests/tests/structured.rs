@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use gavel_tests::Server;
+use std::{path::Path, process::Command};
+
+use gavel_tests::{Server, python, run_well};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use regex::Regex;
 use serde_json::{Map, Value, json};
@@ -32,13 +34,29 @@ fn finish(body: &Value) -> &str {
     body["choices"][0]["finish_reason"].as_str().unwrap()
 }
 
-#[track_caller]
+/// Documents with their schemas, which another implementation validates all at once.
+#[derive(Default)]
+struct Documents(String);
+
+impl Documents {
+    fn add(&mut self, schema: &Value, text: &str) {
+        let document: Value =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?} for {schema}"));
+        self.0 += &format!("{}\n", json!([schema, document]));
+    }
+
+    fn check(self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/valid.py");
+        let said = run_well(Command::new(python()).arg(script), self.0.as_bytes());
+        let count = self.0.lines().count();
+        assert_eq!(said.trim(), format!("{count} documents are valid"), "{said}");
+    }
+}
+
 fn assert_valid(schema: &Value, text: &str) {
-    let document: Value =
-        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?} for {schema}"));
-    let validator = jsonschema::validator_for(schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{text} under {schema}: {errors:?}");
+    let mut documents = Documents::default();
+    documents.add(schema, text);
+    documents.check();
 }
 
 fn pick<T: Clone, const N: usize>(random: &mut StdRng, choices: [T; N]) -> T {
@@ -166,11 +184,12 @@ fn streamed(server: &Server, body: &Value) -> (String, String) {
 fn replies_are_valid_under_any_schema_with_any_room() {
     let server = Server::with_options(&[]);
     let mut ended_in_time = 0;
+    let mut documents = Documents::default();
     for seed in 0..SCHEMAS {
         let schema = root(seed);
         let mut random = StdRng::seed_from_u64(seed);
         let smallest = small(&schema).to_string().len();
-        assert_valid(&schema, &small(&schema).to_string());
+        documents.add(&schema, &small(&schema).to_string());
         let drawn = json!({ "temperature": if seed % 2 == 0 { 0.0 } else { 1.3 }, "seed": seed });
         let ask = |tokens: usize| {
             let mut body = chat(&drawn);
@@ -181,7 +200,7 @@ fn replies_are_valid_under_any_schema_with_any_room() {
         // A token stands for one byte at least, so that this many hold the smallest document.
         for tokens in [300, smallest, smallest + random.random_range(1..20)] {
             let reply = server.ok(CHAT, &ask(tokens));
-            assert_valid(&schema, content(&reply));
+            documents.add(&schema, content(&reply));
             assert_eq!(finish(&reply), "stop", "{tokens} tokens for {schema}");
             assert!(reply["usage"]["completion_tokens"].as_u64().unwrap() <= tokens as u64);
         }
@@ -189,7 +208,7 @@ fn replies_are_valid_under_any_schema_with_any_room() {
             let reply = server.ok(CHAT, &ask(tokens));
             match finish(&reply) {
                 "stop" => {
-                    assert_valid(&schema, content(&reply));
+                    documents.add(&schema, content(&reply));
                     ended_in_time += 1;
                 }
                 end => assert_eq!(end, "length"),
@@ -199,6 +218,7 @@ fn replies_are_valid_under_any_schema_with_any_room() {
         let expected = (content(&whole).to_owned(), finish(&whole).to_owned());
         assert_eq!(streamed(&server, &ask(smallest + 10)), expected);
     }
+    documents.check();
     assert!(ended_in_time > 0, "no small bound held a document: the bounds are no test");
 }
 
@@ -229,7 +249,9 @@ fn several_texts_are_each_valid_and_equal_requests_are_equal() {
         .map(|choice| choice["message"]["content"].as_str().unwrap())
         .collect();
     assert_eq!(texts.len(), 4);
-    texts.iter().for_each(|text| assert_valid(&schema, text));
+    let mut documents = Documents::default();
+    texts.iter().for_each(|text| documents.add(&schema, text));
+    documents.check();
     assert!(texts.iter().any(|text| *text != texts[0]), "each text is drawn for itself: {texts:?}");
     let again = server.ok(CHAT, &chat(&asked));
     assert_eq!(reply["choices"], again["choices"]);

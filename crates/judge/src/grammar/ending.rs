@@ -13,14 +13,14 @@ use super::{
     vocabulary::Vocabulary,
 };
 
-/// How often a byte is tried for one string or number before the first way that works is good enough, and for all of them:
-/// some milliseconds.
+/// How often a byte is tried for one string or number before the first way that works is good enough.
 const TRIES: usize = 2000;
+/// How often a byte is tried before the search is given up: some tens of milliseconds.
 const ALL_TRIES: usize = 20_000;
 /// The longest endings of one string or number that are looked for one after the other, in bytes.
 const LEXEMES: [usize; 3] = [8, 100, 1500];
-/// The longest ending that is looked for, in bytes.
-const LONGEST: usize = 32 << 10;
+/// The longest ending that is looked for, in bytes. It is gone along again for each token that is near the bound.
+const LONGEST: usize = 8 << 10;
 /// Values inside each other that are begun to find an ending.
 const DEEPEST: usize = 24;
 /// How many ways on are compared at one place inside a string or number.
@@ -85,7 +85,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn step(&mut self, byte: u8) -> bool {
         self.count();
-        if self.path.len() >= self.limit || self.matcher.is_stopped() {
+        if self.left == 0 || self.path.len() >= self.limit || self.matcher.is_stopped() {
             return false;
         }
         let taken = self.matcher.try_consume_tokens(&[self.ways.vocabulary.byte(byte)]);
@@ -178,7 +178,7 @@ impl Search<'_> {
         let others: Vec<&Vec<u8>> = needed.collect();
         match first {
             None => self.lexeme(Goal::Quote, false)?,
-            Some(only) if others.is_empty() || self.left == 0 => self.steps(only)?,
+            Some(only) if others.is_empty() || self.left < ALL_TRIES / 2 => self.steps(only)?,
             Some(first) => {
                 // A name can be needed in one object and not in another: it is better where the object can end then.
                 let mut best: Option<((bool, usize), &Vec<u8>)> = None;

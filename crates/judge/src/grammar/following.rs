@@ -36,7 +36,7 @@ impl Compiled {
     ) -> Result<Self, GrammarError> {
         let ending = ending(&ways, &matcher, position.as_ref());
         let ending = ending.and_then(|bytes| Ending::of(&ways.vocabulary, bytes));
-        let mut start = Text { matcher, position, ending, allowed: Allowed::default() };
+        let mut start = Text { matcher, position, ending, misses: 0, rest: 0, allowed: Allowed::default() };
         start.look(&ways.vocabulary).map_err(GrammarError::refused)?;
         Ok(Self { ways: Arc::new(ways), start, slack, runtime })
     }
@@ -80,6 +80,10 @@ struct Text {
     position: Option<Position>,
     /// The shortest way to the end that is known.
     ending: Option<Ending>,
+    /// How often no ending was found since one was, and for how many tokens none is looked for: a search that fails takes
+    /// long, and the next one is likely to fail too.
+    misses: u32,
+    rest: u32,
     allowed: Allowed,
 }
 
@@ -128,6 +132,17 @@ impl Text {
                 return Some(known.clone());
             }
         }
+        if self.rest > 0 {
+            self.rest -= 1;
+            return None;
+        }
+        let found = self.search(ways, (token, passed));
+        self.misses = if found.is_some() { 0 } else { self.misses + 1 };
+        self.rest = if found.is_some() { 0 } else { 8 << self.misses.min(8) };
+        found
+    }
+
+    fn search(&self, ways: &Ways, (token, passed): (u32, Passed)) -> Option<Ending> {
         let mut there = self.clone();
         if passed == Passed::Not {
             there.pass(&ways.vocabulary, token).ok()?;

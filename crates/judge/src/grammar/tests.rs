@@ -1,7 +1,7 @@
 //! Texts that follow grammars, on a vocabulary of bytes and a few words.
 
 use critic::{EncodeError, Encoded, Prompt, TokenId};
-use engine::{Allowed, Rule, Taken};
+use engine::{Allowed, Lost, Rule, Taken};
 use serde_json::json;
 
 use super::*;
@@ -80,27 +80,31 @@ async fn endings_are_short() {
 }
 
 /// Writes a text of at most `left` tokens by tokens that are drawn from what is allowed; tells whether it is whole.
-fn write(rules: &Compiled, mut left: usize, random: &mut impl FnMut(usize) -> usize) -> (String, bool) {
+fn write(
+    rules: &Compiled,
+    mut left: usize,
+    random: &mut impl FnMut(usize) -> usize,
+) -> Result<(String, bool), Lost> {
     let mut guide = rules.begin();
     let mut bytes = Vec::new();
     loop {
-        let allowed: Allowed = guide.allowed(left).unwrap().clone();
+        let allowed: Allowed = guide.allowed(left)?.clone();
         let choices: Vec<u32> =
             (0..Words.vocabulary() as u32).filter(|id| allowed.contains(TokenId(*id))).collect();
         if choices.is_empty() || (allowed.end && random(4) == 0) {
             assert!(allowed.end, "a text that cannot go on can end");
-            return (String::from_utf8(bytes).unwrap(), true);
+            return Ok((String::from_utf8(bytes).unwrap(), true));
         }
         let token = TokenId(choices[random(choices.len())]);
-        let taken = guide.take(token, left - 1).unwrap();
+        let taken = guide.take(token, left - 1)?;
         if taken != Taken::Refused {
             left -= 1;
             bytes.extend(Words.token_bytes(token));
         }
         match taken {
-            Taken::Complete => return (String::from_utf8(bytes).unwrap(), true),
+            Taken::Complete => return Ok((String::from_utf8(bytes).unwrap(), true)),
             Taken::Open | Taken::Whole if left == 0 => {
-                return (String::from_utf8_lossy(&bytes).into_owned(), taken == Taken::Whole);
+                return Ok((String::from_utf8_lossy(&bytes).into_owned(), taken == Taken::Whole));
             }
             Taken::Refused | Taken::Open | Taken::Whole => {}
         }
@@ -140,7 +144,7 @@ async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
             for seed in 0..60 {
                 let mut random = chance(seed);
                 let bound = shortest + random(60);
-                let (text, whole) = write(&rules, bound, &mut random);
+                let (text, whole) = write(&rules, bound, &mut random).unwrap();
                 assert!(whole && !text.is_empty(), "{text:?} with {bound} tokens for {shape:?}");
                 let is_json = matches!(shape, Shape::Object | Shape::Schema(_));
                 assert!(!is_json || serde_json::from_str::<Value>(&text).is_ok(), "{text:?} is no JSON");
@@ -151,8 +155,41 @@ async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
         .unwrap();
         let shortest = rules.start_ending().unwrap().len();
         if shortest > 2 && matches!(shape, Shape::Schema(_)) {
-            let cut = tokio::task::spawn_blocking(move || write(&rules, 2, &mut chance(1))).await.unwrap();
+            let cut =
+                tokio::task::spawn_blocking(move || write(&rules, 2, &mut chance(1))).await.unwrap().unwrap();
             assert!(!cut.1, "two tokens hold no such text: {cut:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_was_compiled_is_kept_by_its_shape() {
+    let grammars = Grammars::default();
+    let shape = |word: &str| Shape::Schema(json!({ "const": word }));
+    assert!(grammars.kept(&shape("a")).is_none());
+    let compiled = grammars.compile(&shape("a"), &Words, Handle::current()).unwrap();
+    assert_eq!(grammars.kept(&shape("a")), Some(compiled));
+    assert!(grammars.kept(&shape("b")).is_none());
+    for number in 0..KEPT.get() {
+        grammars.compile(&shape(&number.to_string()), &Words, Handle::current()).unwrap();
+    }
+    assert!(grammars.kept(&shape("a")).is_none(), "the oldest made room");
+}
+
+#[tokio::test]
+async fn hard_shapes_are_refused_or_followed_in_time() {
+    let several = |count: u64| json!({ "type": "array", "items": { "type": "null" }, "minItems": count });
+    for shape in [
+        Shape::Schema(several(1_000_000)),
+        Shape::Schema(json!({ "type": "string", "minLength": 1_000_000 })),
+        Shape::Pattern("((a{1,500}b){1,500}c){1,500}".into()),
+        Shape::Pattern("(.*a.{30}){8}".into()),
+    ] {
+        let vocabulary = Arc::new(Vocabulary::of(&Words).unwrap());
+        let Ok(rules) = compile(&shape, vocabulary, Handle::current()) else { continue };
+        let written = tokio::task::spawn_blocking(move || write(&rules, 40, &mut chance(1))).await;
+        // It panics nowhere, and is cut or given up.
+        let whole = written.unwrap().is_ok_and(|(_, whole)| whole);
+        assert!(!whole || !matches!(shape, Shape::Schema(_)), "{shape:?} is whole within 40 tokens");
     }
 }
