@@ -6,7 +6,7 @@ use std::{
 };
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
-use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, TokenStream, Urgency};
+use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, Terms, TokenStream, Urgency};
 
 use crate::{
     error::BenchError,
@@ -72,6 +72,7 @@ fn request(encoded: Encoded) -> Request {
         script: vec![Part::Choose { labels, distribution: true }],
         end_tokens: Vec::new(),
         tenant: Tenant::default(),
+        terms: Terms::default(),
         deadline: None,
         urgency: Urgency::Now,
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     audience::{Audience, Listener},
-    backlog::Backlog,
+    backlog::{Backlog, Newcomer},
     config::Config,
     error::EngineError,
     observer::{Observer, Unobserved},
@@ -89,10 +89,18 @@ impl Engine {
         if tokens + reply > limit {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        let root = root(&self.config.cache_secret, &request.tenant);
+        let root = root(&self.config.cache_secret, &request.tenant, &request.terms);
         let block_keys = block_keys(&request.encoded, self.limits.block_size, root);
-        let line = (request.lane(), request.urgency, tokens);
-        let place = self.backlog.join(line, (&block_keys, self.limits.block_size), &self.config)?;
+        let newcomer = Newcomer {
+            lane: request.lane(),
+            urgency: request.urgency,
+            tokens,
+            keys: &block_keys,
+            block_size: self.limits.block_size,
+            tenant: &request.tenant,
+            share: request.terms.queue_share,
+        };
+        let place = self.backlog.join(newcomer, &self.config)?;
         // Every token, an event for each piece, the beginning and the end: sending can never find it full.
         let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);
         let arrival = Arrival {

@@ -19,6 +19,18 @@ pub enum EngineError {
         /// When there should be room again, in seconds: the line's tokens by the tokens that are run each second.
         retry_after_s: u64,
     },
+    /// Its tenant has its share of the waiting line already.
+    #[error(
+        "{requests} requests with {tokens} tokens of the same tenant are waiting already, which is its share"
+    )]
+    ShareTaken {
+        /// Requests of the tenant in the waiting line.
+        requests: usize,
+        /// Tokens of their prompts.
+        tokens: usize,
+        /// When some of them should be gone, in seconds.
+        retry_after_s: u64,
+    },
     /// Prompt and output together can never fit.
     #[error("the prompt has {tokens} tokens; there is room for {limit}")]
     TooLong {

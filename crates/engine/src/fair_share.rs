@@ -10,6 +10,9 @@ use crate::request::Tenant;
 /// With more tenants than this, the half whose clocks are least ahead is forgotten: that costs the others least.
 const MANY_TENANTS: usize = 1024;
 
+/// Parts of a token that clocks count, so that a weight does not round small requests away.
+const SCALE: u64 = 1 << 10;
+
 /// The clocks of the tenants.
 #[derive(Debug, Default)]
 pub(crate) struct FairShare {
@@ -24,10 +27,10 @@ impl FairShare {
         self.clocks.get(tenant).copied().unwrap_or(0).max(self.now)
     }
 
-    /// Moves the clock of `tenant` on by `tokens`.
-    pub(crate) fn charge(&mut self, tenant: &Tenant, tokens: usize) {
+    /// Moves the clock of `tenant` on by `tokens`; more slowly the more weight it has.
+    pub(crate) fn charge(&mut self, tenant: &Tenant, tokens: usize, weight: u32) {
         self.now = self.clock(tenant);
-        self.clocks.insert(tenant.clone(), self.now + tokens as u64);
+        self.clocks.insert(tenant.clone(), self.now + tokens as u64 * SCALE / u64::from(weight.max(1)));
         if self.clocks.len() > MANY_TENANTS {
             let mut clocks: Vec<u64> = self.clocks.values().copied().collect();
             let (_, middle, _) = clocks.select_nth_unstable(MANY_TENANTS / 2);
@@ -45,13 +48,13 @@ mod tests {
     fn the_one_that_had_least_is_next_and_idling_saves_nothing() {
         let mut share = FairShare::default();
         let [a, b, late] = ["a", "b", "late"].map(|name| Tenant(name.into()));
-        share.charge(&a, 100);
+        share.charge(&a, 100, 1);
         assert!(share.clock(&b) < share.clock(&a));
         for _ in 0..3 {
-            share.charge(&b, 60);
+            share.charge(&b, 60, 1);
             let (first, second) = (share.clock(&a), share.clock(&b));
             if first < second {
-                share.charge(&a, 100);
+                share.charge(&a, 100, 1);
             }
         }
         assert_eq!(share.clock(&late), share.now);
@@ -59,12 +62,29 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_of_more_weight_gets_so_many_times_the_tokens() {
+        let mut share = FairShare::default();
+        let [heavy, light] = ["heavy", "light"].map(|name| Tenant(name.into()));
+        let mut run = [0, 0];
+        for _ in 0..500 {
+            if share.clock(&heavy) <= share.clock(&light) {
+                share.charge(&heavy, 7, 4);
+                run[0] += 7;
+            } else {
+                share.charge(&light, 7, 1);
+                run[1] += 7;
+            }
+        }
+        assert_eq!(run[0] / run[1], 4);
+    }
+
+    #[test]
     fn tenants_of_the_past_are_forgotten() {
         let mut share = FairShare::default();
         for index in 0..5 * MANY_TENANTS {
-            share.charge(&Tenant(index.to_string().into()), 1);
+            share.charge(&Tenant(index.to_string().into()), 1, 1);
         }
-        share.charge(&Tenant("last".into()), 10);
+        share.charge(&Tenant("last".into()), 10, 1);
         assert!(share.clocks.len() <= MANY_TENANTS);
     }
 }

@@ -32,6 +32,6 @@ pub use error::{EngineError, Failure};
 pub use guide::{Allowed, Guide, Guided, Lost, Rule, Taken};
 pub use labels::{Labels, LabelsError};
 pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserved};
-pub use request::{Lane, Part, Request, Tenant, Urgency};
+pub use request::{Lane, Part, Request, Tenant, Terms, Urgency};
 pub use stats::Stats;
 pub use stream::{Choice, Event, FinishReason, Sampled, TokenStream};

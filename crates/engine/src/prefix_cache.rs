@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use critic::{BlockId, Encoded};
 use sha2::{Digest, Sha256};
 
-use crate::request::Tenant;
+use crate::request::{Tenant, Terms};
 
 /// Names the content of a full block and of everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,9 +23,16 @@ impl BlockKey {
     }
 }
 
-/// Stands before the first block of every prompt of `tenant`. Without `secret` nobody can name another tenant's blocks.
-pub(crate) fn root(secret: &[u8; 32], tenant: &Tenant) -> [u8; 32] {
-    Sha256::new().chain_update(secret).chain_update(tenant.0.as_bytes()).finalize().into()
+/// Stands before the first block of every prompt of `tenant` with its salt. Without `secret` nobody can name another tenant's
+/// blocks, and no salt leads to them.
+pub(crate) fn root(secret: &[u8; 32], tenant: &Tenant, terms: &Terms) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(secret)
+        .chain_update((tenant.0.len() as u64).to_le_bytes())
+        .chain_update(tenant.0.as_bytes())
+        .chain_update(terms.cache_salt.as_bytes())
+        .finalize()
+        .into()
 }
 
 /// The names of the full blocks of `prompt` that may be shared. The last token is never in one, since it has to be run
@@ -182,7 +189,7 @@ mod tests {
     }
 
     fn names(prompt: &Encoded) -> Vec<BlockKey> {
-        block_keys(prompt, 4, root(&[0; 32], &Tenant::default()))
+        block_keys(prompt, 4, root(&[0; 32], &Tenant::default(), &Terms::default()))
     }
 
     fn block(evicted: Option<(BlockKey, BlockId)>) -> Option<u32> {
@@ -220,12 +227,17 @@ mod tests {
 
     #[test]
     fn tenants_have_names_of_their_own() {
-        let names = |secret: u8, tenant: &str| {
-            block_keys(&prompt(&[1; 9]), 4, root(&[secret; 32], &Tenant(tenant.into())))
+        let names = |secret: u8, tenant: &str, salt: &str| {
+            let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
+            block_keys(&prompt(&[1; 9]), 4, root(&[secret; 32], &Tenant(tenant.into()), &terms))
         };
-        assert_eq!(names(0, "a"), names(0, "a"));
-        assert!(names(0, "a").iter().zip(names(0, "b")).all(|(one, other)| *one != other));
-        assert_ne!(names(0, "a"), names(1, "a"));
+        assert_eq!(names(0, "a", ""), names(0, "a", ""));
+        for (tenant, salt) in [("b", ""), ("a", "b"), ("b", "a"), ("ab", "")] {
+            let other = names(0, tenant, salt);
+            assert!(names(0, "a", "").iter().zip(other).all(|(one, other)| *one != other));
+        }
+        assert_ne!(names(0, "a", "bc"), names(0, "ab", "c"), "a salt does not lead to another tenant");
+        assert_ne!(names(0, "a", ""), names(1, "a", ""));
     }
 
     #[test]

@@ -66,6 +66,23 @@ pub enum Urgency {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(pub Arc<str>);
 
+/// What a tenant is granted beside others, and how it guards itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// How many tokens it gets for each one of a tenant of weight 1 while both wait. At least 1.
+    pub weight: u32,
+    /// The part of the waiting line that it may take, in requests and in tokens; 1 is all of it.
+    pub queue_share: f32,
+    /// Only requests of the same tenant with the same salt share what is kept of their prompts.
+    pub cache_salt: Arc<str>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { weight: 1, queue_share: 1.0, cache_salt: "".into() }
+    }
+}
+
 /// One reply to write.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -79,6 +96,8 @@ pub struct Request {
     pub end_tokens: Vec<TokenId>,
     /// Whose request it is.
     pub tenant: Tenant,
+    /// What its tenant is granted.
+    pub terms: Terms,
     /// When its answer is of no more use.
     pub deadline: Option<Instant>,
     /// How soon it is wanted.

@@ -317,8 +317,8 @@ impl Scheduler {
         let fanout = leased.len().checked_sub(1).map(|last| self.cache.leases(&sequence.block_keys()[last]));
         sequence.note_fanout(fanout.unwrap_or(0));
         let own = self.allocator.allocate(wanted).expect("enough blocks were made free");
-        self.share
-            .charge(sequence.tenant(), sequence.max_positions() - leased.len() * self.limits.block_size);
+        let tokens = sequence.max_positions() - leased.len() * self.limits.block_size;
+        self.share.charge(sequence.tenant(), tokens, sequence.weight());
         sequence.admit((leased, own), self.limits.block_size, now);
         true
     }

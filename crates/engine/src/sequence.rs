@@ -69,6 +69,7 @@ pub(crate) struct Sequence {
     lane: Lane,
     tenant: Tenant,
     urgency: Urgency,
+    weight: u32,
     identity: Identity,
     max_positions: usize,
     block_keys: Vec<BlockKey>,
@@ -121,6 +122,7 @@ impl Sequence {
             cut: false,
             tenant: request.tenant,
             urgency: request.urgency,
+            weight: request.terms.weight,
             identity,
             block_keys,
             block_table: Vec::new(),
@@ -157,6 +159,11 @@ impl Sequence {
     /// Notes that somebody wants it this soon, too.
     pub(crate) fn want(&mut self, urgency: Urgency) {
         self.urgency = self.urgency.min(urgency);
+    }
+
+    /// How much its tenant weighs among others.
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight
     }
 
     pub(crate) fn identity(&self) -> &Identity {

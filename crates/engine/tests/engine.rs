@@ -14,7 +14,7 @@ use std::{
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
     Config, Ending, Engine, EngineError, Event, FinishReason, Labels, Observer, OnPanic, Part, Request,
-    SequenceReport, Stage, Stats, StepReport, Tenant, Urgency,
+    SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
 };
 
 /// Writes the successor of the last token, modulo the vocabulary. It checks that every sequence's tokens arrive in
@@ -95,6 +95,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
         script: vec![Part::Write(max_new_tokens)],
         end_tokens: vec![TokenId(30)],
         tenant: Tenant::default(),
+        terms: Terms::default(),
         deadline: None,
         urgency: Urgency::Now,
     }

@@ -14,6 +14,7 @@ use rubric::Restraint;
 
 use crate::{
     Caller, JudgeError, ReplyPart,
+    caller::Taken,
     restrained::Restrained,
     stop::{Released, StopStrings},
     traced::SequenceSpans,
@@ -216,15 +217,25 @@ pub struct CompletionStream {
     rated: bool,
     /// Tokens that were written and are not shown.
     hidden: usize,
+    /// What its caller's allowance gave for it.
+    taken: Taken,
+    /// Whether it ever ran.
+    admitted: bool,
     /// Set when the last piece has been given and the end has not.
     finish: Option<FinishReason>,
+}
+
+/// The tokens of a prompt, and what was taken for it and its reply.
+pub(crate) struct Charged {
+    pub(crate) tokens: usize,
+    pub(crate) taken: Taken,
 }
 
 impl CompletionStream {
     pub(crate) fn new(
         tokens: TokenStream,
         processor: Arc<dyn Processor>,
-        prompt_tokens: usize,
+        Charged { tokens: prompt_tokens, taken }: Charged,
         params: &CompletionParams,
     ) -> Self {
         Self {
@@ -243,6 +254,8 @@ impl CompletionStream {
             shown: 0,
             rated: false,
             hidden: 0,
+            taken,
+            admitted: false,
             finish: None,
         }
     }
@@ -391,6 +404,14 @@ impl CompletionStream {
     }
 }
 
+impl Drop for CompletionStream {
+    fn drop(&mut self) {
+        if self.admitted {
+            self.taken.used(self.usage.prompt_tokens + self.usage.completion_tokens);
+        }
+    }
+}
+
 impl Stream for CompletionStream {
     type Item = Result<CompletionEvent, JudgeError>;
 
@@ -411,6 +432,7 @@ impl Stream for CompletionStream {
             let piece = match event {
                 Some(Event::Admitted { cached_tokens }) => {
                     self.usage.cached_tokens = cached_tokens;
+                    self.admitted = true;
                     None
                 }
                 Some(Event::Token(sampled)) => self.accept(&sampled),

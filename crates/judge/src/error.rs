@@ -1,5 +1,6 @@
 //! Why there is no verdict or no text.
 
+use crate::Exhausted;
 use critic::EncodeError;
 use engine::{EngineError, Failure, LabelsError};
 use rubric::{RubricError, VerdictError};
@@ -52,6 +53,9 @@ pub enum JudgeError {
     /// The engine did not take the request, or its thread ended.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Whoever asks has had all that it may have for now.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// The model failed while it wrote.
     #[error(transparent)]
     Failed(#[from] Failure),

@@ -16,7 +16,9 @@ use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
-    CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream,
+    CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
+    caller::Taken,
+    completion::Charged,
     grammar::{Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
@@ -356,9 +358,14 @@ impl Judge {
             sampling,
             end_tokens: if params.ignore_end { Vec::new() } else { generation.end_tokens.clone() },
             tenant: params.caller.tenant.clone(),
+            terms: params.caller.terms.clone(),
             deadline: params.caller.deadline,
             urgency: params.caller.urgency,
         };
+        let pictures: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();
+        let work = Work { tokens: tokens + request.max_reply_tokens(), pictures: &pictures };
+        let taken = Taken::new(&params.caller, work)?;
+        let tokens = Charged { tokens, taken };
         Ok(CompletionStream::new(engine.submit(request)?, processor.clone(), tokens, params))
     }
 

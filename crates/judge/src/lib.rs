@@ -23,7 +23,7 @@ mod traced;
 mod verdict_stream;
 
 pub use both_orders::BothOrders;
-pub use caller::Caller;
+pub use caller::{Allowance, Caller, Exhausted, Quota, Work};
 pub use completion::{
     Chosen, Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece,
     TokenLogprob, Usage,
@@ -34,7 +34,7 @@ pub use critic::{
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Guided, Lane, Observer, OnPanic, SequenceReport,
-    Stage, Stats, StepReport, Tenant, Urgency,
+    Stage, Stats, StepReport, Tenant, Terms, Urgency,
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};

@@ -11,7 +11,7 @@ use std::{
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::{Judgement, Receipt, ReplyPart, Tenant, receipt::Sha};
+use crate::{Caller, Judgement, Receipt, ReplyPart, receipt::Sha};
 
 /// The verdicts that were asked for latest, up to a number. Clones are the same memory.
 #[derive(Clone)]
@@ -57,14 +57,17 @@ impl Memo {
         self.0.as_ref().map(counts).unwrap_or_default()
     }
 
-    /// The place of the verdict that a receipt and the plan of the reply promise to `tenant`; `None` without a memory.
-    pub(crate) fn slot(&self, receipt: &Receipt, script: &[ReplyPart], tenant: &Tenant) -> Option<Slot> {
+    /// The place of the verdict that a receipt and the plan of the reply promise to `caller`; `None` without a memory.
+    pub(crate) fn slot(&self, receipt: &Receipt, script: &[ReplyPart], caller: &Caller) -> Option<Slot> {
         self.0.as_ref()?;
+        let Caller { tenant, terms, .. } = caller;
         let Receipt { rubric, rubric_version, rubric_digest, prompt_digest, mode, max_tokens, .. } = receipt;
         let drawing = (receipt.temperature.to_bits(), receipt.top_p.to_bits(), receipt.seed);
         let digest = Sha256::new()
             .chain_update(tenant.0.len().to_le_bytes())
             .chain_update(tenant.0.as_bytes())
+            .chain_update(terms.cache_salt.len().to_le_bytes())
+            .chain_update(terms.cache_salt.as_bytes())
             .chain_update(rubric_digest)
             .chain_update(prompt_digest)
             .chain_update(format!("{rubric:?} {rubric_version} {mode} {max_tokens} {drawing:?} {script:?}"));

@@ -57,7 +57,7 @@ pub enum Remembering {
 }
 
 /// Choices of a judgement.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct JudgeOptions {
     /// Tokens of reasons to write at most.
     pub max_tokens: usize,

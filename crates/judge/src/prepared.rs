@@ -142,7 +142,7 @@ impl Prepared {
 
     /// Where its verdict is remembered, if it may be.
     pub(crate) fn slot(&self, judge: &Judge) -> Option<Slot> {
-        let slot = || judge.memo().slot(&self.receipt, &self.script, &self.caller.tenant);
+        let slot = || judge.memo().slot(&self.receipt, &self.script, &self.caller);
         self.repeats.then(slot).flatten()
     }
 

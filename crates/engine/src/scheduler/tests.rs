@@ -11,7 +11,7 @@ use crate::{
     audience::{Audience, Listener},
     labels::Labels,
     prefix_cache::{block_keys, root},
-    request::{Part, Request, Tenant, Urgency},
+    request::{Part, Request, Tenant, Terms, Urgency},
     sequence::Arrival,
     stream::TokenStream,
 };
@@ -69,6 +69,7 @@ impl Bench {
             script,
             end_tokens: Vec::new(),
             tenant: Tenant(traits.tenant.into()),
+            terms: Terms::default(),
             deadline: traits.deadline,
             urgency: traits.urgency,
         };
@@ -77,7 +78,11 @@ impl Bench {
         let serial = self.clients.len() as u8;
         let arrival = Arrival {
             id: SequenceId(u64::from(serial)),
-            block_keys: block_keys(&request.encoded, LIMITS.block_size, root(&[0; 32], &request.tenant)),
+            block_keys: block_keys(
+                &request.encoded,
+                LIMITS.block_size,
+                root(&[0; 32], &request.tenant, &request.terms),
+            ),
             // Unnamed requests are never equal.
             identity: traits.name.map_or([serial; 32], |name| [200 + name; 32]),
             audience: Audience::new(Listener::new(events, traits.deadline)),
