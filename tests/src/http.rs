@@ -104,6 +104,14 @@ impl Iterator for Events {
     }
 }
 
+/// Reads the head of a response from any stream.
+///
+/// # Panics
+/// When there is no such response.
+pub fn read_from<S: Read + Send + 'static>(stream: S) -> Response {
+    read(BufReader::new(stream))
+}
+
 /// Sends a request on a connection of its own and reads the head of the response.
 ///
 /// # Panics
@@ -122,7 +130,18 @@ pub fn send(address: &str, (method, path): (&str, &str), headers: &[(&str, &str)
     read(BufReader::new(stream))
 }
 
-fn read(mut stream: BufReader<TcpStream>) -> Response {
+/// Sends bytes as they are on a connection of its own, and reads the head of the response, if there is one.
+pub fn send_raw(address: &str, bytes: &[u8]) -> Option<Response> {
+    let mut stream = TcpStream::connect(address).expect("the server takes connections");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
+    // A server that has seen enough may close before all is sent.
+    let _ = stream.write_all(bytes);
+    let mut stream = BufReader::new(stream);
+    let answered = stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+    answered.then(|| read(stream))
+}
+
+fn read<S: Read + Send + 'static>(mut stream: BufReader<S>) -> Response {
     let mut lines = (&mut stream).lines().map(|line| line.expect("the head can be read"));
     let first = lines.next().expect("there is a status line");
     let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -146,13 +165,13 @@ fn read(mut stream: BufReader<TcpStream>) -> Response {
 }
 
 /// A body in chunks.
-struct Chunks {
-    stream: BufReader<TcpStream>,
+struct Chunks<S> {
+    stream: BufReader<S>,
     left: usize,
     ended: bool,
 }
 
-impl Read for Chunks {
+impl<S: Read> Read for Chunks<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && !self.ended {
             let mut size = String::new();

@@ -6,11 +6,13 @@
 mod collector;
 mod files;
 mod http;
+mod keys;
 mod server;
 mod tool;
 
 pub use collector::{Collector, Told, attribute};
-pub use http::{Events, Response, SentEvent, send};
+pub use http::{Events, Response, SentEvent, read_from, send, send_raw};
+pub use keys::Keys;
 pub use server::{Server, binary, python, reference, run_steered};
 pub use tool::{Background, free_port, run_well, tool};
 

@@ -90,7 +90,8 @@ impl Server {
         let mut line = String::new();
         let output = process.stdout.take().expect("the output is piped");
         BufReader::new(output).read_line(&mut line).expect("the first line can be read");
-        let address = line.trim().strip_prefix("listening on http://");
+        let address =
+            line.trim().strip_prefix("listening on ").and_then(|url| Some(url.split_once("://")?.1));
         let address =
             address.unwrap_or_else(|| panic!("the first line should tell the address: {line:?}")).to_owned();
         Self { process, address, config: None }

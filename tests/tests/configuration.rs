@@ -106,7 +106,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
             (1, "port stands in no section"),
             (3, "server.port: invalid value '99999'"),
             (4, "server.hots: no such key; [server] has: host, port"),
-            (6, "there is no section [engin]; there are: critic, engine"),
+            (6, "there is no section [engin]; there are: access, critic, engine"),
             (9, "engine.max_sequences: invalid value 'many'"),
             (10, "engine.max_waiting: a text, a number, true or false is wanted"),
         ]) {

@@ -24,14 +24,19 @@ use crate::{
     command::{
         BenchCommand, CompareArguments, ComparePart, LoadArguments, OverheadArguments, SharingArguments,
     },
+    edge::HeadLimits,
     metrics::Metrics,
     router::{self, RequestLimits, Service},
     serve,
 };
 
 /// Bounds that no benchmark comes near, unless its critic is a hundred times slower than its requests come.
-const LIMITS: RequestLimits =
-    RequestLimits { max_body_bytes: 32 << 20, timeout: Duration::from_secs(600), forms_by_prompt: false };
+const LIMITS: RequestLimits = RequestLimits {
+    max_body_bytes: 32 << 20,
+    timeout: Duration::from_secs(600),
+    forms_by_prompt: false,
+    head: HeadLimits::NONE,
+};
 
 /// Measures. Servers run on `runtime`; the clients run here, on the thread that calls.
 pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<()> {

@@ -1,17 +1,24 @@
-//! For whom a request is run: the bearer token names the tenant, the server's time limit makes the deadline.
+//! For whom a request is run: its key, or without keys its bearer token, names the tenant; the server's time limit makes the
+//! deadline.
 
-use std::{convert::Infallible, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::FromRequestParts,
-    http::{header, request::Parts},
+    http::{HeaderName, HeaderValue, header, request::Parts},
 };
-use judge::{Caller, Tenant, Urgency};
+use judge::{Caller, Tenant, Terms, Urgency};
 use sha2::{Digest, Sha256};
 
-use crate::state::AppState;
+use crate::{access::Grant, error::ApiError, state::AppState};
 
-/// The caller of a request. Whoever sends the same token is the same tenant; those who send none are one tenant too.
+/// Keeps what is kept of a request's prompts from requests of the same key with another salt.
+const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
+/// The longest salt.
+const MAX_SALT: usize = 256;
+
+/// The caller of a request. Whoever has the same key, or without keys sends the same token, is the same tenant; those who send
+/// none are one tenant too.
 pub(crate) struct CallerOf(pub(crate) Caller);
 
 /// Part of a request that the server makes of itself for somebody, such as a line of a batch. No client can put it there.
@@ -19,22 +26,42 @@ pub(crate) struct CallerOf(pub(crate) Caller);
 pub(crate) struct OnBehalfOf(pub(crate) Caller);
 
 impl FromRequestParts<AppState> for CallerOf {
-    type Rejection = Infallible;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let grant = parts.extensions.get::<Arc<Grant>>();
         if let Some(OnBehalfOf(caller)) = parts.extensions.get() {
-            return Ok(Self(caller.clone()));
+            let mut caller = caller.clone();
+            if let Some(grant) = grant {
+                caller.terms = grant.account().terms("".into());
+                caller.allowance = Some(grant.clone());
+            }
+            return Ok(Self(caller));
         }
+        let salt = parts.headers.get(&SALT).map_or(Ok(""), HeaderValue::to_str);
+        let salt = salt.ok().filter(|salt| salt.len() <= MAX_SALT).ok_or_else(|| {
+            ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT} plain letters are wanted."))
+        })?;
         let deadline = Instant::now().checked_add(state.request_timeout);
-        Ok(Self(Caller { tenant: tenant_of(parts), deadline, urgency: Urgency::Now }))
+        let caller = match grant {
+            Some(grant) => Caller {
+                tenant: grant.account().tenant(),
+                terms: grant.account().terms(salt.into()),
+                allowance: Some(grant.clone()),
+                deadline,
+                urgency: Urgency::Now,
+            },
+            None => {
+                let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
+                Caller { tenant: bearer(parts), terms, allowance: None, deadline, urgency: Urgency::Now }
+            }
+        };
+        Ok(Self(caller))
     }
 }
 
-/// The tenant of a request.
-pub(crate) fn tenant_of(parts: &Parts) -> Tenant {
-    if let Some(OnBehalfOf(caller)) = parts.extensions.get() {
-        return caller.tenant.clone();
-    }
+/// The tenant of a request where there are no keys.
+fn bearer(parts: &Parts) -> Tenant {
     let token = parts.headers.get(header::AUTHORIZATION);
     match token.and_then(|value| value.to_str().ok()).unwrap_or_default() {
         "" => Tenant::default(),

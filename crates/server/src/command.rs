@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod access;
 mod bench;
 mod bulk;
 mod convert;
 mod evaluate;
 mod given;
 mod images;
+mod key;
 mod log;
 mod models;
 mod rubric;
@@ -17,6 +19,7 @@ mod storage;
 mod systemd;
 mod trace;
 
+pub(crate) use access::{AccessOptions, ConnectionOptions, TlsOptions};
 pub(crate) use bench::{
     BenchCommand, CompareArguments, ComparePart, LoadArguments, MadeFormChoice, MakeModelArguments,
     OverheadArguments, ShapeChoice, SharingArguments,
@@ -26,6 +29,7 @@ pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use images::ImageOptions;
+pub(crate) use key::KeyCommand;
 pub(crate) use log::{ExportOptions, LogOptions, Redaction};
 pub(crate) use models::{ModelOptions, ToldName, UnknownNames};
 pub(crate) use rubric::RubricCommand;
@@ -64,6 +68,9 @@ pub(crate) enum Command {
     /// Look after configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look after keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Ask a running server for a sign of life: ends well when it answers.
     Probe(ProbeOptions),
     /// Look after rubrics and critic profiles.
@@ -187,6 +194,12 @@ pub(crate) struct ServeOptions {
     pub(crate) systemd: SystemdArguments,
     #[command(flatten)]
     pub(crate) http: HttpOptions,
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+    #[command(flatten)]
+    pub(crate) connections: ConnectionOptions,
     #[command(flatten)]
     pub(crate) models: ModelOptions,
     #[command(flatten)]

@@ -16,6 +16,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::access::{KeyProblem, read_keys};
+
 /// The command whose options the file sets.
 pub(crate) const SERVE: &str = "serve";
 
@@ -23,10 +25,15 @@ pub(crate) const SERVE: &str = "serve";
 const NO_SETTINGS: [&str; 7] =
     ["config", "print_config", "help", "version", "notify_socket", "watchdog_usec", "watchdog_pid"];
 
+/// What keys stand under, which are read and checked by [`read_keys`].
+const KEYS: &str = "keys";
+
 /// The settings of a file.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     settings: Vec<Setting>,
+    /// How many keys it has, which are no options of anything.
+    keys: usize,
 }
 
 /// One setting of a file: what an option is given when nothing else gives it a value.
@@ -84,7 +91,12 @@ impl Configuration {
             failed(vec![Problem { line: line(start), text: error.message().to_owned() }])
         })?;
         let (mut settings, mut problems) = (Vec::new(), Vec::new());
-        for (section, members) in document.get_ref() {
+        let keys = read_keys(&text).unwrap_or_else(|KeyProblem { line, text }| {
+            problems.push(Problem { line, text });
+            Vec::new()
+        });
+        let members = document.get_ref().iter().filter(|(section, _)| section.get_ref() != KEYS);
+        for (section, members) in members {
             let known = known_keys(serve, section.get_ref());
             let mut tell = |start, text| problems.push(Problem { line: line(start), text });
             let name = section.get_ref();
@@ -110,12 +122,12 @@ impl Configuration {
             }
         }
         problems.sort_by_key(|problem| problem.line);
-        if problems.is_empty() { Ok(Self { settings }) } else { Err(failed(problems)) }
+        if problems.is_empty() { Ok(Self { settings, keys: keys.len() }) } else { Err(failed(problems)) }
     }
 
-    /// How many settings it has.
-    pub(crate) fn len(&self) -> usize {
-        self.settings.len()
+    /// How many settings it has, and how many keys.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.settings.len(), self.keys)
     }
 
     /// `serve` with the file's values in the place of its defaults.
@@ -224,6 +236,9 @@ pub(crate) fn in_force(serve: &Command, (matches, file): (&ArgMatches, Option<&C
             };
         }
         text.push('\n');
+    }
+    if let Some(Configuration { keys: 1.., .. }) = file {
+        text += "# [[keys]] are in the file and not shown\n";
     }
     text.trim_end().to_owned()
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use judge::{EncodeError, EngineError, Failure, JudgeError, Rubric, RubricError};
+use judge::{EncodeError, EngineError, Exhausted, Failure, JudgeError, Quota, Rubric, RubricError};
 use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
@@ -21,6 +21,10 @@ pub(crate) enum Dialect {
     Native,
 }
 
+/// The longest time that a client is told to stay away when its own quota is used up: OpenAI's clients take no longer one for
+/// earnest than a minute, and what is used up comes back bit by bit.
+const COME_AGAIN_MOST_S: u64 = 20;
+
 /// A failure that is told to a client.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -30,12 +34,21 @@ pub(crate) struct ApiError {
     param: Option<String>,
     text: Option<String>,
     retry_after_s: Option<u64>,
+    refusal: Option<Refusal>,
 }
 
 impl ApiError {
     /// A failure with a message for people and a code for programs.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, text: None, retry_after_s: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            text: None,
+            retry_after_s: None,
+            refusal: None,
+        }
     }
 
     /// A request that makes no sense, in the parameter `param`.
@@ -51,6 +64,37 @@ impl ApiError {
     /// The same failure with another status.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
+    }
+
+    /// A key that is known, for something that its holder may not do.
+    pub(crate) fn not_admin() -> Self {
+        let message = "This key is not for administration (admin = true).";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message).refused(Refusal::Forbidden)
+    }
+
+    /// A quota that is used up.
+    pub(crate) fn exhausted(exhausted: Exhausted) -> Self {
+        let Exhausted { quota, limit, asked, retry_after_s } = exhausted;
+        let retry_after_s = retry_after_s.map(|seconds| seconds.clamp(1, COME_AGAIN_MOST_S));
+        let what = quota.as_str();
+        let message = match retry_after_s {
+            Some(seconds) => format!(
+                "Rate limit reached for {what} per min: Limit {limit}, Requested {asked}. Please retry after {seconds}s."
+            ),
+            None => format!("Request too large for {what} per min: Limit {limit}, Requested {asked}."),
+        };
+        let plain = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        let refusal = match quota {
+            Quota::Requests => Refusal::Requests,
+            Quota::Tokens => Refusal::Tokens,
+            Quota::Images => Refusal::Images,
+        };
+        Self { retry_after_s, ..plain }.refused(refusal)
+    }
+
+    /// The same failure, which is counted as a refusal.
+    pub(crate) fn refused(self, refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..self }
     }
 
     /// The same failure with another code.
@@ -76,6 +120,11 @@ impl ApiError {
     /// What is wrong, for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// What is wrong, for people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// What became of the request, for statistics.
@@ -173,6 +222,9 @@ impl ApiError {
                 Dialect::OpenAi => (Status::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
                 Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
             },
+            JudgeError::Engine(EngineError::ShareTaken { .. }) | JudgeError::Exhausted(_) => {
+                (Status::TOO_MANY_REQUESTS, "rate_limit_exceeded")
+            }
             JudgeError::Engine(EngineError::Stopped) => (Status::SERVICE_UNAVAILABLE, "stopped"),
             JudgeError::UnknownToken { .. } => (Status::BAD_REQUEST, "unknown_token"),
             JudgeError::NoRewardHead => (Status::BAD_REQUEST, "no_reward_head"),
@@ -220,6 +272,17 @@ impl ApiError {
                 retry_after_s: Some(retry_after_s),
                 ..plain
             },
+            JudgeError::Engine(EngineError::ShareTaken { requests, tokens, retry_after_s }) => Self {
+                message: format!(
+                    "Rate limit reached: {requests} requests of this key with {tokens} tokens wait already, which is the \
+                     key's share of the queue (queue_share). Please retry after {}s.",
+                    retry_after_s.min(COME_AGAIN_MOST_S)
+                ),
+                retry_after_s: Some(retry_after_s.min(COME_AGAIN_MOST_S)),
+                refusal: Some(Refusal::QueueShare),
+                ..plain
+            },
+            JudgeError::Exhausted(exhausted) => Self::exhausted(exhausted),
             JudgeError::UnknownToken { .. } => plain.with_param("label_token_ids"),
             JudgeError::Unparsable { text, .. } => Self { text: Some(text), ..plain },
             JudgeError::TooFewResponses { .. } => plain.with_param("responses"),
@@ -305,6 +368,9 @@ fn unsupported_image(reason: impl std::fmt::Display) -> String {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
+        if let Some(refusal) = self.refusal {
+            response.extensions_mut().insert(refusal);
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -14,13 +14,16 @@ use crate::{
     state::AppState,
 };
 
-/// The routes of this file.
-pub(crate) fn routes() -> OpenApiRouter<AppState> {
+/// The routes that tell something of the server.
+pub(crate) fn figures() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready_by_its_older_name))
+}
+
+/// The routes that tell nothing but yes or no, for whoever watches over the server: nobody needs a key for them.
+pub(crate) fn probes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(health))
         .routes(routes!(live))
         .routes(routes!(ready))
-        .routes(routes!(ready_by_its_older_name))
         .routes(routes!(ping))
         .routes(routes!(started))
 }

@@ -1,6 +1,6 @@
 //! Bodies of requests: bounded, JSON, and told apart by what is wrong with them.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -10,7 +10,7 @@ use axum::{
 use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::{error::ApiError, state::AppState};
+use crate::{connections::SlowBody, error::ApiError, metrics::Refusal, state::AppState};
 
 /// The bytes of a body that says it is JSON and is not too large.
 pub(crate) struct JsonBytes(Bytes);
@@ -65,6 +65,22 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
+/// A body that did not come to its end.
+pub(crate) fn incomplete(error: &(dyn Error + 'static)) -> ApiError {
+    let mut causes =
+        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| Error::source(*error));
+    match causes.find_map(|cause| cause.downcast_ref::<SlowBody>()) {
+        Some(slow) => {
+            let message = format!("The body came too slowly: {slow}.");
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).refused(Refusal::SlowBody)
+        }
+        None => {
+            let message = format!("The body ended early: {error}.");
+            ApiError::new(StatusCode::BAD_REQUEST, "incomplete_body", message)
+        }
+    }
+}
+
 /// Reads at most `limit` bytes. A larger body is read on for a while without being kept, since most clients look for
 /// the answer only when they have sent everything.
 async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
@@ -80,13 +96,7 @@ async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Ap
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0).min(limit));
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| {
-            ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "incomplete_body",
-                format!("The body ended early: {error}."),
-            )
-        })?;
+        let chunk = chunk.map_err(|error| incomplete(&error))?;
         if bytes.len() + chunk.len() > limit {
             let mut left = limit.saturating_mul(4);
             let discard = async {

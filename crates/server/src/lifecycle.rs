@@ -40,12 +40,17 @@ pub(crate) struct Lifecycle {
     // Watched values and not flags: whoever waits for a change must not miss the last one.
     phase: watch::Sender<Phase>,
     running: watch::Sender<usize>,
+    leaving: watch::Sender<bool>,
 }
 
 impl Lifecycle {
     /// A server that starts.
     pub(crate) fn new() -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), running: watch::Sender::new(0) }
+        Self {
+            phase: watch::Sender::new(Phase::Starting),
+            running: watch::Sender::new(0),
+            leaving: watch::Sender::new(false),
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -54,6 +59,17 @@ impl Lifecycle {
 
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.send_replace(phase);
+    }
+
+    /// Tells the server to stop, as a signal does.
+    pub(crate) fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+
+    /// Waits until the server is told to stop by [`leave`](Self::leave).
+    pub(crate) async fn told_to_leave(&self) {
+        // The sender is `self`, so that the wait ends by the word alone.
+        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
     }
 
     /// Waits until no request runs, or `most` has passed; tells which requests were left.
@@ -106,16 +122,22 @@ pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, 
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
-    next.run(request).await.map(|body| Body::new(Held { body, _running: running }))
+    next.run(request).await.map(|body| Body::new(Held::new(body, running)))
 }
 
-/// The body of an answer that counts as running until it ends.
-struct Held {
+/// The body of an answer that holds something until it ends, such as the count of what runs.
+pub(crate) struct Held<G> {
     body: Body,
-    _running: Running,
+    _held: G,
 }
 
-impl http_body::Body for Held {
+impl<G> Held<G> {
+    pub(crate) fn new(body: Body, held: G) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<G: Unpin> http_body::Body for Held<G> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,5 +1,7 @@
 //! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, convert it, or measure.
 
+mod access;
+mod admin;
 mod affinity;
 mod batches;
 mod bench_command;
@@ -8,7 +10,10 @@ mod bulk;
 mod caller;
 mod command;
 mod configuration;
+mod connections;
 mod dialects;
+mod doors;
+mod edge;
 mod error;
 mod export_command;
 mod health;
@@ -16,12 +21,14 @@ mod images;
 mod json_body;
 mod judge_command;
 mod judging_log;
+mod key_command;
 mod lifecycle;
 mod metrics;
 mod model_names;
 mod openapi;
 mod page;
 mod probe_command;
+mod reload;
 mod remote_images;
 mod request_id;
 mod router;
@@ -39,7 +46,7 @@ use std::{
 
 use command::{Command, ConfigCommand, Given, LogFormat};
 use configuration::ConfigurationError;
-use serve::EngineGone;
+use serve::{EngineGone, Misconfigured};
 use telemetry::Telemetry;
 
 /// The program itself has failed (`EX_SOFTWARE` of sysexits.h): whoever watches it should start it again.
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<ConfigurationError>() {
+    if error.is::<ConfigurationError>() || error.is::<Misconfigured>() {
         MISCONFIGURED.into()
     } else if error.is::<EngineGone>() {
         FAILED.into()
@@ -100,10 +107,11 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Config(ConfigCommand::Check { file }) => {
-            let count = command::check_configuration(&file)?;
-            writeln!(io::stdout(), "{} is right; settings: {count}", file.display())?;
+            let (settings, keys) = command::check_configuration(&file)?;
+            writeln!(io::stdout(), "{} is right; settings: {settings}, keys: {keys}", file.display())?;
             Ok(())
         }
+        Command::Key(command) => key_command::run(&command),
         Command::Probe(options) => probe_command::probe(&options),
         Command::Rubric(command) => rubric_command::run(&command),
         Command::Bench(command) => bench_command::bench(&runtime, command),

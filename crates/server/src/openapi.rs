@@ -5,13 +5,20 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        SecurityRequirement,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
 
 use crate::state::AppState;
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
 #[openapi(
+    modifiers(&Keys),
     info(
         title = "Gavel",
         description = "Judges answers about images with a critic model: scores with reasons, preferences, and chat."
@@ -25,6 +32,23 @@ use crate::state::AppState;
     )
 )]
 pub(crate) struct Document;
+
+/// How a key is sent, for servers that ask for one.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let text = "A key of this server, if it asks for keys; `api-key` and `x-api-key` are headers for it too.";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("key", SecurityScheme::Http(scheme));
+        // Either with a key or, on a server without keys, with none.
+        let none: [&str; 0] = [];
+        document.security = Some(vec![SecurityRequirement::new("key", none), SecurityRequirement::default()]);
+    }
+}
 
 /// Serves the document.
 pub(crate) async fn document(State(state): State<AppState>) -> Response {

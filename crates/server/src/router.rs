@@ -16,8 +16,11 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    access::{Access, guard, spend},
     command::ModelOptions,
+    connections::{ConnectionFigures, Tls},
     dialects,
+    edge::{self, HeadLimits},
     error::ApiError,
     health,
     judging_log::JudgingLog,
@@ -44,6 +47,8 @@ pub(crate) struct RequestLimits {
     pub(crate) timeout: Duration,
     /// Whether an answer has the form that its prompt asks for when the request does not say.
     pub(crate) forms_by_prompt: bool,
+    /// How large a head may be.
+    pub(crate) head: HeadLimits,
 }
 
 /// What is served.
@@ -56,6 +61,12 @@ pub(crate) struct Service {
     pub(crate) metrics: Metrics,
     /// What a collector of traces is told.
     pub(crate) telemetry: Telemetry,
+    /// Who may ask.
+    pub(crate) access: Access,
+    /// The certificates that can be read again.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// How many connections there are.
+    pub(crate) connections: Arc<ConnectionFigures>,
     /// The folder of rubrics that can be read again.
     pub(crate) config_dir: Option<PathBuf>,
     /// Whether the server starts, runs or stops.
@@ -69,7 +80,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A service that is ready, reads no folder again, logs no verdicts and keeps nothing.
+    /// A service that is ready, is open to everybody, reads no folder again, logs no verdicts and keeps nothing.
     pub(crate) fn plain((judge, metrics): (Judge, Metrics)) -> Self {
         let lifecycle = Lifecycle::new();
         lifecycle.enter(Phase::Ready);
@@ -79,6 +90,9 @@ impl Service {
             names,
             metrics,
             telemetry: Telemetry::default(),
+            access: Access::default(),
+            tls: None,
+            connections: Arc::default(),
             config_dir: None,
             lifecycle,
             judging_log: None,
@@ -90,11 +104,20 @@ impl Service {
 
 /// The whole service.
 pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
+    let (routes, state) = routes(service, limits);
+    routes.with_state(state)
+}
+
+/// The routes of the main port, and what their handlers use.
+pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppState>, AppState) {
     let Service {
         judge,
         names,
         metrics,
         telemetry,
+        access,
+        tls,
+        connections,
         config_dir,
         lifecycle,
         judging_log,
@@ -102,24 +125,32 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         storage,
     } = service;
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
-    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+    // The first layer is the outermost: whoever is not let in has nothing taken from a quota.
+    let working = ServiceBuilder::new().layer(admitting).layer(middleware::from_fn(spend));
+    let (guarded, mut document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
         .merge(dialects::scoring::routes())
         .merge(dialects::engines::routes())
-        .layer(admitting.clone())
-        .merge(health::routes())
+        .layer(working.clone())
+        .merge(health::figures())
         .split_for_parts();
+    let (probes, probes_document) = health::probes().split_for_parts();
+    document.merge(probes_document);
     let batch_endpoints = dialects::openai::batch_endpoints(&document);
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
-    let RequestLimits { max_body_bytes, timeout: request_timeout, forms_by_prompt } = limits;
+    let RequestLimits { max_body_bytes, timeout: request_timeout, forms_by_prompt, head } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
     let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
     let openapi = document.into();
     let true_name = HeaderValue::from_str(names.truth()).ok();
+    let guarding = middleware::from_fn_with_state(access.clone(), guard);
     let state = AppState {
         judge,
         names,
+        access,
+        tls,
+        connections,
         lifecycle,
         metrics,
         telemetry,
@@ -133,22 +164,27 @@ pub(crate) fn router(service: Service, limits: RequestLimits) -> Router {
         batch_endpoints,
         openapi,
     };
-    // The last layer is the outermost: a panic gets its JSON first, then the response its request id.
+    // A panic gets its JSON first, then the response its request id.
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(request_id::name_request))
         .layer(CatchPanicLayer::custom(panicked));
-    router
-        .merge(other_paths().layer(admitting))
+    let routes = guarded
+        .merge(other_paths().layer(working))
+        .route("/metrics", get(metrics::scrape_on_main))
+        .method_not_allowed_fallback(wrong_method)
+        // All routes so far are for keys, those that somebody adds above too. Only what comes below is for everybody.
+        .layer(guarding)
+        .merge(probes.method_not_allowed_fallback(wrong_method))
+        // A browser cannot show a key for a page. These are what every copy of the program has, and tell nothing of this server.
         .merge(page::routes())
         .route("/openapi.json", get(openapi::document))
-        .route("/metrics", get(metrics::scrape))
         .fallback(unknown_route)
-        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(head, edge::edge))
         // Of a route, so that it knows which one it is.
         .layer(counting)
         .layer(middleware::map_response(move |response: Response| named(true_name.clone(), response)))
-        .layer(layers)
-        .with_state(state)
+        .layer(layers);
+    (routes, state)
 }
 
 /// Paths that lead to what is documented under another.

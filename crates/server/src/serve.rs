@@ -17,20 +17,25 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use judge::{EngineConfig, Judge, OnPanic};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tower::ServiceExt;
 
 use crate::{
-    batches, boot,
-    command::{EngineOptions, FormsChoice, HttpOptions, LogOptions, ServeOptions},
+    access::{Access, AdminDoor},
+    admin, batches, boot,
+    command::{ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LogOptions, ServeOptions},
+    connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Door, Tls},
+    doors::Doors,
+    edge::HeadLimits,
     error::ApiError,
     health::Progress,
     judging_log::{JudgingLog, Rotation},
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     model_names::ModelNames,
-    request_id,
+    reload, request_id,
     router::{self, RequestLimits, Service},
+    state::AppState,
     storage::Storage,
     systemd::Systemd,
     telemetry::Telemetry,
@@ -62,10 +67,29 @@ impl Display for EngineGone {
 
 impl std::error::Error for EngineGone {}
 
+/// What was asked for cannot be served: starting again does not help.
+#[derive(Debug)]
+pub(crate) struct Misconfigured(String);
+
+impl Display for Misconfigured {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misconfigured {}
+
+impl From<anyhow::Error> for Misconfigured {
+    fn from(error: anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
+
 /// Times and bounds of serving.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     limits: RequestLimits,
+    connections: ConnectionLimits,
     /// Between the signal to stop and the first refusal.
     pause: Duration,
     /// For running requests after that.
@@ -73,38 +97,69 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(options: &HttpOptions) -> Self {
+    fn new(http: &HttpOptions, connections: &ConnectionOptions) -> Self {
+        let seconds = Duration::from_secs_f64;
         Self {
             limits: RequestLimits {
-                max_body_bytes: options.max_body_mib << 20,
-                timeout: Duration::from_secs(options.request_timeout_s),
-                forms_by_prompt: matches!(options.forms, FormsChoice::Auto),
+                max_body_bytes: http.max_body_mib << 20,
+                timeout: Duration::from_secs(http.request_timeout_s),
+                forms_by_prompt: matches!(http.forms, FormsChoice::Auto),
+                head: HeadLimits {
+                    uri: connections.max_uri_kib << 10,
+                    fields: connections.max_head_kib << 10,
+                },
             },
-            pause: Duration::from_secs_f64(options.shutdown_pause_s),
-            drain: Duration::from_secs_f64(options.shutdown_timeout_s),
+            connections: ConnectionLimits {
+                most: connections.max_connections.max(1),
+                most_of_address: connections.max_connections_per_ip.max(1),
+                head: seconds(connections.head_timeout_s),
+                idle: seconds(connections.keep_alive_s),
+                max_headers: connections.max_headers,
+                max_head_bytes: connections.max_head_kib << 10,
+                body: BodyLimits {
+                    pause: seconds(connections.body_pause_s),
+                    total: seconds(connections.body_timeout_s),
+                    rate: connections.body_min_kib_per_s << 10,
+                },
+            },
+            pause: seconds(http.shutdown_pause_s),
+            drain: seconds(http.shutdown_timeout_s),
         }
     }
 }
 
 /// Serves until a signal says to stop.
 pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow::Result<()> {
-    let ServeOptions { critic, http, models, images, engine, log, storage, systemd, .. } = options;
+    let ServeOptions {
+        config,
+        critic,
+        http,
+        access,
+        tls,
+        connections,
+        models,
+        images,
+        engine,
+        log,
+        storage,
+        systemd,
+        ..
+    } = options;
     let systemd = Systemd::new(systemd);
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
-    let config = engine_config(&engine);
-    let HttpOptions { host, port, .. } = &http;
+    let engine_config = engine_config(&engine);
     let remote_images = images.fetcher().context("the client that fetches images cannot be made")?;
-    // The port is taken first, so that a wrong one is told at once and not after loading.
-    let listener = TcpListener::bind((host.as_str(), *port))
-        .await
-        .with_context(|| format!("cannot listen on {host}:{port}"))?;
+    // The ports are taken first, so that a wrong one is told at once and not after loading.
+    let listener = bind((http.host.as_str(), http.port)).await?;
     let address = listener.local_addr()?;
+    let doors = Doors::open((&access, &tls), (config, address.ip())).await?;
     let storage = Storage::open(&storage)?;
-    let mut server = Server::start(listener, Bounds::new(&http));
+    let secure = if doors.tls.is_some() { "https" } else { "http" };
+    let mut server = Server::start(listener, doors, Bounds::new(&http, &connections));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
     let memo_entries = http.memo_entries;
-    let start = move || boot::start_remembering(&critic, config, memo_entries);
+    let start = move || boot::start_remembering(&critic, engine_config, memo_entries);
     let loading = tokio::task::spawn_blocking(start);
     let (judge, metrics) = tokio::select! {
         loaded = loading => loaded??,
@@ -112,24 +167,27 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
-    let lifecycle = server.lifecycle.clone();
     let names = ModelNames::new(judge.model(), models);
-    server.open(Service {
-        judge: judge.clone(),
+    let state = server.open(Service {
         names,
-        metrics,
         telemetry,
         config_dir,
-        lifecycle,
         judging_log,
         remote_images,
         storage,
+        ..server.service((judge.clone(), metrics))
     });
+    tokio::spawn(reload::watch_files(state.clone()));
+    signals.on_hangup(state);
     let mut output = io::stdout();
-    writeln!(output, "listening on http://{address}")?;
+    writeln!(output, "listening on {secure}://{address}")?;
     output.flush()?;
     systemd.ready();
     server.finish(&judge, &systemd, signals).await
+}
+
+async fn bind((host, port): (&str, u16)) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((host, port)).await.with_context(|| format!("cannot listen on {host}:{port}"))
 }
 
 /// The log that was asked for.
@@ -143,43 +201,93 @@ fn judging_log(log: LogOptions, critic: (String, Metrics)) -> anyhow::Result<Opt
 struct Server {
     lifecycle: Lifecycle,
     bounds: Bounds,
-    /// What answers; until it is there, everything is refused.
-    router: Arc<OnceLock<Router>>,
-    stop: tokio::sync::watch::Sender<()>,
-    serving: JoinHandle<io::Result<()>>,
+    access: Access,
+    tls: Option<Arc<Tls>>,
+    connections: Arc<ConnectionFigures>,
+    /// Who may come through the door for administration, if there is one.
+    admin_door: Option<AdminDoor>,
+    /// What answers at each door; until it is there, everything is refused.
+    router: Answering,
+    admin_router: Answering,
+    stop: watch::Sender<()>,
+    serving: JoinHandle<()>,
     /// Runs batches, where they are kept.
     batches: Option<JoinHandle<()>>,
 }
 
+/// What answers at a door, once it is there.
+type Answering = Arc<OnceLock<Router>>;
+
 impl Server {
     /// Takes connections at once, so that probes are answered while the critic is loaded.
-    fn start(listener: TcpListener, bounds: Bounds) -> Self {
-        let router: Arc<OnceLock<Router>> = Arc::default();
-        let opened = router.clone();
-        let door = Router::new().fallback(move |request: Request| {
-            let router = opened.get().cloned();
-            async move { answer(router, request).await }
+    fn start(listener: TcpListener, doors: Doors, bounds: Bounds) -> Self {
+        let Doors { access, tls, admin } = doors;
+        let (router, admin_router) = (Answering::default(), Answering::default());
+        let connections = Arc::new(ConnectionFigures::default());
+        let stop = watch::channel(()).0;
+        let main = Door {
+            listener,
+            limits: bounds.connections,
+            tls: tls.clone(),
+            figures: connections.clone(),
+            service: service_of(router.clone()),
+        };
+        let serving = tokio::spawn(main.serve(stop.subscribe()));
+        let admin_door = admin.map(|(listener, door)| {
+            let admin = Door {
+                listener,
+                limits: bounds.connections,
+                // What does not leave the machine needs no hiding.
+                tls: tls.clone().filter(|_| door != AdminDoor::Local),
+                figures: connections.clone(),
+                service: service_of(admin_router.clone()),
+            };
+            // It ends with the process: until then somebody may want to know how it goes.
+            tokio::spawn(admin.serve(stop.subscribe()));
+            door
         });
-        let stop = tokio::sync::watch::channel(()).0;
-        let mut stopping = stop.subscribe();
-        let serving = axum::serve(listener, door).with_graceful_shutdown(async move {
-            // An error means that the sender is gone, which also says to stop.
-            let _ = stopping.changed().await;
-        });
-        let serving = tokio::spawn(serving.into_future());
-        Self { lifecycle: Lifecycle::new(), bounds, router, stop, serving, batches: None }
+        Self {
+            lifecycle: Lifecycle::new(),
+            bounds,
+            access,
+            tls,
+            connections,
+            admin_door,
+            router,
+            admin_router,
+            stop,
+            serving,
+            batches: None,
+        }
     }
 
-    /// Lets requests in.
-    fn open(&mut self, service: Service) {
-        let (lifecycle, storage, metrics) =
-            (service.lifecycle.clone(), service.storage.clone(), service.metrics.clone());
-        let router = self.router.get_or_init(|| router::router(service, self.bounds.limits)).clone();
-        lifecycle.enter(Phase::Ready);
+    /// What is served, apart from the log and the rubrics of a folder.
+    fn service(&self, critic: (Judge, Metrics)) -> Service {
+        Service {
+            lifecycle: self.lifecycle.clone(),
+            access: self.access.clone(),
+            tls: self.tls.clone(),
+            connections: self.connections.clone(),
+            ..Service::plain(critic)
+        }
+    }
+
+    /// Lets requests in; what their handlers use.
+    fn open(&mut self, service: Service) -> AppState {
+        let (storage, metrics) = (service.storage.clone(), service.metrics.clone());
+        let (routes, state) = router::routes(service, self.bounds.limits);
+        if let Some(door) = self.admin_door {
+            let routes = admin::router(&state, door).with_state(state.clone());
+            self.admin_router.get_or_init(|| routes);
+        }
+        let router = self.router.get_or_init(|| routes.with_state(state.clone())).clone();
+        self.lifecycle.enter(Phase::Ready);
+        let lifecycle = self.lifecycle.clone();
         self.batches = storage.kept().map(|kept| {
             let runner = batches::Runner::new((kept.clone(), router), lifecycle, metrics);
             tokio::spawn(runner.run())
         });
+        state
     }
 
     /// Answers until a signal says to stop or the engine is gone, and then finishes what runs.
@@ -188,7 +296,8 @@ impl Server {
     /// [`EngineGone`], or when the listener fails.
     async fn finish(mut self, judge: &Judge, systemd: &Systemd, mut signals: Signals) -> anyhow::Result<()> {
         let gone = tokio::select! {
-            ended = &mut self.serving => return Ok(ended??),
+            ended = &mut self.serving => return Ok(ended?),
+            () = self.lifecycle.told_to_leave() => None,
             () = signals.next() => None,
             () = judge.stopped() => Some(EngineGone::Panicked),
             () = stuck(judge) => return Err(EngineGone::Stuck.into()),
@@ -227,7 +336,14 @@ impl Server {
     }
 }
 
-/// Answers by `router`, or while the critic is being loaded.
+/// Answers by what `answering` holds, or while the critic is being loaded.
+fn service_of(answering: Answering) -> impl Answer {
+    tower::service_fn(move |request: Request| {
+        let router = answering.get().cloned();
+        async move { answer(router, request).await }
+    })
+}
+
 async fn answer(router: Option<Router>, request: Request) -> Result<Response, Infallible> {
     match router {
         Some(router) => router.oneshot(request).await,
@@ -263,7 +379,12 @@ pub(crate) fn engine_config(options: &EngineOptions) -> EngineConfig {
 }
 
 /// Interrupts from the keyboard and termination signals: one that comes while nobody waits for it is not lost.
-struct Signals(tokio::sync::watch::Receiver<()>);
+struct Signals {
+    told: watch::Receiver<()>,
+    /// Signals to read files again.
+    #[cfg(unix)]
+    hangups: Option<tokio::signal::unix::Signal>,
+}
 
 impl Signals {
     /// Listens from now on.
@@ -271,8 +392,14 @@ impl Signals {
     /// # Errors
     /// When the system does not let it.
     fn listen() -> io::Result<Self> {
-        let told = tokio::sync::watch::Sender::new(());
-        let signals = Self(told.subscribe());
+        let told = watch::Sender::new(());
+        #[cfg(unix)]
+        let hangups = Some(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?);
+        let signals = Self {
+            told: told.subscribe(),
+            #[cfg(unix)]
+            hangups,
+        };
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
@@ -299,15 +426,32 @@ impl Signals {
 
     /// Waits for the next one, or takes one that has come since the last.
     async fn next(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.told.changed().await.is_err() {
             // Nobody listens any more, so that none will come.
             std::future::pending().await
         }
     }
+
+    /// Reads files again whenever a hangup says so, also for one that came before.
+    #[cfg(unix)]
+    fn on_hangup(&mut self, state: AppState) {
+        let Some(mut hangups) = self.hangups.take() else { return };
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                // What is wrong is in the log, and nobody waits for an answer.
+                let _ = reload::reload(&state).await;
+            }
+        });
+    }
+
+    /// There are no hangups here.
+    #[cfg(not(unix))]
+    fn on_hangup(&mut self, _state: AppState) {}
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use critic::{Backend, BackendError, Batch, Critic, Limits, Logits};
     use judge::{Judge, RubricLibrary};
     use tokio::{
@@ -316,6 +460,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::command::{Command, CommandLine};
 
     struct Panicking;
 
@@ -350,16 +495,12 @@ mod tests {
             Judge::new("null".into(), critic, library, EngineConfig { on_panic, ..Default::default() });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = RequestLimits {
-            max_body_bytes: 1 << 20,
-            timeout: Duration::from_secs(60),
-            forms_by_prompt: true,
-        };
-        let bounds = Bounds { limits, pause: Duration::ZERO, drain: Duration::from_secs(30) };
-        let mut server = Server::start(listener, bounds);
-        let lifecycle = server.lifecycle.clone();
-        let service = Service::plain((judge.clone(), Metrics::new("null", "none")));
-        server.open(Service { lifecycle, ..service });
+        let command = CommandLine::parse_from(["gavel", "serve"]).command;
+        let Command::Serve(options) = command else { panic!("another command") };
+        let bounds = Bounds::new(&options.http, &options.connections);
+        let doors = Doors { access: Access::default(), tls: None, admin: None };
+        let mut server = Server::start(listener, doors, bounds);
+        server.open(server.service((judge.clone(), Metrics::new("null", "none"))));
         let signals = Signals::listen().unwrap();
         (address, async move { server.finish(&judge, &Systemd::default(), signals).await })
     }

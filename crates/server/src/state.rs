@@ -5,8 +5,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use judge::Judge;
 
 use crate::{
-    judging_log::JudgingLog, lifecycle::Lifecycle, metrics::Metrics, model_names::ModelNames,
-    remote_images::RemoteImages, storage::Storage, telemetry::Telemetry,
+    access::Access,
+    connections::{ConnectionFigures, Tls},
+    judging_log::JudgingLog,
+    lifecycle::Lifecycle,
+    metrics::Metrics,
+    model_names::ModelNames,
+    remote_images::RemoteImages,
+    storage::Storage,
+    telemetry::Telemetry,
 };
 
 /// What every handler may use. Cheap to clone.
@@ -16,6 +23,12 @@ pub(crate) struct AppState {
     pub(crate) judge: Judge,
     /// By which names it is called.
     pub(crate) names: ModelNames,
+    /// Who may ask.
+    pub(crate) access: Access,
+    /// The certificates that can be read again.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// How many connections there are.
+    pub(crate) connections: Arc<ConnectionFigures>,
     /// Whether the server starts, runs or stops.
     pub(crate) lifecycle: Lifecycle,
     /// What Prometheus is told.

@@ -119,6 +119,7 @@ impl Runner {
             tenant: Tenant(batch.owner.as_str().into()),
             deadline: Instant::now().checked_add(Duration::from_secs(left)),
             urgency: Urgency::Whenever,
+            ..Caller::default()
         };
         let request = Request::post(&batch.endpoint)
             .header(header::CONTENT_TYPE, "application/json")

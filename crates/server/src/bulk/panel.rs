@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{Request, StatusCode, header::CONTENT_TYPE},
+    http::{
+        Request, StatusCode,
+        header::{self, CONTENT_TYPE},
+    },
     response::Response,
 };
 use judge::EngineConfig;
@@ -16,6 +19,7 @@ use super::servers::Servers;
 use crate::{
     boot,
     command::{CriticOptions, Urls},
+    edge::HeadLimits,
     router::{self, RequestLimits, Service},
 };
 
@@ -24,7 +28,11 @@ const LIMITS: RequestLimits = RequestLimits {
     max_body_bytes: 1 << 30,
     timeout: Duration::from_secs(24 * 3600),
     forms_by_prompt: false,
+    head: HeadLimits::NONE,
 };
+
+/// What requests inside one process call it.
+const HERE: &str = "localhost";
 
 /// Who judges.
 pub(crate) enum Panel {
@@ -88,7 +96,7 @@ impl Panel {
     pub(crate) async fn get(&self, route: &str) -> anyhow::Result<Value> {
         match self {
             Self::Here(router) => {
-                let request = Request::get(route).body(Body::empty())?;
+                let request = Request::get(route).header(header::HOST, HERE).body(Body::empty())?;
                 Ok(read(router.clone().oneshot(request).await?).await?.1)
             }
             Self::There(servers) => servers.get(route).await,
@@ -100,6 +108,7 @@ impl Panel {
         match self {
             Self::Here(router) => {
                 let request = Request::post(route)
+                    .header(header::HOST, HERE)
                     .header(CONTENT_TYPE, "application/json")
                     .body(Body::from(body.to_string()))?;
                 let (status, body) = read(router.clone().oneshot(request).await?).await?;

@@ -52,10 +52,10 @@ fn serve_command() -> clap::Command {
     ServeOptions::augment_args(clap::Command::new(SERVE))
 }
 
-/// Reads a configuration file and tells how many settings it has.
+/// Reads a configuration file and tells how many settings and how many keys it has.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn check_configuration(path: &Path) -> Result<usize, ConfigurationError> {
-    Configuration::read(path, &serve_command()).map(|file| file.len())
+pub(crate) fn check_configuration(path: &Path) -> Result<(usize, usize), ConfigurationError> {
+    Configuration::read(path, &serve_command()).map(|file| file.counts())
 }

@@ -22,11 +22,13 @@ const HISTOGRAMS: [(&str, &str); 16] = [
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
-const COUNTERS: [(&str, &str); 22] = [
+const COUNTERS: [(&str, &str); 24] = [
     ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
     ("gavel_admission_rejections_total", "Requests that were not let in, by why."),
+    ("gavel_refusals_total", "Requests that HTTP did not let in, by why and by key."),
+    ("gavel_connections_lost_total", "Connections that were closed or broke, by why."),
     ("gavel_prompt_tokens_total", "Tokens of prompts, computed or kept from earlier ones."),
     ("gavel_reply_tokens_total", "Tokens of replies."),
     ("gavel_steps_total", "Steps of the model."),
@@ -53,7 +55,8 @@ const COUNTERS: [(&str, &str); 22] = [
     ("gavel_position_flips_total", "Those of them whose orders name different winners."),
 ];
 
-const GAUGES: [(&str, &str); 18] = [
+const GAUGES: [(&str, &str); 19] = [
+    ("gavel_connections_open", "Connections that are open now."),
     ("gavel_build_info", "Version, commit, model and number type; always 1."),
     ("gavel_startup_seconds", "How long the parts of the start took."),
     ("gavel_engine_alive", "Whether the engine takes requests."),

@@ -11,12 +11,22 @@ mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use axum::{
+    Extension,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use judge::{CacheFigures, Judge, MemoCounts};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::state::AppState;
+use crate::{
+    access::Grant,
+    connections::{ConnectionFigures, Lost},
+    error::ApiError,
+    state::AppState,
+};
 
 pub(crate) use engine::EngineMetrics;
 pub(crate) use requests::{Outcome, Refusal, RequestKind, StreamFate, count_request};
@@ -103,6 +113,15 @@ impl Metrics {
         self.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
+    /// Notes how many connections there are, and why others were lost.
+    fn set_connections(&self, figures: &ConnectionFigures) {
+        self.gauge("gavel_connections_open", &[]).set(figures.open_now() as f64);
+        for reason in Lost::ALL {
+            let labels = [("reason", reason.as_str())];
+            self.counter("gavel_connections_lost_total", &labels).absolute(figures.lost_for(reason));
+        }
+    }
+
     /// Notes how often a verdict was remembered.
     fn set_memo(&self, counts: MemoCounts) {
         for (result, count) in [("hit", counts.hits), ("miss", counts.misses)] {
@@ -163,8 +182,25 @@ fn seconds_counter(name: &str, text: &str, seconds: f64) -> String {
     format!("# HELP {name} {text}\n# TYPE {name} counter\n{name} {seconds}\n\n")
 }
 
+/// `GET /metrics` on the main port, where other keys than those for administration have nothing to read.
+pub(crate) async fn scrape_on_main(
+    State(state): State<AppState>,
+    grant: Option<Extension<Arc<Grant>>>,
+) -> Result<impl IntoResponse, ApiError> {
+    if !state.access.shows_figures_on_main() {
+        let message =
+            "The figures are behind the door for administration (--admin-address, --metrics-on-main).";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
+    }
+    if grant.is_some_and(|Extension(grant)| !grant.account().key().admin) {
+        return Err(ApiError::not_admin());
+    }
+    Ok(scrape(State(state)).await)
+}
+
 /// `GET /metrics`: everything in Prometheus' text format.
-pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse {
+pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse + use<> {
+    state.metrics.set_connections(&state.connections);
     state.metrics.set_memo(state.judge.memo_counts());
     if let Some(figures) = state.storage.figures().await {
         state.metrics.set_storage(&figures);

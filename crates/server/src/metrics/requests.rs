@@ -19,7 +19,7 @@ use judge::Kind;
 use tracing::Span;
 
 use super::Metrics;
-use crate::telemetry::name_route;
+use crate::{access::KeyLabel, telemetry::name_route};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +100,52 @@ impl Outcome {
     }
 }
 
-/// Why a request was not let in, where only HTTP knows it.
-#[derive(Debug, Clone, Copy)]
+/// Why a request was not let in, where only HTTP knows it. Each has a count by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Its body or its prompt is too large, whatever else waits.
     TooLarge,
+    /// It shows no key, or none that is known.
+    Unauthenticated,
+    /// Its key is not for this.
+    Forbidden,
+    /// It asks for a host that is not served, or a page of another site asks.
+    Host,
+    /// Its key has had its requests of this minute.
+    Requests,
+    /// Its key has had its tokens of this minute.
+    Tokens,
+    /// Its key has had its images of this minute.
+    Images,
+    /// As many requests of its key run as may.
+    Concurrent,
+    /// Its key has its share of the waiting line.
+    QueueShare,
+    /// Its body came too slowly.
+    SlowBody,
+    /// Its body is packed in a way that is not unpacked here.
+    Encoding,
+    /// Its head is too long, or makes no sense.
+    Head,
+}
+
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Host => "host",
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Images => "images",
+            Self::Concurrent => "concurrent",
+            Self::QueueShare => "queue_share",
+            Self::SlowBody => "slow_body",
+            Self::Encoding => "encoding",
+            Self::Head => "head",
+        }
+    }
 }
 
 /// What becomes of a stream after its head was sent: part of its response, and held by whoever writes the stream.
@@ -143,9 +184,14 @@ pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Reque
     let mut response = next.run(request).await;
     let extensions = response.extensions_mut();
     count.kind = extensions.remove::<RequestKind>();
-    if let Some(Refusal::TooLarge) = extensions.remove() {
-        let reason = [("reason", "too_large")];
-        count.metrics.counter("gavel_admission_rejections_total", &reason).increment(1);
+    let key = extensions.remove::<KeyLabel>();
+    if let Some(refusal) = extensions.remove::<Refusal>() {
+        let key = ("key", key.as_ref().map_or("none", |KeyLabel(key)| key));
+        let reason = ("reason", refusal.as_str());
+        count.metrics.counter("gavel_refusals_total", &[reason, key]).increment(1);
+        if refusal == Refusal::TooLarge {
+            count.metrics.counter("gavel_admission_rejections_total", &[reason]).increment(1);
+        }
     }
     let head = extensions.remove::<Outcome>().unwrap_or(if response.status().is_client_error() {
         Outcome::Invalid

@@ -102,6 +102,7 @@ impl Metrics {
             | JudgeError::NoRewardHead
             | JudgeError::Engine(_)
             | JudgeError::Grammar(_)
+            | JudgeError::Exhausted(_)
             | JudgeError::Failed(_) => return,
         };
         self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(1);

@@ -40,6 +40,7 @@ use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 pub(crate) use reward::MethodBody;
+pub(crate) use rubrics::reload_rubrics;
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

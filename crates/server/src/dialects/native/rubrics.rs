@@ -1,6 +1,8 @@
 //! `GET /rubrics`: what requests can name; `POST /rubrics/reload`: the folder of rubrics, read again.
 
-use axum::{Json, extract::State, http::StatusCode};
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use judge::{
     AnswerForm, CaseField, Direction, Format, Judge, JudgeError, Kind, Reading, Rubric, RubricLibrary,
 };
@@ -10,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{examples, scale::ScaleBody};
 use crate::{
+    access::Grant,
     error::{ApiError, Dialect, ErrorBody},
     state::AppState,
 };
@@ -126,7 +129,22 @@ async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
         (status = 422, description = "A file has an error; the message has all of them.", body = ErrorBody)
     )
 )]
-async fn reload(State(state): State<AppState>) -> Result<Json<RubricsBody>, ApiError> {
+async fn reload(
+    State(state): State<AppState>,
+    grant: Option<Extension<Arc<Grant>>>,
+) -> Result<Json<RubricsBody>, ApiError> {
+    if grant.is_some_and(|Extension(grant)| !grant.account().key().admin) {
+        return Err(ApiError::not_admin());
+    }
+    reload_rubrics(&state).await?;
+    Ok(Json(RubricsBody::new(&state.judge)))
+}
+
+/// Reads the folder of rubrics and profiles again; tells how many rubrics there are.
+///
+/// # Errors
+/// When there is no folder, or a file has an error: then everything stays as it was.
+pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> {
     let folder = state.config_dir.as_ref().ok_or_else(|| {
         let message = "The server was started without --config-dir, so that there is nothing to read again.";
         ApiError::new(StatusCode::CONFLICT, "no_config_dir", message)
@@ -146,5 +164,5 @@ async fn reload(State(state): State<AppState>) -> Result<Json<RubricsBody>, ApiE
     })?;
     read.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
     tracing::info!("rubrics and critic profiles were read again");
-    Ok(Json(RubricsBody::new(&state.judge)))
+    Ok(state.judge.rules().library().rubrics().count())
 }

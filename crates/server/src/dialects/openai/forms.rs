@@ -1,5 +1,7 @@
 //! Answers in the form that the asking program looks for, told by its prompt.
 
+use std::sync::Arc;
+
 use axum::{
     extract::FromRequestParts,
     http::{HeaderName, HeaderValue, request::Parts},
@@ -7,7 +9,11 @@ use axum::{
 };
 use judge::{CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Rules};
 
-use crate::{error::ApiError, state::AppState};
+use crate::{
+    access::{FormsOfKey, Grant},
+    error::ApiError,
+    state::AppState,
+};
 
 /// In a request: `off`, `auto` or the name of a form. In a response: the form that it has.
 const HEADER: HeaderName = HeaderName::from_static("x-gavel-form");
@@ -26,7 +32,17 @@ impl FromRequestParts<AppState> for WantedForm {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        match parts.headers.get(&HEADER).map(HeaderValue::to_str) {
+        let of_key = || match &parts.extensions.get::<Arc<Grant>>()?.account().key().forms {
+            Some(FormsOfKey::Auto) => Some(Self::Auto),
+            Some(FormsOfKey::Off) => Some(Self::Off),
+            Some(FormsOfKey::Named(name)) => Some(Self::Named(name.clone())),
+            None => None,
+        };
+        let given = parts.headers.get(&HEADER).map(HeaderValue::to_str);
+        if let (None, Some(wanted)) = (&given, of_key()) {
+            return Ok(wanted);
+        }
+        match given {
             None if state.forms_by_prompt => Ok(Self::Auto),
             Some(Ok("auto")) => Ok(Self::Auto),
             None | Some(Ok("off")) => Ok(Self::Off),

@@ -76,7 +76,7 @@ impl FromRequestParts<AppState> for Scorer {
                 format!("The URL: {}.", error.body_text()),
             )
         })?;
-        let Ok(CallerOf(caller)) = CallerOf::from_request_parts(parts, state).await;
+        let CallerOf(caller) = CallerOf::from_request_parts(parts, state).await?;
         Ok(Self::new(state.clone(), caller, query))
     }
 }

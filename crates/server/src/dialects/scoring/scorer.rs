@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use judge::{
-    Caller, Direction, EngineError, JudgeError, JudgeOptions, Judgement, Mode, Outcome, RubricChoice, Usage,
+    Caller, Direction, EngineError, Exhausted, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
+    RubricChoice, Usage,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -130,9 +131,13 @@ impl Scorer {
             let stream = self.state.judge.judge(case.clone(), choice.clone(), options.clone()).await;
             match stream {
                 // Trainers send everything at once and give up when they are refused, so they wait here.
-                Err(JudgeError::Engine(EngineError::Overloaded { retry_after_s, .. }))
-                    if self.may_wait(retry_after_s) =>
-                {
+                Err(
+                    JudgeError::Engine(
+                        EngineError::Overloaded { retry_after_s, .. }
+                        | EngineError::ShareTaken { retry_after_s, .. },
+                    )
+                    | JudgeError::Exhausted(Exhausted { retry_after_s: Some(retry_after_s), .. }),
+                ) if self.may_wait(retry_after_s) => {
                     tokio::time::sleep(Duration::from_secs(retry_after_s)).await;
                 }
                 other => {

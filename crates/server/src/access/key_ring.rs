@@ -1,0 +1,59 @@
+//! All keys in force, and the one that somebody presents.
+
+use std::sync::Arc;
+
+use judge::Tenant;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+
+use super::{
+    account::Account,
+    key::{Key, digest_of},
+};
+
+/// The part of the waiting line that one of several keys may take.
+const SHARE_AMONG_SEVERAL: f32 = 0.25;
+
+/// All keys in force.
+#[derive(Debug, Default)]
+pub(crate) struct KeyRing {
+    accounts: Vec<Arc<Account>>,
+}
+
+impl KeyRing {
+    /// These keys; those of `before` with the same name go on with what they have used.
+    pub(crate) fn new(keys: Vec<Key>, before: Option<&Self>) -> Self {
+        let share = if keys.len() > 1 { SHARE_AMONG_SEVERAL } else { 1.0 };
+        let known = |id: &str| before?.accounts.iter().find(|account| account.key().id == id);
+        let account = |(index, key): (usize, Key)| {
+            let known = known(&key.id).map(|account| &**account);
+            Arc::new(Account::new(key, (index, share), known))
+        };
+        Self { accounts: keys.into_iter().enumerate().map(account).collect() }
+    }
+
+    /// Whether there are none, so that everybody may ask.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Whether one of them is for administration.
+    pub(crate) fn has_admin(&self) -> bool {
+        self.accounts.iter().any(|account| account.key().admin)
+    }
+
+    /// The account of a tenant.
+    pub(crate) fn of(&self, tenant: &Tenant) -> Option<Arc<Account>> {
+        self.accounts.iter().find(|account| account.tenant() == *tenant).cloned()
+    }
+
+    /// Whose key this is. All are compared, each in the same time, so that neither a match nor its place can be told by how long
+    /// it takes.
+    pub(crate) fn find(&self, presented: &[u8]) -> Option<Arc<Account>> {
+        let digest = digest_of(presented);
+        let mut found = u64::MAX;
+        for (index, account) in self.accounts.iter().enumerate() {
+            found.conditional_assign(&(index as u64), account.key().digest.ct_eq(&digest));
+        }
+        self.accounts.get(usize::try_from(found).ok()?).cloned()
+    }
+}

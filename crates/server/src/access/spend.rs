@@ -1,0 +1,90 @@
+//! Counts requests against the quotas of their key, and tells clients how these stand.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::account::{Account, Grant, RunningRequest};
+use crate::{error::ApiError, lifecycle::Held, metrics::Refusal};
+
+/// Lets a request of a key in that has quotas left; every answer tells what is left in the headers that clients of OpenAI's interface
+/// know. Only requests for work count: what is merely looked up is free.
+pub(crate) async fn spend(request: Request, next: Next) -> Response {
+    let grant = request.extensions().get::<Arc<Grant>>().cloned();
+    let Some(grant) = grant.filter(|_| request.method() == Method::POST) else {
+        return next.run(request).await;
+    };
+    let account = grant.account();
+    let mut response = match begin(account) {
+        Ok(running) => next.run(request).await.map(|body| Body::new(Held::new(body, running))),
+        Err(error) => error.into_response(),
+    };
+    tell(account, &mut response);
+    response
+}
+
+fn begin(account: &Account) -> Result<RunningRequest, ApiError> {
+    // What runs at a time first: a request that finds no room takes nothing from the minute.
+    let running = account.begin().ok_or_else(|| {
+        let most = account.key().concurrent_requests.unwrap_or_default();
+        let message = format!(
+            "Rate limit reached for concurrent requests: Limit {most} (concurrent_requests). Please retry after 1s."
+        );
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        error.with_retry_after(1).refused(Refusal::Concurrent)
+    })?;
+    account.take_request().map_err(ApiError::exhausted)?;
+    Ok(running)
+}
+
+fn tell(account: &Account, response: &mut Response) {
+    for (quota, level) in account.levels() {
+        let Some(level) = level else { continue };
+        for (what, value) in [
+            ("limit", level.limit.to_string()),
+            ("remaining", level.remaining.to_string()),
+            ("reset", in_words(level.reset)),
+        ] {
+            let name = HeaderName::try_from(format!("x-ratelimit-{what}-{quota}"));
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+}
+
+/// A length of time as OpenAI's interface has it: `250ms`, `1.5s`, `6m0s`.
+fn in_words(duration: Duration) -> String {
+    // Rounded up, since who comes too early is refused again.
+    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
+    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+    match (seconds, rest) {
+        (0, rest) => format!("{rest}ms"),
+        (seconds, 0) if seconds < 60 => format!("{seconds}s"),
+        (seconds, rest) if seconds < 60 => {
+            format!("{seconds}.{}s", format!("{rest:03}").trim_end_matches('0'))
+        }
+        (seconds, _) => format!("{}m{}s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_told_as_clients_know_them() {
+        let told = |milliseconds| in_words(Duration::from_millis(milliseconds));
+        assert_eq!(
+            [0, 1, 999, 1000, 1500, 59_001, 60_000, 61_250].map(told),
+            ["0ms", "1ms", "999ms", "1s", "1.5s", "59.001s", "1m0s", "1m1s"]
+        );
+        assert_eq!(in_words(Duration::from_nanos(1)), "1ms");
+    }
+}

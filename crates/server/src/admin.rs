@@ -1,0 +1,58 @@
+//! The door for administration: figures, reading files again, stopping. It is another listener, so that a proxy that leads to the
+//! main port leads nobody here.
+
+use std::net::IpAddr;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    access::{AdminDoor, guard_admin},
+    error::ApiError,
+    metrics,
+    reload::{ReloadedBody, reload},
+    state::AppState,
+};
+
+/// The routes, for whoever `door` lets in.
+pub(crate) fn router(state: &AppState, door: AdminDoor) -> Router<AppState> {
+    let guard = middleware::from_fn_with_state((state.access.clone(), door), guard_admin);
+    Router::new()
+        .route("/metrics", get(metrics::scrape))
+        .route("/reload", post(reload_all))
+        .route("/drain", post(drain))
+        .layer(guard)
+}
+
+/// Reads keys, certificates and rubrics again.
+async fn reload_all(State(state): State<AppState>) -> Result<Json<ReloadedBody>, ApiError> {
+    reload(&state).await.map(Json)
+}
+
+/// Ends the server as a signal to stop does: what runs is finished first.
+async fn drain(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
+    tracing::info!("told to stop through the door for administration");
+    state.lifecycle.leave();
+    (StatusCode::ACCEPTED, Json(json!({ "status": "draining" })))
+}
+
+/// An address for the door: `host:port`, or a port alone, which is one of this machine.
+pub(crate) fn address_of(text: &str) -> String {
+    let text = text.strip_prefix(':').unwrap_or(text);
+    if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { text.to_owned() }
+}
+
+/// Who may come through a door at `address`.
+pub(crate) fn door_at(address: IpAddr, open: bool) -> AdminDoor {
+    match (address.to_canonical().is_loopback(), open) {
+        (true, _) => AdminDoor::Local,
+        (false, true) => AdminDoor::Open,
+        (false, false) => AdminDoor::Keyed,
+    }
+}

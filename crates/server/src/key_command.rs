@@ -1,0 +1,28 @@
+//! `gavel key new`: makes a key and the entry that lets it in.
+
+use std::io::{self, Write};
+
+use anyhow::ensure;
+
+use crate::{
+    access::{new_key, read_keys},
+    command::KeyCommand,
+};
+
+/// Does it.
+pub(crate) fn run(command: &KeyCommand) -> anyhow::Result<()> {
+    match command {
+        KeyCommand::New { id } => {
+            let (key, digest) = new_key();
+            let entry = format!("[[keys]]\nid = {}\nsha256 = \"{digest}\"\n", toml::Value::from(id.as_str()));
+            if let Err(problem) = read_keys(&entry) {
+                anyhow::bail!("{}", problem.text);
+            }
+            ensure!(!entry.contains(&key), "the entry must not have the key");
+            // The entry alone on the output, so that it can be put at the end of a file.
+            writeln!(io::stderr(), "The key, which is shown this once and kept nowhere: {key}")?;
+            writeln!(io::stdout(), "{entry}")?;
+            Ok(())
+        }
+    }
+}

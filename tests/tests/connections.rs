@@ -1,0 +1,201 @@
+//! What a connection may take, and what each answer says to whoever keeps it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use gavel_tests::{Server, read_from, send_raw, wait_until};
+use serde_json::json;
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+/// What comes until the other side closes.
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    // A reset closes too.
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A figure of `/metrics`.
+fn figure(server: &Server, name: &str) -> f64 {
+    let text = server.get("/metrics").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+#[test]
+fn heads_that_are_too_large_or_make_no_sense_are_refused() {
+    let server = Server::with_options(&[]);
+    let status =
+        |request: &str| send_raw(server.address(), request.as_bytes()).map(|response| response.status);
+    let get = |path: &str, headers: &str| {
+        status(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"))
+    };
+    let fields = |count: usize| (0..count).map(|index| format!("x-{index}: y\r\n")).collect::<String>();
+    assert_eq!(get("/livez", &fields(62)), Some(200));
+    assert_eq!(get("/livez", &fields(63)), Some(431));
+    assert_eq!(get("/livez", &format!("x: {}\r\n", "y".repeat(60 << 10))), Some(200));
+    // Whether the library has read all of it or not.
+    assert_eq!(get("/livez", &format!("x: {}\r\n", "y".repeat(70 << 10))), Some(431));
+    assert_eq!(get("/livez", &format!("x: {}\r\n", "y".repeat(1 << 20))), Some(431));
+    assert_eq!(get(&format!("/livez?{}", "y".repeat(8000)), ""), Some(200));
+    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", "y".repeat(9000));
+    let long = send_raw(server.address(), long.as_bytes()).unwrap();
+    assert_eq!(long.status, 414);
+    let body = long.json();
+    assert!(body["error"]["message"].as_str().unwrap().contains("8192 (max_uri_kib)"), "{body}");
+    assert_eq!(status("GET /livez HTTP/1.1\r\nconnection: close\r\n\r\n"), Some(400), "no host");
+    assert_eq!(get("/livez", "host: localhost\r\n"), Some(400), "two hosts");
+    assert_eq!(status("GET /livez HTTP/1.0\r\n\r\n"), Some(200), "HTTP/1.0 needs none");
+    assert_eq!(status("SSH-2.0-OpenSSH_9.2\r\n\r\n"), Some(400));
+    wait_until("they are counted", || {
+        figure(&server, "gavel_connections_lost_total{reason=\"malformed\"}") >= 2.0
+    });
+    assert!(figure(&server, "gavel_refusals_total{reason=\"head\",key=\"none\"}") >= 3.0);
+}
+
+#[test]
+fn packed_bodies_are_refused_unread() {
+    let server = Server::with_options(&[]);
+    for encoding in ["gzip", "br", "deflate", "zstd", "identity, gzip"] {
+        let headers = [("content-type", "application/json"), ("content-encoding", encoding)];
+        let answer = server.send("POST", "/judge", &headers, b"{}");
+        assert_eq!((answer.status, &answer.json()["code"]), (415, &json!("unsupported_encoding")));
+    }
+    let headers = [("content-type", "application/json"), ("content-encoding", "identity")];
+    assert_eq!(server.send("POST", "/judge", &headers, b"{}").status, 422);
+}
+
+#[test]
+fn answers_are_neither_guessed_at_nor_kept_and_tell_no_version() {
+    let server = Server::with_options(&[]);
+    let case = json!({ "question": "?", "response": "a" });
+    let mut streamed = case.clone();
+    streamed["stream"] = json!(true);
+    for answer in [
+        server.get("/livez"),
+        server.get("/nothing"),
+        server.get("/openapi.json"),
+        server.post("/judge", &case),
+        server.post("/judge", &streamed),
+        server.post("/judge", &json!({})),
+    ] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("server"), None);
+    }
+}
+
+#[test]
+fn a_slow_head_is_given_up_and_a_patient_client_is_not() {
+    let server = Server::with_options(&["--head-timeout-s", "0.5", "--keep-alive-s", "3"]);
+    let start = Instant::now();
+    // One that never says a thing, and one that sends a letter now and then.
+    let silent = connect(&server);
+    let mut trickling = connect(&server);
+    trickling.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: ").unwrap();
+    let mut writer = trickling.try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        while writer.write_all(b"y").is_ok() && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!((rest(silent), rest(trickling)), (String::new(), String::new()));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    writing.join().unwrap();
+    // Between two requests there is more time than for a head.
+    let mut patient = connect(&server);
+    let ask = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for _ in 0..2 {
+        patient.write_all(ask).unwrap();
+        let mut answer = [0; 4096];
+        let count = patient.read(&mut answer).unwrap();
+        assert!(answer[..count].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        std::thread::sleep(Duration::from_millis(1200));
+    }
+    let idle = Instant::now();
+    assert_eq!(rest(patient), "", "but not without end");
+    assert!(idle.elapsed() < Duration::from_secs(20), "{:?}", idle.elapsed());
+    wait_until("they are counted", || {
+        figure(&server, "gavel_connections_lost_total{reason=\"slow\"}") >= 2.0
+    });
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_answered_408() {
+    let server = Server::with_options(&["--body-pause-s", "0.4", "--body-timeout-s", "2"]);
+    let head = "POST /judge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
+    let mut pausing = connect(&server);
+    pausing.write_all(head.as_bytes()).unwrap();
+    let answer = read_from(pausing);
+    assert_eq!(answer.status, 408);
+    assert!(answer.text().contains("400ms (body_pause_s)"));
+    let mut trickling = connect(&server);
+    trickling.write_all(head.as_bytes()).unwrap();
+    let mut writer = trickling.try_clone().unwrap();
+    let start = Instant::now();
+    let writing = std::thread::spawn(move || {
+        while writer.write_all(b" ").is_ok() && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let answer = read_from(trickling);
+    assert_eq!(answer.status, 408);
+    assert!(answer.header("x-request-id").is_some());
+    drop(answer);
+    writing.join().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20));
+    assert_eq!(figure(&server, "gavel_refusals_total{reason=\"slow_body\",key=\"none\"}"), 2.0);
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_all_have_so_many() {
+    let server = Server::with_options(&["--max-connections-per-ip", "3"]);
+    let held: Vec<TcpStream> = (0..3).map(|_| connect(&server)).collect();
+    wait_until("one more is closed", || rest(connect(&server)).is_empty());
+    drop(held);
+    wait_until("there is room again", || {
+        send_raw(server.address(), b"GET /livez HTTP/1.0\r\n\r\n").is_some()
+    });
+    wait_until("it is counted", || {
+        let figures =
+            send_raw(server.address(), b"GET /metrics HTTP/1.0\r\n\r\n").map(|response| response.text());
+        figures.is_some_and(|text| !text.contains("gavel_connections_lost_total{reason=\"address\"} 0"))
+    });
+    // Where all places are taken, the next one waits for one.
+    let server = Server::with_options(&["--max-connections", "2"]);
+    let (first, _second) = (connect(&server), connect(&server));
+    let mut third = connect(&server);
+    third.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let waiting = third.read(&mut [0]).unwrap_err();
+    assert!(matches!(waiting.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
+    drop(first);
+    third.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert!(rest(third).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn many_requests_on_one_connection_are_answered_in_order() {
+    let server = Server::with_options(&[]);
+    let mut stream = connect(&server);
+    let asked: String = (0..500)
+        .map(|index| {
+            let close = if index == 499 { "connection: close\r\n" } else { "" };
+            format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx-request-id: r{index}\r\n{close}\r\n")
+        })
+        .collect();
+    stream.write_all(asked.as_bytes()).unwrap();
+    let answers = rest(stream);
+    let ids: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
+    assert_eq!(ids, (0..500).map(|index| format!("r{index}")).collect::<Vec<_>>());
+}

@@ -1,0 +1,141 @@
+//! The door for administration, hosts that are not ours, and files that are read again.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::process::Command;
+
+use gavel_tests::{Keys, Server, binary, free_port, send, send_raw, wait_until};
+use serde_json::json;
+
+/// Sends a signal to a server.
+fn signal(server: &Server, name: &str) {
+    let process = server.process_id().to_string();
+    assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
+}
+
+#[test]
+fn figures_reloads_and_stopping_have_a_door_of_their_own() {
+    let keys = Keys::new(&[("a", "")]);
+    let port = free_port().to_string();
+    let server = keys.server(&["--admin-address", &port]);
+    let admin = format!("127.0.0.1:{port}");
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| send(&admin, (method, path), headers, b"");
+    assert!(ask("GET", "/metrics", &[]).text().contains("gavel_connections_open"));
+    let figures = keys.get(&server, "a", "/metrics");
+    assert_eq!((figures.status, figures.json()["code"].clone()), (404, json!("not_found")));
+    let reloaded = ask("POST", "/reload", &[]);
+    assert_eq!(
+        (reloaded.status, reloaded.json()),
+        (200, json!({ "keys": 1, "certificates": false, "rubrics": null }))
+    );
+    // No page in a browser comes through, whoever's it is.
+    for (name, value) in [("origin", "http://127.0.0.1"), ("origin", "http://evil.example")] {
+        assert_eq!(ask("POST", "/drain", &[(name, value)]).status, 403);
+    }
+    let evil = b"POST /drain HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(send_raw(&admin, evil).unwrap().status, 421);
+    for path in ["/judge", "/v1/models", "/livez"] {
+        assert_eq!(ask("GET", path, &[]).status, 404, "{path} is not administration");
+    }
+    assert_eq!(ask("POST", "/drain", &[]).status, 202);
+    assert!(server.wait(), "it ended well");
+}
+
+#[test]
+fn a_door_for_other_machines_wants_a_key_for_administration() {
+    let keys = Keys::new(&[("a", "")]);
+    let path = keys.path().to_string_lossy().into_owned();
+    let address = format!("0.0.0.0:{}", free_port());
+    let options = ["serve", "--port", "0", "--keys-file", &path, "--admin-address", &address];
+    let refused = Command::new(binary()).args(options).output().unwrap();
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("admin = true"));
+    let keys = Keys::new(&[("a", ""), ("admin", "admin = true")]);
+    let _server = keys.server(&["--admin-address", &address]);
+    let here = address.replace("0.0.0.0", "127.0.0.1");
+    let status = |name: Option<&str>| {
+        let bearer = name.map(|name| format!("Bearer {}", keys.key(name)));
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        send(&here, ("GET", "/metrics"), &headers, b"").status
+    };
+    assert_eq!([None, Some("a"), Some("admin")].map(status), [401, 403, 200]);
+}
+
+#[test]
+fn only_a_key_for_administration_reads_rubrics_again() {
+    let keys = Keys::new(&[("a", ""), ("admin", "admin = true")]);
+    let server = keys.server(&[]);
+    let status = |name: &str| keys.post(&server, name, ("/rubrics/reload", &json!({}))).status;
+    assert_eq!((status("a"), status("admin")), (403, 409), "409: it has no folder");
+}
+
+#[test]
+fn without_keys_a_page_of_another_site_gets_nothing() {
+    let server = Server::with_options(&["--allowed-hosts", "gavel.example.com,other.example.com"]);
+    let ask = |host: &str, more: &str| {
+        let request = format!("GET /v1/models HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
+        send_raw(server.address(), request.as_bytes()).unwrap()
+    };
+    for host in ["localhost", "127.0.0.1:1", "[::1]", "gavel", "gavel.example.com", "OTHER.example.com:1"] {
+        let answer = ask(host, "");
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None), "{host}");
+    }
+    for host in ["evil.example", "gavel.example.com.evil.example", "localhost/v1/models?"] {
+        let refused = ask(host, "");
+        assert_eq!(refused.status, 421, "{host}");
+        assert_eq!(refused.json()["code"], "host_not_allowed");
+    }
+    assert_eq!(ask("localhost:8080", "origin: http://localhost:8080\r\n").status, 200);
+    assert_eq!(ask("localhost:8080", "origin: http://evil.example\r\n").status, 421);
+    assert_eq!(ask("localhost", "origin: null\r\n").status, 421);
+    let preflight = b"OPTIONS /judge HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\naccess-control-request-method: POST\r\nconnection: close\r\n\r\n";
+    let preflight = send_raw(server.address(), preflight).unwrap();
+    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (405, None));
+}
+
+#[test]
+fn keys_are_read_again_on_a_signal_and_stay_when_the_file_is_wrong() {
+    let mut keys = Keys::new(&[("a", "requests_per_minute = 100"), ("gone", "")]);
+    let server = keys.server(&[]);
+    let (old, gone) = (keys.key("a").to_owned(), keys.key("gone").to_owned());
+    let status = |key: &str| {
+        let bearer = format!("Bearer {key}");
+        server.send("GET", "/v1/models", &[("authorization", &bearer)], b"").status
+    };
+    assert_eq!((status(&old), status(&gone)), (200, 200));
+    keys.write(&[("a", "requests_per_minute = 100"), ("new", "")]);
+    assert_eq!((status(&old), status(keys.key("new"))), (200, 401), "not before it is told");
+    signal(&server, "-HUP");
+    wait_until("the new key is known", || status(keys.key("new")) == 200);
+    assert_eq!((status(&old), status(&gone), status(keys.key("a"))), (401, 401, 200));
+    let right = std::fs::read_to_string(keys.path()).unwrap();
+    for wrong in ["", "[[keys]]\nid = \"x\"\n", "no TOML"] {
+        keys.put(wrong);
+        signal(&server, "-HUP");
+    }
+    // What comes last is read last: when its third key is known, the wrong ones were read before.
+    let (third, entry) = {
+        let more = Keys::new(&[("third", "")]);
+        (more.key("third").to_owned(), std::fs::read_to_string(more.path()).unwrap())
+    };
+    keys.put(&(right + &entry));
+    signal(&server, "-HUP");
+    wait_until("the third key is known", || status(&third) == 200);
+    assert_eq!(status(keys.key("new")), 200);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_and_nothing_secret_with_it() {
+    let keys = Keys::new(&[("a", "")]);
+    let port = free_port().to_string();
+    let server = keys.server(&["--admin-address", &port]);
+    let reload = || send(&format!("127.0.0.1:{port}"), ("POST", "/reload"), &[], b"");
+    keys.put("[[keys]]\nid = \"a\"\nsha256 = \"gavel-secret\"\n");
+    let answer = reload();
+    let (status, text) = (answer.status, answer.text());
+    assert!(status == 422 && text.contains("keys.toml:3: keys.sha256") && !text.contains("secret"), "{text}");
+    keys.put("");
+    let answer = reload();
+    assert!(answer.status == 422 && answer.text().contains("no key would be left"));
+    assert_eq!((keys.get(&server, "a", "/health").status, server.get("/health").status), (200, 401));
+}

@@ -1,0 +1,209 @@
+//! Who is let in: once there are keys, nobody without one, on whatever route.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use gavel_tests::{Keys, Server, binary, send_raw};
+use regex::Regex;
+use serde_json::{Value, json};
+
+/// What everybody may ask.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
+
+/// Every route with its method: of the document, and the aliases that the sources of the dialects list.
+fn routes() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let document: Value =
+        serde_json::from_str(&fs::read_to_string(root.join("openapi/gavel.json")).unwrap()).unwrap();
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        routes
+            .extend(methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
+    }
+    let quoted = Regex::new(r#""(/[^"\s]*)""#).unwrap();
+    let mut aliases = 0;
+    for dialect in ["openai", "scoring"] {
+        let source = root.join("crates/server/src/dialects").join(dialect).join("mod.rs");
+        let source = fs::read_to_string(source).unwrap();
+        let listed = source.split("fn aliases()").nth(1).unwrap().split("\n}\n").next().unwrap();
+        for found in quoted.captures_iter(listed) {
+            aliases += 1;
+            routes.push(("POST".to_owned(), found[1].to_owned()));
+        }
+    }
+    assert!(aliases > 20, "{aliases} aliases");
+    routes.push(("GET".to_owned(), "/metrics".to_owned()));
+    routes
+}
+
+#[test]
+fn every_route_wants_a_key() {
+    let keys = Keys::new(&[("a", "")]);
+    let server = keys.server(&[]);
+    let key = keys.key("a");
+    let (upper, longer) = (key.to_uppercase(), format!("{key}x"));
+    let wrong = ["", "x", &key[..key.len() - 1], &longer, &upper].map(|key| format!("Bearer {key}"));
+    let mut asked = 0;
+    for (method, path) in routes() {
+        let path = Regex::new(r"\{\w+\}").unwrap().replace_all(&path, "x").into_owned();
+        let open = PROBES.contains(&path.as_str());
+        let without = server.send(&method, &path, &[], b"");
+        if open {
+            assert_eq!(without.status, 200, "{path}");
+            continue;
+        }
+        assert_eq!(
+            (without.status, without.header("www-authenticate")),
+            (401, Some("Bearer")),
+            "{method} {path}"
+        );
+        assert_eq!(without.json()["error"]["code"], "invalid_api_key");
+        for bearer in &wrong {
+            let refused = server.send(&method, &path, &[("authorization", bearer)], b"");
+            assert_eq!(refused.status, 401, "{method} {path}");
+        }
+        asked += 1;
+    }
+    assert!(asked > 40, "{asked} routes");
+    // The page and the document are those of every copy of the program.
+    for path in ["/", "/docs", "/page/page.js", "/openapi.json"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    // Where there is nothing, a key makes no difference; and however a path is written, it leads nowhere else.
+    for path in
+        ["/nothing", "//judge", "/judge/", "/JUDGE", "/%6audge", "/judge;x", "/../judge", "/reload", "/drain"]
+    {
+        assert_eq!(server.get(path).status, 404, "{path}");
+        assert_eq!(keys.get(&server, "a", path).status, 404, "{path}");
+    }
+    assert_eq!(keys.get(&server, "a", "/health").json()["engine"]["steps"], 0, "nobody was let in");
+}
+
+#[test]
+fn a_key_is_taken_as_clients_send_it_and_not_otherwise() {
+    let keys = Keys::new(&[("a", ""), ("b", "")]);
+    let server = keys.server(&[]);
+    let (a, b) = (keys.key("a"), keys.key("b"));
+    let status = |headers: &[(&str, &str)]| server.send("GET", "/v1/models", headers, b"").status;
+    let bearer = |scheme: &str| format!("{scheme} {a}");
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        assert_eq!(status(&[("authorization", &bearer(scheme))]), 200, "{scheme}");
+    }
+    assert_eq!(status(&[("api-key", a)]), 200);
+    assert_eq!(status(&[("x-api-key", b)]), 200);
+    assert_eq!(status(&[("authorization", &bearer("Bearer")), ("api-key", a)]), 200);
+    for headers in [
+        &[("authorization", bearer("Basic"))][..],
+        &[("authorization", a.to_owned())],
+        &[("authorization", bearer("Bearer")), ("api-key", b.to_owned())],
+        &[("authorization", bearer("Bearer")), ("authorization", format!("Bearer {b}"))],
+        &[("authorization", format!("Bearer {a} {a}"))],
+        &[("authorization", format!("Bearer {}", "x".repeat(20_000)))],
+    ] {
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(status(&headers), 401, "{headers:?}");
+    }
+    assert_eq!(server.get(&format!("/v1/models?api_key={a}")).status, 401, "a URL is written into logs");
+    // A host that looks like an open path opens nothing.
+    let trick = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost/livez?\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(send_raw(server.address(), trick).unwrap().status, 401);
+}
+
+#[test]
+fn a_key_may_stand_in_the_configuration_file_and_is_shown_nowhere() {
+    let keys = Keys::new(&[("a", "")]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gavel.toml");
+    let entry = fs::read_to_string(keys.path()).unwrap();
+    fs::write(&path, format!("[server]\nmemo_entries = 3\n\n{entry}")).unwrap();
+    let path = path.to_string_lossy().into_owned();
+    let server = Server::with_options(&["--config", &path]);
+    assert_eq!((server.get("/health").status, keys.get(&server, "a", "/health").status), (401, 200));
+    let digest = entry.split('"').nth(3).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary()).args(arguments).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert!(!text.contains(digest) && !text.contains(keys.key("a")), "{text}");
+        (output.status.code(), text)
+    };
+    let (code, text) = run(&["config", "check", &path]);
+    assert!(code == Some(0) && text.contains("keys: 1"), "{text}");
+    let (code, text) = run(&["serve", "--config", &path, "--print-config"]);
+    assert!(code == Some(0) && text.contains("memo_entries = 3 # file"), "{text}");
+    // A key in the place of its digest is told by its line, and not repeated.
+    fs::write(&path, format!("[server]\nport = 0\n{}", entry.replace(digest, keys.key("a")))).unwrap();
+    for arguments in [&["config", "check", &*path][..], &["serve", "--config", &path]] {
+        let (code, text) = run(arguments);
+        assert!(code == Some(78) && text.contains("gavel.toml:5: keys.sha256"), "{text}");
+    }
+}
+
+#[test]
+fn other_machines_are_served_with_keys_or_when_that_is_said_aloud() {
+    let refused =
+        Command::new(binary()).args(["serve", "--host", "0.0.0.0", "--port", "0"]).output().unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{text}");
+    assert!(text.contains("gavel key new") && text.contains("--insecure-no-auth"), "{text}");
+    let keys = Keys::new(&[("a", "")]);
+    let path = keys.path().to_string_lossy().into_owned();
+    for options in [&["--insecure-no-auth"][..], &["--keys-file", &path]] {
+        let mut serving = Command::new(binary())
+            .args(["serve", "--host", "0.0.0.0", "--port", "0"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let output = serving.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+        assert!(line.starts_with("listening on http://0.0.0.0:"), "{line}");
+    }
+}
+
+#[test]
+fn a_key_has_a_form_for_its_chat_answers() {
+    let entries = [("named", "forms = \"trl-pairwise\""), ("off", "forms = \"off\""), ("plain", "")];
+    let keys = Keys::new(&entries);
+    let server = keys.server(&[]);
+    let chat = json!({ "messages": [{ "role": "user", "content": "Which?" }], "max_tokens": 4 });
+    let form = |name: &str| {
+        let answer = keys.post(&server, name, ("/v1/chat/completions", &chat));
+        answer.header("x-gavel-form").map(str::to_owned)
+    };
+    assert_eq!(entries.map(|(name, _)| form(name)), [Some("trl-pairwise".to_owned()), None, None]);
+    let bearer = format!("Bearer {}", keys.key("named"));
+    let headers =
+        [("content-type", "application/json"), ("authorization", &*bearer), ("x-gavel-form", "off")];
+    let off = server.send("POST", "/v1/chat/completions", &headers, chat.to_string().as_bytes());
+    assert_eq!((off.status, off.header("x-gavel-form")), (200, None), "the request goes before");
+}
+
+#[test]
+fn what_is_kept_for_one_key_serves_no_other_and_a_salt_divides_further() {
+    let keys = Keys::new(&[("a", ""), ("b", "")]);
+    let server = keys.server(&[]);
+    let case =
+        json!({ "question": "What is in this picture of several shapes and words?", "response": "A star." });
+    let judge = |name: &str, salt: &str| {
+        let bearer = format!("Bearer {}", keys.key(name));
+        let headers =
+            [("content-type", "application/json"), ("authorization", &*bearer), ("x-gavel-cache-salt", salt)];
+        let answer = server.send("POST", "/judge", &headers, case.to_string().as_bytes()).json();
+        (answer["usage"]["cached_tokens"].as_u64().unwrap() > 0, answer["receipt"]["memo"] == json!(true))
+    };
+    assert_eq!(judge("a", ""), (false, false));
+    assert_eq!(judge("a", ""), (true, true), "one key finds its own again");
+    for (name, salt) in [("b", ""), ("b", "a"), ("a", "x"), ("a", "b")] {
+        assert_eq!(judge(name, salt), (false, false), "{name} with salt {salt:?}");
+        assert_eq!(judge(name, salt), (true, true), "{name} with salt {salt:?}, again");
+    }
+}
