@@ -1,5 +1,7 @@
-# Gavel on a CPU, with its small critic inside. `docker build -t gavel . && docker run -p 8080:8080 gavel`
-# It writes nothing outside of /cache: `docker run --read-only -v models:/cache -p 8080:8080 gavel`
+# Gavel on a CPU, with its small critic inside: `docker build -t gavel .`
+# It serves others, and so wants keys: `docker run -p 8080:8080 -v ./keys.toml:/keys.toml:ro -e GAVEL_KEYS_FILE=/keys.toml gavel`,
+# or the word that it goes without: `docker run -p 127.0.0.1:8080:8080 -e GAVEL_INSECURE_NO_AUTH=true gavel`.
+# It writes nothing outside of /cache: add `--read-only -v models:/cache`.
 
 FROM rust:1.95.0-slim-bookworm AS skeleton
 WORKDIR /src

@@ -34,7 +34,8 @@ fn figures_reloads_and_stopping_have_a_door_of_their_own() {
     }
     let evil = b"POST /drain HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(send_raw(&admin, evil).unwrap().status, 421);
-    for path in ["/judge", "/v1/models", "/livez"] {
+    assert_eq!(ask("GET", "/readyz", &[]).status, 200);
+    for path in ["/judge", "/v1/models", "/health"] {
         assert_eq!(ask("GET", path, &[]).status, 404, "{path} is not administration");
     }
     assert_eq!(ask("POST", "/drain", &[]).status, 202);
@@ -122,6 +123,35 @@ fn keys_are_read_again_on_a_signal_and_stay_when_the_file_is_wrong() {
     signal(&server, "-HUP");
     wait_until("the third key is known", || status(&third) == 200);
     assert_eq!(status(keys.key("new")), 200);
+}
+
+#[test]
+fn keys_are_read_again_when_their_file_has_changed() {
+    let mut keys = Keys::new(&[("a", "")]);
+    let server = keys.server(&[]);
+    assert_eq!(keys.get(&server, "a", "/v1/models").status, 200);
+    keys.write(&[("b", "")]);
+    wait_until("the new key is known", || keys.get(&server, "b", "/v1/models").status == 200);
+}
+
+#[test]
+fn no_request_suffers_while_keys_are_read_again() {
+    let keys = Keys::new(&[("a", "requests_per_minute = 100000")]);
+    let server = keys.server(&[]);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..50).map(|_| keys.get(&server, "a", "/v1/models").status).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            signal(&server, "-HUP");
+        }
+        asking.into_iter().flat_map(|asked| asked.join().unwrap()).collect()
+    });
+    assert_eq!((statuses.len(), statuses.iter().all(|status| *status == 200)), (200, true));
 }
 
 #[test]

@@ -48,9 +48,10 @@ fn every_route_wants_a_key() {
     let key = keys.key("a");
     let (upper, longer) = (key.to_uppercase(), format!("{key}x"));
     let wrong = ["", "x", &key[..key.len() - 1], &longer, &upper].map(|key| format!("Bearer {key}"));
+    let parameter = Regex::new(r"\{\w+\}").unwrap();
     let mut asked = 0;
     for (method, path) in routes() {
-        let path = Regex::new(r"\{\w+\}").unwrap().replace_all(&path, "x").into_owned();
+        let path = parameter.replace_all(&path, "x").into_owned();
         let open = PROBES.contains(&path.as_str());
         let without = server.send(&method, &path, &[], b"");
         if open {
@@ -153,10 +154,11 @@ fn other_machines_are_served_with_keys_or_when_that_is_said_aloud() {
     assert!(text.contains("gavel key new") && text.contains("--insecure-no-auth"), "{text}");
     let keys = Keys::new(&[("a", "")]);
     let path = keys.path().to_string_lossy().into_owned();
-    for options in [&["--insecure-no-auth"][..], &["--keys-file", &path]] {
+    // As a container is told.
+    for setting in [("GAVEL_INSECURE_NO_AUTH", "true"), ("GAVEL_KEYS_FILE", &*path)] {
         let mut serving = Command::new(binary())
             .args(["serve", "--host", "0.0.0.0", "--port", "0"])
-            .args(options)
+            .envs([setting])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -167,6 +169,30 @@ fn other_machines_are_served_with_keys_or_when_that_is_said_aloud() {
         serving.wait().unwrap();
         assert!(line.starts_with("listening on http://0.0.0.0:"), "{line}");
     }
+}
+
+#[test]
+fn work_on_a_server_shows_its_key() {
+    let keys = Keys::new(&[("a", "")]);
+    let server = keys.server(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("cases.jsonl"), folder.path().join("verdicts.jsonl"));
+    fs::write(&input, json!({ "question": "What?", "response": "A star." }).to_string()).unwrap();
+    let judge = |key: &str| {
+        let url = format!("http://{}", server.address());
+        Command::new(binary())
+            .args(["judge", "--score-only", "--url", &url, "--input"])
+            .args([&input, Path::new("--output"), &output])
+            .env("GAVEL_API_KEY", key)
+            .output()
+            .unwrap()
+    };
+    let refused = judge("wrong");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && text.contains("Incorrect API key"), "{text}");
+    let done = judge(keys.key("a"));
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(fs::read_to_string(&output).unwrap().lines().count(), 1);
 }
 
 #[test]
@@ -206,4 +232,15 @@ fn what_is_kept_for_one_key_serves_no_other_and_a_salt_divides_further() {
         assert_eq!(judge(name, salt), (false, false), "{name} with salt {salt:?}");
         assert_eq!(judge(name, salt), (true, true), "{name} with salt {salt:?}, again");
     }
+    // Chat requests may have the salt in their body, where other servers have it.
+    let cached = |salt: &str| {
+        let text = "What is in this picture of several shapes and words? ".repeat(9);
+        let chat =
+            json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": 1, "cache_salt": salt });
+        let answer = keys.post(&server, "a", ("/v1/chat/completions", &chat)).json();
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(cached("x"), 0);
+    assert!(cached("x") > 0);
+    assert_eq!(cached("y"), 0);
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     access::{AdminDoor, guard_admin},
     error::ApiError,
-    metrics,
+    health, metrics,
     reload::{ReloadedBody, reload},
     state::AppState,
 };
@@ -28,6 +28,8 @@ pub(crate) fn router(state: &AppState, door: AdminDoor) -> Router<AppState> {
         .route("/reload", post(reload_all))
         .route("/drain", post(drain))
         .layer(guard)
+        // Where the main port speaks TLS, whoever looks after the process asks here.
+        .merge(health::probes().split_for_parts().0)
 }
 
 /// Reads keys, certificates and rubrics again.

@@ -38,12 +38,10 @@ struct Keys;
 
 impl Modify for Keys {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let text = "A key of this server, if it asks for keys; `api-key` and `x-api-key` are headers for it too.";
+        let text =
+            "A key of this server, if it asks for keys; `api-key` and `x-api-key` are headers for it too.";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("key", SecurityScheme::Http(scheme));
+        document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
         // Either with a key or, on a server without keys, with none.
         let none: [&str; 0] = [];
         document.security = Some(vec![SecurityRequirement::new("key", none), SecurityRequirement::default()]);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{dialects::native::reload_rubrics, error::ApiError, state::AppState};
 
 /// How often files are looked at: certificates and keys are replaced days before the old ones end.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What was read again.
 #[derive(Debug, Default, Serialize)]

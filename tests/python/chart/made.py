@@ -39,6 +39,8 @@ def documented_settings():
     found = tomllib.loads(re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", text))
     # The chart sets these itself, or has a secret for them.
     own = {"host", "port", "shutdown_pause_s", "shutdown_timeout_s", "config_dir", "hub_token", "hub_cache"}
+    # Who may ask is a matter of `keys`, and TLS one of the proxy.
+    own |= {"keys_file", "insecure_no_auth", "allowed_hosts", "metrics_on_main", "tls_cert", "tls_key", "tls_client_ca"}
     return {section: {k: v for k, v in keys.items() if k not in own} for section, keys in found.items()}
 
 

@@ -192,12 +192,13 @@ impl Judge {
             }
         };
         // What fails for lack of room or of an engine would fail, or go well, as a whole.
-        let engine = |failure: &FailedVerdict| match failure.error {
-            JudgeError::Engine(
-                EngineError::Overloaded { .. } | EngineError::ShareTaken { .. } | EngineError::Stopped,
+        let engine = |failure: &FailedVerdict| {
+            matches!(
+                failure.error,
+                JudgeError::Engine(
+                    EngineError::Overloaded { .. } | EngineError::ShareTaken { .. } | EngineError::Stopped,
+                ) | JudgeError::Exhausted(_)
             )
-            | JudgeError::Exhausted(_) => true,
-            _ => false,
         };
         let nothing = rewards.iter().all(Option::is_none);
         match tally.failures.iter().position(|failure| nothing || engine(failure)) {

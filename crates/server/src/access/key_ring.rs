@@ -57,3 +57,29 @@ impl KeyRing {
         self.accounts.get(usize::try_from(found).ok()?).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::key::read_keys, *};
+
+    #[test]
+    fn each_key_is_found_at_whatever_place_and_figures_name_the_first_ones() {
+        let entry = |index: usize| {
+            let digest: String =
+                digest_of(format!("key {index}").as_bytes()).map(|byte| format!("{byte:02x}")).concat();
+            format!("[[keys]]\nid = \"k{index}\"\nsha256 = \"{digest}\"\n")
+        };
+        let text: String = (0..70).map(entry).collect();
+        let ring = KeyRing::new(read_keys(&text).unwrap(), None);
+        for index in 0..70 {
+            let account = ring.find(format!("key {index}").as_bytes()).unwrap();
+            assert_eq!(account.key().id, format!("k{index}"));
+            let label = if index < 64 { format!("k{index}") } else { "other".into() };
+            assert_eq!(*account.label(), *label);
+        }
+        for wrong in ["", "key", "key 70", "Key 1", "key 1 "] {
+            assert!(ring.find(wrong.as_bytes()).is_none(), "{wrong}");
+        }
+        assert!(KeyRing::default().find(b"key 1").is_none());
+    }
+}

@@ -62,7 +62,7 @@ impl Panel {
         config: EngineConfig,
     ) -> anyhow::Result<Self> {
         if !urls.url.is_empty() {
-            return Ok(Self::There(Servers::at(&urls.url)?));
+            return Ok(Self::There(Servers::at(&urls.url, urls.api_key.as_deref())?));
         }
         let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
         // So that every receipt has the digest of the weights.

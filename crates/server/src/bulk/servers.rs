@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use axum::http::{HeaderMap, Method, Request, StatusCode, Uri, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Authority};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
@@ -34,6 +34,8 @@ pub(crate) struct Servers {
     /// Keeps its connections, without a bound of its own: there are as many as rows at a time.
     client: Client<HttpConnector, Full<Bytes>>,
     servers: Vec<Server>,
+    /// The header that shows the key, if there is one.
+    bearer: Option<HeaderValue>,
     /// When any server last answered. A lock that is held for an assignment only.
     answered: Mutex<Instant>,
 }
@@ -68,8 +70,14 @@ enum Attempt {
 }
 
 impl Servers {
-    /// The servers at these `http` URLs, of which nothing but host and port may be given.
-    pub(super) fn at(urls: &[String]) -> anyhow::Result<Self> {
+    /// The servers at these `http` URLs, of which nothing but host and port may be given, and the key that they ask for.
+    pub(super) fn at(urls: &[String], key: Option<&str>) -> anyhow::Result<Self> {
+        let bearer = key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose();
+        // The key itself is not told.
+        let mut bearer = bearer.map_err(|_| anyhow::anyhow!("--api-key is no key that can be sent"))?;
+        if let Some(bearer) = &mut bearer {
+            bearer.set_sensitive(true);
+        }
         let server = |url: &String| {
             let wrong = || format!("{url:?} is no address of a server, such as http://127.0.0.1:8080");
             let uri: Uri = url.parse().with_context(wrong)?;
@@ -83,7 +91,7 @@ impl Servers {
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let servers = urls.iter().map(server).collect::<anyhow::Result<_>>()?;
-        Ok(Self { client, servers, answered: Mutex::new(Instant::now()) })
+        Ok(Self { client, servers, bearer, answered: Mutex::new(Instant::now()) })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -95,6 +103,10 @@ impl Servers {
         let mut found: Option<String> = None;
         for server in &self.servers {
             match self.send(server, (Method::GET, "/health"), Bytes::new()).await {
+                Ok(answer) if answer.status != StatusCode::OK => {
+                    let refusal = Refusal::new(answer.status, &answer.body);
+                    bail!("{} refuses: {}", server.authority, refusal.message);
+                }
                 Ok(answer) => {
                     let model = answer.body["model"].as_str().unwrap_or_default().to_owned();
                     match &found {
@@ -185,11 +197,14 @@ impl Servers {
         body: Bytes,
     ) -> anyhow::Result<Answer> {
         let uri = Uri::builder().scheme("http").authority(server.authority.clone()).path_and_query(route);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(uri.build()?)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
+        if let Some(bearer) = &self.bearer {
+            request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
+        }
         let (head, body) = self.client.request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         let body = serde_json::from_slice(&body)
@@ -264,7 +279,7 @@ mod tests {
     #[test]
     fn keys_spread_over_servers_and_stay_when_another_goes() {
         let urls: Vec<String> = (1..=3).map(|port| format!("http://127.0.0.1:{port}")).collect();
-        let (all, fewer) = (Servers::at(&urls).unwrap(), Servers::at(&urls[..2]).unwrap());
+        let (all, fewer) = (Servers::at(&urls, None).unwrap(), Servers::at(&urls[..2], None).unwrap());
         let first = |servers: &Servers, key: &str| servers.order(key)[0].authority.to_string();
         let mut counts = std::collections::HashMap::new();
         for key in (0..300).map(|key| format!("picture {key}")) {
@@ -280,7 +295,7 @@ mod tests {
     #[test]
     fn addresses_are_read_or_refused() {
         for url in ["127.0.0.1:8080", "https://a:1", "http://a/b", "http://", ""] {
-            assert!(Servers::at(&[url.to_owned()]).is_err(), "{url}");
+            assert!(Servers::at(&[url.to_owned()], None).is_err(), "{url}");
         }
     }
 
@@ -301,7 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_failed_rests_longer_each_time() {
-        let servers = Servers::at(&["http://127.0.0.1:1".to_owned()]).unwrap();
+        let servers = Servers::at(&["http://127.0.0.1:1".to_owned()], None).unwrap();
         let server = &servers.servers[0];
         assert!(server.is_awake());
         server.rest("once", None);

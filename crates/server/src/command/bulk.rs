@@ -28,6 +28,9 @@ pub(crate) struct Urls {
     /// another.
     #[arg(long, conflicts_with_all = ["model", "config_dir", "quantize"])]
     pub(crate) url: Vec<String>,
+    /// Key for these servers, if they ask for one.
+    #[arg(long, env = "GAVEL_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
 }
 
 impl Files {

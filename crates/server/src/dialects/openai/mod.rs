@@ -200,13 +200,16 @@ fn kept_below(base: &str) -> Router<AppState> {
 )]
 async fn chat(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    CallerOf(mut caller): CallerOf,
     (deployment, wanted): (Deployment, WantedForm),
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = chat_request(&state, &caller, &body).await?;
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("chatcmpl-", model, state.judge.model());
+    if let Some(salt) = &request.cache_salt {
+        caller.terms.cache_salt = salt.as_str().into();
+    }
     let params = CompletionParams { caller, ..request.params };
     let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
     let request = ChatRequest { params, ..request };
@@ -252,7 +255,7 @@ async fn answered(
     (header, request): (Header, ChatRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest { prompt, params, count, stream, call, shape: _, model: _ } = request;
+    let ChatRequest { prompt, params, count, stream, call, .. } = request;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;
     if let Some(options) = stream {

@@ -133,6 +133,9 @@ pub(super) struct ChatBody {
     pub(super) stream: Option<bool>,
     /// What comes beside the text.
     pub(super) stream_options: Option<StreamOptions>,
+    /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    cache_salt: Option<String>,
     /// Write on until the bound of tokens, whatever the critic says. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) ignore_eos: Option<bool>,
@@ -181,6 +184,8 @@ pub(super) struct ChatRequest {
     pub(super) prompt: Prompt,
     pub(super) params: CompletionParams,
     pub(super) count: usize,
+    /// What divides its caller's caches.
+    pub(super) cache_salt: Option<String>,
     /// The name that the client used for the model.
     pub(super) model: Option<String>,
     /// The shape of its text or of a call's arguments.
@@ -210,7 +215,8 @@ impl ChatBody {
         }
         let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
         let prompt = prompt((self.messages, apart), continued, reader)?;
-        Ok(ChatRequest { prompt, params, count, model: self.model, shape, call, stream })
+        let (model, cache_salt) = (self.model, self.cache_salt);
+        Ok(ChatRequest { prompt, params, count, cache_salt, model, shape, call, stream })
     }
 
     /// The function that is called, and the shape of its arguments or of the text.
