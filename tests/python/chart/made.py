@@ -41,7 +41,8 @@ def documented_settings():
     own = {"host", "port", "shutdown_pause_s", "shutdown_timeout_s", "config_dir", "hub_token", "hub_cache"}
     # Who may ask is a matter of `keys`, and TLS one of the proxy.
     own |= {"keys_file", "insecure_no_auth", "allowed_hosts", "metrics_on_main", "tls_cert", "tls_key", "tls_client_ca"}
-    return {section: {k: v for k, v in keys.items() if k not in own} for section, keys in found.items()}
+    left = {section: {k: v for k, v in keys.items() if k not in own} for section, keys in found.items()}
+    return {section: keys for section, keys in left.items() if keys}
 
 
 def settings_of_fractions(sections):

@@ -24,6 +24,7 @@ SETS = {
             "log": {"judging_log": "/log/verdicts.jsonl", "judging_log_redact": ["images", "text"]},
         },
         "hubToken": {"existingSecret": "0123"},
+        "keys": {"existingSecret": "keys"},
         "modelCache": {"existingClaim": "checkpoints", "readOnly": True},
         "networkPolicy": {"hub": True, "monitoring": []},
         "nodeSelector": {"accelerator": "yes"},
