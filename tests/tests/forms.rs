@@ -66,6 +66,7 @@ fn patterns() -> BTreeMap<&'static str, &'static str> {
         ("mt-bench-single", r"\[\[(\d+\.?\d*)\]\]"),
         ("prometheus-absolute", r"\[RESULT\] [1-5]\z"),
         ("prometheus-relative", r"\[RESULT\] [AB]\z"),
+        ("prometheus-eval-relative", r"\[RESULT\] [AB]\z"),
         ("vl-reward-bench", r"(?:Overall Judgment|Therefore)\s*.*\s*-*\s*Answer\s*(\d+)\s*is\s*better"),
         ("deepeval-geval", r#"\A\{"score": (10|[0-9]), "reason": ".*"\}\z"#),
     ]
