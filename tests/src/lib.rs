@@ -3,6 +3,7 @@
 //! The binary is the one that `cargo build --release` leaves beside the tests; build it first, or let `tests/run` do
 //! both.
 
+mod client;
 mod collector;
 mod files;
 mod http;
@@ -10,6 +11,7 @@ mod keys;
 mod server;
 mod tool;
 
+pub use client::{Client, client};
 pub use collector::{Collector, Told, attribute};
 pub use http::{Events, Response, SentEvent, read_from, send, send_raw};
 pub use keys::Keys;
