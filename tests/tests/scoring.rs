@@ -144,6 +144,12 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
             "unknown_token",
         ),
         (
+            "/generative_scoring",
+            json!({ "query": "q", "items": ["a"], "label_token_ids": [5, 5] }),
+            "label_token_ids",
+            "invalid_request",
+        ),
+        (
             "/v1/decisions",
             json!({ "input": "x", "questions": [{ "type": "choice", "question": "?" }] }),
             "questions[0]",

@@ -1,5 +1,7 @@
 //! The probabilities of tokens after a text, as vLLM's and SGLang's generative scoring has them.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     http::StatusCode,
@@ -94,6 +96,16 @@ struct FirstToken {
     score: f64,
 }
 
+/// Tokens of which each is told apart from the others.
+fn distinct(tokens: Vec<u32>) -> Result<Vec<u32>, ApiError> {
+    let mut known = HashSet::new();
+    if tokens.is_empty() || !tokens.iter().all(|token| known.insert(token)) {
+        let message = "label_token_ids must have at least one token, and each of them once.";
+        return Err(ApiError::invalid("label_token_ids", message));
+    }
+    Ok(tokens)
+}
+
 /// The probabilities of the tokens that are asked for.
 pub(super) async fn probabilities(
     scorer: &Scorer,
@@ -106,7 +118,7 @@ pub(super) async fn probabilities(
         true => format!("{item}{}", body.query),
         false => format!("{}{item}", body.query),
     });
-    let labels = Labels::Tokens(body.label_token_ids);
+    let labels = Labels::Tokens(distinct(body.label_token_ids)?);
     for (index, found) in chooser.choose_all(texts, &labels).await?.into_iter().enumerate() {
         if found.probabilities.is_empty() {
             return Err(ApiError::invalid(format!("items[{index}]"), "Nothing can follow this."));
