@@ -1,7 +1,5 @@
 //! Real clients of other projects on the built server, one test for each file of `tests/clients`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -48,6 +46,7 @@ python_clients! {
     fastchat_mt_bench: PythonApart, [];
     litellm_client: Python, [];
     lmms_eval_judge: Python, [];
+    openapi_document: Python, [];
     openai_busy: Python, ["--max-sequences", "1", "--max-waiting", "1"];
     openai_python: Python, [];
     openrlhf_reward: PythonApart, [];
