@@ -43,9 +43,11 @@ macro_rules! python_clients {
 
 python_clients! {
     alpaca_eval_annotators: Python, [];
+    example_settings: Python, [];
     fastchat_mt_bench: PythonApart, [];
     litellm_client: Python, [];
     lmms_eval_judge: Python, [];
+    ms_swift_plugin: Python, [];
     openapi_document: Python, [];
     openai_busy: Python, ["--max-sequences", "1", "--max-waiting", "1"];
     openai_python: Python, [];

@@ -221,7 +221,7 @@ fn architecture_md_mentions_every_crate_and_folder() {
 fn links_of_the_documents_lead_somewhere() {
     let top = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut documents: Vec<PathBuf> = top.filter(|name| name.ends_with(".md")).map(PathBuf::from).collect();
-    for folder in ["config", "crates", "docs", "deploy", "tests", "training"] {
+    for folder in ["config", "crates", "docs", "deploy", "examples", "tests", "training"] {
         if root().join(folder).is_dir() {
             documents.extend(with_ending(folder, "md"));
         }

@@ -1,0 +1,28 @@
+"""Asks Gavel through OpenAI's package: a judgement in words of one's own, as a stream."""
+
+import base64
+import os
+import pathlib
+
+import openai
+
+client = openai.OpenAI(base_url=os.environ.get("GAVEL_URL", "http://127.0.0.1:8080") + "/v1", api_key="none")
+picture = base64.b64encode(pathlib.Path("training/examples/scene.png").read_bytes()).decode()
+
+stream = client.chat.completions.create(
+    model="any name",
+    messages=[
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}},
+                {"type": "text", "text": "Describe the image."},
+            ],
+        }
+    ],
+    max_tokens=200,
+    stream=True,
+)
+for chunk in stream:
+    print(chunk.choices[0].delta.content or "", end="", flush=True)
+print()

@@ -1,0 +1,24 @@
+"""Sends what slime sends for each sample. In training two flags do it:
+
+    --rm-type remote_rm --rm-url http://127.0.0.1:8080/rm
+
+The picture and what else the critic should know ride in the label, which is a column of the data set."""
+
+import base64
+import json
+import os
+import pathlib
+import urllib.request
+
+URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+picture = base64.b64encode(pathlib.Path("training/examples/scene.png").read_bytes()).decode()
+
+for answer in ("The circle is orange.", "The circle is purple."):
+    body = {
+        "prompt": [{"role": "user", "content": "What colour is the circle?"}],
+        "response": answer,
+        "label": {"image": f"data:image/png;base64,{picture}"},
+    }
+    request = urllib.request.Request(URL + "/rm", json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        print(answer, json.load(response))

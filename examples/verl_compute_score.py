@@ -1,0 +1,34 @@
+"""A score function for verl, which asks Gavel. In training:
+
+    custom_reward_function.path=examples/verl_compute_score.py custom_reward_function.name=compute_score
+
+Each row of the data set has its question and picture in `extra_info`; `ground_truth` may be a known answer or empty."""
+
+import asyncio
+import base64
+import os
+import pathlib
+
+import aiohttp
+
+URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+
+
+async def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):
+    """The reward of an answer, from 0 to 1. Who calls it gives every answer some minutes: the server queues."""
+    known = extra_info or {}
+    label = {"reference": ground_truth} if ground_truth else {}
+    if "image" in known:
+        label["image"] = known["image"]
+    body = {"prompt": known["question"], "response": solution_str, "label": label}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(URL + "/rm", json=body) as response:
+            response.raise_for_status()
+            return await response.json()
+
+
+if __name__ == "__main__":
+    picture = base64.b64encode(pathlib.Path("training/examples/scene.png").read_bytes()).decode()
+    row = {"question": "What colour is the circle?", "image": f"data:image/png;base64,{picture}"}
+    for answer in ("The circle is orange.", "The circle is purple."):
+        print(answer, asyncio.run(compute_score("toy", answer, "", row)))
