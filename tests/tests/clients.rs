@@ -43,6 +43,7 @@ macro_rules! python_clients {
 
 python_clients! {
     alpaca_eval_annotators: Python, [];
+    deepeval_geval: Python, [];
     example_settings: Python, [];
     fastchat_mt_bench: PythonApart, [];
     litellm_client: Python, [];

@@ -68,6 +68,7 @@ fn patterns() -> BTreeMap<&'static str, &'static str> {
         ("prometheus-relative", r"\[RESULT\] [AB]\z"),
         ("prometheus-eval-relative", r"\[RESULT\] [AB]\z"),
         ("vl-reward-bench", r"(?:Overall Judgment|Therefore)\s*.*\s*-*\s*Answer\s*(\d+)\s*is\s*better"),
+        ("deepeval-geval-4", r#"\A\{"reason": ".*", "score": (10|[0-9])\}\z"#),
         ("deepeval-geval", r#"\A\{"score": (10|[0-9]), "reason": ".*"\}\z"#),
     ]
     .into()
@@ -86,7 +87,7 @@ fn check(server: &Server) {
             assert_eq!(response.header("x-gavel-form"), Some(name.as_str()));
             let text = content(&response.json());
             assert_eq!(pattern.find_iter(&text).count(), 1, "{name}: {text:?}");
-            if name == "deepeval-geval" {
+            if name.starts_with("deepeval-geval") {
                 let read: Value =
                     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
                 assert!(read["score"].is_u64() && read["reason"].is_string());
