@@ -77,6 +77,7 @@ pub(super) struct JudgeBody {
     #[schema(default = 1, exclusive_minimum = 0, maximum = 1)]
     top_p: Option<f32>,
     /// Start of the random numbers. With one, what is drawn is the same each time.
+    #[schema(format = "uint64")] // the document says int64 otherwise
     seed: Option<u64>,
     /// Whether a verdict that is remembered from an equal request may answer.
     #[serde(default = "yes")]

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     classify::ScoreUsage,
     examples,
+    failures::Failures,
     sample::{Sample, TextOrParts},
     scorer::{ScoreQuery, Scorer},
     transcript::Transcript,
@@ -95,7 +96,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     responses(
         (status = 200, description = "The reward.", body = ChatRewardResponse, example = json!(examples::chat_reward_answer())),
         (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {

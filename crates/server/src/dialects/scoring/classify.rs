@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{
     chat_reward::{self, ChatTurn},
     examples,
+    failures::Failures,
     openrlhf::OneOrMany,
     sample::Sample,
     scorer::{ScoreQuery, Scored, Scorer, usage},
@@ -172,7 +173,7 @@ description = "The rewards, in order.",
             )
         ),
         (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<ClassifiedBody>, ApiError> {
@@ -239,7 +240,7 @@ struct Vector {
     responses(
         (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::pooling_answer())),
         (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
@@ -256,7 +257,7 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     responses(
         (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::embeddings_answer())),
         (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{
     choices::{Answers, Chooser, Found, question, text_of},
     examples,
+    failures::Failures,
     scorer::Scorer,
 };
 use crate::{
@@ -183,7 +184,7 @@ impl QuestionBody {
     responses(
         (status = 200, description = "`answers`, by the questions' ids or in a list.", body = DecisionsResponse, example = json!(examples::decisions_answer())),
         (status = 400, description = "A question makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {

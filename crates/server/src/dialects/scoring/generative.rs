@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::{
     choices::{Chooser, Labels},
     examples,
+    failures::Failures,
     openrlhf::OneOrMany,
     scorer::Scorer,
 };
@@ -141,7 +142,7 @@ pub(super) async fn probabilities(
     responses(
         (status = 200, description = "The probabilities, in order.", body = FirstTokens, example = json!(examples::first_tokens_answer())),
         (status = 400, description = "The texts or tokens make no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {

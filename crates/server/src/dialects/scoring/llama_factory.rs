@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     examples,
+    failures::Failures,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
 };
@@ -47,7 +48,7 @@ pub(super) struct EvaluationResponse {
     responses(
         (status = 200, description = "The rewards, in order.", body = EvaluationResponse, example = json!(examples::evaluation_answer())),
         (status = 400, description = "A conversation makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {

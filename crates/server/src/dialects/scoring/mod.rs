@@ -5,6 +5,7 @@ mod choices;
 mod classify;
 mod decisions;
 mod examples;
+mod failures;
 mod generative;
 mod llama_factory;
 mod openrlhf;

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     examples,
+    failures::Failures,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
 };
@@ -82,7 +83,7 @@ struct ExtraLogs {
     responses(
         (status = 200, description = "The rewards, in order.", body = GetRewardResponse, example = json!(examples::get_reward_answer())),
         (status = 400, description = "A transcript or a label makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Json<GetRewardResponse>, ApiError> {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     examples,
+    failures::Failures,
     sample::TextOrParts,
     score,
     scorer::{ScoreQuery, Scored, Scorer},
@@ -138,7 +139,7 @@ description = "The ranking, best first.",
             )
         ),
         (status = 400, description = "The question or an answer makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn rerank(

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     classify::ScoreUsage,
     examples,
+    failures::Failures,
     generative::{self, GenerativeBody, GenerativeResponse},
     openrlhf::OneOrMany,
     sample::{Sample, TextOrParts},
@@ -161,7 +162,7 @@ description = "The scores, in order.",
             )
         ),
         (status = 400, description = "The pairs make no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<ScoredBody>, ApiError> {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     examples,
+    failures::Failures,
     sample::{Sample, TextOrParts},
     scorer::{ScoreQuery, Scorer},
     transcript::Transcript,
@@ -60,7 +61,7 @@ struct PromptMessage {
     responses(
         (status = 200, description = "The reward.", body = f64, content_type = "application/json", example = json!(examples::remote_rm_answer())),
         (status = 400, description = "The sample makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Json<f64>, ApiError> {

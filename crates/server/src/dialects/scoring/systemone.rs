@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::{
     choices::{Answers, Chooser, question, text_of},
     examples,
+    failures::Failures,
     generative::TokensRead,
     scorer::Scorer,
 };
@@ -100,7 +101,7 @@ impl SystemOneQuestion {
     responses(
         (status = 200, description = "`answers` and `diagnostics` by the questions' names.", body = SystemOneResponse, example = json!(examples::systemone_answer())),
         (status = 400, description = "A question makes no sense.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        Failures
     )
 )]
 pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<SystemOneResponse>, ApiError> {
