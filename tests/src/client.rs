@@ -34,10 +34,14 @@ fn alone(mut command: Command, server: &Server) -> Command {
     foreign.for_each(|name| {
         command.env_remove(name);
     });
-    command
-        .env("GAVEL_ADDRESS", format!("http://{}", server.address()))
-        .env("GAVEL_BINARY", binary())
-        .envs([("NO_PROXY", "*"), ("HF_HUB_OFFLINE", "1"), ("PYTHONWARNINGS", "ignore")]);
+    command.env("GAVEL_ADDRESS", format!("http://{}", server.address())).env("GAVEL_BINARY", binary()).envs(
+        [
+            ("NO_PROXY", "*"),
+            ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
+            ("HF_HUB_OFFLINE", "1"),
+            ("PYTHONWARNINGS", "ignore"),
+        ],
+    );
     command
 }
 

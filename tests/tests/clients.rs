@@ -7,6 +7,7 @@ use std::{
 };
 
 use gavel_tests::{Client, Server, client, reference, run_well};
+use tempfile::TempDir;
 
 /// The files of Python that are no tests.
 const SHARED: [&str; 2] = ["absent", "conftest"];
@@ -15,9 +16,18 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
+/// A server with these options, where `{folder}` is an empty folder that lives as long as it.
+fn server(options: &[&str]) -> (Server, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().to_string_lossy();
+    let options: Vec<String> = options.iter().map(|option| option.replace("{folder}", &path)).collect();
+    let server = Server::with_options(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    (server, folder)
+}
+
 /// Runs a file of `tests/clients/python`, when its client is installed.
 fn run_python(file: &str, kind: Client, options: &[&str]) {
-    let server = Server::with_options(options);
+    let (server, _folder) = server(options);
     let Some(mut python) = client(kind, &server) else { return };
     python
         .current_dir(folder().join("python"))
@@ -43,18 +53,28 @@ macro_rules! python_clients {
 
 python_clients! {
     alpaca_eval_annotators: Python, [];
+    alpaca_eval_function: Python, [];
     deepeval_geval: Python, [];
+    deepeval_metrics: Python, [];
     example_settings: Python, [];
     fastchat_mt_bench: PythonApart, [];
+    instructor_modes: Python, [];
+    judges_graders: Python, [];
     litellm_client: Python, [];
     lmms_eval_judge: Python, [];
+    lmms_eval_rubric: Python, [];
     ms_swift_plugin: Python, [];
     openapi_document: Python, [];
+    openai_batches: Python, ["--data-dir", "{folder}"];
     openai_busy: Python, ["--max-sequences", "1", "--max-waiting", "1"];
     openai_python: Python, [];
+    openai_responses: Python, [];
+    openai_structured: Python, [];
+    openai_tools: Python, [];
     openrlhf_reward: PythonApart, [];
     prometheus_eval_judge: Python, [];
     trl_judge: Python, [];
+    verdict_units: Python, [];
 }
 
 /// Makes a test of each file of Node.
@@ -64,7 +84,7 @@ macro_rules! node_clients {
         $(
             #[test]
             fn $name() {
-                let server = Server::with_options(&[]);
+                let (server, _folder) = server(&["--data-dir", "{folder}"]);
                 let Some(mut node) = client(Client::Node, &server) else { return };
                 let file = concat!(stringify!($name), ".mjs");
                 run_well(node.current_dir(folder().join("node")).arg(file), b"");
@@ -73,7 +93,7 @@ macro_rules! node_clients {
     };
 }
 
-node_clients!(openai_node);
+node_clients!(openai_node, openai_node_files);
 
 #[test]
 fn async_openai() {
