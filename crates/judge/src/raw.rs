@@ -1,6 +1,6 @@
 //! Text without a conversation: what a client gives as tokens, or as text that stands for its tokens alone.
 
-use critic::{EncodeError, Encoded, Processor, Prompt, TokenId, Utf8Stream};
+use critic::{Encoded, Prompt, TokenId, Utf8Stream};
 
 use crate::{CompletionParams, CompletionStream, Judge, JudgeError};
 

@@ -112,11 +112,6 @@ impl ApiError {
         Self { param: Some(param.into()), ..self }
     }
 
-    /// What is wrong, for people.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
-
     /// What is wrong, for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code

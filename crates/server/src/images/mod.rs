@@ -68,7 +68,7 @@ pub(crate) async fn with_images<T>(
                 registered::find(&state.storage, tenant, (name.clone(), param)).await?
             }
         };
-        Ok((place, image))
+        Ok::<_, ApiError>((place, image))
     };
     let found = try_join_all(wanted.into_iter().map(find)).await?.into_iter().collect();
     make(&ImageReader { found, ..ImageReader::new(remote) })

@@ -102,32 +102,32 @@ pub(super) struct ChatBody {
     /// Functions that could be called.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
-    tools: Option<Value>,
+    pub(super) tools: Option<Value>,
     /// `none` and `auto` are an answer in text; a function is called that is named, or is `required` and the only one.
     #[serde(default)]
-    tool_choice: Option<Value>,
+    pub(super) tool_choice: Option<Value>,
     /// The older form of `tools`.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
-    functions: Option<Value>,
+    pub(super) functions: Option<Value>,
     /// The older form of `tool_choice`.
     #[serde(default)]
-    function_call: Option<Value>,
+    pub(super) function_call: Option<Value>,
     /// A schema for the text. An extension.
     #[serde(default)]
-    guided_json: Option<Value>,
+    pub(super) guided_json: Option<Value>,
     /// Texts of which one is written. An extension.
     #[serde(default)]
-    guided_choice: Option<Vec<String>>,
+    pub(super) guided_choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches. An extension.
     #[serde(default)]
-    guided_regex: Option<String>,
+    pub(super) guided_regex: Option<String>,
     /// The same. An extension.
     #[serde(default)]
-    regex: Option<String>,
+    pub(super) regex: Option<String>,
     /// The same in one object. An extension.
     #[serde(default)]
-    structured_outputs: Option<Outputs>,
+    pub(super) structured_outputs: Option<Outputs>,
     /// Whether the text comes as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) stream: Option<bool>,
@@ -135,7 +135,7 @@ pub(super) struct ChatBody {
     pub(super) stream_options: Option<StreamOptions>,
     /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    cache_salt: Option<String>,
+    pub(super) cache_salt: Option<String>,
     /// Write on until the bound of tokens, whatever the critic says. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) ignore_eos: Option<bool>,

@@ -6,7 +6,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::transcript::Transcript;
-use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
+use crate::{
+    dialects::content::Content,
+    error::ApiError,
+    images::{self, ImageReader},
+};
 
 /// A question, the answer to score, and what helps with it.
 #[derive(Debug, Clone, PartialEq)]

@@ -58,7 +58,7 @@ impl TextChoice {
             index,
             text: format!("{echo}{}", piece.text),
             logprobs: logprobs.then(|| places.logprobs(&piece.logprobs)),
-            finish_reason: Some(word(reason)),
+            finish_reason: Some(word(reason, None)),
         }
     }
 }

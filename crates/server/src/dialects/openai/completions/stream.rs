@@ -101,7 +101,7 @@ where
             Ok(CompletionEvent::Finished(reason, usage)) => {
                 self.usages[self.texts[index].prompt].push(usage);
                 self.running -= 1;
-                let finish_reason = Some(word(reason));
+                let finish_reason = Some(word(reason, None));
                 let mut events = vec![self.event(TextChoice {
                     index,
                     text: String::new(),
