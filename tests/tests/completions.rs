@@ -197,7 +197,8 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
     for (extra, code, param) in [
         (json!({ "suffix": "." }), "unsupported_parameter", "suffix"),
         (json!({ "echo": true, "logprobs": 1 }), "unsupported_parameter", "echo"),
-        (json!({ "frequency_penalty": 1 }), "unsupported_parameter", "frequency_penalty"),
+        (json!({ "frequency_penalty": 3 }), "invalid_request", "frequency_penalty"),
+        (json!({ "response_format": { "type": "json_object" } }), "unsupported_parameter", "response_format"),
         (json!({ "prompt_logprobs": 1 }), "unsupported_parameter", "prompt_logprobs"),
         (json!({ "logprobs": 6 }), "invalid_request", "logprobs"),
         (json!({ "n": 3, "best_of": 2 }), "invalid_request", "best_of"),

@@ -96,6 +96,8 @@ fn request(tokens: usize, rules: Guided) -> Request {
         script: vec![Part::WriteBy { tokens, rules }],
         end_tokens: vec![TokenId(END)],
         tenant: Tenant::default(),
+        terms: engine::Terms::default(),
+        urgency: engine::Urgency::Now,
         deadline: None,
     }
 }

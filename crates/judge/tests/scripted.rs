@@ -34,7 +34,7 @@ impl Backend for Script {
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
         let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         wanted
-            .map(|chunk| match self.0[chunk.end() - PROMPT] {
+            .map(|chunk| match self.0[(chunk.end() - PROMPT).min(self.0.len() - 1)] {
                 FAILURE => Err(BackendError::NonFinite),
                 token => Ok((0..=END).map(|index| if index == token { 4.0 } else { 0.0 }).collect()),
             })

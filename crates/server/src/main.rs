@@ -34,6 +34,7 @@ mod request_id;
 mod router;
 mod rubric_command;
 mod serve;
+mod signals;
 mod state;
 mod storage;
 mod systemd;

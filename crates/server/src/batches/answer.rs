@@ -122,6 +122,7 @@ impl Runner {
             ..Caller::default()
         };
         let request = Request::post(&batch.endpoint)
+            .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
             .extension(OnBehalfOf(caller))
             .body(Body::from(body))

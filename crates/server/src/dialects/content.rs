@@ -4,7 +4,10 @@ use judge::{Detail, EncodedImage, Part};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, images::ImageReader};
+use crate::{
+    error::ApiError,
+    images::{self, ImageReader},
+};
 
 /// A text, a part, or a list of parts.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -92,6 +95,9 @@ impl Content {
 impl ContentPart {
     fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
         let Self { kind, text, image_url, image, detail, file_id, frames } = self;
+        if let Some(id) = file_id.as_deref().filter(|id| !images::is_name(id)) {
+            return Err(images::unknown(id, param));
+        }
         let image = image_url.or(image).or(file_id.map(ImageUrl::Url));
         let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
         let read = |image: ImageUrl| image.beside(detail).read(param, reader).map(Part::Image);

@@ -18,7 +18,7 @@ use crate::{
     remote_images::{ImageUrl, NotFetched, RemoteImages},
     state::AppState,
 };
-pub(crate) use registered::is_name;
+pub(crate) use registered::{is_name, unknown};
 
 /// The most images and frames of one request. Each takes hundreds of tokens, so that more cannot be meant.
 pub(crate) const MAX_IMAGES: usize = 256;

@@ -22,6 +22,14 @@ pub(crate) fn is_name(text: &str) -> bool {
     }
 }
 
+/// The refusal of a name that nothing has.
+pub(crate) fn unknown(name: &str, param: &str) -> ApiError {
+    let message = format!(
+        "There is no image {name:?} here: register it with POST /v1/files and purpose=vision, under the same key."
+    );
+    ApiError::invalid(param, message).with_code("unknown_image")
+}
+
 /// The image of this name, which the parameter `param` holds, among those that `tenant` has registered.
 pub(super) async fn find(
     storage: &Storage,
@@ -50,12 +58,7 @@ fn read(storage: &Storage, owner: &str, (name, param): (&str, &str)) -> Result<E
         None => store.file(owner, name),
     };
     let file = match found {
-        Err(StoreError::UnknownFile { .. }) => {
-            let message = format!(
-                "There is no image {name:?} here: register it with POST /v1/files and purpose=vision, under the same key."
-            );
-            return Err(ApiError::invalid(param, message).with_code("unknown_image"));
-        }
+        Err(StoreError::UnknownFile { .. }) => return Err(unknown(name, param)),
         other => other?,
     };
     match file.purpose {

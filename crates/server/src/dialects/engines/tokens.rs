@@ -47,7 +47,8 @@ pub(super) struct Tokenized {
     request_body(content = TokenizeBody, example = json!({ "prompt": "A red circle." })),
     responses(
         (status = 200, description = "The tokens.", body = Tokenized, example = json!(examples::tokenized())),
-        (status = 400, description = "The conversation makes no sense.", body = ErrorBody)
+        (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody)
     )
 )]
 pub(super) async fn tokenize(
@@ -95,7 +96,8 @@ pub(super) struct Detokenized {
     request_body(content = DetokenizeBody, example = json!(examples::tokens())),
     responses(
         (status = 200, description = "The text.", body = Detokenized, example = json!({ "prompt": "A red circle." })),
-        (status = 400, description = "There is no such token.", body = ErrorBody)
+        (status = 400, description = "There is no such token.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody)
     )
 )]
 pub(super) async fn detokenize(

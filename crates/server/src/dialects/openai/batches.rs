@@ -268,6 +268,7 @@ pub(super) struct BatchesQuery {
         (status = 200, description = "It is begun.", body = BatchObject, example = json!(examples::batch())),
         (status = 400, description = "It makes no sense.", body = ErrorBody),
         (status = 404, description = "The server keeps no batches.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (status = 429, description = "Too many batches have not ended.", body = ErrorBody)
     )
 )]

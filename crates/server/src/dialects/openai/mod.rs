@@ -113,7 +113,7 @@ pub(crate) fn aliases() -> Router<AppState> {
     let router = Router::new()
         .route("/", post(chat))
         .route("/v1/models/{owner}/{name}", get(models::retrieve_repository))
-        .merge(["", "/openai", "/openai/v1"].into_iter().map(kept_below).fold(Router::new(), Router::merge));
+        .merge(kept_elsewhere());
     let routes =
         routes.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (path, method.clone())));
     routes.fold(router, |router, (path, method)| {
@@ -146,6 +146,11 @@ impl FromRequestParts<AppState> for Deployment {
         });
         Ok(Self(deployment))
     }
+}
+
+/// Files and batches below the bases of other clients.
+fn kept_elsewhere() -> Router<AppState> {
+    ["", "/openai", "/openai/v1"].into_iter().map(kept_below).fold(Router::new(), Router::merge)
 }
 
 /// Files and batches below another path than `/v1`.
