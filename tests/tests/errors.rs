@@ -119,6 +119,17 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
 }
 
 #[test]
+fn what_would_fail_again_is_not_to_be_tried_again() {
+    let server = Server::random();
+    let failed =
+        server.post("/judge", &json!({ "question": "What?", "response": "A cat.", "max_tokens": 4 }));
+    assert_eq!(failed.header("x-should-retry"), Some("false"));
+    body(failed, 502, "unparsable_verdict");
+    let refused = server.post("/judge", &json!({ "question": "", "response": "A cat." }));
+    assert_eq!(refused.header("x-should-retry"), None, "a client's own mistake is never tried again anyway");
+}
+
+#[test]
 fn a_request_keeps_the_name_that_its_client_gave_it() {
     let server = Server::random();
     let named = server.send("GET", "/health", &[("x-request-id", "my-request.7")], b"");

@@ -255,7 +255,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     let big = "x".repeat(40);
     let many = vec!["AAAA"; 257];
     let cases = [
-        (case(json!({ "response": "a", "images": many })), 400, "invalid_request", "256 images"),
+        (case(json!({ "response": "a", "images": many })), 400, "too_many_images", "256 images"),
         (case(json!({ "response": "a", "colour": 1 })), 422, "invalid_request", "colour"),
         (case(json!({ "response": 5 })), 422, "invalid_request", "response"),
         (json!({ "response": "a" }), 422, "invalid_request", "question"),
@@ -297,8 +297,8 @@ fn what_makes_no_sense_is_refused_by_name() {
             "invalid_image_url",
             "images[0]",
         ),
-        (case(json!({ "response": "a", "images": ["%%%"] })), 400, "invalid_image", "images[0]"),
-        (case(json!({ "response": "a", "images": [big] })), 400, "invalid_image", "unsupported image"),
+        (case(json!({ "response": "a", "images": ["%%%"] })), 400, "invalid_base64_image", "images[0]"),
+        (case(json!({ "response": "a", "images": [big] })), 400, "image_too_large", "unsupported image"),
     ];
     for (body, status, code, word) in cases {
         let response = server.post("/judge", &body);

@@ -214,7 +214,11 @@ fn what_would_change_the_meaning_is_refused_by_name() {
         ),
         (user(json!([{ "type": "input_audio" }])), "unsupported_content", "messages[0].content[0]"),
         (user(json!([{ "type": "image_url" }])), "invalid_request", "messages[0].content[0]"),
-        (user(json!([{ "type": "image", "image": "data:image/png;base64,AAAA" }])), "invalid_image", "null"),
+        (
+            user(json!([{ "type": "image", "image": "data:image/png;base64,AAAA" }])),
+            "unsupported_image_media_type",
+            "null",
+        ),
         (user(json!([{ "type": "video", "frames": [] }])), "invalid_video", "null"),
     ] {
         let response = server.post(CHAT, &chat(extra.clone()));

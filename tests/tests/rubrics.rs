@@ -154,7 +154,7 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
             "invalid_request",
             "responses",
         ),
-        ("/judge", json!({ "response": "a", "images": vec!["AAAA"; 257] }), "invalid_request", "images"),
+        ("/judge", json!({ "response": "a", "images": vec!["AAAA"; 257] }), "too_many_images", "images[256]"),
         ("/reward", json!({ "responses": ["a", ""] }), "invalid_request", "responses[1]"),
         (
             "/reward",

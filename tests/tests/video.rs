@@ -75,11 +75,14 @@ fn a_frame_that_is_none_is_named() {
         (error["code"].clone(), error["error"]["param"].clone())
     };
     let good = image("tiny56-square-0.png");
-    assert_eq!(refused(json!({ "frames": ["%"] })), (json!("invalid_image"), json!("frames[0]")));
+    assert_eq!(refused(json!({ "frames": ["%"] })), (json!("invalid_base64_image"), json!("frames[0]")));
     // What is no picture shows when it is decoded.
-    assert_eq!(refused(json!({ "images": [good, text] })), (json!("invalid_image"), json!("images[1]")));
+    assert_eq!(
+        refused(json!({ "images": [good, text] })),
+        (json!("unsupported_image_media_type"), json!("images[1]"))
+    );
     let both = json!({ "images": [good], "frames": [good, text] });
-    assert_eq!(refused(both), (json!("invalid_image"), json!("frames[1]")));
+    assert_eq!(refused(both), (json!("unsupported_image_media_type"), json!("frames[1]")));
     let many = vec![good; 257];
-    assert_eq!(refused(json!({ "frames": many })), (json!("invalid_request"), json!("frames")));
+    assert_eq!(refused(json!({ "frames": many })), (json!("too_many_images"), json!("frames[256]")));
 }

@@ -36,6 +36,11 @@ impl Server {
         Ok(Self { host: format!("{}:{}", host.ok_or_else(wrong)?, uri.port_u16().unwrap_or(80)) })
     }
 
+    /// Host and port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The server at a socket's address.
     pub fn at(address: SocketAddr) -> Self {
         Self { host: address.to_string() }

@@ -68,6 +68,14 @@ pub enum BenchError {
     /// A critic to be measured without a server cannot be loaded, or failed.
     #[error("the critic cannot be measured")]
     Critic(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The corpus cannot be sent.
+    #[error("{place}: {reason}")]
+    Corpus {
+        /// A file, a case or a server.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file cannot be written, or a port not be had.
     #[error("the system refuses")]
     File(#[source] io::Error),

@@ -2,12 +2,14 @@
 //! work the sharing of prompts saves.
 //!
 //! [`load`] and [`overhead`] speak HTTP to a server that someone else has started; [`sharing`] drives an engine;
-//! [`compare`] starts Gavel and other programs and measures them in turn.
+//! [`compare`] starts Gavel and other programs and measures them in turn; [`corpus`] sends bad input and looks what is left of the
+//! server.
 //! Each returns a report, which prints as a table and serialises as JSON.
 
 mod arrivals;
 mod client;
 mod compare;
+mod corpus;
 mod cpu_time;
 mod engine_figures;
 mod error;
@@ -32,6 +34,7 @@ pub use compare::{
     CompareOptions, CompareReport, Extent, Figure, Form, Host, MachineLimits, Noise, Part, Program, Ratio,
     Section, Skipped, Unit, Weights, compare,
 };
+pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Target, Times, corpus};
 pub use engine_figures::Sample;
 pub use error::BenchError;
 pub use latency::Latency;

@@ -33,7 +33,7 @@ pub use chat::ChatFormat;
 pub use convert::{GgufForm, convert};
 pub use error::LoadError;
 pub use hub::{HubError, HubOptions, resolve};
-pub use image::{RgbImage, resize_bicubic};
+pub use image::{ImageLimits, RgbImage, resize_bicubic};
 pub use inspect::{Inspection, inspect};
 pub use load::{Checkpoint, Options, Precision, load};
 pub use machine::machine_limits;

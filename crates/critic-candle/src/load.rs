@@ -15,7 +15,7 @@ use crate::{
     chat::ChatFormat,
     error::LoadError,
     hub::{self, HubOptions},
-    image::TileCache,
+    image::{ImageLimits, Loader, TileCache},
     source::Source,
     tokenizer::Tokenizer,
     weights::{WeightForm, Weights},
@@ -74,8 +74,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// The most tokens that one step runs.
     pub max_step_tokens: usize,
-    /// The most pixels that a picture may have.
-    pub max_image_pixels: u64,
+    /// Bounds of pictures.
+    pub image_limits: ImageLimits,
     /// Bytes for pictures that were decoded and cut for earlier prompts.
     pub image_cache_bytes: usize,
     /// Where a vision tower that the checkpoint only refers to is downloaded from.
@@ -83,8 +83,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// `source` with the defaults: f32 with weights as they are stored, 256 MiB of cache, 512 tokens a step, pictures of
-    /// 64 million pixels, of which 128 MiB are kept.
+    /// `source` with the defaults: f32 with weights as they are stored, 256 MiB of cache, 512 tokens a step, pictures within
+    /// their usual bounds, of which 128 MiB are kept.
     pub fn new(source: Source) -> Self {
         Self {
             source,
@@ -92,7 +92,7 @@ impl Options {
             weights: WeightForm::Stored,
             cache_bytes: 256 << 20,
             max_step_tokens: 512,
-            max_image_pixels: 64_000_000,
+            image_limits: ImageLimits::default(),
             image_cache_bytes: 128 << 20,
             hub: HubOptions::default(),
         }
@@ -242,7 +242,7 @@ fn read_processor(
         tokenizer,
         control,
         placeholders,
-        max_pixels: options.max_image_pixels,
+        loader: Loader::new(options.image_limits),
         cuts: TileCache::new(options.image_cache_bytes),
     })
 }

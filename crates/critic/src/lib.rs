@@ -22,7 +22,7 @@ pub use build::{Build, LateDigest};
 pub use critic::{Critic, GenerationDefaults};
 pub use figures::{BackendFigures, CacheFigures, ProcessorFigures};
 pub use image::{ContentHash, Packing, Tiles, Visual};
-pub use processor::{EncodeError, Encoded, Processor};
+pub use processor::{EncodeError, Encoded, ImageFault, Processor};
 pub use prompt::{Detail, EncodedImage, ImageTiling, Message, Part, Prompt, Role};
 pub use sampling::SamplingParams;
 pub use size::ModelSize;

@@ -11,6 +11,21 @@ pub struct Encoded {
     pub visuals: Vec<Visual>,
 }
 
+/// What is wrong with an image file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFault {
+    /// It is in none of the formats that are read.
+    Unsupported,
+    /// It is in one of them, and damaged or cut short.
+    Damaged,
+    /// It has no byte, or no pixel.
+    Empty,
+    /// It has too many bytes.
+    FileTooLarge,
+    /// Its sides are too long or too unequal, or the pictures of a prompt have too many pixels together.
+    TooLarge,
+}
+
 /// Why a prompt cannot be shown to a critic.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
@@ -19,7 +34,9 @@ pub enum EncodeError {
     Image {
         /// Which image of the prompt, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// What is wrong with it, for programs.
+        fault: ImageFault,
+        /// What is wrong with it, for people: words of our own, since those of decoders quote what they read.
         reason: String,
     },
     /// The picture is larger than the limit on pixels.
@@ -34,6 +51,9 @@ pub enum EncodeError {
         /// The most pixels that a picture may have.
         limit: u64,
     },
+    /// Decoders that took too long are still running, so many that no further image is decoded now.
+    #[error("too many images are being decoded")]
+    Busy,
     /// A video has no frames.
     #[error("a video has no frames")]
     EmptyVideo,
@@ -52,6 +72,16 @@ pub trait Processor: Send + Sync {
     /// # Errors
     /// [`EncodeError`] when a picture cannot be read or the conversation cannot be expressed.
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError>;
+
+    /// Tokens that a prompt surely takes, told by the headers of its pictures and the beginning of its text; no picture is
+    /// decoded. 0 where it is plain without a look that pictures have room in `capacity` tokens.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a header cannot be read or says that a bound is passed.
+    fn least_tokens(&self, prompt: &Prompt, capacity: usize) -> Result<usize, EncodeError> {
+        let _ = (prompt, capacity);
+        Ok(0)
+    }
 
     /// The bytes that `token` stands for; a character may be spread over several tokens. A control token gives the
     /// text it is written as, such as `<|im_end|>`.

@@ -290,7 +290,13 @@ impl Judge {
 
     /// Encodes on a thread for blocking work.
     pub(crate) async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
-        self.process(move |processor| processor.encode(&prompt)).await
+        let limit = self.context_length();
+        // What cannot fit is refused before a picture is decoded and megabytes of text are tokenised.
+        let encode = move |processor: &dyn Processor| match processor.least_tokens(&prompt, limit)? {
+            tokens if tokens >= limit => Ok(Err(EngineError::TooLong { tokens, limit })),
+            _ => Ok(Ok(processor.encode(&prompt)?)),
+        };
+        Ok(self.process(encode).await??)
     }
 
     pub(crate) fn processor(&self) -> &dyn Processor {

@@ -29,8 +29,8 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, ImageTiling, Limits, Message, Part,
-    ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
+    Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, ImageFault, ImageTiling, Limits, Message,
+    Part, ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Guided, Lane, Observer, OnPanic, SequenceReport,

@@ -77,7 +77,8 @@ impl Scale {
         if min >= max {
             return Err(("scale.max", format!("the scale's min {min} must be below its max {max}")));
         }
-        if step <= 0.0 || !self.contains(max) {
+        // A scale of one score, to which a step that is far too long is rounded, is none.
+        if step <= 0.0 || (max - min) / step < 0.5 || !self.contains(max) {
             let reason = format!("the scale's step {step} must be above 0 and lead from {min} to {max}");
             return Err(("scale.step", reason));
         }
@@ -272,6 +273,7 @@ mod tests {
             (Scale { min: 5.0, max: 5.0, step: 1.0 }, "below"),
             (Scale { min: 0.0, max: 10.0, step: 0.0 }, "step"),
             (Scale { min: 0.0, max: 10.0, step: 3.0 }, "step"),
+            (Scale { min: 0.0, max: 1e-300, step: 1.0 }, "step"),
             (Scale { min: 0.0, max: f64::INFINITY, step: 1.0 }, "finite"),
         ] {
             let error =

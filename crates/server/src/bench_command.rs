@@ -8,13 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::Response,
 };
-use bench::{CompareOptions, Extent, LoadOptions, OverheadOptions, Part, RoundRobin, Server, ServiceTimes};
+use bench::{
+    CompareOptions, CorpusOptions, Extent, LoadOptions, OverheadOptions, Part, RoundRobin, Server,
+    ServiceTimes, Target,
+};
 use judge::{EngineConfig, Judge};
 use serde::Serialize;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -22,8 +25,10 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     boot,
     command::{
-        BenchCommand, CompareArguments, ComparePart, LoadArguments, OverheadArguments, SharingArguments,
+        BenchCommand, CompareArguments, ComparePart, CorpusArguments, LimitOptions, LoadArguments,
+        OverheadArguments, SharingArguments,
     },
+    content_limits::ContentLimits,
     edge::HeadLimits,
     metrics::Metrics,
     router::{self, RequestLimits, Service},
@@ -31,12 +36,15 @@ use crate::{
 };
 
 /// Bounds that no benchmark comes near, unless its critic is a hundred times slower than its requests come.
-const LIMITS: RequestLimits = RequestLimits {
-    max_body_bytes: 32 << 20,
-    timeout: Duration::from_secs(600),
-    forms_by_prompt: false,
-    head: HeadLimits::NONE,
-};
+fn limits() -> RequestLimits {
+    RequestLimits {
+        max_body_bytes: 32 << 20,
+        content: ContentLimits::from(&LimitOptions::default()),
+        timeout: Duration::from_secs(600),
+        forms_by_prompt: false,
+        head: HeadLimits::NONE,
+    }
+}
 
 /// Measures. Servers run on `runtime`; the clients run here, on the thread that calls.
 pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<()> {
@@ -45,6 +53,7 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::Overhead(arguments) => overhead(runtime, arguments),
         BenchCommand::Sharing(arguments) => sharing(&arguments),
         BenchCommand::Compare(arguments) => compare(&arguments),
+        BenchCommand::Corpus(arguments) => corpus(arguments),
         BenchCommand::MakeModel(arguments) => {
             let weights = boot::make_model(&arguments)?;
             let (folder, millions) = (arguments.folder.display(), weights as f64 / 1e6);
@@ -82,6 +91,19 @@ fn overhead(runtime: &Runtime, arguments: OverheadArguments) -> anyhow::Result<(
 fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
     let round_robins: Vec<_> = arguments.responses.iter().copied().map(RoundRobin::of).collect();
     publish(&bench::sharing(&round_robins)?, arguments.json.as_deref())
+}
+
+/// Sends the corpus. That a case failed is an error, after the report.
+fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
+    let CorpusArguments { folder, url, program, log, short, only, json } = arguments;
+    let target = match url {
+        Some(url) => Target::Running { host: Server::at_url(&url)?.host().to_owned(), log },
+        None => Target::Started(program.map_or_else(std::env::current_exe, Ok)?),
+    };
+    let report = bench::corpus(&CorpusOptions { folder, target, short, only })?;
+    publish(&report, json.as_deref())?;
+    ensure!(report.passed(), "not every case passed");
+    Ok(())
 }
 
 /// Compares, and writes the same figures for programs, for a document and as curves.
@@ -132,7 +154,7 @@ fn start(runtime: &Runtime, judge: (Judge, Metrics), times: ServiceTimes) -> any
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
     let router =
-        router::router(Service::plain(judge), LIMITS).layer(middleware::from_fn_with_state(times, timed));
+        router::router(Service::plain(judge), limits()).layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }

@@ -4,33 +4,33 @@ use std::{
     fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
 use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{
-    GgufForm, HubOptions, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
+    GgufForm, HubOptions, ImageLimits, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
 };
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
 use crate::{
     command::{
-        ConvertOptions, CriticOptions, GgufFormChoice, HubArguments, InspectOptions, MadeFormChoice,
-        MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice, WeightsChoice,
+        ConvertOptions, CriticOptions, GgufFormChoice, HubArguments, InspectOptions, LimitOptions,
+        MadeFormChoice, MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice, WeightsChoice,
     },
     metrics::{EngineMetrics, Metrics},
 };
 
 /// Loads the critic and starts its engine. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
-    start_remembering(options, config, 0)
+    start_remembering((options, &LimitOptions::default()), config, 0)
 }
 
-/// The same with a memory for `memo_entries` verdicts.
+/// The same with bounds for images and a memory for `memo_entries` verdicts.
 pub(crate) fn start_remembering(
-    options: &CriticOptions,
+    (options, limits): (&CriticOptions, &LimitOptions),
     config: EngineConfig,
     memo_entries: usize,
 ) -> anyhow::Result<(Judge, Metrics)> {
@@ -59,6 +59,7 @@ pub(crate) fn start_remembering(
         weights,
         cache_bytes: options.cache_mib << 20,
         image_cache_bytes: options.image_cache_mib << 20,
+        image_limits: image_limits(limits),
         hub,
         ..Options::new(source)
     };
@@ -70,6 +71,19 @@ pub(crate) fn start_remembering(
     metrics.started("load", warming.duration_since(start));
     metrics.started("warmup", warming.elapsed());
     Ok((judge, metrics))
+}
+
+fn image_limits(options: &LimitOptions) -> ImageLimits {
+    let pixels = options.max_megapixels.saturating_mul(1_000_000);
+    ImageLimits {
+        file_bytes: (options.max_image_mib as u64) << 20,
+        pixels,
+        prompt_pixels: pixels.saturating_mul(16),
+        side: options.max_image_side,
+        aspect: options.max_image_aspect,
+        memory_bytes: options.decode_memory_mib << 20,
+        time: Duration::from_secs_f64(options.decode_timeout_s),
+    }
 }
 
 /// The rubrics and profiles: those built in, and those of a folder.

@@ -12,6 +12,7 @@ mod evaluate;
 mod given;
 mod images;
 mod key;
+mod limits;
 mod log;
 mod models;
 mod rubric;
@@ -21,8 +22,8 @@ mod trace;
 
 pub(crate) use access::{AccessOptions, ConnectionOptions, TlsOptions};
 pub(crate) use bench::{
-    BenchCommand, CompareArguments, ComparePart, LoadArguments, MadeFormChoice, MakeModelArguments,
-    OverheadArguments, ShapeChoice, SharingArguments,
+    BenchCommand, CompareArguments, ComparePart, CorpusArguments, LoadArguments, MadeFormChoice,
+    MakeModelArguments, OverheadArguments, ShapeChoice, SharingArguments,
 };
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
@@ -30,6 +31,7 @@ pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use images::ImageOptions;
 pub(crate) use key::KeyCommand;
+pub(crate) use limits::LimitOptions;
 pub(crate) use log::{ExportOptions, LogOptions, Redaction};
 pub(crate) use models::{ModelOptions, ToldName, UnknownNames};
 pub(crate) use rubric::RubricCommand;
@@ -204,6 +206,8 @@ pub(crate) struct ServeOptions {
     pub(crate) models: ModelOptions,
     #[command(flatten)]
     pub(crate) images: ImageOptions,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
     #[command(flatten)]

@@ -5,7 +5,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use judge::{EncodeError, EngineError, Exhausted, Failure, JudgeError, Quota, Rubric, RubricError};
+use judge::{
+    EncodeError, EngineError, Exhausted, Failure, ImageFault, JudgeError, Quota, Rubric, RubricError,
+};
 use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
@@ -40,20 +42,17 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// A failure with a message for people and a code for programs.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            param: None,
-            text: None,
-            retry_after_s: None,
-            refusal: None,
-        }
+        let message = message.into();
+        // What a client sent is quoted in part. Our own files are told of whole.
+        let message =
+            if status == StatusCode::BAD_REQUEST { brief(message, LONGEST_MESSAGE) } else { message };
+        Self { status, code, message, param: None, text: None, retry_after_s: None, refusal: None }
     }
 
     /// A request that makes no sense, in the parameter `param`.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { param: Some(param.into()), ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message) }
+        let plain = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+        plain.with_param(param)
     }
 
     /// An image that is not one.
@@ -97,6 +96,16 @@ impl ApiError {
         Self { refusal: Some(refusal), ..self }
     }
 
+    /// The same failure, blamed on no parameter.
+    pub(crate) fn without_param(self) -> Self {
+        Self { param: None, ..self }
+    }
+
+    /// A value outside of its bounds.
+    pub(crate) fn out_of_bounds(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: "invalid_value", ..Self::invalid(param, message) }
+    }
+
     /// The same failure with another code.
     pub(crate) fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
@@ -109,17 +118,12 @@ impl ApiError {
 
     /// The same failure, blamed on a parameter.
     pub(crate) fn with_param(self, param: impl Into<String>) -> Self {
-        Self { param: Some(param.into()), ..self }
+        Self { param: Some(brief(param.into(), LONGEST_PARAM)), ..self }
     }
 
     /// What is wrong, for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code
-    }
-
-    /// What is wrong, for people.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
     }
 
     /// What became of the request, for statistics.
@@ -201,9 +205,18 @@ impl ApiError {
             JudgeError::Rubric(RubricError::Library(_)) => {
                 (Status::UNPROCESSABLE_ENTITY, "invalid_configuration")
             }
-            JudgeError::Encode(EncodeError::Image { .. } | EncodeError::ImageTooLarge { .. }) => {
-                (Status::BAD_REQUEST, "invalid_image")
+            JudgeError::Encode(EncodeError::Image { fault, .. }) => {
+                let code = match fault {
+                    ImageFault::Unsupported => "unsupported_image_media_type",
+                    ImageFault::Damaged => "image_parse_error",
+                    ImageFault::Empty => "empty_image_file",
+                    ImageFault::FileTooLarge => "image_file_too_large",
+                    ImageFault::TooLarge => "image_too_large",
+                };
+                (Status::BAD_REQUEST, code)
             }
+            JudgeError::Encode(EncodeError::ImageTooLarge { .. }) => (Status::BAD_REQUEST, "image_too_large"),
+            JudgeError::Encode(EncodeError::Busy) => (Status::SERVICE_UNAVAILABLE, "overloaded"),
             JudgeError::Encode(EncodeError::EmptyVideo) => (Status::BAD_REQUEST, "invalid_video"),
             JudgeError::Encode(EncodeError::Conversation(_)) => (Status::BAD_REQUEST, "invalid_conversation"),
             JudgeError::Encode(EncodeError::Tokenizer(_)) => {
@@ -289,6 +302,7 @@ impl ApiError {
                 plain.with_param(if rubric == Rubric::INLINE { "scale" } else { "rubric" })
             }
             JudgeError::NoRewardHead => plain.with_param("format"),
+            JudgeError::Encode(EncodeError::Busy) => plain.with_retry_after(1),
             JudgeError::Encode(_)
             | JudgeError::Engine(_)
             | JudgeError::Texts(_)
@@ -355,6 +369,18 @@ fn blamed(error: &RubricError) -> Option<String> {
     }
 }
 
+/// The longest message about what a client sent, and the longest name of a parameter, in characters: both may quote what was sent.
+const LONGEST_MESSAGE: usize = 400;
+const LONGEST_PARAM: usize = 128;
+
+/// The beginning of a text that is too long.
+pub(crate) fn brief(text: String, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Some clients look for the first sentence and then try again with a smaller image.
 fn unsupported_image(reason: impl std::fmt::Display) -> String {
     format!("You uploaded an unsupported image. {reason}.")
@@ -368,6 +394,10 @@ impl IntoResponse for ApiError {
         }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY) {
+            // The same request would fail again, and OpenAI's clients send it three times unless they are told.
+            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self.outcome());
         if ["context_length_exceeded", "payload_too_large"].contains(&self.code) {

@@ -8,11 +8,17 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use futures::StreamExt;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
-use crate::{connections::SlowBody, error::ApiError, metrics::Refusal, state::AppState};
+use crate::{
+    connections::SlowBody,
+    error::{ApiError, brief},
+    json_shape::{self, not_json},
+    metrics::Refusal,
+    state::AppState,
+};
 
-/// The bytes of a body that says it is JSON and is not too large.
+/// The bytes of a body that is JSON within bounds.
 pub(crate) struct JsonBytes(Bytes);
 
 impl FromRequest<AppState> for JsonBytes {
@@ -24,27 +30,30 @@ impl FromRequest<AppState> for JsonBytes {
             let message = "The body must be JSON, with the header content-type: application/json.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
-        read(body, &head.headers, state.max_body_bytes).await.map(Self)
+        let bytes = read(body, &head.headers, state.max_body_bytes).await?;
+        // The whole body first, so that damage at its end is not hidden by a wrong form at its start.
+        json_shape::check(&bytes, &state.content.shape)?;
+        Ok(Self(bytes))
     }
 }
 
 impl JsonBytes {
     /// The body as a `T`. JSON of the wrong form is refused with the status `wrong_form`.
     pub(crate) fn parse<T: DeserializeOwned>(&self, wrong_form: StatusCode) -> Result<T, ApiError> {
-        // First the whole body as JSON, so that damage at its end is not hidden by a wrong form at its start.
-        serde_json::from_slice::<IgnoredAny>(&self.0).map_err(|error| not_json(&error))?;
         let mut source = serde_json::Deserializer::from_slice(&self.0);
         serde_path_to_error::deserialize(&mut source).map_err(|error| {
             let path = error.path().to_string();
             let error = error.into_inner();
+            let reason = || brief(plain_words(&error.to_string()), LONGEST_REASON);
             match error.classify() {
                 serde_json::error::Category::Data if path == "." => ApiError::new(
                     wrong_form,
                     "invalid_request",
-                    format!("The body has the wrong form: {error}."),
+                    format!("The body has the wrong form: {}.", reason()),
                 ),
                 serde_json::error::Category::Data => {
-                    let message = format!("{path} has the wrong form: {error}.");
+                    let path = brief(path, LONGEST_PATH);
+                    let message = format!("{path} has the wrong form: {}.", reason());
                     ApiError::new(wrong_form, "invalid_request", message).with_param(path)
                 }
                 _ => not_json(&error),
@@ -53,8 +62,30 @@ impl JsonBytes {
     }
 }
 
-fn not_json(error: &serde_json::Error) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body is not JSON: {error}."))
+/// The most characters of a reason and of a path that are told: both quote what was sent.
+const LONGEST_REASON: usize = 200;
+const LONGEST_PATH: usize = 120;
+
+/// What serde says of a wrong form, without the names that types have in this program.
+fn plain_words(reason: &str) -> String {
+    if reason.starts_with("data did not match any variant of untagged enum") {
+        return "it has none of the forms that are read here".to_owned();
+    }
+    let mut words: Vec<&str> = Vec::new();
+    for word in reason.split(' ') {
+        match words.last() {
+            Some(&"struct") => {
+                words.pop();
+                words.push("an object");
+            }
+            Some(&"enum") => {
+                words.pop();
+                words.push("a word");
+            }
+            _ => words.push(word),
+        }
+    }
+    words.join(" ")
 }
 
 /// A missing type is refused too: a page in a browser can send any body without one, or as plain text, to a server

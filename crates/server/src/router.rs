@@ -19,6 +19,7 @@ use crate::{
     access::{Access, guard, spend},
     command::ModelOptions,
     connections::{ConnectionFigures, Tls},
+    content_limits::ContentLimits,
     dialects,
     edge::{self, HeadLimits},
     error::ApiError,
@@ -43,6 +44,8 @@ const MODEL: HeaderName = HeaderName::from_static("x-gavel-model");
 pub(crate) struct RequestLimits {
     /// The largest body, in bytes.
     pub(crate) max_body_bytes: usize,
+    /// What it may hold.
+    pub(crate) content: ContentLimits,
     /// The longest time from the request to its answer.
     pub(crate) timeout: Duration,
     /// Whether an answer has the form that its prompt asks for when the request does not say.
@@ -139,7 +142,7 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
     document.merge(probes_document);
     let batch_endpoints = dialects::openai::batch_endpoints(&document);
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
-    let RequestLimits { max_body_bytes, timeout: request_timeout, forms_by_prompt, head } = limits;
+    let RequestLimits { max_body_bytes, content, timeout: request_timeout, forms_by_prompt, head } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
     let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
     let openapi = document.into();
@@ -157,6 +160,7 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         judging_log,
         remote_images,
         config_dir,
+        content,
         max_body_bytes,
         request_timeout,
         forms_by_prompt,

@@ -23,7 +23,9 @@ use tower::ServiceExt;
 use crate::{
     access::{Access, AdminDoor},
     admin, batches, boot,
-    command::{ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LogOptions, ServeOptions},
+    command::{
+        ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, ServeOptions,
+    },
     connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Door, Tls},
     doors::Doors,
     edge::HeadLimits,
@@ -98,11 +100,12 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(http: &HttpOptions, connections: &ConnectionOptions) -> Self {
+    fn new(http: &HttpOptions, connections: &ConnectionOptions, limits: &LimitOptions) -> Self {
         let seconds = Duration::from_secs_f64;
         Self {
             limits: RequestLimits {
                 max_body_bytes: http.max_body_mib << 20,
+                content: limits.into(),
                 timeout: Duration::from_secs(http.request_timeout_s),
                 forms_by_prompt: matches!(http.forms, FormsChoice::Auto),
                 head: HeadLimits {
@@ -140,6 +143,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         connections,
         models,
         images,
+        limits,
         engine,
         log,
         storage,
@@ -156,11 +160,11 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let doors = Doors::open((&access, &tls), (config, address.ip())).await?;
     let storage = Storage::open(&storage)?;
     let secure = if doors.tls.is_some() { "https" } else { "http" };
-    let mut server = Server::start(listener, doors, Bounds::new(&http, &connections));
+    let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
     let memo_entries = http.memo_entries;
-    let start = move || boot::start_remembering(&critic, engine_config, memo_entries);
+    let start = move || boot::start_remembering((&critic, &limits), engine_config, memo_entries);
     let loading = tokio::task::spawn_blocking(start);
     let (judge, metrics) = tokio::select! {
         loaded = loading => loaded??,
@@ -427,7 +431,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let command = CommandLine::parse_from(["gavel", "serve"]).command;
         let Command::Serve(options) = command else { panic!("another command") };
-        let bounds = Bounds::new(&options.http, &options.connections);
+        let bounds = Bounds::new(&options.http, &options.connections, &options.limits);
         let doors = Doors { access: Access::default(), tls: None, admin: None };
         let mut server = Server::start(listener, doors, bounds);
         server.open(server.service((judge.clone(), Metrics::new("null", "none"))));

@@ -7,6 +7,7 @@ use judge::Judge;
 use crate::{
     access::Access,
     connections::{ConnectionFigures, Tls},
+    content_limits::ContentLimits,
     judging_log::JudgingLog,
     lifecycle::Lifecycle,
     metrics::Metrics,
@@ -42,6 +43,8 @@ pub(crate) struct AppState {
     /// The folder of rubrics and profiles that is read again on demand. One reading at a time, so that the last one to begin is
     /// the one that holds.
     pub(crate) config_dir: Option<Arc<tokio::sync::Mutex<Box<Path>>>>,
+    /// What a request may hold.
+    pub(crate) content: ContentLimits,
     /// The largest body of a request, in bytes.
     pub(crate) max_body_bytes: usize,
     /// How long a request may take.

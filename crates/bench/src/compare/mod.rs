@@ -29,6 +29,7 @@ use noise::Watch;
 
 pub use bounds::MachineLimits;
 pub use noise::Noise;
+pub(crate) use process::Running;
 pub use programs::Form;
 pub use report::{CompareReport, Figure, Program, Ratio, Section, Skipped, Unit, Weights};
 

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -53,6 +53,16 @@ impl Running {
     /// Where it reads.
     pub(crate) fn input(&mut self) -> &mut ChildStdin {
         self.child.stdin.as_mut().expect("the input is piped")
+    }
+
+    /// The number of its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file that it writes its errors to.
+    pub(crate) fn errors(&self) -> PathBuf {
+        self.errors.path().to_owned()
     }
 
     /// Whether it has ended by itself.

@@ -1,41 +1,123 @@
-//! Bytes of an image file to RGB, as a person would see the picture.
+//! Bytes of an image file to RGB, as a person would see the picture. [`Loader`](super::Loader) alone comes here.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbaImage};
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbaImage,
+    metadata::Orientation,
+};
 
-use super::RgbImage;
+use super::{ImageLimits, RgbImage};
 
 /// Why a picture is not shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("{0}")]
-    Format(#[from] image::ImageError),
-    #[error("it is larger than {limit} pixels")]
-    TooLarge { width: u32, height: u32, limit: u64 },
-    #[error("it has no pixels")]
-    Empty,
+    #[error("it is in no format that is read")]
+    Unknown,
+    #[error("it is a {0} of a kind that is not read")]
+    Unsupported(&'static str),
+    #[error("it is a damaged {0}")]
+    Damaged(&'static str, #[source] ImageError),
+    #[error("it is a {0} that ends early")]
+    CutShort(&'static str),
+    #[error("its decoder panicked")]
+    Panicked,
 }
 
-/// Decodes a PNG, JPEG, WebP, GIF (first frame) or BMP: orientation applied, transparency composited on white, RGB.
-/// The size is read from the header and checked against `max_pixels` before a pixel is decoded.
-pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, DecodeError> {
-    let reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::from)?;
-    let mut decoder = reader.into_decoder()?;
+/// What the beginning of a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) format: ImageFormat,
+    /// Pixels as they are stored, before the picture is turned upright.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+/// Bytes that a decoder may keep of what is no pixel, such as colour profiles.
+const METADATA_BYTES: u64 = 16 << 20;
+
+/// Reads format and size; no pixel is decoded.
+pub(crate) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
+    let (format, decoder) = open(bytes)?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > max_pixels {
-        return Err(DecodeError::TooLarge { width, height, limit: max_pixels });
+    Ok(Header { format, width, height })
+}
+
+/// Decodes a PNG, JPEG, WebP, GIF or BMP, its first frame: orientation applied, transparency composited on white, RGB. Colour
+/// profiles are ignored, as by the reference; nothing else of its metadata is looked at.
+pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, DecodeError> {
+    let (format, mut decoder) = open(bytes)?;
+    let damaged = |error| failed(format, error);
+    let mut bounds = Limits::no_limits();
+    bounds.max_image_width = Some(limits.side);
+    bounds.max_image_height = Some(limits.side);
+    bounds.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + METADATA_BYTES);
+    decoder.set_limits(bounds).map_err(damaged)?;
+    // Damaged metadata turns nothing, and spoils nothing.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    // The decoder shows grey where the data of a JPEG ends, which would be judged as if it were the picture.
+    if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
+        return Err(DecodeError::CutShort(name(format)));
     }
-    if width == 0 || height == 0 {
-        return Err(DecodeError::Empty);
-    }
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     let rgb = if picture.color().has_alpha() { on_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     Ok(RgbImage { width, height, pixels: rgb.into_raw() })
+}
+
+/// The decoder of a file, which has read its header. The format is told by the first bytes.
+fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), DecodeError> {
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| DecodeError::Unknown)?;
+    let format = reader.format().filter(ImageFormat::reading_enabled).ok_or(DecodeError::Unknown)?;
+    let mut bounds = Limits::no_limits();
+    bounds.max_alloc = Some(METADATA_BYTES);
+    reader.limits(bounds);
+    let decoder = reader.into_decoder().map_err(|error| failed(format, error))?;
+    Ok((format, decoder))
+}
+
+fn failed(format: ImageFormat, error: ImageError) -> DecodeError {
+    match error {
+        ImageError::Unsupported(_) => DecodeError::Unsupported(name(format)),
+        ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            DecodeError::CutShort(name(format))
+        }
+        error => DecodeError::Damaged(name(format), error),
+    }
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Bmp => "BMP",
+        _ => "image",
+    }
+}
+
+/// Whether the mark of the end of a JPEG stands somewhere behind the first scan's head. Within a scan 0xff is followed by 0, so
+/// that nothing there looks like the mark.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    const SCAN: u8 = 0xda;
+    const END: [u8; 2] = [0xff, 0xd9];
+    let mut at = 2;
+    while let Some([0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        if *marker == 0xff {
+            at += 1; // padding
+            continue;
+        }
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if *marker == SCAN {
+            return bytes[at + 2..].windows(2).any(|pair| pair == END);
+        }
+        at += 2 + length.max(2);
+    }
+    // Something between the segments; the decoder found its way, so any mark will do.
+    bytes.windows(2).any(|pair| pair == END)
 }
 
 /// Composites on opaque white in the fixed-point arithmetic of Pillow's `alpha_composite` (7 extra bits), so that
@@ -73,7 +155,7 @@ mod tests {
         picture.put_pixel(0, 0, image::Rgba([10, 20, 30, 0]));
         picture.put_pixel(1, 0, image::Rgba([10, 20, 30, 255]));
         picture.put_pixel(2, 0, image::Rgba([0, 0, 0, 128]));
-        let decoded = decode(&png(&picture.into()), 100).unwrap();
+        let decoded = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
         assert_eq!(decoded.pixels, [255, 255, 255, 10, 20, 30, 127, 127, 127]);
     }
 
@@ -93,7 +175,7 @@ mod tests {
         for (x, _, pixel) in picture.enumerate_pixels_mut() {
             *pixel = if x < 8 { image::Rgb([250, 0, 0]) } else { image::Rgb([0, 0, 250]) };
         }
-        let shown = decode(&turned_jpeg(&picture.into()), 1000).unwrap();
+        let shown = decode(&turned_jpeg(&picture.into()), &ImageLimits::default()).unwrap();
         assert_eq!((shown.width, shown.height), (8, 16));
         let reddish = |row: usize| shown.pixels[row * 8 * 3] > 200;
         assert!(reddish(1) && !reddish(14), "the left half is on top after a quarter turn clockwise");
@@ -111,16 +193,25 @@ mod tests {
         ] {
             let mut bytes = Cursor::new(Vec::new());
             picture.write_to(&mut bytes, format).unwrap();
-            let shown = decode(bytes.get_ref(), 100).unwrap();
+            let shown = decode(bytes.get_ref(), &ImageLimits::default()).unwrap();
             assert_eq!((shown.width, shown.height), (5, 3), "{format:?}");
+            assert_eq!(header(bytes.get_ref()).unwrap(), Header { format, width: 5, height: 3 });
         }
     }
 
     #[test]
-    fn a_large_picture_is_refused_by_its_header() {
-        let bytes = png(&DynamicImage::new_rgb8(100, 100));
-        assert!(matches!(decode(&bytes, 9_999), Err(DecodeError::TooLarge { width: 100, .. })));
-        assert!(matches!(decode(&bytes[..60], 10_000), Err(DecodeError::Format(_))));
-        assert!(decode(b"not a picture", 10_000).is_err());
+    fn a_photograph_that_ends_early_is_not_shown_half_grey() {
+        let mut picture = image::RgbImage::new(64, 64);
+        for (x, y, pixel) in picture.enumerate_pixels_mut() {
+            *pixel = image::Rgb([(x * 37 % 256) as u8, (y * 91 % 256) as u8, (x * y % 256) as u8]);
+        }
+        let whole = turned_jpeg(&picture.into());
+        assert!(decode(&whole, &ImageLimits::default()).is_ok());
+        for sixteenth in 1..16 {
+            let part = &whole[..whole.len() * sixteenth / 16];
+            assert!(decode(part, &ImageLimits::default()).is_err(), "{sixteenth}/16");
+        }
+        assert!(matches!(header(b"not a picture"), Err(DecodeError::Unknown)));
+        assert!(matches!(header(b"II*\0\x08\0\0\0"), Err(DecodeError::Unknown)), "TIFF is not compiled in");
     }
 }

@@ -1,11 +1,14 @@
-//! Pictures before the model: decoding, Pillow-exact scaling, and cutting into tiles.
+//! Pictures before the model: loading within bounds, Pillow-exact scaling, and cutting into tiles.
 
 mod decode;
+mod loader;
+mod memory;
 mod resize;
 mod rgb;
 mod tile_cache;
 
-pub(crate) use decode::{DecodeError, decode};
+pub use loader::ImageLimits;
+pub(crate) use loader::{Loader, Place};
 pub use resize::resize_bicubic;
 pub use rgb::RgbImage;
 pub(crate) use tile_cache::{Cut, TileCache};

@@ -18,18 +18,22 @@ use tower::ServiceExt;
 use super::servers::Servers;
 use crate::{
     boot,
-    command::{CriticOptions, Urls},
+    command::{CriticOptions, LimitOptions, Urls},
+    content_limits::ContentLimits,
     edge::HeadLimits,
     router::{self, RequestLimits, Service},
 };
 
-/// Bounds inside one process: nobody else is to be protected from these requests.
-const LIMITS: RequestLimits = RequestLimits {
-    max_body_bytes: 1 << 30,
-    timeout: Duration::from_secs(24 * 3600),
-    forms_by_prompt: false,
-    head: HeadLimits::NONE,
-};
+/// Bounds inside one process: nobody else is to be protected from these requests, so that only what a request may hold is bounded.
+fn limits() -> RequestLimits {
+    RequestLimits {
+        max_body_bytes: 1 << 30,
+        content: ContentLimits::from(&LimitOptions::default()),
+        timeout: Duration::from_secs(24 * 3600),
+        forms_by_prompt: false,
+        head: HeadLimits::NONE,
+    }
+}
 
 /// What requests inside one process call it.
 const HERE: &str = "localhost";
@@ -67,7 +71,7 @@ impl Panel {
         let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
         // So that every receipt has the digest of the weights.
         judge.0.weights_known().await;
-        Ok(Self::Here(router::router(Service::plain(judge), LIMITS)))
+        Ok(Self::Here(router::router(Service::plain(judge), limits())))
     }
 
     /// How many critics there are.

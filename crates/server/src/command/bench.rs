@@ -13,6 +13,8 @@ pub(crate) enum BenchCommand {
     Load(Box<LoadArguments>),
     /// What HTTP and scheduling cost: many clients, and a critic that computes nothing.
     Overhead(OverheadArguments),
+    /// Send bad input of every kind to a live server, and look after each request what is left of it.
+    Corpus(CorpusArguments),
     /// How much work the sharing of prompts saves, when each response is compared with each other one.
     Sharing(SharingArguments),
     /// Side by side with transformers, llama.cpp and mistral.rs, as far as they are there.
@@ -62,6 +64,33 @@ pub(crate) struct OverheadArguments {
     pub(crate) paced_part: f64,
     #[command(flatten)]
     pub(crate) run: RunArguments,
+}
+
+/// Options of `gavel bench corpus`.
+#[derive(Debug, Args)]
+pub(crate) struct CorpusArguments {
+    /// Folder with the cases.
+    #[arg(default_value = "tests/corpus")]
+    pub(crate) folder: PathBuf,
+    /// A running server, such as `http://127.0.0.1:8080`. Without it, servers of this program are started, with the options that
+    /// the cases need.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The program whose servers are started; this one without it.
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) program: Option<PathBuf>,
+    /// The file that the running server's standard error goes to.
+    #[arg(long, requires = "url")]
+    pub(crate) log: Option<PathBuf>,
+    /// The first request of each case alone, and no slow ones.
+    #[arg(long)]
+    pub(crate) short: bool,
+    /// Beginnings of the names of cases, with commas between, such as `J,I-0`.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// File for the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// Options of `gavel bench sharing`.

@@ -20,9 +20,6 @@ use crate::{
 };
 pub(crate) use registered::{is_name, unknown};
 
-/// The most images and frames of one request. Each takes hundreds of tokens, so that more cannot be meant.
-pub(crate) const MAX_IMAGES: usize = 256;
-
 /// How long all images of one request may take to come, waiting for others included.
 const FETCHING: Duration = Duration::from_secs(60);
 
@@ -147,15 +144,21 @@ fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
         Some("data") => match text.split_once(',') {
             Some((head, payload)) if head.trim_end().to_ascii_lowercase().ends_with(";base64") => payload,
             _ => {
-                return Err(ApiError::image(param, "A data URL must be of the form data:image/png;base64,…"));
+                let message = "A data URL must be of the form data:image/png;base64,…";
+                return Err(ApiError::image(param, message).with_code(INVALID_URL));
             }
         },
-        Some(_) => return Err(ApiError::image(param, "An image is a data URL or bare base64")),
+        Some(_) => {
+            let message = "An image is a data URL or bare base64";
+            return Err(ApiError::image(param, message).with_code(INVALID_URL));
+        }
     };
     let payload: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let bytes = decode(&payload).ok_or_else(|| ApiError::image(param, "Its base64 is damaged"))?;
+    let bytes = decode(&payload).ok_or_else(|| {
+        ApiError::image(param, "Its base64 is damaged").with_code("invalid_base64_image")
+    })?;
     if bytes.is_empty() {
-        return Err(ApiError::image(param, "It is empty"));
+        return Err(ApiError::image(param, "It is empty").with_code("empty_image_file"));
     }
     Ok(EncodedImage::new(bytes))
 }

@@ -139,6 +139,14 @@ impl Geometry {
         }
     }
 
+    /// The most feature vectors that a picture of any size has.
+    pub fn most_features(&self) -> usize {
+        let side = |length: usize| length / self.tile_size * self.patches_per_side;
+        let features = |(height, width): &(usize, usize)| side(*height) * (side(*width) + 1);
+        let grids = self.grid_sizes.iter().map(features);
+        self.patches_per_side * self.patches_per_side + grids.max().unwrap_or(0)
+    }
+
     /// Rows and columns of a video frame after pooling with stride 2.
     pub fn pooled_side(&self) -> usize {
         self.patches_per_side.div_ceil(2)

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use critic::{
-    Detail, EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, ProcessorFigures, Prompt,
-    Tiles, TokenId, Visual,
+    Detail, EncodeError, Encoded, EncodedImage, ImageFault, ImageTiling, Packing, Part, Processor,
+    ProcessorFigures, Prompt, Tiles, TokenId, Visual,
 };
 use sha2::{Digest, Sha256};
 
 use super::geometry::Geometry;
 use crate::{
     chat::ChatFormat,
-    image::{Cut, DecodeError, RgbImage, TileCache, decode, resize_bicubic},
+    image::{Cut, Loader, Place, RgbImage, TileCache, resize_bicubic},
     tokenizer::Tokenizer,
 };
 
@@ -80,8 +80,8 @@ pub struct LlavaProcessor {
     /// Ids that stand for features of pictures and videos. The model never embeds them.
     pub(crate) placeholders: (TokenId, TokenId),
     pub(crate) format: ChatFormat,
-    /// The most pixels that a picture may have.
-    pub(crate) max_pixels: u64,
+    /// Decodes pictures.
+    pub(crate) loader: Loader,
     /// Pictures of earlier prompts.
     pub(crate) cuts: TileCache,
 }
@@ -158,9 +158,10 @@ impl LlavaProcessor {
         let key =
             Sha256::new().chain_update([u8::from(any_resolution)]).chain_update(image.digest()).finalize();
         self.cuts.find_or(key.into(), || {
-            let picture = self.decode(image, index)?;
+            let loaded = self.loader.load(image, Place { index, padded: !any_resolution })?;
+            let picture = &loaded.picture;
             let (tiles, packing) =
-                if any_resolution { self.tile(&picture) } else { (self.square(&picture), Packing::Single) };
+                if any_resolution { self.tile(picture) } else { (self.square(picture), Packing::Single) };
             Ok(named(tiles, packing))
         })
     }
@@ -173,17 +174,6 @@ impl LlavaProcessor {
         }
         let cut = || Ok(named(self.frames(frames, first_index)?, Packing::Video));
         self.cuts.find_or(key.finalize().into(), cut)
-    }
-
-    fn decode(&self, image: &EncodedImage, index: usize) -> Result<RgbImage, EncodeError> {
-        decode(image.bytes(), self.max_pixels).map_err(|error| match error {
-            DecodeError::TooLarge { width, height, limit } => {
-                EncodeError::ImageTooLarge { index, width, height, limit }
-            }
-            DecodeError::Format(_) | DecodeError::Empty => {
-                EncodeError::Image { index, reason: error.to_string() }
-            }
-        })
     }
 
     /// The base tile, which is the whole picture squashed, then the tiles of its best grid, row by row.
@@ -222,8 +212,8 @@ impl LlavaProcessor {
         let size = self.geometry.tile_size;
         let mut pixels = Vec::with_capacity(frames.len() * size * size * 3);
         for (index, frame) in frames.iter().enumerate() {
-            let picture = self.decode(frame, first_index + index)?;
-            pixels.extend(resize_bicubic(&picture, size, size).pixels);
+            let loaded = self.loader.load(frame, Place { index: first_index + index, padded: false })?;
+            pixels.extend(resize_bicubic(&loaded.picture, size, size).pixels);
         }
         Ok(Tiles { size, pixels })
     }
@@ -240,6 +230,75 @@ fn named(tiles: Tiles, packing: Packing) -> Cut {
 impl Processor for LlavaProcessor {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
         self.encode_segments(&self.format.write(prompt, &self.control)?, prompt.tiling)
+    }
+
+    fn least_tokens(&self, prompt: &Prompt, capacity: usize) -> Result<usize, EncodeError> {
+        let parts = || prompt.messages.iter().flat_map(|message| &message.parts);
+        let text = parts().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Image(_) | Part::Video(_) => None,
+        });
+        let tokens = self.tokenizer.least(text, capacity).map_err(EncodeError::Tokenizer)?;
+        if tokens >= capacity {
+            return Ok(tokens);
+        }
+        let (mut images, mut frames) = (0, 0);
+        for part in parts() {
+            match part {
+                Part::Text(_) => {}
+                Part::Image(_) => images += 1,
+                Part::Video(more) => frames += more.len(),
+            }
+        }
+        let any_resolution = images == 1 || prompt.tiling == ImageTiling::AnyResolution;
+        let largest = if any_resolution {
+            self.geometry.most_features()
+        } else {
+            self.geometry.feature_count(&Packing::Single, 1)
+        };
+        let limits = self.loader.limits();
+        let all_fit = images * largest + self.geometry.feature_count(&Packing::Video, frames) < capacity;
+        if all_fit && (images + frames) as u64 * limits.pixels <= limits.prompt_pixels {
+            return Ok(0);
+        }
+        let (mut tokens, mut pixels, mut index) = (0, 0, 0);
+        let mut look = |image: &EncodedImage| {
+            let header = self.loader.header(image, index)?;
+            pixels += u64::from(header.width) * u64::from(header.height);
+            if pixels > limits.prompt_pixels {
+                let most = limits.prompt_pixels;
+                let reason =
+                    format!("with those before it there are {pixels} pixels; the limit is {most} in all");
+                return Err(EncodeError::Image { index, fault: ImageFault::TooLarge, reason });
+            }
+            index += 1;
+            Ok((header.height as usize, header.width as usize))
+        };
+        for part in parts() {
+            tokens += match part {
+                Part::Text(_) => 0,
+                Part::Image(image) => {
+                    let (height, width) = look(image)?;
+                    match any_resolution {
+                        // A picture that lies on its side may be turned, which changes the grid: the smaller one is sure.
+                        true => [(height, width), (width, height)]
+                            .map(|(height, width)| {
+                                self.geometry.feature_count(&self.geometry.pack(height, width), 1)
+                            })
+                            .into_iter()
+                            .fold(usize::MAX, usize::min),
+                        false => largest,
+                    }
+                }
+                Part::Video(frames) => {
+                    for frame in frames {
+                        look(frame)?;
+                    }
+                    self.geometry.feature_count(&Packing::Video, frames.len())
+                }
+            };
+        }
+        Ok(tokens)
     }
 
     fn token_bytes(&self, token: TokenId) -> Vec<u8> {

@@ -94,6 +94,7 @@ async fn judge(
 ) -> Result<Response, ApiError> {
     let request = with_images(&state, &caller.tenant, |reader| {
         let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+        body.check(&state.content)?;
         body.into_request(caller.clone(), reader)
     });
     let request = request.await?;

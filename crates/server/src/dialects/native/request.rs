@@ -8,10 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{evaluations, receipt::ReceiptBody, scale::ScaleBody};
-use crate::{
-    error::ApiError,
-    images::{self, ImageReader},
-};
+use crate::{content_limits::ContentLimits, error::ApiError, images::ImageReader};
 
 /// A case to judge, and by what.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -216,6 +213,12 @@ pub(super) struct JudgeRequest {
 }
 
 impl JudgeBody {
+    /// Refuses what is over a limit.
+    pub(super) fn check(&self, limits: &ContentLimits) -> Result<(), ApiError> {
+        check_max_tokens(self.max_tokens, limits)
+    }
+
+    /// What it asks for.
     pub(super) fn into_request(
         mut self,
         caller: Caller,
@@ -407,6 +410,17 @@ impl Places {
     }
 }
 
+/// Refuses more tokens than are ever written. Our own clients are told of it; those of OpenAI's interface say any number for all
+/// the room there is.
+pub(super) fn check_max_tokens(max_tokens: Option<usize>, limits: &ContentLimits) -> Result<(), ApiError> {
+    let most = limits.output_tokens;
+    if max_tokens.is_some_and(|tokens| tokens > most) {
+        let message = format!("max_tokens must be at most {most} (max_output_tokens).");
+        return Err(ApiError::out_of_bounds("max_tokens", message));
+    }
+    Ok(())
+}
+
 /// Refuses a question that says nothing.
 pub(super) fn check_text(text: &str, path: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
@@ -439,14 +453,8 @@ pub(super) fn read_pictures(
 ) -> Result<(Vec<EncodedImage>, Vec<EncodedImage>), ApiError> {
     let read_all = |pictures: &[String], field: &str| {
         let path = format!("{path}{field}");
-        if pictures.len() > images::MAX_IMAGES {
-            return Err(ApiError::invalid(
-                path,
-                format!("There are more than {} {field}.", images::MAX_IMAGES),
-            ));
-        }
         let read = |(index, picture): (usize, &String)| reader.read(picture, &format!("{path}[{index}]"));
-        pictures.iter().enumerate().map(read).collect()
+        pictures.iter().enumerate().map(read).collect::<Result<_, ApiError>>()
     };
     Ok((read_all(images, "images")?, read_all(frames, "frames")?))
 }

@@ -51,6 +51,10 @@ const EXTENSIONS: &[Refused] = &[
     ("ebnf", never),
     ("json_schema", never),
     ("chat_template", never),
+    ("chat_template_kwargs", is_empty),
+    ("mm_processor_kwargs", is_empty),
+    ("logits_processors", is_empty),
+    ("prompt_embeds", never),
 ];
 
 /// Looks for parameters that are not offered: `refused`, and extensions. Everything else that is unknown is ignored.

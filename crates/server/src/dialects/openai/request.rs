@@ -16,11 +16,15 @@ use super::{
 use crate::{
     dialects::content::{Content, ImageUrl},
     error::ApiError,
-    images::{self, ImageReader},
+    images::ImageReader,
 };
 
 /// Tokens to write when a request does not say: enough for any verdict with its reasons.
 const DEFAULT_MAX_TOKENS: usize = 1024;
+
+/// The most stop strings, as OpenAI has it, and bytes of each: text is held back as long as it may begin one.
+const MAX_STOPS: usize = 4;
+const MAX_STOP_BYTES: usize = 64;
 
 /// A conversation, and how it is to be continued. A list of one element is read as its element.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -284,8 +288,13 @@ impl ChatBody {
             Some(Stop::One(stop)) => vec![stop.clone()],
             Some(Stop::Several(stops)) => stops.clone(),
         };
-        if stop.len() > 4 {
-            return Err(ApiError::invalid("stop", "There can be at most 4 stop strings."));
+        if stop.len() > MAX_STOPS {
+            let message = format!("There can be at most {MAX_STOPS} stop strings.");
+            return Err(ApiError::invalid("stop", message));
+        }
+        if stop.iter().any(|stop| stop.len() > MAX_STOP_BYTES) {
+            let message = format!("A stop string has at most {MAX_STOP_BYTES} bytes.");
+            return Err(ApiError::invalid("stop", message));
         }
         Ok(CompletionParams {
             temperature,
@@ -323,22 +332,7 @@ fn prompt(
         return Err(ApiError::invalid("messages", "There is no message to answer."));
     }
     apart::place(&mut turns, apart)?;
-    check_pictures(&turns, "messages")?;
     Ok(Prompt { messages: turns, reply, ..Prompt::default() })
-}
-
-/// Refuses more pictures than can be meant; `param` is where the turns stand.
-pub(super) fn check_pictures(turns: &[Message], param: &str) -> Result<(), ApiError> {
-    let pictures = turns.iter().flat_map(|turn| &turn.parts).map(|part| match part {
-        Part::Text(_) => 0,
-        Part::Image(_) => 1,
-        Part::Video(frames) => frames.len(),
-    });
-    if pictures.sum::<usize>() > images::MAX_IMAGES {
-        let message = format!("There are more than {} images and frames.", images::MAX_IMAGES);
-        return Err(ApiError::invalid(param, message));
-    }
-    Ok(())
 }
 
 /// Who speaks by the name `role`, which the parameter `param` has.

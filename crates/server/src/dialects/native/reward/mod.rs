@@ -85,6 +85,7 @@ async fn reward(
 ) -> Result<Response, ApiError> {
     let request = with_images(&state, &caller.tenant, |reader| {
         let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+        body.check(&state.content)?;
         body.into_request(caller.clone(), reader)
     });
     let request = request.await?;

@@ -5,20 +5,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    content_limits::ContentLimits,
     dialects::native::{
         evaluations,
         request::{
-            ChosenRubric, TilingBody, check_responses, check_text, choose_rubric, path_of_rubric,
-            read_pictures,
+            ChosenRubric, TilingBody, check_max_tokens, check_responses, check_text, choose_rubric,
+            path_of_rubric, read_pictures,
         },
         scale::ScaleBody,
     },
     error::ApiError,
     images::ImageReader,
 };
-
-/// The most responses to one question: 64 make 4032 comparisons.
-const MAX_RESPONSES: usize = 64;
 
 /// Responses to one question, or `prompts` with responses each, and how rewards are made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -145,6 +143,29 @@ pub(super) struct RewardRequest {
 }
 
 impl RewardBody {
+    /// Refuses what is over a limit.
+    pub(super) fn check(&self, limits: &ContentLimits) -> Result<(), ApiError> {
+        check_max_tokens(self.max_tokens, limits)?;
+        let too_long = |path: String, what: &str, most: usize, option: &str| {
+            let message = format!("There are more than {most} {what}, which is the limit ({option}).");
+            Err(ApiError::invalid(path, message).with_code("array_too_long"))
+        };
+        let prompts = self.prompts.as_deref().unwrap_or_default();
+        if prompts.len() > limits.reward_prompts {
+            return too_long("prompts".into(), "prompts", limits.reward_prompts, "max_reward_prompts");
+        }
+        let inside = prompts.iter().enumerate();
+        let inside = inside.map(|(index, prompt)| (format!("prompts[{index}].responses"), &prompt.responses));
+        let beside = self.responses.iter().map(|responses| ("responses".to_owned(), responses));
+        for (path, responses) in beside.chain(inside) {
+            if responses.len() > limits.responses {
+                return too_long(path, "responses", limits.responses, "max_responses");
+            }
+        }
+        Ok(())
+    }
+
+    /// What it asks for.
     pub(super) fn into_request(
         self,
         caller: Caller,
@@ -227,10 +248,6 @@ impl PromptBody {
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<(Candidates, Vec<String>), ApiError> {
-        if self.responses.len() > MAX_RESPONSES {
-            let message = format!("There are more than {MAX_RESPONSES} responses.");
-            return Err(ApiError::invalid(format!("{path}responses"), message));
-        }
         check_text(&self.question, &format!("{path}question"))?;
         check_responses(&self.responses, path)?;
         evaluations::check_ids(&self.response_ids, self.responses.len(), &format!("{path}response_ids"))?;

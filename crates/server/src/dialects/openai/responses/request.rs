@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::super::{
-    request::{ChatBody, check_pictures, in_range, lenient, role},
+    request::{ChatBody, in_range, lenient, role},
     shape::{self, Asked},
 };
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
@@ -187,7 +187,6 @@ fn prompt(
     if turns.len() == before {
         return Err(ApiError::invalid("input", "There is nothing to answer."));
     }
-    check_pictures(&turns, "input")?;
     Ok(Prompt { messages: turns, ..Prompt::default() })
 }
 

@@ -1,0 +1,243 @@
+//! Bad input of every kind, sent to a live server: each case must be answered as it says, and leave no trace.
+//!
+//! The cases are data (`tests/corpus`). After each request the server must be the same process, ready, idle and as large as before,
+//! give a known verdict bit for bit, and have said nothing in its log; all the while honest clients must get their verdicts.
+
+mod build;
+mod case;
+mod honest;
+mod report;
+mod verify;
+mod watch;
+mod wire;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rand::{SeedableRng, rngs::StdRng};
+
+pub use report::{CaseFailure, CorpusReport, Family, Times};
+
+use crate::{compare::Running, error::BenchError, picture::Picture};
+use build::Builder;
+use case::{Case, CaseFile, Sent};
+use honest::{Honest, Sample};
+use watch::Watch;
+use wire::Door;
+
+/// What is sent, and to whom.
+#[derive(Debug, Clone)]
+pub struct CorpusOptions {
+    /// The folder with the cases.
+    pub folder: PathBuf,
+    /// Who is asked.
+    pub target: Target,
+    /// The first request of each case alone, and no slow ones.
+    pub short: bool,
+    /// Beginnings of the names of the cases that are sent; all without any.
+    pub only: Vec<String>,
+}
+
+/// A server.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// One that runs, as `host:port`, and its log if it can be read here. Files that need options of their own are left out.
+    Running {
+        /// Host and port.
+        host: String,
+        /// The file that its standard error goes to.
+        log: Option<PathBuf>,
+    },
+    /// One that is started by this program, anew for each set of options that files need.
+    Started(PathBuf),
+}
+
+/// Sends the corpus.
+///
+/// # Errors
+/// [`BenchError`] when a file cannot be read, or no server be asked. What a server does wrong is in the report.
+pub fn corpus(options: &CorpusOptions) -> Result<CorpusReport, BenchError> {
+    let start = Instant::now();
+    let files = CaseFile::all(&options.folder)?;
+    let mut run =
+        Run { options, report: CorpusReport::default(), times: Vec::new(), image_times: Vec::new() };
+    let mut sets: Vec<&[String]> = Vec::new();
+    for file in &files {
+        if !sets.contains(&file.serve.as_slice()) {
+            sets.push(&file.serve);
+        }
+    }
+    for set in sets {
+        let group: Vec<&CaseFile> = files.iter().filter(|file| file.serve == set).collect();
+        run.group(set, &group)?;
+    }
+    let Run { mut report, times, image_times, .. } = run;
+    report.refusals = Times::of(times);
+    report.image_refusals = Times::of(image_times);
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+struct Run<'a> {
+    options: &'a CorpusOptions,
+    report: CorpusReport,
+    /// Seconds of refusals without and with an image.
+    times: Vec<f64>,
+    image_times: Vec<f64>,
+}
+
+impl Run<'_> {
+    /// Sends the cases of files that need the same server.
+    fn group(&mut self, serve: &[String], files: &[&CaseFile]) -> Result<(), BenchError> {
+        let leave_out = |report: &mut CorpusReport, why: &str| {
+            let named = files
+                .iter()
+                .map(|file| (format!("{} ({})", file.path.display(), file.title), why.to_owned()));
+            report.left_out.extend(named);
+        };
+        match &self.options.target {
+            Target::Running { .. } if !serve.is_empty() => {
+                leave_out(&mut self.report, &format!("needs {}", serve.join(" ")));
+                Ok(())
+            }
+            Target::Running { host, log } => self.send(host.clone(), (log.clone(), None), files),
+            Target::Started(program) => match started(program, &self.options.folder, serve) {
+                Ok((running, host)) => {
+                    let process = running.process_id();
+                    self.send(host, (Some(running.errors()), Some(process)), files)
+                }
+                Err(error) if !serve.is_empty() => {
+                    leave_out(
+                        &mut self.report,
+                        &format!("it does not start with {}: {error}", serve.join(" ")),
+                    );
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn send(
+        &mut self,
+        host: String,
+        (log, process): (Option<PathBuf>, Option<u32>),
+        files: &[&CaseFile],
+    ) -> Result<(), BenchError> {
+        let key = files.iter().find_map(|file| file.key.clone());
+        let door = Door { host, key };
+        let host = door.host.as_str();
+        let failed = |reason| BenchError::Corpus { place: door.host.clone(), reason };
+        let png = Picture::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
+        let picture = BASE64_STANDARD.encode(png);
+        // Twice each: what is computed for the first time takes memory that stays.
+        let samples = (0..=Honest::count()).map(|number| {
+            let sample = Sample::first(&door, &picture, number)?;
+            sample.again(host).map(|()| sample)
+        });
+        let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let canary = samples.remove(0);
+        watch::fill(&door).map_err(failed)?;
+        let honest = Honest::start(host, samples);
+        let mut watch = Watch::start((&door, canary), log, &honest).map_err(failed)?;
+        let builder = Builder { folder: &self.options.folder };
+        for file in files {
+            for case in &file.case {
+                if !self.is_wanted(case) {
+                    continue;
+                }
+                let mut requests = case.requests(builder).map_err(|error| BenchError::Corpus {
+                    place: case.id.clone(),
+                    reason: error.to_string(),
+                })?;
+                if self.options.short {
+                    requests.truncate(1);
+                }
+                self.case((case, requests), host, (&mut watch, &honest));
+            }
+        }
+        let [memory, files, threads] = watch.growth();
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        self.report.honest_requests += honest.asked();
+        if mib(watch.peak) > self.report.memory_mib[2] {
+            self.report.memory_mib = [mib(memory.0), mib(memory.1), mib(watch.peak)];
+            self.report.files = [files.0, files.1];
+            self.report.threads = [threads.0, threads.1];
+        }
+        let peak = process.and_then(peak_mib);
+        self.report.peak_mib = self.report.peak_mib.into_iter().chain(peak).reduce(f64::max);
+        Ok(())
+    }
+
+    fn is_wanted(&self, case: &Case) -> bool {
+        let only = &self.options.only;
+        (only.is_empty() || only.iter().any(|name| case.id.starts_with(name)))
+            && !(self.options.short && case.slow)
+    }
+
+    fn case(
+        &mut self,
+        (case, requests): (&Case, Vec<Sent>),
+        host: &str,
+        (watch, honest): (&mut Watch, &Honest),
+    ) {
+        let count = requests.len();
+        let before = self.report.failures.len();
+        for Sent { label, request, has_image } in requests {
+            let mut problems = Vec::new();
+            let mut refused = false;
+            match wire::exchange(host, &request, case.replies) {
+                Ok(replies) => {
+                    refused = replies.iter().all(|reply| (400..500).contains(&reply.status));
+                    for reply in &replies {
+                        problems.extend(verify::problems(case, reply));
+                        if (400..500).contains(&reply.status) {
+                            let times = if has_image { &mut self.image_times } else { &mut self.times };
+                            times.push(reply.time.as_secs_f64());
+                        }
+                    }
+                }
+                Err(error) => problems.push(format!("no answer: {error}")),
+            }
+            problems.extend(watch.problems(honest, refused));
+            let failure = |problem| CaseFailure { id: case.id.clone(), request: label.clone(), problem };
+            self.report.failures.extend(problems.into_iter().map(failure));
+        }
+        let family = self.report.families.entry(case.family().to_owned()).or_default();
+        family.cases += 1;
+        family.requests += count;
+        family.passed += usize::from(self.report.failures.len() == before);
+    }
+}
+
+/// A server of this program with these options, in which `{folder}` is that of the cases, beside small caches, so that what grows is seen.
+fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<(Running, String), BenchError> {
+    let mut command = Command::new(program);
+    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "16"]);
+    let folder = folder.to_string_lossy();
+    let more = serve.iter().map(|option| option.replace("{folder}", &folder));
+    // Large buffers go back to the system at once, as deploy/ has it; else the allocator keeps them, and growth cannot be told from
+    // what it keeps.
+    command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
+    command
+        .args(["--cache-mib", "32", "--memo-entries", "0", "--log-format", "json"])
+        .args(more)
+        .env("RUST_LOG", "info");
+    let mut running = Running::start("Gavel", &mut command)?;
+    let line = running.line()?;
+    let host = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+    let host = host.ok_or_else(|| running.failed())?;
+    Ok((running, host))
+}
+
+/// The most memory that a process ever had.
+fn peak_mib(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}

@@ -1,0 +1,128 @@
+//! What came of the corpus.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+};
+
+use serde::Serialize;
+
+/// Cases of one family.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Family {
+    /// Cases that were sent.
+    pub cases: usize,
+    /// Those of them of which everything was as it must be.
+    pub passed: usize,
+    /// Requests that they made.
+    pub requests: usize,
+}
+
+/// A request after which something was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CaseFailure {
+    /// The case.
+    pub id: String,
+    /// Which of its requests.
+    pub request: String,
+    /// What was wrong.
+    pub problem: String,
+}
+
+/// Times of answers, in milliseconds.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Times {
+    /// How many there were.
+    pub count: usize,
+    /// Half were faster.
+    pub p50_ms: f64,
+    /// All but one in a hundred were faster.
+    pub p99_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+}
+
+impl Times {
+    pub(crate) fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let last = times.len().saturating_sub(1);
+            times.get((part * last as f64).round() as usize).copied().unwrap_or_default() * 1e3
+        };
+        Self { count: times.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+    }
+}
+
+/// What came of the corpus.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct CorpusReport {
+    /// By the letter of their names.
+    pub families: BTreeMap<String, Family>,
+    /// Everything that was wrong.
+    pub failures: Vec<CaseFailure>,
+    /// Files that were not sent, and why.
+    pub left_out: Vec<(String, String)>,
+    /// Refusals without an image.
+    pub refusals: Times,
+    /// Refusals of requests with an image.
+    pub image_refusals: Times,
+    /// Requests of honest clients meanwhile.
+    pub honest_requests: u64,
+    /// Resident memory at the start, after a case at most, and at most while it was looked at, in MiB.
+    pub memory_mib: [f64; 3],
+    /// The most memory that the process ever had, in MiB, where it was started here.
+    pub peak_mib: Option<f64>,
+    /// Open files at the start and at most after a case.
+    pub files: [f64; 2],
+    /// Threads at the start and at most after a case.
+    pub threads: [f64; 2],
+    /// How long everything took.
+    pub seconds: f64,
+}
+
+impl CorpusReport {
+    /// Whether every case passed.
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty() && !self.families.is_empty()
+    }
+}
+
+impl Display for CorpusReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "family  cases  passed  requests")?;
+        let mut all = Family::default();
+        for (name, Family { cases, passed, requests }) in &self.families {
+            writeln!(formatter, "{name:<6} {cases:>6} {passed:>7} {requests:>9}")?;
+            all.cases += cases;
+            all.passed += passed;
+            all.requests += requests;
+        }
+        writeln!(formatter, "{:<6} {:>6} {:>7} {:>9}", "all", all.cases, all.passed, all.requests)?;
+        for (what, times) in [("refusals", &self.refusals), ("refusals with images", &self.image_refusals)] {
+            let Times { count, p50_ms, p99_ms, max_ms } = times;
+            writeln!(
+                formatter,
+                "{what}: {count}; p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.1} ms"
+            )?;
+        }
+        writeln!(formatter, "honest requests meanwhile: {}", self.honest_requests)?;
+        let [first, after, seen] = self.memory_mib;
+        write!(formatter, "memory: {first:.0} MiB at first, {after:.0} after a case, {seen:.0} seen")?;
+        match self.peak_mib {
+            Some(peak) => writeln!(formatter, ", {peak:.0} at the peak")?,
+            None => writeln!(formatter)?,
+        }
+        let ([files, most_files], [threads, most_threads]) = (self.files, self.threads);
+        writeln!(
+            formatter,
+            "files: {files}, at most {most_files}; threads: {threads}, at most {most_threads}"
+        )?;
+        for (file, why) in &self.left_out {
+            writeln!(formatter, "left out: {file}: {why}")?;
+        }
+        for CaseFailure { id, request, problem } in &self.failures {
+            writeln!(formatter, "FAILED {id} ({request}): {problem}")?;
+        }
+        writeln!(formatter, "{:.0} s", self.seconds)
+    }
+}

@@ -1,0 +1,253 @@
+//! The state of the server that is tested, as it tells it itself, and what it must be after each case.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    case::MARK,
+    honest::{Honest, Sample},
+    wire::{Door, Reply, exchange},
+};
+
+/// How long the server may take to become idle and to give back what it took.
+const SETTLING: Duration = Duration::from_secs(10);
+/// Memory that may be in use beside what was at the start: what caches of images and allocators keep.
+const MORE_MEMORY: f64 = (64 << 20) as f64;
+const MORE_FILES: f64 = 4.0;
+/// Threads for blocking work stay for ten seconds after it.
+const MORE_THREADS: f64 = 16.0;
+const LONGEST_LINE: usize = 8 << 10;
+
+/// Figures of the server at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct State {
+    start: f64,
+    pub(crate) memory: f64,
+    files: f64,
+    threads: f64,
+    /// Sequences that the engine has ended.
+    sequences: f64,
+}
+
+/// What is looked at.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    door: Door,
+    canary: Sample,
+    log: Option<Log>,
+    first: State,
+    last: State,
+    asked: u64,
+    /// The most memory that was seen.
+    pub(crate) peak: f64,
+    pub(crate) most: State,
+}
+
+/// A log that is read on.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    read: u64,
+}
+
+impl Watch {
+    /// Looks for the first time.
+    ///
+    /// # Errors
+    /// When the server tells no figures.
+    pub(crate) fn start(
+        (door, canary): (&Door, Sample),
+        log: Option<PathBuf>,
+        honest: &Honest,
+    ) -> Result<Self, String> {
+        let paused = honest.pause();
+        let first = state(door)?;
+        let asked = honest.asked();
+        drop(paused);
+        let log = log.map(|path| Log { path, read: 0 });
+        Ok(Self {
+            door: door.clone(),
+            canary,
+            log,
+            first,
+            last: first,
+            asked,
+            peak: first.memory,
+            most: first,
+        })
+    }
+
+    /// Everything that is not as it must be after a case; `refused` says that all its answers were refusals.
+    pub(crate) fn problems(&mut self, honest: &Honest, refused: bool) -> Vec<String> {
+        let mut found = Vec::new();
+        let paused = honest.pause();
+        let deadline = Instant::now() + SETTLING;
+        for probe in ["/livez", "/readyz"] {
+            match ask(&self.door, probe) {
+                Ok(reply) if reply.status == 200 => {}
+                Ok(reply) => found.push(format!("S2: {probe} says {}", reply.status)),
+                Err(error) => found.push(format!("S2: {probe}: {error}")),
+            }
+        }
+        let mut idle = busy(&self.door);
+        while idle.is_some() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+            idle = busy(&self.door);
+        }
+        found.extend(idle.map(|what| format!("S4: {what}")));
+        match state(&self.door) {
+            Ok(now) => found.extend(self.compare(now, (honest.asked(), refused), deadline)),
+            Err(error) => found.push(format!("S1: {error}")),
+        }
+        if let Err(error) = self.canary.again(&self.door.host) {
+            found.push(format!("S3: {error}"));
+        }
+        // The canary's own sequence is none of the next case.
+        self.last.sequences += 1.0;
+        drop(paused);
+        found.extend(honest.failures().into_iter().map(|failure| format!("S10: {failure}")));
+        found.extend(self.log.as_mut().and_then(Log::problem).map(|problem| format!("S7: {problem}")));
+        found
+    }
+
+    fn compare(&mut self, mut now: State, (asked, refused): (u64, bool), deadline: Instant) -> Vec<String> {
+        let mut found = Vec::new();
+        self.peak = self.peak.max(now.memory);
+        let first = self.first;
+        let settled = |now: &State| {
+            now.memory <= first.memory + MORE_MEMORY
+                && now.files <= first.files + MORE_FILES
+                && now.threads <= first.threads + MORE_THREADS
+        };
+        while !settled(&now) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(200));
+            now = state(&self.door).unwrap_or(now);
+        }
+        if now.start != first.start {
+            found.push("S1: it is another process".to_owned());
+        }
+        if now.memory > first.memory + MORE_MEMORY {
+            let mib = |bytes: f64| bytes / f64::from(1 << 20);
+            found.push(format!("S5: {:.0} MiB and not {:.0}", mib(now.memory), mib(first.memory)));
+            self.first.memory = now.memory; // it is this case's, and not that of all that follow
+        }
+        if now.files > first.files + MORE_FILES {
+            found.push(format!("S6: {} files and not {}", now.files, first.files));
+        }
+        if now.threads > first.threads + MORE_THREADS {
+            found.push(format!("S6: {} threads and not {}", now.threads, first.threads));
+        }
+        // Each honest request is one sequence.
+        let own = now.sequences - self.last.sequences - (asked - self.asked) as f64;
+        if refused && own != 0.0 {
+            found.push(format!("S9: {own} sequences of a request that was refused"));
+        }
+        (self.last, self.asked) = (now, asked);
+        self.most.memory = self.most.memory.max(now.memory);
+        self.most.files = self.most.files.max(now.files);
+        self.most.threads = self.most.threads.max(now.threads);
+        found
+    }
+
+    /// What it was at first and the most that it was after a case: memory in bytes, files, threads.
+    pub(crate) fn growth(&self) -> [(f64, f64); 3] {
+        let (first, most) = (self.first, self.most);
+        [(first.memory, most.memory), (first.files, most.files), (first.threads, most.threads)]
+    }
+}
+
+impl Log {
+    /// What is wrong with the lines that are new.
+    fn problem(&mut self) -> Option<String> {
+        let mut text = Vec::new();
+        let mut file = File::open(&self.path).ok()?;
+        file.seek(SeekFrom::Start(self.read)).ok()?;
+        self.read += file.read_to_end(&mut text).ok()? as u64;
+        let text = String::from_utf8_lossy(&text);
+        if let Some(long) = text.lines().find(|line| line.len() > LONGEST_LINE) {
+            return Some(format!("a line of {} bytes", long.len()));
+        }
+        let said = |word: &str| {
+            text.lines()
+                .find(|line| line.contains(word))
+                .map(|line| line.chars().take(300).collect::<String>())
+        };
+        said("panicked")
+            .map(|line| format!("a panic: {line}"))
+            .or(said(MARK).map(|line| format!("what was asked: {line}")))
+    }
+}
+
+/// Asks with a GET.
+pub(crate) fn ask(door: &Door, path: &str) -> Result<Reply, String> {
+    let replies =
+        exchange(&door.host, &door.request(("GET", path), vec![]), 1).map_err(|error| error.to_string())?;
+    replies.into_iter().next().ok_or_else(|| "no answer".to_owned())
+}
+
+/// Has the server read a prompt that is nearly as long as it can be, so that the memory that it has for prompts is in use from the
+/// start and not counted as growth.
+///
+/// # Errors
+/// When no such prompt is answered.
+pub(crate) fn fill(door: &Door) -> Result<(), String> {
+    let health = ask(door, "/health")?.json().unwrap_or_default();
+    let mut words = health["context_length"].as_u64().unwrap_or(8192) as usize;
+    while words > 100 {
+        let body = json!({
+            "messages": [{ "role": "user", "content": "one two ".repeat(words / 2) }],
+            "max_tokens": 1,
+        });
+        let request = door.request(("POST", "/v1/chat/completions"), body.to_string().into_bytes());
+        let replies = exchange(&door.host, &request, 1).map_err(|error| error.to_string())?;
+        if replies.first().is_some_and(|reply| reply.status == 200) {
+            return Ok(());
+        }
+        words = words * 7 / 8;
+    }
+    Err("it answers no prompt of any length".to_owned())
+}
+
+/// What the engine still does.
+fn busy(door: &Door) -> Option<String> {
+    let health = match ask(door, "/health") {
+        Ok(reply) => reply.json().unwrap_or_default(),
+        Err(error) => return Some(error),
+    };
+    let engine = &health["engine"];
+    let figure = |name: &str| engine[name].as_u64();
+    let idle = figure("running") == Some(0)
+        && figure("waiting") == Some(0)
+        && figure("free_blocks").is_some()
+        && figure("free_blocks") == figure("total_blocks");
+    (!idle).then(|| match engine {
+        Value::Object(_) => format!("the engine is not idle: {engine}"),
+        _ => format!("no figures: {health}"),
+    })
+}
+
+fn state(door: &Door) -> Result<State, String> {
+    let reply = ask(door, "/metrics")?;
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    let sum = |name: &str| {
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        });
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.fold(None, |sum: Option<f64>, value| Some(sum.unwrap_or(0.0) + value))
+    };
+    let needed = |name: &str| sum(name).ok_or_else(|| format!("/metrics has no {name} ({})", reply.status));
+    Ok(State {
+        start: needed("process_start_time_seconds")?,
+        memory: needed("process_resident_memory_bytes")?,
+        files: needed("process_open_fds")?,
+        threads: needed("process_threads")?,
+        sequences: sum("gavel_sequences_total").unwrap_or(0.0),
+    })
+}

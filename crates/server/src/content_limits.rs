@@ -1,0 +1,48 @@
+//! What a request may hold: the options as they are looked at.
+
+use clap::{Args, FromArgMatches};
+
+use crate::{command::LimitOptions, json_shape::ShapeLimits};
+
+/// What a request may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ContentLimits {
+    /// What its JSON may look like.
+    pub(crate) shape: ShapeLimits,
+    /// Responses to one question of a request for rewards.
+    pub(crate) responses: usize,
+    /// Questions of a request for rewards.
+    pub(crate) reward_prompts: usize,
+    /// `max_tokens` of our own routes.
+    pub(crate) output_tokens: usize,
+}
+
+impl From<&LimitOptions> for ContentLimits {
+    fn from(options: &LimitOptions) -> Self {
+        Self {
+            shape: ShapeLimits {
+                depth: options.max_json_depth,
+                members: options.max_json_members,
+                elements: options.max_json_elements,
+                text_bytes: options.max_text_mib << 20,
+                messages: options.max_messages,
+                parts: options.max_parts,
+                images: options.max_images,
+                batch_images: options.max_batch_images,
+                image_bytes: options.max_image_mib << 20,
+            },
+            responses: options.max_responses,
+            reward_prompts: options.max_reward_prompts,
+            output_tokens: options.max_output_tokens,
+        }
+    }
+}
+
+impl Default for LimitOptions {
+    /// What holds when nothing is said.
+    fn default() -> Self {
+        let none = Self::augment_args(clap::Command::new("limits")).no_binary_name(true);
+        let none = none.get_matches_from(Vec::<&str>::new());
+        Self::from_arg_matches(&none).expect("every limit has a default")
+    }
+}

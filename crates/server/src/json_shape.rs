@@ -1,0 +1,370 @@
+//! A look through the whole of a JSON body before anything is made of it: its depth, its sizes, its doubled keys.
+
+use std::{collections::HashSet, fmt};
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+};
+
+use crate::error::ApiError;
+
+/// Bounds of what a body may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShapeLimits {
+    /// How deep objects and lists stand in each other.
+    pub(crate) depth: usize,
+    /// Members of an object.
+    pub(crate) members: usize,
+    /// Elements of a list.
+    pub(crate) elements: usize,
+    /// Bytes of all strings that are no images.
+    pub(crate) text_bytes: usize,
+    /// Elements of `messages`.
+    pub(crate) messages: usize,
+    /// Elements of `content`.
+    pub(crate) parts: usize,
+    /// Images of the whole body, or of each of its `prompts`.
+    pub(crate) images: usize,
+    /// Images of a body with `prompts`.
+    pub(crate) batch_images: usize,
+    /// Bytes of an image file.
+    pub(crate) image_bytes: usize,
+}
+
+/// Members whose strings, alone or in a list, are images.
+const IMAGES: [&str; 6] = ["images", "image", "image_url", "url", "frames", "video"];
+
+/// Looks through a body.
+///
+/// # Errors
+/// `invalid_json` when it is none or has a key twice, and the code and value of whichever bound is passed first.
+pub(crate) fn check(body: &[u8], limits: &ShapeLimits) -> Result<(), ApiError> {
+    let mut look = Look { limits, path: Vec::new(), text: 0, images: 0, prompt_images: 0, refused: None };
+    let mut source = serde_json::Deserializer::from_slice(body);
+    let looked = Node { look: &mut look, images: false }.deserialize(&mut source).and_then(|()| source.end());
+    match (look.refused, looked) {
+        (Some(refused), _) => Err(refused),
+        (None, Err(error)) => Err(not_json(&error)),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// A body that is no JSON.
+pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
+    let message = if error.classify() == serde_json::error::Category::Data {
+        // Only what stands in a place of its own is said; a value that is quoted may be long.
+        format!("The body is not JSON that can be read, at line {} column {}.", error.line(), error.column())
+    } else {
+        format!("The body is not JSON: {error}.")
+    };
+    ApiError::new(axum::http::StatusCode::BAD_REQUEST, "invalid_json", message)
+}
+
+/// Where a value stands.
+#[derive(Debug)]
+enum Step {
+    Member(String),
+    Element(usize),
+}
+
+struct Look<'a> {
+    limits: &'a ShapeLimits,
+    path: Vec<Step>,
+    text: usize,
+    images: usize,
+    /// Images since the last of the body's `prompts` began.
+    prompt_images: usize,
+    refused: Option<ApiError>,
+}
+
+impl Look<'_> {
+    /// Notes why the look ends, and ends it.
+    fn refuse<E: Error>(&mut self, code: &'static str, what: fmt::Arguments<'_>) -> E {
+        let path = self.path();
+        let message = format!("{}{what}.", if path.is_empty() { "The body " } else { "" });
+        let message = if path.is_empty() { message } else { format!("{path} {message}") };
+        let refused = ApiError::invalid(path.clone(), message).with_code(code);
+        self.refused = Some(if path.is_empty() { refused.without_param() } else { refused });
+        E::custom("refused")
+    }
+
+    /// The place, as far as it helps: a key may be as long as a body.
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.path.iter().take(8) {
+            match step {
+                Step::Member(name) => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.extend(name.chars().take(64));
+                }
+                Step::Element(index) => path += &format!("[{index}]"),
+            }
+        }
+        path
+    }
+
+    /// The most elements of the list that stands here, and the name of that bound.
+    fn most_elements(&self) -> (usize, &'static str) {
+        match self.path.last() {
+            Some(Step::Member(name)) if name == "content" => (self.limits.parts, "max_parts"),
+            _ => (self.limits.elements, "max_json_elements"),
+        }
+    }
+
+    /// Refuses an object that is one message too many. Trainers send lists of texts under the same name, as many as they like.
+    fn message<E: Error>(&mut self) -> Result<(), E> {
+        let most = self.limits.messages;
+        let is_over = match self.path.as_slice() {
+            [Step::Member(name), Step::Element(index)] => name == "messages" && *index >= most,
+            _ => false,
+        };
+        if !is_over {
+            return Ok(());
+        }
+        self.path.pop();
+        Err(self.refuse(
+            "array_too_long",
+            format_args!("has more than {most} elements, which is the limit (max_messages)"),
+        ))
+    }
+
+    fn string<E: Error>(&mut self, text: &str, is_image: bool) -> Result<(), E> {
+        // Transcripts may have images inside of text, too.
+        if !is_image && !text.contains("data:image/") {
+            self.text += text.len();
+            let most = self.limits.text_bytes;
+            return if self.text > most {
+                let mib = most >> 20;
+                Err(self.refuse(
+                    "string_too_long",
+                    format_args!(
+                        "ends more than {mib} MiB of text in all, which is the limit (max_text_mib)"
+                    ),
+                ))
+            } else {
+                Ok(())
+            };
+        }
+        if !is_image {
+            return Ok(());
+        }
+        self.images += 1;
+        self.prompt_images += 1;
+        let is_batch = matches!(self.path.first(), Some(Step::Member(name)) if name == "prompts");
+        let (count, most, name) = match is_batch {
+            true if self.images > self.limits.batch_images => {
+                (self.images, self.limits.batch_images, "max_batch_images")
+            }
+            true => (self.prompt_images, self.limits.images, "max_images"),
+            false => (self.images, self.limits.images, "max_images"),
+        };
+        if count > most {
+            return Err(self.refuse(
+                "too_many_images",
+                format_args!("is one of more than {most} images and frames, which is the limit ({name})"),
+            ));
+        }
+        // Four letters for three bytes, and a head.
+        let bytes = text.len().saturating_sub(256) / 4 * 3;
+        if bytes > self.limits.image_bytes {
+            let mib = self.limits.image_bytes >> 20;
+            return Err(self.refuse(
+                "image_file_too_large",
+                format_args!("is an image of more than {mib} MiB, which is the limit (max_image_mib)"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A value that is looked at.
+struct Node<'l, 'a> {
+    look: &'l mut Look<'a>,
+    /// Whether a string here is an image.
+    images: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<(), D::Error> {
+        source.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let is_image = self.images || text.starts_with("data:");
+        self.look.string(text, is_image)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self { look, images } = self;
+        deeper(look)?;
+        let (most, name) = look.most_elements();
+        let is_prompts =
+            look.path.len() == 1 && matches!(&look.path[0], Step::Member(name) if name == "prompts");
+        let mut count = 0;
+        loop {
+            if is_prompts {
+                look.prompt_images = 0;
+            }
+            look.path.push(Step::Element(count));
+            let more = list.next_element_seed(Node { look, images })?;
+            look.path.pop();
+            if more.is_none() {
+                return Ok(());
+            }
+            count += 1;
+            if count > most {
+                return Err(look.refuse(
+                    "array_too_long",
+                    format_args!("has more than {most} elements, which is the limit ({name})"),
+                ));
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let look = self.look;
+        deeper(look)?;
+        look.message()?;
+        let mut keys = HashSet::new();
+        while let Some(key) = object.next_key::<String>()? {
+            look.text += key.len();
+            let images = IMAGES.contains(&key.as_str());
+            if !keys.insert(key.clone()) {
+                look.path.push(Step::Member(key));
+                return Err(look.refuse("invalid_json", format_args!("is there twice")));
+            }
+            let most = look.limits.members;
+            if keys.len() > most {
+                return Err(look.refuse(
+                    "object_too_large",
+                    format_args!("has more than {most} members, which is the limit (max_json_members)"),
+                ));
+            }
+            look.path.push(Step::Member(key));
+            object.next_value_seed(Node { look, images })?;
+            look.path.pop();
+        }
+        Ok(())
+    }
+}
+
+/// One level further down.
+fn deeper<E: Error>(look: &mut Look<'_>) -> Result<(), E> {
+    let most = look.limits.depth;
+    if look.path.len() < most {
+        return Ok(());
+    }
+    Err(look.refuse(
+        "json_too_deep",
+        format_args!("stands deeper than {most} levels, which is the limit (max_json_depth)"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const LIMITS: ShapeLimits = ShapeLimits {
+        depth: 4,
+        members: 3,
+        elements: 5,
+        text_bytes: 40,
+        messages: 2,
+        parts: 3,
+        images: 2,
+        batch_images: 3,
+        image_bytes: 300,
+    };
+
+    /// Code and parameter of a refusal.
+    fn refused(body: &str) -> Option<(String, String)> {
+        let error = check(body.as_bytes(), &LIMITS).err()?;
+        let body = serde_json::to_value(error.body()).unwrap();
+        let param = body["error"]["param"].as_str().unwrap_or_default().to_owned();
+        Some((error.code().to_owned(), param))
+    }
+
+    #[test]
+    fn each_bound_holds_at_itself_and_not_one_above() {
+        let some = |code: &str, param: &str| Some((code.to_owned(), param.to_owned()));
+        for (body, expected) in [
+            ("[[[[1]]]]".to_owned(), None),
+            ("[[[[[1]]]]]".to_owned(), some("json_too_deep", "[0][0][0][0]")),
+            (json!({ "a": 1, "b": 2, "c": 3 }).to_string(), None),
+            (json!({ "a": 1, "b": 2, "c": 3, "d": 4 }).to_string(), some("object_too_large", "")),
+            (json!([1, 2, 3, 4, 5]).to_string(), None),
+            (json!([1, 2, 3, 4, 5, 6]).to_string(), some("array_too_long", "")),
+            (json!({ "messages": [{}, {}] }).to_string(), None),
+            (json!({ "messages": ["a", "b", "c"] }).to_string(), None),
+            (json!({ "messages": [{}, {}, {}] }).to_string(), some("array_too_long", "messages")),
+            (
+                json!({ "messages": [{ "content": [1, 2, 3, 4] }] }).to_string(),
+                some("array_too_long", "messages[0].content"),
+            ),
+            (json!(["x".repeat(40)]).to_string(), None),
+            (json!(["x".repeat(20), "x".repeat(21)]).to_string(), some("string_too_long", "[1]")),
+            (json!({ "images": ["a", "b"] }).to_string(), None),
+            (json!({ "images": ["a", "b", "c"] }).to_string(), some("too_many_images", "images[2]")),
+            (json!(["data:,", "data:,", "data:,"]).to_string(), some("too_many_images", "[2]")),
+            (json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a"] }] }).to_string(), None),
+            (
+                json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a", "b"] }] }).to_string(),
+                some("too_many_images", "prompts[1].images[1]"),
+            ),
+            (json!({ "image": "x".repeat(656) }).to_string(), None),
+            (json!({ "image": "x".repeat(660) }).to_string(), some("image_file_too_large", "image")),
+        ] {
+            assert_eq!(refused(&body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_however_it_is_spelled() {
+        for body in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#] {
+            assert_eq!(refused(body), Some(("invalid_json".to_owned(), "a".to_owned())));
+        }
+        assert_eq!(refused(r#"{"a":{"a":1}}"#), None);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for body in ["", "{", "{}{}", "[1,]", "{'a':1}", "NaN", "01", "\u{feff}{}", "\"\\ud800\"", "1e400"] {
+            assert_eq!(refused(body).map(|refused| refused.0).as_deref(), Some("invalid_json"), "{body}");
+        }
+    }
+}
