@@ -275,7 +275,7 @@ fn whatever_goes_wrong_is_told_in_one_way() {
     assert!(!picture, "no redirect is followed");
     // What cannot be decoded is told as such.
     let error = server.post(CHAT, &asking(&["AAAA"])).json();
-    assert_eq!(error["error"]["code"], "invalid_image");
+    assert_eq!(error["error"]["code"], "unsupported_image_media_type");
 }
 
 #[test]

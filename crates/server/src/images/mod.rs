@@ -154,9 +154,8 @@ fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
         }
     };
     let payload: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let bytes = decode(&payload).ok_or_else(|| {
-        ApiError::image(param, "Its base64 is damaged").with_code("invalid_base64_image")
-    })?;
+    let bytes = decode(&payload)
+        .ok_or_else(|| ApiError::image(param, "Its base64 is damaged").with_code("invalid_base64_image"))?;
     if bytes.is_empty() {
         return Err(ApiError::image(param, "It is empty").with_code("empty_image_file"));
     }
