@@ -121,6 +121,11 @@ impl ApiError {
         Self { param: Some(brief(param.into(), LONGEST_PARAM)), ..self }
     }
 
+    /// What is wrong, for people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What is wrong, for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code

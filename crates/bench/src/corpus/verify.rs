@@ -116,10 +116,11 @@ fn good_answer(reply: &Reply) -> Option<String> {
         }
         Value::Object(members) if members.contains_key("choices") => {
             let choices = body["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
-            !choices.is_empty() && choices.iter().all(|choice| {
-                let message = &choice["message"];
-                message["content"].is_string() || message["tool_calls"].is_array()
-            })
+            !choices.is_empty()
+                && choices.iter().all(|choice| {
+                    let message = &choice["message"];
+                    message["content"].is_string() || message["tool_calls"].is_array()
+                })
         }
         Value::Object(members) if members.contains_key("rewards") => {
             let rewards = body["rewards"].as_array().map(Vec::as_slice).unwrap_or_default();
