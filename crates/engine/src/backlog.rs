@@ -1,18 +1,13 @@
 //! How much waits, how fast it goes, and whether there is room for more. Handles ask; the engine's thread keeps it true.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{collections::HashMap, sync::PoisonError};
 
 use crate::{
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
     request::{Lane, Tenant, Urgency},
+    sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering::Relaxed},
 };
 
 /// Slots for names of known blocks: 512 KiB, room for the blocks of two million tokens.
@@ -24,6 +19,8 @@ const MAX_RETRY_S: u64 = 60;
 /// The waiting line in figures. Relaxed throughout: each figure stands alone.
 #[derive(Debug)]
 pub(crate) struct Backlog {
+    /// Those of both lanes, in one number, so that of several that come at once exactly as many get in as there is room for.
+    requests: AtomicUsize,
     score_requests: AtomicUsize,
     explain_requests: AtomicUsize,
     tokens: AtomicUsize,
@@ -41,7 +38,15 @@ pub(crate) struct Backlog {
 
 impl Default for Backlog {
     fn default() -> Self {
+        Self::with_slots(KNOWN_SLOTS)
+    }
+}
+
+impl Backlog {
+    /// An empty line with room for the names of `slots` known blocks.
+    pub(crate) fn with_slots(slots: usize) -> Self {
         Self {
+            requests: AtomicUsize::new(0),
             score_requests: AtomicUsize::new(0),
             explain_requests: AtomicUsize::new(0),
             tokens: AtomicUsize::new(0),
@@ -49,7 +54,7 @@ impl Default for Backlog {
             refused_requests: AtomicU64::new(0),
             refused_tokens: AtomicU64::new(0),
             shares: Mutex::default(),
-            known: (0..KNOWN_SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            known: (0..slots).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
@@ -85,7 +90,7 @@ impl Backlog {
     ///
     /// # Errors
     /// [`EngineError::Overloaded`] when the line is full, [`EngineError::ShareTaken`] when the tenant's part of it is. Where
-    /// nothing waits, any one request may.
+    /// no token waits, any one request may.
     pub(crate) fn join(
         self: &Arc<Self>,
         newcomer: Newcomer<'_>,
@@ -94,17 +99,19 @@ impl Backlog {
         let Newcomer { lane, urgency, tokens, keys, block_size, tenant, share } = newcomer;
         let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
         let tokens = tokens.saturating_sub(known);
-        // The place is taken first and given back on refusal, so that two requests cannot both take the last one.
-        let (requests, waiting) = (self.requests(), self.tokens.fetch_add(tokens, Relaxed));
+        // The place is taken first and given back on refusal. Each number is read as it is added to: of two requests that come
+        // at once one sees the other, so that they cannot both take the last place, nor both find the line empty.
+        let requests = self.requests.fetch_add(1, Relaxed);
+        let waiting = self.tokens.fetch_add(tokens, Relaxed);
         self.lane(lane).fetch_add(1, Relaxed);
         let mut place = Place { backlog: self.clone(), lane, tokens, tenant: None };
         let part = match urgency {
             Urgency::Now => 1,
             Urgency::Whenever => 2,
         };
-        let refused = if self.requests() > (config.max_waiting / part).max(1) {
+        let refused = if requests >= (config.max_waiting / part).max(1) {
             Some(&self.refused_requests)
-        } else if requests > 0 && waiting + tokens > config.max_waiting_tokens / part {
+        } else if waiting > 0 && waiting + tokens > config.max_waiting_tokens / part {
             Some(&self.refused_tokens)
         } else {
             None
@@ -155,13 +162,14 @@ impl Backlog {
         }
     }
 
-    fn shares(&self) -> MutexGuard<'_, HashMap<Tenant, (usize, usize)>> {
+    pub(crate) fn shares(&self) -> MutexGuard<'_, HashMap<Tenant, (usize, usize)>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests in the line.
+    #[cfg(test)]
     pub(crate) fn requests(&self) -> usize {
-        self.lane_requests(Lane::Score) + self.lane_requests(Lane::Explain)
+        self.requests.load(Relaxed)
     }
 
     /// Requests of one lane in the line.
@@ -207,7 +215,7 @@ impl Backlog {
     }
 
     fn slot(&self, key: &BlockKey) -> &AtomicU64 {
-        &self.known[key.bits() as usize % KNOWN_SLOTS]
+        &self.known[key.bits() as usize % self.known.len()]
     }
 
     fn lane(&self, lane: Lane) -> &AtomicUsize {
@@ -225,109 +233,11 @@ impl Backlog {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.backlog.tokens.fetch_sub(self.tokens, Relaxed);
         self.backlog.lane(self.lane).fetch_sub(1, Relaxed);
+        self.backlog.tokens.fetch_sub(self.tokens, Relaxed);
+        self.backlog.requests.fetch_sub(1, Relaxed);
         if let Some(tenant) = &self.tenant {
             self.backlog.give_share_back(tenant, self.tokens);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use critic::{Encoded, TokenId};
-
-    use super::*;
-    use crate::{
-        prefix_cache::{block_keys, root},
-        request::Terms,
-    };
-
-    fn keys(tokens: &[u32]) -> Vec<BlockKey> {
-        let tokens = tokens.iter().map(|id| TokenId(*id)).collect();
-        block_keys(
-            &Encoded { tokens, visuals: Vec::new() },
-            4,
-            root(&[0; 32], &Tenant::default(), &Terms::default()),
-        )
-    }
-
-    fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
-        Config { max_waiting, max_waiting_tokens, ..Config::default() }
-    }
-
-    fn newcomer(lane: Lane, tokens: usize, keys: &[BlockKey]) -> Newcomer<'_> {
-        static TENANT: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::default);
-        Newcomer { lane, urgency: Urgency::Now, tokens, keys, block_size: 4, tenant: &TENANT, share: 1.0 }
-    }
-
-    #[test]
-    fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
-        let backlog = Arc::new(Backlog::default());
-        let config = config(8, 1000);
-        let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
-        let of = |tenant, tokens| {
-            let newcomer = Newcomer { tenant, share: 0.25, ..newcomer(Lane::Score, tokens, &[]) };
-            backlog.join(newcomer, &config)
-        };
-        let first = of(&a, 10).unwrap();
-        let _second = of(&a, 10).unwrap();
-        let refused = of(&a, 10).unwrap_err();
-        assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 20, .. }), "{refused}");
-        assert_eq!(backlog.requests(), 2, "whoever is refused leaves no trace");
-        // Tokens count too, but one request always may wait.
-        let large = of(&b, 900).unwrap();
-        assert!(of(&b, 1).is_err());
-        drop(first);
-        let _third = of(&a, 10).unwrap();
-        drop(large);
-        assert_eq!(backlog.shares().len(), 1);
-    }
-
-    #[test]
-    fn a_known_beginning_counts_once_and_places_are_given_back() {
-        let backlog = Arc::new(Backlog::default());
-        let config = config(10, 30);
-        let prompt: Vec<u32> = (0..21).collect();
-        let first = backlog.join(newcomer(Lane::Score, 21, &keys(&prompt)), &config).unwrap();
-        let second = backlog.join(newcomer(Lane::Explain, 21, &keys(&prompt)), &config).unwrap();
-        assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
-        let other: Vec<u32> = (100..121).collect();
-        assert!(backlog.join(newcomer(Lane::Score, 21, &keys(&other)), &config).is_err());
-        assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
-        drop((first, second));
-        assert_eq!((backlog.tokens(), backlog.requests()), (0, 0));
-        backlog.forget(&keys(&prompt)[1]);
-        let _third = backlog.join(newcomer(Lane::Score, 21, &keys(&prompt)), &config).unwrap();
-        assert_eq!(backlog.tokens(), 17);
-    }
-
-    #[test]
-    fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
-        let backlog = Arc::new(Backlog::default());
-        let config = config(2, 10);
-        let _first = backlog.join(newcomer(Lane::Score, 500, &[]), &config).unwrap();
-        let told = |refused: Result<Place, EngineError>| match refused.unwrap_err() {
-            EngineError::Overloaded { requests, tokens, retry_after_s } => (requests, tokens, retry_after_s),
-            other => panic!("{other}"),
-        };
-        assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 1));
-        backlog.note_step(1000, 10.0);
-        assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 5));
-        let _second =
-            backlog.join(newcomer(Lane::Score, 0, &[]), &Config { max_waiting_tokens: 999, ..config });
-        assert_eq!(told(backlog.join(newcomer(Lane::Score, 0, &[]), &config)), (2, 500, 5));
-        assert_eq!(backlog.refused(), (1, 2));
-    }
-
-    #[test]
-    fn whoever_may_wait_finds_half_of_the_line() {
-        let backlog = Arc::new(Backlog::default());
-        let config = config(4, 1000);
-        let join = |urgency| backlog.join(Newcomer { urgency, ..newcomer(Lane::Score, 1, &[]) }, &config);
-        let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
-        assert!(join(Urgency::Whenever).is_err());
-        let _more = [join(Urgency::Now).unwrap(), join(Urgency::Now).unwrap()];
-        assert!(join(Urgency::Now).is_err());
     }
 }

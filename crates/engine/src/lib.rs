@@ -8,6 +8,8 @@
 
 mod audience;
 mod backlog;
+#[cfg(test)]
+mod backlog_tests;
 mod block_allocator;
 mod config;
 mod engine;
@@ -23,6 +25,7 @@ mod scheduler;
 mod sequence;
 mod stats;
 mod stream;
+mod sync;
 mod turns;
 mod worker;
 

@@ -1,0 +1,97 @@
+//! Places in the waiting line, one request after another. `tests/interleavings` has several at once.
+
+use critic::{Encoded, TokenId};
+
+use crate::{backlog::{Backlog, Newcomer, Place}, config::Config, error::EngineError, prefix_cache::BlockKey, request::{Lane, Tenant, Urgency}, sync::Arc};
+use crate::{
+    prefix_cache::{block_keys, root},
+    request::Terms,
+};
+
+fn keys(tokens: &[u32]) -> Vec<BlockKey> {
+    let tokens = tokens.iter().map(|id| TokenId(*id)).collect();
+    block_keys(
+        &Encoded { tokens, visuals: Vec::new() },
+        4,
+        root(&[0; 32], &Tenant::default(), &Terms::default()),
+    )
+}
+
+fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
+    Config { max_waiting, max_waiting_tokens, ..Config::default() }
+}
+
+fn newcomer(lane: Lane, tokens: usize, keys: &[BlockKey]) -> Newcomer<'_> {
+    static TENANT: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::default);
+    Newcomer { lane, urgency: Urgency::Now, tokens, keys, block_size: 4, tenant: &TENANT, share: 1.0 }
+}
+
+#[test]
+fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(8, 1000);
+    let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
+    let of = |tenant, tokens| {
+        let newcomer = Newcomer { tenant, share: 0.25, ..newcomer(Lane::Score, tokens, &[]) };
+        backlog.join(newcomer, &config)
+    };
+    let first = of(&a, 10).unwrap();
+    let _second = of(&a, 10).unwrap();
+    let refused = of(&a, 10).unwrap_err();
+    assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 20, .. }), "{refused}");
+    assert_eq!(backlog.requests(), 2, "whoever is refused leaves no trace");
+    // Tokens count too, but one request always may wait.
+    let large = of(&b, 900).unwrap();
+    assert!(of(&b, 1).is_err());
+    drop(first);
+    let _third = of(&a, 10).unwrap();
+    drop(large);
+    assert_eq!(backlog.shares().len(), 1);
+}
+
+#[test]
+fn a_known_beginning_counts_once_and_places_are_given_back() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(10, 30);
+    let prompt: Vec<u32> = (0..21).collect();
+    let first = backlog.join(newcomer(Lane::Score, 21, &keys(&prompt)), &config).unwrap();
+    let second = backlog.join(newcomer(Lane::Explain, 21, &keys(&prompt)), &config).unwrap();
+    assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
+    let other: Vec<u32> = (100..121).collect();
+    assert!(backlog.join(newcomer(Lane::Score, 21, &keys(&other)), &config).is_err());
+    assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
+    drop((first, second));
+    assert_eq!((backlog.tokens(), backlog.requests()), (0, 0));
+    backlog.forget(&keys(&prompt)[1]);
+    let _third = backlog.join(newcomer(Lane::Score, 21, &keys(&prompt)), &config).unwrap();
+    assert_eq!(backlog.tokens(), 17);
+}
+
+#[test]
+fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(2, 10);
+    let _first = backlog.join(newcomer(Lane::Score, 500, &[]), &config).unwrap();
+    let told = |refused: Result<Place, EngineError>| match refused.unwrap_err() {
+        EngineError::Overloaded { requests, tokens, retry_after_s } => (requests, tokens, retry_after_s),
+        other => panic!("{other}"),
+    };
+    assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 1));
+    backlog.note_step(1000, 10.0);
+    assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 5));
+    let _second =
+        backlog.join(newcomer(Lane::Score, 0, &[]), &Config { max_waiting_tokens: 999, ..config });
+    assert_eq!(told(backlog.join(newcomer(Lane::Score, 0, &[]), &config)), (2, 500, 5));
+    assert_eq!(backlog.refused(), (1, 2));
+}
+
+#[test]
+fn whoever_may_wait_finds_half_of_the_line() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(4, 1000);
+    let join = |urgency| backlog.join(Newcomer { urgency, ..newcomer(Lane::Score, 1, &[]) }, &config);
+    let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
+    assert!(join(Urgency::Whenever).is_err());
+    let _more = [join(Urgency::Now).unwrap(), join(Urgency::Now).unwrap()];
+    assert!(join(Urgency::Now).is_err());
+}

@@ -1,0 +1,148 @@
+//! The waiting line in every order in which threads can come to it: the file itself, on atomics that a model checker runs.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+// What the file takes from its crate.
+mod config {
+    pub(crate) use engine::Config;
+}
+mod error {
+    pub(crate) use engine::EngineError;
+}
+mod request {
+    pub(crate) use engine::{Lane, Tenant, Urgency};
+}
+mod prefix_cache {
+    /// As much of a block's name as the line looks at.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct BlockKey(pub(crate) u64);
+
+    impl BlockKey {
+        pub(crate) fn bits(&self) -> u64 {
+            self.0
+        }
+    }
+}
+mod sync {
+    pub(crate) use loom::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    };
+    // The model's own cannot be a receiver of methods; counting handles is the standard library's affair.
+    pub(crate) use std::sync::Arc;
+}
+#[path = "../src/backlog.rs"]
+#[expect(dead_code, reason = "only what threads share is tried here")]
+mod backlog;
+
+use backlog::{Backlog, Newcomer, Place};
+use engine::{Config, EngineError, Lane, Tenant, Urgency};
+use loom::thread;
+use prefix_cache::BlockKey;
+use sync::Arc;
+
+const BLOCK: usize = 4;
+
+fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
+    Config { max_waiting, max_waiting_tokens, ..Config::default() }
+}
+
+fn line() -> Arc<Backlog> {
+    Arc::new(Backlog::with_slots(2))
+}
+
+fn join(
+    line: &Arc<Backlog>,
+    tokens: usize,
+    keys: &[BlockKey],
+    config: &Config,
+) -> Result<Place, EngineError> {
+    let (lane, urgency) = (Lane::Score, Urgency::Now);
+    let tenant = &Tenant::default();
+    line.join(Newcomer { lane, urgency, tokens, keys, block_size: BLOCK, tenant, share: 1.0 }, config)
+}
+
+/// Two threads join at once; how many got in.
+fn both_join(line: &Arc<Backlog>, tokens: usize, config: Config) -> Vec<Place> {
+    let other = {
+        let line = line.clone();
+        thread::spawn(move || join(&line, tokens, &[], &config).ok())
+    };
+    let own = join(line, tokens, &[], &config).ok();
+    [own, other.join().unwrap()].into_iter().flatten().collect()
+}
+
+fn is_empty(line: &Backlog) -> bool {
+    line.requests() == 0
+        && line.tokens() == 0
+        && line.lane_requests(Lane::Score) == 0
+        && line.lane_requests(Lane::Explain) == 0
+}
+
+#[test]
+fn one_of_two_gets_the_last_place() {
+    loom::model(|| {
+        let line = line();
+        let places = both_join(&line, 1, config(1, 100));
+        assert_eq!(places.len(), 1, "neither both nor nobody");
+        drop(places);
+        assert!(is_empty(&line));
+        assert_eq!(line.refused(), (1, 0));
+    });
+}
+
+#[test]
+fn two_that_are_too_large_do_not_both_find_the_line_empty() {
+    loom::model(|| {
+        let line = line();
+        let places = both_join(&line, 500, config(10, 10));
+        assert_eq!((places.len(), line.tokens()), (1, 500));
+        drop(places);
+        assert!(is_empty(&line));
+        assert_eq!(line.refused(), (0, 1));
+    });
+}
+
+#[test]
+fn places_come_back_while_others_are_taken() {
+    // Three threads have too many orders; three changes of thread where none is needed find nearly all that goes wrong.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let line = line();
+        let config = config(2, 100);
+        let first = join(&line, 3, &[], &config).unwrap();
+        let leaving = thread::spawn(move || drop(first));
+        let other = {
+            let line = line.clone();
+            thread::spawn(move || join(&line, 5, &[], &config).map(drop).is_ok())
+        };
+        let own = join(&line, 7, &[], &config);
+        leaving.join().unwrap();
+        // With two places and one leaving, of two that come at least one gets in.
+        let got_in = other.join().unwrap();
+        assert!(got_in || own.is_ok());
+        assert_eq!(line.tokens(), if own.is_ok() { 7 } else { 0 });
+        drop(own);
+        assert!(is_empty(&line));
+    });
+}
+
+#[test]
+fn a_name_that_is_forgotten_while_it_is_learnt_costs_no_more_than_its_tokens() {
+    loom::model(|| {
+        let line = line();
+        let config = config(10, 100);
+        let key = BlockKey(8);
+        line.learn(&key);
+        let forgetting = {
+            let line = line.clone();
+            thread::spawn(move || line.forget(&key))
+        };
+        let place = join(&line, 9, &[key], &config).unwrap();
+        assert!([5, 9].contains(&line.tokens()), "{}", line.tokens());
+        forgetting.join().unwrap();
+        drop(place);
+        assert!(is_empty(&line));
+    });
+}
