@@ -104,15 +104,20 @@ struct Times {
     gap: Option<Duration>,
 }
 
+/// Whether the last token of a reply is run, since its reward is wanted. No other last token is.
+fn rates_last_token(script: &[Part]) -> bool {
+    let last = script.iter().rev().find(|part| part.max_tokens() > 0 || **part == Part::Rate);
+    last == Some(&Part::Rate)
+}
+
 impl Sequence {
     pub(crate) fn new(arrival: Arrival) -> Self {
         let Arrival { id, request, block_keys, identity, audience, place, arrived } = arrival;
         Self {
             id,
             lane: request.lane(),
-            // The last token of a reply is never run, unless its reward is wanted.
             max_positions: request.encoded.tokens.len() + request.max_reply_tokens()
-                - usize::from(request.script.last() != Some(&Part::Rate)),
+                - usize::from(!rates_last_token(&request.script)),
             prompt: request.encoded,
             written: Vec::new(),
             ahead: Vec::new(),
@@ -142,6 +147,11 @@ impl Sequence {
     /// The most positions it can ever have in the cache.
     pub(crate) fn max_positions(&self) -> usize {
         self.max_positions
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> SequenceId {
+        self.id
     }
 
     pub(crate) fn lane(&self) -> Lane {
@@ -432,7 +442,12 @@ impl Sequence {
     /// Begins the next piece; tells why the reply is complete, when it is.
     fn go_on(&mut self) -> Option<FinishReason> {
         let reason = if self.cut { FinishReason::Length } else { FinishReason::End };
-        self.begin_part().then_some(reason)
+        let complete = self.begin_part();
+        // The next piece needs what follows the last token. When the piece before added none, that was run already and is run
+        // again, into the same place.
+        let last = self.prompt.tokens.len() + self.written.len() - 1;
+        self.computed = self.computed.min(last);
+        complete.then_some(reason)
     }
 
     /// Begins the next piece that needs logits; tells whether there is none.

@@ -1,9 +1,10 @@
 //! The scheduler over a memory that remembers which token each slot holds.
 
+mod properties;
+
 use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
 use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId, Wants};
-use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -23,7 +24,7 @@ const VOCABULARY: usize = 8;
 struct Client {
     prompt: Vec<u32>,
     reply: usize,
-    may_expire: bool,
+    deadline: Option<Instant>,
     stream: Option<TokenStream>,
 }
 
@@ -35,6 +36,9 @@ struct Traits {
     /// Requests with the same name are equal.
     name: Option<u8>,
     urgency: Urgency,
+    /// What ends a text.
+    end: Option<u32>,
+    temperature: f32,
 }
 
 /// A scheduler, the tokens in its blocks, and its clients by the number of their sequence.
@@ -45,6 +49,8 @@ struct Bench {
     said: HashMap<u64, Vec<u32>>,
     clients: Vec<Client>,
     now: Instant,
+    /// The token that the logits favour after a text.
+    favours: fn(&[u32]) -> u32,
 }
 
 impl Bench {
@@ -53,9 +59,13 @@ impl Bench {
     }
 
     fn with(config: Config) -> Self {
-        let scheduler = Scheduler::new(LIMITS, config, Arc::default());
+        Self::within(LIMITS, config)
+    }
+
+    fn within(limits: Limits, config: Config) -> Self {
+        let scheduler = Scheduler::new(limits, config, Arc::default());
         let (memory, said) = (HashMap::new(), HashMap::new());
-        Self { scheduler, memory, said, clients: Vec::new(), now: Instant::now() }
+        Self { scheduler, memory, said, clients: Vec::new(), now: Instant::now(), favours: |_| 1 }
     }
 
     fn enqueue(&mut self, prompt: &[u32], max_new_tokens: usize) {
@@ -65,9 +75,13 @@ impl Bench {
     fn ask(&mut self, prompt: &[u32], script: Vec<Part>, traits: Traits) {
         let request = Request {
             encoded: Encoded { tokens: prompt.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() },
-            sampling: SamplingParams::default(),
+            sampling: SamplingParams {
+                temperature: traits.temperature,
+                seed: prompt.len() as u64,
+                ..SamplingParams::default()
+            },
             script,
-            end_tokens: Vec::new(),
+            end_tokens: traits.end.map(TokenId).into_iter().collect(),
             tenant: Tenant(traits.tenant.into()),
             terms: Terms::default(),
             deadline: traits.deadline,
@@ -92,19 +106,15 @@ impl Bench {
         };
         self.scheduler.enqueue(Sequence::new(arrival));
         let stream = Some(TokenStream::new(receiver));
-        self.clients.push(Client {
-            prompt: prompt.to_vec(),
-            reply,
-            may_expire: traits.deadline.is_some(),
-            stream,
-        });
+        self.clients.push(Client { prompt: prompt.to_vec(), reply, deadline: traits.deadline, stream });
     }
 
     /// Runs one step, checking that every chunk finds in its blocks what its sequence has said so far. Tells what ran.
     fn step(&mut self) -> Option<String> {
+        let waiting: Vec<(u64, Instant)> = self.waiting().collect();
         let batch = self.scheduler.schedule(self.now)?;
-        assert!(batch.token_count() <= LIMITS.max_step_tokens);
-        assert!(!batch.chunks.is_empty());
+        self.check_order(&waiting);
+        self.check_budget(&batch);
         let mut written = Vec::new();
         let mut line = String::new();
         for chunk in &batch.chunks {
@@ -112,12 +122,52 @@ impl Bench {
             let name = char::from(b'A' + chunk.sequence.0 as u8);
             write!(line, " {name}[{}..{}]", chunk.start, chunk.end()).unwrap();
         }
-        let logits = || (0..VOCABULARY).map(|id| f32::from(id == 1)).collect();
-        let outcomes =
-            batch.chunks.iter().map(|chunk| Ok((chunk.wants == Wants::Logits).then(logits))).collect();
+        let outcomes = batch.chunks.iter().map(|chunk| Ok(self.logits(chunk))).collect();
         self.scheduler.commit(&batch, outcomes, self.now);
         assert!(self.scheduler.is_whole());
         Some(line.trim_start().to_owned())
+    }
+
+    fn logits(&self, chunk: &Chunk) -> Option<Logits> {
+        let text = &self.said[&chunk.sequence.0][..chunk.end()];
+        let favourite = (self.favours)(text) as usize;
+        (chunk.wants != Wants::Nothing)
+            .then(|| (0..VOCABULARY).map(|id| f32::from(id == favourite)).collect())
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = (u64, Instant)> {
+        self.scheduler.waiting.iter().map(|sequence| (sequence.id().0, sequence.arrived()))
+    }
+
+    /// Who has waited too long is passed by younger ones only where it could not have been started.
+    fn check_order(&self, before: &[(u64, Instant)]) {
+        let age = |arrived: Instant| self.now.saturating_duration_since(arrived);
+        let is_old = |arrived: Instant| age(arrived) >= self.scheduler.config.max_age;
+        let stays = |id: u64| {
+            let mut wanted = self.scheduler.waiting.iter().filter(|sequence| sequence.urgency() == Urgency::Now);
+            wanted.find(|sequence| sequence.id().0 == id)
+        };
+        let runs = |id: u64| self.scheduler.running.iter().any(|sequence| sequence.id().0 == id);
+        for old in before.iter().filter(|(_, arrived)| is_old(*arrived)).filter_map(|(id, _)| stays(*id)) {
+            let passed = before.iter().any(|(id, arrived)| *arrived > old.arrived() && runs(*id));
+            assert!(!passed || !self.scheduler.may_start(old), "{:?} was passed", old.id());
+        }
+    }
+
+    /// A step keeps within its tokens, its lanes, and the time that those who write are made to wait.
+    fn check_budget(&self, batch: &Batch) {
+        let Scheduler { limits, config, running, .. } = &self.scheduler;
+        assert!(!batch.chunks.is_empty() && batch.token_count() <= limits.max_step_tokens);
+        assert!(batch.chunks.iter().all(|chunk| !chunk.tokens.is_empty()));
+        let explaining = running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
+        assert!(running.len() <= config.max_sequences && explaining <= config.max_explaining.max(1));
+        let (prompts, tokens) = self.scheduler.prompts(batch);
+        let writes = prompts < batch.chunks.len();
+        assert!(!writes || tokens <= config.max_prefill_tokens.max(1), "{tokens} tokens keep others waiting");
+        for chunk in &batch.chunks {
+            let deadline = self.clients[chunk.sequence.0 as usize].deadline;
+            assert!(deadline.is_none_or(|deadline| deadline > self.now), "work for one whose time is up");
+        }
     }
 
     fn check_and_write(&mut self, chunk: &Chunk, written: &mut Vec<(u32, usize)>) {
@@ -155,9 +205,14 @@ impl Bench {
     fn outcomes(&mut self) -> Vec<Option<(usize, usize)>> {
         let outcome = |stream: &mut TokenStream| {
             let (mut tokens, mut cached, mut finished) = (0, 0, false);
+            let mut admitted = false;
             while let Some(event) = stream.try_next() {
+                assert!(!finished, "nothing follows the end");
                 match event {
-                    Event::Admitted { cached_tokens } => cached = cached_tokens,
+                    Event::Admitted { cached_tokens } => {
+                        assert!(!admitted, "it begins once");
+                        (admitted, cached) = (true, cached_tokens);
+                    }
                     Event::Token(_) => tokens += 1,
                     Event::Said(said) => tokens += said.len(),
                     Event::Chosen(choice) => tokens += choice.tokens.len(),
@@ -282,6 +337,32 @@ fn text_may_come_before_the_label() {
 }
 
 #[test]
+fn a_piece_that_adds_nothing_leaves_its_last_token_to_the_next_one() {
+    let mut bench = Bench::new(8);
+    // The text ends at once, as 1 is what is favoured, and nothing is rated into the reply.
+    let ends = Traits { end: Some(1), ..Traits::default() };
+    bench.ask(&[5; 6], vec![Part::Write(3), choose(&[&[2, 0], &[3, 0]], false)], ends);
+    bench.ask(&[6; 6], vec![Part::Rate, Part::Rate, Part::Write(2)], Traits::default());
+    let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
+    assert_eq!(timeline, ["A[0..6] B[0..4]", "A[5..6] B[4..6]", "B[5..6]", "B[5..6]", "B[6..7]"]);
+    assert_eq!(bench.outcomes(), [Some((2, 0)), Some((2, 0))]);
+    assert_eq!(bench.scheduler.free_blocks(), LIMITS.block_count);
+}
+
+#[test]
+fn a_reward_after_the_last_token_has_a_place_whatever_follows_it() {
+    let mut bench = Bench::new(8);
+    // Its ninth position needs a third block, though the pieces after the reward add none.
+    bench.ask(
+        &[5; 6],
+        vec![Part::Write(3), Part::Rate, Part::Write(0), Part::Say(Vec::new())],
+        Traits::default(),
+    );
+    bench.drain();
+    assert_eq!(bench.outcomes(), [Some((3, 0))]);
+}
+
+#[test]
 fn room_is_kept_for_scores() {
     let mut bench = Bench::with(Config { max_sequences: 3, max_explaining: 2, ..Config::default() });
     for id in 0..3 {
@@ -391,75 +472,4 @@ fn equal_requests_run_once_and_all_their_clients_hear_everything() {
     assert_eq!(bench.step().unwrap(), "A[6..7]");
     bench.drain();
     assert_eq!(bench.outcomes(), [None, Some((3, 0)), Some((3, 0))]);
-}
-
-/// One thing that happens to a scheduler.
-#[derive(Debug, Clone)]
-enum Action {
-    Arrive { family: u32, shared: usize, own: usize, output: usize, how: usize },
-    Leave { client: usize },
-    Step,
-    Wait,
-}
-
-/// Scripts of several kinds; some of them have two tokens of other pieces beside their text.
-fn script(how: usize, output: usize) -> Vec<Part> {
-    let labels = |distribution| choose(&[&[1, 1], &[1, 2], &[2, 1]], distribution);
-    match how {
-        0 => vec![labels(true)],
-        1 => vec![labels(false), Part::Write(output)],
-        2 => vec![Part::Write(output), Part::Say(vec![TokenId(3)]), labels(true)],
-        _ => vec![Part::Write(output)],
-    }
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        3 => (0..3u32, 0..20usize, 1..9usize, 1..8usize, 0..6usize)
-            .prop_map(|(family, shared, own, output, how)| Action::Arrive { family, shared, own, output, how }),
-        1 => (0..40usize).prop_map(|client| Action::Leave { client }),
-        4 => Just(Action::Step),
-        1 => Just(Action::Wait),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    #[test]
-    fn whatever_happens_blocks_are_kept_and_every_request_ends(
-        actions in proptest::collection::vec(action(), 1..60),
-        max_sequences in 1..6usize,
-    ) {
-        let mut bench = Bench::new(max_sequences);
-        for action in actions {
-            match action {
-                Action::Arrive { family, shared, own, output, how } => {
-                    let serial = bench.clients.len() as u32;
-                    let beginning = (0..shared as u32).map(|index| family * 10 + index);
-                    let prompt: Vec<u32> = beginning.chain((0..own as u32).map(|index| 100 + serial + index)).collect();
-                    let tenant = ["a", "b"][how % 2];
-                    let deadline = (how == 5).then(|| bench.now + Duration::from_secs(3));
-                    bench.ask(&prompt, script(how, output), Traits { tenant, deadline, ..Traits::default() });
-                }
-                Action::Leave { client } => {
-                    let count = bench.clients.len();
-                    if count > 0 {
-                        bench.clients[client % count].stream = None;
-                    }
-                }
-                Action::Wait => bench.now += Duration::from_secs(1),
-                Action::Step => {
-                    bench.step();
-                    prop_assert!(bench.scheduler.running_count() <= max_sequences);
-                }
-            }
-        }
-        bench.drain();
-        prop_assert_eq!(bench.scheduler.free_blocks(), LIMITS.block_count);
-        let wanted: Vec<_> = bench.clients.iter().map(|client| (client.reply, client.may_expire)).collect();
-        for (outcome, (reply, may_expire)) in bench.outcomes().into_iter().zip(wanted) {
-            prop_assert!(outcome.is_none_or(|(tokens, _)| tokens == reply || (may_expire && tokens < reply)));
-        }
-    }
 }

@@ -1,0 +1,217 @@
+//! Names of blocks, and the tree of those that are kept.
+
+use std::sync::Arc;
+
+use critic::{Packing, Tiles, TokenId, Visual};
+use proptest::prelude::*;
+
+use super::*;
+
+fn prompt(tokens: &[u32]) -> Encoded {
+    Encoded { tokens: tokens.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() }
+}
+
+fn names(prompt: &Encoded) -> Vec<BlockKey> {
+    block_keys(prompt, 4, root(&[0; 32], &Tenant::default(), &Terms::default()))
+}
+
+fn block(evicted: Option<(BlockKey, BlockId)>) -> Option<u32> {
+    evicted.map(|(_, block)| block.0)
+}
+
+fn with_picture(start: usize, length: usize, hash: u8) -> Encoded {
+    let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; 3] });
+    let visual = Visual { start, length, tiles, packing: Packing::Single, hash: [hash; 32] };
+    Encoded { visuals: vec![visual], ..prompt(&[5; 13]) }
+}
+
+#[test]
+fn a_name_covers_everything_before_it_and_never_the_last_token() {
+    let keys = |tokens: &[u32]| names(&prompt(tokens));
+    assert_eq!(keys(&[1; 4]).len(), 0);
+    assert_eq!(keys(&[1; 5]).len(), 1);
+    let (a, b) = (keys(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), keys(&[1, 2, 3, 4, 5, 6, 7, 0, 9]));
+    assert_eq!(a[0], b[0]);
+    assert_ne!(a[1], b[1]);
+    assert_ne!(keys(&[0, 2, 3, 4, 5, 6, 7, 8, 9])[1], a[1]);
+}
+
+#[test]
+fn pictures_are_told_apart_by_what_they_show_and_where_they_stand() {
+    let keys = |start, length, hash| names(&with_picture(start, length, hash));
+    let same = keys(2, 7, 1);
+    assert_eq!(same, keys(2, 7, 1));
+    assert!(same.iter().zip(keys(2, 7, 2)).all(|(a, b)| *a != b));
+    assert_ne!(same[0], keys(3, 7, 1)[0]);
+    assert_eq!(same[0], keys(2, 6, 1)[0], "the first block does not see where the picture ends");
+    assert_ne!(same[2], keys(2, 6, 1)[2]);
+    assert_ne!(same[0], names(&prompt(&[5; 13]))[0]);
+}
+
+#[test]
+fn tenants_have_names_of_their_own() {
+    let names = |secret: u8, tenant: &str, salt: &str| {
+        let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
+        block_keys(&prompt(&[1; 9]), 4, root(&[secret; 32], &Tenant(tenant.into()), &terms))
+    };
+    assert_eq!(names(0, "a", ""), names(0, "a", ""));
+    for (tenant, salt) in [("b", ""), ("a", "b"), ("b", "a"), ("ab", "")] {
+        let other = names(0, tenant, salt);
+        assert!(names(0, "a", "").iter().zip(other).all(|(one, other)| *one != other));
+    }
+    assert_ne!(names(0, "a", "bc"), names(0, "ab", "c"), "a salt does not lead to another tenant");
+    assert_ne!(names(0, "a", ""), names(1, "a", ""));
+}
+
+#[test]
+fn leases_hold_and_the_oldest_leaf_goes_first() {
+    let mut cache = PrefixCache::default();
+    let trunk = names(&prompt(&[1; 9]));
+    let branch = names(&prompt(&[1, 1, 1, 1, 2, 2, 2, 2, 2]));
+    cache.insert(&trunk, 0, BlockId(10));
+    cache.insert(&trunk, 1, BlockId(11));
+    assert_eq!(cache.lease(&branch), [BlockId(10)]);
+    cache.insert(&branch, 1, BlockId(12));
+    assert_eq!((block(cache.evict()), cache.idle_count()), (None, 0));
+    cache.release(&trunk);
+    assert_eq!((block(cache.evict()), cache.idle_count(), cache.len()), (Some(11), 0, 2));
+    cache.release(&branch);
+    assert_eq!(cache.idle_count(), 2);
+    assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(block), [Some(12), Some(10), None]);
+    assert_eq!(cache.len(), 0);
+}
+
+#[test]
+fn a_use_makes_a_leaf_young() {
+    let mut cache = PrefixCache::default();
+    let prompts = [1, 2, 3].map(|id| names(&prompt(&[id; 5])));
+    for (index, keys) in prompts.iter().enumerate() {
+        cache.lease(keys); // moves the clock
+        cache.insert(keys, 0, BlockId(index as u32));
+        cache.release(keys);
+    }
+    cache.lease(&prompts[0]);
+    cache.release(&prompts[0]);
+    assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(block), [Some(1), Some(2), Some(0)]);
+}
+
+/// The same tree as a plain list of nodes, by the prompts that they stand for.
+#[derive(Default)]
+struct Plain {
+    nodes: Vec<PlainNode>,
+    clock: u64,
+}
+
+struct PlainNode {
+    /// Whose it is, and all tokens up to its end.
+    path: (String, Vec<u32>),
+    block: u32,
+    leases: usize,
+    last_used: u64,
+}
+
+impl Plain {
+    fn find(&mut self, path: &(String, Vec<u32>)) -> Option<&mut PlainNode> {
+        self.nodes.iter_mut().find(|node| node.path == *path)
+    }
+
+    fn has_children(&self, path: &(String, Vec<u32>)) -> bool {
+        let below = |node: &PlainNode| {
+            node.path.0 == path.0 && node.path.1.len() > path.1.len() && node.path.1.starts_with(&path.1)
+        };
+        self.nodes.iter().any(below)
+    }
+
+    /// The paths of the full blocks of a prompt that may be shared.
+    fn paths(tenant: &str, prompt: &[u32]) -> Vec<(String, Vec<u32>)> {
+        let blocks = prompt.len().saturating_sub(1) / 4;
+        (1..=blocks).map(|count| (tenant.to_owned(), prompt[..count * 4].to_vec())).collect()
+    }
+
+    /// The leaf that nobody leases and that was used longest ago. Of several any may go.
+    fn oldest_leaves(&self) -> Vec<u32> {
+        let free = |node: &&PlainNode| node.leases == 0 && !self.has_children(&node.path);
+        let oldest = self.nodes.iter().filter(free).map(|node| node.last_used).min();
+        let old = self.nodes.iter().filter(free).filter(|node| Some(node.last_used) == oldest);
+        old.map(|node| node.block).collect()
+    }
+}
+
+/// A running sequence: its names and paths, and how many of these it leases.
+struct Lessee {
+    keys: Vec<BlockKey>,
+    paths: Vec<(String, Vec<u32>)>,
+    leased: usize,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Prompts of few tokens, so that they share beginnings in all ways: begun, computed block by block, ended; and memory that
+    /// runs out in between.
+    #[test]
+    fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_given_up(
+        actions in proptest::collection::vec((0..4usize, 0..2usize, proptest::collection::vec(0..2u32, 0..18)), 1..60)
+    ) {
+        let (mut cache, mut plain) = (PrefixCache::default(), Plain::default());
+        let mut running: Vec<Lessee> = Vec::new();
+        let mut next_block = 0;
+        for (what, place, tokens) in actions {
+            match what {
+                0 => {
+                    let tenant = ["a", "b"][place];
+                    let keys = block_keys(&prompt(&tokens), 4, root(&[0; 32], &Tenant(tenant.into()), &Terms::default()));
+                    let paths = Plain::paths(tenant, &tokens);
+                    prop_assert_eq!(keys.len(), paths.len());
+                    plain.clock += 1;
+                    let clock = plain.clock;
+                    let mut wanted = Vec::new();
+                    for path in &paths {
+                        let Some(node) = plain.find(path) else { break };
+                        node.leases += 1;
+                        node.last_used = clock;
+                        wanted.push(node.block);
+                    }
+                    let got = cache.lease(&keys);
+                    prop_assert_eq!(got.iter().map(|block| block.0).collect::<Vec<_>>(), wanted.clone());
+                    running.push(Lessee { keys, paths, leased: wanted.len() });
+                }
+                1 => {
+                    // One of them has computed its next block, which nobody else has computed meanwhile.
+                    let Some(index) = tokens.len().checked_rem(running.len()) else { continue };
+                    let lessee = &mut running[index];
+                    let Some(path) = lessee.paths.get(lessee.leased) else { continue };
+                    if plain.find(path).is_none() {
+                        cache.insert(&lessee.keys, lessee.leased, BlockId(next_block));
+                        let last_used = plain.clock;
+                        plain.nodes.push(PlainNode { path: path.clone(), block: next_block, leases: 1, last_used });
+                        lessee.leased += 1;
+                        next_block += 1;
+                    }
+                }
+                2 => {
+                    let Some(index) = tokens.len().checked_rem(running.len()) else { continue };
+                    let Lessee { keys, paths, leased } = running.swap_remove(index);
+                    cache.release(&keys[..leased]);
+                    paths[..leased].iter().for_each(|path| plain.find(path).unwrap().leases -= 1);
+                }
+                _ => {
+                    let oldest = plain.oldest_leaves();
+                    match block(cache.evict()) {
+                        Some(gone) => {
+                            prop_assert!(oldest.contains(&gone), "{gone} is not among {oldest:?}");
+                            plain.nodes.retain(|node| node.block != gone);
+                        }
+                        None => prop_assert_eq!(oldest, Vec::<u32>::new()),
+                    }
+                }
+            }
+            prop_assert_eq!(cache.len(), plain.nodes.len());
+            prop_assert_eq!(cache.idle_count(), plain.nodes.iter().filter(|node| node.leases == 0).count());
+        }
+        // When nobody reads any more, everything can be had back.
+        running.iter().for_each(|lessee| cache.release(&lessee.keys[..lessee.leased]));
+        let count = cache.len();
+        prop_assert_eq!(std::iter::from_fn(|| cache.evict()).count(), count);
+    }
+}
