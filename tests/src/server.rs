@@ -72,7 +72,7 @@ impl Server {
     /// # Panics
     /// When it does not start or its first line does not say where it listens.
     pub fn with_options(options: &[&str]) -> Self {
-        Self::in_environment(options, &[])
+        Self::start(Command::new(binary()), options)
     }
 
     /// The same with these variables in its environment.
@@ -80,13 +80,24 @@ impl Server {
     /// # Panics
     /// When it does not start or its first line does not say where it listens.
     pub fn in_environment(options: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(binary())
-            .args(["serve", "--host", "127.0.0.1", "--port", "0"])
-            .args(options)
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut command = Command::new(binary());
+        command.envs(variables.iter().copied());
+        Self::start(command, options)
+    }
+
+    /// The same, after the commands `limits` of a shell, such as `ulimit`.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn limited(limits: &str, options: &[&str]) -> Self {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]).arg(binary());
+        Self::start(shell, options)
+    }
+
+    fn start(mut command: Command, options: &[&str]) -> Self {
+        let command = command.args(["serve", "--host", "127.0.0.1", "--port", "0"]).args(options);
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut line = String::new();
         let output = process.stdout.take().expect("the output is piped");
         BufReader::new(output).read_line(&mut line).expect("the first line can be read");

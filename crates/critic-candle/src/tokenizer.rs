@@ -34,6 +34,9 @@ impl Tokenizer {
         const FILE: &str = "tokenizer.json";
         let mut json: serde_json::Value = source.required_json(FILE, "tokenizer")?;
         let error = |reason: String| LoadError::Tokenizer { file: source.path(FILE), reason };
+        if !json.is_object() {
+            return Err(error("it is JSON and no object".into()));
+        }
         let added = json.get_mut("added_tokens").map(serde_json::Value::take).unwrap_or_default();
         let added: Option<Vec<AddedToken>> = serde_json::from_value(added)
             .map_err(|cause| LoadError::Json { file: source.path(FILE), expected: "tokenizer", cause })?;

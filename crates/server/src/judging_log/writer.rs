@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -39,18 +39,25 @@ impl RotatingFile {
         if self.size_bytes > 0 && self.size_bytes + length > self.rotation.most_bytes {
             self.rotate()?;
         }
-        self.file.write_all(line.as_bytes()).context("it cannot be written")?;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // What a full disk took of it is cut off, or the next line would go on from there. Where that cannot be done, the
+            // next start does it.
+            let _ = self.file.set_len(self.size_bytes);
+            return Err(error).context("it cannot be written");
+        }
         self.size_bytes += length;
         Ok(())
     }
 
     fn rotate(&mut self) -> anyhow::Result<()> {
         let Rotation { path, kept, .. } = &self.rotation;
-        if *kept == 0 {
+        // It is missing when it was put aside before and a new one could not be opened.
+        let missing = !path.exists();
+        if *kept == 0 && !missing {
             fs::remove_file(path).context("it cannot be removed")?;
         }
         // The oldest is overwritten by the one after it.
-        for number in (0..*kept).rev() {
+        for number in (0..*kept).rev().filter(|_| !missing) {
             let (from, to) = (numbered(path, number), numbered(path, number + 1));
             if from.exists() {
                 fs::rename(&from, &to).with_context(|| format!("{} cannot be put aside", from.display()))?;
@@ -72,8 +79,34 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
-    let size_bytes = file.metadata()?.len();
+    let size_bytes = whole_lines(path)?;
+    if size_bytes < file.metadata()?.len() {
+        tracing::warn!("the last line of {} was not written to its end and is cut off", path.display());
+        file.set_len(size_bytes)?;
+    }
     Ok((file, size_bytes))
+}
+
+/// Bytes up to the end of the last whole line. What follows was being written when the machine or the program was stopped.
+fn whole_lines(path: &Path) -> anyhow::Result<u64> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(0);
+    }
+    let mut file = File::open(path)?;
+    let mut end = metadata.len();
+    let mut bytes = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(1 << 16);
+        bytes.clear();
+        file.seek(SeekFrom::Start(start))?;
+        (&mut file).take(end - start).read_to_end(&mut bytes)?;
+        if let Some(place) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + place as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -103,6 +136,33 @@ mod tests {
         file.append("five\n").unwrap();
         assert_eq!(text(0), "four\nfive\n");
         assert!(text(2) == "three\n" && !numbered(&path, 3).exists());
+    }
+
+    #[test]
+    fn a_line_that_was_not_written_to_its_end_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let rotation = Rotation { path: path.clone(), most_bytes: 1 << 20, kept: 2 };
+        let torn = "x".repeat(100_000);
+        for (before, after) in
+            [(format!("one\n{torn}"), "one\nnew\n"), (torn, "new\n"), (String::new(), "new\n")]
+        {
+            fs::write(&path, before).unwrap();
+            RotatingFile::open(rotation.clone()).unwrap().append("new\n").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_made_anew_and_pushes_no_older_one_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let mut file = RotatingFile::open(Rotation { path: path.clone(), most_bytes: 4, kept: 1 }).unwrap();
+        file.append("one\n").unwrap();
+        fs::rename(&path, numbered(&path, 1)).unwrap();
+        file.append("two\n").unwrap();
+        let text = |number| fs::read_to_string(numbered(&path, number)).unwrap();
+        assert_eq!([text(0), text(1)], ["two\n", "one\n"]);
     }
 
     #[test]
