@@ -110,6 +110,21 @@ fn only_critic_candle_names_candle() {
     }
 }
 
+/// The instruction sets, and the mapping of a file. `unsafe_code` is denied; this says where the denial is lifted.
+#[test]
+fn unsafe_code_is_where_it_is_said_to_be() {
+    let lifts = |path: &PathBuf| {
+        let code: Vec<String> = read(path).lines().map(|line| line.trim_start().to_owned()).collect();
+        code.iter()
+            .any(|line| !line.starts_with("//") && (line.contains("unsafe {") || line.contains("unsafe fn")))
+    };
+    let lifting: Vec<_> = with_ending("crates", "rs").into_iter().filter(lifts).collect();
+    let (kernels, others): (Vec<_>, Vec<_>) =
+        lifting.into_iter().partition(|path| path.starts_with("crates/kernels/src/isa"));
+    assert_eq!(others, [Path::new("crates/critic-candle/src/weights/file.rs")]);
+    assert!(!kernels.is_empty());
+}
+
 #[test]
 fn only_boot_names_where_critics_come_from() {
     let names = |path: &PathBuf| {

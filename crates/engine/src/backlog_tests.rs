@@ -2,7 +2,14 @@
 
 use critic::{Encoded, TokenId};
 
-use crate::{backlog::{Backlog, Newcomer, Place}, config::Config, error::EngineError, prefix_cache::BlockKey, request::{Lane, Tenant, Urgency}, sync::Arc};
+use crate::{
+    backlog::{Backlog, Newcomer, Place},
+    config::Config,
+    error::EngineError,
+    prefix_cache::BlockKey,
+    request::{Lane, Tenant, Urgency},
+    sync::Arc,
+};
 use crate::{
     prefix_cache::{block_keys, root},
     request::Terms,
@@ -79,8 +86,7 @@ fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
     assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 1));
     backlog.note_step(1000, 10.0);
     assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 5));
-    let _second =
-        backlog.join(newcomer(Lane::Score, 0, &[]), &Config { max_waiting_tokens: 999, ..config });
+    let _second = backlog.join(newcomer(Lane::Score, 0, &[]), &Config { max_waiting_tokens: 999, ..config });
     assert_eq!(told(backlog.join(newcomer(Lane::Score, 0, &[]), &config)), (2, 500, 5));
     assert_eq!(backlog.refused(), (1, 2));
 }

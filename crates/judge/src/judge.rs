@@ -48,7 +48,7 @@ struct Parts {
     memo: Memo,
     /// Labels of the rubrics that were used latest, as tokens: a long scale has hundreds, which need not be made again for
     /// each request. Held only to look up or to put one entry.
-    labels: Mutex<LruCache<Vec<String>, Labels>>,
+    labels: Mutex<LruCache<Vec<String>, Labels, RandomState>>,
     /// Shapes that replies were held to.
     grammars: Grammars,
     /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
@@ -125,7 +125,7 @@ impl Judge {
         let Critic { processor, backend, generation, build } = critic;
         let engine = Engine::observed(backend, engine, observer);
         let memo = Memo::new(memo_entries);
-        let labels = Mutex::new(LruCache::new(KEPT_LABELS));
+        let labels = Mutex::new(LruCache::with_hasher(KEPT_LABELS, RandomState::new()));
         let grammars = Grammars::default();
         let parts =
             Parts { model, processor, generation, engine, rules, build, memo, labels, grammars, encoders };

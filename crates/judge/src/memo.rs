@@ -1,6 +1,7 @@
 //! Verdicts that are remembered: who asks the same again gets the same, and nothing is computed.
 
 use std::{
+    hash::RandomState,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,7 +20,7 @@ pub(crate) struct Memo(Option<Arc<Memory>>);
 
 struct Memory {
     /// Held only to look up or to put one entry, so that nobody waits for work.
-    verdicts: Mutex<LruCache<Sha, Judgement>>,
+    verdicts: Mutex<LruCache<Sha, Judgement, RandomState>>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -43,7 +44,7 @@ impl Memo {
     /// Room for `entries` verdicts; with 0 nothing is remembered.
     pub(crate) fn new(entries: usize) -> Self {
         Self(NonZeroUsize::new(entries).map(|entries| {
-            let verdicts = Mutex::new(LruCache::new(entries));
+            let verdicts = Mutex::new(LruCache::with_hasher(entries, RandomState::new()));
             Arc::new(Memory { verdicts, hits: AtomicU64::new(0), misses: AtomicU64::new(0) })
         }))
     }

@@ -144,7 +144,8 @@ impl Bench {
         let age = |arrived: Instant| self.now.saturating_duration_since(arrived);
         let is_old = |arrived: Instant| age(arrived) >= self.scheduler.config.max_age;
         let stays = |id: u64| {
-            let mut wanted = self.scheduler.waiting.iter().filter(|sequence| sequence.urgency() == Urgency::Now);
+            let mut wanted =
+                self.scheduler.waiting.iter().filter(|sequence| sequence.urgency() == Urgency::Now);
             wanted.find(|sequence| sequence.id().0 == id)
         };
         let runs = |id: u64| self.scheduler.running.iter().any(|sequence| sequence.id().0 == id);

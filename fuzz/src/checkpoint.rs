@@ -1,0 +1,74 @@
+//! Files of a checkpoint: any of them may be anything, and the answer is an error that names it, or figures that add up.
+
+use std::{fs, path::Path};
+
+use critic_candle::{Checkpoint, Options, Source, inspect};
+
+use super::{bytes::Bytes, scratch::Scratch};
+
+/// Files that are replaced, one at a time.
+const FILES: [&str; 7] = [
+    "model.safetensors",
+    "model.gguf",
+    "config.json",
+    "tokenizer.json",
+    "model.safetensors.index.json",
+    "preprocessor_config.json",
+    "generation_config.json",
+];
+
+/// A small checkpoint whose files fit together.
+const WHOLE: &[(&str, &[u8])] = &[
+    ("config.json", include_bytes!("../../tests/reference/models/tiny56-native/config.json")),
+    (
+        "generation_config.json",
+        include_bytes!("../../tests/reference/models/tiny56-native/generation_config.json"),
+    ),
+    ("tokenizer.json", include_bytes!("../../tests/reference/models/tiny56-native/tokenizer.json")),
+    ("model.safetensors", include_bytes!("../../tests/reference/models/tiny56-native/model.safetensors")),
+];
+
+thread_local! {
+    static FOLDER: Scratch = make();
+}
+
+fn make() -> Scratch {
+    let folder = Scratch::new("checkpoint");
+    for (name, bytes) in WHOLE.iter() {
+        fs::write(folder.join(name), bytes).expect("a file can be written");
+    }
+    folder
+}
+
+/// Puts the whole checkpoint's own file back, or none where it has none.
+fn restore(folder: &Path, name: &str) {
+    let path = folder.join(name);
+    match WHOLE.iter().find(|(known, _)| *known == name) {
+        Some((_, bytes)) => fs::write(path, bytes).expect("a file can be written"),
+        None => fs::remove_file(path).expect("the file is there"),
+    }
+}
+
+/// Panics when a file is believed that cannot be true, or refused without a name.
+pub fn run(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let name = FILES[bytes.below(FILES.len())];
+    let given = bytes.0;
+    FOLDER.with(|folder| {
+        fs::write(folder.join(name), given).expect("a file can be written");
+        let source = Source::Folder(folder.to_path_buf());
+        let inspected = inspect(&source);
+        if let Ok(inspection) = &inspected {
+            assert!(inspection.to_string().contains("parameters"));
+        }
+        // One context of cache and no pictures: what is tried is the reading.
+        let options = Options { cache_bytes: 0, image_cache_bytes: 0, ..Options::new(source) };
+        // What cannot even be described is not loaded, whose answer would be the same.
+        if inspected.is_ok()
+            && let Err(error) = Checkpoint::load(&options)
+        {
+            assert!(!error.to_string().is_empty());
+        }
+        restore(folder, name);
+    });
+}

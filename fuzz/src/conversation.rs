@@ -1,0 +1,35 @@
+//! Transcripts that trainers send: the answer is a part of the text, and the more text the same work for each byte.
+
+#[path = "../../crates/server/src/dialects/scoring/transcript.rs"]
+#[allow(dead_code, clippy::unwrap_used)]
+mod transcript;
+
+use transcript::Transcript;
+
+use super::bytes::Bytes;
+
+/// Panics when an answer or a question comes out that nobody wrote.
+pub fn run(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let place = bytes.byte();
+    let text = bytes.text();
+    if let Some(found) = Transcript::parse(&text) {
+        assert!(found.answer.len() <= text.len());
+        assert!(!found.question.is_empty(), "a question without a character in {text:?}");
+        // Every word of the answer stands in the text.
+        for word in found.answer.split_whitespace().filter(|word| !word.contains('<')) {
+            assert!(text.contains(word) || text.contains('<'), "{word:?} is not in {text:?}");
+        }
+    }
+    let middle = text.char_indices().map(|(place, _)| place).nth(usize::from(place)).unwrap_or(text.len());
+    let (prompt, answer) = text.split_at(middle);
+    if let Some(found) = Transcript::after(prompt, &text) {
+        assert!(answer.contains(&found.answer), "{:?} is not in {answer:?}", found.answer);
+        assert!(!found.question.is_empty());
+    }
+    let other = format!("{prompt}\u{1}");
+    assert!(
+        text.starts_with(&other) || Transcript::after(&other, &text).is_none(),
+        "{text:?} does not begin so"
+    );
+}

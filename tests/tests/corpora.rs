@@ -1,0 +1,81 @@
+//! Inputs that fuzzing kept, and some changed ones, still do no harm. `.ci/fuzz` looks for new ones.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    env,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use gavel_fuzz::{
+    TARGETS,
+    replay::{Changes, kept, replay},
+};
+
+/// Runs the target on what was kept for it. With `FUZZ_SECONDS` changed inputs are tried for so long.
+fn check(name: &str) {
+    let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).unwrap();
+    let inputs = kept(name).unwrap();
+    assert!(!inputs.is_empty(), "no input of {name} was kept");
+    let changes = match env::var_os("FUZZ_SECONDS") {
+        Some(seconds) => {
+            let seconds = seconds.to_str().unwrap().parse().unwrap();
+            Changes::Until(Instant::now() + Duration::from_secs(seconds))
+        }
+        None => Changes::Each(20),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    // What broke it can be looked at: the folder stays when the target panics.
+    let place: PathBuf = folder.keep();
+    let start = Instant::now();
+    let count = replay(*target, &inputs, changes, &place);
+    eprintln!(
+        "{name}: {count} inputs in {:.1} s, {} of them kept ones",
+        start.elapsed().as_secs_f64(),
+        inputs.len()
+    );
+    assert!(count >= inputs.len());
+    std::fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn every_target_has_its_test() {
+    let tested = ["arrivals", "checkpoint", "conversation", "library", "picture", "prompt", "verdict"];
+    assert_eq!(TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
+}
+
+#[test]
+fn arrivals() {
+    check("arrivals");
+}
+
+#[test]
+fn checkpoint() {
+    check("checkpoint");
+}
+
+#[test]
+fn conversation() {
+    check("conversation");
+}
+
+#[test]
+fn library() {
+    check("library");
+}
+
+#[test]
+fn picture() {
+    check("picture");
+}
+
+#[test]
+fn prompt() {
+    check("prompt");
+}
+
+#[test]
+fn verdict() {
+    check("verdict");
+}
