@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use critic::{Message, Part, Processor, Prompt, Role};
-use critic_candle::{Checkpoint, LlavaProcessor, Options, Source};
+use critic_candle::{Checkpoint, ImageLimits, LlavaProcessor, Options, Source};
 
 use super::bytes::Bytes;
 
@@ -11,8 +11,8 @@ use super::bytes::Bytes;
 pub fn processor() -> &'static LlavaProcessor {
     static PROCESSOR: OnceLock<LlavaProcessor> = OnceLock::new();
     PROCESSOR.get_or_init(|| {
-        let options =
-            Options { max_image_pixels: 1 << 20, ..Options::new(Source::Embedded(embedded::FILES)) };
+        let image_limits = ImageLimits { pixels: 1 << 20, ..ImageLimits::default() };
+        let options = Options { image_limits, ..Options::new(Source::Embedded(embedded::FILES)) };
         Checkpoint::load(&options).expect("the embedded checkpoint loads").processor
     })
 }

@@ -298,7 +298,12 @@ fn what_makes_no_sense_is_refused_by_name() {
             "images[0]",
         ),
         (case(json!({ "response": "a", "images": ["%%%"] })), 400, "invalid_base64_image", "images[0]"),
-        (case(json!({ "response": "a", "images": [big] })), 400, "unsupported_image_media_type", "unsupported image"),
+        (
+            case(json!({ "response": "a", "images": [big] })),
+            400,
+            "unsupported_image_media_type",
+            "unsupported image",
+        ),
     ];
     for (body, status, code, word) in cases {
         let response = server.post("/judge", &body);
