@@ -60,9 +60,20 @@ impl Server {
         Self::with_profile(steering(&asked))
     }
 
+    /// The same with further options.
+    pub fn steered_with(options: &[&str]) -> Self {
+        Self::with_profile_and(steering(STEERED), options)
+    }
+
     fn with_profile(config: TempDir) -> Self {
+        Self::with_profile_and(config, &[])
+    }
+
+    fn with_profile_and(config: TempDir, options: &[&str]) -> Self {
         let folder = config.path().to_string_lossy().into_owned();
-        let mut server = Self::with_options(&["--model", &random_model(), "--config-dir", &folder]);
+        let (model, own) = (random_model(), ["--model", "--config-dir"]);
+        let own = [own[0], &model, own[1], &folder];
+        let mut server = Self::with_options(&[&own, options].concat());
         server.config = Some(config);
         server
     }

@@ -62,7 +62,7 @@ fn equal_texts_are_written_once_and_stop_when_nobody_listens() {
 
 #[test]
 fn a_dropped_verdict_stops_its_sequence() {
-    let server = Server::steered();
+    let server = Server::steered_with(&["--max-output-tokens", &ENDLESS.to_string()]);
     let body = json!({
         "question": "What is it?",
         "images": [image("tiny56-square-0.png")],

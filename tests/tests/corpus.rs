@@ -1,7 +1,5 @@
 //! Bad input of every kind, in its short form, and that the harness sees when something is wrong.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::{fs, path::Path, process::Command};
 
 use gavel_tests::{binary, run_well};

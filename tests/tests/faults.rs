@@ -16,6 +16,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 
 /// A row of the table: what went wrong and what was seen.
+#[expect(clippy::print_stdout, reason = "the table is what the command prints")]
 fn row(fault: &str, seen: &str) {
     println!("| {fault} | {seen} |");
 }

@@ -189,16 +189,8 @@ fn what_is_not_offered_is_refused_by_name() {
         (json!({ "max_output_tokens": 0 }), "invalid_request", "max_output_tokens"),
         (json!({ "temperature": 3 }), "invalid_request", "temperature"),
         (json!({ "top_logprobs": 21 }), "invalid_request", "top_logprobs"),
-        (
-            user(json!([{ "type": "input_image", "file_id": "f" }])),
-            "unsupported_content",
-            "input[0].content[0]",
-        ),
-        (
-            user(json!([{ "type": "input_file", "file_id": "f" }])),
-            "unsupported_content",
-            "input[0].content[0]",
-        ),
+        (user(json!([{ "type": "input_image", "file_id": "f" }])), "unknown_image", "input[0].content[0]"),
+        (user(json!([{ "type": "input_file", "file_id": "f" }])), "unknown_image", "input[0].content[0]"),
         (
             user(json!([{ "type": "input_image", "image_url": "x", "detail": "fine" }])),
             "invalid_request",

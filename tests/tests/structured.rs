@@ -59,8 +59,9 @@ fn assert_valid(schema: &Value, text: &str) {
     documents.check();
 }
 
-fn pick<T: Clone, const N: usize>(random: &mut StdRng, choices: [T; N]) -> T {
-    choices[random.random_range(0..N)].clone()
+fn pick<T, const N: usize>(random: &mut StdRng, choices: [T; N]) -> T {
+    let place = random.random_range(0..N);
+    choices.into_iter().nth(place).expect("it is one of them")
 }
 
 /// A schema by chance, whose parts may refer to `leaf` and `node` of its definitions.
@@ -418,7 +419,8 @@ fn what_no_reply_can_be_held_to_is_refused_by_name() {
         let response = server.post(CHAT, &chat(&extra));
         assert_eq!(response.status, 400, "{param} {word}");
         let error = response.json();
-        assert_eq!(error["error"]["param"], param, "{error}");
+        // What is too deep for any body is blamed where it stands.
+        assert!(error["error"]["param"].as_str().unwrap().starts_with(param), "{error}");
         assert!(error["error"]["message"].as_str().unwrap().contains(word), "{error} lacks {word}");
     }
 }

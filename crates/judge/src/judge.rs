@@ -236,13 +236,13 @@ impl Judge {
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         let encoded = self.encode(prompt).await?;
-        self.submit_all(encoded, params, count)
+        self.submit_all(&encoded, params, count)
     }
 
     /// Starts `count` sequences over one prompt.
     pub(crate) fn submit_all(
         &self,
-        encoded: Encoded,
+        encoded: &Encoded,
         params: &CompletionParams,
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {

@@ -57,6 +57,6 @@ impl Judge {
         params: &CompletionParams,
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
-        self.submit_all(Encoded { tokens, visuals: Vec::new() }, params, count)
+        self.submit_all(&Encoded { tokens, visuals: Vec::new() }, params, count)
     }
 }

@@ -1,7 +1,5 @@
 //! The corpus of texts that a critic may write: what is read does not depend on how they are split, and is never a guess.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::time::{Duration, Instant};
 
 use rubric::{AnswerForm, Ending, Outcome, Preference, Scale, VerdictError, VerdictParser};

@@ -225,20 +225,20 @@ fn zlib(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn made(value: Value) -> Vec<u8> {
-        Builder { folder: Path::new(".") }.bytes(&value).unwrap()
+    fn made(value: &Value) -> Vec<u8> {
+        Builder { folder: Path::new(".") }.bytes(value).unwrap()
     }
 
     #[test]
     fn descriptions_make_what_they_say() {
-        assert_eq!(made(json!({ "$repeat": ["ab", 3] })), b"ababab");
-        assert_eq!(made(json!({ "$join": ["a", { "$hex": "ff00" }] })), [b'a', 0xff, 0]);
-        assert_eq!(made(json!({ "$nest": ["[", 2, "1", "]"] })), b"[[1]]");
-        assert_eq!(made(json!({ "$patch": ["abcd", -1, "x"] })), b"abcx");
-        assert_eq!(made(json!({ "$cut": ["abcd", 1, 2] })), b"ab");
-        assert_eq!(made(json!({ "a": { "$list": [1, 2] } })), br#"{"a":[1,1]}"#);
+        assert_eq!(made(&json!({ "$repeat": ["ab", 3] })), b"ababab");
+        assert_eq!(made(&json!({ "$join": ["a", { "$hex": "ff00" }] })), [b'a', 0xff, 0]);
+        assert_eq!(made(&json!({ "$nest": ["[", 2, "1", "]"] })), b"[[1]]");
+        assert_eq!(made(&json!({ "$patch": ["abcd", -1, "x"] })), b"abcx");
+        assert_eq!(made(&json!({ "$cut": ["abcd", 1, 2] })), b"ab");
+        assert_eq!(made(&json!({ "a": { "$list": [1, 2] } })), br#"{"a":[1,1]}"#);
         let row = json!({ "$chunk": ["IDAT", { "$zlib": { "$hex": "00 ff 00 00" } }] });
-        let png = made(json!({ "$png": [[1, 1, 8, 2, 0], [row]] }));
+        let png = made(&json!({ "$png": [[1, 1, 8, 2, 0], [row]] }));
         let read = image::load_from_memory(&png).unwrap().to_rgb8();
         assert_eq!(read.as_raw(), &[255, 0, 0]);
         assert!(Builder { folder: Path::new(".") }.bytes(&json!({ "$no": 1 })).is_err());
