@@ -34,7 +34,7 @@ pub use compare::{
     CompareOptions, CompareReport, Extent, Figure, Form, Host, MachineLimits, Noise, Part, Program, Ratio,
     Section, Skipped, Unit, Weights, compare,
 };
-pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Target, Times, corpus};
+pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Growth, Target, Times, corpus};
 pub use engine_figures::Sample;
 pub use error::BenchError;
 pub use latency::Latency;

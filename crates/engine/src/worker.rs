@@ -67,9 +67,10 @@ impl Worker {
         let end = Instant::now();
         let duration = end.duration_since(start);
         let (prompt_sequences, prompt_tokens) = self.scheduler.prompts(batch);
-        self.scheduler.commit(batch, outcomes, end);
         let tokens = batch.token_count();
+        // Counted before anybody hears of it, so that who has an answer finds its tokens in the figures.
         self.counters.add_step(tokens);
+        self.scheduler.commit(batch, outcomes, end);
         self.backlog.note_step(tokens, duration.as_secs_f64());
         self.observer.step(&StepReport {
             sequences: batch.chunks.len(),

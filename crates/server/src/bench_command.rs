@@ -95,12 +95,14 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
 
 /// Sends the corpus. That a case failed is an error, after the report.
 fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
-    let CorpusArguments { folder, url, program, log, short, only, json } = arguments;
+    let CorpusArguments { folder, url, program, log, short, only, minutes, json } = arguments;
     let target = match url {
         Some(url) => Target::Running { host: Server::at_url(&url)?.host().to_owned(), log },
         None => Target::Started(program.map_or_else(std::env::current_exe, Ok)?),
     };
-    let report = bench::corpus(&CorpusOptions { folder, target, short, only })?;
+    let lasting = minutes.map(|minutes| Duration::try_from_secs_f64(minutes * 60.0));
+    let lasting = lasting.transpose().context("--minutes must be a length of time")?;
+    let report = bench::corpus(&CorpusOptions { folder, target, short, only, lasting })?;
     publish(&report, json.as_deref())?;
     ensure!(report.passed(), "not every case passed");
     Ok(())

@@ -5,6 +5,7 @@
 
 mod build;
 mod case;
+mod growth;
 mod honest;
 mod report;
 mod verify;
@@ -15,12 +16,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rand::{SeedableRng, rngs::StdRng};
 
+pub use growth::Growth;
 pub use report::{CaseFailure, CorpusReport, Family, Times};
 
 use crate::{compare::Running, error::BenchError, picture::Picture};
@@ -41,6 +43,8 @@ pub struct CorpusOptions {
     pub short: bool,
     /// Beginnings of the names of the cases that are sent; all without any.
     pub only: Vec<String>,
+    /// For how long they are sent again and again to a server without options of its own; once without it.
+    pub lasting: Option<Duration>,
 }
 
 /// A server.
@@ -146,21 +150,16 @@ impl Run<'_> {
         let honest = Honest::start(host, samples);
         let mut watch = Watch::start((&door, canary), log, &honest).map_err(failed)?;
         let builder = Builder { folder: &self.options.folder };
-        for file in files {
-            for case in &file.case {
-                if !self.is_wanted(case) {
-                    continue;
-                }
-                let mut requests = case.requests(builder).map_err(|error| BenchError::Corpus {
-                    place: case.id.clone(),
-                    reason: error.to_string(),
-                })?;
-                if self.options.short {
-                    requests.truncate(1);
-                }
-                self.case((case, requests), host, (&mut watch, &honest));
+        let lasting = self.options.lasting.filter(|_| files.iter().all(|file| file.serve.is_empty()));
+        let (begun, mut seen) = (Instant::now(), Vec::new());
+        loop {
+            self.pass(files, builder, (host, &mut watch, &honest))?;
+            seen.push((begun.elapsed().as_secs_f64(), watch.last.memory / f64::from(1 << 20)));
+            if lasting.is_none_or(|lasting| begun.elapsed() >= lasting) {
+                break;
             }
         }
+        self.report.growth = self.report.growth.or(Growth::of(&seen));
         let [memory, files, threads] = watch.growth();
         let mib = |bytes: f64| bytes / f64::from(1 << 20);
         self.report.honest_requests += honest.asked();
@@ -171,6 +170,27 @@ impl Run<'_> {
         }
         let peak = process.and_then(peak_mib);
         self.report.peak_mib = self.report.peak_mib.into_iter().chain(peak).reduce(f64::max);
+        Ok(())
+    }
+
+    /// Sends all cases once.
+    fn pass(
+        &mut self,
+        files: &[&CaseFile],
+        builder: Builder<'_>,
+        (host, watch, honest): (&str, &mut Watch, &Honest),
+    ) -> Result<(), BenchError> {
+        for case in
+            files.iter().flat_map(|file| &file.case).filter(|case| self.is_wanted(case)).collect::<Vec<_>>()
+        {
+            let mut requests = case
+                .requests(builder)
+                .map_err(|error| BenchError::Corpus { place: case.id.clone(), reason: error.to_string() })?;
+            if self.options.short {
+                requests.truncate(1);
+            }
+            self.case((case, requests), host, (&mut *watch, honest));
+        }
         Ok(())
     }
 

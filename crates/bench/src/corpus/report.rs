@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::Growth;
+
 /// Cases of one family.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Family {
@@ -76,14 +78,18 @@ pub struct CorpusReport {
     pub files: [f64; 2],
     /// Threads at the start and at most after a case.
     pub threads: [f64; 2],
+    /// Whether memory grew, when the corpus was sent often enough to tell.
+    pub growth: Option<Growth>,
     /// How long everything took.
     pub seconds: f64,
 }
 
 impl CorpusReport {
-    /// Whether every case passed.
+    /// Whether every case passed, and memory does not surely grow.
     pub fn passed(&self) -> bool {
-        self.failures.is_empty() && !self.families.is_empty()
+        self.failures.is_empty()
+            && !self.families.is_empty()
+            && !self.growth.is_some_and(|growth| growth.leaks())
     }
 }
 
@@ -117,6 +123,12 @@ impl Display for CorpusReport {
             formatter,
             "files: {files}, at most {most_files}; threads: {threads}, at most {most_threads}"
         )?;
+        if let Some(Growth { passes, minutes, mib_per_hour, uncertain_by }) = self.growth {
+            writeln!(
+                formatter,
+                "memory grows by {mib_per_hour:.1} ± {uncertain_by:.1} MiB/h, in {passes} passes, the last {minutes:.0} minutes"
+            )?;
+        }
         for (file, why) in &self.left_out {
             writeln!(formatter, "left out: {file}: {why}")?;
         }

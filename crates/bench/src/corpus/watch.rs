@@ -42,7 +42,7 @@ pub(crate) struct Watch {
     canary: Sample,
     log: Option<Log>,
     first: State,
-    last: State,
+    pub(crate) last: State,
     asked: u64,
     /// The most memory that was seen.
     pub(crate) peak: f64,

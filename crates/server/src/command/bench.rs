@@ -88,6 +88,9 @@ pub(crate) struct CorpusArguments {
     /// Beginnings of the names of cases, with commas between, such as `J,I-0`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Send them again and again for so many minutes, those that need no options, and tell whether memory grows.
+    #[arg(long)]
+    pub(crate) minutes: Option<f64>,
     /// File for the figures as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
