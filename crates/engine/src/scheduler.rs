@@ -91,6 +91,11 @@ impl Scheduler {
         std::mem::take(&mut self.gaps)
     }
 
+    /// The same with an empty cache, which counts on from what another has counted: figures of one process only ever grow.
+    pub(crate) fn counting_from(self, prefix: CacheFigures) -> Self {
+        Self { prefix, ..self }
+    }
+
     /// Kept blocks that were looked for, found and given up.
     pub(crate) fn prefix(&self) -> CacheFigures {
         self.prefix

@@ -131,7 +131,8 @@ impl Worker {
                 Sequence::new(arrival).audience.tell(Event::Failed(Failure::Panicked));
             }
         }
-        self.scheduler = Scheduler::new(self.backend.limits(), self.config, self.backlog.clone());
+        let fresh = Scheduler::new(self.backend.limits(), self.config, self.backlog.clone());
+        self.scheduler = fresh.counting_from(self.scheduler.prefix());
         restarts
     }
 }

@@ -285,9 +285,20 @@ fn a_panic_is_told_and_ends_the_engine() {
 fn an_engine_that_restarts_goes_on_after_a_panic() {
     let engine =
         Engine::start(Box::new(Panicking), Config { on_panic: OnPanic::Restart, ..Config::default() });
+    let known = [2; 5];
+    for _ in 0..2 {
+        assert!(collect(engine.submit(request(&known, 1)).unwrap()).1.is_ok());
+    }
+    let found = |stats: &Stats| stats.prefix.hits;
+    wait_for(&engine, |stats| found(stats) == 1);
     assert!(collect(engine.submit(request(&[1], 1)).unwrap()).1.is_err());
     assert_eq!(collect(engine.submit(request(&[2], 1)).unwrap()), (vec![0], Ok(FinishReason::Length)));
     assert!(engine.stats().alive);
+    // What it kept is gone, and what it has counted is not.
+    assert!(collect(engine.submit(request(&known, 1)).unwrap()).1.is_ok());
+    assert_eq!(found(&engine.stats()), 1);
+    assert!(collect(engine.submit(request(&known, 1)).unwrap()).1.is_ok());
+    wait_for(&engine, |stats| found(stats) == 2);
 }
 
 /// Remembers what it is told.
