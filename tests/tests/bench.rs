@@ -38,6 +38,7 @@ fn loaded(figures: &Value, rates: usize) {
         assert_eq!(nothing_lost(phase), 8);
         assert!(phase["samples"].as_array().unwrap().len() >= 2, "{phase}");
         assert!(phase["tokens"].as_u64().unwrap() > 0 && phase["steps"].as_u64().unwrap() > 0, "{phase}");
+        assert!(phase["probe"]["p99_ms"].as_f64().unwrap() > 0.0, "{phase}");
         assert!(phase["usage"]["prompt_tokens"].as_u64().unwrap() > 0, "{phase}");
     }
 }

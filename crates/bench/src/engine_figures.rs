@@ -55,6 +55,8 @@ impl Health {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Course {
     pub(crate) samples: Vec<Sample>,
+    /// How long the server took to tell each sample: its probes answer in the same way.
+    pub(crate) probes: Vec<Duration>,
     /// Steps from the first sample to the last.
     pub(crate) steps: u64,
     /// Tokens from the first sample to the last.
@@ -112,7 +114,9 @@ async fn sample(
         let EngineFigures { running, waiting, .. } = figures;
         course.samples.push(Sample { at_s: start.elapsed().as_secs_f64(), running, waiting });
         let stops = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
+        let asked = Instant::now();
         figures = Health::ask(&mut connection).await?.engine;
+        course.probes.push(asked.elapsed());
         if stops {
             course.steps = figures.steps.saturating_sub(first.steps);
             course.tokens = figures.tokens.saturating_sub(first.tokens);

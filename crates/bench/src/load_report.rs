@@ -45,6 +45,10 @@ pub struct LoadPhase {
     pub throughput_per_s: f64,
     /// Of requests that were judged, from the time at which they were due to be sent.
     pub latency: Latency,
+    /// Of requests that were refused, from the same time.
+    pub refusal: Latency,
+    /// Of `/health`, which was asked all the while.
+    pub probe: Latency,
     /// Mean over time of the sequences that ran.
     pub mean_running: f64,
     /// Mean over time of the requests that waited.
@@ -72,6 +76,8 @@ impl LoadPhase {
             throughput_per_s: tally.latencies.len() as f64 / elapsed_s,
             count: tally.count,
             latency: Latency::of(tally.latencies),
+            refusal: Latency::of(tally.refusals),
+            probe: Latency::of(course.probes.clone()),
             mean_running: course.mean(|sample| sample.running),
             mean_waiting: course.mean(|sample| sample.waiting),
             steps: course.steps,
@@ -81,7 +87,7 @@ impl LoadPhase {
         }
     }
 
-    fn cells(&self) -> [String; 10] {
+    fn cells(&self) -> [String; 12] {
         let Self { latency, usage, .. } = self;
         [
             self.offered_per_s.map_or_else(|| "one at a time".to_owned(), |rate| format!("{rate:.2}/s")),
@@ -90,6 +96,8 @@ impl LoadPhase {
             format!("{:.0}", latency.p90_ms),
             format!("{:.0}", latency.p99_ms),
             self.count.failed().to_string(),
+            format!("{:.1}", self.refusal.p99_ms),
+            format!("{:.1}", self.probe.p99_ms),
             format!("{:.2}", self.mean_running),
             format!("{:.2}", self.mean_waiting),
             format!("{:.1}", self.tokens as f64 / self.steps.max(1) as f64),
@@ -113,6 +121,8 @@ impl fmt::Display for LoadReport {
             "p90 ms",
             "p99 ms",
             "errors",
+            "their p99",
+            "probe p99",
             "running",
             "waiting",
             "tokens/step",

@@ -42,6 +42,8 @@ pub(crate) struct Tally {
     pub(crate) usage: Usage,
     /// Times of those that were judged.
     pub(crate) latencies: Vec<Duration>,
+    /// Times of those that were answered with anything else.
+    pub(crate) refusals: Vec<Duration>,
 }
 
 impl Tally {
@@ -60,6 +62,7 @@ impl Tally {
             }
             Ok(Answer { status, body }) => {
                 self.count.answered += 1;
+                self.refusals.push(latency);
                 format!("{status} {}", error_code(body))
             }
             Err(_) => "lost".to_owned(),
@@ -91,6 +94,7 @@ impl Tally {
         self.usage.cached_tokens += other.usage.cached_tokens;
         self.usage.completion_tokens += other.usage.completion_tokens;
         self.latencies.extend(other.latencies);
+        self.refusals.extend(other.refusals);
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
         let whys: Vec<&str> = tally.count.errors.keys().map(String::as_str).collect();
         assert_eq!(whys, ["500 ", "503 overloaded", "lost"]);
         assert_eq!(tally.latencies, [Duration::from_millis(5)], "only verdicts have a latency");
+        assert_eq!(tally.refusals, [Duration::from_millis(1); 2]);
         assert_eq!((tally.usage.prompt_tokens, tally.usage.cached_tokens), (9, 4));
     }
 }
