@@ -16,7 +16,7 @@ pub use collector::{Collector, Told, attribute};
 pub use http::{Events, Response, SentEvent, read_from, send, send_raw};
 pub use keys::Keys;
 pub use server::{Server, binary, python, reference, run_steered};
-pub use tool::{Background, free_port, run_well, tool};
+pub use tool::{Background, free_port, run_well, signal, tool};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;

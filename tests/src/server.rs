@@ -10,7 +10,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::http::{self, Response};
+use crate::{
+    http::{self, Response},
+    tool::signal,
+};
 
 /// A critic profile for the random reference checkpoint whose replies start with the verdict, so that only the
 /// justification is left to write and every request gets a verdict.
@@ -127,6 +130,14 @@ impl Server {
     /// The number of its process.
     pub fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, name: &str) {
+        signal(self.process_id(), name);
     }
 
     /// Waits for it to end by itself and tells whether it ended well.

@@ -1,4 +1,4 @@
-//! Programs of other projects that some tests need: Debian has them, and `.ci/run` installs them.
+//! Programs beside the server that some tests need: those of other projects Debian has, and `.ci/run` installs them.
 
 use std::{
     env,
@@ -70,4 +70,13 @@ impl Drop for Background {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Sends a signal, such as `TERM`, to a process.
+///
+/// # Panics
+/// When there is none of this number.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
+    assert!(sent.expect("there is such a program").success(), "process {process} has ended");
 }

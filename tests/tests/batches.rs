@@ -106,8 +106,7 @@ fn a_server_that_is_told_to_stop_finishes_lines_and_keeps_them() {
     wait_until("some lines are answered", || completed(&server.batch(KEY, &id)) >= 8);
     let before = completed(&server.batch(KEY, &id));
     assert!(before < LINES as u64 - 4, "it is told so in the midst of the batch");
-    let process = server.process_id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+    server.signal("TERM");
     assert!(server.wait(), "the server ended well");
     let server = self::server(&folder, &[]);
     let batch = server.ended_batch(KEY, &id);

@@ -83,8 +83,7 @@ fn a_server_that_is_told_to_stop_finishes_what_it_does() {
     });
     let mut events = server.post("/v1/chat/completions", &body).events();
     assert!(events.next().is_some());
-    let id = server.process_id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    server.signal("TERM");
     wait_until("nobody is let in", || std::net::TcpStream::connect(server.address()).is_err());
     let last = events.last().unwrap();
     assert_eq!(last.data, "[DONE]", "the stream came to its end");

@@ -1,17 +1,9 @@
 //! The door for administration, hosts that are not ours, and files that are read again.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::process::Command;
 
 use gavel_tests::{Keys, Server, binary, free_port, send, send_raw, wait_until};
 use serde_json::json;
-
-/// Sends a signal to a server.
-fn signal(server: &Server, name: &str) {
-    let process = server.process_id().to_string();
-    assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
-}
 
 #[test]
 fn figures_reloads_and_stopping_have_a_door_of_their_own() {
@@ -106,13 +98,13 @@ fn keys_are_read_again_on_a_signal_and_stay_when_the_file_is_wrong() {
     assert_eq!((status(&old), status(&gone)), (200, 200));
     keys.write(&[("a", "requests_per_minute = 100"), ("new", "")]);
     assert_eq!((status(&old), status(keys.key("new"))), (200, 401), "not before it is told");
-    signal(&server, "-HUP");
+    server.signal("HUP");
     wait_until("the new key is known", || status(keys.key("new")) == 200);
     assert_eq!((status(&old), status(&gone), status(keys.key("a"))), (401, 401, 200));
     let right = std::fs::read_to_string(keys.path()).unwrap();
     for wrong in ["", "[[keys]]\nid = \"x\"\n", "no TOML"] {
         keys.put(wrong);
-        signal(&server, "-HUP");
+        server.signal("HUP");
     }
     // What comes last is read last: when its third key is known, the wrong ones were read before.
     let (third, entry) = {
@@ -120,7 +112,7 @@ fn keys_are_read_again_on_a_signal_and_stay_when_the_file_is_wrong() {
         (more.key("third").to_owned(), std::fs::read_to_string(more.path()).unwrap())
     };
     keys.put(&(right + &entry));
-    signal(&server, "-HUP");
+    server.signal("HUP");
     wait_until("the third key is known", || status(&third) == 200);
     assert_eq!(status(keys.key("new")), 200);
 }
@@ -147,7 +139,7 @@ fn no_request_suffers_while_keys_are_read_again() {
             })
             .collect();
         for _ in 0..20 {
-            signal(&server, "-HUP");
+            server.signal("HUP");
         }
         asking.into_iter().flat_map(|asked| asked.join().unwrap()).collect()
     });

@@ -50,10 +50,6 @@ fn descriptors(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.process_id())).unwrap().count()
 }
 
-fn signal(server: &Server, name: &str) {
-    assert!(Command::new("kill").args([name, &server.process_id().to_string()]).status().unwrap().success());
-}
-
 /// Nothing runs or waits, every block is back, and it answers.
 fn rests(server: &Server) {
     wait_until("nothing runs", || server.engine("running") == 0 && server.engine("waiting") == 0);
@@ -204,7 +200,7 @@ fn it_is_killed_and_started_again() {
         );
         wait_until("its line is there", || fs::read_to_string(&log).unwrap().lines().count() == round + 1);
         let _running = server.post("/v1/chat/completions", &chat("Go on.", 3_000));
-        signal(&server, "-KILL");
+        server.signal("KILL");
         assert!(!server.wait());
         // As if it had been killed while it wrote.
         fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(b"{\"time\":17").unwrap();
@@ -394,12 +390,12 @@ fn it_is_stopped_and_goes_on() {
     let server = random(&[]);
     let mut events = server.post("/v1/chat/completions", &chat("Go on.", 20_000)).events();
     assert!(events.next().is_some());
-    signal(&server, "-STOP");
+    server.signal("STOP");
     let stat = || fs::read_to_string(format!("/proc/{}/stat", server.process_id())).unwrap();
     wait_until("it is stopped", || stat().contains(") T "));
     let held = TcpStream::connect(server.address()).unwrap();
     std::thread::sleep(Duration::from_secs(1)); // the fault itself: a pause as of a machine that is moved
-    signal(&server, "-CONT");
+    server.signal("CONT");
     assert!(events.next().is_some(), "the stream goes on");
     wait_until("it is ready", || server.get("/readyz").status == 200);
     drop((events, held));
@@ -418,7 +414,7 @@ fn collectors_of_traces_are_down_or_deaf() {
             assert_eq!(server.post("/v1/chat/completions", &short()).status, 200);
         }
         rests(&server);
-        signal(&server, "-TERM");
+        server.signal("TERM");
         let start = Instant::now();
         assert!(server.wait());
         assert!(start.elapsed() < Duration::from_secs(30), "it waits for the collector");

@@ -1,14 +1,12 @@
 //! From the start to the end of a server: probes, and what becomes of requests when it is told to stop.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     time::Instant,
 };
 
-use gavel_tests::{Server, binary, reference, wait_until};
+use gavel_tests::{Server, binary, reference, signal, wait_until};
 use serde_json::{Value, json};
 
 /// A text that is written for as long as the server lets it.
@@ -19,10 +17,6 @@ fn endless() -> Value {
         "ignore_eos": true,
         "stream": true,
     })
-}
-
-fn tell_to_stop(process: u32) {
-    assert!(Command::new("kill").args(["-TERM", &process.to_string()]).status().unwrap().success());
 }
 
 fn server(options: &[&str]) -> Server {
@@ -46,7 +40,7 @@ fn a_server_that_stops_says_so_first_then_refuses_and_finishes_what_runs() {
     let server = server(&["--shutdown-pause-s", "2", "--shutdown-timeout-s", "600"]);
     let mut events = server.post("/v1/chat/completions", &endless()).events();
     assert!(events.next().is_some());
-    tell_to_stop(server.process_id());
+    server.signal("TERM");
     wait_until("it is no longer ready", || server.get("/readyz").status == 503);
     // Whoever has not noticed yet is still answered.
     let short = json!({ "messages": [{ "role": "user", "content": "Hm?" }], "max_tokens": 1 });
@@ -67,7 +61,7 @@ fn what_does_not_end_in_time_is_given_up() {
     let server = server(&["--shutdown-timeout-s", "0.2"]);
     let mut events = server.post("/v1/chat/completions", &endless()).events();
     assert!(events.next().is_some());
-    tell_to_stop(server.process_id());
+    server.signal("TERM");
     assert!(server.wait(), "the server ended well");
 }
 
@@ -76,12 +70,12 @@ fn a_second_signal_ends_at_once() {
     let server = server(&["--shutdown-timeout-s", "600"]);
     let mut events = server.post("/v1/chat/completions", &endless()).events();
     assert!(events.next().is_some());
-    tell_to_stop(server.process_id());
+    server.signal("TERM");
     wait_until("new requests are refused", || {
         server.post("/judge", &json!({ "question": "?", "response": "a" })).status == 503
     });
     let start = Instant::now();
-    tell_to_stop(server.process_id());
+    server.signal("TERM");
     assert!(server.wait(), "the server ended");
     assert!(start.elapsed().as_secs() < 60, "far sooner than what was allowed to run");
 }
@@ -102,7 +96,7 @@ fn the_log_can_be_objects_in_lines_and_has_nothing_that_clients_send() {
     let address = line.trim().strip_prefix("listening on http://").unwrap();
     let body = json!({ "question": "Which secret?", "response": "A secret answer." });
     assert_eq!(gavel_tests::post(address, "/judge", &body).status, 200);
-    tell_to_stop(process.0.id());
+    signal(process.0.id(), "TERM");
     let mut log = String::new();
     process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     let objects: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -154,6 +148,6 @@ fn a_server_that_loads_answers_probes_alone() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.json()["code"], "starting");
     // It is told to stop while it loads, and does so.
-    tell_to_stop(process.0.id());
+    signal(process.0.id(), "TERM");
     assert!(process.0.wait().unwrap().success());
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gavel_tests::{binary, run_well, tool};
+use gavel_tests::{binary, run_well, signal, tool};
 
 #[test]
 fn systemd_takes_the_unit_and_finds_it_well_closed() {
@@ -50,7 +50,7 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
     for _ in 0..3 {
         assert_eq!(next(), "WATCHDOG=1");
     }
-    assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+    signal(process.id(), "TERM");
     while next() != "STOPPING=1" {}
     assert!(process.wait().unwrap().success());
 }

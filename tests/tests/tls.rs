@@ -145,10 +145,7 @@ fn certificates_are_read_again_on_a_signal_and_stay_when_they_are_wrong() {
             .ask(&server)
             .is_ok_and(|answer| answer.status == 200)
     };
-    let hangup = || {
-        let process = server.process_id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
-    };
+    let hangup = || server.signal("HUP");
     assert!(is_served(&old) && !is_served(&new));
     // The key of another certificate.
     files.write((new.sign("localhost").0, new.sign("localhost").1));

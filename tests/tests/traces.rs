@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::process::Command;
-
 use gavel_tests::{Collector, Server, Told, attribute};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use serde_json::json;
@@ -22,9 +20,7 @@ fn told(options: &[&str], ask: impl FnOnce(&Server)) -> Told {
     let server = Server::with_options(&[&["--otlp-endpoint", &url], options].concat());
     ask(&server);
     // What has not been sent yet is sent when the server ends.
-    assert!(
-        Command::new("kill").args(["-TERM", &server.process_id().to_string()]).status().unwrap().success()
-    );
+    server.signal("TERM");
     assert!(server.wait());
     collector.take()
 }
@@ -200,8 +196,6 @@ fn a_collector_that_is_not_there_hurts_nothing() {
     for _ in 0..3 {
         assert_eq!(server.post("/judge", &case()).status, 200);
     }
-    assert!(
-        Command::new("kill").args(["-TERM", &server.process_id().to_string()]).status().unwrap().success()
-    );
+    server.signal("TERM");
     assert!(server.wait());
 }

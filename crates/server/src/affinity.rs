@@ -3,14 +3,14 @@
 //! Every judgement's response has it in a header; a client that sends it back, or works it out by itself, is sent to where
 //! its picture is known. The server takes no notice of what it is sent.
 
-use std::fmt::Write;
-
 use axum::{
     http::{HeaderName, HeaderValue},
     response::Response,
 };
 use judge::Case;
 use sha2::{Digest, Sha256};
+
+use crate::hexadecimal::hexadecimal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-gavel-affinity");
 /// Bytes of the digest that make the name: more than any number of pictures needs.
@@ -26,10 +26,7 @@ pub(crate) fn of(case: &Case) -> HeaderValue {
     if case.images.is_empty() {
         digest.update(&case.question);
     }
-    let mut name = String::with_capacity(2 * BYTES);
-    for byte in &digest.finalize()[..BYTES] {
-        write!(name, "{byte:02x}").expect("a string takes all that is written");
-    }
+    let name = hexadecimal(&digest.finalize()[..BYTES]);
     HeaderValue::from_str(&name).expect("hexadecimal digits may stand in a header")
 }
 

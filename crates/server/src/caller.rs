@@ -10,7 +10,7 @@ use axum::{
 use judge::{Caller, Tenant, Terms, Urgency};
 use sha2::{Digest, Sha256};
 
-use crate::{access::Grant, error::ApiError, state::AppState};
+use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::AppState};
 
 /// Keeps what is kept of a request's prompts from requests of the same key with another salt.
 const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
@@ -66,8 +66,6 @@ fn bearer(parts: &Parts) -> Tenant {
     match token.and_then(|value| value.to_str().ok()).unwrap_or_default() {
         "" => Tenant::default(),
         // Tenants' names are written down beside their files, and tokens must not be.
-        token => {
-            Tenant(Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
-        }
+        token => Tenant(hexadecimal(&Sha256::digest(token)).into()),
     }
 }

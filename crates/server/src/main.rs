@@ -18,6 +18,7 @@ mod edge;
 mod error;
 mod export_command;
 mod health;
+mod hexadecimal;
 mod images;
 mod json_body;
 mod json_shape;

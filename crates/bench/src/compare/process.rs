@@ -55,11 +55,6 @@ impl Running {
         self.child.stdin.as_mut().expect("the input is piped")
     }
 
-    /// The number of its process.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The file that it writes its errors to.
     pub(crate) fn errors(&self) -> PathBuf {
         self.errors.path().to_owned()
@@ -93,8 +88,17 @@ impl Running {
 
     /// Bytes of memory that it holds, where the system tells.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that it ever held.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
     }
 }

@@ -13,7 +13,6 @@ mod watch;
 mod wire;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -90,9 +89,9 @@ pub fn corpus(options: &CorpusOptions) -> Result<CorpusReport, BenchError> {
 struct Run<'a> {
     options: &'a CorpusOptions,
     report: CorpusReport,
-    /// Seconds of refusals without and with an image.
-    times: Vec<f64>,
-    image_times: Vec<f64>,
+    /// Of refusals without and with an image.
+    times: Vec<Duration>,
+    image_times: Vec<Duration>,
 }
 
 impl Run<'_> {
@@ -111,10 +110,7 @@ impl Run<'_> {
             }
             Target::Running { host, log } => self.send(host.clone(), (log.clone(), None), files),
             Target::Started(program) => match started(program, &self.options.folder, serve) {
-                Ok((running, host)) => {
-                    let process = running.process_id();
-                    self.send(host, (Some(running.errors()), Some(process)), files)
-                }
+                Ok((running, host)) => self.send(host, (Some(running.errors()), Some(&running)), files),
                 Err(error) if !serve.is_empty() => {
                     leave_out(
                         &mut self.report,
@@ -130,7 +126,7 @@ impl Run<'_> {
     fn send(
         &mut self,
         host: String,
-        (log, process): (Option<PathBuf>, Option<u32>),
+        (log, process): (Option<PathBuf>, Option<&Running>),
         files: &[&CaseFile],
     ) -> Result<(), BenchError> {
         let key = files.iter().find_map(|file| file.key.clone());
@@ -168,7 +164,7 @@ impl Run<'_> {
             self.report.files = [files.0, files.1];
             self.report.threads = [threads.0, threads.1];
         }
-        let peak = process.and_then(peak_mib);
+        let peak = process.and_then(Running::peak_bytes).map(|bytes| mib(bytes as f64));
         self.report.peak_mib = self.report.peak_mib.into_iter().chain(peak).reduce(f64::max);
         Ok(())
     }
@@ -218,7 +214,7 @@ impl Run<'_> {
                         problems.extend(verify::problems(case, reply));
                         if (400..500).contains(&reply.status) {
                             let times = if has_image { &mut self.image_times } else { &mut self.times };
-                            times.push(reply.time.as_secs_f64());
+                            times.push(reply.time);
                         }
                     }
                 }
@@ -253,11 +249,4 @@ fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<(Running, 
     let host = line.trim().strip_prefix("listening on http://").map(str::to_owned);
     let host = host.ok_or_else(|| running.failed())?;
     Ok((running, host))
-}
-
-/// The most memory that a process ever had.
-fn peak_mib(process: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }

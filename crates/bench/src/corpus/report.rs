@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
+    time::Duration,
 };
 
 use serde::Serialize;
 
 use super::Growth;
+use crate::latency::Latency;
 
 /// Cases of one family.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -31,27 +33,19 @@ pub struct CaseFailure {
     pub problem: String,
 }
 
-/// Times of answers, in milliseconds.
+/// Times of answers.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Times {
     /// How many there were.
     pub count: usize,
-    /// Half were faster.
-    pub p50_ms: f64,
-    /// All but one in a hundred were faster.
-    pub p99_ms: f64,
-    /// The slowest.
-    pub max_ms: f64,
+    /// What they say together.
+    #[serde(flatten)]
+    pub latency: Latency,
 }
 
 impl Times {
-    pub(crate) fn of(mut times: Vec<f64>) -> Self {
-        times.sort_by(f64::total_cmp);
-        let at = |part: f64| {
-            let last = times.len().saturating_sub(1);
-            times.get((part * last as f64).round() as usize).copied().unwrap_or_default() * 1e3
-        };
-        Self { count: times.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+    pub(crate) fn of(times: Vec<Duration>) -> Self {
+        Self { count: times.len(), latency: Latency::of(times) }
     }
 }
 
@@ -105,7 +99,7 @@ impl Display for CorpusReport {
         }
         writeln!(formatter, "{:<6} {:>6} {:>7} {:>9}", "all", all.cases, all.passed, all.requests)?;
         for (what, times) in [("refusals", &self.refusals), ("refusals with images", &self.image_refusals)] {
-            let Times { count, p50_ms, p99_ms, max_ms } = times;
+            let Times { count, latency: Latency { p50_ms, p99_ms, max_ms, .. } } = times;
             writeln!(
                 formatter,
                 "{what}: {count}; p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.1} ms"

@@ -1,11 +1,11 @@
 //! A key as a file has it: its name, the digest of it, and what it may do.
 
-use std::fmt::Write;
-
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
+
+use crate::hexadecimal::hexadecimal;
 
 /// The SHA-256 of a key.
 pub(crate) type KeyDigest = [u8; 32];
@@ -206,10 +206,7 @@ pub(crate) fn digest_of(key: &[u8]) -> KeyDigest {
 pub(crate) fn new_key() -> (String, String) {
     let random: [u8; KEY_BYTES] = rand::random();
     let key = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
-    let mut digest = String::with_capacity(64);
-    for byte in digest_of(key.as_bytes()) {
-        write!(digest, "{byte:02x}").expect("a string takes all that is written");
-    }
+    let digest = hexadecimal(&digest_of(key.as_bytes()));
     (key, digest)
 }
 

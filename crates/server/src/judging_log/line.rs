@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::command::Redaction;
+use crate::{command::Redaction, hexadecimal::hexadecimal};
 
 /// What stands before the digest of something that was left out.
 const DIGEST: &str = "sha256:";
@@ -72,8 +72,7 @@ pub(crate) fn digest_of(text: &str) -> Option<&str> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hexadecimal: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{DIGEST}{hexadecimal}")
+    format!("{DIGEST}{}", hexadecimal(&Sha256::digest(bytes)))
 }
 
 impl Entry {

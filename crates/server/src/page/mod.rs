@@ -8,7 +8,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::state::AppState;
+use crate::{hexadecimal::hexadecimal, state::AppState};
 
 /// A file of the binary and where it is served.
 struct Asset {
@@ -111,8 +111,7 @@ pub(crate) fn routes() -> Router<AppState> {
 
 impl Asset {
     fn headers(&self) -> HeaderMap {
-        let digest = Sha256::digest(self.bytes);
-        let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let tag = hexadecimal(&Sha256::digest(self.bytes)[..16]);
         let tag =
             HeaderValue::try_from(format!("\"{tag}\"")).expect("hexadecimal digits are a header's value");
         let fixed = HeaderValue::from_static;

@@ -1,11 +1,11 @@
 //! Receipts in bodies: what a verdict depended on, and whether that is still so.
 
 use axum::http::StatusCode;
-use judge::{Drawing, Receipt, Sha};
+use judge::{Drawing, Receipt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, hexadecimal::hexadecimal};
 
 /// What a verdict depended on. Sent back as `expect` with the same request, it asks for the same verdict.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
@@ -68,7 +68,7 @@ impl From<&Receipt> for ReceiptBody {
         Self {
             gavel: env!("CARGO_PKG_VERSION").into(),
             model: receipt.model.clone(),
-            weights: receipt.weights.map(hex),
+            weights: receipt.weights.map(|digest| hexadecimal(&digest)),
             precision: receipt.precision.into(),
             weight_form: receipt.form.into(),
             determinism: if receipt.exact { "exact" } else { "best_effort" }.into(),
@@ -76,8 +76,8 @@ impl From<&Receipt> for ReceiptBody {
             format: receipt.format.clone(),
             rubric: receipt.rubric.clone(),
             rubric_version: receipt.rubric_version,
-            rubric_digest: hex(receipt.rubric_digest),
-            prompt_digest: hex(receipt.prompt_digest),
+            rubric_digest: hexadecimal(&receipt.rubric_digest),
+            prompt_digest: hexadecimal(&receipt.prompt_digest),
             mode: receipt.mode.into(),
             distribution: receipt.distribution,
             max_tokens: receipt.max_tokens,
@@ -86,7 +86,7 @@ impl From<&Receipt> for ReceiptBody {
             seed: receipt.seed,
             cached_tokens: receipt.cached_tokens,
             memo: receipt.remembered,
-            verdict_digest: hex(receipt.verdict_digest),
+            verdict_digest: hexadecimal(&receipt.verdict_digest),
         }
     }
 }
@@ -147,10 +147,6 @@ impl ReceiptBody {
 
     /// Whether the verdict of `now` is the same.
     pub(super) fn replay(&self, now: &Receipt) -> ReplayBody {
-        ReplayBody { same: self.verdict_digest == hex(now.verdict_digest) }
+        ReplayBody { same: self.verdict_digest == hexadecimal(&now.verdict_digest) }
     }
-}
-
-fn hex(digest: Sha) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
