@@ -93,8 +93,8 @@ constexpr size_t STACK_BYTES = 128 * 1024;
 // Not a number in bf16, f32 and f16: shared memory is full of it at first, so that what nobody wrote shows.
 constexpr int POISON = 0xff;
 
-std::unordered_map<std::string, Entry> &kernels() {
-    static std::unordered_map<std::string, Entry> all;
+std::unordered_map<std::string, Kernel> &kernels() {
+    static std::unordered_map<std::string, Kernel> all;
     return all;
 }
 
@@ -217,8 +217,8 @@ public:
 
     [[noreturn]] void fail(const char *format, ...) {
         std::string name = "?";
-        for (const auto &[known, entry] : kernels()) {
-            name = entry == entry_now ? known : name;
+        for (const auto &[known, kernel] : kernels()) {
+            name = kernel.entry == entry_now ? known : name;
         }
         const Place &at = fiber().place;
         fprintf(stderr, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): ", name.c_str(), at.block.x, at.block.y,
@@ -413,16 +413,16 @@ private:
 
 }  // namespace
 
-Registration::Registration(const char *name, Entry entry) {
-    if (!kernels().emplace(name, entry).second) {
+Registration::Registration(const char *name, Kernel kernel) {
+    if (!kernels().emplace(name, std::move(kernel)).second) {
         fprintf(stderr, "there are two kernels %s\n", name);
         abort();
     }
 }
 
-Entry find_kernel(const char *name) {
+const Kernel *find_kernel(const char *name) {
     const auto found = kernels().find(name);
-    return found == kernels().end() ? nullptr : found->second;
+    return found == kernels().end() ? nullptr : &found->second;
 }
 
 void launch(Entry entry, Dim grid, Dim block, size_t dynamic_shared_bytes, void **arguments) {

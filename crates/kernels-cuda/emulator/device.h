@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <utility>
+#include <vector>
 
 // Kernels unroll loops with nvcc's pragma.
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
@@ -22,8 +23,14 @@ struct Dim {
 // Runs a kernel's body for the current thread.
 using Entry = void (*)(void **arguments);
 
+// A kernel, and how many bytes each of its arguments has.
+struct Kernel {
+    Entry entry;
+    std::vector<size_t> argument_bytes;
+};
+
 // Null when there is no such kernel.
-Entry find_kernel(const char *name);
+const Kernel *find_kernel(const char *name);
 
 // Returns when all blocks are done. Faults of a kernel (a barrier that not all threads reach, copies that are not
 // aligned and the like) end the process with a message.
@@ -32,7 +39,7 @@ void launch(Entry entry, Dim grid, Dim block, size_t dynamic_shared_bytes, void 
 // ---- What the macros and functions below are made of ----
 
 struct Registration {
-    Registration(const char *name, Entry entry);
+    Registration(const char *name, Kernel kernel);
 };
 
 // Takes a kernel's arguments out of the driver's array, by the types of its parameters.
@@ -41,6 +48,8 @@ struct Call;
 
 template <class... Parameters, void (*kernel)(Parameters...)>
 struct Call<kernel> {
+    static Kernel described() { return {run, {sizeof(Parameters)...}}; }
+
     static void run(void **arguments) {
         spread(arguments, std::index_sequence_for<Parameters...>{});
     }
@@ -196,7 +205,7 @@ typedef unsigned short bf16;
 
 #define KERNEL(name, parameters)                                                            \
     static void name parameters;                                                            \
-    static const emulator::Registration registration_of_##name(#name, emulator::Call<name>::run); \
+    static const emulator::Registration registration_of_##name(#name, emulator::Call<name>::described()); \
     static void name parameters
 
 #define BOUNDED_KERNEL(name, threads, blocks, parameters) KERNEL(name, parameters)

@@ -1,0 +1,281 @@
+// The driver's interface, as far as the host code calls it, for a card that is the processor itself.
+//
+// Everything is done when a call returns. What a card would forgive is found out here: memory begins as numbers that are
+// none, bytes around every allocation are watched, and what cannot be part of a graph fails while one is captured.
+
+#include "driver.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace {
+
+using emulator::Graph;
+using emulator::Stream;
+
+enum Result {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    NOT_FOUND = 500,
+    NOT_READY = 600,
+    CAPTURE_UNSUPPORTED = 900,
+};
+
+// Bytes around an allocation. All bits set is no number, as bf16 and as f32, so that what is read there shows.
+constexpr size_t GUARD = 256;
+constexpr unsigned char UNWRITTEN = 0xff;
+
+struct Memory {
+    std::mutex lock;
+    std::map<unsigned long long, size_t> allocations; // address, bytes
+    size_t used = 0;
+
+    size_t total() const {
+        const char *told = getenv("GAVEL_EMULATED_BYTES");
+        return told ? strtoull(told, nullptr, 10) : size_t(4) << 30;
+    }
+
+    void check(unsigned long long address, size_t bytes) const {
+        const unsigned char *first = reinterpret_cast<const unsigned char *>(address);
+        for (size_t index = 0; index < GUARD; index++)
+            if (first[-1 - (long)index] != UNWRITTEN || first[bytes + index] != UNWRITTEN) {
+                fprintf(stderr, "emulated card: a kernel wrote outside of an allocation of %zu bytes\n", bytes);
+                abort();
+            }
+    }
+};
+
+Memory memory;
+Stream default_stream;
+thread_local void *current_context = nullptr;
+
+struct Event {
+    std::chrono::steady_clock::time_point time;
+};
+
+Stream &of(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
+
+Result allocate(unsigned long long *address, size_t bytes) {
+    std::lock_guard<std::mutex> guard(memory.lock);
+    if (bytes == 0) return INVALID_VALUE;
+    if (memory.used + bytes > memory.total()) return OUT_OF_MEMORY;
+    unsigned char *first = static_cast<unsigned char *>(aligned_alloc(256, (bytes + 2 * GUARD + 255) / 256 * 256));
+    memset(first, UNWRITTEN, bytes + 2 * GUARD);
+    *address = reinterpret_cast<unsigned long long>(first + GUARD);
+    memory.allocations[*address] = bytes;
+    memory.used += bytes;
+    return SUCCESS;
+}
+
+Result release(unsigned long long address) {
+    std::lock_guard<std::mutex> guard(memory.lock);
+    auto found = memory.allocations.find(address);
+    if (found == memory.allocations.end()) return INVALID_VALUE;
+    memory.check(address, found->second);
+    memory.used -= found->second;
+    memory.allocations.erase(found);
+    free(reinterpret_cast<unsigned char *>(address) - GUARD);
+    return SUCCESS;
+}
+
+} // namespace
+
+namespace emulator {
+
+// Runs an operation of a stream, or keeps it for the graph that is being captured.
+void run(void *stream, std::function<void()> operation) {
+    Stream &own = of(stream);
+    if (own.captured)
+        own.captured->operations.push_back(std::move(operation));
+    else
+        operation();
+}
+
+} // namespace emulator
+
+extern "C" {
+
+int cuInit(unsigned) { return SUCCESS; }
+int cuDriverGetVersion(int *version) { return *version = 13000, SUCCESS; }
+
+int cuGetErrorName(int error, const char **name) {
+    static const std::map<int, const char *> names = {
+        {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
+        {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
+        {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
+        {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
+        {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
+    };
+    auto found = names.find(error);
+    *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
+    return SUCCESS;
+}
+
+int cuGetErrorString(int error, const char **text) { return cuGetErrorName(error, text); }
+
+// Devices and contexts.
+
+int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, ordinal == 0 ? SUCCESS : INVALID_DEVICE; }
+int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "emulated card"), SUCCESS; }
+int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = memory.total(), SUCCESS; }
+
+int cuDeviceGetAttribute(int *value, int attribute, int) {
+    switch (attribute) {
+    case 16: *value = 4; break;       // multiprocessors
+    case 75: *value = 9; break;       // compute capability, major
+    case 76: *value = 0; break;       // minor
+    case 97: *value = 232448; break;  // shared memory of a block, at most
+    case 115: *value = 1; break;      // memory pools
+    default: *value = 0;
+    }
+    return SUCCESS;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int) { return *context = &memory, SUCCESS; }
+int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+int cuCtxSetCurrent(void *context) { return current_context = context, SUCCESS; }
+int cuCtxGetCurrent(void **context) { return *context = current_context, SUCCESS; }
+int cuCtxSynchronize() { return SUCCESS; }
+
+int cuMemGetInfo_v2(size_t *free, size_t *total) {
+    std::lock_guard<std::mutex> guard(memory.lock);
+    *total = memory.total();
+    *free = *total - memory.used;
+    return SUCCESS;
+}
+
+// Memory. What is allocated in a stream that captures would become part of the graph.
+
+int cuMemAlloc_v2(unsigned long long *address, size_t bytes) { return allocate(address, bytes); }
+int cuMemFree_v2(unsigned long long address) { return release(address); }
+
+int cuMemAllocAsync(unsigned long long *address, size_t bytes, void *stream) {
+    return of(stream).captured ? CAPTURE_UNSUPPORTED : allocate(address, bytes);
+}
+
+int cuMemFreeAsync(unsigned long long address, void *stream) {
+    return of(stream).captured ? CAPTURE_UNSUPPORTED : release(address);
+}
+
+int cuMemHostAlloc(void **address, size_t bytes, unsigned) { return *address = malloc(bytes), SUCCESS; }
+int cuMemFreeHost(void *address) { return free(address), SUCCESS; }
+
+int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream) {
+    if (of(stream).captured) return CAPTURE_UNSUPPORTED;
+    memcpy(reinterpret_cast<void *>(to), from, bytes);
+    return SUCCESS;
+}
+
+int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t bytes, void *stream) {
+    if (of(stream).captured) return CAPTURE_UNSUPPORTED;
+    memcpy(to, reinterpret_cast<const void *>(from), bytes);
+    return SUCCESS;
+}
+
+int cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, size_t bytes, void *stream) {
+    emulator::run(stream, [=] { memmove(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes); });
+    return SUCCESS;
+}
+
+int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, void *stream) {
+    emulator::run(stream, [=] { memset(reinterpret_cast<void *>(to), value, bytes); });
+    return SUCCESS;
+}
+
+// Streams and events.
+
+int cuStreamCreate(void **stream, unsigned) { return *stream = new Stream, SUCCESS; }
+int cuStreamDestroy_v2(void *stream) { return delete static_cast<Stream *>(stream), SUCCESS; }
+int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
+
+int cuStreamSynchronize(void *stream) {
+    if (of(stream).captured) return CAPTURE_UNSUPPORTED;
+    std::lock_guard<std::mutex> guard(memory.lock);
+    for (auto &[address, bytes] : memory.allocations) memory.check(address, bytes);
+    return SUCCESS;
+}
+
+int cuEventCreate(void **event, unsigned) { return *event = new Event, SUCCESS; }
+int cuEventDestroy_v2(void *event) { return delete static_cast<Event *>(event), SUCCESS; }
+int cuEventQuery(void *) { return SUCCESS; }
+int cuEventSynchronize(void *) { return SUCCESS; }
+
+int cuEventRecord(void *event, void *) {
+    static_cast<Event *>(event)->time = std::chrono::steady_clock::now();
+    return SUCCESS;
+}
+
+int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
+    auto passed = static_cast<Event *>(end)->time - static_cast<Event *>(start)->time;
+    *milliseconds = std::chrono::duration<float, std::milli>(passed).count();
+    return SUCCESS;
+}
+
+// Modules. Whatever the image, the kernels are those that were compiled into this library.
+
+int cuModuleLoadData(void **module, const void *) { return *module = &memory, SUCCESS; }
+int cuModuleUnload(void *) { return SUCCESS; }
+
+int cuModuleGetFunction(void **function, void *, const char *name) {
+    *function = const_cast<emulator::Kernel *>(emulator::find_kernel(name));
+    return *function ? SUCCESS : NOT_FOUND;
+}
+
+int cuFuncSetAttribute(void *, int, int) { return SUCCESS; }
+int cuFuncGetAttribute(int *value, int, void *) { return *value = 0, SUCCESS; }
+
+int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
+                   unsigned block_z, unsigned shared_bytes, void *stream, void **arguments, void **) {
+    const emulator::Kernel *kernel = static_cast<emulator::Kernel *>(function);
+    bool empty = !grid_x || !grid_y || !grid_z || !block_x || !block_y || !block_z;
+    bool large = block_x * block_y * block_z > 1024 || grid_y > 65535 || grid_z > 65535 || shared_bytes > 232448;
+    if (empty || large) return INVALID_VALUE;
+    // The arguments are the caller's only until this returns.
+    std::vector<std::vector<char>> kept;
+    for (size_t index = 0; index < kernel->argument_bytes.size(); index++) {
+        const char *first = static_cast<const char *>(arguments[index]);
+        kept.emplace_back(first, first + kernel->argument_bytes[index]);
+    }
+    emulator::run(stream, [=]() mutable {
+        std::vector<void *> pointers;
+        for (auto &argument : kept) pointers.push_back(argument.data());
+        emulator::Dim grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};
+        emulator::launch(kernel->entry, grid, block, shared_bytes, pointers.data());
+    });
+    return SUCCESS;
+}
+
+// Graphs.
+
+int cuStreamBeginCapture_v2(void *stream, int) {
+    if (!stream || of(stream).captured) return CAPTURE_UNSUPPORTED;
+    return of(stream).captured = new Graph, SUCCESS;
+}
+
+int cuStreamEndCapture(void *stream, void **graph) {
+    *graph = of(stream).captured;
+    of(stream).captured = nullptr;
+    return *graph ? SUCCESS : INVALID_VALUE;
+}
+
+int cuStreamIsCapturing(void *stream, int *status) { return *status = of(stream).captured ? 1 : 0, SUCCESS; }
+int cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long) {
+    return *ready = new Graph(*static_cast<Graph *>(graph)), SUCCESS;
+}
+int cuGraphUpload(void *, void *) { return SUCCESS; }
+int cuGraphDestroy(void *graph) { return delete static_cast<Graph *>(graph), SUCCESS; }
+int cuGraphExecDestroy(void *graph) { return delete static_cast<Graph *>(graph), SUCCESS; }
+
+int cuGraphLaunch(void *graph, void *stream) {
+    for (auto &operation : static_cast<Graph *>(graph)->operations) emulator::run(stream, operation);
+    return SUCCESS;
+}
+}
