@@ -340,7 +340,7 @@ private:
 };
 
 thread_local Multiprocessor owned;
-__thread Multiprocessor *own __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread Multiprocessor *own = nullptr;
 
 void Multiprocessor::begin() {
     own->run_thread();

@@ -66,8 +66,8 @@ struct Place {
     void *shared;
 };
 
-// One word for each thread of the operating system, so that it fits what glibc keeps for libraries loaded late.
-extern __thread const Place *place __attribute__((tls_model("initial-exec")));
+// One for each thread of the operating system.
+extern __thread const Place *place;
 
 // What lanes do together when all have arrived: each gave the address of its operand.
 using Together = void (*)(void *const (&operands)[32]);

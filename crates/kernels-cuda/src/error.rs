@@ -1,0 +1,60 @@
+//! What can go wrong on a card.
+
+use cudarc::{cublaslt::result::CublasError, driver::DriverError};
+
+/// Why something could not be done on a card.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No driver is there.
+    #[error("there is no CUDA driver on this machine (libcuda.so was not found)")]
+    NoDriver,
+    /// A library that products need is not there.
+    #[error("libcublasLt.so was not found: it comes with CUDA, or with a PyTorch install in nvidia/cu13/lib; name its folder in LD_LIBRARY_PATH")]
+    NoProducts,
+    /// The driver is there, but not this card.
+    #[error("there is no card {ordinal}: the driver knows {count}")]
+    NoCard {
+        /// The one that was asked for.
+        ordinal: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// The card cannot run the kernels.
+    #[error("{name} has compute capability {}.{}: the kernels need 8.0", capability.0, capability.1)]
+    TooOld {
+        /// What the card is called.
+        name: String,
+        /// What it can do.
+        capability: (i32, i32),
+    },
+    /// The program has no kernels for it.
+    #[error("no kernel can be loaded: this program may have been built without the feature `cuda`")]
+    NoKernels(#[source] DriverError),
+    /// The card's memory is full.
+    #[error("the card has no room for another {bytes} bytes")]
+    OutOfMemory {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// The driver says so.
+    #[error("the card failed")]
+    Driver(#[source] DriverError),
+    /// The library of products says so.
+    #[error("a matrix product failed on the card")]
+    Product(#[source] CublasError),
+}
+
+impl From<DriverError> for Error {
+    fn from(error: DriverError) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<CublasError> for Error {
+    fn from(error: CublasError) -> Self {
+        Self::Product(error)
+    }
+}
+
+/// What can be done on a card.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,215 @@
+//! A card: its memory, its kernels by name, and the one stream in which everything happens in order.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cudarc::{
+    driver::{
+        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs,
+        LaunchConfig, ValidAsZeroBits,
+        sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute},
+    },
+    nvrtc::Ptx,
+};
+
+use crate::{
+    error::{Error, Result},
+    matrix_product::MatrixProducts,
+};
+
+/// A file of kernels, compiled.
+struct Image {
+    name: &'static str,
+    bytes: &'static [u8],
+}
+
+const IMAGES: &[Image] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
+
+/// Shared memory that a kernel has without being asked about.
+const USUAL_SHARED_BYTES: u32 = 48 << 10;
+
+/// A card.
+pub struct Gpu {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    modules: HashMap<&'static str, Arc<CudaModule>>,
+    /// Kernels that were asked for, by name. One thread asks, so that nobody ever waits; the lock lets the card be handed
+    /// from the thread that loads to the one that runs.
+    functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    pub(crate) products: MatrixProducts,
+}
+
+/// Where a kernel is: its file and its name.
+pub(crate) type KernelName = (&'static str, &'static str);
+
+/// How many threads run a kernel: blocks, threads of each, and bytes of shared memory for each block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid {
+    pub(crate) blocks: (u32, u32, u32),
+    pub(crate) threads: u32,
+    pub(crate) shared_bytes: u32,
+}
+
+impl Grid {
+    /// `blocks` blocks of `threads` threads without dynamic shared memory.
+    pub(crate) fn new(blocks: (u32, u32, u32), threads: u32) -> Self {
+        Self { blocks, threads, shared_bytes: 0 }
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gpu").field("ordinal", &self.context.ordinal()).finish_non_exhaustive()
+    }
+}
+
+impl Gpu {
+    /// Opens card `ordinal`.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no driver, no such card, or nothing to run on it.
+    #[expect(unsafe_code, reason = "looks for a library; switches off what several streams would need")]
+    pub fn open(ordinal: usize) -> Result<Arc<Self>> {
+        // The bindings panic where a library is missing.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(Error::NoDriver);
+        }
+        if !unsafe { cudarc::cublaslt::sys::is_culib_present() } {
+            return Err(Error::NoProducts);
+        }
+        let count = usize::try_from(CudaContext::device_count()?).unwrap_or_default();
+        if ordinal >= count {
+            return Err(Error::NoCard { ordinal, count });
+        }
+        let context = CudaContext::new(ordinal)?;
+        let capability = context.compute_capability()?;
+        if capability.0 < 8 {
+            return Err(Error::TooOld { name: context.name()?, capability });
+        }
+        // The default stream cannot be captured as a graph.
+        let stream = context.new_stream()?;
+        // SAFETY: all work is in this one stream, so that nothing need wait for anything of another.
+        unsafe { context.disable_event_tracking() };
+        let mut modules = HashMap::new();
+        for image in IMAGES {
+            let module = context.load_module(Ptx::from_binary(image.bytes.to_vec())).map_err(Error::NoKernels)?;
+            modules.insert(image.name, module);
+        }
+        let products = MatrixProducts::new(&stream)?;
+        Ok(Arc::new(Self { context, stream, modules, functions: Mutex::default(), products }))
+    }
+
+    /// What the card is called.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn name(&self) -> Result<String> {
+        Ok(self.context.name()?)
+    }
+
+    /// Bytes of memory that are free, and all of them.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn memory(&self) -> Result<(usize, usize)> {
+        Ok(self.context.mem_get_info()?)
+    }
+
+    /// How many multiprocessors it has.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn multiprocessors(&self) -> Result<usize> {
+        let count = self.context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    /// Waits until everything that was asked for is done.
+    ///
+    /// # Errors
+    /// What went wrong in any of it.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.stream.synchronize()?)
+    }
+
+    /// The stream in which everything happens.
+    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// Memory for `count` numbers, at least one, all of which are to be written before they are read.
+    #[expect(unsafe_code, reason = "memory that nobody has written")]
+    pub(crate) fn memory_for<T: DeviceRepr>(&self, count: usize) -> Result<CudaSlice<T>> {
+        // SAFETY: any bits are numbers of the types that are asked for; who asks writes before it reads.
+        unsafe { self.stream.alloc(count.max(1)) }.map_err(|error| full(error, count * size_of::<T>()))
+    }
+
+    /// The same, all zero.
+    pub(crate) fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, count: usize) -> Result<CudaSlice<T>> {
+        self.stream.alloc_zeros(count.max(1)).map_err(|error| full(error, count * size_of::<T>()))
+    }
+
+    /// A copy on the card.
+    pub(crate) fn upload<T: DeviceRepr>(&self, values: &[T]) -> Result<CudaSlice<T>> {
+        let mut copy = self.memory_for(values.len())?;
+        if !values.is_empty() {
+            self.stream.memcpy_htod(values, &mut copy)?;
+        }
+        Ok(copy)
+    }
+
+    /// A kernel, which may use as much shared memory as `grid` says.
+    pub(crate) fn kernel(&self, (file, name): KernelName, grid: Grid) -> Result<CudaFunction> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = functions.get(name);
+        let function = match known {
+            Some(function) => function.clone(),
+            None => self.modules[file].load_function(name).map_err(Error::NoKernels)?,
+        };
+        if known.is_none() {
+            functions.insert(name, function.clone());
+        }
+        if grid.shared_bytes > USUAL_SHARED_BYTES {
+            function.set_attribute(
+                FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                grid.shared_bytes as i32,
+            )?;
+        }
+        Ok(function)
+    }
+
+    /// Room for the arguments of a kernel.
+    pub(crate) fn arguments<'a>(&'a self, kernel: &'a CudaFunction) -> LaunchArgs<'a> {
+        self.stream.launch_builder(kernel)
+    }
+
+    /// Runs a kernel after everything that was asked for before.
+    ///
+    /// Who calls this has compared the arguments with the kernel's own list, and their lengths with what it reads and
+    /// writes; that cannot be left to a compiler, and the tests of each kernel are there for it.
+    #[expect(unsafe_code, reason = "a kernel's arguments are not known to the compiler")]
+    pub(crate) fn run(&self, mut arguments: LaunchArgs<'_>, grid: Grid) -> Result<()> {
+        let (x, y, z) = grid.blocks;
+        if x == 0 || y == 0 || z == 0 {
+            return Ok(());
+        }
+        let config = LaunchConfig {
+            grid_dim: grid.blocks,
+            block_dim: (grid.threads, 1, 1),
+            shared_mem_bytes: grid.shared_bytes,
+        };
+        // SAFETY: see above.
+        unsafe { arguments.launch(config) }?;
+        Ok(())
+    }
+}
+
+fn full(error: DriverError, bytes: usize) -> Error {
+    match error.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { bytes },
+        _ => Error::Driver(error),
+    }
+}

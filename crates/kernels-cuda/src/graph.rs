@@ -1,0 +1,49 @@
+//! Many kernels that are started together: a step that runs again with other numbers in the same places.
+
+use std::{fmt, sync::Arc};
+
+use cudarc::driver::{CudaGraph, sys};
+
+use crate::{error::Result, gpu::Gpu};
+
+/// Work that was captured. It reads and writes the memory that was named when it was captured, which its owner keeps.
+pub struct Graph(CudaGraph);
+
+// SAFETY: a graph is used by one thread at a time, and the driver does not mind which.
+#[expect(unsafe_code, reason = "handles are pointers")]
+unsafe impl Send for Graph {}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Graph")
+    }
+}
+
+impl Graph {
+    /// Captures what `work` asks for, which is not done yet. All memory must be there before: none is allocated or freed
+    /// meanwhile, and nothing is copied from or to the host.
+    ///
+    /// # Errors
+    /// What `work` says, or the driver.
+    pub fn capture<E: From<crate::Error>>(
+        gpu: &Arc<Gpu>,
+        work: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        let stream = gpu.stream();
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        stream.begin_capture(mode).map_err(crate::Error::Driver)?;
+        let worked = work();
+        // The capture ends whether or not it is of any use.
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(crate::Error::Driver);
+        worked?;
+        Ok(Self(graph?.expect("a capture that began ends with a graph")))
+    }
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn run(&self) -> Result<()> {
+        Ok(self.0.launch()?)
+    }
+}

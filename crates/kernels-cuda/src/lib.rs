@@ -1,0 +1,28 @@
+//! Arithmetic on cards that speak CUDA, in bf16 with sums in f32: products, attention over blocks, norms, rotations.
+//!
+//! What `kernels` is for the processor. The kernels themselves are in `cuda/`, compiled when the feature `cuda` asks for it;
+//! the driver and cuBLASLt are opened when a card is, so that a program starts where they are missing. `emulator/` is a
+//! driver whose card is the processor: tests run the same kernels on it.
+//!
+//! Everything is asked for in one stream and done in order; a call returns before its work is done, and what reads results
+//! waits for them.
+
+mod activation;
+mod cache;
+mod error;
+mod gpu;
+mod graph;
+mod list;
+mod matrix_product;
+mod norm;
+mod rows;
+mod step;
+
+pub use activation::Activation;
+pub use cache::{BLOCK_SIZE, Heads, PagedCache, RotaryTable};
+pub use error::{Error, Result};
+pub use gpu::Gpu;
+pub use graph::Graph;
+pub use norm::Norm;
+pub use rows::{Mixture, Rows};
+pub use step::{Chunk, Step};

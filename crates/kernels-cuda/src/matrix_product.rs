@@ -1,0 +1,231 @@
+//! Products of many rows, by cuBLASLt: y = x W^T, with a bias and GELU in the same pass where they are asked for.
+
+use std::{
+    collections::HashMap,
+    ffi::c_void,
+    mem::size_of,
+    ptr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cudarc::{
+    cublaslt::{
+        result,
+        sys::{
+            self, cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue,
+            cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulPreferenceAttributes_t as Preference,
+            cudaDataType as Type,
+        },
+    },
+    driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut},
+};
+use half::bf16;
+
+use crate::error::{Error, Result};
+
+/// What a product may use to work in. NVIDIA recommends 32 MiB for cards of compute capability 9.0.
+const WORKSPACE_BYTES: usize = 32 << 20;
+
+/// What happens to a product before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum After {
+    /// It takes the place of what was there.
+    Replace,
+    /// It is added to what was there.
+    Add,
+    /// The bias is added.
+    Bias,
+    /// The bias is added, and GELU by tanh is taken.
+    BiasGelu,
+}
+
+/// A product's sizes: rows of x, outputs and inputs of W, and what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    pub(crate) rows: usize,
+    pub(crate) output: usize,
+    pub(crate) input: usize,
+    pub(crate) after: After,
+}
+
+/// The library's handle and what it needs.
+pub(crate) struct MatrixProducts {
+    handle: sys::cublasLtHandle_t,
+    workspace: CudaSlice<u8>,
+    stream: Arc<CudaStream>,
+    /// How each shape that came is computed: asking takes longer than many a product. Used by one thread, see `Gpu`.
+    plans: Mutex<HashMap<Shape, Arc<Plan>>>,
+}
+
+/// How one shape is computed.
+struct Plan {
+    description: sys::cublasLtMatmulDesc_t,
+    weight: sys::cublasLtMatrixLayout_t,
+    x: sys::cublasLtMatrixLayout_t,
+    y: sys::cublasLtMatrixLayout_t,
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+/// More plans than this are forgotten all together: prompts have many lengths.
+const PLANS: usize = 4096;
+
+// SAFETY: the handle and the plans are pointers to memory of the library, which may be used by any thread, one at a time.
+#[expect(unsafe_code, reason = "handles are pointers")]
+unsafe impl Send for MatrixProducts {}
+// SAFETY: what changes is behind the lock.
+#[expect(unsafe_code, reason = "handles are pointers")]
+unsafe impl Sync for MatrixProducts {}
+
+impl MatrixProducts {
+    pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+        #[expect(unsafe_code, reason = "memory that only the library writes and reads")]
+        let workspace = unsafe { stream.alloc(WORKSPACE_BYTES) }?;
+        let handle = result::create_handle()?;
+        Ok(Self { handle, workspace, stream: Arc::clone(stream), plans: Mutex::default() })
+    }
+
+    /// y `[rows, output]` of x `[rows, input]`, the weight `[output, input]` and the bias `[output]`, which is there where
+    /// `shape.after` says so.
+    #[expect(unsafe_code, reason = "a call of the library by pointers")]
+    pub(crate) fn run(
+        &self,
+        shape: Shape,
+        (x, weight, bias): (&impl DevicePtr<bf16>, &impl DevicePtr<bf16>, Option<&CudaSlice<bf16>>),
+        y: &mut impl DevicePtrMut<bf16>,
+    ) -> Result<()> {
+        assert!(x.len() >= shape.rows * shape.input, "rows of a product");
+        assert!(weight.len() >= shape.output * shape.input, "weights of a product");
+        assert!(y.len() >= shape.rows * shape.output, "outputs of a product");
+        let plan = self.plan(shape)?;
+        if matches!(shape.after, After::Bias | After::BiasGelu) {
+            let bias = bias.filter(|bias| bias.len() >= shape.output).expect("a bias for each output");
+            let address = bias.device_ptr(&self.stream).0;
+            plan.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &address)?;
+        }
+        let (alpha, beta) = (1.0_f32, if shape.after == After::Add { 1.0_f32 } else { 0.0 });
+        let (weight, x) = (weight.device_ptr(&self.stream).0, x.device_ptr(&self.stream).0);
+        let (y, workspace) = (y.device_ptr_mut(&self.stream).0, self.workspace.device_ptr(&self.stream).0);
+        // SAFETY: the lengths were compared with the layouts.
+        unsafe {
+            result::matmul(
+                self.handle,
+                plan.description,
+                ptr::from_ref(&alpha).cast(),
+                ptr::from_ref(&beta).cast(),
+                weight as *const c_void,
+                plan.weight,
+                x as *const c_void,
+                plan.x,
+                y as *const c_void,
+                plan.y,
+                y as *mut c_void,
+                plan.y,
+                &plan.algorithm,
+                workspace as *mut c_void,
+                WORKSPACE_BYTES,
+                self.stream.cu_stream().cast(),
+            )
+        }?;
+        Ok(())
+    }
+
+    fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.get(&shape) {
+            return Ok(Arc::clone(plan));
+        }
+        if plans.len() >= PLANS {
+            plans.clear();
+        }
+        let plan = Arc::new(Plan::new(self.handle, shape)?);
+        plans.insert(shape, Arc::clone(&plan));
+        Ok(plan)
+    }
+}
+
+impl Drop for MatrixProducts {
+    #[expect(unsafe_code, reason = "a call of the library by pointers")]
+    fn drop(&mut self) {
+        // SAFETY: nobody has the handle any more. What it says when it goes helps nobody.
+        let _ = unsafe { result::destroy_handle(self.handle) };
+    }
+}
+
+impl Plan {
+    /// The library's matrices are column-major: for it, x is `[input, rows]`, y `[output, rows]`, and W `[input, output]`, to be
+    /// transposed.
+    #[expect(unsafe_code, reason = "calls of the library by pointers")]
+    fn new(handle: sys::cublasLtHandle_t, shape: Shape) -> Result<Self> {
+        let Shape { rows, output, input, after } = shape;
+        let layout = |rows: usize, columns: usize| {
+            result::create_matrix_layout(Type::CUDA_R_16BF, rows as u64, columns as u64, rows as i64)
+        };
+        let mut plan = Self {
+            description: result::create_matmul_desc(Compute::CUBLAS_COMPUTE_32F, Type::CUDA_R_32F)?,
+            weight: layout(input, output)?,
+            x: layout(input, rows)?,
+            y: layout(output, rows)?,
+            algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+        };
+        plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &1_i32)?;
+        let epilogue = match after {
+            After::Replace | After::Add => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
+            After::Bias => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+            After::BiasGelu => Epilogue::CUBLASLT_EPILOGUE_GELU_BIAS,
+        };
+        plan.set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+        let preference = result::create_matmul_pref()?;
+        // SAFETY: the pointers are those of this plan; the preference is given back whatever happens.
+        let found = unsafe {
+            let bytes = WORKSPACE_BYTES as u64;
+            result::set_matmul_pref_attribute(
+                preference,
+                Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                ptr::from_ref(&bytes).cast(),
+                size_of::<u64>(),
+            )
+            .and_then(|()| {
+                result::get_matmul_algo_heuristic(
+                    handle,
+                    plan.description,
+                    plan.weight,
+                    plan.x,
+                    plan.y,
+                    plan.y,
+                    preference,
+                )
+            })
+        };
+        // SAFETY: nothing else has it.
+        unsafe { result::destroy_matmul_pref(preference) }?;
+        plan.algorithm = found?.algo;
+        Ok(plan)
+    }
+
+    #[expect(unsafe_code, reason = "a call of the library by pointers")]
+    fn set<T>(&self, attribute: Attribute, value: &T) -> Result<()> {
+        // SAFETY: the library copies as many bytes as it is told that there are.
+        let set = unsafe {
+            result::set_matmul_desc_attribute(
+                self.description,
+                attribute,
+                ptr::from_ref(value).cast(),
+                size_of::<T>(),
+            )
+        };
+        set.map_err(Error::Product)
+    }
+}
+
+impl Drop for Plan {
+    #[expect(unsafe_code, reason = "calls of the library by pointers")]
+    fn drop(&mut self) {
+        // SAFETY: this plan alone has them. What the library says when they go helps nobody.
+        unsafe {
+            let _ = result::destroy_matmul_desc(self.description);
+            for layout in [self.weight, self.x, self.y] {
+                let _ = result::destroy_matrix_layout(layout);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What is done to rows beside products and attention, beside its twin on the processor or plain loops.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod emulated;
+
+use std::sync::Arc;
+
+use half::bf16;
+use kernels::Isa;
+use kernels_cuda::{Activation, Chunk, Gpu, Graph, Heads, Mixture, Norm, PagedCache, RotaryTable, Rows, Step};
+
+/// Numbers between -2 and 2, as bf16 has them.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        bf16::from_f32((state >> 8) as f32 / (1 << 22) as f32 - 2.0).to_f32()
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
+    let narrow: Vec<bf16> = numbers.iter().copied().map(bf16::from_f32).collect();
+    Rows::upload(gpu, &narrow, columns).unwrap()
+}
+
+/// Each number is the wanted one, rounded to 8 bits, give or take one of these bits: sums in another order may round the
+/// other way.
+fn assert_rounded(found: &[f32], wanted: &[f32]) {
+    assert_eq!(found.len(), wanted.len());
+    for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let bound = wanted.abs().max(1e-3) / 128.0;
+        assert!((found - wanted).abs() <= bound, "{index}: {found} for {wanted}");
+    }
+}
+
+#[test]
+fn norms_are_their_twins() {
+    let gpu = emulated::card();
+    for columns in [32, 64, 192, 3584] {
+        let x = numbers(3 * columns, 1);
+        let (weight, bias) = (numbers(columns, 2), numbers(columns, 3));
+        for bias in [None, Some(&bias[..])] {
+            let norm = Norm::new(&gpu, &weight, bias, 1e-6).unwrap();
+            let mut y = Rows::empty(&gpu).unwrap();
+            norm.run(&uploaded(&gpu, &x, columns), &mut y).unwrap();
+            let mut wanted = vec![0.0; x.len()];
+            kernels::Norm { weight: &weight, bias, epsilon: 1e-6 }.run(Isa::best(), &x, &mut wanted);
+            assert_rounded(&y.download().unwrap(), &wanted);
+        }
+    }
+}
+
+#[test]
+fn activations_are_their_twins() {
+    let gpu = emulated::card();
+    let pairs = [
+        (Activation::Gelu, kernels::Activation::Gelu),
+        (Activation::GeluTanh, kernels::Activation::GeluTanh),
+        (Activation::Silu, kernels::Activation::Silu),
+    ];
+    let x = numbers(5 * 352, 4);
+    for (activation, twin) in pairs {
+        let mut y = uploaded(&gpu, &x, 352);
+        activation.run(&mut y).unwrap();
+        let mut wanted = x.clone();
+        twin.run(Isa::best(), &mut wanted);
+        assert_rounded(&y.download().unwrap(), &wanted);
+
+        activation.gate(&uploaded(&gpu, &x, 352), &mut y).unwrap();
+        let mut wanted = vec![0.0; 5 * 176];
+        twin.gate(Isa::best(), &x, 176, &mut wanted);
+        assert_eq!(y.shape(), (5, 176));
+        assert_rounded(&y.download().unwrap(), &wanted);
+    }
+    // 172 columns are no multiple of eight.
+    let mut y = uploaded(&gpu, &x[..3 * 172], 172);
+    Activation::Tanh.run(&mut y).unwrap();
+    let wanted: Vec<f32> = x[..3 * 172].iter().map(|x| x.tanh()).collect();
+    assert_rounded(&y.download().unwrap(), &wanted);
+}
+
+#[test]
+fn rows_are_looked_up_added_copied_and_mixed() {
+    let gpu = emulated::card();
+    let table = numbers(7 * 24, 5);
+    let row = |index: usize| &table[index * 24..][..24];
+    let rows = uploaded(&gpu, &table, 24);
+
+    let mut found = Rows::empty(&gpu).unwrap();
+    found.gather(&rows, &[6, 0, 6, 3]).unwrap();
+    assert_eq!(found.download().unwrap(), [row(6), row(0), row(6), row(3)].concat());
+
+    found.copy(1, &rows, 4..6).unwrap();
+    assert_eq!(found.download().unwrap(), [row(6), row(4), row(5), row(3)].concat());
+
+    found.add_repeated(&uploaded(&gpu, &table[..48], 24)).unwrap();
+    let sums: Vec<f32> = [6, 4, 5, 3]
+        .iter()
+        .enumerate()
+        .flat_map(|(place, index)| row(*index).iter().zip(row(place % 2)).map(|(one, other)| one + other))
+        .collect();
+    assert_rounded(&found.download().unwrap(), &sums);
+
+    let mixtures = [
+        Mixture { rows: [2, 0, 0, 0], weights: [1.0, 0.0, 0.0, 0.0] },
+        Mixture { rows: [0, 1, 5, 6], weights: [0.5, 0.25, 0.125, 0.125] },
+    ];
+    let mut mixed = Rows::empty(&gpu).unwrap();
+    mixed.mix(&rows, &mixtures).unwrap();
+    let wanted = |mixture: &Mixture, column: usize| -> f32 {
+        (0..4).map(|part| mixture.weights[part] * row(mixture.rows[part] as usize)[column]).sum()
+    };
+    let wanted: Vec<f32> =
+        mixtures.iter().flat_map(|mixture| (0..24).map(|column| wanted(mixture, column))).collect();
+    assert_rounded(&mixed.download().unwrap(), &wanted);
+}
+
+/// A captured step runs again with what stands in its memory then.
+#[test]
+fn a_graph_does_again_what_it_saw() {
+    let gpu = emulated::card();
+    let x = numbers(2 * 64, 6);
+    let norm = Norm::new(&gpu, &numbers(64, 7), None, 1e-6).unwrap();
+    let mut rows = uploaded(&gpu, &x, 64);
+    let mut y = Rows::empty(&gpu).unwrap();
+    norm.run(&rows, &mut y).unwrap();
+    let first = y.download().unwrap();
+    let graph = Graph::capture::<kernels_cuda::Error>(&gpu, || norm.run(&rows, &mut y)).unwrap();
+    let other = uploaded(&gpu, &numbers(2 * 64, 8), 64);
+    rows.copy(0, &other, 0..2).unwrap();
+    assert_eq!(y.download().unwrap(), first, "nothing was run while it was captured");
+    graph.run().unwrap();
+    let again = y.download().unwrap();
+    norm.run(&other, &mut y).unwrap();
+    assert_eq!(y.download().unwrap(), again);
+    assert_ne!(first, again);
+}
+
+/// Allocating while capturing is what a card refuses.
+#[test]
+fn memory_cannot_be_had_while_a_graph_is_captured() {
+    let gpu = emulated::card();
+    let x = uploaded(&gpu, &numbers(64, 6), 64);
+    let captured = Graph::capture::<kernels_cuda::Error>(&gpu, || Rows::empty(&gpu)?.gather(&x, &[0]));
+    assert!(captured.is_err());
+    // The card goes on.
+    assert_eq!(x.download().unwrap(), numbers(64, 6));
+}
+
+#[test]
+fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
+    let gpu = emulated::card();
+    let heads = Heads { heads: 4, kv_heads: 2, size: 16 };
+    let positions = 100;
+    let angle = |position: usize, index: usize| position as f32 / 10f32.powi(index as i32);
+    let table = |of: fn(f32) -> f32| -> Vec<f32> {
+        (0..positions).flat_map(|position| (0..8).map(move |index| of(angle(position, index)))).collect()
+    };
+    let (cosines, sines) = (table(f32::cos), table(f32::sin));
+    let rotary = RotaryTable::new(&gpu, (&cosines, &sines), 16).unwrap();
+    let mut cache = PagedCache::new(&gpu, heads, 5).unwrap();
+    let mut step = Step::new(&gpu, (8, 2, 8)).unwrap();
+    let chunks = [
+        Chunk { start: 30, length: 5, block_table: &[3, 1] },
+        Chunk { start: 0, length: 2, block_table: &[4] },
+    ];
+    step.set(&chunks).unwrap();
+    let x = numbers(7 * 8 * 16, 9);
+    let mut projections = uploaded(&gpu, &x, 8 * 16);
+    cache.rotate_and_store(&mut projections, &rotary, &step).unwrap();
+
+    let places = [(30, 3, 30), (31, 3, 31), (32, 1, 0), (33, 1, 1), (34, 1, 2), (0, 4, 0), (1, 4, 1)];
+    let turned = |row: usize, head: usize, index: usize| {
+        let place = row * 128 + head * 16;
+        let (low, high) = (x[place + index % 8], x[place + 8 + index % 8]);
+        let (cosine, sine) = (cosines[places[row].0 * 8 + index % 8], sines[places[row].0 * 8 + index % 8]);
+        if index < 8 { low * cosine - high * sine } else { high * cosine + low * sine }
+    };
+    let (queries, (keys, values)) = (projections.download().unwrap(), cache.download(&gpu).unwrap());
+    for row in 0..7 {
+        let wanted: Vec<f32> = (0..64).map(|index| turned(row, index / 16, index % 16)).collect();
+        assert_rounded(&queries[row * 128..][..64], &wanted);
+        let (_, block, offset) = places[row];
+        for head in 0..2 {
+            let place = ((block * 2 + head) * 32 + offset) * 16;
+            let wanted: Vec<f32> = (0..16).map(|index| turned(row, 4 + head, index)).collect();
+            assert_rounded(&keys[place..][..16], &wanted);
+            assert_eq!(values[place..][..16], x[row * 128 + (6 + head) * 16..][..16]);
+        }
+    }
+}
