@@ -1,4 +1,5 @@
-// What a kernel may use besides plain C++, under our own names: on a card by inline PTX, elsewhere by an emulator.
+// What a kernel may use besides plain C++, under our own names: on a card by inline PTX, elsewhere by an
+// emulator.
 //
 // No CUDA header is included, so that g++ compiles the same text with `-DGAVEL_EMULATED`.
 // For compute capability 8.0 and up.
@@ -17,12 +18,13 @@ typedef unsigned short bf16;
 // Declares a kernel with C linkage: KERNEL(add, (bf16 *x, const bf16 *y, unsigned count)) { ... }
 #define KERNEL(name, parameters) extern "C" __global__ void name parameters
 
-// The same for blocks of at most `threads` threads, of which a multiprocessor holds at least `blocks` at a time.
+// The same for blocks of at most `threads` threads, of which a multiprocessor holds at least `blocks` at a
+// time.
 #define BOUNDED_KERNEL(name, threads, blocks, parameters) \
     extern "C" __global__ void __launch_bounds__(threads, blocks) name parameters
 
 // Declares the block's dynamic shared memory, aligned to 16 bytes, as the array `name` of `type`.
-#define DYNAMIC_SHARED(type, name)                               \
+#define DYNAMIC_SHARED(type, name)                                  \
     extern __shared__ __align__(16) unsigned char dynamic_shared[]; \
     type *const name = reinterpret_cast<type *>(dynamic_shared)
 
@@ -73,12 +75,13 @@ __device__ __forceinline__ uint4 load_once(const void *global) {
     return value;
 }
 
-// Begins to copy 16 bytes, both ends aligned to 16, or to fill with zeros when not `valid`: `global` is not read then.
+// Begins to copy 16 bytes, both ends aligned to 16, or to fill with zeros when not `valid`: `global` is not
+// read then.
 __device__ __forceinline__ void copy_async_16(void *shared, const void *global, bool valid) {
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(shared));
     const int bytes = valid ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 ::"r"(place), "l"(__cvta_generic_to_global(global)), "r"(bytes)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place),
+                 "l"(__cvta_generic_to_global(global)), "r"(bytes)
                  : "memory");
 }
 
@@ -87,8 +90,8 @@ __device__ __forceinline__ void commit_copies() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// Waits until at most the `pending` latest groups of this thread's copies are under way. Other threads see what was
-// copied after a barrier.
+// Waits until at most the `pending` latest groups of this thread's copies are under way. Other threads see
+// what was copied after a barrier.
 template <int pending>
 __device__ __forceinline__ void wait_for_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
@@ -96,8 +99,9 @@ __device__ __forceinline__ void wait_for_copies() {
 
 // ---- Tensor cores: all 32 lanes of a warp take part ----
 
-// Four matrices of 8 x 8 numbers of 16 bits. Lane 8 i + r says where row r of matrix i is: 16 bytes in shared memory,
-// aligned to 16. Lane l gets, as r[i], the numbers 2 (l % 4) and the next one of row l / 4 of matrix i.
+// Four matrices of 8 x 8 numbers of 16 bits. Lane 8 i + r says where row r of matrix i is: 16 bytes in shared
+// memory, aligned to 16. Lane l gets, as r[i], the numbers 2 (l % 4) and the next one of row l / 4 of matrix
+// i.
 __device__ __forceinline__ void load_matrices(unsigned (&r)[4], const void *row) {
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -119,22 +123,24 @@ __device__ __forceinline__ void load_matrices_transposed(unsigned (&r)[4], const
 // of d: rows g, g + 8, columns c, c + 1 (d[2 * (row > g) + (column > c)]);
 // of a: columns c, c + 1 of rows g and g + 8, then columns c + 8, c + 9 of both;
 // of b: rows c, c + 1, then c + 8, c + 9, of column g.
-__device__ __forceinline__ void multiply_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+__device__ __forceinline__ void multiply_16x8x16(float (&d)[4], const unsigned (&a)[4],
+                                                 const unsigned (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // d[16][8] += a[16][32] b[32][8] of signed bytes. With g = lane / 4 and c = 4 (lane % 4), a lane has
 // of d: the same places as above;
 // of a: columns c to c + 3 of rows g and g + 8, then columns c + 16 to c + 19 of both;
 // of b: rows c to c + 3, then c + 16 to c + 19, of column g.
-__device__ __forceinline__ void multiply_16x8x32(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+__device__ __forceinline__ void multiply_16x8x32(int (&d)[4], const unsigned (&a)[4],
+                                                 const unsigned (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 #endif

@@ -1,5 +1,5 @@
-// Blocks and threads: each thread of a block is a fiber with its own stack, and a block stays on one thread of the
-// operating system, so that switching costs a few nanoseconds and a run is the same every time.
+// Blocks and threads: each thread of a block is a fiber with its own stack, and a block stays on one thread
+// of the operating system, so that switching costs a few nanoseconds and a run is the same every time.
 
 #include "device.h"
 
@@ -18,7 +18,8 @@
 #include <unordered_map>
 #include <vector>
 
-// Saves what a called function must keep and the stack pointer to `*from`, and takes up what was saved at `to`.
+// Saves what a called function must keep and the stack pointer to `*from`, and takes up what was saved at
+// `to`.
 extern "C" void emulator_switch(void **from, void *to);
 
 #if defined(__x86_64__)
@@ -132,8 +133,10 @@ struct Work {
 
 // Memory whose end (or, for stacks, whose beginning) must not be touched.
 char *reserve(size_t bytes, size_t guard_at, size_t guard_bytes) {
-    void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || mprotect(static_cast<char *>(memory) + guard_at, guard_bytes, PROT_NONE) != 0) {
+    void *memory =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED ||
+        mprotect(static_cast<char *>(memory) + guard_at, guard_bytes, PROT_NONE) != 0) {
         perror("memory of an emulated block");
         abort();
     }
@@ -221,8 +224,8 @@ public:
             name = kernel.entry == entry_now ? known : name;
         }
         const Place &at = fiber().place;
-        fprintf(stderr, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): ", name.c_str(), at.block.x, at.block.y,
-                at.block.z, at.thread.x, at.thread.y, at.thread.z);
+        fprintf(stderr, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): ", name.c_str(), at.block.x,
+                at.block.y, at.block.z, at.thread.x, at.thread.y, at.thread.z);
         va_list arguments;
         va_start(arguments, format);
         vfprintf(stderr, format, arguments);
@@ -315,8 +318,10 @@ private:
             }
         }
         if (finished != threads) {
-            fail("no thread of %u can go on: %u have returned, %u wait at the barrier, the others for their warp",
-                 threads, finished, at_barrier);
+            fail(
+                "no thread of %u can go on: %u have returned, %u wait at the barrier, the others for their "
+                "warp",
+                threads, finished, at_barrier);
         }
         emulator_switch(&fiber().stack_pointer, outside);
     }
@@ -360,7 +365,8 @@ void run_here(Work &work) {
     own->run(work);
 }
 
-// Threads that wait for blocks beside the one that launches. It is never destroyed: they wait until the process ends.
+// Threads that wait for blocks beside the one that launches. It is never destroyed: they wait until the
+// process ends.
 class Pool {
 public:
     Pool() {
@@ -427,10 +433,10 @@ const Kernel *find_kernel(const char *name) {
 
 void launch(Entry entry, Dim grid, Dim block, size_t dynamic_shared_bytes, void **arguments) {
     const unsigned long long threads = 1ull * block.x * block.y * block.z;
-    if (threads == 0 || threads > MOST_THREADS || dynamic_shared_bytes > MOST_SHARED_BYTES || grid.y > 65535 ||
-        grid.z > 65535) {
-        fprintf(stderr, "no card runs blocks of %llu threads with %zu bytes in a grid of (%u, %u, %u)\n", threads,
-                dynamic_shared_bytes, grid.x, grid.y, grid.z);
+    if (threads == 0 || threads > MOST_THREADS || dynamic_shared_bytes > MOST_SHARED_BYTES ||
+        grid.y > 65535 || grid.z > 65535) {
+        fprintf(stderr, "no card runs blocks of %llu threads with %zu bytes in a grid of (%u, %u, %u)\n",
+                threads, dynamic_shared_bytes, grid.x, grid.y, grid.z);
         abort();
     }
     static Pool *pool = new Pool;

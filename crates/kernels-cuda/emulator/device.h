@@ -11,9 +11,6 @@
 #include <utility>
 #include <vector>
 
-// Kernels unroll loops with nvcc's pragma.
-#pragma GCC diagnostic ignored "-Wunknown-pragmas"
-
 namespace emulator {
 
 struct Dim {
@@ -32,8 +29,8 @@ struct Kernel {
 // Null when there is no such kernel.
 const Kernel *find_kernel(const char *name);
 
-// Returns when all blocks are done. Faults of a kernel (a barrier that not all threads reach, copies that are not
-// aligned and the like) end the process with a message.
+// Returns when all blocks are done. Faults of a kernel (a barrier that not all threads reach, copies that are
+// not aligned and the like) end the process with a message.
 void launch(Entry entry, Dim grid, Dim block, size_t dynamic_shared_bytes, void **arguments);
 
 // ---- What the macros and functions below are made of ----
@@ -50,9 +47,7 @@ template <class... Parameters, void (*kernel)(Parameters...)>
 struct Call<kernel> {
     static Kernel described() { return {run, {sizeof(Parameters)...}}; }
 
-    static void run(void **arguments) {
-        spread(arguments, std::index_sequence_for<Parameters...>{});
-    }
+    static void run(void **arguments) { spread(arguments, std::index_sequence_for<Parameters...>{}); }
 
     template <size_t... index>
     static void spread([[maybe_unused]] void **arguments, std::index_sequence<index...>) {
@@ -83,8 +78,8 @@ unsigned long long shuffle(unsigned mask, unsigned long long value, unsigned sou
 
 unsigned current_lane();
 
-// Copies under way: those of every second thread are made at once, those of the others when they are waited for, since
-// either may happen on a card.
+// Copies under way: those of every second thread are made at once, those of the others when they are waited
+// for, since either may happen on a card.
 void begin_copy(void *shared, const void *global, bool valid);
 void end_copy_group();
 void finish_copies(unsigned pending);
@@ -203,8 +198,8 @@ inline T __shfl_down_sync(unsigned mask, T value, unsigned lanes, int width = 32
 
 typedef unsigned short bf16;
 
-#define KERNEL(name, parameters)                                                            \
-    static void name parameters;                                                            \
+#define KERNEL(name, parameters)                                                                          \
+    static void name parameters;                                                                          \
     static const emulator::Registration registration_of_##name(#name, emulator::Call<name>::described()); \
     static void name parameters
 

@@ -95,7 +95,9 @@ void multiply(Row (&d)[16], const float (&a)[16][depth], const Row (&b)[depth]) 
 // What the registers of a product's factors have: how many numbers, and the one at `index` of them.
 struct Halves {
     static constexpr unsigned COUNT = 2;
-    static float number(unsigned packed, unsigned index) { return to_float(static_cast<bf16>(packed >> index * 16)); }
+    static float number(unsigned packed, unsigned index) {
+        return to_float(static_cast<bf16>(packed >> index * 16));
+    }
 };
 
 struct Bytes {
@@ -103,7 +105,8 @@ struct Bytes {
     static float number(unsigned packed, unsigned index) { return static_cast<int8_t>(packed >> index * 8); }
 };
 
-// The places are the same for both kinds. Bytes are multiplied exactly in f32: sums over a depth of 32 stay below 2^24.
+// The places are the same for both kinds. Bytes are multiplied exactly in f32: sums over a depth of 32 stay
+// below 2^24.
 template <class Factors, class Number>
 void multiply_together(void *const (&operands)[LANES]) {
     constexpr unsigned count = Factors::COUNT, depth = count * 8;
@@ -179,10 +182,12 @@ void load_matrices_transposed(unsigned (&r)[4], const void *row) {
 
 void multiply_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     emulator::Product<float> own = {d, a, b};
-    emulator::meet(emulator::multiply_together<emulator::Halves, float>, emulator::ALL, emulator::Lanes::Exactly32, &own);
+    emulator::meet(emulator::multiply_together<emulator::Halves, float>, emulator::ALL,
+                   emulator::Lanes::Exactly32, &own);
 }
 
 void multiply_16x8x32(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     emulator::Product<int> own = {d, a, b};
-    emulator::meet(emulator::multiply_together<emulator::Bytes, int>, emulator::ALL, emulator::Lanes::Exactly32, &own);
+    emulator::meet(emulator::multiply_together<emulator::Bytes, int>, emulator::ALL,
+                   emulator::Lanes::Exactly32, &own);
 }

@@ -1,0 +1,139 @@
+// Causal attention of a few queries to long contexts, which blocks share out by stretches of 512 positions.
+//
+// attend_split_16, _32, _64, _80, _128: heads of at most so many numbers. The arguments are those of
+// `attend_paged_*` (attention_prefill.cu), but that a tile takes 16 / (H / K) positions at most, with two
+// more behind `out`:
+//   partial      f32 [tiles][K][stretches][16][D]: weighted values of the rows, of each stretch by itself
+//   extremes     f32 [tiles][K][stretches][16][2]: the highest score and the sum of the weights that belong
+//   to them
+// Grid (tiles, K, stretches), with enough stretches for the longest context; blocks of 128 threads, 512 *
+// stride bytes of dynamic shared memory as for `attend_paged_*`. Contexts of one stretch go straight to
+// `out`.
+//
+// join_stretches joins the stretches of the longer ones in order.
+//   out, partial, extremes, stretches (the grid's above), chunks, tiles, heads, kv_heads, size, scale: as
+//   above
+// Grid (tiles, K, rows), with rows enough for the positions of the longest tile times H / K, at most 16;
+// blocks of 128 threads, no dynamic shared memory.
+//
+// The results have the bits of `attend_paged_*`.
+
+#include "attention_paged.cuh"
+
+namespace attention {
+
+// Rows of queries in a tile.
+constexpr unsigned SPLIT_ROWS = 16;
+
+// Which row of which stretch, among all in `partial`.
+__device__ __forceinline__ size_t row_of_stretch(unsigned tile, unsigned head, unsigned kv_heads,
+                                                 unsigned stretch, unsigned stretches, unsigned row) {
+    return ((static_cast<size_t>(tile) * kv_heads + head) * stretches + stretch) * SPLIT_ROWS + row;
+}
+
+template <class S>
+__device__ __forceinline__ void write_stretch(float *partial, float *extremes, const Attended<S> &attended,
+                                              const QueryTile &queries, size_t first_row) {
+    const unsigned rows = queries.rows(), size = queries.size;
+    write_rows<S>(attended, rows, size, [&](unsigned row, unsigned column, float left, float right) {
+        *reinterpret_cast<float2 *>(partial + (first_row + row) * size + column) = make_float2(left, right);
+    });
+    const unsigned lane = threadIdx.x % LANES;
+    if (threadIdx.x < LANES && lane % 4 == 0) {
+#pragma unroll
+        for (unsigned half = 0; half < 2; half++) {
+            const unsigned row = half * 8 + lane / 4;
+            if (row < rows) {
+                *reinterpret_cast<float2 *>(extremes + (first_row + row) * 2) =
+                    make_float2(attended.highest[0][half], attended.sum[0][half]);
+            }
+        }
+    }
+}
+
+template <unsigned SIZE>
+__device__ __forceinline__ void attend_split(bf16 *out, float *partial, float *extremes, const Step &step,
+                                             float scale) {
+    // All warps weigh the same keys, which costs less than what memory takes, and have their own columns of
+    // values.
+    using S = Shape<SIZE, 1, 4, 4>;
+    static_assert(S::ROWS == SPLIT_ROWS, "a tile is the rows of one warp");
+    DYNAMIC_SHARED(bf16, shared);
+    const uint2 tile = step.tiles[blockIdx.x];
+    if (tile.x == NO_CHUNK) {
+        return;
+    }
+    const QueryTile queries(step, tile, blockIdx.y, S::ROWS);
+    const unsigned first_key = blockIdx.z * STRETCH, end = queries.end();
+    if (first_key >= end) {
+        return;
+    }
+    PagedSource source(step, queries, blockIdx.y);
+    const unsigned first = first_key / KEYS, after = (min(end, first_key + STRETCH) + KEYS - 1) / KEYS;
+    Stream<S, PagedSource> stream(shared, source, first, after, end);
+    Queries<S> loaded;
+    load_queries<S>(loaded, shared + S::STAGE, queries.rows(), step.size,
+                    [&](unsigned row) { return step.projections + queries.place(row, step.row_stride); });
+    const Sight<S> sight = see_up_to_itself<S>(queries);
+    Attended<S> attended;
+    attended.clear();
+    for (unsigned index = first; index < after; index++) {
+        attend<S>(attended, loaded, stream.next(), index * KEYS, sight, scale * LOG2_E);
+    }
+    attended.finish_sums();
+    if (end <= STRETCH) {
+        write_out<S>(out, attended, queries, step.heads);
+    } else {
+        const size_t row = row_of_stretch(blockIdx.x, blockIdx.y, step.kv_heads, blockIdx.z, gridDim.z, 0);
+        write_stretch<S>(partial, extremes, attended, queries, row);
+    }
+}
+
+}  // namespace attention
+
+#define ATTEND_SPLIT(SIZE)                                                                                 \
+    BOUNDED_KERNEL(                                                                                        \
+        attend_split_##SIZE, 128, 3,                                                                       \
+        (bf16 *out, float *partial, float *extremes, const bf16 *projections, unsigned row_stride,        \
+         const bf16 *keys, const bf16 *values, const unsigned *tables, const uint4 *chunks,                \
+         const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size, float scale)) {             \
+        attention::attend_split<SIZE>(                                                                     \
+            out, partial, extremes,                                                                        \
+            {projections, row_stride, keys, values, tables, chunks, tiles, heads, kv_heads, size}, scale); \
+    }
+
+ATTEND_SPLIT(16)
+ATTEND_SPLIT(32)
+ATTEND_SPLIT(64)
+ATTEND_SPLIT(80)
+ATTEND_SPLIT(128)
+
+BOUNDED_KERNEL(join_stretches, 128, 1,
+               (bf16 *out, const float *partial, const float *extremes, unsigned stretches,
+                const uint4 *chunks, const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size,
+                float scale)) {
+    using namespace attention;
+    const uint2 tile = tiles[blockIdx.x];
+    if (tile.x == NO_CHUNK) {
+        return;
+    }
+    const Step step = {nullptr, 0, nullptr, nullptr, nullptr, chunks, tiles, heads, kv_heads, size};
+    const QueryTile queries(step, tile, blockIdx.y, SPLIT_ROWS);
+    const unsigned row = blockIdx.z, column = threadIdx.x, end = queries.end();
+    if (end <= STRETCH || row >= queries.rows() || column >= size) {
+        return;
+    }
+    const size_t first = row_of_stretch(blockIdx.x, blockIdx.y, kv_heads, 0, stretches, row);
+    float2 extreme = reinterpret_cast<const float2 *>(extremes)[first];
+    float value = partial[first * size + column];
+#pragma unroll 4
+    for (unsigned stretch = 1; stretch < (end + STRETCH - 1) / STRETCH; stretch++) {
+        const size_t next = first + static_cast<size_t>(stretch) * SPLIT_ROWS;
+        const float2 later = reinterpret_cast<const float2 *>(extremes)[next];
+        const Joint joint(extreme.x, later.x, scale * LOG2_E);
+        extreme = make_float2(joint.highest, joint.join(extreme.y, later.y));
+        value = joint.join(value, partial[next * size + column]);
+    }
+    const float factor = 1.0f / extreme.y;
+    out[queries.place(row, static_cast<size_t>(heads) * size) + column] = to_bf16(value * factor);
+}
