@@ -9,20 +9,26 @@
 
 mod activation;
 mod cache;
+mod draw;
 mod error;
 mod gpu;
 mod graph;
 mod list;
 mod matrix_product;
 mod norm;
+mod products;
+mod quantised;
 mod rows;
 mod step;
 
 pub use activation::Activation;
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, RotaryTable};
+pub use draw::Draw;
 pub use error::{Error, Result};
 pub use gpu::Gpu;
 pub use graph::Graph;
 pub use norm::Norm;
+pub use products::{Bf16Weights, Bias, Destination, FEW_ROWS, Floats};
+pub use quantised::{Blocks, QuantisedWeights, RoundedRows};
 pub use rows::{Mixture, Rows};
 pub use step::{Chunk, Step};

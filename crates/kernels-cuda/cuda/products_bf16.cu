@@ -1,0 +1,137 @@
+// Products of few rows with weights in bf16, which are read once.
+//
+// multiply_bf16_N, N = 1, 2, 4, 8: y = x W^T (+ bias), of 1 to 8 N rows.
+//   y       [rows][outputs] bf16, or f32 with bit 1 of `how`; bit 0 of `how`: adds to what it has
+//   x       [rows][inputs] bf16
+//   weights [outputs][inputs] bf16
+//   bias    [outputs] f32, or null
+// inputs: a multiple of 4 (of 8 for speed: then loads are of 16 bytes). Where it is one of 8, x and weights
+// are aligned to 16 bytes, else to 8. outputs: any number. Grid: outputs / (16 R), rounded up, R = 1 for N =
+// 1 and 2, R = 2 for N = 4 and 8. Block: 256. No dynamic shared memory.
+
+#include "products.cuh"
+
+// Inputs that one lane loads at once, and those of one step: of each row a quarter, for two tensor-core
+// products. Which inputs these call the first is for them of no matter, as long as x and W agree: each lane
+// has eight that lie together.
+constexpr unsigned LOAD = 8;
+constexpr unsigned STEP = 4 * LOAD;
+
+// Inputs of a chunk: 256 bytes of a row, so that what a warp asks for lies together.
+constexpr unsigned CHUNK = 4 * STEP;
+
+struct Operands {
+    const bf16 *x, *weights;
+    unsigned inputs;
+};
+
+// Sixteen bytes of a row of `base`, which begins `row` bytes from there, from input `input` on. 32 bits for
+// what differs between lanes, since registers are what is scarce.
+__device__ __forceinline__ const void *place_of(const bf16 *base, unsigned row, unsigned input) {
+    return reinterpret_cast<const char *>(base) + (row + input * unsigned(sizeof(bf16)));
+}
+
+// Four numbers from input `input` on, or zeros behind the last one.
+__device__ __forceinline__ uint2 load_four(const bf16 *base, unsigned row, unsigned input, unsigned inputs) {
+    return input < inputs ? *static_cast<const uint2 *>(place_of(base, row, input)) : make_uint2(0, 0);
+}
+
+// Eight, where not all may be there or rows are aligned to 8 bytes alone.
+__device__ __forceinline__ uint4 load_fours(const bf16 *base, unsigned row, unsigned input, unsigned inputs) {
+    const uint2 low = load_four(base, row, input, inputs), high = load_four(base, row, input + 4, inputs);
+    return make_uint4(low.x, low.y, high.x, high.y);
+}
+
+// The rows that a lane reads.
+template <int N, int R>
+struct LaneRows {
+    const bf16 *weights, *x;
+    unsigned weight_rows[R][2], x_rows[N]; // bytes from there
+
+    __device__ __forceinline__ LaneRows(const Outputs &outputs, const Operands &operands)
+        : weights(operands.weights + size_t(outputs.first_output) * operands.inputs), x(operands.x) {
+        const unsigned row_bytes = operands.inputs * sizeof(bf16);
+#pragma unroll
+        for (int tile = 0; tile < R; tile++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                weight_rows[tile][half] = weight_row(outputs, tile, half) * row_bytes;
+#pragma unroll
+        for (int n = 0; n < N; n++)
+            x_rows[n] = min(n * TILE_ROWS + row_of_lane(), outputs.rows - 1) * row_bytes;
+    }
+};
+
+// Adds the products of a chunk, which begins with input `first`. All loads of some steps are under way before
+// the first is waited for: STEPS of them.
+template <int N, int R, int STEPS, bool WHOLE>
+__device__ __forceinline__ void multiply_chunk(const LaneRows<N, R> &rows, unsigned first, unsigned inputs,
+                                               float (&sums)[R][N][4]) {
+    // One step at a time alone leaves registers to load the next one meanwhile.
+#pragma unroll(WHOLE &&STEPS == 1 ? CHUNK / STEP : 1)
+    for (unsigned step = 0; step < CHUNK / STEP; step += STEPS) {
+        const unsigned begin = first + step * STEP + quarter_of_lane() * LOAD;
+        uint4 weights[STEPS][R][2];
+#pragma unroll
+        for (int ahead = 0; ahead < STEPS; ahead++)
+#pragma unroll
+            for (int tile = 0; tile < R; tile++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    const unsigned input = begin + ahead * STEP;
+                    const unsigned row = rows.weight_rows[tile][half];
+                    weights[ahead][tile][half] = WHOLE ? load_once(place_of(rows.weights, row, input))
+                                                       : load_fours(rows.weights, row, input, inputs);
+                }
+        uint4 x[STEPS][N];
+#pragma unroll
+        for (int ahead = 0; ahead < STEPS; ahead++)
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                const unsigned input = begin + ahead * STEP;
+                const unsigned row = rows.x_rows[n];
+                x[ahead][n] = WHOLE ? *static_cast<const uint4 *>(place_of(rows.x, row, input))
+                                    : load_fours(rows.x, row, input, inputs);
+            }
+#pragma unroll
+        for (int ahead = 0; ahead < STEPS; ahead++)
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int tile = 0; tile < R; tile++) {
+                    const uint4 upper = weights[ahead][tile][0], lower = weights[ahead][tile][1];
+                    multiply_16x8x16(sums[tile][n], {upper.x, lower.x, upper.y, lower.y},
+                                     {x[ahead][n].x, x[ahead][n].y});
+                    multiply_16x8x16(sums[tile][n], {upper.z, lower.z, upper.w, lower.w},
+                                     {x[ahead][n].z, x[ahead][n].w});
+                }
+    }
+}
+
+template <int N, int R, int STEPS>
+__device__ __forceinline__ void multiply(const Outputs &outputs, const Operands &operands) {
+    const LaneRows<N, R> rows(outputs, operands);
+    const unsigned inputs = operands.inputs, warp = threadIdx.x / 32;
+    // Chunks before this input are whole and aligned to 16 bytes.
+    const unsigned whole = inputs % LOAD == 0 ? inputs / CHUNK * CHUNK : 0;
+    float sums[R][N][4] = {};
+    unsigned first = warp * CHUNK;
+    for (; first < whole; first += WARPS * CHUNK)
+        multiply_chunk<N, R, STEPS, true>(rows, first, inputs, sums);
+    for (; first < inputs; first += WARPS * CHUNK) multiply_chunk<N, R, 1, false>(rows, first, inputs, sums);
+    store_sums<N, R>(outputs, sums);
+}
+
+// `blocks` of them on a multiprocessor at a time, for which registers must do.
+#define MULTIPLY(N, R, STEPS, blocks)                                                              \
+    BOUNDED_KERNEL(multiply_bf16_##N, THREADS, blocks,                                             \
+                   (void *y, const bf16 *x, const bf16 *weights, const float *bias, unsigned rows, \
+                    unsigned outputs, unsigned inputs, unsigned how)) {                            \
+        multiply<N, R, STEPS>({y, bias, rows, outputs, how, 0, blockIdx.x * R * TILE_OUTPUTS},     \
+                              {x, weights, inputs});                                               \
+    }
+
+MULTIPLY(1, 1, 4, 3)
+MULTIPLY(2, 1, 4, 2)
+MULTIPLY(4, 2, 2, 2)
+MULTIPLY(8, 2, 1, 2)

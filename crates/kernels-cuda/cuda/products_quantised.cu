@@ -1,0 +1,241 @@
+// Products of few rows with weights of eight or four bits, which are read once, and the rounding of rows for
+// them.
+//
+// round_rows: rows to whole numbers from -127 to 127, in blocks of 32 inputs with a scale each.
+//   codes  [4 stretches][64 rows][32] i8
+//   scales [4 stretches][64 rows] f32
+//   x      [rows][inputs] bf16, aligned to 16 bytes
+// rows: at most 64; others are left as they were. inputs: a multiple of 32. stretches: inputs / 128, rounded
+// up; blocks behind the last one become 0. Grid: (16 stretches / 256, rounded up; rows). Block: 256.
+//
+// multiply_q8_N and multiply_q4_N, N = 1, 2, 4, 8: y = x W^T (+ bias), of 1 to 8 N rows.
+//   y       [rows][outputs] bf16, or f32 with bit 1 of `how`; bit 0 of `how`: adds to what it has
+//   x_codes, x_scales: as round_rows makes them
+//   codes, scales, levels: as quantised.cuh says
+//   bias    [outputs] f32, or null
+// outputs: any number.
+// Grid: outputs / (16 R), rounded up, R = 1 for N = 1 and 2, R = 2 for N = 4; for N = 8 as for N = 4,
+// times 2. Block: 256. No dynamic shared memory.
+
+#include "products.cuh"
+#include "quantised.cuh"
+
+// Rows that there is room for where rounded rows are. The same for any number of them, so that how far apart
+// a lane's operands are is known when this is compiled; registers for their places would be missed elsewhere.
+constexpr unsigned MOST_ROWS = 64;
+
+struct RoundedOperands {
+    const unsigned char *x_codes;
+    const float *x_scales;
+    const unsigned char *codes;
+    const unsigned short *scales;
+    unsigned stretches;
+    Levels levels;
+};
+
+// Loads of a lane for a row that are under way at once: 256 bytes of it, a chunk.
+constexpr int LOADS_OF_CHUNK = 4;
+
+// 1.5 * 2^23: a whole number below 2^22 that is added to its bits stands in the lowest bits of a float.
+constexpr int WHOLE_BITS = 0x4b400000;
+constexpr float WHOLE = 12582912.0f;
+
+// Where a lane's operands begin.
+template <int R>
+struct LanePlaces {
+    const unsigned char *x_codes, *codes;
+    const float *x_scales;
+    const unsigned short *scales;
+    unsigned stretches[R][2]; // how many there are before each of its rows of W
+
+    __device__ __forceinline__ LanePlaces(const Outputs &outputs, const RoundedOperands &operands)
+        : scales(operands.scales) {
+        // With less than eight rows, those that are not there are the last one, which then is read but once.
+        const unsigned row = min(row_of_lane(), outputs.rows - 1);
+        x_codes = operands.x_codes + (outputs.first_row + row) * BLOCK_INPUTS + quarter_of_lane() * 8;
+        x_scales = operands.x_scales + outputs.first_row + quarter_of_lane() * 2;
+        codes = operands.codes + quarter_of_lane() * 16;
+#pragma unroll
+        for (int tile = 0; tile < R; tile++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const unsigned row = outputs.first_output + weight_row(outputs, tile, half);
+                stretches[tile][half] = row * operands.stretches;
+            }
+    }
+};
+
+// What a lane has of some rows of W, in one stretch.
+template <class Bits, int R>
+struct Weights {
+    uint4 codes[R][2][Bits::LOADS];
+    uint2 scales[R][2];
+
+    __device__ __forceinline__ void load(const LanePlaces<R> &places, unsigned stretch) {
+#pragma unroll
+        for (int tile = 0; tile < R; tile++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const size_t place = places.stretches[tile][half] + stretch;
+#pragma unroll
+                for (int load = 0; load < Bits::LOADS; load++)
+                    codes[tile][half][load] =
+                        load_once(places.codes + place * Bits::STRETCH_BYTES + load * 64);
+                scales[tile][half] =
+                    *reinterpret_cast<const uint2 *>(places.scales + place * BLOCKS_OF_STRETCH);
+            }
+    }
+
+    __device__ __forceinline__ float scale(int tile, int half, int block) const {
+        const unsigned two = block < 2 ? scales[tile][half].x : scales[tile][half].y;
+        return half_to_float(static_cast<unsigned short>(two >> 16 * (block % 2)));
+    }
+};
+
+// Adds one step to each sum's chain: the exact sum of products of block `block` of `weights` and of the block
+// of rounded rows at x_codes and x_scales, times both scales.
+template <class Bits, int N, int R>
+__device__ __forceinline__ void multiply_block(const Weights<Bits, R> &weights, int block,
+                                               const unsigned char *x_codes, const float *x_scales,
+                                               const Levels &levels, float (&sums)[R][N][4]) {
+    uint2 numbers[R][2][Bits::PARTS];
+    float scales[R][2];
+#pragma unroll
+    for (int tile = 0; tile < R; tile++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            Bits::numbers(numbers[tile][half], weights.codes[tile][half], block, levels);
+            scales[tile][half] = weights.scale(tile, half, block);
+        }
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const uint2 x = *reinterpret_cast<const uint2 *>(x_codes + n * TILE_ROWS * BLOCK_INPUTS);
+        // Those of the two rows that the lane has sums of.
+        const float2 row_scales = *reinterpret_cast<const float2 *>(x_scales + n * TILE_ROWS);
+#pragma unroll
+        for (int tile = 0; tile < R; tile++) {
+            int dots[4] = {WHOLE_BITS, WHOLE_BITS, WHOLE_BITS, WHOLE_BITS};
+#pragma unroll
+            for (int part = 0; part < Bits::PARTS; part++) {
+                const uint2 upper = numbers[tile][0][part], lower = numbers[tile][1][part];
+                multiply_16x8x32(dots, {upper.x, lower.x, upper.y, lower.y}, {x.x, x.y});
+            }
+#pragma unroll
+            for (int index = 0; index < 4; index++) {
+                const float dot = __int_as_float(dots[index]) - WHOLE;
+                const float scale = scales[tile][index / 2] * (index % 2 == 0 ? row_scales.x : row_scales.y);
+                sums[tile][n][index] = fmaf(dot, scale, sums[tile][n][index]);
+            }
+        }
+    }
+}
+
+// Adds the products of STRETCHES stretches from `first` on, for all of which loads are under way before the
+// first is waited for.
+template <class Bits, int N, int R, int STRETCHES>
+__device__ __forceinline__ void multiply_stretches(const LanePlaces<R> &places, unsigned first,
+                                                   const Levels &levels, float (&sums)[R][N][4]) {
+    Weights<Bits, R> weights[STRETCHES];
+#pragma unroll
+    for (int ahead = 0; ahead < STRETCHES; ahead++) weights[ahead].load(places, first + ahead);
+    // Registers allowing, nothing is waited for before all loads are under way: the compiler moves none over
+    // this.
+    if (N * R <= 2) __syncwarp();
+    const size_t x_place = size_t(first) * BLOCKS_OF_STRETCH * MOST_ROWS;
+    const unsigned char *x_codes = places.x_codes + x_place * BLOCK_INPUTS;
+    const float *x_scales = places.x_scales + x_place;
+#pragma unroll
+    for (unsigned block = 0; block < STRETCHES * BLOCKS_OF_STRETCH; block++)
+        multiply_block<Bits, N, R>(weights[block / BLOCKS_OF_STRETCH], block % BLOCKS_OF_STRETCH,
+                                   x_codes + block * MOST_ROWS * BLOCK_INPUTS, x_scales + block * MOST_ROWS,
+                                   levels, sums);
+}
+
+template <class Bits, int N, int R>
+__device__ __forceinline__ void multiply(const Outputs &outputs, const RoundedOperands &operands) {
+    constexpr unsigned OF_CHUNK = LOADS_OF_CHUNK / Bits::LOADS, AT_ONCE = OF_CHUNK / R;
+    const LanePlaces<R> places(outputs, operands);
+    const unsigned stretches = operands.stretches;
+    float sums[R][N][4] = {};
+    unsigned first = threadIdx.x / 32 * OF_CHUNK;
+    for (; first + OF_CHUNK <= stretches; first += WARPS * OF_CHUNK)
+#pragma unroll
+        for (unsigned done = 0; done < OF_CHUNK; done += AT_ONCE)
+            multiply_stretches<Bits, N, R, AT_ONCE>(places, first + done, operands.levels, sums);
+    // One warp has what is left: less than a chunk.
+    for (; first < stretches; first++)
+        multiply_stretches<Bits, N, R, 1>(places, first, operands.levels, sums);
+    store_sums<N, R>(outputs, sums);
+}
+
+// Where block `block` begins, of those that make N tiles of rows of x each and, for these, all outputs.
+// `groups` that have the same outputs follow each other, so that W is read from memory for one of them and
+// found in the second-level cache by the others.
+template <int N, int R>
+__device__ __forceinline__ Outputs outputs_of_block(void *y, const float *bias, unsigned rows,
+                                                    unsigned outputs, unsigned how, unsigned groups) {
+    const unsigned row = blockIdx.x % groups * N * TILE_ROWS, output = blockIdx.x / groups * R * TILE_OUTPUTS;
+    return {y, bias, rows, outputs, how, row, output};
+}
+
+// `blocks` of them on a multiprocessor at a time, for which registers must do. For more than 32 rows these
+// would not, so that then two blocks share the rows.
+#define MULTIPLY(name, N, R, groups, blocks)                                                                 \
+    BOUNDED_KERNEL(multiply_q8_##name, THREADS, blocks,                                                      \
+                   (void *y, const unsigned char *x_codes, const float *x_scales,                            \
+                    const unsigned char *codes, const unsigned short *scales, const float *bias,             \
+                    unsigned rows, unsigned outputs, unsigned stretches, unsigned how)) {                    \
+        multiply<EightBits, N, R>(outputs_of_block<N, R>(y, bias, rows, outputs, how, groups),               \
+                                  {x_codes, x_scales, codes, scales, stretches, {}});                        \
+    }                                                                                                        \
+    BOUNDED_KERNEL(                                                                                          \
+        multiply_q4_##name, THREADS, blocks,                                                                 \
+        (void *y, const unsigned char *x_codes, const float *x_scales, const unsigned char *codes,           \
+         const unsigned short *scales, const float *bias, unsigned rows, unsigned outputs,                   \
+         unsigned stretches, unsigned how, unsigned long long low_levels, unsigned long long high_levels)) { \
+        multiply<FourBits, N, R>(                                                                            \
+            outputs_of_block<N, R>(y, bias, rows, outputs, how, groups),                                     \
+            {x_codes, x_scales, codes, scales, stretches, levels_of(low_levels, high_levels)});              \
+    }
+
+MULTIPLY(1, 1, 1, 1, 3)
+MULTIPLY(2, 2, 1, 1, 2)
+MULTIPLY(4, 4, 2, 1, 2)
+MULTIPLY(8, 4, 2, 2, 2)
+
+// The whole number nearest to `value`, as the lowest bits: even ones at a tie, none beyond eight bits.
+__device__ __forceinline__ unsigned whole(float value) {
+    return __float_as_uint(fminf(fmaxf(value, -128.0f), 127.0f) + WHOLE) & 0xff;
+}
+
+KERNEL(round_rows, (unsigned char *codes, float *scales, const bf16 *x, unsigned rows, unsigned inputs)) {
+    const unsigned stretches = (inputs + STRETCH_INPUTS - 1) / STRETCH_INPUTS;
+    // Four threads have a block of inputs, eight each.
+    const unsigned row = blockIdx.y, thread = blockIdx.x * blockDim.x + threadIdx.x, input = 8 * thread;
+    const bool there = row < rows && input < inputs;
+    const uint4 words =
+        there ? *reinterpret_cast<const uint4 *>(x + (size_t(row) * inputs + input)) : make_uint4(0, 0, 0, 0);
+    float numbers[8];
+    unsigned largest_bits = 0;
+#pragma unroll
+    for (int index = 0; index < 8; index++) {
+        numbers[index] = to_float(static_cast<bf16>(word_of(words, index / 2) >> 16 * (index % 2)));
+        // Without their signs, bits are in the order of the numbers; what is no number comes last.
+        largest_bits = max(largest_bits, __float_as_uint(numbers[index]) & 0x7fffffff);
+    }
+    largest_bits = max(largest_bits, __shfl_xor_sync(~0u, largest_bits, 1));
+    largest_bits = max(largest_bits, __shfl_xor_sync(~0u, largest_bits, 2));
+    if (input >= stretches * STRETCH_INPUTS) return;
+    const float largest = __uint_as_float(largest_bits), inverse = 127.0f / largest;
+    // So small that it is nothing, or no number at all; the scale tells which.
+    const bool nothing = !(inverse <= 3.402823466e38f) || inverse == 0.0f;
+    uint2 packed = make_uint2(0, 0);
+#pragma unroll
+    for (int index = 0; index < 4 && !nothing; index++) {
+        packed.x |= whole(numbers[index] * inverse) << 8 * index;
+        packed.y |= whole(numbers[index + 4] * inverse) << 8 * index;
+    }
+    const size_t place = size_t(thread / 4) * MOST_ROWS + row;
+    *reinterpret_cast<uint2 *>(codes + (place * BLOCK_INPUTS + thread % 4 * 8)) = packed;
+    if (thread % 4 == 0) scales[place] = largest / 127.0f;
+}

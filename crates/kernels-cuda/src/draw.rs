@@ -1,0 +1,51 @@
+//! Random weights that are drawn on the card, with the bits that a processor draws.
+
+use std::{ops::Range, sync::Arc};
+
+use cudarc::driver::PushKernelArg;
+
+use crate::{error::Result, gpu::Grid, rows::Rows};
+
+const THREADS: u32 = 256;
+
+/// Numbers that a thread draws, which it writes at once where they are aligned.
+const AT_ONCE: usize = 8;
+
+/// The numbers of one tensor: of a key and an index alone, nearly normal.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// What tells tensors apart.
+    pub key: u64,
+    /// The mean of the numbers.
+    pub centre: f32,
+    /// Their standard deviation.
+    pub spread: f32,
+}
+
+impl Draw {
+    /// Fills the rows `range` with the numbers from index `first` on.
+    ///
+    /// # Errors
+    /// What the driver says.
+    ///
+    /// # Panics
+    /// When there are no such rows, or they begin at no multiple of eight numbers.
+    pub fn fill(self, rows: &mut Rows, range: Range<usize>, first: u64) -> Result<()> {
+        let (count, columns) = rows.shape();
+        assert!(range.start <= range.end && range.end <= count, "rows {range:?} of {count}");
+        let numbers = range.start * columns..range.end * columns;
+        assert!(numbers.start.is_multiple_of(AT_ONCE), "rows that are not aligned");
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let gpu = Arc::clone(&rows.gpu);
+        let blocks = numbers.len().div_ceil(AT_ONCE * THREADS as usize) as u32;
+        let grid = Grid::new((blocks, 1, 1), THREADS);
+        let kernel = gpu.kernel(("draw", "draw_bf16"), grid)?;
+        let count = numbers.len() as u64;
+        let mut place = rows.numbers.slice_mut(numbers);
+        let mut arguments = gpu.arguments(&kernel);
+        arguments.arg(&mut place).arg(&count).arg(&first).arg(&self.key).arg(&self.centre).arg(&self.spread);
+        gpu.run(arguments, grid)
+    }
+}

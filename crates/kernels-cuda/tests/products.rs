@@ -1,0 +1,160 @@
+//! Products of few rows with weights in bf16, beside their twin on the processor.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod emulated;
+mod rounding;
+
+use std::sync::Arc;
+
+use half::bf16;
+use kernels_cuda::{Bf16Weights, Bias, Destination, Floats, Gpu, Rows};
+use rounding::{assert_same, numbers, rounded};
+
+/// A product and its twin.
+struct Case {
+    gpu: Arc<Gpu>,
+    weights: Bf16Weights,
+    linear: kernels::Linear,
+    bias: Option<Bias>,
+}
+
+fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
+    Rows::upload(gpu, &rounded(numbers), columns).unwrap()
+}
+
+impl Case {
+    fn new((output, input): (usize, usize), with_bias: bool) -> Self {
+        let gpu = emulated::card();
+        let numbers_of_w = numbers(output * input, 1);
+        let weights = Bf16Weights::new(uploaded(&gpu, &numbers_of_w, input));
+        assert_eq!(weights.shape(), (output, input));
+        let bits: Vec<u16> = rounded(&numbers_of_w).into_iter().map(bf16::to_bits).collect();
+        let bias = with_bias.then(|| numbers(output, 2));
+        let matrix = kernels::Matrix::Bf16(&bits);
+        let linear =
+            kernels::Linear::with_form(matrix, kernels::Form::Given, (output, input), bias.as_deref());
+        let bias = bias.map(|bias| Bias::upload(&gpu, &bias).unwrap());
+        Self { gpu, weights, linear, bias }
+    }
+
+    /// Products in f32.
+    fn floats(&self, x: &[f32]) -> Vec<f32> {
+        let mut y = Floats::empty(&self.gpu).unwrap();
+        let x = uploaded(&self.gpu, x, self.linear.input());
+        self.weights.multiply(&x, self.bias.as_ref(), Destination::Floats(&mut y)).unwrap();
+        assert_eq!(y.shape(), (x.shape().0, self.linear.output()));
+        y.download().unwrap()
+    }
+
+    /// Products in bf16.
+    fn rows(&self, x: &[f32]) -> Vec<f32> {
+        let mut y = Rows::empty(&self.gpu).unwrap();
+        let x = uploaded(&self.gpu, x, self.linear.input());
+        self.weights.multiply(&x, self.bias.as_ref(), Destination::Replace(&mut y)).unwrap();
+        y.download().unwrap()
+    }
+
+    /// What the twin makes, and for each number the sum of what is added, without signs: what sums may be off by goes with
+    /// it.
+    fn wanted(&self, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (input, output) = (self.linear.input(), self.linear.output());
+        let mut y = vec![0.0; x.len() / input * output];
+        self.linear.forward(x, &mut y);
+        let size = |x: &[f32], index: usize| -> f32 {
+            x.iter().zip(self.linear.weight_row(index)).map(|(x, weight)| (x * weight).abs()).sum()
+        };
+        let sizes = x.chunks(input).flat_map(|x| (0..output).map(|index| size(x, index) + 2.0)).collect();
+        (y, sizes)
+    }
+}
+
+/// Each of `steps` sums on either side is off by at most half a unit of its last digit, 2^-24 of it, and no sum is larger
+/// than all that is added without signs. Tensor cores may cut digits off where a processor rounds: twice as much.
+fn bounds(sizes: &[f32], steps: usize) -> Vec<f32> {
+    sizes.iter().map(|size| size * steps as f32 * 3.0 / 16_777_216.0).collect()
+}
+
+#[test]
+fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
+    // Whole chunks and parts of some, fewer than there are warps and more; rows aligned to 16 bytes and to 8.
+    let shapes = [
+        (48, 128),
+        (33, 1024),
+        (5, 8),
+        (70, 56),
+        (16, 144),
+        (40, 172),
+        (1, 588),
+        (24, 2184),
+        (9, 2180),
+        (17, 4),
+    ];
+    for (shape, with_bias) in shapes.into_iter().zip([true, false].into_iter().cycle()) {
+        let case = Case::new(shape, with_bias);
+        for rows in [1, 8, 9, 17, 33, 64] {
+            let x = numbers(rows * shape.1, 3);
+            let (wanted, sizes) = case.wanted(&x);
+            let bounds = bounds(&sizes, shape.1);
+            assert_same(&case.floats(&x), &wanted, &bounds);
+            // bf16 has 8 digits: half a unit of the last one is at most 2^-8 of the number.
+            let bounds: Vec<f32> = bounds
+                .iter()
+                .zip(&wanted)
+                .map(|(bound, wanted)| bound + (wanted.abs() + bound) / 256.0)
+                .collect();
+            assert_same(&case.rows(&x), &wanted, &bounds);
+        }
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_and_in_any_company() {
+    for input in [1288, 172] {
+        let case = Case::new((50, input), true);
+        let x = numbers(64 * input, 4);
+        let all = case.floats(&x);
+        for rows in [2, 8, 11, 16, 27, 32, 45] {
+            assert_eq!(case.floats(&x[..rows * input]), all[..rows * 50], "{rows} rows");
+        }
+        for (x, wanted) in x.chunks(input).zip(all.chunks(50)) {
+            assert_eq!(case.floats(x), wanted);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_no_number_leaves_the_others_alone() {
+    let case = Case::new((20, 256), false);
+    let mut x = numbers(11 * 256, 5);
+    let before = case.floats(&x);
+    x[3 * 256..4 * 256].fill(f32::NAN);
+    let after = case.floats(&x);
+    assert!(after[3 * 20..4 * 20].iter().all(|y| y.is_nan()));
+    assert_eq!((&after[..3 * 20], &after[4 * 20..]), (&before[..3 * 20], &before[4 * 20..]));
+}
+
+#[test]
+fn products_are_added_to_what_is_there() {
+    for rows in [1, 20, 64] {
+        let case = Case::new((37, 192), true);
+        let (x, residual) = (numbers(rows * 192, 6), numbers(rows * 37, 7));
+        let products = case.floats(&x);
+        let mut y = uploaded(&case.gpu, &residual, 37);
+        let x = uploaded(&case.gpu, &x, 192);
+        case.weights.multiply(&x, case.bias.as_ref(), Destination::Add(&mut y)).unwrap();
+        // One sum in f32, and one rounding.
+        let wanted: Vec<f32> = rounded(&residual)
+            .into_iter()
+            .zip(products)
+            .map(|(one, other)| bf16::from_f32(one.to_f32() + other).to_f32())
+            .collect();
+        assert_eq!(y.download().unwrap(), wanted);
+    }
+}
+
+#[test]
+fn no_rows_are_no_work() {
+    let case = Case::new((37, 192), true);
+    assert_eq!(case.rows(&[]), []);
+}

@@ -1,0 +1,26 @@
+//! Numbers for products, and how near they must come.
+
+use half::bf16;
+
+/// Numbers between -1 and 1, as bf16 has them.
+pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        bf16::from_f32((state >> 8) as f32 / (1 << 23) as f32 - 1.0).to_f32()
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+/// The nearest numbers of 16 bits.
+pub(crate) fn rounded(numbers: &[f32]) -> Vec<bf16> {
+    numbers.iter().copied().map(bf16::from_f32).collect()
+}
+
+/// No number is off by more than its bound.
+pub(crate) fn assert_same(found: &[f32], wanted: &[f32], bounds: &[f32]) {
+    assert_eq!((found.len(), bounds.len()), (wanted.len(), wanted.len()));
+    for (index, ((found, wanted), bound)) in found.iter().zip(wanted).zip(bounds).enumerate() {
+        assert!((found - wanted).abs() <= *bound, "{index}: {found} for {wanted}, give or take {bound}");
+    }
+}
