@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cudarc::driver::CudaSlice;
 
 use crate::{
-    cache::BLOCK_SIZE,
+    attention::Sharing,
+    cache::{BLOCK_SIZE, Heads},
     error::Result,
     gpu::Gpu,
     list::{List, Moved},
@@ -34,6 +35,8 @@ pub struct Step {
     chunks: List,
     /// The block tables, one after the other.
     tables: List,
+    /// How attention is shared out, for a step that was told of which heads.
+    sharing: Option<Sharing>,
     end: usize,
     last_block: usize,
     moves: usize,
@@ -51,10 +54,22 @@ impl Step {
             slots: List::new(gpu, tokens)?,
             chunks: List::new(gpu, 4 * chunks)?,
             tables: List::new(gpu, blocks)?,
+            sharing: None,
             end: 0,
             last_block: 0,
             moves: 0,
         })
+    }
+
+    /// The same, whose chunks can attend with `heads`.
+    ///
+    /// # Errors
+    /// What the driver says.
+    ///
+    /// # Panics
+    /// When more than 16 heads of queries share one of keys, or they cannot be shared out.
+    pub fn attending(self, heads: Heads) -> Result<Self> {
+        Ok(Self { sharing: Some(Sharing::new(&self.gpu, heads)?), ..self })
     }
 
     /// Becomes the step of `chunks`.
@@ -85,7 +100,15 @@ impl Step {
             self.chunks.set(&self.gpu, &described)?,
             self.tables.set(&self.gpu, &tables)?,
         ];
-        self.moves += usize::from(moved.contains(&Moved::Yes));
+        let reach = self.reach();
+        let shared = match &mut self.sharing {
+            Some(sharing) => {
+                let spans: Vec<_> = chunks.iter().map(|chunk| (chunk.start, chunk.length)).collect();
+                sharing.set(&self.gpu, &spans, reach)?
+            }
+            None => Moved::No,
+        };
+        self.moves += usize::from(shared == Moved::Yes || moved.contains(&Moved::Yes));
         Ok(())
     }
 
@@ -104,6 +127,11 @@ impl Step {
         self.end
     }
 
+    /// `end`, rounded up so that it changes seldom while sequences grow: what is prepared for it serves all that end before.
+    pub fn reach(&self) -> usize {
+        self.end.next_power_of_two()
+    }
+
     pub(crate) fn last_block(&self) -> usize {
         self.last_block
     }
@@ -114,5 +142,17 @@ impl Step {
 
     pub(crate) fn slots(&self) -> &CudaSlice<u32> {
         self.slots.numbers()
+    }
+
+    pub(crate) fn chunks(&self) -> &CudaSlice<u32> {
+        self.chunks.numbers()
+    }
+
+    pub(crate) fn tables(&self) -> &CudaSlice<u32> {
+        self.tables.numbers()
+    }
+
+    pub(crate) fn sharing(&self) -> Option<&Sharing> {
+        self.sharing.as_ref()
     }
 }

@@ -1,0 +1,266 @@
+//! Attention: of a step's tokens to the beginnings of their sequences, and of the patches of a picture to each other.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, LaunchArgs, PushKernelArg};
+
+use crate::{
+    cache::{Heads, PagedCache},
+    error::Result,
+    gpu::{Gpu, Grid, KernelName},
+    list::{List, Moved},
+    rows::Rows,
+    step::Step,
+};
+
+/// Rows of queries in a tile of `attend_paged_*` and of `attend_dense_*`; a row is one position and one head.
+const LONG_ROWS: usize = 128;
+/// The same of `attend_split_*`: `SPLIT_ROWS` in `cuda/attention_split.cu`.
+const SHORT_ROWS: usize = 16;
+/// Positions that `attend_split_*` sums up by themselves: `STRETCH` in `cuda/attention_paged.cuh`.
+const STRETCH: usize = 512;
+/// Threads of a block of `attend_paged_*`, and of the two other kernels for steps.
+const LONG_THREADS: u32 = 256;
+const SHORT_THREADS: u32 = 128;
+/// A chunk with at most so many rows for each head of keys goes to `attend_split_*`: with so few of them the tiles of the
+/// other kernel would be less than half full.
+const FEW_QUERIES: usize = 48;
+
+/// The kernels for heads of up to so many numbers.
+struct Kernels {
+    size: usize,
+    paged: KernelName,
+    split: KernelName,
+    dense: KernelName,
+    /// Threads of a block of `dense`.
+    dense_threads: u32,
+}
+
+macro_rules! kernels {
+    ($size:literal, $dense_threads:literal) => {
+        Kernels {
+            size: $size,
+            paged: ("attention_prefill", concat!("attend_paged_", $size)),
+            split: ("attention_split", concat!("attend_split_", $size)),
+            dense: ("attention_dense", concat!("attend_dense_", $size)),
+            dense_threads: $dense_threads,
+        }
+    };
+}
+
+const KERNELS: [Kernels; 5] =
+    [kernels!(16, 128), kernels!(32, 128), kernels!(64, 128), kernels!(80, 128), kernels!(128, 256)];
+
+impl Kernels {
+    fn of(head_size: usize) -> &'static Self {
+        assert!(head_size > 0 && head_size.is_multiple_of(8), "heads of {head_size} numbers");
+        let kernels = KERNELS.iter().find(|kernels| head_size <= kernels.size);
+        kernels.unwrap_or_else(|| panic!("heads of {head_size} numbers"))
+    }
+
+    /// Two stages of 64 keys and 64 values; rows are a few numbers longer where they would meet in the same banks.
+    fn shared_bytes(&self) -> u32 {
+        let stride = if self.size.is_multiple_of(64) { self.size } else { self.size + 8 };
+        (2 * (64 + 64) * stride * 2) as u32
+    }
+}
+
+/// How a step's attention is shared out among the blocks of the card, the same for all layers.
+#[derive(Debug)]
+pub(crate) struct Sharing {
+    heads: Heads,
+    multiprocessors: usize,
+    /// Tiles of `attend_paged_*`: a chunk and the first position in it.
+    long: List,
+    /// Tiles of `attend_split_*`.
+    short: List,
+    /// Rows of the largest of those.
+    short_rows: usize,
+    /// Stretches of the longest context.
+    stretches: usize,
+    /// What rows of short tiles come to in each stretch: weighted values, `[tiles, K, stretches, SHORT_ROWS, D]`. One
+    /// layer after the other writes and reads it; the stream keeps them apart.
+    partial: CudaSlice<f32>,
+    /// The same: highest score and sum of weights, `[tiles, K, stretches, SHORT_ROWS, 2]`.
+    extremes: CudaSlice<f32>,
+}
+
+impl Sharing {
+    /// For nothing yet.
+    pub(crate) fn new(gpu: &Arc<Gpu>, heads: Heads) -> Result<Self> {
+        assert!(heads.kv_heads > 0 && heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
+        assert!(heads.heads / heads.kv_heads <= SHORT_ROWS, "{heads:?}");
+        let multiprocessors = gpu.multiprocessors()?;
+        let (long, short) = (List::new(gpu, 0)?, List::new(gpu, 0)?);
+        let (partial, extremes) = (gpu.memory_for(0)?, gpu.memory_for(0)?);
+        Ok(Self { heads, multiprocessors, long, short, short_rows: 0, stretches: 1, partial, extremes })
+    }
+
+    /// Becomes that of chunks with these starts and lengths, whose positions are all before `reach`.
+    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, chunks: &[(usize, usize)], reach: usize) -> Result<Moved> {
+        let group = self.heads.heads / self.heads.kv_heads;
+        let tiles = |length: usize, rows: usize| (0..length).step_by(rows / group);
+        let is_short = |length: usize| length * group <= FEW_QUERIES;
+        // Tiles that leave most of the card idle are shared out more finely: it costs more work, of which there is little.
+        // The results have the same bits.
+        let long_blocks: usize = chunks
+            .iter()
+            .filter(|(_, length)| !is_short(*length))
+            .map(|(_, length)| tiles(*length, LONG_ROWS).len() * self.heads.kv_heads)
+            .sum();
+        let all_short = long_blocks * 4 <= self.multiprocessors;
+        let (mut long, mut short) = (Vec::new(), Vec::new());
+        self.short_rows = 0;
+        for (index, (start, length)) in chunks.iter().copied().enumerate() {
+            if all_short || is_short(length) {
+                short.extend(tiles(length, SHORT_ROWS).flat_map(|first| [index as u32, first as u32]));
+                self.short_rows = self.short_rows.max(length.min(SHORT_ROWS / group) * group);
+            } else {
+                long.extend(
+                    tiles(length, LONG_ROWS).map(|first| (start + first, [index as u32, first as u32])),
+                );
+            }
+        }
+        // What sees most begins first, so that no block has it left at the end.
+        long.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
+        let long: Vec<u32> = long.into_iter().flat_map(|(_, tile)| tile).collect();
+        self.stretches = reach.div_ceil(STRETCH).max(1);
+        let rows = match self.stretches {
+            1 => 0,
+            stretches => short.len() / 2 * self.heads.kv_heads * stretches * SHORT_ROWS,
+        };
+        let grows = self.extremes.len() < rows * 2;
+        if grows {
+            self.partial = gpu.memory_for(rows * self.heads.size)?;
+            self.extremes = gpu.memory_for(rows * 2)?;
+        }
+        let moved = [self.long.set(gpu, &long)?, self.short.set(gpu, &short)?];
+        Ok(if grows || moved.contains(&Moved::Yes) { Moved::Yes } else { Moved::No })
+    }
+
+    fn long_tiles(&self) -> u32 {
+        (self.long.len() / 2) as u32
+    }
+
+    fn short_tiles(&self) -> u32 {
+        (self.short.len() / 2) as u32
+    }
+}
+
+/// The numbers that kernels are told, in the order of their lists of arguments.
+struct Told {
+    row_stride: u32,
+    heads: u32,
+    kv_heads: u32,
+    size: u32,
+    scale: f32,
+}
+
+impl PagedCache {
+    /// Writes to `attended` `[T, H * D]` what each query, of the first H * D numbers of `projections`
+    /// `[T, (H + 2 K) * D]`, gets from the positions of its sequence up to its own: the softmax over keys of
+    /// `query * key / sqrt(D)`, times the values. All are in the cache already.
+    ///
+    /// What comes of a position has the same bits whatever else is in the step, and however a sequence is cut into chunks.
+    ///
+    /// # Errors
+    /// What the driver says.
+    ///
+    /// # Panics
+    /// When the shapes do not fit, or the step has no such heads.
+    pub fn attend(&self, projections: &Rows, step: &Step, attended: &mut Rows) -> Result<()> {
+        let sharing = step.sharing().expect("a step that was told its heads");
+        let Heads { heads, kv_heads, size } = self.heads;
+        assert_eq!(sharing.heads, self.heads, "heads of a step");
+        assert_eq!(projections.shape(), (step.tokens(), self.heads.row()), "rows of a step");
+        assert!(step.last_block() < self.blocks, "blocks of a step");
+        attended.room((step.tokens(), heads * size))?;
+        let told = Told {
+            row_stride: self.heads.row() as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            size: size as u32,
+            scale: scale(size),
+        };
+        let kernels = Kernels::of(size);
+        let gpu = projections.gpu();
+        if sharing.long_tiles() > 0 {
+            let blocks = (sharing.long_tiles(), told.kv_heads, 1);
+            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes() };
+            let kernel = gpu.kernel(kernels.paged, grid)?;
+            let mut arguments = gpu.arguments(&kernel);
+            arguments.arg(&mut attended.numbers).arg(&projections.numbers).arg(&told.row_stride);
+            self.tell(&mut arguments, step, &sharing.long);
+            arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
+            gpu.run(arguments, grid)?;
+        }
+        if sharing.short_tiles() > 0 {
+            let blocks = (sharing.short_tiles(), told.kv_heads, sharing.stretches as u32);
+            let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes: kernels.shared_bytes() };
+            let kernel = gpu.kernel(kernels.split, grid)?;
+            let mut arguments = gpu.arguments(&kernel);
+            arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
+            arguments.arg(&projections.numbers).arg(&told.row_stride);
+            self.tell(&mut arguments, step, &sharing.short);
+            arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
+            gpu.run(arguments, grid)?;
+        }
+        if sharing.short_tiles() > 0 && sharing.stretches > 1 {
+            join_stretches((step, sharing), &told, attended)?;
+        }
+        Ok(())
+    }
+
+    /// The arguments in the middle of both kernels' lists.
+    fn tell<'a>(&'a self, arguments: &mut LaunchArgs<'a>, step: &'a Step, tiles: &'a List) {
+        arguments.arg(&self.keys).arg(&self.values);
+        arguments.arg(step.tables()).arg(step.chunks()).arg(tiles.numbers());
+    }
+}
+
+/// Joins what contexts of several stretches came to.
+fn join_stretches((step, sharing): (&Step, &Sharing), told: &Told, attended: &mut Rows) -> Result<()> {
+    let gpu = Arc::clone(attended.gpu());
+    let blocks = (sharing.short_tiles(), told.kv_heads, sharing.short_rows as u32);
+    let grid = Grid::new(blocks, SHORT_THREADS);
+    let kernel = gpu.kernel(("attention_split", "join_stretches"), grid)?;
+    let stretches = sharing.stretches as u32;
+    let mut arguments = gpu.arguments(&kernel);
+    arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes).arg(&stretches);
+    arguments.arg(step.chunks()).arg(sharing.short.numbers());
+    arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
+    gpu.run(arguments, grid)
+}
+
+/// Writes to `attended` `[pictures * length, H * D]` what each query gets from all positions of its own picture.
+/// `projections` `[pictures * length, 3 * H * D]` has queries, keys and values in a row.
+///
+/// # Errors
+/// What the driver says.
+///
+/// # Panics
+/// When there are no whole pictures, or no such heads.
+pub fn attend_all(projections: &Rows, (heads, length): (usize, usize), attended: &mut Rows) -> Result<()> {
+    let (rows, columns) = projections.shape();
+    assert!(length > 0 && rows.is_multiple_of(length), "{rows} rows of pictures of {length}");
+    assert!(heads > 0 && columns.is_multiple_of(3 * heads), "{columns} columns of {heads} heads");
+    let size = columns / 3 / heads;
+    let kernels = Kernels::of(size);
+    attended.room((rows, columns / 3))?;
+    let gpu = projections.gpu();
+    let blocks = (length.div_ceil(LONG_ROWS) as u32, heads as u32, (rows / length) as u32);
+    let grid = Grid { blocks, threads: kernels.dense_threads, shared_bytes: kernels.shared_bytes() };
+    let kernel = gpu.kernel(kernels.dense, grid)?;
+    let [row_stride, keys, values] = [columns, columns / 3, columns / 3 * 2].map(|number| number as u32);
+    let [queries, length, heads] = [0, length, heads].map(|number| number as u32);
+    let (narrow, scale) = (size as u32, scale(size));
+    let mut arguments = gpu.arguments(&kernel);
+    arguments.arg(&mut attended.numbers).arg(&projections.numbers).arg(&row_stride);
+    arguments.arg(&queries).arg(&keys).arg(&values);
+    arguments.arg(&length).arg(&heads).arg(&narrow).arg(&scale);
+    gpu.run(arguments, grid)
+}
+
+fn scale(head_size: usize) -> f32 {
+    (head_size as f32).sqrt().recip()
+}

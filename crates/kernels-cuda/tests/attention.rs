@@ -1,0 +1,282 @@
+//! Attention beside its twin on the processor, and the same bits however it is shared out.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod emulated;
+
+use std::sync::Arc;
+
+use half::bf16;
+use kernels::{Columns, Dense, Isa, Queries, Span};
+use kernels_cuda::{BLOCK_SIZE, Chunk, Gpu, Graph, Heads, PagedCache, RotaryTable, Rows, Step, attend_all};
+
+const BLOCKS: usize = 160;
+
+/// Numbers between -2 and 2, as bf16 has them.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        bf16::from_f32((state >> 8) as f32 / (1 << 22) as f32 - 2.0).to_f32()
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
+    let narrow: Vec<bf16> = numbers.iter().copied().map(bf16::from_f32).collect();
+    Rows::upload(gpu, &narrow, columns).unwrap()
+}
+
+/// A sequence: queries, keys and values of each position, and where its blocks are.
+#[derive(Clone)]
+struct Sequence {
+    projections: Vec<f32>, // [length, (H + 2 K) * D]
+    table: Vec<u32>,
+}
+
+impl Sequence {
+    /// Its blocks are `first`, `first - stride` and so on.
+    fn new(heads: Heads, length: usize, (first, stride): (u32, u32)) -> Self {
+        let table = (0..length.div_ceil(BLOCK_SIZE) as u32).map(|index| first - index * stride).collect();
+        Self { projections: numbers(length * row(heads), first), table }
+    }
+
+    fn rows(&self, heads: Heads, (start, end): (usize, usize)) -> &[f32] {
+        &self.projections[start * row(heads)..end * row(heads)]
+    }
+
+    fn length(&self, heads: Heads) -> usize {
+        self.projections.len() / row(heads)
+    }
+}
+
+fn row(heads: Heads) -> usize {
+    (heads.heads + 2 * heads.kv_heads) * heads.size
+}
+
+/// A card with a cache of one layer, all of whose blocks were used before by something that went wrong.
+struct Layer {
+    gpu: Arc<Gpu>,
+    heads: Heads,
+    cache: PagedCache,
+    unturned: RotaryTable,
+    step: Step,
+    attended: Rows,
+}
+
+impl Layer {
+    fn new(gpu: &Arc<Gpu>, heads: Heads) -> Self {
+        let positions = BLOCKS * BLOCK_SIZE;
+        let (ones, zeros) = (vec![1.0; positions * heads.size / 2], vec![0.0; positions * heads.size / 2]);
+        let mut layer = Self {
+            gpu: Arc::clone(gpu),
+            heads,
+            cache: PagedCache::new(gpu, heads, BLOCKS).unwrap(),
+            unturned: RotaryTable::new(gpu, (&ones, &zeros), heads.size).unwrap(),
+            step: Step::new(gpu, (8, 2, 8)).unwrap().attending(heads).unwrap(),
+            attended: Rows::empty(gpu).unwrap(),
+        };
+        let table: Vec<u32> = (0..BLOCKS as u32).collect();
+        layer.store(
+            &vec![f32::NAN; positions * row(heads)],
+            &[Chunk { start: 0, length: positions, block_table: &table }],
+        );
+        layer
+    }
+
+    /// Makes this the step, and writes its keys and values to the cache.
+    fn store(&mut self, projections: &[f32], chunks: &[Chunk<'_>]) -> Rows {
+        let mut rows = uploaded(&self.gpu, projections, row(self.heads));
+        self.step.set(chunks).unwrap();
+        self.cache.rotate_and_store(&mut rows, &self.unturned, &self.step).unwrap();
+        rows
+    }
+
+    /// Runs positions `start` to `end` of some sequences as one step.
+    fn run(&mut self, parts: &[(&Sequence, usize, usize)]) -> Vec<Vec<f32>> {
+        let chunk = |(sequence, start, end): &(&'_ Sequence, usize, usize)| {
+            (*start, end - start, sequence.table.clone())
+        };
+        let chunks: Vec<_> = parts.iter().map(chunk).collect();
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|(start, length, table)| Chunk { start: *start, length: *length, block_table: table })
+            .collect();
+        let rows = |(sequence, start, end): &(&'_ Sequence, usize, usize)| {
+            sequence.rows(self.heads, (*start, *end)).to_vec()
+        };
+        let projections: Vec<f32> = parts.iter().flat_map(rows).collect();
+        let rows = self.store(&projections, &chunks);
+        self.cache.attend(&rows, &self.step, &mut self.attended).unwrap();
+        let mut all = self.attended.download().unwrap();
+        let count =
+            |(_, start, end): &(&Sequence, usize, usize)| (end - start) * self.heads.heads * self.heads.size;
+        parts.iter().map(|part| all.drain(..count(part)).collect()).collect()
+    }
+
+    /// Runs a whole sequence in chunks that end at `ends`.
+    fn run_alone(&mut self, sequence: &Sequence, ends: &[usize]) -> Vec<f32> {
+        let starts = std::iter::once(&0).chain(ends);
+        starts.zip(ends).flat_map(|(start, end)| self.run(&[(sequence, *start, *end)]).remove(0)).collect()
+    }
+}
+
+/// What the twin makes of a whole sequence.
+fn twin(heads: Heads, sequence: &Sequence) -> Vec<f32> {
+    let Heads { heads: count, kv_heads, size } = heads;
+    let mut cache = kernels::PagedCache::new(kernels::Heads { heads: count, kv_heads, size }, BLOCKS);
+    let span = Span { start: 0, block_table: &sequence.table };
+    let (keys, values) = (count * size, (count + kv_heads) * size);
+    let part = |columns| Columns::new(&sequence.projections, row(heads), columns);
+    cache.write(span, part(keys..values), part(values..row(heads)));
+    let mut attended = vec![0.0; sequence.length(heads) * count * size];
+    cache.attend(&[Queries { span, queries: part(0..keys) }], &mut attended);
+    attended
+}
+
+/// Weights and results are rounded to 8 bits; values reach to 2.
+fn assert_close(what: &str, found: &[f32], wanted: &[f32]) {
+    assert_eq!(found.len(), wanted.len(), "{what}");
+    let worst = found.iter().zip(wanted).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    assert!(worst < 0.012 && !found.iter().any(|number| number.is_nan()), "{what}: {worst}");
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
+}
+
+const HEADS: [Heads; 9] = [
+    Heads { heads: 1, kv_heads: 1, size: 8 },
+    Heads { heads: 4, kv_heads: 2, size: 16 },
+    Heads { heads: 6, kv_heads: 2, size: 24 },
+    Heads { heads: 16, kv_heads: 1, size: 32 },
+    Heads { heads: 5, kv_heads: 1, size: 48 },
+    Heads { heads: 14, kv_heads: 2, size: 64 },
+    Heads { heads: 3, kv_heads: 3, size: 72 },
+    Heads { heads: 8, kv_heads: 1, size: 96 },
+    Heads { heads: 7, kv_heads: 1, size: 128 },
+];
+
+#[test]
+fn chunks_of_several_sequences_attend_as_their_twins_do() {
+    let gpu = emulated::card();
+    for heads in HEADS {
+        let mut layer = Layer::new(&gpu, heads);
+        let (long, short) = (Sequence::new(heads, 330, (159, 3)), Sequence::new(heads, 70, (16, 5)));
+        let one = Sequence::new(heads, 1, (20, 1));
+        // Enough rows at a time that some go to each of the kernels for steps.
+        let mut found = layer.run(&[(&short, 0, 33), (&one, 0, 1), (&long, 0, 329)]);
+        let rest = layer.run(&[(&long, 329, 330), (&short, 33, 70)]);
+        found[2].extend(&rest[0]);
+        found[0].extend(&rest[1]);
+        for (index, sequence) in [&short, &one, &long].into_iter().enumerate() {
+            assert_close(&format!("{heads:?}, sequence {index}"), &found[index], &twin(heads, sequence));
+        }
+    }
+}
+
+/// Ends at the borders of tiles, blocks and stretches and beside them, and a context of many stretches.
+#[test]
+fn long_contexts_are_joined_as_if_they_had_been_one() {
+    let gpu = emulated::card();
+    let heads = Heads { heads: 4, kv_heads: 2, size: 16 };
+    let mut layer = Layer::new(&gpu, heads);
+    let sequence = Sequence::new(heads, 2600, (159, 1));
+    let wanted = twin(heads, &sequence);
+    let columns = heads.heads * heads.size;
+    let whole = layer.run_alone(&sequence, &[2600]);
+    assert_close("as one chunk", &whole, &wanted);
+    for end in [64, 65, 511, 512, 513, 1024, 1025, 2047, 2049, 2600] {
+        for start in [end - 1, end - 3] {
+            let found = layer.run(&[(&sequence, start, end)]).remove(0);
+            assert_close(&format!("{start} to {end}"), &found, &wanted[start * columns..end * columns]);
+            assert_eq!(bits(&found), bits(&whole[start * columns..end * columns]), "{start} to {end}");
+        }
+    }
+}
+
+#[test]
+fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
+    let gpu = emulated::card();
+    for heads in [Heads { heads: 14, kv_heads: 2, size: 64 }, Heads { heads: 3, kv_heads: 3, size: 24 }] {
+        let mut layer = Layer::new(&gpu, heads);
+        let one = Sequence::new(heads, 700, (159, 2));
+        let other = Sequence::new(heads, 600, (100, 5));
+        let alone = layer.run_alone(&one, &[700]);
+        assert_eq!(bits(&layer.run_alone(&one, &[13, 14, 399, 610, 640, 700])), bits(&alone), "in chunks");
+        layer.run_alone(&other, &[600]);
+        let together = layer.run(&[(&other, 11, 600), (&one, 300, 700), (&other, 0, 11)]);
+        let columns = heads.heads * heads.size;
+        assert_eq!(bits(&together[1]), bits(&alone[300 * columns..]), "in company");
+        // In other blocks.
+        let moved = Sequence { table: (0..22).map(|index| index * 7).collect(), ..one.clone() };
+        assert_eq!(bits(&layer.run_alone(&moved, &[650, 700])), bits(&alone), "in other blocks");
+    }
+}
+
+/// What was captured at one length serves all up to the reach of its step.
+#[test]
+fn a_graph_serves_contexts_that_grow() {
+    let gpu = emulated::card();
+    let heads = Heads { heads: 4, kv_heads: 2, size: 32 };
+    let mut layer = Layer::new(&gpu, heads);
+    let sequence = Sequence::new(heads, 1024, (159, 2));
+    let whole = layer.run_alone(&sequence, &[1024]);
+    let columns = heads.heads * heads.size;
+    let mut query = Rows::empty(&gpu).unwrap();
+    let all = uploaded(&gpu, &sequence.projections, row(heads));
+    let mut run = |layer: &mut Layer, position: usize, graph: Option<&Graph>| {
+        layer.step.set(&[Chunk { start: position, length: 1, block_table: &sequence.table }]).unwrap();
+        query.room((1, row(heads))).unwrap().copy(0, &all, position..position + 1).unwrap();
+        let moves = layer.step.moves();
+        let captured = match graph {
+            Some(graph) => {
+                graph.run().unwrap();
+                None
+            }
+            None => {
+                layer.cache.attend(&query, &layer.step, &mut layer.attended).unwrap();
+                let attend = || layer.cache.attend(&query, &layer.step, &mut layer.attended);
+                Some(Graph::capture::<kernels_cuda::Error>(&gpu, attend).unwrap())
+            }
+        };
+        let found = layer.attended.download().unwrap();
+        assert_eq!(bits(&found), bits(&whole[position * columns..][..columns]), "position {position}");
+        (captured, moves)
+    };
+    let (graph, moves) = run(&mut layer, 520, None);
+    for position in [521, 700, 1023] {
+        let (_, moved) = run(&mut layer, position, graph.as_ref());
+        assert_eq!(moved, moves, "lists stay in their places");
+    }
+}
+
+#[test]
+fn patches_attend_to_their_own_picture_as_their_twins_do() {
+    let gpu = emulated::card();
+    for (heads, size) in [(2, 8), (1, 32), (3, 64), (2, 72), (2, 80), (2, 128)] {
+        for (length, pictures) in [(1, 3), (64, 1), (149, 2)] {
+            let columns = 3 * heads * size;
+            let projections = numbers(pictures * length * columns, 9);
+            let mut attended = Rows::empty(&gpu).unwrap();
+            attend_all(&uploaded(&gpu, &projections, columns), (heads, length), &mut attended).unwrap();
+            let part = |index: usize| {
+                Columns::new(&projections, columns, index * heads * size..(index + 1) * heads * size)
+            };
+            let dense =
+                Dense { heads, head_size: size, length, queries: part(0), keys: part(1), values: part(2) };
+            let mut wanted = vec![0.0; pictures * length * heads * size];
+            kernels::attend_all(&dense, Isa::best(), &mut wanted);
+            let found = attended.download().unwrap();
+            assert_close(&format!("{heads} heads of {size}, {pictures} of {length}"), &found, &wanted);
+
+            // Each picture by itself has the same bits.
+            let last = &projections[(pictures - 1) * length * columns..];
+            attend_all(&uploaded(&gpu, last, columns), (heads, length), &mut attended).unwrap();
+            let last = &found[(pictures - 1) * length * heads * size..];
+            assert_eq!(bits(&attended.download().unwrap()), bits(last));
+        }
+    }
+}
