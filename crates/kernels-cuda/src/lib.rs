@@ -8,6 +8,7 @@
 //! waits for them.
 
 mod activation;
+mod attention;
 mod cache;
 mod draw;
 mod error;
@@ -22,6 +23,7 @@ mod rows;
 mod step;
 
 pub use activation::Activation;
+pub use attention::attend_all;
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, RotaryTable};
 pub use draw::Draw;
 pub use error::{Error, Result};
