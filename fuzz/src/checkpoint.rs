@@ -62,7 +62,7 @@ pub fn run(data: &[u8]) {
             assert!(inspection.to_string().contains("parameters"));
         }
         // One context of cache and no pictures: what is tried is the reading.
-        let options = Options { cache_bytes: 0, image_cache_bytes: 0, ..Options::new(source) };
+        let options = Options { cache_bytes: Some(0), image_cache_bytes: 0, ..Options::new(source) };
         // What cannot even be described is not loaded, whose answer would be the same.
         if inspected.is_ok()
             && let Err(error) = Checkpoint::load(&options)

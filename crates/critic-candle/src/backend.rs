@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual, Wants};
 use kernels::{BLOCK_SIZE, Heads};
 
@@ -12,13 +12,16 @@ use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::L
 /// asked about again, goes through the tower once.
 const FEATURE_BYTES: usize = 256 << 20;
 
+/// Bytes of the cache of keys and values, where nobody says how many.
+const CACHE_BYTES: usize = 256 << 20;
+
 /// A model with its cache.
 #[derive(Debug)]
 pub struct CandleBackend {
     model: Model,
     caches: Vec<LayerCache>,
     /// Features `[length, C]` of recent visuals, the latest used last.
-    features: Vec<(ContentHash, Tensor)>,
+    features: Vec<(ContentHash, Rows)>,
     limits: Limits,
     figures: BackendFigures,
 }
@@ -27,17 +30,18 @@ impl CandleBackend {
     /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`.
     pub(crate) fn new(
         model: Model,
-        cache_bytes: usize,
+        cache_bytes: Option<usize>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let text = &model.anatomy().text;
-        let (device, dtype) = model.place();
-        let position_bytes = text.cache_bytes_per_position(dtype.size_in_bytes());
+        let place = model.place();
+        let position_bytes = text.cache_bytes_per_position(place.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
+        let cache_bytes = cache_bytes.unwrap_or(CACHE_BYTES);
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
         let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
         let caches: Result<Vec<LayerCache>> =
-            (0..text.layers).map(|_| LayerCache::new(heads, block_count, device, dtype)).collect();
+            (0..text.layers).map(|_| LayerCache::new(heads, block_count, place)).collect();
         let limits = Limits {
             block_size: BLOCK_SIZE,
             block_count,
@@ -63,7 +67,9 @@ impl CandleBackend {
     /// # Errors
     /// What the tensor library says.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.model.logits(&Rows::from_tensor(hidden.clone())?)?.into_tensor()
+        let rows = self.model.logits(&self.model.place().rows(hidden)?)?;
+        let count = rows.len();
+        Tensor::from_vec(rows.concat(), (count, ()), &Device::Cpu)
     }
 
     /// The model itself.
@@ -90,7 +96,7 @@ impl CandleBackend {
         }
         figures.features.misses += new.len() as u64;
         let start = Instant::now();
-        let made = self.model.features(&new)?;
+        let made = self.model.feature_rows(&new)?;
         figures.vision += start.elapsed();
         self.features.extend(new.iter().map(|visual| visual.hash).zip(made));
         Ok(())
@@ -98,10 +104,9 @@ impl CandleBackend {
 
     /// Drops the features used longest ago until the rest fits.
     fn forget_old_features(&mut self) {
-        let bytes = |features: &Tensor| features.elem_count() * features.dtype().size_in_bytes();
-        let mut total: usize = self.features.iter().map(|(_, features)| bytes(features)).sum();
+        let mut total: usize = self.features.iter().map(|(_, features)| features.bytes()).sum();
         while total > FEATURE_BYTES {
-            total -= bytes(&self.features.remove(0).1);
+            total -= self.features.remove(0).1.bytes();
             self.figures.features.evictions += 1;
         }
         self.figures.features.bytes = total as u64;
@@ -112,7 +117,7 @@ impl CandleBackend {
         self.encode_visuals(batch)?;
         let mut rows = self.model.embed(batch, |hash| {
             let known = self.features.iter().find(|(known, _)| known == hash);
-            known.expect("features of every visual of the batch were made before").1.clone()
+            &known.expect("features of every visual of the batch were made before").1
         })?;
         self.forget_old_features();
         self.model.decode(&mut rows, batch, &mut self.caches)?;
@@ -138,11 +143,7 @@ impl CandleBackend {
             let rows = self.model.normalise(&hidden.pick(&places)?)?;
             let read =
                 if kind == Wants::Reward { self.model.rewards(&rows)? } else { self.model.logits(&rows)? };
-            let rows = match read {
-                Rows::Floats { floats, columns } => floats.chunks(columns).map(<[f32]>::to_vec).collect(),
-                Rows::Tensor(rows) => rows.to_dtype(DType::F32)?.to_vec2()?,
-            };
-            Ok(rows.into_iter())
+            Ok(read.into_iter())
         };
         let (mut logits, mut rewards) = (of(Wants::Logits)?, of(Wants::Reward)?);
         let row = |(wants, _): &(Wants, u32)| {

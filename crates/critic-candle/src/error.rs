@@ -158,4 +158,10 @@ pub enum LoadError {
     /// The tensor library failed.
     #[error("the tensor library failed while loading")]
     Tensor(#[from] candle_core::Error),
+    /// The card failed, or is not there.
+    #[error("the card cannot be used")]
+    Card(#[from] kernels_cuda::Error),
+    /// Another number type was asked for on a card.
+    #[error("a card computes in bf16; expected no other precision to be asked for")]
+    CardPrecision,
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use candle_core::{DType, Device};
 use critic::{ModelSize, Packing};
 
 use crate::{
@@ -33,7 +32,7 @@ pub struct Inspection {
 /// [`LoadError`] when a file is missing, damaged or not understood.
 pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     let anatomy = read_anatomy(source)?;
-    let weights = Weights::open(source, &GGUF, (&Device::Cpu, DType::F32), WeightForm::Stored)?;
+    let weights = Weights::open(source, &GGUF, &crate::layers::Place::Kernels, WeightForm::Stored)?;
     let tower = match Model::tower_elsewhere(&anatomy, &weights) {
         Some(_) => 0,
         None => anatomy.vision.product_weights(),

@@ -35,7 +35,7 @@ pub use error::LoadError;
 pub use hub::{HubError, HubOptions, resolve};
 pub use image::{ImageLimits, RgbImage, resize_bicubic};
 pub use inspect::{Inspection, inspect};
-pub use load::{Checkpoint, Options, Precision, load};
+pub use load::{Checkpoint, Device, Options, Precision, load};
 pub use machine::machine_limits;
 pub use make::{MadeForm, MakeOptions, Shape, make_model};
 pub use source::Source;

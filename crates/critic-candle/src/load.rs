@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use critic::{Build, Critic, GenerationDefaults, TokenId};
+use kernels_cuda::Gpu;
 use serde::Deserialize;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     error::LoadError,
     hub::{self, HubOptions},
     image::{ImageLimits, Loader, TileCache},
+    layers::Place,
     source::Source,
     tokenizer::Tokenizer,
     weights::{WeightForm, Weights},
@@ -61,17 +63,39 @@ impl Precision {
     }
 }
 
+/// What a model computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A card, by its number.
+    Cuda(usize),
+}
+
+impl Device {
+    /// The first card where there is one and this program has kernels for it, else the processor.
+    pub fn best() -> Self {
+        if kernels_cuda::is_ready() { Self::Cuda(0) } else { Self::Cpu }
+    }
+}
+
 /// What to load, and how much room it gets.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The checkpoint.
     pub source: Source,
-    /// The number type to compute in, whatever the files are stored in.
-    pub precision: Precision,
-    /// How weights are kept in memory. Only f32 has forms: the other types keep weights as they compute with them.
+    /// What to compute on.
+    pub device: Device,
+    /// The number type to compute in, whatever the files are stored in; none is f32 on the processor and bf16 on a card,
+    /// which has no other.
+    pub precision: Option<Precision>,
+    /// How weights are kept in memory. On the processor only f32 has forms: the other types keep weights as they compute
+    /// with them.
     pub weights: WeightForm,
-    /// Bytes for the cache of keys and values; at least one whole context is given.
-    pub cache_bytes: usize,
+    /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
+    /// a card what is left when all else is there.
+    pub cache_bytes: Option<usize>,
     /// The most tokens that one step runs.
     pub max_step_tokens: usize,
     /// Bounds of pictures.
@@ -83,18 +107,41 @@ pub struct Options {
 }
 
 impl Options {
-    /// `source` with the defaults: f32 with weights as they are stored, 256 MiB of cache, 512 tokens a step, pictures within
-    /// their usual bounds, of which 128 MiB are kept.
+    /// `source` with the defaults: on the processor in f32 with weights as they are stored, 256 MiB of cache, 512 tokens a
+    /// step, pictures within their usual bounds, of which 128 MiB are kept.
     pub fn new(source: Source) -> Self {
         Self {
             source,
-            precision: Precision::F32,
+            device: Device::Cpu,
+            precision: None,
             weights: WeightForm::Stored,
-            cache_bytes: 256 << 20,
+            cache_bytes: None,
             max_step_tokens: 512,
             image_limits: ImageLimits::default(),
             image_cache_bytes: 128 << 20,
             hub: HubOptions::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The number type that is computed in.
+    fn precision(&self) -> Precision {
+        self.precision.unwrap_or(match self.device {
+            Device::Cpu => Precision::F32,
+            Device::Cuda(_) => Precision::Bf16,
+        })
+    }
+
+    /// Where the model is to compute; a card is opened.
+    fn place(&self) -> Result<Place, LoadError> {
+        match (self.device, self.precision()) {
+            (Device::Cpu, Precision::F32) => Ok(Place::Kernels),
+            (Device::Cpu, precision @ (Precision::Bf16 | Precision::F16)) => {
+                Ok(Place::Tensors(precision.dtype()))
+            }
+            (Device::Cuda(ordinal), Precision::Bf16) => Ok(Place::Card(Gpu::open(ordinal)?)),
+            (Device::Cuda(_), Precision::F32 | Precision::F16) => Err(LoadError::CardPrecision),
         }
     }
 }
@@ -123,8 +170,8 @@ impl Checkpoint {
         let tokenizer = Tokenizer::load(source)?;
         let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
-        let (device, dtype) = (Device::Cpu, options.precision.dtype());
-        let weights = Weights::open(source, &GGUF, (&device, dtype), options.weights)?;
+        let place = options.place()?;
+        let weights = Weights::open(source, &GGUF, &place, options.weights)?;
         let tower = match Model::tower_elsewhere(&anatomy, &weights) {
             None => None,
             Some(tower) => {
@@ -135,18 +182,18 @@ impl Checkpoint {
                     file: source.path("config.json"),
                     cause,
                 })?;
-                Some(Weights::open(&Source::Folder(folder), &GGUF, (&device, dtype), options.weights)?)
+                Some(Weights::open(&Source::Folder(folder), &GGUF, &place, options.weights)?)
             }
         };
         let digest = weights.digest(tower.as_ref());
         let normalisation = processor.normalisation.clone();
-        let model = Model::load(anatomy, normalisation, (&weights, tower.as_ref()), (&device, dtype))?;
+        let model = Model::load(anatomy, normalisation, (&weights, tower.as_ref()), options.max_step_tokens)?;
         let build = Build {
             weights: digest,
-            precision: options.precision.name(),
+            precision: options.precision().name(),
             form: options.weights.name(),
             // Sums in half types depend on what runs beside them.
-            exact: options.precision == Precision::F32,
+            exact: matches!(place, Place::Kernels),
             rates: model.has_reward_head(),
         };
         let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens)?;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use cudarc::{
@@ -17,6 +17,7 @@ use cudarc::{
 
 use crate::{
     error::{Error, Result},
+    linear::Scratch,
     matrix_product::MatrixProducts,
 };
 
@@ -40,6 +41,8 @@ pub struct Gpu {
     /// from the thread that loads to the one that runs.
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     pub(crate) products: MatrixProducts,
+    /// What products with quantised weights work in, while there are any.
+    pub(crate) scratch: Mutex<Weak<Scratch>>,
 }
 
 /// Where a kernel is: its file and its name.
@@ -58,6 +61,14 @@ impl Grid {
     pub(crate) fn new(blocks: (u32, u32, u32), threads: u32) -> Self {
         Self { blocks, threads, shared_bytes: 0 }
     }
+}
+
+/// Whether this program has kernels, and there are a card and the libraries to run them.
+#[expect(unsafe_code, reason = "looks for libraries")]
+pub fn is_ready() -> bool {
+    // SAFETY: opening these libraries does nothing else.
+    let has_libraries = || unsafe { sys::is_culib_present() && cudarc::cublaslt::sys::is_culib_present() };
+    cfg!(feature = "cuda") && has_libraries() && CudaContext::device_count().is_ok_and(|count| count > 0)
 }
 
 impl fmt::Debug for Gpu {
@@ -95,11 +106,19 @@ impl Gpu {
         unsafe { context.disable_event_tracking() };
         let mut modules = HashMap::new();
         for image in IMAGES {
-            let module = context.load_module(Ptx::from_binary(image.bytes.to_vec())).map_err(Error::NoKernels)?;
+            let module =
+                context.load_module(Ptx::from_binary(image.bytes.to_vec())).map_err(Error::NoKernels)?;
             modules.insert(image.name, module);
         }
         let products = MatrixProducts::new(&stream)?;
-        Ok(Arc::new(Self { context, stream, modules, functions: Mutex::default(), products }))
+        Ok(Arc::new(Self {
+            context,
+            stream,
+            modules,
+            functions: Mutex::default(),
+            products,
+            scratch: Mutex::default(),
+        }))
     }
 
     /// What the card is called.

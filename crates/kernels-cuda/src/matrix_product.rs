@@ -17,7 +17,7 @@ use cudarc::{
             cudaDataType as Type,
         },
     },
-    driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut},
+    driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut},
 };
 use half::bf16;
 
@@ -35,16 +35,19 @@ pub(crate) enum After {
     Add,
     /// The bias is added.
     Bias,
+    /// It and the bias are added to what was there.
+    AddBias,
     /// The bias is added, and GELU by tanh is taken.
     BiasGelu,
 }
 
-/// A product's sizes: rows of x, outputs and inputs of W, and what follows.
+/// A product's sizes: rows of x, outputs and inputs of W, how far apart rows of y are, and what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub(crate) rows: usize,
     pub(crate) output: usize,
     pub(crate) input: usize,
+    pub(crate) stride: usize,
     pub(crate) after: After,
 }
 
@@ -84,25 +87,27 @@ impl MatrixProducts {
         Ok(Self { handle, workspace, stream: Arc::clone(stream), plans: Mutex::default() })
     }
 
-    /// y `[rows, output]` of x `[rows, input]`, the weight `[output, input]` and the bias `[output]`, which is there where
-    /// `shape.after` says so.
+    /// y, whose rows of `output` numbers begin `stride` numbers apart, of x `[rows, input]`, the weight `[output, input]` and the
+    /// bias `[output]`, which is there where `shape.after` says so.
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     pub(crate) fn run(
         &self,
         shape: Shape,
-        (x, weight, bias): (&impl DevicePtr<bf16>, &impl DevicePtr<bf16>, Option<&CudaSlice<bf16>>),
-        y: &mut impl DevicePtrMut<bf16>,
+        (x, weight, bias): (&CudaView<'_, bf16>, &CudaView<'_, bf16>, Option<&CudaView<'_, bf16>>),
+        y: &mut CudaViewMut<'_, bf16>,
     ) -> Result<()> {
         assert!(x.len() >= shape.rows * shape.input, "rows of a product");
         assert!(weight.len() >= shape.output * shape.input, "weights of a product");
-        assert!(y.len() >= shape.rows * shape.output, "outputs of a product");
+        assert!(shape.stride >= shape.output, "rows of outputs that overlap");
+        assert!(y.len() >= (shape.rows - 1) * shape.stride + shape.output, "outputs of a product");
         let plan = self.plan(shape)?;
-        if matches!(shape.after, After::Bias | After::BiasGelu) {
+        if matches!(shape.after, After::Bias | After::AddBias | After::BiasGelu) {
             let bias = bias.filter(|bias| bias.len() >= shape.output).expect("a bias for each output");
             let address = bias.device_ptr(&self.stream).0;
             plan.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &address)?;
         }
-        let (alpha, beta) = (1.0_f32, if shape.after == After::Add { 1.0_f32 } else { 0.0 });
+        let (alpha, beta) =
+            (1.0_f32, if matches!(shape.after, After::Add | After::AddBias) { 1.0_f32 } else { 0.0 });
         let (weight, x) = (weight.device_ptr(&self.stream).0, x.device_ptr(&self.stream).0);
         let (y, workspace) = (y.device_ptr_mut(&self.stream).0, self.workspace.device_ptr(&self.stream).0);
         // SAFETY: the lengths were compared with the layouts.
@@ -156,21 +161,21 @@ impl Plan {
     /// transposed.
     #[expect(unsafe_code, reason = "calls of the library by pointers")]
     fn new(handle: sys::cublasLtHandle_t, shape: Shape) -> Result<Self> {
-        let Shape { rows, output, input, after } = shape;
-        let layout = |rows: usize, columns: usize| {
-            result::create_matrix_layout(Type::CUDA_R_16BF, rows as u64, columns as u64, rows as i64)
+        let Shape { rows, output, input, stride, after } = shape;
+        let layout = |rows: usize, columns: usize, stride: usize| {
+            result::create_matrix_layout(Type::CUDA_R_16BF, rows as u64, columns as u64, stride as i64)
         };
         let mut plan = Self {
             description: result::create_matmul_desc(Compute::CUBLAS_COMPUTE_32F, Type::CUDA_R_32F)?,
-            weight: layout(input, output)?,
-            x: layout(input, rows)?,
-            y: layout(output, rows)?,
+            weight: layout(input, output, input)?,
+            x: layout(input, rows, input)?,
+            y: layout(output, rows, stride)?,
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &1_i32)?;
         let epilogue = match after {
             After::Replace | After::Add => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
-            After::Bias => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+            After::Bias | After::AddBias => Epilogue::CUBLASLT_EPILOGUE_BIAS,
             After::BiasGelu => Epilogue::CUBLASLT_EPILOGUE_GELU_BIAS,
         };
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;

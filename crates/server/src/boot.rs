@@ -11,14 +11,16 @@ use anyhow::{Context, ensure};
 use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
 use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{
-    GgufForm, HubOptions, ImageLimits, MadeForm, MakeOptions, Options, Precision, Shape, Source, WeightForm,
+    Device, GgufForm, HubOptions, ImageLimits, MadeForm, MakeOptions, Options, Precision, Shape, Source,
+    WeightForm,
 };
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
 use crate::{
     command::{
-        ConvertOptions, CriticOptions, GgufFormChoice, HubArguments, InspectOptions, LimitOptions,
-        MadeFormChoice, MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice, WeightsChoice,
+        ConvertOptions, CriticOptions, DeviceChoice, GgufFormChoice, HubArguments, InspectOptions,
+        LimitOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice,
+        WeightsChoice,
     },
     metrics::{EngineMetrics, Metrics},
 };
@@ -37,11 +39,16 @@ pub(crate) fn start_remembering(
     let library = library(options.config_dir.as_deref())?;
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
-    let precision = match options.precision {
+    let device = match options.device {
+        DeviceChoice::Auto => Device::best(),
+        DeviceChoice::Cpu => Device::Cpu,
+        DeviceChoice::Cuda(ordinal) => Device::Cuda(ordinal),
+    };
+    let precision = options.precision.map(|choice| match choice {
         PrecisionChoice::F32 => Precision::F32,
         PrecisionChoice::Bf16 => Precision::Bf16,
         PrecisionChoice::F16 => Precision::F16,
-    };
+    });
     let weights = match (options.quantize, options.weights) {
         (Some(QuantizeChoice::Q8), _) => WeightForm::Q8,
         (Some(QuantizeChoice::Q4), _) => WeightForm::Q4,
@@ -49,15 +56,18 @@ pub(crate) fn start_remembering(
         (None, WeightsChoice::F32) => WeightForm::F32,
     };
     ensure!(
-        options.quantize.is_none() || precision == Precision::F32,
+        options.quantize.is_none()
+            || device != Device::Cpu
+            || precision.is_none_or(|precision| precision == Precision::F32),
         "--quantize is for computing in 32-bit floats: leave --precision out"
     );
-    let dtype = dtype(options);
+    let dtype = dtype(options, device);
     let start = Instant::now();
     let options = Options {
+        device,
         precision,
         weights,
-        cache_bytes: options.cache_mib << 20,
+        cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),
         image_cache_bytes: options.image_cache_mib << 20,
         image_limits: image_limits(limits),
         hub,
@@ -101,9 +111,10 @@ pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics
 }
 
 /// The type of numbers, and of weights where that is another one.
-fn dtype(options: &CriticOptions) -> String {
+fn dtype(options: &CriticOptions, device: Device) -> String {
     let word = |choice: Option<PossibleValue>| choice.map(|value| value.get_name().to_owned());
-    let precision = word(options.precision.to_possible_value()).unwrap_or_default();
+    let usual = if device == Device::Cpu { PrecisionChoice::F32 } else { PrecisionChoice::Bf16 };
+    let precision = word(options.precision.unwrap_or(usual).to_possible_value()).unwrap_or_default();
     match options.quantize.and_then(|choice| word(choice.to_possible_value())) {
         Some(quantised) => format!("{precision}-{quantised}"),
         None => precision,

@@ -8,6 +8,7 @@ mod access;
 mod bench;
 mod bulk;
 mod convert;
+mod device;
 mod evaluate;
 mod given;
 mod images;
@@ -27,6 +28,7 @@ pub(crate) use bench::{
 };
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
+pub(crate) use device::DeviceChoice;
 pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use images::ImageOptions;
@@ -93,15 +95,20 @@ pub(crate) struct CriticOptions {
     /// Folder with `rubrics/*.toml` and `critics/*.toml` that add to the built-in ones or replace those of their name.
     #[arg(long)]
     pub(crate) config_dir: Option<PathBuf>,
-    /// Mebibytes for the cache of keys and values; at least one whole context is taken.
-    #[arg(long, default_value_t = 256)]
-    pub(crate) cache_mib: usize,
+    /// What to compute on: cpu, cuda, cuda:1 for another card, or auto: the first card where there is one, else the CPU.
+    #[arg(long, default_value_t)]
+    pub(crate) device: DeviceChoice,
+    /// Mebibytes for the cache of keys and values; at least one whole context is taken. Without it 256 on a CPU, and on a card
+    /// what is left when all else is there.
+    #[arg(long)]
+    pub(crate) cache_mib: Option<usize>,
     /// Mebibytes for images that were decoded and cut for earlier requests.
     #[arg(long, default_value_t = 128)]
     pub(crate) image_cache_mib: usize,
-    /// Number type to compute in. On a CPU the 16-bit types only save memory: they are slower there and less exact.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) precision: PrecisionChoice,
+    /// Number type to compute in. Without it f32 on a CPU, where the 16-bit types only save memory: they are slower there and
+    /// less exact. A card computes in bf16.
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<PrecisionChoice>,
     /// How weights are kept in memory when computing in 32-bit floats.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) weights: WeightsChoice,
@@ -113,10 +120,9 @@ pub(crate) struct CriticOptions {
 }
 
 /// A number type.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum PrecisionChoice {
     /// 32-bit floats.
-    #[default]
     F32,
     /// 16-bit floats with the range of 32-bit ones.
     Bf16,

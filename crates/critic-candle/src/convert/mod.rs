@@ -6,11 +6,10 @@ mod writer;
 
 use std::{ops::Range, path::Path};
 
-use candle_core::{DType, Device};
-
 use crate::{
     architectures::llava_onevision::{GGUF, Names, TextAnatomy},
     error::LoadError,
+    layers::Place,
     load::read_anatomy,
     source::Source,
     weights::{WeightForm, Weights},
@@ -33,7 +32,7 @@ const HEAD: &str = "language_model.lm_head.weight";
 /// there already or cannot be written.
 pub fn convert(source: &Source, path: &Path, form: GgufForm) -> Result<usize, LoadError> {
     let anatomy = read_anatomy(source)?.text;
-    let weights = Weights::open(source, &GGUF, (&Device::Cpu, DType::F32), WeightForm::Stored)?;
+    let weights = Weights::open(source, &GGUF, &Place::Kernels, WeightForm::Stored)?;
     let names = Names::detect(&weights);
     let tensors = tensors(&anatomy);
     let shape_of =

@@ -2,42 +2,84 @@
 
 mod tensors;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use critic::Batch;
 use kernels::{BLOCK_SIZE, Columns, Heads, PagedCache, Queries, Span};
+use kernels_cuda::{Chunk, RotaryTable, Step};
 
 use self::tensors::{Masks, TensorCache};
-use crate::layers::{Rows, has_kernels};
+use crate::layers::{Place, Rope, Rotation, Rows, on_card};
 
 /// Keys and values of one layer, in blocks.
 #[derive(Debug)]
 pub(crate) enum LayerCache {
     /// On the CPU in f32.
     Paged(PagedCache, Heads),
-    /// Anywhere else.
+    /// On the CPU in another type.
     Tensors(TensorCache, Heads),
+    /// On a card.
+    Card(kernels_cuda::PagedCache),
 }
 
 /// What attention needs to know of a step, worked out once for all layers.
-pub(crate) struct Plan<'a> {
+pub(crate) enum Plan<'a> {
+    /// On the CPU.
+    Host(HostPlan<'a>),
+    /// On a card: the chunks are there.
+    Card(&'a Step, &'a RotaryTable),
+}
+
+/// What attention on the CPU needs to know of a step.
+pub(crate) struct HostPlan<'a> {
     batch: &'a Batch,
     /// The block tables of the chunks.
     tables: Vec<Vec<u32>>,
     /// The masks of the chunks, where they are asked for.
     masks: Vec<Masks>,
+    /// By every token's position.
+    rotation: Rotation,
 }
 
 impl<'a> Plan<'a> {
-    /// For `batch`, with tensors of `dtype` on `device`.
-    pub(crate) fn new(batch: &'a Batch, device: &Device, dtype: DType) -> Result<Self> {
+    /// For `batch`, with rotations from `rope`; on a card `step` becomes that of the batch.
+    pub(crate) fn new(batch: &'a Batch, rope: &'a Rope, step: Option<&'a mut Step>) -> Result<Self> {
         let table = |chunk: &critic::Chunk| chunk.block_table.iter().map(|block| block.0).collect();
-        let masks: Result<Vec<Masks>> = match has_kernels(device, dtype) {
-            true => Ok(Vec::new()),
-            false => batch.chunks.iter().map(|chunk| Masks::new(chunk, device, dtype)).collect(),
-        };
-        Ok(Self { batch, tables: batch.chunks.iter().map(table).collect(), masks: masks? })
+        let tables: Vec<Vec<u32>> = batch.chunks.iter().map(table).collect();
+        match (rope, step) {
+            (Rope::Card(rotations), Some(step)) => {
+                let chunks: Vec<Chunk<'_>> = batch
+                    .chunks
+                    .iter()
+                    .zip(&tables)
+                    .map(|(chunk, block_table)| Chunk {
+                        start: chunk.start,
+                        length: chunk.tokens.len(),
+                        block_table,
+                    })
+                    .collect();
+                on_card(step.set(&chunks))?;
+                Ok(Self::Card(step, rotations))
+            }
+            (Rope::Host { cos, sin, head_size }, _) => {
+                let positions: Vec<u32> =
+                    batch.chunks.iter().flat_map(|chunk| chunk.start as u32..chunk.end() as u32).collect();
+                let masks: Result<Vec<Masks>> = match cos {
+                    Rows::Tensor(table) => batch
+                        .chunks
+                        .iter()
+                        .map(|chunk| Masks::new(chunk, table.device(), table.dtype()))
+                        .collect(),
+                    Rows::Floats { .. } | Rows::Card(_) => Ok(Vec::new()),
+                };
+                let rotation = Rotation::at(&positions, (cos, sin), *head_size)?;
+                Ok(Self::Host(HostPlan { batch, tables, masks: masks?, rotation }))
+            }
+            (Rope::Card(_), None) => candle_core::bail!("a card has a place for each step"),
+        }
     }
+}
 
+impl HostPlan<'_> {
     /// For each chunk where it stands and which rows of the step it has.
     fn spans(&self) -> impl Iterator<Item = (Span<'_>, std::ops::Range<usize>)> {
         let mut row = 0;
@@ -51,47 +93,81 @@ impl<'a> Plan<'a> {
 
 impl LayerCache {
     /// An empty cache of `blocks` blocks.
-    pub(crate) fn new(heads: Heads, blocks: usize, device: &Device, dtype: DType) -> Result<Self> {
-        if has_kernels(device, dtype) {
-            return Ok(Self::Paged(PagedCache::new(heads, blocks), heads));
+    pub(crate) fn new(heads: Heads, blocks: usize, place: &Place) -> Result<Self> {
+        match place {
+            Place::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks), heads)),
+            Place::Tensors(dtype) => {
+                let shape = (heads.kv_heads, heads.size);
+                let cache = TensorCache::new(shape, (blocks, BLOCK_SIZE), &candle_core::Device::Cpu, *dtype)?;
+                Ok(Self::Tensors(cache, heads))
+            }
+            Place::Card(gpu) => {
+                let heads =
+                    kernels_cuda::Heads { heads: heads.heads, kv_heads: heads.kv_heads, size: heads.size };
+                Ok(Self::Card(on_card(kernels_cuda::PagedCache::new(gpu, heads, blocks))?))
+            }
         }
-        let cache = TensorCache::new((heads.kv_heads, heads.size), (blocks, BLOCK_SIZE), device, dtype)?;
-        Ok(Self::Tensors(cache, heads))
     }
 
-    /// Writes the keys and values of `projections` `[T, (H + 2 K) * D]`, in which a row is queries, keys and values, and
-    /// attends with each query to its sequence up to its own position, to `attended` `[T, H * D]`.
-    pub(crate) fn attend(&mut self, projections: &Rows, plan: &Plan<'_>, attended: &mut Rows) -> Result<()> {
-        let tokens = projections.shape()?.0;
-        match self {
-            Self::Paged(cache, heads) => {
-                let attended = attended.room((tokens, heads.heads * heads.size));
+    /// Turns the queries and keys of `projections` `[T, (H + 2 K) * D]`, in which a row is queries, keys and values, by their
+    /// positions, writes keys and values to their places, and attends with each query to its sequence up to its own
+    /// position, to `attended` `[T, H * D]`.
+    pub(crate) fn attend(
+        &mut self,
+        projections: &mut Rows,
+        plan: &Plan<'_>,
+        attended: &mut Rows,
+    ) -> Result<()> {
+        match (self, plan) {
+            (Self::Paged(cache, heads), Plan::Host(plan)) => {
+                plan.rotation.apply(projections, heads.heads + heads.kv_heads)?;
+                let attended = attended.room((projections.shape()?.0, heads.heads * heads.size));
                 attend_paged((cache, *heads), projections.floats()?, plan, attended);
+                Ok(())
             }
-            Self::Tensors(cache, Heads { heads, kv_heads, size }) => {
-                let projections = projections.tensor()?.reshape((tokens, *heads + 2 * *kv_heads, *size))?;
-                let query = projections.narrow(1, 0, *heads)?; // [T, H, D]
-                let part = |first| projections.narrow(1, first, *kv_heads)?.transpose(0, 1);
-                let (key, value) = (part(*heads)?, part(*heads + *kv_heads)?); // [K, T, D]
-                let mut all = Vec::with_capacity(plan.batch.chunks.len());
-                let mut row = 0;
-                for (chunk, masks) in plan.batch.chunks.iter().zip(&plan.masks) {
-                    let count = chunk.tokens.len();
-                    cache.write(chunk, &key.narrow(1, row, count)?, &value.narrow(1, row, count)?)?;
-                    all.push(cache.attend(&query.narrow(0, row, count)?, chunk, masks)?);
-                    row += count;
-                }
-                *attended = Rows::Tensor(Tensor::cat(&all, 0)?);
+            (Self::Tensors(cache, heads), Plan::Host(plan)) => {
+                plan.rotation.apply(projections, heads.heads + heads.kv_heads)?;
+                *attended = Rows::Tensor(attend_tensors((cache, *heads), projections.tensor()?, plan)?);
+                Ok(())
+            }
+            (Self::Card(cache), Plan::Card(step, rotations)) => {
+                let Rows::Card(projections) = projections else {
+                    candle_core::bail!("rows that are not on the card came to its cache")
+                };
+                on_card(cache.rotate_and_store(projections, rotations, step))?;
+                on_card(cache.attend(projections, step, attended.on(projections.gpu())?))
+            }
+            (Self::Paged(..) | Self::Tensors(..), Plan::Card(..)) | (Self::Card(_), Plan::Host(_)) => {
+                candle_core::bail!("a step and a cache are in different places")
             }
         }
-        Ok(())
     }
+}
+
+fn attend_tensors(
+    (cache, Heads { heads, kv_heads, size }): (&mut TensorCache, Heads),
+    projections: &Tensor,
+    plan: &HostPlan<'_>,
+) -> Result<Tensor> {
+    let projections = projections.reshape(((), heads + 2 * kv_heads, size))?;
+    let query = projections.narrow(1, 0, heads)?; // [T, H, D]
+    let part = |first| projections.narrow(1, first, kv_heads)?.transpose(0, 1);
+    let (key, value) = (part(heads)?, part(heads + kv_heads)?); // [K, T, D]
+    let mut all = Vec::with_capacity(plan.batch.chunks.len());
+    let mut row = 0;
+    for (chunk, masks) in plan.batch.chunks.iter().zip(&plan.masks) {
+        let count = chunk.tokens.len();
+        cache.write(chunk, &key.narrow(1, row, count)?, &value.narrow(1, row, count)?)?;
+        all.push(cache.attend(&query.narrow(0, row, count)?, chunk, masks)?);
+        row += count;
+    }
+    Tensor::cat(&all, 0)
 }
 
 fn attend_paged(
     (cache, heads): (&mut PagedCache, Heads),
     projections: &[f32],
-    plan: &Plan<'_>,
+    plan: &HostPlan<'_>,
     attended: &mut [f32],
 ) {
     let (queries, keys) = (heads.heads * heads.size, heads.kv_heads * heads.size);

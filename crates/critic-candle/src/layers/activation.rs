@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use kernels::Isa;
 
-use super::Rows;
+use super::{Rows, place::on_card};
 use crate::{error::LoadError, source::Source};
 
 /// An elementwise activation.
@@ -42,6 +42,7 @@ impl Activation {
         match x {
             Rows::Floats { floats, .. } => self.kernel().run(Isa::best(), floats),
             Rows::Tensor(x) => *x = self.of(x)?,
+            Rows::Card(x) => on_card(self.on_card().run(x))?,
         }
         Ok(())
     }
@@ -57,6 +58,7 @@ impl Activation {
             Rows::Tensor(x) => {
                 *y = Rows::Tensor((self.of(&x.narrow(1, 0, size)?)? * x.narrow(1, size, size)?)?);
             }
+            Rows::Card(x) => on_card(self.on_card().gate(x, y.on(x.gpu())?))?,
         }
         Ok(())
     }
@@ -74,6 +76,14 @@ impl Activation {
             Self::Gelu => kernels::Activation::Gelu,
             Self::GeluTanh => kernels::Activation::GeluTanh,
             Self::Silu => kernels::Activation::Silu,
+        }
+    }
+
+    fn on_card(self) -> kernels_cuda::Activation {
+        match self {
+            Self::Gelu => kernels_cuda::Activation::Gelu,
+            Self::GeluTanh => kernels_cuda::Activation::GeluTanh,
+            Self::Silu => kernels_cuda::Activation::Silu,
         }
     }
 }

@@ -3,7 +3,11 @@
 use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
 
-use super::{floats::has_kernels, linear::Linear};
+use super::{
+    Rows,
+    linear::Linear,
+    place::{Place, on_card},
+};
 use crate::{
     error::LoadError,
     weights::{WeightForm, Weights},
@@ -13,9 +17,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Embedding {
     /// Numbers.
-    Table { table: Tensor, dtype: DType },
+    Table { table: Tensor, place: Place },
     /// Blocks, which stay as they are stored.
     Packed(Linear),
+    /// Numbers on a card.
+    Card(kernels_cuda::Rows),
 }
 
 impl Embedding {
@@ -26,22 +32,36 @@ impl Embedding {
         shape: &[usize; 2],
     ) -> std::result::Result<Self, LoadError> {
         let form = weights.form().of_the_rest();
-        let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
-        if is_blocks && form != WeightForm::F32 && has_kernels(weights.device(), weights.dtype()) {
-            return Ok(Self::Packed(Linear::read(
-                (weights, form),
-                &[(name.to_owned(), shape.to_vec())],
-                None,
-            )?));
+        match weights.place() {
+            Place::Card(_) => {
+                let Rows::Card(table) = weights.place().rows(&weights.get(name, shape)?)? else {
+                    unreachable!("rows of a card are on it")
+                };
+                return Ok(Self::Card(table));
+            }
+            Place::Kernels => {
+                let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
+                if is_blocks && form != WeightForm::F32 {
+                    let names = [(name.to_owned(), shape.to_vec())];
+                    return Ok(Self::Packed(Linear::read((weights, form), &names, None)?));
+                }
+            }
+            Place::Tensors(_) => {}
         }
-        Ok(Self::Table { table: weights.table(name, shape)?, dtype: weights.dtype() })
+        Ok(Self::Table { table: weights.table(name, shape)?, place: weights.place().clone() })
     }
 
     /// The rows `[tokens, C]` of `tokens`.
-    pub(crate) fn forward(&self, tokens: &[TokenId]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, tokens: &[TokenId]) -> Result<Rows> {
         match self {
-            Self::Table { table, dtype } => look_up((table, *dtype), tokens),
+            Self::Table { table, place } => place.rows(&look_up((table, place.dtype()), tokens)?),
             Self::Packed(linear) => linear.embed(tokens),
+            Self::Card(table) => {
+                let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
+                let mut rows = on_card(kernels_cuda::Rows::empty(table.gpu()))?;
+                on_card(rows.gather(table, &ids))?;
+                Ok(Rows::Card(rows))
+            }
         }
     }
 }

@@ -1,11 +1,6 @@
 //! Tensors as the slices that `kernels` takes.
 
-use candle_core::{DType, Device, Result, Storage, Tensor};
-
-/// Whether tensors of this type on this device go through `kernels`.
-pub(crate) fn has_kernels(device: &Device, dtype: DType) -> bool {
-    device.is_cpu() && dtype == DType::F32
-}
+use candle_core::{Result, Storage, Tensor};
 
 /// Gives `read` the numbers of `tensor`, which is on the CPU in f32, in the order of its dimensions.
 pub(crate) fn with_floats<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {

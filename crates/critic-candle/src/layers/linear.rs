@@ -3,8 +3,14 @@
 use candle_core::{Result, Tensor};
 use critic::TokenId;
 use kernels::Form;
+use kernels_cuda::Output;
 
-use super::{Rows, embedding::look_up, has_kernels, joined::Joined};
+use super::{
+    Activation, Rows,
+    embedding::look_up,
+    joined::Joined,
+    place::{Place, on_card, widened},
+};
 use crate::{
     error::LoadError,
     weights::{WeightForm, Weights},
@@ -15,11 +21,13 @@ use crate::{
 pub(crate) enum Linear {
     /// On the CPU with arithmetic in f32: the only copy of the weight is the packed one, in any form.
     Packed(kernels::Linear),
-    /// Anywhere else.
+    /// On the CPU in another type.
     Tensors {
         weight: Tensor,       // [out, in]
         bias: Option<Tensor>, // [out]
     },
+    /// On a card: in bf16, or in blocks.
+    Card(kernels_cuda::Linear),
 }
 
 impl Linear {
@@ -58,27 +66,48 @@ impl Linear {
         names: &[(String, Vec<usize>)],
         bias: Option<Tensor>, // [out]
     ) -> std::result::Result<Self, LoadError> {
-        if !has_kernels(weights.device(), weights.dtype()) {
-            let read =
-                |(name, shape): &(String, Vec<usize>)| Ok(weights.get(name, shape)?.flatten_from(1)?);
-            let parts = names.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
-            return Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias });
-        }
-        let bias: Option<Vec<f32>> = bias.map(|bias| bias.to_vec1()).transpose()?;
         let output = names.iter().map(|(_, shape)| shape[0]).sum();
         let input = names[0].1[1..].iter().product();
-        let kept = match form {
-            WeightForm::Stored | WeightForm::Q8 | WeightForm::Q4 => Joined::as_stored(weights, names)?,
-            WeightForm::F32 => Joined::as_floats(weights, names)?,
-        };
-        let packed_form = match form {
-            WeightForm::Stored => kept.own_form(),
-            WeightForm::F32 => Form::Given,
-            WeightForm::Q8 => Form::Q8,
-            WeightForm::Q4 => Form::Q4,
-        };
-        let shape = (output, input);
-        Ok(Self::Packed(kernels::Linear::with_form(kept.matrix(), packed_form, shape, bias.as_deref())))
+        match weights.place() {
+            Place::Kernels => {
+                let kept = match form {
+                    WeightForm::Stored | WeightForm::Q8 | WeightForm::Q4 => {
+                        Joined::as_stored(weights, names)?
+                    }
+                    WeightForm::F32 => Joined::as_floats(weights, names)?,
+                };
+                let packed_form = match form {
+                    WeightForm::Stored => kept.own_form(),
+                    WeightForm::F32 => Form::Given,
+                    WeightForm::Q8 => Form::Q8,
+                    WeightForm::Q4 => Form::Q4,
+                };
+                let bias: Option<Vec<f32>> = bias.map(|bias| bias.to_vec1()).transpose()?;
+                let shape = (output, input);
+                Ok(Self::Packed(kernels::Linear::with_form(
+                    kept.matrix(),
+                    packed_form,
+                    shape,
+                    bias.as_deref(),
+                )))
+            }
+            Place::Tensors(_) => {
+                let read =
+                    |(name, shape): &(String, Vec<usize>)| Ok(weights.get(name, shape)?.flatten_from(1)?);
+                let parts = names.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
+                Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias })
+            }
+            Place::Card(gpu) => {
+                let kept = Joined::as_stored(weights, names)?.for_card(form, input);
+                let bias = bias.as_ref().map(widened).transpose()?;
+                Ok(Self::Card(kernels_cuda::Linear::new(
+                    gpu,
+                    kept.on_card(),
+                    (output, input),
+                    bias.as_deref(),
+                )?))
+            }
+        }
     }
 
     /// `x` `[rows, in]` to `y` `[rows, out]`.
@@ -92,18 +121,58 @@ impl Linear {
                     None => product,
                 });
             }
+            Self::Card(linear) => {
+                let x = x.card()?;
+                on_card(linear.forward(x, y.on(x.gpu())?, Output::Replace))?;
+            }
         }
         Ok(())
     }
 
+    /// The same with an activation after it.
+    pub(crate) fn activated(&self, x: &Rows, y: &mut Rows, activation: Activation) -> Result<()> {
+        match (self, activation) {
+            (Self::Card(linear), Activation::GeluTanh) => {
+                let x = x.card()?;
+                on_card(linear.forward(x, y.on(x.gpu())?, Output::GeluTanh))
+            }
+            (Self::Packed(_) | Self::Tensors { .. } | Self::Card(_), _) => {
+                self.forward(x, y)?;
+                activation.forward(y)
+            }
+        }
+    }
+
+    /// Adds what comes of `x` `[rows, in]` to `y` `[rows, out]`; `change` is memory to do so.
+    pub(crate) fn add(&self, x: &Rows, y: &mut Rows, change: &mut Rows) -> Result<()> {
+        if let (Self::Card(linear), Rows::Card(y)) = (self, &mut *y) {
+            return on_card(linear.forward(x.card()?, y, Output::Add));
+        }
+        self.forward(x, change)?;
+        y.add(change)
+    }
+
+    /// What comes of `x` `[rows, in]`, for every row its numbers in f32.
+    pub(crate) fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
+        match self {
+            Self::Card(linear) => on_card(linear.floats(x.card()?)),
+            Self::Packed(_) | Self::Tensors { .. } => {
+                let mut y = Rows::new();
+                self.forward(x, &mut y)?;
+                y.into_vectors()
+            }
+        }
+    }
+
     /// The rows of the weight, `[tokens, in]`, that are the embedding of `tokens` where the two are one.
-    pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Tensor> {
+    pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Rows> {
         match self {
             Self::Packed(linear) => {
                 let rows = tokens.iter().flat_map(|token| linear.weight_row(token.0 as usize));
-                Tensor::from_vec(rows.collect(), (tokens.len(), linear.input()), &candle_core::Device::Cpu)
+                Ok(Rows::Floats { floats: rows.collect(), columns: linear.input() })
             }
-            Self::Tensors { weight, .. } => look_up((weight, weight.dtype()), tokens),
+            Self::Tensors { weight, .. } => Ok(Rows::Tensor(look_up((weight, weight.dtype()), tokens)?)),
+            Self::Card(_) => candle_core::bail!("on a card the embedding is a table of its own"),
         }
     }
 }

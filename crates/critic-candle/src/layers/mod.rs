@@ -5,15 +5,18 @@ mod embedding;
 mod floats;
 mod joined;
 mod linear;
+mod mixing;
 mod norm;
+mod place;
 mod rope;
 mod rows;
 
 pub(crate) use activation::Activation;
 pub(crate) use embedding::Embedding;
-pub(crate) use floats::{has_kernels, with_floats};
+pub(crate) use floats::with_floats;
 pub(crate) use linear::Linear;
-pub(crate) use norm::{LayerNorm, RmsNorm};
+pub(crate) use norm::Norm;
+pub(crate) use place::{Place, on_card};
 pub(crate) use rope::{Rope, Rotation};
 pub(crate) use rows::Rows;
 

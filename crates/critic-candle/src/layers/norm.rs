@@ -1,81 +1,94 @@
 //! The two normalisations over the last dimension.
 
 use candle_core::{D, Result, Tensor};
-use kernels::{Isa, Norm};
+use kernels::Isa;
 
-use super::{Rows, with_floats};
+use super::{
+    Rows,
+    place::{Place, on_card, widened},
+    with_floats,
+};
 use crate::{error::LoadError, weights::Weights};
 
-/// (x - mean) / sqrt(variance + epsilon) * weight + bias.
-#[derive(Debug, Clone)]
-pub(crate) struct LayerNorm {
-    pub(super) weight: Tensor, // [size]
-    pub(super) bias: Tensor,   // [size]
-    pub(super) epsilon: f64,
+/// x / sqrt(mean of squares + epsilon) * weight; with a bias (x - mean) / sqrt(variance + epsilon) * weight + bias.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    pub(super) weight: Tensor,       // [size]
+    pub(super) bias: Option<Tensor>, // [size]
+    pub(super) epsilon: f32,
+    /// The same on a card, where the model is there.
+    pub(super) card: Option<kernels_cuda::Norm>,
 }
 
-impl LayerNorm {
-    pub(crate) fn load(
+impl Norm {
+    /// The layer norm whose tensors are `{prefix}weight` and `{prefix}bias`.
+    pub(crate) fn layer(
         weights: &Weights,
         prefix: &str,
         size: usize,
         epsilon: f64,
     ) -> std::result::Result<Self, LoadError> {
-        let weight = weights.get(&format!("{prefix}weight"), &[size])?;
         let bias = weights.get(&format!("{prefix}bias"), &[size])?;
-        Ok(Self { weight, bias, epsilon })
+        Self::new(weights, (&format!("{prefix}weight"), size), Some(bias), epsilon)
     }
 
-    /// `x` `[rows, size]` to `y` of the same shape. The mean goes first: mean of squares less square of mean loses digits
-    /// in f32.
-    pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
-        let shape = x.shape()?;
-        match x {
-            Rows::Floats { floats, .. } => with_floats(&self.weight, |weight| {
-                with_floats(&self.bias, |bias| {
-                    let norm = Norm { weight, bias: Some(bias), epsilon: self.epsilon as f32 };
-                    norm.run(Isa::best(), floats, y.room(shape));
-                })
-            })?,
-            Rows::Tensor(x) => {
-                let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-                let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-                let scaled = centred.broadcast_div(&(variance + self.epsilon)?.sqrt()?)?;
-                *y = Rows::Tensor(scaled.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// x / sqrt(mean of squares + epsilon) * weight.
-#[derive(Debug, Clone)]
-pub(crate) struct RmsNorm {
-    pub(super) weight: Tensor, // [size]
-    pub(super) epsilon: f32,
-}
-
-impl RmsNorm {
-    pub(crate) fn load(
+    /// The RMS norm whose weight is called `name`.
+    pub(crate) fn rms(
         weights: &Weights,
         name: &str,
         size: usize,
         epsilon: f64,
     ) -> std::result::Result<Self, LoadError> {
-        Ok(Self { weight: weights.get(name, &[size])?, epsilon: epsilon as f32 })
+        Self::new(weights, (name, size), None, epsilon)
+    }
+
+    fn new(
+        weights: &Weights,
+        (name, size): (&str, usize),
+        bias: Option<Tensor>, // [size]
+        epsilon: f64,
+    ) -> std::result::Result<Self, LoadError> {
+        let (weight, epsilon) = (weights.get(name, &[size])?, epsilon as f32);
+        let card = match weights.place() {
+            Place::Kernels | Place::Tensors(_) => None,
+            Place::Card(gpu) => {
+                let bias = bias.as_ref().map(widened).transpose()?;
+                Some(kernels_cuda::Norm::new(gpu, &widened(&weight)?, bias.as_deref(), epsilon)?)
+            }
+        };
+        Ok(Self { weight, bias, epsilon, card })
     }
 
     /// `x` `[rows, size]` to `y` of the same shape.
     pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
         let shape = x.shape()?;
-        match x {
-            Rows::Floats { floats, .. } => with_floats(&self.weight, |weight| {
-                Norm { weight, bias: None, epsilon: self.epsilon }.run(Isa::best(), floats, y.room(shape));
+        match (x, &self.bias) {
+            (Rows::Floats { floats, .. }, None) => with_floats(&self.weight, |weight| {
+                let norm = kernels::Norm { weight, bias: None, epsilon: self.epsilon };
+                norm.run(Isa::best(), floats, y.room(shape));
             }),
-            Rows::Tensor(x) => {
+            (Rows::Floats { floats, .. }, Some(bias)) => with_floats(&self.weight, |weight| {
+                with_floats(bias, |bias| {
+                    let norm = kernels::Norm { weight, bias: Some(bias), epsilon: self.epsilon };
+                    norm.run(Isa::best(), floats, y.room(shape));
+                })
+            })?,
+            (Rows::Tensor(x), None) => {
                 *y = Rows::Tensor(candle_nn::ops::rms_norm(&x.contiguous()?, &self.weight, self.epsilon)?);
                 Ok(())
             }
+            (Rows::Tensor(x), Some(bias)) => {
+                // The mean goes first: mean of squares less square of mean loses digits in f32.
+                let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+                let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+                let scaled = centred.broadcast_div(&(variance + f64::from(self.epsilon))?.sqrt()?)?;
+                *y = Rows::Tensor(scaled.broadcast_mul(&self.weight)?.broadcast_add(bias)?);
+                Ok(())
+            }
+            (Rows::Card(x), _) => match &self.card {
+                Some(norm) => on_card(norm.run(x, y.on(x.gpu())?)),
+                None => candle_core::bail!("rows on a card came to a norm that is not there"),
+            },
         }
     }
 }

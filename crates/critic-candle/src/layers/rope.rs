@@ -1,17 +1,26 @@
 //! Rotary position embedding, half-split rotation.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use kernels::Isa;
+use kernels_cuda::RotaryTable;
 
-use super::Rows;
+use super::{
+    Rows,
+    place::{Place, on_card},
+};
 
 /// Cosines and sines of every position. The tables are computed in f32 whatever the model's type: bf16 holds whole
 /// numbers only up to 256, and prompts with a picture reach positions of 9000.
 #[derive(Debug)]
-pub(crate) struct Rope {
-    pub(super) cos: Rows, // [positions, D / 2]
-    pub(super) sin: Rows, // [positions, D / 2]
-    head_size: usize,
+pub(crate) enum Rope {
+    /// On the CPU.
+    Host {
+        cos: Rows, // [positions, D / 2]
+        sin: Rows, // [positions, D / 2]
+        head_size: usize,
+    },
+    /// On a card.
+    Card(RotaryTable),
 }
 
 /// By how much each row of a step turns.
@@ -24,34 +33,34 @@ pub(crate) struct Rotation {
 
 impl Rope {
     /// Tables for heads of size `head_size` at positions below `positions`.
-    pub(crate) fn new(
-        (head_size, positions): (usize, usize),
-        theta: f64,
-        device: &Device,
-        dtype: DType,
-    ) -> Result<Self> {
+    pub(crate) fn new((head_size, positions): (usize, usize), theta: f64, place: &Place) -> Result<Self> {
         let half = head_size / 2;
         let frequency = |index: usize| 1.0 / (theta as f32).powf((2 * index) as f32 / head_size as f32);
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
         let angles: Vec<f32> = (0..positions)
             .flat_map(|position| frequencies.iter().map(move |f| position as f32 * f))
             .collect();
-        let angles = Tensor::from_vec(angles, (positions, half), device)?;
-        let table = |values: Tensor| Rows::from_tensor(values.to_dtype(dtype)?);
-        Ok(Self { cos: table(angles.cos()?)?, sin: table(angles.sin()?)?, head_size })
-    }
-
-    /// The rotations at `positions`.
-    pub(crate) fn at(&self, positions: &[u32]) -> Result<Rotation> {
-        Ok(Rotation {
-            cos: self.cos.pick(positions)?,
-            sin: self.sin.pick(positions)?,
-            head_size: self.head_size,
-        })
+        let angles = Tensor::from_vec(angles, (positions, half), &Device::Cpu)?;
+        let (cos, sin) = (angles.cos()?, angles.sin()?);
+        match place {
+            Place::Kernels | Place::Tensors(_) => {
+                Ok(Self::Host { cos: place.rows(&cos)?, sin: place.rows(&sin)?, head_size })
+            }
+            Place::Card(gpu) => {
+                let floats = |table: &Tensor| table.flatten_all()?.to_vec1::<f32>();
+                let table = RotaryTable::new(gpu, (&floats(&cos)?, &floats(&sin)?), head_size);
+                Ok(Self::Card(on_card(table)?))
+            }
+        }
     }
 }
 
 impl Rotation {
+    /// The rotations at `positions` of tables of `cos` and `sin`.
+    pub(crate) fn at(positions: &[u32], (cos, sin): (&Rows, &Rows), head_size: usize) -> Result<Self> {
+        Ok(Self { cos: cos.pick(positions)?, sin: sin.pick(positions)?, head_size })
+    }
+
     /// Turns the first `heads` heads of each row of `x` `[T, at least heads * D]`.
     pub(crate) fn apply(&self, x: &mut Rows, heads: usize) -> Result<()> {
         let (rows, columns) = x.shape()?;
@@ -70,6 +79,7 @@ impl Rotation {
                 let rest = tensor.narrow(1, wide, columns - wide)?;
                 *tensor = Tensor::cat(&[&turned.reshape((rows, wide))?, &rest], 1)?;
             }
+            Rows::Card(_) => candle_core::bail!("on a card rows turn on their way into the cache"),
         }
         Ok(())
     }

@@ -1,9 +1,15 @@
 //! The numbers that layers hand on, and the buffers that they are in.
 
+use std::{ops::Range, sync::Arc};
+
 use candle_core::{Device, Result, Tensor};
 use kernels::Isa;
+use kernels_cuda::{Gpu, Mixture};
 
-use super::{has_kernels, with_floats};
+use super::{
+    mixing,
+    place::{on_card, widened},
+};
 
 /// Rows of numbers, one for each token or patch. What is a row's own comes out the same whatever the other rows are.
 #[derive(Debug)]
@@ -13,8 +19,10 @@ pub(crate) enum Rows {
         floats: Vec<f32>, // [rows, columns]
         columns: usize,
     },
-    /// Anywhere else.
+    /// On the CPU in another type.
     Tensor(Tensor), // [rows, columns]
+    /// On a card in bf16, where `kernels_cuda` works. The memory stays from one use to the next.
+    Card(kernels_cuda::Rows), // [rows, columns]
 }
 
 impl Rows {
@@ -23,16 +31,7 @@ impl Rows {
         Self::Floats { floats: Vec::new(), columns: 0 }
     }
 
-    /// Those of a tensor `[rows, columns]`, which goes to kernels where it can.
-    pub(crate) fn from_tensor(tensor: Tensor) -> Result<Self> {
-        if has_kernels(tensor.device(), tensor.dtype()) {
-            let columns = tensor.dim(1)?;
-            return Ok(Self::Floats { floats: tensor.flatten_all()?.to_vec1()?, columns });
-        }
-        Ok(Self::Tensor(tensor))
-    }
-
-    /// As a tensor `[rows, columns]`.
+    /// As a tensor `[rows, columns]` on the CPU.
     pub(crate) fn into_tensor(self) -> Result<Tensor> {
         match self {
             Self::Floats { floats, columns } => {
@@ -40,17 +39,30 @@ impl Rows {
                 Tensor::from_vec(floats, (rows, columns), &Device::Cpu)
             }
             Self::Tensor(tensor) => Ok(tensor),
+            Self::Card(rows) => Tensor::from_vec(on_card(rows.download())?, rows.shape(), &Device::Cpu),
         }
     }
 
-    /// A copy of them as a tensor `[rows, columns]`.
+    /// A copy of them as a tensor `[rows, columns]` on the CPU.
     pub(crate) fn to_tensor(&self) -> Result<Tensor> {
         match self {
             Self::Floats { floats, columns } => {
                 Self::Floats { floats: floats.clone(), columns: *columns }.into_tensor()
             }
             Self::Tensor(tensor) => Ok(tensor.clone()),
+            Self::Card(rows) => Tensor::from_vec(on_card(rows.download())?, rows.shape(), &Device::Cpu),
         }
+    }
+
+    /// Each row's numbers, widened.
+    pub(crate) fn into_vectors(self) -> Result<Vec<Vec<f32>>> {
+        let columns = self.shape()?.1;
+        let floats = match self {
+            Self::Floats { floats, .. } => floats,
+            Self::Tensor(tensor) => widened(&tensor)?,
+            Self::Card(rows) => on_card(rows.download())?,
+        };
+        Ok(floats.chunks(columns.max(1)).map(<[f32]>::to_vec).collect())
     }
 
     /// How many rows and columns there are.
@@ -60,28 +72,46 @@ impl Rows {
                 Ok((floats.len().checked_div(*columns).unwrap_or_default(), *columns))
             }
             Self::Tensor(tensor) => tensor.dims2(),
+            Self::Card(rows) => Ok(rows.shape()),
         }
     }
 
-    /// The numbers, for a kernel.
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Floats { floats, .. } => size_of_val(floats.as_slice()),
+            Self::Tensor(tensor) => tensor.elem_count() * tensor.dtype().size_in_bytes(),
+            Self::Card(rows) => rows.bytes(),
+        }
+    }
+
+    /// The numbers, for a kernel on the CPU.
     pub(crate) fn floats(&self) -> Result<&[f32]> {
         match self {
             Self::Floats { floats, .. } => Ok(floats),
-            Self::Tensor(_) => candle_core::bail!("rows in a tensor came to a layer for the CPU in f32"),
+            Self::Tensor(_) | Self::Card(_) => candle_core::bail!("rows came to a layer for the CPU in f32"),
         }
     }
 
     /// The numbers, for the tensor library.
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match self {
-            Self::Floats { .. } => candle_core::bail!("rows for the CPU in f32 came to a layer of tensors"),
             Self::Tensor(tensor) => Ok(tensor),
+            Self::Floats { .. } | Self::Card(_) => candle_core::bail!("rows came to a layer of tensors"),
         }
     }
 
-    /// Makes room for `rows` of `columns` numbers, all of which are to be written: there may be others in it.
+    /// The numbers, for a kernel on a card.
+    pub(crate) fn card(&self) -> Result<&kernels_cuda::Rows> {
+        match self {
+            Self::Card(rows) => Ok(rows),
+            Self::Floats { .. } | Self::Tensor(_) => candle_core::bail!("rows came to a layer for a card"),
+        }
+    }
+
+    /// Makes room for `rows` of `columns` numbers on the CPU, all of which are to be written: there may be others in it.
     pub(crate) fn room(&mut self, (rows, columns): (usize, usize)) -> &mut [f32] {
-        if let Self::Tensor(_) = self {
+        if !matches!(self, Self::Floats { .. }) {
             *self = Self::new();
         }
         let Self::Floats { floats, columns: own } = self else { unreachable!("they were made floats") };
@@ -90,29 +120,49 @@ impl Rows {
         floats
     }
 
+    /// The place for rows on a card, whatever they were before.
+    pub(crate) fn on(&mut self, gpu: &Arc<Gpu>) -> Result<&mut kernels_cuda::Rows> {
+        if !matches!(self, Self::Card(_)) {
+            *self = Self::Card(on_card(kernels_cuda::Rows::empty(gpu))?);
+        }
+        let Self::Card(rows) = self else { unreachable!("they were put on a card") };
+        Ok(rows)
+    }
+
     /// Adds other rows of the same shape.
     pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         match self {
             Self::Floats { floats, .. } => kernels::add(Isa::best(), floats, other.floats()?),
             Self::Tensor(tensor) => *tensor = (&*tensor + other.tensor()?)?,
+            Self::Card(rows) => on_card(rows.add_repeated(other.card()?))?,
         }
         Ok(())
     }
 
     /// Adds the rows of `other` `[some, columns]` to the first rows, to the next ones, and so on.
-    pub(crate) fn add_repeated(&mut self, other: &Tensor) -> Result<()> {
+    pub(crate) fn add_repeated(&mut self, other: &Self) -> Result<()> {
         let (rows, columns) = self.shape()?;
         match self {
-            Self::Floats { floats, .. } => {
-                with_floats(other, |other| kernels::add(Isa::best(), floats, other))
-            }
+            Self::Floats { floats, .. } => kernels::add(Isa::best(), floats, other.floats()?),
             Self::Tensor(tensor) => {
-                let count = other.dim(0)?;
-                let grouped = tensor.reshape((rows / count, count, columns))?.broadcast_add(other)?;
+                let count = other.shape()?.0;
+                let grouped =
+                    tensor.reshape((rows / count, count, columns))?.broadcast_add(other.tensor()?)?;
                 *tensor = grouped.reshape((rows, columns))?;
-                Ok(())
             }
+            Self::Card(rows) => on_card(rows.add_repeated(other.card()?))?,
         }
+        Ok(())
+    }
+
+    /// Replaces each number by its hyperbolic tangent.
+    pub(crate) fn tanh(&mut self) -> Result<()> {
+        match self {
+            Self::Floats { floats, .. } => floats.iter_mut().for_each(|number| *number = number.tanh()),
+            Self::Tensor(tensor) => *tensor = tensor.tanh()?,
+            Self::Card(rows) => on_card(kernels_cuda::Activation::Tanh.run(rows))?,
+        }
+        Ok(())
     }
 
     /// The rows of these numbers, in this order.
@@ -127,6 +177,62 @@ impl Rows {
             }
             Self::Tensor(tensor) => {
                 Ok(Self::Tensor(tensor.index_select(&Tensor::new(indices, tensor.device())?, 0)?))
+            }
+            Self::Card(rows) => {
+                let mut picked = on_card(kernels_cuda::Rows::empty(rows.gpu()))?;
+                on_card(picked.gather(rows, indices))?;
+                Ok(Self::Card(picked))
+            }
+        }
+    }
+
+    /// Mixtures of these rows.
+    pub(crate) fn mix(&self, mixtures: &[Mixture]) -> Result<Self> {
+        match self {
+            Self::Floats { floats, columns } => {
+                Ok(Self::Floats { floats: mixing::mix(floats, *columns, mixtures), columns: *columns })
+            }
+            Self::Tensor(tensor) => {
+                let columns = tensor.dim(1)?;
+                let mixed = mixing::mix(&widened(tensor)?, columns, mixtures);
+                let mixed = Tensor::from_vec(mixed, (mixtures.len(), columns), tensor.device())?;
+                Ok(Self::Tensor(mixed.to_dtype(tensor.dtype())?))
+            }
+            Self::Card(rows) => {
+                let mut mixed = on_card(kernels_cuda::Rows::empty(rows.gpu()))?;
+                on_card(mixed.mix(rows, mixtures))?;
+                Ok(Self::Card(mixed))
+            }
+        }
+    }
+
+    /// Pieces of rows, at least one, that are all in the same kind of place, one after the other.
+    pub(crate) fn join(pieces: &[(&Self, Range<usize>)]) -> Result<Self> {
+        let columns = pieces[0].0.shape()?.1;
+        match pieces[0].0 {
+            Self::Floats { .. } => {
+                let mut joined = Vec::new();
+                for (rows, range) in pieces {
+                    joined.extend_from_slice(&rows.floats()?[range.start * columns..range.end * columns]);
+                }
+                Ok(Self::Floats { floats: joined, columns })
+            }
+            Self::Tensor(_) => {
+                let part = |(rows, range): &(&Self, Range<usize>)| {
+                    rows.tensor()?.narrow(0, range.start, range.len())
+                };
+                Ok(Self::Tensor(Tensor::cat(&pieces.iter().map(part).collect::<Result<Vec<_>>>()?, 0)?))
+            }
+            Self::Card(first) => {
+                let count = pieces.iter().map(|(_, range)| range.len()).sum();
+                let mut joined = on_card(kernels_cuda::Rows::empty(first.gpu()))?;
+                on_card(joined.room((count, columns)))?;
+                let mut row = 0;
+                for (rows, range) in pieces {
+                    on_card(joined.copy(row, rows.card()?, range.clone()))?;
+                    row += range.len();
+                }
+                Ok(Self::Card(joined))
             }
         }
     }

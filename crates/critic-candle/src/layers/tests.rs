@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Activation, LayerNorm, RmsNorm, Rope, Rows};
+use super::{Activation, Norm, Place, Rope, Rotation, Rows};
 
 fn golden() -> HashMap<String, Tensor> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/ops.safetensors");
@@ -20,7 +20,7 @@ fn assert_close(what: &str, got: &Tensor, wanted: &Tensor, tolerance: f32) {
 
 /// The rows of `x`, of any shape, whose last dimension is the columns.
 fn rows(x: &Tensor) -> Rows {
-    Rows::from_tensor(x.flatten_to(x.rank() - 2).unwrap()).unwrap()
+    Place::Kernels.rows(&x.flatten_to(x.rank() - 2).unwrap()).unwrap()
 }
 
 /// What `layer` writes for `x`, in the shape of `x`.
@@ -49,10 +49,10 @@ fn activations() {
 fn norms() {
     let golden = golden();
     let (weight, bias, x) = (golden["norm_w"].clone(), golden["norm_b"].clone(), &golden["norm_in"]);
-    let layer = LayerNorm { weight: weight.clone(), bias, epsilon: 1e-6 };
+    let layer = Norm { weight: weight.clone(), bias: Some(bias), epsilon: 1e-6, card: None };
     let got = forward(x, |x, y| layer.forward(x, y));
     assert_close("layer norm", &got, &golden["norm_layernorm_1e-6"], 2e-6);
-    let rms = RmsNorm { weight, epsilon: 1e-6 };
+    let rms = Norm { weight, bias: None, epsilon: 1e-6, card: None };
     let got = forward(x, |x, y| rms.forward(x, y));
     assert_close("RMS norm", &got, &golden["norm_rms_1e-6"], 2e-6);
 }
@@ -64,16 +64,18 @@ fn rotation() {
         let positions: Vec<u32> =
             golden[&format!("rope{size}_pos")].to_dtype(DType::U32).unwrap().to_vec1().unwrap();
         let largest = positions.iter().max().unwrap();
-        let rope = Rope::new((size, *largest as usize + 1), 1e6, &Device::Cpu, DType::F32).unwrap();
+        let rotation_at = |place: Place| match Rope::new((size, *largest as usize + 1), 1e6, &place).unwrap()
+        {
+            Rope::Host { cos, sin, head_size } => Rotation::at(&positions, (&cos, &sin), head_size).unwrap(),
+            Rope::Card(_) => unreachable!("no card was asked for"),
+        };
         let x = &golden[&format!("rope{size}_in")]; // [T, D]
         let wanted = &golden[&format!("rope{size}_out")];
         // By the kernel and by tensors.
-        for mut turned in [rows(x), Rows::Tensor(x.clone())] {
-            let table = |rows: &Rows| match turned {
-                Rows::Floats { .. } => rows.pick(&positions).unwrap(),
-                Rows::Tensor(_) => Rows::Tensor(rows.pick(&positions).unwrap().into_tensor().unwrap()),
-            };
-            let rotation = super::Rotation { cos: table(&rope.cos), sin: table(&rope.sin), head_size: size };
+        for (mut turned, place) in
+            [(rows(x), Place::Kernels), (Rows::Tensor(x.clone()), Place::Tensors(DType::F32))]
+        {
+            let rotation = rotation_at(place);
             rotation.apply(&mut turned, 1).unwrap();
             assert_close(&format!("rope of {size}"), &turned.into_tensor().unwrap(), wanted, 1e-4);
         }

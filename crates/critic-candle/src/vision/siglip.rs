@@ -6,25 +6,26 @@ use kernels::{Columns, Dense, Isa};
 use crate::{
     architectures::llava_onevision::VisionAnatomy,
     error::LoadError,
-    layers::{Activation, LayerNorm, Linear, Rows},
+    layers::{Activation, Linear, Norm, Place, Rows, on_card},
     weights::Weights,
 };
 
 /// A tower that turns tiles into one vector for each patch.
 #[derive(Debug)]
 pub(crate) struct Siglip {
-    patches: Linear,   // [3 * patch * patch] -> [E], a convolution whose stride is its size
-    positions: Tensor, // [P, E]
+    patches: Linear, // [3 * patch * patch] -> [E], a convolution whose stride is its size
+    positions: Rows, // [P, E]
     layers: Vec<Layer>,
     side: usize,
     patch_size: usize,
+    place: Place,
 }
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: LayerNorm,
+    attention_norm: Norm,
     attention: Attention,
-    mlp_norm: LayerNorm,
+    mlp_norm: Norm,
     expand: Linear,
     contract: Linear,
     activation: Activation,
@@ -63,10 +64,11 @@ impl Siglip {
             .collect();
         Ok(Self {
             patches: Linear::read((weights, form), &[(kernel, vec![size, 3, patch, patch])], Some(bias))?,
-            positions: weights.get(&positions, &[side * side, size])?,
+            positions: weights.place().rows(&weights.get(&positions, &[side * side, size])?)?,
             layers: layers?,
             side,
             patch_size: patch,
+            place: weights.place().clone(),
         })
     }
 
@@ -77,7 +79,7 @@ impl Siglip {
 
     /// The residual stream after the embedding and after each layer, `[N, P, E]` each.
     pub(crate) fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
-        let shape = (pixels.dim(0)?, self.side * self.side, self.positions.dim(1)?);
+        let shape = (pixels.dim(0)?, self.side * self.side, self.positions.shape()?.1);
         let mut states = Vec::new();
         self.run(pixels, |x| {
             states.push(x.to_tensor()?.reshape(shape)?);
@@ -111,7 +113,7 @@ impl Siglip {
             .contiguous()?
             .reshape((tiles * side * side, channels * patch * patch))?;
         let mut x = Rows::new(); // [N * P, E]
-        self.patches.forward(&Rows::from_tensor(patches)?, &mut x)?;
+        self.patches.forward(&self.place.rows(&patches)?, &mut x)?;
         x.add_repeated(&self.positions)?;
         Ok(x)
     }
@@ -136,13 +138,13 @@ impl Layer {
         let projections =
             [("self_attn.q_proj.", size), ("self_attn.k_proj.", size), ("self_attn.v_proj.", size)];
         Ok(Self {
-            attention_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
+            attention_norm: Norm::layer(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
                 projections: Linear::load_joined(place, (prefix, &projections), size, true)?,
                 output: linear("self_attn.out_proj", (size, size))?,
                 heads: anatomy.heads,
             },
-            mlp_norm: LayerNorm::load(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
+            mlp_norm: Norm::layer(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
             expand: linear("mlp.fc1", (size, wide))?,
             contract: linear("mlp.fc2", (wide, size))?,
             activation: anatomy.activation,
@@ -152,19 +154,16 @@ impl Layer {
     /// Adds to `x` `[N * P, E]`, tiles of `patches` patches, what the layer makes of it.
     fn forward(&self, x: &mut Rows, patches: usize, buffers: &mut Buffers) -> Result<()> {
         self.attention_norm.forward(x, &mut buffers.normed)?;
-        self.attention.forward(patches, buffers)?;
-        x.add(&buffers.change)?;
+        self.attention.forward(x, patches, buffers)?;
         self.mlp_norm.forward(x, &mut buffers.normed)?;
-        self.expand.forward(&buffers.normed, &mut buffers.wide)?;
-        self.activation.forward(&mut buffers.wide)?;
-        self.contract.forward(&buffers.wide, &mut buffers.change)?;
-        x.add(&buffers.change)
+        self.expand.activated(&buffers.normed, &mut buffers.wide, self.activation)?;
+        self.contract.add(&buffers.wide, x, &mut buffers.change)
     }
 }
 
 impl Attention {
-    /// What is normed to the change. Every patch of a tile sees every patch of it.
-    fn forward(&self, patches: usize, buffers: &mut Buffers) -> Result<()> {
+    /// Adds to `x` what comes of the normed rows. Every patch of a tile sees every patch of it.
+    fn forward(&self, x: &mut Rows, patches: usize, buffers: &mut Buffers) -> Result<()> {
         self.projections.forward(&buffers.normed, &mut buffers.projections)?;
         let (rows, columns) = buffers.projections.shape()?;
         let size = columns / 3;
@@ -187,8 +186,16 @@ impl Attention {
                 buffers.attended =
                     Rows::Tensor(self.attend(&query, (&key, &value), (rows / patches, patches))?);
             }
+            Rows::Card(projections) => {
+                let shape = (self.heads, patches);
+                on_card(kernels_cuda::attend_all(
+                    projections,
+                    shape,
+                    buffers.attended.on(projections.gpu())?,
+                ))?;
+            }
         }
-        self.output.forward(&buffers.attended, &mut buffers.change)
+        self.output.add(&buffers.attended, x, &mut buffers.change)
     }
 
     /// Attention by tensors.

@@ -13,9 +13,9 @@ use std::{
     sync::Arc,
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
-use crate::{error::LoadError, source::Source};
+use crate::{error::LoadError, layers::Place, source::Source};
 use file::Bytes;
 pub use form::WeightForm;
 pub(crate) use stored::{Stored, StoredType};
@@ -59,19 +59,19 @@ pub(crate) struct Weights {
     entries: Entries,
     naming: &'static GgufNaming,
     has_gguf: bool,
-    place: String,
-    device: Device,
-    dtype: DType,
+    /// What the files are called when none of them can be named.
+    files: String,
+    place: Place,
     form: WeightForm,
 }
 
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and every GGUF file beside them.
-    /// Tensors come out on `device` as `dtype`; products keep their weights in `form`.
+    /// Tensors come out on the CPU, in the type that is on the way to `place`; products keep their weights in `form`.
     pub(crate) fn open(
         source: &Source,
         naming: &'static GgufNaming,
-        (device, dtype): (&Device, DType),
+        place: &Place,
         form: WeightForm,
     ) -> Result<Self, LoadError> {
         let files = source.names_ending(".gguf")?;
@@ -97,8 +97,8 @@ impl Weights {
                 entries.insert(entry.name.clone(), entry);
             }
         }
-        let (has_gguf, place) = (!files.is_empty(), source.place());
-        Ok(Self { entries, naming, has_gguf, place, device: device.clone(), dtype, form })
+        let has_gguf = !files.is_empty();
+        Ok(Self { entries, naming, has_gguf, files: source.place(), place: place.clone(), form })
     }
 
     /// Whether a tensor of this name is there, under this name or another that it may have.
@@ -155,14 +155,9 @@ impl Weights {
         types
     }
 
-    /// Where tensors come out.
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The type in which tensors come out.
-    pub(crate) fn dtype(&self) -> DType {
-        self.dtype
+    /// Where the model computes.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// How products keep their weights.
@@ -172,23 +167,24 @@ impl Weights {
 
     /// The tensor `name`, which must have shape `expected` and finite values.
     pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
-        Ok(self.as_stored(name, expected)?.to_dtype(self.dtype)?)
+        Ok(self.as_stored(name, expected)?.to_dtype(self.place.dtype())?)
     }
 
     /// The same for a table of which only a few rows are read at a time: in the type of the file where that is the
     /// shorter one, unless everything is to be f32.
     pub(crate) fn table(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         let table = self.as_stored(name, expected)?;
-        let keep = table.dtype().size_in_bytes() < self.dtype.size_in_bytes() && self.form != WeightForm::F32;
-        if keep { Ok(table) } else { Ok(table.to_dtype(self.dtype)?) }
+        let dtype = self.place.dtype();
+        let keep = table.dtype().size_in_bytes() < dtype.size_in_bytes() && self.form != WeightForm::F32;
+        if keep { Ok(table) } else { Ok(table.to_dtype(dtype)?) }
     }
 
     /// The tensor `name` in the type of the file, or in f32 where that is one of blocks.
     fn as_stored(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         let stored = self.stored(name, expected)?;
         Ok(match stored.stored_type.dtype() {
-            Some(dtype) => Tensor::from_raw_buffer(stored.bytes(), dtype, expected, &self.device)?,
-            None => Tensor::from_vec(stored.floats()?, expected, &self.device)?,
+            Some(dtype) => Tensor::from_raw_buffer(stored.bytes(), dtype, expected, &Device::Cpu)?,
+            None => Tensor::from_vec(stored.floats()?, expected, &Device::Cpu)?,
         })
     }
 
@@ -198,7 +194,7 @@ impl Weights {
             let in_gguf = self.has_gguf.then(|| (self.naming.names)(name).into_iter().next()).flatten();
             LoadError::MissingTensor {
                 tensor: in_gguf.unwrap_or_else(|| name.into()),
-                file: self.place.clone(),
+                file: self.files.clone(),
                 expected: expected.to_vec(),
             }
         })?;

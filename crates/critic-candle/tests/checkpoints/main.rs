@@ -85,7 +85,7 @@ fn sixteen_bit_files_and_arithmetic_stay_near() {
             tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect()
         });
         let mut options = Options::new(Source::Folder(copy.path().into()));
-        options.precision = precision;
+        options.precision = Some(precision);
         let got = answer(&mut Checkpoint::load(&options).unwrap());
         let worst = worst_difference(&got, &wanted);
         assert!(worst > 0.0 && worst < tolerance, "{precision:?}: logits differ by {worst}");

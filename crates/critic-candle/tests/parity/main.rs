@@ -4,7 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod card;
 mod cases;
+mod change;
+#[path = "../../../kernels-cuda/tests/emulated/mod.rs"]
+mod emulated;
 mod geometry;
 mod golden;
 mod invariance;

@@ -1,12 +1,14 @@
 //! The model: tower, projector, newline vector and decoder.
 
-use candle_core::{DType, Device, Result, Tensor};
+use std::ops::Range;
+
+use candle_core::{Device, Result, Tensor};
 use critic::{Batch, ContentHash, TokenId, Visual};
 
 use super::{
     anatomy::{Anatomy, VisionSource},
     names::Names,
-    packing::pack,
+    packing::{Features, pack},
     processor::Normalisation,
     reward_head::RewardHead,
 };
@@ -14,7 +16,7 @@ use crate::{
     decoders::Qwen2,
     error::LoadError,
     kv_cache::LayerCache,
-    layers::{Activation, Linear, Rows},
+    layers::{Activation, Linear, Place, Rows},
     vision::Siglip,
     weights::Weights,
 };
@@ -30,11 +32,10 @@ pub struct Model {
     vision: Siglip,
     projector: [Linear; 2], // [E] -> [C] -> [C]
     projector_activation: Activation,
-    newline: Tensor, // [C]
+    newline: Rows, // [1, C]
     decoder: Qwen2,
     reward_head: Option<RewardHead>,
-    device: Device,
-    dtype: DType,
+    place: Place,
 }
 
 impl Model {
@@ -43,7 +44,7 @@ impl Model {
         anatomy: Anatomy,
         normalisation: Normalisation,
         (weights, tower): (&Weights, Option<&Weights>),
-        (device, dtype): (&Device, DType),
+        max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let names = Names::detect(weights);
         let vision = match tower {
@@ -59,11 +60,10 @@ impl Model {
             vision,
             projector: [layer(0, seen)?, layer(1, size)?],
             projector_activation: anatomy.projector_activation,
-            newline: weights.get(names.newline, &[size])?,
-            decoder: Qwen2::load(weights, (names.text, names.head), &anatomy.text, (device, dtype))?,
+            newline: weights.place().rows(&weights.get(names.newline, &[size])?.unsqueeze(0)?)?,
+            decoder: Qwen2::load(weights, (names.text, names.head), &anatomy.text, max_step_tokens)?,
             reward_head: RewardHead::load(weights, size)?,
-            device: device.clone(),
-            dtype,
+            place: weights.place().clone(),
             anatomy,
             normalisation,
         })
@@ -87,9 +87,9 @@ impl Model {
         self.reward_head.is_some()
     }
 
-    /// Where the model's tensors are.
-    pub(crate) fn place(&self) -> (&Device, DType) {
-        (&self.device, self.dtype)
+    /// Where the model computes.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Normalised pixels `[N, 3, size, size]` of tiles, each `[size, size, 3]`.
@@ -102,7 +102,7 @@ impl Model {
         for (tile, planes) in tiles.iter().zip(values.chunks_exact_mut(3 * size * size)) {
             self.normalisation.planes(tile, planes);
         }
-        Tensor::from_vec(values, (tiles.len(), 3, size, size), &self.device)?.to_dtype(self.dtype)
+        Tensor::from_vec(values, (tiles.len(), 3, size, size), &Device::Cpu)?.to_dtype(self.place.dtype())
     }
 
     /// The tower's residual stream for `pixels`: after the embedding and after each layer, `[N, P, E]` each. The last
@@ -120,15 +120,15 @@ impl Model {
     /// What the tensor library says.
     pub fn project(&self, features: &Tensor) -> Result<Tensor> {
         let (tiles, patches, _) = features.dims3()?;
-        self.project_rows(&Rows::from_tensor(features.flatten_to(1)?)?, (tiles, patches))
+        let projected = self.project_rows(&self.place.rows(&features.flatten_to(1)?)?)?;
+        projected.into_tensor()?.reshape((tiles, patches, self.anatomy.text.hidden_size))
     }
 
-    fn project_rows(&self, features: &Rows, (tiles, patches): (usize, usize)) -> Result<Tensor> {
+    fn project_rows(&self, features: &Rows) -> Result<Rows> {
         let [mut wide, mut projected] = [Rows::new(), Rows::new()];
-        self.projector[0].forward(features, &mut wide)?;
-        self.projector_activation.forward(&mut wide)?;
+        self.projector[0].activated(features, &mut wide, self.projector_activation)?;
         self.projector[1].forward(&wide, &mut projected)?;
-        projected.into_tensor()?.reshape((tiles, patches, self.anatomy.text.hidden_size))
+        Ok(projected)
     }
 
     /// For each of `visuals` the vectors `[length, C]` that replace its placeholders. Tiles of all of them go through
@@ -137,6 +137,11 @@ impl Model {
     /// # Errors
     /// What the tensor library says.
     pub fn features(&self, visuals: &[&Visual]) -> Result<Vec<Tensor>> {
+        self.feature_rows(visuals)?.into_iter().map(Rows::into_tensor).collect()
+    }
+
+    /// The same where the model computes.
+    pub(crate) fn feature_rows(&self, visuals: &[&Visual]) -> Result<Vec<Rows>> {
         let tiles: Vec<&[u8]> = visuals
             .iter()
             .flat_map(|visual| (0..visual.tiles.count()).map(|index| visual.tiles.tile(index)))
@@ -144,30 +149,35 @@ impl Model {
         if tiles.is_empty() {
             return Ok(Vec::new());
         }
-        let projected: Result<Vec<Tensor>> = tiles
-            .chunks(TILES_AT_ONCE)
-            .map(|tiles| {
-                let features = self.vision.forward(&self.pixels(tiles)?)?;
-                self.project_rows(&features, (tiles.len(), features.shape()?.0 / tiles.len()))
-            })
-            .collect();
-        let projected = Tensor::cat(&projected?, 0)?; // [tiles, P, C]
+        let project = |tiles: &[&[u8]]| self.project_rows(&self.vision.forward(&self.pixels(tiles)?)?);
+        let projected: Vec<Rows> = tiles.chunks(TILES_AT_ONCE).map(project).collect::<Result<_>>()?;
+        let mut pieces: Vec<(&Rows, Range<usize>)> = Vec::new();
+        for rows in projected.iter().chain([&self.newline]) {
+            pieces.push((rows, 0..rows.shape()?.0));
+        }
+        let all = Rows::join(&pieces)?; // [tiles * P + 1, C]
+        let newline = all.shape()?.0 - 1;
+        let patches = newline / tiles.len();
         let mut first = 0;
         let pack = |visual: &&Visual| {
-            let count = visual.tiles.count();
-            let own = projected.narrow(0, first, count)?;
-            first += count;
-            pack(&own, visual.packing, &self.anatomy.geometry, &self.newline)
+            let tiles = visual.tiles.count();
+            let features = Features { first, tiles, newline };
+            first += tiles * patches;
+            all.mix(&pack(features, visual.packing, &self.anatomy.geometry))
         };
         visuals.iter().map(pack).collect()
     }
 
     /// The rows `[T, C]` that go into the decoder: embedded tokens, with `features_of` in the place of placeholders.
-    pub(crate) fn embed(
+    pub(crate) fn embed<'a>(
         &self,
         batch: &Batch,
-        mut features_of: impl FnMut(&ContentHash) -> Tensor,
+        features_of: impl Fn(&ContentHash) -> &'a Rows,
     ) -> Result<Rows> {
+        enum Piece<'a> {
+            Text(Rows),
+            Features(&'a Rows, Range<usize>),
+        }
         let mut pieces = Vec::new();
         // Tokens that stand together are looked up together, those of several chunks, too.
         let mut text: Vec<TokenId> = Vec::new();
@@ -179,21 +189,34 @@ impl Model {
                 let end = (visual.start + visual.length).min(chunk.end());
                 text.extend(tokens(position, start));
                 if !text.is_empty() {
-                    pieces.push(self.decoder.embed(&std::mem::take(&mut text))?);
+                    pieces.push(Piece::Text(self.decoder.embed(&std::mem::take(&mut text))?));
                 }
-                pieces.push(features_of(&visual.hash).narrow(0, start - visual.start, end - start)?);
+                let range = start - visual.start..end - visual.start;
+                pieces.push(Piece::Features(features_of(&visual.hash), range));
                 position = end;
             }
             text.extend(tokens(position, chunk.end()));
         }
         if !text.is_empty() {
-            pieces.push(self.decoder.embed(&text)?);
+            pieces.push(Piece::Text(self.decoder.embed(&text)?));
         }
-        Rows::from_tensor(Tensor::cat(&pieces, 0)?)
+        if matches!(pieces.as_slice(), [Piece::Text(_)])
+            && let Some(Piece::Text(rows)) = pieces.pop()
+        {
+            return Ok(rows);
+        }
+        let mut parts = Vec::with_capacity(pieces.len());
+        for piece in &pieces {
+            parts.push(match piece {
+                Piece::Text(rows) => (rows, 0..rows.shape()?.0),
+                Piece::Features(rows, range) => (*rows, range.clone()),
+            });
+        }
+        Rows::join(&parts)
     }
 
     /// Runs embedded rows `x` `[T, C]` of `batch` through the decoder; they become the hidden states.
-    pub(crate) fn decode(&self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
+    pub(crate) fn decode(&mut self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
         self.decoder.forward(x, batch, caches)
     }
 
@@ -202,13 +225,13 @@ impl Model {
         self.decoder.normalise(hidden)
     }
 
-    /// Normalised hidden states `[rows, C]` to logits `[rows, V]`.
-    pub(crate) fn logits(&self, normed: &Rows) -> Result<Rows> {
+    /// Normalised hidden states `[rows, C]` to the logits of each row, `[V]`.
+    pub(crate) fn logits(&self, normed: &Rows) -> Result<Vec<Vec<f32>>> {
         self.decoder.logits(normed)
     }
 
-    /// Normalised hidden states `[rows, C]` to rewards `[rows, 1]`.
-    pub(crate) fn rewards(&self, normed: &Rows) -> Result<Rows> {
+    /// Normalised hidden states `[rows, C]` to the reward of each row, one number.
+    pub(crate) fn rewards(&self, normed: &Rows) -> Result<Vec<Vec<f32>>> {
         match &self.reward_head {
             Some(head) => head.forward(normed),
             None => candle_core::bail!("the checkpoint has no reward head"),

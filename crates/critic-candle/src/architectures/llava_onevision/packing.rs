@@ -1,88 +1,105 @@
-//! From features of tiles to the row of vectors that replaces the placeholders of a prompt.
+//! From features of tiles to the row of vectors that replaces the placeholders of a prompt: for each of these which rows of
+//! the features it is mixed of.
 
-use candle_core::{Result, Tensor};
 use critic::Packing;
+use kernels_cuda::Mixture;
 
 use super::geometry::{Geometry, VideoNewline};
 
-/// Packs `projected` `[N, P, C]` with the newline vector `[C]` to `[length, C]`.
-pub(super) fn pack(
-    projected: &Tensor,
-    packing: Packing,
-    geometry: &Geometry,
-    newline: &Tensor,
-) -> Result<Tensor> {
+/// Where the features of a visual are: those of tile `t` are the rows `first + t * P ..`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Features {
+    /// Row of the first tile's first patch.
+    pub(super) first: usize,
+    /// Number of tiles.
+    pub(super) tiles: usize,
+    /// Row of the newline vector.
+    pub(super) newline: usize,
+}
+
+/// The vectors that `features` are packed to.
+pub(super) fn pack(features: Features, packing: Packing, geometry: &Geometry) -> Vec<Mixture> {
+    let side = geometry.patches_per_side;
+    let patches = side * side;
+    let (newline, base) = (row(features.newline), (0..patches).map(|patch| row(features.first + patch)));
     match packing {
         Packing::AnyResolution { tiles, origin, kept, output } => {
-            let base = projected.get(0)?; // [P, C]
+            let mut packed: Vec<Mixture> = base.collect();
             if output.0 == 0 {
-                return Ok(base); // a sliver: the whole grid was padding
+                return packed; // a sliver: the whole grid was padding
             }
-            let grid = grid(projected, tiles, geometry.patches_per_side)?;
-            let picture = if kept.1 == 0 {
-                newline.unsqueeze(0)?.repeat((output.0, 1))?
-            } else {
-                let grid = grid.narrow(0, origin.0, kept.0)?.narrow(1, origin.1, kept.1)?;
-                end_rows(&scale(&grid, kept, output)?, newline)?
+            if kept.1 == 0 {
+                packed.extend(std::iter::repeat_n(newline, output.0));
+                return packed;
+            }
+            // Tiles 1.., row-major over `tiles` rows and columns, as one grid of patches.
+            let patch = |(y, x): (usize, usize)| {
+                let (y, x) = (origin.0 + y, origin.1 + x);
+                let tile = 1 + y / side * tiles.1 + x / side;
+                features.first + tile * patches + y % side * side + x % side
             };
-            Tensor::cat(&[base, picture], 0)
+            scale(&mut packed, (kept, output), patch, Some(newline));
+            packed
         }
-        Packing::Single => Tensor::cat(&[projected.get(0)?, newline.unsqueeze(0)?], 0),
-        Packing::Video => video(projected, geometry, newline),
-    }
-}
-
-/// Tiles 1.. of `[N, P, C]`, row-major over `tiles` rows and columns, as one grid of patches `[rows, columns, C]`.
-fn grid(projected: &Tensor, tiles: (usize, usize), side: usize) -> Result<Tensor> {
-    let size = projected.dim(2)?;
-    projected
-        .narrow(0, 1, tiles.0 * tiles.1)?
-        .reshape((tiles.0, tiles.1, side, side, size))?
-        .permute((0, 2, 1, 3, 4))? // [tile row, row, tile column, column, C]
-        .contiguous()?
-        .reshape((tiles.0 * side, tiles.1 * side, size))
-}
-
-/// Bilinear scaling of `[rows, columns, C]` with half-pixel centres and no antialiasing.
-fn scale(grid: &Tensor, from: (usize, usize), to: (usize, usize)) -> Result<Tensor> {
-    if from == to {
-        return Ok(grid.clone());
-    }
-    grid.permute((2, 0, 1))? // [C, rows, columns]
-        .unsqueeze(0)?
-        .contiguous()?
-        .upsample_bilinear2d(to.0, to.1, false)?
-        .squeeze(0)?
-        .permute((1, 2, 0))
-}
-
-/// Appends the newline vector to every row of `[rows, columns, C]`, to `[rows * (columns + 1), C]`.
-fn end_rows(grid: &Tensor, newline: &Tensor) -> Result<Tensor> {
-    let (rows, columns, size) = grid.dims3()?;
-    let ends = newline.reshape((1, 1, size))?.repeat((rows, 1, 1))?;
-    Tensor::cat(&[grid.contiguous()?, ends], 1)?.reshape((rows * (columns + 1), size))
-}
-
-/// Pools every frame of `[N, P, C]` to half its side and puts the frames in a row.
-fn video(projected: &Tensor, geometry: &Geometry, newline: &Tensor) -> Result<Tensor> {
-    let (frames, _, size) = projected.dims3()?;
-    let (side, pooled) = (geometry.patches_per_side, geometry.pooled_side());
-    let line = newline.unsqueeze(0)?; // [1, C]
-    let mut rows = Vec::new();
-    for frame in 0..frames {
-        let grid = projected.get(frame)?.reshape((side, side, size))?;
-        let grid = scale(&grid, (side, side), (pooled, pooled))?;
-        if geometry.video_newline == VideoNewline::Grid {
-            rows.push(end_rows(&grid, newline)?);
-            continue;
-        }
-        rows.push(grid.contiguous()?.reshape((pooled * pooled, size))?);
-        if geometry.video_newline == VideoNewline::Frame {
-            rows.push(line.clone());
+        Packing::Single => base.chain([newline]).collect(),
+        Packing::Video => {
+            let pooled = geometry.pooled_side();
+            let mut packed = Vec::new();
+            for frame in 0..features.tiles {
+                let patch = |(y, x): (usize, usize)| features.first + frame * patches + y * side + x;
+                let end = (geometry.video_newline == VideoNewline::Grid).then_some(newline);
+                scale(&mut packed, ((side, side), (pooled, pooled)), patch, end);
+                if geometry.video_newline == VideoNewline::Frame {
+                    packed.push(newline);
+                }
+            }
+            if geometry.video_newline == VideoNewline::OneToken {
+                packed.push(newline);
+            }
+            packed
         }
     }
-    if geometry.video_newline == VideoNewline::OneToken {
-        rows.push(line);
+}
+
+/// One row as it is.
+fn row(index: usize) -> Mixture {
+    Mixture { rows: [index as u32; 4], weights: [1.0, 0.0, 0.0, 0.0] }
+}
+
+/// Bilinear scaling of a grid, rows and columns, with half-pixel centres and no antialiasing; `patch` is which row stands where.
+/// Every row of the result ends with `end`.
+fn scale(
+    packed: &mut Vec<Mixture>,
+    (from, to): ((usize, usize), (usize, usize)),
+    patch: impl Fn((usize, usize)) -> usize,
+    end: Option<Mixture>,
+) {
+    for y in 0..to.0 {
+        let (above, below, lower) = between(y, from.0, to.0);
+        for x in 0..to.1 {
+            if from == to {
+                packed.push(row(patch((y, x))));
+                continue;
+            }
+            let (left, right, righter) = between(x, from.1, to.1);
+            let places = [(above, left), (above, right), (below, left), (below, right)];
+            packed.push(Mixture {
+                rows: places.map(|place| patch(place) as u32),
+                weights: [
+                    (1.0 - lower) * (1.0 - righter),
+                    (1.0 - lower) * righter,
+                    lower * (1.0 - righter),
+                    lower * righter,
+                ],
+            });
+        }
+        packed.extend(end);
     }
-    Tensor::cat(&rows, 0)
+}
+
+/// Between which two of `from` places the place `index` of `to` lies, and how near the second one. In f32, as torch has it.
+fn between(index: usize, from: usize, to: usize) -> (usize, usize, f32) {
+    let place = ((index as f32 + 0.5) * (from as f32 / to as f32) - 0.5).max(0.0);
+    let first = (place as usize).min(from - 1);
+    (first, (first + 1).min(from - 1), place - first as f32)
 }

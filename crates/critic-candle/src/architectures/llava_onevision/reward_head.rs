@@ -35,11 +35,11 @@ impl RewardHead {
         Ok(Some(Self { dense: layer("dense", size)?, output: layer("out_proj", 1)? }))
     }
 
-    /// Hidden states `[rows, C]` to rewards `[rows, 1]`.
-    pub(super) fn forward(&self, hidden: &Rows) -> Result<Rows> {
-        let (mut dense, mut rewards) = (Rows::new(), Rows::new());
+    /// Hidden states `[rows, C]` to the reward of each row, one number.
+    pub(super) fn forward(&self, hidden: &Rows) -> Result<Vec<Vec<f32>>> {
+        let mut dense = Rows::new();
         self.dense.forward(hidden, &mut dense)?;
-        self.output.forward(&Rows::from_tensor(dense.into_tensor()?.tanh()?)?, &mut rewards)?;
-        Ok(rewards)
+        dense.tanh()?;
+        self.output.floats(&dense)
     }
 }

@@ -1,14 +1,20 @@
 //! The Qwen2 decoder over a paged cache: grouped-query attention, rotary positions, gated MLP.
 
-use candle_core::{DType, Device, Result, Tensor};
+mod on_card;
+
+use std::sync::Arc;
+
+use candle_core::Result;
 use critic::{Batch, TokenId};
-use kernels::Heads;
+use kernels_cuda::Gpu;
+
+use self::on_card::OnCard;
 
 use crate::{
     architectures::llava_onevision::TextAnatomy,
     error::LoadError,
     kv_cache::{LayerCache, Plan},
-    layers::{Activation, Embedding, Linear, RmsNorm, Rope, Rotation, Rows},
+    layers::{Activation, Embedding, Linear, Norm, Place, Rope, Rows, on_card},
     weights::Weights,
 };
 
@@ -16,22 +22,20 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Qwen2 {
     embedding: Option<Embedding>, // [V, C], unless it is the head's weight as it is
-    device: Device,
-    dtype: DType,
-    layers: Vec<Layer>,
-    norm: RmsNorm,
+    layers: Layers,
+    norm: Norm,
     head: Linear, // [C] -> [V]
     rope: Rope,
+    /// Where the model is on a card.
+    on_card: Option<OnCard>,
 }
 
-/// What every layer needs to know of a step, worked out once for all of them.
-struct Step<'a> {
-    plan: Plan<'a>,
-    /// By every token's position.
-    rotation: Rotation,
-}
+/// The layers, in order.
+#[derive(Debug)]
+struct Layers(Vec<Layer>);
 
 /// What a layer works in, the same memory for all of them.
+#[derive(Debug)]
 struct Buffers {
     normed: Rows,      // [T, C]
     projections: Rows, // [T, (H + 2 K) * D]
@@ -43,9 +47,9 @@ struct Buffers {
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: RmsNorm,
+    attention_norm: Norm,
     attention: Attention,
-    mlp_norm: RmsNorm,
+    mlp_norm: Norm,
     gates: Linear, // [C] -> [2 * wide], what is activated and then what that is multiplied with
     down: Linear,  // [wide] -> [C]
     activation: Activation,
@@ -55,7 +59,6 @@ struct Layer {
 struct Attention {
     projections: Linear, // [C] -> [(H + 2 K) * D]: queries, keys and values
     output: Linear,      // [H * D] -> [C]
-    heads: Heads,
 }
 
 impl Qwen2 {
@@ -64,12 +67,16 @@ impl Qwen2 {
         weights: &Weights,
         (prefix, head): (&str, &str),
         anatomy: &TextAnatomy,
-        (device, dtype): (&Device, DType),
+        max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let size = anatomy.hidden_size;
         let (table, shape) = (format!("{prefix}embed_tokens.weight"), [anatomy.vocabulary, size]);
         let form = weights.form().of_head();
-        let embedding = match anatomy.tied && !form.is_quantised() {
+        let gpu = match weights.place() {
+            Place::Card(gpu) => Some(gpu),
+            Place::Kernels | Place::Tensors(_) => None,
+        };
+        let embedding = match anatomy.tied && !form.is_quantised() && gpu.is_none() {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),
         };
@@ -81,17 +88,16 @@ impl Qwen2 {
         let positions = (anatomy.head_size, anatomy.context_length);
         Ok(Self {
             embedding,
-            device: device.clone(),
-            dtype,
-            layers: layers?,
-            norm: RmsNorm::load(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
+            layers: Layers(layers?),
+            norm: Norm::rms(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
             head,
-            rope: Rope::new(positions, anatomy.rope_theta, device, dtype)?,
+            rope: Rope::new(positions, anatomy.rope_theta, weights.place())?,
+            on_card: gpu.map(|gpu| OnCard::new(gpu, anatomy, max_step_tokens)).transpose()?,
         })
     }
 
     /// The vectors `[tokens, C]` of `tokens`.
-    pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Tensor> {
+    pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Rows> {
         match &self.embedding {
             Some(table) => table.forward(tokens),
             None => self.head.embed(tokens),
@@ -99,16 +105,12 @@ impl Qwen2 {
     }
 
     /// Runs the chunks of `batch` whose embedded tokens are the rows of `x` `[T, C]`, which become the hidden states.
-    pub(crate) fn forward(&self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
-        let positions: Vec<u32> =
-            batch.chunks.iter().flat_map(|chunk| chunk.start as u32..chunk.end() as u32).collect();
-        let plan = Plan::new(batch, &self.device, self.dtype)?;
-        let step = Step { plan, rotation: self.rope.at(&positions)? };
-        let mut buffers = Buffers::new();
-        for (layer, cache) in self.layers.iter().zip(caches) {
-            layer.forward(x, &step, cache, &mut buffers)?;
+    pub(crate) fn forward(&mut self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
+        if let Some(on_card) = &mut self.on_card {
+            return on_card.forward((&self.layers, &self.rope), x, batch, caches);
         }
-        Ok(())
+        let plan = Plan::new(batch, &self.rope, None)?;
+        self.layers.forward(x, &plan, caches, &mut Buffers::new())
     }
 
     /// Hidden states `[rows, C]`, normalised.
@@ -118,11 +120,22 @@ impl Qwen2 {
         Ok(normed)
     }
 
-    /// Normalised hidden states `[rows, C]` to logits `[rows, V]`.
-    pub(crate) fn logits(&self, normed: &Rows) -> Result<Rows> {
-        let mut logits = Rows::new();
-        self.head.forward(normed, &mut logits)?;
-        Ok(logits)
+    /// Normalised hidden states `[rows, C]` to the logits of each row, `[V]`.
+    pub(crate) fn logits(&self, normed: &Rows) -> Result<Vec<Vec<f32>>> {
+        self.head.floats(normed)
+    }
+}
+
+impl Layers {
+    /// Runs a step through all layers: `x` `[T, C]` becomes the hidden states.
+    fn forward(
+        &self,
+        x: &mut Rows,
+        plan: &Plan<'_>,
+        caches: &mut [LayerCache],
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        self.0.iter().zip(caches).try_for_each(|(layer, cache)| layer.forward(x, plan, cache, buffers))
     }
 }
 
@@ -131,19 +144,34 @@ impl Buffers {
         let [normed, projections, attended, gates, gated, change] = std::array::from_fn(|_| Rows::new());
         Self { normed, projections, attended, gates, gated, change }
     }
+
+    /// On a card, with memory for `rows` rows.
+    fn reserved(gpu: &Arc<Gpu>, anatomy: &TextAnatomy, rows: usize) -> Result<Self> {
+        let mut buffers = Self::new();
+        let TextAnatomy { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = anatomy;
+        let sizes = [
+            (&mut buffers.normed, *hidden_size),
+            (&mut buffers.projections, (heads + 2 * kv_heads) * head_size),
+            (&mut buffers.attended, heads * head_size),
+            (&mut buffers.gates, 2 * intermediate_size),
+            (&mut buffers.gated, *intermediate_size),
+        ];
+        for (buffer, columns) in sizes {
+            on_card(buffer.on(gpu)?.room((rows, columns)))?;
+        }
+        Ok(buffers)
+    }
 }
 
 impl Layer {
     fn load(weights: &Weights, prefix: &str, anatomy: &TextAnatomy) -> std::result::Result<Self, LoadError> {
         let (size, wide) = (anatomy.hidden_size, anatomy.intermediate_size);
-        let norm = |name: &str| {
-            RmsNorm::load(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon)
-        };
+        let norm =
+            |name: &str| Norm::rms(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon);
         let place = (weights, weights.form());
         let joined = |parts: &[_], has_bias| Linear::load_joined(place, (prefix, parts), size, has_bias);
         let back = |name: &str, input| Linear::load(place, &format!("{prefix}{name}."), (input, size), false);
-        let heads = Heads { heads: anatomy.heads, kv_heads: anatomy.kv_heads, size: anatomy.head_size };
-        let (queries, keys) = (heads.heads * heads.size, heads.kv_heads * heads.size);
+        let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
         let projections =
             [("self_attn.q_proj.", queries), ("self_attn.k_proj.", keys), ("self_attn.v_proj.", keys)];
         Ok(Self {
@@ -151,7 +179,6 @@ impl Layer {
             attention: Attention {
                 projections: joined(&projections, true)?,
                 output: back("self_attn.o_proj", queries)?,
-                heads,
             },
             mlp_norm: norm("post_attention_layernorm")?,
             gates: joined(&[("mlp.gate_proj.", wide), ("mlp.up_proj.", wide)], false)?,
@@ -164,27 +191,31 @@ impl Layer {
     fn forward(
         &self,
         x: &mut Rows,
-        step: &Step<'_>,
+        plan: &Plan<'_>,
         cache: &mut LayerCache,
         buffers: &mut Buffers,
     ) -> Result<()> {
         self.attention_norm.forward(x, &mut buffers.normed)?;
-        self.attention.forward(step, cache, buffers)?;
-        x.add(&buffers.change)?;
+        self.attention.forward(x, plan, cache, buffers)?;
         self.mlp_norm.forward(x, &mut buffers.normed)?;
         self.gates.forward(&buffers.normed, &mut buffers.gates)?;
         self.activation.gate(&buffers.gates, &mut buffers.gated)?;
-        self.down.forward(&buffers.gated, &mut buffers.change)?;
-        x.add(&buffers.change)
+        self.down.add(&buffers.gated, x, &mut buffers.change)
     }
 }
 
 impl Attention {
-    /// What is normed to the change. Keys and values go into the cache, and each chunk attends to its own sequence.
-    fn forward(&self, step: &Step<'_>, cache: &mut LayerCache, buffers: &mut Buffers) -> Result<()> {
+    /// Adds to `x` what comes of the normed rows. Keys and values go into the cache, and each chunk attends to its own
+    /// sequence.
+    fn forward(
+        &self,
+        x: &mut Rows,
+        plan: &Plan<'_>,
+        cache: &mut LayerCache,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
         self.projections.forward(&buffers.normed, &mut buffers.projections)?;
-        step.rotation.apply(&mut buffers.projections, self.heads.heads + self.heads.kv_heads)?;
-        cache.attend(&buffers.projections, &step.plan, &mut buffers.attended)?;
-        self.output.forward(&buffers.attended, &mut buffers.change)
+        cache.attend(&mut buffers.projections, plan, &mut buffers.attended)?;
+        self.output.add(&buffers.attended, x, &mut buffers.change)
     }
 }

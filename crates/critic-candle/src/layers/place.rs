@@ -1,0 +1,65 @@
+//! Where a model computes, and in what numbers.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Result, Tensor};
+use half::bf16;
+use kernels_cuda::Gpu;
+
+use super::Rows;
+
+/// Where a model computes, and in what numbers.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// On the CPU in f32, by `kernels`.
+    Kernels,
+    /// On the CPU in another type, by the tensor library.
+    Tensors(DType),
+    /// On a card in bf16, by `kernels_cuda`.
+    Card(Arc<Gpu>),
+}
+
+impl Place {
+    /// The type of tensors that are on the way to where the model computes.
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Self::Kernels | Self::Card(_) => DType::F32,
+            Self::Tensors(dtype) => *dtype,
+        }
+    }
+
+    /// Bytes of a number that the model computes with.
+    pub(crate) fn number_bytes(&self) -> usize {
+        match self {
+            Self::Kernels => 4,
+            Self::Card(_) => 2,
+            Self::Tensors(dtype) => dtype.size_in_bytes(),
+        }
+    }
+
+    /// The numbers of a tensor `[rows, columns]` where the model computes.
+    pub(crate) fn rows(&self, tensor: &Tensor) -> Result<Rows> {
+        let columns = tensor.dim(1)?;
+        match self {
+            Self::Kernels => {
+                let floats = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                Ok(Rows::Floats { floats, columns })
+            }
+            Self::Tensors(dtype) => Ok(Rows::Tensor(tensor.to_dtype(*dtype)?)),
+            Self::Card(gpu) => {
+                let numbers: Vec<bf16> = tensor.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
+                Ok(Rows::Card(on_card(kernels_cuda::Rows::upload(gpu, &numbers, columns))?))
+            }
+        }
+    }
+}
+
+/// What a card answered, as the tensor library would say it.
+pub(crate) fn on_card<T>(answer: kernels_cuda::Result<T>) -> Result<T> {
+    answer.map_err(candle_core::Error::wrap)
+}
+
+/// The numbers of a tensor on the CPU, widened.
+pub(crate) fn widened(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}

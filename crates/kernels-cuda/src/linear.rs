@@ -1,0 +1,247 @@
+//! A matrix product with an optional bias, of any number of rows: few by our own kernels, which read weights once, more by
+//! cuBLASLt.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::CudaSlice;
+use half::bf16;
+
+use crate::{
+    activation::Activation,
+    error::Result,
+    gpu::Gpu,
+    matrix_product::{After, Shape},
+    products::{Bf16Weights, Bias, Destination, FEW_ROWS, Floats},
+    quantised::{Blocks, QuantisedWeights, RoundedRows},
+    rows::Rows,
+};
+
+/// Numbers of quantised weights that are expanded at a time: 256 MiB in bf16, of which a product of many rows takes some
+/// hundred times as long as expanding them.
+const EXPANDED: usize = 128 << 20;
+
+/// The weights of a product `[output, input]` as they come.
+#[derive(Debug, Clone, Copy)]
+pub enum Weight<'a> {
+    /// Numbers.
+    Bf16(&'a [bf16]),
+    /// Blocks as GGUF files have them.
+    Blocks(Blocks<'a>),
+}
+
+/// What becomes of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// It takes the place of what was there.
+    Replace,
+    /// It is added to what was there.
+    Add,
+    /// Its GELU, by tanh, takes the place of what was there.
+    GeluTanh,
+}
+
+/// x W^T + b.
+#[derive(Debug)]
+pub struct Linear {
+    weights: Weights,
+    /// The bias for our own kernels, and the same for the library's.
+    bias: Option<(Bias, CudaSlice<bf16>)>,
+    output: usize,
+    input: usize,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Bf16(Bf16Weights),
+    Quantised(QuantisedWeights, Arc<Scratch>),
+}
+
+/// What products with quantised weights work in, the same for all of a card, so that nothing is allocated while they run. The
+/// lock is never waited for, since one thread asks for all work.
+#[derive(Debug)]
+pub(crate) struct Scratch(Mutex<Memory>);
+
+#[derive(Debug)]
+struct Memory {
+    rounded: RoundedRows,
+    /// Inputs that there is room for.
+    input: usize,
+    expanded: Rows,
+}
+
+impl Scratch {
+    /// That of a card, with room for products of `input` inputs.
+    fn of(gpu: &Arc<Gpu>, input: usize) -> Result<Arc<Self>> {
+        let mut known = gpu.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scratch) = known.upgrade() {
+            let mut memory = scratch.memory();
+            if memory.input < input {
+                memory.rounded = RoundedRows::reserved(gpu, input)?;
+                memory.input = input;
+            }
+            drop(memory);
+            return Ok(scratch);
+        }
+        let rounded = RoundedRows::reserved(gpu, input)?;
+        let scratch = Arc::new(Self(Mutex::new(Memory { rounded, input, expanded: Rows::empty(gpu)? })));
+        *known = Arc::downgrade(&scratch);
+        Ok(scratch)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Linear {
+    /// With a copy of the weights on the card.
+    ///
+    /// # Errors
+    /// When the card has no room.
+    ///
+    /// # Panics
+    /// When there are more or fewer weights.
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        weight: Weight<'_>,
+        (output, input): (usize, usize),
+        bias: Option<&[f32]>,
+    ) -> Result<Self> {
+        match weight {
+            Weight::Bf16(numbers) => {
+                assert_eq!(numbers.len(), output * input, "weights of a product");
+                Self::of_rows(gpu, Rows::upload(gpu, numbers, input)?, bias)
+            }
+            Weight::Blocks(blocks) => {
+                Self::of_blocks(gpu, QuantisedWeights::upload(gpu, blocks, (output, input))?, bias)
+            }
+        }
+    }
+
+    /// With weights `[output, input]` that are on the card.
+    ///
+    /// # Errors
+    /// When the card has no room for the bias.
+    pub fn of_rows(gpu: &Arc<Gpu>, rows: Rows, bias: Option<&[f32]>) -> Result<Self> {
+        let (output, input) = rows.shape();
+        let weights = Weights::Bf16(Bf16Weights::new(rows));
+        Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input })
+    }
+
+    /// The same with quantised ones.
+    ///
+    /// # Errors
+    /// When the card has no room for the bias, or for what products need.
+    pub fn of_blocks(gpu: &Arc<Gpu>, weights: QuantisedWeights, bias: Option<&[f32]>) -> Result<Self> {
+        let (output, input) = weights.shape();
+        let weights = Weights::Quantised(weights, Scratch::of(gpu, input)?);
+        Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input })
+    }
+
+    /// Outputs and inputs.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.output, self.input)
+    }
+
+    /// `x` `[rows, input]` to `y` `[rows, output]`.
+    ///
+    /// # Errors
+    /// What the driver or the library says.
+    ///
+    /// # Panics
+    /// When rows have another length.
+    pub fn forward(&self, x: &Rows, y: &mut Rows, output: Output) -> Result<()> {
+        assert_eq!(x.shape().1, self.input, "inputs of a product");
+        if x.shape().0 > FEW_ROWS {
+            return self.multiply_many(x, y, output);
+        }
+        match output {
+            Output::Replace => self.multiply_few(x, Destination::Replace(y)),
+            Output::Add => self.multiply_few(x, Destination::Add(y)),
+            Output::GeluTanh => {
+                self.multiply_few(x, Destination::Replace(y))?;
+                Activation::GeluTanh.run(y)
+            }
+        }
+    }
+
+    /// For every row of `x` its numbers, which are not rounded to bf16.
+    ///
+    /// # Errors
+    /// What went wrong on the card.
+    pub fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
+        let (rows, input) = x.shape();
+        let (mut part, mut floats) = (Rows::empty(&x.gpu)?, Floats::empty(&x.gpu)?);
+        let mut all = Vec::with_capacity(rows);
+        for first in (0..rows).step_by(FEW_ROWS) {
+            let range = first..rows.min(first + FEW_ROWS);
+            part.room((range.len(), input))?.copy(0, x, range)?;
+            self.multiply_few(&part, Destination::Floats(&mut floats))?;
+            all.extend(floats.download()?.chunks(self.output).map(<[f32]>::to_vec));
+        }
+        Ok(all)
+    }
+
+    fn multiply_few(&self, x: &Rows, destination: Destination<'_>) -> Result<()> {
+        let bias = self.bias.as_ref().map(|(bias, _)| bias);
+        match &self.weights {
+            Weights::Bf16(weights) => weights.multiply(x, bias, destination),
+            Weights::Quantised(weights, scratch) => {
+                let rounded = &mut scratch.memory().rounded;
+                rounded.round(x)?;
+                weights.multiply(&x.gpu, rounded, bias, destination)
+            }
+        }
+    }
+
+    fn multiply_many(&self, x: &Rows, y: &mut Rows, output: Output) -> Result<()> {
+        let rows = x.shape().0;
+        match output {
+            Output::Replace | Output::GeluTanh => {
+                y.room((rows, self.output))?;
+            }
+            Output::Add => assert_eq!(y.shape(), (rows, self.output), "rows that products are added to"),
+        }
+        let (after, then) = match (output, &self.bias) {
+            (Output::Replace, None) => (After::Replace, None),
+            (Output::Replace, Some(_)) => (After::Bias, None),
+            (Output::Add, None) => (After::Add, None),
+            (Output::Add, Some(_)) => (After::AddBias, None),
+            (Output::GeluTanh, None) => (After::Replace, Some(Activation::GeluTanh)),
+            (Output::GeluTanh, Some(_)) => (After::BiasGelu, None),
+        };
+        let shape = Shape { rows, output: self.output, input: self.input, stride: self.output, after };
+        let bias = self.bias.as_ref().map(|(_, bias)| bias);
+        match &self.weights {
+            Weights::Bf16(weights) => {
+                let bias = bias.map(CudaSlice::as_view);
+                let operands = (&x.numbers.as_view(), &weights.numbers.as_view(), bias.as_ref());
+                x.gpu.products.run(shape, operands, &mut y.numbers.as_view_mut())?;
+            }
+            Weights::Quantised(weights, scratch) => {
+                let expanded = &mut scratch.memory().expanded;
+                let step = (EXPANDED / self.input).max(1);
+                for first in (0..self.output).step_by(step) {
+                    let range = first..self.output.min(first + step);
+                    weights.expand(range.clone(), expanded)?;
+                    let bias = bias.map(|bias| bias.slice(range.clone()));
+                    let operands = (&x.numbers.as_view(), &expanded.numbers.as_view(), bias.as_ref());
+                    let shape = Shape { output: range.len(), ..shape };
+                    x.gpu.products.run(shape, operands, &mut y.numbers.slice_mut(first..))?;
+                }
+            }
+        }
+        then.map_or(Ok(()), |activation| activation.run(y))
+    }
+}
+
+fn upload_bias(
+    gpu: &Arc<Gpu>,
+    bias: Option<&[f32]>,
+    output: usize,
+) -> Result<Option<(Bias, CudaSlice<bf16>)>> {
+    let Some(bias) = bias else { return Ok(None) };
+    assert_eq!(bias.len(), output, "a bias for each output");
+    let narrow: Vec<bf16> = bias.iter().copied().map(bf16::from_f32).collect();
+    Ok(Some((Bias::upload(gpu, bias)?, gpu.upload(&narrow)?)))
+}
