@@ -2,10 +2,11 @@
 // outputs.
 //
 // y [rows][outputs] = x W^T, with W [outputs][inputs] far larger than all else, so that time is what reading
-// W once takes. A block makes 16 R outputs of up to 8 N rows: 16 rows of W are one side of a tensor-core
-// product, 8 rows of x the other. Its eight warps share the inputs: chunk c of them is warp c % 8's, whatever
-// N and R are. Each sum is therefore made in one order alone, and a row of y has the same bits in any
-// company.
+// W once takes. At a time, a block makes 16 R outputs of up to 8 N rows: 16 rows of W are one side of a
+// tensor-core product, 8 rows of x the other. Its eight warps share the inputs: chunk c of them is warp c %
+// 8's, whatever N, R and the grid are. Each sum is therefore made in one order alone, and a row of y has the
+// same bits in any company. A block that is done with some outputs goes on to others, until there are no
+// more: to start another block would take as long as reading a good part of what it has to read.
 
 #pragma once
 
@@ -29,7 +30,7 @@ struct Outputs {
     void *y;           // [rows][outputs] bf16 or f32
     const float *bias; // [outputs] or null
     unsigned rows, outputs, how;
-    // Where the block begins.
+    // Where those begin that a block is at.
     unsigned first_row, first_output;
 };
 
@@ -57,15 +58,20 @@ __device__ __forceinline__ void store(const Outputs &outputs, unsigned row, unsi
 }
 
 // Adds the sums of the eight warps, in their order, and writes the block's outputs. sums[tile of W][tile of
-// x] are what tensor-core products left in the lanes.
+// x] are what tensor-core products left in the lanes; `round` counts the block's outputs from 0.
 template <int N, int R>
-__device__ __forceinline__ void store_sums(const Outputs &outputs, const float (&sums)[R][N][4]) {
-    // 20 numbers apart, lanes write to 32 different banks.
-    __shared__ float parts[WARPS][TILE_ROWS * N][TILE_OUTPUTS + 4];
+__device__ __forceinline__ void store_sums(const Outputs &outputs, const float (&sums)[R][N][4],
+                                           unsigned round) {
+    // With two buffers, warps go on to load what comes next while others still add: all have read one of them
+    // when all have written the other. 20 numbers apart, lanes write to 32 different banks.
+    constexpr unsigned BUFFERS = N <= 2 ? 2 : 1;
+    __shared__ float buffers[BUFFERS][WARPS][TILE_ROWS * N][TILE_OUTPUTS + 4];
     const unsigned warp = threadIdx.x / 32, row = 2 * quarter_of_lane(), column = row_of_lane();
 #pragma unroll
     for (int tile = 0; tile < R; tile++) {
-        if (tile > 0) __syncthreads(); // the tile before has been read
+        const unsigned turn = round * R + tile;
+        float (&parts)[WARPS][TILE_ROWS * N][TILE_OUTPUTS + 4] = buffers[turn % BUFFERS];
+        if (BUFFERS == 1 && turn > 0) __syncthreads(); // what was there has been read
 #pragma unroll
         for (int n = 0; n < N; n++) {
             parts[warp][TILE_ROWS * n + row][column] = sums[tile][n][0];

@@ -108,8 +108,10 @@ __device__ __forceinline__ void multiply_chunk(const LaneRows<N, R> &rows, unsig
     }
 }
 
+// Makes the outputs from `outputs.first_output` on.
 template <int N, int R, int STEPS>
-__device__ __forceinline__ void multiply(const Outputs &outputs, const Operands &operands) {
+__device__ __forceinline__ void multiply_tiles(const Outputs &outputs, const Operands &operands,
+                                               unsigned round) {
     const LaneRows<N, R> rows(outputs, operands);
     const unsigned inputs = operands.inputs, warp = threadIdx.x / 32;
     // Chunks before this input are whole and aligned to 16 bytes.
@@ -119,7 +121,16 @@ __device__ __forceinline__ void multiply(const Outputs &outputs, const Operands 
     for (; first < whole; first += WARPS * CHUNK)
         multiply_chunk<N, R, STEPS, true>(rows, first, inputs, sums);
     for (; first < inputs; first += WARPS * CHUNK) multiply_chunk<N, R, 1, false>(rows, first, inputs, sums);
-    store_sums<N, R>(outputs, sums);
+    store_sums<N, R>(outputs, sums, round);
+}
+
+template <int N, int R, int STEPS>
+__device__ __forceinline__ void multiply(Outputs outputs, const Operands &operands) {
+    for (unsigned round = 0;; round++) {
+        outputs.first_output = (round * gridDim.x + blockIdx.x) * R * TILE_OUTPUTS;
+        if (outputs.first_output >= outputs.outputs) return;
+        multiply_tiles<N, R, STEPS>(outputs, operands, round);
+    }
 }
 
 // `blocks` of them on a multiprocessor at a time, for which registers must do.
@@ -127,8 +138,7 @@ __device__ __forceinline__ void multiply(const Outputs &outputs, const Operands 
     BOUNDED_KERNEL(multiply_bf16_##N, THREADS, blocks,                                             \
                    (void *y, const bf16 *x, const bf16 *weights, const float *bias, unsigned rows, \
                     unsigned outputs, unsigned inputs, unsigned how)) {                            \
-        multiply<N, R, STEPS>({y, bias, rows, outputs, how, 0, blockIdx.x * R * TILE_OUTPUTS},     \
-                              {x, weights, inputs});                                               \
+        multiply<N, R, STEPS>({y, bias, rows, outputs, how, 0, 0}, {x, weights, inputs});          \
     }
 
 MULTIPLY(1, 1, 4, 3)

@@ -14,8 +14,8 @@
 //   codes, scales, levels: as quantised.cuh says
 //   bias    [outputs] f32, or null
 // outputs: any number.
-// Grid: outputs / (16 R), rounded up, R = 1 for N = 1 and 2, R = 2 for N = 4; for N = 8 as for N = 4,
-// times 2. Block: 256. No dynamic shared memory.
+// Grid: any number of blocks, best as many as the card holds, but not above outputs / (16 R), rounded up, for
+// N = 8 times 2; R = 1 for N = 1 and 2, R = 2 for N = 4 and 8. Block: 256. No dynamic shared memory.
 
 #include "products.cuh"
 #include "quantised.cuh"
@@ -151,8 +151,10 @@ __device__ __forceinline__ void multiply_stretches(const LanePlaces<R> &places, 
                                    levels, sums);
 }
 
+// Makes the outputs from `outputs.first_output` on.
 template <class Bits, int N, int R>
-__device__ __forceinline__ void multiply(const Outputs &outputs, const RoundedOperands &operands) {
+__device__ __forceinline__ void multiply_tiles(const Outputs &outputs, const RoundedOperands &operands,
+                                               unsigned round) {
     constexpr unsigned OF_CHUNK = LOADS_OF_CHUNK / Bits::LOADS, AT_ONCE = OF_CHUNK / R;
     const LanePlaces<R> places(outputs, operands);
     const unsigned stretches = operands.stretches;
@@ -165,17 +167,20 @@ __device__ __forceinline__ void multiply(const Outputs &outputs, const RoundedOp
     // One warp has what is left: less than a chunk.
     for (; first < stretches; first++)
         multiply_stretches<Bits, N, R, 1>(places, first, operands.levels, sums);
-    store_sums<N, R>(outputs, sums);
+    store_sums<N, R>(outputs, sums, round);
 }
 
-// Where block `block` begins, of those that make N tiles of rows of x each and, for these, all outputs.
-// `groups` that have the same outputs follow each other, so that W is read from memory for one of them and
-// found in the second-level cache by the others.
-template <int N, int R>
-__device__ __forceinline__ Outputs outputs_of_block(void *y, const float *bias, unsigned rows,
-                                                    unsigned outputs, unsigned how, unsigned groups) {
-    const unsigned row = blockIdx.x % groups * N * TILE_ROWS, output = blockIdx.x / groups * R * TILE_OUTPUTS;
-    return {y, bias, rows, outputs, how, row, output};
+// Rows of x are shared out among `groups` of blocks. Those that have the same outputs follow each other, so
+// that W is read from memory for one of them and found in the second-level cache by the others.
+template <class Bits, int N, int R>
+__device__ __forceinline__ void multiply(Outputs outputs, const RoundedOperands &operands, unsigned groups) {
+    for (unsigned round = 0;; round++) {
+        const unsigned item = round * gridDim.x + blockIdx.x;
+        outputs.first_row = item % groups * N * TILE_ROWS;
+        outputs.first_output = item / groups * R * TILE_OUTPUTS;
+        if (outputs.first_output >= outputs.outputs) return;
+        multiply_tiles<Bits, N, R>(outputs, operands, round);
+    }
 }
 
 // `blocks` of them on a multiprocessor at a time, for which registers must do. For more than 32 rows these
@@ -185,8 +190,8 @@ __device__ __forceinline__ Outputs outputs_of_block(void *y, const float *bias, 
                    (void *y, const unsigned char *x_codes, const float *x_scales,                            \
                     const unsigned char *codes, const unsigned short *scales, const float *bias,             \
                     unsigned rows, unsigned outputs, unsigned stretches, unsigned how)) {                    \
-        multiply<EightBits, N, R>(outputs_of_block<N, R>(y, bias, rows, outputs, how, groups),               \
-                                  {x_codes, x_scales, codes, scales, stretches, {}});                        \
+        multiply<EightBits, N, R>({y, bias, rows, outputs, how, 0, 0},                                       \
+                                  {x_codes, x_scales, codes, scales, stretches, {}}, groups);                \
     }                                                                                                        \
     BOUNDED_KERNEL(                                                                                          \
         multiply_q4_##name, THREADS, blocks,                                                                 \
@@ -194,8 +199,8 @@ __device__ __forceinline__ Outputs outputs_of_block(void *y, const float *bias, 
          const unsigned short *scales, const float *bias, unsigned rows, unsigned outputs,                   \
          unsigned stretches, unsigned how, unsigned long long low_levels, unsigned long long high_levels)) { \
         multiply<FourBits, N, R>(                                                                            \
-            outputs_of_block<N, R>(y, bias, rows, outputs, how, groups),                                     \
-            {x_codes, x_scales, codes, scales, stretches, levels_of(low_levels, high_levels)});              \
+            {y, bias, rows, outputs, how, 0, 0},                                                             \
+            {x_codes, x_scales, codes, scales, stretches, levels_of(low_levels, high_levels)}, groups);      \
     }
 
 MULTIPLY(1, 1, 1, 1, 3)

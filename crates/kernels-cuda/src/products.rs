@@ -21,6 +21,21 @@ const THREADS: u32 = 256;
 const TILE_ROWS: usize = 8;
 const TILE_OUTPUTS: usize = 16;
 
+/// What differs between the kernels for up to 8, 16, 32 and 64 rows, likewise.
+struct Size {
+    /// Tiles of outputs that a block makes at a time.
+    tiles: usize,
+    /// Blocks that a multiprocessor holds.
+    blocks: usize,
+}
+
+const SIZES: [Size; 4] = [
+    Size { tiles: 1, blocks: 3 },
+    Size { tiles: 1, blocks: 2 },
+    Size { tiles: 2, blocks: 2 },
+    Size { tiles: 2, blocks: 2 },
+];
+
 /// Bits that tell a kernel where products go, likewise.
 const ACCUMULATE: u32 = 1;
 const FLOATS: u32 = 2;
@@ -148,7 +163,7 @@ impl Bf16Weights {
         if product.is_nothing() {
             return product.prepare(destination).map(|_| ());
         }
-        let grid = product.grid();
+        let grid = product.grid(&x.gpu, 1)?;
         let kernel = x.gpu.kernel(("products_bf16", NAMES[product.size()]), grid)?;
         let prepared = product.prepare(destination)?;
         let input = input as u32;
@@ -201,10 +216,12 @@ impl Product {
         self.rows.div_ceil(TILE_ROWS).next_power_of_two().ilog2() as usize
     }
 
-    /// Blocks for that kernel: those for more rows take two tiles of outputs at a time.
-    pub(crate) fn grid(self) -> Grid {
-        let tiles = if self.size() < 2 { 1 } else { 2 };
-        Grid::new((self.output.div_ceil(tiles * TILE_OUTPUTS) as u32, 1, 1), THREADS)
+    /// Blocks for that kernel, each of which makes one part of the outputs after the other, as many as the card holds at a
+    /// time; `groups` of them share the rows of x.
+    pub(crate) fn grid(self, gpu: &Gpu, groups: usize) -> Result<Grid> {
+        let Size { tiles, blocks } = SIZES[self.size()];
+        let parts = groups * self.output.div_ceil(tiles * TILE_OUTPUTS);
+        Ok(Grid::new((parts.min(blocks * gpu.multiprocessors()?) as u32, 1, 1), THREADS))
     }
 
     /// Makes room for it, or compares what is there.

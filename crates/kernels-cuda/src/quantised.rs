@@ -235,11 +235,9 @@ impl QuantisedWeights {
         if product.is_nothing() {
             return product.prepare(destination).map(|_| ());
         }
-        let (size, mut grid) = (product.size(), product.grid());
-        if size == Q8_NAMES.len() - 1 {
-            // Two blocks of threads share the rows of x.
-            grid.blocks.0 *= 2;
-        }
+        let size = product.size();
+        // Of more than 32 rows, two blocks of threads have a part each.
+        let grid = product.grid(gpu, if size == Q8_NAMES.len() - 1 { 2 } else { 1 })?;
         let name = match self.bits() {
             CodeBits::Eight => Q8_NAMES[size],
             CodeBits::Four => Q4_NAMES[size],

@@ -107,8 +107,10 @@ impl Case {
 
 #[test]
 fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
-    // A block alone, parts of a stretch, of a chunk, and more chunks than warps.
-    let shapes = [(48, 128), (33, 1024), (5, 32), (70, 96), (17, 160), (1, 576), (24, 2208), (20, 4224)];
+    // A block alone, parts of a stretch, of a chunk, and more chunks than warps; more outputs than a card's blocks make at
+    // a time.
+    let shapes =
+        [(48, 128), (33, 1024), (5, 32), (70, 96), (17, 160), (1, 576), (24, 2208), (20, 4224), (333, 160)];
     for kind in KINDS {
         for (shape, with_bias) in shapes.into_iter().zip([true, false].into_iter().cycle()) {
             let case = Case::new(kind, shape, with_bias);
@@ -139,14 +141,14 @@ fn the_twin_of_eight_and_four_bits_is_what_rounds_weights_itself() {
 #[test]
 fn a_row_has_the_same_bits_alone_and_in_any_company() {
     for kind in KINDS {
-        for input in [1120, 2208] {
-            let case = Case::new(kind, (50, input), true);
+        for (output, input) in [(50, 1120), (50, 2208), (300, 160)] {
+            let case = Case::new(kind, (output, input), true);
             let x = numbers(64 * input, 4);
             let all = case.floats(&x);
             for rows in [2, 8, 11, 16, 27, 32, 45] {
-                assert_eq!(case.floats(&x[..rows * input]), all[..rows * 50], "{rows} rows");
+                assert_eq!(case.floats(&x[..rows * input]), all[..rows * output], "{rows} rows");
             }
-            for (x, wanted) in x.chunks(input).zip(all.chunks(50)) {
+            for (x, wanted) in x.chunks(input).zip(all.chunks(output)) {
                 assert_eq!(case.floats(x), wanted);
             }
         }
