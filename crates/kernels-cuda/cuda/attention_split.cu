@@ -1,20 +1,19 @@
 // Causal attention of a few queries to long contexts, which blocks share out by stretches of 512 positions.
 //
 // attend_split_16, _32, _64, _80, _128: heads of at most so many numbers. The arguments are those of
-// `attend_paged_*` (attention_prefill.cu), but that a tile takes 16 / (H / K) positions at most, with two
+// `attend_paged_*` (attention_prefill.cu), but that a tile takes 16 / (H / K) positions at most, with three
 // more behind `out`:
-//   partial      f32 [tiles][K][stretches][16][D]: weighted values of the rows, of each stretch by itself
-//   extremes     f32 [tiles][K][stretches][16][2]: the highest score and the sum of the weights that belong
-//   to them
+//   partial      f32 [tiles][K][stretches][tile_rows][D]: weighted values of each stretch by itself
+//   extremes     f32 [tiles][K][stretches][tile_rows][2]: the highest score and the sum of the weights
+//   tile_rows    as many as the tile of most positions has, each position having H / K
 // Grid (tiles, K, stretches), with enough stretches for the longest context; blocks of 128 threads, 512 *
 // stride bytes of dynamic shared memory as for `attend_paged_*`. Contexts of one stretch go straight to
 // `out`.
 //
 // join_stretches joins the stretches of the longer ones in order.
-//   out, partial, extremes, stretches (the grid's above), chunks, tiles, heads, kv_heads, size, scale: as
-//   above
-// Grid (tiles, K, rows), with rows enough for the positions of the longest tile times H / K, at most 16;
-// blocks of 128 threads, no dynamic shared memory.
+//   out, partial, extremes, chunks, tiles, heads, kv_heads, size, scale: as above
+//   stretches    those of the grid above
+// Grid (tiles, K, tile_rows), blocks of 128 threads, no dynamic shared memory.
 //
 // The results have the bits of `attend_paged_*`.
 
@@ -22,21 +21,28 @@
 
 namespace attention {
 
-// Rows of queries in a tile.
+// Rows of queries that a tile can have.
 constexpr unsigned SPLIT_ROWS = 16;
 
-// Which row of which stretch, among all in `partial`.
-__device__ __forceinline__ size_t row_of_stretch(unsigned tile, unsigned head, unsigned kv_heads,
-                                                 unsigned stretch, unsigned stretches, unsigned row) {
-    return ((static_cast<size_t>(tile) * kv_heads + head) * stretches + stretch) * SPLIT_ROWS + row;
-}
+// What stretches come to, and how many rows a tile has there.
+struct Stretches {
+    float *partial, *extremes;
+    unsigned count, tile_rows;
+
+    // Which row it is among all, for one of a tile and a head of keys.
+    __device__ __forceinline__ size_t row(unsigned tile, unsigned head, unsigned kv_heads,
+                                          unsigned stretch) const {
+        return ((static_cast<size_t>(tile) * kv_heads + head) * count + stretch) * tile_rows;
+    }
+};
 
 template <class S>
-__device__ __forceinline__ void write_stretch(float *partial, float *extremes, const Attended<S> &attended,
+__device__ __forceinline__ void write_stretch(const Stretches &stretches, const Attended<S> &attended,
                                               const QueryTile &queries, size_t first_row) {
     const unsigned rows = queries.rows(), size = queries.size;
     write_rows<S>(attended, rows, size, [&](unsigned row, unsigned column, float left, float right) {
-        *reinterpret_cast<float2 *>(partial + (first_row + row) * size + column) = make_float2(left, right);
+        *reinterpret_cast<float2 *>(stretches.partial + (first_row + row) * size + column) =
+            make_float2(left, right);
     });
     const unsigned lane = threadIdx.x % LANES;
     if (threadIdx.x < LANES && lane % 4 == 0) {
@@ -44,7 +50,7 @@ __device__ __forceinline__ void write_stretch(float *partial, float *extremes, c
         for (unsigned half = 0; half < 2; half++) {
             const unsigned row = half * 8 + lane / 4;
             if (row < rows) {
-                *reinterpret_cast<float2 *>(extremes + (first_row + row) * 2) =
+                *reinterpret_cast<float2 *>(stretches.extremes + (first_row + row) * 2) =
                     make_float2(attended.highest[0][half], attended.sum[0][half]);
             }
         }
@@ -52,7 +58,7 @@ __device__ __forceinline__ void write_stretch(float *partial, float *extremes, c
 }
 
 template <unsigned SIZE>
-__device__ __forceinline__ void attend_split(bf16 *out, float *partial, float *extremes, const Step &step,
+__device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretches, const Step &step,
                                              float scale) {
     // All warps weigh the same keys, which costs less than what memory takes, and have their own columns of
     // values.
@@ -84,21 +90,21 @@ __device__ __forceinline__ void attend_split(bf16 *out, float *partial, float *e
     if (end <= STRETCH) {
         write_out<S>(out, attended, queries, step.heads);
     } else {
-        const size_t row = row_of_stretch(blockIdx.x, blockIdx.y, step.kv_heads, blockIdx.z, gridDim.z, 0);
-        write_stretch<S>(partial, extremes, attended, queries, row);
+        const size_t row = stretches.row(blockIdx.x, blockIdx.y, step.kv_heads, blockIdx.z);
+        write_stretch<S>(stretches, attended, queries, row);
     }
 }
 
 }  // namespace attention
 
 #define ATTEND_SPLIT(SIZE)                                                                                 \
-    BOUNDED_KERNEL(                                                                                        \
-        attend_split_##SIZE, 128, 3,                                                                       \
-        (bf16 *out, float *partial, float *extremes, const bf16 *projections, unsigned row_stride,        \
-         const bf16 *keys, const bf16 *values, const unsigned *tables, const uint4 *chunks,                \
-         const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size, float scale)) {             \
+    BOUNDED_KERNEL(attend_split_##SIZE, 128, 3,                                                            \
+                   (bf16 *out, float *partial, float *extremes, unsigned tile_rows,                       \
+                    const bf16 *projections, unsigned row_stride, const bf16 *keys, const bf16 *values,    \
+                    const unsigned *tables, const uint4 *chunks, const uint2 *tiles, unsigned heads,       \
+                    unsigned kv_heads, unsigned size, float scale)) {                                      \
         attention::attend_split<SIZE>(                                                                     \
-            out, partial, extremes,                                                                        \
+            out, {partial, extremes, gridDim.z, tile_rows},                                                \
             {projections, row_stride, keys, values, tables, chunks, tiles, heads, kv_heads, size}, scale); \
     }
 
@@ -109,9 +115,8 @@ ATTEND_SPLIT(80)
 ATTEND_SPLIT(128)
 
 BOUNDED_KERNEL(join_stretches, 128, 1,
-               (bf16 *out, const float *partial, const float *extremes, unsigned stretches,
-                const uint4 *chunks, const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size,
-                float scale)) {
+               (bf16 *out, float *partial, float *extremes, unsigned count, const uint4 *chunks,
+                const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size, float scale)) {
     using namespace attention;
     const uint2 tile = tiles[blockIdx.x];
     if (tile.x == NO_CHUNK) {
@@ -123,12 +128,13 @@ BOUNDED_KERNEL(join_stretches, 128, 1,
     if (end <= STRETCH || row >= queries.rows() || column >= size) {
         return;
     }
-    const size_t first = row_of_stretch(blockIdx.x, blockIdx.y, kv_heads, 0, stretches, row);
+    const Stretches stretches = {partial, extremes, count, gridDim.z};
+    const size_t first = stretches.row(blockIdx.x, blockIdx.y, kv_heads, 0) + row;
     float2 extreme = reinterpret_cast<const float2 *>(extremes)[first];
     float value = partial[first * size + column];
 #pragma unroll 4
     for (unsigned stretch = 1; stretch < (end + STRETCH - 1) / STRETCH; stretch++) {
-        const size_t next = first + static_cast<size_t>(stretch) * SPLIT_ROWS;
+        const size_t next = first + static_cast<size_t>(stretch) * stretches.tile_rows;
         const float2 later = reinterpret_cast<const float2 *>(extremes)[next];
         const Joint joint(extreme.x, later.x, scale * LOG2_E);
         extreme = make_float2(joint.highest, joint.join(extreme.y, later.y));

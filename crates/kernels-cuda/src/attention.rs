@@ -74,47 +74,45 @@ pub(crate) struct Sharing {
     long: List,
     /// Tiles of `attend_split_*`.
     short: List,
-    /// Rows of the largest of those.
-    short_rows: usize,
+    /// Rows of the one of most positions.
+    tile_rows: usize,
     /// Stretches of the longest context.
     stretches: usize,
-    /// What rows of short tiles come to in each stretch: weighted values, `[tiles, K, stretches, SHORT_ROWS, D]`. One
+    /// What rows of short tiles come to in each stretch: weighted values, `[tiles, K, stretches, tile_rows, D]`. One
     /// layer after the other writes and reads it; the stream keeps them apart.
     partial: CudaSlice<f32>,
-    /// The same: highest score and sum of weights, `[tiles, K, stretches, SHORT_ROWS, 2]`.
+    /// The same: highest score and sum of weights, `[tiles, K, stretches, tile_rows, 2]`.
     extremes: CudaSlice<f32>,
 }
 
 impl Sharing {
-    /// For nothing yet.
-    pub(crate) fn new(gpu: &Arc<Gpu>, heads: Heads) -> Result<Self> {
+    /// For nothing yet. There is room for `sequences` of up to `context` positions that go on by one token each.
+    pub(crate) fn new(gpu: &Arc<Gpu>, heads: Heads, (sequences, context): (usize, usize)) -> Result<Self> {
         assert!(heads.kv_heads > 0 && heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
-        assert!(heads.heads / heads.kv_heads <= SHORT_ROWS, "{heads:?}");
-        let multiprocessors = gpu.multiprocessors()?;
-        let (long, short) = (List::new(gpu, 0)?, List::new(gpu, 0)?);
-        let (partial, extremes) = (gpu.memory_for(0)?, gpu.memory_for(0)?);
-        Ok(Self { heads, multiprocessors, long, short, short_rows: 0, stretches: 1, partial, extremes })
+        assert!(heads.group() <= SHORT_ROWS, "{heads:?}");
+        let rows = sequences * context.div_ceil(STRETCH) * heads.heads;
+        Ok(Self {
+            heads,
+            multiprocessors: gpu.multiprocessors()?,
+            long: List::new(gpu, 0)?,
+            short: List::new(gpu, sequences * 2)?,
+            tile_rows: 0,
+            stretches: 1,
+            partial: gpu.memory_for(rows * heads.size)?,
+            extremes: gpu.memory_for(rows * 2)?,
+        })
     }
 
     /// Becomes that of chunks with these starts and lengths, whose positions are all before `reach`.
     pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, chunks: &[(usize, usize)], reach: usize) -> Result<Moved> {
-        let group = self.heads.heads / self.heads.kv_heads;
+        self.stretches = reach.div_ceil(STRETCH).max(1);
+        let longest = self.longest_short(chunks);
+        let group = self.heads.group();
         let tiles = |length: usize, rows: usize| (0..length).step_by(rows / group);
-        let is_short = |length: usize| length * group <= FEW_QUERIES;
-        // Tiles that leave most of the card idle are shared out more finely: it costs more work, of which there is little.
-        // The results have the same bits.
-        let long_blocks: usize = chunks
-            .iter()
-            .filter(|(_, length)| !is_short(*length))
-            .map(|(_, length)| tiles(*length, LONG_ROWS).len() * self.heads.kv_heads)
-            .sum();
-        let all_short = long_blocks * 4 <= self.multiprocessors;
         let (mut long, mut short) = (Vec::new(), Vec::new());
-        self.short_rows = 0;
         for (index, (start, length)) in chunks.iter().copied().enumerate() {
-            if all_short || is_short(length) {
+            if length <= longest {
                 short.extend(tiles(length, SHORT_ROWS).flat_map(|first| [index as u32, first as u32]));
-                self.short_rows = self.short_rows.max(length.min(SHORT_ROWS / group) * group);
             } else {
                 long.extend(
                     tiles(length, LONG_ROWS).map(|first| (start + first, [index as u32, first as u32])),
@@ -124,11 +122,8 @@ impl Sharing {
         // What sees most begins first, so that no block has it left at the end.
         long.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
         let long: Vec<u32> = long.into_iter().flat_map(|(_, tile)| tile).collect();
-        self.stretches = reach.div_ceil(STRETCH).max(1);
-        let rows = match self.stretches {
-            1 => 0,
-            stretches => short.len() / 2 * self.heads.kv_heads * stretches * SHORT_ROWS,
-        };
+        let (tile_rows, rows) = self.rows_of_stretches(chunks, longest);
+        self.tile_rows = tile_rows;
         let grows = self.extremes.len() < rows * 2;
         if grows {
             self.partial = gpu.memory_for(rows * self.heads.size)?;
@@ -136,6 +131,37 @@ impl Sharing {
         }
         let moved = [self.long.set(gpu, &long)?, self.short.set(gpu, &short)?];
         Ok(if grows || moved.contains(&Moved::Yes) { Moved::Yes } else { Moved::No })
+    }
+
+    /// Up to which length chunks go to `attend_split_*`. The results have the same bits wherever a chunk goes.
+    fn longest_short(&self, chunks: &[(usize, usize)]) -> usize {
+        let few = (FEW_QUERIES / self.heads.group()).max(1);
+        let positions = LONG_ROWS / self.heads.group();
+        let tiles: usize = chunks
+            .iter()
+            .filter(|(_, length)| *length > few)
+            .map(|(_, length)| length.div_ceil(positions))
+            .sum();
+        // Where long tiles would leave most of the card idle, sharing them out more finely costs more work, of which there
+        // is little.
+        let all_short = tiles * self.heads.kv_heads * 4 <= self.multiprocessors;
+        let fits = |longest: &usize| self.rows_of_stretches(chunks, *longest).1 * 2 <= self.extremes.len();
+        let choices = [if all_short { usize::MAX } else { few }, few];
+        choices.into_iter().find(fits).unwrap_or(1)
+    }
+
+    /// Rows of a short tile and of `partial`, if chunks up to a length of `longest` are short.
+    fn rows_of_stretches(&self, chunks: &[(usize, usize)], longest: usize) -> (usize, usize) {
+        let group = self.heads.group();
+        let positions = SHORT_ROWS / group;
+        let short = || chunks.iter().map(|(_, length)| *length).filter(|length| *length <= longest);
+        let tiles: usize = short().map(|length| length.div_ceil(positions)).sum();
+        let tile_rows = short().map(|length| length.min(positions) * group).max().unwrap_or_default();
+        match self.stretches {
+            // It goes straight to where it belongs.
+            1 => (tile_rows, 0),
+            stretches => (tile_rows, tiles * self.heads.kv_heads * stretches * tile_rows),
+        }
     }
 
     fn long_tiles(&self) -> u32 {
@@ -149,6 +175,7 @@ impl Sharing {
 
 /// The numbers that kernels are told, in the order of their lists of arguments.
 struct Told {
+    tile_rows: u32,
     row_stride: u32,
     heads: u32,
     kv_heads: u32,
@@ -169,13 +196,14 @@ impl PagedCache {
     /// # Panics
     /// When the shapes do not fit, or the step has no such heads.
     pub fn attend(&self, projections: &Rows, step: &Step, attended: &mut Rows) -> Result<()> {
-        let sharing = step.sharing().expect("a step that was told its heads");
+        let sharing = step.sharing().expect("Step::attending tells a step its heads");
         let Heads { heads, kv_heads, size } = self.heads;
         assert_eq!(sharing.heads, self.heads, "heads of a step");
         assert_eq!(projections.shape(), (step.tokens(), self.heads.row()), "rows of a step");
         assert!(step.last_block() < self.blocks, "blocks of a step");
         attended.room((step.tokens(), heads * size))?;
         let told = Told {
+            tile_rows: sharing.tile_rows as u32,
             row_stride: self.heads.row() as u32,
             heads: heads as u32,
             kv_heads: kv_heads as u32,
@@ -200,7 +228,7 @@ impl PagedCache {
             let kernel = gpu.kernel(kernels.split, grid)?;
             let mut arguments = gpu.arguments(&kernel);
             arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
-            arguments.arg(&projections.numbers).arg(&told.row_stride);
+            arguments.arg(&told.tile_rows).arg(&projections.numbers).arg(&told.row_stride);
             self.tell(&mut arguments, step, &sharing.short);
             arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
             gpu.run(arguments, grid)?;
@@ -221,7 +249,7 @@ impl PagedCache {
 /// Joins what contexts of several stretches came to.
 fn join_stretches((step, sharing): (&Step, &Sharing), told: &Told, attended: &mut Rows) -> Result<()> {
     let gpu = Arc::clone(attended.gpu());
-    let blocks = (sharing.short_tiles(), told.kv_heads, sharing.short_rows as u32);
+    let blocks = (sharing.short_tiles(), told.kv_heads, told.tile_rows);
     let grid = Grid::new(blocks, SHORT_THREADS);
     let kernel = gpu.kernel(("attention_split", "join_stretches"), grid)?;
     let stretches = sharing.stretches as u32;

@@ -29,6 +29,11 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// Heads of queries that share one of keys.
+    pub(crate) fn group(self) -> usize {
+        self.heads / self.kv_heads
+    }
+
     /// Numbers of a row of queries, keys and values.
     pub(crate) fn row(self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.size

@@ -61,7 +61,7 @@ impl Step {
         })
     }
 
-    /// The same, whose chunks can attend with `heads`.
+    /// The same, whose chunks can attend with `heads`. There is room for contexts that fill the block tables evenly.
     ///
     /// # Errors
     /// What the driver says.
@@ -69,7 +69,9 @@ impl Step {
     /// # Panics
     /// When more than 16 heads of queries share one of keys, or they cannot be shared out.
     pub fn attending(self, heads: Heads) -> Result<Self> {
-        Ok(Self { sharing: Some(Sharing::new(&self.gpu, heads)?), ..self })
+        let chunks = self.chunks().len() / 4;
+        let context = self.tables().len().div_ceil(chunks.max(1)) * BLOCK_SIZE;
+        Ok(Self { sharing: Some(Sharing::new(&self.gpu, heads, (chunks, context))?), ..self })
     }
 
     /// Becomes the step of `chunks`.
@@ -85,7 +87,9 @@ impl Step {
         for chunk in chunks {
             let end = chunk.start + chunk.length;
             assert!(end <= chunk.block_table.len() * BLOCK_SIZE, "a block table that is too short");
-            described.extend([chunk.start, chunk.length, positions.len(), tables.len()].map(|number| number as u32));
+            described.extend(
+                [chunk.start, chunk.length, positions.len(), tables.len()].map(|number| number as u32),
+            );
             positions.extend(chunk.start as u32..end as u32);
             slots.extend((chunk.start..end).map(|position| {
                 chunk.block_table[position / BLOCK_SIZE] * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32

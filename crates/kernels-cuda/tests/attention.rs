@@ -200,7 +200,7 @@ fn long_contexts_are_joined_as_if_they_had_been_one() {
 #[test]
 fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
     let gpu = emulated::card();
-    for heads in [Heads { heads: 14, kv_heads: 2, size: 64 }, Heads { heads: 3, kv_heads: 3, size: 24 }] {
+    for heads in [Heads { heads: 7, kv_heads: 1, size: 64 }, Heads { heads: 3, kv_heads: 3, size: 24 }] {
         let mut layer = Layer::new(&gpu, heads);
         let one = Sequence::new(heads, 700, (159, 2));
         let other = Sequence::new(heads, 600, (100, 5));
