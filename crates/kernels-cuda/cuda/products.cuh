@@ -3,10 +3,10 @@
 //
 // y [rows][outputs] = x W^T, with W [outputs][inputs] far larger than all else, so that time is what reading
 // W once takes. At a time, a block makes 16 R outputs of up to 8 N rows: 16 rows of W are one side of a
-// tensor-core product, 8 rows of x the other. Its eight warps share the inputs: chunk c of them is warp c %
-// 8's, whatever N, R and the grid are. Each sum is therefore made in one order alone, and a row of y has the
-// same bits in any company. A block that is done with some outputs goes on to others, until there are no
-// more: to start another block would take as long as reading a good part of what it has to read.
+// tensor-core product, 8 rows of x the other. Its eight warps share the inputs: of chunks of them, each warp has
+// every eighth, whatever N, R and the grid are. Each sum is therefore made in one order alone, and a row of y
+// has the same bits in any company. A block that is done with some outputs goes on to others, until there are
+// no more: to start another block would take as long as reading a good part of what it has to read.
 
 #pragma once
 

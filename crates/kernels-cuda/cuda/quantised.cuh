@@ -72,8 +72,8 @@ struct EightBits {
 
 // Instructions for each code are what is scarce here, and products of tensor cores are not: all codes are
 // looked up in one half of the table and in the other, and both are multiplied. Where a code is of the other
-// half, the first one gives -1, the sign of all that is in it, for which the other one has 1 more; where it is
-// of the first half, the other one gives 0.
+// half, the first one gives -1, the sign of all that is in it, for which the other one has 1 more; where it
+// is of the first half, the other one gives 0.
 struct FourBits {
     static constexpr int LOADS = 1;
     static constexpr unsigned STRETCH_BYTES = 64;
