@@ -18,8 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
-// Saves what a called function must keep and the stack pointer to `*from`, and takes up what was saved at
-// `to`.
+// Saves what a called function must keep, and the stack pointer to `*from`; takes up what was saved at `to`.
 extern "C" void emulator_switch(void **from, void *to);
 
 #if defined(__x86_64__)
@@ -180,6 +179,13 @@ public:
         if (lanes == Lanes::Exactly32 && wanted != ~0u) {
             fail("only the lanes %08x are there for what all 32 must do", wanted);
         }
+        const unsigned others = warp.meeting & mask;
+        if (others != 0) {
+            const unsigned other = __builtin_ctz(others);
+            if (warp.together[other] != together || warp.mask[other] != mask) {
+                fail("lane %u of the warp does something else, or with another mask", other);
+            }
+        }
         warp.together[lane] = together;
         warp.mask[lane] = mask;
         warp.operand[lane] = operand;
@@ -189,17 +195,7 @@ public:
             pass_on();
             return;
         }
-        void *operands[LANES] = {};
-        for (unsigned other = 0; other < LANES; other++) {
-            if ((wanted >> other & 1) == 0) {
-                continue;
-            }
-            if (warp.together[other] != together || warp.mask[other] != mask) {
-                fail("lane %u of the warp does something else, or with another mask", other);
-            }
-            operands[other] = warp.operand[other];
-        }
-        together(operands);
+        together(warp.operand, wanted);
         warp.meeting &= ~wanted;
         warp.can_run |= wanted;
     }
@@ -318,10 +314,8 @@ private:
             }
         }
         if (finished != threads) {
-            fail(
-                "no thread of %u can go on: %u have returned, %u wait at the barrier, the others for their "
-                "warp",
-                threads, finished, at_barrier);
+            fail("no thread of %u can go on: %u have returned, %u wait at the barrier, others for their warp",
+                 threads, finished, at_barrier);
         }
         emulator_switch(&fiber().stack_pointer, outside);
     }

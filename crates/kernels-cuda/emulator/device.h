@@ -64,8 +64,8 @@ struct Place {
 // One for each thread of the operating system.
 extern __thread const Place *place;
 
-// What lanes do together when all have arrived: each gave the address of its operand.
-using Together = void (*)(void *const (&operands)[32]);
+// What the lanes of `mask` do together when all have arrived: each gave the address of its operand.
+using Together = void (*)(void *const (&operands)[32], unsigned mask);
 
 enum class Lanes { AllThatExist, Exactly32 };
 

@@ -25,20 +25,20 @@ struct Shuffle {
     unsigned source;
 };
 
-void shuffle_together(void *const (&operands)[LANES]) {
-    for (void *operand : operands) {
-        if (operand == nullptr) {
+void shuffle_together(void *const (&operands)[LANES], unsigned mask) {
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        if ((mask >> lane & 1) == 0) {
             continue;
         }
-        Shuffle &own = *static_cast<Shuffle *>(operand);
-        if (own.source >= LANES || operands[own.source] == nullptr) {
+        Shuffle &own = *static_cast<Shuffle *>(operands[lane]);
+        if (own.source >= LANES || (mask >> own.source & 1) == 0) {
             fail("a shuffle from a lane that takes no part");
         }
         own.result = static_cast<const Shuffle *>(operands[own.source])->value;
     }
 }
 
-void wait_together(void *const (&)[LANES]) {}
+void wait_together(void *const (&)[LANES], unsigned) {}
 
 struct Load {
     const unsigned char *row;
@@ -53,7 +53,7 @@ unsigned element(void *const (&operands)[LANES], unsigned matrix, unsigned row, 
 }
 
 template <bool transposed>
-void load_together(void *const (&operands)[LANES]) {
+void load_together(void *const (&operands)[LANES], unsigned) {
     for (unsigned lane = 0; lane < LANES; lane++) {
         const Load &own = *static_cast<const Load *>(operands[lane]);
         if (reinterpret_cast<size_t>(own.row) % 16 != 0) {
@@ -108,7 +108,7 @@ struct Bytes {
 // The places are the same for both kinds. Bytes are multiplied exactly in f32: sums over a depth of 32 stay
 // below 2^24.
 template <class Factors, class Number>
-void multiply_together(void *const (&operands)[LANES]) {
+void multiply_together(void *const (&operands)[LANES], unsigned) {
     constexpr unsigned count = Factors::COUNT, depth = count * 8;
     float a[16][depth];
     Row b[depth], d[16] = {};
