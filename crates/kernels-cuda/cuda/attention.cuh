@@ -81,8 +81,7 @@ struct Sight {
     unsigned any;                    // no row of the warp sees this one or one behind it
 };
 
-// What rows have come to: the highest score, and, faded by it, the sum of the weights and of the weighted
-// values.
+// What rows have come to: the highest score, and faded by it the sums of weights and of weighted values.
 template <class S>
 struct Attended {
     float highest[S::ROW_TILES][2];
@@ -163,8 +162,7 @@ public:
         begin_copy(0);
     }
 
-    // The keys of the next tile; its values lie `KEYS` rows behind them. Every thread of the block comes
-    // along.
+    // The keys of the next tile; its values lie `KEYS` rows behind them. All threads of the block call it.
     __device__ __forceinline__ const bf16 *next() {
         const bf16 *keys = shared + stage * S::STAGE;
         wait_for_copies<0>();

@@ -12,8 +12,6 @@ constexpr unsigned BLOCK_SIZE = 32;
 // Attention to each so many positions from 0 on is summed up by itself, and these sums are joined in order:
 // so blocks may share a long context out, and a position's result is the same whether they do or not.
 constexpr unsigned STRETCH = 512;
-// Stands for a chunk in a list of tiles that is longer than there are tiles.
-constexpr unsigned NO_CHUNK = 0xffffffff;
 
 static_assert(STRETCH % KEYS == 0 && KEYS == 2 * BLOCK_SIZE, "a stretch is whole tiles, a tile two blocks");
 
@@ -30,8 +28,7 @@ struct Step {
     __device__ __forceinline__ unsigned group() const { return heads / kv_heads; }
 };
 
-// A tile of queries of one chunk, for one head of keys. Its row r is position r / group and query head r %
-// group.
+// A tile of queries of one chunk, for one head of keys. Row r is position r / group and query head r % group.
 struct QueryTile {
     unsigned start;      // the position of row 0 in the sequence
     unsigned positions;  // how many there are

@@ -6,12 +6,10 @@
 //   row_stride   a multiple of 8
 //   keys, values bf16 [blocks][K][32][D]: those of the chunks are written already
 //   tables       u32: the cache blocks of each sequence, one after the other
-//   chunks       u32 [chunks][4]: start (position in the sequence), length, first row among the T, and where
-//   its
+//   chunks       u32 [chunks][4]: start (position in the sequence), length, first row among the T, and where its
 //                table begins in `tables`
-//   tiles        u32 [grid.x][2]: a chunk and the first position within it of which the tile takes 128 / (H /
-//   K)
-//                positions at most; the chunk 0xffffffff for nothing. Long tiles are best listed first.
+//   tiles        u32 [grid.x][2]: a chunk and the first position within it, of which the tile takes at most
+//                128 / (H / K). Those at the highest positions are best listed first.
 //   heads        H, a multiple of kv_heads with a quotient of at most 16
 //   kv_heads     K
 //   size         D, a multiple of 8
@@ -48,9 +46,6 @@ __device__ __forceinline__ void attend_paged(bf16 *out, const Step &step, float 
     using S = Shape<SIZE, 1, 8, 1>;
     DYNAMIC_SHARED(bf16, shared);
     const uint2 tile = step.tiles[blockIdx.x];
-    if (tile.x == NO_CHUNK) {
-        return;
-    }
     const QueryTile queries(step, tile, blockIdx.y, S::ROWS);
     PagedSource source(step, queries, blockIdx.y);
     const unsigned tiles = (queries.end() + KEYS - 1) / KEYS;

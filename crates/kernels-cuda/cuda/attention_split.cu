@@ -6,9 +6,8 @@
 //   partial      f32 [tiles][K][stretches][tile_rows][D]: weighted values of each stretch by itself
 //   extremes     f32 [tiles][K][stretches][tile_rows][2]: the highest score and the sum of the weights
 //   tile_rows    as many as the tile of most positions has, each position having H / K
-// Grid (tiles, K, stretches), with enough stretches for the longest context; blocks of 128 threads, 512 *
-// stride bytes of dynamic shared memory as for `attend_paged_*`. Contexts of one stretch go straight to
-// `out`.
+// Grid (tiles, K, stretches), with enough stretches for the longest context; blocks of 128 threads, 512 * stride
+// bytes of dynamic shared memory as for `attend_paged_*`. Contexts of one stretch go straight to `out`.
 //
 // join_stretches joins the stretches of the longer ones in order.
 //   out, partial, extremes, chunks, tiles, heads, kv_heads, size, scale: as above
@@ -60,15 +59,11 @@ __device__ __forceinline__ void write_stretch(const Stretches &stretches, const 
 template <unsigned SIZE>
 __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretches, const Step &step,
                                              float scale) {
-    // All warps weigh the same keys, which costs less than what memory takes, and have their own columns of
-    // values.
+    // All warps weigh the same keys, in less time than memory takes, and have their own columns of values.
     using S = Shape<SIZE, 1, 4, 4>;
     static_assert(S::ROWS == SPLIT_ROWS, "a tile is the rows of one warp");
     DYNAMIC_SHARED(bf16, shared);
     const uint2 tile = step.tiles[blockIdx.x];
-    if (tile.x == NO_CHUNK) {
-        return;
-    }
     const QueryTile queries(step, tile, blockIdx.y, S::ROWS);
     const unsigned first_key = blockIdx.z * STRETCH, end = queries.end();
     if (first_key >= end) {
@@ -119,9 +114,6 @@ BOUNDED_KERNEL(join_stretches, 128, 1,
                 const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size, float scale)) {
     using namespace attention;
     const uint2 tile = tiles[blockIdx.x];
-    if (tile.x == NO_CHUNK) {
-        return;
-    }
     const Step step = {nullptr, 0, nullptr, nullptr, nullptr, chunks, tiles, heads, kv_heads, size};
     const QueryTile queries(step, tile, blockIdx.y, SPLIT_ROWS);
     const unsigned row = blockIdx.z, column = threadIdx.x, end = queries.end();

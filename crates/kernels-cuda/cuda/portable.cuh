@@ -1,5 +1,4 @@
-// What a kernel may use besides plain C++, under our own names: on a card by inline PTX, elsewhere by an
-// emulator.
+// What a kernel may use besides plain C++, under our own names: inline PTX on a card, an emulator elsewhere.
 //
 // No CUDA header is included, so that g++ compiles the same text with `-DGAVEL_EMULATED`.
 // For compute capability 8.0 and up.
@@ -18,8 +17,7 @@ typedef unsigned short bf16;
 // Declares a kernel with C linkage: KERNEL(add, (bf16 *x, const bf16 *y, unsigned count)) { ... }
 #define KERNEL(name, parameters) extern "C" __global__ void name parameters
 
-// The same for blocks of at most `threads` threads, of which a multiprocessor holds at least `blocks` at a
-// time.
+// The same for blocks of at most `threads` threads, of which a multiprocessor holds at least `blocks`.
 #define BOUNDED_KERNEL(name, threads, blocks, parameters) \
     extern "C" __global__ void __launch_bounds__(threads, blocks) name parameters
 
@@ -75,8 +73,7 @@ __device__ __forceinline__ uint4 load_once(const void *global) {
     return value;
 }
 
-// Begins to copy 16 bytes, both ends aligned to 16, or to fill with zeros when not `valid`: `global` is not
-// read then.
+// Begins to copy 16 bytes, both ends aligned to 16. When not `valid`, `global` is not read and zeros are written.
 __device__ __forceinline__ void copy_async_16(void *shared, const void *global, bool valid) {
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(shared));
     const int bytes = valid ? 16 : 0;
@@ -100,8 +97,7 @@ __device__ __forceinline__ void wait_for_copies() {
 // ---- Tensor cores: all 32 lanes of a warp take part ----
 
 // Four matrices of 8 x 8 numbers of 16 bits. Lane 8 i + r says where row r of matrix i is: 16 bytes in shared
-// memory, aligned to 16. Lane l gets, as r[i], the numbers 2 (l % 4) and the next one of row l / 4 of matrix
-// i.
+// memory, aligned to 16. Lane l gets, as r[i], two numbers of matrix i: 2 (l % 4) and the next one of row l / 4.
 __device__ __forceinline__ void load_matrices(unsigned (&r)[4], const void *row) {
     const unsigned place = static_cast<unsigned>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
