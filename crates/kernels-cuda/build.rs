@@ -25,9 +25,8 @@ fn run() -> io::Result<()> {
     println!("cargo::rerun-if-env-changed=NVCC");
     println!("cargo::rerun-if-env-changed=CUDA_HOME");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let mut sources: Vec<PathBuf> = fs::read_dir("cuda")?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<_>>()?;
+    let mut sources: Vec<PathBuf> =
+        fs::read_dir("cuda")?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
     sources.sort();
     let compiled = env::var_os("CARGO_FEATURE_CUDA").is_some();
@@ -66,7 +65,10 @@ fn compile(sources: &[PathBuf], out: &Path) -> io::Result<()> {
             });
             command.arg("-o").arg(out.join(format!("{}.fatbin", stem(source)))).arg(source);
             command.spawn().map_err(|error| {
-                io::Error::other(format!("{}: {error}; the feature `cuda` needs CUDA's compiler", nvcc.display()))
+                io::Error::other(format!(
+                    "{}: {error}; the feature `cuda` needs CUDA's compiler",
+                    nvcc.display()
+                ))
             })
         };
         let running: Vec<Child> = sources.iter().map(start).collect::<io::Result<_>>()?;

@@ -1,12 +1,19 @@
 //! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
 
-use std::time::Instant;
+mod card_memory;
+
+use std::{ops::Range, time::Instant};
 
 use candle_core::{Device, Result, Tensor};
 use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual, Wants};
 use kernels::{BLOCK_SIZE, Heads};
 
-use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache, layers::Rows};
+use crate::{
+    architectures::llava_onevision::Model,
+    error::LoadError,
+    kv_cache::LayerCache,
+    layers::{Place, Rows},
+};
 
 /// Features of recent pictures are kept up to this many bytes, so that a picture that is still being read in pieces, or
 /// asked about again, goes through the tower once.
@@ -29,19 +36,22 @@ pub struct CandleBackend {
 impl CandleBackend {
     /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`.
     pub(crate) fn new(
-        model: Model,
+        mut model: Model,
         cache_bytes: Option<usize>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let text = &model.anatomy().text;
-        let place = model.place();
+        let (text, place) = (model.anatomy().text.clone(), model.place().clone());
         let position_bytes = text.cache_bytes_per_position(place.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
-        let cache_bytes = cache_bytes.unwrap_or(CACHE_BYTES);
+        let cache_bytes = match (cache_bytes, &place) {
+            (Some(bytes), _) => bytes,
+            (None, Place::Kernels | Place::Tensors(_)) => CACHE_BYTES,
+            (None, Place::Card(gpu)) => card_memory::left_for_cache(&mut model, gpu, max_step_tokens)?,
+        };
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
         let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
         let caches: Result<Vec<LayerCache>> =
-            (0..text.layers).map(|_| LayerCache::new(heads, block_count, place)).collect();
+            (0..text.layers).map(|_| LayerCache::new(heads, block_count, &place)).collect();
         let limits = Limits {
             block_size: BLOCK_SIZE,
             block_count,
@@ -77,11 +87,11 @@ impl CandleBackend {
         &self.model
     }
 
-    /// Makes the features of the visuals of `batch` that are not known yet, all of them together and each once.
-    fn encode_visuals(&mut self, batch: &Batch) -> Result<()> {
+    /// Makes the features of those of `visuals` that are not known yet, each once, and some of them together.
+    fn encode(&mut self, visuals: &[Placed<'_>]) -> Result<()> {
         let mut new: Vec<&Visual> = Vec::new();
         let figures = &mut self.figures;
-        for visual in batch.chunks.iter().flat_map(|chunk| &chunk.visuals) {
+        for visual in visuals.iter().map(|placed| placed.visual) {
             match self.features.iter().position(|(hash, _)| *hash == visual.hash) {
                 Some(index) => {
                     self.features[index..].rotate_left(1);
@@ -114,12 +124,18 @@ impl CandleBackend {
 
     /// The hidden states `[T, C]` of every token of `batch`.
     fn decode(&mut self, batch: &Batch) -> Result<Rows> {
-        self.encode_visuals(batch)?;
-        let mut rows = self.model.embed(batch, |hash| {
-            let known = self.features.iter().find(|(known, _)| known == hash);
-            &known.expect("features of every visual of the batch were made before").1
-        })?;
-        self.forget_old_features();
+        let mut rows = self.model.embed(batch)?;
+        let row_bytes = self.model.anatomy().text.hidden_size * self.model.place().number_bytes();
+        let visuals = placed(batch);
+        for visuals in visuals.chunk_by(together(row_bytes)) {
+            self.encode(visuals)?;
+            for Placed { visual, row, range } in visuals {
+                let known = self.features.iter().find(|(known, _)| *known == visual.hash);
+                let features = &known.expect("features of these visuals were made before").1;
+                rows.copy(*row, features, range.clone())?;
+            }
+            self.forget_old_features();
+        }
         self.model.decode(&mut rows, batch, &mut self.caches)?;
         Ok(rows)
     }
@@ -151,6 +167,43 @@ impl CandleBackend {
             rows.next().expect("a row was read for each chunk that wants one")
         };
         Ok(wanted.iter().map(row).collect())
+    }
+}
+
+/// A part of a visual that belongs into a step.
+struct Placed<'a> {
+    visual: &'a Visual,
+    /// The first of its rows in the step.
+    row: usize,
+    /// Which of its features.
+    range: Range<usize>,
+}
+
+/// The visuals of a batch, in order.
+fn placed(batch: &Batch) -> Vec<Placed<'_>> {
+    let mut placed = Vec::new();
+    let mut first = 0;
+    for chunk in &batch.chunks {
+        for visual in &chunk.visuals {
+            let start = visual.start.max(chunk.start);
+            let end = (visual.start + visual.length).min(chunk.end());
+            let range = start - visual.start..end - visual.start;
+            placed.push(Placed { visual, row: first + start - chunk.start, range });
+        }
+        first += chunk.tokens.len();
+    }
+    placed
+}
+
+/// Whether a visual goes with those before it, for visuals asked about in order: their features together, `row_bytes` each, are
+/// no more than what is kept.
+fn together(row_bytes: usize) -> impl FnMut(&Placed<'_>, &Placed<'_>) -> bool {
+    let mut bytes = 0;
+    move |before, visual| {
+        bytes += before.visual.length * row_bytes;
+        let fits = bytes + visual.visual.length * row_bytes <= FEATURE_BYTES;
+        bytes = if fits { bytes } else { 0 };
+        fits
     }
 }
 

@@ -96,8 +96,8 @@ pub struct Options {
     /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
     /// a card what is left when all else is there.
     pub cache_bytes: Option<usize>,
-    /// The most tokens that one step runs.
-    pub max_step_tokens: usize,
+    /// The most tokens that one step runs; none is 512 on the processor and 4096 on a card, which such a step keeps busy.
+    pub max_step_tokens: Option<usize>,
     /// Bounds of pictures.
     pub image_limits: ImageLimits,
     /// Bytes for pictures that were decoded and cut for earlier prompts.
@@ -116,7 +116,7 @@ impl Options {
             precision: None,
             weights: WeightForm::Stored,
             cache_bytes: None,
-            max_step_tokens: 512,
+            max_step_tokens: None,
             image_limits: ImageLimits::default(),
             image_cache_bytes: 128 << 20,
             hub: HubOptions::default(),
@@ -130,6 +130,14 @@ impl Options {
         self.precision.unwrap_or(match self.device {
             Device::Cpu => Precision::F32,
             Device::Cuda(_) => Precision::Bf16,
+        })
+    }
+
+    /// The most tokens that one step runs.
+    fn max_step_tokens(&self) -> usize {
+        self.max_step_tokens.unwrap_or(match self.device {
+            Device::Cpu => 512,
+            Device::Cuda(_) => 4096,
         })
     }
 
@@ -187,7 +195,8 @@ impl Checkpoint {
         };
         let digest = weights.digest(tower.as_ref());
         let normalisation = processor.normalisation.clone();
-        let model = Model::load(anatomy, normalisation, (&weights, tower.as_ref()), options.max_step_tokens)?;
+        let model =
+            Model::load(anatomy, normalisation, (&weights, tower.as_ref()), options.max_step_tokens())?;
         let build = Build {
             weights: digest,
             precision: options.precision().name(),
@@ -196,7 +205,7 @@ impl Checkpoint {
             exact: matches!(place, Place::Kernels),
             rates: model.has_reward_head(),
         };
-        let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens)?;
+        let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())?;
         Ok(Self { processor, backend, generation, build })
     }
 }

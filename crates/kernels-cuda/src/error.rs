@@ -9,7 +9,9 @@ pub enum Error {
     #[error("there is no CUDA driver on this machine (libcuda.so was not found)")]
     NoDriver,
     /// A library that products need is not there.
-    #[error("libcublasLt.so was not found: it comes with CUDA, or with a PyTorch install in nvidia/cu13/lib; name its folder in LD_LIBRARY_PATH")]
+    #[error(
+        "libcublasLt.so was not found: it comes with CUDA, or with a PyTorch install in nvidia/cu13/lib; name its folder in LD_LIBRARY_PATH"
+    )]
     NoProducts,
     /// The driver is there, but not this card.
     #[error("there is no card {ordinal}: the driver knows {count}")]

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use half::bf16;
 use kernels::Isa;
-use kernels_cuda::{Activation, Chunk, Gpu, Graph, Heads, Mixture, Norm, PagedCache, RotaryTable, Rows, Step};
+use kernels_cuda::{
+    Activation, Chunk, Gpu, Graph, Heads, Mixture, Norm, PagedCache, RotaryTable, Rows, Step,
+};
 
 /// Numbers between -2 and 2, as bf16 has them.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {

@@ -129,6 +129,22 @@ impl Rows {
         Ok(rows)
     }
 
+    /// Puts the rows `range` of `other` at row `first`.
+    pub(crate) fn copy(&mut self, first: usize, other: &Self, range: Range<usize>) -> Result<()> {
+        match self {
+            Self::Floats { floats, columns } => {
+                let from = &other.floats()?[range.start * *columns..range.end * *columns];
+                floats[first * *columns..][..from.len()].copy_from_slice(from);
+            }
+            Self::Tensor(tensor) => {
+                let from = other.tensor()?.narrow(0, range.start, range.len())?.contiguous()?;
+                tensor.slice_set(&from, 0, first)?;
+            }
+            Self::Card(rows) => on_card(rows.copy(first, other.card()?, range))?,
+        }
+        Ok(())
+    }
+
     /// Adds other rows of the same shape.
     pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         match self {

@@ -28,7 +28,8 @@ fn on_card(model: &str, form: WeightForm) -> Checkpoint {
 #[test]
 fn a_card_is_as_near_to_the_reference_as_sixteen_bits_can_be() {
     for model in ["tiny56", "tiny56-native", "geo384"] {
-        let change = change(&mut on_card(model, WeightForm::Stored), model.trim_end_matches("-native"), LONGEST);
+        let change =
+            change(&mut on_card(model, WeightForm::Stored), model.trim_end_matches("-native"), LONGEST);
         let near = change.worst > 0.0 && change.worst < 0.5 && change.mean() < 0.05;
         assert!(near && change.unchanged_share() > 0.9, "{model}: {change:?}");
         eprintln!("{model}: {change:?}");

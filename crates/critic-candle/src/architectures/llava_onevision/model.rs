@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
-use critic::{Batch, ContentHash, TokenId, Visual};
+use critic::{Batch, TokenId, Visual};
 
 use super::{
     anatomy::{Anatomy, VisionSource},
@@ -168,51 +168,31 @@ impl Model {
         visuals.iter().map(pack).collect()
     }
 
-    /// The rows `[T, C]` that go into the decoder: embedded tokens, with `features_of` in the place of placeholders.
-    pub(crate) fn embed<'a>(
-        &self,
-        batch: &Batch,
-        features_of: impl Fn(&ContentHash) -> &'a Rows,
-    ) -> Result<Rows> {
-        enum Piece<'a> {
-            Text(Rows),
-            Features(&'a Rows, Range<usize>),
-        }
-        let mut pieces = Vec::new();
-        // Tokens that stand together are looked up together, those of several chunks, too.
-        let mut text: Vec<TokenId> = Vec::new();
-        for chunk in &batch.chunks {
-            let mut position = chunk.start;
-            let tokens = |from: usize, to: usize| &chunk.tokens[from - chunk.start..to - chunk.start];
-            for visual in &chunk.visuals {
-                let start = visual.start.max(position);
-                let end = (visual.start + visual.length).min(chunk.end());
-                text.extend(tokens(position, start));
-                if !text.is_empty() {
-                    pieces.push(Piece::Text(self.decoder.embed(&std::mem::take(&mut text))?));
-                }
-                let range = start - visual.start..end - visual.start;
-                pieces.push(Piece::Features(features_of(&visual.hash), range));
-                position = end;
-            }
-            text.extend(tokens(position, chunk.end()));
-        }
-        if !text.is_empty() {
-            pieces.push(Piece::Text(self.decoder.embed(&text)?));
-        }
-        if matches!(pieces.as_slice(), [Piece::Text(_)])
-            && let Some(Piece::Text(rows)) = pieces.pop()
-        {
-            return Ok(rows);
-        }
-        let mut parts = Vec::with_capacity(pieces.len());
-        for piece in &pieces {
-            parts.push(match piece {
-                Piece::Text(rows) => (rows, 0..rows.shape()?.0),
-                Piece::Features(rows, range) => (*rows, range.clone()),
-            });
-        }
-        Rows::join(&parts)
+    /// Runs as many tiles as go through the tower at once, of no picture.
+    pub(crate) fn run_most_tiles(&self) -> Result<()> {
+        let size = self.anatomy.geometry.tile_size;
+        let tile = vec![0; 3 * size * size];
+        self.project_rows(&self.vision.forward(&self.pixels(&[tile.as_slice(); TILES_AT_ONCE])?)?)?;
+        Ok(())
+    }
+
+    /// The most bytes that features of one visual take while they are made: those of all its tiles twice, as they come and
+    /// joined, and what is made of them. A video is as long as a context holds.
+    pub(crate) fn most_bytes_of_visual(&self) -> usize {
+        let Anatomy { geometry, text, .. } = &self.anatomy;
+        let patches = geometry.patches_per_side.pow(2);
+        let pooled = geometry.pooled_side().pow(2);
+        let frames = text.context_length / pooled.max(1);
+        let rows = 3 * (frames * patches).max(geometry.most_features());
+        rows * text.hidden_size * self.place.number_bytes()
+    }
+
+    /// The embedded tokens `[T, C]` of `batch`. Rows of placeholders are those of some token: features are to go there.
+    pub(crate) fn embed(&self, batch: &Batch) -> Result<Rows> {
+        let vocabulary = self.anatomy.text.vocabulary;
+        let tokens = batch.chunks.iter().flat_map(|chunk| &chunk.tokens);
+        let known = |token: &TokenId| if (token.0 as usize) < vocabulary { *token } else { TokenId(0) };
+        self.decoder.embed(&tokens.map(known).collect::<Vec<_>>())
     }
 
     /// Runs embedded rows `x` `[T, C]` of `batch` through the decoder; they become the hidden states.

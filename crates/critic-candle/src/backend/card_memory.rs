@@ -1,0 +1,80 @@
+//! How a card's memory is shared out: weights, what steps work in, features of pictures, and all the rest for keys and values.
+
+use std::sync::Arc;
+
+use candle_core::Result;
+use critic::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
+use kernels::{BLOCK_SIZE, Heads};
+use kernels_cuda::Gpu;
+
+use super::FEATURE_BYTES;
+use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache, layers::on_card};
+
+/// Sequences of the step that needs the most memory for attention: as many as the engine runs by default.
+const SEQUENCES: usize = 64;
+
+/// Left alone, for what is allocated and freed within a step, and for what the driver needs.
+const SPARE_BYTES: usize = 512 << 20;
+
+/// Runs the largest steps and the largest batch of tiles, so that all that they work in is there, and tells how many bytes
+/// are left for the cache.
+pub(super) fn left_for_cache(
+    model: &mut Model,
+    gpu: &Arc<Gpu>,
+    max_step_tokens: usize,
+) -> std::result::Result<usize, LoadError> {
+    let (free_before, total) = gpu.memory()?;
+    model.run_most_tiles()?;
+    run_largest_steps(model, max_step_tokens)?;
+    on_card(gpu.wait())?;
+    let (free, _) = gpu.memory()?;
+    let visual_bytes = model.most_bytes_of_visual();
+    let left = free.saturating_sub(SPARE_BYTES + FEATURE_BYTES + visual_bytes);
+    let mib = |bytes: usize| bytes >> 20;
+    tracing::info!(
+        card = gpu.name()?,
+        total_mib = mib(total),
+        weights_mib = mib(total - free_before),
+        steps_mib = mib(free_before.saturating_sub(free)),
+        pictures_mib = mib(FEATURE_BYTES + visual_bytes),
+        spare_mib = mib(SPARE_BYTES),
+        cache_mib = mib(left),
+        "shared out the card's memory"
+    );
+    Ok(left)
+}
+
+/// A step of as many tokens as a step may have, and one of single tokens at the ends of whole contexts. All positions are in
+/// the one block of a cache that is thrown away.
+fn run_largest_steps(model: &mut Model, max_step_tokens: usize) -> Result<()> {
+    let text = &model.anatomy().text;
+    let context = text.context_length;
+    let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
+    let place = model.place().clone();
+    let caches: Result<Vec<LayerCache>> =
+        (0..text.layers).map(|_| LayerCache::new(heads, 1, &place)).collect();
+    let mut caches = caches?;
+    let chunk = |index: usize, start: usize, length: usize| Chunk {
+        sequence: SequenceId(index as u64),
+        tokens: vec![TokenId(0); length],
+        start,
+        block_table: vec![BlockId(0); context.div_ceil(BLOCK_SIZE)],
+        visuals: Vec::new(),
+        wants: Wants::Logits,
+    };
+    let mut prompts = Vec::new();
+    for first in (0..max_step_tokens).step_by(context) {
+        prompts.push(chunk(prompts.len(), 0, context.min(max_step_tokens - first)));
+    }
+    let single: Vec<Chunk> =
+        (0..SEQUENCES.min(max_step_tokens)).map(|index| chunk(index, context - 1, 1)).collect();
+    for chunks in [prompts, single] {
+        let batch = Batch { chunks };
+        let mut rows = model.embed(&batch)?;
+        model.decode(&mut rows, &batch, &mut caches)?;
+        let last: Vec<u32> = (0..batch.chunks.len() as u32).collect();
+        let normed = model.normalise(&rows.pick(&last)?)?;
+        model.logits(&normed)?;
+    }
+    Ok(())
+}
