@@ -1,6 +1,9 @@
 //! What can go wrong on a card.
 
-use cudarc::{cublaslt::result::CublasError, driver::DriverError};
+use cudarc::{
+    cublaslt::result::CublasError,
+    driver::{DriverError, sys::CUresult},
+};
 
 /// Why something could not be done on a card.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,14 @@ pub enum Error {
     /// The library of products says so.
     #[error("a matrix product failed on the card")]
     Product(#[source] CublasError),
+}
+
+/// What the driver said when it was asked for memory.
+pub(crate) fn full(error: DriverError, bytes: usize) -> Error {
+    match error.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { bytes },
+        _ => Error::Driver(error),
+    }
 }
 
 impl From<DriverError> for Error {

@@ -8,7 +8,7 @@ use std::{
 
 use cudarc::{
     driver::{
-        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchArgs,
+        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchArgs,
         LaunchConfig, ValidAsZeroBits,
         sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute},
     },
@@ -16,7 +16,7 @@ use cudarc::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, full},
     linear::Scratch,
     matrix_product::MatrixProducts,
 };
@@ -180,23 +180,20 @@ impl Gpu {
         Ok(copy)
     }
 
-    /// A kernel, which may use as much shared memory as `grid` says.
+    /// A kernel, which may use as much shared memory as `grid` says: the same whenever it is asked for.
     pub(crate) fn kernel(&self, (file, name): KernelName, grid: Grid) -> Result<CudaFunction> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = functions.get(name);
-        let function = match known {
-            Some(function) => function.clone(),
-            None => self.modules[file].load_function(name).map_err(Error::NoKernels)?,
-        };
-        if known.is_none() {
-            functions.insert(name, function.clone());
+        if let Some(function) = functions.get(name) {
+            return Ok(function.clone());
         }
+        let function = self.modules[file].load_function(name).map_err(Error::NoKernels)?;
         if grid.shared_bytes > USUAL_SHARED_BYTES {
             function.set_attribute(
                 FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                 grid.shared_bytes as i32,
             )?;
         }
+        functions.insert(name, function.clone());
         Ok(function)
     }
 
@@ -223,12 +220,5 @@ impl Gpu {
         // SAFETY: see above.
         unsafe { arguments.launch(config) }?;
         Ok(())
-    }
-}
-
-fn full(error: DriverError, bytes: usize) -> Error {
-    match error.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { bytes },
-        _ => Error::Driver(error),
     }
 }

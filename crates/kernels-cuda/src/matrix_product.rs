@@ -21,7 +21,7 @@ use cudarc::{
 };
 use half::bf16;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, full};
 
 /// What a product may use to work in. NVIDIA recommends 32 MiB for cards of compute capability 9.0.
 const WORKSPACE_BYTES: usize = 32 << 20;
@@ -82,7 +82,7 @@ unsafe impl Sync for MatrixProducts {}
 impl MatrixProducts {
     pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
         #[expect(unsafe_code, reason = "memory that only the library writes and reads")]
-        let workspace = unsafe { stream.alloc(WORKSPACE_BYTES) }?;
+        let workspace = unsafe { stream.alloc(WORKSPACE_BYTES) }.map_err(|error| full(error, WORKSPACE_BYTES))?;
         let handle = result::create_handle()?;
         Ok(Self { handle, workspace, stream: Arc::clone(stream), plans: Mutex::default() })
     }

@@ -1,0 +1,135 @@
+//! The server on a card: one that the processor imitates, whose driver runs the very kernels of `crates/kernels-cuda`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use gavel_tests::{Server, binary, image, reference};
+use serde_json::{Value, json};
+
+/// The folder of the imitated driver's libraries.
+fn emulator() -> String {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("emulator");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/kernels-cuda/emulator/build");
+    assert!(Command::new(script).arg(&folder).status().unwrap().success());
+    folder.to_string_lossy().into_owned()
+}
+
+/// A server on a card of `mebibytes`.
+fn on_card(options: &[&str], mebibytes: usize) -> Server {
+    let (libraries, bytes) = (emulator(), (mebibytes << 20).to_string());
+    let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_BYTES", &bytes)];
+    Server::in_environment(&[&["--device", "cuda"], options].concat(), &variables)
+}
+
+/// `gavel judge` of a short case with further options.
+fn judged(options: &[&str], variables: &[(&str, &str)]) -> Output {
+    let case = ["judge", "--question", "What is it?", "--response", "A cat.", "--max-tokens", "24"];
+    Command::new(binary()).args(case).args(options).envs(variables.iter().copied()).output().unwrap()
+}
+
+fn case(response: &str) -> Value {
+    json!({
+        "question": "What is at the left?",
+        "images": [image("tiny56-tall_1x4-0.png")],
+        "response": response,
+        "mode": "score",
+        "distribution": true,
+        "memo": false,
+    })
+}
+
+/// Each score's probability.
+fn probabilities(verdict: &Value) -> Vec<f64> {
+    let scores = verdict["distribution"]["probabilities"].as_array().unwrap_or_else(|| panic!("{verdict}"));
+    scores.iter().map(|score| score["probability"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
+    let (card, processor) = (on_card(&["--cache-mib", "64"], 1024), Server::with_options(&["--device", "cpu"]));
+    let responses =
+        ["There is a red square at the left.", "There is nothing at all, and no picture either.", "A large green star."];
+    for response in responses {
+        let (found, wanted) = (card.ok("/judge", &case(response)), processor.ok("/judge", &case(response)));
+        let (found, wanted) = (probabilities(&found), probabilities(&wanted));
+        assert_eq!(found.len(), wanted.len());
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!((found - wanted).abs() < 0.03, "{response}: {found} for {wanted}");
+        }
+        assert_ne!(found, wanted, "a card computes in other numbers");
+    }
+    // Twenty comparisons share a picture; their steps run as graphs and in chunks.
+    let body = json!({
+        "question": "What is at the left?",
+        "images": [image("tiny56-tall_1x4-0.png")],
+        "responses": responses,
+    });
+    let (found, wanted) = (card.ok("/reward", &body), processor.ok("/reward", &body));
+    assert_eq!(found["best"], wanted["best"], "{found} for {wanted}");
+    assert_eq!(found["worst"], wanted["worst"], "{found} for {wanted}");
+}
+
+#[test]
+fn a_card_writes_what_the_processor_writes() {
+    let (libraries, image) = (emulator(), reference().join("images/tiny56-square-0.png"));
+    let image = ["--image", &*image.to_string_lossy()];
+    let written = |options: &[&str], variables: &[(&str, &str)]| {
+        let output = judged(&[&image[..], options].concat(), variables);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let found = written(&["--device", "cuda", "--cache-mib", "64"], &[("LD_LIBRARY_PATH", &libraries)]);
+    let wanted = written(&["--device", "cpu"], &[]);
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn what_is_left_of_a_card_is_the_caches() {
+    // The reference checkpoint with shorter contexts: the imitated card runs whole ones when it starts.
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(reference().join("models/tiny56")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let config = folder.path().join("config.json");
+    let mut read: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    read["text_config"]["max_position_embeddings"] = json!(2048);
+    fs::write(&config, read.to_string()).unwrap();
+    let model = folder.path().to_string_lossy().into_owned();
+    let blocks = |mebibytes| on_card(&["--model", &model], mebibytes).engine("total_blocks");
+    let (small, large) = (blocks(1536), blocks(2048));
+    // A position takes keys and values of 3 layers and 2 heads of 16 numbers of 2 bytes; a block is 32 of them.
+    let block_bytes = 2 * 3 * 2 * 16 * 2 * 32;
+    let expected = (512 << 20) / block_bytes;
+    assert!((large - small).abs_diff(expected) <= expected / 100, "{small} and {large} blocks");
+}
+
+#[test]
+fn what_a_card_cannot_do_is_said_in_a_sentence() {
+    let libraries = emulator();
+    let variables = |bytes: &'static str| [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_BYTES", bytes)];
+    let refused = |options: &[&str], variables: &[(&str, &str)]| {
+        let output = judged(options, variables);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let small = refused(&["--device", "cuda"], &variables("20000000"));
+    assert!(small.contains("has no room for another"), "{small}");
+    let second = refused(&["--device", "cuda:1"], &variables("1000000000"));
+    assert!(second.contains("there is no card 1: the driver knows 1"), "{second}");
+    let wide = refused(&["--device", "cuda", "--precision", "f32"], &variables("1000000000"));
+    assert!(wide.contains("bf16"), "{wide}");
+    let unknown = refused(&["--device", "tpu"], &[]);
+    assert!(unknown.contains("auto, cpu, cuda"), "{unknown}");
+    // Where there is a real driver another sentence is right.
+    if !Path::new("/dev/nvidiactl").exists() {
+        let none = refused(&["--device", "cuda"], &[]);
+        assert!(none.contains("there is no CUDA driver on this machine"), "{none}");
+        assert!(judged(&["--device", "auto"], &[]).status.success());
+    }
+}
