@@ -7,6 +7,7 @@
 //! Each returns a report, which prints as a table and serialises as JSON.
 
 mod arrivals;
+mod bounds;
 mod client;
 mod compare;
 mod corpus;
@@ -25,14 +26,17 @@ mod round_robin;
 mod service_times;
 mod sharing;
 mod sharing_report;
+mod steps;
+mod steps_report;
 mod table;
 mod tally;
 mod workload;
 
+pub use bounds::{MachineLimits, Widths};
 pub use client::Server;
 pub use compare::{
-    CompareOptions, CompareReport, Extent, Figure, Form, Host, MachineLimits, Noise, Part, Program, Ratio,
-    Section, Skipped, Unit, Weights, compare,
+    CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part, Program, Ratio, Section, Skipped,
+    Unit, Weights, compare,
 };
 pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Growth, Target, Times, corpus};
 pub use engine_figures::Sample;
@@ -48,4 +52,6 @@ pub use round_robin::RoundRobin;
 pub use service_times::ServiceTimes;
 pub use sharing::sharing;
 pub use sharing_report::{SharingReport, SharingResult};
+pub use steps::{StepsOptions, steps};
+pub use steps_report::{StepFigure, StepKind, StepsReport};
 pub use tally::{Count, Usage};

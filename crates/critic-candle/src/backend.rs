@@ -107,6 +107,7 @@ impl CandleBackend {
         figures.features.misses += new.len() as u64;
         let start = Instant::now();
         let made = self.model.feature_rows(&new)?;
+        self.model.place().wait()?;
         figures.vision += start.elapsed();
         self.features.extend(new.iter().map(|visual| visual.hash).zip(made));
         Ok(())
@@ -162,6 +163,10 @@ impl CandleBackend {
             Ok(read.into_iter())
         };
         let (mut logits, mut rewards) = (of(Wants::Logits)?, of(Wants::Reward)?);
+        if wanted.is_empty() {
+            // Nothing was read that would have waited: what a step takes is told by when it returns.
+            self.model.place().wait()?;
+        }
         let row = |(wants, _): &(Wants, u32)| {
             let rows = if *wants == Wants::Reward { &mut rewards } else { &mut logits };
             rows.next().expect("a row was read for each chunk that wants one")

@@ -69,6 +69,7 @@ impl Inspection {
             tower_weights: vision.product_weights(),
             tower_layers: vision.layers,
             tower_width: vision.hidden_size,
+            tile_size: vision.image_size,
             patches: vision.patches_per_side().pow(2),
             projector_weights: text.hidden_size * (vision.hidden_size + text.hidden_size),
         }

@@ -1,10 +1,10 @@
 //! Where a checkpoint's files are: a folder, or the binary itself.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use crate::error::LoadError;
+use crate::{error::LoadError, make::DrawnCheckpoint};
 
 /// The files of one checkpoint.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub enum Source {
     Folder(PathBuf),
     /// Files compiled into the binary, by name.
     Embedded(&'static [(&'static str, &'static [u8])]),
+    /// Nowhere: weights are drawn when they are loaded.
+    Drawn(Arc<DrawnCheckpoint>),
 }
 
 impl Source {
@@ -21,6 +23,7 @@ impl Source {
         match self {
             Self::Folder(folder) => folder.display().to_string(),
             Self::Embedded(_) => "the embedded checkpoint".into(),
+            Self::Drawn(checkpoint) => checkpoint.name(),
         }
     }
 
@@ -28,7 +31,7 @@ impl Source {
     pub(crate) fn path(&self, file: &str) -> String {
         match self {
             Self::Folder(folder) => folder.join(file).display().to_string(),
-            Self::Embedded(_) => format!("{file} of the embedded checkpoint"),
+            Self::Embedded(_) | Self::Drawn(_) => format!("{file} of {}", self.place()),
         }
     }
 
@@ -38,6 +41,7 @@ impl Source {
             Self::Embedded(files) => {
                 Ok(files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| Cow::Borrowed(*bytes)))
             }
+            Self::Drawn(checkpoint) => Ok(checkpoint.read(file)),
             Self::Folder(folder) => match std::fs::read(folder.join(file)) {
                 Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -50,6 +54,7 @@ impl Source {
     pub(crate) fn names_ending(&self, ending: &str) -> Result<Vec<String>, LoadError> {
         let mut names: Vec<String> = match self {
             Self::Embedded(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Self::Drawn(_) => Vec::new(), // nobody asks for files other than of weights
             Self::Folder(folder) => {
                 let entries =
                     std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);

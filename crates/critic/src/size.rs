@@ -21,6 +21,8 @@ pub struct ModelSize {
     pub tower_layers: usize,
     /// Width of the vision tower.
     pub tower_width: usize,
+    /// Pixels along a tile's side.
+    pub tile_size: usize,
     /// Patches of a tile.
     pub patches: usize,
     /// Weights of the projector.

@@ -2,9 +2,14 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cudarc::driver::PushKernelArg;
+use cudarc::driver::{CudaSlice, PushKernelArg};
+use half::bf16;
 
-use crate::{error::Result, gpu::Grid, rows::Rows};
+use crate::{
+    error::Result,
+    gpu::{Gpu, Grid},
+    rows::Rows,
+};
 
 const THREADS: u32 = 256;
 
@@ -46,6 +51,17 @@ impl Draw {
         let mut place = rows.numbers.slice_mut(numbers);
         let mut arguments = gpu.arguments(&kernel);
         arguments.arg(&mut place).arg(&count).arg(&first).arg(&self.key).arg(&self.centre).arg(&self.spread);
+        gpu.run(arguments, grid)
+    }
+
+    /// Fills memory with the bits of numbers, whatever they are for.
+    pub(crate) fn fill_bits(self, gpu: &Arc<Gpu>, memory: &mut CudaSlice<u8>) -> Result<()> {
+        let (count, first) = ((memory.len() / size_of::<bf16>()) as u64, 0_u64);
+        let blocks = (count as usize).div_ceil(AT_ONCE * THREADS as usize) as u32;
+        let grid = Grid::new((blocks, 1, 1), THREADS);
+        let kernel = gpu.kernel(("draw", "draw_bf16"), grid)?;
+        let mut arguments = gpu.arguments(&kernel);
+        arguments.arg(memory).arg(&count).arg(&first).arg(&self.key).arg(&self.centre).arg(&self.spread);
         gpu.run(arguments, grid)
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use cudarc::{
     driver::{
-        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchArgs,
-        LaunchConfig, ValidAsZeroBits,
+        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchArgs, LaunchConfig,
+        ValidAsZeroBits,
         sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute},
     },
     nvrtc::Ptx,

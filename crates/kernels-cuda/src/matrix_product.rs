@@ -82,7 +82,8 @@ unsafe impl Sync for MatrixProducts {}
 impl MatrixProducts {
     pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
         #[expect(unsafe_code, reason = "memory that only the library writes and reads")]
-        let workspace = unsafe { stream.alloc(WORKSPACE_BYTES) }.map_err(|error| full(error, WORKSPACE_BYTES))?;
+        let workspace =
+            unsafe { stream.alloc(WORKSPACE_BYTES) }.map_err(|error| full(error, WORKSPACE_BYTES))?;
         let handle = result::create_handle()?;
         Ok(Self { handle, workspace, stream: Arc::clone(stream), plans: Mutex::default() })
     }

@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Arc, thread};
 use cudarc::driver::{CudaSlice, PushKernelArg};
 
 use crate::{
+    draw::Draw,
     error::Result,
     gpu::{Gpu, Grid},
     products::{Bias, Destination, FEW_ROWS, Product},
@@ -105,8 +106,10 @@ impl Blocks<'_> {
 
 /// How many bits a code has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CodeBits {
+pub enum CodeBits {
+    /// Eight.
     Eight,
+    /// Four, which stand for GGUF's uneven levels.
     Four,
 }
 
@@ -194,6 +197,35 @@ impl QuantisedWeights {
         });
         let (codes, scales) = (gpu.upload(&codes)?, gpu.upload(&scales)?);
         Ok(Self { codes, scales, levels: blocks.levels(), output, input })
+    }
+
+    /// Codes whose bits are those of random numbers, and one scale for all, with which the weights spread about as far as `draw`
+    /// says: for measuring, where only their number matters.
+    ///
+    /// # Errors
+    /// When the card has no room for them.
+    ///
+    /// # Panics
+    /// When `input` is no multiple of 32.
+    pub fn drawn(
+        gpu: &Arc<Gpu>,
+        draw: Draw,
+        bits: CodeBits,
+        (output, input): (usize, usize),
+    ) -> Result<Self> {
+        assert!(input.is_multiple_of(BLOCK) && input > 0, "{input} inputs are no whole blocks");
+        let stretches = input.div_ceil(BLOCK * BLOCKS_OF_STRETCH);
+        let code_bytes = output * stretches * bits.stretch_bytes();
+        let mut codes = gpu.memory_for::<u8>(code_bytes)?;
+        draw.fill_bits(gpu, &mut codes)?;
+        // Codes go up to 127 either way, and spread about half as far.
+        let scale = half::f16::from_f32(draw.spread / 64.0).to_bits();
+        let scales = gpu.upload(&vec![scale; output * stretches * BLOCKS_OF_STRETCH])?;
+        let levels = match bits {
+            CodeBits::Eight => None,
+            CodeBits::Four => Some(Levels::new(UNEVEN_LEVELS)),
+        };
+        Ok(Self { codes, scales, levels, output, input })
     }
 
     /// How many outputs and inputs there are.

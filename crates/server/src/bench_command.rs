@@ -26,7 +26,7 @@ use crate::{
     boot,
     command::{
         BenchCommand, CompareArguments, ComparePart, CorpusArguments, LimitOptions, LoadArguments,
-        OverheadArguments, SharingArguments,
+        OverheadArguments, SharingArguments, StepsArguments,
     },
     content_limits::ContentLimits,
     edge::HeadLimits,
@@ -52,6 +52,7 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::Load(arguments) => load(runtime, *arguments),
         BenchCommand::Overhead(arguments) => overhead(runtime, arguments),
         BenchCommand::Sharing(arguments) => sharing(&arguments),
+        BenchCommand::Steps(arguments) => steps(&arguments),
         BenchCommand::Compare(arguments) => compare(&arguments),
         BenchCommand::Corpus(arguments) => corpus(arguments),
         BenchCommand::MakeModel(arguments) => {
@@ -91,6 +92,11 @@ fn overhead(runtime: &Runtime, arguments: OverheadArguments) -> anyhow::Result<(
 fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
     let round_robins: Vec<_> = arguments.responses.iter().copied().map(RoundRobin::of).collect();
     publish(&bench::sharing(&round_robins)?, arguments.json.as_deref())
+}
+
+fn steps(arguments: &StepsArguments) -> anyhow::Result<()> {
+    let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
+    publish(&boot::steps(&arguments.critic, extent)?, arguments.json.as_deref())
 }
 
 /// Sends the corpus. That a case failed is an error, after the report.

@@ -7,12 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
-use bench::{CompareOptions, CompareReport, Form, Host, MachineLimits};
+use anyhow::{Context, anyhow, bail, ensure};
+use bench::{
+    CompareOptions, CompareReport, Extent, Form, Host, MachineLimits, StepsOptions, StepsReport, Widths,
+};
 use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{
-    Device, GgufForm, HubOptions, ImageLimits, MadeForm, MakeOptions, Options, Precision, Shape, Source,
-    WeightForm,
+    Device, DrawnCheckpoint, GgufForm, HubOptions, ImageLimits, MadeForm, MakeOptions, Options, Precision,
+    Shape, Source, WeightForm,
 };
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
@@ -24,6 +26,38 @@ use crate::{
     },
     metrics::{EngineMetrics, Metrics},
 };
+
+/// Measures steps of the critic alone.
+pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<StepsReport> {
+    let (_, source) = find(options.model.as_deref(), &hub(&options.hub))?;
+    let inspection = critic_candle::inspect(&source)?;
+    let size = inspection.size();
+    let device = device(options);
+    let (device_name, (reading_gb_per_s, arithmetic_gflops)) = critic_candle::device_limits(device)?;
+    let (stored, number_bytes) = match device {
+        Device::Cpu => {
+            let bytes = inspection.weight_bytes(WeightForm::Stored) as f64;
+            (8.0 * bytes / inspection.parameters() as f64, 4.0)
+        }
+        Device::Cuda(_) => (16.0, 2.0),
+    };
+    let (layer_bits, head_bits) = match (options.quantize, options.weights) {
+        (Some(QuantizeChoice::Q8), _) => (8.5, 8.5),
+        (Some(QuantizeChoice::Q4), _) => (4.5, 8.5),
+        (None, WeightsChoice::Auto) => (stored, stored),
+        (None, WeightsChoice::F32) => (32.0, 32.0),
+    };
+    let (mut critic, loaded) = load((options, &LimitOptions::default()))?;
+    let options = StepsOptions {
+        model: loaded.name,
+        device: device_name,
+        size,
+        widths: Widths { layer_bits, head_bits, cached_bytes: number_bytes },
+        limits: MachineLimits { reading_gb_per_s, arithmetic_gflops },
+        extent,
+    };
+    Ok(bench::steps(&mut critic, &options)?)
+}
 
 /// Loads the critic and starts its engine. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
@@ -37,13 +71,32 @@ pub(crate) fn start_remembering(
     memo_entries: usize,
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
+    let (critic, loaded) = load((options, limits))?;
+    // While others write, a card takes as long for a step of so many tokens as a CPU for far fewer.
+    let config = match loaded.device {
+        Device::Cpu => config,
+        Device::Cuda(_) => EngineConfig { max_prefill_tokens: config.max_prefill_tokens.max(2048), ..config },
+    };
+    let dtype = dtype(options, loaded.device);
+    let (judge, metrics) = observed((loaded.name, &dtype, critic), library, config, memo_entries);
+    metrics.started("load", loaded.loading);
+    metrics.started("warmup", loaded.warming);
+    Ok((judge, metrics))
+}
+
+/// A critic that was loaded, beside itself.
+struct Loaded {
+    name: String,
+    device: Device,
+    loading: Duration,
+    warming: Duration,
+}
+
+/// Loads the critic and runs it for the first time.
+fn load((options, limits): (&CriticOptions, &LimitOptions)) -> anyhow::Result<(Critic, Loaded)> {
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
-    let device = match options.device {
-        DeviceChoice::Auto => Device::best(),
-        DeviceChoice::Cpu => Device::Cpu,
-        DeviceChoice::Cuda(ordinal) => Device::Cuda(ordinal),
-    };
+    let device = device(options);
     let precision = options.precision.map(|choice| match choice {
         PrecisionChoice::F32 => Precision::F32,
         PrecisionChoice::Bf16 => Precision::Bf16,
@@ -61,7 +114,6 @@ pub(crate) fn start_remembering(
             || precision.is_none_or(|precision| precision == Precision::F32),
         "--quantize is for computing in 32-bit floats: leave --precision out"
     );
-    let dtype = dtype(options, device);
     let start = Instant::now();
     let options = Options {
         device,
@@ -75,12 +127,18 @@ pub(crate) fn start_remembering(
     };
     let mut critic =
         critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
-    let warming = Instant::now();
+    let loading = start.elapsed();
     critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
-    let (judge, metrics) = observed((name, &dtype, critic), library, config, memo_entries);
-    metrics.started("load", warming.duration_since(start));
-    metrics.started("warmup", warming.elapsed());
-    Ok((judge, metrics))
+    Ok((critic, Loaded { name, device, loading, warming: start.elapsed().saturating_sub(loading) }))
+}
+
+/// What the options say to compute on.
+fn device(options: &CriticOptions) -> Device {
+    match options.device {
+        DeviceChoice::Auto => Device::best(),
+        DeviceChoice::Cpu => Device::Cpu,
+        DeviceChoice::Cuda(ordinal) => Device::Cuda(ordinal),
+    }
 }
 
 fn image_limits(options: &LimitOptions) -> ImageLimits {
@@ -156,10 +214,7 @@ pub(crate) fn convert(options: &ConvertOptions) -> anyhow::Result<usize> {
 /// Makes a critic of random weights, with the small critic's vocabulary; tells how many weights.
 pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize> {
     let options = MakeOptions {
-        shape: match arguments.shape {
-            ShapeChoice::Small => Shape::Small,
-            ShapeChoice::SevenB => Shape::SevenB,
-        },
+        shape: shape_of(arguments.shape),
         seed: arguments.seed,
         form: match arguments.form {
             MadeFormChoice::F32 => MadeForm::F32,
@@ -182,6 +237,9 @@ pub(crate) fn compare(
     let folder = match &source {
         Source::Folder(folder) => Some(folder.clone()),
         Source::Embedded(_) => None,
+        Source::Drawn(_) => {
+            bail!("other programs cannot load {name}: `gavel bench make-model` writes it to a folder")
+        }
     };
     let size = critic_candle::inspect(&source)?.size();
     let limits = || {
@@ -210,11 +268,32 @@ fn hub(arguments: &HubArguments) -> HubOptions {
     }
 }
 
+/// Before the shape of a critic whose weights are drawn when it is loaded; no hub has such an id.
+const RANDOM: &str = "random:";
+
+/// From which these follow: the one that `gavel bench make-model` takes.
+const SEED: u64 = 1;
+
+fn shape_of(choice: ShapeChoice) -> Shape {
+    match choice {
+        ShapeChoice::Small => Shape::Small,
+        ShapeChoice::SevenB => Shape::SevenB,
+        ShapeChoice::SeventyTwoB => Shape::SeventyTwoB,
+    }
+}
+
 /// Name and place of a checkpoint. A folder is called by its last part, a repository by its id.
 fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source)> {
     let Some(model) = model else {
         return Ok((embedded::NAME.to_owned(), Source::Embedded(embedded::FILES)));
     };
+    if let Some(shape) = model.strip_prefix(RANDOM) {
+        let shape =
+            ShapeChoice::from_str(shape, true).map_err(|_| anyhow!("{model}: there is no such shape"))?;
+        let vocabulary = Source::Embedded(embedded::FILES);
+        let drawn = DrawnCheckpoint::new(shape_of(shape), SEED, &vocabulary)?;
+        return Ok((model.replace(':', "-"), Source::Drawn(Arc::new(drawn))));
+    }
     let folder = critic_candle::resolve(model, hub)?;
     let is_folder = Path::new(model).is_dir();
     let last_part =

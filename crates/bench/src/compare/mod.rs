@@ -3,7 +3,6 @@
 //! Every program runs in a process of its own and is asked in turn with the others, round after round, so that what
 //! disturbs the machine disturbs all of them. Servers are asked by HTTP, libraries by a small script.
 
-mod bounds;
 mod comparison;
 mod http;
 mod markdown;
@@ -22,12 +21,14 @@ use std::{path::PathBuf, time::Instant};
 
 use critic::{Critic, ModelSize};
 
-use crate::{error::BenchError, machine::Machine};
-use bounds::Bounds;
+use crate::{
+    bounds::{Bounds, MachineLimits},
+    error::BenchError,
+    machine::Machine,
+};
 use comparison::Comparison;
 use noise::Watch;
 
-pub use bounds::MachineLimits;
 pub use noise::Noise;
 pub(crate) use process::Running;
 pub use programs::Form;

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{bounds::MachineLimits, noise::Noise};
+use super::noise::Noise;
+use crate::bounds::MachineLimits;
 use crate::machine::Machine;
 
 /// All figures of a run.

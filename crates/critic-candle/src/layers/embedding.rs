@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
 
 use super::{
-    Rows,
+    Rows, drawn,
     linear::Linear,
     place::{Place, on_card},
 };
@@ -33,7 +33,10 @@ impl Embedding {
     ) -> std::result::Result<Self, LoadError> {
         let form = weights.form().of_the_rest();
         match weights.place() {
-            Place::Card(_) => {
+            Place::Card(gpu) => {
+                if let Some(table) = drawn::table((weights, gpu), (name, shape))? {
+                    return Ok(Self::Card(table));
+                }
                 let Rows::Card(table) = weights.place().rows(&weights.get(name, shape)?)? else {
                     unreachable!("rows of a card are on it")
                 };

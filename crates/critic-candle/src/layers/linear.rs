@@ -6,7 +6,7 @@ use kernels::Form;
 use kernels_cuda::Output;
 
 use super::{
-    Activation, Rows,
+    Activation, Rows, drawn,
     embedding::look_up,
     joined::Joined,
     place::{Place, on_card, widened},
@@ -98,6 +98,9 @@ impl Linear {
                 Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias })
             }
             Place::Card(gpu) => {
+                if let Some(drawn) = drawn::linear((weights, gpu), (names, form), bias.as_ref())? {
+                    return Ok(Self::Card(drawn));
+                }
                 let kept = Joined::as_stored(weights, names)?.for_card(form, input);
                 let bias = bias.as_ref().map(widened).transpose()?;
                 Ok(Self::Card(kernels_cuda::Linear::new(

@@ -1,6 +1,7 @@
 //! Pieces that towers and decoders are made of.
 
 mod activation;
+mod drawn;
 mod embedding;
 mod floats;
 mod joined;

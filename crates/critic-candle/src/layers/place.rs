@@ -37,6 +37,14 @@ impl Place {
         }
     }
 
+    /// Waits until what was asked for is done; what is computed by the processor is.
+    pub(crate) fn wait(&self) -> Result<()> {
+        match self {
+            Self::Kernels | Self::Tensors(_) => Ok(()),
+            Self::Card(gpu) => on_card(gpu.wait()),
+        }
+    }
+
     /// The numbers of a tensor `[rows, columns]` where the model computes.
     pub(crate) fn rows(&self, tensor: &Tensor) -> Result<Rows> {
         let columns = tensor.dim(1)?;

@@ -1,5 +1,6 @@
 //! Checkpoints of random weights, for measuring: the shape of a real one, and weights that follow from a seed.
 
+mod drawn;
 mod files;
 mod random;
 mod shape;
@@ -20,6 +21,8 @@ use crate::{
     error::LoadError,
     source::Source,
 };
+pub use drawn::DrawnCheckpoint;
+pub(crate) use drawn::DrawnTensor;
 pub use shape::Shape;
 use tensors::RandomTensor;
 

@@ -22,6 +22,11 @@ impl Drawn {
         Self { key: mixed(mixed(seed) ^ hash) }
     }
 
+    /// What tells these numbers from those of other tensors.
+    pub(super) fn key(self) -> u64 {
+        self.key
+    }
+
     /// Number `index`, nearly normal with mean 0 and deviation 1: the sum of four uniform ones, which ends at 3.5.
     pub(super) fn normal(self, index: usize) -> f32 {
         let bits = mixed(self.key.wrapping_add((index as u64).wrapping_mul(STEP)));

@@ -12,6 +12,8 @@ pub enum Shape {
     Small,
     /// LLaVA-Critic-7B: Qwen2-7B under SigLIP so400m.
     SevenB,
+    /// LLaVA-Critic-72B: Qwen2-72B under the same tower.
+    SeventyTwoB,
 }
 
 impl Shape {
@@ -19,7 +21,7 @@ impl Shape {
     pub(super) fn vision(self) -> VisionAnatomy {
         let (hidden_size, intermediate_size, layers, heads) = match self {
             Self::Small => (256, 1024, 6, 4),
-            Self::SevenB => (1152, 4304, 26, 16),
+            Self::SevenB | Self::SeventyTwoB => (1152, 4304, 26, 16),
         };
         VisionAnatomy {
             hidden_size,
@@ -38,6 +40,7 @@ impl Shape {
         let (hidden_size, intermediate_size, layers, heads, kv_heads, vocabulary) = match self {
             Self::Small => (512, 1536, 12, 8, 2, 8192),
             Self::SevenB => (3584, 18_944, 28, 28, 4, 152_064),
+            Self::SeventyTwoB => (8192, 29_568, 80, 64, 8, 152_064),
         };
         TextAnatomy {
             hidden_size,

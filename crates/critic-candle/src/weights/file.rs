@@ -11,6 +11,8 @@ use crate::{error::LoadError, source::Source};
 pub(super) enum Bytes {
     Mapped(Mmap),
     Static(&'static [u8]),
+    /// What drawn weights follow from, which stands for them where files are told apart.
+    Told(String),
 }
 
 impl Bytes {
@@ -18,6 +20,7 @@ impl Bytes {
     pub(super) fn open(source: &Source, file: &str) -> Result<Option<Self>, LoadError> {
         let failed = |cause| LoadError::Read { file: source.path(file), cause };
         match source {
+            Source::Drawn(_) => Ok(None),
             Source::Embedded(_) => Ok(source.read(file)?.map(|bytes| match bytes {
                 Cow::Borrowed(bytes) => Self::Static(bytes),
                 Cow::Owned(_) => unreachable!("embedded files are borrowed from the binary"),
@@ -34,6 +37,7 @@ impl Bytes {
         match self {
             Self::Mapped(map) => map,
             Self::Static(bytes) => bytes,
+            Self::Told(text) => text.as_bytes(),
         }
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn read(source: &Source, file: &str, naming: &GgufNaming) -> Result<V
             file: Arc::clone(&file),
             bytes: Arc::clone(&bytes),
             range: start..start + tensor.length,
+            drawn: None,
         }
     };
     Ok(header.tensors.into_iter().map(entry).collect())

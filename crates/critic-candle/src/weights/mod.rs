@@ -15,7 +15,12 @@ use std::{
 
 use candle_core::{Device, Tensor};
 
-use crate::{error::LoadError, layers::Place, source::Source};
+use crate::{
+    error::LoadError,
+    layers::Place,
+    make::{DrawnCheckpoint, DrawnTensor},
+    source::Source,
+};
 use file::Bytes;
 pub use form::WeightForm;
 pub(crate) use stored::{Stored, StoredType};
@@ -32,9 +37,16 @@ struct Entry {
     bytes: Arc<Bytes>,
     /// Its bytes in the file.
     range: Range<usize>,
+    /// What it is drawn from, where it is in no file.
+    drawn: Option<DrawnTensor>,
 }
 
 impl Entry {
+    /// Bytes that it takes, or would take, in a file.
+    fn stored_bytes(&self) -> usize {
+        if self.drawn.is_some() { 2 * self.weights() } else { self.range.len() }
+    }
+
     /// Number of weights.
     fn weights(&self) -> usize {
         self.shape.iter().product()
@@ -74,6 +86,9 @@ impl Weights {
         place: &Place,
         form: WeightForm,
     ) -> Result<Self, LoadError> {
+        if let Source::Drawn(checkpoint) = source {
+            return Ok(Self::drawn(source, naming, (checkpoint, place), form));
+        }
         let files = source.names_ending(".gguf")?;
         let mut entries = match safetensors::read(source)? {
             None if files.is_empty() => return Err(safetensors::missing(source, "model.safetensors")),
@@ -99,6 +114,35 @@ impl Weights {
         }
         let has_gguf = !files.is_empty();
         Ok(Self { entries, naming, has_gguf, files: source.place(), place: place.clone(), form })
+    }
+
+    /// Those of a checkpoint that is in no file.
+    fn drawn(
+        source: &Source,
+        naming: &'static GgufNaming,
+        (checkpoint, place): (&DrawnCheckpoint, &Place),
+        form: WeightForm,
+    ) -> Self {
+        let (file, bytes) = (Arc::<str>::from(source.place()), Arc::new(Bytes::Told(source.place())));
+        let entry = |(name, shape, drawn): (&str, &[usize], DrawnTensor)| {
+            let entry = Entry {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                stored_type: Ok(StoredType::Bf16),
+                file: Arc::clone(&file),
+                bytes: Arc::clone(&bytes),
+                range: 0..0,
+                drawn: Some(drawn),
+            };
+            (name.to_owned(), entry)
+        };
+        let entries = checkpoint.tensors().map(entry).collect();
+        Self { entries, naming, has_gguf: false, files: source.place(), place: place.clone(), form }
+    }
+
+    /// What the weights of this name, which has shape `expected`, are drawn from; none where they are in a file.
+    pub(crate) fn drawn_tensor(&self, name: &str, expected: &[usize]) -> Option<DrawnTensor> {
+        self.find(name, Some(expected)).filter(|entry| entry.shape == expected)?.drawn
     }
 
     /// Whether a tensor of this name is there, under this name or another that it may have.
@@ -133,14 +177,14 @@ impl Weights {
 
     /// Bytes of all tensors in the files.
     pub(crate) fn stored_bytes(&self) -> usize {
-        self.entries.values().map(|entry| entry.range.len()).sum()
+        self.entries.values().map(Entry::stored_bytes).sum()
     }
 
     /// Bytes of all tensors in memory, when they are kept as stored.
     pub(crate) fn kept_bytes(&self) -> usize {
         let kept = |entry: &Entry| {
             let stored_type = entry.stored_type.as_ref();
-            stored_type.map_or(entry.range.len(), |stored_type| stored_type.kept_bytes(entry.weights()))
+            stored_type.map_or(entry.stored_bytes(), |stored_type| stored_type.kept_bytes(entry.weights()))
         };
         self.entries.values().map(kept).sum()
     }

@@ -65,6 +65,7 @@ fn read_file(source: &Source, file: &str, entries: &mut Entries) -> Result<bool,
             file: Arc::clone(&file),
             bytes: Arc::clone(&bytes),
             range: data_start + start..data_start + end,
+            drawn: None,
         };
         entries.insert(name, entry);
     }

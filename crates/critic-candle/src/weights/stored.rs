@@ -80,6 +80,7 @@ impl fmt::Display for StoredType {
 pub(crate) struct Stored<'a> {
     entry: &'a Entry,
     pub(crate) stored_type: StoredType,
+    bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> Stored<'a> {
@@ -90,7 +91,11 @@ impl<'a> Stored<'a> {
             file: entry.file.to_string(),
             found,
         })?;
-        let stored = Self { entry, stored_type };
+        let bytes = match &entry.drawn {
+            Some(drawn) => Cow::Owned(drawn.bytes(entry.weights())),
+            None => Cow::Borrowed(&entry.bytes.as_slice()[entry.range.clone()]),
+        };
+        let stored = Self { entry, stored_type, bytes };
         let finite = match stored_type {
             StoredType::F32 => exponents_below(stored.bytes(), (4, 2), 0x7f80),
             StoredType::F16 => exponents_below(stored.bytes(), (2, 0), 0x7c00),
@@ -110,8 +115,8 @@ impl<'a> Stored<'a> {
     }
 
     /// The bytes of the file.
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        &self.entry.bytes.as_slice()[self.entry.range.clone()]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The bits of 16-bit floats.

@@ -17,6 +17,9 @@ pub(crate) enum BenchCommand {
     Corpus(CorpusArguments),
     /// How much work the sharing of prompts saves, when each response is compared with each other one.
     Sharing(SharingArguments),
+    /// Measure the model alone, step by step, beside the limits of what it runs on. With `--model random:7b` or `random:72b` its
+    /// weights are drawn where it runs, and nothing is downloaded.
+    Steps(StepsArguments),
     /// Side by side with transformers, llama.cpp and mistral.rs, as far as they are there.
     Compare(CompareArguments),
     /// Make a critic of random weights, for measuring this program and others on the very same model.
@@ -107,6 +110,19 @@ pub(crate) struct SharingArguments {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// Options of `gavel bench steps`.
+#[derive(Debug, Args)]
+pub(crate) struct StepsArguments {
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
+    /// Small sizes, each once: shows that everything works, and measures nothing.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// File for the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
 /// Options of `gavel bench make-model`.
 #[derive(Debug, Args)]
 pub(crate) struct MakeModelArguments {
@@ -130,6 +146,9 @@ pub(crate) enum ShapeChoice {
     /// That of LLaVA-Critic-7B.
     #[value(name = "7b")]
     SevenB,
+    /// That of LLaVA-Critic-72B.
+    #[value(name = "72b")]
+    SeventyTwoB,
 }
 
 /// A form of weights on disk.

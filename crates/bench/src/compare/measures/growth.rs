@@ -2,8 +2,8 @@
 
 use super::reward::{Judging, limit};
 use crate::{
+    bounds::{Bounds, Widths},
     compare::{
-        bounds::Bounds,
         http::count,
         programs::{Form, Gavel, Language, LanguageJob},
         report::{Section, Unit},
@@ -40,7 +40,7 @@ pub(crate) fn against_context(
             let limit = prompt_tokens as f64 / bounds.prefill_per_s(prompt_tokens as f64);
             reading.sample((&setting, &name), times.prefill_s, Some(limit)).x = Some(prompt_tokens as f64);
             if let Some(rate) = times.decode_per_s() {
-                let limit = 1.0 / bounds.decode_per_s(Form::F32, 1.0, prompt_tokens as f64);
+                let limit = 1.0 / bounds.decode_per_s(Widths::of(Form::F32), 1.0, prompt_tokens as f64);
                 writing.sample((&setting, &name), 1.0 / rate, Some(limit)).x = Some(prompt_tokens as f64);
             }
         }

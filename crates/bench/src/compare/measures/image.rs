@@ -7,8 +7,8 @@ use critic::{
 };
 
 use crate::{
+    bounds::Bounds,
     compare::{
-        bounds::Bounds,
         programs::{Form, Transformers},
         report::{Section, Skipped, Unit},
         scene::Scene,

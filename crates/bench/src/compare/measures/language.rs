@@ -1,8 +1,8 @@
 //! Prompts and writing of the language model alone, at several batches.
 
 use crate::{
+    bounds::{Bounds, Widths},
     compare::{
-        bounds::Bounds,
         programs::{Form, Language, LanguageJob},
         report::{Section, Skipped, Unit},
     },
@@ -77,7 +77,7 @@ pub(crate) fn language(
                 let limit = bounds.prefill_per_s(prompt);
                 prefill.sample((&setting, &name), times.prefill_per_s(), Some(limit));
                 if let Some(rate) = times.decode_per_s() {
-                    let limit = bounds.decode_per_s(form(&name), sequences, prompt);
+                    let limit = bounds.decode_per_s(Widths::of(form(&name)), sequences, prompt);
                     decode.sample((&setting, &name), rate, Some(limit));
                 }
             }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
+    bounds::Bounds,
     compare::{
-        bounds::Bounds,
         http::count,
         programs::{Batches, Gavel, Language, Transformers},
         report::{Section, Skipped, Unit},

@@ -3,7 +3,7 @@
 use critic::ModelSize;
 use serde::Serialize;
 
-use super::programs::Form;
+use crate::compare::Form;
 
 /// What the machine can do at most, measured in the same run.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -12,6 +12,29 @@ pub struct MachineLimits {
     pub reading_gb_per_s: f64,
     /// Operations on 32-bit floats each second, in 10^9; a multiply-add is two.
     pub arithmetic_gflops: f64,
+}
+
+/// How many bits weights and kept numbers have.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Widths {
+    /// Bits of a weight of a layer, its part of a scale with it.
+    pub layer_bits: f64,
+    /// Bits of a weight of the product that makes logits.
+    pub head_bits: f64,
+    /// Bytes of a number of a key or value.
+    pub cached_bytes: f64,
+}
+
+impl Widths {
+    /// Of a form of weights on the CPU.
+    pub(crate) fn of(form: Form) -> Self {
+        let (layer_bits, head_bits) = match form {
+            Form::F32 => (32.0, 32.0),
+            Form::Q8 => (8.5, 8.5),
+            Form::Q4 => (4.5, 8.5),
+        };
+        Self { layer_bits, head_bits, cached_bytes: 4.0 }
+    }
 }
 
 /// Limits and work together.
@@ -42,18 +65,18 @@ impl Bounds {
 
     /// The most tokens that `batch` sequences write each second after `context` positions: in each step all weights and
     /// everything that is kept are read once.
-    pub(crate) fn decode_per_s(&self, form: Form, batch: f64, context: f64) -> f64 {
-        let (layer_bits, head_bits) = match form {
-            Form::F32 => (32.0, 32.0),
-            Form::Q8 => (8.5, 8.5),
-            Form::Q4 => (4.5, 8.5),
-        };
-        let ModelSize { decoder_weights, head_weights, cached_numbers, .. } = self.size;
-        let weights = (decoder_weights as f64 * layer_bits + head_weights as f64 * head_bits) / 8.0;
-        let reading =
-            (weights + batch * context * cached_numbers as f64 * 4.0) / (self.limits.reading_gb_per_s * 1e9);
-        let operations = batch * (self.operations(1.0, context) + 2.0 * head_weights as f64);
+    pub(crate) fn decode_per_s(&self, widths: Widths, batch: f64, context: f64) -> f64 {
+        let head_weights = self.size.head_weights as f64;
+        let reading = self.decode_bytes(widths, batch * context) / (self.limits.reading_gb_per_s * 1e9);
+        let operations = batch * (self.operations(1.0, context) + 2.0 * head_weights);
         batch / reading.max(self.seconds(operations))
+    }
+
+    /// The bytes that a step of single tokens reads: all weights, and what is kept of `positions` in all.
+    pub(crate) fn decode_bytes(&self, widths: Widths, positions: f64) -> f64 {
+        let ModelSize { decoder_weights, head_weights, cached_numbers, .. } = self.size;
+        let weights = decoder_weights as f64 * widths.layer_bits + head_weights as f64 * widths.head_bits;
+        weights / 8.0 + positions * cached_numbers as f64 * widths.cached_bytes
     }
 
     /// Seconds for the features of so many tiles, at least.
@@ -70,7 +93,7 @@ impl Bounds {
 mod tests {
     use critic::ModelSize;
 
-    use super::{Bounds, Form, MachineLimits};
+    use super::{Bounds, Form, MachineLimits, Widths};
 
     const BOUNDS: Bounds = Bounds {
         limits: MachineLimits { reading_gb_per_s: 10.0, arithmetic_gflops: 100.0 },
@@ -84,6 +107,7 @@ mod tests {
             tower_weights: 0,
             tower_layers: 1,
             tower_width: 100,
+            tile_size: 0,
             patches: 10,
             projector_weights: 500,
         },
@@ -95,9 +119,9 @@ mod tests {
         assert_eq!(BOUNDS.operations(1.0, 500.0), 4e6);
         assert_eq!(BOUNDS.prefill_per_s(1000.0), 25_000.0);
         // 4 MB of weights and 1 MB that is kept.
-        assert_eq!(BOUNDS.decode_per_s(Form::F32, 1.0, 1000.0), 2000.0);
+        assert_eq!(BOUNDS.decode_per_s(Widths::of(Form::F32), 1.0, 1000.0), 2000.0);
         // 1000 sequences that have seen nothing read the weights together, and are bound by arithmetic.
-        assert_eq!(BOUNDS.decode_per_s(Form::F32, 1000.0, 0.0), 50_000.0);
+        assert_eq!(BOUNDS.decode_per_s(Widths::of(Form::F32), 1000.0, 0.0), 50_000.0);
         assert_eq!(BOUNDS.image_s(1.0), 10.0 * 5000.0 / 1e11);
     }
 }

@@ -1,0 +1,68 @@
+//! Random weights that are drawn on the card on which they are to be.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use kernels_cuda::{CodeBits, Draw, Gpu, Linear, QuantisedWeights, Rows};
+
+use super::place::widened;
+use crate::{
+    error::LoadError,
+    make::DrawnTensor,
+    weights::{WeightForm, Weights},
+};
+
+/// Inputs of a block of quantised weights.
+const BLOCK: usize = 32;
+
+/// The product of weights by name and shape one below the other; none where they are in a file. Quantised ones are codes and
+/// scales that are drawn themselves: such a model is for measuring how fast it is.
+pub(super) fn linear(
+    (weights, gpu): (&Weights, &Arc<Gpu>),
+    (names, form): (&[(String, Vec<usize>)], WeightForm),
+    bias: Option<&Tensor>, // [out]
+) -> Result<Option<Linear>, LoadError> {
+    let Some(parts) = names
+        .iter()
+        .map(|(name, shape)| Some((weights.drawn_tensor(name, shape)?, shape[0])))
+        .collect::<Option<Vec<(DrawnTensor, usize)>>>()
+    else {
+        return Ok(None);
+    };
+    let output: usize = parts.iter().map(|(_, output)| output).sum();
+    let input: usize = names[0].1[1..].iter().product();
+    let bias = bias.map(widened).transpose()?;
+    let bits = match form {
+        WeightForm::Q8 => Some(CodeBits::Eight),
+        WeightForm::Q4 => Some(CodeBits::Four),
+        WeightForm::Stored | WeightForm::F32 => None,
+    };
+    if let Some(bits) = bits.filter(|_| input.is_multiple_of(BLOCK)) {
+        let blocks = QuantisedWeights::drawn(gpu, draw(&parts[0].0), bits, (output, input))?;
+        return Ok(Some(Linear::of_blocks(gpu, blocks, bias.as_deref())?));
+    }
+    let mut rows = Rows::empty(gpu)?;
+    rows.room((output, input))?;
+    let mut first = 0;
+    for (tensor, output) in parts {
+        draw(&tensor).fill(&mut rows, first..first + output, 0)?;
+        first += output;
+    }
+    Ok(Some(Linear::of_rows(gpu, rows, bias.as_deref())?))
+}
+
+/// A table of rows; none where it is in a file.
+pub(super) fn table(
+    (weights, gpu): (&Weights, &Arc<Gpu>),
+    (name, shape): (&str, &[usize; 2]),
+) -> Result<Option<Rows>, LoadError> {
+    let Some(tensor) = weights.drawn_tensor(name, shape) else { return Ok(None) };
+    let mut rows = Rows::empty(gpu)?;
+    rows.room((shape[0], shape[1]))?;
+    draw(&tensor).fill(&mut rows, 0..shape[0], 0)?;
+    Ok(Some(rows))
+}
+
+fn draw(tensor: &DrawnTensor) -> Draw {
+    Draw { key: tensor.key(), centre: tensor.centre, spread: tensor.spread }
+}
