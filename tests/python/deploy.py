@@ -43,11 +43,16 @@ def check_compose():
     assert any(volume.split(":")[1] == folder for volume in compose["services"]["grafana"]["volumes"])
 
 
-def check_dockerfile():
+def check_dockerfiles():
+    for path in (ROOT / "Dockerfile", ROOT / "deploy/docker/Dockerfile.cuda"):
+        check_dockerfile(path)
+
+
+def check_dockerfile(path):
     hadolint = pathlib.Path(sys.executable).with_name("hadolint")
-    subprocess.run([hadolint, ROOT / "Dockerfile"], check=True)
+    subprocess.run([hadolint, path], check=True)
     stages = set()
-    for line in (ROOT / "Dockerfile").read_text().splitlines():
+    for line in path.read_text().splitlines():
         words = line.split()
         if words[:1] == ["FROM"] and len(words) == 4:
             stages.add(words[3])
@@ -57,9 +62,9 @@ def check_dockerfile():
             assert all(stage in stages for stage in origin), line
             assert origin or all((ROOT / source).exists() for source in sources), line
     version = next(line for line in (ROOT / "rust-toolchain.toml").read_text().splitlines() if "channel" in line)
-    assert (ROOT / "Dockerfile").read_text().count(f"FROM rust:{version.split(chr(34))[1]}-") == 2
+    assert path.read_text().count(f"FROM rust:{version.split(chr(34))[1]}-") == 2
 
 
-for check in (check_grace, check_compose, check_dockerfile):
+for check in (check_grace, check_compose, check_dockerfiles):
     check()
     print(f"{check.__name__}: ok")

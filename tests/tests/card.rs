@@ -51,9 +51,13 @@ fn probabilities(verdict: &Value) -> Vec<f64> {
 
 #[test]
 fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
-    let (card, processor) = (on_card(&["--cache-mib", "64"], 1024), Server::with_options(&["--device", "cpu"]));
-    let responses =
-        ["There is a red square at the left.", "There is nothing at all, and no picture either.", "A large green star."];
+    let (card, processor) =
+        (on_card(&["--cache-mib", "64"], 1024), Server::with_options(&["--device", "cpu"]));
+    let responses = [
+        "There is a red square at the left.",
+        "There is nothing at all, and no picture either.",
+        "A large green star.",
+    ];
     for response in responses {
         let (found, wanted) = (card.ok("/judge", &case(response)), processor.ok("/judge", &case(response)));
         let (found, wanted) = (probabilities(&found), probabilities(&wanted));
