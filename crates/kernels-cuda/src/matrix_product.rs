@@ -1,7 +1,7 @@
 //! Products of many rows, by cuBLASLt: y = x W^T, with a bias and GELU in the same pass where they are asked for.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     ffi::c_void,
     mem::size_of,
     ptr,
@@ -57,7 +57,7 @@ pub(crate) struct MatrixProducts {
     workspace: CudaSlice<u8>,
     stream: Arc<CudaStream>,
     /// How each shape that came is computed: asking takes longer than many a product. Used by one thread, see `Gpu`.
-    plans: Mutex<HashMap<Shape, Arc<Plan>>>,
+    plans: Mutex<HashMap<Shape, Plan>>,
 }
 
 /// How one shape is computed.
@@ -101,7 +101,14 @@ impl MatrixProducts {
         assert!(weight.len() >= shape.output * shape.input, "weights of a product");
         assert!(shape.stride >= shape.output, "rows of outputs that overlap");
         assert!(y.len() >= (shape.rows - 1) * shape.stride + shape.output, "outputs of a product");
-        let plan = self.plan(shape)?;
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= PLANS {
+            plans.clear();
+        }
+        let plan = match plans.entry(shape) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Plan::new(self.handle, shape)?),
+        };
         if matches!(shape.after, After::Bias | After::AddBias | After::BiasGelu) {
             let bias = bias.filter(|bias| bias.len() >= shape.output).expect("a bias for each output");
             let address = bias.device_ptr(&self.stream).0;
@@ -133,19 +140,6 @@ impl MatrixProducts {
             )
         }?;
         Ok(())
-    }
-
-    fn plan(&self, shape: Shape) -> Result<Arc<Plan>> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&shape) {
-            return Ok(Arc::clone(plan));
-        }
-        if plans.len() >= PLANS {
-            plans.clear();
-        }
-        let plan = Arc::new(Plan::new(self.handle, shape)?);
-        plans.insert(shape, Arc::clone(&plan));
-        Ok(plan)
     }
 }
 

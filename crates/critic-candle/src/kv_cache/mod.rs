@@ -24,7 +24,7 @@ pub(crate) enum LayerCache {
 /// What attention needs to know of a step, worked out once for all layers.
 pub(crate) enum Plan<'a> {
     /// On the CPU.
-    Host(HostPlan<'a>),
+    Host(Box<HostPlan<'a>>),
     /// On a card: the chunks are there.
     Card(&'a Step, &'a RotaryTable),
 }
@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
                     Rows::Floats { .. } | Rows::Card(_) => Ok(Vec::new()),
                 };
                 let rotation = Rotation::at(&positions, (cos, sin), *head_size)?;
-                Ok(Self::Host(HostPlan { batch, tables, masks: masks?, rotation }))
+                Ok(Self::Host(Box::new(HostPlan { batch, tables, masks: masks?, rotation })))
             }
             (Rope::Card(_), None) => candle_core::bail!("a card has a place for each step"),
         }

@@ -19,7 +19,7 @@ pub(crate) enum Embedding {
     /// Numbers.
     Table { table: Tensor, place: Place },
     /// Blocks, which stay as they are stored.
-    Packed(Linear),
+    Packed(Box<Linear>),
     /// Numbers on a card.
     Card(kernels_cuda::Rows),
 }
@@ -46,7 +46,7 @@ impl Embedding {
                 let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
                 if is_blocks && form != WeightForm::F32 {
                     let names = [(name.to_owned(), shape.to_vec())];
-                    return Ok(Self::Packed(Linear::read((weights, form), &names, None)?));
+                    return Ok(Self::Packed(Box::new(Linear::read((weights, form), &names, None)?)));
                 }
             }
             Place::Tensors(_) => {}
