@@ -165,6 +165,10 @@ int cuMemFreeAsync(unsigned long long address, void *stream) {
     return of(stream).captured ? CAPTURE_UNSUPPORTED : release(address);
 }
 
+// Pools keep nothing: what is freed is free.
+int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = &memory, SUCCESS; }
+int cuMemPoolSetAttribute(void *, int, void *) { return SUCCESS; }
+
 int cuMemHostAlloc(void **address, size_t bytes, unsigned) { return *address = malloc(bytes), SUCCESS; }
 int cuMemFreeHost(void *address) { return free(address), SUCCESS; }
 

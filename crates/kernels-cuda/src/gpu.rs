@@ -9,8 +9,11 @@ use std::{
 use cudarc::{
     driver::{
         CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchArgs, LaunchConfig,
-        ValidAsZeroBits,
-        sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute},
+        PinnedHostSlice, ValidAsZeroBits, result,
+        sys::{
+            self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute,
+            CUmemPool_attribute as PoolAttribute,
+        },
     },
     nvrtc::Ptx,
 };
@@ -104,6 +107,7 @@ impl Gpu {
         let stream = context.new_stream()?;
         // SAFETY: all work is in this one stream, so that nothing need wait for anything of another.
         unsafe { context.disable_event_tracking() };
+        keep_freed_memory(&context)?;
         let mut modules = HashMap::new();
         for image in IMAGES {
             let module =
@@ -180,6 +184,13 @@ impl Gpu {
         Ok(copy)
     }
 
+    /// Memory of the host for `count` numbers, to and from which a card copies at full speed.
+    #[expect(unsafe_code, reason = "memory that nobody has written")]
+    pub(crate) fn pinned<T: DeviceRepr>(&self, count: usize) -> Result<PinnedHostSlice<T>> {
+        // SAFETY: any bits are numbers of the types that are asked for; who asks writes before it reads.
+        Ok(unsafe { self.context.alloc_pinned_with_flags(count.max(1), 0) }?)
+    }
+
     /// A kernel, which may use as much shared memory as `grid` says: the same whenever it is asked for.
     pub(crate) fn kernel(&self, (file, name): KernelName, grid: Grid) -> Result<CudaFunction> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,4 +232,18 @@ impl Gpu {
         unsafe { arguments.launch(config) }?;
         Ok(())
     }
+}
+
+/// Lets what was freed stay with this process: a step allocates what the last one freed, and would wait for the driver's own
+/// memory each time.
+#[expect(unsafe_code, reason = "calls of the driver by pointers")]
+fn keep_freed_memory(context: &CudaContext) -> Result<()> {
+    let mut all = u64::MAX;
+    // SAFETY: the device is this context's, the pool its own, and the driver copies the number.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device())?;
+        let attribute = PoolAttribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        result::mem_pool::set_attribute(pool, attribute, std::ptr::from_mut(&mut all).cast())?;
+    }
+    Ok(())
 }

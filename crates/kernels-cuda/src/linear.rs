@@ -16,9 +16,9 @@ use crate::{
     rows::Rows,
 };
 
-/// Numbers of quantised weights that are expanded at a time: 256 MiB in bf16, of which a product of many rows takes some
-/// hundred times as long as expanding them.
-const EXPANDED: usize = 128 << 20;
+/// Numbers of quantised weights that are expanded at a time: 32 MiB in bf16, which the second-level caches of H100 (50 MiB) and
+/// A100 (40 MiB) hold until they are multiplied.
+const EXPANDED: usize = 16 << 20;
 
 /// The weights of a product `[output, input]` as they come.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,8 @@ pub struct Linear {
     bias: Option<(Bias, CudaSlice<bf16>)>,
     output: usize,
     input: usize,
+    /// Memory for [`floats`](Self::floats), once they were asked for. Used by one thread, see `Gpu`.
+    floats: Mutex<Option<(Rows, Floats)>>,
 }
 
 #[derive(Debug)]
@@ -125,7 +127,7 @@ impl Linear {
     pub fn of_rows(gpu: &Arc<Gpu>, rows: Rows, bias: Option<&[f32]>) -> Result<Self> {
         let (output, input) = rows.shape();
         let weights = Weights::Bf16(Bf16Weights::new(rows));
-        Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input })
+        Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input, floats: Mutex::default() })
     }
 
     /// The same with quantised ones.
@@ -135,7 +137,7 @@ impl Linear {
     pub fn of_blocks(gpu: &Arc<Gpu>, weights: QuantisedWeights, bias: Option<&[f32]>) -> Result<Self> {
         let (output, input) = weights.shape();
         let weights = Weights::Quantised(weights, Scratch::of(gpu, input)?);
-        Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input })
+        Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input, floats: Mutex::default() })
     }
 
     /// Outputs and inputs.
@@ -171,7 +173,11 @@ impl Linear {
     /// What went wrong on the card.
     pub fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
         let (rows, input) = x.shape();
-        let (mut part, mut floats) = (Rows::empty(&x.gpu)?, Floats::empty(&x.gpu)?);
+        let mut kept = self.floats.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut part, mut floats) = match kept.take() {
+            Some(kept) => kept,
+            None => (Rows::empty(&x.gpu)?, Floats::empty(&x.gpu)?),
+        };
         let mut all = Vec::with_capacity(rows);
         for first in (0..rows).step_by(FEW_ROWS) {
             let range = first..rows.min(first + FEW_ROWS);
@@ -179,6 +185,7 @@ impl Linear {
             self.multiply_few(&part, Destination::Floats(&mut floats))?;
             all.extend(floats.download()?.chunks(self.output).map(<[f32]>::to_vec));
         }
+        *kept = Some((part, floats));
         Ok(all)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaFunction, CudaSlice, LaunchArgs, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, LaunchArgs, PinnedHostSlice, PushKernelArg};
 use half::bf16;
 
 use crate::{
@@ -56,6 +56,8 @@ pub enum Destination<'a> {
 pub struct Floats {
     gpu: Arc<Gpu>,
     numbers: CudaSlice<f32>, // [rows, columns], and perhaps more
+    /// Where they are copied when they are asked for, as large as it ever was.
+    host: Option<PinnedHostSlice<f32>>,
     rows: usize,
     columns: usize,
 }
@@ -86,7 +88,7 @@ impl Floats {
     /// # Errors
     /// When the card has no room at all.
     pub fn empty(gpu: &Arc<Gpu>) -> Result<Self> {
-        Ok(Self { gpu: Arc::clone(gpu), numbers: gpu.memory_for(1)?, rows: 0, columns: 0 })
+        Ok(Self { gpu: Arc::clone(gpu), numbers: gpu.memory_for(1)?, host: None, rows: 0, columns: 0 })
     }
 
     /// How many rows and columns there are.
@@ -98,14 +100,18 @@ impl Floats {
     ///
     /// # Errors
     /// What went wrong on the card before.
-    pub fn download(&self) -> Result<Vec<f32>> {
+    pub fn download(&mut self) -> Result<Vec<f32>> {
         let count = self.rows * self.columns;
-        let mut numbers = vec![0.0; count];
-        if count > 0 {
-            self.gpu.stream().memcpy_dtoh(&self.numbers.slice(..count), &mut numbers)?;
-            self.gpu.wait()?;
+        if count == 0 {
+            return Ok(Vec::new());
         }
-        Ok(numbers)
+        let host = match self.host.take().filter(|host| host.len() >= count) {
+            Some(host) => self.host.insert(host),
+            None => self.host.insert(self.gpu.pinned(count)?),
+        };
+        self.gpu.stream().memcpy_dtoh(&self.numbers.slice(..count), host)?;
+        self.gpu.wait()?;
+        Ok(host.as_slice()?[..count].to_vec())
     }
 
     /// Makes room for `rows` of `columns` numbers, all of which are to be written.

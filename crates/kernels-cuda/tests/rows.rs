@@ -9,7 +9,7 @@ use std::sync::Arc;
 use half::bf16;
 use kernels::Isa;
 use kernels_cuda::{
-    Activation, Chunk, Gpu, Graph, Heads, Mixture, Norm, PagedCache, RotaryTable, Rows, Step,
+    Activation, Chunk, Gpu, Graph, Heads, Mixture, Norm, PagedCache, PatchCutter, RotaryTable, Rows, Step,
 };
 
 /// Numbers between -2 and 2, as bf16 has them.
@@ -192,4 +192,32 @@ fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
             assert_eq!(values[place..][..16], x[row * 128 + (6 + head) * 16..][..16]);
         }
     }
+}
+
+#[test]
+fn tiles_are_cut_into_normalised_patches() {
+    let gpu = emulated::card();
+    // Three patches a side and two pixels that fill none.
+    let (size, patch, side) = (14, 4, 3);
+    let level = |channel: usize, byte: usize| byte as f32 / 32.0 - channel as f32;
+    let levels = [0, 1, 2].map(|channel| std::array::from_fn(|byte| level(channel, byte)));
+    let tile = |seed: usize| -> Vec<u8> {
+        (0..size * size * 3).map(|index| (index * 31 + seed * 17) as u8).collect()
+    };
+    let tiles = [tile(1), tile(2)];
+    let mut patches = Rows::empty(&gpu).unwrap();
+    let cutter = PatchCutter::new(&gpu, &levels, (size, patch)).unwrap();
+    cutter.cut(&[&tiles[0], &tiles[1]], &mut patches).unwrap();
+    let mut wanted = Vec::new();
+    for tile in &tiles {
+        for place in 0..side * side {
+            for index in 0..3 * patch * patch {
+                let (channel, inside) = (index / (patch * patch), index % (patch * patch));
+                let (y, x) = (place / side * patch + inside / patch, place % side * patch + inside % patch);
+                wanted.push(level(channel, usize::from(tile[(y * size + x) * 3 + channel])));
+            }
+        }
+    }
+    assert_eq!(patches.shape(), (2 * side * side, 3 * patch * patch));
+    assert_rounded(&patches.download().unwrap(), &wanted);
 }

@@ -77,6 +77,11 @@ impl Siglip {
         self.run(pixels, |_| Ok(()))
     }
 
+    /// The same of tiles that are cut already: `[N * P, 3 * patch * patch]`, normalised.
+    pub(crate) fn forward_patches(&self, patches: &Rows) -> Result<Rows> {
+        self.run_layers(self.embed_patches(patches)?, |_| Ok(()))
+    }
+
     /// The residual stream after the embedding and after each layer, `[N, P, E]` each.
     pub(crate) fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
         let shape = (pixels.dim(0)?, self.side * self.side, self.positions.shape()?.1);
@@ -89,8 +94,12 @@ impl Siglip {
     }
 
     /// Shows `see` the residual stream after the embedding and after each layer.
-    fn run(&self, pixels: &Tensor, mut see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
-        let mut x = self.embed(pixels)?;
+    fn run(&self, pixels: &Tensor, see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
+        self.run_layers(self.embed_patches(&self.cut(pixels)?)?, see)
+    }
+
+    /// The same from the embedded patches on.
+    fn run_layers(&self, mut x: Rows, mut see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
         see(&x)?;
         let mut buffers = Buffers::new();
         for layer in &self.layers {
@@ -101,7 +110,7 @@ impl Siglip {
     }
 
     /// Cuts tiles into patches, row-major; pixels on the right and below that fill no patch are left out.
-    fn embed(&self, pixels: &Tensor) -> Result<Rows> {
+    fn cut(&self, pixels: &Tensor) -> Result<Rows> {
         let (tiles, channels, _, _) = pixels.dims4()?;
         let (side, patch) = (self.side, self.patch_size);
         let patches = pixels
@@ -112,8 +121,13 @@ impl Siglip {
             .permute(vec![0, 2, 4, 1, 3, 5])? // [N, rows, columns, channel, y, x]
             .contiguous()?
             .reshape((tiles * side * side, channels * patch * patch))?;
+        self.place.rows(&patches)
+    }
+
+    /// Patches `[N * P, 3 * patch * patch]` to what the layers begin with.
+    fn embed_patches(&self, patches: &Rows) -> Result<Rows> {
         let mut x = Rows::new(); // [N * P, E]
-        self.patches.forward(&self.place.rows(&patches)?, &mut x)?;
+        self.patches.forward(patches, &mut x)?;
         x.add_repeated(&self.positions)?;
         Ok(x)
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 use critic::{Batch, TokenId, Visual};
+use kernels_cuda::PatchCutter;
 
 use super::{
     anatomy::{Anatomy, VisionSource},
@@ -16,7 +17,7 @@ use crate::{
     decoders::Qwen2,
     error::LoadError,
     kv_cache::LayerCache,
-    layers::{Activation, Linear, Place, Rows},
+    layers::{Activation, Linear, Place, Rows, on_card},
     vision::Siglip,
     weights::Weights,
 };
@@ -30,6 +31,8 @@ pub struct Model {
     anatomy: Anatomy,
     normalisation: Normalisation,
     vision: Siglip,
+    /// Cuts tiles where the model is on a card.
+    cutter: Option<PatchCutter>,
     projector: [Linear; 2], // [E] -> [C] -> [C]
     projector_activation: Activation,
     newline: Rows, // [1, C]
@@ -56,8 +59,16 @@ impl Model {
             let form = weights.form().of_the_rest();
             Linear::load((weights, form), names.projector[index], (input, size), anatomy.projector_bias)
         };
+        let cutter = match weights.place() {
+            Place::Kernels | Place::Tensors(_) => None,
+            Place::Card(gpu) => {
+                let sizes = (anatomy.vision.image_size, anatomy.vision.patch_size);
+                Some(PatchCutter::new(gpu, normalisation.levels(), sizes)?)
+            }
+        };
         Ok(Self {
             vision,
+            cutter,
             projector: [layer(0, seen)?, layer(1, size)?],
             projector_activation: anatomy.projector_activation,
             newline: weights.place().rows(&weights.get(names.newline, &[size])?.unsqueeze(0)?)?,
@@ -149,7 +160,7 @@ impl Model {
         if tiles.is_empty() {
             return Ok(Vec::new());
         }
-        let project = |tiles: &[&[u8]]| self.project_rows(&self.vision.forward(&self.pixels(tiles)?)?);
+        let project = |tiles: &[&[u8]]| self.project_rows(&self.see(tiles)?);
         let projected: Vec<Rows> = tiles.chunks(TILES_AT_ONCE).map(project).collect::<Result<_>>()?;
         let mut pieces: Vec<(&Rows, Range<usize>)> = Vec::new();
         for rows in projected.iter().chain([&self.newline]) {
@@ -172,8 +183,20 @@ impl Model {
     pub(crate) fn run_most_tiles(&self) -> Result<()> {
         let size = self.anatomy.geometry.tile_size;
         let tile = vec![0; 3 * size * size];
-        self.project_rows(&self.vision.forward(&self.pixels(&[tile.as_slice(); TILES_AT_ONCE])?)?)?;
+        self.project_rows(&self.see(&[tile.as_slice(); TILES_AT_ONCE])?)?;
         Ok(())
+    }
+
+    /// The tower's features `[N * P, E]` of tiles.
+    fn see(&self, tiles: &[&[u8]]) -> Result<Rows> {
+        match (&self.cutter, &self.place) {
+            (Some(cutter), Place::Card(gpu)) => {
+                let mut patches = Rows::new();
+                on_card(cutter.cut(tiles, patches.on(gpu)?))?;
+                self.vision.forward_patches(&patches)
+            }
+            _ => self.vision.forward(&self.pixels(tiles)?),
+        }
     }
 
     /// The most bytes that features of one visual take while they are made: those of all its tiles twice, as they come and

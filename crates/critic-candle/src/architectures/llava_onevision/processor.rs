@@ -58,6 +58,11 @@ impl Normalisation {
         }
     }
 
+    /// What each byte of each channel becomes.
+    pub(crate) fn levels(&self) -> &[[f32; 256]; 3] {
+        &self.levels
+    }
+
     /// A tile `[size, size, 3]` to planes `[3, size, size]`.
     pub(crate) fn planes(&self, tile: &[u8], planes: &mut [f32]) {
         let pixels = tile.as_chunks::<3>().0;

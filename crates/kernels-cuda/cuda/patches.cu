@@ -1,0 +1,18 @@
+// Tiles of a picture, cut into patches and normalised: what a vision tower begins with.
+
+#include "portable.cuh"
+
+// patches: [N * side * side, 3 * patch * patch] bf16, row-major over the patches of a tile, a row being channel, y, x.
+// tiles: [N, size, size, 3] bytes; pixels on the right and below that fill no patch are left out. levels: [3][256] bf16, what
+// each byte of a channel becomes. Grid: (side * side, N), block: (256).
+KERNEL(cut_patches, (bf16 *patches, const unsigned char *tiles, const bf16 *levels, unsigned size, unsigned side,
+                     unsigned patch)) {
+    const unsigned row = blockIdx.x / side, column = blockIdx.x % side, area = patch * patch;
+    const unsigned char *tile = tiles + size_t(blockIdx.y) * size * size * 3;
+    bf16 *to = patches + (size_t(blockIdx.y) * side * side + blockIdx.x) * 3 * area;
+    for (unsigned index = threadIdx.x; index < 3 * area; index += blockDim.x) {
+        const unsigned channel = index / area, y = index % area / patch, x = index % patch;
+        const unsigned char byte = tile[(size_t(row * patch + y) * size + column * patch + x) * 3 + channel];
+        to[index] = levels[channel * 256 + byte];
+    }
+}

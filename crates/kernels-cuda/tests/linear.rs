@@ -1,0 +1,110 @@
+//! Products of many rows, by the library, are those of few rows, by our own kernels, to rounding.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod emulated;
+
+use std::sync::Arc;
+
+use half::bf16;
+use kernels_cuda::{Activation, Blocks, FEW_ROWS, Gpu, Linear, Output, Rows, Weight};
+
+/// Numbers between -1 and 1.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn narrow(numbers: &[f32]) -> Vec<bf16> {
+    numbers.iter().copied().map(bf16::from_f32).collect()
+}
+
+fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
+    Rows::upload(gpu, &narrow(numbers), columns).unwrap()
+}
+
+/// What becomes of `y` when `linear` gets all rows of `x` at once, and when it gets so few that they are ours.
+fn both_ways(gpu: &Arc<Gpu>, linear: &Linear, (x, y): (&[f32], &[f32]), output: Output) -> [Vec<f32>; 2] {
+    let (outputs, inputs) = linear.shape();
+    let rows = x.len() / inputs;
+    [rows, FEW_ROWS / 2].map(|at_once| {
+        x.chunks(at_once * inputs)
+            .zip(y.chunks(at_once * outputs))
+            .flat_map(|(x, y)| {
+                let mut y = uploaded(gpu, y, outputs);
+                linear.forward(&uploaded(gpu, x, inputs), &mut y, output).unwrap();
+                y.download().unwrap()
+            })
+            .collect()
+    })
+}
+
+/// Each number differs by no more than `part` of the largest one.
+fn assert_near(what: &str, [many, few]: &[Vec<f32>; 2], part: f32) {
+    let largest = few.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
+    assert!(largest > 0.0 && many.len() == few.len(), "{what}");
+    for (index, (many, few)) in many.iter().zip(few).enumerate() {
+        assert!((many - few).abs() <= part * largest, "{what}, number {index}: {many} and {few}");
+    }
+}
+
+#[test]
+fn products_of_many_rows_are_those_of_few() {
+    let gpu = emulated::card();
+    let (rows, outputs, inputs) = (FEW_ROWS + 9, 45, 96);
+    let (weights, bias) = (numbers(outputs * inputs, 1), numbers(outputs, 2));
+    let (x, y) = (numbers(rows * inputs, 3), numbers(rows * outputs, 4));
+    let (q8, q4) = (kernels::to_q8_0(&weights), kernels::to_iq4_nl(&weights));
+    let wide = narrow(&weights);
+    // Sums differ in order alone. With blocks, rows are rounded to eight bits where they are few, and weights to bf16
+    // where they are many.
+    let forms = [
+        ("bf16", Weight::Bf16(&wide), 0.01),
+        ("q8", Weight::Blocks(Blocks::Q8_0(&q8)), 0.03),
+        ("q4", Weight::Blocks(Blocks::Iq4Nl(&q4)), 0.03),
+    ];
+    for (name, weight, part) in forms {
+        for bias in [None, Some(&bias[..])] {
+            let linear = Linear::new(&gpu, weight, (outputs, inputs), bias).unwrap();
+            let plain = both_ways(&gpu, &linear, (&x, &y), Output::Replace);
+            for output in [Output::Replace, Output::Add, Output::GeluTanh] {
+                let what = format!("{name}, bias {}, {output:?}", bias.is_some());
+                let found = both_ways(&gpu, &linear, (&x, &y), output);
+                assert_near(&what, &found, part);
+                // And it is what is said: beside the plain product.
+                let wanted: Vec<f32> = match output {
+                    Output::Replace => plain[1].clone(),
+                    Output::Add => plain[1].iter().zip(&narrow(&y)).map(|(sum, y)| sum + y.to_f32()).collect(),
+                    Output::GeluTanh => {
+                        let mut rows = uploaded(&gpu, &plain[1], outputs);
+                        Activation::GeluTanh.run(&mut rows).unwrap();
+                        rows.download().unwrap()
+                    }
+                };
+                assert_near(&what, &[found[0].clone(), wanted], part);
+            }
+        }
+    }
+}
+
+/// More weights than are expanded at a time: the outputs of the pieces stand side by side.
+#[test]
+fn weights_are_expanded_piece_by_piece() {
+    let gpu = emulated::card();
+    let (rows, outputs, inputs) = (FEW_ROWS + 1, (16 << 20) / 32 + 77, 32);
+    let (weights, bias) = (numbers(outputs * inputs, 5), numbers(outputs, 6));
+    let blocks = kernels::to_q8_0(&weights);
+    let linear =
+        Linear::new(&gpu, Weight::Blocks(Blocks::Q8_0(&blocks)), (outputs, inputs), Some(&bias)).unwrap();
+    let x = numbers(rows * inputs, 7);
+    let mut many = Rows::empty(&gpu).unwrap();
+    linear.forward(&uploaded(&gpu, &x, inputs), &mut many, Output::Replace).unwrap();
+    let many = many.download().unwrap();
+    let last = &x[(rows - 1) * inputs..];
+    let few = linear.floats(&uploaded(&gpu, last, inputs)).unwrap().remove(0);
+    assert_near("the last row", &[many[(rows - 1) * outputs..].to_vec(), few], 0.03);
+}
