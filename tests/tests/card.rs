@@ -137,3 +137,17 @@ fn what_a_card_cannot_do_is_said_in_a_sentence() {
         assert!(judged(&["--device", "auto"], &[]).status.success());
     }
 }
+
+/// After some errors a card does nothing more for a process, which only another one can heal.
+#[test]
+fn a_server_whose_card_is_lost_fails_its_requests_and_ends() {
+    let libraries = emulator();
+    let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_LAUNCHES", "600")];
+    let server = Server::in_environment(&["--device", "cuda", "--cache-mib", "64"], &variables);
+    let body = json!({"question": "What is it?", "response": "A cat.", "max_tokens": 400, "memo": false});
+    let failed = (0..20).map(|_| server.post("/judge", &body)).find(|answer| answer.status != 200);
+    let failed = failed.expect("six hundred kernels are not enough for all of these");
+    assert!(failed.status >= 500, "{}", failed.status);
+    assert!(failed.json()["error"]["message"].is_string());
+    assert!(!server.wait(), "it ends as a failure");
+}

@@ -219,7 +219,13 @@ impl Backend for CandleBackend {
 
     fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
         let logits = kernels::together(|| self.run(batch));
-        let logits = logits.map_err(|error| BackendError::Compute(error.into()))?;
+        let logits = logits.map_err(|error| {
+            // After some errors a card does nothing more for this process, which then must be replaced.
+            if let Err(lost) = self.model.place().wait() {
+                panic!("the card is lost: {lost}");
+            }
+            BackendError::Compute(error.into())
+        })?;
         // All are looked at: a loop that may end early looks at one at a time.
         let finite = |row: &Logits| row.iter().fold(true, |all, logit| all & logit.is_finite());
         if !logits.iter().all(finite) {

@@ -5,6 +5,7 @@
 
 #include "driver.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -24,7 +25,7 @@ enum Result {
     OUT_OF_MEMORY = 2,
     INVALID_DEVICE = 101,
     NOT_FOUND = 500,
-    NOT_READY = 600,
+    ILLEGAL_ADDRESS = 700,
     CAPTURE_UNSUPPORTED = 900,
 };
 
@@ -52,7 +53,19 @@ struct Memory {
     }
 };
 
+// After so many kernels the card is lost, as real ones are: whatever is asked of it fails then.
+struct Life {
+    std::atomic<unsigned long long> launched{0};
+    std::atomic<bool> lost{false};
+
+    void launch() {
+        const char *told = getenv("GAVEL_EMULATED_LAUNCHES");
+        if (told && ++launched > strtoull(told, nullptr, 10)) lost = true;
+    }
+};
+
 Memory memory;
+Life life;
 Stream default_stream;
 thread_local void *current_context = nullptr;
 
@@ -64,6 +77,7 @@ Stream &of(void *stream) { return stream ? *static_cast<Stream *>(stream) : defa
 
 Result allocate(unsigned long long *address, size_t bytes) {
     std::lock_guard<std::mutex> guard(memory.lock);
+    if (life.lost) return ILLEGAL_ADDRESS;
     if (bytes == 0) return INVALID_VALUE;
     if (memory.used + bytes > memory.total()) return OUT_OF_MEMORY;
     unsigned char *first = static_cast<unsigned char *>(aligned_alloc(256, (bytes + 2 * GUARD + 255) / 256 * 256));
@@ -111,6 +125,7 @@ int cuGetErrorName(int error, const char **name) {
         {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
         {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
         {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
+        {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"},
         {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
     };
     auto found = names.find(error);
@@ -180,6 +195,7 @@ int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, 
 
 int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t bytes, void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
+    if (life.lost) return ILLEGAL_ADDRESS;
     memcpy(to, reinterpret_cast<const void *>(from), bytes);
     return SUCCESS;
 }
@@ -202,6 +218,7 @@ int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
 
 int cuStreamSynchronize(void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
+    if (life.lost) return ILLEGAL_ADDRESS;
     std::lock_guard<std::mutex> guard(memory.lock);
     for (auto &[address, bytes] : memory.allocations) memory.check(address, bytes);
     return SUCCESS;
@@ -249,6 +266,8 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
         kept.emplace_back(first, first + kernel->argument_bytes[index]);
     }
     emulator::run(stream, [=]() mutable {
+        life.launch();
+        if (life.lost) return;
         std::vector<void *> pointers;
         for (auto &argument : kept) pointers.push_back(argument.data());
         emulator::Dim grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};

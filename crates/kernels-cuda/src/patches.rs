@@ -57,7 +57,13 @@ impl PatchCutter {
         let kernel = gpu.kernel(("patches", "cut_patches"), grid)?;
         let (size, side, patch) = (self.size as u32, side as u32, self.patch as u32);
         let mut arguments = gpu.arguments(&kernel);
-        arguments.arg(&mut patches.numbers).arg(&uploaded).arg(&self.levels).arg(&size).arg(&side).arg(&patch);
+        arguments
+            .arg(&mut patches.numbers)
+            .arg(&uploaded)
+            .arg(&self.levels)
+            .arg(&size)
+            .arg(&side)
+            .arg(&patch);
         gpu.run(arguments, grid)
     }
 }

@@ -78,7 +78,9 @@ fn products_of_many_rows_are_those_of_few() {
                 // And it is what is said: beside the plain product.
                 let wanted: Vec<f32> = match output {
                     Output::Replace => plain[1].clone(),
-                    Output::Add => plain[1].iter().zip(&narrow(&y)).map(|(sum, y)| sum + y.to_f32()).collect(),
+                    Output::Add => {
+                        plain[1].iter().zip(&narrow(&y)).map(|(sum, y)| sum + y.to_f32()).collect()
+                    }
                     Output::GeluTanh => {
                         let mut rows = uploaded(&gpu, &plain[1], outputs);
                         Activation::GeluTanh.run(&mut rows).unwrap();
