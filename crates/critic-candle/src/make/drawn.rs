@@ -1,10 +1,13 @@
 //! A checkpoint of random weights that is on no disk: its tensors are drawn when they are loaded, on a card where the model is to
 //! be there.
 
-use std::{borrow::Cow, thread};
+use std::{borrow::Cow, ops::Range, thread};
 
 use super::{MadeForm, MakeOptions, files, random, shape::Shape, tensors};
 use crate::{error::LoadError, source::Source};
+
+/// The fewest weights that a thread is started for: less takes no longer than the start.
+const WEIGHTS_OF_A_THREAD: usize = 1 << 15;
 
 /// The files of such a checkpoint, and its tensors.
 #[derive(Debug)]
@@ -34,8 +37,7 @@ impl DrawnCheckpoint {
     pub fn new(shape: Shape, seed: u64, vocabulary: &Source) -> Result<Self, LoadError> {
         let files = files::describe(vocabulary, MakeOptions { shape, seed, form: MadeForm::Bf16 })?;
         let drawn = |tensor: tensors::RandomTensor| {
-            let numbers = random::Drawn::new(seed, &tensor.name);
-            let weights = DrawnTensor { numbers, centre: tensor.centre, spread: tensor.spread };
+            let weights = tensor.drawn(seed);
             (tensor.name, tensor.shape, weights)
         };
         let tensors = tensors::picture(shape).into_iter().chain(tensors::decoder(shape)).map(drawn);
@@ -59,6 +61,11 @@ impl DrawnCheckpoint {
 }
 
 impl DrawnTensor {
+    /// Those of the tensor `name` of the checkpoint that follows from `seed`.
+    pub(super) fn new((seed, name): (u64, &str), (centre, spread): (f32, f32)) -> Self {
+        Self { numbers: random::Drawn::new(seed, name), centre, spread }
+    }
+
     /// What tells this tensor's numbers from those of others.
     pub(crate) fn key(&self) -> u64 {
         self.numbers.key()
@@ -66,19 +73,43 @@ impl DrawnTensor {
 
     /// The first `count` weights as little-endian bf16, drawn by all processors.
     pub(crate) fn bytes(&self, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; 2 * count];
+        self.bytes_of(0..count)
+    }
+
+    /// The weights of `range`, the same way.
+    pub(super) fn bytes_of(&self, range: Range<usize>) -> Vec<u8> {
+        let mut bytes = vec![0; 2 * range.len()];
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let part = count.div_ceil(threads).max(1);
+        let part = range.len().div_ceil(threads).max(WEIGHTS_OF_A_THREAD);
         thread::scope(|scope| {
-            for (index, part_bytes) in bytes.chunks_mut(2 * part).enumerate() {
+            for (part_bytes, first) in bytes.chunks_mut(2 * part).zip(range.step_by(part)) {
                 scope.spawn(move || {
-                    for (offset, word) in part_bytes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                        let number = self.numbers.normal(index * part + offset);
-                        *word = random::bf16_bits(self.centre + self.spread * number).to_le_bytes();
+                    for (word, index) in part_bytes.as_chunks_mut::<2>().0.iter_mut().zip(first..) {
+                        *word = self.bits(index).to_le_bytes();
                     }
                 });
             }
         });
         bytes
+    }
+
+    /// The bits of weight `index`, a bf16.
+    fn bits(&self, index: usize) -> u16 {
+        random::bf16_bits(self.centre + self.spread * self.numbers.normal(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DrawnTensor, WEIGHTS_OF_A_THREAD};
+
+    #[test]
+    fn many_threads_draw_what_one_draws_wherever_it_begins() {
+        let tensor = DrawnTensor::new((1, "lm_head.weight"), (0.25, 1.5));
+        for range in [0..0, 0..1, 7..8, 12_345..12_345 + 5 * WEIGHTS_OF_A_THREAD + 3] {
+            let one_by_one: Vec<u8> =
+                range.clone().flat_map(|index| tensor.bits(index).to_le_bytes()).collect();
+            assert!(tensor.bytes_of(range.clone()) == one_by_one, "{range:?}");
+        }
     }
 }

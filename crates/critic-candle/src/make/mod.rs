@@ -32,8 +32,9 @@ const WEIGHTS: &str = "model.safetensors";
 /// The file with the language model, where it has one of its own.
 const LANGUAGE_MODEL: &str = "model.gguf";
 
-/// Weights that are drawn before they are written: bounds the memory that a checkpoint of any size takes.
-const WEIGHTS_AT_ONCE: usize = 1 << 20;
+/// Weights that are drawn before they are written: bounds the memory that a checkpoint of any size takes, and keeps many processors
+/// busy for longer than it takes to start their threads.
+const WEIGHTS_AT_ONCE: usize = 1 << 24;
 
 /// What to make.
 #[derive(Debug, Clone, Copy)]
@@ -124,9 +125,9 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
 /// Weights of the tensor `name`, one of `tensors`, from a seed.
 fn draw(tensors: &[RandomTensor], name: &str, (seed, range): (u64, Range<usize>)) -> Vec<f32> {
     let tensor = tensors.iter().find(|tensor| tensor.name == name);
-    let drawn = random::Drawn::new(seed, name);
-    let weights = tensor.map(|tensor| range.map(move |index| tensor.weight(drawn, index)));
-    weights.into_iter().flatten().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()
+    let bytes = tensor.map(|tensor| tensor.drawn(seed).bytes_of(range)).unwrap_or_default();
+    let words = bytes.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_le_bytes(*word)));
+    words.map(|bits| f32::from_bits(bits << 16)).collect()
 }
 
 /// Writes the header, and then one piece of one tensor after the other.
@@ -148,14 +149,14 @@ fn write_weights(path: &Path, tensors: &[RandomTensor], options: MakeOptions) ->
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     for tensor in tensors {
-        let drawn = random::Drawn::new(options.seed, &tensor.name);
+        let drawn = tensor.drawn(options.seed);
         for start in (0..tensor.len()).step_by(WEIGHTS_AT_ONCE) {
-            let piece = start..tensor.len().min(start + WEIGHTS_AT_ONCE);
-            let bits =
-                piece.map(|index| random::bf16_bits(tensor.centre + tensor.spread * drawn.normal(index)));
-            let bytes: Vec<u8> = match options.form {
-                MadeForm::F32 => bits.flat_map(|bits| (u32::from(bits) << 16).to_le_bytes()).collect(),
-                MadeForm::Bf16 | MadeForm::Q8 | MadeForm::Q4 => bits.flat_map(u16::to_le_bytes).collect(),
+            let words = drawn.bytes_of(start..tensor.len().min(start + WEIGHTS_AT_ONCE));
+            let bytes = match options.form {
+                MadeForm::F32 => {
+                    words.as_chunks().0.iter().flat_map(|[low, high]| [0, 0, *low, *high]).collect()
+                }
+                MadeForm::Bf16 | MadeForm::Q8 | MadeForm::Q4 => words,
             };
             file.write_all(&bytes)?;
         }

@@ -3,10 +3,7 @@
 //! With these spreads, activations keep their size through any number of layers, and biases, norms and heads all have a
 //! part in the output.
 
-use super::{
-    random::{Drawn, bf16_bits},
-    shape::Shape,
-};
+use super::{drawn::DrawnTensor, shape::Shape};
 
 /// A tensor to be drawn.
 #[derive(Debug)]
@@ -26,9 +23,9 @@ impl RandomTensor {
         self.shape.iter().product()
     }
 
-    /// The bits of weight `index`, a bf16.
-    pub(super) fn weight(&self, drawn: Drawn, index: usize) -> u16 {
-        bf16_bits(self.centre + self.spread * drawn.normal(index))
+    /// Its weights, which follow from `seed`.
+    pub(super) fn drawn(&self, seed: u64) -> DrawnTensor {
+        DrawnTensor::new((seed, &self.name), (self.centre, self.spread))
     }
 }
 
