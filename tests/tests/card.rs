@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -90,6 +91,57 @@ fn a_card_writes_what_the_processor_writes() {
     let found = written(&["--device", "cuda", "--cache-mib", "64"], &[("LD_LIBRARY_PATH", &libraries)]);
     let wanted = written(&["--device", "cpu"], &[]);
     assert_eq!(found, wanted);
+}
+
+#[test]
+fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
+    let (libraries, folder) = (emulator(), tempfile::tempdir().unwrap());
+    let (json, model) = (folder.path().join("figures.json"), reference().join("models/tiny56"));
+    let compare = |options: &[&str]| {
+        let mut command = Command::new(binary());
+        command
+            .args(["bench", "compare", "--quick", "--device", "cuda", "--model"])
+            .arg(&model)
+            .args(options);
+        command.arg("--json").arg(&json).env("LD_LIBRARY_PATH", &libraries).output().unwrap()
+    };
+    let output = compare(&[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let figures: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!((&figures["device"], &figures["device_name"]), (&json!("cuda"), &json!("emulated card")));
+    assert!(table.contains("; emulated card moves ") && table.contains(" GFLOP/s in bf16 "), "{table}");
+    for (what, why) in [
+        ("startup, image, growth", "only language and reward are measured on a card"),
+        ("llama.cpp and mistral.rs", "they are not asked on a card"),
+        ("transformers", "no --python"),
+    ] {
+        assert!(table.lines().any(|line| line == format!("Not measured: {what} ({why}).")), "{table}");
+    }
+
+    let sections = figures["sections"].as_array().unwrap();
+    let programs = |title: &str| {
+        let section = sections.iter().find(|section| section["title"].as_str().unwrap().ends_with(title));
+        let section = section.unwrap_or_else(|| panic!("{title} in {table}"));
+        let names =
+            section["figures"].as_array().unwrap().iter().map(|figure| figure["program"].as_str().unwrap());
+        names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(sections.len(), 4, "{table}");
+    assert_eq!(programs("Reading prompts, Gavel and transformers"), ["Gavel bf16", "Gavel q4", "Gavel q8"]);
+    for title in ["one picture, verdicts alone", "one picture, verdicts with reasons"] {
+        assert_eq!(programs(title), ["Gavel bf16", "Gavel q8"]);
+    }
+    for figure in sections[2..].iter().flat_map(|section| section["figures"].as_array().unwrap()) {
+        let (note, seconds) = (figure["note"].as_str().unwrap(), figure["median"].as_f64().unwrap());
+        assert!(note.starts_with(&format!("{:.1} comparisons each second; ", 2.0 / seconds)), "{figure}");
+        assert!(figure["limit"].as_f64().unwrap() > 0.0, "{figure}");
+    }
+
+    let output = compare(&["--parts", "language,growth"]);
+    let refused = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{refused}");
+    assert!(refused.contains("growth is not measured on a card, only language and reward are"), "{refused}");
 }
 
 #[test]

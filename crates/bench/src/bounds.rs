@@ -3,14 +3,12 @@
 use critic::ModelSize;
 use serde::Serialize;
 
-use crate::compare::Form;
-
 /// What the machine can do at most, measured in the same run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct MachineLimits {
     /// Bytes read from memory each second, in 10^9.
     pub reading_gb_per_s: f64,
-    /// Operations on 32-bit floats each second, in 10^9; a multiply-add is two.
+    /// Operations each second, in 10^9; a multiply-add is two. On 32-bit floats, or on a card on those of bf16.
     pub arithmetic_gflops: f64,
 }
 
@@ -23,18 +21,6 @@ pub struct Widths {
     pub head_bits: f64,
     /// Bytes of a number of a key or value.
     pub cached_bytes: f64,
-}
-
-impl Widths {
-    /// Of a form of weights on the CPU.
-    pub(crate) fn of(form: Form) -> Self {
-        let (layer_bits, head_bits) = match form {
-            Form::F32 => (32.0, 32.0),
-            Form::Q8 => (8.5, 8.5),
-            Form::Q4 => (4.5, 8.5),
-        };
-        Self { layer_bits, head_bits, cached_bytes: 4.0 }
-    }
 }
 
 /// Limits and work together.
@@ -93,7 +79,10 @@ impl Bounds {
 mod tests {
     use critic::ModelSize;
 
-    use super::{Bounds, Form, MachineLimits, Widths};
+    use super::{Bounds, MachineLimits, Widths};
+
+    /// Everything in 32-bit floats.
+    const WIDE: Widths = Widths { layer_bits: 32.0, head_bits: 32.0, cached_bytes: 4.0 };
 
     const BOUNDS: Bounds = Bounds {
         limits: MachineLimits { reading_gb_per_s: 10.0, arithmetic_gflops: 100.0 },
@@ -119,9 +108,9 @@ mod tests {
         assert_eq!(BOUNDS.operations(1.0, 500.0), 4e6);
         assert_eq!(BOUNDS.prefill_per_s(1000.0), 25_000.0);
         // 4 MB of weights and 1 MB that is kept.
-        assert_eq!(BOUNDS.decode_per_s(Widths::of(Form::F32), 1.0, 1000.0), 2000.0);
+        assert_eq!(BOUNDS.decode_per_s(WIDE, 1.0, 1000.0), 2000.0);
         // 1000 sequences that have seen nothing read the weights together, and are bound by arithmetic.
-        assert_eq!(BOUNDS.decode_per_s(Widths::of(Form::F32), 1000.0, 0.0), 50_000.0);
+        assert_eq!(BOUNDS.decode_per_s(WIDE, 1000.0, 0.0), 50_000.0);
         assert_eq!(BOUNDS.image_s(1.0), 10.0 * 5000.0 / 1e11);
     }
 }

@@ -35,8 +35,8 @@ mod workload;
 pub use bounds::{MachineLimits, Widths};
 pub use client::Server;
 pub use compare::{
-    CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part, Program, Ratio, Section, Skipped,
-    Unit, Weights, compare,
+    CompareDevice, CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part, Program, Ratio,
+    Section, Skipped, Unit, Weights, compare,
 };
 pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Growth, Target, Times, corpus};
 pub use engine_figures::Sample;

@@ -75,6 +75,13 @@ impl Inspection {
         }
     }
 
+    /// Tiles that a picture of this many pixels is cut into when it is the only one: the whole of it, and those of its grid.
+    pub fn tiles(&self, width: u32, height: u32) -> usize {
+        let geometry = &self.anatomy.geometry;
+        let (height, width) = geometry.best_grid(height as usize, width as usize);
+        1 + height / geometry.tile_size * (width / geometry.tile_size)
+    }
+
     /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds to it: the
     /// table of embeddings stays as it is.
     pub fn weight_bytes(&self, form: WeightForm) -> usize {

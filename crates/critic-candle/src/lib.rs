@@ -36,7 +36,7 @@ pub use hub::{HubError, HubOptions, resolve};
 pub use image::{ImageLimits, RgbImage, resize_bicubic};
 pub use inspect::{Inspection, inspect};
 pub use load::{Checkpoint, Device, Options, Precision, load};
-pub use machine::{device_limits, machine_limits};
+pub use machine::device_limits;
 pub use make::{DrawnCheckpoint, MadeForm, MakeOptions, Shape, make_model};
 pub use source::Source;
 pub use tokenizer::Tokenizer;

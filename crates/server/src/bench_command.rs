@@ -15,8 +15,8 @@ use axum::{
     response::Response,
 };
 use bench::{
-    CompareOptions, CorpusOptions, Extent, LoadOptions, OverheadOptions, Part, RoundRobin, Server,
-    ServiceTimes, Target,
+    CompareDevice, CompareOptions, CorpusOptions, Extent, LoadOptions, OverheadOptions, Part, RoundRobin,
+    Server, ServiceTimes, Target,
 };
 use judge::{EngineConfig, Judge};
 use serde::Serialize;
@@ -25,8 +25,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     boot,
     command::{
-        BenchCommand, CompareArguments, ComparePart, CorpusArguments, LimitOptions, LoadArguments,
-        OverheadArguments, SharingArguments, StepsArguments,
+        BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments, LimitOptions,
+        LoadArguments, OverheadArguments, SharingArguments, StepsArguments,
     },
     content_limits::ContentLimits,
     edge::HeadLimits,
@@ -116,7 +116,7 @@ fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
 
 /// Compares, and writes the same figures for programs, for a document and as curves.
 fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
-    let CompareArguments { model, hub, python, llama_server, parts, quick, json, markdown, plots } =
+    let CompareArguments { model, hub, device, python, llama_server, parts, quick, json, markdown, plots } =
         arguments;
     let report = boot::compare((model.as_deref(), hub), |model, checkpoint| {
         let parts = parts.iter().map(|part| match part {
@@ -130,6 +130,10 @@ fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
             gavel: std::env::current_exe()?,
             checkpoint,
             model,
+            device: match device {
+                CompareDeviceChoice::Cpu => CompareDevice::Cpu,
+                CompareDeviceChoice::Cuda => CompareDevice::Cuda,
+            },
             python: python.clone(),
             llama_server: llama_server.clone(),
             extent: if *quick { Extent::Quick } else { Extent::Full },

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use bench::{
-    CompareOptions, CompareReport, Extent, Form, Host, MachineLimits, StepsOptions, StepsReport, Widths,
+    CompareDevice, CompareOptions, CompareReport, Extent, Form, Host, MachineLimits, StepsOptions,
+    StepsReport, Widths,
 };
 use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{
@@ -241,11 +242,17 @@ pub(crate) fn compare(
             bail!("other programs cannot load {name}: `gavel bench make-model` writes it to a folder")
         }
     };
-    let size = critic_candle::inspect(&source)?.size();
-    let limits = || {
-        let (reading_gb_per_s, arithmetic_gflops) = critic_candle::machine_limits();
-        MachineLimits { reading_gb_per_s, arithmetic_gflops }
+    let inspection = critic_candle::inspect(&source)?;
+    let options = choose(name, folder)?;
+    let device = match options.device {
+        CompareDevice::Cpu => Device::Cpu,
+        CompareDevice::Cuda => Device::Cuda(0),
     };
+    let limits = || {
+        let (name, (reading_gb_per_s, arithmetic_gflops)) = critic_candle::device_limits(device)?;
+        Ok((name, MachineLimits { reading_gb_per_s, arithmetic_gflops }))
+    };
+    let tiles = |(width, height)| inspection.tiles(width, height);
     let critic = |form| {
         let weights = match form {
             Form::F32 => WeightForm::F32,
@@ -254,8 +261,8 @@ pub(crate) fn compare(
         };
         Ok(critic_candle::load(&Options { weights, hub: hub.clone(), ..Options::new(source.clone()) })?)
     };
-    let host = Host { size, limits: &limits, critic: &critic };
-    Ok(bench::compare(&host, &choose(name, folder)?)?)
+    let host = Host { size: inspection.size(), limits: &limits, tiles: &tiles, critic: &critic };
+    Ok(bench::compare(&host, &options)?)
 }
 
 fn hub(arguments: &HubArguments) -> HubOptions {

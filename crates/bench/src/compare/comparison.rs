@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
-    Bounds, CompareOptions, Extent, Form, Host, Part, Program, Section, Skipped,
+    Bounds, CompareDevice, CompareOptions, Extent, Form, Host, Part, Program, Section, Skipped,
     measures::{self, Batch, Judging},
     programs::{Language, Transformers},
     scene,
@@ -47,6 +47,7 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn run(&mut self, host: &Host<'_>) -> Result<(), BenchError> {
+        self.tell_what_is_left_out();
         if self.wants(Part::Startup) {
             let rounds = self.choose(5, 1);
             self.sections.extend(measures::startup(self.runtime, &self.options.gavel, rounds)?);
@@ -54,9 +55,10 @@ impl<'a> Comparison<'a> {
         let with_transformers =
             [Part::Image, Part::Language, Part::Reward].into_iter().any(|part| self.wants(part));
         let mut transformers = if with_transformers { self.transformers() } else { None };
-        // Rewards need the number of tiles, which the pictures' features tell.
-        let mut tiles = 1;
-        if [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part)) {
+        let device = self.options.device;
+        let mut tiles = (host.tiles)(device.picture());
+        let pictured = [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part));
+        if device == CompareDevice::Cpu && pictured {
             let critics = Form::ALL.map(|form| (host.critic)(form).map(|critic| (form, critic)));
             let mut critics =
                 critics.into_iter().collect::<Result<Vec<_>, _>>().map_err(BenchError::Critic)?;
@@ -72,7 +74,9 @@ impl<'a> Comparison<'a> {
         }
         if self.wants(Part::Language) {
             self.beside_transformers(transformers.as_mut())?;
-            self.beside_language_engines()?;
+            if device == CompareDevice::Cpu {
+                self.beside_language_engines()?;
+            }
         }
         if self.wants(Part::Reward) {
             self.reward(transformers.as_mut(), tiles)?;
@@ -82,7 +86,21 @@ impl<'a> Comparison<'a> {
     }
 
     fn wants(&self, part: Part) -> bool {
-        self.options.parts.is_empty() || self.options.parts.contains(&part)
+        let named = self.options.parts.is_empty() || self.options.parts.contains(&part);
+        named && self.options.device.measures(part)
+    }
+
+    /// The parts that nobody named and that are not for this device, and the peers that are not asked there.
+    fn tell_what_is_left_out(&mut self) {
+        let device = self.options.device;
+        let left_out = Part::ALL.into_iter().filter(|part| !device.measures(*part)).map(Part::name);
+        let left_out: Vec<&str> = left_out.collect();
+        if self.options.parts.is_empty() && !left_out.is_empty() {
+            self.skip(left_out.join(", "), &"only language and reward are measured on a card");
+        }
+        if device == CompareDevice::Cuda && self.wants(Part::Language) {
+            self.skip("llama.cpp and mistral.rs", &"they are not asked on a card");
+        }
     }
 
     pub(super) fn choose<T>(&self, full: T, quick: T) -> T {
@@ -92,13 +110,20 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Reading and writing at one and eight sequences of a thousand tokens, all forms of Gavel and transformers.
+    /// Reading and writing at some sequences of a thousand tokens, all forms of Gavel and transformers.
     fn beside_transformers(&mut self, peer: Option<&mut Transformers>) -> Result<(), BenchError> {
+        let device = self.options.device;
+        // Sequences and the tokens that each writes. An imitated card is slow, and is what small sizes are for.
+        let batches: &[(usize, usize)] = match (device, self.options.extent) {
+            (CompareDevice::Cpu, Extent::Full) => &[(1, 32), (8, 16)],
+            (CompareDevice::Cpu, Extent::Quick) => &[(1, 4), (8, 2)],
+            (CompareDevice::Cuda, Extent::Full) => &[(1, 64), (8, 64), (32, 64)],
+            (CompareDevice::Cuda, Extent::Quick) => &[(1, 2), (2, 2)],
+        };
         let prompt = self.choose(1000, 100);
-        let batches = [
-            Batch { sequences: 1, prompt, steps: self.choose(32, 4) },
-            Batch { sequences: 8, prompt, steps: self.choose(16, 2) },
-        ];
+        let batch =
+            |(sequences, steps): &(usize, usize)| Batch { sequences: *sequences, prompt, steps: *steps };
+        let batches: Vec<Batch> = batches.iter().map(batch).collect();
         let mut programs: Vec<Box<dyn Language + '_>> = Vec::new();
         for form in Form::ALL {
             programs.push(Box::new(self.gavel(form)?));
@@ -107,13 +132,14 @@ impl<'a> Comparison<'a> {
             programs.push(Box::new(transformers));
         }
         let extent = (&batches[..], self.choose(3, 1));
-        let title = (self.bounds, "Gavel and transformers");
+        let title = (self.bounds, device, "Gavel and transformers");
         let mut sections = measures::language(&mut programs, extent, title, &mut self.skipped)?;
         drop(programs);
         for section in &mut sections {
-            section.compare("Gavel f32", "transformers f32", Some(1.5));
-            section.compare("Gavel q8", "transformers f32", None);
-            section.compare("Gavel q4", "transformers f32", None);
+            let target = (device == CompareDevice::Cpu).then_some(1.5);
+            for (form, target) in [(Form::F32, target), (Form::Q8, None), (Form::Q4, None)] {
+                section.compare(&device.gavel(form), &device.transformers(), target);
+            }
         }
         self.sections.extend(sections);
         Ok(())
@@ -121,7 +147,7 @@ impl<'a> Comparison<'a> {
 
     /// The language model alone in the same form of weights, at one to thirty-two sequences.
     fn beside_language_engines(&mut self) -> Result<(), BenchError> {
-        let prompt = self.choose(250, 50);
+        let (device, prompt) = (CompareDevice::Cpu, self.choose(250, 50));
         let steps = self.choose(16, 2);
         let batches = [1, 8, 32].map(|sequences| Batch { sequences, prompt, steps });
         for (form, gguf) in [(Form::F32, "f32"), (Form::Q8, "q8_0")] {
@@ -142,11 +168,10 @@ impl<'a> Comparison<'a> {
             let extent = (&batches[..], self.choose(3, 1));
             let title = format!("weights in {gguf}");
             let mut sections =
-                measures::language(&mut programs, extent, (self.bounds, &title), &mut self.skipped)?;
+                measures::language(&mut programs, extent, (self.bounds, device, &title), &mut self.skipped)?;
             for section in &mut sections {
                 for peer in ["llama.cpp", "mistral.rs"] {
-                    let (gavel, peer) = (format!("Gavel {}", form.name()), format!("{peer} {gguf}"));
-                    section.compare(&gavel, &peer, Some(1.0));
+                    section.compare(&device.gavel(form), &format!("{peer} {gguf}"), Some(1.0));
                 }
             }
             drop(programs);
@@ -157,11 +182,15 @@ impl<'a> Comparison<'a> {
 
     fn reward(&mut self, mut peer: Option<&mut Transformers>, tiles: usize) -> Result<(), BenchError> {
         let servers = [self.gavel(Form::F32)?, self.gavel(Form::Q8)?];
-        let responses = self.choose(5, 2);
+        let (device, responses) = (self.options.device, self.choose(5, 2));
+        let with_reasons = match device {
+            CompareDevice::Cpu => 4.0,
+            CompareDevice::Cuda => 10.0,
+        };
         for (reasons, rounds, target) in
-            [(0, self.choose(3, 1), 10.0), (self.choose(100, 4), self.choose(2, 1), 4.0)]
+            [(0, self.choose(3, 1), 10.0), (self.choose(100, 4), self.choose(2, 1), with_reasons)]
         {
-            let judging = Judging { responses, reasons, tiles, rounds, target };
+            let judging = Judging { responses, reasons, tiles, rounds, target, device };
             let plan = (judging, self.bounds);
             let section = measures::reward(&servers, peer.as_deref_mut(), plan, &mut self.skipped)?;
             self.sections.push(section);

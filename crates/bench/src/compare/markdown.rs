@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::report::{CompareReport, Figure, Section, Unit};
+use super::{
+    CompareDevice,
+    report::{CompareReport, Figure, Section, Unit},
+};
 use crate::table::Table;
 
 /// What stands above the columns.
@@ -41,6 +44,10 @@ impl CompareReport {
             |part: Option<f64>| part.map_or("unknown".to_owned(), |part| format!("{:.1} %", 100.0 * part));
         let load = |load: Option<f64>| load.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
         let noise = self.noise;
+        let rates = match self.device {
+            CompareDevice::Cpu => "reads".to_owned(),
+            CompareDevice::Cuda => format!("{} moves", self.device_name),
+        };
         let mut lines = vec![
             format!(
                 "Model {}: decoder of {:.1} million weights and a head of {:.1}, tower of {:.1} million.",
@@ -50,11 +57,12 @@ impl CompareReport {
                 self.weights.tower as f64 / 1e6,
             ),
             format!(
-                "Machine: {} cores, {}; reads {:.1} GB/s and computes {:.0} GFLOP/s in f32 (after the run {:.1} and {:.0}).",
+                "Machine: {} cores, {}; {rates} {:.1} GB/s and computes {:.0} GFLOP/s in {} (after the run {:.1} and {:.0}).",
                 self.machine.cores,
                 self.machine.processor.as_deref().unwrap_or(self.machine.architecture),
                 before.reading_gb_per_s,
                 before.arithmetic_gflops,
+                self.device.floats(),
                 after.reading_gb_per_s,
                 after.arithmetic_gflops,
             ),

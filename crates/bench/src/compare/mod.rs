@@ -4,6 +4,7 @@
 //! disturbs the machine disturbs all of them. Servers are asked by HTTP, libraries by a small script.
 
 mod comparison;
+mod device;
 mod http;
 mod markdown;
 mod measures;
@@ -29,6 +30,7 @@ use crate::{
 use comparison::Comparison;
 use noise::Watch;
 
+pub use device::CompareDevice;
 pub use noise::Noise;
 pub(crate) use process::Running;
 pub use programs::Form;
@@ -43,13 +45,15 @@ pub struct CompareOptions {
     pub checkpoint: Option<PathBuf>,
     /// Name of the checkpoint.
     pub model: String,
+    /// What is compared on.
+    pub device: CompareDevice,
     /// A Python that has the libraries of `crates/bench/peers/requirements.txt`.
     pub python: Option<PathBuf>,
     /// llama.cpp's `llama-server`.
     pub llama_server: Option<PathBuf>,
     /// How much is measured.
     pub extent: Extent,
-    /// What is measured; everything when nothing is named.
+    /// What is measured; everything that can be when nothing is named.
     pub parts: Vec<Part>,
 }
 
@@ -77,14 +81,34 @@ pub enum Part {
     Growth,
 }
 
+impl Part {
+    /// All of them, in order.
+    const ALL: [Self; 5] = [Self::Startup, Self::Image, Self::Language, Self::Reward, Self::Growth];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Image => "image",
+            Self::Language => "language",
+            Self::Reward => "reward",
+            Self::Growth => "growth",
+        }
+    }
+}
+
+/// What a call of [`Host`] can fail with.
+type HostError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What only the program that calls can do: it knows the models and the arithmetic.
 pub struct Host<'a> {
     /// Of what the model is made.
     pub size: ModelSize,
-    /// Measures what the machine can do.
-    pub limits: &'a dyn Fn() -> MachineLimits,
-    /// Loads the model with weights of a form.
-    pub critic: &'a dyn Fn(Form) -> Result<Critic, Box<dyn std::error::Error + Send + Sync>>,
+    /// Measures what the machine, or the card, can do, and tells what it is called.
+    pub limits: &'a dyn Fn() -> Result<(String, MachineLimits), HostError>,
+    /// Tiles that a picture of this width and height is cut into.
+    pub tiles: &'a dyn Fn((u32, u32)) -> usize,
+    /// Loads the model with weights of a form, on the processor.
+    pub critic: &'a dyn Fn(Form) -> Result<Critic, HostError>,
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -96,20 +120,26 @@ impl std::fmt::Debug for Host<'_> {
 /// Compares. Blocks.
 ///
 /// # Errors
-/// [`BenchError`] when Gavel itself cannot be measured. A peer that is not there or fails is told in the report.
+/// [`BenchError`] when Gavel itself cannot be measured, or not what is asked for. A peer that is not there or fails is told in the report.
 pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareReport, BenchError> {
+    if let Some(part) = options.parts.iter().find(|part| !options.device.measures(**part)) {
+        return Err(BenchError::NotOnCard(part.name()));
+    }
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(BenchError::Runtime)?;
     let watch = Watch::start();
-    let before = (host.limits)();
+    let (device_name, before) = (host.limits)().map_err(BenchError::Critic)?;
     let bounds = Bounds { limits: before, size: host.size };
     let mut comparison = Comparison::new(options, (&runtime, bounds))?;
     comparison.run(host)?;
     let Comparison { programs, skipped, sections, .. } = comparison;
+    let (_, after) = (host.limits)().map_err(BenchError::Critic)?;
     Ok(CompareReport {
         benchmark: "compare",
         machine: Machine::here(),
+        device: options.device,
+        device_name,
         model: options.model.clone(),
         weights: Weights {
             decoder: host.size.decoder_weights,
@@ -119,7 +149,7 @@ pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareRepor
         programs,
         skipped,
         sections,
-        limits: [before, (host.limits)()],
+        limits: [before, after],
         noise: watch.end(),
         elapsed_s: begin.elapsed().as_secs_f64(),
     })

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::noise::Noise;
+use super::{CompareDevice, noise::Noise};
 use crate::bounds::MachineLimits;
 use crate::machine::Machine;
 
@@ -13,6 +13,10 @@ pub struct CompareReport {
     pub benchmark: &'static str,
     /// On what it ran.
     pub machine: Machine,
+    /// What was computed on.
+    pub device: CompareDevice,
+    /// As it tells itself.
+    pub device_name: String,
     /// Name of the checkpoint.
     pub model: String,
     /// Of how many weights it is made.
@@ -23,7 +27,7 @@ pub struct CompareReport {
     pub skipped: Vec<Skipped>,
     /// The figures.
     pub sections: Vec<Section>,
-    /// What the machine can do, before everything and after it.
+    /// What the machine, or its card, can do, before everything and after it.
     pub limits: [MachineLimits; 2],
     /// What disturbed it.
     pub noise: Noise,

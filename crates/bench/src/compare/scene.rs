@@ -4,14 +4,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::texts::Texts;
+use super::{CompareDevice, texts::Texts};
 use crate::{error::BenchError, picture::Picture};
-
-/// Width and height of the pictures.
-const SIZE: (u32, u32) = (600, 400);
-
-/// Tokens of each response.
-pub(crate) const RESPONSE_TOKENS: usize = 120;
 
 const QUESTION: &str = "What is to be seen in this picture, and where?";
 const CRITERIA: &str = "Choose the response that tells more of what the picture shows, and nothing else.";
@@ -23,25 +17,32 @@ pub(crate) const REPLY: &str = "Better: ";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene {
     seed: u64,
+    device: CompareDevice,
 }
 
 impl Scene {
-    /// The picture of a round for a program.
+    /// The picture of a round for a program, as large as it is where the processor computes.
     pub(crate) fn new(round: usize, program: usize) -> Self {
-        Self { seed: (round * 1000 + program) as u64 }
+        Self { seed: (round * 1000 + program) as u64, device: CompareDevice::Cpu }
+    }
+
+    /// The same with a picture and responses as large as they are for another device.
+    pub(crate) fn on(self, device: CompareDevice) -> Self {
+        Self { device, ..self }
     }
 
     pub(crate) fn png(self) -> Result<Vec<u8>, BenchError> {
-        Picture::of_size(&mut StdRng::seed_from_u64(self.seed), SIZE).png(0)
+        Picture::of_size(&mut StdRng::seed_from_u64(self.seed), self.device.picture()).png(0)
     }
 
     pub(crate) fn base64(self) -> Result<String, BenchError> {
         Ok(BASE64_STANDARD.encode(self.png()?))
     }
 
-    /// So many responses, of about [`RESPONSE_TOKENS`] each.
+    /// So many responses, of about [`CompareDevice::response_tokens`] each.
     pub(crate) fn responses(self, texts: Texts, count: usize) -> Vec<String> {
-        (0..count).map(|index| texts.tokens(RESPONSE_TOKENS, self.seed * 100 + index as u64)).collect()
+        let tokens = self.device.response_tokens();
+        (0..count).map(|index| texts.tokens(tokens, self.seed * 100 + index as u64)).collect()
     }
 
     /// A body of `POST /reward`, or of `POST /judge` when `responses` are two and more is said of how.

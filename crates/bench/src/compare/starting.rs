@@ -17,15 +17,14 @@ use crate::error::BenchError;
 impl<'a> Comparison<'a> {
     /// A server of the model with weights of a form, which knows how long words are.
     pub(super) fn gavel(&self, form: Form) -> Result<Gavel<'a>, BenchError> {
-        let mut options = form.options().to_vec();
+        let device = self.options.device;
+        let mut options = device.options(form, self.options.extent);
         options.extend(["--config-dir".to_owned(), self.folder.path().to_string_lossy().into_owned()]);
-        // Room for the longest context and for 32 sequences of a thousand tokens.
-        options.extend(["--cache-mib".to_owned(), self.choose("1024", "64").to_owned()]);
         if let Some(checkpoint) = &self.options.checkpoint {
             options.extend(["--model".to_owned(), checkpoint.to_string_lossy().into_owned()]);
         }
-        let name = format!("Gavel {}", form.name());
-        let mut server = Gavel::start(self.runtime, &self.options.gavel, (&name, &options))?;
+        let name = (&*device.gavel(form), &*options);
+        let mut server = Gavel::start(self.runtime, &self.options.gavel, name)?;
         server.learn_words()?;
         Ok(server)
     }
@@ -40,8 +39,8 @@ impl<'a> Comparison<'a> {
             self.skip(name, &"no --model: it reads checkpoints from folders alone");
             return None;
         };
-        let vocabulary = self.bounds.size.vocabulary;
-        match Transformers::start(python, &checkpoint.to_string_lossy(), vocabulary) {
+        let model = (self.bounds.size.vocabulary, self.options.device);
+        match Transformers::start(python, &checkpoint.to_string_lossy(), model) {
             Ok(peer) => {
                 self.programs.push(Program { name, version: peer.version() });
                 Some(peer)
@@ -127,7 +126,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn skip(&mut self, what: impl Into<String>, why: &impl ToString) {
+    pub(super) fn skip(&mut self, what: impl Into<String>, why: &impl ToString) {
         self.skipped.push(Skipped { what: what.into(), why: why.to_string() });
     }
 }

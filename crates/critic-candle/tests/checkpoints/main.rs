@@ -312,6 +312,9 @@ fn a_missing_file_or_an_unknown_architecture_is_named() {
 
 #[test]
 fn inspection_tells_size_and_memory() {
+    let real_grids = inspect(&Source::Folder(reference("geo384"))).unwrap();
+    let sizes = [(384, 384), (600, 400), (1000, 750), (750, 1000), (5000, 100)];
+    assert_eq!(sizes.map(|(width, height)| real_grids.tiles(width, height)), [2, 5, 7, 7, 7]);
     let text = inspect(&Source::Folder(reference("tiny56"))).unwrap().to_string();
     for part in ["Hugging Face", "0.39 million", "3 layers of 64", "own head", "768 bytes a token"] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");

@@ -174,13 +174,16 @@ pub(crate) struct CompareArguments {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) hub: HubArguments,
+    /// What to compute on. On a card, `language` and `reward` are measured, all of it in bf16, beside transformers.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) device: CompareDeviceChoice,
     /// A Python with what `crates/bench/peers/requirements.txt` names: transformers and mistral.rs are measured in it.
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
     /// llama.cpp's `llama-server`.
     #[arg(long)]
     pub(crate) llama_server: Option<PathBuf>,
-    /// What to measure, with commas between. Without it, everything.
+    /// What to measure, with commas between. Without it, everything that the device has.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) parts: Vec<ComparePart>,
     /// Small sizes, each once: shows that everything works, and measures nothing.
@@ -195,6 +198,16 @@ pub(crate) struct CompareArguments {
     /// Folder for the curves as SVG.
     #[arg(long)]
     pub(crate) plots: Option<PathBuf>,
+}
+
+/// What `gavel bench compare` computes on.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum CompareDeviceChoice {
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// The first card.
+    Cuda,
 }
 
 /// A part of `gavel bench compare`.

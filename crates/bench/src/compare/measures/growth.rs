@@ -2,8 +2,9 @@
 
 use super::reward::{Judging, limit};
 use crate::{
-    bounds::{Bounds, Widths},
+    bounds::Bounds,
     compare::{
+        CompareDevice,
         http::count,
         programs::{Form, Gavel, Language, LanguageJob},
         report::{Section, Unit},
@@ -40,7 +41,8 @@ pub(crate) fn against_context(
             let limit = prompt_tokens as f64 / bounds.prefill_per_s(prompt_tokens as f64);
             reading.sample((&setting, &name), times.prefill_s, Some(limit)).x = Some(prompt_tokens as f64);
             if let Some(rate) = times.decode_per_s() {
-                let limit = 1.0 / bounds.decode_per_s(Widths::of(Form::F32), 1.0, prompt_tokens as f64);
+                let limit = 1.0
+                    / bounds.decode_per_s(CompareDevice::Cpu.widths(Form::F32), 1.0, prompt_tokens as f64);
                 writing.sample((&setting, &name), 1.0 / rate, Some(limit)).x = Some(prompt_tokens as f64);
             }
         }
@@ -72,7 +74,8 @@ pub(crate) fn against_responses(
             let usage = |name| count(&answer, &format!("/usage/{name}"));
             let (asked, kept) = (usage("prompt_tokens"), usage("cached_tokens"));
             let pairs = responses * (responses - 1);
-            let judging = Judging { responses, reasons: 0, tiles, rounds: 1, target: 1.0 };
+            let judging =
+                Judging { responses, reasons: 0, tiles, rounds: 1, target: 1.0, device: CompareDevice::Cpu };
             let limit = limit(bounds, &judging, asked as f64 / pairs as f64);
             let setting = format!("{responses} responses, {pairs} comparisons");
             let figure = section.sample((&setting, &server.name()), seconds, Some(limit));

@@ -1,8 +1,9 @@
 //! Prompts and writing of the language model alone, at several batches.
 
 use crate::{
-    bounds::{Bounds, Widths},
+    bounds::Bounds,
     compare::{
+        CompareDevice,
         programs::{Form, Language, LanguageJob},
         report::{Section, Skipped, Unit},
     },
@@ -33,7 +34,7 @@ impl Batch {
 pub(crate) fn language(
     programs: &mut [Box<dyn Language + '_>],
     (batches, rounds): (&[Batch], usize),
-    (bounds, title): (Bounds, &str),
+    (bounds, device, title): (Bounds, CompareDevice, &str),
     skipped: &mut Vec<Skipped>,
 ) -> Result<[Section; 2], BenchError> {
     let mut prefill = Section::new(format!("Reading prompts, {title}"), Unit::TokensPerSecond);
@@ -77,7 +78,7 @@ pub(crate) fn language(
                 let limit = bounds.prefill_per_s(prompt);
                 prefill.sample((&setting, &name), times.prefill_per_s(), Some(limit));
                 if let Some(rate) = times.decode_per_s() {
-                    let limit = bounds.decode_per_s(Widths::of(form(&name)), sequences, prompt);
+                    let limit = bounds.decode_per_s(device.widths(form(&name)), sequences, prompt);
                     decode.sample((&setting, &name), rate, Some(limit));
                 }
             }

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use crate::{
     bounds::Bounds,
     compare::{
+        CompareDevice,
         http::count,
         programs::{Batches, Gavel, Language, Transformers},
         report::{Section, Skipped, Unit},
-        scene::{self, RESPONSE_TOKENS, Scene},
+        scene::{self, Scene},
     },
     error::BenchError,
 };
@@ -33,6 +34,8 @@ pub(crate) struct Judging {
     pub(crate) rounds: usize,
     /// How many times faster Gavel is to be.
     pub(crate) target: f64,
+    /// What is judged on.
+    pub(crate) device: CompareDevice,
 }
 
 impl Judging {
@@ -54,9 +57,20 @@ impl Judging {
         }
     }
 
+    /// How many tokens there were, and on a card how fast judgements came that took so many seconds in all.
+    fn note(&self, (read, written): (usize, usize), seconds: f64) -> String {
+        let tokens = format!("{read} tokens read, {written} written");
+        match self.device {
+            CompareDevice::Cpu => tokens,
+            CompareDevice::Cuda => {
+                format!("{:.1} comparisons each second; {tokens}", self.pair_count() as f64 / seconds)
+            }
+        }
+    }
+
     /// A picture that no other round, program or kind of judgement has.
     fn scene(&self, round: usize, program: usize) -> Scene {
-        Scene::new(1 + round + 100 * self.reasons, program)
+        Scene::new(1 + round + 100 * self.reasons, program).on(self.device)
     }
 
     /// Sizes of batches that differ for so many prompts.
@@ -88,19 +102,21 @@ pub(crate) fn reward(
             let judged = ask(server, &judging, judging.scene(round, index))?;
             let limit = limit(bounds, &judging, judged.prompt);
             let figure = section.sample((&judging.setting(), &server.name()), judged.seconds, Some(limit));
-            figure.note = judged.note();
+            figure.note = judging.note((judged.read, judged.written), figure.median);
         }
         if round < PEER_ROUNDS
             && let Some(asked) = &mut peer
-            && let Err(error) = asked.judge(&mut section, servers, (&judging, round))
         {
-            let what = format!("{}: transformers", judging.setting());
-            skipped.push(Skipped { what, why: error.to_string() });
-            peer = None;
+            let failed = asked.judge(&mut section, servers, (&judging, round))?;
+            let what = |batch| format!("{}: transformers in batches of {batch}", judging.setting());
+            skipped.extend(failed.into_iter().map(|(batch, why)| Skipped { what: what(batch), why }));
+            if asked.best.is_none() {
+                peer = None;
+            }
         }
     }
     for server in servers {
-        section.compare(&server.name(), "transformers f32", Some(judging.target));
+        section.compare(&server.name(), &judging.device.transformers(), Some(judging.target));
     }
     Ok(section)
 }
@@ -112,12 +128,6 @@ struct Judged {
     prompt: f64,
     read: usize,
     written: usize,
-}
-
-impl Judged {
-    fn note(&self) -> String {
-        format!("{} tokens read, {} written", self.read, self.written)
-    }
 }
 
 fn ask(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Judged, BenchError> {
@@ -147,7 +157,7 @@ fn ask(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Judged, Be
 /// The least time for the work that cannot be shared: the picture and the question once, each response once in first place,
 /// and each pair's second response; then each token of the reasons.
 pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
-    let (count, response) = (judging.responses as f64, RESPONSE_TOKENS as f64);
+    let (count, response) = (judging.responses as f64, judging.device.response_tokens() as f64);
     let pairs = judging.pair_count() as f64;
     let before = (prompt - 2.0 * response).max(0.0);
     let reading = bounds.operations(before, before / 2.0)
@@ -161,18 +171,20 @@ pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
 /// The peer, which tries every size of batch and then keeps to its best.
 struct Peer<'a> {
     transformers: &'a mut Transformers,
-    /// The best size, once all have been tried.
+    /// The best size, once all have been tried; none when none succeeded.
     best: Option<usize>,
 }
 
 impl Peer<'_> {
+    /// Judges in batches of each size that may be the best, and returns those that failed, with the reason: prompts of one
+    /// size may fit into a card's memory where those of another do not.
     fn judge(
         &mut self,
         section: &mut Section,
         servers: &[Gavel<'_>],
         (judging, round): (&Judging, usize),
-    ) -> Result<(), BenchError> {
-        let Some(server) = servers.first() else { return Ok(()) };
+    ) -> Result<Vec<(usize, String)>, BenchError> {
+        let Some(server) = servers.first() else { return Ok(Vec::new()) };
         let scene = judging.scene(round, 0);
         let responses = scene.responses(server.texts(), judging.responses);
         let prompts: Vec<String> = judging
@@ -180,21 +192,26 @@ impl Peer<'_> {
             .map(|(first, second)| scene::prompt(&responses[first], &responses[second]))
             .collect();
         let picture = scene.base64()?;
-        let sizes = self.best.map_or_else(|| judging.peer_batches(), |best| vec![best]);
-        let mut samples = Vec::new();
+        let sizes = self.best.take().map_or_else(|| judging.peer_batches(), |best| vec![best]);
+        let (mut samples, mut failed) = (Vec::new(), Vec::new());
         for batch in sizes {
             let write = judging.reasons;
             let batches = Batches { picture: &picture, prompts: &prompts, reply: scene::REPLY, batch, write };
-            let times = self.transformers.judge(&batches)?;
-            let note = format!("{} tokens read, {} written", times.prompt_tokens, times.written_tokens);
-            samples.push((batch, times.seconds, note));
+            match self.transformers.judge(&batches) {
+                Ok(times) => samples.push((batch, times)),
+                Err(error) => failed.push((batch, error.to_string())),
+            }
         }
-        let fastest = samples.into_iter().min_by(|one, other| one.1.total_cmp(&other.1));
-        if let Some((batch, seconds, note)) = fastest {
-            let figure = section.sample((&judging.setting(), "transformers f32"), seconds, None);
+        let fastest =
+            samples.into_iter().min_by(|(_, one), (_, other)| one.seconds.total_cmp(&other.seconds));
+        if let Some((batch, times)) = fastest {
+            let program = judging.device.transformers();
+            let figure = section.sample((&judging.setting(), &program), times.seconds, None);
+            let tokens = (times.prompt_tokens as usize, times.written_tokens as usize);
+            let note = judging.note(tokens, figure.median);
             figure.note = format!("{note}; batches of {batch}, the best of {:?}", judging.peer_batches());
             self.best = Some(batch);
         }
-        Ok(())
+        Ok(failed)
     }
 }

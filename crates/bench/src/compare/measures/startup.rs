@@ -32,9 +32,10 @@ pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Resul
     fs::write(&picture, scene.png()?).map_err(BenchError::File)?;
     let (question, response) = ("What is shown?", "Some rectangles.");
     let case = json!({"question": question, "images": [scene.base64()?], "response": response});
+    let device = ["--device", "cpu"].map(str::to_owned);
     for _ in 0..rounds {
         let begin = Instant::now();
-        let server = Gavel::start(runtime, program, ("Gavel", &[]))?;
+        let server = Gavel::start(runtime, program, ("Gavel", &device))?;
         let listening = begin.elapsed().as_secs_f64();
         let loaded = server.running.resident_bytes();
         server.client.post("/judge", &case)?;
@@ -51,7 +52,9 @@ pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Resul
         drop(server);
         let begin = Instant::now();
         let mut command = Command::new(program);
-        command.args(["judge", "--question", question, "--response", response, "--image"]).arg(&picture);
+        command
+            .args(["judge", "--device", "cpu", "--question", question, "--response", response, "--image"])
+            .arg(&picture);
         Running::start("gavel judge", &mut command)?.finish()?;
         note(times.sample(("gavel judge", "Gavel"), begin.elapsed().as_secs_f64(), None), TARGET_S);
     }

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// 32-bit floats.
+    /// 32-bit floats; on a card, where there are no others, those of 16 bits.
     F32,
     /// Eight bits and a scale for each 32.
     Q8,
@@ -39,16 +39,6 @@ impl Form {
             Self::Q8 => "q8",
             Self::Q4 => "q4",
         }
-    }
-
-    /// As `gavel serve` is told so.
-    pub(crate) fn options(self) -> [String; 2] {
-        let options = match self {
-            Self::F32 => ["--weights", "f32"],
-            Self::Q8 => ["--quantize", "q8"],
-            Self::Q4 => ["--quantize", "q4"],
-        };
-        options.map(str::to_owned)
     }
 }
 

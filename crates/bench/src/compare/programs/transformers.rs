@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Language, LanguageJob, LanguageTimes};
 use crate::{
-    compare::script::{Script, number},
+    compare::{
+        CompareDevice,
+        script::{Script, number},
+    },
     error::BenchError,
 };
 
@@ -15,6 +18,7 @@ use crate::{
 pub(crate) struct Transformers {
     /// Tokens of which prompts are drawn.
     vocabulary: usize,
+    device: CompareDevice,
     script: Script,
 }
 
@@ -42,15 +46,19 @@ pub(crate) struct BatchTimes {
 }
 
 impl Transformers {
-    /// Loads a checkpoint in 32-bit floats.
+    /// Loads a checkpoint, in the floats of a device.
     ///
     /// # Errors
     /// [`BenchError::Program`] when that fails.
-    pub(crate) fn start(python: &Path, checkpoint: &str, vocabulary: usize) -> Result<Self, BenchError> {
+    pub(crate) fn start(
+        python: &Path,
+        checkpoint: &str,
+        (vocabulary, device): (usize, CompareDevice),
+    ) -> Result<Self, BenchError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
         let text = include_str!("../../../peers/transformers_peer.py");
-        let script = Script::start("transformers", python, (text, &[checkpoint, &threads]))?;
-        Ok(Self { vocabulary, script })
+        let script = Script::start("transformers", python, (text, &[checkpoint, &threads, device.name()]))?;
+        Ok(Self { vocabulary, device, script })
     }
 
     /// Of which version.
@@ -87,7 +95,7 @@ impl Transformers {
 
 impl Language for &mut Transformers {
     fn name(&self) -> String {
-        "transformers f32".to_owned()
+        self.device.transformers()
     }
 
     fn is_gavel(&self) -> bool {
