@@ -38,6 +38,7 @@ fn a_receipt_says_what_a_verdict_depended_on() {
         ("model", json!("gavel-mini")),
         ("precision", json!("f32")),
         ("weight_form", json!("stored")),
+        ("tensor_parallel", json!(1)),
         ("determinism", json!("exact")),
         ("profile", json!("gavel-mini")),
         ("format", json!("plain")),

@@ -34,18 +34,20 @@ pub struct CandleBackend {
 }
 
 impl CandleBackend {
-    /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`.
+    /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`. Where it is one
+    /// rank of several, they have those bytes together.
     pub(crate) fn new(
         mut model: Model,
         cache_bytes: Option<usize>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let (text, place) = (model.anatomy().text.clone(), model.place().clone());
+        let (shard, place) = (model.rank().shard, model.place().clone());
+        let text = model.own_text();
         let position_bytes = text.cache_bytes_per_position(place.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
         let cache_bytes = match (cache_bytes, &place) {
-            (Some(bytes), _) => bytes,
-            (None, Place::Kernels | Place::Tensors(_)) => CACHE_BYTES,
+            (Some(bytes), _) => bytes / shard.ranks(),
+            (None, Place::Kernels | Place::Tensors(_)) => CACHE_BYTES / shard.ranks(),
             (None, Place::Card(gpu)) => card_memory::left_for_cache(&mut model, gpu, max_step_tokens)?,
         };
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
@@ -141,7 +143,7 @@ impl CandleBackend {
         Ok(rows)
     }
 
-    /// What each chunk wants of its last token.
+    /// What each chunk wants of its last token: the reward, or the logits of this rank's part of the vocabulary.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Logits>> {
         let hidden = self.decode(batch)?;
         let (mut wanted, mut end) = (Vec::new(), 0);
@@ -218,7 +220,11 @@ impl Backend for CandleBackend {
     }
 
     fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
-        let logits = kernels::together(|| self.run(batch));
+        let logits = match self.model.rank().shard.is_whole() {
+            true => kernels::together(|| self.run(batch)),
+            // A rank waits for others, which a thread that shares loops must not: it might have to run the other.
+            false => self.run(batch),
+        };
         let logits = logits.map_err(|error| {
             // After some errors a card does nothing more for this process, which then must be replaced.
             if let Err(lost) = self.model.place().wait() {

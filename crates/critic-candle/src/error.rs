@@ -106,6 +106,25 @@ pub enum LoadError {
         /// The type in the file.
         found: String,
     },
+    /// A part of a tensor would begin or end within a block.
+    #[error(
+        "tensor {tensor} in {file} is stored in blocks of {block} weights; expected a part of each row from {} to {} to be whole blocks: choose another number of ranks, or a checkpoint in 16 bits",
+        columns.start,
+        columns.end
+    )]
+    CutBlock {
+        /// Its name.
+        tensor: String,
+        /// The file that holds it.
+        file: String,
+        /// Weights of a block.
+        block: usize,
+        /// Which weights of each row the part has.
+        columns: std::ops::Range<usize>,
+    },
+    /// The decoder was to be split over no rank at all.
+    #[error("a decoder cannot be split over 0 ranks; expected at least 1")]
+    NoRanks,
     /// A weight is infinite or not a number.
     #[error("tensor {tensor} in {file} holds a value that is not finite; expected finite weights")]
     NonFinite {

@@ -7,7 +7,9 @@ use critic::{ModelSize, Packing};
 use crate::{
     architectures::llava_onevision::{Anatomy, GGUF, Layout, Model},
     error::LoadError,
+    layers::Place,
     load::read_anatomy,
+    parallel::Rank,
     source::Source,
     weights::{WeightForm, Weights},
 };
@@ -32,7 +34,7 @@ pub struct Inspection {
 /// [`LoadError`] when a file is missing, damaged or not understood.
 pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     let anatomy = read_anatomy(source)?;
-    let weights = Weights::open(source, &GGUF, &crate::layers::Place::Kernels, WeightForm::Stored)?;
+    let weights = Weights::open(source, &GGUF, &Rank::alone(Place::Kernels), WeightForm::Stored)?;
     let tower = match Model::tower_elsewhere(&anatomy, &weights) {
         Some(_) => 0,
         None => anatomy.vision.product_weights(),

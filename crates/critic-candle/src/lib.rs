@@ -20,6 +20,7 @@ mod layers;
 mod load;
 mod machine;
 mod make;
+mod parallel;
 mod source;
 mod tokenizer;
 mod vision;

@@ -1,9 +1,13 @@
 //! From a checkpoint's files to a critic.
 
-use std::sync::Arc;
+use std::{
+    panic::resume_unwind,
+    sync::Arc,
+    thread::{self, ScopedJoinHandle},
+};
 
 use candle_core::DType;
-use critic::{Build, Critic, GenerationDefaults, TokenId};
+use critic::{Backend, Build, Critic, GenerationDefaults, TokenId};
 use kernels_cuda::Gpu;
 use serde::Deserialize;
 
@@ -18,6 +22,7 @@ use crate::{
     hub::{self, HubOptions},
     image::{ImageLimits, Loader, TileCache},
     layers::Place,
+    parallel::{Group, ParallelBackend, Rank, Shard},
     source::Source,
     tokenizer::Tokenizer,
     weights::{WeightForm, Weights},
@@ -85,8 +90,10 @@ impl Device {
 pub struct Options {
     /// The checkpoint.
     pub source: Source,
-    /// What to compute on.
+    /// What to compute on; of several cards the first.
     pub device: Device,
+    /// How many ranks the decoder is split over: as many cards, or as many threads on the processor.
+    pub ranks: usize,
     /// The number type to compute in, whatever the files are stored in; none is f32 on the processor and bf16 on a card,
     /// which has no other.
     pub precision: Option<Precision>,
@@ -113,6 +120,7 @@ impl Options {
         Self {
             source,
             device: Device::Cpu,
+            ranks: 1,
             precision: None,
             weights: WeightForm::Stored,
             cache_bytes: None,
@@ -141,16 +149,22 @@ impl Options {
         })
     }
 
-    /// Where the model is to compute; a card is opened.
-    fn place(&self) -> Result<Place, LoadError> {
-        match (self.device, self.precision()) {
+    /// Where the ranks of the model of this `anatomy` are to compute; cards are opened.
+    fn places(&self, anatomy: &Anatomy) -> Result<Vec<Place>, LoadError> {
+        let place = |rank| match (self.device, self.precision()) {
             (Device::Cpu, Precision::F32) => Ok(Place::Kernels),
             (Device::Cpu, precision @ (Precision::Bf16 | Precision::F16)) => {
                 Ok(Place::Tensors(precision.dtype()))
             }
-            (Device::Cuda(ordinal), Precision::Bf16) => Ok(Place::Card(Gpu::open(ordinal)?)),
+            (Device::Cuda(ordinal), Precision::Bf16) => Ok(Place::Card(Gpu::open(ordinal + rank)?)),
             (Device::Cuda(_), Precision::F32 | Precision::F16) => Err(LoadError::CardPrecision),
+        };
+        if self.ranks == 0 {
+            return Err(LoadError::NoRanks);
         }
+        let places = (0..self.ranks).map(place).collect::<Result<Vec<Place>, LoadError>>()?;
+        Shard::check(&places, &anatomy.text, &self.source.path("config.json"))?;
+        Ok(places)
     }
 }
 
@@ -168,18 +182,37 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint.
+    /// Reads a checkpoint, whose decoder stays in one piece whatever the options say.
     ///
     /// # Errors
     /// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let Ranks { processor, mut backends, generation, build, .. } =
+            Ranks::load(&Options { ranks: 1, ..options.clone() })?;
+        let backend = backends.pop().ok_or(LoadError::NoRanks)?;
+        Ok(Self { processor, backend, generation, build })
+    }
+}
+
+/// The parts of a loaded checkpoint, with as many backends as there are ranks.
+struct Ranks {
+    processor: LlavaProcessor,
+    backends: Vec<CandleBackend>,
+    group: Arc<Group>,
+    generation: GenerationDefaults,
+    build: Build,
+}
+
+impl Ranks {
+    fn load(options: &Options) -> Result<Self, LoadError> {
         let source = &options.source;
         let anatomy = read_anatomy(source)?;
         let tokenizer = Tokenizer::load(source)?;
         let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
-        let place = options.place()?;
-        let weights = Weights::open(source, &GGUF, &place, options.weights)?;
+        let (ranks, group) = Rank::among(options.places(&anatomy)?)?;
+        let first = ranks.first().ok_or(LoadError::NoRanks)?;
+        let weights = Weights::open(source, &GGUF, first, options.weights)?;
         let tower = match Model::tower_elsewhere(&anatomy, &weights) {
             None => None,
             Some(tower) => {
@@ -190,24 +223,56 @@ impl Checkpoint {
                     file: source.path("config.json"),
                     cause,
                 })?;
-                Some(Weights::open(&Source::Folder(folder), &GGUF, &place, options.weights)?)
+                Some(Weights::open(&Source::Folder(folder), &GGUF, first, options.weights)?)
             }
         };
         let digest = weights.digest(tower.as_ref());
-        let normalisation = processor.normalisation.clone();
-        let model =
-            Model::load(anatomy, normalisation, (&weights, tower.as_ref()), options.max_step_tokens())?;
+        let load = |rank: &Rank| {
+            let (weights, tower) =
+                (weights.on_behalf_of(rank), tower.as_ref().map(|tower| tower.on_behalf_of(rank)));
+            let normalisation = processor.normalisation.clone();
+            let files = (&weights, tower.as_ref());
+            let model = Model::load(anatomy.clone(), normalisation, files, options.max_step_tokens())?;
+            CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())
+        };
+        let backends = at_once((&ranks, &group), load)?;
         let build = Build {
             weights: digest,
             precision: options.precision().name(),
             form: options.weights.name(),
+            ranks: options.ranks,
             // Sums in half types depend on what runs beside them.
-            exact: matches!(place, Place::Kernels),
-            rates: model.has_reward_head(),
+            exact: matches!(first.place, Place::Kernels),
+            rates: backends.iter().any(|backend| backend.model().has_reward_head()),
         };
-        let backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())?;
-        Ok(Self { processor, backend, generation, build })
+        Ok(Self { processor, backends, group, generation, build })
     }
+}
+
+/// Loads all ranks, each on a thread of its own: cards are filled side by side, and steps to see what memory they need are run
+/// together.
+fn at_once(
+    (ranks, group): (&[Rank], &Group),
+    load: impl Fn(&Rank) -> Result<CandleBackend, LoadError> + Sync,
+) -> Result<Vec<CandleBackend>, LoadError> {
+    thread::scope(|scope| {
+        let load = |(index, rank)| {
+            let unless_done = group.abandon_unless_done(index);
+            let loaded = load(rank)?;
+            unless_done.done();
+            Ok(loaded)
+        };
+        let threads: Vec<_> = ranks.iter().enumerate().map(|rank| scope.spawn(move || load(rank))).collect();
+        let join = |thread: ScopedJoinHandle<'_, Result<CandleBackend, LoadError>>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        let mut loaded: Vec<_> = threads.into_iter().map(join).collect();
+        // What the others say is only that this one failed.
+        if let Some(failed) = group.failed() {
+            loaded.swap(0, failed);
+        }
+        loaded.into_iter().collect()
+    })
 }
 
 /// Loads a critic.
@@ -215,13 +280,16 @@ impl Checkpoint {
 /// # Errors
 /// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
 pub fn load(options: &Options) -> Result<Critic, LoadError> {
-    let checkpoint = Checkpoint::load(options)?;
-    Ok(Critic {
-        processor: Arc::new(checkpoint.processor),
-        backend: Box::new(checkpoint.backend),
-        generation: checkpoint.generation,
-        build: checkpoint.build,
-    })
+    let Ranks { processor, mut backends, group, generation, build } = Ranks::load(options)?;
+    let alone = if backends.len() == 1 { backends.pop() } else { None };
+    let backend: Box<dyn Backend> = match alone {
+        Some(backend) => Box::new(backend),
+        None => {
+            let ranks = backends.into_iter().map(|backend| Box::new(backend) as Box<dyn Backend>);
+            Box::new(ParallelBackend::new(ranks.collect(), group))
+        }
+    };
+    Ok(Critic { processor: Arc::new(processor), backend, generation, build })
 }
 
 /// Reads `config.json` by the architecture that it names.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 /// What a critic's verdicts depend on beside what it is asked. The default is a critic of no checkpoint.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Build {
     /// The digest of its weights.
     pub weights: LateDigest,
@@ -11,10 +11,18 @@ pub struct Build {
     pub precision: &'static str,
     /// How its weights are kept in memory, such as `stored` or `q8`.
     pub form: &'static str,
+    /// How many ranks it is split over, whose numbers are added up: by other orders of sums, verdicts may differ.
+    pub ranks: usize,
     /// Whether equal requests get the same numbers to the last bit, whatever else runs.
     pub exact: bool,
     /// Whether it has a reward head.
     pub rates: bool,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { weights: LateDigest::default(), precision: "", form: "", ranks: 1, exact: false, rates: false }
+    }
 }
 
 /// A SHA-256 that is worked out beside everything else, since the weights of a large critic take a while. Clones are

@@ -67,6 +67,7 @@ impl Judge {
             weights: build.weights.get(),
             precision: build.precision,
             form: build.form,
+            ranks: build.ranks,
             exact: build.exact,
             profile: profile.name.clone(),
             format: format.name.clone(),

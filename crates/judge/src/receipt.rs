@@ -20,6 +20,8 @@ pub struct Receipt {
     pub precision: &'static str,
     /// How weights are kept.
     pub form: &'static str,
+    /// How many ranks the critic is split over.
+    pub ranks: usize,
     /// Whether the same numbers come to the last bit, whatever else runs.
     pub exact: bool,
     /// Name of the critic's profile.

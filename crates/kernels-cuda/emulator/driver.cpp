@@ -1,4 +1,4 @@
-// The driver's interface, as far as the host code calls it, for a card that is the processor itself.
+// The driver's interface, as far as the host code calls it, for two cards that are the processor itself.
 //
 // Everything is done when a call returns. What a card would forgive is found out here: memory begins as numbers that are
 // none, bytes around every allocation are watched, and what cannot be part of a graph fails while one is captured.
@@ -24,6 +24,7 @@ enum Result {
     INVALID_VALUE = 1,
     OUT_OF_MEMORY = 2,
     INVALID_DEVICE = 101,
+    INVALID_HANDLE = 400,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700,
     CAPTURE_UNSUPPORTED = 900,
@@ -64,10 +65,16 @@ struct Life {
     }
 };
 
-Memory memory;
 Life life;
+// Each card's memory is its context, too.
+constexpr int CARDS = 2;
+Memory cards[CARDS];
 Stream default_stream;
 thread_local void *current_context = nullptr;
+
+Memory &current_card() { return current_context ? *static_cast<Memory *>(current_context) : cards[0]; }
+
+bool is_card(int device) { return device >= 0 && device < CARDS; }
 
 struct Event {
     std::chrono::steady_clock::time_point time;
@@ -75,7 +82,11 @@ struct Event {
 
 Stream &of(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
 
+// Whether a stream is the current card's: what is asked of another's fails, as on cards.
+bool is_current(void *stream) { return !stream || of(stream).context == current_context; }
+
 Result allocate(unsigned long long *address, size_t bytes) {
+    Memory &memory = current_card();
     std::lock_guard<std::mutex> guard(memory.lock);
     if (life.lost) return ILLEGAL_ADDRESS;
     if (bytes == 0) return INVALID_VALUE;
@@ -89,14 +100,17 @@ Result allocate(unsigned long long *address, size_t bytes) {
 }
 
 Result release(unsigned long long address) {
-    std::lock_guard<std::mutex> guard(memory.lock);
-    auto found = memory.allocations.find(address);
-    if (found == memory.allocations.end()) return INVALID_VALUE;
-    memory.check(address, found->second);
-    memory.used -= found->second;
-    memory.allocations.erase(found);
-    free(reinterpret_cast<unsigned char *>(address) - GUARD);
-    return SUCCESS;
+    for (Memory &memory : cards) {
+        std::lock_guard<std::mutex> guard(memory.lock);
+        auto found = memory.allocations.find(address);
+        if (found == memory.allocations.end()) continue;
+        memory.check(address, found->second);
+        memory.used -= found->second;
+        memory.allocations.erase(found);
+        free(reinterpret_cast<unsigned char *>(address) - GUARD);
+        return SUCCESS;
+    }
+    return INVALID_VALUE;
 }
 
 } // namespace
@@ -124,6 +138,7 @@ int cuGetErrorName(int error, const char **name) {
         {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
         {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
         {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
+        {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE"},
         {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
         {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"},
         {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
@@ -137,10 +152,10 @@ int cuGetErrorString(int error, const char **text) { return cuGetErrorName(error
 
 // Devices and contexts.
 
-int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
-int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, ordinal == 0 ? SUCCESS : INVALID_DEVICE; }
+int cuDeviceGetCount(int *count) { return *count = CARDS, SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, is_card(ordinal) ? SUCCESS : INVALID_DEVICE; }
 int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "emulated card"), SUCCESS; }
-int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = memory.total(), SUCCESS; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { return *bytes = cards[device].total(), SUCCESS; }
 
 int cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
@@ -154,13 +169,14 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
     return SUCCESS;
 }
 
-int cuDevicePrimaryCtxRetain(void **context, int) { return *context = &memory, SUCCESS; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &cards[device], SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 int cuCtxSetCurrent(void *context) { return current_context = context, SUCCESS; }
 int cuCtxGetCurrent(void **context) { return *context = current_context, SUCCESS; }
 int cuCtxSynchronize() { return SUCCESS; }
 
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
+    Memory &memory = current_card();
     std::lock_guard<std::mutex> guard(memory.lock);
     *total = memory.total();
     *free = *total - memory.used;
@@ -181,7 +197,7 @@ int cuMemFreeAsync(unsigned long long address, void *stream) {
 }
 
 // Pools keep nothing: what is freed is free.
-int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = &memory, SUCCESS; }
+int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &cards[device], SUCCESS; }
 int cuMemPoolSetAttribute(void *, int, void *) { return SUCCESS; }
 
 int cuMemHostAlloc(void **address, size_t bytes, unsigned) { return *address = malloc(bytes), SUCCESS; }
@@ -212,15 +228,17 @@ int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, vo
 
 // Streams and events.
 
-int cuStreamCreate(void **stream, unsigned) { return *stream = new Stream, SUCCESS; }
+int cuStreamCreate(void **stream, unsigned) { return *stream = new Stream{nullptr, current_context}, SUCCESS; }
 int cuStreamDestroy_v2(void *stream) { return delete static_cast<Stream *>(stream), SUCCESS; }
 int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
 
 int cuStreamSynchronize(void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
     if (life.lost) return ILLEGAL_ADDRESS;
-    std::lock_guard<std::mutex> guard(memory.lock);
-    for (auto &[address, bytes] : memory.allocations) memory.check(address, bytes);
+    for (Memory &memory : cards) {
+        std::lock_guard<std::mutex> guard(memory.lock);
+        for (auto &[address, bytes] : memory.allocations) memory.check(address, bytes);
+    }
     return SUCCESS;
 }
 
@@ -242,7 +260,7 @@ int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
 
 // Modules. Whatever the image, the kernels are those that were compiled into this library.
 
-int cuModuleLoadData(void **module, const void *) { return *module = &memory, SUCCESS; }
+int cuModuleLoadData(void **module, const void *) { return *module = cards, SUCCESS; }
 int cuModuleUnload(void *) { return SUCCESS; }
 
 int cuModuleGetFunction(void **function, void *, const char *name) {
@@ -259,6 +277,7 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
     bool empty = !grid_x || !grid_y || !grid_z || !block_x || !block_y || !block_z;
     bool large = block_x * block_y * block_z > 1024 || grid_y > 65535 || grid_z > 65535 || shared_bytes > 232448;
     if (empty || large) return INVALID_VALUE;
+    if (!is_current(stream)) return INVALID_HANDLE;
     // The arguments are the caller's only until this returns.
     std::vector<std::vector<char>> kept;
     for (size_t index = 0; index < kernel->argument_bytes.size(); index++) {

@@ -41,6 +41,23 @@ pub enum Error {
         /// What was asked for.
         bytes: usize,
     },
+    /// Several cards were to add up numbers, and the program cannot.
+    #[error("this program was built without the feature `nccl`, which several cards need")]
+    NoCommunication,
+    /// A library that several cards need is not there.
+    #[error(
+        "libnccl.so was not found: several cards add up numbers by NCCL; name its folder in LD_LIBRARY_PATH"
+    )]
+    NoNccl,
+    /// NCCL says so.
+    #[error("cards could not add up numbers: NCCL says {reason}")]
+    Communication {
+        /// The name that it has for what went wrong.
+        reason: String,
+    },
+    /// The connection of several cards was given up, since one of them failed.
+    #[error("the cards are no longer connected")]
+    Disconnected,
     /// The driver says so.
     #[error("the card failed")]
     Driver(#[source] DriverError),

@@ -158,6 +158,18 @@ impl Gpu {
         Ok(self.stream.synchronize()?)
     }
 
+    /// Makes it the card that this thread asks.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn bind(&self) -> Result<()> {
+        Ok(self.context.bind_to_thread()?)
+    }
+
+    /// Its number.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn ordinal(&self) -> usize {
+        self.context.ordinal()
+    }
+
     /// The stream in which everything happens.
     pub(crate) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream

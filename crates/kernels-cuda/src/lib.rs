@@ -10,6 +10,7 @@
 mod activation;
 mod attention;
 mod cache;
+mod communicators;
 mod draw;
 mod error;
 mod gpu;
@@ -18,6 +19,11 @@ mod limits;
 mod linear;
 mod list;
 mod matrix_product;
+#[cfg(feature = "nccl")]
+mod nccl;
+#[cfg(not(feature = "nccl"))]
+#[path = "no_nccl.rs"]
+mod nccl;
 mod norm;
 mod patches;
 mod products;
@@ -28,6 +34,7 @@ mod step;
 pub use activation::Activation;
 pub use attention::attend_all;
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, RotaryTable};
+pub use communicators::Communicators;
 pub use draw::Draw;
 pub use error::{Error, Result};
 pub use gpu::{Gpu, is_ready};

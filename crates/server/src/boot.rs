@@ -118,6 +118,7 @@ fn load((options, limits): (&CriticOptions, &LimitOptions)) -> anyhow::Result<(C
     let start = Instant::now();
     let options = Options {
         device,
+        ranks: options.tensor_parallel.into(),
         precision,
         weights,
         cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),

@@ -98,6 +98,10 @@ pub(crate) struct CriticOptions {
     /// What to compute on: cpu, cuda, cuda:1 for another card, or auto: the first card where there is one, else the CPU.
     #[arg(long, default_value_t)]
     pub(crate) device: DeviceChoice,
+    /// Split the decoder over so many cards, from that of `--device` on, or over so many threads of the CPU; a number by which
+    /// its key heads can be divided. Cards need a program with the feature `nccl`.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) tensor_parallel: u8,
     /// Mebibytes for the cache of keys and values; at least one whole context is taken. Without it 256 on a CPU, and on a card
     /// what is left when all else is there.
     #[arg(long)]

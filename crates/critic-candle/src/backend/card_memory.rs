@@ -47,7 +47,7 @@ pub(super) fn left_for_cache(
 /// A step of as many tokens as a step may have, and one of single tokens at the ends of whole contexts. All positions are in
 /// the one block of a cache that is thrown away.
 fn run_largest_steps(model: &mut Model, max_step_tokens: usize) -> Result<()> {
-    let text = &model.anatomy().text;
+    let text = model.own_text();
     let context = text.context_length;
     let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
     let place = model.place().clone();

@@ -11,6 +11,7 @@ use crate::{
     error::LoadError,
     layers::Place,
     load::read_anatomy,
+    parallel::Rank,
     source::Source,
     weights::{WeightForm, Weights},
 };
@@ -32,7 +33,7 @@ const HEAD: &str = "language_model.lm_head.weight";
 /// there already or cannot be written.
 pub fn convert(source: &Source, path: &Path, form: GgufForm) -> Result<usize, LoadError> {
     let anatomy = read_anatomy(source)?.text;
-    let weights = Weights::open(source, &GGUF, &Place::Kernels, WeightForm::Stored)?;
+    let weights = Weights::open(source, &GGUF, &Rank::alone(Place::Kernels), WeightForm::Stored)?;
     let names = Names::detect(&weights);
     let tensors = tensors(&anatomy);
     let shape_of =

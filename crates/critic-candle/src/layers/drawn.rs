@@ -9,22 +9,22 @@ use super::place::widened;
 use crate::{
     error::LoadError,
     make::DrawnTensor,
-    weights::{WeightForm, Weights},
+    weights::{Products, WeightForm, Weights},
 };
 
 /// Inputs of a block of quantised weights.
 const BLOCK: usize = 32;
 
-/// The product of weights by name and shape one below the other; none where they are in a file. Quantised ones are codes and
+/// The product of weights by name and shape one below the other; none where they are in a file, or a part of them is wanted. Quantised ones are codes and
 /// scales that are drawn themselves: such a model is for measuring how fast it is.
 pub(super) fn linear(
-    (weights, gpu): (&Weights, &Arc<Gpu>),
-    (names, form): (&[(String, Vec<usize>)], WeightForm),
+    (products, gpu): (Products<'_>, &Arc<Gpu>),
+    names: &[(String, Vec<usize>)],
     bias: Option<&Tensor>, // [out]
 ) -> Result<Option<Linear>, LoadError> {
     let Some(parts) = names
         .iter()
-        .map(|(name, shape)| Some((weights.drawn_tensor(name, shape)?, shape[0])))
+        .map(|(name, shape)| Some((products.drawn(name, shape)?, shape[0])))
         .collect::<Option<Vec<(DrawnTensor, usize)>>>()
     else {
         return Ok(None);
@@ -32,7 +32,7 @@ pub(super) fn linear(
     let output: usize = parts.iter().map(|(_, output)| output).sum();
     let input: usize = names[0].1[1..].iter().product();
     let bias = bias.map(widened).transpose()?;
-    let bits = match form {
+    let bits = match products.form() {
         WeightForm::Q8 => Some(CodeBits::Eight),
         WeightForm::Q4 => Some(CodeBits::Four),
         WeightForm::Stored | WeightForm::F32 => None,

@@ -46,7 +46,8 @@ impl Embedding {
                 let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
                 if is_blocks && form != WeightForm::F32 {
                     let names = [(name.to_owned(), shape.to_vec())];
-                    return Ok(Self::Packed(Box::new(Linear::read((weights, form), &names, None)?)));
+                    let packed = Linear::read(weights.products(form), &names, None)?;
+                    return Ok(Self::Packed(Box::new(packed)));
                 }
             }
             Place::Tensors(_) => {}

@@ -6,7 +6,7 @@ use kernels_cuda::{Blocks, Weight};
 
 use crate::{
     error::LoadError,
-    weights::{Stored, StoredType, WeightForm, Weights},
+    weights::{Products, Stored, StoredType, WeightForm},
 };
 
 /// A name and a shape.
@@ -26,8 +26,8 @@ pub(super) enum Joined {
 
 impl Joined {
     /// In the type of the files, or as floats where that is not one for all.
-    pub(super) fn as_stored(weights: &Weights, names: &[Named]) -> Result<Self, LoadError> {
-        let stored: Vec<Stored<'_>> = read(weights, names)?;
+    pub(super) fn as_stored(products: Products<'_>, names: &[Named]) -> Result<Self, LoadError> {
+        let stored: Vec<Stored<'_>> = read(products, names)?;
         let bytes = || stored.iter().flat_map(|stored| stored.bytes()).copied().collect();
         let words = || stored.iter().flat_map(Stored::words).collect();
         let first = stored[0].stored_type;
@@ -48,8 +48,8 @@ impl Joined {
     }
 
     /// As 32-bit floats, whatever they are stored as.
-    pub(super) fn as_floats(weights: &Weights, names: &[Named]) -> Result<Self, LoadError> {
-        Ok(Self::F32(floats(&read(weights, names)?)?))
+    pub(super) fn as_floats(products: Products<'_>, names: &[Named]) -> Result<Self, LoadError> {
+        Ok(Self::F32(floats(&read(products, names)?)?))
     }
 
     /// In what form they are kept when nothing else is asked for.
@@ -124,8 +124,8 @@ impl Joined {
     }
 }
 
-fn read<'a>(weights: &'a Weights, names: &[Named]) -> Result<Vec<Stored<'a>>, LoadError> {
-    names.iter().map(|(name, shape)| weights.stored(name, shape)).collect()
+fn read<'a>(products: Products<'a>, names: &[Named]) -> Result<Vec<Stored<'a>>, LoadError> {
+    names.iter().map(|(name, shape)| products.stored(name, shape)).collect()
 }
 
 fn floats(stored: &[Stored<'_>]) -> Result<Vec<f32>, LoadError> {

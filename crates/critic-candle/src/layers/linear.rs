@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::LoadError,
-    weights::{WeightForm, Weights},
+    weights::{Products, WeightForm},
 };
 
 /// x W^T + b.
@@ -31,50 +31,51 @@ pub(crate) enum Linear {
 }
 
 impl Linear {
-    /// Reads `{prefix}weight`, to be kept in `form`, and `{prefix}bias` when `has_bias`.
+    /// Reads `{prefix}weight`, and `{prefix}bias` when `has_bias`.
     pub(crate) fn load(
-        (weights, form): (&Weights, WeightForm),
+        products: Products<'_>,
         prefix: &str,
         (input, output): (usize, usize),
         has_bias: bool,
     ) -> std::result::Result<Self, LoadError> {
-        Self::load_joined((weights, form), (prefix, &[("", output)]), input, has_bias)
+        Self::load_joined(products, (prefix, &[("", output)]), input, has_bias)
     }
 
     /// The same of several products of the same inputs, as one whose outputs stand side by side: each of `parts` is what
     /// its names begin with behind `prefix`, and how many outputs it has.
     pub(crate) fn load_joined(
-        (weights, form): (&Weights, WeightForm),
+        products: Products<'_>,
         (prefix, parts): (&str, &[(&str, usize)]),
         input: usize,
         has_bias: bool,
     ) -> std::result::Result<Self, LoadError> {
         let mut biases = Vec::new();
         for (name, output) in parts.iter().filter(|_| has_bias) {
-            biases.push(weights.get(&format!("{prefix}{name}bias"), &[*output])?);
+            biases.push(products.bias(&format!("{prefix}{name}bias"), *output)?);
         }
         let bias = if has_bias { Some(Tensor::cat(&biases, 0)?) } else { None };
         let names =
             parts.iter().map(|(name, output)| (format!("{prefix}{name}weight"), vec![*output, input]));
-        Self::read((weights, form), &names.collect::<Vec<_>>(), bias)
+        Self::read(products, &names.collect::<Vec<_>>(), bias)
     }
 
     /// Reads weights by name and shape, whose first dimension is the output and whose others together are the input, one
     /// below the other.
     pub(crate) fn read(
-        (weights, form): (&Weights, WeightForm),
+        products: Products<'_>,
         names: &[(String, Vec<usize>)],
-        bias: Option<Tensor>, // [out]
+        bias: Option<Tensor>, // [out] of what is read
     ) -> std::result::Result<Self, LoadError> {
-        let output = names.iter().map(|(_, shape)| shape[0]).sum();
-        let input = names[0].1[1..].iter().product();
-        match weights.place() {
+        let output = names.iter().map(|(_, shape)| products.shape_of(shape).0).sum();
+        let input = products.shape_of(&names[0].1).1;
+        let form = products.form();
+        match products.place() {
             Place::Kernels => {
                 let kept = match form {
                     WeightForm::Stored | WeightForm::Q8 | WeightForm::Q4 => {
-                        Joined::as_stored(weights, names)?
+                        Joined::as_stored(products, names)?
                     }
-                    WeightForm::F32 => Joined::as_floats(weights, names)?,
+                    WeightForm::F32 => Joined::as_floats(products, names)?,
                 };
                 let packed_form = match form {
                     WeightForm::Stored => kept.own_form(),
@@ -92,16 +93,15 @@ impl Linear {
                 )))
             }
             Place::Tensors(_) => {
-                let read =
-                    |(name, shape): &(String, Vec<usize>)| Ok(weights.get(name, shape)?.flatten_from(1)?);
+                let read = |(name, shape): &(String, Vec<usize>)| products.tensor(name, shape);
                 let parts = names.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
                 Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias })
             }
             Place::Card(gpu) => {
-                if let Some(drawn) = drawn::linear((weights, gpu), (names, form), bias.as_ref())? {
+                if let Some(drawn) = drawn::linear((products, gpu), names, bias.as_ref())? {
                     return Ok(Self::Card(drawn));
                 }
-                let kept = Joined::as_stored(weights, names)?.for_card(form, input);
+                let kept = Joined::as_stored(products, names)?.for_card(form, input);
                 let bias = bias.as_ref().map(widened).transpose()?;
                 Ok(Self::Card(kernels_cuda::Linear::new(
                     gpu,

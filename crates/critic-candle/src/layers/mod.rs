@@ -11,15 +11,17 @@ mod norm;
 mod place;
 mod rope;
 mod rows;
+mod summed;
 
 pub(crate) use activation::Activation;
 pub(crate) use embedding::Embedding;
 pub(crate) use floats::with_floats;
 pub(crate) use linear::Linear;
 pub(crate) use norm::Norm;
-pub(crate) use place::{Place, on_card};
+pub(crate) use place::{Place, on_card, widened};
 pub(crate) use rope::{Rope, Rotation};
 pub(crate) use rows::Rows;
+pub(crate) use summed::SummedLinear;
 
 #[cfg(test)]
 mod tests;

@@ -63,7 +63,11 @@ impl Siglip {
             .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), anatomy))
             .collect();
         Ok(Self {
-            patches: Linear::read((weights, form), &[(kernel, vec![size, 3, patch, patch])], Some(bias))?,
+            patches: Linear::read(
+                weights.products(form),
+                &[(kernel, vec![size, 3, patch, patch])],
+                Some(bias),
+            )?,
             positions: weights.place().rows(&weights.get(&positions, &[side * side, size])?)?,
             layers: layers?,
             side,
@@ -147,14 +151,14 @@ impl Layer {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        let place = (weights, weights.form());
-        let linear = |name: &str, shape| Linear::load(place, &format!("{prefix}{name}."), shape, true);
+        let products = weights.products(weights.form());
+        let linear = |name: &str, shape| Linear::load(products, &format!("{prefix}{name}."), shape, true);
         let projections =
             [("self_attn.q_proj.", size), ("self_attn.k_proj.", size), ("self_attn.v_proj.", size)];
         Ok(Self {
             attention_norm: Norm::layer(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
-                projections: Linear::load_joined(place, (prefix, &projections), size, true)?,
+                projections: Linear::load_joined(products, (prefix, &projections), size, true)?,
                 output: linear("self_attn.out_proj", (size, size))?,
                 heads: anatomy.heads,
             },

@@ -4,6 +4,7 @@ mod digest;
 mod file;
 mod form;
 mod gguf;
+mod products;
 mod safetensors;
 mod stored;
 
@@ -13,16 +14,19 @@ use std::{
     sync::Arc,
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::{
     error::LoadError,
     layers::Place,
     make::{DrawnCheckpoint, DrawnTensor},
+    parallel::Rank,
     source::Source,
 };
 use file::Bytes;
 pub use form::WeightForm;
+pub(crate) use products::Products;
+use stored::Part;
 pub(crate) use stored::{Stored, StoredType};
 
 /// One tensor in a file: its header entry and where its bytes are.
@@ -66,28 +70,29 @@ pub(crate) struct GgufNaming {
 }
 
 /// Every tensor of a checkpoint, by its name in the file; bytes are read when a tensor is asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Weights {
     entries: Entries,
     naming: &'static GgufNaming,
     has_gguf: bool,
     /// What the files are called when none of them can be named.
     files: String,
-    place: Place,
+    rank: Rank,
     form: WeightForm,
 }
 
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and every GGUF file beside them.
-    /// Tensors come out on the CPU, in the type that is on the way to `place`; products keep their weights in `form`.
+    /// Tensors come out on the CPU, in the type that is on the way to where `rank` computes; products keep their weights in
+    /// `form`.
     pub(crate) fn open(
         source: &Source,
         naming: &'static GgufNaming,
-        place: &Place,
+        rank: &Rank,
         form: WeightForm,
     ) -> Result<Self, LoadError> {
         if let Source::Drawn(checkpoint) = source {
-            return Ok(Self::drawn(source, naming, (checkpoint, place), form));
+            return Ok(Self::drawn(source, naming, (checkpoint, rank), form));
         }
         let files = source.names_ending(".gguf")?;
         let mut entries = match safetensors::read(source)? {
@@ -113,14 +118,19 @@ impl Weights {
             }
         }
         let has_gguf = !files.is_empty();
-        Ok(Self { entries, naming, has_gguf, files: source.place(), place: place.clone(), form })
+        Ok(Self { entries, naming, has_gguf, files: source.place(), rank: rank.clone(), form })
+    }
+
+    /// The same for another rank.
+    pub(crate) fn on_behalf_of(&self, rank: &Rank) -> Self {
+        Self { rank: rank.clone(), ..self.clone() }
     }
 
     /// Those of a checkpoint that is in no file.
     fn drawn(
         source: &Source,
         naming: &'static GgufNaming,
-        (checkpoint, place): (&DrawnCheckpoint, &Place),
+        (checkpoint, rank): (&DrawnCheckpoint, &Rank),
         form: WeightForm,
     ) -> Self {
         let (file, bytes) = (Arc::<str>::from(source.place()), Arc::new(Bytes::Told(source.place())));
@@ -137,7 +147,7 @@ impl Weights {
             (name.to_owned(), entry)
         };
         let entries = checkpoint.tensors().map(entry).collect();
-        Self { entries, naming, has_gguf: false, files: source.place(), place: place.clone(), form }
+        Self { entries, naming, has_gguf: false, files: source.place(), rank: rank.clone(), form }
     }
 
     /// What the weights of this name, which has shape `expected`, are drawn from; none where they are in a file.
@@ -201,7 +211,12 @@ impl Weights {
 
     /// Where the model computes.
     pub(crate) fn place(&self) -> &Place {
-        &self.place
+        &self.rank.place
+    }
+
+    /// For whom they are read.
+    pub(crate) fn rank(&self) -> &Rank {
+        &self.rank
     }
 
     /// How products keep their weights.
@@ -211,29 +226,30 @@ impl Weights {
 
     /// The tensor `name`, which must have shape `expected` and finite values.
     pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
-        Ok(self.as_stored(name, expected)?.to_dtype(self.place.dtype())?)
+        Ok(self.as_stored(name, expected)?.to_dtype(self.place().dtype())?)
     }
 
     /// The same for a table of which only a few rows are read at a time: in the type of the file where that is the
     /// shorter one, unless everything is to be f32.
     pub(crate) fn table(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         let table = self.as_stored(name, expected)?;
-        let dtype = self.place.dtype();
+        let dtype = self.place().dtype();
         let keep = table.dtype().size_in_bytes() < dtype.size_in_bytes() && self.form != WeightForm::F32;
         if keep { Ok(table) } else { Ok(table.to_dtype(dtype)?) }
     }
 
     /// The tensor `name` in the type of the file, or in f32 where that is one of blocks.
     fn as_stored(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
-        let stored = self.stored(name, expected)?;
-        Ok(match stored.stored_type.dtype() {
-            Some(dtype) => Tensor::from_raw_buffer(stored.bytes(), dtype, expected, &Device::Cpu)?,
-            None => Tensor::from_vec(stored.floats()?, expected, &Device::Cpu)?,
-        })
+        self.stored(name, expected)?.tensor(expected)
     }
 
     /// The tensor `name` as it is stored, which must have shape `expected` and finite values.
     pub(crate) fn stored(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
+        self.stored_part(name, expected, Part::all(expected))
+    }
+
+    /// The same of a part of it.
+    fn stored_part(&self, name: &str, expected: &[usize], part: Part) -> Result<Stored<'_>, LoadError> {
         let entry = self.find(name, Some(expected)).ok_or_else(|| {
             let in_gguf = self.has_gguf.then(|| (self.naming.names)(name).into_iter().next()).flatten();
             LoadError::MissingTensor {
@@ -250,6 +266,6 @@ impl Weights {
                 expected: expected.to_vec(),
             });
         }
-        Stored::new(entry)
+        Stored::new(entry, part)
     }
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
 use candle_core::{
-    DType, Device,
+    DType, Device, Tensor,
     quantized::{GgmlDType, QStorage, QTensor},
 };
 
@@ -76,26 +76,41 @@ impl fmt::Display for StoredType {
     }
 }
 
-/// A tensor as its file has it, with finite values.
+/// A part of a tensor of `[rows, columns]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+impl Part {
+    /// All of a tensor: its first dimension are the rows, and the others together the columns.
+    pub(super) fn all(shape: &[usize]) -> Self {
+        let (rows, columns) =
+            shape.split_first().map_or((1, 1), |(rows, rest)| (*rows, rest.iter().product()));
+        Self { rows: 0..rows, columns: 0..columns }
+    }
+}
+
+/// A tensor as its file has it, or a part of it, with finite values.
 pub(crate) struct Stored<'a> {
     entry: &'a Entry,
     pub(crate) stored_type: StoredType,
+    /// Those of the file where they stand together there.
     bytes: Cow<'a, [u8]>,
+    weights: usize,
 }
 
 impl<'a> Stored<'a> {
-    /// Checks that the type is read and values are finite.
-    pub(super) fn new(entry: &'a Entry) -> Result<Self, LoadError> {
+    /// Checks that the type is read, and that values are finite. Nothing else of the tensor is read than the part.
+    pub(super) fn new(entry: &'a Entry, part: Part) -> Result<Self, LoadError> {
         let stored_type = entry.stored_type.clone().map_err(|found| LoadError::WrongType {
             tensor: entry.name.clone(),
             file: entry.file.to_string(),
             found,
         })?;
-        let bytes = match &entry.drawn {
-            Some(drawn) => Cow::Owned(drawn.bytes(entry.weights())),
-            None => Cow::Borrowed(&entry.bytes.as_slice()[entry.range.clone()]),
-        };
-        let stored = Self { entry, stored_type, bytes };
+        let weights = part.rows.len() * part.columns.len();
+        let stored = Self { bytes: bytes_of(entry, stored_type, part)?, entry, stored_type, weights };
         let finite = match stored_type {
             StoredType::F32 => exponents_below(stored.bytes(), (4, 2), 0x7f80),
             StoredType::F16 => exponents_below(stored.bytes(), (2, 0), 0x7c00),
@@ -119,6 +134,14 @@ impl<'a> Stored<'a> {
         &self.bytes
     }
 
+    /// In the type of the file, or in f32 where that is one of blocks; `shape` has as many weights.
+    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, LoadError> {
+        Ok(match self.stored_type.dtype() {
+            Some(dtype) => Tensor::from_raw_buffer(self.bytes(), dtype, shape, &Device::Cpu)?,
+            None => Tensor::from_vec(self.floats()?, shape, &Device::Cpu)?,
+        })
+    }
+
     /// The bits of 16-bit floats.
     pub(crate) fn words(&self) -> Vec<u16> {
         self.bytes().as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect()
@@ -126,7 +149,7 @@ impl<'a> Stored<'a> {
 
     /// All weights as 32-bit floats.
     pub(crate) fn floats(&self) -> Result<Vec<f32>, LoadError> {
-        self.floats_of(0..self.entry.weights())
+        self.floats_of(0..self.weights)
     }
 
     /// Some weights as 32-bit floats; the range begins and ends with a block.
@@ -150,6 +173,38 @@ impl<'a> Stored<'a> {
             }
         }
     }
+}
+
+/// The bytes of a part of a tensor: rows that are whole lie side by side, pieces of rows are put together.
+fn bytes_of(entry: &Entry, stored_type: StoredType, part: Part) -> Result<Cow<'_, [u8]>, LoadError> {
+    let bytes = match &entry.drawn {
+        Some(drawn) => Cow::Owned(drawn.bytes(entry.weights())),
+        None => Cow::Borrowed(&entry.bytes.as_slice()[entry.range.clone()]),
+    };
+    let whole = Part::all(&entry.shape);
+    if part == whole {
+        return Ok(bytes);
+    }
+    let (block, width) = stored_type.block();
+    let row_bytes = whole.columns.len() / block * width;
+    let rows = part.rows.start * row_bytes..part.rows.end * row_bytes;
+    if part.columns == whole.columns {
+        return Ok(match bytes {
+            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[rows]),
+            Cow::Owned(bytes) => Cow::Owned(bytes[rows].to_vec()),
+        });
+    }
+    let Range { start, end } = part.columns;
+    if !start.is_multiple_of(block) || !end.is_multiple_of(block) {
+        return Err(LoadError::CutBlock {
+            tensor: entry.name.clone(),
+            file: entry.file.to_string(),
+            block,
+            columns: part.columns,
+        });
+    }
+    let piece = |row: &'_ [u8]| row[start / block * width..end / block * width].to_vec();
+    Ok(Cow::Owned(bytes[rows].chunks_exact(row_bytes).flat_map(piece).collect()))
 }
 
 /// Whether no little-endian float has all exponent bits set: one stands in every `width` bytes, whose upper two bytes, over

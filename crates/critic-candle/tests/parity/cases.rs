@@ -185,7 +185,7 @@ fn check_text(what: &str, checkpoint: &mut Checkpoint, encoded: Encoded, golden:
     check_greedy(what, &decode(&mut checkpoint.backend, &mut sequence, rows[count - 1].clone(), 32), golden);
 }
 
-fn check_greedy(what: &str, rows: &[Vec<f32>], golden: &Golden) {
+pub(crate) fn check_greedy(what: &str, rows: &[Vec<f32>], golden: &Golden) {
     let ids: Vec<i64> = rows.iter().map(|row| argmax(row) as i64).collect();
     assert_eq!(ids, golden.integers("greedy_ids"), "{what}: greedy ids");
     let logprobs: Vec<Vec<f32>> = rows.iter().map(|row| log_softmax(row)).collect();

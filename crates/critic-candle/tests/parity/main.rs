@@ -7,6 +7,9 @@
 mod card;
 mod cases;
 mod change;
+#[path = "../checkpoints/copy.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod copy;
 #[path = "../../../kernels-cuda/tests/emulated/mod.rs"]
 mod emulated;
 mod geometry;
@@ -14,5 +17,6 @@ mod golden;
 mod invariance;
 mod operators;
 mod quantised;
+mod ranks;
 mod runner;
 mod tokenizer;

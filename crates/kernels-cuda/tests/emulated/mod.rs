@@ -1,4 +1,4 @@
-//! A card to test on: the machine's own where this program has kernels for it, and the processor's imitation elsewhere.
+//! Cards to test on: the machine's own where this program has kernels for it, and the processor's imitation elsewhere.
 
 #![expect(unsafe_code, reason = "opens a library")]
 
@@ -6,7 +6,7 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use kernels_cuda::Gpu;
 
-/// Opens it. Libraries that are open already are found by their names, wherever they are.
+/// Opens the first one. Libraries that are open already are found by their names, wherever they are.
 pub(crate) fn card() -> Arc<Gpu> {
     if cfg!(feature = "cuda")
         && let Ok(gpu) = Gpu::open(0)
@@ -18,7 +18,7 @@ pub(crate) fn card() -> Arc<Gpu> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels-cuda/emulator/build");
     let status = Command::new(script).arg(&folder).status().unwrap();
     assert!(status.success(), "the emulator does not compile");
-    for name in ["libcuda.so", "libcublasLt.so"] {
+    for name in ["libcuda.so", "libcublasLt.so", "libnccl.so"] {
         // SAFETY: it is ours, and does nothing when it is opened. It is never closed.
         std::mem::forget(unsafe { libloading::Library::new(folder.join(name)) }.unwrap());
     }

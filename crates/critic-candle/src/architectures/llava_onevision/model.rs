@@ -7,7 +7,7 @@ use critic::{Batch, TokenId, Visual};
 use kernels_cuda::PatchCutter;
 
 use super::{
-    anatomy::{Anatomy, VisionSource},
+    anatomy::{Anatomy, TextAnatomy, VisionSource},
     names::Names,
     packing::{Features, pack},
     processor::Normalisation,
@@ -18,6 +18,7 @@ use crate::{
     error::LoadError,
     kv_cache::LayerCache,
     layers::{Activation, Linear, Place, Rows, on_card},
+    parallel::Rank,
     vision::Siglip,
     weights::Weights,
 };
@@ -38,7 +39,7 @@ pub struct Model {
     newline: Rows, // [1, C]
     decoder: Qwen2,
     reward_head: Option<RewardHead>,
-    place: Place,
+    rank: Rank,
 }
 
 impl Model {
@@ -57,7 +58,12 @@ impl Model {
         let (seen, size) = (anatomy.vision.hidden_size, anatomy.text.hidden_size);
         let layer = |index: usize, input| {
             let form = weights.form().of_the_rest();
-            Linear::load((weights, form), names.projector[index], (input, size), anatomy.projector_bias)
+            Linear::load(
+                weights.products(form),
+                names.projector[index],
+                (input, size),
+                anatomy.projector_bias,
+            )
         };
         let cutter = match weights.place() {
             Place::Kernels | Place::Tensors(_) => None,
@@ -74,7 +80,7 @@ impl Model {
             newline: weights.place().rows(&weights.get(names.newline, &[size])?.unsqueeze(0)?)?,
             decoder: Qwen2::load(weights, (names.text, names.head), &anatomy.text, max_step_tokens)?,
             reward_head: RewardHead::load(weights, size)?,
-            place: weights.place().clone(),
+            rank: weights.rank().clone(),
             anatomy,
             normalisation,
         })
@@ -100,7 +106,17 @@ impl Model {
 
     /// Where the model computes.
     pub(crate) fn place(&self) -> &Place {
-        &self.place
+        &self.rank.place
+    }
+
+    /// Which rank of a split decoder it is part of.
+    pub(crate) fn rank(&self) -> &Rank {
+        &self.rank
+    }
+
+    /// The decoder as this rank has it.
+    pub(crate) fn own_text(&self) -> TextAnatomy {
+        self.rank.shard.of_text(&self.anatomy.text)
     }
 
     /// Normalised pixels `[N, 3, size, size]` of tiles, each `[size, size, 3]`.
@@ -113,7 +129,8 @@ impl Model {
         for (tile, planes) in tiles.iter().zip(values.chunks_exact_mut(3 * size * size)) {
             self.normalisation.planes(tile, planes);
         }
-        Tensor::from_vec(values, (tiles.len(), 3, size, size), &Device::Cpu)?.to_dtype(self.place.dtype())
+        Tensor::from_vec(values, (tiles.len(), 3, size, size), &Device::Cpu)?
+            .to_dtype(self.rank.place.dtype())
     }
 
     /// The tower's residual stream for `pixels`: after the embedding and after each layer, `[N, P, E]` each. The last
@@ -131,7 +148,7 @@ impl Model {
     /// What the tensor library says.
     pub fn project(&self, features: &Tensor) -> Result<Tensor> {
         let (tiles, patches, _) = features.dims3()?;
-        let projected = self.project_rows(&self.place.rows(&features.flatten_to(1)?)?)?;
+        let projected = self.project_rows(&self.rank.place.rows(&features.flatten_to(1)?)?)?;
         projected.into_tensor()?.reshape((tiles, patches, self.anatomy.text.hidden_size))
     }
 
@@ -207,7 +224,7 @@ impl Model {
         let pooled = geometry.pooled_side().pow(2);
         let frames = text.context_length / pooled.max(1);
         let rows = 3 * (frames * patches).max(geometry.most_features());
-        rows * text.hidden_size * self.place.number_bytes()
+        rows * text.hidden_size * self.rank.place.number_bytes()
     }
 
     /// The embedded tokens `[T, C]` of `batch`. Rows of placeholders are those of some token: features are to go there.

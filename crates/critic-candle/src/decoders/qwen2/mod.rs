@@ -14,7 +14,7 @@ use crate::{
     architectures::llava_onevision::TextAnatomy,
     error::LoadError,
     kv_cache::{LayerCache, Plan},
-    layers::{Activation, Embedding, Linear, Norm, Place, Rope, Rows, on_card},
+    layers::{Activation, Embedding, Linear, Norm, Place, Rope, Rows, SummedLinear, on_card},
     weights::Weights,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Qwen2 {
     embedding: Option<Embedding>, // [V, C], unless it is the head's weight as it is
     layers: Layers,
     norm: Norm,
-    head: Linear, // [C] -> [V]
+    head: Linear, // [C] -> [V], or a rank's part of the vocabulary
     rope: Rope,
     /// Where the model is on a card.
     on_card: Option<OnCard>,
@@ -51,18 +51,19 @@ struct Layer {
     attention: Attention,
     mlp_norm: Norm,
     gates: Linear, // [C] -> [2 * wide], what is activated and then what that is multiplied with
-    down: Linear,  // [wide] -> [C]
+    down: SummedLinear, // [wide] -> [C]
     activation: Activation,
 }
 
 #[derive(Debug)]
 struct Attention {
-    projections: Linear, // [C] -> [(H + 2 K) * D]: queries, keys and values
-    output: Linear,      // [H * D] -> [C]
+    projections: Linear,  // [C] -> [(H + 2 K) * D]: queries, keys and values
+    output: SummedLinear, // [H * D] -> [C]
 }
 
 impl Qwen2 {
-    /// Reads the decoder whose tensors begin with `prefix`, and the head `head` unless it is tied.
+    /// Reads the decoder whose tensors begin with `prefix`, and the head `head` unless it is tied; of several ranks that of
+    /// `weights`, whose parts of `H`, `K`, the MLP and the vocabulary it has.
     pub(crate) fn load(
         weights: &Weights,
         (prefix, head): (&str, &str),
@@ -76,12 +77,14 @@ impl Qwen2 {
             Place::Card(gpu) => Some(gpu),
             Place::Kernels | Place::Tensors(_) => None,
         };
-        let embedding = match anatomy.tied && !form.is_quantised() && gpu.is_none() {
+        let is_split = !weights.rank().shard.is_whole();
+        let embedding = match anatomy.tied && !form.is_quantised() && gpu.is_none() && !is_split {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),
         };
         let head = if anatomy.tied { &table } else { head };
-        let head = Linear::read((weights, form), &[(head.into(), shape.to_vec())], None)?;
+        let head =
+            Linear::read(weights.products(form).split_by_outputs(), &[(head.into(), shape.to_vec())], None)?;
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
             .map(|index| Layer::load(weights, &format!("{prefix}layers.{index}."), anatomy))
             .collect();
@@ -92,7 +95,7 @@ impl Qwen2 {
             norm: Norm::rms(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
             head,
             rope: Rope::new(positions, anatomy.rope_theta, weights.place())?,
-            on_card: gpu.map(|gpu| OnCard::new(gpu, anatomy, max_step_tokens)).transpose()?,
+            on_card: gpu.map(|gpu| OnCard::new(gpu, weights.rank(), anatomy, max_step_tokens)).transpose()?,
         })
     }
 
@@ -120,7 +123,7 @@ impl Qwen2 {
         Ok(normed)
     }
 
-    /// Normalised hidden states `[rows, C]` to the logits of each row, `[V]`.
+    /// Normalised hidden states `[rows, C]` to the logits of each row, `[V]` or this rank's part of them.
     pub(crate) fn logits(&self, normed: &Rows) -> Result<Vec<Vec<f32>>> {
         self.head.floats(normed)
     }
@@ -168,9 +171,11 @@ impl Layer {
         let (size, wide) = (anatomy.hidden_size, anatomy.intermediate_size);
         let norm =
             |name: &str| Norm::rms(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon);
-        let place = (weights, weights.form());
-        let joined = |parts: &[_], has_bias| Linear::load_joined(place, (prefix, parts), size, has_bias);
-        let back = |name: &str, input| Linear::load(place, &format!("{prefix}{name}."), (input, size), false);
+        let own = weights.products(weights.form()).split_by_outputs();
+        let joined = |parts: &[_], has_bias| Linear::load_joined(own, (prefix, parts), size, has_bias);
+        let back = |name: &str, input| {
+            SummedLinear::load((weights, weights.form()), &format!("{prefix}{name}."), (input, size))
+        };
         let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
         let projections =
             [("self_attn.q_proj.", queries), ("self_attn.k_proj.", keys), ("self_attn.v_proj.", keys)];

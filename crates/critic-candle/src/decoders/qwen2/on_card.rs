@@ -14,6 +14,7 @@ use crate::{
     architectures::llava_onevision::TextAnatomy,
     kv_cache::{LayerCache, Plan},
     layers::{Rope, Rows, on_card},
+    parallel::Rank,
 };
 
 /// Steps of up to this many single tokens run as graphs. More are long enough to hide how they are started.
@@ -27,6 +28,8 @@ pub(super) struct OnCard {
     fixed: (Rows, Buffers),
     /// What other steps work in.
     buffers: Buffers,
+    /// Steps of up to this many single tokens run as graphs.
+    graph_rows: usize,
     graphs: HashMap<Class, Captured>,
 }
 
@@ -48,17 +51,23 @@ enum Captured {
 }
 
 impl OnCard {
-    /// For steps of at most `tokens` tokens.
-    pub(super) fn new(gpu: &Arc<Gpu>, anatomy: &TextAnatomy, tokens: usize) -> Result<Self> {
+    /// For steps of at most `tokens` tokens of the decoder that `anatomy` measures, or a rank's part of it.
+    ///
+    /// Several ranks run without graphs: that sums over cards are captured in one thread while others run has not been seen on
+    /// any card. What of a decoder must be split takes a card longer for each layer than starting its kernels takes.
+    pub(super) fn new(gpu: &Arc<Gpu>, rank: &Rank, anatomy: &TextAnatomy, tokens: usize) -> Result<Self> {
+        let graph_rows = if rank.shard.is_whole() { GRAPH_ROWS } else { 0 };
+        let anatomy = &rank.shard.of_text(anatomy);
         let chunks = tokens.min(GRAPH_ROWS);
         let blocks = chunks * anatomy.context_length.div_ceil(kernels_cuda::BLOCK_SIZE);
         let heads = Heads { heads: anatomy.heads, kv_heads: anatomy.kv_heads, size: anatomy.head_size };
         let mut x = Rows::new();
-        on_card(x.on(gpu)?.room((GRAPH_ROWS, anatomy.hidden_size)))?;
+        on_card(x.on(gpu)?.room((graph_rows, anatomy.hidden_size)))?;
         Ok(Self {
             step: on_card(Step::new(gpu, (tokens, chunks, blocks)).and_then(|step| step.attending(heads)))?,
-            fixed: (x, Buffers::reserved(gpu, anatomy, GRAPH_ROWS)?),
+            fixed: (x, Buffers::reserved(gpu, anatomy, graph_rows)?),
             buffers: Buffers::new(),
+            graph_rows,
             graphs: HashMap::new(),
         })
     }
@@ -74,7 +83,7 @@ impl OnCard {
         let plan = Plan::new(batch, rope, Some(&mut self.step))?;
         let Plan::Card(step, _) = &plan else { candle_core::bail!("a card's rotations are not on the card") };
         let class = Class { tokens: step.tokens(), reach: step.reach() };
-        let is_short = class.tokens <= GRAPH_ROWS && batch.chunks.len() == class.tokens;
+        let is_short = class.tokens <= self.graph_rows && batch.chunks.len() == class.tokens;
         if !is_short {
             return layers.forward(x, &plan, caches, &mut self.buffers);
         }

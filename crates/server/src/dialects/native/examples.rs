@@ -35,6 +35,7 @@ pub(super) fn one_response_answer() -> Value {
             "weights": "457a681915790849910dfbe35ac75539b8bb36f61e40b9d16c33f30a148f8427",
             "precision": "f32",
             "weight_form": "stored",
+            "tensor_parallel": 1,
             "determinism": "exact",
             "profile": "gavel-mini",
             "format": "plain",

@@ -22,6 +22,8 @@ pub(super) struct ReceiptBody {
     precision: String,
     /// How weights are kept in memory: `stored`, `f32`, `q8` or `q4`.
     weight_form: String,
+    /// How many cards, or threads of a CPU, the critic is split over, whose numbers are added up.
+    tensor_parallel: usize,
     /// `exact`: the same request gets the same numbers to the last bit, whatever else runs. `best_effort`: it need not.
     determinism: String,
     /// Name of the critic's profile.
@@ -71,6 +73,7 @@ impl From<&Receipt> for ReceiptBody {
             weights: receipt.weights.map(|digest| hexadecimal(&digest)),
             precision: receipt.precision.into(),
             weight_form: receipt.form.into(),
+            tensor_parallel: receipt.ranks,
             determinism: if receipt.exact { "exact" } else { "best_effort" }.into(),
             profile: receipt.profile.clone(),
             format: receipt.format.clone(),
@@ -123,10 +126,10 @@ impl ReceiptBody {
         if let (Some(one), Some(other)) = (&self.weights, &now.weights) {
             compared.insert(1, owned("weights", one.clone(), other.clone()));
         }
-        let version = |body: &Self| body.rubric_version.to_string();
-        compared.push(owned("rubric_version", version(self), version(&now)));
         let choices = |body: &Self| {
             [
+                ("rubric_version", body.rubric_version.to_string()),
+                ("tensor_parallel", body.tensor_parallel.to_string()),
                 ("distribution", body.distribution.to_string()),
                 ("max_tokens", body.max_tokens.to_string()),
                 ("temperature", body.temperature.to_string()),

@@ -1,0 +1,110 @@
+//! Steps of all ranks of a decoder, as those of one backend.
+
+use std::{
+    panic::resume_unwind,
+    sync::Arc,
+    thread::{self, ScopedJoinHandle},
+};
+
+use critic::{Backend, BackendError, BackendFigures, Batch, Limits, Logits, Wants};
+
+use super::Group;
+
+/// One rank's part in a step.
+type Answer = Result<Vec<Logits>, BackendError>;
+
+/// Ranks that run every step together.
+///
+/// Each step has a thread for every rank, which ends with it: starting them takes some ten microseconds each, and a rank that
+/// fails or panics can leave nothing behind.
+pub(crate) struct ParallelBackend {
+    ranks: Vec<Box<dyn Backend>>,
+    group: Arc<Group>,
+}
+
+impl ParallelBackend {
+    /// Of the ranks of `group`, at least one.
+    pub(crate) fn new(ranks: Vec<Box<dyn Backend>>, group: Arc<Group>) -> Self {
+        assert!(!ranks.is_empty(), "a decoder has at least one rank");
+        Self { ranks, group }
+    }
+}
+
+impl Backend for ParallelBackend {
+    fn limits(&self) -> Limits {
+        let limits = self.ranks[0].limits();
+        // Cards may have room for more blocks than one of them has.
+        let block_count = self.ranks.iter().map(|rank| rank.limits().block_count).min();
+        Limits { block_count: block_count.unwrap_or(limits.block_count), ..limits }
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Answer {
+        self.group.begin().map_err(|error| BackendError::Compute(error.into()))?;
+        let group = &*self.group;
+        let answers: Vec<thread::Result<Answer>> = thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(self.ranks.len());
+            for (index, rank) in self.ranks.iter_mut().enumerate() {
+                let step = move || run((index, rank.as_mut()), batch, group);
+                let thread = thread::Builder::new().name(format!("rank-{index}")).spawn_scoped(scope, step);
+                threads.push(thread.inspect_err(|_| group.abandon(index)));
+            }
+            let end = |thread: std::io::Result<ScopedJoinHandle<'_, Answer>>| match thread {
+                Ok(thread) => thread.join(),
+                Err(error) => Ok(Err(BackendError::Compute(error.into()))),
+            };
+            threads.into_iter().map(end).collect()
+        });
+        let mut parts = Vec::with_capacity(answers.len());
+        let mut failures = Vec::new();
+        for (rank, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(Ok(part)) => parts.push(part.into_iter()),
+                Ok(Err(failure)) => failures.push((rank, failure)),
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+        let first = self.group.failed();
+        failures.sort_by_key(|(rank, _)| Some(*rank) != first);
+        match failures.into_iter().next() {
+            Some((_, failure)) => Err(failure),
+            None => Ok(join(batch, &mut parts)),
+        }
+    }
+
+    fn figures(&self) -> BackendFigures {
+        let block_bytes = self.ranks.iter().map(|rank| rank.figures().block_bytes).sum();
+        BackendFigures { block_bytes, ..self.ranks[0].figures() }
+    }
+}
+
+/// A rank's part in a step. One that fails tells those that wait for it.
+fn run((index, rank): (usize, &mut dyn Backend), batch: &Batch, group: &Group) -> Answer {
+    let unless_done = group.abandon_unless_done(index);
+    let answer = rank.forward(batch);
+    match &answer {
+        // Numbers that are not finite are found when a rank is through.
+        Ok(_) | Err(BackendError::NonFinite) => unless_done.done(),
+        Err(BackendError::Compute(_)) => {}
+    }
+    answer
+}
+
+/// What each chunk wants: of logits the parts of all ranks side by side, of rewards, which every rank has, the first.
+fn join(batch: &Batch, parts: &mut [std::vec::IntoIter<Logits>]) -> Vec<Logits> {
+    let wanted = batch.chunks.iter().map(|chunk| chunk.wants).filter(|wants| *wants != Wants::Nothing);
+    wanted
+        .map(|wants| {
+            let row = |part: &mut std::vec::IntoIter<Logits>| {
+                part.next().expect("a rank has a row for each chunk that wants one")
+            };
+            let rows = parts.iter_mut().map(row);
+            match wants {
+                Wants::Reward => rows.reduce(|first, _| first).unwrap_or_default(),
+                Wants::Logits | Wants::Nothing => rows.flatten().collect(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

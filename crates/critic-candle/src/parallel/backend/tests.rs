@@ -1,0 +1,104 @@
+//! Ranks that fail, panic and go on, with sums of plain numbers in the place of a decoder.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use critic::{Backend, BackendError, Batch, BlockId, Chunk, Limits, Logits, SequenceId, TokenId, Wants};
+
+use super::{Group, ParallelBackend};
+use crate::{
+    layers::{Place, Rows},
+    parallel::Reduce,
+};
+
+/// Tokens with which a rank does something else than its part.
+const FAILS: u32 = 100;
+const PANICS: u32 = 200;
+const IS_NOT_FINITE: u32 = 300;
+
+/// A rank whose logits are its own number, and the sum of what all ranks made of the token.
+struct Adder {
+    rank: u32,
+    blocks: usize,
+    reduce: Reduce,
+}
+
+impl Backend for Adder {
+    fn limits(&self) -> Limits {
+        Limits { block_size: 32, block_count: self.blocks, context_length: 64, max_step_tokens: 8 }
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+        let token = batch.chunks[0].tokens[0].0;
+        if token == FAILS + self.rank {
+            return Err(BackendError::Compute(format!("rank {} has no room", self.rank).into()));
+        }
+        assert_ne!(token, PANICS + self.rank, "a rank panics");
+        let mut rows = Rows::Floats { floats: vec![(token * (self.rank + 1)) as f32], columns: 1 };
+        self.reduce.sum(&mut rows).map_err(|error| BackendError::Compute(error.into()))?;
+        if token == IS_NOT_FINITE + self.rank {
+            return Err(BackendError::NonFinite);
+        }
+        let sum = rows.floats().map_err(|error| BackendError::Compute(error.into()))?[0];
+        let row = |chunk: &Chunk| (chunk.wants != Wants::Nothing).then(|| vec![self.rank as f32, sum]);
+        Ok(batch.chunks.iter().filter_map(row).collect())
+    }
+}
+
+fn backend(ranks: u32) -> ParallelBackend {
+    let group = Arc::new(Group::among(&vec![Place::Kernels; ranks as usize]).unwrap());
+    let adder = |rank| {
+        let reduce = Reduce::new(rank as usize, &group);
+        Box::new(Adder { rank, blocks: 9 - rank as usize, reduce }) as Box<dyn Backend>
+    };
+    ParallelBackend::new((0..ranks).map(adder).collect(), group)
+}
+
+fn batch(token: u32) -> Batch {
+    let chunk = |sequence, wants| Chunk {
+        sequence: SequenceId(sequence),
+        tokens: vec![TokenId(token)],
+        start: 0,
+        block_table: vec![BlockId(0)],
+        visuals: Vec::new(),
+        wants,
+    };
+    Batch { chunks: vec![chunk(0, Wants::Reward), chunk(1, Wants::Nothing), chunk(2, Wants::Logits)] }
+}
+
+/// What a step of three ranks gives: the first rank's reward, and all ranks' logits side by side.
+fn assert_works(backend: &mut ParallelBackend) {
+    let rows = backend.forward(&batch(7)).unwrap();
+    assert_eq!(rows, [vec![0.0, 42.0], vec![0.0, 42.0, 1.0, 42.0, 2.0, 42.0]]);
+}
+
+#[test]
+fn a_rank_that_fails_fails_the_step_alone_and_says_why() {
+    let mut backend = backend(3);
+    assert_works(&mut backend);
+    for rank in 0..3 {
+        let error = backend.forward(&batch(FAILS + rank)).unwrap_err();
+        let BackendError::Compute(cause) = error else { panic!("{error}") };
+        assert_eq!(cause.to_string(), format!("rank {rank} has no room"));
+        assert_works(&mut backend);
+        assert!(matches!(backend.forward(&batch(IS_NOT_FINITE + rank)), Err(BackendError::NonFinite)));
+        assert_works(&mut backend);
+    }
+}
+
+#[test]
+fn a_rank_that_panics_panics_the_step_alone() {
+    let mut backend = backend(3);
+    for rank in 0..3 {
+        let step = catch_unwind(AssertUnwindSafe(|| backend.forward(&batch(PANICS + rank))));
+        assert!(step.is_err(), "rank {rank}");
+        assert_works(&mut backend);
+    }
+}
+
+#[test]
+fn there_are_as_many_blocks_as_the_rank_with_the_fewest_has() {
+    assert_eq!(backend(3).limits().block_count, 7);
+}

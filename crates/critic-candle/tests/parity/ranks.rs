@@ -1,0 +1,173 @@
+//! Decoders that are split over ranks, beside the reference.
+
+use critic::{Backend, Batch, Critic, Encoded, TokenId, Wants};
+use critic_candle::{Checkpoint, Options, Source, WeightForm, load};
+
+use crate::{
+    cases::check_greedy,
+    copy::Copy,
+    golden::{Golden, assert_close, case, cases, path},
+    runner::{Sequence, argmax, encode_raw, log_softmax},
+};
+
+/// The reference's tolerance for log-probabilities of prompts.
+const PROMPT_LOGPROBS: f32 = 2e-4;
+
+fn options(model: &str) -> Options {
+    Options::new(Source::Folder(path(&format!("models/{model}"))))
+}
+
+fn split(options: &Options, ranks: usize) -> Critic {
+    load(&Options { ranks, ..options.clone() }).unwrap()
+}
+
+/// The logits after each `step` tokens of a prompt, with the position of the last of them, and those of 32 tokens that are written
+/// greedily after it.
+fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize, Vec<f32>)>, Vec<Vec<f32>>) {
+    let mut sequence = Sequence::new(encoded, 0, 1);
+    let (mut prompt, mut end) = (Vec::new(), 0);
+    while !sequence.is_prefilled() {
+        let mut chunk = sequence.chunk(step);
+        chunk.wants = Wants::Logits;
+        end += chunk.tokens.len();
+        sequence.advance(chunk.tokens.len());
+        prompt.push((end - 1, backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)));
+    }
+    let mut rows = vec![prompt.pop().unwrap().1];
+    while rows.len() < 32 {
+        sequence.push(TokenId(argmax(&rows[rows.len() - 1]) as u32));
+        rows.push(backend.forward(&Batch { chunks: vec![sequence.chunk(1)] }).unwrap().remove(0));
+        sequence.advance(1);
+    }
+    (prompt, rows)
+}
+
+/// All cases of `model` on a critic whose prompts `checkpoint` encodes.
+fn check(model: &str, critic: &mut Critic, checkpoint: &Checkpoint) {
+    let mut ran = 0;
+    for case in cases().iter().filter(|case| case.model == model && case.kind == "single") {
+        let (golden, what) = (Golden::open(&case.file), format!("{model}/{}", case.name));
+        let encoded = encode_raw(&checkpoint.processor, case);
+        let (prompt, greedy) = run(critic.backend.as_mut(), encoded, 61);
+        let (ids, wanted) = (golden.integers("input_ids"), golden.floats("prompt_logprobs"));
+        let (found, wanted): (Vec<f32>, Vec<f32>) = prompt
+            .iter()
+            .map(|(place, row)| (log_softmax(row)[ids[place + 1] as usize], wanted[*place]))
+            .unzip();
+        assert_close(&format!("{what}: prompt_logprobs"), &found, &wanted, PROMPT_LOGPROBS);
+        check_greedy(&what, &greedy, &golden);
+        ran += 1;
+    }
+    assert!(ran >= 7, "only {ran} cases of {model}");
+}
+
+#[test]
+fn two_ranks_equal_the_reference() {
+    for model in ["tiny56", "geo384"] {
+        let options = options(model);
+        check(model, &mut split(&options, 2), &Checkpoint::load(&options).unwrap());
+    }
+}
+
+/// The reference's two key heads as four, each of which is there twice: the same decoder for four ranks.
+#[test]
+fn four_ranks_equal_the_reference() {
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| config["text_config"]["num_key_value_heads"] = 4.into());
+    copy.edit_weights(|tensors| {
+        let doubled = |(name, tensor): (String, candle_core::Tensor)| {
+            let of_keys =
+                name.contains("language_model") && (name.contains("k_proj") || name.contains("v_proj"));
+            let heads = if of_keys {
+                let heads = tensor.chunk(2, 0).unwrap();
+                candle_core::Tensor::cat(&[&heads[0], &heads[0], &heads[1], &heads[1]], 0).unwrap()
+            } else {
+                tensor
+            };
+            (name, heads)
+        };
+        tensors.into_iter().map(doubled).collect()
+    });
+    let options = Options::new(Source::Folder(copy.path().into()));
+    check("tiny56", &mut split(&options, 4), &Checkpoint::load(&options).unwrap());
+}
+
+#[test]
+fn sums_over_ranks_have_the_same_bits_however_a_prompt_is_cut() {
+    let options = options("tiny56");
+    let (checkpoint, mut critic) = (Checkpoint::load(&options).unwrap(), split(&options, 2));
+    let mut bits = |step| {
+        let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "two_turns"));
+        let (_, rows) = run(critic.backend.as_mut(), encoded, step);
+        rows.into_iter().flatten().map(f32::to_bits).collect::<Vec<u32>>()
+    };
+    let whole = bits(4096);
+    for step in [1, 50] {
+        assert!(bits(step) == whole, "steps of {step}");
+    }
+}
+
+/// Numbers of 16 bits, and weights in eight and four bits, whose blocks are not cut: near to what one rank has.
+#[test]
+fn other_precisions_and_forms_can_be_split() {
+    let whole = options("tiny56");
+    let half = Options { precision: Some(critic_candle::Precision::Bf16), ..whole.clone() };
+    let in_form = |weights| Options { weights, ..whole.clone() };
+    // Down has 176 inputs, which are cut at 88: what its blocks have in common is rounded otherwise than on one rank.
+    let kinds = [(half, 0.9), (in_form(WeightForm::Q8), 0.5), (in_form(WeightForm::Q4), 6.0)];
+    for (options, tolerance) in kinds {
+        let checkpoint = Checkpoint::load(&options).unwrap();
+        let first = |mut critic: Critic| {
+            let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "square"));
+            let prompt = Batch { chunks: vec![Sequence::new(encoded, 0, 1).chunk(4096)] };
+            log_softmax(&critic.backend.forward(&prompt).unwrap()[0])
+        };
+        let what = format!("{:?} {:?}", options.precision, options.weights);
+        assert_close(&what, &first(split(&options, 2)), &first(split(&options, 1)), tolerance);
+    }
+}
+
+/// Two emulated cards, and steps of one token, too.
+#[cfg(feature = "nccl")]
+#[test]
+fn two_cards_are_as_near_to_one_as_sixteen_bits_can_be() {
+    let _open = crate::emulated::card();
+    for (form, worst) in [(WeightForm::Stored, 0.3), (WeightForm::Q8, 0.6)] {
+        let options = Options {
+            device: critic_candle::Device::Cuda(0),
+            weights: form,
+            cache_bytes: Some(64 << 20),
+            ..options("tiny56")
+        };
+        let checkpoint = Checkpoint::load(&options).unwrap();
+        let rows = |mut critic: Critic| {
+            let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "square"));
+            run(critic.backend.as_mut(), encoded, 512).1
+        };
+        let (two, one) = (rows(split(&options, 2)), rows(split(&options, 1)));
+        assert_close(&format!("{form:?}"), &log_softmax(&two[0]), &log_softmax(&one[0]), worst);
+        let written = |rows: &[Vec<f32>]| rows.iter().map(|row| argmax(row)).collect::<Vec<_>>();
+        assert_eq!(written(&two)[..4], written(&one)[..4], "{form:?}");
+    }
+}
+
+/// Without the feature, cards are refused by name.
+#[cfg(not(feature = "nccl"))]
+#[test]
+fn cards_of_a_program_without_nccl_are_refused() {
+    let _open = crate::emulated::card();
+    let options = Options { device: critic_candle::Device::Cuda(0), ranks: 2, ..options("tiny56") };
+    let refused = std::error::Error::source(&load(&options).err().unwrap()).map(ToString::to_string);
+    // A machine with one card of its own has no second one.
+    let refused = refused.unwrap_or_default();
+    assert!(refused.contains("feature `nccl`") || refused.contains("no card 1"), "{refused}");
+}
+
+#[test]
+fn a_split_that_cannot_be_says_why() {
+    let complaint = |options: Options| load(&options).err().unwrap().to_string();
+    let refused = complaint(Options { ranks: 4, ..options("tiny56") });
+    assert!(refused.contains("num_key_value_heads is 2; expected a multiple of 4"), "{refused}");
+    let refused = complaint(Options { ranks: 0, ..options("tiny56") });
+    assert!(refused.contains("expected at least 1"), "{refused}");
+}

@@ -1,0 +1,70 @@
+//! Sums of rows over several cards of this process, each of which a thread of its own asks.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    error::{Error, Result},
+    gpu::Gpu,
+    nccl::Communicator,
+    rows::Rows,
+};
+
+/// What connects several cards.
+#[derive(Debug)]
+pub struct Communicators {
+    cards: Vec<Arc<Gpu>>,
+    /// That of each card, unless it was aborted. Its lock is held while a sum is asked for, which takes microseconds, so that it
+    /// is not aborted meanwhile.
+    communicators: Vec<Mutex<Option<Communicator>>>,
+}
+
+impl Communicators {
+    /// Connects cards; the place of a card in the list is its rank.
+    ///
+    /// # Errors
+    /// [`Error::NoCommunication`] when the program was built without, [`Error::NoNccl`] when the library is missing, or what the
+    /// library says.
+    pub fn among(cards: Vec<Arc<Gpu>>) -> Result<Self> {
+        let communicators = Communicator::among(&cards)?;
+        let communicators = communicators.into_iter().map(|own| Mutex::new(Some(own))).collect();
+        Ok(Self { cards, communicators })
+    }
+
+    /// Replaces the numbers of `rows`, which are on the card `rank` and of which every card has as many, by the sums of all
+    /// cards' numbers. Once all cards were asked for it, it is done in the order of each card's work.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] after [`abort`](Self::abort), or what the library says.
+    pub fn sum(&self, rank: usize, rows: &mut Rows) -> Result<()> {
+        match &*lock(&self.communicators[rank]) {
+            Some(own) => own.sum(rows),
+            None => Err(Error::Disconnected),
+        }
+    }
+
+    /// Gives up all sums that were asked for and not done, since a card has failed: what their cards wait with goes on, with
+    /// whatever numbers.
+    pub fn abort(&self) {
+        self.communicators.iter().for_each(|own| drop(lock(own).take()));
+    }
+
+    /// Connects the cards again if they were disconnected, while none is asked for anything.
+    ///
+    /// # Errors
+    /// What the library says.
+    pub fn renew(&self) -> Result<()> {
+        if self.communicators.iter().all(|own| lock(own).is_some()) {
+            return Ok(());
+        }
+        self.abort();
+        for (own, new) in self.communicators.iter().zip(Communicator::among(&self.cards)?) {
+            *lock(own) = Some(new);
+        }
+        Ok(())
+    }
+}
+
+/// Nothing is half done when a thread panics with the lock.
+fn lock(own: &Mutex<Option<Communicator>>) -> MutexGuard<'_, Option<Communicator>> {
+    own.lock().unwrap_or_else(PoisonError::into_inner)
+}
