@@ -144,9 +144,8 @@ fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
     assert!(refused.contains("growth is not measured on a card, only language and reward are"), "{refused}");
 }
 
-#[test]
-fn what_is_left_of_a_card_is_the_caches() {
-    // The reference checkpoint with shorter contexts: the imitated card runs whole ones when it starts.
+/// The reference checkpoint with shorter contexts: an imitated card runs whole ones when it starts.
+fn short_contexts(positions: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(reference().join("models/tiny56")).unwrap() {
         let path = entry.unwrap().path();
@@ -154,8 +153,14 @@ fn what_is_left_of_a_card_is_the_caches() {
     }
     let config = folder.path().join("config.json");
     let mut read: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-    read["text_config"]["max_position_embeddings"] = json!(2048);
+    read["text_config"]["max_position_embeddings"] = json!(positions);
     fs::write(&config, read.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn what_is_left_of_a_card_is_the_caches() {
+    let folder = short_contexts(2048);
     let model = folder.path().to_string_lossy().into_owned();
     let blocks = |mebibytes| on_card(&["--model", &model], mebibytes).engine("total_blocks");
     let (small, large) = (blocks(1536), blocks(2048));
@@ -176,8 +181,8 @@ fn what_a_card_cannot_do_is_said_in_a_sentence() {
     };
     let small = refused(&["--device", "cuda"], &variables("20000000"));
     assert!(small.contains("has no room for another"), "{small}");
-    let second = refused(&["--device", "cuda:1"], &variables("1000000000"));
-    assert!(second.contains("there is no card 1: the driver knows 1"), "{second}");
+    let second = refused(&["--device", "cuda:2"], &variables("1000000000"));
+    assert!(second.contains("there is no card 2: the driver knows 2"), "{second}");
     let wide = refused(&["--device", "cuda", "--precision", "f32"], &variables("1000000000"));
     assert!(wide.contains("bf16"), "{wide}");
     let unknown = refused(&["--device", "tpu"], &[]);
@@ -202,4 +207,35 @@ fn a_server_whose_card_is_lost_fails_its_requests_and_ends() {
     assert!(failed.status >= 500, "{}", failed.status);
     assert!(failed.json()["error"]["message"].is_string());
     assert!(!server.wait(), "it ends as a failure");
+}
+
+/// Two cards are refused by a program that cannot add up their numbers.
+#[cfg(not(feature = "nccl"))]
+#[test]
+fn several_cards_need_a_program_with_nccl() {
+    let libraries = emulator();
+    let output = judged(&["--device", "cuda", "--tensor-parallel", "2"], &[("LD_LIBRARY_PATH", &libraries)]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("without the feature `nccl`"), "{told}");
+}
+
+/// What two imitated cards judge, with an imitated NCCL between them, is what one judges; and what is left of both is the
+/// caches', of which each has half of every position.
+#[cfg(feature = "nccl")]
+#[test]
+fn two_cards_judge_as_one_does() {
+    let folder = short_contexts(256);
+    let model = folder.path().to_string_lossy().into_owned();
+    let blocks =
+        |ranks| on_card(&["--model", &model, "--tensor-parallel", ranks], 1024).engine("total_blocks");
+    let (one, two) = (blocks("1"), blocks("2"));
+    assert!((19..=21).contains(&(10 * two / one)), "{one} and {two} blocks");
+
+    let [one, two] =
+        ["1", "2"].map(|ranks| on_card(&["--cache-mib", "64", "--tensor-parallel", ranks], 1024));
+    for response in ["There is a red square at the left.", "A large green star."] {
+        let [wanted, found] = [&one, &two].map(|server| probabilities(&server.ok("/judge", &case(response))));
+        assert_eq!(found.len(), wanted.len());
+        assert!(found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 0.03), "{found:?} for {wanted:?}");
+    }
 }

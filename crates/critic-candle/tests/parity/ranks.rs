@@ -1,7 +1,8 @@
 //! Decoders that are split over ranks, beside the reference.
 
+use candle_core::Tensor;
 use critic::{Backend, Batch, Critic, Encoded, TokenId, Wants};
-use critic_candle::{Checkpoint, Options, Source, WeightForm, load};
+use critic_candle::{Checkpoint, GgufForm, Options, Precision, Source, WeightForm, convert, load};
 
 use crate::{
     cases::check_greedy,
@@ -42,6 +43,13 @@ fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize,
     (prompt, rows)
 }
 
+/// The logits after one of the reference's prompts.
+fn answer(checkpoint: &Checkpoint, critic: &mut Critic) -> Vec<f32> {
+    let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "square"));
+    let prompt = Batch { chunks: vec![Sequence::new(encoded, 0, 1).chunk(4096)] };
+    critic.backend.forward(&prompt).unwrap().remove(0)
+}
+
 /// All cases of `model` on a critic whose prompts `checkpoint` encodes.
 fn check(model: &str, critic: &mut Critic, checkpoint: &Checkpoint) {
     let mut ran = 0;
@@ -70,26 +78,47 @@ fn two_ranks_equal_the_reference() {
 }
 
 /// The reference's two key heads as four, each of which is there twice: the same decoder for four ranks.
-#[test]
-fn four_ranks_equal_the_reference() {
+fn with_four_key_heads() -> Copy {
     let copy = Copy::of("tiny56");
     copy.edit_json("config.json", |config| config["text_config"]["num_key_value_heads"] = 4.into());
     copy.edit_weights(|tensors| {
-        let doubled = |(name, tensor): (String, candle_core::Tensor)| {
+        let doubled = |(name, tensor): (String, Tensor)| {
             let of_keys =
                 name.contains("language_model") && (name.contains("k_proj") || name.contains("v_proj"));
-            let heads = if of_keys {
-                let heads = tensor.chunk(2, 0).unwrap();
-                candle_core::Tensor::cat(&[&heads[0], &heads[0], &heads[1], &heads[1]], 0).unwrap()
-            } else {
-                tensor
-            };
-            (name, heads)
+            if !of_keys {
+                return (name, tensor);
+            }
+            let heads = tensor.chunk(2, 0).unwrap();
+            (name, Tensor::cat(&[&heads[0], &heads[0], &heads[1], &heads[1]], 0).unwrap())
         };
         tensors.into_iter().map(doubled).collect()
     });
+    copy
+}
+
+#[test]
+fn four_ranks_equal_the_reference() {
+    let copy = with_four_key_heads();
     let options = Options::new(Source::Folder(copy.path().into()));
     check("tiny56", &mut split(&options, 4), &Checkpoint::load(&options).unwrap());
+}
+
+/// The output projection has 64 inputs: two parts of it are one block each, four would be halves.
+#[test]
+fn weights_in_blocks_are_split_between_blocks_or_not_at_all() {
+    let copy = with_four_key_heads();
+    let options = Options::new(Source::Folder(copy.path().into()));
+    convert(&options.source, &copy.path().join("text.gguf"), GgufForm::Q8_0).unwrap();
+    copy.edit_weights(|mut tensors| {
+        tensors.retain(|name, _| !name.starts_with("language_model"));
+        tensors
+    });
+    let checkpoint = Checkpoint::load(&options).unwrap();
+    let first = |mut critic: Critic| log_softmax(&answer(&checkpoint, &mut critic));
+    let (two, one) = (first(split(&options, 2)), first(split(&options, 1)));
+    assert_close("two ranks", &two, &one, 0.5);
+    let refused = load(&Options { ranks: 4, ..options.clone() }).err().unwrap().to_string();
+    assert!(refused.contains("blocks of 32") && refused.contains("attn_output"), "{refused}");
 }
 
 #[test]
@@ -111,17 +140,13 @@ fn sums_over_ranks_have_the_same_bits_however_a_prompt_is_cut() {
 #[test]
 fn other_precisions_and_forms_can_be_split() {
     let whole = options("tiny56");
-    let half = Options { precision: Some(critic_candle::Precision::Bf16), ..whole.clone() };
+    let half = Options { precision: Some(Precision::Bf16), ..whole.clone() };
     let in_form = |weights| Options { weights, ..whole.clone() };
     // Down has 176 inputs, which are cut at 88: what its blocks have in common is rounded otherwise than on one rank.
     let kinds = [(half, 0.9), (in_form(WeightForm::Q8), 0.5), (in_form(WeightForm::Q4), 6.0)];
     for (options, tolerance) in kinds {
         let checkpoint = Checkpoint::load(&options).unwrap();
-        let first = |mut critic: Critic| {
-            let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "square"));
-            let prompt = Batch { chunks: vec![Sequence::new(encoded, 0, 1).chunk(4096)] };
-            log_softmax(&critic.backend.forward(&prompt).unwrap()[0])
-        };
+        let first = |mut critic: Critic| log_softmax(&answer(&checkpoint, &mut critic));
         let what = format!("{:?} {:?}", options.precision, options.weights);
         assert_close(&what, &first(split(&options, 2)), &first(split(&options, 1)), tolerance);
     }

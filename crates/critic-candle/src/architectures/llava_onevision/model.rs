@@ -206,7 +206,7 @@ impl Model {
 
     /// The tower's features `[N * P, E]` of tiles.
     fn see(&self, tiles: &[&[u8]]) -> Result<Rows> {
-        match (&self.cutter, &self.place) {
+        match (&self.cutter, self.place()) {
             (Some(cutter), Place::Card(gpu)) => {
                 let mut patches = Rows::new();
                 on_card(cutter.cut(tiles, patches.on(gpu)?))?;
