@@ -59,6 +59,9 @@ pub(crate) struct ConnectionOptions {
     /// How long a connection is kept between two requests, in seconds.
     #[arg(long, default_value_t = 75.0, value_parser = seconds)]
     pub(crate) keep_alive_s: f64,
+    /// How long a client may take nothing of its answer, or the network bring nothing of it while something was sent, in seconds.
+    #[arg(long, default_value_t = 30.0, value_parser = seconds)]
+    pub(crate) peer_timeout_s: f64,
     /// The most header fields of a request.
     #[arg(long, default_value_t = 64)]
     pub(crate) max_headers: usize,
