@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use judge::{Allowance, Exhausted, Quota, Tenant, Terms, Work};
@@ -56,6 +56,11 @@ impl Account {
 
     pub(crate) fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Whether its key has not expired.
+    pub(super) fn holds(&self, now: SystemTime) -> bool {
+        self.key.expires.is_none_or(|end| now < end)
     }
 
     /// What figures call it.

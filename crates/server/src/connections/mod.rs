@@ -175,8 +175,9 @@ impl<S: Answer> Connection<S> {
         let (patient, patience) =
             Patient::new(stream, Waits { head: limits.head, idle: limits.idle, write: limits.peer });
         let head = patience.clone();
-        let answering =
-            service_fn(move |request| answer(service.clone(), (request, limits.body), patience.clone()));
+        let answering = service_fn(move |request| {
+            answer(service.clone(), (request, Peer(peer)), (patience.clone(), limits.body))
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // The stream itself knows idling from a slow head; this holds if it should not.
@@ -195,13 +196,18 @@ impl<S: Answer> Connection<S> {
     }
 }
 
+/// Where a request comes from; part of it. No client can put it there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// Answers one request of a connection, which is busy until the answer's end.
 async fn answer(
     service: impl Answer,
-    (request, limits): (http::Request<Incoming>, BodyLimits),
-    patience: Patience,
+    (mut request, peer): (http::Request<Incoming>, Peer),
+    (patience, limits): (Patience, BodyLimits),
 ) -> Result<Response<Body>, Infallible> {
     let busy = patience.busy();
+    request.extensions_mut().insert(peer);
     let request = request.map(|body| Body::new(TimedBody::new(body, limits)));
     let response = service.oneshot(request).await?;
     Ok(response.map(|body| Body::new(Held::new(body, busy))))
