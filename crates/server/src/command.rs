@@ -22,8 +22,8 @@ mod trace;
 
 pub(crate) use access::{AccessOptions, ConnectionOptions, TlsOptions};
 pub(crate) use bench::{
-    BenchCommand, CompareArguments, ComparePart, CorpusArguments, LoadArguments, MadeFormChoice,
-    MakeModelArguments, OverheadArguments, ShapeChoice, SharingArguments,
+    AbuseArguments, BenchCommand, CompareArguments, ComparePart, CorpusArguments, LoadArguments,
+    MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice, SharingArguments,
 };
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};

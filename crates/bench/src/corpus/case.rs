@@ -8,11 +8,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    build::{BuildError, Builder},
-    wire::{Request, Then},
+use super::build::{BuildError, Builder};
+use crate::{
+    error::BenchError,
+    live::{MARK, Request, Then},
 };
-use crate::error::BenchError;
 
 /// A file of cases.
 #[derive(Debug, Deserialize)]
@@ -113,9 +113,6 @@ pub(crate) struct Sent {
     pub(crate) request: Request,
     pub(crate) has_image: bool,
 }
-
-/// A word that stands in every request, so that a log that has it quotes a client.
-pub(crate) const MARK: &str = "quokkaberry";
 
 impl Endpoint {
     /// Where content is sent.

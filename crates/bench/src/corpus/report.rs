@@ -8,8 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::Growth;
-use crate::latency::Latency;
+use crate::{latency::Latency, live::Growth};
 
 /// Cases of one family.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -117,11 +116,8 @@ impl Display for CorpusReport {
             formatter,
             "files: {files}, at most {most_files}; threads: {threads}, at most {most_threads}"
         )?;
-        if let Some(Growth { passes, minutes, mib_per_hour, uncertain_by }) = self.growth {
-            writeln!(
-                formatter,
-                "memory grows by {mib_per_hour:.1} ± {uncertain_by:.1} MiB/h, in {passes} passes, the last {minutes:.0} minutes"
-            )?;
+        if let Some(growth) = self.growth {
+            writeln!(formatter, "{growth}")?;
         }
         for (file, why) in &self.left_out {
             writeln!(formatter, "left out: {file}: {why}")?;

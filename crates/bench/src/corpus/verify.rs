@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::{
-    case::{Case, MARK},
-    wire::Reply,
-};
+use super::case::Case;
+use crate::live::{MARK, Reply};
 
 /// What is wrong with an answer; nothing when it is right.
 pub(crate) fn problems(case: &Case, reply: &Reply) -> Vec<String> {

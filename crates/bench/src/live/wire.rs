@@ -112,6 +112,13 @@ pub(crate) fn exchange(host: &str, request: &Request, replies: usize) -> io::Res
     Ok(all)
 }
 
+/// Asks with a GET.
+pub(crate) fn ask(door: &Door, path: &str) -> Result<Reply, String> {
+    let replies =
+        exchange(&door.host, &door.request(("GET", path), vec![]), 1).map_err(|error| error.to_string())?;
+    replies.into_iter().next().ok_or_else(|| "no answer".to_owned())
+}
+
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut new = Vec::with_capacity(bytes.len());
     let mut left = bytes;
