@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::build::{BuildError, Builder};
 use crate::{
     error::BenchError,
-    live::{MARK, Request, Then},
+    live::{MARK, Manner, Pace, Request, Then},
 };
 
 /// A file of cases.
@@ -45,9 +45,11 @@ pub(crate) struct Case {
     /// Whole requests, byte for byte; `{host}` is the server.
     #[serde(default)]
     raw: Vec<Value>,
-    /// Whether the server is told that nothing more comes, where a whole request ends early.
+    /// What is done when everything was sent.
     #[serde(default)]
-    ends: bool,
+    then: Then,
+    /// How slowly bodies are sent, or raw requests.
+    slowly: Option<Pace>,
     /// Whole bodies.
     #[serde(default)]
     body: Vec<Value>,
@@ -274,6 +276,11 @@ impl Case {
         self.id.split('-').next().unwrap_or(&self.id)
     }
 
+    /// How they are sent.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { replies: self.replies, then: self.then, pace: self.slowly }
+    }
+
     /// All its requests.
     ///
     /// # Errors
@@ -281,8 +288,7 @@ impl Case {
     pub(crate) fn requests(&self, builder: Builder<'_>) -> Result<Vec<Sent>, BuildError> {
         let mut all = Vec::new();
         for (index, raw) in self.raw.iter().enumerate() {
-            let then = if self.ends { Then::End } else { Then::Wait };
-            let request = Request::Raw(builder.bytes(raw)?, then);
+            let request = Request::Raw(builder.bytes(raw)?);
             all.push(Sent { label: format!("raw {index}"), request, has_image: false });
         }
         for path in &self.path {

@@ -188,7 +188,7 @@ impl Run<'_> {
         for Sent { label, request, has_image } in requests {
             let mut problems = Vec::new();
             let mut refused = false;
-            match exchange(host, &request, case.replies) {
+            match exchange(host, &request, case.manner()) {
                 Ok(replies) => {
                     refused = replies.iter().all(|reply| (400..500).contains(&reply.status));
                     for reply in &replies {
@@ -196,6 +196,10 @@ impl Run<'_> {
                         if (400..500).contains(&reply.status) {
                             let times = if has_image { &mut self.image_times } else { &mut self.times };
                             times.push(reply.time);
+                            let slowest = &mut self.report.slowest_refusal;
+                            if slowest.as_ref().is_none_or(|(_, most)| *most < reply.time.as_secs_f64()) {
+                                *slowest = Some((format!("{} ({label})", case.id), reply.time.as_secs_f64()));
+                            }
                         }
                     }
                 }

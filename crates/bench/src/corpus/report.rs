@@ -61,6 +61,8 @@ pub struct CorpusReport {
     pub refusals: Times,
     /// Refusals of requests with an image.
     pub image_refusals: Times,
+    /// Which refusal took longest, and how many seconds.
+    pub slowest_refusal: Option<(String, f64)>,
     /// Requests of honest clients meanwhile.
     pub honest_requests: u64,
     /// Resident memory at the start, after a case at most, and at most while it was looked at, in MiB.
@@ -103,6 +105,9 @@ impl Display for CorpusReport {
                 formatter,
                 "{what}: {count}; p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.1} ms"
             )?;
+        }
+        if let Some((which, seconds)) = &self.slowest_refusal {
+            writeln!(formatter, "slowest refusal: {which}, {seconds:.3} s")?;
         }
         writeln!(formatter, "honest requests meanwhile: {}", self.honest_requests)?;
         let [first, after, seen] = self.memory_mib;

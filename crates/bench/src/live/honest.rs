@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::wire::{Door, Request, exchange};
+use super::wire::{Door, Manner, Request, exchange};
 
 /// How many there are.
 const CLIENTS: usize = 4;
@@ -56,7 +56,7 @@ impl Sample {
     }
 
     fn ask(&self, host: &str) -> Result<Value, String> {
-        let replies = exchange(host, &self.request, 1).map_err(|error| error.to_string())?;
+        let replies = exchange(host, &self.request, Manner::default()).map_err(|error| error.to_string())?;
         let reply = replies.into_iter().next().ok_or("no answer")?;
         let body = reply.json().unwrap_or_default();
         if reply.status != 200 {

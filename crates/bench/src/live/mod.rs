@@ -13,7 +13,7 @@ pub(crate) use honest::{Honest, Sample};
 pub use start::Target;
 pub(crate) use start::started;
 pub(crate) use watch::{Watch, fill};
-pub(crate) use wire::{Door, Reply, Request, Then, ask, exchange};
+pub(crate) use wire::{Door, Manner, Pace, Reply, Request, Then, ask, exchange};
 
 /// A word that stands in every request, so that a log that has it quotes a client.
 pub(crate) const MARK: &str = "quokkaberry";

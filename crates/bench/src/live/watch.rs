@@ -13,7 +13,7 @@ use super::{
     Figures, MARK,
     honest::{Honest, Sample},
     mib,
-    wire::{Door, ask, exchange},
+    wire::{Door, Manner, ask, exchange},
 };
 
 /// How long the server may take to become idle and to give back what it took.
@@ -209,7 +209,7 @@ pub(crate) fn fill(door: &Door) -> Result<(), String> {
             "max_tokens": 1,
         });
         let request = door.request(("POST", "/v1/chat/completions"), body.to_string().into_bytes());
-        let replies = exchange(&door.host, &request, 1).map_err(|error| error.to_string())?;
+        let replies = exchange(&door.host, &request, Manner::default()).map_err(|error| error.to_string())?;
         if replies.first().is_some_and(|reply| reply.status == 200) {
             return Ok(());
         }
