@@ -167,8 +167,6 @@ fn run(
     gathered: &mut Gathered,
 ) -> Result<(), BenchError> {
     let failed = |reason: String| BenchError::Corpus { place: scene.door.host.clone(), reason };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(BenchError::Runtime)?;
     // Twice each: what is computed for the first time takes memory that stays.
     let samples = (0..=Honest::count()).map(|number| {
         let sample = Sample::first(&scene.door, &scene.picture, number)?;
@@ -193,7 +191,9 @@ fn run(
                 continue;
             }
             let sampler = Sampler::start(&scene.door);
-            let behaviour = runtime.block_on(shape.run(&scene));
+            // One for each shape: with it goes what its clients still hold.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let behaviour = runtime.map_err(BenchError::Runtime)?.block_on(shape.run(&scene));
             let sampled = sampler.finish();
             watch.note_crowd(sampled.connections);
             gathered.note(shape, behaviour, (sampled, watch.last.memory, honest.times()));
