@@ -32,6 +32,8 @@ pub(crate) struct Key {
     pub(crate) concurrent_requests: Option<u64>,
     /// The part of the waiting line that it may take.
     pub(crate) queue_share: Option<f32>,
+    /// The part of what is kept on the disk that it may have.
+    pub(crate) stored_share: Option<f32>,
     pub(crate) priority: Priority,
     /// Which form chat answers have when the request does not say.
     pub(crate) forms: Option<FormsOfKey>,
@@ -101,6 +103,7 @@ struct Entry {
     images_per_minute: Option<u64>,
     concurrent_requests: Option<u64>,
     queue_share: Option<f32>,
+    stored_share: Option<f32>,
     #[serde(default)]
     priority: Priority,
     forms: Option<String>,
@@ -181,8 +184,10 @@ impl Entry {
         if let Some((name, _)) = bounds.iter().find(|(_, bound)| *bound == Some(0)) {
             return wrong(What::Bound, format!("keys.{name}: more than 0 is wanted"));
         }
-        if self.queue_share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
-            return wrong(What::Bound, "keys.queue_share: more than 0 and at most 1 is wanted".into());
+        let shares = [("queue_share", self.queue_share), ("stored_share", self.stored_share)];
+        let none = |share: f32| !(share > 0.0 && share <= 1.0);
+        if let Some((name, _)) = shares.iter().find(|(_, share)| share.is_some_and(none)) {
+            return wrong(What::Bound, format!("keys.{name}: more than 0 and at most 1 is wanted"));
         }
         let expires = match &self.expires {
             None => None,
@@ -202,6 +207,7 @@ impl Entry {
             images_per_minute: self.images_per_minute,
             concurrent_requests: self.concurrent_requests,
             queue_share: self.queue_share,
+            stored_share: self.stored_share,
             priority: self.priority,
             forms: self.forms.map(|forms| match forms.as_str() {
                 "auto" => FormsOfKey::Auto,
@@ -264,6 +270,7 @@ mod tests {
             (entry("key = \"gavel-secret\"\n"), 4, "unknown field `key`"),
             (entry("tokens_per_minute = 0\n"), 1, "keys.tokens_per_minute"),
             (entry("queue_share = 1.5\n"), 1, "keys.queue_share"),
+            (entry("stored_share = 0.0\n"), 1, "keys.stored_share"),
             (entry("expires = 2026-12-31T12:00:00\n"), 1, "keys.expires"),
             (entry("expires = \"tomorrow\"\n"), 4, "datetime"),
             (entry("priority = \"first\"\n"), 4, "low"),

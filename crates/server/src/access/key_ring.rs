@@ -10,7 +10,7 @@ use super::{
     key::{Key, digest_of},
 };
 
-/// The part of the waiting line that one of several keys may take.
+/// The part of the waiting line, and of what is kept on the disk, that one of several keys may take.
 const SHARE_AMONG_SEVERAL: f32 = 0.25;
 
 /// All keys in force.
