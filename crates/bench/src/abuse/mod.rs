@@ -24,7 +24,7 @@ use std::{
 use crate::{
     compare::{Extent, Running},
     error::BenchError,
-    live::{Growth, Honest, Sample, Target, Watch, fill, mib, started},
+    live::{Growth, Honest, Sample, Started, Target, Watch, fill, mib, started},
 };
 use report::Gathered;
 pub use report::{AbuseReport, Behaviour, Spread};
@@ -150,7 +150,7 @@ pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
             let path = keys.path().to_string_lossy().into_owned();
             let mut serve = vec!["--keys-file".to_owned(), path, "--metrics-on-main".to_owned()];
             serve.extend(limits.options());
-            let (running, host) = started(program, &PathBuf::new(), &serve)?;
+            let Started { running, host, .. } = started(program, &PathBuf::new(), &serve)?;
             let known = (Some(keys.honest.clone()), Some(&keys));
             let scene = Scene::of(&host, known, (limits, options.extent))?;
             run(options, scene, (Some(running.errors()), Some(&running)), &mut gathered)?;

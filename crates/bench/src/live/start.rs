@@ -5,6 +5,8 @@ use std::{
     process::Command,
 };
 
+use tempfile::TempDir;
+
 use crate::{compare::Running, error::BenchError};
 
 /// A server.
@@ -21,19 +23,26 @@ pub enum Target {
     Started(PathBuf),
 }
 
-/// A server of this program with these options, in which `{folder}` is that of the cases, beside small caches, so that what grows is seen.
+/// A server that was started, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) running: Running,
+    /// Host and port.
+    pub(crate) host: String,
+    /// What it may write into.
+    _scratch: TempDir,
+}
+
+/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own, beside small caches, so that what grows is seen.
 ///
 /// # Errors
 /// [`BenchError::Program`] when it does not start.
-pub(crate) fn started(
-    program: &Path,
-    folder: &Path,
-    serve: &[String],
-) -> Result<(Running, String), BenchError> {
+pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<Started, BenchError> {
     let mut command = Command::new(program);
     command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "16"]);
-    let folder = folder.to_string_lossy();
-    let more = serve.iter().map(|option| option.replace("{folder}", &folder));
+    let scratch = tempfile::tempdir().map_err(BenchError::File)?;
+    let (folder, kept) = (folder.to_string_lossy(), scratch.path().to_string_lossy().into_owned());
+    let more = serve.iter().map(|option| option.replace("{folder}", &folder).replace("{scratch}", &kept));
     // Large buffers go back to the system at once, as deploy/ has it; else the allocator keeps them, and growth cannot be told from
     // what it keeps.
     command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
@@ -45,5 +54,5 @@ pub(crate) fn started(
     let line = running.line()?;
     let host = line.trim().strip_prefix("listening on http://").map(str::to_owned);
     let host = host.ok_or_else(|| running.failed())?;
-    Ok((running, host))
+    Ok(Started { running, host, _scratch: scratch })
 }

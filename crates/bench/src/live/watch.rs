@@ -41,7 +41,7 @@ pub(crate) struct State {
 /// What is looked at.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    door: Door,
+    pub(crate) door: Door,
     canary: Sample,
     log: Option<Log>,
     first: State,
@@ -72,7 +72,16 @@ impl Watch {
         honest: &Honest,
     ) -> Result<Self, String> {
         let paused = honest.pause();
-        let first = state(door)?;
+        // What ended a moment ago may be counted a moment later, and is none of the first case.
+        let mut first = state(door)?;
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let again = state(door)?;
+            if again.sequences == first.sequences {
+                break;
+            }
+            first = again;
+        }
         let asked = honest.asked();
         drop(paused);
         let log = log.map(|path| Log { path, read: 0 });

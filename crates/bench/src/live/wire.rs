@@ -79,6 +79,8 @@ pub(crate) enum Request {
     Raw(Vec<u8>),
     /// A request with its length.
     Composed { method: String, path: String, headers: Vec<(String, Vec<u8>)>, body: Vec<u8> },
+    /// A line of a batch, for this route.
+    Line { path: &'static str, body: Vec<u8> },
 }
 
 /// What came back.
@@ -124,6 +126,7 @@ pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Res
             head.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
             (head, body.clone())
         }
+        Request::Line { .. } => return Err(io::ErrorKind::Unsupported.into()),
     };
     // A server that refuses early closes while we still write; its answer can be there all the same.
     let sent = match manner.pace {

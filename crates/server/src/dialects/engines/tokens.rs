@@ -1,7 +1,7 @@
 //! Text to tokens and back, as vLLM has it.
 
 use axum::{Json, extract::State, http::StatusCode};
-use judge::{RawPrompt, TokenId};
+use judge::{EngineError, JudgeError, RawPrompt, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,6 +39,9 @@ pub(super) struct Tokenized {
     token_strs: Option<Vec<String>>,
 }
 
+/// How many times the tokens of a prompt a text may have whose tokens are told: programs count those of what they are about to cut.
+const TOLD_CONTEXTS: usize = 16;
+
 /// Tell the tokens of a text or of a conversation.
 #[utoipa::path(
     post,
@@ -59,10 +62,20 @@ pub(super) async fn tokenize(
     let TokenizeBody { model, prompt, return_token_strs } = body.parse(StatusCode::BAD_REQUEST)?;
     state.names.told(model)?;
     let tokens = match prompt {
-        Some(text) => state.judge.tokens(RawPrompt::Text(text)).await,
+        Some(text) => {
+            let most = state.judge.context_length() * TOLD_CONTEXTS;
+            state.judge.tokens(RawPrompt::Text(text), most).await
+        }
         None => state.judge.conversation_tokens(openai::conversation(&state, &caller, &body).await?).await,
     };
-    let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+    let tokens = tokens.map_err(|error| match error {
+        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "string_too_long",
+            format!("The text has {tokens} tokens or more; those of texts of {limit} at most are told."),
+        ),
+        other => ApiError::from_judge(other, Dialect::OpenAi),
+    })?;
     let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
     Ok(Json(Tokenized {
         count: tokens.len(),
@@ -107,7 +120,7 @@ pub(super) async fn detokenize(
     let DetokenizeBody { model, tokens } = body.parse(StatusCode::BAD_REQUEST)?;
     state.names.told(model)?;
     let tokens = RawPrompt::Tokens(tokens.into_iter().map(TokenId).collect());
-    let tokens = state.judge.tokens(tokens).await;
+    let tokens = state.judge.tokens(tokens, state.judge.context_length()).await;
     let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;
     Ok(Json(Detokenized { prompt: state.judge.text(&tokens) }))
 }

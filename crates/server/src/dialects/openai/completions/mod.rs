@@ -124,7 +124,10 @@ async fn begin(
             RawPrompt::Text(_) | RawPrompt::Tokens(_) => String::new(),
         };
         let is_text = matches!(prompt, RawPrompt::Text(_));
-        let tokens = judge.tokens(prompt).await.map_err(|error| failed(error).with_param(place))?;
+        let tokens = judge
+            .tokens(prompt, judge.context_length())
+            .await
+            .map_err(|error| failed(error).with_param(place))?;
         let text = if echo && !is_text { judge.text(&tokens) } else { text };
         // Equal prompts are drawn anew.
         let first = (index * written) as u64;
