@@ -121,7 +121,10 @@ fn a_client_reads_nothing() {
     }
     drop(lazy);
     rests(&server);
-    row("a client reads nothing", "others are served, its text is written to the end and can be read later");
+    row(
+        "a client reads nothing",
+        "others are served, its text is written to the end and can be read for `peer_timeout_s`",
+    );
 }
 
 #[test]
