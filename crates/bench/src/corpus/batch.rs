@@ -18,10 +18,10 @@ const BOUNDARY: &str = "a-boundary-that-no-content-has";
 pub(crate) fn line(door: &Door, (path, body): (&str, &[u8])) -> Result<Reply, String> {
     let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let line = json!({ "custom_id": "one", "method": "POST", "url": path, "body": body });
-    let input = ok(door, upload(door, &format!("{line}\n")))?;
+    let input = ok(door, &upload(door, &format!("{line}\n")))?;
     let batch = json!({ "input_file_id": input["id"], "endpoint": path, "completion_window": "24h" });
     let request = door.request(("POST", "/v1/batches"), batch.to_string().into_bytes());
-    let id = ok(door, request)?["id"].as_str().unwrap_or_default().to_owned();
+    let id = ok(door, &request)?["id"].as_str().unwrap_or_default().to_owned();
     let start = Instant::now();
     let ended = loop {
         let batch = ask(door, &format!("/v1/batches/{id}"))?.json().unwrap_or_default();
@@ -76,8 +76,8 @@ fn upload(door: &Door, content: &str) -> Request {
 }
 
 /// The body of an answer that must be a good one.
-fn ok(door: &Door, request: Request) -> Result<Value, String> {
-    let replies = exchange(&door.host, &request, Manner::default()).map_err(|error| error.to_string())?;
+fn ok(door: &Door, request: &Request) -> Result<Value, String> {
+    let replies = exchange(&door.host, request, Manner::default()).map_err(|error| error.to_string())?;
     let reply = replies.into_iter().next().unwrap_or_default();
     let body = reply.json().unwrap_or_default();
     if reply.status == 200 { Ok(body) } else { Err(format!("status {}: {body}", reply.status)) }
