@@ -290,9 +290,13 @@ impl Judge {
             .map_err(Into::into)
     }
 
-    /// Counts a request that is about to be encoded; one for which there will be no room is refused here, where it has cost nothing.
-    pub(crate) fn prepare_for(&self, caller: &Caller) -> Result<Preparing, EngineError> {
-        self.parts.engine.prepare(&caller.tenant, &caller.terms, caller.urgency)
+    /// Counts a request that is about to be encoded, until what is returned is dropped; one for which there will be no room is
+    /// refused here, where it has cost nothing.
+    ///
+    /// # Errors
+    /// [`JudgeError::Engine`] when the waiting line, or the caller's part of it, is full.
+    pub fn prepare_for(&self, caller: &Caller) -> Result<Preparing, JudgeError> {
+        Ok(self.parts.engine.prepare(&caller.tenant, &caller.terms, caller.urgency)?)
     }
 
     /// Encodes on a thread for blocking work.

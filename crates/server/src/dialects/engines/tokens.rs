@@ -40,7 +40,7 @@ pub(super) struct Tokenized {
 }
 
 /// How many times the tokens of a prompt a text may have whose tokens are told: programs count those of what they are about to cut.
-const TOLD_CONTEXTS: usize = 16;
+const TOLD_CONTEXTS: usize = 4;
 
 /// Tell the tokens of a text or of a conversation.
 #[utoipa::path(
@@ -50,8 +50,9 @@ const TOLD_CONTEXTS: usize = 16;
     request_body(content = TokenizeBody, example = json!({ "prompt": "A red circle." })),
     responses(
         (status = 200, description = "The tokens.", body = Tokenized, example = json!(examples::tokenized())),
-        (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody)
+        (status = 400, description = "The conversation makes no sense, or the text is too long.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
 )]
 pub(super) async fn tokenize(
@@ -64,6 +65,9 @@ pub(super) async fn tokenize(
     let tokens = match prompt {
         Some(text) => {
             let most = state.judge.context_length() * TOLD_CONTEXTS;
+            // Nothing of it waits for the engine; but it is encoded in turn with what does, and so a part of the same line.
+            let preparing = state.judge.prepare_for(&caller);
+            let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
             state.judge.tokens(RawPrompt::Text(text), most).await
         }
         None => state.judge.conversation_tokens(openai::conversation(&state, &caller, &body).await?).await,

@@ -115,6 +115,7 @@ async fn begin(
     let CompletionRequest { prompts, params, written, echo, .. } = request;
     let judge = &state.judge;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
+    let _preparing = judge.prepare_for(&params.caller).map_err(failed)?;
     let several = prompts.len() > 1;
     let mut begun = Vec::with_capacity(prompts.len());
     for (index, prompt) in prompts.into_iter().enumerate() {
