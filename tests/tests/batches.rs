@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
-use gavel_tests::{Server, picture, python, reference, uncounted, wait_until};
+use gavel_tests::{Keys, Server, picture, python, reference, uncounted, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -329,4 +329,25 @@ fn two_servers_do_not_share_a_folder() {
         .unwrap();
     let told = String::from_utf8_lossy(&second.stderr);
     assert!(!second.status.success() && told.contains("another process"), "{told}");
+}
+
+#[test]
+fn one_of_several_keys_takes_its_part_of_the_room_and_no_more() {
+    let keys = Keys::new(&[("a", ""), ("b", "stored_share = 0.5")]);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_string_lossy().into_owned();
+    let server = keys.server(&["--data-dir", &folder, "--max-stored-mib", "4", "--max-files", "8"]);
+    let send = |name: &str, content: &[u8]| {
+        let response = server.send_form(keys.key(name), &[("purpose", b"batch"), ("file", content)]);
+        (response.status, response.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let mebibyte = vec![b'x'; 1 << 20];
+    assert_eq!(send("a", &mebibyte).0, 200);
+    assert_eq!(send("a", b"x"), (413, "storage_full".to_owned()), "a quarter is one mebibyte");
+    let too_large = [&mebibyte[..], &mebibyte, b"x"].concat();
+    assert_eq!(send("b", &too_large), (413, "storage_full".to_owned()));
+    for _ in 0..4 {
+        assert_eq!(send("b", b"x").0, 200, "what was refused has left nothing");
+    }
+    assert_eq!(send("b", b"x"), (413, "too_many_files".to_owned()));
 }

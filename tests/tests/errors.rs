@@ -152,3 +152,20 @@ fn a_healthy_server_says_so() {
     let ready = server.get("/ready");
     assert_eq!((ready.status, ready.json()), (200, json!({ "status": "ready" })));
 }
+
+#[test]
+fn two_requests_of_one_name_are_two_requests() {
+    let server = Server::with_options(&[]);
+    let ask = || {
+        let case = json!({ "question": "What?", "response": "A star.", "memo": false }).to_string();
+        let headers = [("content-type", "application/json"), ("x-request-id", "the-same")];
+        let answer = server.send("POST", "/judge", &headers, case.as_bytes());
+        assert_eq!((answer.status, answer.header("x-request-id")), (200, Some("the-same")));
+        answer.json()["score"].as_f64().expect("there is a score")
+    };
+    let scores = std::thread::scope(|scope| {
+        let asked = [(); 2].map(|()| scope.spawn(ask));
+        asked.map(|asked| asked.join().expect("nobody panicked"))
+    });
+    assert_eq!(scores[0], scores[1]);
+}

@@ -196,6 +196,30 @@ fn work_on_a_server_shows_its_key() {
 }
 
 #[test]
+fn a_key_that_has_expired_is_none() {
+    let keys = Keys::new(&[("old", "expires = 2020-01-01"), ("new", "expires = 2999-12-31T23:59:59Z")]);
+    let server = keys.server(&[]);
+    assert_eq!(keys.get(&server, "old", "/v1/models").status, 401);
+    assert_eq!(keys.get(&server, "new", "/v1/models").status, 200);
+}
+
+#[test]
+fn who_shows_many_wrong_keys_is_told_to_wait_and_the_right_key_is_taken() {
+    let keys = Keys::new(&[("a", "")]);
+    let server = keys.server(&["--wrong-keys-per-minute", "3"]);
+    let wrong = || server.send("GET", "/v1/models", &[("authorization", "Bearer gavel-wrong")], b"");
+    for _ in 0..3 {
+        assert_eq!(wrong().status, 401);
+    }
+    let told = wrong();
+    assert_eq!((told.status, told.header("connection")), (429, Some("close")));
+    assert!((1..=20).contains(&told.header("retry-after").unwrap().parse::<u64>().unwrap()));
+    assert_eq!(told.json()["error"]["code"], "too_many_wrong_keys");
+    assert_eq!(keys.get(&server, "a", "/v1/models").status, 200);
+    assert_eq!(server.get("/v1/models").status, 401, "who shows no key guesses none");
+}
+
+#[test]
 fn a_key_has_a_form_for_its_chat_answers() {
     let entries = [("named", "forms = \"trl-pairwise\""), ("off", "forms = \"off\""), ("plain", "")];
     let keys = Keys::new(&entries);

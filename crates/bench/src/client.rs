@@ -3,25 +3,33 @@
 //! Plain HTTP/1.1 connections without a pool around them, since client and server share the machine and what the client
 //! spends is taken from the server.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Uri,
     client::conn::http1::{SendRequest, handshake},
-    header::{CONTENT_TYPE, HOST},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::error::BenchError;
 
-/// Where a server listens.
+/// Where a server listens, and who asks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Host and port.
     host: String,
+    /// The key that is shown to it.
+    key: Option<String>,
+    /// The address that connections are made from; the system chooses without one.
+    source: Option<IpAddr>,
 }
 
 impl Server {
@@ -33,7 +41,8 @@ impl Server {
         let wrong = || BenchError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("http") && uri.path() == "/");
-        Ok(Self { host: format!("{}:{}", host.ok_or_else(wrong)?, uri.port_u16().unwrap_or(80)) })
+        let host = format!("{}:{}", host.ok_or_else(wrong)?, uri.port_u16().unwrap_or(80));
+        Ok(Self { host, key: None, source: None })
     }
 
     /// Host and port.
@@ -43,7 +52,12 @@ impl Server {
 
     /// The server at a socket's address.
     pub fn at(address: SocketAddr) -> Self {
-        Self { host: address.to_string() }
+        Self { host: address.to_string(), key: None, source: None }
+    }
+
+    /// The same, asked by somebody with this key, from this address.
+    pub(crate) fn asked_by(self, key: Option<String>, source: Option<IpAddr>) -> Self {
+        Self { key, source, ..self }
     }
 }
 
@@ -51,6 +65,8 @@ impl Server {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The seconds after which it is to be asked again, if it says so.
+    pub(crate) retry_after_s: Option<u64>,
     pub(crate) body: Bytes,
 }
 
@@ -59,19 +75,29 @@ pub(crate) struct Answer {
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    key: Option<String>,
 }
 
 impl Connection {
     /// Connects. What drives the connection runs as a task of its own and ends with it.
     pub(crate) async fn open(server: &Server) -> Result<Self, BenchError> {
         let failed = |source| BenchError::Connect { host: server.host.clone(), source };
-        let stream = TcpStream::connect(&server.host).await.map_err(failed)?;
+        let stream = match server.source {
+            None => TcpStream::connect(&server.host).await,
+            Some(source) => connect_from(source, &server.host).await,
+        };
+        let stream = stream.map_err(failed)?;
         // A request must leave at once and not wait for more to send.
         stream.set_nodelay(true).map_err(failed)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // How it ends is told to whoever sends the next request.
         tokio::spawn(async { drop(connection.await) });
-        Ok(Self { sender, host: server.host.clone() })
+        Ok(Self { sender, host: server.host.clone(), key: server.key.clone() })
+    }
+
+    /// Whether the server has not closed it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
     }
 
     /// Asks for a verdict.
@@ -91,16 +117,53 @@ impl Connection {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, BenchError> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, &self.host)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .expect("the parts of our own requests are valid");
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+        }
+        let request = request.body(Full::new(body)).expect("the parts of our own requests are valid");
         self.sender.ready().await?;
         let (head, body) = self.sender.send_request(request).await?.into_parts();
-        Ok(Answer { status: head.status.as_u16(), body: body.collect().await?.to_bytes() })
+        let retry_after_s = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer { status: head.status.as_u16(), retry_after_s, body: body.collect().await?.to_bytes() })
+    }
+}
+
+/// A connection that is made from an address of this machine.
+async fn connect_from(source: IpAddr, host: &str) -> io::Result<TcpStream> {
+    let to = lookup_host(host).await?.next().ok_or(io::ErrorKind::NotFound)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind((source, 0).into())?;
+    socket.connect(to).await
+}
+
+/// Connections that wait for their next request. Clones are handles to the same ones.
+#[derive(Debug, Clone)]
+pub(crate) struct IdleConnections {
+    server: Server,
+    /// Unbounded: there are never more than requests at a time, and these are all of one phase at most.
+    connections: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl IdleConnections {
+    pub(crate) fn new(server: &Server) -> Self {
+        Self { server: server.clone(), connections: Arc::default() }
+    }
+
+    /// Asks for a verdict on a connection that waits, or on a new one.
+    pub(crate) async fn judge(&self, body: Bytes) -> Result<Answer, BenchError> {
+        let waiting = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match waiting {
+            Some(connection) => connection,
+            None => Connection::open(&self.server).await?,
+        };
+        let answer = connection.judge(body).await?;
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        Ok(answer)
     }
 }
 

@@ -2,10 +2,11 @@
 //! work the sharing of prompts saves.
 //!
 //! [`load`] and [`overhead`] speak HTTP to a server that someone else has started; [`sharing`] drives an engine;
-//! [`compare`] starts Gavel and other programs and measures them in turn; [`corpus`] sends bad input and looks what is left of the
-//! server.
+//! [`compare`] starts Gavel and other programs and measures them in turn; [`corpus`] sends bad input, [`abuse`] treats it badly, and
+//! both look what is left of the server.
 //! Each returns a report, which prints as a table and serialises as JSON.
 
+mod abuse;
 mod arrivals;
 mod bounds;
 mod client;
@@ -15,6 +16,7 @@ mod cpu_time;
 mod engine_figures;
 mod error;
 mod latency;
+mod live;
 mod load;
 mod load_report;
 mod machine;
@@ -32,16 +34,18 @@ mod table;
 mod tally;
 mod workload;
 
+pub use abuse::{AbuseOptions, AbuseReport, Behaviour, Shape, Spread, abuse};
 pub use bounds::{MachineLimits, Widths};
 pub use client::Server;
 pub use compare::{
     CompareDevice, CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part, Program, Ratio,
     Section, Skipped, Unit, Weights, compare,
 };
-pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Growth, Target, Times, corpus};
+pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Times, corpus};
 pub use engine_figures::Sample;
 pub use error::BenchError;
 pub use latency::Latency;
+pub use live::{Growth, Target};
 pub use load::{LoadOptions, load};
 pub use load_report::{LoadPhase, LoadReport};
 pub use machine::Machine;

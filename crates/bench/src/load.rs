@@ -1,16 +1,13 @@
 //! A server under load: the same requests one at a time, then at random times at several rates.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::{
     arrivals::Arrivals,
-    client::{Answer, Connection, Server},
+    client::{Answer, Connection, IdleConnections, Server},
     engine_figures::{Health, Sampler},
     error::BenchError,
     load_report::{LoadPhase, LoadReport},
@@ -126,31 +123,5 @@ async fn open_loop(
 fn note(tally: &mut Tally, outcome: Result<Answer, BenchError>, latency: Duration) {
     if let Some(body) = tally.note(&outcome, latency) {
         tally.note_usage(body);
-    }
-}
-
-/// Connections that wait for their next request. Clones are handles to the same ones.
-#[derive(Clone)]
-struct IdleConnections {
-    server: Server,
-    /// Unbounded: there are never more than requests at a time, and these are all of one phase at most.
-    connections: Arc<Mutex<Vec<Connection>>>,
-}
-
-impl IdleConnections {
-    fn new(server: &Server) -> Self {
-        Self { server: server.clone(), connections: Arc::default() }
-    }
-
-    /// Asks for a verdict on a connection that waits, or on a new one.
-    async fn judge(&self, body: Bytes) -> Result<Answer, BenchError> {
-        let waiting = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match waiting {
-            Some(connection) => connection,
-            None => Connection::open(&self.server).await?,
-        };
-        let answer = connection.judge(body).await?;
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        Ok(answer)
     }
 }

@@ -55,12 +55,12 @@ impl Tally {
     ) -> Option<&'a [u8]> {
         self.count.sent += 1;
         let why = match outcome {
-            Ok(Answer { status: 200, body }) => {
+            Ok(Answer { status: 200, body, .. }) => {
                 self.count.answered += 1;
                 self.latencies.push(latency);
                 return Some(body);
             }
-            Ok(Answer { status, body }) => {
+            Ok(Answer { status, body, .. }) => {
                 self.count.answered += 1;
                 self.refusals.push(latency);
                 format!("{status} {}", error_code(body))
@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn every_request_is_counted_by_what_became_of_it() {
-        let answer = |status, body: &'static str| Ok(Answer { status, body: body.into() });
+        let answer =
+            |status, body: &'static str| Ok(Answer { status, retry_after_s: None, body: body.into() });
         let mut tally = Tally::default();
         let verdict = answer(
             200,

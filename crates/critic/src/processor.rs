@@ -83,6 +83,16 @@ pub trait Processor: Send + Sync {
         Ok(0)
     }
 
+    /// Tokens that a text surely has by itself, told by its beginning; 0 where it is plain without a look that it may have no more
+    /// than `capacity`.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenizer`] when the text cannot be tokenised.
+    fn least_text_tokens(&self, text: &str, capacity: usize) -> Result<usize, EncodeError> {
+        let _ = (text, capacity);
+        Ok(0)
+    }
+
     /// The bytes that `token` stands for; a character may be spread over several tokens. A control token gives the
     /// text it is written as, such as `<|im_end|>`.
     fn token_bytes(&self, token: TokenId) -> Vec<u8>;

@@ -24,13 +24,15 @@ pub(crate) struct Backlog {
     score_requests: AtomicUsize,
     explain_requests: AtomicUsize,
     tokens: AtomicUsize,
+    /// Requests that are made ready for the line.
+    preparing: AtomicUsize,
     /// Tokens that were run each second of work, lately; 0 before the first step.
     rate: AtomicU64,
     refused_requests: AtomicU64,
     refused_tokens: AtomicU64,
-    /// Requests and tokens of each tenant that may not have the whole line, as long as it has some there. A lock that is held to
+    /// What each tenant that may not have the whole line has of it, as long as it has something there. A lock that is held to
     /// count, and not taken where nobody is bounded.
-    shares: Mutex<HashMap<Tenant, (usize, usize)>>,
+    shares: Mutex<HashMap<Tenant, Share>>,
     /// Names of blocks that are kept or will be, each in the slot of its first bits. One that another one pushed out only
     /// makes a prompt look longer than it is.
     known: Vec<AtomicU64>,
@@ -50,6 +52,7 @@ impl Backlog {
             score_requests: AtomicUsize::new(0),
             explain_requests: AtomicUsize::new(0),
             tokens: AtomicUsize::new(0),
+            preparing: AtomicUsize::new(0),
             rate: AtomicU64::new(0),
             refused_requests: AtomicU64::new(0),
             refused_tokens: AtomicU64::new(0),
@@ -57,6 +60,22 @@ impl Backlog {
             known: (0..slots).map(|_| AtomicU64::new(0)).collect(),
         }
     }
+}
+
+/// A tenant's part of the line.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    requests: usize,
+    tokens: usize,
+    preparing: usize,
+}
+
+/// A request that is made ready for the line, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Coming {
+    backlog: Arc<Backlog>,
+    /// Whose share it is a part of.
+    tenant: Option<Tenant>,
 }
 
 /// A place in the waiting line; dropping it leaves the line.
@@ -86,6 +105,40 @@ pub(crate) struct Newcomer<'a> {
 }
 
 impl Backlog {
+    /// Counts a request that is made ready, where `free` sequences could run at once: one for which there will be no room is refused
+    /// before anything is done for it.
+    ///
+    /// # Errors
+    /// As of joining, by the number of requests alone: how many tokens it has is not known yet.
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        (tenant, share, urgency): (&Tenant, f32, Urgency),
+        config: &Config,
+        free: usize,
+    ) -> Result<Coming, EngineError> {
+        let before = self.preparing.fetch_add(1, Relaxed);
+        let mut coming = Coming { backlog: self.clone(), tenant: None };
+        let requests = self.requests.load(Relaxed) + before;
+        let tokens = self.tokens();
+        let retry_after_s = self.retry_after_s(tokens);
+        if requests >= (config.max_waiting / part_of(urgency)).max(1) + free {
+            self.refused_requests.fetch_add(1, Relaxed);
+            return Err(EngineError::Overloaded { requests, tokens, retry_after_s });
+        }
+        if share < 1.0 {
+            let most = (config.max_waiting as f64 * f64::from(share)) as usize;
+            let mut shares = self.shares();
+            let own = shares.entry(tenant.clone()).or_default();
+            let requests = own.requests + own.preparing;
+            if requests >= most.max(1) + free {
+                return Err(EngineError::ShareTaken { requests, tokens: own.tokens, retry_after_s });
+            }
+            own.preparing += 1;
+            coming.tenant = Some(tenant.clone());
+        }
+        Ok(coming)
+    }
+
     /// Joins the line. Whoever may wait finds half of it: the other half is for those that may not.
     ///
     /// # Errors
@@ -105,10 +158,7 @@ impl Backlog {
         let waiting = self.tokens.fetch_add(tokens, Relaxed);
         self.lane(lane).fetch_add(1, Relaxed);
         let mut place = Place { backlog: self.clone(), lane, tokens, tenant: None };
-        let part = match urgency {
-            Urgency::Now => 1,
-            Urgency::Whenever => 2,
-        };
+        let part = part_of(urgency);
         let refused = if requests >= (config.max_waiting / part).max(1) {
             Some(&self.refused_requests)
         } else if waiting > 0 && waiting + tokens > config.max_waiting_tokens / part {
@@ -141,28 +191,30 @@ impl Backlog {
     ) -> Result<Tenant, EngineError> {
         let part = |whole: usize| (whole as f64 * f64::from(share)) as usize;
         let mut shares = self.shares();
-        let (requests, waiting) = shares.get(tenant).copied().unwrap_or_default();
+        let own = shares.entry(tenant.clone()).or_default();
+        let (requests, waiting) = (own.requests, own.tokens);
         let full =
             requests >= part(config.max_waiting).max(1) || waiting + tokens > part(config.max_waiting_tokens);
         if requests > 0 && full {
             let retry_after_s = self.retry_after_s(waiting);
             return Err(EngineError::ShareTaken { requests, tokens: waiting, retry_after_s });
         }
-        shares.insert(tenant.clone(), (requests + 1, waiting + tokens));
+        (own.requests, own.tokens) = (requests + 1, waiting + tokens);
         Ok(tenant.clone())
     }
 
-    fn give_share_back(&self, tenant: &Tenant, tokens: usize) {
+    /// Takes something off a tenant's part, which is forgotten when nothing is left of it.
+    fn give_share_back(&self, tenant: &Tenant, less: impl FnOnce(&mut Share)) {
         let mut shares = self.shares();
-        if let Some((requests, waiting)) = shares.get_mut(tenant) {
-            (*requests, *waiting) = (*requests - 1, *waiting - tokens);
-            if *requests == 0 {
+        if let Some(own) = shares.get_mut(tenant) {
+            less(own);
+            if own.requests + own.preparing == 0 {
                 shares.remove(tenant);
             }
         }
     }
 
-    pub(crate) fn shares(&self) -> MutexGuard<'_, HashMap<Tenant, (usize, usize)>> {
+    pub(crate) fn shares(&self) -> MutexGuard<'_, HashMap<Tenant, Share>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +289,26 @@ impl Drop for Place {
         self.backlog.tokens.fetch_sub(self.tokens, Relaxed);
         self.backlog.requests.fetch_sub(1, Relaxed);
         if let Some(tenant) = &self.tenant {
-            self.backlog.give_share_back(tenant, self.tokens);
+            self.backlog.give_share_back(tenant, |own| {
+                (own.requests, own.tokens) = (own.requests - 1, own.tokens - self.tokens);
+            });
         }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.backlog.preparing.fetch_sub(1, Relaxed);
+        if let Some(tenant) = &self.tenant {
+            self.backlog.give_share_back(tenant, |own| own.preparing -= 1);
+        }
+    }
+}
+
+/// Whoever may wait finds this part of the line, one by it.
+fn part_of(urgency: Urgency) -> usize {
+    match urgency {
+        Urgency::Now => 1,
+        Urgency::Whenever => 2,
     }
 }

@@ -57,6 +57,27 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
 }
 
 #[test]
+fn what_is_made_ready_counts_before_it_joins() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(8, 1000);
+    let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
+    let prepare = |tenant, free| backlog.prepare((tenant, 0.25, Urgency::Now), &config, free);
+    let place = backlog.join(Newcomer { tenant: &a, share: 0.25, ..newcomer(Lane::Score, 5, &[]) }, &config);
+    let _second = prepare(&a, 0).unwrap();
+    let refused = prepare(&a, 0).unwrap_err();
+    assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 5, .. }), "{refused}");
+    drop((prepare(&a, 1).unwrap(), prepare(&b, 0).unwrap()));
+    drop(place);
+    let more: Vec<_> =
+        (0..7).map(|_| backlog.prepare((&b, 1.0, Urgency::Now), &config, 0).unwrap()).collect();
+    let full = backlog.prepare((&b, 1.0, Urgency::Now), &config, 0).unwrap_err();
+    assert!(matches!(full, EngineError::Overloaded { requests: 8, .. }), "{full}");
+    assert_eq!(backlog.shares().len(), 1, "whoever left is forgotten");
+    drop(more);
+    assert!(backlog.prepare((&b, 1.0, Urgency::Whenever), &config, 0).is_ok());
+}
+
+#[test]
 fn a_known_beginning_counts_once_and_places_are_given_back() {
     let backlog = Arc::new(Backlog::default());
     let config = config(10, 30);

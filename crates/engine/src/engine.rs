@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     audience::{Audience, Listener},
-    backlog::{Backlog, Newcomer},
+    backlog::{Backlog, Coming, Newcomer},
     config::Config,
     error::EngineError,
     observer::{Observer, Unobserved},
     prefix_cache::{block_keys, root},
-    request::{Part, Request},
+    request::{Part, Request, Tenant, Terms, Urgency},
     scheduler::Scheduler,
     sequence::{Arrival, Identity},
     stats::{Counters, Stats},
@@ -39,6 +39,12 @@ pub struct Engine {
     backlog: Arc<Backlog>,
     counters: Arc<Counters>,
     next_id: Arc<AtomicU64>,
+}
+
+/// A request that is made ready for the waiting line, until it is dropped.
+#[derive(Debug)]
+pub struct Preparing {
+    _coming: Coming,
 }
 
 impl Engine {
@@ -68,6 +74,22 @@ impl Engine {
             .spawn(move || worker.run())
             .expect("a process can start one more thread");
         Self { inbox, config, limits, backlog, counters, next_id: Arc::default() }
+    }
+
+    /// Counts a request whose prompt is being encoded as one that will come, until what is returned is dropped. So many are let
+    /// in as can wait or run: a flood is refused before its prompts cost anything, and does not make others wait to be encoded.
+    ///
+    /// # Errors
+    /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when there will be no room.
+    pub fn prepare(
+        &self,
+        tenant: &Tenant,
+        terms: &Terms,
+        urgency: Urgency,
+    ) -> Result<Preparing, EngineError> {
+        let free = self.config.max_sequences.saturating_sub(self.counters.running());
+        let coming = self.backlog.prepare((tenant, terms.queue_share, urgency), &self.config, free)?;
+        Ok(Preparing { _coming: coming })
     }
 
     /// Puts a request into the waiting line; never waits itself.

@@ -30,7 +30,7 @@ mod turns;
 mod worker;
 
 pub use config::{Config, OnPanic};
-pub use engine::Engine;
+pub use engine::{Engine, Preparing};
 pub use error::{EngineError, Failure};
 pub use guide::{Allowed, Guide, Guided, Lost, Rule, Taken};
 pub use labels::{Labels, LabelsError};

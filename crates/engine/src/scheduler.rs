@@ -6,10 +6,11 @@
 //! whole beginning at once. Whose turn it is, [`FairShare`] says, but one that has waited very long goes first. Some room
 //! is kept for sequences that write no text. Those that may wait come last, and leave room for those that may not.
 //!
-//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, oldest first, up to the budget of tokens.
+//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts up to the budget of tokens: by turns of their
+//! tenants, the oldest of each first.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,7 +25,7 @@ use crate::{
     fair_share::FairShare,
     observer::{Ending, SequenceReport},
     prefix_cache::{BlockKey, PrefixCache},
-    request::{Lane, Urgency},
+    request::{Lane, Tenant, Urgency},
     sequence::{Identity, Sequence},
     stream::{Event, FinishReason},
     turns::Turns,
@@ -152,20 +153,38 @@ impl Scheduler {
         self.in_flight.clear();
         let mut batch = Batch::default();
         let mut budget = self.limits.max_step_tokens;
-        for decoding in [true, false] {
-            for (index, sequence) in self.running.iter().enumerate() {
-                if sequence.is_decoding() == decoding && budget > 0 {
-                    let chunk = sequence.next_chunk(budget);
-                    budget -= chunk.tokens.len();
-                    batch.chunks.push(chunk);
-                    self.in_flight.push(index);
-                }
-            }
-            if decoding && !batch.chunks.is_empty() {
+        let writing = (0..self.running.len()).filter(|index| self.running[*index].is_decoding());
+        let (writing, reading) = (writing.collect::<Vec<_>>(), self.prompts_by_turns());
+        let writers = writing.len();
+        for (place, index) in writing.into_iter().chain(reading).enumerate() {
+            if place == writers && writers > 0 {
                 budget = budget.min(self.config.max_prefill_tokens.max(1));
             }
+            if budget == 0 {
+                break;
+            }
+            let chunk = self.running[index].next_chunk(budget);
+            budget -= chunk.tokens.len();
+            batch.chunks.push(chunk);
+            self.in_flight.push(index);
         }
         (!batch.chunks.is_empty()).then_some(batch)
+    }
+
+    /// The running sequences whose prompts are not read yet: the oldest of each tenant, then the second of each, and so on, so that
+    /// a prompt does not wait for all those that another tenant brought before it.
+    fn prompts_by_turns(&self) -> Vec<usize> {
+        let mut turns: HashMap<&Tenant, usize> = HashMap::new();
+        let reading = self.running.iter().enumerate().filter(|(_, sequence)| !sequence.is_decoding());
+        let mut order: Vec<(usize, usize)> = reading
+            .map(|(index, sequence)| {
+                let turn = turns.entry(sequence.tenant()).or_default();
+                *turn += 1;
+                (*turn, index)
+            })
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, index)| index).collect()
     }
 
     /// How many prompts, and how many tokens of them, are in the batch in flight.

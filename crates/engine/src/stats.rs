@@ -122,6 +122,11 @@ impl Counters {
         self.features.set(backend.features);
     }
 
+    /// Sequences that are running.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Relaxed)
+    }
+
     /// Notes a step of `tokens` tokens.
     pub(crate) fn add_step(&self, tokens: usize) {
         self.steps.fetch_add(1, Relaxed);

@@ -10,14 +10,14 @@ use critic::{
     Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
     SamplingParams,
 };
-use engine::{Engine, EngineError, Guided, Labels, Observer, Part, Request, Stats, Unobserved};
+use engine::{Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Unobserved};
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
-    caller::Taken,
+    caller::{Caller, Taken},
     completion::Charged,
     grammar::{Grammars, Shape},
     memo::{Memo, MemoCounts},
@@ -207,6 +207,7 @@ impl Judge {
         if let Some(known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
             return Ok(VerdictStream::remembered(known));
         }
+        let _preparing = self.prepare_for(prepared.caller())?;
         let encoded = self.encode(std::mem::take(&mut prepared.prompt)).await?;
         self.begin(prepared, encoded)
     }
@@ -235,6 +236,7 @@ impl Judge {
         params: &CompletionParams,
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
+        let _preparing = self.prepare_for(&params.caller)?;
         let encoded = self.encode(prompt).await?;
         self.submit_all(&encoded, params, count)
     }
@@ -286,6 +288,15 @@ impl Judge {
         self.blocking(move || parts.grammars.compile(&shape, parts.processor.as_ref(), runtime))
             .await?
             .map_err(Into::into)
+    }
+
+    /// Counts a request that is about to be encoded, until what is returned is dropped; one for which there will be no room is
+    /// refused here, where it has cost nothing.
+    ///
+    /// # Errors
+    /// [`JudgeError::Engine`] when the waiting line, or the caller's part of it, is full.
+    pub fn prepare_for(&self, caller: &Caller) -> Result<Preparing, JudgeError> {
+        Ok(self.parts.engine.prepare(&caller.tenant, &caller.terms, caller.urgency)?)
     }
 
     /// Encodes on a thread for blocking work.

@@ -109,6 +109,11 @@ impl Judge {
 }
 
 impl Prepared {
+    /// For whom it is.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// The same with other random numbers; it is not remembered.
     pub(crate) fn drawn(&self, drawing: Drawing) -> Self {
         let receipt = Receipt { seed: drawing.seed, ..self.receipt.clone() };

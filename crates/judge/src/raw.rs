@@ -1,6 +1,7 @@
 //! Text without a conversation: what a client gives as tokens, or as text that stands for its tokens alone.
 
-use critic::{Encoded, Prompt, TokenId, Utf8Stream};
+use critic::{Encoded, Processor, Prompt, TokenId, Utf8Stream};
+use engine::EngineError;
 
 use crate::{CompletionParams, CompletionStream, Judge, JudgeError};
 
@@ -14,13 +15,20 @@ pub enum RawPrompt {
 }
 
 impl Judge {
-    /// The tokens of `prompt`, without any before or after.
+    /// The tokens of `prompt`, without any before or after. A text that surely has more than `most` is refused by its beginning: to
+    /// tokenise megabytes takes seconds and gigabytes.
     ///
     /// # Errors
-    /// [`JudgeError::UnknownToken`] for an id that the vocabulary does not have.
-    pub async fn tokens(&self, prompt: RawPrompt) -> Result<Vec<TokenId>, JudgeError> {
+    /// [`JudgeError::UnknownToken`] for an id that the vocabulary does not have, [`EngineError::TooLong`] for such a text.
+    pub async fn tokens(&self, prompt: RawPrompt, most: usize) -> Result<Vec<TokenId>, JudgeError> {
         match prompt {
-            RawPrompt::Text(text) => self.process(move |processor| processor.tokenize(&text)).await,
+            RawPrompt::Text(text) => {
+                let read = move |processor: &dyn Processor| match processor.least_text_tokens(&text, most)? {
+                    tokens if tokens > most => Ok(Err(EngineError::TooLong { tokens, limit: most })),
+                    _ => Ok(Ok(processor.tokenize(&text)?)),
+                };
+                Ok(self.process(read).await??)
+            }
             RawPrompt::Tokens(tokens) => {
                 let vocabulary = self.processor().vocabulary();
                 match tokens.iter().find(|token| token.0 as usize >= vocabulary) {

@@ -50,6 +50,7 @@ impl Judge {
         (options, count): (JudgeOptions, usize),
     ) -> Result<Samples, JudgeError> {
         let prepared = self.prepare(&case, choice, options)?;
+        let _preparing = self.prepare_for(prepared.caller())?;
         let encoded = self.encode(prepared.prompt.clone()).await?;
         let start = prepared.drawing.seed.unwrap_or_default();
         let streams = (0..count as u64).map(|index| {

@@ -4,7 +4,7 @@ use std::{
     fmt::Display,
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -15,8 +15,8 @@ use axum::{
     response::Response,
 };
 use bench::{
-    CompareDevice, CompareOptions, CorpusOptions, Extent, LoadOptions, OverheadOptions, Part, RoundRobin,
-    Server, ServiceTimes, Target,
+    AbuseOptions, CompareDevice, CompareOptions, CorpusOptions, Extent, LoadOptions, OverheadOptions, Part,
+    RoundRobin, Server, ServiceTimes, Target,
 };
 use judge::{EngineConfig, Judge};
 use serde::Serialize;
@@ -25,8 +25,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::{
     boot,
     command::{
-        BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments, LimitOptions,
-        LoadArguments, OverheadArguments, SharingArguments, StepsArguments,
+        AbuseArguments, BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments,
+        LimitOptions, LoadArguments, OverheadArguments, SharingArguments, StepsArguments,
     },
     content_limits::ContentLimits,
     edge::HeadLimits,
@@ -55,6 +55,7 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::Steps(arguments) => steps(&arguments),
         BenchCommand::Compare(arguments) => compare(&arguments),
         BenchCommand::Corpus(arguments) => corpus(arguments),
+        BenchCommand::Abuse(arguments) => abuse(arguments),
         BenchCommand::MakeModel(arguments) => {
             let weights = boot::make_model(&arguments)?;
             let (folder, millions) = (arguments.folder.display(), weights as f64 / 1e6);
@@ -102,16 +103,39 @@ fn steps(arguments: &StepsArguments) -> anyhow::Result<()> {
 /// Sends the corpus. That a case failed is an error, after the report.
 fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
     let CorpusArguments { folder, url, program, log, short, only, minutes, json } = arguments;
-    let target = match url {
-        Some(url) => Target::Running { host: Server::at_url(&url)?.host().to_owned(), log },
-        None => Target::Started(program.map_or_else(std::env::current_exe, Ok)?),
-    };
-    let lasting = minutes.map(|minutes| Duration::try_from_secs_f64(minutes * 60.0));
-    let lasting = lasting.transpose().context("--minutes must be a length of time")?;
+    let (target, lasting) = (target(url, program, log)?, lasting(minutes)?);
     let report = bench::corpus(&CorpusOptions { folder, target, short, only, lasting })?;
     publish(&report, json.as_deref())?;
     ensure!(report.passed(), "not every case passed");
     Ok(())
+}
+
+/// Abuses a server. That something was not as it must be is an error, after the report.
+fn abuse(arguments: AbuseArguments) -> anyhow::Result<()> {
+    let AbuseArguments { url, key, program, log, short, only, minutes, json } = arguments;
+    let options = AbuseOptions {
+        target: target(url, program, log)?,
+        key,
+        extent: if short { Extent::Quick } else { Extent::Full },
+        only,
+        lasting: lasting(minutes)?,
+    };
+    let report = bench::abuse(&options)?;
+    publish(&report, json.as_deref())?;
+    ensure!(report.passed(), "not everything was as it must be");
+    Ok(())
+}
+
+fn target(url: Option<String>, program: Option<PathBuf>, log: Option<PathBuf>) -> anyhow::Result<Target> {
+    Ok(match url {
+        Some(url) => Target::Running { host: Server::at_url(&url)?.host().to_owned(), log },
+        None => Target::Started(program.map_or_else(std::env::current_exe, Ok)?),
+    })
+}
+
+fn lasting(minutes: Option<f64>) -> anyhow::Result<Option<Duration>> {
+    let lasting = minutes.map(|minutes| Duration::try_from_secs_f64(minutes * 60.0));
+    lasting.transpose().context("--minutes must be a length of time")
 }
 
 /// Compares, and writes the same figures for programs, for a document and as curves.

@@ -23,8 +23,9 @@ mod trace;
 
 pub(crate) use access::{AccessOptions, ConnectionOptions, TlsOptions};
 pub(crate) use bench::{
-    BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments, LoadArguments,
-    MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice, SharingArguments, StepsArguments,
+    AbuseArguments, BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments,
+    LoadArguments, MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice, SharingArguments,
+    StepsArguments,
 };
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};

@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
 
 use crate::{
-    access::{Access, AdminDoor, HostRule, KeySource},
+    access::{Access, AdminDoor, HostRule, KeySource, Rules},
     admin,
     command::{AccessOptions, TlsOptions},
     connections::{Tls, TlsFiles},
@@ -37,7 +37,12 @@ impl Doors {
         let local = address.to_canonical().is_loopback();
         let source = KeySource { configuration, keys_file: options.keys_file.clone() };
         let hosts = HostRule { allowed: options.allowed_hosts.clone(), always: local };
-        let access = Access::read(source, hosts, options.metrics_on_main)?;
+        let rules = Rules {
+            hosts,
+            figures_on_main: options.metrics_on_main,
+            wrong_keys_per_minute: options.wrong_keys_per_minute,
+        };
+        let access = Access::read(source, rules)?;
         if !local && access.keys().is_empty() && !options.insecure_no_auth {
             return Err(Misconfigured::from(anyhow::anyhow!(
                 "{address} can be reached from other machines and there are no keys: make one with `gavel key new` and give its \

@@ -332,6 +332,12 @@ impl From<StoreError> for ApiError {
                 (Status::PAYLOAD_TOO_LARGE, "file_too_large", Some("--max-file-mib"))
             }
             StoreError::Full { .. } => (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("--max-stored-mib")),
+            StoreError::PartFull { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("stored_share of the key"))
+            }
+            StoreError::PartTooManyFiles { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("stored_share of the key"))
+            }
             StoreError::TooManyFiles { .. } => {
                 (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("--max-files"))
             }

@@ -118,6 +118,7 @@ impl Bounds {
                 most_of_address: connections.max_connections_per_ip.max(1),
                 head: seconds(connections.head_timeout_s),
                 idle: seconds(connections.keep_alive_s),
+                peer: seconds(connections.peer_timeout_s),
                 max_headers: connections.max_headers,
                 max_head_bytes: connections.max_head_kib << 10,
                 body: BodyLimits {

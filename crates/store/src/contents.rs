@@ -10,9 +10,15 @@ use std::{
     },
 };
 
+use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
-use crate::{Store, error::StoreError, fresh_id};
+use crate::{
+    Limits, Store,
+    error::StoreError,
+    files::{count, count_of},
+    fresh_id,
+};
 
 /// A file that is being written. Dropping it removes it, unless it was kept.
 #[derive(Debug)]
@@ -22,8 +28,25 @@ pub struct Incoming {
     file: File,
     digest: Sha256,
     bytes: u64,
-    /// Whether the bounds of clients hold, and the bytes that were kept at its beginning.
-    bounds: Option<u64>,
+    /// What holds for a client's file; nothing for one of results.
+    bounds: Option<Bounds>,
+}
+
+/// Whose a file is going to be, and how much of the store it may have.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Whose.
+    pub owner: String,
+    /// The part of all bytes, and of all files: more than 0, at most 1.
+    pub share: f64,
+}
+
+/// Bounds of a file that is being written.
+#[derive(Debug)]
+struct Bounds {
+    part: Part,
+    /// Bytes that were kept at its beginning: all, and the owner's.
+    stored: [u64; 2],
 }
 
 /// A content that is on the disk under the name of its file.
@@ -33,17 +56,26 @@ pub(crate) struct Settled {
     pub(crate) sha256: String,
 }
 
+impl Part {
+    /// The part of a number of all bytes or files.
+    fn of(&self, all: u64) -> u64 {
+        (all as f64 * self.share) as u64
+    }
+}
+
 impl Incoming {
     /// Begins a client's file.
     ///
     /// # Errors
     /// When too much is kept already, or nothing can be written.
-    pub fn begin(store: &Arc<Store>) -> Result<Self, StoreError> {
-        let (files, bytes) = store.stored()?;
-        if files >= store.limits.max_files {
-            return Err(StoreError::TooManyFiles { limit: store.limits.max_files });
-        }
-        Self::new(store, Some(bytes))
+    pub fn begin(store: &Arc<Store>, part: Part) -> Result<Self, StoreError> {
+        let stored = store.room(&store.database(), &part, 0)?;
+        Self::new(store, Some(Bounds { part, stored }))
+    }
+
+    /// What it is a part of, for a client's file.
+    pub(crate) fn part(&self) -> Option<&Part> {
+        self.bounds.as_ref().map(|bounds| &bounds.part)
     }
 
     /// Begins a file of results: work that was done is not refused.
@@ -54,7 +86,7 @@ impl Incoming {
         Self::new(store, None)
     }
 
-    fn new(store: &Arc<Store>, bounds: Option<u64>) -> Result<Self, StoreError> {
+    fn new(store: &Arc<Store>, bounds: Option<Bounds>) -> Result<Self, StoreError> {
         let path = store.folder.join("incoming").join(fresh_id(""));
         let file = File::create_new(&path)?;
         Ok(Self { store: store.clone(), path, file, digest: Sha256::new(), bytes: 0, bounds })
@@ -69,13 +101,17 @@ impl Incoming {
         let limits = self.store.limits;
         self.bytes += length;
         let incoming = self.store.incoming.fetch_add(length, AcqRel) + length;
-        if let Some(stored) = self.bounds {
+        if let Some(Bounds { part, stored: [all, own] }) = &self.bounds {
             if self.bytes > limits.max_file_bytes {
                 return Err(StoreError::FileTooLarge { limit_bytes: limits.max_file_bytes });
             }
             // Others that are on their way count, too, so that many at once cannot fill the disk together.
-            if stored + incoming > limits.max_stored_bytes {
+            if all + incoming > limits.max_stored_bytes {
                 return Err(StoreError::Full { limit_bytes: limits.max_stored_bytes });
+            }
+            let limit_bytes = part.of(limits.max_stored_bytes);
+            if own + self.bytes > limit_bytes {
+                return Err(StoreError::PartFull { limit_bytes });
             }
         }
         self.file.write_all(piece)?;
@@ -118,6 +154,37 @@ fn synchronise(folder: &Path) -> std::io::Result<()> {
 }
 
 impl Store {
+    /// Whether there is room for one more file of so many bytes; gives the bytes that are kept, all and the owner's.
+    ///
+    /// # Errors
+    /// When all files together, or those of the owner, would be too many or too large.
+    pub(crate) fn room(
+        &self,
+        database: &Connection,
+        part: &Part,
+        bytes: u64,
+    ) -> Result<[u64; 2], StoreError> {
+        let Limits { max_files, max_stored_bytes, .. } = self.limits;
+        let (files, all) = count(database)?;
+        let (own_files, own) = count_of(database, &part.owner)?;
+        if files >= max_files {
+            return Err(StoreError::TooManyFiles { limit: max_files });
+        }
+        if all + bytes > max_stored_bytes {
+            return Err(StoreError::Full { limit_bytes: max_stored_bytes });
+        }
+        // One file is always somebody's part.
+        let limit = part.of(max_files).max(1);
+        if own_files >= limit {
+            return Err(StoreError::PartTooManyFiles { limit });
+        }
+        let limit_bytes = part.of(max_stored_bytes);
+        if own + bytes > limit_bytes {
+            return Err(StoreError::PartFull { limit_bytes });
+        }
+        Ok([all, own])
+    }
+
     /// Opens the content of a file.
     ///
     /// # Errors

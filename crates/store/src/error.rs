@@ -40,6 +40,18 @@ pub enum StoreError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// No more bytes of this owner can be kept.
+    #[error("your files together may have {limit_bytes} bytes at most, and there is no room for this one")]
+    PartFull {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// No more files of this owner can be kept.
+    #[error("at most {limit} of your files are kept, and so many there are")]
+    PartTooManyFiles {
+        /// The limit.
+        limit: u64,
+    },
     /// No more files can be kept.
     #[error("at most {limit} files are kept, and so many there are")]
     TooManyFiles {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::{
-    Limits, Store,
+    Store,
     contents::{Incoming, Settled},
     error::StoreError,
     now,
@@ -67,20 +67,14 @@ impl Store {
     /// # Errors
     /// When there are too many files, or the disk fails.
     pub fn keep(&self, incoming: Incoming, new: &NewFile) -> Result<FileRecord, StoreError> {
+        let part = incoming.part().cloned();
         let settled = incoming.settle()?;
         let mut database = self.database();
         let transaction = database.transaction()?;
-        let Limits { max_files, max_stored_bytes, .. } = self.limits;
-        let (files, bytes) = count(&transaction)?;
         // Looked at again, since others may have come while this one was written.
-        let refused = if files >= max_files {
-            Some(StoreError::TooManyFiles { limit: max_files })
-        } else if bytes + settled.bytes.unsigned_abs() > max_stored_bytes {
-            Some(StoreError::Full { limit_bytes: max_stored_bytes })
-        } else {
-            None
-        };
-        if let Some(error) = refused {
+        let room =
+            part.map_or(Ok([0; 2]), |part| self.room(&transaction, &part, settled.bytes.unsigned_abs()));
+        if let Err(error) = room {
             self.remove_contents(&[settled.id]);
             return Err(error);
         }
@@ -236,8 +230,8 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub fn figures(&self) -> Result<Figures, StoreError> {
-        let (files, bytes) = self.stored()?;
         let database = self.database();
+        let (files, bytes) = count(&database)?;
         let mut statement = database.prepare("SELECT state, COUNT(*) FROM batches GROUP BY state")?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
         let mut batches: Vec<(BatchState, u64)> =
@@ -253,11 +247,6 @@ impl Store {
         Ok(Figures { files, bytes, batches })
     }
 
-    /// How many files are kept, and their bytes.
-    pub(crate) fn stored(&self) -> Result<(u64, u64), StoreError> {
-        Ok(count(&self.database())?)
-    }
-
     pub(crate) fn all_file_ids(&self) -> Result<HashSet<String>, StoreError> {
         let database = self.database();
         let mut statement = database.prepare("SELECT id FROM files")?;
@@ -266,11 +255,19 @@ impl Store {
     }
 }
 
-fn count(database: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files";
-    let read =
-        |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
-    database.query_row(sql, [], read)
+/// How many files are kept, and their bytes.
+pub(crate) fn count(database: &Connection) -> rusqlite::Result<(u64, u64)> {
+    database.query_row("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files", [], counted)
+}
+
+/// The same of one owner.
+pub(crate) fn count_of(database: &Connection, owner: &str) -> rusqlite::Result<(u64, u64)> {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files WHERE owner = ?";
+    database.query_row(sql, [owner], counted)
+}
+
+fn counted(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
+    Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()))
 }
 
 /// Whether a batch that has not ended reads a file.

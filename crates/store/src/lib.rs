@@ -22,7 +22,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode};
 
 pub use batches::{Ended, NewBatch};
-pub use contents::Incoming;
+pub use contents::{Incoming, Part};
 pub use error::StoreError;
 pub use files::{Figures, FilePage, NewFile, Order};
 pub use record::{Batch, BatchState, BatchUsage, Counts, FileRecord, LineError, Purpose};

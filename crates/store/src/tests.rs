@@ -11,7 +11,7 @@ fn open(folder: &Path) -> Arc<Store> {
 }
 
 fn keep(store: &Arc<Store>, owner: &str, content: &[u8]) -> Result<FileRecord, StoreError> {
-    let mut incoming = Incoming::begin(store)?;
+    let mut incoming = Incoming::begin(store, Part { owner: owner.into(), share: 1.0 })?;
     content.chunks(7).try_for_each(|piece| incoming.write(piece))?;
     let new =
         NewFile { owner: owner.into(), name: "a".into(), purpose: Purpose::Batch, expires_after_s: None };
@@ -46,7 +46,7 @@ fn what_was_kept_is_there_after_a_restart_and_what_was_not_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let kept = keep(&store, "one", b"some content").unwrap();
-    let mut half = Incoming::begin(&store).unwrap();
+    let mut half = Incoming::begin(&store, Part { owner: "one".into(), share: 1.0 }).unwrap();
     half.write(b"half of it").unwrap();
     std::mem::forget(half); // as when the process is killed
     fs::write(folder.path().join("files/file-unrecorded"), b"x").unwrap();
@@ -79,7 +79,7 @@ fn bounds_are_kept_and_named() {
     keep(&store, "one", &[0; 100]).unwrap();
     let second = keep(&store, "two", &[0; 100]).unwrap();
     assert!(matches!(keep(&store, "one", &[0; 51]), Err(StoreError::Full { limit_bytes: 250 })));
-    let mut on_its_way = Incoming::begin(&store).unwrap();
+    let mut on_its_way = Incoming::begin(&store, Part { owner: "one".into(), share: 1.0 }).unwrap();
     on_its_way.write(&[0; 40]).unwrap();
     assert!(matches!(keep(&store, "one", &[0; 11]), Err(StoreError::Full { .. })));
     drop(on_its_way);
@@ -90,6 +90,32 @@ fn bounds_are_kept_and_named() {
     keep(&store, "one", &[0; 1]).unwrap();
     assert_eq!(fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(folder.path().join("files")).unwrap().count(), 4);
+}
+
+#[test]
+fn one_owner_cannot_take_the_room_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let part = |owner: &str| Part { owner: owner.into(), share: 0.5 };
+    let keep = |owner: &str, content: &[u8]| {
+        let mut incoming = Incoming::begin(&store, part(owner))?;
+        incoming.write(content)?;
+        let (owner, purpose) = (owner.to_owned(), Purpose::Batch);
+        store.keep(incoming, &NewFile { owner, name: "a".into(), purpose, expires_after_s: None })
+    };
+    keep("one", &[0; 90]).unwrap();
+    assert!(matches!(keep("one", &[0; 36]), Err(StoreError::PartFull { limit_bytes: 125 })));
+    // Two at once are told from each other when the second is kept.
+    let [mut first, mut second] = [(); 2].map(|()| Incoming::begin(&store, part("one")).unwrap());
+    first.write(&[0; 20]).unwrap();
+    second.write(&[0; 20]).unwrap();
+    let new =
+        NewFile { owner: "one".into(), name: "b".into(), purpose: Purpose::Batch, expires_after_s: None };
+    store.keep(first, &new).unwrap();
+    assert!(matches!(store.keep(second, &new), Err(StoreError::PartTooManyFiles { limit: 2 })));
+    assert!(matches!(keep("one", &[]), Err(StoreError::PartTooManyFiles { limit: 2 })));
+    keep("two", &[0; 100]).unwrap();
+    assert_eq!(fs::read_dir(folder.path().join("files")).unwrap().count(), 3);
 }
 
 #[test]

@@ -6,13 +6,16 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     build::{BuildError, Builder},
-    wire::{Request, Then},
+    endpoint::Endpoint,
 };
-use crate::error::BenchError;
+use crate::{
+    error::BenchError,
+    live::{Manner, Pace, Request, Then},
+};
 
 /// A file of cases.
 #[derive(Debug, Deserialize)]
@@ -45,9 +48,11 @@ pub(crate) struct Case {
     /// Whole requests, byte for byte; `{host}` is the server.
     #[serde(default)]
     raw: Vec<Value>,
-    /// Whether the server is told that nothing more comes, where a whole request ends early.
+    /// What is done when everything was sent.
     #[serde(default)]
-    ends: bool,
+    then: Then,
+    /// How slowly bodies are sent, or raw requests.
+    slowly: Option<Pace>,
     /// Whole bodies.
     #[serde(default)]
     body: Vec<Value>,
@@ -94,17 +99,6 @@ fn one() -> usize {
     1
 }
 
-/// Where a body is sent, and what a good one is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Endpoint {
-    Judge,
-    JudgeStream,
-    Chat,
-    ChatStream,
-    Reward,
-}
-
 /// A request of a case.
 #[derive(Debug)]
 pub(crate) struct Sent {
@@ -112,139 +106,6 @@ pub(crate) struct Sent {
     pub(crate) label: String,
     pub(crate) request: Request,
     pub(crate) has_image: bool,
-}
-
-/// A word that stands in every request, so that a log that has it quotes a client.
-pub(crate) const MARK: &str = "quokkaberry";
-
-impl Endpoint {
-    /// Where content is sent.
-    fn all() -> Vec<Self> {
-        vec![Self::Judge, Self::Chat, Self::ChatStream, Self::Reward]
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Judge | Self::JudgeStream => "/judge",
-            Self::Chat | Self::ChatStream => "/v1/chat/completions",
-            Self::Reward => "/reward",
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Judge => "judge",
-            Self::JudgeStream => "judge, streamed",
-            Self::Chat => "chat",
-            Self::ChatStream => "chat, streamed",
-            Self::Reward => "reward",
-        }
-    }
-
-    /// A body that is answered well, quickly.
-    pub(crate) fn good(self) -> Value {
-        let question = format!("What colour is the circle, {MARK}?");
-        let answer = "The circle is orange.";
-        match self {
-            Self::Judge => {
-                json!({ "question": question, "response": answer, "mode": "score", "memo": false })
-            }
-            Self::JudgeStream => json!({
-                "question": question, "response": answer, "mode": "score", "memo": false, "stream": true,
-            }),
-            Self::Chat => chat(&json!([{ "type": "text", "text": question }])),
-            Self::ChatStream => {
-                let mut body = chat(&json!([{ "type": "text", "text": question }]));
-                body["stream"] = json!(true);
-                body
-            }
-            Self::Reward => json!({
-                "question": question, "responses": [answer, "The circle is purple."], "method": "pointwise",
-            }),
-        }
-    }
-
-    fn with_text(self, text: Value) -> Value {
-        let mut body = self.good();
-        match self {
-            Self::Judge | Self::JudgeStream | Self::Reward => body["question"] = text,
-            Self::Chat | Self::ChatStream => body["messages"][0]["content"][0]["text"] = text,
-        }
-        body
-    }
-
-    fn with_response(self, text: Value) -> Value {
-        let mut body = self.good();
-        match self {
-            Self::Judge | Self::JudgeStream => body["response"] = text,
-            Self::Reward => body["responses"][0] = text,
-            Self::Chat | Self::ChatStream => body["messages"][0]["content"][0]["text"] = text,
-        }
-        body
-    }
-
-    fn with_images(self, images: &[Value]) -> Value {
-        let mut body = self.good();
-        match self {
-            Self::Judge | Self::JudgeStream | Self::Reward => body["images"] = json!(images),
-            Self::Chat | Self::ChatStream => {
-                let image = |url: &Value| json!({ "type": "image_url", "image_url": { "url": url } });
-                let text = body["messages"][0]["content"][0].take();
-                let parts: Vec<Value> = images.iter().map(image).chain([text]).collect();
-                body["messages"][0]["content"] = json!(parts);
-            }
-        }
-        body
-    }
-
-    /// Bodies that have a text in each place.
-    fn everywhere(self, text: &Value) -> Vec<(&'static str, Value)> {
-        let put = |changes: Value| merged(self.good(), changes);
-        match self {
-            Self::Judge | Self::JudgeStream => vec![
-                ("question", self.with_text(text.clone())),
-                ("response", self.with_response(text.clone())),
-                ("reference", put(json!({ "reference": text }))),
-                ("description", put(json!({ "description": text }))),
-                ("criteria", put(json!({ "criteria": text, "scale": { "min": 1, "max": 5 } }))),
-            ],
-            Self::Reward => vec![
-                ("question", self.with_text(text.clone())),
-                ("response", self.with_response(text.clone())),
-                ("reference", put(json!({ "reference": text }))),
-            ],
-            Self::Chat | Self::ChatStream => vec![
-                ("user", self.with_text(text.clone())),
-                ("system", {
-                    let user = json!({ "role": "user", "content": "What colour is it?" });
-                    put(json!({ "messages": [{ "role": "system", "content": text }, user] }))
-                }),
-                ("assistant", {
-                    let user = json!({ "role": "user", "content": "What colour is it?" });
-                    let said = json!({ "role": "assistant", "content": text });
-                    put(json!({ "messages": [user, said, user] }))
-                }),
-            ],
-        }
-    }
-}
-
-fn chat(parts: &Value) -> Value {
-    json!({ "messages": [{ "role": "user", "content": parts }], "max_tokens": 2 })
-}
-
-/// A body with other members; `"$none"` takes one away.
-fn merged(mut body: Value, changes: Value) -> Value {
-    if let (Value::Object(members), Value::Object(changes)) = (&mut body, changes) {
-        for (name, value) in changes {
-            if value == "$none" {
-                members.remove(&name);
-            } else {
-                members.insert(name, value);
-            }
-        }
-    }
-    body
 }
 
 impl CaseFile {
@@ -277,6 +138,11 @@ impl Case {
         self.id.split('-').next().unwrap_or(&self.id)
     }
 
+    /// How they are sent.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { replies: self.replies, then: self.then, pace: self.slowly }
+    }
+
     /// All its requests.
     ///
     /// # Errors
@@ -284,8 +150,7 @@ impl Case {
     pub(crate) fn requests(&self, builder: Builder<'_>) -> Result<Vec<Sent>, BuildError> {
         let mut all = Vec::new();
         for (index, raw) in self.raw.iter().enumerate() {
-            let then = if self.ends { Then::End } else { Then::Wait };
-            let request = Request::Raw(builder.bytes(raw)?, then);
+            let request = Request::Raw(builder.bytes(raw)?);
             all.push(Sent { label: format!("raw {index}"), request, has_image: false });
         }
         for path in &self.path {
@@ -299,7 +164,11 @@ impl Case {
         for endpoint in &self.to {
             let mut send = |what: String, body: Vec<u8>, has_image: bool| {
                 let method = self.method.clone().unwrap_or_else(|| "POST".into());
-                let request = self.composed((method, endpoint.path().to_owned()), body, builder)?;
+                let request = if *endpoint == Endpoint::Batch {
+                    Request::Line { path: endpoint.path(), body }
+                } else {
+                    self.composed((method, endpoint.path().to_owned()), body, builder)?
+                };
                 all.push(Sent { label: format!("{}, {what}", endpoint.name()), request, has_image });
                 Ok::<_, BuildError>(())
             };
@@ -309,7 +178,7 @@ impl Case {
                 }
             }
             for (index, changes) in self.extra.iter().enumerate() {
-                let body = merged(endpoint.good(), builder.json(changes)?);
+                let body = endpoint.with_changes(builder.json(changes)?);
                 send(format!("extra {index}"), body.to_string().into_bytes(), false)?;
             }
             for (index, text) in self.text.iter().enumerate() {
@@ -326,12 +195,13 @@ impl Case {
                 }
             }
             for (index, image) in self.image.iter().enumerate() {
-                let body = endpoint.with_images(&[builder.json(image)?]);
+                let Some(body) = endpoint.with_images(&[builder.json(image)?]) else { break };
                 send(format!("image {index}"), body.to_string().into_bytes(), true)?;
             }
             for (index, images) in self.images.iter().enumerate() {
                 let images = builder.json(images)?;
-                let body = endpoint.with_images(images.as_array().map(Vec::as_slice).unwrap_or_default());
+                let images = images.as_array().map(Vec::as_slice).unwrap_or_default();
+                let Some(body) = endpoint.with_images(images) else { break };
                 send(format!("images {index}"), body.to_string().into_bytes(), true)?;
             }
         }

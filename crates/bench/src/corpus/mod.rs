@@ -3,33 +3,31 @@
 //! The cases are data (`tests/corpus`). After each request the server must be the same process, ready, idle and as large as before,
 //! give a known verdict bit for bit, and have said nothing in its log; all the while honest clients must get their verdicts.
 
+mod batch;
 mod build;
 mod case;
-mod growth;
-mod honest;
+mod endpoint;
 mod report;
 mod verify;
-mod watch;
-mod wire;
 
 use std::{
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rand::{SeedableRng, rngs::StdRng};
 
-pub use growth::Growth;
 pub use report::{CaseFailure, CorpusReport, Family, Times};
 
-use crate::{compare::Running, error::BenchError, picture::Picture};
+use crate::{
+    compare::Running,
+    error::BenchError,
+    live::{Door, Growth, Honest, Request, Sample, Started, Target, Watch, exchange, fill, mib, started},
+    picture::Picture,
+};
 use build::Builder;
 use case::{Case, CaseFile, Sent};
-use honest::{Honest, Sample};
-use watch::Watch;
-use wire::Door;
 
 /// What is sent, and to whom.
 #[derive(Debug, Clone)]
@@ -44,20 +42,6 @@ pub struct CorpusOptions {
     pub only: Vec<String>,
     /// For how long they are sent again and again to a server without options of its own; once without it.
     pub lasting: Option<Duration>,
-}
-
-/// A server.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// One that runs, as `host:port`, and its log if it can be read here. Files that need options of their own are left out.
-    Running {
-        /// Host and port.
-        host: String,
-        /// The file that its standard error goes to.
-        log: Option<PathBuf>,
-    },
-    /// One that is started by this program, anew for each set of options that files need.
-    Started(PathBuf),
 }
 
 /// Sends the corpus.
@@ -110,7 +94,9 @@ impl Run<'_> {
             }
             Target::Running { host, log } => self.send(host.clone(), (log.clone(), None), files),
             Target::Started(program) => match started(program, &self.options.folder, serve) {
-                Ok((running, host)) => self.send(host, (Some(running.errors()), Some(&running)), files),
+                Ok(Started { running, host, .. }) => {
+                    self.send(host, (Some(running.errors()), Some(&running)), files)
+                }
                 Err(error) if !serve.is_empty() => {
                     leave_out(
                         &mut self.report,
@@ -142,7 +128,7 @@ impl Run<'_> {
         });
         let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let canary = samples.remove(0);
-        watch::fill(&door).map_err(failed)?;
+        fill(&door).map_err(failed)?;
         let honest = Honest::start(host, samples);
         let mut watch = Watch::start((&door, canary), log, &honest).map_err(failed)?;
         let builder = Builder { folder: &self.options.folder };
@@ -150,14 +136,13 @@ impl Run<'_> {
         let (begun, mut seen) = (Instant::now(), Vec::new());
         loop {
             self.pass(files, builder, (host, &mut watch, &honest))?;
-            seen.push((begun.elapsed().as_secs_f64(), watch.last.memory / f64::from(1 << 20)));
+            seen.push((begun.elapsed().as_secs_f64(), mib(watch.last.memory)));
             if lasting.is_none_or(|lasting| begun.elapsed() >= lasting) {
                 break;
             }
         }
         self.report.growth = self.report.growth.or(Growth::of(&seen));
         let [memory, files, threads] = watch.growth();
-        let mib = |bytes: f64| bytes / f64::from(1 << 20);
         self.report.honest_requests += honest.asked();
         if mib(watch.peak) > self.report.memory_mib[2] {
             self.report.memory_mib = [mib(memory.0), mib(memory.1), mib(watch.peak)];
@@ -207,14 +192,26 @@ impl Run<'_> {
         for Sent { label, request, has_image } in requests {
             let mut problems = Vec::new();
             let mut refused = false;
-            match wire::exchange(host, &request, case.replies) {
+            let batched = matches!(request, Request::Line { .. });
+            let answered = match &request {
+                Request::Line { path, body } => {
+                    batch::line(&watch.door, (path, body)).map(|reply| vec![reply])
+                }
+                request => exchange(host, request, case.manner()).map_err(|error| error.to_string()),
+            };
+            match answered {
                 Ok(replies) => {
                     refused = replies.iter().all(|reply| (400..500).contains(&reply.status));
                     for reply in &replies {
                         problems.extend(verify::problems(case, reply));
-                        if (400..500).contains(&reply.status) {
+                        // When a line is answered is no matter.
+                        if (400..500).contains(&reply.status) && !batched {
                             let times = if has_image { &mut self.image_times } else { &mut self.times };
                             times.push(reply.time);
+                            let slowest = &mut self.report.slowest_refusal;
+                            if slowest.as_ref().is_none_or(|(_, most)| *most < reply.time.as_secs_f64()) {
+                                *slowest = Some((format!("{} ({label})", case.id), reply.time.as_secs_f64()));
+                            }
                         }
                     }
                 }
@@ -229,24 +226,4 @@ impl Run<'_> {
         family.requests += count;
         family.passed += usize::from(self.report.failures.len() == before);
     }
-}
-
-/// A server of this program with these options, in which `{folder}` is that of the cases, beside small caches, so that what grows is seen.
-fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<(Running, String), BenchError> {
-    let mut command = Command::new(program);
-    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "16"]);
-    let folder = folder.to_string_lossy();
-    let more = serve.iter().map(|option| option.replace("{folder}", &folder));
-    // Large buffers go back to the system at once, as deploy/ has it; else the allocator keeps them, and growth cannot be told from
-    // what it keeps.
-    command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
-    command
-        .args(["--cache-mib", "32", "--memo-entries", "0", "--log-format", "json"])
-        .args(more)
-        .env("RUST_LOG", "info");
-    let mut running = Running::start("Gavel", &mut command)?;
-    let line = running.line()?;
-    let host = line.trim().strip_prefix("listening on http://").map(str::to_owned);
-    let host = host.ok_or_else(|| running.failed())?;
-    Ok((running, host))
 }

@@ -8,8 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::Growth;
-use crate::latency::Latency;
+use crate::{latency::Latency, live::Growth};
 
 /// Cases of one family.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -62,6 +61,8 @@ pub struct CorpusReport {
     pub refusals: Times,
     /// Refusals of requests with an image.
     pub image_refusals: Times,
+    /// Which refusal took longest, and how many seconds.
+    pub slowest_refusal: Option<(String, f64)>,
     /// Requests of honest clients meanwhile.
     pub honest_requests: u64,
     /// Resident memory at the start, after a case at most, and at most while it was looked at, in MiB.
@@ -105,6 +106,9 @@ impl Display for CorpusReport {
                 "{what}: {count}; p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.1} ms"
             )?;
         }
+        if let Some((which, seconds)) = &self.slowest_refusal {
+            writeln!(formatter, "slowest refusal: {which}, {seconds:.3} s")?;
+        }
         writeln!(formatter, "honest requests meanwhile: {}", self.honest_requests)?;
         let [first, after, seen] = self.memory_mib;
         write!(formatter, "memory: {first:.0} MiB at first, {after:.0} after a case, {seen:.0} seen")?;
@@ -117,11 +121,8 @@ impl Display for CorpusReport {
             formatter,
             "files: {files}, at most {most_files}; threads: {threads}, at most {most_threads}"
         )?;
-        if let Some(Growth { passes, minutes, mib_per_hour, uncertain_by }) = self.growth {
-            writeln!(
-                formatter,
-                "memory grows by {mib_per_hour:.1} ± {uncertain_by:.1} MiB/h, in {passes} passes, the last {minutes:.0} minutes"
-            )?;
+        if let Some(growth) = self.growth {
+            writeln!(formatter, "{growth}")?;
         }
         for (file, why) in &self.left_out {
             writeln!(formatter, "left out: {file}: {why}")?;

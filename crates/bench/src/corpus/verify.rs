@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::{
-    case::{Case, MARK},
-    wire::Reply,
-};
+use super::case::Case;
+use crate::live::{MARK, Reply};
 
 /// What is wrong with an answer; nothing when it is right.
 pub(crate) fn problems(case: &Case, reply: &Reply) -> Vec<String> {
@@ -101,8 +99,10 @@ fn good_answer(reply: &Reply) -> Option<String> {
     if kind.starts_with("text/event-stream") {
         let text = String::from_utf8_lossy(&reply.body);
         let ends = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        let ended = ends.ends_with("data: [DONE]") || ends.starts_with("event: verdict");
-        let failed = text.contains("event: error") || text.contains("data: {\"error\"");
+        let endings = ["event: verdict", "event: response.completed", "event: response.incomplete"];
+        let ended = ends.ends_with("data: [DONE]") || endings.iter().any(|ending| ends.starts_with(ending));
+        let failed = ["event: error", "event: response.failed", "data: {\"error\""];
+        let failed = text.lines().any(|line| failed.iter().any(|sign| line.starts_with(sign)));
         return (failed || !ended)
             .then(|| format!("a stream that ends badly: {}", ends.chars().take(200).collect::<String>()));
     }
@@ -119,8 +119,14 @@ fn good_answer(reply: &Reply) -> Option<String> {
             !choices.is_empty()
                 && choices.iter().all(|choice| {
                     let message = &choice["message"];
-                    message["content"].is_string() || message["tool_calls"].is_array()
+                    message["content"].is_string()
+                        || message["tool_calls"].is_array()
+                        || choice["text"].is_string()
                 })
+        }
+        Value::Object(members) if members.get("object").is_some_and(|kind| kind == "response") => {
+            let ended = ["completed", "incomplete"].iter().any(|status| body["status"] == *status);
+            ended && body["output"].as_array().is_some_and(|output| !output.is_empty())
         }
         Value::Object(members) if members.contains_key("rewards") => {
             let rewards = body["rewards"].as_array().map(Vec::as_slice).unwrap_or_default();

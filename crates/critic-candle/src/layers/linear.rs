@@ -27,7 +27,7 @@ pub(crate) enum Linear {
         bias: Option<Tensor>, // [out]
     },
     /// On a card: in bf16, or in blocks.
-    Card(kernels_cuda::Linear),
+    Card(Box<kernels_cuda::Linear>),
 }
 
 impl Linear {
@@ -99,16 +99,13 @@ impl Linear {
             }
             Place::Card(gpu) => {
                 if let Some(drawn) = drawn::linear((products, gpu), names, bias.as_ref())? {
-                    return Ok(Self::Card(drawn));
+                    return Ok(Self::Card(Box::new(drawn)));
                 }
                 let kept = Joined::as_stored(products, names)?.for_card(form, input);
                 let bias = bias.as_ref().map(widened).transpose()?;
-                Ok(Self::Card(kernels_cuda::Linear::new(
-                    gpu,
-                    kept.on_card(),
-                    (output, input),
-                    bias.as_deref(),
-                )?))
+                let linear =
+                    kernels_cuda::Linear::new(gpu, kept.on_card(), (output, input), bias.as_deref())?;
+                Ok(Self::Card(Box::new(linear)))
             }
         }
     }

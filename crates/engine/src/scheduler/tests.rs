@@ -394,6 +394,24 @@ fn tenants_take_turns_and_the_old_go_first() {
 }
 
 #[test]
+fn prompts_of_tenants_are_read_by_turns() {
+    let mut bench = Bench::within(Limits { block_count: 40, ..LIMITS }, Config::default());
+    let ask = |bench: &mut Bench, tenant, first: u32| {
+        let prompt: Vec<u32> = (0..6).map(|place| (first + place) % 8).collect();
+        bench.ask(&prompt, vec![Part::Write(1)], Traits { tenant, ..Traits::default() });
+    };
+    (0..4).for_each(|first| ask(&mut bench, "flood", first));
+    assert_eq!(bench.step().unwrap(), "A[0..6] B[0..4]");
+    ask(&mut bench, "other", 4);
+    assert_eq!(
+        bench.step().unwrap(),
+        "B[4..6] E[0..6] C[0..2]",
+        "behind one of the others and not behind all"
+    );
+    bench.drain();
+}
+
+#[test]
 fn those_that_may_wait_come_last_and_leave_room() {
     let mut bench =
         Bench::with(Config { max_sequences: 2, max_age: Duration::from_secs(5), ..Config::default() });

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use judge::{Allowance, Exhausted, Quota, Tenant, Terms, Work};
@@ -26,6 +26,7 @@ pub(crate) struct Account {
     tenant: Tenant,
     label: Arc<str>,
     queue_share: f32,
+    stored_share: f32,
     // Shared with the account that the same key has after the keys were read again.
     requests: Option<Arc<Bucket>>,
     tokens: Option<Arc<Bucket>>,
@@ -34,7 +35,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account of the key at a place among all keys, which has `share` of the waiting line unless it says otherwise. It goes
+    /// The account of the key at a place among all keys, which has `share` of the waiting line and of the disk unless it says otherwise. It goes
     /// on where `before` stands, as far as its limits are the same.
     pub(super) fn new(key: Key, (place, share): (usize, f32), before: Option<&Self>) -> Self {
         let bucket = |limit: Option<u64>, before: Option<&Option<Arc<Bucket>>>| {
@@ -50,12 +51,18 @@ impl Account {
             tenant: Tenant(key.id.as_str().into()),
             label: if place < NAMED { key.id.as_str().into() } else { "other".into() },
             queue_share: key.queue_share.unwrap_or(share),
+            stored_share: key.stored_share.unwrap_or(share),
             key,
         }
     }
 
     pub(crate) fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Whether its key has not expired.
+    pub(super) fn holds(&self, now: SystemTime) -> bool {
+        self.key.expires.is_none_or(|end| now < end)
     }
 
     /// What figures call it.
@@ -71,6 +78,11 @@ impl Account {
     /// What it is granted beside others.
     pub(crate) fn terms(&self, cache_salt: Arc<str>) -> Terms {
         Terms { weight: self.key.priority.weight(), queue_share: self.queue_share, cache_salt }
+    }
+
+    /// The part of what is kept on the disk that it may have.
+    pub(crate) fn stored_share(&self) -> f32 {
+        self.stored_share
     }
 
     /// Counts one more request.

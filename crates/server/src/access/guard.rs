@@ -1,6 +1,9 @@
 //! Lets nobody in whose key is not known, once there are keys.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use axum::{
     extract::{Request, State},
@@ -9,8 +12,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Access, account::Grant};
-use crate::{caller::OnBehalfOf, error::ApiError, metrics::Refusal};
+use super::{
+    Access,
+    account::{Grant, ceiling},
+};
+use crate::{caller::OnBehalfOf, connections::Peer, error::ApiError, metrics::Refusal};
 
 /// Headers that carry a key as it is.
 static KEY_HEADERS: [HeaderName; 2] =
@@ -29,10 +35,10 @@ pub(crate) async fn guard(State(access): State<Access>, mut request: Request, ne
         // The key and not the path decides: what is asked for does not matter before it is known who asks.
         let account = match request.extensions().get::<OnBehalfOf>() {
             // What the server does for somebody takes from the quotas of whose key that was, as long as there is one.
-            Some(OnBehalfOf(caller)) => keys.of(&caller.tenant),
-            None => presented(request.headers()).and_then(|key| keys.find(key)),
+            Some(OnBehalfOf(caller)) => keys.of(&caller.tenant, SystemTime::now()),
+            None => presented(request.headers()).and_then(|key| keys.find(key, SystemTime::now())),
         };
-        let Some(account) = account else { return unknown_key() };
+        let Some(account) = account else { return unknown_key(&access, &request) };
         label = Some(KeyLabel(account.label()));
         request.extensions_mut().insert(Arc::new(Grant::new(account)));
     }
@@ -60,6 +66,7 @@ pub(crate) async fn guard_admin(
     next: Next,
 ) -> Response {
     let headers = request.headers();
+    let known = |key| access.keys().find(key, SystemTime::now());
     if headers.contains_key(header::ORIGIN) {
         let message = "Pages in browsers have no business here.";
         return ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
@@ -67,10 +74,10 @@ pub(crate) async fn guard_admin(
             .into_response();
     }
     let allowed = match keyed {
-        AdminDoor::Keyed => match presented(headers).and_then(|key| access.keys().find(key)) {
+        AdminDoor::Keyed => match presented(headers).and_then(known) {
             Some(account) if account.key().admin => Ok(()),
             Some(_) => Err(ApiError::not_admin()),
-            None => return unknown_key(),
+            None => return unknown_key(&access, &request),
         },
         AdminDoor::Local => access.hosts().check(headers),
         AdminDoor::Open => Ok(()),
@@ -92,7 +99,22 @@ pub(crate) enum AdminDoor {
     Open,
 }
 
-fn unknown_key() -> Response {
+/// Refuses who shows no key, or none that is known; and tells an address that shows many of these to wait.
+fn unknown_key(access: &Access, request: &Request) -> Response {
+    let peer = request.extensions().get::<Peer>();
+    if let Some(Peer(peer)) = peer.filter(|_| presented(request.headers()).is_some())
+        && let Err(wait) = access.guesses().count(peer.ip(), Instant::now())
+    {
+        let seconds = ceiling(wait).max(1);
+        let message =
+            format!("Too many keys from this address that are none. Please retry after {seconds}s.");
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_keys", message);
+        let error = error.with_retry_after(seconds).refused(Refusal::Guessing);
+        let mut response = error.into_response();
+        // Each further one costs a connection.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     let message = "Incorrect API key provided, or none. It is sent as `Authorization: Bearer KEY`.";
     let error = ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
     let mut response = error.refused(Refusal::Unauthenticated).into_response();

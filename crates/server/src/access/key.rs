@@ -1,10 +1,13 @@
 //! A key as a file has it: its name, the digest of it, and what it may do.
 
+use std::time::SystemTime;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use toml::Spanned;
+use toml::{Spanned, value::Datetime};
 
+use super::expiry::moment;
 use crate::hexadecimal::hexadecimal;
 
 /// The SHA-256 of a key.
@@ -29,9 +32,13 @@ pub(crate) struct Key {
     pub(crate) concurrent_requests: Option<u64>,
     /// The part of the waiting line that it may take.
     pub(crate) queue_share: Option<f32>,
+    /// The part of what is kept on the disk that it may have.
+    pub(crate) stored_share: Option<f32>,
     pub(crate) priority: Priority,
     /// Which form chat answers have when the request does not say.
     pub(crate) forms: Option<FormsOfKey>,
+    /// From when on it is none.
+    pub(crate) expires: Option<SystemTime>,
     /// Whether it may read the figures, read files again, and stop the server.
     pub(crate) admin: bool,
 }
@@ -96,9 +103,11 @@ struct Entry {
     images_per_minute: Option<u64>,
     concurrent_requests: Option<u64>,
     queue_share: Option<f32>,
+    stored_share: Option<f32>,
     #[serde(default)]
     priority: Priority,
     forms: Option<String>,
+    expires: Option<Datetime>,
     #[serde(default)]
     admin: bool,
 }
@@ -175,9 +184,21 @@ impl Entry {
         if let Some((name, _)) = bounds.iter().find(|(_, bound)| *bound == Some(0)) {
             return wrong(What::Bound, format!("keys.{name}: more than 0 is wanted"));
         }
-        if self.queue_share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
-            return wrong(What::Bound, "keys.queue_share: more than 0 and at most 1 is wanted".into());
+        let shares = [("queue_share", self.queue_share), ("stored_share", self.stored_share)];
+        let none = |share: f32| !(share > 0.0 && share <= 1.0);
+        if let Some((name, _)) = shares.iter().find(|(_, share)| share.is_some_and(none)) {
+            return wrong(What::Bound, format!("keys.{name}: more than 0 and at most 1 is wanted"));
         }
+        let expires = match &self.expires {
+            None => None,
+            Some(said) => match moment(said) {
+                Some(moment) => Some(moment),
+                None => {
+                    let text = "keys.expires: a date is wanted, or a time with its offset, such as 2026-12-31T12:00:00Z";
+                    return wrong(What::Bound, text.into());
+                }
+            },
+        };
         Ok(Key {
             id,
             digest,
@@ -186,12 +207,14 @@ impl Entry {
             images_per_minute: self.images_per_minute,
             concurrent_requests: self.concurrent_requests,
             queue_share: self.queue_share,
+            stored_share: self.stored_share,
             priority: self.priority,
             forms: self.forms.map(|forms| match forms.as_str() {
                 "auto" => FormsOfKey::Auto,
                 "off" => FormsOfKey::Off,
                 _ => FormsOfKey::Named(forms),
             }),
+            expires,
             admin: self.admin,
         })
     }
@@ -247,6 +270,9 @@ mod tests {
             (entry("key = \"gavel-secret\"\n"), 4, "unknown field `key`"),
             (entry("tokens_per_minute = 0\n"), 1, "keys.tokens_per_minute"),
             (entry("queue_share = 1.5\n"), 1, "keys.queue_share"),
+            (entry("stored_share = 0.0\n"), 1, "keys.stored_share"),
+            (entry("expires = 2026-12-31T12:00:00\n"), 1, "keys.expires"),
+            (entry("expires = \"tomorrow\"\n"), 4, "datetime"),
             (entry("priority = \"first\"\n"), 4, "low"),
             (entry(&entry("")), 5, "two keys"),
             (entry(&entry("").replace("\"a\"", "\"b\"")), 6, "same digest"),

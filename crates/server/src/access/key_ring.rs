@@ -1,6 +1,6 @@
 //! All keys in force, and the one that somebody presents.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use judge::Tenant;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
@@ -10,7 +10,7 @@ use super::{
     key::{Key, digest_of},
 };
 
-/// The part of the waiting line that one of several keys may take.
+/// The part of the waiting line, and of what is kept on the disk, that one of several keys may take.
 const SHARE_AMONG_SEVERAL: f32 = 0.25;
 
 /// All keys in force.
@@ -41,25 +41,31 @@ impl KeyRing {
         self.accounts.iter().any(|account| account.key().admin)
     }
 
-    /// The account of a tenant.
-    pub(crate) fn of(&self, tenant: &Tenant) -> Option<Arc<Account>> {
-        self.accounts.iter().find(|account| account.tenant() == *tenant).cloned()
+    /// The account of a tenant, until its key expires.
+    pub(crate) fn of(&self, tenant: &Tenant, now: SystemTime) -> Option<Arc<Account>> {
+        self.accounts
+            .iter()
+            .find(|account| account.tenant() == *tenant)
+            .filter(|known| known.holds(now))
+            .cloned()
     }
 
-    /// Whose key this is. All are compared, each in the same time, so that neither a match nor its place can be told by how long
+    /// Whose key this is, until it expires. All are compared, each in the same time, so that neither a match nor its place can be told by how long
     /// it takes.
-    pub(crate) fn find(&self, presented: &[u8]) -> Option<Arc<Account>> {
+    pub(crate) fn find(&self, presented: &[u8], now: SystemTime) -> Option<Arc<Account>> {
         let digest = digest_of(presented);
         let mut found = u64::MAX;
         for (index, account) in self.accounts.iter().enumerate() {
             found.conditional_assign(&(index as u64), account.key().digest.ct_eq(&digest));
         }
-        self.accounts.get(usize::try_from(found).ok()?).cloned()
+        self.accounts.get(usize::try_from(found).ok()?).filter(|known| known.holds(now)).cloned()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{super::key::read_keys, *};
 
     #[test]
@@ -71,15 +77,29 @@ mod tests {
         };
         let text: String = (0..70).map(entry).collect();
         let ring = KeyRing::new(read_keys(&text).unwrap(), None);
+        let find = |key: &str| ring.find(key.as_bytes(), SystemTime::now());
         for index in 0..70 {
-            let account = ring.find(format!("key {index}").as_bytes()).unwrap();
+            let account = find(&format!("key {index}")).unwrap();
             assert_eq!(account.key().id, format!("k{index}"));
             let label = if index < 64 { format!("k{index}") } else { "other".into() };
             assert_eq!(*account.label(), *label);
         }
         for wrong in ["", "key", "key 70", "Key 1", "key 1 "] {
-            assert!(ring.find(wrong.as_bytes()).is_none(), "{wrong}");
+            assert!(find(wrong).is_none(), "{wrong}");
         }
-        assert!(KeyRing::default().find(b"key 1").is_none());
+        assert!(KeyRing::default().find(b"key 1", SystemTime::now()).is_none());
+    }
+
+    #[test]
+    fn a_key_is_none_from_its_last_moment_on() {
+        let digest: String = digest_of(b"key").map(|byte| format!("{byte:02x}")).concat();
+        let text = format!("[[keys]]\nid = \"a\"\nsha256 = \"{digest}\"\nexpires = 2026-11-26T02:00:00Z\n");
+        let ring = KeyRing::new(read_keys(&text).unwrap(), None);
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_658_400);
+        for (now, known) in [(end - Duration::from_nanos(1), true), (end, false)] {
+            assert_eq!(ring.find(b"key", now).is_some(), known);
+            assert_eq!(ring.of(&Tenant("a".into()), now).is_some(), known);
+        }
+        assert!(!ring.is_empty(), "a server whose keys have all expired is open to nobody");
     }
 }

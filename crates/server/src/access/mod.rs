@@ -2,7 +2,9 @@
 
 mod account;
 mod bucket;
+mod expiry;
 mod guard;
+mod guesses;
 mod host;
 mod key;
 mod key_ring;
@@ -15,6 +17,7 @@ use std::{
 
 pub(crate) use account::Grant;
 pub(crate) use guard::{AdminDoor, KeyLabel, guard, guard_admin};
+use guesses::Guesses;
 pub(crate) use host::HostRule;
 pub(crate) use key::{FormsOfKey, Key, KeyProblem, new_key, read_keys};
 pub(crate) use key_ring::KeyRing;
@@ -56,6 +59,17 @@ impl KeySource {
     }
 }
 
+/// What holds beside the keys.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Which hosts are answered to.
+    pub(crate) hosts: HostRule,
+    /// Whether the figures are shown on the main port though there are keys.
+    pub(crate) figures_on_main: bool,
+    /// Wrong keys of an address before it is told to wait.
+    pub(crate) wrong_keys_per_minute: u64,
+}
+
 /// The keys in force, and the rule on hosts. Clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Access(Arc<Inner>);
@@ -66,6 +80,7 @@ struct Inner {
     /// Replaced as a whole; the lock is held only to copy or to put the pointer.
     keys: RwLock<Arc<KeyRing>>,
     hosts: HostRule,
+    guesses: Guesses,
     /// Whether the figures are shown on the main port though there are keys.
     figures_on_main: bool,
 }
@@ -77,6 +92,7 @@ impl Default for Access {
             source: KeySource::default(),
             keys: RwLock::default(),
             hosts: HostRule::default(),
+            guesses: Guesses::new(1),
             figures_on_main: false,
         }))
     }
@@ -87,9 +103,16 @@ impl Access {
     ///
     /// # Errors
     /// When a file cannot be taken.
-    pub(crate) fn read(source: KeySource, hosts: HostRule, figures_on_main: bool) -> anyhow::Result<Self> {
+    pub(crate) fn read(source: KeySource, rules: Rules) -> anyhow::Result<Self> {
+        let Rules { hosts, figures_on_main, wrong_keys_per_minute } = rules;
         let keys = RwLock::new(Arc::new(KeyRing::new(source.read()?, None)));
-        Ok(Self(Arc::new(Inner { source, keys, hosts, figures_on_main })))
+        let guesses = Guesses::new(wrong_keys_per_minute);
+        Ok(Self(Arc::new(Inner { source, keys, hosts, guesses, figures_on_main })))
+    }
+
+    /// How many wrong keys were shown.
+    fn guesses(&self) -> &Guesses {
+        &self.0.guesses
     }
 
     /// The keys in force.

@@ -23,6 +23,9 @@ pub(crate) struct AccessOptions {
     /// Address of the door for administration: figures, reading files again, stopping. A port alone is one on this machine.
     #[arg(long)]
     pub(crate) admin_address: Option<String>,
+    /// Keys that are none that an address may show each minute before it is told to wait. Right keys are always taken.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) wrong_keys_per_minute: u64,
     /// Show `/metrics` on the main port, to keys for administration, though there are keys. Without keys it is there anyway.
     #[arg(long)]
     pub(crate) metrics_on_main: bool,
@@ -59,6 +62,9 @@ pub(crate) struct ConnectionOptions {
     /// How long a connection is kept between two requests, in seconds.
     #[arg(long, default_value_t = 75.0, value_parser = seconds)]
     pub(crate) keep_alive_s: f64,
+    /// How long a client may take nothing of its answer, or the network bring nothing of it while something was sent, in seconds.
+    #[arg(long, default_value_t = 30.0, value_parser = seconds)]
+    pub(crate) peer_timeout_s: f64,
     /// The most header fields of a request.
     #[arg(long, default_value_t = 64)]
     pub(crate) max_headers: usize,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bench::Shape;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{CriticOptions, EngineOptions, HubArguments};
@@ -15,6 +16,8 @@ pub(crate) enum BenchCommand {
     Overhead(OverheadArguments),
     /// Send bad input of every kind to a live server, and look after each request what is left of it.
     Corpus(CorpusArguments),
+    /// Treat a live server badly, as slow, absent, flooding and guessing clients do, with honest ones beside them.
+    Abuse(AbuseArguments),
     /// How much work the sharing of prompts saves, when each response is compared with each other one.
     Sharing(SharingArguments),
     /// Measure the model alone, step by step, beside the limits of what it runs on. With `--model random:7b` or `random:72b` its
@@ -97,6 +100,42 @@ pub(crate) struct CorpusArguments {
     /// File for the figures as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Options of `gavel bench abuse`.
+#[derive(Debug, Args)]
+pub(crate) struct AbuseArguments {
+    /// A running server with the usual limits, such as `http://127.0.0.1:8080`. Without it, one of this program is started.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The key that is shown to the running server; one for administration shows all figures.
+    #[arg(long, requires = "url", env = "GAVEL_API_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// The program whose server is started; this one without it.
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) program: Option<PathBuf>,
+    /// The file that the running server's standard error goes to.
+    #[arg(long, requires = "url")]
+    pub(crate) log: Option<PathBuf>,
+    /// Few clients and short limits: shows that they hold, and measures nothing.
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) short: bool,
+    /// Shapes of abuse, with commas between.
+    #[arg(long, value_delimiter = ',', value_parser = shape)]
+    pub(crate) only: Vec<Shape>,
+    /// Again and again for so many minutes, to tell whether memory grows.
+    #[arg(long)]
+    pub(crate) minutes: Option<f64>,
+    /// File for the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    Shape::ALL.into_iter().find(|shape| shape.name() == name).ok_or_else(|| {
+        let names = Shape::ALL.map(Shape::name).join(", ");
+        format!("one of {names} is wanted")
+    })
 }
 
 /// Options of `gavel bench sharing`.

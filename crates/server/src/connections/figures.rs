@@ -1,8 +1,12 @@
 //! Connections in figures. They are counted before there is a critic, and so before there are other figures.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    error::Error,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// Why a connection was closed that had not asked for it.
@@ -16,13 +20,16 @@ pub(crate) enum Lost {
     Slow,
     /// What it sent was no HTTP, or a head that is too large.
     Malformed,
+    /// It took nothing of its answer for too long, or vanished without a word.
+    Stalled,
     /// The client went away, or the network did.
     Broken,
 }
 
 impl Lost {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Address, Self::Tls, Self::Slow, Self::Malformed, Self::Broken];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Address, Self::Tls, Self::Slow, Self::Malformed, Self::Stalled, Self::Broken];
 
     /// What an error of a connection means.
     pub(super) fn of(error: &hyper::Error) -> Self {
@@ -30,6 +37,8 @@ impl Lost {
             Self::Slow
         } else if error.is_parse() {
             Self::Malformed
+        } else if vanished(error) {
+            Self::Stalled
         } else {
             Self::Broken
         }
@@ -42,9 +51,16 @@ impl Lost {
             Self::Tls => "tls",
             Self::Slow => "slow",
             Self::Malformed => "malformed",
+            Self::Stalled => "stalled",
             Self::Broken => "broken",
         }
     }
+}
+
+/// Whether the system gave up a client of which it heard nothing. Times that run out here have no number of the system.
+fn vanished(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && cause.raw_os_error().is_some())
 }
 
 /// Counts of connections. Relaxed throughout: each stands alone.

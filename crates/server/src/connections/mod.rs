@@ -6,6 +6,7 @@
 mod address_limit;
 mod figures;
 mod patience;
+mod presence;
 mod timed_body;
 mod tls;
 
@@ -32,7 +33,7 @@ use tower::ServiceExt;
 use crate::lifecycle::Held;
 use address_limit::AddressLimit;
 pub(crate) use figures::{ConnectionFigures, Lost};
-use patience::{Patience, Patient};
+use patience::{Patience, Patient, Waits};
 use timed_body::TimedBody;
 pub(crate) use timed_body::{BodyLimits, SlowBody};
 pub(crate) use tls::{Tls, TlsFiles};
@@ -51,6 +52,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) head: Duration,
     /// Between two requests.
     pub(crate) idle: Duration,
+    /// For a client to take some of its answer, or to be heard of.
+    pub(crate) peer: Duration,
     /// The most header fields.
     pub(crate) max_headers: usize,
     /// The longest head, in bytes.
@@ -149,8 +152,11 @@ struct Connection<S> {
 
 impl<S: Answer> Connection<S> {
     async fn serve(self, stream: TcpStream) {
-        // Events are small and each is waited for. A socket that does not take the option serves all the same.
+        // Events are small and each is waited for. A socket that does not take an option serves all the same.
         let _ = stream.set_nodelay(true);
+        if let Err(error) = presence::ask_for(&stream, self.limits.peer) {
+            tracing::debug!(peer = %self.peer, %error, "nobody will tell when it vanishes");
+        }
         match self.tls.clone() {
             None => self.serve_on(stream).await,
             Some(tls) => match timeout(self.limits.head, tls.acceptor().accept(stream)).await {
@@ -166,10 +172,12 @@ impl<S: Answer> Connection<S> {
 
     async fn serve_on(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { peer, limits, figures, service, leaving, .. } = self;
-        let (patient, patience) = Patient::new(stream, (limits.head, limits.idle));
+        let (patient, patience) =
+            Patient::new(stream, Waits { head: limits.head, idle: limits.idle, write: limits.peer });
         let head = patience.clone();
-        let answering =
-            service_fn(move |request| answer(service.clone(), (request, limits.body), patience.clone()));
+        let answering = service_fn(move |request| {
+            answer(service.clone(), (request, Peer(peer)), (patience.clone(), limits.body))
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // The stream itself knows idling from a slow head; this holds if it should not.
@@ -179,8 +187,8 @@ impl<S: Answer> Connection<S> {
             .half_close(false)
             .serve_connection(TokioIo::new(patient), answering);
         let ended = leaving.watch(connection).await;
-        if head.is_given_up() {
-            figures.lost(Lost::Slow);
+        if let Some(reason) = head.given_up() {
+            figures.lost(reason);
         } else if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended badly");
             figures.lost(Lost::of(&error));
@@ -188,13 +196,18 @@ impl<S: Answer> Connection<S> {
     }
 }
 
+/// Where a request comes from; part of it. No client can put it there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// Answers one request of a connection, which is busy until the answer's end.
 async fn answer(
     service: impl Answer,
-    (request, limits): (http::Request<Incoming>, BodyLimits),
-    patience: Patience,
+    (mut request, peer): (http::Request<Incoming>, Peer),
+    (patience, limits): (Patience, BodyLimits),
 ) -> Result<Response<Body>, Infallible> {
     let busy = patience.busy();
+    request.extensions_mut().insert(peer);
     let request = request.map(|body| Body::new(TimedBody::new(body, limits)));
     let response = service.oneshot(request).await?;
     Ok(response.map(|body| Body::new(Held::new(body, busy))))

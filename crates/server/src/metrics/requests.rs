@@ -107,6 +107,8 @@ pub(crate) enum Refusal {
     TooLarge,
     /// It shows no key, or none that is known.
     Unauthenticated,
+    /// It shows no key that is known, and its address has shown many of these.
+    Guessing,
     /// Its key is not for this.
     Forbidden,
     /// It asks for a host that is not served, or a page of another site asks.
@@ -134,6 +136,7 @@ impl Refusal {
         match self {
             Self::TooLarge => "too_large",
             Self::Unauthenticated => "unauthenticated",
+            Self::Guessing => "guessing",
             Self::Forbidden => "forbidden",
             Self::Host => "host",
             Self::Requests => "requests",

@@ -243,6 +243,7 @@ impl Processor for LlavaProcessor {
             Part::Text(text) => Some(text.as_str()),
             Part::Image(_) | Part::Video(_) => None,
         });
+        let text = text.chain([prompt.reply.as_str()]);
         let tokens = self.tokenizer.least(text, capacity).map_err(EncodeError::Tokenizer)?;
         if tokens >= capacity {
             return Ok(tokens);
@@ -304,6 +305,10 @@ impl Processor for LlavaProcessor {
             };
         }
         Ok(tokens)
+    }
+
+    fn least_text_tokens(&self, text: &str, capacity: usize) -> Result<usize, EncodeError> {
+        self.tokenizer.least(std::iter::once(text), capacity).map_err(EncodeError::Tokenizer)
     }
 
     fn token_bytes(&self, token: TokenId) -> Vec<u8> {

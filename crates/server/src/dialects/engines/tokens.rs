@@ -1,7 +1,7 @@
 //! Text to tokens and back, as vLLM has it.
 
 use axum::{Json, extract::State, http::StatusCode};
-use judge::{RawPrompt, TokenId};
+use judge::{EngineError, JudgeError, RawPrompt, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,6 +39,9 @@ pub(super) struct Tokenized {
     token_strs: Option<Vec<String>>,
 }
 
+/// How many times the tokens of a prompt a text may have whose tokens are told: programs count those of what they are about to cut.
+const TOLD_CONTEXTS: usize = 4;
+
 /// Tell the tokens of a text or of a conversation.
 #[utoipa::path(
     post,
@@ -47,8 +50,9 @@ pub(super) struct Tokenized {
     request_body(content = TokenizeBody, example = json!({ "prompt": "A red circle." })),
     responses(
         (status = 200, description = "The tokens.", body = Tokenized, example = json!(examples::tokenized())),
-        (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody)
+        (status = 400, description = "The conversation makes no sense, or the text is too long.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
     )
 )]
 pub(super) async fn tokenize(
@@ -59,10 +63,23 @@ pub(super) async fn tokenize(
     let TokenizeBody { model, prompt, return_token_strs } = body.parse(StatusCode::BAD_REQUEST)?;
     state.names.told(model)?;
     let tokens = match prompt {
-        Some(text) => state.judge.tokens(RawPrompt::Text(text)).await,
+        Some(text) => {
+            let most = state.judge.context_length() * TOLD_CONTEXTS;
+            // Nothing of it waits for the engine; but it is encoded in turn with what does, and so a part of the same line.
+            let preparing = state.judge.prepare_for(&caller);
+            let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+            state.judge.tokens(RawPrompt::Text(text), most).await
+        }
         None => state.judge.conversation_tokens(openai::conversation(&state, &caller, &body).await?).await,
     };
-    let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+    let tokens = tokens.map_err(|error| match error {
+        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "string_too_long",
+            format!("The text has {tokens} tokens or more; those of texts of {limit} at most are told."),
+        ),
+        other => ApiError::from_judge(other, Dialect::OpenAi),
+    })?;
     let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
     Ok(Json(Tokenized {
         count: tokens.len(),
@@ -107,7 +124,7 @@ pub(super) async fn detokenize(
     let DetokenizeBody { model, tokens } = body.parse(StatusCode::BAD_REQUEST)?;
     state.names.told(model)?;
     let tokens = RawPrompt::Tokens(tokens.into_iter().map(TokenId).collect());
-    let tokens = state.judge.tokens(tokens).await;
+    let tokens = state.judge.tokens(tokens, state.judge.context_length()).await;
     let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;
     Ok(Json(Detokenized { prompt: state.judge.text(&tokens) }))
 }

@@ -3,7 +3,7 @@
 use std::{io::Read, sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Body, Bytes},
     extract::{
         Multipart, Path, Query, State,
@@ -14,11 +14,12 @@ use axum::{
 };
 use futures::stream;
 use serde::{Deserialize, Serialize};
-use store::{FilePage, FileRecord, Incoming, NewFile, Order, Purpose, StoreError};
+use store::{FilePage, FileRecord, Incoming, NewFile, Order, Part, Purpose, StoreError};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{batches::Paged, examples};
 use crate::{
+    access::Grant,
     caller::CallerOf,
     error::{ApiError, ErrorBody},
     state::AppState,
@@ -152,15 +153,19 @@ pub(super) struct FilesQuery {
 pub(super) async fn create(
     State(state): State<AppState>,
     CallerOf(caller): CallerOf,
+    grant: Option<Extension<Arc<Grant>>>,
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Result<Json<FileObject>, ApiError> {
     let kept = state.storage.get()?;
+    let owner = caller.tenant.0.to_string();
+    let share = grant.map_or(1.0, |Extension(grant)| f64::from(grant.account().stored_share()));
+    let part = Part { owner: owner.clone(), share };
     let mut form = form.map_err(|error| broken(&error.body_text()))?;
     let (mut file, mut purpose, mut seconds) = (None, None, None);
     while let Some(field) = form.next_field().await.map_err(told)? {
         match field.name().unwrap_or_default() {
             "file" if file.is_some() => return Err(ApiError::invalid("file", "Send one file at a time.")),
-            "file" => file = Some(receive(kept, field).await?),
+            "file" => file = Some(receive(kept, &part, field).await?),
             "purpose" => purpose = Some(text(field).await?),
             "expires_after[seconds]" => seconds = Some(text(field).await?),
             _ => drop(text(field).await?),
@@ -173,7 +178,7 @@ pub(super) async fn create(
     }
     let (name, incoming) = file.ok_or_else(|| ApiError::invalid("file", "The form needs a file."))?;
     let expires_after_s = seconds.map(|seconds| lifetime(&seconds)).transpose()?;
-    let new = NewFile { owner: caller.tenant.0.to_string(), name, purpose, expires_after_s };
+    let new = NewFile { owner, name, purpose, expires_after_s };
     Ok(Json(kept.run(move |store| store.keep(incoming, &new)).await?.into()))
 }
 
@@ -308,10 +313,13 @@ pub(super) async fn delete(
 }
 
 /// Writes a field to the disk as it comes; its name and the content. No thread waits for a client that is slow.
-async fn receive(kept: &Kept, mut field: Field<'_>) -> Result<(String, Incoming), ApiError> {
+async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<(String, Incoming), ApiError> {
     let name: String = field.file_name().unwrap_or("file").to_owned();
     let name = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
-    let mut incoming = kept.run(Incoming::begin).await?;
+    let mut incoming = {
+        let part = part.clone();
+        kept.run(move |store| Incoming::begin(store, part)).await?
+    };
     loop {
         let (mut piece, mut ended) = (Vec::with_capacity(PIECE_BYTES), false);
         while piece.len() < PIECE_BYTES && !ended {

@@ -115,6 +115,7 @@ async fn begin(
     let CompletionRequest { prompts, params, written, echo, .. } = request;
     let judge = &state.judge;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
+    let _preparing = judge.prepare_for(&params.caller).map_err(failed)?;
     let several = prompts.len() > 1;
     let mut begun = Vec::with_capacity(prompts.len());
     for (index, prompt) in prompts.into_iter().enumerate() {
@@ -124,7 +125,10 @@ async fn begin(
             RawPrompt::Text(_) | RawPrompt::Tokens(_) => String::new(),
         };
         let is_text = matches!(prompt, RawPrompt::Text(_));
-        let tokens = judge.tokens(prompt).await.map_err(|error| failed(error).with_param(place))?;
+        let tokens = judge
+            .tokens(prompt, judge.context_length())
+            .await
+            .map_err(|error| failed(error).with_param(place))?;
         let text = if echo && !is_text { judge.text(&tokens) } else { text };
         // Equal prompts are drawn anew.
         let first = (index * written) as u64;

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Deserialize;
 use serde_json::Value;
+use socket2::SockRef;
 
 /// How long an answer may take before it counts as none: longer than any bound of the server's.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,21 +32,55 @@ impl Door {
 }
 
 /// What is done when everything was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Then {
     /// The connection stays open.
+    #[default]
     Wait,
     /// The server is told that nothing more comes.
     End,
+    /// The connection is broken off, and no answer is waited for.
+    Reset,
+    /// The connection is broken off when an answer begins.
+    ResetInAnswer,
+}
+
+/// How slowly a body is sent, or all bytes where they stand as they are.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pace {
+    /// Bytes at a time.
+    piece: usize,
+    /// Milliseconds after each.
+    pause_ms: u64,
+}
+
+/// How a request is sent, and what is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Answers on the connection.
+    pub(crate) replies: usize,
+    pub(crate) then: Then,
+    /// At once without it.
+    pub(crate) pace: Option<Pace>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { replies: 1, then: Then::Wait, pace: None }
+    }
 }
 
 /// What is sent.
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
     /// These bytes, in which `{host}` stands for the server.
-    Raw(Vec<u8>, Then),
+    Raw(Vec<u8>),
     /// A request with its length.
     Composed { method: String, path: String, headers: Vec<(String, Vec<u8>)>, body: Vec<u8> },
+    /// A line of a batch, for this route.
+    Line { path: &'static str, body: Vec<u8> },
 }
 
 /// What came back.
@@ -70,37 +106,50 @@ impl Reply {
     }
 }
 
-/// Sends a request on a connection of its own, and reads so many answers.
+/// Sends a request on a connection of its own, and reads what is answered.
 ///
 /// # Errors
 /// When there is no connection, or no answer in time.
-pub(crate) fn exchange(host: &str, request: &Request, replies: usize) -> io::Result<Vec<Reply>> {
+pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Result<Vec<Reply>> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let bytes = match request {
-        Request::Raw(bytes, _) => replaced(bytes, b"{host}", host.as_bytes()),
+    let (head, body) = match request {
+        Request::Raw(bytes) => (Vec::new(), replaced(bytes, b"{host}", host.as_bytes())),
         Request::Composed { method, path, headers, body } => {
-            let mut bytes =
+            let mut head =
                 format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n").into_bytes();
             for (name, value) in headers {
-                bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+                head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
             }
-            bytes.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
-            bytes.extend(body);
-            bytes
+            head.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
+            (head, body.clone())
         }
+        Request::Line { .. } => return Err(io::ErrorKind::Unsupported.into()),
     };
     // A server that refuses early closes while we still write; its answer can be there all the same.
-    let sent = stream.write_all(&bytes);
-    if matches!(request, Request::Raw(_, Then::End)) && sent.is_ok() {
-        let _ = stream.shutdown(Shutdown::Write); // it may have been closed from the other end already
+    let sent = match manner.pace {
+        None => stream.write_all(&[head, body].concat()),
+        Some(pace) => stream.write_all(&head).and_then(|()| send_slowly(&mut stream, &body, pace)),
+    };
+    match manner.then {
+        Then::Wait => {}
+        Then::End if sent.is_err() => {}
+        Then::End => drop(stream.shutdown(Shutdown::Write)), // it may have been closed from the other end already
+        Then::Reset | Then::ResetInAnswer => {
+            if manner.then == Then::ResetInAnswer {
+                let _beginning = stream.read(&mut [0; 16])?;
+            }
+            // Without lingering the end is a reset.
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+            return Ok(vec![Reply::default()]);
+        }
     }
     let start = Instant::now();
     let mut reader = Incoming { stream, kept: Vec::new() };
     let mut all = Vec::new();
-    for _ in 0..replies {
+    for _ in 0..manner.replies {
         let mut reply = reader.reply()?;
         reply.time = start.elapsed();
         let ended = reply.status == 0;
@@ -110,6 +159,26 @@ pub(crate) fn exchange(host: &str, request: &Request, replies: usize) -> io::Res
         }
     }
     Ok(all)
+}
+
+/// Asks with a GET.
+pub(crate) fn ask(door: &Door, path: &str) -> Result<Reply, String> {
+    let replies = exchange(&door.host, &door.request(("GET", path), vec![]), Manner::default())
+        .map_err(|error| error.to_string())?;
+    replies.into_iter().next().ok_or_else(|| "no answer".to_owned())
+}
+
+/// Sends pieces with pauses between, until the server answers or closes.
+fn send_slowly(stream: &mut TcpStream, bytes: &[u8], pace: Pace) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_millis(pace.pause_ms.max(1))))?;
+    for piece in bytes.chunks(pace.piece.max(1)) {
+        stream.write_all(piece)?;
+        // An answer that comes in the pause is left for who reads it.
+        if stream.peek(&mut [0]).is_ok() {
+            break;
+        }
+    }
+    stream.set_read_timeout(Some(PATIENCE))
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

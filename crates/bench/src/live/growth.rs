@@ -1,5 +1,7 @@
 //! Whether memory grows from pass to pass of the corpus: a line through what was used after each.
 
+use std::fmt::{self, Display};
+
 use serde::Serialize;
 
 /// The part of the passes before memory is looked at: what caches and allocators take stays.
@@ -49,6 +51,14 @@ impl Growth {
     /// Whether memory surely grows by more than is allowed.
     pub(crate) fn leaks(&self) -> bool {
         self.minutes >= LONG && self.mib_per_hour - self.uncertain_by > ALLOWED
+    }
+}
+
+impl Display for Growth {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passes, minutes, mib_per_hour, uncertain_by } = self;
+        write!(formatter, "memory grows by {mib_per_hour:.1} ± {uncertain_by:.1} MiB/h, ")?;
+        write!(formatter, "in {passes} passes, the last {minutes:.0} minutes")
     }
 }
 

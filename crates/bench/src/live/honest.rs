@@ -2,16 +2,16 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use super::wire::{Door, Request, exchange};
+use super::wire::{Door, Manner, Request, exchange};
 
 /// How many there are.
 const CLIENTS: usize = 4;
@@ -56,7 +56,7 @@ impl Sample {
     }
 
     fn ask(&self, host: &str) -> Result<Value, String> {
-        let replies = exchange(host, &self.request, 1).map_err(|error| error.to_string())?;
+        let replies = exchange(host, &self.request, Manner::default()).map_err(|error| error.to_string())?;
         let reply = replies.into_iter().next().ok_or("no answer")?;
         let body = reply.json().unwrap_or_default();
         if reply.status != 200 {
@@ -79,6 +79,8 @@ struct State {
     working: RwLock<()>,
     ended: AtomicBool,
     asked: AtomicU64,
+    /// How long each verdict took since this was last asked.
+    times: Mutex<Vec<Duration>>,
     failures: Mutex<Vec<String>>,
 }
 
@@ -93,8 +95,10 @@ impl Honest {
                     {
                         let _working = state.working.read().unwrap_or_else(PoisonError::into_inner);
                         state.asked.fetch_add(1, Relaxed);
-                        if let Err(failure) = sample.again(&host) {
-                            state.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+                        let start = Instant::now();
+                        match sample.again(&host) {
+                            Ok(()) => locked(&state.times).push(start.elapsed()),
+                            Err(failure) => locked(&state.failures).push(failure),
                         }
                     }
                     std::thread::sleep(PAUSE);
@@ -117,13 +121,23 @@ impl Honest {
 
     /// What went wrong since this was last asked.
     pub(crate) fn failures(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.failures.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *locked(&self.state.failures))
+    }
+
+    /// How long verdicts took since this was last asked.
+    pub(crate) fn times(&self) -> Vec<Duration> {
+        std::mem::take(&mut *locked(&self.state.times))
     }
 
     /// How many samples it needs.
     pub(crate) fn count() -> usize {
         CLIENTS
     }
+}
+
+/// What a lock guards, which is whole also when somebody panicked with it.
+fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Honest {

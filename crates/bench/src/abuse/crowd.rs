@@ -1,0 +1,71 @@
+//! Many connections: kept for nothing, or made anew for each request.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::io::AsyncWriteExt;
+
+use super::{
+    clients::{all, answer, trickle},
+    report::Behaviour,
+    scene::Scene,
+};
+
+/// Each connection asks once, and is to be closed when it has asked nothing for too long.
+pub(crate) async fn idle(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let clients = scene.count(60, 3000);
+    let mut seen = all(scene, clients, |scene, number| {
+        Box::pin(async move {
+            let mut stream = scene.connect(number, None).await?;
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+            if answer(&mut stream).await? != "200" {
+                return Ok(("no answer".to_owned(), Duration::ZERO));
+            }
+            let nothing = (&b""[..], Duration::from_secs(1));
+            Ok(trickle(&mut stream, nothing, scene.limits.idle).await)
+        })
+    })
+    .await;
+    seen.must_be(&["closed"]);
+    Ok(seen)
+}
+
+/// One request on each connection, sixty-four at a time, for a while.
+pub(crate) async fn churn(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    const AT_A_TIME: usize = 64;
+    let (start, lasting) = (Instant::now(), scene.span(1, 30));
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = made.clone();
+    let mut seen = all(scene, AT_A_TIME, move |scene, _| {
+        let made = counted.clone();
+        Box::pin(async move {
+            let mut longest = Duration::ZERO;
+            while start.elapsed() < lasting {
+                // Each group of them from another address: the system keeps ports of closed connections for a minute.
+                let number = made.fetch_add(1, Relaxed);
+                let begun = Instant::now();
+                let mut stream = scene.connect(number, None).await?;
+                stream
+                    .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                    .await?;
+                let status = answer(&mut stream).await?;
+                longest = longest.max(begun.elapsed());
+                if status != "200" {
+                    return Ok((status, longest));
+                }
+            }
+            Ok(("answered".to_owned(), longest))
+        })
+    })
+    .await;
+    seen.must_be(&["answered"]);
+    let count = made.load(Relaxed) as f64;
+    seen.figure("connections", count);
+    seen.figure("connections_per_s", count / start.elapsed().as_secs_f64());
+    Ok(seen)
+}

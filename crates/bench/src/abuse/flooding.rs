@@ -1,0 +1,168 @@
+//! More requests than can be judged: from everybody, and from one key beside another.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+
+use super::{report::Behaviour, scene::Scene};
+use crate::{
+    arrivals::Arrivals,
+    client::{Answer, IdleConnections, Server},
+    error::BenchError,
+    latency::Latency,
+    tally::Tally,
+};
+
+/// Addresses that a flood comes from.
+const SOURCES: usize = 3;
+/// Connections of each of them: fewer than a server takes from one, as clients bound their own, too.
+const CONNECTIONS: usize = 900;
+/// Clients that find out how much can be judged: as many as fill the steps of the engine, and none waits for long.
+const CLOSED: usize = 8;
+/// How often more than that is asked.
+const TIMES: f64 = 10.0;
+/// How often the clients of OpenAI's interface ask again.
+const RETRIES: usize = 2;
+/// The longest that these let themselves be told to wait.
+const LONGEST_WAIT_S: u64 = 60;
+
+/// Ten times what can be judged, and again with clients that ask again.
+pub(crate) async fn burst(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let capacity = capacity(scene).await?;
+    let lasting = scene.span(2, 30);
+    let mut seen = Behaviour::default();
+    seen.figure("capacity_per_s", capacity);
+    for (retries, name) in [(0, "goodput_per_s"), (RETRIES, "goodput_with_retries_per_s")] {
+        let (tally, elapsed) = flood(scene, (capacity * TIMES, lasting, retries)).await;
+        seen.figure(name, tally.latencies.len() as f64 / elapsed.as_secs_f64());
+        seen.figure("refusal_p99_ms", Latency::of(tally.refusals.clone()).p99_ms);
+        judge_tally(&mut seen, &tally);
+        // What still waits has its answers before anything else is looked at.
+        seen.longest = seen.longest.max(elapsed.saturating_sub(lasting));
+    }
+    Ok(seen)
+}
+
+/// One key asks for ten times what can be judged; another one asks now and then and is to be answered as ever.
+pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let own = scene.server(scene.neighbour.as_ref(), 0);
+    let capacity = capacity(scene).await?;
+    let lasting = scene.span(3, 60);
+    let alone = now_and_then(scene, &own, lasting).await?;
+    let (flooded, beside) =
+        tokio::join!(flood(scene, (capacity * TIMES, lasting, 0)), now_and_then(scene, &own, lasting));
+    let ((tally, _), beside) = (flooded, beside?);
+    let mut seen = Behaviour::default();
+    judge_tally(&mut seen, &tally);
+    let (before, after) = (Latency::of(alone.latencies), Latency::of(beside.latencies));
+    seen.figure("capacity_per_s", capacity);
+    seen.figure("alone_p50_ms", before.p50_ms);
+    seen.figure("alone_p99_ms", before.p99_ms);
+    seen.figure("beside_p50_ms", after.p50_ms);
+    seen.figure("beside_p99_ms", after.p99_ms);
+    seen.count("neighbour: judged", beside.count.answered);
+    if !beside.count.errors.is_empty() {
+        seen.problems.push(format!("the neighbour was refused: {:?}", beside.count.errors));
+    }
+    Ok(seen)
+}
+
+/// Counts what became of a flood: verdicts and refusals for the load, and nothing else.
+fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
+    seen.count("judged", tally.latencies.len());
+    for (why, count) in &tally.count.errors {
+        seen.count(why, *count);
+        let refused = ["429 rate_limit_exceeded", "503 overloaded"].contains(&why.as_str());
+        if !refused {
+            seen.problems.push(format!("{count} requests: {why}"));
+        }
+    }
+}
+
+/// Judgements each second when as many ask as the engine takes at a time.
+async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
+    let server = flooder(scene, 0);
+    let (start, lasting) = (Instant::now(), scene.span(1, 10));
+    let mut clients = JoinSet::new();
+    for client in 0..CLOSED {
+        let (scene, idle) = (scene.clone(), IdleConnections::new(&server));
+        clients.spawn(async move {
+            let mut tally = Tally::default();
+            while start.elapsed() < lasting {
+                let body = scene.judgement(100_000 * (client + 1) + tally.count.sent);
+                let sent = Instant::now();
+                tally.note(&idle.judge(body.into()).await, sent.elapsed());
+            }
+            tally
+        });
+    }
+    let mut all = Tally::default();
+    clients.join_all().await.into_iter().for_each(|tally| all.merge(tally));
+    match all.latencies.len() {
+        0 => Err(format!("nothing was judged: {:?}", all.count.errors)),
+        judged => Ok(judged as f64 / start.elapsed().as_secs_f64()),
+    }
+}
+
+/// Requests at a rate, whatever becomes of them; who is refused asks again as often as is said.
+async fn flood(scene: &Arc<Scene>, (rate, lasting, retries): (f64, Duration, usize)) -> (Tally, Duration) {
+    let start = Instant::now();
+    let source =
+        |source| (IdleConnections::new(&flooder(scene, source)), Arc::new(Semaphore::new(CONNECTIONS)));
+    let sources: [_; SOURCES] = std::array::from_fn(source);
+    let mut requests = JoinSet::new();
+    for (number, at) in Arrivals::new(rate, 1).take_while(|at| *at < lasting).enumerate() {
+        tokio::time::sleep_until((start + at).into()).await;
+        let (scene, (idle, places)) = (scene.clone(), sources[number % SOURCES].clone());
+        requests.spawn(async move {
+            let mut tally = Tally::default();
+            for attempt in 0..=retries {
+                let place = places.acquire().await;
+                let sent = Instant::now();
+                let outcome = idle.judge(scene.judgement(number).into()).await;
+                tally.note(&outcome, sent.elapsed());
+                drop(place);
+                match wait(&outcome) {
+                    Some(wait) if attempt < retries => sleep(wait).await,
+                    _ => break,
+                }
+            }
+            tally
+        });
+    }
+    let mut all = Tally::default();
+    requests.join_all().await.into_iter().for_each(|tally| all.merge(tally));
+    (all, start.elapsed())
+}
+
+/// The server as whoever floods it asks from one of several addresses.
+fn flooder(scene: &Scene, source: usize) -> Server {
+    scene.server(scene.flooder.as_ref(), scene.group(1 + source))
+}
+
+/// How long a refused client waits before it asks again.
+fn wait(outcome: &Result<Answer, BenchError>) -> Option<Duration> {
+    let answer = outcome.as_ref().ok().filter(|answer| answer.status != 200)?;
+    let told = answer.retry_after_s.filter(|told| *told <= LONGEST_WAIT_S);
+    Some(told.map_or(Duration::from_millis(500), Duration::from_secs))
+}
+
+/// A request each second, or more often where there is less time.
+async fn now_and_then(scene: &Arc<Scene>, server: &Server, lasting: Duration) -> Result<Tally, String> {
+    let (start, idle) = (Instant::now(), IdleConnections::new(server));
+    let pause = scene.limits.head / 10;
+    let mut tally = Tally::default();
+    while start.elapsed() < lasting {
+        let body = scene.judgement(900_000 + tally.count.sent);
+        let sent = Instant::now();
+        tally.note(&idle.judge(body.into()).await, sent.elapsed());
+        sleep(pause.saturating_sub(sent.elapsed())).await;
+    }
+    match tally.count.answered {
+        0 => Err("the neighbour got no answer".to_owned()),
+        _ => Ok(tally),
+    }
+}

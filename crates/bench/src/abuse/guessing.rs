@@ -1,0 +1,144 @@
+//! Keys that are guessed, and what the time of a refusal tells of a key that is nearly right.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper::Method;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{clients::all, report::Behaviour, scene::Scene};
+use crate::client::Connection;
+
+/// Times above this part of all of one kind are left out: what the system does meanwhile is no part of the question.
+const KEPT: f64 = 0.9;
+/// The value of Welch's t above which two kinds of keys are told apart.
+const TELLING: f64 = 4.5;
+
+/// Keys that are none, from one address: each is refused, and the right one is still taken.
+pub(crate) async fn guesses(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    const CLIENTS: usize = 8;
+    let each = scene.count(20, 1250);
+    let mut seen = Behaviour::default();
+    let tried = all(scene, CLIENTS, move |scene, client| {
+        Box::pin(async move {
+            let start = Instant::now();
+            let mut random = StdRng::seed_from_u64(client as u64);
+            let mut told = [0_usize; 2];
+            for _ in 0..each {
+                let key = format!("gavel-{:032x}", random.random::<u128>());
+                match ask(&scene, key).await? {
+                    401 => told[0] += 1,
+                    429 => told[1] += 1,
+                    status => return Ok((status.to_string(), start.elapsed())),
+                }
+            }
+            Ok((format!("{} times 401 and {} times 429", told[0], told[1]), start.elapsed()))
+        })
+    })
+    .await;
+    let total = |status: &str| -> usize {
+        let count =
+            |word: &String| word.split(" and ").find_map(|part| part.strip_suffix(status)?.parse().ok());
+        tried.outcomes.iter().map(|(word, clients)| clients * count(word).unwrap_or(0)).sum()
+    };
+    let (unknown, too_many) = (total(" times 401"), total(" times 429"));
+    seen.count("401", unknown);
+    seen.count("429", too_many);
+    seen.longest = tried.longest;
+    if unknown + too_many != each * CLIENTS {
+        seen.problems.push(format!("wrong keys came to {:?}", tried.outcomes));
+    }
+    let right = scene.door.key.clone().unwrap_or_default();
+    match ask(scene, right).await {
+        Ok(200) => {}
+        other => seen.problems.push(format!("the right key from that address came to {other:?}")),
+    }
+    Ok(seen)
+}
+
+/// A request with a key, on a connection of its own; gives its status.
+async fn ask(scene: &Scene, key: String) -> std::io::Result<u16> {
+    let server = scene.server(Some(&key), 0);
+    let asked =
+        async { Connection::open(&server).await?.send(Method::GET, "/v1/models", Default::default()).await };
+    asked.await.map(|answer| answer.status).map_err(std::io::Error::other)
+}
+
+/// Refusals of keys that are right but for their last letter, and of keys that are wrong from the first one, in turn by chance: how
+/// surely their times differ.
+pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let key = scene.door.key.clone().unwrap_or_default();
+    let changed = |place: usize| {
+        let mut letters: Vec<char> = key.chars().collect();
+        letters[place] = if letters[place] == 'x' { 'y' } else { 'x' };
+        letters.into_iter().collect::<String>()
+    };
+    let last = key.chars().count().checked_sub(1).ok_or("the key is empty")?;
+    let mut connections = Vec::new();
+    for key in [changed(last), changed(0)] {
+        let server = scene.server(Some(&key), 0);
+        connections.push(Connection::open(&server).await.map_err(|error| error.to_string())?);
+    }
+    let mut seen = Behaviour::default();
+    let mut times = [Vec::new(), Vec::new()];
+    let mut random = StdRng::seed_from_u64(4);
+    for _ in 0..scene.count(200, 40_000) {
+        let kind = usize::from(random.random_bool(0.5));
+        let start = Instant::now();
+        let connection = &mut connections[kind];
+        let answer = connection.send(Method::GET, "/v1/models", Default::default()).await;
+        let time = start.elapsed();
+        match answer.map(|answer| answer.status) {
+            Ok(status @ (401 | 429)) => seen.count(&status.to_string(), 1),
+            other => return Err(format!("a wrong key came to {other:?}")),
+        }
+        times[kind].push(time);
+        // A server may close the connection of who guesses.
+        if !connection.is_open() {
+            let key = if kind == 0 { changed(last) } else { changed(0) };
+            let server = scene.server(Some(&key), 0);
+            connections[kind] = Connection::open(&server).await.map_err(|error| error.to_string())?;
+        }
+    }
+    let t = welch(times.map(kept).each_ref().map(Vec::as_slice));
+    seen.figure("t", t);
+    // With few of them chance alone may look like a difference.
+    if scene.count(0, 1) == 1 && t.abs() >= TELLING {
+        seen.problems
+            .push(format!("|t| = {:.1}: the time of a refusal tells how much of a key is right", t.abs()));
+    }
+    Ok(seen)
+}
+
+/// The shorter times, in microseconds.
+fn kept(mut times: Vec<Duration>) -> Vec<f64> {
+    times.sort_unstable();
+    times.truncate((times.len() as f64 * KEPT) as usize);
+    times.into_iter().map(|time| time.as_secs_f64() * 1e6).collect()
+}
+
+/// Welch's t of two samples: the difference of their means in units of what chance makes of it.
+fn welch(samples: [&[f64]; 2]) -> f64 {
+    let [one, other] = samples.map(|sample| {
+        let count = sample.len() as f64;
+        let mean = sample.iter().sum::<f64>() / count;
+        let variance = sample.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance / count)
+    });
+    (one.0 - other.0) / (one.1 + other.1).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::welch;
+
+    #[test]
+    fn t_tells_samples_apart_by_their_means_and_spreads() {
+        // By hand: means 2 and 5, variances 1 and 1, three of each.
+        let t = welch([&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]]);
+        assert!((t + 3.0 / (2.0f64 / 3.0).sqrt()).abs() < 1e-12, "{t}");
+        assert_eq!(welch([&[1.0, 3.0], &[1.0, 3.0]]), 0.0);
+    }
+}

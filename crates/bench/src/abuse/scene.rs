@@ -1,0 +1,263 @@
+//! Who is abused, by whom, and what the server's own limits are.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::Path,
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::{
+    client::Server,
+    compare::Extent,
+    error::BenchError,
+    live::{Door, Figures, MARK},
+    picture::Picture,
+};
+
+/// Clients of one address: fewer than a server takes from one.
+const FROM_ONE_ADDRESS: usize = 900;
+
+/// The server's limits that clients run into.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// For a head.
+    pub(crate) head: Duration,
+    /// For a body that hardly comes.
+    pub(crate) body: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// For a client to take something, or to be heard of.
+    pub(crate) peer: Duration,
+}
+
+impl Limits {
+    /// Those that hold when a server is told nothing. A body that hardly comes is refused for its rate.
+    pub(crate) const USUAL: Self = Self {
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(5),
+        idle: Duration::from_secs(75),
+        peer: Duration::from_secs(30),
+    };
+    /// Short ones, with which the same happens in seconds.
+    const SHORT: Self = Self {
+        head: Duration::from_secs(1),
+        body: Duration::from_secs(2),
+        // Much longer than the next one, so that they are told apart on a machine that has much else to do.
+        idle: Duration::from_secs(10),
+        peer: Duration::from_secs(3),
+    };
+
+    pub(crate) fn of(extent: Extent) -> Self {
+        match extent {
+            Extent::Full => Self::USUAL,
+            Extent::Quick => Self::SHORT,
+        }
+    }
+
+    /// The options of `gavel serve` that make them.
+    pub(crate) fn options(self) -> Vec<String> {
+        let told = |name: &str, limit: Duration| [format!("--{name}"), limit.as_secs_f64().to_string()];
+        let pairs = [
+            told("head-timeout-s", self.head),
+            told("keep-alive-s", self.idle),
+            told("peer-timeout-s", self.peer),
+        ];
+        let mut options = pairs.concat();
+        if self.body < Self::USUAL.body {
+            options.extend(told("body-timeout-s", self.body));
+            options.extend(["--wrong-keys-per-minute", "60"].map(str::to_owned));
+        }
+        options
+    }
+}
+
+/// Keys of a server that is started: one of honest clients, who may see the figures, and three more.
+#[derive(Debug)]
+pub(crate) struct KeysFile {
+    file: NamedTempFile,
+    pub(crate) honest: String,
+    crowd: String,
+    flooder: String,
+    neighbour: String,
+}
+
+impl KeysFile {
+    /// Makes some.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn new() -> Result<Self, BenchError> {
+        let key = |_| format!("gavel-{:032x}", rand::rng().random::<u128>());
+        let [honest, crowd, flooder, neighbour] = [(); 4].map(key);
+        let mut file = NamedTempFile::new().map_err(BenchError::File)?;
+        let entries = [
+            ("honest", &honest, "admin = true"),
+            // Those who stream many answers are to be answered, nearly all of them.
+            ("crowd", &crowd, "queue_share = 0.9"),
+            ("flooder", &flooder, ""),
+            ("neighbour", &neighbour, ""),
+        ];
+        for (id, key, more) in entries {
+            let digest: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(file, "[[keys]]\nid = \"{id}\"\nsha256 = \"{digest}\"\n{more}\n")
+                .map_err(BenchError::File)?;
+        }
+        Ok(Self { file, honest, crowd, flooder, neighbour })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+/// A server and those who ask it.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    /// How honest clients ask.
+    pub(crate) door: Door,
+    /// The key of the many.
+    crowd: Option<String>,
+    /// The key of whoever floods.
+    pub(crate) flooder: Option<String>,
+    /// The key of whoever asks beside the flood.
+    pub(crate) neighbour: Option<String>,
+    pub(crate) limits: Limits,
+    /// A picture as base64.
+    pub(crate) picture: String,
+    address: SocketAddr,
+    extent: Extent,
+}
+
+impl Scene {
+    /// The scene at a server, `host:port`.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub(crate) fn of(
+        host: &str,
+        (key, others): (Option<String>, Option<&KeysFile>),
+        (limits, extent): (Limits, Extent),
+    ) -> Result<Self, BenchError> {
+        let failed = |source| BenchError::Connect { host: host.to_owned(), source };
+        let address = host.to_socket_addrs().map_err(failed)?.next();
+        let address = address.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let png = Picture::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
+        Ok(Self {
+            crowd: others.map(|keys| keys.crowd.clone()).or_else(|| key.clone()),
+            flooder: others.map(|keys| keys.flooder.clone()).or_else(|| key.clone()),
+            neighbour: others.map(|keys| keys.neighbour.clone()),
+            door: Door { host: host.to_owned(), key },
+            limits,
+            picture: BASE64_STANDARD.encode(png),
+            address,
+            extent,
+        })
+    }
+
+    /// A number of clients: few where behaviour alone is looked at, many where it is measured.
+    pub(crate) fn count(&self, quick: usize, full: usize) -> usize {
+        match self.extent {
+            Extent::Quick => quick,
+            Extent::Full => full,
+        }
+    }
+
+    /// The same for a length of time in seconds.
+    pub(crate) fn span(&self, quick: u64, full: u64) -> Duration {
+        Duration::from_secs(self.count(quick as usize, full as usize) as u64)
+    }
+
+    /// The address that the client of a number has. On the own machine they have several, none of them that of honest clients, so
+    /// that the bound on connections of one address holds nobody honest off.
+    pub(crate) fn source(&self, number: usize) -> Option<IpAddr> {
+        let group = (number / FROM_ONE_ADDRESS) as u16;
+        let [high, low] = (group + 1).to_be_bytes();
+        let ours = self.address.is_ipv4() && self.address.ip().is_loopback();
+        ours.then(|| Ipv4Addr::new(127, 1 + high, low, 1).into())
+    }
+
+    /// The first number of a group of clients that have one address.
+    pub(crate) fn group(&self, group: usize) -> usize {
+        group * FROM_ONE_ADDRESS
+    }
+
+    /// A connection of the client of a number. With `window`, it takes no more than so many bytes before somebody reads.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) async fn connect(&self, number: usize, window: Option<u32>) -> io::Result<TcpStream> {
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(source) = self.source(number) {
+            socket.bind((source, 0).into())?;
+        }
+        if let Some(window) = window {
+            socket.set_recv_buffer_size(window)?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// The server as the client of a number asks it, with a key.
+    pub(crate) fn server(&self, key: Option<&String>, number: usize) -> Server {
+        Server::at(self.address).asked_by(key.cloned(), self.source(number))
+    }
+
+    /// The head of a good request that has a body of so many bytes.
+    pub(crate) fn head(&self, (method, path): (&str, &str), length: usize) -> String {
+        let host = &self.door.host;
+        let key = self.crowd.as_ref().map(|key| format!("authorization: Bearer {key}\r\n"));
+        let key = key.unwrap_or_default();
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{key}content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        )
+    }
+
+    /// A whole request with this body.
+    pub(crate) fn request(&self, path: &str, body: &str) -> String {
+        self.head(("POST", path), body.len()) + body
+    }
+
+    /// The body of a judgement that nobody asked for before.
+    pub(crate) fn judgement(&self, number: usize) -> String {
+        json!({
+            "question": format!("What colour is shape {number}, {MARK}?"),
+            "images": [self.picture],
+            "response": "The circle is orange.",
+            "mode": "score",
+            "memo": false,
+        })
+        .to_string()
+    }
+
+    /// The body of a chat of so many tokens; each comes with the probabilities of many others, so that answers are long.
+    pub(crate) fn chat(&self, number: usize, tokens: usize) -> String {
+        json!({
+            "messages": [{ "role": "user", "content": format!("Say more about shape {number}, {MARK}.") }],
+            "max_tokens": tokens,
+            "ignore_eos": true,
+            "logprobs": true,
+            "top_logprobs": 20,
+            "stream": true,
+        })
+        .to_string()
+    }
+
+    /// A figure of the server.
+    ///
+    /// # Errors
+    /// When it does not tell it.
+    pub(crate) async fn figure(&self, name: &'static str) -> Result<f64, String> {
+        let door = self.door.clone();
+        let asked = tokio::task::spawn_blocking(move || Figures::ask(&door)?.needed(name)).await;
+        asked.map_err(|error| error.to_string())?
+    }
+}

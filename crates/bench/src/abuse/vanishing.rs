@@ -1,0 +1,90 @@
+//! Clients that vanish without a word: nothing that the server sends reaches them, and nothing comes back.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use socket2::{SockFilter, SockRef};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{
+    clients::{SLACK, answer},
+    report::Behaviour,
+    scene::Scene,
+};
+
+/// Each connection is to be given up: one that idles, one that sends a body, one that is answered.
+pub(crate) async fn vanishing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let clients = scene.count(30, 2000);
+    let open = "gavel_connections_open";
+    let before = scene.figure(open).await?;
+    let mut seen = Behaviour::default();
+    let mut gone = Vec::new();
+    for number in 0..clients {
+        match vanish(scene, number).await {
+            Ok(stream) => gone.push(stream),
+            Err(error) => seen.problems.push(format!("a client that was to vanish: {error}")),
+        }
+    }
+    let start = Instant::now();
+    // Honest clients come and go.
+    let few = before + 8.0;
+    let mut left = scene.figure(open).await?;
+    while left > few && start.elapsed() < scene.limits.peer.max(scene.limits.idle) + SLACK {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        left = scene.figure(open).await?;
+    }
+    let given_up = start.elapsed();
+    let open = ((left - before).max(0.0) as usize).min(clients);
+    if left > few {
+        seen.count("left open", open);
+        seen.problems.push(format!("{open} of {clients} that vanished are still open"));
+        seen.count("given up", clients - open);
+    } else {
+        seen.count("given up", gone.len());
+    }
+    seen.longest = given_up;
+    // An idle one must not have waited for the end of idling: it was asked whether it is there.
+    if given_up >= scene.limits.idle {
+        seen.problems.push(format!("the last one was given up after {given_up:?}"));
+    }
+    Ok(seen)
+}
+
+/// A connection that is used, and then hears nothing and says nothing.
+async fn vanish(scene: &Scene, number: usize) -> io::Result<TcpStream> {
+    let mut stream = scene.connect(number, Some(4096)).await?;
+    match number % 3 {
+        0 => {
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+            answer(&mut stream).await?;
+        }
+        1 => stream.write_all((scene.head(("POST", "/judge"), 1 << 20) + "{").as_bytes()).await?,
+        _ => {
+            let request = scene.request("/v1/chat/completions", &scene.chat(number, 64));
+            stream.write_all(request.as_bytes()).await?;
+            let _beginning = stream.read(&mut [0; 64]).await?;
+        }
+    }
+    deafen(&stream)?;
+    Ok(stream)
+}
+
+/// Has the system throw away everything that comes for this connection, before it is looked at. So no packet is answered, as if
+/// nobody were there.
+#[cfg(target_os = "linux")]
+fn deafen(stream: &TcpStream) -> io::Result<()> {
+    /// The instruction of a packet filter that returns a constant: how much of the packet is kept.
+    const RETURN: u16 = 0x06;
+    SockRef::from(stream).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn deafen(_stream: &TcpStream) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

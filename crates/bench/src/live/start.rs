@@ -1,0 +1,58 @@
+//! The server that is treated badly: one that runs, or one that is started for it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::{compare::Running, error::BenchError};
+
+/// A server.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// One that runs, as `host:port`, and its log if it can be read here. Files that need options of their own are left out.
+    Running {
+        /// Host and port.
+        host: String,
+        /// The file that its standard error goes to.
+        log: Option<PathBuf>,
+    },
+    /// One that is started by this program, anew for each set of options that files need.
+    Started(PathBuf),
+}
+
+/// A server that was started, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) running: Running,
+    /// Host and port.
+    pub(crate) host: String,
+    /// What it may write into.
+    _scratch: TempDir,
+}
+
+/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own, beside small caches, so that what grows is seen.
+///
+/// # Errors
+/// [`BenchError::Program`] when it does not start.
+pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<Started, BenchError> {
+    let mut command = Command::new(program);
+    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "16"]);
+    let scratch = tempfile::tempdir().map_err(BenchError::File)?;
+    let (folder, kept) = (folder.to_string_lossy(), scratch.path().to_string_lossy().into_owned());
+    let more = serve.iter().map(|option| option.replace("{folder}", &folder).replace("{scratch}", &kept));
+    // Large buffers go back to the system at once, as deploy/ has it; else the allocator keeps them, and growth cannot be told from
+    // what it keeps.
+    command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
+    command
+        .args(["--cache-mib", "32", "--memo-entries", "0", "--log-format", "json"])
+        .args(more)
+        .env("RUST_LOG", "info");
+    let mut running = Running::start("Gavel", &mut command)?;
+    let line = running.line()?;
+    let host = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+    let host = host.ok_or_else(|| running.failed())?;
+    Ok(Started { running, host, _scratch: scratch })
+}

@@ -1,0 +1,86 @@
+//! Clients that treat a server badly, in small numbers and against short limits, and that the harness sees when something is wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use gavel_tests::{binary, run_well};
+use serde_json::Value;
+
+/// Runs these shapes of abuse; gives what became of each.
+fn abuse(shapes: &[&str]) -> Vec<(String, Value)> {
+    let scratch = tempfile::tempdir().unwrap();
+    let figures = scratch.path().join("figures.json");
+    let mut command = Command::new(binary());
+    command.args(["bench", "abuse", "--short", "--only", &shapes.join(","), "--json"]).arg(&figures);
+    run_well(&mut command, b"");
+    let report: Value = serde_json::from_slice(&fs::read(figures).unwrap()).unwrap();
+    assert!(report["honest_requests"].as_u64().unwrap() > 4, "{report}");
+    let told: Vec<(String, Value)> = serde_json::from_value(report["shapes"].clone()).unwrap();
+    assert_eq!(told.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), shapes);
+    told
+}
+
+fn count(shape: &Value, outcome: &str) -> u64 {
+    shape["outcomes"][outcome].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn who_is_slow_or_asks_nothing_is_sent_away() {
+    let [heads, bodies, idle, churn] =
+        <[_; 4]>::try_from(abuse(&["slow-heads", "slow-bodies", "idle", "churn"])).unwrap();
+    assert_eq!((count(&heads.1, "closed"), count(&bodies.1, "408"), count(&idle.1, "closed")), (60, 40, 60));
+    assert!(heads.1["connections"].as_f64().unwrap() > 60.0, "all were there at a time: {}", heads.1);
+    assert!(churn.1["figures"]["connections"]["least"].as_f64().unwrap() > 64.0, "{}", churn.1);
+}
+
+#[test]
+fn who_leaves_or_does_not_read_or_vanishes_takes_nothing_along() {
+    let [leaving, unread, vanishing] =
+        <[_; 3]>::try_from(abuse(&["leaving", "unread", "vanishing"])).unwrap();
+    assert_eq!(count(&leaving.1, "left"), 60);
+    assert_eq!(count(&unread.1, "closed unread"), 12);
+    assert_eq!(count(&unread.1, "read slowly") + count(&unread.1, "read to the end"), 12, "{}", unread.1);
+    assert_eq!(count(&vanishing.1, "given up"), 30);
+}
+
+#[test]
+fn a_flood_is_refused_and_a_neighbour_of_it_is_not() {
+    let [burst, neighbour] = <[_; 2]>::try_from(abuse(&["burst", "neighbour"])).unwrap();
+    for flood in [&burst.1, &neighbour.1] {
+        assert!(count(flood, "judged") > 0 && count(flood, "429 rate_limit_exceeded") > 0, "{flood}");
+    }
+    assert!(count(&neighbour.1, "neighbour: judged") > 1, "{}", neighbour.1);
+}
+
+#[test]
+fn who_guesses_keys_is_told_to_wait() {
+    let [guesses, timing] = <[_; 2]>::try_from(abuse(&["guesses", "timing"])).unwrap();
+    let (unknown, too_many) = (count(&guesses.1, "401"), count(&guesses.1, "429"));
+    assert_eq!(unknown + too_many, 160);
+    // Sixty at once, and one more each second.
+    assert!((60..160).contains(&unknown), "{}", guesses.1);
+    assert!(timing.1["figures"]["t"]["least"].is_number(), "{}", timing.1);
+}
+
+#[test]
+fn a_server_that_does_otherwise_fails_the_run() {
+    let scratch = tempfile::tempdir().unwrap();
+    // The same program, which is not told of the keys.
+    let open = scratch.path().join("open");
+    let script = format!(
+        "#!/usr/bin/env bash\nkept=()\nwhile (($#)); do\n  case $1 in\n    --keys-file) shift ;;\n    *) kept+=(\"$1\") ;;\n  \
+         esac\n  shift\ndone\nexec {:?} \"${{kept[@]}}\"\n",
+        binary()
+    );
+    fs::write(&open, script).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(binary())
+        .args(["bench", "abuse", "--short", "--only", "guesses", "--program"])
+        .arg(&open)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("FAILED guesses: wrong keys came to {\"200\": 8}"), "{text}");
+}
