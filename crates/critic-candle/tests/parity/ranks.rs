@@ -1,7 +1,7 @@
 //! Decoders that are split over ranks, beside the reference.
 
 use candle_core::Tensor;
-use critic::{Backend, Batch, Critic, Encoded, TokenId, Wants};
+use critic::{Backend, Batch, Critic, Encoded, Logits, TokenId, Wants};
 use critic_candle::{Checkpoint, GgufForm, Options, Precision, Source, WeightForm, convert, load};
 
 use crate::{
@@ -24,7 +24,7 @@ fn split(options: &Options, ranks: usize) -> Critic {
 
 /// The logits after each `step` tokens of a prompt, with the position of the last of them, and those of 32 tokens that are written
 /// greedily after it.
-fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize, Vec<f32>)>, Vec<Vec<f32>>) {
+fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize, Logits)>, Vec<Logits>) {
     let mut sequence = Sequence::new(encoded, 0, 1);
     let (mut prompt, mut end) = (Vec::new(), 0);
     while !sequence.is_prefilled() {
