@@ -36,7 +36,7 @@ impl Communicator {
         let mut handles = vec![ptr::null_mut(); cards.len()];
         // SAFETY: the library reads as many numbers and writes as many handles as it is told that there are.
         unsafe { result::comm_init_all(handles.as_mut_ptr(), cards.len() as c_int, ordinals.as_ptr()) }
-            .map_err(failed)?;
+            .map_err(|error| failed(&error))?;
         Ok(handles.into_iter().map(Self).collect())
     }
 
@@ -59,7 +59,7 @@ impl Communicator {
                 gpu.stream().cu_stream().cast(),
             )
         }
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
         Ok(())
     }
 }
@@ -72,6 +72,6 @@ impl Drop for Communicator {
     }
 }
 
-fn failed(error: NcclError) -> Error {
+fn failed(error: &NcclError) -> Error {
     Error::Communication { reason: format!("{:?}", error.0) }
 }
