@@ -1,7 +1,9 @@
 //! What `deploy` and the Dockerfile say, checked by schemas and linters, and the program as a container runs it.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -35,6 +37,36 @@ fn the_proxy_of_the_chart_finds_replicas_by_their_name() {
         .args([resolver.path(), Path::new("/etc/resolv.conf")])
         .args([python(), script("chart/names.py"), binary()]);
     run_well(&mut sandbox, b"");
+}
+
+#[test]
+fn the_steps_of_the_dockerfile_lead_to_a_program_that_serves() {
+    take_the_steps_of("Dockerfile", &[]);
+}
+
+#[test]
+fn the_steps_of_the_dockerfile_for_cards_do_so_too() {
+    // It is opened when a card is to compute, and there is none.
+    let library = tempfile::NamedTempFile::new().unwrap();
+    let library = format!("cuda:/libcublasLt.so.13={}", library.path().display());
+    take_the_steps_of("deploy/docker/Dockerfile.cuda", &[library]);
+}
+
+/// Only the system's administrator may make a root.
+fn take_the_steps_of(dockerfile: &str, made: &[String]) {
+    let (Some(_), Some(_)) = (tool("mmdebstrap"), tool("bwrap")) else { return };
+    let mut steps = match fs::metadata("/proc/self").unwrap().uid() {
+        0 => Command::new(python()),
+        _ if std::env::var_os("CI").is_none() => return,
+        _ => {
+            let mut elevated = Command::new("sudo");
+            elevated.arg("--preserve-env=PATH,HOME").arg(python());
+            elevated
+        }
+    };
+    steps.arg(script("image.py")).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(dockerfile));
+    steps.arg(format!("build:/src/target/release/gavel={}", binary().display())).args(made);
+    run_well(&mut steps, b"");
 }
 
 /// As the image runs it: another user, without any rights, and a file system that cannot be written.
