@@ -47,7 +47,7 @@ fn the_steps_of_the_dockerfile_lead_to_a_program_that_serves() {
 #[test]
 fn the_steps_of_the_dockerfile_for_cards_do_so_too() {
     // It is opened when a card is to compute, and there is none.
-    let library = tempfile::NamedTempFile::new().unwrap();
+    let library = tempfile::NamedTempFile::new().expect("a file can be made");
     let library = format!("cuda:/libcublasLt.so.13={}", library.path().display());
     take_the_steps_of("deploy/docker/Dockerfile.cuda", &[library]);
 }
@@ -55,7 +55,7 @@ fn the_steps_of_the_dockerfile_for_cards_do_so_too() {
 /// Only the system's administrator may make a root.
 fn take_the_steps_of(dockerfile: &str, made: &[String]) {
     let (Some(_), Some(_)) = (tool("mmdebstrap"), tool("bwrap")) else { return };
-    let mut steps = match fs::metadata("/proc/self").unwrap().uid() {
+    let mut steps = match fs::metadata("/proc/self").expect("this is Linux").uid() {
         0 => Command::new(python()),
         _ if std::env::var_os("CI").is_none() => return,
         _ => {
