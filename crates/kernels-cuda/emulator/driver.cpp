@@ -5,6 +5,7 @@
 
 #include "driver.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -68,7 +69,8 @@ struct Life {
 Life life;
 // Each card's memory is its context, too.
 constexpr int CARDS = 2;
-Memory cards[CARDS];
+// Never destroyed: a process may end while its engine still runs.
+std::array<Memory, CARDS> &cards = *new std::array<Memory, CARDS>;
 Stream default_stream;
 thread_local void *current_context = nullptr;
 
@@ -260,7 +262,7 @@ int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
 
 // Modules. Whatever the image, the kernels are those that were compiled into this library.
 
-int cuModuleLoadData(void **module, const void *) { return *module = cards, SUCCESS; }
+int cuModuleLoadData(void **module, const void *) { return *module = &cards, SUCCESS; }
 int cuModuleUnload(void *) { return SUCCESS; }
 
 int cuModuleGetFunction(void **function, void *, const char *name) {
