@@ -6,7 +6,7 @@ use std::{ops::Range, time::Instant};
 
 use candle_core::{Device, Result, Tensor};
 use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual, Wants};
-use kernels::{BLOCK_SIZE, Heads};
+use kernels::BLOCK_SIZE;
 
 use crate::{
     architectures::llava_onevision::Model,
@@ -51,7 +51,7 @@ impl CandleBackend {
             (None, Place::Card(gpu)) => card_memory::left_for_cache(&mut model, gpu, max_step_tokens)?,
         };
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
-        let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
+        let heads = text.heads();
         let caches: Result<Vec<LayerCache>> =
             (0..text.layers).map(|_| LayerCache::new(heads, block_count, &place)).collect();
         let limits = Limits {

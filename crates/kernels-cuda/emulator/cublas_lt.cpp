@@ -28,20 +28,6 @@ struct Layout {
     int64_t stride;
 };
 
-float widened(uint16_t bits) {
-    uint32_t wide = uint32_t(bits) << 16;
-    float value;
-    memcpy(&value, &wide, 4);
-    return value;
-}
-
-uint16_t narrowed(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    if (std::isnan(value)) return 0x7fff;
-    return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 float gelu(float x) { return 0.5f * x * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x))); }
 
 std::vector<float> widened_columns(const void *matrix, const Layout &layout) {
@@ -49,7 +35,7 @@ std::vector<float> widened_columns(const void *matrix, const Layout &layout) {
     std::vector<float> wide(layout.rows * layout.columns);
     for (uint64_t column = 0; column < layout.columns; column++)
         for (uint64_t row = 0; row < layout.rows; row++)
-            wide[column * layout.rows + row] = widened(words[column * layout.stride + row]);
+            wide[column * layout.rows + row] = to_float(words[column * layout.stride + row]);
     return wide;
 }
 
@@ -78,15 +64,15 @@ struct Product {
         if (beta != 0) {
             uint64_t other = column * c.stride + row;
             float before = c.type == F32 ? static_cast<const float *>(c_data)[other]
-                                         : widened(static_cast<const uint16_t *>(c_data)[other]);
+                                         : to_float(static_cast<const uint16_t *>(c_data)[other]);
             value += beta * before;
         }
-        if (description.epilogue != PLAIN) value += widened(static_cast<const uint16_t *>(description.bias)[row]);
+        if (description.epilogue != PLAIN) value += to_float(static_cast<const uint16_t *>(description.bias)[row]);
         if (description.epilogue == GELU_BIAS) value = gelu(value);
         if (d.type == F32)
             static_cast<float *>(d_data)[place] = value;
         else
-            static_cast<uint16_t *>(d_data)[place] = narrowed(value);
+            static_cast<uint16_t *>(d_data)[place] = to_bf16(value);
     }
 
     void run() const {

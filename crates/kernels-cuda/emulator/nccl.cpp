@@ -17,25 +17,12 @@ enum Status { SUCCESS = 0, INVALID_ARGUMENT = 4 };
 enum Type { F32 = 7, BF16 = 9 };
 constexpr int SUM = 0;
 
-float widened(uint16_t bits) {
-    uint32_t wide = uint32_t(bits) << 16;
-    float value;
-    memcpy(&value, &wide, 4);
-    return value;
-}
-
-uint16_t narrowed(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 std::vector<float> read(const void *numbers, size_t count, int type) {
     std::vector<float> wide(count);
     if (type == F32)
         memcpy(wide.data(), numbers, count * 4);
     else
-        for (size_t index = 0; index < count; index++) wide[index] = widened(static_cast<const uint16_t *>(numbers)[index]);
+        for (size_t index = 0; index < count; index++) wide[index] = to_float(static_cast<const bf16 *>(numbers)[index]);
     return wide;
 }
 
@@ -43,7 +30,7 @@ void write(void *numbers, const std::vector<float> &wide, int type) {
     if (type == F32)
         memcpy(numbers, wide.data(), wide.size() * 4);
     else
-        for (size_t index = 0; index < wide.size(); index++) static_cast<uint16_t *>(numbers)[index] = narrowed(wide[index]);
+        for (size_t index = 0; index < wide.size(); index++) static_cast<bf16 *>(numbers)[index] = to_bf16(wide[index]);
 }
 
 // Cards that are connected.

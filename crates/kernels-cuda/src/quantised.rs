@@ -233,11 +233,6 @@ impl QuantisedWeights {
         (self.output, self.input)
     }
 
-    /// Bytes that they take.
-    pub fn bytes(&self) -> usize {
-        self.codes.num_bytes() + self.scales.num_bytes()
-    }
-
     fn bits(&self) -> CodeBits {
         if self.levels.is_some() { CodeBits::Four } else { CodeBits::Eight }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Result;
 use critic::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
-use kernels::{BLOCK_SIZE, Heads};
+use kernels::BLOCK_SIZE;
 use kernels_cuda::Gpu;
 
 use super::FEATURE_BYTES;
@@ -49,7 +49,7 @@ pub(super) fn left_for_cache(
 fn run_largest_steps(model: &mut Model, max_step_tokens: usize) -> Result<()> {
     let text = model.own_text();
     let context = text.context_length;
-    let heads = Heads { heads: text.heads, kv_heads: text.kv_heads, size: text.head_size };
+    let heads = text.heads();
     let place = model.place().clone();
     let caches: Result<Vec<LayerCache>> =
         (0..text.layers).map(|_| LayerCache::new(heads, 1, &place)).collect();

@@ -24,3 +24,19 @@ pub(crate) fn assert_same(found: &[f32], wanted: &[f32], bounds: &[f32]) {
         assert!((found - wanted).abs() <= *bound, "{index}: {found} for {wanted}, give or take {bound}");
     }
 }
+
+/// The products of each of 64 rows of `input` numbers have the same bits alone and in any company; `products` makes those of some
+/// rows, `output` numbers each.
+pub(crate) fn assert_same_in_any_company(
+    (output, input): (usize, usize),
+    products: impl Fn(&[f32]) -> Vec<f32>,
+) {
+    let x = numbers(64 * input, 4);
+    let all = products(&x);
+    for rows in [2, 8, 11, 16, 27, 32, 45] {
+        assert_eq!(products(&x[..rows * input]), all[..rows * output], "{rows} rows");
+    }
+    for (x, wanted) in x.chunks(input).zip(all.chunks(output)) {
+        assert_eq!(products(x), wanted);
+    }
+}

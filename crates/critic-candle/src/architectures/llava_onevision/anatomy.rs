@@ -1,6 +1,7 @@
 //! Everything that a configuration says about the model, in one form for both layouts.
 
 use critic::TokenId;
+use kernels::Heads;
 
 use super::Geometry;
 use crate::layers::Activation;
@@ -96,6 +97,11 @@ pub(crate) struct TextAnatomy {
 }
 
 impl TextAnatomy {
+    /// The heads of its attention.
+    pub(crate) fn heads(&self) -> Heads {
+        Heads { heads: self.heads, kv_heads: self.kv_heads, size: self.head_size }
+    }
+
     /// Weights of the products of all layers.
     pub(crate) fn product_weights(&self) -> usize {
         let Self { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = self;

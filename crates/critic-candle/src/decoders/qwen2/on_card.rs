@@ -92,20 +92,19 @@ impl OnCard {
         let gpu = x.card()?.gpu().clone();
         let columns = x.shape()?.1;
         on_card(on_card(own.on(&gpu)?.room((class.tokens, columns)))?.copy(0, x.card()?, 0..class.tokens))?;
-        let known = self.graphs.get(&class);
-        if known.is_none() {
-            // Kernels are loaded when they first run, which cannot be while a graph is captured.
-            layers.forward(own, &plan, caches, buffers)?;
-            self.graphs.insert(class, Captured::Seen);
-        } else {
-            if !matches!(known, Some(Captured::Graph { moves: then, .. }) if *then == moves) {
+        match self.graphs.get(&class) {
+            None => {
+                // Kernels are loaded when they first run, which cannot be while a graph is captured.
+                layers.forward(own, &plan, caches, buffers)?;
+                self.graphs.insert(class, Captured::Seen);
+            }
+            Some(Captured::Graph { graph, moves: then }) if *then == moves => on_card(graph.run())?,
+            Some(Captured::Seen | Captured::Graph { .. }) => {
                 let graph =
                     Graph::capture(&gpu, || layers.forward(own, &plan, caches, buffers).map_err(Failed))
                         .map_err(|Failed(error)| error)?;
-                self.graphs.insert(class, Captured::Graph { graph, moves });
-            }
-            if let Some(Captured::Graph { graph, .. }) = self.graphs.get(&class) {
                 on_card(graph.run())?;
+                self.graphs.insert(class, Captured::Graph { graph, moves });
             }
         }
         on_card(x.on(&gpu)?.copy(0, own.card()?, 0..class.tokens))
