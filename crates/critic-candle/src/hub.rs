@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hf_hub::{Cache, Repo, RepoType, api::RepoInfo};
+use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
 
-use download::Hub;
+use download::{Hub, RepoInfo};
 
 /// Where models come from when nothing else is said.
 const ENDPOINT: &str = "https://huggingface.co";

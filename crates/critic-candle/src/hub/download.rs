@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use hf_hub::api::RepoInfo;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{ENDPOINT, HubError, HubOptions, Model, Store};
@@ -31,6 +31,22 @@ struct Announced {
     etag: String,
     /// Absent for a small file that the hub packs on the way.
     size: Option<u64>,
+}
+
+/// What the hub says of a revision, in its own names.
+#[derive(Deserialize)]
+pub(super) struct RepoInfo {
+    /// The commit that the revision is.
+    pub(super) sha: String,
+    /// The files of the commit.
+    pub(super) siblings: Vec<Sibling>,
+}
+
+/// A file of a repository.
+#[derive(Deserialize)]
+pub(super) struct Sibling {
+    /// Its path in the repository.
+    pub(super) rfilename: String,
 }
 
 /// A hub, and the one repository of it that is asked for.
@@ -70,7 +86,8 @@ impl Hub {
 
     /// The commit of the revision and the files it has.
     pub(super) fn info(&self) -> Result<RepoInfo, HubError> {
-        let url = format!("{}/api/{}", self.endpoint, self.model.repo().api_url());
+        let revision = self.model.revision.replace('/', "%2F");
+        let url = format!("{}/api/models/{}/revision/{revision}", self.endpoint, self.model.id);
         let response = patiently(ASKING_PAUSES_MS, || match self.request(&self.agent, "GET", &url).call() {
             Err(ureq::Error::Status(404, _)) => Err(Trouble::Final(HubError::NotFound {
                 model: self.model.id.clone(),
