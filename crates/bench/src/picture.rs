@@ -1,6 +1,6 @@
 //! Pictures drawn for requests.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use rand::{Rng, rngs::StdRng};
@@ -53,10 +53,34 @@ impl Picture {
                 }
             }
         }
-        let mut file = Cursor::new(Vec::new());
-        image.write_to(&mut file, ImageFormat::Png)?;
-        Ok(file.into_inner())
+        write(&image)
     }
+}
+
+/// A picture of this width and height that is grey all over, as a PNG file.
+///
+/// # Errors
+/// [`BenchError::Picture`] when it cannot be written.
+pub(crate) fn plain((width, height): (u32, u32)) -> Result<Vec<u8>, BenchError> {
+    write(&RgbImage::from_pixel(width, height, Rgb([160; 3])))
+}
+
+/// The picture of these red, green and blue values, row after row, as a PNG file.
+///
+/// # Errors
+/// [`BenchError::Picture`] when it cannot be written, or has another number of values.
+pub(crate) fn of_pixels((width, height): (u32, u32), values: Vec<u8>) -> Result<Vec<u8>, BenchError> {
+    write(
+        &RgbImage::from_raw(width, height, values)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+            .map_err(image::ImageError::IoError)?,
+    )
+}
+
+fn write(image: &RgbImage) -> Result<Vec<u8>, BenchError> {
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png)?;
+    Ok(file.into_inner())
 }
 
 impl Rectangle {

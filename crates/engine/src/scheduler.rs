@@ -7,7 +7,7 @@
 //! is kept for sequences that write no text. Those that may wait come last, and leave room for those that may not.
 //!
 //! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts up to the budget of tokens: by turns of their
-//! tenants, the oldest of each first.
+//! tenants, those first that need the fewest steps, and before all of them those that have waited very long.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -154,7 +154,7 @@ impl Scheduler {
         let mut batch = Batch::default();
         let mut budget = self.limits.max_step_tokens;
         let writing = (0..self.running.len()).filter(|index| self.running[*index].is_decoding());
-        let (writing, reading) = (writing.collect::<Vec<_>>(), self.prompts_by_turns());
+        let (writing, reading) = (writing.collect::<Vec<_>>(), self.prompts_by_turns(now));
         let writers = writing.len();
         for (place, index) in writing.into_iter().chain(reading).enumerate() {
             if place == writers && writers > 0 {
@@ -171,20 +171,28 @@ impl Scheduler {
         (!batch.chunks.is_empty()).then_some(batch)
     }
 
-    /// The running sequences whose prompts are not read yet: the oldest of each tenant, then the second of each, and so on, so that
-    /// a prompt does not wait for all those that another tenant brought before it.
-    fn prompts_by_turns(&self) -> Vec<usize> {
-        let mut turns: HashMap<&Tenant, usize> = HashMap::new();
-        let reading = self.running.iter().enumerate().filter(|(_, sequence)| !sequence.is_decoding());
-        let mut order: Vec<(usize, usize)> = reading
-            .map(|(index, sequence)| {
-                let turn = turns.entry(sequence.tenant()).or_default();
-                *turn += 1;
-                (*turn, index)
+    /// The running sequences whose prompts are not read yet. Each tenant brings first what needs the fewest steps, the older of
+    /// equals before; then it is the first of each tenant's turn, then the second of each, and so on. So a prompt waits neither for
+    /// all those that another tenant brought before it, nor for one that is as long as the context, unless that has waited long.
+    fn prompts_by_turns(&self, now: Instant) -> Vec<usize> {
+        let reading = (0..self.running.len()).filter(|index| !self.running[*index].is_decoding());
+        let mut order: Vec<(bool, usize, usize)> = reading
+            .map(|index| {
+                let sequence = &self.running[index];
+                let is_young = now.saturating_duration_since(sequence.arrived()) < self.config.max_age;
+                let steps = sequence.unread().div_ceil(self.limits.max_step_tokens);
+                (is_young, if is_young { steps } else { 0 }, index)
             })
             .collect();
         order.sort_unstable();
-        order.into_iter().map(|(_, index)| index).collect()
+        let mut turns: HashMap<&Tenant, usize> = HashMap::new();
+        // Its order is that by steps, which decides where turns are equal.
+        order.sort_by_cached_key(|(is_young, _, index)| {
+            let turn = turns.entry(self.running[*index].tenant()).or_default();
+            *turn += 1;
+            (*is_young, *turn)
+        });
+        order.into_iter().map(|(.., index)| index).collect()
     }
 
     /// How many prompts, and how many tokens of them, are in the batch in flight.

@@ -281,6 +281,11 @@ impl Sequence {
         (self.block_keys, own)
     }
 
+    /// How many tokens of its prompt are not read yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.prompt.tokens.len().saturating_sub(self.computed)
+    }
+
     /// The next tokens to run, at most `budget` (which is not 0).
     pub(crate) fn next_chunk(&self, budget: usize) -> Chunk {
         let (prompt, reply) = (&self.prompt.tokens, self.written.len());

@@ -94,3 +94,23 @@ pub(crate) async fn answer(stream: &mut TcpStream) -> io::Result<String> {
         }
     }
 }
+
+/// Reads a stream of events to its end; gives its status, or says that it was cut off.
+///
+/// # Errors
+/// When the connection ends before.
+pub(crate) async fn events(stream: &mut TcpStream) -> io::Result<String> {
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    while !text.ends_with(b"0\r\n\r\n") {
+        match stream.read(&mut buffer).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => text.extend(&buffer[..count]),
+        }
+        // An answer that is no stream tells its length.
+        if status(&text) != "200" {
+            return Ok(status(&text));
+        }
+    }
+    let whole = String::from_utf8_lossy(&text).contains("data: [DONE]");
+    Ok(if whole { status(&text) } else { "cut off".to_owned() })
+}

@@ -71,7 +71,7 @@ pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
 }
 
 /// Counts what became of a flood: verdicts and refusals for the load, and nothing else.
-fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
+pub(crate) fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
     seen.count("judged", tally.latencies.len());
     for (why, count) in &tally.count.errors {
         seen.count(why, *count);
@@ -83,7 +83,7 @@ fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
 }
 
 /// Judgements each second when as many ask as the engine takes at a time.
-async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
+pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
     let server = flooder(scene, 0);
     let (start, lasting) = (Instant::now(), scene.span(1, 10));
     let mut clients = JoinSet::new();
@@ -108,7 +108,10 @@ async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
 }
 
 /// Requests at a rate, whatever becomes of them; who is refused asks again as often as is said.
-async fn flood(scene: &Arc<Scene>, (rate, lasting, retries): (f64, Duration, usize)) -> (Tally, Duration) {
+pub(crate) async fn flood(
+    scene: &Arc<Scene>,
+    (rate, lasting, retries): (f64, Duration, usize),
+) -> (Tally, Duration) {
     let start = Instant::now();
     let source =
         |source| (IdleConnections::new(&flooder(scene, source)), Arc::new(Semaphore::new(CONNECTIONS)));
@@ -151,7 +154,11 @@ fn wait(outcome: &Result<Answer, BenchError>) -> Option<Duration> {
 }
 
 /// A request each second, or more often where there is less time.
-async fn now_and_then(scene: &Arc<Scene>, server: &Server, lasting: Duration) -> Result<Tally, String> {
+pub(crate) async fn now_and_then(
+    scene: &Arc<Scene>,
+    server: &Server,
+    lasting: Duration,
+) -> Result<Tally, String> {
     let (start, idle) = (Instant::now(), IdleConnections::new(server));
     let pause = scene.limits.head / 10;
     let mut tally = Tally::default();

@@ -1,4 +1,5 @@
-//! A live server that is abused: clients that are slow, never read, leave, vanish, flood or guess, with honest ones beside them.
+//! A live server that is abused: clients that are slow, never read, leave, vanish, flood, guess, or are very many, with honest ones
+//! beside them.
 //!
 //! Each [`Shape`] of abuse is done with many clients at a time. What must become of each of them is known; after each shape the server
 //! must be the same process, ready, idle and as large as before, and honest clients must have got their verdicts, the same ones.
@@ -7,7 +8,10 @@ mod clients;
 mod crowd;
 mod flooding;
 mod guessing;
+mod large;
 mod leaving;
+mod loads;
+mod mixed;
 mod reading;
 mod report;
 mod sampler;
@@ -71,11 +75,27 @@ pub enum Shape {
     Guesses,
     /// Keys that are nearly right, by the time that their refusal takes.
     Timing,
+    /// Ever more clients that ask again when they were answered.
+    Crowd,
+    /// Four fifths of what can be judged, for a while.
+    Steady,
+    /// Very many requests on one connection.
+    OneConnection,
+    /// Rewards of many, beside somebody who has one response judged.
+    Rewards,
+    /// Prompts as long as the context, beside short ones.
+    LongPrompts,
+    /// A line of requests with pictures that is longer than it may be.
+    LongLine,
+    /// Pictures at the bound, many at a time.
+    LargePictures,
+    /// Work of all kinds with some that is bad: the shape for hours.
+    Mixed,
 }
 
 impl Shape {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 19] = [
         Self::SlowHeads,
         Self::SlowBodies,
         Self::Idle,
@@ -87,6 +107,14 @@ impl Shape {
         Self::Neighbour,
         Self::Guesses,
         Self::Timing,
+        Self::Crowd,
+        Self::Steady,
+        Self::OneConnection,
+        Self::Rewards,
+        Self::LongPrompts,
+        Self::LongLine,
+        Self::LargePictures,
+        Self::Mixed,
     ];
 
     /// What it is called on the command line and in figures.
@@ -103,13 +131,23 @@ impl Shape {
             Self::Neighbour => "neighbour",
             Self::Guesses => "guesses",
             Self::Timing => "timing",
+            Self::Crowd => "crowd",
+            Self::Steady => "steady",
+            Self::OneConnection => "one-connection",
+            Self::Rewards => "rewards",
+            Self::LongPrompts => "long-prompts",
+            Self::LongLine => "long-line",
+            Self::LargePictures => "large-pictures",
+            Self::Mixed => "mixed",
         }
     }
 
     /// What a server must have for it.
     fn missing(self, scene: &Scene) -> Option<&'static str> {
         match self {
-            Self::Neighbour if scene.neighbour.is_none() => Some("two keys are needed"),
+            Self::Neighbour | Self::Rewards | Self::LongPrompts if scene.neighbour.is_none() => {
+                Some("two keys are needed")
+            }
             Self::Guesses | Self::Timing if scene.door.key.is_none() => Some("a key is needed"),
             _ => None,
         }
@@ -128,6 +166,14 @@ impl Shape {
             Self::Neighbour => flooding::neighbour(scene).await,
             Self::Guesses => guessing::guesses(scene).await,
             Self::Timing => guessing::timing(scene).await,
+            Self::Crowd => loads::crowd(scene).await,
+            Self::Steady => loads::steady(scene).await,
+            Self::OneConnection => loads::one_connection(scene).await,
+            Self::Rewards => loads::rewards(scene).await,
+            Self::LongPrompts => large::long_prompts(scene).await,
+            Self::LongLine => large::long_line(scene).await,
+            Self::LargePictures => large::large_pictures(scene).await,
+            Self::Mixed => mixed::mixed(scene).await,
         }
     }
 }

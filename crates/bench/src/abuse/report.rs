@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Shape, sampler::Sampled};
 use crate::{
     corpus::Times,
+    latency::Latency,
     live::{Growth, mib},
     table::Table,
 };
@@ -35,8 +36,12 @@ pub struct Behaviour {
     pub files: f64,
     /// Verdicts of honest clients meanwhile.
     pub honest: Times,
+    /// The same in the first half of the passes and in the second: 99 of 100 take at most so many milliseconds.
+    pub honest_p99_ms: [f64; 2],
     /// `/livez` meanwhile.
     pub probes: Times,
+    /// `/metrics` meanwhile.
+    pub scrapes: Times,
     #[serde(skip)]
     pub(crate) problems: Vec<String>,
 }
@@ -102,7 +107,7 @@ impl Behaviour {
 /// What is known before there is a report.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    shapes: BTreeMap<Shape, (Behaviour, [Vec<Duration>; 2])>,
+    shapes: BTreeMap<Shape, (Behaviour, [Vec<Duration>; 3])>,
     failures: Vec<(String, String)>,
     left_out: Vec<(String, String)>,
     pub(crate) alone: Vec<Duration>,
@@ -141,12 +146,15 @@ impl Gathered {
         known.add(behaviour);
         times[0].extend(honest);
         times[1].extend(sampled.probes);
+        times[2].extend(sampled.scrapes);
     }
 
     pub(crate) fn report(self, elapsed: Duration) -> AbuseReport {
-        let shapes = self.shapes.into_iter().map(|(shape, (behaviour, [honest, probes]))| {
-            let (honest, probes) = (Times::of(honest), Times::of(probes));
-            (shape.name().to_owned(), Behaviour { honest, probes, ..behaviour })
+        let shapes = self.shapes.into_iter().map(|(shape, (behaviour, [honest, probes, scrapes]))| {
+            let halves = honest.split_at(honest.len() / 2);
+            let honest_p99_ms = [halves.0, halves.1].map(|half| Latency::of(half.to_vec()).p99_ms);
+            let [honest, probes, scrapes] = [honest, probes, scrapes].map(Times::of);
+            (shape.name().to_owned(), Behaviour { honest, honest_p99_ms, probes, scrapes, ..behaviour })
         });
         let [memory, files, threads] = self.state;
         AbuseReport {
@@ -215,12 +223,13 @@ impl Display for AbuseReport {
             "honest p50 ms",
             "p99",
             "livez p99",
+            "metrics p99",
         ]);
         let latency =
             |times: &Times| [times.latency.p50_ms, times.latency.p99_ms].map(|ms| format!("{ms:.1}"));
         let [p50, p99] = latency(&self.alone);
         let none = String::new;
-        table.row(["(nobody)".into(), none(), none(), none(), none(), p50, p99, none()]);
+        table.row(["(nobody)".into(), none(), none(), none(), none(), p50, p99, none(), none()]);
         for (name, shape) in &self.shapes {
             let [p50, p99] = latency(&shape.honest);
             table.row([
@@ -232,6 +241,7 @@ impl Display for AbuseReport {
                 p50,
                 p99,
                 format!("{:.1}", shape.probes.latency.p99_ms),
+                format!("{:.1}", shape.scrapes.latency.p99_ms),
             ]);
         }
         write!(formatter, "{table}")?;
@@ -256,6 +266,14 @@ impl Display for AbuseReport {
             "files: {files}, at most {most_files} after a shape; threads: {threads}, at most {most_threads}"
         )?;
         writeln!(formatter, "honest requests: {}", self.honest_requests)?;
+        if self.passes > 1 {
+            for (name, Behaviour { honest_p99_ms: [before, after], .. }) in &self.shapes {
+                writeln!(
+                    formatter,
+                    "honest p99 beside {name}: {before:.1} ms in the first half, {after:.1} in the second"
+                )?;
+            }
+        }
         if let Some(growth) = self.growth {
             writeln!(formatter, "{growth}")?;
         }

@@ -25,6 +25,8 @@ pub(crate) struct Sampled {
     pub(crate) files: f64,
     /// How long the server took to say that it is alive.
     pub(crate) probes: Vec<Duration>,
+    /// How long it took to tell its figures.
+    pub(crate) scrapes: Vec<Duration>,
     /// What went wrong with that.
     pub(crate) problems: Vec<String>,
 }
@@ -71,7 +73,9 @@ impl Sampled {
         if status != 200 {
             return Err(format!("S2: /livez says {status}"));
         }
+        let start = Instant::now();
         let figures = Figures::ask(door)?;
+        self.scrapes.push(start.elapsed());
         self.memory = self.memory.max(figures.needed("process_resident_memory_bytes")?);
         self.files = self.files.max(figures.needed("process_open_fds")?);
         self.connections = self.connections.max(figures.needed("gavel_connections_open")?);

@@ -1,9 +1,10 @@
 //! Who is abused, by whom, and what the server's own limits are.
 
 use std::{
+    fs,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -124,7 +125,7 @@ pub(crate) struct Scene {
     /// How honest clients ask.
     pub(crate) door: Door,
     /// The key of the many.
-    crowd: Option<String>,
+    pub(crate) crowd: Option<String>,
     /// The key of whoever floods.
     pub(crate) flooder: Option<String>,
     /// The key of whoever asks beside the flood.
@@ -134,6 +135,8 @@ pub(crate) struct Scene {
     pub(crate) picture: String,
     address: SocketAddr,
     extent: Extent,
+    /// Where the keys are, of a server that is started.
+    keys: Option<PathBuf>,
 }
 
 impl Scene {
@@ -159,6 +162,7 @@ impl Scene {
             picture: BASE64_STANDARD.encode(png),
             address,
             extent,
+            keys: others.map(|keys| keys.path().to_owned()),
         })
     }
 
@@ -168,6 +172,14 @@ impl Scene {
             Extent::Quick => quick,
             Extent::Full => full,
         }
+    }
+
+    /// Writes the file of keys anew, the same ones, so that the server reads it again.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn keys_again(&self) -> io::Result<()> {
+        self.keys.as_ref().map_or(Ok(()), |path| fs::write(path, fs::read(path)?))
     }
 
     /// The same for a length of time in seconds.

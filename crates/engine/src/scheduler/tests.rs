@@ -237,10 +237,10 @@ fn followers_wait_for_their_leader_and_start_after_the_shared_beginning() {
     }
     bench.enqueue(&[7, 7, 7], 1);
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
-    // A leads. D shares nothing and passes B and C, which start at 16 once A has computed the blocks up to there.
+    // A leads. D shares nothing, is short, and passes all; B and C start at 16 once A has computed the blocks up to there.
     assert_eq!(
         timeline,
-        ["A[0..10]", "A[10..18] D[0..2]", "A[18..19] D[2..3] B[16..18] C[16..18]", "B[18..19] C[18..19]"]
+        ["D[0..3] A[0..7]", "A[7..17]", "A[17..18] B[16..18] C[16..18]", "A[18..19] B[18..19] C[18..19]"]
     );
     assert_eq!(bench.outcomes(), [Some((2, 0)), Some((2, 16)), Some((2, 16)), Some((1, 0))]);
     assert_eq!((bench.scheduler.free_blocks(), bench.scheduler.cached_blocks()), (12, 4));
@@ -409,6 +409,29 @@ fn prompts_of_tenants_are_read_by_turns() {
         "behind one of the others and not behind all"
     );
     bench.drain();
+}
+
+#[test]
+fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
+    let limits = Limits { block_count: 60, ..LIMITS };
+    let mut bench = Bench::within(limits, Config { max_age: Duration::from_secs(5), ..Config::default() });
+    let ask = |bench: &mut Bench, tenant, length: u32| {
+        let first = bench.clients.len() as u32;
+        let prompt: Vec<u32> = (0..length).map(|place| (first + place * place) % 8).collect();
+        bench.ask(&prompt, vec![Part::Write(1)], Traits { tenant, ..Traits::default() });
+    };
+    ask(&mut bench, "one", 38);
+    assert_eq!(bench.step().unwrap(), "A[0..10]");
+    ask(&mut bench, "other", 6);
+    ask(&mut bench, "one", 7);
+    // Of one tenant, too; what is left of the step goes to the long one.
+    assert_eq!(bench.step().unwrap(), "B[0..6] C[0..4]");
+    assert_eq!(bench.step().unwrap(), "C[4..7] A[10..17]");
+    bench.now += Duration::from_secs(6);
+    ask(&mut bench, "other", 6);
+    assert_eq!(bench.step().unwrap(), "A[17..27]");
+    assert_eq!(bench.step().unwrap(), "A[27..37]");
+    assert_eq!(bench.step().unwrap(), "A[37..38] D[0..6]");
 }
 
 #[test]

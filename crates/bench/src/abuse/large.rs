@@ -1,0 +1,127 @@
+//! Requests that are large: pictures at the bound, a long line of them, and prompts as long as a context beside short ones.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use super::{
+    clients::{all, answer},
+    flooding::now_and_then,
+    report::Behaviour,
+    scene::Scene,
+};
+use crate::{client::Connection, latency::Latency, live::MARK, picture};
+
+/// A picture of so many pixels that there is hardly anything in, as a file.
+fn plain(side: u32) -> Result<Vec<u8>, String> {
+    picture::plain((side, side)).map_err(|error| error.to_string())
+}
+
+/// Many pictures at a time, each of as many pixels as a phone takes at most: decoded in turns, within a bound of memory.
+pub(crate) async fn large_pictures(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let file = Arc::new(plain(scene.count(2_000, 7_071) as u32)?);
+    let mut seen = all(scene, scene.count(6, 64), move |scene, number| {
+        let file = file.clone();
+        Box::pin(async move {
+            // Bytes behind its end make it another file, which nobody has decoded before.
+            let other = [&file[..], &number.to_be_bytes()].concat();
+            let body = judgement(number, &BASE64_STANDARD.encode(other));
+            posted(&scene, number, &body).await
+        })
+    })
+    .await;
+    seen.must_be(&["200"]);
+    Ok(seen)
+}
+
+/// More requests at a time than the line takes, each with a picture of 300 kB: those in line keep it as it came, the others are
+/// refused at once.
+pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let mut seen = all(scene, scene.count(40, 1_500), move |scene, number| {
+        Box::pin(async move {
+            let mut noise = vec![0; 3 * 320 * 312];
+            StdRng::seed_from_u64(number as u64).fill_bytes(&mut noise);
+            let file = picture::of_pixels((320, 312), noise).map_err(std::io::Error::other)?;
+            posted(&scene, number, &judgement(number, &BASE64_STANDARD.encode(file))).await
+        })
+    })
+    .await;
+    seen.must_be(&["200", "429", "503"]);
+    Ok(seen)
+}
+
+/// Prompts that are nearly as long as the context, one after another, beside somebody who asks short things.
+pub(crate) async fn long_prompts(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let own = scene.server(scene.neighbour.as_ref(), 0);
+    let lasting = scene.span(3, 60);
+    let alone = now_and_then(scene, &own, lasting).await?;
+    let (beside, long) = tokio::join!(now_and_then(scene, &own, lasting), prompts(scene, lasting));
+    let (beside, long) = (beside?, long?);
+    let mut seen = Behaviour::default();
+    seen.count("long answered", long.len());
+    seen.count("short answered", beside.latencies.len());
+    beside.count.errors.iter().for_each(|(why, count)| seen.count(why, *count));
+    seen.must_be(&["long answered", "short answered"]);
+    let (before, after, long) =
+        (Latency::of(alone.latencies), Latency::of(beside.latencies), Latency::of(long));
+    seen.figure("short_alone_p99_ms", before.p99_ms);
+    seen.figure("short_beside_p50_ms", after.p50_ms);
+    seen.figure("short_beside_p99_ms", after.p99_ms);
+    seen.figure("long_p50_ms", long.p50_ms);
+    seen.longest = Duration::from_secs_f64(long.max_ms / 1000.0);
+    Ok(seen)
+}
+
+/// Long prompts, no two of which begin alike.
+async fn prompts(scene: &Arc<Scene>, lasting: Duration) -> Result<Vec<Duration>, String> {
+    let told = |error: crate::error::BenchError| error.to_string();
+    let mut connection = Connection::open(&scene.server(scene.crowd.as_ref(), 1)).await.map_err(told)?;
+    let health: Value =
+        serde_json::from_slice(&connection.health().await.map_err(told)?.body).unwrap_or_default();
+    let tokens =
+        health["context_length"].as_u64().ok_or("the server tells no length of its context")? as usize;
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while start.elapsed() < lasting {
+        // A word is a token or two.
+        let text = format!("{} {MARK} {}", times.len(), "one two ".repeat(tokens / 5));
+        let body = json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": 1 });
+        let sent = Instant::now();
+        let asked = connection.send(hyper::Method::POST, "/v1/chat/completions", body.to_string().into());
+        let answer = asked.await.map_err(told)?;
+        if answer.status != 200 {
+            return Err(format!(
+                "a long prompt: {} {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            ));
+        }
+        times.push(sent.elapsed());
+    }
+    Ok(times)
+}
+
+/// The body of a judgement of this picture.
+fn judgement(number: usize, picture: &str) -> String {
+    json!({
+        "question": format!("What is there in picture {number}, {MARK}?"),
+        "images": [picture],
+        "response": "Hardly anything.",
+        "mode": "score",
+        "memo": false,
+    })
+    .to_string()
+}
+
+/// The status that a judgement comes to, and after how long.
+async fn posted(scene: &Scene, number: usize, body: &str) -> std::io::Result<(String, Duration)> {
+    let mut stream = scene.connect(number, None).await?;
+    let start = Instant::now();
+    stream.write_all(scene.request("/judge", body).as_bytes()).await?;
+    Ok((answer(&mut stream).await?, start.elapsed()))
+}

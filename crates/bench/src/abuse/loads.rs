@@ -1,0 +1,157 @@
+//! Honest load, and much of it: ever more clients, a steady rate, and rewards beside single judgements.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{
+    flooding::{capacity, flood, judge_tally, now_and_then},
+    report::Behaviour,
+    scene::Scene,
+};
+use crate::{client::Connection, latency::Latency, live::MARK, tally::Tally};
+
+/// Clients that ask one after another, and what is told of them.
+const CROWDS: [(usize, &str); 4] = [
+    (1, "judged_per_s_by_1"),
+    (8, "judged_per_s_by_8"),
+    (64, "judged_per_s_by_64"),
+    (512, "judged_per_s_by_512"),
+];
+/// The part of what can be judged that a server is asked for when it is to be quick.
+const STEADY: f64 = 0.8;
+/// Clients that ask for rewards, as trainers do.
+const TRAINERS: usize = 16;
+
+/// Ever more clients, each of which asks again when it was answered. Nobody is refused or passed over.
+pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let mut seen = Behaviour::default();
+    let (mut best, mut last) = (0.0_f64, 0.0);
+    for (clients, name) in CROWDS {
+        let (start, lasting) = (Instant::now(), scene.span(1, 20));
+        let mut asking = JoinSet::new();
+        for client in 0..clients {
+            asking.spawn(ask(scene.clone(), client, start + lasting));
+        }
+        let tallies = asking.join_all().await;
+        let counts = tallies.iter().map(|tally| tally.latencies.len());
+        let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+        let mut all = Tally::default();
+        tallies.into_iter().for_each(|tally| all.merge(tally));
+        last = all.latencies.len() as f64 / start.elapsed().as_secs_f64();
+        best = best.max(last);
+        seen.figure(name, last);
+        seen.count("judged", all.latencies.len());
+        all.count.errors.iter().for_each(|(why, count)| seen.count(why, *count));
+        if clients == CROWDS[CROWDS.len() - 1].0 {
+            seen.figure("most_judged_of_a_client", most as f64);
+            seen.figure("least_judged_of_a_client", least as f64);
+            seen.figure("p99_ms_of_most_clients", Latency::of(all.latencies).p99_ms);
+        }
+    }
+    seen.figure("percent_of_best_with_most_clients", 100.0 * last / best);
+    seen.must_be(&["judged"]);
+    Ok(seen)
+}
+
+async fn ask(scene: Arc<Scene>, client: usize, end: Instant) -> Tally {
+    let mut tally = Tally::default();
+    let mut connection = None;
+    while Instant::now() < end {
+        let body = scene.judgement(client * 1_000_000 + tally.count.sent);
+        let sent = Instant::now();
+        let outcome = async {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => Connection::open(&scene.server(scene.crowd.as_ref(), client)).await?,
+            };
+            let answer = open.judge(body.into()).await?;
+            connection = Some(open);
+            Ok(answer)
+        };
+        tally.note(&outcome.await, sent.elapsed());
+    }
+    tally
+}
+
+/// Requests at a rate that can be judged, at random times.
+pub(crate) async fn steady(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let capacity = capacity(scene).await?;
+    let (tally, _) = flood(scene, (capacity * STEADY, scene.span(2, 120), 0)).await;
+    let latency = Latency::of(tally.latencies.clone());
+    let mut seen = Behaviour::default();
+    judge_tally(&mut seen, &tally);
+    seen.figure("asked_per_s", capacity * STEADY);
+    seen.figure("p50_ms", latency.p50_ms);
+    seen.figure("p99_ms", latency.p99_ms);
+    seen.figure("p99_to_p50", latency.p99_ms / latency.p50_ms);
+    Ok(seen)
+}
+
+/// Trainers who ask for rewards of five responses each, beside one who has something judged now and then.
+pub(crate) async fn rewards(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let own = scene.server(scene.neighbour.as_ref(), 0);
+    let lasting = scene.span(3, 60);
+    let alone = now_and_then(scene, &own, lasting).await?;
+    let end = Instant::now() + lasting;
+    let mut trainers = JoinSet::new();
+    for trainer in 0..TRAINERS {
+        trainers.spawn(train(scene.clone(), trainer, end));
+    }
+    let (beside, trained) = tokio::join!(now_and_then(scene, &own, lasting), trainers.join_all());
+    let beside = beside?;
+    let mut all = Tally::default();
+    trained.into_iter().for_each(|tally| all.merge(tally));
+    let mut seen = Behaviour::default();
+    seen.count("rewarded", all.latencies.len());
+    all.count.errors.iter().for_each(|(why, count)| seen.count(why, *count));
+    seen.must_be(&["rewarded"]);
+    seen.figure("comparisons_per_s", 20.0 * all.latencies.len() as f64 / lasting.as_secs_f64());
+    let (before, after) = (Latency::of(alone.latencies), Latency::of(beside.latencies));
+    seen.figure("judge_alone_p99_ms", before.p99_ms);
+    seen.figure("judge_beside_p50_ms", after.p50_ms);
+    seen.figure("judge_beside_p99_ms", after.p99_ms);
+    Ok(seen)
+}
+
+async fn train(scene: Arc<Scene>, trainer: usize, end: Instant) -> Tally {
+    let mut tally = Tally::default();
+    while Instant::now() < end {
+        let question = format!("What is there in picture {trainer}-{}, {MARK}?", tally.count.sent);
+        let responses =
+            ["A red circle.", "A blue square.", "Two green shapes.", "Nothing.", "I do not know."];
+        let body = json!({ "question": question, "images": [scene.picture], "responses": responses });
+        let sent = Instant::now();
+        let outcome = async {
+            let mut connection = Connection::open(&scene.server(scene.crowd.as_ref(), trainer)).await?;
+            connection.send(Method::POST, "/reward", body.to_string().into()).await
+        };
+        tally.note(&outcome.await, sent.elapsed());
+    }
+    tally
+}
+
+/// Very many requests on one connection.
+pub(crate) async fn one_connection(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let requests = scene.count(2_000, 1_000_000);
+    let told = |error: crate::error::BenchError| error.to_string();
+    let mut connection = Connection::open(&scene.server(scene.crowd.as_ref(), 0)).await.map_err(told)?;
+    let (start, mut longest, mut seen) = (Instant::now(), Duration::ZERO, Behaviour::default());
+    for _ in 0..requests {
+        let sent = Instant::now();
+        let answer = connection.send(Method::GET, "/livez", Vec::new().into()).await.map_err(told)?;
+        longest = longest.max(sent.elapsed());
+        if answer.status != 200 {
+            return Err(format!("status {}", answer.status));
+        }
+    }
+    seen.count("answered", requests);
+    seen.longest = longest;
+    seen.figure("requests_per_s", requests as f64 / start.elapsed().as_secs_f64());
+    Ok(seen)
+}

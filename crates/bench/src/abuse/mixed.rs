@@ -1,0 +1,151 @@
+//! A day's work in small: judgements, rewards and chats, with bad requests, clients that leave, and keys that are read again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use tokio::{
+    io::AsyncWriteExt,
+    task::JoinSet,
+    time::{interval, sleep},
+};
+
+use super::{
+    clients::{answer, events},
+    report::Behaviour,
+    scene::Scene,
+};
+use crate::live::MARK;
+
+/// Clients at a time: a few more than are answered in one step, so that some always wait.
+const CLIENTS: usize = 12;
+
+/// What a client does next.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Judgement,
+    Reward,
+    Chat,
+    /// Something that must be refused.
+    Bad,
+    /// A chat that is left after a moment.
+    Left,
+}
+
+impl Work {
+    /// Of a hundred ten are bad and five left; of the others six in ten are judgements, two rewards and two chats.
+    fn draw(random: &mut StdRng) -> Self {
+        match random.random_range(0..100) {
+            0..10 => Self::Bad,
+            10..15 => Self::Left,
+            15..66 => Self::Judgement,
+            66..83 => Self::Reward,
+            _ => Self::Chat,
+        }
+    }
+
+    /// In a word what is done, and the status that it comes to.
+    fn expected(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Judgement => ("judged", Some("200")),
+            Self::Reward => ("rewarded", Some("200")),
+            Self::Chat => ("chatted", Some("200")),
+            Self::Bad => ("refused", Some("400")),
+            Self::Left => ("left", None),
+        }
+    }
+
+    /// The request for it.
+    fn request(self, scene: &Scene, number: usize) -> String {
+        match self {
+            Self::Judgement => scene.request("/judge", &scene.judgement(number)),
+            Self::Reward => scene.request("/reward", &reward(scene, number)),
+            Self::Chat => scene.request("/v1/chat/completions", &scene.chat(number, 8)),
+            Self::Left => scene.request("/v1/chat/completions", &scene.chat(number, 64)),
+            Self::Bad => {
+                let cut = scene.judgement(number);
+                let bodies = [
+                    cut[..cut.len() / 2].to_owned(),
+                    json!({ "messages": [{ "role": "user", "content": MARK }], "n": -1 }).to_string(),
+                    json!({ "messages": [{ "role": "user", "content": [image("data:image/png;base64,AAAA")] }] }).to_string(),
+                    json!({ "messages": [{ "role": "user", "content": [image("http://169.254.169.254/")] }] }).to_string(),
+                ];
+                scene.request("/v1/chat/completions", &bodies[number % bodies.len()])
+            }
+        }
+    }
+}
+
+fn image(url: &str) -> serde_json::Value {
+    json!({ "type": "image_url", "image_url": { "url": url } })
+}
+
+fn reward(scene: &Scene, number: usize) -> String {
+    json!({
+        "question": format!("What is there in picture {number}, {MARK}?"),
+        "images": [scene.picture],
+        "responses": ["A red circle.", "A blue square.", "I do not know."],
+    })
+    .to_string()
+}
+
+/// Works for a while. Each client does one thing after another, and the file of keys is written anew beside.
+pub(crate) async fn mixed(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let lasting = scene.span(4, 25);
+    let end = Instant::now() + lasting;
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        clients.spawn(work(scene.clone(), client, end));
+    }
+    let mut turns = interval(lasting / 4);
+    let mut seen = Behaviour::default();
+    loop {
+        tokio::select! {
+            _ = turns.tick() => scene.keys_again().map_err(|error| error.to_string())?,
+            joined = clients.join_next() => match joined {
+                Some(worked) => seen.add(worked.map_err(|error| error.to_string())?),
+                None => break,
+            },
+        }
+    }
+    seen.must_be(&["judged", "rewarded", "chatted", "refused", "left"]);
+    seen.figure("requests_per_s", seen.clients as f64 / lasting.as_secs_f64());
+    Ok(seen)
+}
+
+async fn work(scene: Arc<Scene>, client: usize, end: Instant) -> Behaviour {
+    let mut seen = Behaviour::default();
+    let mut random = StdRng::seed_from_u64(client as u64);
+    for number in client * 1_000_000.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let work = Work::draw(&mut random);
+        let stay = Duration::from_millis(random.random_range(0..200));
+        let start = Instant::now();
+        let asked = async {
+            let mut stream = scene.connect(client, None).await?;
+            stream.write_all(work.request(&scene, number).as_bytes()).await?;
+            match work {
+                Work::Chat => events(&mut stream).await,
+                Work::Left => {
+                    sleep(stay).await;
+                    Ok(String::new())
+                }
+                Work::Judgement | Work::Reward | Work::Bad => answer(&mut stream).await,
+            }
+        };
+        let (word, expected) = work.expected();
+        match asked.await {
+            Ok(status) if expected.is_none_or(|expected| expected == status) => {
+                seen.note(word, start.elapsed())
+            }
+            Ok(status) => seen.note(&format!("not {word}: {status}"), start.elapsed()),
+            Err(error) => seen.note(&format!("not {word}: {error}"), start.elapsed()),
+        }
+    }
+    seen
+}
