@@ -64,23 +64,75 @@ fn who_guesses_keys_is_told_to_wait() {
 }
 
 #[test]
-fn a_server_that_does_otherwise_fails_the_run() {
-    let scratch = tempfile::tempdir().unwrap();
-    // The same program, which is not told of the keys.
-    let open = scratch.path().join("open");
-    let script = format!(
-        "#!/usr/bin/env bash\nkept=()\nwhile (($#)); do\n  case $1 in\n    --keys-file) shift ;;\n    *) kept+=(\"$1\") ;;\n  \
-         esac\n  shift\ndone\nexec {:?} \"${{kept[@]}}\"\n",
-        binary()
+fn very_many_are_served_one_after_another() {
+    let told = abuse(&["crowd", "steady", "one-connection", "rewards"]);
+    let [crowd, steady, one_connection, rewards] = <[_; 4]>::try_from(told).unwrap();
+    assert_eq!(
+        count(&crowd.1, "judged"),
+        crowd.1["clients"].as_u64().unwrap(),
+        "nobody is refused: {}",
+        crowd.1
     );
-    fs::write(&open, script).unwrap();
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(crowd.1["figures"]["least_judged_of_a_client"]["least"].as_f64().unwrap() >= 1.0, "{}", crowd.1);
+    assert!(count(&steady.1, "judged") > 0 && count(&rewards.1, "rewarded") > 0);
+    assert_eq!(count(&one_connection.1, "answered"), 2_000);
+}
+
+#[test]
+fn large_requests_wait_for_their_turn() {
+    let [long_prompts, long_line, large_pictures] =
+        <[_; 3]>::try_from(abuse(&["long-prompts", "long-line", "large-pictures"])).unwrap();
+    assert!(count(&long_prompts.1, "long answered") > 0 && count(&long_prompts.1, "short answered") > 1);
+    assert_eq!((count(&long_line.1, "200"), count(&large_pictures.1, "200")), (40, 6));
+}
+
+#[test]
+fn work_of_all_kinds_leaves_nothing_behind() {
+    let [mixed] = <[_; 1]>::try_from(abuse(&["mixed"])).unwrap();
+    for outcome in ["judged", "rewarded", "chatted", "refused", "left"] {
+        assert!(count(&mixed.1, outcome) > 0, "{outcome}: {}", mixed.1);
+    }
+}
+
+/// What a run of these shapes says of a program, which must fail it.
+fn failing(shape: &str, script: &str) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let program = scratch.path().join("program");
+    fs::write(&program, format!("#!/usr/bin/env bash\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let output = Command::new(binary())
-        .args(["bench", "abuse", "--short", "--only", "guesses", "--program"])
-        .arg(&open)
+        .args(["bench", "abuse", "--short", "--only", shape, "--program"])
+        .arg(&program)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success(), "{text}");
+    text
+}
+
+#[test]
+fn a_server_that_does_otherwise_fails_the_run() {
+    // The same program, which is not told of the keys.
+    let script = format!(
+        "kept=()\nwhile (($#)); do\n  case $1 in\n    --keys-file) shift ;;\n    *) kept+=(\"$1\") ;;\n  esac\n  shift\n\
+         done\nexec {:?} \"${{kept[@]}}\"",
+        binary()
+    );
+    let text = failing("guesses", &script);
     assert!(text.contains("FAILED guesses: wrong keys came to {\"200\": 8}"), "{text}");
+}
+
+#[test]
+fn a_server_that_leaks_fails_the_run() {
+    // The same program, which keeps something of each connection that it takes.
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, library) = (scratch.path().join("leak.c"), scratch.path().join("leak.so"));
+    fs::write(&source, include_str!("abuse/leak.c")).unwrap();
+    let mut compiler = Command::new("cc");
+    run_well(compiler.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source), b"");
+    for (kept, finding) in [("files", "S6: "), ("memory", "S5: ")] {
+        let script = format!("LEAK={kept} LD_PRELOAD={library:?} exec {:?} \"$@\"", binary());
+        let text = failing("mixed", &script);
+        assert!(text.contains(&format!("FAILED mixed: {finding}")), "{kept}: {text}");
+    }
 }

@@ -21,7 +21,7 @@ const SOURCES: usize = 3;
 /// Connections of each of them: fewer than a server takes from one, as clients bound their own, too.
 const CONNECTIONS: usize = 900;
 /// Clients that find out how much can be judged: as many as fill the steps of the engine, and none waits for long.
-const CLOSED: usize = 8;
+const CLOSED: usize = 32;
 /// How often more than that is asked.
 const TIMES: f64 = 10.0;
 /// How often the clients of OpenAI's interface ask again.
@@ -36,8 +36,9 @@ pub(crate) async fn burst(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut seen = Behaviour::default();
     seen.figure("capacity_per_s", capacity);
     for (retries, name) in [(0, "goodput_per_s"), (RETRIES, "goodput_with_retries_per_s")] {
-        let (tally, elapsed) = flood(scene, (capacity * TIMES, lasting, retries)).await;
-        seen.figure(name, tally.latencies.len() as f64 / elapsed.as_secs_f64());
+        let Flooded { tally, in_time, elapsed } = flood(scene, (capacity * TIMES, lasting, retries)).await;
+        // While it lasts: behind it come those alone who were told to wait.
+        seen.figure(name, in_time as f64 / lasting.as_secs_f64());
         seen.figure("refusal_p99_ms", Latency::of(tally.refusals.clone()).p99_ms);
         judge_tally(&mut seen, &tally);
         // What still waits has its answers before anything else is looked at.
@@ -54,7 +55,7 @@ pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let alone = now_and_then(scene, &own, lasting).await?;
     let (flooded, beside) =
         tokio::join!(flood(scene, (capacity * TIMES, lasting, 0)), now_and_then(scene, &own, lasting));
-    let ((tally, _), beside) = (flooded, beside?);
+    let (Flooded { tally, .. }, beside) = (flooded, beside?);
     let mut seen = Behaviour::default();
     judge_tally(&mut seen, &tally);
     let (before, after) = (Latency::of(alone.latencies), Latency::of(beside.latencies));
@@ -82,7 +83,7 @@ pub(crate) fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
     }
 }
 
-/// Judgements each second when as many ask as the engine takes at a time.
+/// Judgements each second, half of them with reasons, when as many ask as the engine takes at a time.
 pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
     let server = flooder(scene, 0);
     let (start, lasting) = (Instant::now(), scene.span(1, 10));
@@ -92,7 +93,7 @@ pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
         clients.spawn(async move {
             let mut tally = Tally::default();
             while start.elapsed() < lasting {
-                let body = scene.judgement(100_000 * (client + 1) + tally.count.sent);
+                let body = scene.mixed_judgement(100_000 * (client + 1) + tally.count.sent);
                 let sent = Instant::now();
                 tally.note(&idle.judge(body.into()).await, sent.elapsed());
             }
@@ -107,11 +108,17 @@ pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
     }
 }
 
+/// What became of a flood.
+pub(crate) struct Flooded {
+    pub(crate) tally: Tally,
+    /// Judgements that came while requests did.
+    pub(crate) in_time: usize,
+    /// Until the last answer.
+    pub(crate) elapsed: Duration,
+}
+
 /// Requests at a rate, whatever becomes of them; who is refused asks again as often as is said.
-pub(crate) async fn flood(
-    scene: &Arc<Scene>,
-    (rate, lasting, retries): (f64, Duration, usize),
-) -> (Tally, Duration) {
+pub(crate) async fn flood(scene: &Arc<Scene>, (rate, lasting, retries): (f64, Duration, usize)) -> Flooded {
     let start = Instant::now();
     let source =
         |source| (IdleConnections::new(&flooder(scene, source)), Arc::new(Semaphore::new(CONNECTIONS)));
@@ -121,24 +128,29 @@ pub(crate) async fn flood(
         tokio::time::sleep_until((start + at).into()).await;
         let (scene, (idle, places)) = (scene.clone(), sources[number % SOURCES].clone());
         requests.spawn(async move {
-            let mut tally = Tally::default();
+            let (mut tally, mut in_time) = (Tally::default(), 0);
             for attempt in 0..=retries {
                 let place = places.acquire().await;
                 let sent = Instant::now();
-                let outcome = idle.judge(scene.judgement(number).into()).await;
-                tally.note(&outcome, sent.elapsed());
+                let outcome = idle.judge(scene.mixed_judgement(number).into()).await;
+                if tally.note(&outcome, sent.elapsed()).is_some() && start.elapsed() < lasting {
+                    in_time += 1;
+                }
                 drop(place);
                 match wait(&outcome) {
                     Some(wait) if attempt < retries => sleep(wait).await,
                     _ => break,
                 }
             }
-            tally
+            (tally, in_time)
         });
     }
-    let mut all = Tally::default();
-    requests.join_all().await.into_iter().for_each(|tally| all.merge(tally));
-    (all, start.elapsed())
+    let (mut all, mut in_time) = (Tally::default(), 0);
+    for (tally, judged) in requests.join_all().await {
+        all.merge(tally);
+        in_time += judged;
+    }
+    Flooded { tally: all, in_time, elapsed: start.elapsed() }
 }
 
 /// The server as whoever floods it asks from one of several addresses.

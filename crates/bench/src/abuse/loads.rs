@@ -82,7 +82,7 @@ async fn ask(scene: Arc<Scene>, client: usize, end: Instant) -> Tally {
 /// Requests at a rate that can be judged, at random times.
 pub(crate) async fn steady(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let capacity = capacity(scene).await?;
-    let (tally, _) = flood(scene, (capacity * STEADY, scene.span(2, 120), 0)).await;
+    let tally = flood(scene, (capacity * STEADY, scene.span(2, 120), 0)).await.tally;
     let latency = Latency::of(tally.latencies.clone());
     let mut seen = Behaviour::default();
     judge_tally(&mut seen, &tally);

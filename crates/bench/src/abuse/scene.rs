@@ -240,11 +240,20 @@ impl Scene {
 
     /// The body of a judgement that nobody asked for before.
     pub(crate) fn judgement(&self, number: usize) -> String {
+        self.judged_in("score", number)
+    }
+
+    /// The same of the judgements that clients ask for in turn: a score alone, and one with its reasons.
+    pub(crate) fn mixed_judgement(&self, number: usize) -> String {
+        self.judged_in(["score", "score_then_explain"][number % 2], number)
+    }
+
+    fn judged_in(&self, mode: &str, number: usize) -> String {
         json!({
             "question": format!("What colour is shape {number}, {MARK}?"),
             "images": [self.picture],
             "response": "The circle is orange.",
-            "mode": "score",
+            "mode": mode,
             "memo": false,
         })
         .to_string()
