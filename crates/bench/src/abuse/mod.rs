@@ -12,6 +12,7 @@ mod large;
 mod leaving;
 mod loads;
 mod mixed;
+mod peeking;
 mod reading;
 mod report;
 mod sampler;
@@ -75,6 +76,8 @@ pub enum Shape {
     Guesses,
     /// Keys that are nearly right, by the time that their refusal takes.
     Timing,
+    /// Prompts that another key has asked, by the time that their answer takes.
+    Peeking,
     /// Ever more clients that ask again when they were answered.
     Crowd,
     /// Four fifths of what can be judged, for a while.
@@ -95,7 +98,7 @@ pub enum Shape {
 
 impl Shape {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SlowHeads,
         Self::SlowBodies,
         Self::Idle,
@@ -107,6 +110,7 @@ impl Shape {
         Self::Neighbour,
         Self::Guesses,
         Self::Timing,
+        Self::Peeking,
         Self::Crowd,
         Self::Steady,
         Self::OneConnection,
@@ -131,6 +135,7 @@ impl Shape {
             Self::Neighbour => "neighbour",
             Self::Guesses => "guesses",
             Self::Timing => "timing",
+            Self::Peeking => "peeking",
             Self::Crowd => "crowd",
             Self::Steady => "steady",
             Self::OneConnection => "one-connection",
@@ -145,7 +150,9 @@ impl Shape {
     /// What a server must have for it.
     fn missing(self, scene: &Scene) -> Option<&'static str> {
         match self {
-            Self::Neighbour | Self::Rewards | Self::LongPrompts if scene.neighbour.is_none() => {
+            Self::Neighbour | Self::Peeking | Self::Rewards | Self::LongPrompts
+                if scene.neighbour.is_none() =>
+            {
                 Some("two keys are needed")
             }
             Self::Guesses | Self::Timing if scene.door.key.is_none() => Some("a key is needed"),
@@ -166,6 +173,7 @@ impl Shape {
             Self::Neighbour => flooding::neighbour(scene).await,
             Self::Guesses => guessing::guesses(scene).await,
             Self::Timing => guessing::timing(scene).await,
+            Self::Peeking => peeking::peeking(scene).await,
             Self::Crowd => loads::crowd(scene).await,
             Self::Steady => loads::steady(scene).await,
             Self::OneConnection => loads::one_connection(scene).await,
