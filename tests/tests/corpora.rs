@@ -39,43 +39,37 @@ fn check(name: &str) {
     std::fs::remove_dir_all(place).unwrap();
 }
 
-#[test]
-fn every_target_has_its_test() {
-    let tested = ["arrivals", "checkpoint", "conversation", "library", "picture", "prompt", "verdict"];
-    assert_eq!(TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
+/// A test for each target, and one that no target lacks its own.
+macro_rules! tests {
+    ($($name:ident),*) => {
+        #[test]
+        fn every_target_has_its_test() {
+            let tested = [$(stringify!($name)),*];
+            assert_eq!(TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
+        }
+
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name));
+            }
+        )*
+    };
 }
 
-#[test]
-fn arrivals() {
-    check("arrivals");
-}
-
-#[test]
-fn checkpoint() {
-    check("checkpoint");
-}
-
-#[test]
-fn conversation() {
-    check("conversation");
-}
-
-#[test]
-fn library() {
-    check("library");
-}
-
-#[test]
-fn picture() {
-    check("picture");
-}
-
-#[test]
-fn prompt() {
-    check("prompt");
-}
-
-#[test]
-fn verdict() {
-    check("verdict");
-}
+tests!(
+    arrivals,
+    body,
+    checkpoint,
+    configuration,
+    connection,
+    conversation,
+    data_url,
+    events,
+    image_url,
+    library,
+    picture,
+    prompt,
+    recovery,
+    verdict
+);

@@ -9,6 +9,7 @@ mod affinity;
 mod batches;
 mod bench_command;
 mod boot;
+pub mod border;
 mod bulk;
 mod caller;
 mod command;

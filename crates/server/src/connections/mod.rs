@@ -132,6 +132,17 @@ impl<S: Answer> Door<S> {
     }
 }
 
+/// Serves one connection that is no socket, by the same limits; ends when it is over.
+pub(crate) async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    limits: ConnectionLimits,
+    service: impl Answer,
+) {
+    let leaving = GracefulShutdown::new().watcher();
+    let (peer, figures) = (SocketAddr::from(([127, 0, 0, 1], 0)), Arc::default());
+    Connection { peer, limits, tls: None, figures, service, leaving }.serve_on(stream).await;
+}
+
 /// A client that left before it was taken is nothing; a system without room is given time.
 async fn no_connection(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
