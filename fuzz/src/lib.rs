@@ -33,6 +33,8 @@ mod recital;
 pub mod recovery;
 pub mod replay;
 mod scratch;
+#[cfg(feature = "checkpoints")]
+pub mod sizes;
 pub mod verdict;
 
 /// A property of any bytes.
@@ -62,5 +64,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "checkpoints")]
     ("prompt", prompt::run),
     ("recovery", recovery::run),
+    #[cfg(feature = "checkpoints")]
+    ("sizes", sizes::run),
     ("verdict", verdict::run),
 ];

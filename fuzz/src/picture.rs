@@ -6,10 +6,8 @@ use std::io::Cursor;
 use critic::{EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role, Visual};
 use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 
-use super::{bytes::Bytes, memory::taken, planner::plan, prompt::processor};
+use super::{bytes::Bytes, memory::taken, prompt::processor, sizes::cuts};
 
-/// Patches along a tile of the small critic.
-const SIDE: usize = 8;
 /// Bytes that a pixel may take while it is decoded, and what a decoder may keep of other things.
 const BYTES_PER_PIXEL: usize = 18;
 const OTHERS: usize = 24 << 20;
@@ -56,7 +54,7 @@ fn check_tiles(visual: &Visual, (how, tiling): (u8, ImageTiling), size: (usize, 
     assert!(visual.tiles.count() > 0 && visual.tiles.pixels.len() == bytes * visual.tiles.count());
     let alone = how % 4 == 0 || how % 4 == 3;
     if alone || (how % 4 == 1 && tiling == ImageTiling::AnyResolution) {
-        let (packing, features) = plan(size, SIDE);
+        let (packing, features) = cuts()[1].plan(size);
         assert_eq!((visual.packing, visual.length), (packing, features), "{size:?}");
         if let critic::Packing::AnyResolution { tiles: (rows, columns), .. } = packing {
             assert_eq!(visual.tiles.count(), 1 + rows * columns);

@@ -11,6 +11,7 @@ use std::{
 use gavel_fuzz::{
     TARGETS,
     replay::{Changes, kept, replay},
+    sizes,
 };
 
 /// Runs the target on what was kept for it. With `FUZZ_SECONDS` changed inputs are tried for so long.
@@ -71,5 +72,22 @@ tests!(
     picture,
     prompt,
     recovery,
+    sizes,
     verdict
 );
+
+/// All sides up to what most pictures have, one in 37; and ten thousand pairs up to the longest.
+#[test]
+fn every_size_is_cut_as_the_reference_cuts_it() {
+    let mut state = 1_u64;
+    let mut side = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % sizes::LONGEST + 1
+    };
+    for cut in sizes::cuts() {
+        for height in (1..=2400).step_by(37) {
+            (1..=2400).step_by(37).for_each(|width| sizes::check(cut, (height, width)));
+        }
+        (0..10_000).for_each(|_| sizes::check(cut, (side(), side())));
+    }
+}

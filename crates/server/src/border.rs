@@ -162,7 +162,7 @@ impl Border {
     async fn pause(&self) {
         let stats = self.state.judge.stats();
         let working = stats.running > 0 || stats.waiting() > 0;
-        if working || self.lifecycle.drained(Duration::ZERO).await > 0 {
+        if working || self.lifecycle.running() > 0 {
             tokio::time::sleep(Duration::from_micros(if working { 500 } else { 50 })).await;
         } else {
             tokio::task::yield_now().await;

@@ -30,6 +30,8 @@ mod judge_command;
 mod judging_log;
 mod key_command;
 mod lifecycle;
+#[cfg(test)]
+mod lifecycle_tests;
 mod metrics;
 mod model_names;
 mod openapi;
@@ -44,6 +46,7 @@ mod serve;
 mod signals;
 mod state;
 mod storage;
+mod sync;
 mod systemd;
 mod telemetry;
 

@@ -4,6 +4,8 @@
 //! is left out: no client of a judge needs it, and its floods of frames are a class of faults of their own.
 
 mod address_limit;
+#[cfg(test)]
+mod address_limit_tests;
 mod figures;
 mod patience;
 mod presence;
