@@ -129,7 +129,7 @@ fn check(text: &str, url: &str, hosts: &[&str]) {
         None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
     };
     // What looks like a number is an address, or else some resolver may take it for one.
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
     let numeric =
         !last.is_empty() && (last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x"));
     assert!(address.is_some() || !numeric, "{}", told());
