@@ -1,6 +1,9 @@
 //! Critics for targets that speak with the server: one computes nothing, the other writes what it is told to.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use critic::{
     Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
@@ -11,15 +14,19 @@ use judge::{EngineConfig, Judge, RubricLibrary};
 
 /// Ends the critic's turn; the tokens below it are bytes.
 const END: u32 = 256;
-/// The whole prompt, whatever it is.
+/// The first of the tokens that stand for a whole prompt, whatever it is: another one for each text, since a request that equals one that
+/// still runs would hear that one's text.
 const PROMPT: u32 = 257;
-const VOCABULARY: u32 = 258;
+const PROMPTS: u32 = 64;
+const VOCABULARY: u32 = PROMPT + PROMPTS;
 
 /// The most bytes that are recited.
 pub const LONGEST: usize = 900;
 
 /// What is recited next.
 static TEXT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// How many texts there were.
+static TEXTS: AtomicU32 = AtomicU32::new(0);
 
 /// A server whose critic judges everything to be a 7 and computes nothing.
 pub fn quiet() -> &'static Border {
@@ -31,6 +38,7 @@ pub fn quiet() -> &'static Border {
 pub fn reciting(text: &[u8]) -> &'static Border {
     static BORDER: OnceLock<Border> = OnceLock::new();
     *TEXT.lock().unwrap_or_else(PoisonError::into_inner) = text[..text.len().min(LONGEST)].to_vec();
+    TEXTS.fetch_add(1, Relaxed);
     BORDER.get_or_init(|| {
         border(Critic {
             processor: Arc::new(OneToken),
@@ -53,7 +61,8 @@ struct OneToken;
 impl Processor for OneToken {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
         let reply = prompt.reply.bytes().map(|byte| TokenId(byte.into()));
-        Ok(Encoded { tokens: [TokenId(PROMPT)].into_iter().chain(reply).collect(), visuals: Vec::new() })
+        let prompt = TokenId(PROMPT + TEXTS.load(Relaxed) % PROMPTS);
+        Ok(Encoded { tokens: [prompt].into_iter().chain(reply).collect(), visuals: Vec::new() })
     }
 
     fn token_bytes(&self, token: TokenId) -> Vec<u8> {
