@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use critic_candle::{Checkpoint, Options, Source, inspect};
 
-use super::{bytes::Bytes, scratch::Scratch};
+use super::{bytes::Bytes, memory::taken, scratch::Scratch};
 
 /// Files that are replaced, one at a time.
 const FILES: [&str; 7] = [
@@ -30,7 +30,15 @@ const WHOLE: &[(&str, &[u8])] = &[
 
 thread_local! {
     static FOLDER: Scratch = make();
+    /// Bytes that reading the whole checkpoint takes at once, at most.
+    static USUAL: usize = FOLDER.with(|folder| {
+        let source = Source::Folder(folder.to_path_buf());
+        taken(|| inspect(&source)).1.largest
+    });
 }
+
+/// What may be taken at once beyond the length of a file.
+const BEYOND: usize = 1 << 20;
 
 fn make() -> Scratch {
     let folder = Scratch::new("checkpoint");
@@ -55,9 +63,12 @@ pub fn run(data: &[u8]) {
     let name = FILES[bytes.below(FILES.len())];
     let given = bytes.0;
     FOLDER.with(|folder| {
+        let usual = USUAL.with(|usual| *usual);
         fs::write(folder.join(name), given).expect("a file can be written");
         let source = Source::Folder(folder.to_path_buf());
-        let inspected = inspect(&source);
+        let (inspected, taken) = taken(|| inspect(&source));
+        let most = usual.max(given.len() + BEYOND);
+        assert!(taken.largest <= most, "{taken:?} for {} bytes of {name}", given.len());
         if let Ok(inspection) = &inspected {
             assert!(inspection.to_string().contains("parameters"));
         }

@@ -1,8 +1,16 @@
-//! Bytes that are said to be a picture: refused, or as many tokens as features and whole tiles.
+//! Bytes that are said to be a picture: refused, or as many tokens as features and whole tiles, cut as the reference cuts a picture of
+//! the size that another use of the decoder finds, in no more memory than was planned for it.
 
-use critic::{EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role};
+use std::io::Cursor;
 
-use super::{bytes::Bytes, prompt::processor};
+use critic::{EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role, Visual};
+use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
+
+use super::{bytes::Bytes, memory::taken, prompt::processor, sizes::cuts};
+
+/// Bytes that a pixel may take while it is decoded, and what a decoder may keep of other things.
+const BYTES_PER_PIXEL: usize = 18;
+const OTHERS: usize = 24 << 20;
 
 /// Panics when a picture is taken whose tokens, tiles and features do not agree.
 pub fn run(data: &[u8]) {
@@ -18,7 +26,15 @@ pub fn run(data: &[u8]) {
     let tiling = if how & 4 == 0 { ImageTiling::Trained } else { ImageTiling::AnyResolution };
     let prompt =
         Prompt { messages: vec![Message { role: Role::User, parts: part() }], tiling, ..Prompt::default() };
-    let Ok(encoded) = processor().encode(&prompt) else { return };
+    let (encoded, taken) = taken(|| processor().encode(&prompt));
+    let Ok(encoded) = encoded else {
+        // A megapixel in a square, which is the limit here, and what a decoder keeps.
+        assert!(taken.peak <= OTHERS + (1 << 20) * (BYTES_PER_PIXEL + 3 * 200), "{taken:?} for no picture");
+        return;
+    };
+    let (width, height) = size(bytes.0);
+    let pixels = width * height * BYTES_PER_PIXEL + width.max(height).pow(2) * 3;
+    assert!(taken.peak <= OTHERS + 2 * pixels, "{taken:?} for {width}x{height}");
     assert!(!encoded.visuals.is_empty());
     let mut end = 0;
     for visual in &encoded.visuals {
@@ -27,7 +43,31 @@ pub fn run(data: &[u8]) {
         assert!(end <= encoded.tokens.len(), "a picture ends where the prompt does");
         let placeholder = encoded.tokens[visual.start];
         assert!(encoded.tokens[visual.start..end].iter().all(|token| *token == placeholder));
-        let size = visual.tiles.size * visual.tiles.size * 3;
-        assert!(visual.tiles.count() > 0 && visual.tiles.pixels.len() == size * visual.tiles.count());
+        check_tiles(visual, (how, tiling), (height, width));
     }
+    let least = processor().least_tokens(&prompt, 1).expect("a picture that can be read has a header");
+    assert!(least <= encoded.tokens.len(), "{least} tokens at least, and it has {}", encoded.tokens.len());
+}
+
+fn check_tiles(visual: &Visual, (how, tiling): (u8, ImageTiling), size: (usize, usize)) {
+    let bytes = visual.tiles.size * visual.tiles.size * 3;
+    assert!(visual.tiles.count() > 0 && visual.tiles.pixels.len() == bytes * visual.tiles.count());
+    let alone = how % 4 == 0 || how % 4 == 3;
+    if alone || (how % 4 == 1 && tiling == ImageTiling::AnyResolution) {
+        let (packing, features) = cuts()[1].plan(size);
+        assert_eq!((visual.packing, visual.length), (packing, features), "{size:?}");
+        if let critic::Packing::AnyResolution { tiles: (rows, columns), .. } = packing {
+            assert_eq!(visual.tiles.count(), 1 + rows * columns);
+        }
+    }
+}
+
+/// Width and height of the picture as it is shown, by its whole decoding.
+fn size(file: &[u8]) -> (usize, usize) {
+    let reader = ImageReader::new(Cursor::new(file)).with_guessed_format().expect("bytes can be read");
+    let mut decoder = reader.into_decoder().expect("it was read");
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).expect("it was decoded");
+    picture.apply_orientation(orientation);
+    (picture.width() as usize, picture.height() as usize)
 }

@@ -1,9 +1,11 @@
-//! Text of a conversation: no control token comes of it, and it comes back as it was.
+//! Text of a conversation: no control token comes of it, what stands around it is what stands around no text, and it comes back as it
+//! was, its characters composed.
 
 use std::sync::OnceLock;
 
-use critic::{Message, Part, Processor, Prompt, Role};
+use critic::{Message, Part, Processor, Prompt, Role, TokenId};
 use critic_candle::{Checkpoint, ImageLimits, LlavaProcessor, Options, Source};
+use unicode_normalization::UnicodeNormalization;
 
 use super::bytes::Bytes;
 
@@ -36,13 +38,12 @@ pub fn run(data: &[u8]) {
     let silent = |message: &Message| Message::text(message.role, "");
     let scaffold = Prompt { messages: messages.iter().map(silent).collect(), ..Prompt::default() };
     let prompt = Prompt { messages, ..Prompt::default() };
-    let control = |prompt: &Prompt| {
-        let encoded = processor.encode(prompt).map(|encoded| encoded.tokens);
-        encoded
-            .map(|tokens| tokens.into_iter().filter(|token| processor.is_control(*token)).collect::<Vec<_>>())
-    };
-    match (control(&prompt), control(&scaffold)) {
-        (Ok(found), Ok(wanted)) => assert_eq!(found, wanted, "{prompt:?}"),
+    match (processor.encode(&prompt), processor.encode(&scaffold)) {
+        (Ok(found), Ok(wanted)) => {
+            compare(&found.tokens, &wanted.tokens, &texts);
+            let least = processor.least_tokens(&prompt, 1).expect("it was encoded");
+            assert!(least <= found.tokens.len(), "{least} of {} tokens at least", found.tokens.len());
+        }
         (Err(_), Err(_)) => {}
         (found, wanted) => panic!("{found:?} and {wanted:?} of {prompt:?}"),
     }
@@ -50,11 +51,40 @@ pub fn run(data: &[u8]) {
         let tokens = processor.tokenize(&text).expect("any text can be tokenised");
         assert!(tokens.iter().all(|token| !processor.is_control(*token)), "{text:?} has a control token");
         assert!(tokens.iter().all(|token| (token.0 as usize) < processor.vocabulary()));
-        let back: Vec<u8> = tokens.iter().flat_map(|token| processor.token_bytes(*token)).collect();
-        // The vocabulary's normaliser composes characters, which leaves those of ASCII alone.
-        if text.is_ascii() {
-            assert_eq!(String::from_utf8_lossy(&back), text);
-        }
-        assert!(std::str::from_utf8(&back).is_ok(), "{text:?} comes back broken");
+        assert_eq!(written(&tokens), text.nfc().collect::<String>());
+        let least = processor.least_text_tokens(&text, 1).expect("any text can be tokenised");
+        assert!(least <= tokens.len(), "{least} of {} tokens at least", tokens.len());
+    }
+}
+
+/// What tokens stand for, which is text.
+fn written(tokens: &[TokenId]) -> String {
+    let bytes = tokens.iter().flat_map(|token| processor().token_bytes(*token)).collect();
+    String::from_utf8(bytes).expect("tokens of a text are text")
+}
+
+/// Control tokens, each with the tokens up to the next one.
+fn pieces(tokens: &[TokenId]) -> Vec<(TokenId, &[TokenId])> {
+    let places: Vec<usize> =
+        (0..tokens.len()).filter(|place| processor().is_control(tokens[*place])).collect();
+    let ends = places.iter().skip(1).copied().chain([tokens.len()]);
+    places.iter().zip(ends).map(|(start, end)| (tokens[*start], &tokens[start + 1..end])).collect()
+}
+
+/// A conversation has the control tokens of the one without a word, and between them the tokens of its words.
+fn compare(found: &[TokenId], scaffold: &[TokenId], texts: &[String]) {
+    let (found, scaffold) = (pieces(found), pieces(scaffold));
+    let controls =
+        |pieces: &[(TokenId, &[TokenId])]| pieces.iter().map(|(control, _)| *control).collect::<Vec<_>>();
+    assert_eq!(controls(&found), controls(&scaffold), "{texts:?}");
+    let turn = scaffold[0].0;
+    let turns: Vec<usize> = (0..scaffold.len()).filter(|place| scaffold[*place].0 == turn).collect();
+    // The last turn is the reply's; before the first there may be one that the format itself has.
+    let said = &turns[turns.len() - 1 - texts.len()..turns.len() - 1];
+    for (place, ((_, tokens), (_, silent))) in found.iter().zip(&scaffold).enumerate() {
+        let text = said.iter().position(|turn| *turn == place).map_or("", |index| &texts[index]);
+        let whole = written(silent) + text;
+        assert_eq!(*tokens, processor().tokenize(&whole).expect("any text can be tokenised"), "{whole:?}");
+        assert_eq!(written(tokens), whole.nfc().collect::<String>());
     }
 }

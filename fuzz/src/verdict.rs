@@ -6,23 +6,6 @@ use rubric::{
 
 use super::bytes::Bytes;
 
-const FORMS: [AnswerForm; 14] = [
-    AnswerForm::ScoreLine,
-    AnswerForm::NumberLine,
-    AnswerForm::BracketedScore,
-    AnswerForm::Rating,
-    AnswerForm::FinalScore,
-    AnswerForm::JsonScore,
-    AnswerForm::BetterLine,
-    AnswerForm::TwoScoresLine,
-    AnswerForm::BracketedPreference,
-    AnswerForm::ThreeWay,
-    AnswerForm::FiveWay,
-    AnswerForm::AnswerSentence,
-    AnswerForm::ThinkAnswer,
-    AnswerForm::Scalar,
-];
-
 /// Forms that name the better of two responses.
 const COMPARES: [AnswerForm; 6] = [
     AnswerForm::BetterLine,
@@ -64,7 +47,7 @@ fn read(
 /// Panics when the verdict depends on how the text comes, or is none that the form and the scale allow.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
-    let form = FORMS[bytes.below(FORMS.len())];
+    let form = AnswerForm::ALL[bytes.below(AnswerForm::ALL.len())];
     let options = bytes.byte();
     let scale = SCALES[usize::from(options & 3)];
     let ending = if options & 4 == 0 { Ending::Complete } else { Ending::Cut };

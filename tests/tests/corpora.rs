@@ -11,6 +11,7 @@ use std::{
 use gavel_fuzz::{
     TARGETS,
     replay::{Changes, kept, replay},
+    sizes,
 };
 
 /// Runs the target on what was kept for it. With `FUZZ_SECONDS` changed inputs are tried for so long.
@@ -39,43 +40,54 @@ fn check(name: &str) {
     std::fs::remove_dir_all(place).unwrap();
 }
 
-#[test]
-fn every_target_has_its_test() {
-    let tested = ["arrivals", "checkpoint", "conversation", "library", "picture", "prompt", "verdict"];
-    assert_eq!(TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
+/// A test for each target, and one that no target lacks its own.
+macro_rules! tests {
+    ($($name:ident),*) => {
+        #[test]
+        fn every_target_has_its_test() {
+            let tested = [$(stringify!($name)),*];
+            assert_eq!(TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
+        }
+
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name));
+            }
+        )*
+    };
 }
 
-#[test]
-fn arrivals() {
-    check("arrivals");
-}
+tests!(
+    arrivals,
+    body,
+    checkpoint,
+    configuration,
+    connection,
+    conversation,
+    data_url,
+    events,
+    image_url,
+    library,
+    picture,
+    prompt,
+    recovery,
+    sizes,
+    verdict
+);
 
+/// All sides up to what most pictures have, one in 37; and ten thousand pairs up to the longest.
 #[test]
-fn checkpoint() {
-    check("checkpoint");
-}
-
-#[test]
-fn conversation() {
-    check("conversation");
-}
-
-#[test]
-fn library() {
-    check("library");
-}
-
-#[test]
-fn picture() {
-    check("picture");
-}
-
-#[test]
-fn prompt() {
-    check("prompt");
-}
-
-#[test]
-fn verdict() {
-    check("verdict");
+fn every_size_is_cut_as_the_reference_cuts_it() {
+    let mut state = 1_u64;
+    let mut side = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % sizes::LONGEST + 1
+    };
+    for cut in sizes::cuts() {
+        for height in (1..=2400).step_by(37) {
+            (1..=2400).step_by(37).for_each(|width| sizes::check(cut, (height, width)));
+        }
+        (0..10_000).for_each(|_| sizes::check(cut, (side(), side())));
+    }
 }

@@ -22,6 +22,7 @@ mod machine;
 mod make;
 mod parallel;
 mod source;
+mod sync;
 mod tokenizer;
 mod vision;
 mod weights;

@@ -122,3 +122,47 @@ fn whoever_may_wait_finds_half_of_the_line() {
     let _more = [join(Urgency::Now).unwrap(), join(Urgency::Now).unwrap()];
     assert!(join(Urgency::Now).is_err());
 }
+
+/// One that waits in the plain list: whose it is, and its tokens.
+type Waiting = (usize, usize);
+
+proptest::proptest! {
+    #[test]
+    fn whoever_comes_and_goes_no_tenant_has_more_than_its_share(
+        actions in proptest::collection::vec((0..4usize, 0..3usize, 1..60usize), 1..80),
+        max_waiting in 1..12usize,
+        quarters in 1..4u8,
+    ) {
+        let (backlog, config) = (Arc::new(Backlog::default()), config(max_waiting, 200));
+        let share = f32::from(quarters) / 4.0;
+        let tenants = ["a", "b", "c"].map(|name| Tenant(name.into()));
+        let mut line: Vec<(Place, Waiting)> = Vec::new();
+        for (what, whose, tokens) in actions {
+            if what == 0 && !line.is_empty() {
+                line.swap_remove(tokens % line.len());
+            } else {
+                let newcomer = Newcomer { tenant: &tenants[whose], share, ..newcomer(Lane::Score, tokens, &[]) };
+                let own: Vec<usize> =
+                    line.iter().map(|(_, waiting)| *waiting).filter(|one| one.0 == whose).map(|one| one.1).collect();
+                let all: usize = line.iter().map(|(_, (_, tokens))| tokens).sum();
+                let there_is_room = line.len() < max_waiting && (all == 0 || all + tokens <= 200);
+                let most = ((max_waiting as f64 * f64::from(share)) as usize).max(1);
+                let has_room = own.is_empty()
+                    || (own.len() < most && own.iter().sum::<usize>() + tokens <= (200.0 * f64::from(share)) as usize);
+                match backlog.join(newcomer, &config) {
+                    Ok(place) => {
+                        proptest::prop_assert!(there_is_room && has_room);
+                        line.push((place, (whose, tokens)));
+                    }
+                    Err(EngineError::Overloaded { .. }) => proptest::prop_assert!(!there_is_room),
+                    Err(EngineError::ShareTaken { .. }) => proptest::prop_assert!(there_is_room && !has_room),
+                    Err(other) => proptest::prop_assert!(false, "{}", other),
+                }
+            }
+            proptest::prop_assert_eq!(backlog.requests(), line.len());
+            proptest::prop_assert_eq!(backlog.tokens(), line.iter().map(|(_, (_, tokens))| tokens).sum::<usize>());
+        }
+        drop(line);
+        proptest::prop_assert!(backlog.shares().is_empty() && backlog.tokens() == 0);
+    }
+}

@@ -45,32 +45,73 @@ impl Judge {
 
 impl BothOrders {
     fn new(given: Judgement, turned: Judgement) -> Self {
-        let mean = |preference: Preference| {
-            let there = given.distribution.as_ref().map_or(0.0, |found| found.probability(preference));
-            let back =
-                turned.distribution.as_ref().map_or(0.0, |found| found.probability(preference.turned()));
-            (there + back) / 2.0
-        };
-        let sides = [Preference::First, Preference::Second, Preference::Tie];
-        let probabilities = sides.map(|side| (side, mean(side)));
-        let [(_, first), (_, second), (_, tie)] = probabilities;
-        // Of two that are equally probable neither is preferred.
-        let preference = if first > second.max(tie) {
-            Preference::First
-        } else if second > first.max(tie) {
-            Preference::Second
-        } else {
-            Preference::Tie
-        };
-        let mass =
-            |judgement: &Judgement| judgement.distribution.as_ref().map_or(0.0, |found| found.label_mass);
-        let distribution = Distribution {
-            probabilities: probabilities.map(|(side, mass)| (Outcome::Preference(side), mass)).to_vec(),
-            label_mass: (mass(&given) + mass(&turned)) / 2.0,
-        };
+        let (distribution, preference) = mean(given.distribution.as_ref(), turned.distribution.as_ref());
         // By how much is another question: the same winner is consistent.
         let back = turned.verdict.outcome.preference().map(Preference::turned);
         let consistent = given.verdict.outcome.preference() == back;
         Self { given, turned, distribution, preference, consistent }
+    }
+}
+
+/// The mean of what was believed of a pair and of what was believed of it turned round, in terms of the pair, and what it prefers.
+fn mean(given: Option<&Distribution>, turned: Option<&Distribution>) -> (Distribution, Preference) {
+    let mean = |preference: Preference| {
+        let there = given.map_or(0.0, |found| found.probability(preference));
+        let back = turned.map_or(0.0, |found| found.probability(preference.turned()));
+        (there + back) / 2.0
+    };
+    let sides = [Preference::First, Preference::Second, Preference::Tie];
+    let probabilities = sides.map(|side| (side, mean(side)));
+    let [(_, first), (_, second), (_, tie)] = probabilities;
+    // Of two that are equally probable neither is preferred.
+    let preference = if first > second.max(tie) {
+        Preference::First
+    } else if second > first.max(tie) {
+        Preference::Second
+    } else {
+        Preference::Tie
+    };
+    let mass = |found: Option<&Distribution>| found.map_or(0.0, |found| found.label_mass);
+    let distribution = Distribution {
+        probabilities: probabilities.map(|(side, mass)| (Outcome::Preference(side), mass)).to_vec(),
+        label_mass: (mass(given) + mass(turned)) / 2.0,
+    };
+    (distribution, preference)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SIDES: [Preference; 3] = [Preference::First, Preference::Second, Preference::Tie];
+
+    /// Beliefs of few values, so that ties come often; some have no tie among them, as some rubrics.
+    fn beliefs() -> impl Strategy<Value = Option<Distribution>> {
+        let distribution = (proptest::array::uniform3(0..4u8), 2..4usize, 0.0..=1.0f64).prop_map(
+            |(weights, sides, label_mass)| {
+                let sum: f64 = weights[..sides].iter().map(|weight| f64::from(*weight)).sum();
+                let probability = |weight: u8| f64::from(weight) / sum.max(1.0);
+                let outcomes = SIDES.into_iter().zip(weights).take(sides);
+                let probabilities =
+                    outcomes.map(|(side, weight)| (Outcome::Preference(side), probability(weight))).collect();
+                Distribution { probabilities, label_mass }
+            },
+        );
+        proptest::option::of(distribution)
+    }
+
+    proptest! {
+        #[test]
+        fn a_pair_that_changes_places_changes_the_result_and_nothing_else(given in beliefs(), turned in beliefs()) {
+            let (there, preferred) = mean(given.as_ref(), turned.as_ref());
+            let (back, preferred_back) = mean(turned.as_ref(), given.as_ref());
+            prop_assert_eq!(preferred_back, preferred.turned());
+            prop_assert_eq!(back.label_mass.to_bits(), there.label_mass.to_bits());
+            for side in SIDES {
+                prop_assert_eq!(back.probability(side).to_bits(), there.probability(side.turned()).to_bits());
+            }
+        }
     }
 }

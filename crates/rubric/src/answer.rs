@@ -41,6 +41,24 @@ pub enum AnswerForm {
 }
 
 impl AnswerForm {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ScoreLine,
+        Self::NumberLine,
+        Self::BracketedScore,
+        Self::Rating,
+        Self::FinalScore,
+        Self::JsonScore,
+        Self::BetterLine,
+        Self::TwoScoresLine,
+        Self::BracketedPreference,
+        Self::ThreeWay,
+        Self::FiveWay,
+        Self::AnswerSentence,
+        Self::ThinkAnswer,
+        Self::Scalar,
+    ];
+
     /// Whether the decision is the first thing that the critic writes.
     pub fn decides_first(self) -> bool {
         match self {

@@ -22,22 +22,6 @@ struct Case {
     expect: toml::Value,
 }
 
-const FORMS: [AnswerForm; 13] = [
-    AnswerForm::ScoreLine,
-    AnswerForm::NumberLine,
-    AnswerForm::BracketedScore,
-    AnswerForm::Rating,
-    AnswerForm::FinalScore,
-    AnswerForm::JsonScore,
-    AnswerForm::BetterLine,
-    AnswerForm::TwoScoresLine,
-    AnswerForm::BracketedPreference,
-    AnswerForm::ThreeWay,
-    AnswerForm::FiveWay,
-    AnswerForm::AnswerSentence,
-    AnswerForm::ThinkAnswer,
-];
-
 /// Whether a form is read on a scale.
 fn with_scale(form: AnswerForm) -> bool {
     use AnswerForm as Form;
@@ -162,7 +146,7 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
     for _ in 0..20_000 {
         let count = next(&mut state) % 12;
         let text: Vec<&str> = (0..count).map(|_| pieces[next(&mut state) % pieces.len()]).collect();
-        for form in FORMS {
+        for form in AnswerForm::ALL {
             let scale = with_scale(form).then_some(scale);
             for ending in [Ending::Complete, Ending::Cut] {
                 if let Ok(Outcome::Score(score)) = read((form, scale), text.iter().copied(), ending) {
@@ -182,7 +166,7 @@ fn a_long_text_takes_no_longer_than_its_length() {
     let scale = Scale { min: 1.0, max: 10.0, step: 1.0 };
     for piece in ["[", "{", "Score: [", "<think>", "\n", "[[A", "{\"score\": 1"] {
         let text = piece.repeat((1 << 20) / piece.len());
-        for form in FORMS {
+        for form in AnswerForm::ALL {
             let start = Instant::now();
             let _ = read((form, with_scale(form).then_some(scale)), [text.as_str()], Ending::Complete);
             // Linear work takes some milliseconds; what grows with the square takes hours.

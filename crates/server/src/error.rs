@@ -344,6 +344,7 @@ impl From<StoreError> for ApiError {
             StoreError::TooManyBatches { .. } => (Status::TOO_MANY_REQUESTS, "too_many_batches", None),
             StoreError::Folder { .. }
             | StoreError::Taken { .. }
+            | StoreError::Lost { .. }
             | StoreError::Database(_)
             | StoreError::Content(_)
             | StoreError::Record(_) => (Status::INTERNAL_SERVER_ERROR, "storage_failed", None),

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     connections::SlowBody,
     error::{ApiError, brief},
-    json_shape::{self, not_json},
+    json_shape::{self, ShapeLimits, not_json},
     metrics::Refusal,
     state::AppState,
 };
@@ -30,14 +30,21 @@ impl FromRequest<AppState> for JsonBytes {
             let message = "The body must be JSON, with the header content-type: application/json.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
-        let bytes = read(body, &head.headers, state.max_body_bytes).await?;
-        // The whole body first, so that damage at its end is not hidden by a wrong form at its start.
-        json_shape::check(&bytes, &state.content.shape)?;
-        Ok(Self(bytes))
+        Self::checked(read(body, &head.headers, state.max_body_bytes).await?, &state.content.shape)
     }
 }
 
 impl JsonBytes {
+    /// A body that was read.
+    ///
+    /// # Errors
+    /// When it is no JSON within bounds.
+    pub(crate) fn checked(bytes: Bytes, limits: &ShapeLimits) -> Result<Self, ApiError> {
+        // The whole body first, so that damage at its end is not hidden by a wrong form at its start.
+        json_shape::check(&bytes, limits)?;
+        Ok(Self(bytes))
+    }
+
     /// The body as a `T`. JSON of the wrong form is refused with the status `wrong_form`.
     pub(crate) fn parse<T: DeserializeOwned>(&self, wrong_form: StatusCode) -> Result<T, ApiError> {
         let mut source = serde_json::Deserializer::from_slice(&self.0);

@@ -14,9 +14,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
-use tokio::sync::watch;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, sync::watch};
 
 /// When a client that was refused should come again: another server takes over, or this one is replaced.
 const COME_AGAIN_S: u64 = 2;
@@ -77,6 +76,11 @@ impl Lifecycle {
         let mut running = self.running.subscribe();
         // The sender is `self`, so that the wait ends by the count or by the time alone.
         let _ = tokio::time::timeout(most, running.wait_for(|running| *running == 0)).await;
+        self.running()
+    }
+
+    /// How many requests run.
+    pub(crate) fn running(&self) -> usize {
         *self.running.borrow()
     }
 
@@ -87,9 +91,18 @@ impl Lifecycle {
         let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
     }
 
-    fn begin(&self) -> Running {
+    /// Lets a request in, which runs until what is returned is dropped.
+    ///
+    /// # Errors
+    /// When nothing is let in now.
+    pub(crate) fn begin(&self) -> Result<Running, ApiError> {
+        // Counted first: a request that is let in is never missed by whoever waits for the last one.
         self.running.send_modify(|running| *running += 1);
-        Running(self.running.clone())
+        let running = Running(self.running.clone());
+        match self.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(running),
+        }
     }
 
     /// Why nothing is let in now.
@@ -105,7 +118,7 @@ impl Lifecycle {
 }
 
 /// Counts a request until it is dropped.
-struct Running(watch::Sender<usize>);
+pub(crate) struct Running(watch::Sender<usize>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -115,14 +128,14 @@ impl Drop for Running {
 
 /// Lets a request in, or refuses it; counts it until its answer has been sent or given up.
 pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, next: Next) -> Response {
-    // Counted first: a request that is let in is never missed by whoever waits for the last one.
-    let running = lifecycle.begin();
-    if let Some(error) = lifecycle.refusal() {
-        let mut response = error.into_response();
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
+    match lifecycle.begin() {
+        Ok(running) => next.run(request).await.map(|body| Body::new(Held::new(body, running))),
+        Err(error) => {
+            let mut response = error.into_response();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
     }
-    next.run(request).await.map(|body| Body::new(Held::new(body, running)))
 }
 
 /// The body of an answer that holds something until it ends, such as the count of what runs.
@@ -154,46 +167,5 @@ impl<G: Unpin> http_body::Body for Held<G> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::{Router, middleware, routing::get};
-    use tower::ServiceExt;
-
-    use super::*;
-
-    fn service(lifecycle: &Lifecycle) -> Router {
-        let admitting = middleware::from_fn_with_state(lifecycle.clone(), admit);
-        Router::new().route("/", get(|| async { "answer" })).layer(admitting)
-    }
-
-    async fn ask(lifecycle: &Lifecycle) -> Response {
-        service(lifecycle).oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn requests_are_let_in_by_phase() {
-        let lifecycle = Lifecycle::new();
-        for (phase, status) in
-            [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Pausing, 200), (Phase::Draining, 503)]
-        {
-            lifecycle.enter(phase);
-            let response = ask(&lifecycle).await;
-            assert_eq!(response.status(), status, "{phase:?}");
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
-        }
-        assert_eq!(lifecycle.drained(Duration::ZERO).await, 0);
-    }
-
-    #[tokio::test]
-    async fn an_answer_counts_until_its_body_is_gone() {
-        let lifecycle = Lifecycle::new();
-        lifecycle.enter(Phase::Ready);
-        let response = ask(&lifecycle).await;
-        assert_eq!(lifecycle.drained(Duration::ZERO).await, 1);
-        drop(response);
-        assert_eq!(lifecycle.drained(Duration::from_secs(60)).await, 0);
     }
 }

@@ -90,9 +90,9 @@ impl From<anyhow::Error> for Misconfigured {
 
 /// Times and bounds of serving.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
-    limits: RequestLimits,
-    connections: ConnectionLimits,
+pub(crate) struct Bounds {
+    pub(crate) limits: RequestLimits,
+    pub(crate) connections: ConnectionLimits,
     /// Between the signal to stop and the first refusal.
     pause: Duration,
     /// For running requests after that.
@@ -100,7 +100,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(http: &HttpOptions, connections: &ConnectionOptions, limits: &LimitOptions) -> Self {
+    pub(crate) fn new(http: &HttpOptions, connections: &ConnectionOptions, limits: &LimitOptions) -> Self {
         let seconds = Duration::from_secs_f64;
         Self {
             limits: RequestLimits {

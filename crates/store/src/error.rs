@@ -19,6 +19,12 @@ pub enum StoreError {
         /// Which one.
         path: PathBuf,
     },
+    /// There are contents and no database that knows them: it is lost, or was never moved along.
+    #[error("the data folder {} has files and no database that knows them; put gavel.sqlite back, or clear the folder", path.display())]
+    Lost {
+        /// Which one.
+        path: PathBuf,
+    },
     /// The database failed.
     #[error("the database of files and batches failed")]
     Database(#[from] rusqlite::Error),

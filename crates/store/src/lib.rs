@@ -108,7 +108,7 @@ impl Store {
     /// Opens the store in `folder`, which is made if need be, and removes what a killed process left half done.
     ///
     /// # Errors
-    /// When the folder cannot be used, or another process holds it.
+    /// When the folder cannot be used, another process holds it, or its database is lost.
     pub fn open(folder: &Path, limits: Limits) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Folder { path: folder.to_owned(), source };
         for part in ["files", "incoming"] {
@@ -121,6 +121,12 @@ impl Store {
             }
             other => other.into(),
         })?;
+        let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        // What no record knows is removed below. A database that has just been made knows nothing, of whatever there is.
+        if version == 0 && fs::read_dir(folder.join("files")).map_err(failed)?.next().is_some() {
+            return Err(StoreError::Lost { path: folder.to_owned() });
+        }
+        database.execute_batch(SCHEMA)?;
         let store = Self {
             folder: folder.to_owned(),
             limits,
@@ -153,7 +159,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // What was answered to a client must outlive a loss of power.
     database.pragma_update(None, "synchronous", "FULL")?;
     database.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
-    database.execute_batch(SCHEMA)?;
     Ok(database)
 }
 

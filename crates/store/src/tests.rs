@@ -72,6 +72,18 @@ fn what_was_kept_is_there_after_a_restart_and_what_was_not_is_gone() {
 }
 
 #[test]
+fn contents_whose_database_is_lost_are_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = keep(&open(folder.path()), "one", b"some content").unwrap();
+    let [database, moved] = ["gavel.sqlite", "moved"].map(|name| folder.path().join(name));
+    fs::rename(&database, &moved).unwrap();
+    assert!(matches!(Store::open(folder.path(), LIMITS), Err(StoreError::Lost { .. })));
+    assert!(matches!(Store::open(folder.path(), LIMITS), Err(StoreError::Lost { .. })), "it stays so");
+    fs::rename(moved, database).unwrap();
+    assert_eq!(content(&open(folder.path()), &kept.id), "some content");
+}
+
+#[test]
 fn bounds_are_kept_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

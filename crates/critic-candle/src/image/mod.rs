@@ -3,6 +3,8 @@
 mod decode;
 mod loader;
 mod memory;
+#[cfg(test)]
+mod memory_tests;
 mod resize;
 mod rgb;
 mod tile_cache;

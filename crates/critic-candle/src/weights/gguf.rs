@@ -88,7 +88,8 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
     if !alignment.is_power_of_two() || !(8..=1 << 16).contains(&alignment) {
         return Err(format!("general.alignment is {alignment}; expected a power of two from 8 to 65536"));
     }
-    let mut descriptions = Vec::with_capacity(tensors);
+    // Their number is only said; the file's length bounds them as they are read.
+    let mut descriptions = Vec::new();
     for _ in 0..tensors {
         let name = reader.text()?;
         let described = reader.tensor(name.clone(), alignment);

@@ -95,6 +95,25 @@ fn a_use_makes_a_leaf_young() {
     assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(block), [Some(1), Some(2), Some(0)]);
 }
 
+/// For whom a prompt is, by which salt, and which picture it begins with, if any: what two prompts of the same tokens differ in.
+type Whose = (usize, usize, Option<u8>);
+
+fn whose() -> impl Strategy<Value = Whose> {
+    (0..2usize, 0..2usize, proptest::option::of(0..2u8))
+}
+
+/// The names of a prompt's blocks.
+fn names_of((tenant, salt, picture): Whose, tokens: &[u32]) -> Vec<BlockKey> {
+    let terms = Terms { cache_salt: ["", "salt"][salt].into(), ..Terms::default() };
+    let tenant = Tenant(["a", "b"][tenant].into());
+    let encoded = match picture {
+        None => prompt(tokens),
+        // It fills all that there is, as far as blocks see.
+        Some(hash) => Encoded { visuals: with_picture(0, 40, hash).visuals, ..prompt(tokens) },
+    };
+    block_keys(&encoded, 4, root(&[0; 32], &tenant, &terms))
+}
+
 /// The same tree as a plain list of nodes, by the prompts that they stand for.
 #[derive(Default)]
 struct Plain {
@@ -104,18 +123,18 @@ struct Plain {
 
 struct PlainNode {
     /// Whose it is, and all tokens up to its end.
-    path: (String, Vec<u32>),
+    path: (Whose, Vec<u32>),
     block: u32,
     leases: usize,
     last_used: u64,
 }
 
 impl Plain {
-    fn find(&mut self, path: &(String, Vec<u32>)) -> Option<&mut PlainNode> {
+    fn find(&mut self, path: &(Whose, Vec<u32>)) -> Option<&mut PlainNode> {
         self.nodes.iter_mut().find(|node| node.path == *path)
     }
 
-    fn has_children(&self, path: &(String, Vec<u32>)) -> bool {
+    fn has_children(&self, path: &(Whose, Vec<u32>)) -> bool {
         let below = |node: &PlainNode| {
             node.path.0 == path.0 && node.path.1.len() > path.1.len() && node.path.1.starts_with(&path.1)
         };
@@ -123,9 +142,9 @@ impl Plain {
     }
 
     /// The paths of the full blocks of a prompt that may be shared.
-    fn paths(tenant: &str, prompt: &[u32]) -> Vec<(String, Vec<u32>)> {
+    fn paths(whose: Whose, prompt: &[u32]) -> Vec<(Whose, Vec<u32>)> {
         let blocks = prompt.len().saturating_sub(1) / 4;
-        (1..=blocks).map(|count| (tenant.to_owned(), prompt[..count * 4].to_vec())).collect()
+        (1..=blocks).map(|count| (whose, prompt[..count * 4].to_vec())).collect()
     }
 
     /// The leaf that nobody leases and that was used longest ago. Of several any may go.
@@ -140,7 +159,7 @@ impl Plain {
 /// A running sequence: its names and paths, and how many of these it leases.
 struct Lessee {
     keys: Vec<BlockKey>,
-    paths: Vec<(String, Vec<u32>)>,
+    paths: Vec<(Whose, Vec<u32>)>,
     leased: usize,
 }
 
@@ -151,17 +170,17 @@ proptest! {
     /// runs out in between.
     #[test]
     fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_given_up(
-        actions in proptest::collection::vec((0..4usize, 0..2usize, proptest::collection::vec(0..2u32, 0..18)), 1..60)
+        actions in proptest::collection::vec((0..4usize, whose(), proptest::collection::vec(0..2u32, 0..18)), 1..60)
     ) {
         let (mut cache, mut plain) = (PrefixCache::default(), Plain::default());
         let mut running: Vec<Lessee> = Vec::new();
         let mut next_block = 0;
-        for (what, place, tokens) in actions {
+        for (what, whose, tokens) in actions {
             match what {
                 0 => {
-                    let tenant = ["a", "b"][place];
-                    let keys = block_keys(&prompt(&tokens), 4, root(&[0; 32], &Tenant(tenant.into()), &Terms::default()));
-                    let paths = Plain::paths(tenant, &tokens);
+                    // A picture's places all hold the same token.
+                    let tokens = if whose.2.is_some() { vec![5; tokens.len()] } else { tokens };
+                    let (keys, paths) = (names_of(whose, &tokens), Plain::paths(whose, &tokens));
                     prop_assert_eq!(keys.len(), paths.len());
                     plain.clock += 1;
                     let clock = plain.clock;

@@ -1,9 +1,6 @@
 //! Lines of a batch's input, read one at a time and never longer than a request may be.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,12 +14,12 @@ const MAX_ID_BYTES: usize = 512;
 
 /// A line that is a request.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Counted from 1.
-    pub(super) number: i64,
-    pub(super) custom_id: String,
+    pub(crate) number: i64,
+    pub(crate) custom_id: String,
     /// An object of JSON, as it was written.
-    pub(super) body: Box<RawValue>,
+    pub(crate) body: Box<RawValue>,
 }
 
 /// A line as it is written. Everything may be missing, so that what is can be named.
@@ -35,15 +32,15 @@ struct Written {
 }
 
 /// Reads an input line by line. Empty lines, a byte order mark and returns of carriages are no matter.
-pub(super) struct Lines {
-    source: BufReader<File>,
+pub(crate) struct Lines<S> {
+    source: BufReader<S>,
     number: i64,
     max_line_bytes: usize,
 }
 
-impl Lines {
+impl<S: Read> Lines<S> {
     /// The lines of `source`, whose bodies have `max_body_bytes` at most.
-    pub(super) fn new(source: File, max_body_bytes: usize) -> Self {
+    pub(crate) fn new(source: S, max_body_bytes: usize) -> Self {
         Self { source: BufReader::new(source), number: 0, max_line_bytes: max_body_bytes + ENVELOPE_BYTES }
     }
 
@@ -51,7 +48,7 @@ impl Lines {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(super) fn next(&mut self, endpoint: &str) -> io::Result<Option<Result<Line, LineError>>> {
+    pub(crate) fn next(&mut self, endpoint: &str) -> io::Result<Option<Result<Line, LineError>>> {
         loop {
             let mut bytes = Vec::new();
             let most = self.max_line_bytes as u64 + 1;

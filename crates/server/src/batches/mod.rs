@@ -8,6 +8,9 @@ mod line;
 mod run;
 mod validate;
 
+pub(crate) use line::Lines;
+pub(crate) use validate::validate;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,

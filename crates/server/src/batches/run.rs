@@ -1,6 +1,6 @@
 //! One batch, from where it stands to its end.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, io::Read, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use store::{Batch, BatchState, Ended, LineError, LineResult, StoreError};
@@ -195,7 +195,7 @@ fn is_over(batch: &Batch) -> bool {
 
 /// The next line that has no result.
 fn next_waiting(
-    lines: &mut Lines,
+    lines: &mut Lines<impl Read>,
     (done, endpoint): (&HashSet<i64>, &str),
 ) -> Result<Option<Line>, StoreError> {
     loop {

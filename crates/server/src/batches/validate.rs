@@ -1,6 +1,9 @@
 //! Whether the input of a batch makes sense: looked at whole before a line of it is run.
 
-use std::{collections::HashSet, io};
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+};
 
 use sha2::{Digest, Sha256};
 use store::LineError;
@@ -14,8 +17,8 @@ const MOST_ERRORS: usize = 1000;
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn validate(
-    lines: &mut Lines,
+pub(crate) fn validate(
+    lines: &mut Lines<impl Read>,
     (endpoint, max_lines): (&str, usize),
 ) -> io::Result<Result<i64, Vec<LineError>>> {
     let (mut errors, mut total) = (Vec::new(), 0);

@@ -4,6 +4,8 @@
 //! is left out: no client of a judge needs it, and its floods of frames are a class of faults of their own.
 
 mod address_limit;
+#[cfg(test)]
+mod address_limit_tests;
 mod figures;
 mod patience;
 mod presence;
@@ -130,6 +132,17 @@ impl<S: Answer> Door<S> {
         drop(self.listener);
         leaving.shutdown().await;
     }
+}
+
+/// Serves one connection that is no socket, by the same limits; ends when it is over.
+pub(crate) async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    limits: ConnectionLimits,
+    service: impl Answer,
+) {
+    let leaving = GracefulShutdown::new().watcher();
+    let (peer, figures) = (SocketAddr::from(([127, 0, 0, 1], 0)), Arc::default());
+    Connection { peer, limits, tls: None, figures, service, leaving }.serve_on(stream).await;
 }
 
 /// A client that left before it was taken is nothing; a system without room is given time.

@@ -136,7 +136,10 @@ fn not_fetched(param: &str) -> ApiError {
 }
 
 /// The image that `text` itself has.
-fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
+///
+/// # Errors
+/// When it is no data URL of base64 and no bare base64, or is empty.
+pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
     let text = text.trim();
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let payload = match scheme.as_deref() {

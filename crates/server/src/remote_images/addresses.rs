@@ -25,7 +25,7 @@ const NOT_PUBLIC: [([u8; 4], u32); 17] = [
 ];
 
 /// Whether anybody on the Internet can reach `address` as well as this machine can.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

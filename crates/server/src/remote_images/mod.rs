@@ -10,6 +10,7 @@ mod hosts;
 mod policy;
 mod resolver;
 
+pub(crate) use addresses::is_public;
 pub(crate) use fetch::RemoteImages;
 pub(crate) use hosts::AllowedHost;
 pub(crate) use policy::{ImageUrl, Policy};

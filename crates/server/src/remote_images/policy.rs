@@ -34,6 +34,11 @@ impl ImageUrl {
     pub(super) fn into_url(self) -> Url {
         self.0
     }
+
+    /// The URL as it is asked for.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
 }
 
 impl Policy {
@@ -47,8 +52,12 @@ impl Policy {
         if text.len() > MAX_URL_BYTES || text.contains(written_oddly) {
             return Err(NotFetched); // parsers do not agree on such URLs
         }
-        let rest = text.split_once("://").map(|(_, rest)| rest).ok_or(NotFetched)?;
+        let (scheme, rest) = text.split_once("://").ok_or(NotFetched)?;
         let url = Url::parse(text).map_err(|_| NotFetched)?;
+        // `http:a://b` has its host elsewhere than it seems.
+        if !scheme.eq_ignore_ascii_case(url.scheme()) {
+            return Err(NotFetched);
+        }
         let host = url.host().ok_or(NotFetched)?;
         let port = url.port_or_known_default().ok_or(NotFetched)?;
         let usual = matches!((url.scheme(), port), ("http", 80) | ("https", 443));
@@ -144,6 +153,8 @@ mod tests {
             " http://example.com/",
             "http:/example.com/",
             "http:example.com/",
+            "http:example.com/://b/",
+            "http:p://example.com/",
             "http:\\\\example.com/",
             "http:///example.com/",
             "http://example.com:0/",

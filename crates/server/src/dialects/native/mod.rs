@@ -21,7 +21,7 @@ use axum::{
     },
 };
 use futures::{StreamExt, future::join_all};
-use judge::{Case, JudgeError, JudgeOptions, VerdictEvent, VerdictStream};
+use judge::{Caller, Case, JudgeError, JudgeOptions, VerdictEvent, VerdictStream};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -92,14 +92,42 @@ async fn judge(
     recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let request = with_images(&state, &caller.tenant, |reader| {
+    let request = judge_request(&state, &caller, &body).await?;
+    let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
+    Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
+}
+
+/// What the body of a request to judge asks for.
+async fn judge_request(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<JudgeRequest, ApiError> {
+    let read = with_images(state, &caller.tenant, |reader| {
         let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
         body.check(&state.content)?;
         body.into_request(caller.clone(), reader)
     });
-    let request = request.await?;
-    let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
-    Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
+    read.await
+}
+
+/// What the body of a request to judge asks for: the case, how it is judged, and how many verdicts.
+pub(crate) async fn asked(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<(Case, JudgeOptions, usize), ApiError> {
+    let JudgeRequest { case, rubrics, options, form, .. } = judge_request(state, caller, body).await?;
+    let rubrics = match rubrics {
+        Rubrics::One(_) => 1,
+        Rubrics::Several(several) => several.len(),
+    };
+    let verdicts = match form {
+        Form::Plain | Form::Replay(_) | Form::Stream => 1,
+        Form::BothOrders => 2,
+        Form::Samples(count) => count,
+    };
+    Ok((case, options, rubrics * verdicts))
 }
 
 async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {

@@ -252,7 +252,17 @@ pub(crate) async fn conversation(
     caller: &Caller,
     body: &JsonBytes,
 ) -> Result<Prompt, ApiError> {
-    Ok(chat_request(state, caller, body).await?.prompt)
+    Ok(asked(state, caller, body).await?.0)
+}
+
+/// What the body of a chat request asks for: the conversation, how it is continued, and how often.
+pub(crate) async fn asked(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<(Prompt, CompletionParams, usize), ApiError> {
+    let ChatRequest { prompt, params, count, .. } = chat_request(state, caller, body).await?;
+    Ok((prompt, params, count))
 }
 
 async fn answered(

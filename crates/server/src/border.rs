@@ -1,0 +1,266 @@
+//! The border as the fuzzer sees it: what strangers send goes in as it comes, and what is made of it comes out as plain values.
+//!
+//! Nothing is decided here; each function calls what the program itself calls.
+
+use std::{
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::Request,
+    http::header,
+    middleware::{self, Next},
+};
+use clap::Parser;
+use judge::{Caller, Case, CompletionParams, Judge, JudgeOptions, Prompt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Runtime,
+};
+use tower::ServiceExt;
+
+use crate::{
+    batches::{Lines, validate},
+    command::{Command, CommandLine, check_configuration},
+    connections::{ConnectionLimits, serve_one},
+    dialects,
+    error::ApiError,
+    images,
+    json_body::JsonBytes,
+    lifecycle::Lifecycle,
+    metrics::Metrics,
+    remote_images::{self, Policy},
+    router::{self, Service},
+    serve::Bounds,
+    state::AppState,
+};
+
+/// How long a connection that a client has left may take to end.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// How often a connection is looked at without anything coming before its client leaves.
+const QUIET: usize = 24;
+
+/// A server in this process that is open to everybody, with the bounds that hold when nothing is said.
+pub struct Border {
+    runtime: Runtime,
+    router: Router,
+    state: AppState,
+    connections: ConnectionLimits,
+    lifecycle: Lifecycle,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The media type, empty where none is named.
+    pub content_type: String,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// What came back on a connection.
+#[derive(Debug)]
+pub struct Conversation {
+    /// The methods of the requests that were understood, in order.
+    pub methods: Vec<String>,
+    /// All bytes that the server wrote.
+    pub written: Vec<u8>,
+    /// Whether the server's side of the connection ended after the client had left.
+    pub ended: bool,
+}
+
+/// What a body asks for, or the code of its refusal.
+pub type Asked<T> = Result<T, &'static str>;
+
+impl Border {
+    /// Starts one with `judge`.
+    ///
+    /// # Errors
+    /// When the runtime cannot be made.
+    pub fn start(judge: Judge) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let command = CommandLine::parse_from(["gavel", "serve"]).command;
+        let Command::Serve(options) = command else { unreachable!("it was asked to serve") };
+        let Bounds { limits, connections, .. } =
+            Bounds::new(&options.http, &options.connections, &options.limits);
+        let metrics = Metrics::new(judge.model(), "none");
+        let service = Service::plain((judge, metrics));
+        let lifecycle = service.lifecycle.clone();
+        let (routes, state) = runtime.block_on(async { router::routes(service, limits) });
+        Ok(Self { runtime, router: routes.with_state(state.clone()), state, connections, lifecycle })
+    }
+
+    /// Answers a `POST` of JSON to `path`.
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        let request = Request::post(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_vec()))
+            .expect("the path is one of ours");
+        self.runtime.block_on(async {
+            let response = match self.router.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let content_type = response.headers().get(header::CONTENT_TYPE);
+            let content_type =
+                content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), usize::MAX).await.map(Vec::from).unwrap_or_default();
+            Answer { status, content_type, body }
+        })
+    }
+
+    /// Speaks with the server as a client that sends `pieces`, reads until nothing more comes, and leaves.
+    pub fn converse(&self, pieces: &[&[u8]]) -> Conversation {
+        let methods: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = methods.clone();
+        let noting = move |request: Request, next: Next| {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(request.method().to_string());
+            next.run(request)
+        };
+        let service = self.router.clone().layer(middleware::from_fn(noting));
+        let (written, ended) = self.runtime.block_on(async {
+            // As much as a socket holds, and more than any of the fuzzer's inputs.
+            let (mut client, server) = tokio::io::duplex(64 << 10);
+            let serving = tokio::spawn(serve_one(server, self.connections, service));
+            let mut written = Vec::new();
+            for piece in pieces {
+                // A server that closes before it has read everything may do so.
+                if client.write_all(piece).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let mut quiet = 0;
+            while quiet < QUIET {
+                tokio::select! {
+                    biased;
+                    read = client.read_buf(&mut written) => match read {
+                        Ok(0) | Err(_) => break,
+                        Ok(_) => quiet = 0,
+                    },
+                    () = self.pause() => quiet += 1,
+                }
+            }
+            drop(client);
+            (written, tokio::time::timeout(ENDING, serving).await.is_ok_and(|joined| joined.is_ok()))
+        });
+        let methods = std::mem::take(&mut *methods.lock().unwrap_or_else(PoisonError::into_inner));
+        Conversation { methods, written, ended }
+    }
+
+    /// Lets the server go on: where it works on other threads they are given time.
+    async fn pause(&self) {
+        let stats = self.state.judge.stats();
+        let working = stats.running > 0 || stats.waiting() > 0;
+        if working || self.lifecycle.running() > 0 {
+            tokio::time::sleep(Duration::from_micros(if working { 500 } else { 50 })).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What the body of a chat request asks for: the conversation, how it is continued, and how often.
+    ///
+    /// # Errors
+    /// The code of the refusal.
+    pub fn chat(&self, body: &[u8]) -> Asked<(Prompt, CompletionParams, usize)> {
+        let body = self.json(body)?;
+        let caller = Caller::default();
+        let asked = dialects::openai::asked(&self.state, &caller, &body);
+        self.runtime.block_on(asked).map_err(|error| error.code())
+    }
+
+    /// What the body of a request to judge asks for: the case, how it is judged, and how many verdicts.
+    ///
+    /// # Errors
+    /// The code of the refusal.
+    pub fn judge(&self, body: &[u8]) -> Asked<(Case, JudgeOptions, usize)> {
+        let body = self.json(body)?;
+        let caller = Caller::default();
+        let asked = dialects::native::asked(&self.state, &caller, &body);
+        self.runtime.block_on(asked).map_err(|error| error.code())
+    }
+
+    fn json(&self, body: &[u8]) -> Asked<JsonBytes> {
+        let body = JsonBytes::checked(Bytes::copy_from_slice(body), &self.state.content.shape);
+        body.map_err(|error| error.code())
+    }
+
+    /// How many tokens the critic has.
+    pub fn vocabulary(&self) -> usize {
+        self.state.judge.vocabulary()
+    }
+
+    /// All documented routes that take a `POST` of JSON: the path, and the statuses of its answers.
+    pub fn json_routes(&self) -> Vec<(String, Vec<u16>)> {
+        let document: serde_json::Value =
+            serde_json::from_str(&self.state.openapi).expect("the document is JSON");
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let takes_json = |operation: &serde_json::Value| {
+            !operation["requestBody"]["content"]["application/json"].is_null()
+        };
+        let statuses = |operation: &serde_json::Value| {
+            let responses = operation["responses"].as_object().into_iter().flatten();
+            responses.filter_map(|(status, _)| status.parse().ok()).collect()
+        };
+        paths
+            .map(|(path, operations)| (path, &operations["post"]))
+            .filter(|(_, operation)| takes_json(operation))
+            .map(|(path, operation)| (path.clone(), statuses(operation)))
+            .collect()
+    }
+}
+
+/// The bytes of an image as a body has it: a data URL, or base64 alone.
+///
+/// # Errors
+/// The code of the refusal.
+pub fn image(text: &str) -> Asked<Vec<u8>> {
+    images::decoded(text, "image").map(|image| image.bytes().to_vec()).map_err(|error: ApiError| error.code())
+}
+
+/// How many requests the input of a batch for `endpoint` has, or codes and lines of what is wrong with it; a line is absent where it is
+/// about the whole.
+pub fn batch_input(text: &[u8], endpoint: &str) -> Result<i64, Vec<(String, Option<i64>)>> {
+    let mut lines = Lines::new(text, MAX_LINE_BYTES);
+    match validate(&mut lines, (endpoint, MAX_LINES)) {
+        Ok(Ok(count)) => Ok(count),
+        Ok(Err(errors)) => Err(errors.into_iter().map(|error| (error.code, error.line)).collect()),
+        Err(error) => unreachable!("what is in memory can be read: {error}"),
+    }
+}
+
+/// Small, so that the fuzzer comes to them.
+const MAX_LINE_BYTES: usize = 1000;
+const MAX_LINES: usize = 20;
+
+/// The URL that would be asked for an image at `text`, where hosts are allowed as the command line names them, or on the whole
+/// public Internet when none is.
+pub fn fetched_from(text: &str, hosts: &[&str]) -> Option<String> {
+    let hosts: Vec<_> = hosts.iter().filter_map(|host| host.parse().ok()).collect();
+    let policy = if hosts.is_empty() { Policy::AnyPublic(hosts) } else { Policy::Hosts(hosts) };
+    policy.check(text).ok().map(|url| url.as_str().to_owned())
+}
+
+/// Whether an address that a name leads to may be connected to.
+pub fn is_public(address: IpAddr) -> bool {
+    remote_images::is_public(address)
+}
+
+/// How many settings and keys the configuration file at `path` has.
+///
+/// # Errors
+/// Everything that is wrong with it, as it is printed.
+pub fn configuration(path: &Path) -> Result<(usize, usize), String> {
+    check_configuration(path).map_err(|error| error.to_string())
+}
