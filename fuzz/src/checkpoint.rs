@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use critic_candle::{Checkpoint, Options, Source, inspect};
+use critic_candle::{Checkpoint, HubOptions, Options, Source, inspect};
 
 use super::{bytes::Bytes, memory::taken, scratch::Scratch};
 
@@ -73,7 +73,9 @@ pub fn run(data: &[u8]) {
             assert!(inspection.to_string().contains("parameters"));
         }
         // One context of cache and no pictures: what is tried is the reading.
-        let options = Options { cache_bytes: Some(0), image_cache_bytes: 0, ..Options::new(source) };
+        // A tower that is said to be elsewhere is not looked for on the hub.
+        let hub = HubOptions { cache: Some(folder.join("none")), offline: true, ..HubOptions::default() };
+        let options = Options { cache_bytes: Some(0), image_cache_bytes: 0, hub, ..Options::new(source) };
         // What cannot even be described is not loaded, whose answer would be the same.
         if inspected.is_ok()
             && let Err(error) = Checkpoint::load(&options)

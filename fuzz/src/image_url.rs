@@ -130,8 +130,10 @@ fn check(text: &str, url: &str, hosts: &[&str]) {
     };
     // What looks like a number is an address, or else some resolver may take it for one.
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
-    let numeric =
-        !last.is_empty() && (last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x"));
+    let digits = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal =
+        last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let numeric = digits || hexadecimal;
     assert!(address.is_some() || !numeric, "{}", told());
     let allowed = |allowed: &&&str| {
         let (name, own_port) = match allowed.rfind(':') {
