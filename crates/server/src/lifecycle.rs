@@ -41,6 +41,7 @@ pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
     running: watch::Sender<usize>,
     leaving: watch::Sender<bool>,
+    given_up: watch::Sender<bool>,
 }
 
 impl Lifecycle {
@@ -50,6 +51,7 @@ impl Lifecycle {
             phase: watch::Sender::new(Phase::Starting),
             running: watch::Sender::new(0),
             leaving: watch::Sender::new(false),
+            given_up: watch::Sender::new(false),
         }
     }
 
@@ -70,6 +72,17 @@ impl Lifecycle {
     pub(crate) async fn told_to_leave(&self) {
         // The sender is `self`, so that the wait ends by the word alone.
         let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
+    }
+
+    /// Refuses whoever has no answer yet.
+    pub(crate) fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
+    /// Waits until those who have no answer yet are refused.
+    async fn giving_up(&self) {
+        // The sender is `self`, so that the wait ends by the word alone.
+        let _ = self.given_up.subscribe().wait_for(|given_up| *given_up).await;
     }
 
     /// Waits until no request runs, or `most` has passed; tells which requests were left.
@@ -99,9 +112,19 @@ impl Lifecycle {
             Phase::Ready | Phase::Pausing => return None,
             Phase::Draining => ("draining", "The server is stopping and takes no more requests."),
         };
-        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
-        Some(error.with_retry_after(COME_AGAIN_S))
+        Some(refused(code, message))
     }
+}
+
+fn refused(code: &'static str, message: &str) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(COME_AGAIN_S)
+}
+
+/// The answer to one who shall go elsewhere, on this connection the last.
+fn last(error: ApiError) -> Response {
+    let mut response = error.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Counts a request until it is dropped.
@@ -118,11 +141,15 @@ pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, 
     // Counted first: a request that is let in is never missed by whoever waits for the last one.
     let running = lifecycle.begin();
     if let Some(error) = lifecycle.refusal() {
-        let mut response = error.into_response();
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
+        return last(error);
     }
-    next.run(request).await.map(|body| Body::new(Held::new(body, running)))
+    let response = tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        // Whether it was still being sent, waited, or was half done: it was not answered, and another server may do it.
+        () = lifecycle.giving_up() => last(refused("draining", "The server stopped before the request was answered.")),
+    };
+    response.map(|body| Body::new(Held::new(body, running)))
 }
 
 /// The body of an answer that holds something until it ends, such as the count of what runs.
@@ -159,7 +186,10 @@ impl<G: Unpin> http_body::Body for Held<G> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use axum::{Router, middleware, routing::get};
+    use futures::StreamExt;
     use tower::ServiceExt;
 
     use super::*;
@@ -185,6 +215,34 @@ mod tests {
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
         }
         assert_eq!(lifecycle.drained(Duration::ZERO).await, 0);
+    }
+
+    #[tokio::test]
+    async fn who_has_no_answer_yet_is_refused_when_all_is_given_up() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.enter(Phase::Ready);
+        let never = Router::new().route("/", get(std::future::pending::<&str>));
+        let admitting = middleware::from_fn_with_state(lifecycle.clone(), admit);
+        let asked = never.layer(admitting).oneshot(Request::get("/").body(Body::empty()).unwrap());
+        let (response, ()) = tokio::join!(asked, async { lifecycle.give_up() });
+        assert_eq!(response.unwrap().status(), 503);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_panics_while_it_is_sent_counts_no_more() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.enter(Phase::Ready);
+        async fn handler() -> Body {
+            let pieces = futures::stream::once(async { panic!("as an encoder might") });
+            Body::from_stream(pieces.map(|piece: Bytes| Ok::<_, Infallible>(piece)))
+        }
+        let admitting = middleware::from_fn_with_state(lifecycle.clone(), admit);
+        let router = Router::new().route("/", get(handler));
+        let response =
+            router.layer(admitting).oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        let sending = tokio::spawn(axum::body::to_bytes(response.into_body(), usize::MAX));
+        assert!(sending.await.unwrap_err().is_panic());
+        assert_eq!(lifecycle.drained(Duration::from_secs(60)).await, 0);
     }
 
     #[tokio::test]
