@@ -26,10 +26,15 @@ enum End {
     Error,
     /// With a status that says when to come again.
     Refused,
+    /// It was sent too slowly, and was told so.
+    Late,
 }
 
 /// Reads an answer to its end, of which there must be exactly one.
 fn end(response: Response) -> End {
+    if response.status == 408 {
+        return End::Late;
+    }
     if response.status != 200 {
         assert_eq!((response.status, response.header("retry-after").is_some()), (503, true));
         assert_eq!(response.json()["code"], "draining");
@@ -93,7 +98,6 @@ fn crowd(timeout_s: &str) -> Vec<End> {
                 scope.spawn(move || end(server.post(CHAT, &body)))
             })
             .collect();
-        // All are there when 64 run and 200 wait, some of which may have ended before the last came.
         wait_until("many run and many wait", || {
             server.engine("running") >= 60 && server.engine("waiting") >= 100
         });
@@ -117,14 +121,16 @@ fn crowd(timeout_s: &str) -> Vec<End> {
         });
         let sent: Vec<_> = sent.collect();
         let ends: Vec<End> = asking.into_iter().chain(sent).map(|asked| asked.join().unwrap()).collect();
+        let count = |wanted| ends.iter().filter(|end| **end == wanted).count();
         row(
             "F-02",
             &format!("of {} requests, some still being sent, with {timeout_s} s to end", ends.len()),
             &format!(
-                "{} end with `[DONE]`, {} with an error event, {} with 503; none without an end, after {} ms",
-                ends.iter().filter(|end| **end == End::Done).count(),
-                ends.iter().filter(|end| **end == End::Error).count(),
-                ends.iter().filter(|end| **end == End::Refused).count(),
+                "{} end with `[DONE]`, {} with an error event, {} with 503, {} with 408; none without an end, after {} ms",
+                count(End::Done),
+                count(End::Error),
+                count(End::Refused),
+                count(End::Late),
                 told.elapsed().as_millis()
             ),
         );
