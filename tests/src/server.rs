@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -86,7 +86,7 @@ impl Server {
     /// # Panics
     /// When it does not start or its first line does not say where it listens.
     pub fn with_options(options: &[&str]) -> Self {
-        Self::start(Command::new(binary()), options)
+        Self::started_by(Command::new(binary()), options)
     }
 
     /// The same with these variables in its environment.
@@ -96,7 +96,7 @@ impl Server {
     pub fn in_environment(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary());
         command.envs(variables.iter().copied());
-        Self::start(command, options)
+        Self::started_by(command, options)
     }
 
     /// The same, after the commands `limits` of a shell, such as `ulimit`.
@@ -106,10 +106,14 @@ impl Server {
     pub fn limited(limits: &str, options: &[&str]) -> Self {
         let mut shell = Command::new("bash");
         shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]).arg(binary());
-        Self::start(shell, options)
+        Self::started_by(shell, options)
     }
 
-    fn start(mut command: Command, options: &[&str]) -> Self {
+    /// A server that a command of another kind starts, which must hand its arguments on.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn started_by(mut command: Command, options: &[&str]) -> Self {
         let command = command.args(["serve", "--host", "127.0.0.1", "--port", "0"]).args(options);
         let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut line = String::new();
@@ -141,8 +145,24 @@ impl Server {
     }
 
     /// Waits for it to end by itself and tells whether it ended well.
-    pub fn wait(mut self) -> bool {
-        self.process.wait().expect("the process can be waited for").success()
+    pub fn wait(self) -> bool {
+        self.exit_code() == Some(0)
+    }
+
+    /// Waits for it to end by itself; nothing when a signal ended it.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn exit_code(mut self) -> Option<i32> {
+        self.process.wait().expect("the process can be waited for").code()
+    }
+
+    /// What it writes to standard error, where the command that started it said that somebody reads it.
+    ///
+    /// # Panics
+    /// When nobody was to read it, or somebody has taken it.
+    pub fn take_errors(&mut self) -> ChildStderr {
+        self.process.stderr.take().expect("standard error is piped")
     }
 
     /// Sends a GET.

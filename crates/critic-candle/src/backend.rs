@@ -235,6 +235,8 @@ impl Backend for CandleBackend {
         // All are looked at: a loop that may end early looks at one at a time.
         let finite = |row: &Logits| row.iter().fold(true, |all, logit| all & logit.is_finite());
         if !logits.iter().all(finite) {
+            // Numbers that are none might be in what is kept of a picture, and everybody who asks about it would fail as well.
+            self.features.clear();
             return Err(BackendError::NonFinite);
         }
         Ok(logits)

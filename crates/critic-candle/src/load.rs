@@ -208,6 +208,13 @@ impl Ranks {
         let source = &options.source;
         let anatomy = read_anatomy(source)?;
         let tokenizer = Tokenizer::load(source)?;
+        let (ids, known) = (tokenizer.vocabulary(), anatomy.text.vocabulary);
+        if ids > known {
+            return Err(LoadError::Tokenizer {
+                file: source.path("tokenizer.json"),
+                reason: format!("its ids go up to {}; config.json's vocab_size is {known}", ids - 1),
+            });
+        }
         let processor = read_processor(options, &anatomy, tokenizer)?;
         let generation = read_generation(source, &processor)?;
         let (ranks, group) = Rank::among(options.places(&anatomy)?)?;

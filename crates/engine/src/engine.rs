@@ -4,7 +4,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -38,6 +38,8 @@ pub struct Engine {
     limits: Limits,
     backlog: Arc<Backlog>,
     counters: Arc<Counters>,
+    /// Whether everything is to end: looked at between two steps.
+    given_up: Arc<AtomicBool>,
     next_id: Arc<AtomicU64>,
 }
 
@@ -60,7 +62,9 @@ impl Engine {
         let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
         let scheduler = Scheduler::new(limits, config, backlog.clone());
         counters.set_state(&scheduler, backend.figures());
+        let given_up = Arc::new(AtomicBool::new(false));
         let worker = Worker {
+            given_up: given_up.clone(),
             backend,
             config,
             scheduler,
@@ -73,7 +77,7 @@ impl Engine {
             .name("engine".into())
             .spawn(move || worker.run())
             .expect("a process can start one more thread");
-        Self { inbox, config, limits, backlog, counters, next_id: Arc::default() }
+        Self { inbox, config, limits, backlog, counters, given_up, next_id: Arc::default() }
     }
 
     /// Counts a request whose prompt is being encoded as one that will come, until what is returned is dropped. So many are let
@@ -125,6 +129,7 @@ impl Engine {
         let place = self.backlog.join(newcomer, &self.config)?;
         // Every token, an event for each piece, the beginning and the end: sending can never find it full.
         let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);
+        let stream = TokenStream::new(receiver, request.deadline);
         let arrival = Arrival {
             id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
             identity: identity(&request, root),
@@ -135,7 +140,12 @@ impl Engine {
             request,
         };
         self.inbox.send(arrival).map_err(|_| EngineError::Stopped)?;
-        Ok(TokenStream::new(receiver))
+        Ok(stream)
+    }
+
+    /// Ends everything that waits or runs before the next step, and all that comes later.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Relaxed);
     }
 
     /// The most tokens that a prompt and its output may have together.

@@ -62,4 +62,14 @@ pub enum Failure {
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
+    /// The engine was told to end everything.
+    #[error("the server stopped before the request was answered")]
+    GivenUp,
+}
+
+impl Failure {
+    /// Whether the model wrote no numbers.
+    pub fn is_non_finite(&self) -> bool {
+        matches!(self, Self::Backend(error) if matches!(**error, BackendError::NonFinite))
+    }
 }

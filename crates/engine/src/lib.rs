@@ -36,5 +36,5 @@ pub use guide::{Allowed, Guide, Guided, Lost, Rule, Taken};
 pub use labels::{Labels, LabelsError};
 pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserved};
 pub use request::{Lane, Part, Request, Tenant, Terms, Urgency};
-pub use stats::Stats;
+pub use stats::{MANY_NON_FINITE, Stats};
 pub use stream::{Choice, Event, FinishReason, Sampled, TokenStream};

@@ -151,8 +151,35 @@ impl PrefixCache {
 
     /// Gives up the leaf used longest ago of those that nobody leases: its name and block.
     pub(crate) fn evict(&mut self) -> Option<(BlockKey, BlockId)> {
-        let (_, key) = self.evictable.pop_first()?;
-        let node = self.nodes.remove(&key).expect("an evictable node is kept");
+        let (_, key) = *self.evictable.first()?;
+        Some((key, self.remove_idle(&key)))
+    }
+
+    /// Gives up those blocks of `keys` that nobody leases, and all that was computed after them.
+    pub(crate) fn give_up(&mut self, keys: &[BlockKey]) -> Vec<(BlockKey, BlockId)> {
+        let idle = |key: &&BlockKey| self.nodes.get(key).is_some_and(|node| node.leases == 0);
+        let Some(first) = keys.iter().find(idle) else { return Vec::new() };
+        // It is rare, so that no node needs to know its children; nobody leases what comes after a block that nobody leases.
+        let mut after: HashMap<BlockKey, Vec<BlockKey>> = HashMap::new();
+        for (key, node) in &self.nodes {
+            if let Some(parent) = node.parent {
+                after.entry(parent).or_default().push(*key);
+            }
+        }
+        let mut doomed = vec![*first];
+        let mut next = 0;
+        while let Some(key) = doomed.get(next) {
+            doomed.extend(after.remove(key).unwrap_or_default());
+            next += 1;
+        }
+        // Leaves first, as they are evicted.
+        doomed.iter().rev().map(|key| (*key, self.remove_idle(key))).collect()
+    }
+
+    /// Removes a node that nobody leases and that has no children.
+    fn remove_idle(&mut self, key: &BlockKey) -> BlockId {
+        let node = self.nodes.remove(key).expect("the caller found it");
+        self.evictable.remove(&(node.last_used, *key));
         self.idle -= 1;
         if let Some(above) = node.parent {
             let parent = self.nodes.get_mut(&above).expect("the parent of a node is kept");
@@ -161,7 +188,7 @@ impl PrefixCache {
                 self.evictable.insert((parent.last_used, above));
             }
         }
-        Some((key, node.block))
+        node.block
     }
 
     fn lease_node(&mut self, key: &BlockKey) -> BlockId {

@@ -318,6 +318,16 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Gives up what is kept of a sequence that failed: numbers that are none might be in any block of it, and everybody who
+    /// found that block kept would fail as well.
+    fn give_up(&mut self, keys: &[BlockKey]) {
+        for (key, block) in self.cache.give_up(keys) {
+            self.backlog.forget(&key);
+            self.allocator.release(vec![block]);
+            self.prefix.evictions += 1;
+        }
+    }
+
     /// Whether a running sequence is going to compute the first block that this one lacks.
     fn follows(&self, sequence: &Sequence) -> bool {
         let keys = sequence.block_keys();
@@ -374,6 +384,9 @@ impl Scheduler {
             let (leased, own) = sequence.into_blocks();
             self.cache.release(&leased);
             self.allocator.release(own);
+            if ending == Ending::Failed {
+                self.give_up(&leased);
+            }
         }
     }
 }

@@ -36,8 +36,13 @@ pub struct Stats {
     pub tokens: u64,
     /// Tokens run each second of work, lately; 0 before the first step.
     pub tokens_per_second: u64,
-    /// For how long the step that runs now has been running; 0 between steps.
+    /// For how long the step that runs now has been running, with all that is done before and after the model; 0 while there
+    /// is nothing to do.
     pub step_running: Duration,
+    /// Requests that failed since the model wrote no numbers.
+    pub non_finite: u64,
+    /// Those of the last minute, [`MANY_NON_FINITE`] at most.
+    pub non_finite_lately: usize,
     /// How long the longest step took.
     pub longest_step: Duration,
     /// Requests refused since the line had too many.
@@ -49,6 +54,12 @@ pub struct Stats {
     /// Features of pictures.
     pub features: CacheFigures,
 }
+
+/// After so many failures of that kind in a minute the model or what it runs on is to be doubted, and no longer a request.
+pub const MANY_NON_FINITE: usize = 3;
+
+/// How long such a failure is remembered.
+const LATELY: Duration = Duration::from_secs(60);
 
 impl Stats {
     /// Requests that wait to be admitted.
@@ -66,6 +77,9 @@ pub(crate) struct Counters {
     step_began: AtomicU64,
     /// Microseconds of the longest step.
     longest_step: AtomicU64,
+    non_finite: AtomicU64,
+    /// When the last ones were, in microseconds after `start` and at least 1; 0 where there was none.
+    non_finite_at: [AtomicU64; MANY_NON_FINITE],
     running: AtomicUsize,
     free_blocks: AtomicUsize,
     idle_blocks: AtomicUsize,
@@ -82,6 +96,8 @@ impl Default for Counters {
             start: Instant::now(),
             step_began: AtomicU64::default(),
             longest_step: AtomicU64::default(),
+            non_finite: AtomicU64::default(),
+            non_finite_at: Default::default(),
             running: AtomicUsize::default(),
             free_blocks: AtomicUsize::default(),
             idle_blocks: AtomicUsize::default(),
@@ -104,6 +120,17 @@ impl Counters {
     pub(crate) fn end_step(&self) {
         let began = self.step_began.swap(0, Relaxed);
         self.longest_step.fetch_max(self.now().saturating_sub(began), Relaxed);
+    }
+
+    /// Notes a request that failed since the model wrote no numbers.
+    pub(crate) fn note_non_finite(&self) {
+        let earlier = self.non_finite.fetch_add(1, Relaxed) as usize;
+        self.non_finite_at[earlier % MANY_NON_FINITE].store(self.now().max(1), Relaxed);
+    }
+
+    fn non_finite_lately(&self) -> usize {
+        let since = self.now().saturating_sub(LATELY.as_micros() as u64);
+        self.non_finite_at.iter().filter(|at| at.load(Relaxed) > since).count()
     }
 
     /// Microseconds since the start; those of 64 bits last for half a million years.
@@ -153,6 +180,8 @@ impl Counters {
                 0 => 0,
                 began => self.now().saturating_sub(began),
             }),
+            non_finite: self.non_finite.load(Relaxed),
+            non_finite_lately: self.non_finite_lately(),
             longest_step: Duration::from_micros(self.longest_step.load(Relaxed)),
             refused_requests,
             refused_tokens,

@@ -1,12 +1,14 @@
 //! What comes back from a running sequence.
 
 use std::{
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use critic::TokenId;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Sleep};
 
 use crate::{error::Failure, observer::SequenceReport};
 
@@ -64,25 +66,28 @@ pub enum Event {
     Failed(Failure),
 }
 
-/// The events of one sequence. Dropping it cancels the sequence before the next step.
+/// For so long after its time is up a request is left to the engine, which says so between two steps and counts it.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The events of one sequence. Dropping it cancels the sequence before the next step. When its time is up while the engine is in
+/// a step that does not end, the stream says so itself.
 ///
 /// A stream that ends without [`Event::Finished`] or [`Event::Failed`] means that the engine's thread died.
 #[derive(Debug)]
 pub struct TokenStream {
     events: mpsc::Receiver<Event>,
+    /// When nobody waits for the engine any more.
+    end: Option<Instant>,
+    /// The alarm for that, once somebody waits.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl TokenStream {
-    pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
-        Self { events }
+    pub(crate) fn new(events: mpsc::Receiver<Event>, deadline: Option<Instant>) -> Self {
+        Self { events, end: deadline.and_then(|deadline| deadline.checked_add(GRACE)), alarm: None }
     }
 
-    /// Waits for the next event.
-    pub async fn next_event(&mut self) -> Option<Event> {
-        self.events.recv().await
-    }
-
-    /// Waits for the next event on a thread that is not an asynchronous one.
+    /// Waits for the next event on a thread that is not an asynchronous one, for as long as it takes.
     pub fn blocking_next(&mut self) -> Option<Event> {
         self.events.blocking_recv()
     }
@@ -100,6 +105,16 @@ impl futures::Stream for TokenStream {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.events.poll_recv(context)
+        let Self { events, end, alarm } = &mut *self;
+        if let Poll::Ready(event) = events.poll_recv(context) {
+            return Poll::Ready(event);
+        }
+        let Some(time) = *end else { return Poll::Pending };
+        let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(time.into())));
+        alarm.as_mut().poll(context).map(|()| {
+            *end = None;
+            events.close();
+            Some(Event::Failed(Failure::Expired))
+        })
     }
 }

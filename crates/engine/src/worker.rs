@@ -2,7 +2,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -29,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) given_up: Arc<AtomicBool>,
 }
 
 /// The model's code panicked; the panic hook has told why.
@@ -38,8 +42,13 @@ impl Worker {
     /// Goes on until every handle is dropped and all work is done, or the model's code panics.
     pub(crate) fn run(mut self) {
         loop {
+            // The whole round is timed and not the model alone: whatever in it does not end holds everybody up.
+            self.counters.begin_step();
             while let Ok(arrival) = self.arrivals.try_recv() {
                 self.scheduler.enqueue(Sequence::new(arrival));
+            }
+            if self.given_up.load(Relaxed) && !self.scheduler.is_idle() {
+                self.fail_everything(&Failure::GivenUp);
             }
             let batch = self.scheduler.schedule(Instant::now());
             self.counters.set_state(&self.scheduler, self.backend.figures());
@@ -47,11 +56,15 @@ impl Worker {
             let Some(batch) = batch else {
                 // With nothing running every block can be had, and `submit` has refused what never fits.
                 debug_assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
+                self.counters.end_step();
                 let Some(arrival) = self.arrivals.blocking_recv() else { return };
+                self.counters.begin_step();
                 self.scheduler.enqueue(Sequence::new(arrival));
                 continue;
             };
-            if self.step(&batch).is_err() && !self.survives_panic() {
+            let stepped = self.step(&batch);
+            self.counters.end_step();
+            if stepped.is_err() && !self.survives_panic() {
                 return;
             }
         }
@@ -60,16 +73,15 @@ impl Worker {
     fn step(&mut self, batch: &Batch) -> Result<(), Panicked> {
         let vision = self.backend.figures().vision;
         let start = Instant::now();
-        self.counters.begin_step();
-        let outcomes = self.forward(batch);
-        self.counters.end_step();
-        let outcomes = outcomes?;
+        let outcomes = self.forward(batch)?;
         let end = Instant::now();
         let duration = end.duration_since(start);
         let (prompt_sequences, prompt_tokens) = self.scheduler.prompts(batch);
         let tokens = batch.token_count();
         // Counted before anybody hears of it, so that who has an answer finds its tokens in the figures.
         self.counters.add_step(tokens);
+        let failures = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        failures.filter(|failure| failure.is_non_finite()).for_each(|_| self.counters.note_non_finite());
         self.scheduler.commit(batch, outcomes, end);
         self.backlog.note_step(tokens, duration.as_secs_f64());
         self.observer.step(&StepReport {
@@ -123,17 +135,22 @@ impl Worker {
     fn survives_panic(&mut self) -> bool {
         let restarts = self.config.on_panic == OnPanic::Restart;
         tracing::error!(restarts, "the model's code panicked; all requests fail");
-        self.scheduler.fail_all(&Failure::Panicked, Instant::now());
-        self.tell_ended();
+        self.fail_everything(&Failure::Panicked);
         if !restarts {
             self.arrivals.close();
             while let Ok(arrival) = self.arrivals.try_recv() {
                 Sequence::new(arrival).audience.tell(Event::Failed(Failure::Panicked));
             }
         }
+        restarts
+    }
+
+    /// Fails everything that waits or runs, and begins anew with an empty cache.
+    fn fail_everything(&mut self, failure: &Failure) {
+        self.scheduler.fail_all(failure, Instant::now());
+        self.tell_ended();
         let fresh = Scheduler::new(self.backend.limits(), self.config, self.backlog.clone());
         self.scheduler = fresh.counting_from(self.scheduler.prefix());
-        restarts
     }
 }
 

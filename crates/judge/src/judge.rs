@@ -4,6 +4,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use critic::{
@@ -13,7 +14,10 @@ use critic::{
 use engine::{Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Unobserved};
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+};
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
@@ -24,6 +28,9 @@ use crate::{
     prepared::Prepared,
     reply::ReplyPart,
 };
+
+/// How long work may wait for a thread before its request is refused.
+const THREAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lists of labels that are kept as tokens: more than the rubrics and formats of any server.
 const KEPT_LABELS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
@@ -185,6 +192,11 @@ impl Judge {
         self.parts.engine.stopped().await;
     }
 
+    /// Ends everything that waits or runs, and all that comes later.
+    pub fn give_up(&self) {
+        self.parts.engine.give_up();
+    }
+
     /// The most tokens that a prompt and its output may have together.
     pub fn context_length(&self) -> usize {
         self.parts.engine.capacity()
@@ -330,11 +342,18 @@ impl Judge {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JudgeError> {
         let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
+        let (begun, begins) = oneshot::channel();
         let work = tokio::task::spawn_blocking(move || {
+            let _ = begun.send(()); // nobody may be waiting any more
             let done = work();
             drop(permit); // held by the work itself, which goes on when the client leaves
             done
         });
+        // There is a thread for each permit, or one can be started: when none is, the system gives no more.
+        if tokio::time::timeout(THREAD_PATIENCE, begins).await.is_err() {
+            work.abort(); // does nothing to what has begun meanwhile, of which nobody hears then
+            return Err(EncodeError::Busy.into());
+        }
         match work.await {
             Ok(done) => Ok(done),
             Err(error) => match error.try_into_panic() {

@@ -14,8 +14,8 @@ use bench::{
 };
 use clap::{ValueEnum, builder::PossibleValue};
 use critic_candle::{
-    Device, DrawnCheckpoint, GgufForm, HubOptions, ImageLimits, MadeForm, MakeOptions, Options, Precision,
-    Shape, Source, WeightForm,
+    Device, DrawnCheckpoint, GgufForm, HubError, HubOptions, ImageLimits, LoadError, MadeForm, MakeOptions,
+    Options, Precision, Shape, Source, WeightForm,
 };
 use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
@@ -25,6 +25,7 @@ use crate::{
         LimitOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice,
         WeightsChoice,
     },
+    exit::{Fatal, Status},
     metrics::{EngineMetrics, Metrics},
 };
 
@@ -127,11 +128,61 @@ fn load((options, limits): (&CriticOptions, &LimitOptions)) -> anyhow::Result<(C
         hub,
         ..Options::new(source)
     };
-    let mut critic =
-        critic_candle::load(&options).with_context(|| format!("the critic {name:?} cannot be loaded"))?;
+    let mut critic = critic_candle::load(&options).map_err(|error| {
+        let status = status_of_load(&error);
+        Fatal::new(status, &anyhow!(error).context(format!("the critic {name:?} cannot be loaded")))
+    })?;
     let loading = start.elapsed();
-    critic.warm_up().with_context(|| format!("the critic {name:?} cannot run"))?;
+    critic.warm_up().map_err(|error| {
+        // It was loaded, and computes nothing that can be used.
+        let error = anyhow::Error::from(error).context(format!("the critic {name:?} cannot run"));
+        Fatal::new(Status::Misconfigured, &error)
+    })?;
     Ok((critic, Loaded { name, device, loading, warming: start.elapsed().saturating_sub(loading) }))
+}
+
+/// Whether a checkpoint that cannot be loaded is wrong itself, or what it needs is not there.
+fn status_of_load(error: &LoadError) -> Status {
+    match error {
+        LoadError::Card(_) => Status::Unavailable,
+        LoadError::VisionTower { cause, .. } => status_of_hub(cause),
+        LoadError::MissingFile { .. }
+        | LoadError::Read { .. }
+        | LoadError::Write { .. }
+        | LoadError::Exists { .. }
+        | LoadError::Json { .. }
+        | LoadError::Damaged { .. }
+        | LoadError::MissingTensor { .. }
+        | LoadError::WrongShape { .. }
+        | LoadError::Twice { .. }
+        | LoadError::TooLarge { .. }
+        | LoadError::WrongType { .. }
+        | LoadError::CutBlock { .. }
+        | LoadError::NoRanks
+        | LoadError::NonFinite { .. }
+        | LoadError::UnknownArchitecture { .. }
+        | LoadError::Unsupported { .. }
+        | LoadError::Tokenizer { .. }
+        | LoadError::Tensor(_)
+        | LoadError::CardPrecision => Status::Misconfigured,
+    }
+}
+
+/// The same of a model that cannot be had.
+fn status_of_hub(error: &HubError) -> Status {
+    match error {
+        HubError::Unreachable { .. } | HubError::Answer { .. } | HubError::Damaged { .. } => {
+            Status::Unavailable
+        }
+        HubError::NotAModel { .. }
+        | HubError::NotARevision { .. }
+        | HubError::TokenRequired { .. }
+        | HubError::AccessDenied { .. }
+        | HubError::NotFound { .. }
+        | HubError::MissingFile { .. }
+        | HubError::NotCached { .. }
+        | HubError::Cache { .. } => Status::Misconfigured,
+    }
 }
 
 /// What the options say to compute on.
@@ -302,7 +353,8 @@ fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source
         let drawn = DrawnCheckpoint::new(shape_of(shape), SEED, &vocabulary)?;
         return Ok((model.replace(':', "-"), Source::Drawn(Arc::new(drawn))));
     }
-    let folder = critic_candle::resolve(model, hub)?;
+    let folder = critic_candle::resolve(model, hub)
+        .map_err(|error| Fatal::new(status_of_hub(&error), &error.into()))?;
     let is_folder = Path::new(model).is_dir();
     let last_part =
         folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into()));

@@ -10,7 +10,7 @@ use crate::{
     admin,
     command::{AccessOptions, TlsOptions},
     connections::{Tls, TlsFiles},
-    serve::Misconfigured,
+    exit::Fatal,
 };
 
 /// What is decided about the doors.
@@ -33,7 +33,7 @@ impl Doors {
     pub(crate) async fn open(
         (options, tls): (&AccessOptions, &TlsOptions),
         (configuration, address): (Option<PathBuf>, IpAddr),
-    ) -> Result<Self, Misconfigured> {
+    ) -> Result<Self, Fatal> {
         let local = address.to_canonical().is_loopback();
         let source = KeySource { configuration, keys_file: options.keys_file.clone() };
         let hosts = HostRule { allowed: options.allowed_hosts.clone(), always: local };
@@ -44,7 +44,7 @@ impl Doors {
         };
         let access = Access::read(source, rules)?;
         if !local && access.keys().is_empty() && !options.insecure_no_auth {
-            return Err(Misconfigured::from(anyhow::anyhow!(
+            return Err(Fatal::from(anyhow::anyhow!(
                 "{address} can be reached from other machines and there are no keys: make one with `gavel key new` and give its \
                  entry by --keys-file, or say --insecure-no-auth"
             )));
@@ -69,14 +69,14 @@ impl Doors {
 async fn admin_door(
     address: &str,
     (access, open): (&Access, bool),
-) -> Result<(TcpListener, AdminDoor), Misconfigured> {
+) -> Result<(TcpListener, AdminDoor), Fatal> {
     let address = admin::address_of(address);
-    let failed = |error| anyhow::anyhow!("cannot listen on {address} for administration: {error}");
+    let failed = |error| Fatal::port(format_args!("{address} for administration"), error);
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
     let door = admin::door_at(taken.ip(), open);
     if door == AdminDoor::Keyed && !access.keys().has_admin() {
-        return Err(Misconfigured::from(anyhow::anyhow!(
+        return Err(Fatal::from(anyhow::anyhow!(
             "{address} can be reached from other machines and no key is for administration (admin = true)"
         )));
     }

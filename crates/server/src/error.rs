@@ -27,6 +27,9 @@ pub(crate) enum Dialect {
 /// earnest than a minute, and what is used up comes back bit by bit.
 const COME_AGAIN_MOST_S: u64 = 20;
 
+/// When a client should come again that could not be served for a disk that is full or fails.
+const DISK_AGAIN_S: u64 = 10;
+
 /// A failure that is told to a client.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -245,10 +248,14 @@ impl ApiError {
             JudgeError::Labels { .. } => (Status::BAD_REQUEST, "invalid_rubric"),
             JudgeError::Texts(_) => (Status::INTERNAL_SERVER_ERROR, "misconfigured"),
             JudgeError::Grammar(_) => (Status::BAD_REQUEST, "invalid_schema"),
+            JudgeError::Failed(failure) if failure.is_non_finite() => {
+                (Status::INTERNAL_SERVER_ERROR, "numerical_error")
+            }
             JudgeError::Failed(Failure::Backend(_) | Failure::Panicked | Failure::Lost(_)) => {
                 (Status::INTERNAL_SERVER_ERROR, "inference_failed")
             }
             JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "timed_out"),
+            JudgeError::Failed(Failure::GivenUp) => (Status::SERVICE_UNAVAILABLE, "draining"),
             JudgeError::Unparsable { .. } => (Status::BAD_GATEWAY, "unparsable_verdict"),
             JudgeError::Silent => (Status::BAD_GATEWAY, "empty_completion"),
         };
@@ -327,6 +334,7 @@ impl From<StoreError> for ApiError {
             StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
                 (Status::NOT_FOUND, "not_found", None)
             }
+            StoreError::KeyReused { .. } => (Status::UNPROCESSABLE_ENTITY, "idempotency_key_reused", None),
             StoreError::FileInUse { .. } => (Status::BAD_REQUEST, "file_in_use", None),
             StoreError::FileTooLarge { .. } => {
                 (Status::PAYLOAD_TOO_LARGE, "file_too_large", Some("--max-file-mib"))
@@ -342,6 +350,7 @@ impl From<StoreError> for ApiError {
                 (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("--max-files"))
             }
             StoreError::TooManyBatches { .. } => (Status::TOO_MANY_REQUESTS, "too_many_batches", None),
+            StoreError::Disk(_) => (Status::SERVICE_UNAVAILABLE, "storage_unavailable", None),
             StoreError::Folder { .. }
             | StoreError::Taken { .. }
             | StoreError::Lost { .. }
@@ -354,6 +363,9 @@ impl From<StoreError> for ApiError {
         }
         match option {
             Some(option) => Self::new(status, code, format!("{message} The server's option is {option}.")),
+            None if status == Status::SERVICE_UNAVAILABLE => {
+                Self::new(status, code, message).with_retry_after(DISK_AGAIN_S)
+            }
             None => Self::new(status, code, message),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
-use judge::Stats;
+use judge::{MANY_NON_FINITE, Stats};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -178,13 +178,13 @@ async fn live(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError
     }
 }
 
-/// Whether new requests should be sent here: the critic is loaded and tried, the engine moves, and nobody has told the server
-/// to stop.
+/// Whether new requests should be sent here: the critic is loaded and tried, the engine moves and computes numbers, and
+/// nobody has told the server to stop.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "health",
-    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops or stalls.", body = ErrorBody))
+    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops, stalls, or computes no numbers.", body = ErrorBody))
 )]
 async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     let stats = state.judge.stats();
@@ -196,6 +196,7 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
             "The server starts or stops: send no new requests.",
         )),
         (Phase::Ready, Progress::Stalled | Progress::Stuck) => Err(stalled()),
+        (Phase::Ready, Progress::Moving) if stats.non_finite_lately >= MANY_NON_FINITE => Err(doubtful()),
         (Phase::Ready, Progress::Moving) => Ok(Json(ProbeBody { status: "ready" })),
     }
 }
@@ -205,7 +206,7 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
     get,
     path = "/ready",
     tag = "health",
-    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops or stalls.", body = ErrorBody))
+    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops, stalls, or computes no numbers.", body = ErrorBody))
 )]
 async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     ready(state).await
@@ -238,6 +239,11 @@ async fn started(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiEr
 
 fn stopped() -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "The engine has stopped.")
+}
+
+fn doubtful() -> ApiError {
+    let message = "The model wrote no numbers for several requests in the last minute.";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "numerical_errors", message)
 }
 
 fn stalled() -> ApiError {

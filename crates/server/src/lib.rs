@@ -20,6 +20,7 @@ mod dialects;
 mod doors;
 mod edge;
 mod error;
+mod exit;
 mod export_command;
 mod health;
 mod hexadecimal;
@@ -52,21 +53,32 @@ mod telemetry;
 
 use std::{
     io::{self, Write},
+    panic,
     process::ExitCode,
+    sync::Mutex,
+    thread,
+    time::Duration,
 };
 
+use anyhow::anyhow;
 use command::{Command, ConfigCommand, Given, LogFormat};
-use configuration::ConfigurationError;
-use serve::{EngineGone, Misconfigured};
+use exit::{Fatal, Status};
 use telemetry::Telemetry;
+use tokio::runtime::Runtime;
 
-/// The program itself has failed (`EX_SOFTWARE` of sysexits.h): whoever watches it should start it again.
-const FAILED: u8 = 70;
-/// The configuration is wrong (`EX_CONFIG`): starting it again does not help.
-const MISCONFIGURED: u8 = 78;
+/// Threads beside one for each core: those of the engine, of the log, of the weights, and for what waits for the disk.
+const OTHER_THREADS: usize = 8;
+
+/// How long work that waits for the disk may go on when all else has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 /// Does what the command line says; how the process is to end.
 pub fn main() -> ExitCode {
+    // What panics here has said so, and is a fault of the program's, which whoever watches it is told as such.
+    panic::catch_unwind(begin).unwrap_or_else(|_| Status::Failed.into())
+}
+
+fn begin() -> ExitCode {
     let result = match Given::read() {
         Ok(Given::Run(command)) => {
             let serve = if let Command::Serve(options) = &*command { Some(options) } else { None };
@@ -82,28 +94,49 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nothing is left to tell it to when standard error is gone too.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
-            exit_code(&error)
-        }
+        Err(error) => exit::ending(&error),
     }
 }
 
-fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<ConfigurationError>() || error.is::<Misconfigured>() {
-        MISCONFIGURED.into()
-    } else if error.is::<EngineGone>() {
-        FAILED.into()
-    } else {
-        ExitCode::FAILURE
-    }
+/// The threads on which everything but the model runs.
+///
+/// # Errors
+/// When the system gives none.
+fn threads() -> Result<Runtime, Fatal> {
+    let none = |error: io::Error| {
+        Fatal::new(
+            Status::NoResources,
+            &anyhow!(error).context("the system gives the program too few threads"),
+        )
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // The runtime neither starts nor fails when it gets a few of its threads only, but waits for them without end.
+    can_start(cores + OTHER_THREADS).map_err(none)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(none)
+}
+
+/// Whether so many threads can be there at once.
+fn can_start(count: usize) -> io::Result<()> {
+    // Held until all are there, which is what they wait for.
+    let end = Mutex::new(());
+    thread::scope(|scope| {
+        let held = end.lock();
+        let wait = || drop(end.lock());
+        let started = (0..count).try_for_each(|_| thread::Builder::new().spawn_scoped(scope, wait).map(drop));
+        drop(held);
+        started
+    })
 }
 
 fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = threads()?;
     match command {
-        Command::Serve(options) => runtime.block_on(serve::serve(*options, telemetry)),
+        Command::Serve(options) => {
+            let served = runtime.block_on(serve::serve(*options, telemetry));
+            // What hangs on a disk, or decodes a picture for nobody, is not waited for.
+            runtime.shutdown_timeout(LEFT_BEHIND);
+            served
+        }
         Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),
         Command::Evaluate(options) => runtime.block_on(bulk::evaluate(*options)),

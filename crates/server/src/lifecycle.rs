@@ -40,6 +40,7 @@ pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
     running: watch::Sender<usize>,
     leaving: watch::Sender<bool>,
+    given_up: watch::Sender<bool>,
 }
 
 impl Lifecycle {
@@ -49,6 +50,7 @@ impl Lifecycle {
             phase: watch::Sender::new(Phase::Starting),
             running: watch::Sender::new(0),
             leaving: watch::Sender::new(false),
+            given_up: watch::Sender::new(false),
         }
     }
 
@@ -69,6 +71,17 @@ impl Lifecycle {
     pub(crate) async fn told_to_leave(&self) {
         // The sender is `self`, so that the wait ends by the word alone.
         let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
+    }
+
+    /// Refuses whoever has no answer yet.
+    pub(crate) fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
+    /// Waits until those who have no answer yet are refused.
+    async fn giving_up(&self) {
+        // The sender is `self`, so that the wait ends by the word alone.
+        let _ = self.given_up.subscribe().wait_for(|given_up| *given_up).await;
     }
 
     /// Waits until no request runs, or `most` has passed; tells which requests were left.
@@ -112,9 +125,19 @@ impl Lifecycle {
             Phase::Ready | Phase::Pausing => return None,
             Phase::Draining => ("draining", "The server is stopping and takes no more requests."),
         };
-        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
-        Some(error.with_retry_after(COME_AGAIN_S))
+        Some(refused(code, message))
     }
+}
+
+fn refused(code: &'static str, message: &str) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(COME_AGAIN_S)
+}
+
+/// The answer to one who shall go elsewhere, on this connection the last.
+fn last(error: ApiError) -> Response {
+    let mut response = error.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Counts a request until it is dropped.
@@ -128,14 +151,17 @@ impl Drop for Running {
 
 /// Lets a request in, or refuses it; counts it until its answer has been sent or given up.
 pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, next: Next) -> Response {
-    match lifecycle.begin() {
-        Ok(running) => next.run(request).await.map(|body| Body::new(Held::new(body, running))),
-        Err(error) => {
-            let mut response = error.into_response();
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
-        }
-    }
+    let running = match lifecycle.begin() {
+        Ok(running) => running,
+        Err(refusal) => return last(refusal),
+    };
+    let response = tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        // Whether it was still being sent, waited, or was half done: it was not answered, and another server may do it.
+        () = lifecycle.giving_up() => last(refused("draining", "The server stopped before the request was answered.")),
+    };
+    response.map(|body| Body::new(Held::new(body, running)))
 }
 
 /// The body of an answer that holds something until it ends, such as the count of what runs.

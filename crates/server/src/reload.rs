@@ -40,13 +40,12 @@ pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
             Err(error) => problems.push(error.message().to_owned()),
         }
     }
-    if problems.is_empty() {
-        Ok(body)
-    } else {
-        let message = problems.join("\n");
+    let read = if problems.is_empty() { Ok(body) } else { Err(problems.join("\n")) };
+    state.metrics.reloaded(&read);
+    read.map_err(|message| {
         tracing::error!(message, "not everything could be read again");
-        Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message))
-    }
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
+    })
 }
 
 /// Reads keys and certificates again.
@@ -89,7 +88,9 @@ pub(crate) async fn watch_files(state: AppState) {
         let now = times(paths.clone()).await;
         if now != known {
             known = now;
-            if let Err(problem) = read_secrets(&state).await {
+            let read = read_secrets(&state).await;
+            state.metrics.reloaded(&read);
+            if let Err(problem) = read {
                 tracing::error!(problem, "a changed file could not be read; what was in force stays");
             }
         }

@@ -4,12 +4,12 @@ use std::{
     convert::Infallible,
     fmt::{self, Display},
     io::{self, Write},
-    pin::pin,
     sync::{Arc, OnceLock},
+    thread,
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::{
     Router,
     extract::Request,
@@ -17,7 +17,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use judge::{EngineConfig, Judge, OnPanic};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 use tower::ServiceExt;
 
 use crate::{
@@ -30,6 +34,7 @@ use crate::{
     doors::Doors,
     edge::HeadLimits,
     error::ApiError,
+    exit::{Fatal, Status},
     health::Progress,
     judging_log::{JudgingLog, Rotation},
     lifecycle::{Lifecycle, Phase},
@@ -50,8 +55,11 @@ const WATCH: Duration = Duration::from_secs(1);
 /// How long connections may take to close when nothing runs any more.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// How long those may take to be told who are given up: an engine hears of it between two steps.
+const GIVING_UP: Duration = Duration::from_secs(4);
+
 /// The engine has ended, or will not go on: only a new process helps.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EngineGone {
     /// The model's code panicked.
     Panicked,
@@ -69,24 +77,6 @@ impl Display for EngineGone {
 }
 
 impl std::error::Error for EngineGone {}
-
-/// What was asked for cannot be served: starting again does not help.
-#[derive(Debug)]
-pub(crate) struct Misconfigured(String);
-
-impl Display for Misconfigured {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Misconfigured {}
-
-impl From<anyhow::Error> for Misconfigured {
-    fn from(error: anyhow::Error) -> Self {
-        Self(format!("{error:#}"))
-    }
-}
 
 /// Times and bounds of serving.
 #[derive(Debug, Clone, Copy)]
@@ -166,9 +156,8 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
     let memo_entries = http.memo_entries;
     let start = move || boot::start_remembering((&critic, &limits), engine_config, memo_entries);
-    let loading = tokio::task::spawn_blocking(start);
     let (judge, metrics) = tokio::select! {
-        loaded = loading => loaded??,
+        loaded = on_a_thread(start) => loaded??,
         () = signals.next() => std::process::exit(0),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
@@ -186,14 +175,35 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     tokio::spawn(reload::watch_files(state.clone()));
     signals.on_hangup(state);
     let mut output = io::stdout();
-    writeln!(output, "listening on {secure}://{address}")?;
-    output.flush()?;
+    let said = writeln!(output, "listening on {secure}://{address}").and_then(|()| output.flush());
+    if let Err(error) = said {
+        // Who started it does not listen any more, and others may.
+        tracing::warn!(%error, %address, "it cannot be said where the server listens");
+    }
     systemd.ready();
     server.finish(&judge, &systemd, signals).await
 }
 
-async fn bind((host, port): (&str, u16)) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((host, port)).await.with_context(|| format!("cannot listen on {host}:{port}"))
+/// Does what takes long on a thread of its own: where the system starts none, those for blocking work wait for one without end.
+///
+/// # Errors
+/// When there is no thread, or it panics.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fatal> {
+    let (told, heard) = oneshot::channel();
+    let thread = thread::Builder::new().name("load".into()).spawn(move || {
+        // Nobody hears it when a signal came first.
+        let _ = told.send(work());
+    });
+    thread.map_err(|error| {
+        Fatal::new(Status::NoResources, &anyhow!(error).context("no thread can be started"))
+    })?;
+    heard.await.map_err(|_| {
+        Fatal::new(Status::Failed, &anyhow!("the critic was not loaded, since loading it panicked"))
+    })
+}
+
+async fn bind((host, port): (&str, u16)) -> Result<TcpListener, Fatal> {
+    TcpListener::bind((host, port)).await.map_err(|error| Fatal::port(format_args!("{host}:{port}"), error))
 }
 
 /// The log that was asked for.
@@ -306,32 +316,51 @@ impl Server {
             () = self.lifecycle.told_to_leave() => None,
             () = signals.next() => None,
             () = judge.stopped() => Some(EngineGone::Panicked),
-            () = stuck(judge) => return Err(EngineGone::Stuck.into()),
+            () = stuck(judge) => Some(EngineGone::Stuck),
             never = systemd.watch(judge) => match never {},
         };
         tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
         systemd.stopping();
-        let mut leaving = pin!(self.leave(gone.is_some()));
-        tokio::select! {
-            () = &mut leaving => {}
-            () = signals.next() => tracing::warn!("told to stop twice; running requests are given up"),
+        let told_twice = tokio::select! {
+            () = self.leave((judge, gone)) => false,
+            () = signals.next() => true,
             never = systemd.watch(judge) => match never {},
+        };
+        if told_twice {
+            tracing::warn!("told to stop twice; running requests are given up");
+            self.lifecycle.enter(Phase::Draining);
+            self.give_up(judge, CLOSING).await;
+            self.close().await;
         }
         gone.map_or(Ok(()), |gone| Err(gone.into()))
     }
 
     /// Refuses what is new, finishes what runs, closes connections.
-    async fn leave(&mut self, crashed: bool) {
-        if !crashed {
+    async fn leave(&mut self, (judge, gone): (&Judge, Option<EngineGone>)) {
+        if gone.is_none() {
             self.lifecycle.enter(Phase::Pausing);
             tokio::time::sleep(self.bounds.pause).await;
         }
         self.lifecycle.enter(Phase::Draining);
         // Connections are taken as long as anything runs, so that whoever comes is told where it stands.
-        let left = self.lifecycle.drained(self.bounds.drain).await;
+        let most = if gone == Some(EngineGone::Stuck) { Duration::ZERO } else { self.bounds.drain };
+        let left = self.lifecycle.drained(most).await;
         if left > 0 {
             tracing::warn!(left, "some requests did not end in time");
+            self.give_up(judge, GIVING_UP).await;
         }
+        self.close().await;
+    }
+
+    /// Tells all who have no answer, or only a part of one, that there will be none.
+    async fn give_up(&self, judge: &Judge, most: Duration) {
+        self.lifecycle.give_up();
+        judge.give_up();
+        self.lifecycle.drained(most).await;
+    }
+
+    /// Writes down what batches have done, and closes connections.
+    async fn close(&mut self) {
         if let Some(batches) = self.batches.take() {
             // Their lines were counted above; what is left is to write the last results down.
             let _ = tokio::time::timeout(CLOSING, batches).await;
@@ -362,10 +391,13 @@ async fn answer(router: Option<Router>, request: Request) -> Result<Response, In
     }
 }
 
-/// Waits until a step has taken so long that it will not end.
+/// Waits until a step has taken so long that it will not end: at two looks, one after the other, since a step of a process that
+/// was stopped has taken that long too, and ends when it is let go on.
 async fn stuck(judge: &Judge) {
-    while Progress::of(&judge.stats()) != Progress::Stuck {
+    let mut looks = 0;
+    while looks < 2 {
         tokio::time::sleep(WATCH).await;
+        looks = if Progress::of(&judge.stats()) == Progress::Stuck { looks + 1 } else { 0 };
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use axum::http::StatusCode;
 use store::{Figures, Limits, Store, StoreError};
 use tokio::sync::watch;
 
-use crate::{command::StorageOptions, error::ApiError};
+use crate::{
+    command::StorageOptions,
+    error::ApiError,
+    exit::{Fatal, Status},
+};
 
 /// How often what is past its time is looked for.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
@@ -33,7 +36,7 @@ impl Storage {
     ///
     /// # Errors
     /// When it cannot be used, or another server uses it.
-    pub(crate) fn open(options: &StorageOptions) -> anyhow::Result<Self> {
+    pub(crate) fn open(options: &StorageOptions) -> Result<Self, Fatal> {
         let Some(folder) = &options.data_dir else { return Ok(Self(None)) };
         let limits = Limits {
             max_file_bytes: options.max_file_mib << 20,
@@ -41,7 +44,11 @@ impl Storage {
             max_files: options.max_files,
             keep_for_s: (options.file_expiry_h > 0).then(|| i64::from(options.file_expiry_h) * 3600),
         };
-        let store = Store::open(folder, limits).context("files and batches cannot be kept")?;
+        let store = Store::open(folder, limits).map_err(|error| {
+            let taken = matches!(error, StoreError::Taken { .. });
+            let status = if taken { Status::Taken } else { Status::Misconfigured };
+            Fatal::new(status, &anyhow::Error::new(error).context("files and batches cannot be kept"))
+        })?;
         Ok(Self(Some(Arc::new(Kept {
             store: Arc::new(store),
             changed: watch::Sender::new(()),

@@ -7,7 +7,7 @@ use crate::{
     contents::Incoming,
     error::StoreError,
     files::NewFile,
-    fresh_id, now,
+    fresh_id,
     record::{Batch, BatchState, LineError, Purpose},
 };
 
@@ -34,6 +34,8 @@ pub struct NewBatch {
     pub metadata: String,
     /// The critic that runs it.
     pub model: String,
+    /// By which its owner begins it once, however often it is asked for.
+    pub idempotency_key: Option<String>,
 }
 
 /// How a batch that was run ends.
@@ -58,12 +60,15 @@ impl Ended {
 }
 
 impl Store {
-    /// Begins a batch.
+    /// Begins a batch, or finds the one that its owner began by the same key.
     ///
     /// # Errors
-    /// When too many have not ended, or the disk fails.
+    /// When too many have not ended, another one was begun by the key, or the disk fails.
     pub fn begin_batch(&self, new: &NewBatch) -> Result<Batch, StoreError> {
-        let database = self.database();
+        if let Some(begun) = self.begun_batch(new)? {
+            return Ok(begun);
+        }
+        let mut database = self.database();
         let sql =
             format!("SELECT COUNT(*) FILTER (WHERE owner = ?), COUNT(*) FROM batches WHERE {UNFINISHED}");
         let counts =
@@ -73,8 +78,9 @@ impl Store {
                 return Err(StoreError::TooManyBatches { limit });
             }
         }
-        let (id, created_at) = (fresh_id("batch_"), now());
-        let inserted = database.execute(
+        let (id, created_at) = (fresh_id("batch_"), self.now());
+        let transaction = database.transaction()?;
+        let inserted = transaction.execute(
             "INSERT INTO batches (id, owner, endpoint, input_file, completion_window, metadata, model, state, created_at, \
              expires_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, 'validating', ?8, ?9 \
              WHERE EXISTS (SELECT 1 FROM files WHERE id = ?4 AND owner = ?2)",
@@ -90,11 +96,37 @@ impl Store {
                 created_at.saturating_add(new.window_s)
             ],
         )?;
-        drop(database);
         if inserted == 0 {
             return Err(StoreError::UnknownFile { id: new.input_file.clone() });
         }
+        let begun = new.idempotency_key.as_ref().map_or(Ok(1), |key| {
+            let sql = "INSERT OR IGNORE INTO begun (owner, idempotency_key, batch) VALUES (?, ?, ?)";
+            transaction.execute(sql, params![new.owner, key, id])
+        })?;
+        if begun == 0 {
+            // The same request came twice at once, and the other one was first.
+            drop(transaction);
+            drop(database);
+            return self.begin_batch(new);
+        }
+        transaction.commit()?;
+        drop(database);
         self.batch(&new.owner, &id)
+    }
+
+    /// The batch that was begun by the same key, which must be the same one.
+    fn begun_batch(&self, new: &NewBatch) -> Result<Option<Batch>, StoreError> {
+        let Some(key) = &new.idempotency_key else { return Ok(None) };
+        let sql = "SELECT batch FROM begun WHERE owner = ? AND idempotency_key = ?";
+        let id: Option<String> =
+            self.database().query_row(sql, params![new.owner, key], |row| row.get(0)).optional()?;
+        let Some(id) = id else { return Ok(None) };
+        let batch = self.batch(&new.owner, &id)?;
+        let same = batch.endpoint == new.endpoint
+            && batch.input_file == new.input_file
+            && batch.completion_window == new.completion_window
+            && batch.metadata == new.metadata;
+        if same { Ok(Some(batch)) } else { Err(StoreError::KeyReused { key: key.clone() }) }
     }
 
     /// A batch of `owner`.
@@ -167,7 +199,7 @@ impl Store {
     pub fn begin_lines(&self, id: &str, total: i64) -> Result<(), StoreError> {
         self.database().execute(
             "UPDATE batches SET state = 'in_progress', in_progress_at = ?, total = ? WHERE id = ? AND state = 'validating'",
-            params![now(), total, id],
+            params![self.now(), total, id],
         )?;
         Ok(())
     }
@@ -181,7 +213,7 @@ impl Store {
         self.database().execute(
             "UPDATE batches SET state = 'failed', failed_at = ?, errors = ? WHERE id = ? AND state IN ('validating', \
              'in_progress')",
-            params![now(), errors, id],
+            params![self.now(), errors, id],
         )?;
         Ok(())
     }
@@ -194,7 +226,7 @@ impl Store {
         self.database().execute(
             "UPDATE batches SET state = 'cancelling', cancelling_at = ? WHERE owner = ? AND id = ? \
              AND state IN ('validating', 'in_progress')",
-            params![now(), owner, id],
+            params![self.now(), owner, id],
         )?;
         self.batch(owner, id)
     }
@@ -207,7 +239,7 @@ impl Store {
         let changed = self.database().execute(
             "UPDATE batches SET state = 'finalizing', finalizing_at = COALESCE(finalizing_at, ?) \
              WHERE id = ? AND state IN ('in_progress', 'finalizing')",
-            params![now(), id],
+            params![self.now(), id],
         )?;
         Ok(changed > 0)
     }
@@ -242,7 +274,7 @@ impl Store {
             &format!(
                 "UPDATE batches SET state = ?, {state}_at = ?, output_file = ?, error_file = ? WHERE id = ?"
             ),
-            params![state, now(), ids[0], ids[1], batch.id],
+            params![state, self.now(), ids[0], ids[1], batch.id],
         )?;
         transaction.execute("DELETE FROM results WHERE batch = ?", [&batch.id])?;
         transaction.commit()?;

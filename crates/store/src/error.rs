@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use rusqlite::ErrorCode;
+
 /// Why something could not be kept or found.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -25,12 +27,15 @@ pub enum StoreError {
         /// Which one.
         path: PathBuf,
     },
+    /// The disk is full, read-only, or fails: this is no fault of what was asked, and may be over soon.
+    #[error("the disk of files and batches cannot be used")]
+    Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("the database of files and batches failed")]
-    Database(#[from] rusqlite::Error),
-    /// The content of a file could not be written or read.
-    #[error("the content of a file cannot be written or read")]
-    Content(#[from] io::Error),
+    Database(#[source] rusqlite::Error),
+    /// The content of a file is not there.
+    #[error("the content of a file is not there")]
+    Content(#[source] io::Error),
     /// A record is not what this version writes.
     #[error("a record cannot be read: {0}")]
     Record(String),
@@ -82,10 +87,39 @@ pub enum StoreError {
         /// What was asked for.
         id: String,
     },
+    /// The owner began another batch by this key.
+    #[error("another batch was begun by the idempotency key {key:?}")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// A batch that has not ended reads the file.
     #[error("the file {id:?} is the input of a batch that has not ended")]
     FileInUse {
         /// Which one.
         id: String,
     },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen,
+            ) => Self::Disk(error.into()),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Content(error),
+            _ => Self::Disk(error.into()),
+        }
+    }
 }

@@ -8,7 +8,6 @@ use crate::{
     Store,
     contents::{Incoming, Settled},
     error::StoreError,
-    now,
     record::{BatchState, FileRecord, Purpose},
 };
 
@@ -90,7 +89,7 @@ impl Store {
         settled: Settled,
         new: &NewFile,
     ) -> Result<FileRecord, StoreError> {
-        let created_at = now();
+        let created_at = self.now();
         let lifetime = match (self.limits.keep_for_s, new.expires_after_s) {
             (Some(most), Some(asked)) => Some(most.min(asked)),
             (most, asked) => most.or(asked),
@@ -128,7 +127,7 @@ impl Store {
     pub fn file(&self, owner: &str, id: &str) -> Result<FileRecord, StoreError> {
         let sql = format!("SELECT {} FROM files WHERE owner = ? AND id = ? AND {ALIVE}", FileRecord::COLUMNS);
         let found =
-            self.database().query_row(&sql, params![owner, id, now()], FileRecord::read).optional()?;
+            self.database().query_row(&sql, params![owner, id, self.now()], FileRecord::read).optional()?;
         found.ok_or_else(|| StoreError::UnknownFile { id: id.to_owned() })
     }
 
@@ -142,8 +141,10 @@ impl Store {
              ORDER BY number DESC LIMIT 1",
             FileRecord::COLUMNS
         );
-        let found =
-            self.database().query_row(&sql, params![owner, sha256, now()], FileRecord::read).optional()?;
+        let found = self
+            .database()
+            .query_row(&sql, params![owner, sha256, self.now()], FileRecord::read)
+            .optional()?;
         found.ok_or_else(|| StoreError::UnknownFile { id: format!("sha256:{sha256}") })
     }
 
@@ -174,7 +175,7 @@ impl Store {
         // One more than wanted tells whether there are more.
         let most = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1);
         let mut statement = database.prepare(&sql)?;
-        let rows = statement.query_map(params![owner, now(), start, purpose, most], FileRecord::read)?;
+        let rows = statement.query_map(params![owner, self.now(), start, purpose, most], FileRecord::read)?;
         let mut files: Vec<FileRecord> = rows.collect::<Result<_, _>>()?;
         let more = files.len() > page.limit;
         files.truncate(page.limit);
@@ -208,12 +209,14 @@ impl Store {
         let database = self.database();
         let sql = format!("DELETE FROM files WHERE expires_at <= ? AND NOT {IN_USE} RETURNING id");
         let mut statement = database.prepare(&sql)?;
-        let gone: Vec<String> = statement.query_map([now()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let gone: Vec<String> =
+            statement.query_map([self.now()], |row| row.get(0))?.collect::<Result<_, _>>()?;
         drop(statement);
         if let Some(keep_for_s) = self.limits.keep_for_s {
             let sql = "DELETE FROM batches WHERE state IN ('completed', 'failed', 'expired', 'cancelled') \
                        AND MAX(created_at, COALESCE(completed_at, failed_at, expired_at, cancelled_at, 0)) <= ?";
-            database.execute(sql, [now().saturating_sub(keep_for_s)])?;
+            database.execute(sql, [self.now().saturating_sub(keep_for_s)])?;
+            database.execute("DELETE FROM begun WHERE batch NOT IN (SELECT id FROM batches)", [])?;
         }
         {
             let mut statement = database.prepare("PRAGMA incremental_vacuum")?;

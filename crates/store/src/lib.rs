@@ -16,7 +16,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, ErrorCode};
@@ -77,6 +77,12 @@ CREATE TABLE IF NOT EXISTS results (
     text TEXT NOT NULL,
     PRIMARY KEY (batch, line)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS begun (
+    owner TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    batch TEXT NOT NULL,
+    PRIMARY KEY (owner, idempotency_key)
+) WITHOUT ROWID;
 PRAGMA user_version = 1;
 ";
 
@@ -102,6 +108,27 @@ pub struct Store {
     database: Mutex<Connection>,
     /// Bytes of files that are on their way in.
     incoming: AtomicU64,
+    clock: Clock,
+}
+
+/// The time of day when the store was opened, from which on a clock counts that nobody sets: when the machine's clock jumps,
+/// nothing becomes too old and nothing is kept for ever.
+#[derive(Debug)]
+struct Clock {
+    /// Seconds since 1970.
+    start_s: i64,
+    since: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start_s: i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX), since: Instant::now() }
+    }
+
+    fn now(&self) -> i64 {
+        self.start_s.saturating_add(i64::try_from(self.since.elapsed().as_secs()).unwrap_or(i64::MAX))
+    }
 }
 
 impl Store {
@@ -132,6 +159,7 @@ impl Store {
             limits,
             database: Mutex::new(database),
             incoming: AtomicU64::new(0),
+            clock: Clock::start(),
         };
         store.remove_unrecorded()?;
         Ok(store)
@@ -140,6 +168,11 @@ impl Store {
     /// What is kept at most.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Seconds since 1970, by the time of day when the store was opened.
+    pub fn now(&self) -> i64 {
+        self.clock.now()
     }
 
     fn database(&self) -> MutexGuard<'_, Connection> {
@@ -172,12 +205,6 @@ fn restrict(folder: &Path) -> std::io::Result<()> {
     #[cfg(not(unix))]
     let _ = folder;
     Ok(())
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A name that nobody guesses: 128 random bits.

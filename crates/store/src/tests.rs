@@ -27,6 +27,7 @@ fn begin(store: &Arc<Store>, owner: &str, input: &FileRecord) -> Result<Batch, S
         window_s: 86_400,
         metadata: "{}".into(),
         model: "m".into(),
+        idempotency_key: None,
     })
 }
 

@@ -1,9 +1,17 @@
 //! Headers of safetensors files, checked against the length of the file.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::{Component, Path},
+    sync::Arc,
+};
 
 use safetensors::{Dtype, tensor::TensorInfo};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 
 use super::{Entries, Entry, file::Bytes, stored::StoredType};
 use crate::{error::LoadError, source::Source};
@@ -16,10 +24,40 @@ struct Index {
     weight_map: HashMap<String, String>,
 }
 
+/// The members of a header in their order: one that is there twice would hide the other in a map.
+struct Header(Vec<(String, serde_json::Value)>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Header;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Header(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Whose weights are several files.
+const INDEX: &str = "model.safetensors.index.json";
+
 /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists; `None` when there is neither.
 pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
     let mut entries = Entries::new();
-    let index: Option<Index> = source.json("model.safetensors.index.json", "safetensors index")?;
+    let index: Option<Index> = source.json(INDEX, "safetensors index")?;
     let Some(index) = index else {
         let found = read_file(source, "model.safetensors", &mut entries)?;
         return Ok(found.then_some(entries));
@@ -28,6 +66,13 @@ pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
     files.sort_unstable();
     files.dedup();
     for file in files {
+        // The index comes with the weights, and whoever wrote it must not choose what else is read.
+        if !Path::new(&file).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(LoadError::Damaged {
+                file: source.path(INDEX),
+                reason: format!("it names {file:?}, which is not inside the folder"),
+            });
+        }
         if !read_file(source, &file, &mut entries)? {
             return Err(missing(source, &file));
         }
@@ -87,11 +132,15 @@ fn read_header(bytes: &[u8], path: &str) -> Result<(usize, Vec<(String, TensorIn
     }
     let (header, data) = rest.split_at(header_length as usize);
     let fault = |cause| LoadError::Json { file: path.into(), expected: "safetensors header", cause };
-    let json: HashMap<String, serde_json::Value> = serde_json::from_slice(header).map_err(fault)?;
-    let mut infos = Vec::with_capacity(json.len());
-    for (name, value) in json {
+    let Header(members) = serde_json::from_slice(header).map_err(fault)?;
+    let mut infos: Vec<(String, TensorInfo)> = Vec::with_capacity(members.len());
+    let mut names = HashSet::new();
+    for (name, value) in members {
         if name == "__metadata__" {
             continue;
+        }
+        if !names.insert(name.clone()) {
+            return Err(damaged(format!("tensor {name} is there twice")));
         }
         let info: TensorInfo = serde_json::from_value(value).map_err(fault)?;
         let (start, end) = info.data_offsets;
@@ -110,5 +159,25 @@ fn read_header(bytes: &[u8], path: &str) -> Result<(usize, Vec<(String, TensorIn
         }
         infos.push((name, info));
     }
+    without_gaps(&infos, data.len()).map_err(damaged)?;
     Ok((8 + header.len(), infos))
+}
+
+/// Checks that tensors neither overlap nor leave bytes of the data to nobody, as the format wants it.
+fn without_gaps(infos: &[(String, TensorInfo)], data_length: usize) -> Result<(), String> {
+    let mut ranges: Vec<(usize, usize, &str)> =
+        infos.iter().map(|(name, info)| (info.data_offsets.0, info.data_offsets.1, name.as_str())).collect();
+    ranges.sort_unstable();
+    let mut end = 0;
+    for (start, after, name) in ranges {
+        if start != end {
+            return Err(format!("tensor {name} begins at byte {start} of the data; expected {end}"));
+        }
+        end = after;
+    }
+    if end == data_length {
+        Ok(())
+    } else {
+        Err(format!("its data has {data_length} bytes and its tensors have {end}"))
+    }
 }

@@ -12,6 +12,7 @@ mod change;
 mod copy;
 #[path = "../../../kernels-cuda/tests/emulated/mod.rs"]
 mod emulated;
+mod finite;
 mod geometry;
 mod golden;
 mod invariance;

@@ -170,7 +170,7 @@ proptest! {
     /// runs out in between.
     #[test]
     fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_given_up(
-        actions in proptest::collection::vec((0..4usize, whose(), proptest::collection::vec(0..2u32, 0..18)), 1..60)
+        actions in proptest::collection::vec((0..5usize, whose(), proptest::collection::vec(0..2u32, 0..18)), 1..60)
     ) {
         let (mut cache, mut plain) = (PrefixCache::default(), Plain::default());
         let mut running: Vec<Lessee> = Vec::new();
@@ -213,6 +213,25 @@ proptest! {
                     let Lessee { keys, paths, leased } = running.swap_remove(index);
                     cache.release(&keys[..leased]);
                     paths[..leased].iter().for_each(|path| plain.find(path).unwrap().leases -= 1);
+                }
+                3 => {
+                    // Somebody has failed: what nobody reads of it goes, with all that stands below.
+                    let tenant = ["a", "b"][place];
+                    let keys = block_keys(&prompt(&tokens), 4, root(&[0; 32], &Tenant(tenant.into()), &Terms::default()));
+                    let mut gone: Vec<u32> = cache.give_up(&keys).into_iter().map(|(_, block)| block.0).collect();
+                    let mut paths = Plain::paths(tenant, &tokens).into_iter();
+                    let first = paths.find(|path| plain.find(path).is_some_and(|node| node.leases == 0));
+                    let below = |node: &PlainNode| {
+                        first.as_ref().is_some_and(|(tenant, path)| {
+                            node.path.0 == *tenant && node.path.1.starts_with(path)
+                        })
+                    };
+                    let mut wanted: Vec<u32> =
+                        plain.nodes.iter().filter(|node| below(node)).map(|node| node.block).collect();
+                    plain.nodes.retain(|node| !below(node));
+                    gone.sort_unstable();
+                    wanted.sort_unstable();
+                    prop_assert_eq!(gone, wanted);
                 }
                 _ => {
                     let oldest = plain.oldest_leaves();

@@ -105,7 +105,7 @@ impl Bench {
             request,
         };
         self.scheduler.enqueue(Sequence::new(arrival));
-        let stream = Some(TokenStream::new(receiver));
+        let stream = Some(TokenStream::new(receiver, None));
         self.clients.push(Client { prompt: prompt.to_vec(), reply, deadline: traits.deadline, stream });
     }
 

@@ -98,7 +98,7 @@ impl Runner {
             let again = match status {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
                 // Its deadline is the end of the batch.
-                StatusCode::GATEWAY_TIMEOUT if store::now() >= batch.expires_at => return None,
+                StatusCode::GATEWAY_TIMEOUT if self.kept.store().now() >= batch.expires_at => return None,
                 StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => tries < MOST_TRIES,
                 _ => false,
             };
@@ -114,7 +114,7 @@ impl Runner {
     }
 
     async fn ask(&self, batch: &Batch, body: Bytes) -> Response {
-        let left = u64::try_from(batch.expires_at - store::now()).unwrap_or(0);
+        let left = u64::try_from(batch.expires_at - self.kept.store().now()).unwrap_or(0);
         let caller = Caller {
             tenant: Tenant(batch.owner.as_str().into()),
             deadline: Instant::now().checked_add(Duration::from_secs(left)),

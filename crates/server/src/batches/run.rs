@@ -39,7 +39,9 @@ impl Runner {
         loop {
             let batch = self.batch(id).await?;
             match batch.state {
-                BatchState::Validating if is_over(&batch) => return self.end(&batch, Ended::Expired).await,
+                BatchState::Validating if self.is_over(&batch) => {
+                    return self.end(&batch, Ended::Expired).await;
+                }
                 BatchState::Validating => self.validate(&batch).await?,
                 BatchState::InProgress => match self.run_lines(&batch).await? {
                     Reached::Stop => return Ok(()),
@@ -54,6 +56,10 @@ impl Runner {
                 }
             }
         }
+    }
+
+    fn is_over(&self, batch: &Batch) -> bool {
+        self.kept.store().now() >= batch.expires_at
     }
 
     async fn batch(&self, id: &str) -> Result<Batch, StoreError> {
@@ -82,7 +88,7 @@ impl Runner {
     /// Runs the lines that have no result yet.
     async fn run_lines(&self, batch: &Batch) -> Result<Reached, StoreError> {
         let mut changes = self.kept.changes();
-        let left = u64::try_from(batch.expires_at - store::now()).unwrap_or(0);
+        let left = u64::try_from(batch.expires_at - self.kept.store().now()).unwrap_or(0);
         let mut time_is_over = std::pin::pin!(tokio::time::sleep(Duration::from_secs(left)));
         let answers = self
             .waiting_lines(batch)
@@ -187,10 +193,6 @@ impl Runner {
         tracing::info!(batch = id, ?ended, "a batch has ended");
         Ok(())
     }
-}
-
-fn is_over(batch: &Batch) -> bool {
-    store::now() >= batch.expires_at
 }
 
 /// The next line that has no result.

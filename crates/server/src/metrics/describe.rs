@@ -22,7 +22,7 @@ const HISTOGRAMS: [(&str, &str); 16] = [
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
-const COUNTERS: [(&str, &str); 24] = [
+const COUNTERS: [(&str, &str); 27] = [
     ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
@@ -33,6 +33,12 @@ const COUNTERS: [(&str, &str); 24] = [
     ("gavel_reply_tokens_total", "Tokens of replies."),
     ("gavel_steps_total", "Steps of the model."),
     ("gavel_step_failures_total", "Sequences that failed with their step."),
+    ("gavel_numerical_errors_total", "Those of them that failed since the model wrote no numbers."),
+    (
+        "gavel_reloads_total",
+        "Times that keys, certificates and rubrics were read again, by whether all were right.",
+    ),
+    ("gavel_log_lines_dropped_total", "Lines of the log that nobody took from standard error in time."),
     (
         "gavel_cache_requests_total",
         "What was looked for in the caches: blocks of prompts, features and tiles of pictures.",

@@ -101,6 +101,12 @@ impl Metrics {
         self.gauge("gavel_startup_seconds", &[("phase", phase)]).set(duration.as_secs_f64());
     }
 
+    /// Counts a time that files were read again.
+    pub(crate) fn reloaded<T, E>(&self, read: &Result<T, E>) {
+        let outcome = if read.is_ok() { "right" } else { "wrong" };
+        self.counter("gavel_reloads_total", &[("outcome", outcome)]).increment(1);
+    }
+
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         self.recorder.register_counter(&key(name, labels), &METADATA)
     }
@@ -141,6 +147,7 @@ impl Metrics {
         for (lane, waiting) in [("score", stats.waiting_scores), ("explain", stats.waiting_texts)] {
             self.gauge("gavel_requests_waiting", &[("lane", lane)]).set(waiting as f64);
         }
+        self.counter("gavel_numerical_errors_total", &[]).absolute(stats.non_finite);
         let used = stats.total_blocks.saturating_sub(stats.free_blocks);
         let free = stats.free_blocks.saturating_sub(stats.idle_blocks);
         for (state, blocks) in [("free", free), ("kept", stats.idle_blocks), ("in_use", used)] {
@@ -202,6 +209,7 @@ pub(crate) async fn scrape_on_main(
 pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse + use<> {
     state.metrics.set_connections(&state.connections);
     state.metrics.set_memo(state.judge.memo_counts());
+    state.metrics.counter("gavel_log_lines_dropped_total", &[]).absolute(state.telemetry.dropped_lines());
     if let Some(figures) = state.storage.figures().await {
         state.metrics.set_storage(&figures);
     }

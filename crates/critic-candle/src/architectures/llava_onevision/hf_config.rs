@@ -198,14 +198,24 @@ pub(super) fn read_max_tiles(
     count.map(Some).ok_or_else(|| unsupported(source, key, value, "anyres_max_N or anyres"))
 }
 
-/// Refuses grids that are not whole tiles.
+/// More tiles than this no grid has: the published ones have 36 at most, and a picture is scaled up to its grid.
+const MAX_GRID_TILES: usize = 256;
+
+/// Refuses grids that are not whole tiles, or too many.
 pub(super) fn check_grid(source: &Source, sizes: &[(usize, usize)], tile: usize) -> Result<(), LoadError> {
-    let whole = |size: &(usize, usize)| {
-        size.0 > 0 && size.1 > 0 && size.0.is_multiple_of(tile) && size.1.is_multiple_of(tile)
+    let whole = |(height, width): &(usize, usize)| {
+        let tiles = (height / tile).checked_mul(width / tile);
+        let few = tiles.is_some_and(|tiles| (1..=MAX_GRID_TILES).contains(&tiles));
+        few && height.is_multiple_of(tile) && width.is_multiple_of(tile)
     };
     if sizes.is_empty() || !sizes.iter().all(whole) {
-        let expected = format!("a list of multiples of the tile size {tile}");
-        return Err(unsupported(source, "image_grid_pinpoints", format!("{sizes:?}"), expected));
+        let expected =
+            format!("a list of multiples of the tile size {tile}, of {MAX_GRID_TILES} tiles at most");
+        let found = match &sizes[..sizes.len().min(40)] {
+            few if few.len() == sizes.len() => format!("{sizes:?}"),
+            few => format!("{few:?} and {} more", sizes.len() - few.len()),
+        };
+        return Err(unsupported(source, "image_grid_pinpoints", found, expected));
     }
     Ok(())
 }

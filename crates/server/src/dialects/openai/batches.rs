@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +37,12 @@ const ENDPOINTS: [&str; 8] = [
 
 /// The most pairs of metadata, and the longest key and value, in characters.
 const METADATA: (usize, usize, usize) = (16, 64, 512);
+
+/// By which a client that asks again finds the batch that it began before.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The longest of them, in bytes.
+const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// The longest completion window: a week.
 const LONGEST_WINDOW_S: i64 = 7 * 86_400;
@@ -263,18 +269,24 @@ pub(super) struct BatchesQuery {
     path = "/v1/batches",
     operation_id = "create_batch",
     tag = "openai",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A text of the client's, 255 bytes at most: whoever asks \
+         again by the same one gets the batch that was begun before.")
+    ),
     request_body(content = BatchBody, example = json!(examples::batch_body())),
     responses(
         (status = 200, description = "It is begun.", body = BatchObject, example = json!(examples::batch())),
         (status = 400, description = "It makes no sense.", body = ErrorBody),
         (status = 404, description = "The server keeps no batches.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
+        (status = 422, description = "Another batch was begun by the same Idempotency-Key.", body = ErrorBody),
         (status = 429, description = "Too many batches have not ended.", body = ErrorBody)
     )
 )]
 pub(super) async fn create(
     State(state): State<AppState>,
     CallerOf(caller): CallerOf,
+    headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Json<BatchObject>, ApiError> {
     let kept = state.storage.get()?;
@@ -292,6 +304,7 @@ pub(super) async fn create(
         completion_window: body.completion_window,
         metadata: metadata(body.metadata.as_ref())?,
         model: state.judge.model().to_owned(),
+        idempotency_key: idempotency_key(&headers)?,
     };
     let input = move |store: &Arc<store::Store>| {
         let file = store.file(&new.owner, &new.input_file)?;
@@ -309,6 +322,14 @@ pub(super) async fn create(
     })?;
     kept.notify();
     Ok(Json(batch.into()))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()));
+    let message =
+        || format!("An idempotency key has 1 to {LONGEST_IDEMPOTENCY_KEY} printable characters of ASCII.");
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| ApiError::out_of_bounds(IDEMPOTENCY_KEY, message()))
 }
 
 /// List batches, the newest first.

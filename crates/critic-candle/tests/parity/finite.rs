@@ -1,0 +1,73 @@
+//! Numbers that are none stay with the request that they came from: whoever gets its blocks afterwards finds nothing of them.
+
+use candle_core::{Device as Host, Tensor};
+use critic::{Backend, BackendError, Batch};
+use critic_candle::{Checkpoint, Device, Options, Precision, Source, WeightForm};
+
+use crate::{
+    copy::Copy,
+    emulated,
+    golden::case,
+    runner::{Sequence, decode, encode_raw},
+};
+
+const PROJECTOR: &str = "multi_modal_projector.linear_2.weight";
+
+/// A checkpoint whose weights are finite, and whose features of pictures are not.
+fn sick(device: Device, precision: Option<Precision>, weights: WeightForm) -> Checkpoint {
+    let copy = Copy::of("tiny56");
+    copy.edit_weights(|mut tensors| {
+        let shape = tensors[PROJECTOR].shape().clone();
+        tensors.insert(PROJECTOR.into(), Tensor::full(3e38f32, shape, &Host::Cpu).unwrap());
+        tensors
+    });
+    let options = Options {
+        device,
+        precision,
+        weights,
+        cache_bytes: Some(64 << 20),
+        ..Options::new(Source::Folder(copy.path().into()))
+    };
+    Checkpoint::load(&options).unwrap()
+}
+
+/// The sequence of a case, in the blocks from the first on.
+fn sequence(checkpoint: &Checkpoint, name: &str) -> Sequence {
+    Sequence::new(encode_raw(&checkpoint.processor, &case("tiny56", name)), 0, 1)
+}
+
+/// The rows of logits of a text that is read and written on.
+fn answer(checkpoint: &mut Checkpoint) -> Vec<Vec<f32>> {
+    let mut text = sequence(checkpoint, "text_only");
+    let prompt = text.chunk(4096);
+    let length = prompt.tokens.len();
+    let first = checkpoint.backend.forward(&Batch { chunks: vec![prompt] }).unwrap().remove(0);
+    text.advance(length);
+    decode(&mut checkpoint.backend, &mut text, first, 8)
+}
+
+fn check(checkpoint: &mut Checkpoint) {
+    let before = answer(checkpoint);
+    assert!(before.iter().flatten().all(|logit| logit.is_finite()));
+    for _ in 0..2 {
+        let picture = sequence(checkpoint, "square").chunk(4096);
+        let failed = checkpoint.backend.forward(&Batch { chunks: vec![picture] });
+        assert!(matches!(failed, Err(BackendError::NonFinite)), "{failed:?}");
+        // In the very blocks that it wrote into, of which the last is filled token by token.
+        assert_eq!(answer(checkpoint), before);
+    }
+}
+
+#[test]
+fn no_blocks_hand_on_what_is_no_number_on_the_processor() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        check(&mut sick(Device::Cpu, Some(precision), WeightForm::Stored));
+    }
+    check(&mut sick(Device::Cpu, None, WeightForm::Q8));
+}
+
+#[test]
+fn no_blocks_hand_on_what_is_no_number_on_a_card() {
+    let _open = emulated::card();
+    check(&mut sick(Device::Cuda(0), None, WeightForm::Stored));
+}

@@ -1,0 +1,223 @@
+//! A backend that panics, runs out of memory, or computes no numbers: what becomes of those who are there and of their neighbours.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use engine::{
+    Config, Engine, EngineError, Event, MANY_NON_FINITE, Part, Request, Stats, Tenant, Terms, TokenStream,
+    Urgency,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+const VOCABULARY: u32 = 50;
+
+/// What goes wrong in a step.
+#[derive(Default)]
+struct Faults {
+    /// The step that panics, counted from 1; 0 for none.
+    panics_at: AtomicUsize,
+    /// Whether steps fail that have more tokens than there is room for at the moment.
+    is_tight: AtomicBool,
+    /// Whether what is computed for [`SICK`] is no number.
+    is_sick: AtomicBool,
+    /// Steps that failed.
+    failed: AtomicUsize,
+}
+
+/// A token that a device in a bad moment makes no number of.
+const SICK: u32 = 40;
+
+/// Keeps a number for each position in its block, and writes the sum of all numbers of a sequence.
+struct Summing {
+    faults: Arc<Faults>,
+    memory: HashMap<(u32, usize), f32>,
+    steps: usize,
+    random: StdRng,
+}
+
+impl Backend for Summing {
+    fn limits(&self) -> Limits {
+        Limits { block_size: 4, block_count: 64, context_length: 64, max_step_tokens: 12 }
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+        self.steps += 1;
+        assert!(self.steps != self.faults.panics_at.load(SeqCst), "the device is gone");
+        let room = self.random.random_range(1..14);
+        if self.faults.is_tight.load(SeqCst) && batch.token_count() > room {
+            self.faults.failed.fetch_add(1, SeqCst);
+            return Err(BackendError::Compute("out of memory".into()));
+        }
+        let mut rows = Vec::new();
+        for chunk in &batch.chunks {
+            let place = |position: usize| (chunk.block_table[position / 4].0, position % 4);
+            for (token, position) in chunk.tokens.iter().zip(chunk.start..) {
+                let sick = token.0 == SICK && self.faults.is_sick.load(SeqCst);
+                self.memory.insert(place(position), if sick { f32::NAN } else { token.0 as f32 });
+            }
+            if chunk.wants != Wants::Nothing {
+                // Positions before the chunk may have been computed for others.
+                let sum: f32 = (0..chunk.end()).map(|position| self.memory[&place(position)]).sum();
+                let high = if sum.is_nan() { f32::NAN } else { 5.0 };
+                let next = sum as u32 % VOCABULARY;
+                rows.push((0..VOCABULARY).map(|id| if id == next { high } else { 0.0 }).collect());
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn start(faults: &Arc<Faults>) -> Engine {
+    let random = StdRng::seed_from_u64(7);
+    let backend = Summing { faults: faults.clone(), memory: HashMap::new(), steps: 0, random };
+    Engine::start(Box::new(backend), Config { max_sequences: 8, ..Config::default() })
+}
+
+fn request(prompt: &[u32], tenant: &str) -> Request {
+    Request {
+        encoded: Encoded { tokens: prompt.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() },
+        sampling: SamplingParams::default(),
+        script: vec![Part::Write(6)],
+        end_tokens: Vec::new(),
+        tenant: Tenant(tenant.into()),
+        terms: Terms::default(),
+        deadline: None,
+        urgency: Urgency::Now,
+    }
+}
+
+/// The tokens of a stream, or why there are none.
+fn collect(mut stream: TokenStream) -> Result<Vec<u32>, String> {
+    let mut tokens = Vec::new();
+    loop {
+        match stream.blocking_next().expect("a stream ends with an event") {
+            Event::Token(sampled) => tokens.push(sampled.token.0),
+            Event::Finished(..) => return Ok(tokens),
+            Event::Failed(failure) => return Err(failure.to_string()),
+            Event::Admitted { .. } | Event::Rated(_) | Event::Said(_) | Event::Chosen(_) => {}
+        }
+    }
+}
+
+fn wait_for(engine: &Engine, wanted: impl Fn(&Stats) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !wanted(&engine.stats()) {
+        assert!(Instant::now() < deadline, "{:?}", engine.stats());
+        std::thread::yield_now();
+    }
+}
+
+fn is_whole(stats: &Stats) -> bool {
+    stats.running == 0 && stats.waiting() == 0 && stats.free_blocks == stats.total_blocks
+}
+
+/// Some prompts of different lengths, which share beginnings.
+fn prompts() -> Vec<Vec<u32>> {
+    (0..24u32).map(|index| (0..3 + index % 20).map(|at| (at * 7 + index / 4) % 30).collect()).collect()
+}
+
+#[test]
+fn a_panic_at_any_step_is_told_to_all_who_are_there() {
+    let whole: Vec<_> = {
+        let engine = start(&Arc::default());
+        prompts()
+            .iter()
+            .map(|prompt| collect(engine.submit(request(prompt, "a")).unwrap()).unwrap())
+            .collect()
+    };
+    for step in 1..20 {
+        let faults = Arc::new(Faults { panics_at: step.into(), ..Faults::default() });
+        let engine = start(&faults);
+        let asked: Vec<_> = prompts().iter().map(|prompt| engine.submit(request(prompt, "a"))).collect();
+        let mut told = 0;
+        for (asked, whole) in asked.into_iter().zip(&whole) {
+            match asked.map(collect) {
+                Ok(Ok(tokens)) => assert_eq!(tokens, *whole, "it was answered before"),
+                Ok(Err(failure)) => {
+                    assert!(failure.contains("panicked"), "{failure}");
+                    told += 1;
+                }
+                Err(error) => assert!(matches!(error, EngineError::Stopped), "{error}"),
+            }
+        }
+        assert!(told > 0, "step {step}");
+        wait_for(&engine, |stats| !stats.alive);
+        assert!(matches!(engine.submit(request(&[1], "a")), Err(EngineError::Stopped)));
+    }
+}
+
+#[test]
+fn a_device_without_memory_hurts_those_alone_who_need_too_much_alone() {
+    let faults = Arc::new(Faults::default());
+    let engine = start(&faults);
+    let ask = |prompt: &Vec<u32>, round: usize| {
+        // A tenant of its own, so that nothing is kept from the round before.
+        engine.submit(request(prompt, &round.to_string())).unwrap()
+    };
+    let wanted: Vec<_> = prompts().iter().map(|prompt| collect(ask(prompt, 0)).unwrap()).collect();
+    faults.is_tight.store(true, SeqCst);
+    let (mut answered, mut refused, mut round) = (0, 0, 0);
+    while faults.failed.load(SeqCst) < 1000 {
+        round += 1;
+        let streams: Vec<_> = prompts().iter().map(|prompt| ask(prompt, round)).collect();
+        for (stream, wanted) in streams.into_iter().zip(&wanted) {
+            match collect(stream) {
+                Ok(tokens) => {
+                    assert_eq!(tokens, *wanted);
+                    answered += 1;
+                }
+                Err(failure) => {
+                    assert!(failure.contains("failed on a step"), "{failure}");
+                    refused += 1;
+                }
+            }
+        }
+        wait_for(&engine, is_whole);
+    }
+    assert!(answered > 100 && refused > 10, "{answered} and {refused}");
+    faults.is_tight.store(false, SeqCst);
+    for (prompt, wanted) in prompts().iter().zip(&wanted) {
+        assert_eq!(collect(ask(prompt, 0)).unwrap(), *wanted);
+    }
+}
+
+#[test]
+fn what_is_no_number_hurts_one_request_and_is_kept_for_nobody() {
+    let faults = Arc::new(Faults::default());
+    let engine = start(&faults);
+    let ask = |prompt: &[u32]| engine.submit(request(prompt, "a")).unwrap();
+    // Longer than a step, so that the sick block is kept before anybody looks at a number.
+    let mut sick: Vec<u32> = (0..30).map(|at| at % 9).collect();
+    sick[1] = SICK;
+    let well: Vec<Vec<u32>> = (1..6).map(|seed| (0..20).map(|at| (at + seed) % 11).collect()).collect();
+    let wanted: Vec<_> = well.iter().map(|prompt| collect(ask(prompt)).unwrap()).collect();
+    for round in 1..=MANY_NON_FINITE {
+        faults.is_sick.store(true, SeqCst);
+        sick[29] = round as u32;
+        let neighbours: Vec<_> = well[..2].iter().map(|prompt| ask(prompt)).collect();
+        let failure = collect(ask(&sick)).unwrap_err();
+        assert!(failure.contains("finite"), "{failure}");
+        for (neighbour, wanted) in neighbours.into_iter().zip(&wanted) {
+            assert_eq!(collect(neighbour).unwrap(), *wanted);
+        }
+        let stats = engine.stats();
+        assert_eq!((stats.non_finite, stats.non_finite_lately), (round as u64, round));
+        // The moment is over: the same prompt finds nothing of what was computed then, and neither does anybody else.
+        faults.is_sick.store(false, SeqCst);
+        collect(ask(&sick)).unwrap();
+        for (prompt, wanted) in well.iter().zip(&wanted) {
+            assert_eq!(collect(ask(prompt)).unwrap(), *wanted);
+        }
+        sick[2] += 1; // what was well has now been kept
+    }
+    wait_for(&engine, is_whole);
+}
