@@ -4,7 +4,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -39,6 +39,7 @@ pub struct Engine {
     backlog: Arc<Backlog>,
     counters: Arc<Counters>,
     next_id: Arc<AtomicU64>,
+    given_up: Arc<AtomicBool>,
 }
 
 /// A request that is made ready for the waiting line, until it is dropped.
@@ -60,6 +61,7 @@ impl Engine {
         let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
         let scheduler = Scheduler::new(limits, config, backlog.clone());
         counters.set_state(&scheduler, backend.figures());
+        let given_up = Arc::<AtomicBool>::default();
         let worker = Worker {
             backend,
             config,
@@ -68,12 +70,13 @@ impl Engine {
             counters: counters.clone(),
             backlog: backlog.clone(),
             observer,
+            given_up: given_up.clone(),
         };
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run())
             .expect("a process can start one more thread");
-        Self { inbox, config, limits, backlog, counters, next_id: Arc::default() }
+        Self { inbox, config, limits, backlog, counters, next_id: Arc::default(), given_up }
     }
 
     /// Counts a request whose prompt is being encoded as one that will come, until what is returned is dropped. So many are let
@@ -152,6 +155,11 @@ impl Engine {
     /// panicked.
     pub async fn stopped(&self) {
         self.inbox.closed().await;
+    }
+
+    /// Fails all that waits or runs, at its next step, and all that comes, so that everybody hears of the end before it.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Relaxed);
     }
 
     /// Figures of this moment.

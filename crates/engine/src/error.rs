@@ -62,4 +62,7 @@ pub enum Failure {
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
+    /// Nobody is to wait any longer, since the engine is about to end.
+    #[error("the request was given up, since the server is stopping")]
+    GivenUp,
 }

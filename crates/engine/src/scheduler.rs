@@ -237,6 +237,17 @@ impl Scheduler {
         self.asked.clear();
     }
 
+    /// Ends everything in good order: nobody is to wait any longer.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        let waiting = self.waiting.iter_mut().map(|sequence| &mut **sequence);
+        for sequence in self.running.iter_mut().chain(waiting) {
+            sequence.audience.tell(Event::Failed(Failure::GivenUp));
+        }
+        self.end_marked(&vec![Some(Ending::Failed); self.running.len()], now);
+        self.ended.extend(self.waiting.drain(..).map(|sequence| sequence.report(Ending::Failed, now)));
+        self.asked.clear();
+    }
+
     /// Whether every block is free, kept or held once.
     pub(crate) fn is_whole(&self) -> bool {
         let own: usize = self.running.iter().map(Sequence::own_block_count).sum();

@@ -2,7 +2,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -29,6 +32,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// Whether nobody is to wait any longer.
+    pub(crate) given_up: Arc<AtomicBool>,
 }
 
 /// The model's code panicked; the panic hook has told why.
@@ -40,6 +45,9 @@ impl Worker {
         loop {
             while let Ok(arrival) = self.arrivals.try_recv() {
                 self.scheduler.enqueue(Sequence::new(arrival));
+            }
+            if self.given_up.load(Relaxed) {
+                self.scheduler.give_up(Instant::now());
             }
             let batch = self.scheduler.schedule(Instant::now());
             self.counters.set_state(&self.scheduler, self.backend.figures());

@@ -185,6 +185,11 @@ impl Judge {
         self.parts.engine.stopped().await;
     }
 
+    /// Fails all that waits or runs, and all that comes: the service is about to end.
+    pub fn give_up(&self) {
+        self.parts.engine.give_up();
+    }
+
     /// The most tokens that a prompt and its output may have together.
     pub fn context_length(&self) -> usize {
         self.parts.engine.capacity()

@@ -249,6 +249,7 @@ impl ApiError {
                 (Status::INTERNAL_SERVER_ERROR, "inference_failed")
             }
             JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "timed_out"),
+            JudgeError::Failed(Failure::GivenUp) => (Status::SERVICE_UNAVAILABLE, "draining"),
             JudgeError::Unparsable { .. } => (Status::BAD_GATEWAY, "unparsable_verdict"),
             JudgeError::Silent => (Status::BAD_GATEWAY, "empty_completion"),
         };
