@@ -1,10 +1,15 @@
 //! Names that are spelt nearly like one that does not exist.
 
+/// No name is longer, and whoever asks for a longer one did not mistype it: to count its edits would take long.
+const LONGEST: usize = 256;
 /// How many names are told.
 const MOST: usize = 3;
 
 /// The names among `known` that are nearest to `name`, nearest first; none when all are far.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+    if name.len() > LONGEST {
+        return Vec::new();
+    }
     let far = name.chars().count().div_ceil(3).max(2);
     let mut found: Vec<(usize, &str)> = known
         .map(|other| {
@@ -52,5 +57,6 @@ mod tests {
         assert_eq!(near("help"), ["helpfulness"]);
         assert_eq!(near("mmvet"), ["mm-vet"]);
         assert!(near("no-such-rubric").is_empty());
+        assert!(near(&"helpfulness".repeat(100)).is_empty());
     }
 }

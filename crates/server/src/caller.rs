@@ -1,7 +1,10 @@
-//! For whom a request is run: its key, or without keys its bearer token, names the tenant; the server's time limit makes the
-//! deadline.
+//! For whom a request is run: its key, or without keys its bearer token, names the tenant; the server's time limit, or a shorter
+//! one of the client's own, makes the deadline.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -16,6 +19,8 @@ use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::App
 const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
 /// The longest salt.
 const MAX_SALT: usize = 256;
+/// How long the client waits, in milliseconds.
+const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
 /// The caller of a request. Whoever has the same key, or without keys sends the same token, is the same tenant; those who send
 /// none are one tenant too.
@@ -42,7 +47,7 @@ impl FromRequestParts<AppState> for CallerOf {
         let salt = salt.ok().filter(|salt| salt.len() <= MAX_SALT).ok_or_else(|| {
             ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT} plain letters are wanted."))
         })?;
-        let deadline = Instant::now().checked_add(state.request_timeout);
+        let deadline = Instant::now().checked_add(time_limit(parts, state.request_timeout)?);
         let caller = match grant {
             Some(grant) => Caller {
                 tenant: grant.account().tenant(),
@@ -58,6 +63,18 @@ impl FromRequestParts<AppState> for CallerOf {
         };
         Ok(Self(caller))
     }
+}
+
+/// The time that a request may take: what its client says, if that is shorter than what the server has for all.
+fn time_limit(parts: &Parts, longest: Duration) -> Result<Duration, ApiError> {
+    let Some(value) = parts.headers.get(&TIMEOUT) else { return Ok(longest) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    // So many milliseconds that they are no number are longer than any limit.
+    let milliseconds = digits.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(u64::MAX));
+    let limit = milliseconds.filter(|milliseconds| *milliseconds > 0).map(Duration::from_millis);
+    limit.map(|limit| limit.min(longest)).ok_or_else(|| {
+        ApiError::invalid(TIMEOUT.as_str(), "A whole number of milliseconds above 0 is wanted.")
+    })
 }
 
 /// The tenant of a request where there are no keys.

@@ -429,15 +429,20 @@ mod tests {
     use super::*;
     use crate::command::{Command, CommandLine};
 
-    struct Panicking;
+    /// A device that is gone after so many steps.
+    struct Panicking {
+        steps: usize,
+        device: Box<dyn Backend>,
+    }
 
     impl Backend for Panicking {
         fn limits(&self) -> Limits {
-            Limits { block_size: 32, block_count: 64, context_length: 2048, max_step_tokens: 512 }
+            self.device.limits()
         }
 
-        fn forward(&mut self, _: &Batch) -> Result<Vec<Logits>, BackendError> {
-            panic!("the device is gone")
+        fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+            self.steps = self.steps.checked_sub(1).expect("the device is gone");
+            self.device.forward(batch)
         }
     }
 
@@ -455,8 +460,12 @@ mod tests {
         answer
     }
 
-    async fn start(on_panic: OnPanic) -> (std::net::SocketAddr, impl Future<Output = anyhow::Result<()>>) {
-        let critic = Critic { backend: Box::new(Panicking), ..bench::null_critic() };
+    async fn start(
+        on_panic: OnPanic,
+        steps: usize,
+    ) -> (std::net::SocketAddr, impl Future<Output = anyhow::Result<()>>) {
+        let device = bench::null_critic().backend;
+        let critic = Critic { backend: Box::new(Panicking { steps, device }), ..bench::null_critic() };
         let library = RubricLibrary::compiled_in().unwrap();
         let judge =
             Judge::new("null".into(), critic, library, EngineConfig { on_panic, ..Default::default() });
@@ -476,7 +485,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_the_model_is_answered_and_ends_the_server_with_an_error() {
-        let (address, serving) = start(OnPanic::Stop).await;
+        let (address, serving) = start(OnPanic::Stop, 0).await;
         let serving = tokio::spawn(serving);
         let answer = ask(address, "POST /judge", CASE).await;
         assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("inference_failed"), "{answer}");
@@ -485,8 +494,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_panic_amid_a_stream_is_told_in_it_and_nothing_after_it() {
+        let (address, serving) = start(OnPanic::Stop, 5).await;
+        let serving = tokio::spawn(serving);
+        let body = r#"{"prompt": "?", "max_tokens": 100, "ignore_eos": true, "stream": true}"#;
+        let answer = ask(address, "POST /v1/completions", body).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let (before, last) = answer.trim_end().rsplit_once("data: ").unwrap();
+        assert!(before.matches("data: ").count() > 1, "it began: {answer}");
+        assert!(last.contains("inference_failed"), "{last}");
+        assert!(!answer.contains("[DONE]") && !answer.contains(r#""finish_reason":"stop""#), "{answer}");
+        assert!(serving.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
     async fn a_server_that_restarts_its_engine_goes_on() {
-        let (address, serving) = start(OnPanic::Restart).await;
+        let (address, serving) = start(OnPanic::Restart, 0).await;
         let serving = tokio::spawn(serving);
         for _ in 0..2 {
             assert!(ask(address, "POST /judge", CASE).await.starts_with("HTTP/1.1 500"));

@@ -79,6 +79,24 @@ test("logprobs and several choices", async () => {
   }
 });
 
+test("a stream that fails is an error", async () => {
+  // Its time is over long before its text is.
+  const stream = await client.chat.completions.create(
+    { model: "gpt-4o", messages: [{ role: "user", content: "Go on." }], max_tokens: 3000, ignore_eos: true, stream: true },
+    { headers: { "x-request-timeout-ms": "300" } },
+  );
+  const pieces = [];
+  await assert.rejects(
+    async () => {
+      for await (const chunk of stream) {
+        pieces.push(chunk);
+      }
+    },
+    (error) => error.code === "timed_out",
+  );
+  assert.ok(pieces.length > 1 && pieces.every((chunk) => chunk.choices[0].finish_reason === null));
+});
+
 test("errors have their classes", async () => {
   await assert.rejects(client.chat.completions.create({ ...asked, temperature: 7 }), (error) => {
     assert.ok(error instanceof BadRequestError);

@@ -110,6 +110,24 @@ def test_logprobs(client, seen, top):
         assert sum(math.exp(other.logprob) for other in token.top_logprobs) < 1 + 1e-5
 
 
+def test_a_stream_that_fails_raises(client):
+    # Its time is over long before its text is.
+    stream = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "Go on."}],
+        max_tokens=3000,
+        stream=True,
+        extra_body={"ignore_eos": True},
+        extra_headers={"x-request-timeout-ms": "300"},
+    )
+    pieces = []
+    with pytest.raises(openai.APIError) as caught:
+        for chunk in stream:
+            pieces.append(chunk)
+    assert len(pieces) > 1 and all(chunk.choices[0].finish_reason is None for chunk in pieces)
+    assert caught.value.code == "timed_out"
+
+
 def test_errors(client, seen):
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=MODEL, messages=seen, temperature=7)

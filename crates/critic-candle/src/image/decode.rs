@@ -7,7 +7,7 @@ use image::{
     metadata::Orientation,
 };
 
-use super::{ImageLimits, RgbImage};
+use super::{ImageLimits, RgbImage, png_texts::without_texts};
 
 /// Why a picture is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,8 @@ const METADATA_BYTES: u64 = 16 << 20;
 
 /// Reads format and size; no pixel is decoded.
 pub(crate) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
-    let (format, decoder) = open(bytes)?;
+    let bytes = without_texts(bytes);
+    let (format, decoder) = open(&bytes)?;
     let (width, height) = decoder.dimensions();
     Ok(Header { format, width, height })
 }
@@ -46,6 +47,7 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
 /// Decodes a PNG, JPEG, WebP, GIF or BMP, its first frame: orientation applied, transparency composited on white, RGB. Colour
 /// profiles are ignored, as by the reference; nothing else of its metadata is looked at.
 pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, DecodeError> {
+    let bytes = &*without_texts(bytes);
     let (format, mut decoder) = open(bytes)?;
     let damaged = |error| failed(format, error);
     let mut bounds = Limits::no_limits();

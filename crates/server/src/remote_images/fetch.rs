@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, Response, StatusCode, header, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, header, redirect};
 use tokio::sync::Semaphore;
 
-use super::{ImageUrl, NotFetched, Policy, resolver::CheckedResolver};
+use super::{
+    ImageUrl, NotFetched, Policy,
+    resolver::{CheckedResolver, Names, SystemNames},
+};
 
 /// The largest image. Photographs of phones have less than half of it.
 const MAX_BYTES: usize = 20 << 20;
@@ -41,8 +44,16 @@ impl RemoteImages {
     /// # Errors
     /// When the client cannot be made.
     pub(crate) fn new(policy: Policy) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .dns_resolver(Arc::new(CheckedResolver))
+        Self::with(policy, (Arc::new(SystemNames), Client::builder()))
+    }
+
+    /// The same with names that `names` knows, and what is set in `builder` beside.
+    pub(super) fn with(
+        policy: Policy,
+        (names, builder): (Arc<dyn Names>, ClientBuilder),
+    ) -> reqwest::Result<Self> {
+        let client = builder
+            .dns_resolver(Arc::new(CheckedResolver(names)))
             // The environment's proxy would connect to what was never checked.
             .no_proxy()
             .redirect(redirect::Policy::none())

@@ -9,6 +9,8 @@ mod fetch;
 mod hosts;
 mod policy;
 mod resolver;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use addresses::is_public;
 pub(crate) use fetch::RemoteImages;

@@ -3,15 +3,33 @@
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
 };
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::addresses::{is_own, is_public};
 
+/// Who knows the addresses of names.
+pub(super) trait Names: fmt::Debug + Send + Sync {
+    /// All addresses of a name.
+    fn look_up(&self, name: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+}
+
+/// The system's resolver.
+#[derive(Debug)]
+pub(super) struct SystemNames;
+
+impl Names for SystemNames {
+    fn look_up(&self, name: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+    }
+}
+
 /// Looks names up once, and gives connections the addresses that it has checked and no others.
 #[derive(Debug)]
-pub(super) struct CheckedResolver;
+pub(super) struct CheckedResolver(pub(super) Arc<dyn Names>);
 
 /// A name leads to an address where nothing is fetched.
 #[derive(Debug)]
@@ -27,19 +45,16 @@ impl std::error::Error for NotPublic {}
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let found = self.0.look_up(name.as_str().to_owned());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let addresses: Vec<SocketAddr> = checked(found)?;
+            let addresses = checked(found.await?)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }
 
 /// The addresses, if there are any and each of them is public: a name that also leads inside is not trusted.
-fn checked(
-    found: impl Iterator<Item = SocketAddr>,
-) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
-    let addresses: Vec<SocketAddr> = found.collect();
+fn checked(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
     match addresses.iter().map(SocketAddr::ip).find(|address| !is_public(*address) || is_own(*address)) {
         Some(inside) => Err(NotPublic(inside).into()),
         None if addresses.is_empty() => Err(io::Error::from(io::ErrorKind::NotFound).into()),
@@ -52,7 +67,8 @@ mod tests {
     use super::*;
 
     fn check(addresses: &[&str]) -> bool {
-        checked(addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 0))).is_ok()
+        let addresses = addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 0));
+        checked(addresses.collect()).is_ok()
     }
 
     #[test]
@@ -73,7 +89,8 @@ mod tests {
     #[tokio::test]
     async fn a_name_of_this_machine_leads_nowhere() {
         for name in ["localhost", "LOCALHOST", "127.0.0.1"] {
-            assert!(CheckedResolver.resolve(name.parse().unwrap()).await.is_err(), "{name}");
+            let resolver = CheckedResolver(Arc::new(SystemNames));
+            assert!(resolver.resolve(name.parse().unwrap()).await.is_err(), "{name}");
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The texts as chunks, each as soon as it is written, then the usage if it was asked for, then `[DONE]`. A failure
-/// ends the stream with the body of an error. The client's leaving drops the stream, which cancels the work.
+/// ends the stream with the body of an error and without that word. The client's leaving drops the stream, which cancels the work.
 pub(super) fn events(
     choices: Vec<CompletionStream>,
     (header, call): (Header, Option<Call>),
@@ -112,7 +112,8 @@ where
                 self.pieces.clear(); // cancels the other texts
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
                 self.told.end(error.outcome());
-                vec![data(&error.body()), self.done()]
+                self.stage = Stage::Ended;
+                vec![data(&error.body())]
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Telling {
 }
 
 /// The texts as chunks, each as soon as it is written, then the usage if it was asked for, then `[DONE]`. A failure ends
-/// the stream with the body of an error. The client's leaving drops the stream, which cancels the work.
+/// the stream with the body of an error and without that word. The client's leaving drops the stream, which cancels the work.
 pub(super) fn events(
     prompted: Vec<Prompted<CompletionStream>>,
     header: Header,
@@ -121,7 +121,7 @@ where
                 self.pieces.clear(); // cancels the other texts
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
                 self.told.end(error.outcome());
-                vec![data(&error.body()), Event::default().data("[DONE]")]
+                vec![data(&error.body())]
             }
         }
     }
