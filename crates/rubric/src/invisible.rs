@@ -31,7 +31,8 @@ fn visible(text: &str) -> impl Iterator<Item = char> {
             let c = characters.next()?;
             let beside_hidden = after_hidden || characters.peek().copied().is_some_and(hides);
             after_hidden = hides(c);
-            if !is_invisible(c) && !(is_variation_selector(c) && beside_hidden) {
+            let hidden = is_invisible(c) || (is_variation_selector(c) && beside_hidden);
+            if !hidden {
                 return Some(c);
             }
         }
