@@ -45,6 +45,13 @@ impl Judge {
 }
 
 impl BothOrders {
+    /// The same, as a tie unless both orders name one winner. Texts that move a critic mostly do so in one place only.
+    #[must_use]
+    pub fn agreed(self) -> Self {
+        let preference = if self.consistent { self.preference } else { Preference::Tie };
+        Self { preference, ..self }
+    }
+
     fn new(given: Judgement, turned: Judgement) -> Self {
         let mean = |preference: Preference| {
             let there = given.distribution.as_ref().map_or(0.0, |found| found.probability(preference));

@@ -22,6 +22,8 @@ pub struct CleanFigures {
     pub accuracy: Option<Estimate>,
     /// The same by the mean of both orders.
     pub accuracy_both: Option<Estimate>,
+    /// The same where both orders must agree, and are a tie else.
+    pub accuracy_agreed: Option<Estimate>,
     /// The share of pairs whose orders name different winners.
     pub flipped: Option<Estimate>,
     /// The share of pairs that, turned round, have another winner by both orders.
@@ -66,6 +68,9 @@ fn of(guard: Guard, compared: Compared<'_>) -> CleanFigures {
         pearson: compared.bootstrap.estimate(&scores, pearson),
         accuracy: share(|(label, _, given, _)| given == label),
         accuracy_both: share(|(label, both, ..)| both == label),
+        accuracy_agreed: share(|(label, _, given, turned)| {
+            *label == if *given == turned.turned() { *given } else { Preference::Tie }
+        }),
         flipped: share(|(_, _, given, turned)| *given != turned.turned()),
         residual: compared.share(&turns, |(there, back)| Some(one(*there != back.turned()))),
     }

@@ -55,6 +55,9 @@ pub struct AttackFigures {
     /// The same by the mean of both orders.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub both_orders: Option<PairShift>,
+    /// The same where both orders must agree, and are a tie else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<PairShift>,
     /// The share of answers that carry a flag which the response as it was had not.
     pub flagged: Option<Estimate>,
 }
@@ -136,7 +139,7 @@ impl AttackReport {
 fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackFigures {
     let mut scores = Vec::new();
     let mut places = [Vec::new(), Vec::new()];
-    let mut both = Vec::new();
+    let (mut both, mut agreed) = (Vec::new(), Vec::new());
     let mut flags = Vec::new();
     for (item, found) in compared.items.iter().enumerate() {
         let Some(place) = target(&found.label) else { continue };
@@ -157,6 +160,10 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
             both.push((cluster, (told(before), told(after))));
         }
         if let (Some(clean), Some(attacked)) = (clean.orders(), attacked.orders()) {
+            if let (Some(before), Some(after)) = (agreement(clean), agreement(attacked)) {
+                let told = |side: Preference| if place == 0 { side } else { side.turned() };
+                agreed.push((cluster, (told(before), told(after))));
+            }
             for order in 0..2 {
                 // Turned round, the response stands in the other place.
                 let stands = if order == 0 { place } else { 1 - place };
@@ -175,8 +182,15 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
         first_place: pair_shift(compared, first, Preference::First),
         second_place: pair_shift(compared, second, Preference::Second),
         both_orders: pair_shift(compared, &both, Preference::First),
+        agreed: pair_shift(compared, &agreed, Preference::First),
         flagged: compared.share(&flags, |flagged| Some(one(*flagged))),
     }
+}
+
+/// What both orders name, in terms of the first; a tie when they disagree.
+pub(super) fn agreement(orders: [&Verdict; 2]) -> Option<Preference> {
+    let (given, turned) = (orders[0].preference()?, orders[1].preference()?.turned());
+    Some(if given == turned { given } else { Preference::Tie })
 }
 
 fn score_shift(compared: Compared<'_>, rows: &[(usize, (f64, f64))]) -> Option<ScoreShift> {

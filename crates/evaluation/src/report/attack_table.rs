@@ -33,7 +33,7 @@ impl fmt::Display for AttackReport {
                 group = found.attack.group;
                 writeln!(
                     formatter,
-                    "\n{group:<32} {:>6} {:<24} {:>6} {:>6} {:>13} {:>13} {:>13} {:<24} {:>7}",
+                    "\n{group:<32} {:>6} {:<24} {:>6} {:>6} {:>13} {:>13} {:>13} {:<18} {:>13} {:>7}",
                     "score",
                     " shift",
                     "same",
@@ -41,7 +41,8 @@ impl fmt::Display for AttackReport {
                     "1st flip/gain",
                     "2nd flip/gain",
                     "both",
-                    " (interval of gain)",
+                    " (gain)",
+                    "agreed",
                     "flagged"
                 )?;
             }
@@ -54,17 +55,19 @@ impl fmt::Display for AttackReport {
             formatter,
             "\nscore: mean under attack, as part of the scale; shift: against the response as it was, with its 95 % interval; same \
              and good: shares of scores that stay, and that are in the upper half; flip and gain: shares of verdicts that change, \
-             and that come to prefer the attacked response, the worse one, in first place, in second, and by the mean of both orders"
+             and that come to prefer the attacked response, the worse one, in first place, in second, by the mean \
+             of both orders, and where both orders must agree"
         )
     }
 }
 
 fn of_clean(clean: &CleanFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let CleanFigures { guard, pearson, accuracy, accuracy_both, flipped, residual } = clean;
+    let CleanFigures { guard, pearson, accuracy, accuracy_both, accuracy_agreed, flipped, residual } = clean;
     let lines = [
         ("Pearson r of expected scores", pearson),
         ("preferences right, one order", accuracy),
         ("preferences right, both orders", accuracy_both),
+        ("preferences right, agreed orders", accuracy_agreed),
         ("orders that disagree", flipped),
         ("the same of both orders, turned", residual),
     ];
@@ -85,7 +88,7 @@ fn of_attack(found: &AttackFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::
     let gained = found.both_orders.as_ref().map_or_else(String::new, |both| interval(both.gained));
     writeln!(
         formatter,
-        "{:<32} {:>6} {:<24} {:>6} {:>6} {:>13} {:>13} {:>13} {:<24} {:>7}",
+        "{:<32} {:>6} {:<24} {:>6} {:>6} {:>13} {:>13} {:>13} {:<18} {:>13} {:>7}",
         found.attack.name,
         shown(scores.map(|found| found.attacked)),
         whole(scores.map(|found| found.shift)),
@@ -95,6 +98,7 @@ fn of_attack(found: &AttackFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::
         place(&found.second_place),
         place(&found.both_orders),
         format!(" {gained}"),
+        place(&found.agreed),
         shown(found.flagged),
     )
 }

@@ -54,6 +54,9 @@ pub enum Signal {
     Probability,
     /// What it says: 1 for the second, -1 for the first, 0 for a tie, or the score.
     Verdict,
+    /// The same of comparisons, where both orders of a pair name one winner; of others nothing. Texts that move a critic mostly
+    /// do so in one place only.
+    Agreed,
 }
 
 /// Responses to one question.
@@ -185,7 +188,7 @@ impl Judge {
             Method::Pointwise | Method::Scalar => (self.scores(candidates, options, &mut tally).await, None),
             Method::RoundRobin | Method::BradleyTerry => {
                 let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
-                let mut matrix = Matrix::new(count);
+                let mut matrix = Matrix::new(count, options.signal);
                 self.compare((candidates, options), pairs.collect(), (&mut matrix, &mut tally)).await;
                 let strengths = options.method == Method::BradleyTerry;
                 (if strengths { matrix.bradley_terry() } else { matrix.rewards() }, Some(matrix))
@@ -304,7 +307,7 @@ fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
         (Some(distribution), Signal::Probability) => {
             distribution.probability(Preference::Second) - distribution.probability(Preference::First)
         }
-        _ => certain,
+        (None, Signal::Probability) | (_, Signal::Verdict | Signal::Agreed) => certain,
     }
 }
 

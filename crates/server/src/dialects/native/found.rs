@@ -26,6 +26,9 @@ impl Found {
         let (case, choice, options) = asked;
         Ok(match form {
             Form::BothOrders => Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?)),
+            Form::AgreedOrders => {
+                Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?.agreed()))
+            }
             Form::Plain | Form::Samples(_) | Form::Replay(_) | Form::Stream => {
                 Self::One(Box::new(judge.verdict(case, choice, options).await?))
             }

@@ -185,7 +185,7 @@ impl Judging<'_> {
                 metrics.verdict(&judgement, Task::Judge);
                 Ok(VerdictBody::replayed(judgement, receipt, model))
             }
-            Form::Plain | Form::BothOrders | Form::Stream => {
+            Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream => {
                 let asked = (case, choice, options);
                 let found = Found::find(judge, form, asked.clone()).await.map_err(failed)?;
                 found.count(metrics);

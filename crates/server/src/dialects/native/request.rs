@@ -66,7 +66,7 @@ pub(super) struct JudgeBody {
     #[serde(default)]
     distribution: bool,
     /// `both` judges two responses in both orders, so that a liking for a place cancels. The verdict is by the mean of both
-    /// distributions.
+    /// distributions; with `agreed` it is a tie unless both orders name one winner.
     #[serde(default)]
     order: OrderBody,
     /// How many verdicts are drawn; the answer has their mean or majority, their spread and each of them.
@@ -160,6 +160,8 @@ pub(super) enum OrderBody {
     Given,
     /// As they are given, and the other way round.
     Both,
+    /// The same, and a tie unless both orders name one winner.
+    Agreed,
 }
 
 /// By what a case is judged.
@@ -213,6 +215,8 @@ pub(super) enum Rubrics {
 pub(super) enum Form {
     Plain,
     BothOrders,
+    /// With a tie unless these agree.
+    AgreedOrders,
     Samples(usize),
     /// The verdict that a receipt is of, again.
     Replay(Box<ReceiptBody>),
@@ -266,7 +270,9 @@ impl JudgeBody {
             drawing: self.drawing(&form)?,
             tiling: self.tiling.into(),
             remembering: match &form {
-                Form::Plain | Form::BothOrders | Form::Stream if self.memo => Remembering::Allowed,
+                Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream if self.memo => {
+                    Remembering::Allowed
+                }
                 _ => Remembering::Off,
             },
             guards: guards(self.calibration, self.degenerate, self.invisible),
@@ -344,7 +350,7 @@ impl JudgeBody {
         if samples == 0 || samples > MOST {
             return Err(ApiError::invalid("samples", format!("Give 1 to {MOST} samples.")));
         }
-        let (both, several) = (self.order == OrderBody::Both, self.rubrics.is_some());
+        let (both, several) = (self.order != OrderBody::Given, self.rubrics.is_some());
         if both && matches!(responses, Responses::One(_)) {
             return Err(ApiError::invalid("order", "One response has one order."));
         }
@@ -363,6 +369,7 @@ impl JudgeBody {
         }
         Ok(match self.expect.take() {
             Some(receipt) => Form::Replay(Box::new(receipt)),
+            None if self.order == OrderBody::Agreed => Form::AgreedOrders,
             None if both => Form::BothOrders,
             None if samples > 1 => Form::Samples(samples),
             None if self.stream => Form::Stream,
@@ -377,7 +384,7 @@ impl JudgeBody {
             (true, _) if self.images.is_empty() && self.frames.is_empty() => {
                 Err(ApiError::invalid("blind", "There is no image to leave out."))
             }
-            (true, Form::Plain | Form::BothOrders) => Ok(Sight::AlsoBlind),
+            (true, Form::Plain | Form::BothOrders | Form::AgreedOrders) => Ok(Sight::AlsoBlind),
             (true, Form::Samples(_) | Form::Replay(_) | Form::Stream) => {
                 Err(ApiError::invalid("blind", "What is drawn, streamed or replayed is not judged blind."))
             }
@@ -389,7 +396,7 @@ impl JudgeBody {
         let usual = match form {
             Form::Replay(receipt) => receipt.drawing(),
             Form::Samples(_) => Drawing { temperature: 1.0, ..Drawing::default() },
-            Form::Plain | Form::BothOrders | Form::Stream => Drawing::default(),
+            Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream => Drawing::default(),
         };
         let temperature = self.temperature.unwrap_or(usual.temperature);
         let top_p = self.top_p.unwrap_or(usual.top_p);

@@ -125,6 +125,8 @@ enum SignalBody {
     Probability,
     /// What it says.
     Verdict,
+    /// What both orders of a pair say; nothing where they disagree.
+    Agreed,
 }
 
 impl From<MethodBody> for Method {
@@ -221,6 +223,7 @@ impl RewardBody {
             signal: match self.signal {
                 SignalBody::Probability => Signal::Probability,
                 SignalBody::Verdict => Signal::Verdict,
+                SignalBody::Agreed => Signal::Agreed,
             },
             rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
             format: self.format,
