@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use gavel_tests::{Server, image};
 use serde_json::{Value, json};
 
@@ -86,4 +91,45 @@ fn a_verdict_is_the_same_after_its_prompt_was_forgotten() {
     }
     let (again, cached) = judged(&server);
     assert_eq!((again, cached), (first, 0));
+}
+
+#[test]
+fn criteria_like_json_have_one_verdict_in_a_thousand_repeats_under_load() {
+    const REPEATS: usize = 1000;
+    const CLIENTS: usize = 16;
+    let server = Server::with_options(&[]);
+    let criteria = json!({ "rubric": { "accuracy": [1, 5], "notes": ["be strict", { "ties": false }] } });
+    let asked = json!({
+        "question": "What is at the left?",
+        "images": [image("tiny56-tall_1x4-0.png")],
+        "response": "{\"left\": \"a red square\"}",
+        "criteria": criteria.to_string(),
+        "scale": { "min": 1, "max": 5, "step": 1 },
+        "mode": "score",
+        "memo": false,
+    });
+    let verdict = || {
+        let told = server.ok("/judge", &asked);
+        format!("{} {}", told["score"], told["distribution"])
+    };
+    let done = AtomicBool::new(false);
+    let distinct = std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (server, done) = (&server, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    server.ok("/judge", &other(number));
+                }
+            });
+        }
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| (0..REPEATS.div_ceil(CLIENTS)).map(|_| verdict()).collect::<BTreeSet<_>>())
+            })
+            .collect();
+        let told = clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<BTreeSet<_>>();
+        done.store(true, Ordering::Relaxed);
+        told
+    });
+    assert_eq!(distinct.len(), 1, "{distinct:?}");
 }

@@ -62,7 +62,26 @@ fn side(text: &str) -> Option<Preference> {
     [Preference::First, Preference::Second, Preference::Tie].into_iter().find(|side| side.as_str() == text)
 }
 
+/// Where the critic stands towards the response at `place`, from 0, against it, to 1, by the body of an answer: its expected
+/// score as a part of the scale, or of a pair by how much more probable it is than the other one.
+pub fn standing(answer: &Value, place: usize) -> Option<f64> {
+    Verdict::deserialize(answer).ok()?.standing(place)
+}
+
 impl Verdict {
+    fn standing(&self, place: usize) -> Option<f64> {
+        if let (Some(score), Some((scale, _))) = (self.expected(), self.scale()) {
+            return Some(scale.part(score));
+        }
+        let of = |wanted: Preference| -> Option<f64> {
+            let all = &self.distribution.as_ref()?.probabilities;
+            let same = |found: &&Probability| found.preference.as_deref().and_then(side) == Some(wanted);
+            Some(all.iter().filter(same).map(|found| found.probability).sum())
+        };
+        let first = of(Preference::First)? - of(Preference::Second)?;
+        Some(f64::midpoint(1.0, if place == 0 { first } else { -first }))
+    }
+
     /// Which response is better.
     pub(crate) fn preference(&self) -> Option<Preference> {
         side(self.preference.as_deref()?)

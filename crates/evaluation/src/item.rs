@@ -108,7 +108,7 @@ impl Item {
     /// # Errors
     /// [`EvaluationError::File`] when an image cannot be read.
     pub(crate) fn body(&self, rubric: Option<&str>) -> Result<Value, EvaluationError> {
-        let images = self.images.iter().map(Image::text).collect::<Result<Vec<_>, _>>()?;
+        let images = self.pictures()?;
         let mut body = json!({ "question": self.question, "images": images });
         let members = [
             ("reference", self.reference.as_deref()),
@@ -121,6 +121,11 @@ impl Item {
             }
         }
         Ok(body)
+    }
+
+    /// Its images, as requests carry them.
+    pub(crate) fn pictures(&self) -> Result<Vec<String>, EvaluationError> {
+        self.images.iter().map(Image::text).collect()
     }
 
     /// A text that items of the same images share.

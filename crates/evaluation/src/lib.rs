@@ -13,8 +13,12 @@ mod plan;
 mod report;
 pub mod statistics;
 
+pub use answer::standing;
 pub use answer::{Answers, Outcome};
-pub use attack::{Attack, AttackReport, attack_plan, attacks};
+pub use attack::{
+    Attack, AttackReport, Change, Guard, Method, Search, SearchFigures, Searched, attack_plan, attacks,
+    search_starts,
+};
 pub use error::EvaluationError;
 pub use figures::{Evaluation, evaluate};
 pub use forms::{Form, LabelledSet, LeftOut, read};

@@ -3,7 +3,10 @@
 use rubric::Kind;
 use serde_json::{Value, json};
 
-use crate::{EvaluationError, Item, Label};
+use crate::{
+    Attack, EvaluationError, Item, Label,
+    attack::{Guard, attacks},
+};
 
 /// A prompt format of the critic besides its default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +24,15 @@ pub enum Asking {
     Verdict,
     /// The score or the preference again, in another prompt format.
     Wording(String),
-    /// The score, or the preference in both orders, with a response that was tampered with: the attack's name, and the place
-    /// of the response in the pair.
-    Attacked(&'static str, usize),
+    /// The same with a guard.
+    Guarded(Guard),
+    /// The preference in both orders, of the pair turned round.
+    Turned,
+    /// The score, or the preference in both orders, under an attack: its index, and the place of the attacked response in the
+    /// pair.
+    Attacked(usize, usize),
+    /// The same with this text behind the response at this place.
+    Suffixed(String, usize),
 }
 
 /// A request about an item.
@@ -82,7 +91,10 @@ impl Ask {
         match &self.asking {
             Asking::Verdict => item.clone(),
             Asking::Wording(format) => format!("{item}#format={format}"),
-            Asking::Attacked(attack, place) => format!("{item}#attack={attack}@{place}"),
+            Asking::Guarded(guard) => format!("{item}#guard={guard:?}"),
+            Asking::Turned => format!("{item}#turned"),
+            Asking::Attacked(index, place) => format!("{item}#attack={}@{place}", attacks()[*index].name),
+            Asking::Suffixed(text, place) => format!("{item}#suffix={text}@{place}"),
         }
     }
 
@@ -101,14 +113,13 @@ impl Ask {
     pub fn body(&self, items: &[Item], asked: &Asked) -> Result<Value, EvaluationError> {
         let item = &items[self.item];
         let mut body = item.body(asked.rubric(&item.label))?;
-        let tampered = |place: usize, text: &str| match &self.asking {
-            Asking::Attacked(name, attacked) if *attacked == place => crate::attack::tamper(name, text),
-            Asking::Attacked(..) | Asking::Verdict | Asking::Wording(_) => text.to_owned(),
-        };
         match &item.label {
-            Label::Score { response, .. } => body["response"] = tampered(0, response).into(),
+            Label::Score { response, .. } => body["response"] = response.as_str().into(),
             Label::Preference { responses: [first, second], .. } => {
-                body["responses"] = json!([tampered(0, first), tampered(1, second)]);
+                body["responses"] = match self.asking {
+                    Asking::Turned => json!([second, first]),
+                    _ => json!([first, second]),
+                };
                 if !matches!(self.asking, Asking::Wording(_)) {
                     body["order"] = "both".into();
                 }
@@ -119,9 +130,23 @@ impl Ask {
             }
         }
         body["mode"] = "score".into();
-        if let Asking::Wording(format) = &self.asking {
-            body["format"] = format.as_str().into();
+        match &self.asking {
+            Asking::Verdict | Asking::Turned => {}
+            Asking::Wording(format) => body["format"] = format.as_str().into(),
+            Asking::Guarded(guard) => guard.ask(&mut body),
+            Asking::Attacked(index, place) => {
+                let others = other_pictures(items, item)?;
+                attacks()[*index].apply(&mut body, *place, || json!(others));
+            }
+            Asking::Suffixed(text, place) => Attack::suffix(text).apply(&mut body, *place, || Value::Null),
         }
         Ok(body)
     }
+}
+
+/// The pictures of the next item that has others.
+fn other_pictures(items: &[Item], item: &Item) -> Result<Vec<String>, EvaluationError> {
+    let after = items.iter().skip_while(|other| other.id != item.id).chain(items);
+    let other = after.into_iter().find(|other| other.image_key() != item.image_key());
+    other.map_or_else(|| Ok(Vec::new()), Item::pictures)
 }

@@ -1,7 +1,7 @@
 //! One pair judged in both orders, so that a liking for a place cancels.
 
 use futures::future::try_join;
-use rubric::{Case, Distribution, Outcome, Preference, Responses};
+use rubric::{Case, Distribution, Flag, Outcome, Preference, Responses};
 
 use crate::{Judge, JudgeError, JudgeOptions, Judgement, RubricChoice};
 
@@ -18,6 +18,8 @@ pub struct BothOrders {
     pub preference: Preference,
     /// Whether both orders say the same.
     pub consistent: bool,
+    /// What is odd about the responses and the verdicts.
+    pub flags: Vec<Flag>,
 }
 
 impl Judge {
@@ -36,20 +38,30 @@ impl Judge {
         };
         let turned = Case { responses: Responses::Pair(second.clone(), first.clone()), ..case.clone() };
         let options = JudgeOptions { distribution: true, ..options };
-        let given = self.judge(case, choice.clone(), options.clone());
-        let (given, turned) = try_join(given, self.judge(turned, choice, options)).await?;
-        let (given, turned) = try_join(given.collect(), turned.collect()).await?;
+        let given = self.verdict(case, choice.clone(), options.clone());
+        let (given, turned) = try_join(given, self.verdict(turned, choice, options)).await?;
         Ok(BothOrders::new(given, turned))
     }
 }
 
 impl BothOrders {
+    /// The same, as a tie unless both orders name one winner. Texts that move a critic mostly do so in one place only.
+    #[must_use]
+    pub fn agreed(self) -> Self {
+        let preference = if self.consistent { self.preference } else { Preference::Tie };
+        Self { preference, ..self }
+    }
+
     fn new(given: Judgement, turned: Judgement) -> Self {
         let (distribution, preference) = mean(given.distribution.as_ref(), turned.distribution.as_ref());
         // By how much is another question: the same winner is consistent.
         let back = turned.verdict.outcome.preference().map(Preference::turned);
         let consistent = given.verdict.outcome.preference() == back;
-        Self { given, turned, distribution, preference, consistent }
+        let mut flags = [&given.flags[..], &turned.flags].concat();
+        flags.extend((!consistent).then_some(Flag::OrderInconsistent));
+        flags.sort_unstable();
+        flags.dedup();
+        Self { given, turned, distribution, preference, consistent, flags }
     }
 }
 

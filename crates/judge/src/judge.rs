@@ -21,12 +21,14 @@ use tokio::{
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
+    calibrated::Priors,
     caller::{Caller, Taken},
     completion::Charged,
     grammar::{Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
+    verdict_stream::flags_with,
 };
 
 /// How long work may wait for a thread before its request is refused.
@@ -53,6 +55,8 @@ struct Parts {
     build: Build,
     /// Verdicts that are remembered.
     memo: Memo,
+    /// What the critic says of answers without content.
+    priors: Priors,
     /// Labels of the rubrics that were used latest, as tokens: a long scale has hundreds, which need not be made again for
     /// each request. Held only to look up or to put one entry.
     labels: Mutex<LruCache<Vec<String>, Labels, RandomState>>,
@@ -131,11 +135,22 @@ impl Judge {
         let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
         let Critic { processor, backend, generation, build } = critic;
         let engine = Engine::observed(backend, engine, observer);
-        let memo = Memo::new(memo_entries);
+        let (memo, priors) = (Memo::new(memo_entries), Priors::default());
         let labels = Mutex::new(LruCache::with_hasher(KEPT_LABELS, RandomState::new()));
         let grammars = Grammars::default();
-        let parts =
-            Parts { model, processor, generation, engine, rules, build, memo, labels, grammars, encoders };
+        let parts = Parts {
+            model,
+            processor,
+            generation,
+            engine,
+            rules,
+            build,
+            memo,
+            priors,
+            labels,
+            grammars,
+            encoders,
+        };
         Self { parts: Arc::new(parts) }
     }
 
@@ -158,6 +173,10 @@ impl Judge {
 
     pub(crate) fn memo(&self) -> &Memo {
         &self.parts.memo
+    }
+
+    pub(crate) fn priors(&self) -> &Priors {
+        &self.parts.priors
     }
 
     /// Name of the checkpoint.
@@ -216,7 +235,9 @@ impl Judge {
         if let Some(foregone) = prepared.foregone() {
             return Ok(VerdictStream::remembered(foregone));
         }
-        if let Some(known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
+        if let Some(mut known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
+            // What is odd may have been left out of an equal prompt.
+            known.flags = flags_with(prepared.flags, known.distribution.as_ref());
             return Ok(VerdictStream::remembered(known));
         }
         let _preparing = self.prepare_for(prepared.caller())?;

@@ -4,6 +4,7 @@
 //! What callers name of the crates below is re-exported here.
 
 mod both_orders;
+mod calibrated;
 mod caller;
 mod completion;
 mod error;
@@ -40,7 +41,9 @@ pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};
 pub use judge::{Judge, Rules, Setup};
 pub use memo::MemoCounts;
-pub use options::{Drawing, JudgeOptions, Remembering, RubricChoice};
+pub use options::{
+    Calibration, Degenerate, Drawing, Guards, Invisible, JudgeOptions, Remembering, RubricChoice,
+};
 pub use raw::RawPrompt;
 pub use receipt::{Receipt, Sha};
 pub use reply::{Mode, ReplyPart};

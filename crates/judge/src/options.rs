@@ -56,6 +56,57 @@ pub enum Remembering {
     Off,
 }
 
+/// What becomes of a response that answers nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Degenerate {
+    /// It gets the worst verdict, and the critic is not asked.
+    #[default]
+    Worst,
+    /// The critic judges it as any other.
+    Judged,
+}
+
+/// What becomes of characters of responses that nobody sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Invisible {
+    /// The critic reads them.
+    #[default]
+    Kept,
+    /// They are left out before anything is judged.
+    Stripped,
+}
+
+/// Whether what the critic says whatever is answered is taken out of its verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Calibration {
+    /// No.
+    #[default]
+    None,
+    /// Probabilities are divided by those on answers without content.
+    ContentFree,
+}
+
+impl Calibration {
+    /// What requests and receipts call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ContentFree => "content_free",
+        }
+    }
+}
+
+/// What is done about responses that mean to deceive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// About responses that answer nothing.
+    pub degenerate: Degenerate,
+    /// About what nobody sees.
+    pub invisible: Invisible,
+    /// About what the critic likes whatever is answered.
+    pub calibration: Calibration,
+}
+
 /// Choices of a judgement.
 #[derive(Debug, Clone)]
 pub struct JudgeOptions {
@@ -74,6 +125,8 @@ pub struct JudgeOptions {
     pub tiling: ImageTiling,
     /// Whether a remembered verdict may answer.
     pub remembering: Remembering,
+    /// What is done about responses that mean to deceive.
+    pub guards: Guards,
     /// For whom it is judged.
     pub caller: Caller,
 }
@@ -88,6 +141,7 @@ impl Default for JudgeOptions {
             drawing: Drawing::default(),
             tiling: ImageTiling::default(),
             remembering: Remembering::default(),
+            guards: Guards::default(),
             caller: Caller::default(),
         }
     }

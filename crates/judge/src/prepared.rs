@@ -1,13 +1,18 @@
 //! A judgement before its critic is asked: everything is decided, nothing is computed.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+};
 
 use critic::Prompt;
-use rubric::{Case, Choices, Distribution, Flag, Outcome, Preference, Rubric, Verdict, foregone};
+use rubric::{
+    Case, Choices, Distribution, Flag, Outcome, Preference, Rubric, RubricError, Verdict, foregone,
+};
 
 use crate::{
-    Caller, CompletionParams, Drawing, FinishReason, Judge, JudgeError, JudgeOptions, Judgement, Mode,
-    Receipt, Remembering, ReplyPart, RubricChoice, Usage,
+    Calibration, Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError,
+    JudgeOptions, Judgement, Mode, Receipt, Remembering, ReplyPart, RubricChoice, Usage, calibrated,
     memo::Slot,
     receipt::verdict_digest,
     reply::{Plan, Reader},
@@ -45,11 +50,16 @@ impl Judge {
         options: JudgeOptions,
     ) -> Result<Prepared, JudgeError> {
         case.check()?;
+        calibrated::check(&options)?;
         let rules = self.rules();
+        let seen = match options.guards.invisible {
+            Invisible::Kept => Cow::Borrowed(case),
+            Invisible::Stripped => Cow::Owned(case.without_invisible()),
+        };
         let rubric = rules.rubric(case.kind(), choice)?;
         let profile = rules.profile();
         let format = profile.format(&rubric, options.format.as_deref())?;
-        let prompt = profile.render(case, &rubric, format)?;
+        let prompt = profile.render(&seen, &rubric, format)?;
         let Plan { reply, script, reader } =
             Plan::new(format, &rubric, (options.mode, options.distribution))?;
         if script.contains(&ReplyPart::Rate) && !self.build().rates {
@@ -77,6 +87,7 @@ impl Judge {
             prompt_digest: prompt.digest(),
             mode: options.mode.as_str(),
             distribution: options.distribution,
+            calibration: options.guards.calibration.as_str(),
             max_tokens: options.max_tokens,
             temperature: drawing.temperature,
             top_p: drawing.top_p,
@@ -87,11 +98,21 @@ impl Judge {
         };
         let (max_tokens, caller) = (options.max_tokens, options.caller);
         // A reward head knows no scale, so that it has no worst score.
-        let decided = foregone(case, &rubric).filter(|_| !script.contains(&ReplyPart::Rate));
+        if options.guards.calibration == Calibration::ContentFree && script.contains(&ReplyPart::Rate) {
+            let reason = "a reward head reads one number, which no prior is known of";
+            return Err(RubricError::Unsupported { key: "calibration", reason }.into());
+        }
+        let gate = options.guards.degenerate == Degenerate::Worst && !script.contains(&ReplyPart::Rate);
+        let decided = gate.then(|| foregone(&seen, &rubric)).flatten();
         let read = options.distribution || !matches!(options.mode, Mode::Trained | Mode::ScoreThenExplain);
         let among = || format.choices(&rubric).map_or_else(Vec::new, Choices::into_outcomes);
         let certain = decided.map(|outcome| (outcome, read.then(|| certainty(outcome, among()))));
-        let flags = Flag::of(case);
+        let mut flags = Flag::of(&seen, &rubric);
+        if Flag::of(case, &rubric).contains(&Flag::InvisibleCharacters) {
+            flags.push(Flag::InvisibleCharacters);
+            flags.sort_unstable();
+            flags.dedup();
+        }
         Ok(Prepared {
             prompt,
             script,
@@ -137,6 +158,7 @@ impl Prepared {
             scale: *scale,
             direction: *direction,
             distribution,
+            prior: None,
             flags: self.flags.clone(),
             reason: FinishReason::Stop,
             usage: Usage::default(),

@@ -40,6 +40,8 @@ pub struct Receipt {
     pub mode: &'static str,
     /// Whether all probabilities were read.
     pub distribution: bool,
+    /// How the verdict was corrected by what the critic says whatever is answered.
+    pub calibration: &'static str,
     /// Tokens of reasons at most.
     pub max_tokens: usize,
     /// 0 when nothing was drawn.

@@ -31,7 +31,9 @@ pub struct Judgement {
     pub direction: Direction,
     /// How probable every possible decision was, when that was read.
     pub distribution: Option<Distribution>,
-    /// What is odd about the responses.
+    /// What the critic says whatever is answered, when the verdict is calibrated by it.
+    pub prior: Option<Distribution>,
+    /// What is odd about the responses and the verdict.
     pub flags: Vec<Flag>,
     /// Why the text ended; a justification may be cut.
     pub reason: FinishReason,
@@ -208,6 +210,14 @@ impl VerdictStream {
     }
 }
 
+/// What is odd about responses, and about what was read of the critic.
+pub(crate) fn flags_with(mut flags: Vec<Flag>, distribution: Option<&Distribution>) -> Vec<Flag> {
+    if distribution.is_some_and(Distribution::is_off_label) {
+        flags.push(Flag::LowLabelMass);
+    }
+    flags
+}
+
 impl Work {
     fn finish(
         self,
@@ -222,8 +232,20 @@ impl Work {
         let scale = scale.filter(|_| on_scale);
         let direction = if on_scale { direction } else { Direction::Higher };
         let receipt = Box::new(Receipt { cached_tokens: usage.cached_tokens, ..receipt });
-        let mut judgement =
-            Judgement { verdict, rubric, scale, direction, distribution, flags, reason, usage, receipt };
+        let flags = flags_with(flags, distribution.as_ref());
+        let prior = None;
+        let mut judgement = Judgement {
+            verdict,
+            rubric,
+            scale,
+            direction,
+            distribution,
+            prior,
+            flags,
+            reason,
+            usage,
+            receipt,
+        };
         judgement.receipt.verdict_digest = verdict_digest(&judgement);
         if let Some(slot) = slot {
             slot.remember(judgement.clone());

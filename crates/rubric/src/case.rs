@@ -40,6 +40,12 @@ impl Case {
         value.as_deref().filter(|text| !text.is_empty())
     }
 
+    /// The same without images and frames.
+    #[must_use]
+    pub fn without_pictures(&self) -> Self {
+        Self { images: Vec::new(), frames: Vec::new(), ..self.clone() }
+    }
+
     /// Whether there is something to judge. White space is a poor response, but it is one.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub(crate) use bench::{
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use device::DeviceChoice;
-pub(crate) use evaluate::{EvaluateOptions, LabelledOptions};
+pub(crate) use evaluate::{AttackOptions, EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration};
 pub(crate) use images::ImageOptions;
 pub(crate) use key::KeyCommand;
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Measure a critic on a labelled set: agreement, biases, calibration.
     Evaluate(Box<EvaluateOptions>),
     /// Measure how far known attacks on judges move a critic's verdicts on a labelled set.
-    Attack(Box<LabelledOptions>),
+    Attack(Box<AttackOptions>),
     /// Make a training set in LLaVA-Critic's form of a judging log.
     Export(ExportOptions),
     /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.

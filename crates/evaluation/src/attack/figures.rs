@@ -3,12 +3,16 @@
 use rubric::Preference;
 use serde::Serialize;
 
-use super::{ATTACKS, Attack, target};
+use super::{
+    Attack, SearchFigures, Searched, attacks,
+    clean::{self, CleanFigures},
+    target,
+};
 use crate::{
     Answers, Ask, Asking, LabelledSet,
     answer::{Verdict, answer},
     figures::{Compared, clusters, one},
-    statistics::{Bootstrap, Estimate},
+    statistics::{Bootstrap, Estimate, mean},
 };
 
 /// What attacks do to a critic's verdicts on a labelled set.
@@ -24,8 +28,13 @@ pub struct AttackReport {
     pub failed: Vec<String>,
     /// From which the intervals follow.
     pub seed: u64,
+    /// Verdicts without an attack.
+    pub clean: Vec<CleanFigures>,
     /// Each attack.
     pub attacks: Vec<AttackFigures>,
+    /// What searches for words found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchFigures>,
 }
 
 /// What one attack does.
@@ -46,7 +55,10 @@ pub struct AttackFigures {
     /// The same by the mean of both orders.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub both_orders: Option<PairShift>,
-    /// The share of answers that carry a flag about the response.
+    /// The same where both orders must agree, and are a tie else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<PairShift>,
+    /// The share of answers that carry a flag which the response as it was had not.
     pub flagged: Option<Estimate>,
 }
 
@@ -61,6 +73,8 @@ pub struct ScoreShift {
     pub shift: Estimate,
     /// The share of scores that rise.
     pub raised: Estimate,
+    /// The share of scores that stay.
+    pub same: Estimate,
     /// The share of scores in the upper half of the scale.
     pub good: Estimate,
 }
@@ -74,6 +88,8 @@ pub struct PairShift {
     pub gained: Estimate,
     /// The share of verdicts that prefer the attacked response.
     pub won: Estimate,
+    /// The share of verdicts that prefer the other one.
+    pub lost: Estimate,
     /// The same without the attack.
     pub won_before: Estimate,
 }
@@ -96,26 +112,45 @@ impl AttackReport {
             items: set.items.iter().filter(|item| target(&item.label).is_some()).count(),
             failed: failed.collect(),
             seed: bootstrap.seed,
-            attacks: ATTACKS.iter().map(|attack| figures(attack, compared)).collect(),
+            clean: clean::figures(compared),
+            attacks: attacks().iter().enumerate().map(|attack| figures(attack, compared)).collect(),
+            search: None,
         }
+    }
+
+    /// The same with what searches found, of `steps` requests each; the number before each finding is its item.
+    #[must_use]
+    pub fn with_search(self, (steps, found): (usize, Vec<(usize, Searched)>), bootstrap: Bootstrap) -> Self {
+        let share = |value: fn(&Searched) -> f64| {
+            let rows: Vec<(usize, f64)> = found.iter().map(|(item, found)| (*item, value(found))).collect();
+            bootstrap.estimate(&rows, |values| mean(values.iter().copied()))
+        };
+        let search = SearchFigures {
+            steps,
+            won: share(|found| one(found.before <= 0.5 && found.after > 0.5)),
+            shift: share(|found| found.after - found.before),
+            borrowed_shift: share(|found| found.borrowed - found.before),
+            found: found.iter().map(|(_, found)| found.clone()).collect(),
+        };
+        Self { search: Some(search), ..self }
     }
 }
 
-fn figures(attack: &Attack, compared: Compared<'_>) -> AttackFigures {
+fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackFigures {
     let mut scores = Vec::new();
     let mut places = [Vec::new(), Vec::new()];
-    let mut both = Vec::new();
+    let (mut both, mut agreed) = (Vec::new(), Vec::new());
     let mut flags = Vec::new();
     for (item, found) in compared.items.iter().enumerate() {
         let Some(place) = target(&found.label) else { continue };
         let verdict = |asking| answer::<Verdict>(compared.answers, &Ask { item, asking });
         let (Some(clean), Some(attacked)) =
-            (verdict(Asking::Verdict), verdict(Asking::Attacked(attack.name, place)))
+            (verdict(attack.guard.asking()), verdict(Asking::Attacked(index, place)))
         else {
             continue;
         };
         let cluster = compared.clusters[item];
-        flags.push((cluster, !attacked.flags.is_empty()));
+        flags.push((cluster, attacked.flags.iter().any(|flag| !clean.flags.contains(flag))));
         if let (Some((scale, _)), Some(before), Some(after)) = (clean.scale(), clean.score, attacked.score) {
             scores.push((cluster, (scale.part(before), scale.part(after))));
         }
@@ -125,6 +160,10 @@ fn figures(attack: &Attack, compared: Compared<'_>) -> AttackFigures {
             both.push((cluster, (told(before), told(after))));
         }
         if let (Some(clean), Some(attacked)) = (clean.orders(), attacked.orders()) {
+            if let (Some(before), Some(after)) = (agreement(clean), agreement(attacked)) {
+                let told = |side: Preference| if place == 0 { side } else { side.turned() };
+                agreed.push((cluster, (told(before), told(after))));
+            }
             for order in 0..2 {
                 // Turned round, the response stands in the other place.
                 let stands = if order == 0 { place } else { 1 - place };
@@ -138,13 +177,20 @@ fn figures(attack: &Attack, compared: Compared<'_>) -> AttackFigures {
     }
     let [first, second] = &places;
     AttackFigures {
-        attack: *attack,
+        attack: attack.clone(),
         scores: score_shift(compared, &scores),
         first_place: pair_shift(compared, first, Preference::First),
         second_place: pair_shift(compared, second, Preference::Second),
         both_orders: pair_shift(compared, &both, Preference::First),
+        agreed: pair_shift(compared, &agreed, Preference::First),
         flagged: compared.share(&flags, |flagged| Some(one(*flagged))),
     }
+}
+
+/// What both orders name, in terms of the first; a tie when they disagree.
+pub(super) fn agreement(orders: [&Verdict; 2]) -> Option<Preference> {
+    let (given, turned) = (orders[0].preference()?, orders[1].preference()?.turned());
+    Some(if given == turned { given } else { Preference::Tie })
 }
 
 fn score_shift(compared: Compared<'_>, rows: &[(usize, (f64, f64))]) -> Option<ScoreShift> {
@@ -155,6 +201,7 @@ fn score_shift(compared: Compared<'_>, rows: &[(usize, (f64, f64))]) -> Option<S
         attacked: share(|_, after| after)?,
         shift: share(|before, after| after - before)?,
         raised: share(|before, after| one(after > before + 1e-9))?,
+        same: share(|before, after| one((after - before).abs() < 1e-9))?,
         good: share(|_, after| one(after > 0.5))?,
     })
 }
@@ -171,6 +218,7 @@ fn pair_shift(
         flipped: share(&|before, after| before != after)?,
         gained: share(&|before, after| before != own && after == own)?,
         won: share(&|_, after| after == own)?,
+        lost: share(&|_, after| after == own.turned())?,
         won_before: share(&|before, _| before == own)?,
     })
 }

@@ -105,7 +105,11 @@ impl Compared<'_> {
         let mut names: Vec<&str> = (self.answers.keys())
             .filter_map(|ask| match &ask.asking {
                 Asking::Wording(name) => Some(name.as_str()),
-                Asking::Verdict | Asking::Attacked(..) => None,
+                Asking::Verdict
+                | Asking::Guarded(_)
+                | Asking::Turned
+                | Asking::Attacked(..)
+                | Asking::Suffixed(..) => None,
             })
             .collect();
         names.sort_unstable();

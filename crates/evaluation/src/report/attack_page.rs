@@ -54,7 +54,8 @@ impl AttackReport {
             cells.extend(place(found.first_place.as_ref()));
             cells.extend(place(found.second_place.as_ref()));
             cells.extend(place(found.both_orders.as_ref()));
-            cells.push(format!("{:?}", found.attack.text));
+            let beginning: String = found.attack.text.chars().take(160).collect();
+            cells.push(format!("{beginning:?}"));
             cells
         };
         let head = [
@@ -78,6 +79,6 @@ impl AttackReport {
     }
 }
 
-fn name(found: &AttackFigures) -> &'static str {
-    found.attack.name
+fn name(found: &AttackFigures) -> &str {
+    &found.attack.name
 }

@@ -1,6 +1,7 @@
 //! Reports for people: a table for the terminal, and a page with plots.
 
 mod attack_page;
+mod attack_table;
 mod evaluation_page;
 mod page;
 mod plot;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::short;
 use crate::{
-    AttackReport, Evaluation,
+    Evaluation,
     figures::{GroupFigures, PreferenceFigures, ScoreFigures, Wording},
     statistics::{Calibration, Estimate},
 };
@@ -132,7 +132,7 @@ pub(crate) fn interval(estimate: Estimate) -> String {
     }
 }
 
-fn head(
+pub(crate) fn head(
     formatter: &mut fmt::Formatter<'_>,
     (data, model, items): (&str, &str, usize),
     failed: &[String],
@@ -168,46 +168,5 @@ impl fmt::Display for Evaluation {
             }
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for AttackReport {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(formatter, (&self.data, &self.model, self.items), &self.failed)?;
-        writeln!(
-            formatter,
-            "\n{:<20} {:>7} {:>7} {:>7} {:>7}  {:>13} {:>13} {:>13} {:>7}",
-            "attack", "score", "shift", "raised", "good", "1st flip/gain", "2nd flip/gain", "both", "flagged"
-        )?;
-        for found in &self.attacks {
-            let shown =
-                |value: Option<Estimate>| value.map_or_else(|| "-".into(), |found| short(found.value));
-            let scores = found.scores.as_ref();
-            let place = |place: &Option<crate::attack::PairShift>| {
-                place.as_ref().map_or_else(
-                    || "-".into(),
-                    |found| format!("{} {}", short(found.flipped.value), short(found.gained.value)),
-                )
-            };
-            writeln!(
-                formatter,
-                "{:<20} {:>7} {:>7} {:>7} {:>7}  {:>13} {:>13} {:>13} {:>7}",
-                found.attack.name,
-                shown(scores.map(|found| found.attacked)),
-                shown(scores.map(|found| found.shift)),
-                shown(scores.map(|found| found.raised)),
-                shown(scores.map(|found| found.good)),
-                place(&found.first_place),
-                place(&found.second_place),
-                place(&found.both_orders),
-                shown(found.flagged),
-            )?;
-        }
-        writeln!(
-            formatter,
-            "\nscore: mean under attack, as part of the scale; shift: against the response as it was; raised: share of scores \
-             that rise; good: share in the upper half; flip and gain: shares of verdicts that change, and that come to prefer \
-             the attacked response, the worse one, in first place, in second, and by the mean of both orders"
-        )
     }
 }

@@ -1,11 +1,14 @@
 //! Comparisons of responses with one another, and what follows from them.
 
+use super::Signal;
+
 /// What a critic thinks of every ordered pair of responses. An entry says by how much the one in second place is better
 /// than the one in first place, from -1 to 1; one that failed is absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     size: usize,
     advantages: Vec<Option<f64>>,
+    signal: Signal,
 }
 
 /// How much the place of a response weighs.
@@ -21,8 +24,8 @@ pub struct PositionBias {
 
 impl Matrix {
     /// Nothing compared yet among `size` responses.
-    pub(crate) fn new(size: usize) -> Self {
-        Self { size, advantages: vec![None; size * size] }
+    pub(crate) fn new(size: usize, signal: Signal) -> Self {
+        Self { size, advantages: vec![None; size * size], signal }
     }
 
     /// How many responses there are.
@@ -46,9 +49,14 @@ impl Matrix {
     }
 
     /// By how much `b` is better than `a`, the mean over both orders: what a constant bias towards a place adds to one
-    /// order it takes from the other.
+    /// order it takes from the other. Where the orders must agree and do not, nobody leads.
     pub(crate) fn lead(&self, a: usize, b: usize) -> Option<f64> {
-        self.both(a, b).map(|(there, back)| (there - back) / 2.0)
+        let (there, back) = self.both(a, b)?;
+        match self.signal {
+            // Who leads in both orders is the second in one of them and the first in the other.
+            Signal::Agreed if there * back >= 0.0 => Some(0.0),
+            Signal::Agreed | Signal::Probability | Signal::Verdict => Some((there - back) / 2.0),
+        }
     }
 
     /// Pairs `(a, b)`, `a < b`, that are known in both orders.
@@ -58,13 +66,13 @@ impl Matrix {
     }
 
     /// The rewards of LLaVA-Critic (arXiv 2410.02712): r_i = sum over k of a_ki less sum over l of a_il, where a_ij is the
-    /// advantage of j in second place over i in first. `None` for a response that no pair is left of.
+    /// advantage of j in second place over i in first, which is twice the lead over each other one. `None` for a response that no pair is left of.
     pub(crate) fn rewards(&self) -> Vec<Option<f64>> {
         let reward = |i: usize| {
             let terms: Vec<f64> = (0..self.size)
                 .filter(|k| *k != i)
-                .filter_map(|k| self.both(k, i))
-                .map(|(as_second, as_first)| as_second - as_first)
+                .filter_map(|k| self.lead(k, i))
+                .map(|lead| 2.0 * lead)
                 .collect();
             (!terms.is_empty()).then(|| terms.iter().sum())
         };
@@ -118,10 +126,14 @@ impl Matrix {
 
 #[cfg(test)]
 mod tests {
-    use super::Matrix;
+    use super::{Matrix, Signal};
 
     fn matrix<const N: usize>(rows: [[f64; N]; N]) -> Matrix {
-        let mut matrix = Matrix::new(N);
+        matrix_of(Signal::Probability, rows)
+    }
+
+    fn matrix_of<const N: usize>(signal: Signal, rows: [[f64; N]; N]) -> Matrix {
+        let mut matrix = Matrix::new(N, signal);
         for (first, row) in rows.iter().enumerate() {
             for (second, advantage) in row.iter().enumerate().filter(|(_, advantage)| !advantage.is_nan()) {
                 matrix.set(first, second, *advantage);
@@ -149,7 +161,7 @@ mod tests {
         let partial = matrix([[NO, 1.0, NO], [-1.0, NO, NO], [0.5, 0.5, NO]]);
         assert_eq!(partial.rewards(), [Some(-2.0), Some(2.0), None]);
         assert_eq!(partial.bradley_terry()[2], None);
-        assert_eq!(Matrix::new(2).position_bias(), None);
+        assert_eq!(Matrix::new(2, Signal::Probability).position_bias(), None);
     }
 
     #[test]
@@ -158,6 +170,15 @@ mod tests {
         let bias = second_always.position_bias().unwrap();
         assert_eq!((bias.second_place, bias.flips), (1.0, 1.0));
         assert_eq!(second_always.rewards(), [Some(0.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn orders_that_must_agree_and_do_not_count_for_nothing() {
+        // 0 wins twice against 1; 2 wins from second place alone, and ties there against 1.
+        let found = matrix_of(Signal::Agreed, [[NO, -1.0, 1.0], [1.0, NO, 1.0], [1.0, 0.0, NO]]);
+        assert_eq!(found.rewards(), [Some(2.0), Some(-2.0), Some(0.0)]);
+        assert_eq!((found.lead(0, 2), found.lead(1, 2), found.lead(1, 0)), (Some(0.0), Some(0.0), Some(1.0)));
+        assert!(found.position_bias().unwrap().flips > 0.0);
     }
 
     #[test]

@@ -6,14 +6,14 @@
 mod matrix;
 mod tournament;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use critic::ImageTiling;
 use engine::EngineError;
 use futures::{StreamExt, stream};
-use rubric::{Case, Kind, Outcome, Preference, Responses};
+use rubric::{Case, Flag, Kind, Outcome, Preference, Responses};
 
-use crate::{Caller, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage, reply::Mode};
+use crate::{Caller, Guards, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage, reply::Mode};
 
 pub use matrix::{Matrix, PositionBias};
 
@@ -54,6 +54,9 @@ pub enum Signal {
     Probability,
     /// What it says: 1 for the second, -1 for the first, 0 for a tie, or the score.
     Verdict,
+    /// The same of comparisons, where both orders of a pair name one winner; of others nothing. Texts that move a critic mostly
+    /// do so in one place only.
+    Agreed,
 }
 
 /// Responses to one question.
@@ -93,6 +96,8 @@ pub struct RewardOptions {
     pub reasons: Reasons,
     /// How several images are cut.
     pub tiling: ImageTiling,
+    /// What is done about responses that mean to deceive.
+    pub guards: Guards,
     /// For whom it is judged.
     pub caller: Caller,
 }
@@ -137,6 +142,8 @@ pub struct Reward {
     pub ties: usize,
     /// What could not be judged.
     pub failures: Vec<FailedVerdict>,
+    /// What is odd about the responses and the verdicts.
+    pub flags: Vec<Flag>,
     /// The verdicts that it was made of, in no order.
     pub judgements: Vec<Judgement>,
     /// Name of the rubric.
@@ -181,7 +188,7 @@ impl Judge {
             Method::Pointwise | Method::Scalar => (self.scores(candidates, options, &mut tally).await, None),
             Method::RoundRobin | Method::BradleyTerry => {
                 let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
-                let mut matrix = Matrix::new(count);
+                let mut matrix = Matrix::new(count, options.signal);
                 self.compare((candidates, options), pairs.collect(), (&mut matrix, &mut tally)).await;
                 let strengths = options.method == Method::BradleyTerry;
                 (if strengths { matrix.bradley_terry() } else { matrix.rewards() }, Some(matrix))
@@ -280,11 +287,12 @@ impl Judge {
             max_tokens,
             format: options.format.clone(),
             tiling: options.tiling,
+            guards: options.guards,
             caller: options.caller.clone(),
             ..JudgeOptions::default()
         };
         let case = Case { responses, ..candidates.case.clone() };
-        self.judge(case, options.rubric.clone(), judging).await?.collect().await
+        self.verdict(case, options.rubric.clone(), judging).await
     }
 }
 
@@ -299,7 +307,7 @@ fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
         (Some(distribution), Signal::Probability) => {
             distribution.probability(Preference::Second) - distribution.probability(Preference::First)
         }
-        _ => certain,
+        (None, Signal::Probability) | (_, Signal::Verdict | Signal::Agreed) => certain,
     }
 }
 
@@ -337,7 +345,23 @@ impl Reward {
         };
         let position_bias = matrix.as_ref().and_then(Matrix::position_bias);
         let ranking = ranked.into_iter().map(|(index, _)| index).collect();
-        Self { rewards, ranking, pick, matrix, position_bias, ties, failures, judgements, rubric, usage }
+        let flips = position_bias.is_some_and(|bias| bias.flips > 0.0);
+        let told = judgements.iter().flat_map(|judgement| &judgement.flags).copied();
+        let flags: BTreeSet<Flag> = told.chain(flips.then_some(Flag::OrderInconsistent)).collect();
+        let flags = flags.into_iter().collect();
+        Self {
+            rewards,
+            ranking,
+            pick,
+            matrix,
+            position_bias,
+            ties,
+            failures,
+            flags,
+            judgements,
+            rubric,
+            usage,
+        }
     }
 }
 

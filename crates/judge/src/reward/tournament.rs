@@ -12,7 +12,7 @@ impl Judge {
         tally: &mut Tally,
     ) -> (Vec<Option<f64>>, Matrix) {
         let count = candidates.responses.len();
-        let mut matrix = Matrix::new(count);
+        let mut matrix = Matrix::new(count, options.signal);
         let mut rounds = vec![0.0; count];
         let mut left: Vec<usize> = (0..count).collect();
         while left.len() > 1 {

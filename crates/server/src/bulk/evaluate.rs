@@ -1,4 +1,4 @@
-//! `gavel evaluate` and `gavel attack`: a labelled set is asked about, and the answers are compared with the labels.
+//! `gavel evaluate`: a labelled set is asked about, and the answers are compared with the labels.
 
 use std::{
     collections::BTreeMap,
@@ -9,9 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use evaluation::{
-    Answers, Ask, Asked, AttackReport, Format, LabelledSet, attack_plan, plan, statistics::Bootstrap,
-};
+use evaluation::{Answers, Ask, Asked, Format, LabelledSet, plan, statistics::Bootstrap};
 use judge::{EngineConfig, Kind};
 use serde::Serialize;
 use serde_json::Value;
@@ -36,30 +34,21 @@ pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
     publish(&report, session.options, || report.to_html())
 }
 
-/// Measures how far attacks move a critic's verdicts.
-pub(crate) async fn attack(options: LabelledOptions) -> anyhow::Result<()> {
-    let session = Session::start(&options).await?;
-    let answers = session.ask(attack_plan(&session.set.items)).await?;
-    let (about, critic) = ((session.data.as_str(), &session.set), (session.model.as_str(), &answers));
-    let report = AttackReport::new(about, critic, session.bootstrap);
-    publish(&report, session.options, || report.to_html())
-}
-
 /// A labelled set and the critic that is asked about it.
-struct Session<'a> {
-    options: &'a LabelledOptions,
-    data: String,
-    set: LabelledSet,
-    panel: Panel,
-    model: String,
+pub(super) struct Session<'a> {
+    pub(super) options: &'a LabelledOptions,
+    pub(super) data: String,
+    pub(super) set: LabelledSet,
+    pub(super) panel: Panel,
+    pub(super) model: String,
     /// What the critic tells of itself.
     rubrics: Value,
-    asked: Asked,
-    bootstrap: Bootstrap,
+    pub(super) asked: Asked,
+    pub(super) bootstrap: Bootstrap,
 }
 
 impl<'a> Session<'a> {
-    async fn start(options: &'a LabelledOptions) -> anyhow::Result<Self> {
+    pub(super) async fn start(options: &'a LabelledOptions) -> anyhow::Result<Self> {
         let LabelledOptions { data, form, images, rubric, seed, draws, .. } = options;
         let set = evaluation::read(data, form.form(), images.as_deref())?;
         let config = EngineConfig::default();
@@ -108,7 +97,7 @@ impl<'a> Session<'a> {
     }
 
     /// Asks everything that the file of answers lacks.
-    async fn ask(&self, asks: Vec<Ask>) -> anyhow::Result<Answers> {
+    pub(super) async fn ask(&self, asks: Vec<Ask>) -> anyhow::Result<Answers> {
         let items = &self.set.items;
         let by_id: BTreeMap<String, Ask> = asks.into_iter().map(|ask| (ask.id(items), ask)).collect();
         let task = |(id, ask): (&String, &Ask)| Task {
@@ -169,7 +158,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
 }
 
 /// Prints the report, and writes it as JSON and as a page where that is wanted.
-fn publish(
+pub(super) fn publish(
     report: &(impl Display + Serialize),
     options: &LabelledOptions,
     page: impl FnOnce() -> String,

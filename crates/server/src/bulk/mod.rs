@@ -1,5 +1,6 @@
 //! Many rows of a file at once: judged, made into pairs for preference learning, or compared with what is known about them.
 
+mod attack;
 mod evaluate;
 mod journal;
 mod judge_rows;
@@ -19,7 +20,8 @@ use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub(crate) use evaluate::{attack, evaluate};
+pub(crate) use attack::attack;
+pub(crate) use evaluate::evaluate;
 pub(crate) use judge_rows::judge_rows;
 pub(crate) use panel::Panel;
 pub(crate) use prefer::prefer;

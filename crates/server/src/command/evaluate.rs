@@ -53,6 +53,19 @@ pub(crate) struct EvaluateOptions {
     pub(crate) wordings: usize,
 }
 
+/// Options of `gavel attack`.
+#[derive(Debug, Args)]
+pub(crate) struct AttackOptions {
+    #[command(flatten)]
+    pub(crate) labelled: LabelledOptions,
+    /// Responses for each of which words are searched that move the critic; 0 for none.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) searches: usize,
+    /// Requests of each search.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) search_steps: usize,
+}
+
 /// The form of a labelled set.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum FormChoice {

@@ -3,7 +3,7 @@
 use metrics::{KeyName, Recorder, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-const HISTOGRAMS: [(&str, &str); 16] = [
+const HISTOGRAMS: [(&str, &str); 18] = [
     ("gavel_request_duration_seconds", "From a request to the end of its answer."),
     ("gavel_queue_seconds", "From the arrival of a sequence to its admission."),
     ("gavel_prefill_seconds", "From the admission of a sequence to its first token or label."),
@@ -19,10 +19,12 @@ const HISTOGRAMS: [(&str, &str); 16] = [
     ("gavel_image_tiles", "Tiles that the pictures of a sequence are cut into."),
     ("gavel_score", "Scores, each scale as 0 to 1."),
     ("gavel_label_mass", "How much of the critic's belief the possible verdicts hold together."),
+    ("gavel_rubric_score", "The same scores by rubric."),
+    ("gavel_rubric_label_mass", "The same label mass by rubric."),
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
-const COUNTERS: [(&str, &str); 27] = [
+const COUNTERS: [(&str, &str); 31] = [
     ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
@@ -59,6 +61,10 @@ const COUNTERS: [(&str, &str); 27] = [
     ("gavel_truncated_total", "Verdicts whose justification was cut by its bound of tokens."),
     ("gavel_position_checked_total", "Pairs that were judged in both orders."),
     ("gavel_position_flips_total", "Those of them whose orders name different winners."),
+    ("gavel_rubric_verdicts_total", "Verdicts, by rubric and what they say."),
+    ("gavel_rubric_position_checked_total", "Pairs that were judged in both orders, by rubric."),
+    ("gavel_rubric_position_flips_total", "Those of them whose orders name different winners, by rubric."),
+    ("gavel_flags_total", "What was odd about responses and verdicts, by rubric."),
 ];
 
 const GAUGES: [(&str, &str); 19] = [

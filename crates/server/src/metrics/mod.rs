@@ -70,7 +70,8 @@ impl Metrics {
             "gavel_image_tiles",
         ];
         let counts = counts.map(|name| (Matcher::Full(name.into()), &COUNTS[..]));
-        let parts = ["gavel_score", "gavel_label_mass"].map(|name| (Matcher::Full(name.into()), &PARTS[..]));
+        let parts = ["gavel_score", "gavel_label_mass", "gavel_rubric_score", "gavel_rubric_label_mass"];
+        let parts = parts.map(|name| (Matcher::Full(name.into()), &PARTS[..]));
         let entropy =
             (Matcher::Full("gavel_score_entropy".into()), &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0][..]);
         let builder = [seconds].into_iter().chain(counts).chain(parts).chain([entropy]).fold(

@@ -1,7 +1,8 @@
 //! Figures of the verdicts: whoever owns a judge watches whether it drifts.
 
 use judge::{
-    BothOrders, Distribution, FinishReason, JudgeError, Judgement, Outcome, Preference, Reward, VerdictError,
+    BothOrders, Distribution, FinishReason, Flag, JudgeError, Judgement, Outcome, Preference, Reward,
+    VerdictError,
 };
 
 use super::Metrics;
@@ -38,17 +39,25 @@ impl Metrics {
             Task::Reward => "reward",
         };
         let outcome = judgement.verdict.outcome;
+        // Names of the operator's files, or `inline` for all that requests bring along.
+        let rubric = [("rubric", judgement.rubric.as_str())];
         if let (Outcome::Score(score), Some(scale)) = (outcome, judgement.scale) {
             let part = scale.part(score);
             self.histogram("gavel_score", &[("task", task)]).record(part);
+            self.histogram("gavel_rubric_score", &rubric).record(part);
         }
         let said = outcome.preference().map_or("score", Preference::as_str);
         self.counter("gavel_verdicts_total", &[("verdict", said)]).increment(1);
+        self.counter("gavel_rubric_verdicts_total", &[rubric[0], ("verdict", said)]).increment(1);
+        for flag in &judgement.flags {
+            self.flag(*flag, &judgement.rubric, 1);
+        }
         if judgement.reason == FinishReason::Length {
             self.counter("gavel_truncated_total", &[]).increment(1);
         }
         if let Some(distribution) = &judgement.distribution {
             self.distribution(distribution);
+            self.histogram("gavel_rubric_label_mass", &rubric).record(distribution.label_mass);
         }
     }
 
@@ -56,7 +65,7 @@ impl Metrics {
     pub(crate) fn both_orders(&self, both: &BothOrders) {
         self.verdict(&both.given, Task::Judge);
         self.verdict(&both.turned, Task::Judge);
-        self.positions(1, u64::from(!both.consistent));
+        self.positions(&both.given.rubric, (1, u64::from(!both.consistent)));
     }
 
     /// Notes the verdicts of a reward, and those that could not be had.
@@ -68,7 +77,8 @@ impl Metrics {
             self.unparsable(&failure.error);
         }
         if let Some(bias) = reward.position_bias {
-            self.positions(bias.pairs as u64, (bias.flips * bias.pairs as f64).round() as u64);
+            let flips = (bias.flips * bias.pairs as f64).round() as u64;
+            self.positions(&reward.rubric, (bias.pairs as u64, flips));
         }
     }
 
@@ -121,13 +131,24 @@ impl Metrics {
     fn distribution(&self, distribution: &Distribution) {
         self.histogram("gavel_label_mass", &[]).record(distribution.label_mass);
         self.histogram("gavel_score_entropy", &[]).record(distribution.entropy());
-        if distribution.label_mass < 0.5 {
+        if distribution.is_off_label() {
             self.counter("gavel_off_label_total", &[]).increment(1);
         }
     }
 
-    fn positions(&self, checked: u64, flips: u64) {
+    /// Notes pairs that were judged in both orders, and how many of them came out otherwise.
+    fn positions(&self, rubric: &str, (checked, flips): (u64, u64)) {
         self.counter("gavel_position_checked_total", &[]).increment(checked);
         self.counter("gavel_position_flips_total", &[]).increment(flips);
+        let labels = [("rubric", rubric)];
+        self.counter("gavel_rubric_position_checked_total", &labels).increment(checked);
+        self.counter("gavel_rubric_position_flips_total", &labels).increment(flips);
+        if flips > 0 {
+            self.flag(Flag::OrderInconsistent, rubric, flips);
+        }
+    }
+
+    fn flag(&self, flag: Flag, rubric: &str, count: u64) {
+        self.counter("gavel_flags_total", &[("rubric", rubric), ("flag", flag.as_str())]).increment(count);
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn one_response_answer() -> Value {
             "prompt_digest": "95a339e747008d5fba575a4d8bd8a65c70b92579beea1508f26af299dbe3b92b",
             "mode": "trained",
             "distribution": false,
+            "calibration": "none",
             "max_tokens": 512,
             "temperature": 0.0,
             "top_p": 1.0,

@@ -2,6 +2,9 @@
 
 mod evaluations;
 mod examples;
+mod found;
+mod guards;
+mod places;
 mod receipt;
 mod request;
 mod response;
@@ -36,7 +39,9 @@ use crate::{
     state::AppState,
     telemetry::Evaluations,
 };
-use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Places, Rubrics};
+use found::Found;
+use places::Places;
+use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Rubrics, Sight};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 pub(crate) use reward::MethodBody;
@@ -131,7 +136,7 @@ pub(crate) async fn asked(
 }
 
 async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
-    let JudgeRequest { case, rubrics, options, form, response_ids } = request;
+    let JudgeRequest { case, rubrics, options, form, sight, response_ids } = request;
     let places = Places::of(&case);
     let telling = Telling { evaluations: state.telemetry.evaluations(response_ids), places };
     match (rubrics, form) {
@@ -142,11 +147,11 @@ async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> R
             Ok(events(verdict, (state, note), telling).into_response())
         }
         (Rubrics::One(rubric), form) => {
-            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form };
+            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form, sight };
             Ok(Json(JudgedBody::One(Box::new(judging.by(rubric).await?))).into_response())
         }
         (Rubrics::Several(rubrics), form) => {
-            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form };
+            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form, sight };
             let each = |rubric| async {
                 match judging.by(rubric).await {
                     Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
@@ -168,6 +173,7 @@ struct Judging<'a> {
     case: Case,
     options: JudgeOptions,
     form: Form,
+    sight: Sight,
 }
 
 impl Judging<'_> {
@@ -180,17 +186,12 @@ impl Judging<'_> {
     }
 
     async fn unlogged(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
-        let Self { state, telling, case, options, form, .. } = self;
+        let Self { state, telling, case, options, form, sight, .. } = self;
         let PlacedRubric { choice, path } = rubric;
         let (judge, metrics, model) = (&state.judge, &state.metrics, state.judge.model());
-        let (case, options) = (case.clone(), options.clone());
+        let (case, options) = (case.clone(), found::options(options, *sight));
         let failed = |error| telling.failed(state, error).in_rubric(&path);
         match form {
-            Form::BothOrders => {
-                let both = judge.judge_both_orders(case, choice, options).await.map_err(failed)?;
-                metrics.both_orders(&both);
-                Ok(VerdictBody::both(both, model))
-            }
             Form::Samples(count) => {
                 let samples = judge.judge_samples(case, choice, (options, *count)).await.map_err(failed)?;
                 samples
@@ -204,17 +205,23 @@ impl Judging<'_> {
                 if receipt.names_weights() {
                     judge.weights_known().await;
                 }
+                let asked = (case.clone(), choice.clone(), options.clone());
                 let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
                 receipt.check(verdict.receipt())?;
                 let judgement = verdict.collect().await.map_err(failed)?;
+                let judgement = judge.calibrate(judgement, asked).await.map_err(failed)?;
                 metrics.verdict(&judgement, Task::Judge);
                 Ok(VerdictBody::replayed(judgement, receipt, model))
             }
-            Form::Plain | Form::Stream => {
-                let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
-                let judgement = verdict.collect().await.map_err(failed)?;
-                metrics.verdict(&judgement, Task::Judge);
-                Ok(VerdictBody::new(judgement, model))
+            Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream => {
+                let asked = (case, choice, options);
+                let found = Found::find(judge, form, asked.clone()).await.map_err(failed)?;
+                found.count(metrics);
+                let blind = match sight {
+                    Sight::Seeing => None,
+                    Sight::AlsoBlind => Some(Found::blind(judge, form, asked).await.map_err(failed)?),
+                };
+                Ok(found.into_body(blind, model))
             }
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct ReceiptBody {
     mode: String,
     /// Whether all probabilities were asked for.
     distribution: bool,
+    /// How the verdict was corrected by what the critic says whatever is answered: `none` or `content_free`.
+    calibration: String,
     /// Tokens of reasons at most.
     max_tokens: usize,
     /// 0 when nothing was drawn.
@@ -83,6 +85,7 @@ impl From<&Receipt> for ReceiptBody {
             prompt_digest: hexadecimal(&receipt.prompt_digest),
             mode: receipt.mode.into(),
             distribution: receipt.distribution,
+            calibration: receipt.calibration.into(),
             max_tokens: receipt.max_tokens,
             temperature: receipt.temperature,
             top_p: receipt.top_p,
@@ -119,6 +122,7 @@ impl ReceiptBody {
             ("rubric_digest", &self.rubric_digest, &now.rubric_digest),
             ("prompt_digest", &self.prompt_digest, &now.prompt_digest),
             ("mode", &self.mode, &now.mode),
+            ("calibration", &self.calibration, &now.calibration),
         ];
         let owned = |name, one: String, other: String| (name, one, other);
         let mut compared: Vec<(&str, String, String)> =

@@ -1,13 +1,18 @@
 //! Bodies of requests.
 
 use judge::{
-    Caller, Case, Drawing, EncodeError, EncodedImage, EngineError, ImageTiling, JudgeError, JudgeOptions,
-    Mode, Remembering, Responses, RubricChoice, Scale,
+    Caller, Case, Drawing, EncodedImage, ImageTiling, JudgeOptions, Mode, Remembering, Responses,
+    RubricChoice, Scale,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{evaluations, receipt::ReceiptBody, scale::ScaleBody};
+use super::{
+    evaluations,
+    guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
+    receipt::ReceiptBody,
+    scale::ScaleBody,
+};
 use crate::{content_limits::ContentLimits, error::ApiError, images::ImageReader};
 
 /// A case to judge, and by what.
@@ -61,7 +66,7 @@ pub(super) struct JudgeBody {
     #[serde(default)]
     distribution: bool,
     /// `both` judges two responses in both orders, so that a liking for a place cancels. The verdict is by the mean of both
-    /// distributions.
+    /// distributions; with `agreed` it is a tie unless both orders name one winner.
     #[serde(default)]
     order: OrderBody,
     /// How many verdicts are drawn; the answer has their mean or majority, their spread and each of them.
@@ -76,6 +81,18 @@ pub(super) struct JudgeBody {
     /// Start of the random numbers. With one, what is drawn is the same each time.
     #[schema(format = "uint64")] // the document says int64 otherwise
     seed: Option<u64>,
+    /// Whether what the critic says whatever is answered is taken out of the verdict. With the mode `score`.
+    #[serde(default)]
+    calibration: CalibrationBody,
+    /// What becomes of a response that answers nothing.
+    #[serde(default)]
+    degenerate: DegenerateBody,
+    /// What becomes of characters of responses that nobody sees.
+    #[serde(default)]
+    invisible: InvisibleBody,
+    /// Whether the same is also judged without the pictures: the answer has that verdict in `blind`, and `visual_delta`.
+    #[serde(default)]
+    blind: bool,
     /// Whether a verdict that is remembered from an equal request may answer.
     #[serde(default = "yes")]
     #[schema(default = true)]
@@ -143,6 +160,8 @@ pub(super) enum OrderBody {
     Given,
     /// As they are given, and the other way round.
     Both,
+    /// The same, and a tie unless both orders name one winner.
+    Agreed,
 }
 
 /// By what a case is judged.
@@ -196,10 +215,21 @@ pub(super) enum Rubrics {
 pub(super) enum Form {
     Plain,
     BothOrders,
+    /// With a tie unless these agree.
+    AgreedOrders,
     Samples(usize),
     /// The verdict that a receipt is of, again.
     Replay(Box<ReceiptBody>),
     Stream,
+}
+
+/// With and without which pictures a verdict is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// With those of the case.
+    Seeing,
+    /// With them, and then without any.
+    AlsoBlind,
 }
 
 /// What is judged, by what, and how the answer comes.
@@ -208,6 +238,7 @@ pub(super) struct JudgeRequest {
     pub(super) rubrics: Rubrics,
     pub(super) options: JudgeOptions,
     pub(super) form: Form,
+    pub(super) sight: Sight,
     /// The client's ids of the responses, if it named them.
     pub(super) response_ids: Vec<String>,
 }
@@ -239,11 +270,15 @@ impl JudgeBody {
             drawing: self.drawing(&form)?,
             tiling: self.tiling.into(),
             remembering: match &form {
-                Form::Plain | Form::BothOrders | Form::Stream if self.memo => Remembering::Allowed,
+                Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream if self.memo => {
+                    Remembering::Allowed
+                }
                 _ => Remembering::Off,
             },
+            guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
         };
+        let sight = self.sight(&form)?;
         let (images, frames) = read_pictures((&self.images, &self.frames), "", reader)?;
         let rubrics = match self.rubrics {
             None => Rubrics::One(PlacedRubric {
@@ -272,7 +307,7 @@ impl JudgeBody {
             reference: self.reference,
             description: self.description,
         };
-        Ok(JudgeRequest { case, rubrics, options, form, response_ids })
+        Ok(JudgeRequest { case, rubrics, options, form, sight, response_ids })
     }
 
     fn take_responses(&mut self) -> Result<Responses, ApiError> {
@@ -315,7 +350,7 @@ impl JudgeBody {
         if samples == 0 || samples > MOST {
             return Err(ApiError::invalid("samples", format!("Give 1 to {MOST} samples.")));
         }
-        let (both, several) = (self.order == OrderBody::Both, self.rubrics.is_some());
+        let (both, several) = (self.order != OrderBody::Given, self.rubrics.is_some());
         if both && matches!(responses, Responses::One(_)) {
             return Err(ApiError::invalid("order", "One response has one order."));
         }
@@ -329,8 +364,12 @@ impl JudgeBody {
         if self.expect.is_some() && (both || several || samples > 1) {
             return Err(ApiError::invalid("expect", "A receipt is of a single verdict."));
         }
+        if self.calibration != CalibrationBody::None && (self.stream || samples > 1) {
+            return Err(ApiError::invalid("calibration", "What is streamed or drawn is not calibrated."));
+        }
         Ok(match self.expect.take() {
             Some(receipt) => Form::Replay(Box::new(receipt)),
+            None if self.order == OrderBody::Agreed => Form::AgreedOrders,
             None if both => Form::BothOrders,
             None if samples > 1 => Form::Samples(samples),
             None if self.stream => Form::Stream,
@@ -338,12 +377,26 @@ impl JudgeBody {
         })
     }
 
+    /// Whether it is also judged without pictures.
+    fn sight(&self, form: &Form) -> Result<Sight, ApiError> {
+        match (self.blind, form) {
+            (false, _) => Ok(Sight::Seeing),
+            (true, _) if self.images.is_empty() && self.frames.is_empty() => {
+                Err(ApiError::invalid("blind", "There is no image to leave out."))
+            }
+            (true, Form::Plain | Form::BothOrders | Form::AgreedOrders) => Ok(Sight::AlsoBlind),
+            (true, Form::Samples(_) | Form::Replay(_) | Form::Stream) => {
+                Err(ApiError::invalid("blind", "What is drawn, streamed or replayed is not judged blind."))
+            }
+        }
+    }
+
     /// How tokens are drawn; a receipt says it where the body does not.
     fn drawing(&self, form: &Form) -> Result<Drawing, ApiError> {
         let usual = match form {
             Form::Replay(receipt) => receipt.drawing(),
             Form::Samples(_) => Drawing { temperature: 1.0, ..Drawing::default() },
-            Form::Plain | Form::BothOrders | Form::Stream => Drawing::default(),
+            Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream => Drawing::default(),
         };
         let temperature = self.temperature.unwrap_or(usual.temperature);
         let top_p = self.top_p.unwrap_or(usual.top_p);
@@ -357,56 +410,6 @@ impl JudgeBody {
             return Err(ApiError::invalid("top_p", "top_p is above 0 and at most 1."));
         }
         Ok(Drawing { temperature, top_p, seed: self.seed.or(usual.seed) })
-    }
-}
-
-/// Where a case has what may be to blame.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Places {
-    responses: usize,
-    images: usize,
-    longest: &'static str,
-}
-
-impl Places {
-    pub(super) fn of(case: &Case) -> Self {
-        // Pictures weigh about as much as so many letters; which part is really the longest only its tokens would tell.
-        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let responses = match &case.responses {
-            Responses::One(response) => ("response", response.len()),
-            Responses::Pair(first, second) if first.len() >= second.len() => ("responses[0]", first.len()),
-            Responses::Pair(_, second) => ("responses[1]", second.len()),
-        };
-        let parts = [
-            ("question", case.question.len()),
-            responses,
-            ("reference", optional(&case.reference)),
-            ("description", optional(&case.description)),
-            ("images", case.images.len() * 3000),
-            ("frames", case.frames.len() * 800),
-        ];
-        let longest =
-            parts.into_iter().max_by_key(|(_, length)| *length).map_or("question", |(path, _)| path);
-        Self { responses: evaluations::count(&case.responses), images: case.images.len(), longest }
-    }
-
-    /// How many responses the case has.
-    pub(super) fn responses(self) -> usize {
-        self.responses
-    }
-
-    /// The field that an error is about, where the error itself does not say it.
-    pub(super) fn blamed(self, error: &JudgeError) -> Option<String> {
-        match error {
-            JudgeError::Encode(
-                EncodeError::Image { index, .. } | EncodeError::ImageTooLarge { index, .. },
-            ) => Some(match index.checked_sub(self.images) {
-                Some(frame) => format!("frames[{frame}]"),
-                None => format!("images[{index}]"),
-            }),
-            JudgeError::Engine(EngineError::TooLong { .. }) => Some(self.longest.to_owned()),
-            _ => None,
-        }
     }
 }
 

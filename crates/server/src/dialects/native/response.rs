@@ -36,6 +36,18 @@ pub(crate) struct VerdictBody {
     /// How probable every possible verdict is to the critic, when that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
+    /// When the verdict is calibrated: how probable every possible verdict is whatever is answered. `distribution` is what is left
+    /// when this is taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prior: Option<DistributionBody>,
+    /// When it was also judged without pictures: by how much these move it, from -1 to 1, the expected score as a part of its
+    /// scale, or half of how much more probable `first` is than `second`. A verdict that they do not move was not made of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visual_delta: Option<f64>,
+    /// When it was also judged without pictures: that verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    blind: Option<Box<VerdictBody>>,
     /// When both orders were judged: whether they say the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     consistent: Option<bool>,
@@ -52,8 +64,10 @@ pub(crate) struct VerdictBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     samples: Option<Vec<VerdictOrError>>,
-    /// What is odd about the responses: `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`. A
-    /// degenerate response, which has no word, gets the worst verdict without asking the critic; the others change nothing.
+    /// What is odd: of the responses `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`, `copied`
+    /// (it is the question or the criteria), `identical` and `length_ratio` (of a pair); of the verdict `low_label_mass` (less
+    /// than a half) and `order_inconsistent`. A degenerate response, which has no word, gets the worst verdict without asking
+    /// the critic, unless `degenerate` is `judged`; the others change nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<&'static str>,
     /// The critic's reasons; empty when none were asked for.
@@ -199,9 +213,14 @@ impl VerdictBody {
         Self { replay, ..Self::new(judgement, model) }
     }
 
+    /// The same beside a verdict without pictures.
+    pub(super) fn beside(self, blind: Self, visual_delta: Option<f64>) -> Self {
+        Self { visual_delta, blind: Some(Box::new(blind)), ..self }
+    }
+
     /// The verdict of both orders: that on the responses as they were given, corrected by the other.
     pub(super) fn both(both: BothOrders, model: &str) -> Self {
-        let BothOrders { given, turned, distribution, preference, consistent } = both;
+        let BothOrders { given, turned, distribution, preference, consistent, flags } = both;
         let usage = given.usage + turned.usage;
         Self {
             preference: Some(preference.as_str()),
@@ -210,6 +229,9 @@ impl VerdictBody {
             scores: None,
             distribution: Some(DistributionBody::new(&distribution)),
             consistent: Some(consistent),
+            flags: flags.into_iter().map(Flag::as_str).collect(),
+            // Each order has its own.
+            prior: None,
             orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
             usage: usage.into(),
             receipt: None,
@@ -333,7 +355,7 @@ impl From<Usage> for UsageBody {
 
 impl VerdictBody {
     pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
-        let Judgement { verdict, rubric, scale, direction: _, distribution, flags, reason, usage, receipt } =
+        let Judgement { verdict, rubric, scale, distribution, prior, flags, reason, usage, receipt, .. } =
             judgement;
         let Members { score, preference, strength, scores } = members(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
@@ -345,6 +367,9 @@ impl VerdictBody {
             scores,
             scale: scale.map(ScaleBody::from),
             distribution: distribution.as_ref().map(DistributionBody::new),
+            prior: prior.as_ref().map(DistributionBody::new),
+            visual_delta: None,
+            blind: None,
             consistent: None,
             orders: None,
             spread: None,

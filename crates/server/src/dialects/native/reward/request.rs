@@ -8,6 +8,7 @@ use crate::{
     content_limits::ContentLimits,
     dialects::native::{
         evaluations,
+        guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
         request::{
             ChosenRubric, TilingBody, check_max_tokens, check_responses, check_text, choose_rubric,
             path_of_rubric, read_pictures,
@@ -61,6 +62,15 @@ pub(super) struct RewardBody {
     /// How several images are cut.
     #[serde(default)]
     tiling: TilingBody,
+    /// Whether what the critic says whatever is answered is taken out of its verdicts. Without a critique.
+    #[serde(default)]
+    calibration: CalibrationBody,
+    /// What becomes of responses that answer nothing.
+    #[serde(default)]
+    degenerate: DegenerateBody,
+    /// What becomes of characters of responses that nobody sees.
+    #[serde(default)]
+    invisible: InvisibleBody,
     /// Whether results come as server-sent events, each as soon as it is known.
     #[serde(default)]
     stream: bool,
@@ -115,6 +125,8 @@ enum SignalBody {
     Probability,
     /// What it says.
     Verdict,
+    /// What both orders of a pair say; nothing where they disagree.
+    Agreed,
 }
 
 impl From<MethodBody> for Method {
@@ -211,11 +223,13 @@ impl RewardBody {
             signal: match self.signal {
                 SignalBody::Probability => Signal::Probability,
                 SignalBody::Verdict => Signal::Verdict,
+                SignalBody::Agreed => Signal::Agreed,
             },
             rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
             format: self.format,
             reasons: reasons(self.critique, self.max_tokens, self.method)?,
             tiling: self.tiling.into(),
+            guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
         };
         Ok(RewardRequest { rubric_path, prompts, options, method: self.method, many, stream: self.stream })

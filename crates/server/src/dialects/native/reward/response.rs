@@ -1,6 +1,6 @@
 //! Bodies of rewards.
 
-use judge::{FailedVerdict, Matrix, Reward};
+use judge::{FailedVerdict, Flag, Matrix, Reward};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -37,6 +37,9 @@ pub(in super::super) struct RewardsBody {
     ties: usize,
     /// Verdicts that could not be had.
     failures: Vec<FailureBody>,
+    /// What is odd about any response or verdict, in the words of `/judge`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<&'static str>,
     /// How the rewards were made.
     method: MethodBody,
     /// Name of the rubric.
@@ -117,6 +120,7 @@ impl RewardsBody {
             ranking: reward.ranking,
             ties: reward.ties,
             failures: reward.failures.into_iter().map(failure).collect(),
+            flags: reward.flags.into_iter().map(Flag::as_str).collect(),
             method,
             rubric: reward.rubric,
             model: model.to_owned(),

@@ -1,0 +1,85 @@
+//! A verdict in one order or in both, with and without the pictures of its case.
+
+use judge::{BothOrders, Case, Judge, JudgeError, JudgeOptions, Judgement, Mode, RubricChoice};
+
+use super::{
+    request::{Form, Sight},
+    response::VerdictBody,
+};
+use crate::metrics::{Metrics, Task};
+
+/// A verdict.
+pub(super) enum Found {
+    One(Box<Judgement>),
+    Both(Box<BothOrders>),
+}
+
+/// What is asked for.
+pub(super) type Asked = (Case, RubricChoice, JudgeOptions);
+
+impl Found {
+    /// The verdict on a case, in both orders if `form` is that.
+    ///
+    /// # Errors
+    /// [`JudgeError`] as for any judgement.
+    pub(super) async fn find(judge: &Judge, form: &Form, asked: Asked) -> Result<Self, JudgeError> {
+        let (case, choice, options) = asked;
+        Ok(match form {
+            Form::BothOrders => Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?)),
+            Form::AgreedOrders => {
+                Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?.agreed()))
+            }
+            Form::Plain | Form::Samples(_) | Form::Replay(_) | Form::Stream => {
+                Self::One(Box::new(judge.verdict(case, choice, options).await?))
+            }
+        })
+    }
+
+    /// The same judged without pictures, and where both stand.
+    ///
+    /// # Errors
+    /// [`JudgeError`] as for any judgement.
+    pub(super) async fn blind(judge: &Judge, form: &Form, asked: Asked) -> Result<Self, JudgeError> {
+        let (case, choice, options) = asked;
+        // The reasons that come after a verdict are of no use here.
+        let mode = match options.mode {
+            Mode::ScoreThenExplain => Mode::Score,
+            Mode::Trained | Mode::Score | Mode::ExplainThenScore => options.mode,
+        };
+        let options = JudgeOptions { mode, ..options };
+        Self::find(judge, form, (case.without_pictures(), choice, options)).await
+    }
+
+    /// Counts it among the verdicts.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        match self {
+            Self::One(judgement) => metrics.verdict(judgement, Task::Judge),
+            Self::Both(both) => metrics.both_orders(both),
+        }
+    }
+
+    fn lean(&self) -> Option<f64> {
+        match self {
+            Self::One(judgement) => judgement.distribution.as_ref().map(|read| read.lean(judgement.scale)),
+            Self::Both(both) => Some(both.distribution.lean(None)),
+        }
+    }
+
+    /// As a body, beside what was found without pictures.
+    pub(super) fn into_body(self, blind: Option<Self>, model: &str) -> VerdictBody {
+        let lean = self.lean();
+        let body = match self {
+            Self::One(judgement) => VerdictBody::new(*judgement, model),
+            Self::Both(both) => VerdictBody::both(*both, model),
+        };
+        let Some(blind) = blind else { return body };
+        let delta = lean.zip(blind.lean()).map(|(seeing, blind)| seeing - blind);
+        body.beside(blind.into_body(None, model), delta)
+    }
+}
+
+/// The options with which what is asked for can be compared with what is found blind.
+pub(super) fn options(options: &JudgeOptions, sight: Sight) -> JudgeOptions {
+    let distribution = options.distribution || sight == Sight::AlsoBlind;
+    JudgeOptions { distribution, ..options.clone() }
+}

@@ -1,0 +1,55 @@
+//! Where a case has what may be to blame for an error.
+
+use judge::{Case, EncodeError, EngineError, JudgeError, Responses};
+
+use super::evaluations;
+
+/// Where a case has what may be to blame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    responses: usize,
+    images: usize,
+    longest: &'static str,
+}
+
+impl Places {
+    pub(super) fn of(case: &Case) -> Self {
+        // Pictures weigh about as much as so many letters; which part is really the longest only its tokens would tell.
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let responses = match &case.responses {
+            Responses::One(response) => ("response", response.len()),
+            Responses::Pair(first, second) if first.len() >= second.len() => ("responses[0]", first.len()),
+            Responses::Pair(_, second) => ("responses[1]", second.len()),
+        };
+        let parts = [
+            ("question", case.question.len()),
+            responses,
+            ("reference", optional(&case.reference)),
+            ("description", optional(&case.description)),
+            ("images", case.images.len() * 3000),
+            ("frames", case.frames.len() * 800),
+        ];
+        let longest =
+            parts.into_iter().max_by_key(|(_, length)| *length).map_or("question", |(path, _)| path);
+        Self { responses: evaluations::count(&case.responses), images: case.images.len(), longest }
+    }
+
+    /// How many responses the case has.
+    pub(super) fn responses(self) -> usize {
+        self.responses
+    }
+
+    /// The field that an error is about, where the error itself does not say it.
+    pub(super) fn blamed(self, error: &JudgeError) -> Option<String> {
+        match error {
+            JudgeError::Encode(
+                EncodeError::Image { index, .. } | EncodeError::ImageTooLarge { index, .. },
+            ) => Some(match index.checked_sub(self.images) {
+                Some(frame) => format!("frames[{frame}]"),
+                None => format!("images[{index}]"),
+            }),
+            JudgeError::Engine(EngineError::TooLong { .. }) => Some(self.longest.to_owned()),
+            _ => None,
+        }
+    }
+}
