@@ -129,7 +129,7 @@ pub(crate) async fn asked(
     };
     let verdicts = match form {
         Form::Plain | Form::Replay(_) | Form::Stream => 1,
-        Form::BothOrders => 2,
+        Form::BothOrders | Form::AgreedOrders => 2,
         Form::Samples(count) => count,
     };
     Ok((case, options, rubrics * verdicts))
