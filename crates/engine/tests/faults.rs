@@ -1,7 +1,5 @@
 //! A backend that panics, runs out of memory, or computes no numbers: what becomes of those who are there and of their neighbours.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::{
     collections::HashMap,
     sync::{
