@@ -27,6 +27,45 @@ fn the_first_request_of_every_case_is_answered_as_it_says_and_leaves_no_trace() 
 }
 
 #[test]
+fn every_row_of_the_plan_has_a_case_or_a_test_that_is_there_or_a_decision() {
+    let text = fs::read_to_string(folder().join("plan/plan.toml")).unwrap();
+    let plan: toml::Table = toml::from_str(&text).unwrap();
+    let rows = plan["rows"].as_table().unwrap();
+    let all: usize = rows.values().map(|count| count.as_integer().unwrap() as usize).sum();
+    assert_eq!(all, 352);
+    let known = |id: &str| {
+        let (family, number) = id.rsplit_once('-').unwrap();
+        let count = rows.get(family).and_then(toml::Value::as_integer).unwrap_or(0);
+        number.len() == 2 && (1..=count).contains(&number.parse().unwrap())
+    };
+    let strings = |row: &toml::Value, key: &str| -> Vec<String> {
+        let list = row.get(key).and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for row in plan["row"].as_array().unwrap() {
+        let (ids, tests) = (strings(row, "ids"), strings(row, "tests"));
+        assert!(!ids.is_empty() && ids.iter().all(|id| known(id)), "{ids:?}");
+        assert!(!tests.is_empty() || row.get("decided").is_some(), "{ids:?}");
+        for test in tests {
+            let (file, name) = test.split_once(": ").unwrap();
+            let text = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let written = [format!("fn {name}("), format!("def {name}("), format!("test(\"{name}\"")];
+            assert!(written.iter().any(|written| text.contains(written)), "{file} has no test {name}");
+        }
+    }
+    // What has no word here has a case, and the command counts them.
+    let output = Command::new(binary())
+        .args(["bench", "corpus"])
+        .arg(folder())
+        .args(["--short", "--only", "T-01"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("plan: 352 rows") && told.contains(" 0 open"), "{told}");
+}
+
+#[test]
 fn a_wrong_answer_fails_the_run_and_is_named() {
     let scratch = tempfile::tempdir().unwrap();
     let case = "title = \"Wrong\"\n[[case]]\nid = \"Z-01\"\nwhat = \"what is right\"\nto = [\"chat\"]\nextra = [{ n = 1 }]\n\

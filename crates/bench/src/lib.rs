@@ -41,7 +41,7 @@ pub use compare::{
     CompareDevice, CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part, Program, Ratio,
     Section, Skipped, Unit, Weights, compare,
 };
-pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Family, Times, corpus};
+pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Coverage, Family, Times, corpus};
 pub use engine_figures::Sample;
 pub use error::BenchError;
 pub use latency::Latency;

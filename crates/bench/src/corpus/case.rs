@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    build::{BuildError, Builder},
     endpoint::Endpoint,
+    vary::{Number, Pairs},
 };
 use crate::{
     error::BenchError,
-    live::{Manner, Pace, Request, Then},
+    live::{Manner, Pace, Then},
 };
 
 /// A file of cases.
@@ -44,10 +44,10 @@ pub(crate) struct Case {
     what: String,
     /// Where it is sent.
     #[serde(default = "Endpoint::all")]
-    to: Vec<Endpoint>,
+    pub(super) to: Vec<Endpoint>,
     /// Whole requests, byte for byte; `{host}` is the server.
     #[serde(default)]
-    raw: Vec<Value>,
+    pub(super) raw: Vec<Value>,
     /// What is done when everything was sent.
     #[serde(default)]
     then: Then,
@@ -55,57 +55,79 @@ pub(crate) struct Case {
     slowly: Option<Pace>,
     /// Whole bodies.
     #[serde(default)]
-    body: Vec<Value>,
+    pub(super) body: Vec<Value>,
     /// Members that are put into a good body, or replace its own.
     #[serde(default)]
-    extra: Vec<Value>,
+    pub(super) extra: Vec<Value>,
     /// What is asked.
     #[serde(default)]
-    text: Vec<Value>,
+    pub(super) text: Vec<Value>,
     /// A response that is judged.
     #[serde(default)]
-    response: Vec<Value>,
+    pub(super) response: Vec<Value>,
     /// Text that is put into each place in turn where a client may put text.
     #[serde(default)]
-    everywhere: Vec<Value>,
+    pub(super) everywhere: Vec<Value>,
     /// The image.
     #[serde(default)]
-    image: Vec<Value>,
+    pub(super) image: Vec<Value>,
+    /// Sides of which each two are the size of an image; those thinner than 200 to 1 are beyond the edges.
+    #[serde(default)]
+    pub(super) sizes: Vec<u32>,
     /// All images.
     #[serde(default)]
-    images: Vec<Value>,
+    pub(super) images: Vec<Value>,
+    /// Numbers of a good body, each at its edges, beyond them, and in the place of them what is none.
+    #[serde(default)]
+    pub(super) numbers: Vec<Number>,
+    /// Values of members, of which each two are put into a good body together.
+    #[serde(default)]
+    pub(super) pairs: Pairs,
+    /// How often all that is made again, with other random bytes.
+    #[serde(default = "one")]
+    pub(super) times: usize,
     /// Paths that are asked for.
     #[serde(default)]
-    path: Vec<String>,
+    pub(super) path: Vec<String>,
     /// The method for `path` and `body`.
-    method: Option<String>,
+    pub(super) method: Option<String>,
     /// Header fields beside or in place of the usual ones.
     #[serde(default)]
-    headers: Vec<(String, Value)>,
+    pub(super) headers: Vec<(String, Value)>,
     /// Statuses of which one is to come; 0 is a connection that is closed without an answer.
     pub(crate) status: Vec<u16>,
+    /// The same for `numbers` and `sizes` beyond their edges.
+    #[serde(default)]
+    pub(crate) refused: Vec<u16>,
     /// Codes of which one is to come with an error; any when there are none.
     #[serde(default)]
     pub(crate) code: Vec<String>,
     /// Answers on one connection, for requests that follow each other.
     #[serde(default = "one")]
     pub(crate) replies: usize,
+    /// How many are sent at a time, after which the server is looked at once. One by one without it.
+    pub(crate) at_once: Option<usize>,
+    /// What all answers of a route are to each other.
+    pub(crate) alike: Option<Alike>,
+    /// How often the origin of images is asked for each request.
+    pub(crate) fetched: Option<usize>,
     /// Left out of a short run.
     #[serde(default)]
     pub(crate) slow: bool,
 }
 
-fn one() -> usize {
-    1
+/// What answers are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Alike {
+    /// All the same.
+    Same,
+    /// Each another one.
+    Different,
 }
 
-/// A request of a case.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    /// Which variant, and where to.
-    pub(crate) label: String,
-    pub(crate) request: Request,
-    pub(crate) has_image: bool,
+fn one() -> usize {
+    1
 }
 
 impl CaseFile {
@@ -141,86 +163,5 @@ impl Case {
     /// How they are sent.
     pub(crate) fn manner(&self) -> Manner {
         Manner { replies: self.replies, then: self.then, pace: self.slowly }
-    }
-
-    /// All its requests.
-    ///
-    /// # Errors
-    /// When a description makes nothing.
-    pub(crate) fn requests(&self, builder: Builder<'_>) -> Result<Vec<Sent>, BuildError> {
-        let mut all = Vec::new();
-        for (index, raw) in self.raw.iter().enumerate() {
-            let request = Request::Raw(builder.bytes(raw)?);
-            all.push(Sent { label: format!("raw {index}"), request, has_image: false });
-        }
-        for path in &self.path {
-            let method = self.method.clone().unwrap_or_else(|| "GET".into());
-            let bodies = if self.body.is_empty() { &[Value::String(String::new())][..] } else { &self.body };
-            for body in bodies {
-                let request = self.composed((method.clone(), path.clone()), builder.bytes(body)?, builder)?;
-                all.push(Sent { label: format!("{method} {path}"), request, has_image: false });
-            }
-        }
-        for endpoint in &self.to {
-            let mut send = |what: String, body: Vec<u8>, has_image: bool| {
-                let method = self.method.clone().unwrap_or_else(|| "POST".into());
-                let request = if *endpoint == Endpoint::Batch {
-                    Request::Line { path: endpoint.path(), body }
-                } else {
-                    self.composed((method, endpoint.path().to_owned()), body, builder)?
-                };
-                all.push(Sent { label: format!("{}, {what}", endpoint.name()), request, has_image });
-                Ok::<_, BuildError>(())
-            };
-            if self.path.is_empty() {
-                for (index, body) in self.body.iter().enumerate() {
-                    send(format!("body {index}"), builder.bytes(body)?, false)?;
-                }
-            }
-            for (index, changes) in self.extra.iter().enumerate() {
-                let body = endpoint.with_changes(builder.json(changes)?);
-                send(format!("extra {index}"), body.to_string().into_bytes(), false)?;
-            }
-            for (index, text) in self.text.iter().enumerate() {
-                let body = endpoint.with_text(builder.json(text)?);
-                send(format!("text {index}"), body.to_string().into_bytes(), false)?;
-            }
-            for (index, text) in self.response.iter().enumerate() {
-                let body = endpoint.with_response(builder.json(text)?);
-                send(format!("response {index}"), body.to_string().into_bytes(), false)?;
-            }
-            for (index, text) in self.everywhere.iter().enumerate() {
-                for (place, body) in endpoint.everywhere(&builder.json(text)?) {
-                    send(format!("text {index} as {place}"), body.to_string().into_bytes(), false)?;
-                }
-            }
-            for (index, image) in self.image.iter().enumerate() {
-                let Some(body) = endpoint.with_images(&[builder.json(image)?]) else { break };
-                send(format!("image {index}"), body.to_string().into_bytes(), true)?;
-            }
-            for (index, images) in self.images.iter().enumerate() {
-                let images = builder.json(images)?;
-                let images = images.as_array().map(Vec::as_slice).unwrap_or_default();
-                let Some(body) = endpoint.with_images(images) else { break };
-                send(format!("images {index}"), body.to_string().into_bytes(), true)?;
-            }
-        }
-        Ok(all)
-    }
-
-    fn composed(
-        &self,
-        (method, path): (String, String),
-        body: Vec<u8>,
-        builder: Builder<'_>,
-    ) -> Result<Request, BuildError> {
-        let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
-        for (name, value) in &self.headers {
-            headers.retain(|(known, _)| known != name);
-            if value != "$none" {
-                headers.push((name.clone(), builder.bytes(value)?));
-            }
-        }
-        Ok(Request::Composed { method, path, headers, body })
     }
 }

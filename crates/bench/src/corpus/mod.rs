@@ -7,7 +7,12 @@ mod batch;
 mod build;
 mod case;
 mod endpoint;
+mod origin;
+mod plan;
 mod report;
+mod sent;
+mod trial;
+mod vary;
 mod verify;
 
 use std::{
@@ -18,16 +23,18 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rand::{SeedableRng, rngs::StdRng};
 
+pub use plan::Coverage;
 pub use report::{CaseFailure, CorpusReport, Family, Times};
 
 use crate::{
     compare::Running,
     error::BenchError,
-    live::{Door, Growth, Honest, Request, Sample, Started, Target, Watch, exchange, fill, mib, started},
+    live::{Door, Growth, Honest, Sample, Started, Target, Watch, fill, mib, started},
     picture::Picture,
 };
 use build::Builder;
-use case::{Case, CaseFile, Sent};
+use case::{Case, CaseFile};
+use origin::{Origin, Places};
 
 /// What is sent, and to whom.
 #[derive(Debug, Clone)]
@@ -51,8 +58,9 @@ pub struct CorpusOptions {
 pub fn corpus(options: &CorpusOptions) -> Result<CorpusReport, BenchError> {
     let start = Instant::now();
     let files = CaseFile::all(&options.folder)?;
-    let mut run =
-        Run { options, report: CorpusReport::default(), times: Vec::new(), image_times: Vec::new() };
+    let coverage = plan::coverage(&options.folder, &files)?;
+    let report = CorpusReport { coverage, ..CorpusReport::default() };
+    let mut run = Run { options, report, times: Vec::new(), image_times: Vec::new() };
     let mut sets: Vec<&[String]> = Vec::new();
     for file in &files {
         if !sets.contains(&file.serve.as_slice()) {
@@ -81,6 +89,8 @@ struct Run<'a> {
 impl Run<'_> {
     /// Sends the cases of files that need the same server.
     fn group(&mut self, serve: &[String], files: &[&CaseFile]) -> Result<(), BenchError> {
+        let origin = Origin::start().map_err(BenchError::File)?;
+        let options: Vec<String> = serve.iter().map(|option| origin.put_in(option)).collect();
         let leave_out = |report: &mut CorpusReport, why: &str| {
             let named = files
                 .iter()
@@ -92,10 +102,10 @@ impl Run<'_> {
                 leave_out(&mut self.report, &format!("needs {}", serve.join(" ")));
                 Ok(())
             }
-            Target::Running { host, log } => self.send(host.clone(), (log.clone(), None), files),
-            Target::Started(program) => match started(program, &self.options.folder, serve) {
+            Target::Running { host, log } => self.send(host.clone(), (log.clone(), None), (files, &origin)),
+            Target::Started(program) => match started(program, &self.options.folder, &options) {
                 Ok(Started { running, host, .. }) => {
-                    self.send(host, (Some(running.errors()), Some(&running)), files)
+                    self.send(host, (Some(running.errors()), Some(&running)), (files, &origin))
                 }
                 Err(error) if !serve.is_empty() => {
                     leave_out(
@@ -113,7 +123,7 @@ impl Run<'_> {
         &mut self,
         host: String,
         (log, process): (Option<PathBuf>, Option<&Running>),
-        files: &[&CaseFile],
+        (files, origin): (&[&CaseFile], &Origin),
     ) -> Result<(), BenchError> {
         let key = files.iter().find_map(|file| file.key.clone());
         let door = Door { host, key };
@@ -131,11 +141,12 @@ impl Run<'_> {
         fill(&door).map_err(failed)?;
         let honest = Honest::start(host, samples);
         let mut watch = Watch::start((&door, canary), log, &honest).map_err(failed)?;
-        let builder = Builder { folder: &self.options.folder };
+        let places = Places { server: door.host.clone(), ..origin.places.clone() };
+        let builder = Builder { folder: &self.options.folder, places: &places, round: 0 };
         let lasting = self.options.lasting.filter(|_| files.iter().all(|file| file.serve.is_empty()));
         let (begun, mut seen) = (Instant::now(), Vec::new());
         loop {
-            self.pass(files, builder, (host, &mut watch, &honest))?;
+            self.pass(files, builder, (&mut watch, &honest, origin))?;
             seen.push((begun.elapsed().as_secs_f64(), mib(watch.last.memory)));
             if lasting.is_none_or(|lasting| begun.elapsed() >= lasting) {
                 break;
@@ -159,18 +170,19 @@ impl Run<'_> {
         &mut self,
         files: &[&CaseFile],
         builder: Builder<'_>,
-        (host, watch, honest): (&str, &mut Watch, &Honest),
+        (watch, honest, origin): (&mut Watch, &Honest, &Origin),
     ) -> Result<(), BenchError> {
-        for case in
-            files.iter().flat_map(|file| &file.case).filter(|case| self.is_wanted(case)).collect::<Vec<_>>()
-        {
+        for case in files.iter().flat_map(|file| &file.case) {
+            if !self.is_wanted(case) {
+                continue;
+            }
             let mut requests = case
                 .requests(builder)
                 .map_err(|error| BenchError::Corpus { place: case.id.clone(), reason: error.to_string() })?;
             if self.options.short {
                 requests.truncate(1);
             }
-            self.case((case, requests), host, (&mut *watch, honest));
+            self.case((case, requests), (&mut *watch, honest, origin));
         }
         Ok(())
     }
@@ -179,51 +191,5 @@ impl Run<'_> {
         let only = &self.options.only;
         (only.is_empty() || only.iter().any(|name| case.id.starts_with(name)))
             && !(self.options.short && case.slow)
-    }
-
-    fn case(
-        &mut self,
-        (case, requests): (&Case, Vec<Sent>),
-        host: &str,
-        (watch, honest): (&mut Watch, &Honest),
-    ) {
-        let count = requests.len();
-        let before = self.report.failures.len();
-        for Sent { label, request, has_image } in requests {
-            let mut problems = Vec::new();
-            let mut refused = false;
-            let batched = matches!(request, Request::Line { .. });
-            let answered = match &request {
-                Request::Line { path, body } => {
-                    batch::line(&watch.door, (path, body)).map(|reply| vec![reply])
-                }
-                request => exchange(host, request, case.manner()).map_err(|error| error.to_string()),
-            };
-            match answered {
-                Ok(replies) => {
-                    refused = replies.iter().all(|reply| (400..500).contains(&reply.status));
-                    for reply in &replies {
-                        problems.extend(verify::problems(case, reply));
-                        // When a line is answered is no matter.
-                        if (400..500).contains(&reply.status) && !batched {
-                            let times = if has_image { &mut self.image_times } else { &mut self.times };
-                            times.push(reply.time);
-                            let slowest = &mut self.report.slowest_refusal;
-                            if slowest.as_ref().is_none_or(|(_, most)| *most < reply.time.as_secs_f64()) {
-                                *slowest = Some((format!("{} ({label})", case.id), reply.time.as_secs_f64()));
-                            }
-                        }
-                    }
-                }
-                Err(error) => problems.push(format!("no answer: {error}")),
-            }
-            problems.extend(watch.problems(honest, refused));
-            let failure = |problem| CaseFailure { id: case.id.clone(), request: label.clone(), problem };
-            self.report.failures.extend(problems.into_iter().map(failure));
-        }
-        let family = self.report.families.entry(case.family().to_owned()).or_default();
-        family.cases += 1;
-        family.requests += count;
-        family.passed += usize::from(self.report.failures.len() == before);
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::Coverage;
 use crate::{latency::Latency, live::Growth};
 
 /// Cases of one family.
@@ -51,6 +52,8 @@ impl Times {
 /// What came of the corpus.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct CorpusReport {
+    /// How much of the plan the cases are, where they have one.
+    pub coverage: Option<Coverage>,
     /// By the letter of their names.
     pub families: BTreeMap<String, Family>,
     /// Everything that was wrong.
@@ -80,10 +83,11 @@ pub struct CorpusReport {
 }
 
 impl CorpusReport {
-    /// Whether every case passed, and memory does not surely grow.
+    /// Whether every case passed, the plan has no open row, and memory does not surely grow.
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
             && !self.families.is_empty()
+            && self.coverage.as_ref().is_none_or(|coverage| coverage.open.is_empty())
             && !self.growth.is_some_and(|growth| growth.leaks())
     }
 }
@@ -99,6 +103,9 @@ impl Display for CorpusReport {
             all.requests += requests;
         }
         writeln!(formatter, "{:<6} {:>6} {:>7} {:>9}", "all", all.cases, all.passed, all.requests)?;
+        if let Some(coverage) = &self.coverage {
+            writeln!(formatter, "{coverage}")?;
+        }
         for (what, times) in [("refusals", &self.refusals), ("refusals with images", &self.image_refusals)] {
             let Times { count, latency: Latency { p50_ms, p99_ms, max_ms, .. } } = times;
             writeln!(

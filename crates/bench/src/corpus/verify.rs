@@ -5,12 +5,12 @@ use serde_json::Value;
 use super::case::Case;
 use crate::live::{MARK, Reply};
 
-/// What is wrong with an answer; nothing when it is right.
-pub(crate) fn problems(case: &Case, reply: &Reply) -> Vec<String> {
+/// What is wrong with an answer, of which one of these statuses is expected; nothing when it is right.
+pub(crate) fn problems(case: &Case, statuses: &[u16], reply: &Reply) -> Vec<String> {
     let mut found = Vec::new();
     let said = || String::from_utf8_lossy(&reply.body).chars().take(300).collect::<String>();
-    if !case.status.contains(&reply.status) {
-        found.push(format!("status {} and not {:?}: {}", reply.status, case.status, said()));
+    if !statuses.contains(&reply.status) {
+        found.push(format!("status {} and not {statuses:?}: {}", reply.status, said()));
     }
     match reply.status {
         200 => found.extend(good_answer(reply)),
@@ -21,6 +21,21 @@ pub(crate) fn problems(case: &Case, reply: &Reply) -> Vec<String> {
         _ => {}
     }
     found
+}
+
+/// What of an answer says how it was judged or written, without what differs each time.
+pub(crate) fn essence(reply: &Reply) -> Value {
+    let body = reply.json().unwrap_or_default();
+    for name in ["error", "choices", "rewards"] {
+        if !body[name].is_null() {
+            return body[name].clone();
+        }
+    }
+    if body["kind"].is_string() {
+        return serde_json::json!([body["score"], body["preference"], body["distribution"]]);
+    }
+    let texts = body["output"].as_array().into_iter().flatten().map(|item| item["content"].clone()).collect();
+    if body["output"].is_array() { Value::Array(texts) } else { body }
 }
 
 /// The one body of errors, without anything of the inside.
@@ -99,10 +114,13 @@ fn good_answer(reply: &Reply) -> Option<String> {
     if kind.starts_with("text/event-stream") {
         let text = String::from_utf8_lossy(&reply.body);
         let ends = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        let endings = ["event: verdict", "event: response.completed", "event: response.incomplete"];
+        let endings =
+            ["event: verdict", "event: response.completed", "event: response.incomplete", "event: done"];
         let ended = ends.ends_with("data: [DONE]") || endings.iter().any(|ending| ends.starts_with(ending));
         let failed = ["event: error", "event: response.failed", "data: {\"error\""];
         let failed = text.lines().any(|line| failed.iter().any(|sign| line.starts_with(sign)));
+        // The end comes once.
+        let ended = ended && text.lines().filter(|line| *line == "data: [DONE]").count() <= 1;
         return (failed || !ended)
             .then(|| format!("a stream that ends badly: {}", ends.chars().take(200).collect::<String>()));
     }

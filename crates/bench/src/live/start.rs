@@ -39,7 +39,7 @@ pub(crate) struct Started {
 /// [`BenchError::Program`] when it does not start.
 pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<Started, BenchError> {
     let mut command = Command::new(program);
-    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "16"]);
+    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "4"]);
     let scratch = tempfile::tempdir().map_err(BenchError::File)?;
     let (folder, kept) = (folder.to_string_lossy(), scratch.path().to_string_lossy().into_owned());
     let more = serve.iter().map(|option| option.replace("{folder}", &folder).replace("{scratch}", &kept));

@@ -7,14 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::{
     Figures, MARK,
     honest::{Honest, Sample},
     mib,
-    wire::{Door, Manner, ask, exchange},
+    wire::{Door, Manner, Reply, ask, exchange},
 };
+use crate::picture::Picture;
 
 /// How long the server may take to become idle and to give back what it took.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -163,8 +166,13 @@ impl Watch {
         if now.threads > first.threads + MORE_THREADS {
             found.push(format!("S6: {} threads and not {}", now.threads, first.threads));
         }
-        // Each honest request is one sequence.
-        let own = now.sequences - self.last.sequences - (asked - self.asked) as f64;
+        // Each honest request is one sequence, and may be counted a moment after it was answered.
+        let own = |now: &State| now.sequences - self.last.sequences - (asked - self.asked) as f64;
+        while refused && own(&now) != 0.0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+            now.sequences = state(&self.door).map_or(now.sequences, |state| state.sequences);
+        }
+        let own = own(&now);
         if refused && own != 0.0 {
             found.push(format!("S9: {own} sequences of a request that was refused"));
         }
@@ -204,27 +212,61 @@ impl Log {
     }
 }
 
-/// Has the server read a prompt that is nearly as long as it can be, so that the memory that it has for prompts is in use from the
-/// start and not counted as growth.
+/// Prompts that are read at the start, at most.
+const MOST_PROMPTS: usize = 64;
+/// Pictures that are shown at the start: as many as the small cache of images that a server is started with holds.
+const PICTURES: u32 = 48;
+/// Of them, those that are cut into as many tiles as there can be, in one way or another.
+const LARGE_PICTURES: u32 = 9;
+/// Positions of a block of the engine's memory, at most.
+const BLOCK: usize = 32;
+
+/// Has the server read prompts that are nearly as long as they can be, until they fill the memory that it has for them, and look at
+/// pictures, so that this memory is in use from the start and not counted as growth.
 ///
 /// # Errors
-/// When no such prompt is answered.
+/// When no such prompt is answered, or a picture cannot be written.
 pub(crate) fn fill(door: &Door) -> Result<(), String> {
     let health = ask(door, "/health")?.json().unwrap_or_default();
+    let whole = health["engine"]["total_blocks"].as_u64().unwrap_or_default() as usize * BLOCK;
     let mut words = health["context_length"].as_u64().unwrap_or(8192) as usize;
-    while words > 100 {
-        let body = json!({
-            "messages": [{ "role": "user", "content": "one two ".repeat(words / 2) }],
-            "max_tokens": 1,
-        });
-        let request = door.request(("POST", "/v1/chat/completions"), body.to_string().into_bytes());
-        let replies = exchange(&door.host, &request, Manner::default()).map_err(|error| error.to_string())?;
-        if replies.first().is_some_and(|reply| reply.status == 200) {
-            return Ok(());
+    let (mut read, mut number) = (0, 0);
+    while read < whole && number < MOST_PROMPTS && words > 100 {
+        let content = format!("{number} {}", "one two ".repeat(words / 2));
+        let body = json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 1 });
+        match answered(door, "/v1/chat/completions", &body)? {
+            Some(answer) => {
+                read += answer["usage"]["prompt_tokens"].as_u64().unwrap_or_default() as usize;
+                number += 1;
+            }
+            None => words = words * 7 / 8,
         }
-        words = words * 7 / 8;
     }
-    Err("it answers no prompt of any length".to_owned())
+    if number == 0 {
+        return Err("it answers no prompt of any length".to_owned());
+    }
+    for number in 0..PICTURES {
+        let mut random = StdRng::seed_from_u64(number.into());
+        let size = if number < LARGE_PICTURES {
+            (2304 >> (number % 3), 2304 >> (number / 3))
+        } else {
+            (400 + number, 400)
+        };
+        let picture = Picture::of_size(&mut random, size).png(0).map_err(|error| error.to_string())?;
+        let images = [BASE64_STANDARD.encode(picture)];
+        let body =
+            json!({ "question": "What is it?", "response": "A circle.", "images": images, "mode": "score" });
+        // A critic that sees nothing refuses it, and then there is nothing to fill.
+        answered(door, "/judge", &body)?;
+    }
+    Ok(())
+}
+
+/// The body of a good answer.
+fn answered(door: &Door, path: &str, body: &Value) -> Result<Option<Value>, String> {
+    let request = door.request(("POST", path), body.to_string().into_bytes());
+    let replies = exchange(&door.host, &request, Manner::default()).map_err(|error| error.to_string())?;
+    Ok(replies.first().filter(|reply| reply.status == 200).and_then(Reply::json))
 }
 
 /// What the engine still does.

@@ -128,3 +128,68 @@ fn no_text_in_any_field_becomes_a_control_token() {
         }
     }
 }
+
+/// The texts of the corpus of bad input that want to be more than text.
+fn texts_of_the_corpus() -> Vec<String> {
+    let mut texts = Vec::new();
+    for file in ["injection", "unicode"] {
+        let path = format!("{}/../../tests/corpus/{file}.toml", env!("CARGO_MANIFEST_DIR"));
+        let file: toml::Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let cases = file["case"].as_array().unwrap().iter();
+        let values = cases.flat_map(|case| ["everywhere", "response", "text"].map(|key| case.get(key)));
+        let strings =
+            values.flatten().filter_map(toml::Value::as_array).flatten().filter_map(toml::Value::as_str);
+        texts.extend(strings.map(str::to_owned));
+    }
+    texts
+}
+
+#[test]
+fn no_text_of_the_corpus_becomes_a_control_token_or_changes_what_stands_around_it() {
+    let texts = texts_of_the_corpus();
+    assert!(texts.len() > 100, "{} texts", texts.len());
+    for model in ["tiny56", "geo384"] {
+        let processor = checkpoint(model).processor;
+        let bytes = |tokens: &[critic::TokenId]| -> Vec<u8> {
+            tokens.iter().flat_map(|token| processor.token_bytes(*token)).collect()
+        };
+        let prompt = |text: &str| Prompt {
+            messages: vec![
+                Message::text(Role::System, text),
+                Message {
+                    role: Role::User,
+                    parts: vec![
+                        Part::Text(text.into()),
+                        Part::Text("between".into()),
+                        Part::Text(text.into()),
+                    ],
+                },
+                Message::text(Role::Assistant, text),
+                Message::text(Role::User, text),
+            ],
+            reply: text.into(),
+            ..Default::default()
+        };
+        // What stands between control tokens, with a word for the text that no text of ours has.
+        const PLACE: &str = "PLACEHOLDER";
+        let pieces = |text: &str| -> (Vec<critic::TokenId>, Vec<Vec<u8>>) {
+            let encoded = processor.encode(&prompt(text)).unwrap();
+            assert!(encoded.visuals.is_empty());
+            let control = encoded.tokens.iter().copied().filter(|token| processor.is_control(*token));
+            let between = encoded.tokens.split(|token| processor.is_control(*token)).map(bytes);
+            (control.collect(), between.collect())
+        };
+        let (control, between) = pieces(PLACE);
+        for text in &texts {
+            let read = bytes(&processor.tokenize(text).unwrap());
+            let expected: Vec<Vec<u8>> = between
+                .iter()
+                .map(|piece| {
+                    let piece = std::str::from_utf8(piece).unwrap();
+                    piece.split(PLACE).map(str::as_bytes).collect::<Vec<_>>().join(read.as_slice())
+                })
+                .collect();
+            assert_eq!(pieces(text), (control.clone(), expected), "{model}: {text:?}");
+        }
+    }
+}

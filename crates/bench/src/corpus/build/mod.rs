@@ -1,15 +1,18 @@
 //! What the corpus sends, made of its descriptions: plain values, and objects with a key `$…` that say how to make a long or a
 //! damaged one.
 
-use std::{
-    io::{Cursor, Write},
-    path::Path,
-};
+mod jpeg;
+mod picture;
+mod png;
+mod webp;
+
+use std::path::Path;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use flate2::{Compression, write::ZlibEncoder};
-use image::{DynamicImage, ImageFormat};
 use serde_json::{Map, Value, json};
+
+use super::origin::Places;
+use jpeg::Jpeg;
 
 /// Why a description makes nothing.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +27,19 @@ pub(crate) enum BuildError {
     File(String, #[source] std::io::Error),
     #[error("a picture cannot be written")]
     Picture(#[from] image::ImageError),
+    #[error("a JPEG is described wrongly")]
+    Jpeg(#[source] serde_json::Error),
 }
 
-/// Makes values; files are read from a folder.
+/// Makes values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Builder<'a> {
+    /// From where files are read.
     pub(crate) folder: &'a Path,
+    /// Whom URLs name.
+    pub(crate) places: &'a Places,
+    /// How often the same was made before; what is random is other then.
+    pub(crate) round: usize,
 }
 
 impl Builder<'_> {
@@ -120,36 +130,76 @@ impl Builder<'_> {
                 bytes.splice(place..place, new);
                 Ok(bytes)
             }
-            ("$random", [count]) => Ok(noise(number(count)?)),
-            ("$picture", [format, width, height]) => picture(&self.bytes(format)?, (width, height)),
-            ("$png", [header, data]) => self.png(header, data),
-            ("$chunk", [kind, content]) => Ok(chunk(&self.bytes(kind)?, &self.bytes(content)?)),
-            ("$zlib", [bytes]) => Ok(zlib(&self.bytes(bytes)?)),
+            // From one place to before another one, or to the end.
+            ("$slice", [bytes, from]) => Ok(self.bytes(bytes)?.split_off(number(from)?)),
+            ("$slice", [bytes, from, to]) => {
+                let mut bytes = self.bytes(bytes)?;
+                bytes.truncate(number(to)?);
+                Ok(bytes.split_off(number(from)?.min(bytes.len())))
+            }
+            // A number in so many bytes, the least or the greatest first.
+            ("$le", [value, count]) => Ok(number(value)?.to_le_bytes()[..number(count)?.min(8)].to_vec()),
+            ("$be", [value, count]) => {
+                Ok(number(value)?.to_be_bytes()[8_usize.saturating_sub(number(count)?)..].to_vec())
+            }
+            ("$random", [count]) => Ok(Noise::new(self.round).take(number(count)?).collect()),
+            // Some of its bytes are others, each time other ones.
+            ("$damaged", [bytes]) => Ok(damaged(self.bytes(bytes)?, self.round)),
+            // How often this was made before.
+            ("$round", []) => Ok(self.round.to_string().into_bytes()),
+            // URLs of the server itself, of one that has pictures and does all that is bad, of one that nobody may
+            // ask, and of a port where nobody listens.
+            ("$server", [path]) => self.url(&self.places.server, path),
+            ("$origin", [path]) => self.url(&self.places.origin, path),
+            ("$inside", [path]) => self.url(&self.places.inside, path),
+            ("$closed", [path]) => self.url(&self.places.closed, path),
+            _ => self.drawn(name, arguments),
+        }
+    }
+
+    /// Pictures, and parts of them.
+    fn drawn(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
+        match (name, arguments) {
+            ("$picture", [format, width, height, more @ ..]) => {
+                let pattern = more.first().map(|name| self.bytes(name)).transpose()?;
+                let turned = more.get(1).map(number).transpose()?.unwrap_or(1);
+                let shown =
+                    picture::draw(pattern.as_deref(), (number(width)? as u32, number(height)? as u32))?;
+                picture::write(&picture::stored(shown, turned), &self.bytes(format)?)
+            }
+            ("$png", [header, chunks]) => {
+                let fields: Vec<u64> =
+                    header.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+                let chunks = self.all(chunks.as_array().map(Vec::as_slice).unwrap_or_default())?;
+                Ok(png::file(&fields, &chunks))
+            }
+            ("$chunk", [kind, content]) => Ok(png::chunk(&self.bytes(kind)?, &self.bytes(content)?)),
+            ("$zlib", [bytes]) => Ok(png::zlib(&self.bytes(bytes)?)),
             // So many bytes of nothing, compressed without being made first.
-            ("$zeros", [count]) => Ok(zlib(&vec![0; number(count)?])),
+            ("$zeros", [count]) => Ok(png::zlib(&vec![0; number(count)?])),
+            ("$gzip", [bytes]) => Ok(png::gzip(&self.bytes(bytes)?)),
+            ("$jpeg", [described]) => {
+                let jpeg: Jpeg = serde_json::from_value(described.clone()).map_err(BuildError::Jpeg)?;
+                Ok(jpeg.file())
+            }
+            ("$segment", [marker, content]) => {
+                Ok(jpeg::segment(number(marker)? as u8, &self.bytes(content)?))
+            }
+            ("$riff", [chunks]) => {
+                Ok(webp::file(&self.all(chunks.as_array().map(Vec::as_slice).unwrap_or_default())?))
+            }
+            ("$part", [kind, content]) => Ok(webp::part(&self.bytes(kind)?, &self.bytes(content)?)),
             _ => Err(BuildError::Unknown(name.to_owned())),
         }
     }
 
-    fn all(self, pieces: &[Value]) -> Result<Vec<Vec<u8>>, BuildError> {
-        pieces.iter().map(|piece| self.bytes(piece)).collect()
+    fn url(self, host: &str, path: &Value) -> Result<Vec<u8>, BuildError> {
+        let path = self.bytes(path)?;
+        Ok([b"http://", host.as_bytes(), &path].concat())
     }
 
-    /// A PNG whose header says `[width, height, depth, colour, interlace]`, with these chunks between header and end.
-    fn png(self, header: &Value, chunks: &Value) -> Result<Vec<u8>, BuildError> {
-        let fields = header.as_array().map(Vec::as_slice).unwrap_or_default();
-        let field = |index: usize| fields.get(index).and_then(Value::as_u64).unwrap_or_default();
-        let mut content = Vec::new();
-        content.extend((field(0) as u32).to_be_bytes());
-        content.extend((field(1) as u32).to_be_bytes());
-        content.extend([field(2) as u8, field(3) as u8, 0, 0, field(4) as u8]);
-        let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
-        file.extend(chunk(b"IHDR", &content));
-        for piece in chunks.as_array().map(Vec::as_slice).unwrap_or_default() {
-            file.extend(self.bytes(piece)?);
-        }
-        file.extend(chunk(b"IEND", b""));
-        Ok(file)
+    fn all(self, pieces: &[Value]) -> Result<Vec<Vec<u8>>, BuildError> {
+        pieces.iter().map(|piece| self.bytes(piece)).collect()
     }
 }
 
@@ -174,51 +224,38 @@ fn hexadecimal(digits: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// Bytes without a pattern, always the same (an xorshift).
-fn noise(count: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    std::iter::repeat_with(next).take(count).collect()
-}
+/// Bytes without a pattern, always the same for one round (an xorshift).
+struct Noise(u64);
 
-/// A picture in a format, with a gradient that compresses well.
-fn picture(format: &[u8], (width, height): (&Value, &Value)) -> Result<Vec<u8>, BuildError> {
-    let (width, height) = (number(width)? as u32, number(height)? as u32);
-    let mut pixels = image::RgbImage::new(width, height);
-    for (x, y, pixel) in pixels.enumerate_pixels_mut() {
-        *pixel = image::Rgb([(x * 255 / width.max(1)) as u8, (y * 255 / height.max(1)) as u8, 128]);
+impl Noise {
+    fn new(round: usize) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ (round as u64).wrapping_mul(0xd134_2543_de82_ef95))
     }
-    let format = match format {
-        b"png" => ImageFormat::Png,
-        b"jpeg" => ImageFormat::Jpeg,
-        b"webp" => ImageFormat::WebP,
-        b"gif" => ImageFormat::Gif,
-        b"bmp" => ImageFormat::Bmp,
-        other => return Err(BuildError::Unknown(String::from_utf8_lossy(other).into_owned())),
-    };
-    let mut file = Cursor::new(Vec::new());
-    DynamicImage::from(pixels).write_to(&mut file, format)?;
-    Ok(file.into_inner())
 }
 
-/// A chunk of a PNG, with its checksum.
-fn chunk(kind: &[u8], content: &[u8]) -> Vec<u8> {
-    let named = [kind, content].concat();
-    let mut checksum = flate2::Crc::new();
-    checksum.update(&named);
-    [&(content.len() as u32).to_be_bytes()[..], &named, &checksum.sum().to_be_bytes()].concat()
+impl Iterator for Noise {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Some((self.0 >> 32) as u8)
+    }
 }
 
-fn zlib(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    // Into memory nothing fails.
-    let _ = encoder.write_all(bytes);
-    encoder.finish().unwrap_or_default()
+/// The same bytes with one to eight of them others, which stand in front as often as anywhere: headers are short.
+fn damaged(mut bytes: Vec<u8>, round: usize) -> Vec<u8> {
+    let mut noise = Noise::new(round + 1);
+    let mut next = || usize::from(noise.next().unwrap_or_default());
+    for _ in 0..=next() % 8 {
+        let within = if next() % 2 == 0 { bytes.len().min(64) } else { bytes.len() };
+        let place = (next() << 16 | next() << 8 | next()) % within.max(1);
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte = next() as u8;
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -226,7 +263,7 @@ mod tests {
     use super::*;
 
     fn made(value: &Value) -> Vec<u8> {
-        Builder { folder: Path::new(".") }.bytes(value).unwrap()
+        Builder { folder: Path::new("."), places: &Places::default(), round: 0 }.bytes(value).unwrap()
     }
 
     #[test]
@@ -241,6 +278,8 @@ mod tests {
         let png = made(&json!({ "$png": [[1, 1, 8, 2, 0], [row]] }));
         let read = image::load_from_memory(&png).unwrap().to_rgb8();
         assert_eq!(read.as_raw(), &[255, 0, 0]);
-        assert!(Builder { folder: Path::new(".") }.bytes(&json!({ "$no": 1 })).is_err());
+        let places = Places::default();
+        let builder = Builder { folder: Path::new("."), places: &places, round: 0 };
+        assert!(builder.bytes(&json!({ "$no": 1 })).is_err());
     }
 }

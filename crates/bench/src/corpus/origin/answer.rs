@@ -1,0 +1,95 @@
+//! What the origin of images answers to each path.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
+
+use image::{DynamicImage, ImageFormat};
+
+/// Between two bytes of an answer that is slow.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers to a path, as `/redirect/302?http://host/`: the first part says what, the second and the query with what.
+pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut parts = path.split('/').skip(1);
+    let (what, with) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let picture = picture();
+    let whole = |headers: &str, body: &[u8]| response("200 OK", headers, body);
+    let bytes = match what {
+        "picture" | "later" => whole("", &picture),
+        "type" => whole(&format!("content-type: {}\r\n", query.replace('+', "/")), &picture),
+        "vector" => whole("content-type: image/svg+xml\r\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        "page" => {
+            let headers = format!("content-type: text/html\r\nrefresh: 0; url={query}\r\n");
+            whole(&headers, format!("<meta http-equiv=refresh content='0; url={query}'>").as_bytes())
+        }
+        "located" => whole(&format!("content-location: {query}\r\n"), &picture),
+        "status" => response(&format!("{with} So it is"), "", &picture),
+        "redirect" => response(&format!("{with} Elsewhere"), &format!("location: {query}\r\n"), b""),
+        "redirect-twice" => {
+            let headers = format!("location: /picture\r\nlocation: {query}\r\n");
+            response("302 Found", &headers, b"")
+        }
+        "redirect-far" => {
+            let far = format!("location: /picture#{}\r\n", "x".repeat(64 << 10));
+            response("302 Found", &far, b"")
+        }
+        "packed" => whole(&format!("content-encoding: {with}\r\n"), &picture),
+        "says" => format!("HTTP/1.1 200 OK\r\ncontent-length: {with}\r\n\r\n").into_bytes(),
+        "short" => declared(picture.len() + 1, &picture),
+        "long" => declared(picture.len() / 2, &picture),
+        "headers" => whole(&"x-a: b\r\n".repeat(with.parse().unwrap_or_default()), &picture),
+        "header" => whole(&format!("x-a: {}\r\n", "b".repeat(with.parse().unwrap_or_default())), &picture),
+        // Settings and endless pings of HTTP/2.
+        "http2" => [&b"\0\0\0\x04\0\0\0\0\0"[..], &b"\0\0\x08\x06\0\0\0\0\0abcdefgh".repeat(1000)].concat(),
+        "noise" => b"\xff\0SSH-2.0-x\r\n\r\n".to_vec(),
+        "closes" => Vec::new(),
+        "endless" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            let zeros = vec![0; 1 << 20];
+            loop {
+                stream.write_all(&zeros)?;
+            }
+        }
+        "slow" => return drip(&mut stream, &declared(picture.len(), &picture)),
+        "slow-body" => {
+            stream.write_all(&declared(picture.len(), b""))?;
+            return drip(&mut stream, &picture);
+        }
+        // Until the other side gives up.
+        "silent" => return stream.read(&mut [0]).map(drop),
+        _ => response("404 Not Found", "", b""),
+    };
+    stream.write_all(&bytes)
+}
+
+fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head =
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// An answer that says that it has so many bytes.
+fn declared(length: usize, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").as_bytes(), body].concat()
+}
+
+fn drip(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    for byte in bytes {
+        stream.write_all(&[*byte])?;
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// A small picture.
+fn picture() -> Vec<u8> {
+    let mut file = io::Cursor::new(Vec::new());
+    // Into memory nothing fails.
+    let _ = DynamicImage::new_rgb8(40, 30).write_to(&mut file, ImageFormat::Png);
+    file.into_inner()
+}

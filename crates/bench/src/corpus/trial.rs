@@ -1,0 +1,148 @@
+//! One case: its requests are sent, and after each, or after all that went together, the server is looked at.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::Value;
+
+use super::{
+    CaseFailure, Run, batch,
+    case::{Alike, Case},
+    origin::Origin,
+    sent::Sent,
+    verify,
+};
+use crate::live::{Door, Honest, Reply, Request, Watch, exchange};
+
+/// What came of a request.
+type Answered = Result<Vec<Reply>, String>;
+
+impl Run<'_> {
+    /// Sends the requests of a case, and notes all that is wrong.
+    pub(super) fn case(
+        &mut self,
+        (case, requests): (&Case, Vec<Sent>),
+        (watch, honest, origin): (&mut Watch, &Honest, &Origin),
+    ) {
+        let count = requests.len();
+        let before = self.report.failures.len();
+        let mut answers = Vec::new();
+        let together = if case.at_once.is_some() { count } else { 1 };
+        for group in requests.chunks(together.max(1)) {
+            origin.fetched(); // one that began late, for a client that had left
+            let answered = send(&watch.door, case, group);
+            let mut refused = true;
+            let mut problems = Vec::new();
+            for (sent, answered) in group.iter().zip(answered) {
+                match answered {
+                    Ok(replies) => {
+                        refused &= replies.iter().all(|reply| (400..500).contains(&reply.status));
+                        let found = replies.iter().flat_map(|reply| self.look((case, sent), reply));
+                        let found: Vec<String> = found.collect();
+                        problems.extend(found.into_iter().map(|problem| (sent.label.clone(), problem)));
+                        answers.push((sent.route, sent.label.clone(), replies));
+                    }
+                    Err(error) => {
+                        refused = false;
+                        problems.push((sent.label.clone(), format!("no answer: {error}")));
+                    }
+                }
+            }
+            let label = match group {
+                [sent] => sent.label.clone(),
+                several => format!("{} together", several.len()),
+            };
+            let fetched = origin.fetched();
+            let wrong_number = case.fetched.filter(|expected| *expected * group.len() != fetched);
+            let wrong_number = wrong_number
+                .map(|expected| format!("the origin was asked {fetched} times and not {expected}"));
+            let after =
+                watch.problems(honest, refused).into_iter().chain(origin.problems()).chain(wrong_number);
+            problems.extend(after.map(|problem| (label.clone(), problem)));
+            self.fail(case, problems);
+        }
+        self.fail(case, case.alike.map(|alike| unlike(alike, &answers)).unwrap_or_default());
+        let family = self.report.families.entry(case.family().to_owned()).or_default();
+        family.cases += 1;
+        family.requests += count;
+        family.passed += usize::from(self.report.failures.len() == before);
+    }
+
+    fn fail(&mut self, case: &Case, problems: Vec<(String, String)>) {
+        let failure = |(request, problem)| CaseFailure { id: case.id.clone(), request, problem };
+        self.report.failures.extend(problems.into_iter().map(failure));
+    }
+
+    /// What is wrong with an answer. How long a refusal took is noted.
+    fn look(&mut self, (case, sent): (&Case, &Sent), reply: &Reply) -> Vec<String> {
+        // When a line of a batch is answered is no matter, nor what waited for others of its kind.
+        let is_timed = !matches!(sent.request, Request::Line { .. }) && case.at_once.is_none();
+        if (400..500).contains(&reply.status) && is_timed {
+            let times = if sent.has_image { &mut self.image_times } else { &mut self.times };
+            times.push(reply.time);
+            let slowest = &mut self.report.slowest_refusal;
+            if slowest.as_ref().is_none_or(|(_, most)| *most < reply.time.as_secs_f64()) {
+                *slowest = Some((format!("{} ({})", case.id, sent.label), reply.time.as_secs_f64()));
+            }
+        }
+        verify::problems(case, if sent.beyond { &case.refused } else { &case.status }, reply)
+    }
+}
+
+/// Sends requests, as many at a time as the case says.
+fn send(door: &Door, case: &Case, group: &[Sent]) -> Vec<Answered> {
+    let one = |sent: &Sent| match &sent.request {
+        Request::Line { path, body } => batch::line(door, (path, body)).map(|reply| vec![reply]),
+        request => exchange(&door.host, request, case.manner()).map_err(|error| error.to_string()),
+    };
+    if let [sent] = group {
+        return vec![one(sent)];
+    }
+    // Held to take the next one.
+    let waiting = Mutex::new(group.iter().enumerate());
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((place, sent)) = next else { return done };
+            done.push((place, one(sent)));
+        }
+    };
+    let clients = case.at_once.unwrap_or(1).clamp(1, group.len().max(1));
+    let mut done: Vec<(usize, Answered)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..clients).map(|_| scope.spawn(work)).collect();
+        // A client that panicked has said so, and its answers are missed below.
+        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+    });
+    done.sort_by_key(|(place, _)| *place);
+    let mut all: Vec<Answered> = group.iter().map(|_| Err("it was lost".to_owned())).collect();
+    for (place, answered) in done {
+        all[place] = answered;
+    }
+    all
+}
+
+/// Answers of a route that are not to each other what they should be.
+fn unlike(alike: Alike, answers: &[(&str, String, Vec<Reply>)]) -> Vec<(String, String)> {
+    let mut known: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (route, label, replies) in answers {
+        for reply in replies.iter().filter(|reply| reply.status != 0) {
+            let essence = verify::essence(reply);
+            let seen = known.entry(route).or_default();
+            let is_known = seen.contains(&essence);
+            let problem = match alike {
+                Alike::Same if !seen.is_empty() && !is_known => format!("{essence} and not {}", seen[0]),
+                Alike::Different if is_known => format!("another one was answered {essence}, too"),
+                Alike::Same | Alike::Different => String::new(),
+            };
+            if !problem.is_empty() {
+                found.push((label.clone(), problem.chars().take(400).collect()));
+            }
+            seen.push(essence);
+        }
+    }
+    found
+}

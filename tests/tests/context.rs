@@ -1,0 +1,56 @@
+//! Prompts at the edge of what the critic can read, told in tokens.
+
+use gavel_tests::Server;
+use serde_json::{Value, json};
+
+/// What the small critic reads, the answer with it.
+const CONTEXT: usize = 4096;
+
+/// A prompt of exactly so many tokens.
+fn prompt(tokens: usize) -> Value {
+    json!(vec![270; tokens])
+}
+
+#[test]
+fn a_prompt_is_read_to_the_last_token_that_leaves_room_for_an_answer() {
+    let server = Server::with_options(&[]);
+    let ask = |tokens: usize, max_tokens: Value| {
+        let body = json!({ "prompt": prompt(tokens), "max_tokens": max_tokens, "ignore_eos": true });
+        let response = server.post("/v1/completions", &body);
+        (response.status, response.json())
+    };
+    let counted = |(status, body): (u16, Value)| {
+        assert_eq!(status, 200, "{body}");
+        let usage = &body["usage"];
+        (usage["prompt_tokens"].clone(), usage["completion_tokens"].clone())
+    };
+    assert_eq!(counted(ask(CONTEXT - 8, json!(8))), (json!(CONTEXT - 8), json!(8)));
+    // One more leaves one less: any number means all the room that there is.
+    assert_eq!(counted(ask(CONTEXT - 7, json!(8))), (json!(CONTEXT - 7), json!(7)));
+    assert_eq!(counted(ask(CONTEXT - 1, Value::Null)), (json!(CONTEXT - 1), json!(1)));
+    for tokens in [CONTEXT, CONTEXT + 1, 2 * CONTEXT] {
+        let (status, body) = ask(tokens, Value::Null);
+        assert_eq!((status, &body["error"]["code"]), (400, &json!("context_length_exceeded")));
+    }
+}
+
+#[test]
+fn the_smallest_cache_holds_a_whole_context_and_large_answers_take_turns() {
+    let server = Server::with_options(&["--cache-mib", "1"]);
+    let blocks = server.engine("total_blocks");
+    assert!(blocks > 0);
+    // Each takes more than half of it, so that no two are there at a time.
+    let ask = |number: usize| {
+        let tokens: Vec<usize> =
+            (0..CONTEXT * 6 / 10).map(|place| 260 + (place * 7 + number) % 200).collect();
+        let body = json!({ "prompt": tokens, "max_tokens": 4, "ignore_eos": true });
+        server.ok("/v1/completions", &body)["usage"]["completion_tokens"].clone()
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..16).map(|number| scope.spawn(move || ask(number))).collect();
+        for thread in asked {
+            assert_eq!(thread.join().unwrap(), 4);
+        }
+    });
+    assert_eq!(server.engine("free_blocks"), blocks);
+}
