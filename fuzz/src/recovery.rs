@@ -44,6 +44,7 @@ fn stores() -> &'static [Kept; 2] {
             window_s: 86_400,
             metadata: "{}".into(),
             model: "m".into(),
+            idempotency_key: Some("key".into()),
         });
         let batch = batch.expect("a batch begins").id;
         store.begin_lines(&batch, 9).expect("its lines are counted");

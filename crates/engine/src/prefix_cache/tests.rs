@@ -216,14 +216,14 @@ proptest! {
                 }
                 3 => {
                     // Somebody has failed: what nobody reads of it goes, with all that stands below.
-                    let tenant = ["a", "b"][place];
-                    let keys = block_keys(&prompt(&tokens), 4, root(&[0; 32], &Tenant(tenant.into()), &Terms::default()));
+                    let tokens = if whose.2.is_some() { vec![5; tokens.len()] } else { tokens };
+                    let keys = names_of(whose, &tokens);
                     let mut gone: Vec<u32> = cache.give_up(&keys).into_iter().map(|(_, block)| block.0).collect();
-                    let mut paths = Plain::paths(tenant, &tokens).into_iter();
+                    let mut paths = Plain::paths(whose, &tokens).into_iter();
                     let first = paths.find(|path| plain.find(path).is_some_and(|node| node.leases == 0));
                     let below = |node: &PlainNode| {
-                        first.as_ref().is_some_and(|(tenant, path)| {
-                            node.path.0 == *tenant && node.path.1.starts_with(path)
+                        first.as_ref().is_some_and(|(whose, path)| {
+                            node.path.0 == *whose && node.path.1.starts_with(path)
                         })
                     };
                     let mut wanted: Vec<u32> =
