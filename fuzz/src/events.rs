@@ -44,8 +44,12 @@ pub fn parse(stream: &[u8]) -> Vec<Event> {
 /// Looks at the stream that `path` answered: events are JSON, and one of them, the last, is the end.
 pub fn check(path: &str, stream: &[u8]) {
     let events = parse(stream);
+    let is_error = |event: &Event| {
+        serde_json::from_str::<Value>(&event.data).is_ok_and(|data| data["error"].is_object())
+    };
     let ends = |event: &Event| match event.name.as_str() {
-        "" => event.data == "[DONE]",
+        // What failed is not done.
+        "" => event.data == "[DONE]" || is_error(event),
         name => ["verdict", "error", "done", "response.completed", "response.incomplete", "response.failed"]
             .contains(&name),
     };

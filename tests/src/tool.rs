@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    hash::{BuildHasher, RandomState},
     io::Write,
     net::TcpListener,
     path::PathBuf,
@@ -42,13 +43,16 @@ pub fn run_well(command: &mut Command, input: &[u8]) -> String {
     text
 }
 
-/// A port that was free a moment ago, for programs that cannot choose one themselves.
+/// A port on which nobody listened a moment ago, for programs that cannot choose one themselves: below those that the system gives to
+/// clients, any of which may be somebody's a moment later.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("a listener has an address").port()
+    let free = |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok();
+    // Each process begins elsewhere.
+    let any = RandomState::new().hash_one(0);
+    (0..10_000).map(|next| 20_000 + ((any + next) % 10_000) as u16).find(free).expect("there is a free port")
 }
 
 /// A program in the background. Dropping it kills it.
