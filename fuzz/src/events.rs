@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::{bytes::Bytes, recital::reciting};
+use super::{
+    bytes::Bytes,
+    recital::{QUESTION, reciting},
+};
 
 /// An event as a strict reader has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,16 +77,16 @@ pub fn run(data: &[u8]) {
     let stop = if options & 8 == 0 { json!([]) } else { json!(["\n", "ab"]) };
     let body = match kind {
         0 => json!({
-            "messages": [{ "role": "user", "content": "?" }], "max_tokens": most, "n": count, "stop": stop,
+            "messages": [{ "role": "user", "content": QUESTION }], "max_tokens": most, "n": count, "stop": stop,
             "logprobs": logprobs, "stream_options": { "include_usage": true }, "ignore_eos": options & 16 != 0,
         }),
         1 => json!({
-            "prompt": "?", "max_tokens": most, "n": count, "stop": stop, "logprobs": logprobs.then_some(1),
+            "prompt": QUESTION, "max_tokens": most, "n": count, "stop": stop, "logprobs": logprobs.then_some(1),
             "stream_options": { "include_usage": true },
         }),
-        2 => json!({ "input": "?", "max_output_tokens": most, "top_logprobs": i32::from(logprobs) }),
+        2 => json!({ "input": QUESTION, "max_output_tokens": most, "top_logprobs": i32::from(logprobs) }),
         _ => json!({
-            "question": "?", "response": "!", "max_tokens": most, "distribution": logprobs,
+            "question": QUESTION, "response": "!", "max_tokens": most, "distribution": logprobs,
             "mode": if options & 16 == 0 { "explain_then_score" } else { "score_then_explain" },
         }),
     };

@@ -20,8 +20,14 @@ const PROMPT: u32 = 257;
 const PROMPTS: u32 = 64;
 const VOCABULARY: u32 = PROMPT + PROMPTS;
 
+/// The logit of the next byte: so far above all others that one who draws draws it, too.
+const CERTAIN: f32 = 100.0;
+
 /// The most bytes that are recited.
 pub const LONGEST: usize = 900;
+
+/// What every request asks.
+pub const QUESTION: &str = "?";
 
 /// What is recited next.
 static TEXT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -55,14 +61,17 @@ fn border(critic: Critic) -> Border {
     Border::start(judge).expect("a runtime can be made")
 }
 
+fn prompt_token() -> TokenId {
+    TokenId(PROMPT + TEXTS.load(Relaxed) % PROMPTS)
+}
+
 /// Any prompt is one token, so that the place of a token tells which byte of the text it is.
 struct OneToken;
 
 impl Processor for OneToken {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
         let reply = prompt.reply.bytes().map(|byte| TokenId(byte.into()));
-        let prompt = TokenId(PROMPT + TEXTS.load(Relaxed) % PROMPTS);
-        Ok(Encoded { tokens: [prompt].into_iter().chain(reply).collect(), visuals: Vec::new() })
+        Ok(Encoded { tokens: [prompt_token()].into_iter().chain(reply).collect(), visuals: Vec::new() })
     }
 
     fn token_bytes(&self, token: TokenId) -> Vec<u8> {
@@ -78,7 +87,11 @@ impl Processor for OneToken {
     }
 
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
-        Ok(text.bytes().map(|byte| TokenId(byte.into())).collect())
+        match text {
+            // What is continued without a conversation.
+            QUESTION => Ok(vec![prompt_token()]),
+            _ => Ok(text.bytes().map(|byte| TokenId(byte.into())).collect()),
+        }
     }
 }
 
@@ -94,7 +107,7 @@ impl Backend for Reciter {
         let mut rows = Vec::new();
         for chunk in batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits) {
             let next = text.get(chunk.end() - 1).map_or(END, |byte| u32::from(*byte));
-            rows.push((0..VOCABULARY).map(|token| if token == next { 9.0 } else { 0.0 }).collect());
+            rows.push((0..VOCABULARY).map(|token| if token == next { CERTAIN } else { 0.0 }).collect());
         }
         Ok(rows)
     }
