@@ -173,6 +173,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         ..server.service((judge.clone(), metrics))
     });
     tokio::spawn(reload::watch_files(state.clone()));
+    tokio::spawn(state.metrics.clone().keep_sorting());
     signals.on_hangup(state);
     let mut output = io::stdout();
     let said = writeln!(output, "listening on {secure}://{address}").and_then(|()| output.flush());

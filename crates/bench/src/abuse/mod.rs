@@ -261,6 +261,7 @@ fn run(
     }
     gathered.honest = honest.asked();
     gathered.growth = Growth::of(&seen);
+    gathered.memory = seen;
     gathered.state = watch.growth();
     gathered.peak = process.and_then(Running::peak_bytes);
     Ok(())

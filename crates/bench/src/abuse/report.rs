@@ -114,6 +114,8 @@ pub(crate) struct Gathered {
     pub(crate) passes: usize,
     pub(crate) honest: u64,
     pub(crate) growth: Option<Growth>,
+    /// Seconds and MiB of memory after each pass.
+    pub(crate) memory: Vec<(f64, f64)>,
     /// At first and at most after a shape: bytes of memory, files, threads.
     pub(crate) state: [(f64, f64); 3],
     pub(crate) peak: Option<u64>,
@@ -169,6 +171,7 @@ impl Gathered {
             files: [files.0, files.1],
             threads: [threads.0, threads.1],
             growth: self.growth,
+            memory_by_pass: self.memory,
             seconds: elapsed.as_secs_f64(),
         }
     }
@@ -199,6 +202,8 @@ pub struct AbuseReport {
     pub threads: [f64; 2],
     /// Whether memory grew, when there were enough passes to tell.
     pub growth: Option<Growth>,
+    /// Seconds since the start and MiB of resident memory, after each pass.
+    pub memory_by_pass: Vec<(f64, f64)>,
     /// How long everything took.
     pub seconds: f64,
 }

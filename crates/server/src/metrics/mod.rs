@@ -42,6 +42,9 @@ const COUNTS: [f64; 14] =
 /// Of what lies between 0 and 1.
 const PARTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
+/// Between two times of sorting: a hundred thousand measurements wait in it at most, which take a megabyte.
+const SORTING: Duration = Duration::from_secs(5);
+
 /// What every metric of this crate says of itself to its recorder.
 static METADATA: Metadata<'static> = Metadata::new("gavel", Level::INFO, None);
 
@@ -95,6 +98,16 @@ impl Metrics {
         metrics.set_start();
         metrics.begin_verdicts();
         metrics
+    }
+
+    /// Sorts what was measured into its buckets again and again; never ends. Without it each measurement would be kept until somebody
+    /// asks for the figures, and for ever where nobody does.
+    pub(crate) async fn keep_sorting(self) {
+        let mut ticks = tokio::time::interval(SORTING);
+        loop {
+            ticks.tick().await;
+            self.handle.run_upkeep();
+        }
     }
 
     /// Notes how long a part of the start took.
