@@ -26,7 +26,26 @@ fn plain(side: u32) -> Result<Vec<u8>, String> {
 /// Many pictures at a time, each of as many pixels as a phone takes at most: decoded in turns, within a bound of memory.
 pub(crate) async fn large_pictures(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let file = Arc::new(plain(scene.count(2_000, 7_071) as u32)?);
-    let mut seen = all(scene, scene.count(6, 64), move |scene, number| {
+    let mut seen = each_with_its_own(scene, scene.count(6, 64), &file).await;
+    seen.must_be(&["200"]);
+    Ok(seen)
+}
+
+/// More requests at a time than the line takes, each with a picture of 300 kB: those in line keep it as it came, the others are
+/// refused at once.
+pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+    let mut noise = vec![0; 3 * 320 * 312];
+    StdRng::seed_from_u64(1).fill_bytes(&mut noise);
+    let file = Arc::new(picture::of_pixels((320, 312), noise).map_err(|error| error.to_string())?);
+    let mut seen = each_with_its_own(scene, scene.count(40, 1_500), &file).await;
+    seen.must_be(&["200", "429", "503"]);
+    Ok(seen)
+}
+
+/// So many clients at a time, each with a file of its own of the same picture.
+async fn each_with_its_own(scene: &Arc<Scene>, clients: usize, file: &Arc<Vec<u8>>) -> Behaviour {
+    let file = file.clone();
+    all(scene, clients, move |scene, number| {
         let file = file.clone();
         Box::pin(async move {
             // Bytes behind its end make it another file, which nobody has decoded before.
@@ -35,25 +54,7 @@ pub(crate) async fn large_pictures(scene: &Arc<Scene>) -> Result<Behaviour, Stri
             posted(&scene, number, &body).await
         })
     })
-    .await;
-    seen.must_be(&["200"]);
-    Ok(seen)
-}
-
-/// More requests at a time than the line takes, each with a picture of 300 kB: those in line keep it as it came, the others are
-/// refused at once.
-pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
-    let mut seen = all(scene, scene.count(40, 1_500), move |scene, number| {
-        Box::pin(async move {
-            let mut noise = vec![0; 3 * 320 * 312];
-            StdRng::seed_from_u64(number as u64).fill_bytes(&mut noise);
-            let file = picture::of_pixels((320, 312), noise).map_err(std::io::Error::other)?;
-            posted(&scene, number, &judgement(number, &BASE64_STANDARD.encode(file))).await
-        })
-    })
-    .await;
-    seen.must_be(&["200", "429", "503"]);
-    Ok(seen)
+    .await
 }
 
 /// Prompts that are nearly as long as the context, one after another, beside somebody who asks short things.
