@@ -108,10 +108,10 @@ impl Judge {
         let among = || format.choices(&rubric).map_or_else(Vec::new, Choices::into_outcomes);
         let certain = decided.map(|outcome| (outcome, read.then(|| certainty(outcome, among()))));
         let mut flags = Flag::of(&seen, &rubric);
-        if Flag::of(case, &rubric).contains(&Flag::InvisibleCharacters) {
+        // What was left out is told as well.
+        if options.guards.invisible == Invisible::Stripped && case.has_invisible() {
             flags.push(Flag::InvisibleCharacters);
             flags.sort_unstable();
-            flags.dedup();
         }
         Ok(Prepared {
             prompt,

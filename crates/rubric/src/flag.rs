@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::{Case, Responses, Rubric, degenerate::is_degenerate, invisible::has_invisible};
+use crate::{Case, Responses, Rubric, degenerate::is_degenerate};
 
 /// Something odd about a response or the verdict on it. It is told with the verdict; only [`Flag::Degenerate`] can also decide
 /// it.
@@ -73,7 +73,7 @@ impl Flag {
         let copied = |text: &str| !text.trim().is_empty() && sources.contains(&text.trim());
         let found = [
             (Self::Degenerate, any(&|text| is_degenerate(text, case))),
-            (Self::InvisibleCharacters, any(&has_invisible)),
+            (Self::InvisibleCharacters, case.has_invisible()),
             (Self::ControlTokenText, any(&|text| CONTROL.is_match(text))),
             (Self::InjectionSuspected, any(&|text| INJECTION.is_match(text) || has_blob(text))),
             (Self::Copied, any(&copied)),

@@ -17,7 +17,7 @@ fn is_variation_selector(c: char) -> bool {
 }
 
 /// Whether a text has characters that nobody sees.
-pub(crate) fn has_invisible(text: &str) -> bool {
+fn has_invisible(text: &str) -> bool {
     visible(text).count() < text.chars().count()
 }
 
@@ -40,6 +40,14 @@ fn visible(text: &str) -> impl Iterator<Item = char> {
 }
 
 impl Case {
+    /// Whether a response has characters that nobody sees.
+    pub fn has_invisible(&self) -> bool {
+        match &self.responses {
+            Responses::One(response) => has_invisible(response),
+            Responses::Pair(first, second) => has_invisible(first) || has_invisible(second),
+        }
+    }
+
     /// The same with responses that have only what somebody sees.
     #[must_use]
     pub fn without_invisible(&self) -> Self {
