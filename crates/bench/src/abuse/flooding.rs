@@ -91,13 +91,8 @@ pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
     for client in 0..CLOSED {
         let (scene, idle) = (scene.clone(), IdleConnections::new(&server));
         clients.spawn(async move {
-            let mut tally = Tally::default();
-            while start.elapsed() < lasting {
-                let body = scene.mixed_judgement(100_000 * (client + 1) + tally.count.sent);
-                let sent = Instant::now();
-                tally.note(&idle.judge(body.into()).await, sent.elapsed());
-            }
-            tally
+            let body = |number| scene.mixed_judgement(100_000 * (client + 1) + number);
+            one_after_another(&idle, start + lasting, body).await
         });
     }
     let mut all = Tally::default();
@@ -106,6 +101,21 @@ pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
         0 => Err(format!("nothing was judged: {:?}", all.count.errors)),
         judged => Ok(judged as f64 / start.elapsed().as_secs_f64()),
     }
+}
+
+/// Judgements that a client asks for until a time, each when the one before was answered; `body` makes that of a number.
+pub(crate) async fn one_after_another(
+    idle: &IdleConnections,
+    end: Instant,
+    body: impl Fn(usize) -> String,
+) -> Tally {
+    let mut tally = Tally::default();
+    while Instant::now() < end {
+        let body = body(tally.count.sent);
+        let sent = Instant::now();
+        tally.note(&idle.judge(body.into()).await, sent.elapsed());
+    }
+    tally
 }
 
 /// What became of a flood.

@@ -10,11 +10,16 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    flooding::{capacity, flood, judge_tally, now_and_then},
+    flooding::{capacity, flood, judge_tally, now_and_then, one_after_another},
     report::Behaviour,
     scene::Scene,
 };
-use crate::{client::Connection, latency::Latency, live::MARK, tally::Tally};
+use crate::{
+    client::{Connection, IdleConnections},
+    latency::Latency,
+    live::MARK,
+    tally::Tally,
+};
 
 /// Clients that ask one after another, and what is told of them.
 const CROWDS: [(usize, &str); 4] = [
@@ -36,7 +41,12 @@ pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         let (start, lasting) = (Instant::now(), scene.span(1, 20));
         let mut asking = JoinSet::new();
         for client in 0..clients {
-            asking.spawn(ask(scene.clone(), client, start + lasting));
+            let (scene, idle) =
+                (scene.clone(), IdleConnections::new(&scene.server(scene.crowd.as_ref(), client)));
+            asking.spawn(async move {
+                let body = |number| scene.judgement(client * 1_000_000 + number);
+                one_after_another(&idle, start + lasting, body).await
+            });
         }
         let tallies = asking.join_all().await;
         let counts = tallies.iter().map(|tally| tally.latencies.len());
@@ -57,26 +67,6 @@ pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     seen.figure("percent_of_best_with_most_clients", 100.0 * last / best);
     seen.must_be(&["judged"]);
     Ok(seen)
-}
-
-async fn ask(scene: Arc<Scene>, client: usize, end: Instant) -> Tally {
-    let mut tally = Tally::default();
-    let mut connection = None;
-    while Instant::now() < end {
-        let body = scene.judgement(client * 1_000_000 + tally.count.sent);
-        let sent = Instant::now();
-        let outcome = async {
-            let mut open = match connection.take() {
-                Some(open) => open,
-                None => Connection::open(&scene.server(scene.crowd.as_ref(), client)).await?,
-            };
-            let answer = open.judge(body.into()).await?;
-            connection = Some(open);
-            Ok(answer)
-        };
-        tally.note(&outcome.await, sent.elapsed());
-    }
-    tally
 }
 
 /// Requests at a rate that can be judged, at random times.
