@@ -31,8 +31,6 @@ COPY --from=build /src/target/release/gavel /usr/local/bin/gavel
 USER 10001
 # Models from the hub are kept in /cache; give it a volume to keep them longer than the container.
 ENV GAVEL_HOST=0.0.0.0 GAVEL_PORT=8080 HF_HUB_CACHE=/cache
-# Large buffers go back to the system when they are free, and are not kept by the allocator.
-ENV MALLOC_MMAP_THRESHOLD_=1048576
 EXPOSE 8080
 # It lives while a large critic is downloaded and loaded; whether it takes requests, /readyz says.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["gavel", "probe", "--path", "/livez"]

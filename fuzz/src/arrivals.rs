@@ -146,7 +146,8 @@ pub fn run(data: &[u8]) {
                     Ok(stream) => streams.push((stream, most)),
                     Err(EngineError::Stopped) => panic!("the engine died"),
                     Err(
-                        EngineError::Overloaded { .. }
+                        EngineError::Quarantined { .. }
+                        | EngineError::Overloaded { .. }
                         | EngineError::ShareTaken { .. }
                         | EngineError::TooLong { .. }
                         | EngineError::Empty,

@@ -1,6 +1,7 @@
 //! The handle that callers hold.
 
 use std::{
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     sync::{
         Arc,
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::{
+    arrival::{Arrival, Identity},
     audience::{Audience, Listener},
     backlog::{Backlog, Coming, Newcomer},
     config::Config,
@@ -22,9 +24,9 @@ use crate::{
     prefix_cache::{block_keys, root},
     request::{Part, Request, Tenant, Terms, Urgency},
     scheduler::Scheduler,
-    sequence::{Arrival, Identity},
     stats::{Counters, Stats},
     stream::TokenStream,
+    suspects::{Fingerprint, Standing, Suspect, Suspects},
     worker::Worker,
 };
 
@@ -40,6 +42,7 @@ pub struct Engine {
     counters: Arc<Counters>,
     /// Whether everything is to end: looked at between two steps.
     given_up: Arc<AtomicBool>,
+    suspects: Arc<Suspects>,
     next_id: Arc<AtomicU64>,
 }
 
@@ -62,9 +65,11 @@ impl Engine {
         let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
         let scheduler = Scheduler::new(limits, config, backlog.clone());
         counters.set_state(&scheduler, backend.figures());
-        let given_up = Arc::new(AtomicBool::new(false));
+        let (given_up, suspects) = (Arc::new(AtomicBool::new(false)), Arc::new(Suspects::default()));
         let worker = Worker {
             given_up: given_up.clone(),
+            suspects: suspects.clone(),
+            noted: BTreeSet::new(),
             backend,
             config,
             scheduler,
@@ -77,7 +82,12 @@ impl Engine {
             .name("engine".into())
             .spawn(move || worker.run())
             .expect("a process can start one more thread");
-        Self { inbox, config, limits, backlog, counters, given_up, next_id: Arc::default() }
+        Self { inbox, config, limits, backlog, counters, given_up, suspects, next_id: Arc::default() }
+    }
+
+    /// Takes over what is known of requests that earlier engines were running when they died.
+    pub fn remember(&self, suspects: &[Suspect]) {
+        self.suspects.remember(suspects, Instant::now());
     }
 
     /// Counts a request whose prompt is being encoded as one that will come, until what is returned is dropped. So many are let
@@ -99,7 +109,7 @@ impl Engine {
     /// Puts a request into the waiting line; never waits itself.
     ///
     /// # Errors
-    /// [`EngineError`] when the line is full, the request can never fit, it is empty, or the thread has ended.
+    /// [`EngineError`] when the line is full, the request can never fit, it is empty, engines died of it, or the thread has ended.
     pub fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
         let (tokens, reply) = (request.encoded.tokens.len(), request.max_reply_tokens());
         let decides = |part: &Part| {
@@ -115,6 +125,14 @@ impl Engine {
         if tokens + reply > limit {
             return Err(EngineError::TooLong { tokens, limit });
         }
+        let fingerprint = fingerprint(&request);
+        let runs_alone = match self.suspects.standing(&fingerprint, Instant::now()) {
+            Standing::Clear => false,
+            Standing::Suspect => true,
+            Standing::Refused(left) => {
+                return Err(EngineError::Quarantined { left_s: left.as_secs().max(1) });
+            }
+        };
         let root = root(&self.config.cache_secret, &request.tenant, &request.terms);
         let block_keys = block_keys(&request.encoded, self.limits.block_size, root);
         let newcomer = Newcomer {
@@ -132,7 +150,9 @@ impl Engine {
         let stream = TokenStream::new(receiver, request.deadline);
         let arrival = Arrival {
             id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
-            identity: identity(&request, root),
+            identity: identity(fingerprint, root),
+            fingerprint,
+            runs_alone,
             audience: Audience::new(Listener::new(events, request.deadline)),
             place: Some(place),
             arrived: Instant::now(),
@@ -171,9 +191,14 @@ impl Engine {
 }
 
 /// Names everything that an answer depends on, for one tenant.
-fn identity(request: &Request, root: [u8; 32]) -> Identity {
+fn identity(fingerprint: Fingerprint, root: [u8; 32]) -> Identity {
+    Sha256::new().chain_update(root).chain_update(fingerprint.0).finalize().into()
+}
+
+/// The same for everybody.
+fn fingerprint(request: &Request) -> Fingerprint {
     let Encoded { tokens, visuals } = &request.encoded;
-    let mut digest = Digesting(Sha256::new().chain_update(root));
+    let mut digest = Digesting(Sha256::new());
     tokens.hash(&mut digest);
     visuals.iter().for_each(|visual| (visual.start, visual.hash).hash(&mut digest));
     (&request.script, &request.end_tokens).hash(&mut digest);
@@ -181,7 +206,7 @@ fn identity(request: &Request, root: [u8; 32]) -> Identity {
     let seed = if request.sampling.temperature > 0.0 { request.sampling.seed } else { 0 };
     let sampling = SamplingParams { seed, ..request.sampling.clone() };
     digest.write(format!("{sampling:?}").as_bytes()); // it has floats, which have no hash
-    digest.0.finalize().into()
+    Fingerprint(digest.0.finalize().into())
 }
 
 /// Feeds a digest what is hashed, so that even a client that tries finds no two requests of one name.

@@ -42,6 +42,14 @@ pub enum EngineError {
     /// The prompt has no token, or no output is asked for.
     #[error("a request needs at least one prompt token and one output token")]
     Empty,
+    /// Engines died while they ran it, the last time it alone.
+    #[error(
+        "the engine ended when it ran this request, more than once; it is refused for {left_s} seconds more"
+    )]
+    Quarantined {
+        /// For how long still, in seconds.
+        left_s: u64,
+    },
     /// The engine's thread has ended.
     #[error("the engine has stopped")]
     Stopped,

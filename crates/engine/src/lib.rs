@@ -6,6 +6,7 @@
 //! which it chooses one. Tokens come back
 //! on a [`TokenStream`]; dropping the stream cancels the sequence before the next step.
 
+mod arrival;
 mod audience;
 mod backlog;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod scheduler;
 mod sequence;
 mod stats;
 mod stream;
+mod suspects;
 mod sync;
 mod turns;
 mod worker;
@@ -38,3 +40,4 @@ pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserv
 pub use request::{Lane, Part, Request, Tenant, Terms, Urgency};
 pub use stats::{MANY_NON_FINITE, Stats};
 pub use stream::{Choice, Event, FinishReason, Sampled, TokenStream};
+pub use suspects::{Fingerprint, QUARANTINE, Suspect};

@@ -1,8 +1,8 @@
 //! What an engine tells whoever watches it, as plain data.
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
-use crate::request::Lane;
+use crate::{request::Lane, suspects::Fingerprint};
 
 /// A step that was run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct SequenceReport {
 
 /// Watches an engine. Called on its thread, between steps: it must be quick and never wait.
 pub trait Observer: Debug + Send + Sync {
+    /// The next step has these requests, which are other ones than before; none when nothing is left to do.
+    fn about_to_run(&self, requests: &BTreeSet<Fingerprint>);
     /// A step was run.
     fn step(&self, step: &StepReport);
     /// A sequence wrote a token so long after the one before.
@@ -96,6 +98,8 @@ pub trait Observer: Debug + Send + Sync {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
+    fn about_to_run(&self, _: &BTreeSet<Fingerprint>) {}
+
     fn step(&self, _: &StepReport) {}
 
     fn wrote(&self, _: Duration) {}

@@ -10,7 +10,7 @@
 //! tenants, those first that need the fewest steps, and before all of them those that have waited very long.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use std::{
 use critic::{Batch, CacheFigures, Limits, Logits};
 
 use crate::{
+    arrival::Identity,
     backlog::Backlog,
     block_allocator::BlockAllocator,
     config::Config,
@@ -26,8 +27,9 @@ use crate::{
     observer::{Ending, SequenceReport},
     prefix_cache::{BlockKey, PrefixCache},
     request::{Lane, Tenant, Urgency},
-    sequence::{Identity, Sequence},
+    sequence::Sequence,
     stream::{Event, FinishReason},
+    suspects::Fingerprint,
     turns::Turns,
 };
 
@@ -58,6 +60,8 @@ pub(crate) struct Scheduler {
     ended: Vec<SequenceReport>,
     /// Times between tokens that were written, for those who watch.
     gaps: Vec<Duration>,
+    /// Suspects that were run to their end.
+    acquitted: Vec<Fingerprint>,
     /// Blocks that were looked for at admissions; the bytes are not known here.
     prefix: CacheFigures,
 }
@@ -78,6 +82,7 @@ impl Scheduler {
             in_flight: Vec::new(),
             ended: Vec::new(),
             gaps: Vec::new(),
+            acquitted: Vec::new(),
             prefix: CacheFigures::default(),
         }
     }
@@ -195,6 +200,16 @@ impl Scheduler {
         order.into_iter().map(|(.., index)| index).collect()
     }
 
+    /// What is in the batch in flight, each once.
+    pub(crate) fn fingerprints(&self) -> BTreeSet<Fingerprint> {
+        self.in_flight.iter().map(|index| self.running[*index].fingerprint()).collect()
+    }
+
+    /// Takes the suspects that were run to their end since the last call.
+    pub(crate) fn take_acquitted(&mut self) -> Vec<Fingerprint> {
+        std::mem::take(&mut self.acquitted)
+    }
+
     /// How many prompts, and how many tokens of them, are in the batch in flight.
     pub(crate) fn prompts(&self, batch: &Batch) -> (usize, usize) {
         let chunks = batch.chunks.iter().zip(&self.in_flight);
@@ -272,7 +287,7 @@ impl Scheduler {
     }
 
     /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their
-    /// tenants. One that does not fit lets nobody past, or it might never fit.
+    /// tenants. One that does not fit lets nobody past, or it might never fit; nor does one that runs alone, before and beside it.
     fn admit(&mut self, now: Instant) {
         if self.waiting.is_empty() || self.running.len() >= self.config.max_sequences {
             return;
@@ -281,8 +296,12 @@ impl Scheduler {
         let mut turns = Turns::new(&line, |sequence| {
             now.saturating_duration_since(sequence.arrived()) >= self.config.max_age
         });
-        while self.running.len() < self.config.max_sequences {
+        while self.running.len() < self.config.max_sequences && !self.running.iter().any(Sequence::runs_alone)
+        {
             let Some(place) = turns.next(&self.share).map(|index| &mut line[index]) else { break };
+            if !self.running.is_empty() && place.as_ref().is_some_and(|sequence| sequence.runs_alone()) {
+                break;
+            }
             let Some(sequence) = place.take_if(|sequence| self.may_start(sequence)) else { continue };
             if let Err(sequence) = self.start(sequence, now) {
                 *place = Some(sequence);
@@ -377,6 +396,9 @@ impl Scheduler {
                 continue;
             };
             self.ended.push(sequence.report(ending, now));
+            if sequence.runs_alone() && matches!(ending, Ending::Finished | Ending::Failed) {
+                self.acquitted.push(sequence.fingerprint());
+            }
             self.asked.remove(sequence.identity());
             for key in sequence.unshared_keys() {
                 self.computing.remove(key);

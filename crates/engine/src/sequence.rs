@@ -9,6 +9,7 @@ use critic::{BlockId, Chunk, Encoded, SamplingParams, SequenceId, TokenId, Visua
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
+    arrival::{Arrival, Identity},
     audience::Audience,
     backlog::Place,
     error::Failure,
@@ -16,26 +17,11 @@ use crate::{
     labels::Reading,
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
-    request::{Lane, Part, Request, Tenant, Urgency},
+    request::{Lane, Part, Tenant, Urgency},
     sampler::{Choices, Place as Written, logprobs_of, sample},
     stream::{Event, FinishReason, Sampled},
+    suspects::Fingerprint,
 };
-
-/// What two requests have in common when one answer serves both.
-pub(crate) type Identity = [u8; 32];
-
-/// What the engine's handle worked out of a request.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) id: SequenceId,
-    pub(crate) request: Request,
-    /// Names of the full blocks of the prompt.
-    pub(crate) block_keys: Vec<BlockKey>,
-    pub(crate) identity: Identity,
-    pub(crate) audience: Audience,
-    pub(crate) place: Option<Place>,
-    pub(crate) arrived: Instant,
-}
 
 /// The piece of its reply that a sequence is at.
 #[derive(Debug)]
@@ -71,6 +57,8 @@ pub(crate) struct Sequence {
     urgency: Urgency,
     weight: u32,
     identity: Identity,
+    fingerprint: Fingerprint,
+    runs_alone: bool,
     max_positions: usize,
     block_keys: Vec<BlockKey>,
     /// `[ leased from the prefix cache | its own ]`: the first `leased` blocks belong to the prefix cache.
@@ -112,7 +100,8 @@ fn rates_last_token(script: &[Part]) -> bool {
 
 impl Sequence {
     pub(crate) fn new(arrival: Arrival) -> Self {
-        let Arrival { id, request, block_keys, identity, audience, place, arrived } = arrival;
+        let Arrival { id, request, block_keys, identity, fingerprint, runs_alone, audience, place, arrived } =
+            arrival;
         Self {
             id,
             lane: request.lane(),
@@ -129,6 +118,8 @@ impl Sequence {
             urgency: request.urgency,
             weight: request.terms.weight,
             identity,
+            fingerprint,
+            runs_alone,
             block_keys,
             block_table: Vec::new(),
             leased: 0,
@@ -178,6 +169,15 @@ impl Sequence {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Whether nothing may run beside it, since an engine may have died of it.
+    pub(crate) fn runs_alone(&self) -> bool {
+        self.runs_alone
     }
 
     /// When it joined the waiting line.

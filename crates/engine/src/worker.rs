@@ -1,6 +1,7 @@
 //! The thread behind the handles: receive, schedule, forward, commit.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -13,14 +14,16 @@ use critic::{Backend, BackendError, Batch, Logits, Wants};
 use tokio::sync::mpsc;
 
 use crate::{
+    arrival::Arrival,
     backlog::Backlog,
     config::{Config, OnPanic},
     error::Failure,
     observer::{Observer, StepReport},
     scheduler::{Outcome, Scheduler},
-    sequence::{Arrival, Sequence},
+    sequence::Sequence,
     stats::Counters,
     stream::Event,
+    suspects::{Fingerprint, Suspects},
 };
 
 /// What the engine's thread owns.
@@ -33,13 +36,13 @@ pub(crate) struct Worker {
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) given_up: Arc<AtomicBool>,
+    pub(crate) suspects: Arc<Suspects>,
+    /// What the observer was told last that runs.
+    pub(crate) noted: BTreeSet<Fingerprint>,
 }
 
-/// The model's code panicked; the panic hook has told why.
-struct Panicked;
-
 impl Worker {
-    /// Goes on until every handle is dropped and all work is done, or the model's code panics.
+    /// Goes on until every handle is dropped and all work is done, or a step panics, most likely the model's code in it.
     pub(crate) fn run(mut self) {
         loop {
             // The whole round is timed and not the model alone: whatever in it does not end holds everybody up.
@@ -53,6 +56,7 @@ impl Worker {
             let batch = self.scheduler.schedule(Instant::now());
             self.counters.set_state(&self.scheduler, self.backend.figures());
             self.tell_ended();
+            self.note_running();
             let Some(batch) = batch else {
                 // With nothing running every block can be had, and `submit` has refused what never fits.
                 debug_assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
@@ -62,7 +66,8 @@ impl Worker {
                 self.scheduler.enqueue(Sequence::new(arrival));
                 continue;
             };
-            let stepped = self.step(&batch);
+            // After a panic nothing of the step is used, and nothing of the cache.
+            let stepped = catch_unwind(AssertUnwindSafe(|| self.step(&batch)));
             self.counters.end_step();
             if stepped.is_err() && !self.survives_panic() {
                 return;
@@ -70,10 +75,10 @@ impl Worker {
         }
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<(), Panicked> {
+    fn step(&mut self, batch: &Batch) {
         let vision = self.backend.figures().vision;
         let start = Instant::now();
-        let outcomes = self.forward(batch)?;
+        let outcomes = self.forward(batch);
         let end = Instant::now();
         let duration = end.duration_since(start);
         let (prompt_sequences, prompt_tokens) = self.scheduler.prompts(batch);
@@ -93,14 +98,13 @@ impl Worker {
             vision: self.backend.figures().vision.saturating_sub(vision),
         });
         self.scheduler.take_gaps().into_iter().for_each(|gap| self.observer.wrote(gap));
-        Ok(())
     }
 
     /// Runs a batch; when it fails, each of its chunks alone, so that only those fail that cannot run. A chunk that runs
     /// twice writes the same keys and values into the same places.
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Outcome>, Panicked> {
-        let error = match self.call(batch)? {
-            Ok(rows) => return Ok(share_out(batch, rows)),
+    fn forward(&mut self, batch: &Batch) -> Vec<Outcome> {
+        let error = match self.backend.forward(batch) {
+            Ok(rows) => return share_out(batch, rows),
             Err(error) => error,
         };
         tracing::error!(
@@ -109,31 +113,37 @@ impl Worker {
             "a step failed"
         );
         if batch.chunks.len() == 1 {
-            return Ok(vec![Err(Failure::Backend(Arc::new(error)))]);
+            return vec![Err(Failure::Backend(Arc::new(error)))];
         }
         let mut outcomes = Vec::with_capacity(batch.chunks.len());
         for chunk in &batch.chunks {
             let alone = Batch { chunks: vec![chunk.clone()] };
-            outcomes.extend(match self.call(&alone)? {
+            outcomes.extend(match self.backend.forward(&alone) {
                 Ok(rows) => share_out(&alone, rows),
                 Err(error) => vec![Err(Failure::Backend(Arc::new(error)))],
             });
         }
-        Ok(outcomes)
+        outcomes
+    }
+
+    /// Tells what is about to be run before it is, so that somebody knows if it never ends.
+    fn note_running(&mut self) {
+        let running = self.scheduler.fingerprints();
+        if running != self.noted {
+            self.observer.about_to_run(&running);
+            self.noted = running;
+        }
     }
 
     fn tell_ended(&mut self) {
+        self.scheduler.take_acquitted().iter().for_each(|fingerprint| self.suspects.acquit(fingerprint));
         self.scheduler.take_ended().iter().for_each(|report| self.observer.ended(report));
-    }
-
-    fn call(&mut self, batch: &Batch) -> Result<Result<Vec<Logits>, BackendError>, Panicked> {
-        // After a panic nothing of the step is used, and nothing of the cache.
-        catch_unwind(AssertUnwindSafe(|| self.backend.forward(batch))).map_err(|_| Panicked)
     }
 
     /// Fails everything that waits or runs; tells whether the engine goes on.
     fn survives_panic(&mut self) -> bool {
         let restarts = self.config.on_panic == OnPanic::Restart;
+        self.suspects.died(&self.noted, Instant::now());
         tracing::error!(restarts, "the model's code panicked; all requests fail");
         self.fail_everything(&Failure::Panicked);
         if !restarts {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,8 +14,8 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Config, Ending, Engine, EngineError, Event, FinishReason, Labels, Observer, OnPanic, Part, Request,
-    SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
+    Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic, Part,
+    Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
 };
 
 /// Writes the successor of the last token, modulo the vocabulary. It checks that every sequence's tokens arrive in
@@ -304,12 +305,17 @@ fn an_engine_that_restarts_goes_on_after_a_panic() {
 /// Remembers what it is told.
 #[derive(Debug, Default)]
 struct Recorder {
+    run: Mutex<Vec<usize>>,
     steps: Mutex<Vec<StepReport>>,
     gaps: Mutex<Vec<Duration>>,
     ended: Mutex<Vec<SequenceReport>>,
 }
 
 impl Observer for Recorder {
+    fn about_to_run(&self, requests: &BTreeSet<Fingerprint>) {
+        self.run.lock().unwrap().push(requests.len());
+    }
+
     fn step(&self, step: &StepReport) {
         self.steps.lock().unwrap().push(*step);
     }
@@ -343,6 +349,8 @@ fn those_who_watch_are_told_of_every_step_and_every_end() {
     let report = ended.iter().find(|report| report.ending == Ending::Finished).unwrap();
     assert_eq!((report.stage, report.prompt_tokens, report.cached_tokens), (Stage::Decode, 5, 0));
     assert_eq!((report.reply_tokens, report.to_choice, report.fanout), (3, None, 0));
+    wait_for(&engine, |_| recorder.run.lock().unwrap().last() == Some(&0));
+    assert!(recorder.run.lock().unwrap().iter().all(|count| *count <= 2));
     assert_eq!(recorder.gaps.lock().unwrap().len(), 2, "three tokens have two gaps");
     assert!(
         report.queued <= report.to_first_token.unwrap() && report.to_first_token.unwrap() <= report.total

@@ -4,15 +4,15 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use critic::{Backend, BackendError, Batch, Chunk, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Config, Engine, EngineError, Event, MANY_NON_FINITE, Part, Request, Stats, Tenant, Terms, TokenStream,
-    Urgency,
+    Config, Engine, EngineError, Event, MANY_NON_FINITE, OnPanic, Part, QUARANTINE, Request, Stats, Tenant,
+    Terms, TokenStream, Urgency,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -23,6 +23,8 @@ const VOCABULARY: u32 = 50;
 struct Faults {
     /// The step that panics, counted from 1; 0 for none.
     panics_at: AtomicUsize,
+    /// Every step panics in which a prompt begins that begins with this token; 0 for none.
+    panics_over: AtomicU32,
     /// Whether steps fail that have more tokens than there is room for at the moment.
     is_tight: AtomicBool,
     /// Whether what is computed for [`SICK`] is no number.
@@ -50,6 +52,9 @@ impl Backend for Summing {
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
         self.steps += 1;
         assert!(self.steps != self.faults.panics_at.load(SeqCst), "the device is gone");
+        let poison = self.faults.panics_over.load(SeqCst);
+        let begins_with = |chunk: &Chunk| chunk.start == 0 && chunk.tokens[0] == TokenId(poison);
+        assert!(poison == 0 || !batch.chunks.iter().any(begins_with), "the device is gone");
         let room = self.random.random_range(1..14);
         if self.faults.is_tight.load(SeqCst) && batch.token_count() > room {
             self.faults.failed.fetch_add(1, SeqCst);
@@ -75,9 +80,13 @@ impl Backend for Summing {
 }
 
 fn start(faults: &Arc<Faults>) -> Engine {
+    start_with(faults, Config::default())
+}
+
+fn start_with(faults: &Arc<Faults>, config: Config) -> Engine {
     let random = StdRng::seed_from_u64(7);
     let backend = Summing { faults: faults.clone(), memory: HashMap::new(), steps: 0, random };
-    Engine::start(Box::new(backend), Config { max_sequences: 8, ..Config::default() })
+    Engine::start(Box::new(backend), Config { max_sequences: 8, ..config })
 }
 
 fn request(prompt: &[u32], tenant: &str) -> Request {
@@ -151,6 +160,38 @@ fn a_panic_at_any_step_is_told_to_all_who_are_there() {
         wait_for(&engine, |stats| !stats.alive);
         assert!(matches!(engine.submit(request(&[1], "a")), Err(EngineError::Stopped)));
     }
+}
+
+#[test]
+fn what_the_engine_dies_of_is_found_out_among_its_neighbours_and_refused() {
+    const POISON: u32 = 45; // no other prompt begins with it
+    let faults = Arc::new(Faults { panics_over: POISON.into(), ..Faults::default() });
+    let engine = start_with(&faults, Config { on_panic: OnPanic::Restart, ..Config::default() });
+    let poisoned = || engine.submit(request(&[POISON, 1, 2], "a"));
+    let mut deaths = 0;
+    // All come again after each death, as clients do that try again.
+    let refused = loop {
+        let neighbours: Vec<_> =
+            prompts()[..6].iter().map(|prompt| engine.submit(request(prompt, "b"))).collect();
+        let told = match poisoned() {
+            Ok(stream) => collect(stream),
+            Err(error) => break error,
+        };
+        assert!(told.unwrap_err().contains("panicked"));
+        deaths += 1;
+        assert!(deaths < 3, "it is refused after two");
+        neighbours.into_iter().for_each(|stream| drop(collect(stream.unwrap())));
+    };
+    assert!(
+        matches!(refused, EngineError::Quarantined { left_s } if left_s <= QUARANTINE.as_secs()),
+        "{refused}"
+    );
+    // Whoever asks, and nobody else.
+    assert!(matches!(engine.submit(request(&[POISON, 1, 2], "c")), Err(EngineError::Quarantined { .. })));
+    for prompt in &prompts() {
+        assert!(collect(engine.submit(request(prompt, "b")).unwrap()).is_ok());
+    }
+    wait_for(&engine, is_whole);
 }
 
 #[test]

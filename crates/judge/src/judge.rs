@@ -11,7 +11,9 @@ use critic::{
     Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
     SamplingParams,
 };
-use engine::{Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Unobserved};
+use engine::{
+    Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Suspect, Unobserved,
+};
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
 use tokio::{
@@ -116,6 +118,8 @@ pub struct Setup {
     pub engine: engine::Config,
     /// Who watches the engine.
     pub observer: Arc<dyn Observer>,
+    /// What earlier engines were running when they died.
+    pub suspects: Vec<Suspect>,
     /// How many verdicts are remembered; 0 for none.
     pub memo_entries: usize,
 }
@@ -125,16 +129,25 @@ impl Judge {
     /// nothing is remembered.
     pub fn new(model: String, critic: Critic, library: RubricLibrary, config: engine::Config) -> Self {
         let observer = Arc::new(Unobserved);
-        Self::start(Setup { model, critic, library, engine: config, observer, memo_entries: 0 })
+        Self::start(Setup {
+            model,
+            critic,
+            library,
+            engine: config,
+            observer,
+            suspects: Vec::new(),
+            memo_entries: 0,
+        })
     }
 
     /// Starts the engine of a critic.
     pub fn start(setup: Setup) -> Self {
-        let Setup { model, critic, library, engine, observer, memo_entries } = setup;
+        let Setup { model, critic, library, engine, observer, suspects, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
         let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
         let Critic { processor, backend, generation, build } = critic;
         let engine = Engine::observed(backend, engine, observer);
+        engine.remember(&suspects);
         let (memo, priors) = (Memo::new(memo_entries), Priors::default());
         let labels = Mutex::new(LruCache::with_hasher(KEPT_LABELS, RandomState::new()));
         let grammars = Grammars::default();

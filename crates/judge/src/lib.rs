@@ -34,8 +34,8 @@ pub use critic::{
     Part, ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
 };
 pub use engine::{
-    Config as EngineConfig, Ending, EngineError, Failure, Guided, Lane, MANY_NON_FINITE, Observer, OnPanic,
-    Preparing, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
+    Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,
+    Observer, OnPanic, Preparing, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant, Terms, Urgency,
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};

@@ -25,6 +25,7 @@ use crate::{
         LimitOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice,
         WeightsChoice,
     },
+    deaths::Deaths,
     exit::{Fatal, Status},
     metrics::{EngineMetrics, Metrics},
 };
@@ -63,14 +64,23 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
 
 /// Loads the critic and starts its engine. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
-    start_remembering((options, &LimitOptions::default()), config, 0)
+    start_remembering((options, &LimitOptions::default()), config, Remembered::default())
 }
 
-/// The same with bounds for images and a memory for `memo_entries` verdicts.
+/// What a judge knows beyond one request.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// So many verdicts.
+    pub(crate) memo_entries: usize,
+    /// What engines died of.
+    pub(crate) deaths: Deaths,
+}
+
+/// The same with bounds for images and what is to be remembered.
 pub(crate) fn start_remembering(
     (options, limits): (&CriticOptions, &LimitOptions),
     config: EngineConfig,
-    memo_entries: usize,
+    remembered: Remembered,
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
     let (critic, loaded) = load((options, limits))?;
@@ -80,7 +90,7 @@ pub(crate) fn start_remembering(
         Device::Cuda(_) => EngineConfig { max_prefill_tokens: config.max_prefill_tokens.max(2048), ..config },
     };
     let dtype = dtype(options, loaded.device);
-    let (judge, metrics) = observed((loaded.name, &dtype, critic), library, config, memo_entries);
+    let (judge, metrics) = observed((loaded.name, &dtype, critic), library, config, remembered);
     metrics.started("load", loaded.loading);
     metrics.started("warmup", loaded.warming);
     Ok((judge, metrics))
@@ -218,7 +228,12 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(observed((name, "none", bench::null_critic()), RubricLibrary::compiled_in()?, config, 0))
+    Ok(observed(
+        (name, "none", bench::null_critic()),
+        RubricLibrary::compiled_in()?,
+        config,
+        Remembered::default(),
+    ))
 }
 
 /// The type of numbers, and of weights where that is another one.
@@ -237,11 +252,13 @@ fn observed(
     (model, dtype, critic): (String, &str, Critic),
     library: RubricLibrary,
     engine: EngineConfig,
-    memo_entries: usize,
+    remembered: Remembered,
 ) -> (Judge, Metrics) {
+    let Remembered { memo_entries, deaths } = remembered;
     let metrics = Metrics::new(&model, dtype);
-    let observer = Arc::new(EngineMetrics::new(metrics.clone()));
-    (Judge::start(Setup { model, critic, library, engine, observer, memo_entries }), metrics)
+    let observer = deaths.watched_with(EngineMetrics::new(metrics.clone()));
+    let suspects = deaths.suspects();
+    (Judge::start(Setup { model, critic, library, engine, observer, suspects, memo_entries }), metrics)
 }
 
 /// Tells what a checkpoint is.

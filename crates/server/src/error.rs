@@ -234,6 +234,7 @@ impl ApiError {
                 (Status::BAD_REQUEST, "context_length_exceeded")
             }
             JudgeError::Engine(EngineError::Empty) => (Status::BAD_REQUEST, "empty_prompt"),
+            JudgeError::Engine(EngineError::Quarantined { .. }) => (Status::BAD_REQUEST, "quarantined"),
             JudgeError::Engine(EngineError::Overloaded { .. }) => match dialect {
                 Dialect::OpenAi => (Status::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
                 Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
@@ -419,7 +420,9 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY) {
+        if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY)
+            || self.code == "quarantined"
+        {
             // The same request would fail again, and OpenAI's clients send it three times unless they are told.
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }

@@ -16,6 +16,7 @@ mod command;
 mod configuration;
 mod connections;
 mod content_limits;
+mod deaths;
 mod dialects;
 mod doors;
 mod edge;

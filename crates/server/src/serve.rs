@@ -31,6 +31,7 @@ use crate::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, ServeOptions,
     },
     connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Door, Tls},
+    deaths::Deaths,
     doors::Doors,
     edge::HeadLimits,
     error::ApiError,
@@ -150,12 +151,13 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let address = listener.local_addr()?;
     let doors = Doors::open((&access, &tls), (config, address.ip())).await?;
     let storage = Storage::open(&storage)?;
+    let deaths = Deaths::open(&storage)?;
     let secure = if doors.tls.is_some() { "https" } else { "http" };
     let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let memo_entries = http.memo_entries;
-    let start = move || boot::start_remembering((&critic, &limits), engine_config, memo_entries);
+    let remembered = boot::Remembered { memo_entries: http.memo_entries, deaths: deaths.clone() };
+    let start = move || boot::start_remembering((&critic, &limits), engine_config, remembered);
     let (judge, metrics) = tokio::select! {
         loaded = on_a_thread(start) => loaded??,
         () = signals.next() => std::process::exit(0),
@@ -182,7 +184,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         tracing::warn!(%error, %address, "it cannot be said where the server listens");
     }
     systemd.ready();
-    server.finish(&judge, &systemd, signals).await
+    server.finish((&judge, &deaths), &systemd, signals).await
 }
 
 /// Does what takes long on a thread of its own: where the system starts none, those for blocking work wait for one without end.
@@ -311,7 +313,12 @@ impl Server {
     ///
     /// # Errors
     /// [`EngineGone`], or when the listener fails.
-    async fn finish(mut self, judge: &Judge, systemd: &Systemd, mut signals: Signals) -> anyhow::Result<()> {
+    async fn finish(
+        mut self,
+        (judge, deaths): (&Judge, &Deaths),
+        systemd: &Systemd,
+        mut signals: Signals,
+    ) -> anyhow::Result<()> {
         let gone = tokio::select! {
             ended = &mut self.serving => return Ok(ended?),
             () = self.lifecycle.told_to_leave() => None,
@@ -320,6 +327,9 @@ impl Server {
             () = stuck(judge) => Some(EngineGone::Stuck),
             never = systemd.watch(judge) => match never {},
         };
+        if gone.is_some() {
+            deaths.note();
+        }
         tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
         systemd.stopping();
         let told_twice = tokio::select! {

@@ -3,10 +3,12 @@
 //! Records are rows of one SQLite database, whose transactions are on the disk when they end. Contents of files are files
 //! beside it, because they are read and written in pieces and never held whole: written under another name, synchronised,
 //! renamed, and only then recorded, so that a record always has its content. Results of a batch's lines are rows until the
-//! batch ends, since a row is there once or not at all, whenever the process is killed. Everything here blocks.
+//! batch ends, since a row is there once or not at all, whenever the process is killed. `deaths.rs` keeps what was being run when
+//! the process died. Everything here blocks.
 
 mod batches;
 mod contents;
+mod deaths;
 mod error;
 mod files;
 mod record;
@@ -23,6 +25,7 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use batches::{Ended, NewBatch};
 pub use contents::{Incoming, Part};
+pub use deaths::{Bystander, Name, RunningRecord};
 pub use error::StoreError;
 pub use files::{Figures, FilePage, NewFile, Order};
 pub use record::{Batch, BatchState, BatchUsage, Counts, FileRecord, LineError, Purpose};
@@ -82,6 +85,12 @@ CREATE TABLE IF NOT EXISTS begun (
     idempotency_key TEXT NOT NULL,
     batch TEXT NOT NULL,
     PRIMARY KEY (owner, idempotency_key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS bystanders (
+    name BLOB PRIMARY KEY,
+    deaths INTEGER NOT NULL,
+    was_alone INTEGER NOT NULL,
+    died_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 PRAGMA user_version = 1;
 ";

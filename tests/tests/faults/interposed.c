@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 /* In the order of `Fault`. */
-enum { CLOCK_S, STALL, SPIN, SYNC_MS, SYNC_ERROR, WRITE_ERROR, THREADS, COUNT };
+enum { CLOCK_S, STALL, SPIN, SYNC_MS, SYNC_ERROR, WRITE_ERROR, THREADS, DEATH, COUNT };
 
 static int64_t none[COUNT];
 static volatile int64_t *faults = none;
@@ -32,8 +33,32 @@ __attribute__((constructor)) static void begin(void) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+static __thread int is_engine;
+
+int pthread_setname_np(pthread_t thread, const char *name) {
+  is_engine = strcmp(name, "engine") == 0;
+  return REAL(pthread_setname_np)(thread, name);
+}
+
+/* In each step the engine's thread waits for others or wakes them. It does not come back from there. */
+long syscall(long number, ...) {
+  while (is_engine && (faults[STALL] || faults[SPIN]))
+    if (faults[STALL]) usleep(1000);
+  va_list more;
+  va_start(more, number);
+  long one = va_arg(more, long), two = va_arg(more, long), three = va_arg(more, long);
+  long four = va_arg(more, long), five = va_arg(more, long), six = va_arg(more, long);
+  va_end(more);
+  return REAL(syscall)(number, one, two, three, four, five, six);
+}
+
+/* When it has written down what is in the step, it looks at the clock, and dies: of SIGABRT, or of a clock that fails. */
+static __thread int is_doomed;
+
 /* The time of day jumps; the clock that only counts does not. */
 int clock_gettime(clockid_t clock, struct timespec *now) {
+  if (is_doomed && faults[DEATH] == SIGABRT) abort();
+  if (is_doomed && faults[DEATH]) return is_doomed = 0, errno = EIO, -1;
   int result = REAL(clock_gettime)(clock, now);
   if (clock == CLOCK_REALTIME) now->tv_sec += faults[CLOCK_S];
   return result;
@@ -50,22 +75,6 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
   int result = REAL(gettimeofday)(now, zone);
   now->tv_sec += faults[CLOCK_S];
   return result;
-}
-
-/* The engine's thread does not come back from the next memory that it asks for. */
-static __thread int is_engine;
-
-int pthread_setname_np(pthread_t thread, const char *name) {
-  is_engine = strcmp(name, "engine") == 0;
-  return REAL(pthread_setname_np)(thread, name);
-}
-
-extern void *__libc_malloc(size_t size);
-
-void *malloc(size_t size) {
-  while (is_engine && (faults[STALL] || faults[SPIN]))
-    if (faults[STALL]) usleep(1000);
-  return __libc_malloc(size);
 }
 
 /* The disk is slow, or fails. */
@@ -89,6 +98,7 @@ ssize_t write(int file, const void *bytes, size_t count) {
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t start) {
+  is_doomed = is_engine && faults[DEATH] && count > 1 && memcmp(bytes, "\0\0", 2);
   return fails(file) ? -1 : REAL(pwrite64)(file, bytes, count, start);
 }
 
@@ -124,7 +134,7 @@ static void *counted(void *argument) {
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
   if (faults[THREADS] && threads >= faults[THREADS]) return EAGAIN;
-  struct task *task = __libc_malloc(sizeof *task);
+  struct task *task = malloc(sizeof *task);
   *task = (struct task){start, argument};
   threads++;
   int failed = REAL(pthread_create)(thread, attributes, counted, task);

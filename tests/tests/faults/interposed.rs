@@ -22,10 +22,12 @@ pub(crate) enum Fault {
     WriteError,
     /// There can be so many threads at a time, the first one counted.
     Threads,
+    /// The engine's thread dies while it runs something: of this signal, or with another number by a panic.
+    Death,
 }
 
 /// How many there are.
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 /// The library, and the numbers by which it is told what fails.
 pub(crate) struct Faults {

@@ -8,6 +8,7 @@ mod clock;
 mod disk;
 mod engine;
 mod interposed;
+mod poison;
 mod stopping;
 mod surroundings;
 

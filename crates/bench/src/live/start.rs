@@ -43,9 +43,6 @@ pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result
     let scratch = tempfile::tempdir().map_err(BenchError::File)?;
     let (folder, kept) = (folder.to_string_lossy(), scratch.path().to_string_lossy().into_owned());
     let more = serve.iter().map(|option| option.replace("{folder}", &folder).replace("{scratch}", &kept));
-    // Large buffers go back to the system at once, as deploy/ has it; else the allocator keeps them, and growth cannot be told from
-    // what it keeps.
-    command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
     command
         .args(["--cache-mib", "32", "--memo-entries", "0", "--log-format", "json"])
         .args(more)

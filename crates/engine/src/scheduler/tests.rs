@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
+    arrival::Arrival,
     audience::{Audience, Listener},
     labels::Labels,
     prefix_cache::{block_keys, root},
     request::{Part, Request, Tenant, Terms, Urgency},
-    sequence::Arrival,
     stream::TokenStream,
 };
 
@@ -40,6 +40,8 @@ struct Traits {
     /// What ends a text.
     end: Option<u32>,
     temperature: f32,
+    /// Whether an engine may have died of it.
+    runs_alone: bool,
 }
 
 /// A scheduler, the tokens in its blocks, and its clients by the number of their sequence.
@@ -100,6 +102,8 @@ impl Bench {
             ),
             // Unnamed requests are never equal.
             identity: traits.name.map_or([serial; 32], |name| [200 + name; 32]),
+            fingerprint: Fingerprint([serial; 32]),
+            runs_alone: traits.runs_alone,
             audience: Audience::new(Listener::new(events, traits.deadline)),
             place: None,
             arrived: self.now,
@@ -387,6 +391,22 @@ fn what_somebody_waits_for_is_wanted_now() {
     assert_eq!(bench.step().unwrap(), "B[0..3]");
     bench.drain();
     assert_eq!(bench.outcomes(), [Some((1, 0)); 3]);
+}
+
+#[test]
+fn what_an_engine_may_have_died_of_runs_alone_and_lets_nobody_past() {
+    let mut bench = Bench::new(8);
+    let suspect = Traits { runs_alone: true, ..Traits::default() };
+    bench.enqueue(&[1; 3], 2);
+    assert_eq!(bench.step().unwrap(), "A[0..3]");
+    bench.ask(&[2; 3], vec![Part::Write(2)], suspect);
+    bench.enqueue(&[3; 3], 1);
+    bench.ask(&[4; 3], vec![Part::Write(1)], suspect);
+    bench.enqueue(&[5; 3], 1);
+    bench.enqueue(&[6; 3], 1);
+    let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
+    assert_eq!(timeline, ["A[3..4]", "B[0..3]", "B[3..4]", "C[0..3]", "D[0..3]", "E[0..3] F[0..3]"]);
+    assert_eq!(bench.scheduler.take_acquitted(), [Fingerprint([1; 32]), Fingerprint([3; 32])]);
 }
 
 #[test]

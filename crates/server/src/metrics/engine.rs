@@ -1,8 +1,8 @@
 //! Figures of the engine at work.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use judge::{Ending, Lane, Observer, SequenceReport, Stage, StepReport};
+use judge::{Ending, Fingerprint, Lane, Observer, SequenceReport, Stage, StepReport};
 use metrics::{Counter, Histogram};
 
 use super::Metrics;
@@ -87,6 +87,8 @@ fn word(stage: Stage) -> &'static str {
 }
 
 impl Observer for EngineMetrics {
+    fn about_to_run(&self, _: &BTreeSet<Fingerprint>) {}
+
     fn step(&self, step: &StepReport) {
         self.steps.increment(1);
         let replies = step.sequences - step.prompt_sequences;

@@ -1,0 +1,150 @@
+//! Requests that an engine was running when it died, and what becomes of them in the next one.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// So many deaths, in the last of which it was all that ran, and a request is refused.
+const DEATHS: u32 = 2;
+
+/// For so long after the last of them.
+pub const QUARANTINE: Duration = Duration::from_secs(600);
+
+/// Names what a request makes the critic compute, whoever asks: its tokens, pictures, script and sampling. SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// A request that was in the step in which an engine died, in this process or an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which one.
+    pub fingerprint: Fingerprint,
+    /// In how many deaths it had a part.
+    pub deaths: u32,
+    /// Whether it was all that ran in one of them.
+    pub was_alone: bool,
+    /// How long ago the last one was.
+    pub since: Duration,
+}
+
+/// What a request's past means for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing is known against it.
+    Clear,
+    /// It may have been the cause of a death: it runs, and nothing beside it, so that the next death would tell.
+    Suspect,
+    /// It was the cause, as far as anybody can see; it is refused for so long.
+    Refused(Duration),
+}
+
+/// Those known to an engine. The lock is held for a look at the map, which is empty in nearly every process; handles look when a
+/// request comes, the thread writes when one of these ends or the engine dies.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects(Mutex<HashMap<Fingerprint, Past>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    deaths: u32,
+    was_alone: bool,
+    /// When the last death is forgiven.
+    until: Instant,
+}
+
+impl Suspects {
+    /// Adds what an earlier process has found.
+    pub(crate) fn remember(&self, suspects: &[Suspect], now: Instant) {
+        let mut map = self.map();
+        for suspect in suspects {
+            let Suspect { fingerprint, deaths, was_alone, since } = *suspect;
+            let until = now + QUARANTINE.saturating_sub(since);
+            map.insert(fingerprint, Past { deaths, was_alone, until });
+        }
+    }
+
+    /// Notes that the engine died while it ran these.
+    pub(crate) fn died(&self, running: &BTreeSet<Fingerprint>, now: Instant) {
+        let mut map = self.map();
+        for fingerprint in running {
+            let past = map.entry(*fingerprint).or_insert(Past { deaths: 0, was_alone: false, until: now });
+            past.deaths += 1;
+            past.was_alone |= running.len() == 1;
+            past.until = now + QUARANTINE;
+        }
+    }
+
+    /// What is to become of a request.
+    pub(crate) fn standing(&self, fingerprint: &Fingerprint, now: Instant) -> Standing {
+        let Some(past) = self.map().get(fingerprint).copied() else { return Standing::Clear };
+        let left = past.until.saturating_duration_since(now);
+        if past.deaths >= DEATHS && past.was_alone && !left.is_zero() {
+            Standing::Refused(left)
+        } else {
+            Standing::Suspect
+        }
+    }
+
+    /// Notes that a request was run to its end, and the engine lives.
+    pub(crate) fn acquit(&self, fingerprint: &Fingerprint) {
+        self.map().remove(fingerprint);
+    }
+
+    fn map(&self) -> MutexGuard<'_, HashMap<Fingerprint, Past>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Fingerprint = Fingerprint([1; 32]);
+    const OTHER: Fingerprint = Fingerprint([2; 32]);
+
+    #[test]
+    fn who_was_never_there_is_clear() {
+        let (suspects, now) = (Suspects::default(), Instant::now());
+        suspects.died(&[ONE].into(), now);
+        assert_eq!(suspects.standing(&OTHER, now), Standing::Clear);
+    }
+
+    #[test]
+    fn two_deaths_of_which_one_is_alone_refuse_it_for_ten_minutes() {
+        let (suspects, now) = (Suspects::default(), Instant::now());
+        suspects.died(&[ONE, OTHER].into(), now);
+        assert_eq!(suspects.standing(&ONE, now), Standing::Suspect);
+        suspects.died(&[ONE].into(), now);
+        assert_eq!(suspects.standing(&ONE, now), Standing::Refused(QUARANTINE));
+        assert_eq!(suspects.standing(&OTHER, now), Standing::Suspect);
+        assert_eq!(suspects.standing(&ONE, now + QUARANTINE), Standing::Suspect);
+    }
+
+    #[test]
+    fn company_alone_convicts_nobody() {
+        let (suspects, now) = (Suspects::default(), Instant::now());
+        (0..10).for_each(|_| suspects.died(&[ONE, OTHER].into(), now));
+        assert_eq!(suspects.standing(&ONE, now), Standing::Suspect);
+    }
+
+    #[test]
+    fn who_ends_well_is_clear() {
+        let (suspects, now) = (Suspects::default(), Instant::now());
+        suspects.died(&[ONE].into(), now);
+        suspects.acquit(&ONE);
+        assert_eq!(suspects.standing(&ONE, now), Standing::Clear);
+        suspects.died(&[ONE].into(), now);
+        assert_eq!(suspects.standing(&ONE, now), Standing::Suspect);
+    }
+
+    #[test]
+    fn what_an_earlier_process_knew_goes_on() {
+        let (suspects, now) = (Suspects::default(), Instant::now());
+        let past = |since| Suspect { fingerprint: ONE, deaths: 2, was_alone: true, since };
+        suspects.remember(&[past(Duration::from_secs(500))], now);
+        assert_eq!(suspects.standing(&ONE, now), Standing::Refused(Duration::from_secs(100)));
+        suspects.remember(&[past(Duration::from_secs(601))], now);
+        assert_eq!(suspects.standing(&ONE, now), Standing::Suspect);
+    }
+}
