@@ -14,6 +14,8 @@ RUN find . -type f ! -name '*.rs' ! -name Cargo.toml ! -name Cargo.lock ! -name 
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
+# What the allocator is built by.
+RUN apt-get update && apt-get install -y --no-install-recommends make=4.3-4.1 && rm -rf /var/lib/apt/lists/*
 # The image's own toolchain is the one of rust-toolchain.toml; its components for developers are not needed here.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 COPY --from=skeleton /src .
