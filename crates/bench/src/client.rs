@@ -154,10 +154,15 @@ impl IdleConnections {
         Self { server: server.clone(), connections: Arc::default() }
     }
 
+    /// One that waits and was not closed meanwhile, as the server does after a while.
+    fn waiting(&self) -> Option<Connection> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| connections.pop()).find(Connection::is_open)
+    }
+
     /// Asks for a verdict on a connection that waits, or on a new one.
     pub(crate) async fn judge(&self, body: Bytes) -> Result<Answer, BenchError> {
-        let waiting = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match waiting {
+        let mut connection = match self.waiting() {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
