@@ -303,6 +303,7 @@ impl ApiError {
                 refusal: Some(Refusal::QueueShare),
                 ..plain
             },
+            JudgeError::Engine(EngineError::Quarantined { .. }) => plain.refused(Refusal::Quarantined),
             JudgeError::Exhausted(exhausted) => Self::exhausted(exhausted),
             JudgeError::UnknownToken { .. } => plain.with_param("label_token_ids"),
             JudgeError::Unparsable { text, .. } => Self { text: Some(text), ..plain },

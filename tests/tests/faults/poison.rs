@@ -58,6 +58,8 @@ fn is_kept_out(server: &Server) {
     let headers = [refused.header("x-should-retry"), refused.header("retry-after")];
     assert_eq!(headers, [Some("false"), None]);
     assert_eq!((refused.status, refused.json()["code"].clone()), (400, json!("quarantined")));
+    let metrics = server.get("/metrics").text();
+    assert!(metrics.contains(r#"gavel_refusals_total{reason="quarantined",key="none"} 1"#), "{metrics}");
     let batch = server.begin_batch("", (CHAT, "24h"), &[short(), poison()]);
     let ended = server.ended_batch("", &batch);
     assert_eq!(ended["request_counts"], json!({ "total": 2, "completed": 1, "failed": 1 }));

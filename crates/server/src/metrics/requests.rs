@@ -123,6 +123,8 @@ pub(crate) enum Refusal {
     Concurrent,
     /// Its key has its share of the waiting line.
     QueueShare,
+    /// Engines died over it.
+    Quarantined,
     /// Its body came too slowly.
     SlowBody,
     /// Its body is packed in a way that is not unpacked here.
@@ -144,6 +146,7 @@ impl Refusal {
             Self::Images => "images",
             Self::Concurrent => "concurrent",
             Self::QueueShare => "queue_share",
+            Self::Quarantined => "quarantined",
             Self::SlowBody => "slow_body",
             Self::Encoding => "encoding",
             Self::Head => "head",
