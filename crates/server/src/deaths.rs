@@ -47,7 +47,7 @@ impl Deaths {
                 "an engine died while it ran these; each will run alone"
             );
         }
-        Ok(Self { record: Some(Arc::new(record)), suspects: suspects.into_iter().map(suspect).collect() })
+        Ok(Self { record: Some(Arc::new(record)), suspects: suspects.iter().map(suspect).collect() })
     }
 
     /// Requests that may have been the cause of a death.
@@ -73,8 +73,8 @@ impl Deaths {
     }
 }
 
-fn suspect(bystander: Bystander) -> Suspect {
-    let Bystander { name, deaths, was_alone, since_s } = bystander;
+fn suspect(bystander: &Bystander) -> Suspect {
+    let Bystander { name, deaths, was_alone, since_s } = *bystander;
     Suspect { fingerprint: Fingerprint(name), deaths, was_alone, since: Duration::from_secs(since_s) }
 }
 
