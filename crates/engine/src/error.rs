@@ -42,7 +42,7 @@ pub enum EngineError {
     /// The prompt has no token, or no output is asked for.
     #[error("a request needs at least one prompt token and one output token")]
     Empty,
-    /// Engines died while they ran it, the last time it alone.
+    /// Engines died while they ran it, once it alone.
     #[error(
         "the engine ended when it ran this request, more than once; it is refused for {left_s} seconds more"
     )]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many deaths, in the last of which it was all that ran, and a request is refused.
+/// So many deaths, in one of which it was all that ran, and a request is refused.
 const DEATHS: u32 = 2;
 
 /// For so long after the last of them.

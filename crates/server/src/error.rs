@@ -422,7 +422,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY)
-            || self.code == "quarantined"
+            || self.refusal == Some(Refusal::Quarantined)
         {
             // The same request would fail again, and OpenAI's clients send it three times unless they are told.
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));

@@ -86,8 +86,10 @@ impl Store {
     pub fn begin_record(&self) -> Result<RunningRecord, StoreError> {
         let (running, died) = (self.folder.join("running"), self.folder.join("died"));
         let blamed = if read(&died)?.is_empty() { Vec::new() } else { parse(&read(&running)?) };
-        let made = |path: &Path| OpenOptions::new().create(true).write(true).truncate(true).open(path);
-        let record = RunningRecord { died: made(&died)?, running: made(&running)? };
+        let made =
+            |path: &Path, truncate| OpenOptions::new().create(true).write(true).truncate(truncate).open(path);
+        // What runs keeps its room on the disk, which may be full by now.
+        let record = RunningRecord { died: made(&died, true)?, running: made(&running, false)? };
         // After the mark is gone, so that a process that is killed here blames nobody twice.
         self.blame(&blamed)?;
         // The room is taken at once, so that a full disk keeps nothing from being noted.
