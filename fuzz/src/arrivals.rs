@@ -16,7 +16,13 @@ use super::bytes::Bytes;
 const VOCABULARY: u32 = 40;
 /// A step with this token fails.
 const POISON: u32 = 39;
-const LIMITS: Limits = Limits { block_size: 4, block_count: 12, context_length: 40, max_step_tokens: 10 };
+const LIMITS: Limits = Limits {
+    block_size: 4,
+    block_count: 12,
+    context_length: 40,
+    max_step_tokens: 10,
+    efficient_step_tokens: 10,
+};
 
 /// Writes the successor of the last token, and looks whether steps are what they may be.
 struct Successor {

@@ -99,7 +99,13 @@ struct Reciter;
 
 impl Backend for Reciter {
     fn limits(&self) -> Limits {
-        Limits { block_size: 32, block_count: 512, context_length: 2048, max_step_tokens: 512 }
+        Limits {
+            block_size: 32,
+            block_count: 512,
+            context_length: 2048,
+            max_step_tokens: 512,
+            efficient_step_tokens: 512,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

@@ -126,7 +126,13 @@ impl Backend for NullBackend {
     fn limits(&self) -> Limits {
         // A step as large as a model on an accelerator takes, and a cache of 131,072 positions, which a busy server
         // soon fills, so that giving up kept blocks is part of what is measured.
-        Limits { block_size: 32, block_count: 4096, context_length: 4096, max_step_tokens: 2048 }
+        Limits {
+            block_size: 32,
+            block_count: 4096,
+            context_length: 4096,
+            max_step_tokens: 2048,
+            efficient_step_tokens: 2048,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

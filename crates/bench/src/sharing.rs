@@ -91,6 +91,7 @@ fn limits(round_robin: &RoundRobin, requests: usize) -> Limits {
         block_count: blocks * requests,
         context_length: blocks * BLOCK_SIZE,
         max_step_tokens: 2048,
+        efficient_step_tokens: 2048,
     }
 }
 

@@ -70,7 +70,9 @@ pub fn steps(critic: &mut Critic, options: &StepsOptions) -> Result<StepsReport,
     let mut figures = Vec::new();
     let (sequences, contexts, prompts, tiles): (&[usize], &[usize], &[usize], &[usize]) = match options.extent
     {
-        Extent::Full => (&[1, 2, 4, 8, 16, 32, 64], &[1024, 8192], &[512, 2048, 4096], &[1, 8, 10]),
+        Extent::Full => {
+            (&[1, 2, 4, 8, 16, 32, 64], &[1024, 8192], &[64, 128, 256, 512, 2048, 4096], &[1, 8, 10])
+        }
         Extent::Quick => (&[1, 2], &[64], &[128], &[1]),
     };
     for context in contexts {

@@ -13,6 +13,9 @@ pub struct Limits {
     pub context_length: usize,
     /// The most tokens that one step may run.
     pub max_step_tokens: usize,
+    /// As many tokens as a step needs to run about as many each second as a full one; at most `max_step_tokens`. Where the numbers
+    /// of a token depend on what else is in its step it is `max_step_tokens`, so that a request that is alone is cut as ever.
+    pub efficient_step_tokens: usize,
 }
 
 /// Unnormalised scores of every token of the vocabulary for the next position, in f32 whatever the model computes in.

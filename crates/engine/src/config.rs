@@ -22,6 +22,8 @@ pub struct Config {
     pub max_explaining: usize,
     /// The most tokens of prompts in a step in which others write: bounds how long these wait for their next token.
     pub max_prefill_tokens: usize,
+    /// How long a step should last, as far as the device is kept busy by so few tokens: whoever comes amid one waits for its end.
+    pub step_time: Duration,
     /// The most requests that may wait to be admitted; one more is refused at once.
     pub max_waiting: usize,
     /// The most tokens of waiting prompts, those left out that are known from earlier requests.
@@ -41,6 +43,7 @@ impl Default for Config {
             max_sequences: 64,
             max_explaining: 48,
             max_prefill_tokens: 256,
+            step_time: Duration::from_millis(5),
             max_waiting: 512,
             max_waiting_tokens: 1 << 20,
             max_age: Duration::from_secs(10),

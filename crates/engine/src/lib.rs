@@ -19,6 +19,7 @@ mod fair_share;
 mod guide;
 mod labels;
 mod observer;
+mod pace;
 mod prefix_cache;
 mod request;
 mod sampler;

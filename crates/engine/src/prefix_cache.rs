@@ -2,7 +2,9 @@
 //!
 //! A tree: each node is one full block, its parent the block before it. A node is named by a digest of its own content
 //! and its parent's name, so finding the longest known prefix of a prompt is one look-up for each block. Nodes that
-//! running sequences read are leased; of the others the leaf used longest ago is given up first.
+//! running sequences read are leased. Of the others the leaf used longest ago is given up first; but what was found again counts as
+//! used later than it was, by as many uses as blocks are kept. So what one prompt alone has, and most have, does not push out
+//! what many share, and that is given up too when nobody comes for it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -81,14 +83,15 @@ struct Node {
     children: usize,
     /// Running sequences that read this block. Whoever leases a node leases its parents too.
     leases: usize,
-    last_used: u64,
+    /// When it is given up, of those that can be: the one of the least goes first.
+    worth: u64,
 }
 
 /// The tree of kept blocks.
 #[derive(Debug, Default)]
 pub(crate) struct PrefixCache {
     nodes: HashMap<BlockKey, Node>,
-    /// Leaves that nobody leases, the one used longest ago first.
+    /// Leaves that nobody leases, the one of the least worth first.
     evictable: BTreeSet<(u64, BlockKey)>,
     /// Nodes that nobody leases.
     idle: usize,
@@ -115,7 +118,7 @@ impl PrefixCache {
         if let Some(parent) = &parent {
             self.nodes.get_mut(parent).expect("the parent is leased by the caller").children += 1;
         }
-        let node = Node { block, parent, children: 0, leases: 1, last_used: self.clock };
+        let node = Node { block, parent, children: 0, leases: 1, worth: self.clock };
         let previous = self.nodes.insert(keys[index], node);
         debug_assert!(previous.is_none(), "no two sequences compute one block");
     }
@@ -128,7 +131,7 @@ impl PrefixCache {
             if node.leases == 0 {
                 self.idle += 1;
                 if node.children == 0 {
-                    self.evictable.insert((node.last_used, *key));
+                    self.evictable.insert((node.worth, *key));
                 }
             }
         }
@@ -149,7 +152,7 @@ impl PrefixCache {
         self.nodes.len()
     }
 
-    /// Gives up the leaf used longest ago of those that nobody leases: its name and block.
+    /// Gives up the leaf of the least worth of those that nobody leases: its name and block.
     pub(crate) fn evict(&mut self) -> Option<(BlockKey, BlockId)> {
         let (_, key) = *self.evictable.first()?;
         Some((key, self.remove_idle(&key)))
@@ -179,26 +182,27 @@ impl PrefixCache {
     /// Removes a node that nobody leases and that has no children.
     fn remove_idle(&mut self, key: &BlockKey) -> BlockId {
         let node = self.nodes.remove(key).expect("the caller found it");
-        self.evictable.remove(&(node.last_used, *key));
+        self.evictable.remove(&(node.worth, *key));
         self.idle -= 1;
         if let Some(above) = node.parent {
             let parent = self.nodes.get_mut(&above).expect("the parent of a node is kept");
             parent.children -= 1;
             if parent.children == 0 && parent.leases == 0 {
-                self.evictable.insert((parent.last_used, above));
+                self.evictable.insert((parent.worth, above));
             }
         }
         node.block
     }
 
     fn lease_node(&mut self, key: &BlockKey) -> BlockId {
+        let kept = self.nodes.len() as u64;
         let node = self.nodes.get_mut(key).expect("the caller looked it up");
         if node.leases == 0 {
             self.idle -= 1;
-            self.evictable.remove(&(node.last_used, *key));
+            self.evictable.remove(&(node.worth, *key));
         }
         node.leases += 1;
-        node.last_used = self.clock;
+        node.worth = self.clock + kept;
         node.block
     }
 }

@@ -6,7 +6,7 @@
 //! whole beginning at once. Whose turn it is, [`FairShare`] says, but one that has waited very long goes first. Some room
 //! is kept for sequences that write no text. Those that may wait come last, and leave room for those that may not.
 //!
-//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts up to the budget of tokens: by turns of their
+//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, up to as many tokens as [`Pace`] grants: by turns of their
 //! tenants, those first that need the fewest steps, and before all of them those that have waited very long.
 
 use std::{
@@ -25,6 +25,7 @@ use crate::{
     error::Failure,
     fair_share::FairShare,
     observer::{Ending, SequenceReport},
+    pace::Pace,
     prefix_cache::{BlockKey, PrefixCache},
     request::{Lane, Tenant, Urgency},
     sequence::Sequence,
@@ -48,6 +49,7 @@ pub(crate) struct Scheduler {
     /// Names of the blocks that running sequences are going to compute.
     computing: HashSet<BlockKey>,
     share: FairShare,
+    pace: Pace,
     /// In order of arrival. Its bound is kept where requests come in.
     waiting: VecDeque<Box<Sequence>>,
     /// What is asked by those that wait and run.
@@ -76,6 +78,7 @@ impl Scheduler {
             backlog,
             computing: HashSet::new(),
             share: FairShare::default(),
+            pace: Pace::new(limits, config.step_time),
             waiting: VecDeque::new(),
             asked: HashSet::new(),
             running: Vec::new(),
@@ -157,10 +160,11 @@ impl Scheduler {
         self.admit(now);
         self.in_flight.clear();
         let mut batch = Batch::default();
-        let mut budget = self.limits.max_step_tokens;
         let writing = (0..self.running.len()).filter(|index| self.running[*index].is_decoding());
-        let (writing, reading) = (writing.collect::<Vec<_>>(), self.prompts_by_turns(now));
+        let writing = writing.collect::<Vec<_>>();
         let writers = writing.len();
+        let mut budget = self.pace.tokens(writers);
+        let reading = self.prompts_by_turns(budget, now);
         for (place, index) in writing.into_iter().chain(reading).enumerate() {
             if place == writers && writers > 0 {
                 budget = budget.min(self.config.max_prefill_tokens.max(1));
@@ -179,13 +183,13 @@ impl Scheduler {
     /// The running sequences whose prompts are not read yet. Each tenant brings first what needs the fewest steps, the older of
     /// equals before; then it is the first of each tenant's turn, then the second of each, and so on. So a prompt waits neither for
     /// all those that another tenant brought before it, nor for one that is as long as the context, unless that has waited long.
-    fn prompts_by_turns(&self, now: Instant) -> Vec<usize> {
+    fn prompts_by_turns(&self, budget: usize, now: Instant) -> Vec<usize> {
         let reading = (0..self.running.len()).filter(|index| !self.running[*index].is_decoding());
         let mut order: Vec<(bool, usize, usize)> = reading
             .map(|index| {
                 let sequence = &self.running[index];
                 let is_young = now.saturating_duration_since(sequence.arrived()) < self.config.max_age;
-                let steps = sequence.unread().div_ceil(self.limits.max_step_tokens);
+                let steps = sequence.unread().div_ceil(budget);
                 (is_young, if is_young { steps } else { 0 }, index)
             })
             .collect();
@@ -215,6 +219,11 @@ impl Scheduler {
         let chunks = batch.chunks.iter().zip(&self.in_flight);
         let prompts = chunks.filter(|(_, index)| !self.running[**index].is_decoding());
         prompts.fold((0, 0), |(count, tokens), (chunk, _)| (count + 1, tokens + chunk.tokens.len()))
+    }
+
+    /// Learns from how long a step of so many tokens took, its pictures left out, how many the next ones should have.
+    pub(crate) fn note_step(&mut self, tokens: usize, took: Duration) {
+        self.pace.note(tokens, took);
     }
 
     /// Takes what the batch in flight gave: every sequence advances, and those that asked go on by their logits.

@@ -76,7 +76,7 @@ impl Worker {
     }
 
     fn step(&mut self, batch: &Batch) {
-        let vision = self.backend.figures().vision;
+        let pictures_before = self.backend.figures().vision;
         let start = Instant::now();
         let outcomes = self.forward(batch);
         let end = Instant::now();
@@ -89,13 +89,15 @@ impl Worker {
         failures.filter(|failure| failure.is_non_finite()).for_each(|_| self.counters.note_non_finite());
         self.scheduler.commit(batch, outcomes, end);
         self.backlog.note_step(tokens, duration.as_secs_f64());
+        let vision = self.backend.figures().vision.saturating_sub(pictures_before);
+        self.scheduler.note_step(tokens, duration.saturating_sub(vision));
         self.observer.step(&StepReport {
             sequences: batch.chunks.len(),
             prompt_sequences,
             prompt_tokens,
             reply_tokens: tokens - prompt_tokens,
             duration,
-            vision: self.backend.figures().vision.saturating_sub(vision),
+            vision,
         });
         self.scheduler.take_gaps().into_iter().for_each(|gap| self.observer.wrote(gap));
     }

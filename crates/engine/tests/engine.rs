@@ -74,7 +74,13 @@ struct Bench {
 
 fn counting(gate: Option<mpsc::Receiver<()>>, largest_step: Arc<AtomicUsize>) -> Counting {
     Counting {
-        limits: Limits { block_size: 4, block_count: 16, context_length: 48, max_step_tokens: 8 },
+        limits: Limits {
+            block_size: 4,
+            block_count: 16,
+            context_length: 48,
+            max_step_tokens: 8,
+            efficient_step_tokens: 8,
+        },
         gate,
         poison: Some(48),
         largest_step,
@@ -263,7 +269,13 @@ struct Panicking;
 
 impl Backend for Panicking {
     fn limits(&self) -> Limits {
-        Limits { block_size: 4, block_count: 4, context_length: 16, max_step_tokens: 4 }
+        Limits {
+            block_size: 4,
+            block_count: 4,
+            context_length: 16,
+            max_step_tokens: 4,
+            efficient_step_tokens: 4,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

@@ -46,7 +46,13 @@ struct Summing {
 
 impl Backend for Summing {
     fn limits(&self) -> Limits {
-        Limits { block_size: 4, block_count: 64, context_length: 64, max_step_tokens: 12 }
+        Limits {
+            block_size: 4,
+            block_count: 64,
+            context_length: 64,
+            max_step_tokens: 12,
+            efficient_step_tokens: 12,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

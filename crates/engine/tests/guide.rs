@@ -18,7 +18,13 @@ struct Counting;
 
 impl Backend for Counting {
     fn limits(&self) -> Limits {
-        Limits { block_size: 4, block_count: 16, context_length: 48, max_step_tokens: 8 }
+        Limits {
+            block_size: 4,
+            block_count: 16,
+            context_length: 48,
+            max_step_tokens: 8,
+            efficient_step_tokens: 8,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

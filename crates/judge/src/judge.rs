@@ -16,16 +16,14 @@ use engine::{
 };
 use lru::LruCache;
 use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, oneshot},
-};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
     calibrated::Priors,
     caller::{Caller, Taken},
     completion::Charged,
+    encoders::Encoders,
     grammar::{Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
@@ -66,7 +64,7 @@ struct Parts {
     grammars: Grammars,
     /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
     /// multiply the memory that they take.
-    encoders: Arc<Semaphore>,
+    encoders: Encoders,
 }
 
 /// The rubrics, and how this critic is asked.
@@ -144,7 +142,7 @@ impl Judge {
     pub fn start(setup: Setup) -> Self {
         let Setup { model, critic, library, engine, observer, suspects, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
-        let encoders = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+        let encoders = Encoders::new(std::thread::available_parallelism().map_or(1, usize::from));
         let Critic { processor, backend, generation, build } = critic;
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
@@ -254,7 +252,8 @@ impl Judge {
             return Ok(VerdictStream::remembered(known));
         }
         let _preparing = self.prepare_for(prepared.caller())?;
-        let encoded = self.encode(std::mem::take(&mut prepared.prompt)).await?;
+        let prompt = std::mem::take(&mut prepared.prompt);
+        let encoded = self.encode(prompt, prepared.caller()).await?;
         self.begin(prepared, encoded)
     }
 
@@ -283,7 +282,7 @@ impl Judge {
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         let _preparing = self.prepare_for(&params.caller)?;
-        let encoded = self.encode(prompt).await?;
+        let encoded = self.encode(prompt, &params.caller).await?;
         self.submit_all(&encoded, params, count)
     }
 
@@ -326,12 +325,12 @@ impl Judge {
     ///
     /// # Errors
     /// [`JudgeError::Grammar`] when no reply can be held to it.
-    pub async fn rules_for(&self, shape: Shape) -> Result<Guided, JudgeError> {
+    pub async fn rules_for(&self, shape: Shape, caller: &Caller) -> Result<Guided, JudgeError> {
         if let Some(kept) = self.parts.grammars.kept(&shape) {
             return Ok(kept);
         }
         let (parts, runtime) = (self.parts.clone(), Handle::current());
-        self.blocking(move || parts.grammars.compile(&shape, parts.processor.as_ref(), runtime))
+        self.blocking(caller, move || parts.grammars.compile(&shape, parts.processor.as_ref(), runtime))
             .await?
             .map_err(Into::into)
     }
@@ -346,14 +345,14 @@ impl Judge {
     }
 
     /// Encodes on a thread for blocking work.
-    pub(crate) async fn encode(&self, prompt: Prompt) -> Result<Encoded, JudgeError> {
+    pub(crate) async fn encode(&self, prompt: Prompt, caller: &Caller) -> Result<Encoded, JudgeError> {
         let limit = self.context_length();
         // What cannot fit is refused before a picture is decoded and megabytes of text are tokenised.
         let encode = move |processor: &dyn Processor| match processor.least_tokens(&prompt, limit)? {
             tokens if tokens >= limit => Ok(Err(EngineError::TooLong { tokens, limit })),
             _ => Ok(Ok(processor.encode(&prompt)?)),
         };
-        Ok(self.process(encode).await??)
+        Ok(self.process(caller, encode).await??)
     }
 
     pub(crate) fn processor(&self) -> &dyn Processor {
@@ -363,19 +362,21 @@ impl Judge {
     /// Runs `work` on a thread for blocking work, as pictures and long texts take long.
     pub(crate) async fn process<T: Send + 'static>(
         &self,
+        caller: &Caller,
         work: impl FnOnce(&dyn Processor) -> Result<T, EncodeError> + Send + 'static,
     ) -> Result<T, JudgeError> {
         let processor = self.parts.processor.clone();
         let span = tracing::debug_span!("encode");
-        Ok(self.blocking(move || span.in_scope(|| work(&*processor))).await??)
+        Ok(self.blocking(caller, move || span.in_scope(|| work(&*processor))).await??)
     }
 
-    /// Does what takes long on a thread for blocking work, on as many at a time as there are cores.
+    /// Does what takes long on a thread for blocking work, on as many at a time as there are cores, when it is the caller's turn.
     async fn blocking<T: Send + 'static>(
         &self,
+        caller: &Caller,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JudgeError> {
-        let permit = self.parts.encoders.clone().acquire_owned().await.map_err(|_| EngineError::Stopped)?;
+        let permit = self.parts.encoders.turn(&caller.tenant, caller.urgency).await;
         let (begun, begins) = oneshot::channel();
         let work = tokio::task::spawn_blocking(move || {
             let _ = begun.send(()); // nobody may be waiting any more

@@ -7,6 +7,7 @@ mod both_orders;
 mod calibrated;
 mod caller;
 mod completion;
+mod encoders;
 mod error;
 mod grammar;
 mod judge;

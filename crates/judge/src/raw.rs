@@ -3,7 +3,7 @@
 use critic::{Encoded, Processor, Prompt, TokenId, Utf8Stream};
 use engine::EngineError;
 
-use crate::{CompletionParams, CompletionStream, Judge, JudgeError};
+use crate::{Caller, CompletionParams, CompletionStream, Judge, JudgeError};
 
 /// A text that is not put into the chat format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,22 +20,33 @@ impl Judge {
     ///
     /// # Errors
     /// [`JudgeError::UnknownToken`] for an id that the vocabulary does not have, [`EngineError::TooLong`] for such a text.
-    pub async fn tokens(&self, prompt: RawPrompt, most: usize) -> Result<Vec<TokenId>, JudgeError> {
+    pub async fn tokens(
+        &self,
+        prompt: RawPrompt,
+        most: usize,
+        caller: &Caller,
+    ) -> Result<Vec<TokenId>, JudgeError> {
         match prompt {
             RawPrompt::Text(text) => {
                 let read = move |processor: &dyn Processor| match processor.least_text_tokens(&text, most)? {
                     tokens if tokens > most => Ok(Err(EngineError::TooLong { tokens, limit: most })),
                     _ => Ok(Ok(processor.tokenize(&text)?)),
                 };
-                Ok(self.process(read).await??)
+                Ok(self.process(caller, read).await??)
             }
-            RawPrompt::Tokens(tokens) => {
-                let vocabulary = self.processor().vocabulary();
-                match tokens.iter().find(|token| token.0 as usize >= vocabulary) {
-                    Some(token) => Err(JudgeError::UnknownToken { token: token.0, vocabulary }),
-                    None => Ok(tokens),
-                }
-            }
+            RawPrompt::Tokens(tokens) => self.known(tokens),
+        }
+    }
+
+    /// These tokens, if they all are of the critic's vocabulary.
+    ///
+    /// # Errors
+    /// [`JudgeError::UnknownToken`] for the first one that is not.
+    pub fn known(&self, tokens: Vec<TokenId>) -> Result<Vec<TokenId>, JudgeError> {
+        let vocabulary = self.processor().vocabulary();
+        match tokens.iter().find(|token| token.0 as usize >= vocabulary) {
+            Some(token) => Err(JudgeError::UnknownToken { token: token.0, vocabulary }),
+            None => Ok(tokens),
         }
     }
 
@@ -43,8 +54,12 @@ impl Judge {
     ///
     /// # Errors
     /// [`JudgeError::Encode`] when it cannot be encoded.
-    pub async fn conversation_tokens(&self, prompt: Prompt) -> Result<Vec<TokenId>, JudgeError> {
-        Ok(self.encode(prompt).await?.tokens)
+    pub async fn conversation_tokens(
+        &self,
+        prompt: Prompt,
+        caller: &Caller,
+    ) -> Result<Vec<TokenId>, JudgeError> {
+        Ok(self.encode(prompt, caller).await?.tokens)
     }
 
     /// The text that `tokens` stand for, control tokens as they are written; a part of a character becomes U+FFFD.

@@ -51,7 +51,7 @@ impl Judge {
     ) -> Result<Samples, JudgeError> {
         let prepared = self.prepare(&case, choice, options)?;
         let _preparing = self.prepare_for(prepared.caller())?;
-        let encoded = self.encode(prepared.prompt.clone()).await?;
+        let encoded = self.encode(prepared.prompt.clone(), prepared.caller()).await?;
         let start = prepared.drawing.seed.unwrap_or_default();
         let streams = (0..count as u64).map(|index| {
             let drawing = Drawing { seed: Some(start.wrapping_add(index)), ..prepared.drawing };

@@ -28,7 +28,13 @@ struct Script(Vec<u32>);
 
 impl Backend for Script {
     fn limits(&self) -> Limits {
-        Limits { block_size: 16, block_count: 32, context_length: 256, max_step_tokens: 64 }
+        Limits {
+            block_size: 16,
+            block_count: 32,
+            context_length: 256,
+            max_step_tokens: 64,
+            efficient_step_tokens: 64,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

@@ -76,6 +76,17 @@ impl PagedCache {
         }
     }
 
+    /// The same with all its memory taken from the system now. Without it the system only promises it, and a process grows as the
+    /// cache fills: that there is too little is then found amid a step.
+    #[must_use]
+    pub fn claimed(mut self) -> Self {
+        // Zeros that are seen to be zeros need not be written.
+        let zero = std::hint::black_box(0.0);
+        self.keys.fill(zero);
+        self.values.fill(zero);
+        self
+    }
+
     /// The same with the instructions of `isa`: the results have the same bits.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {

@@ -33,7 +33,8 @@ pub(crate) struct Started {
     _scratch: TempDir,
 }
 
-/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own, beside small caches, so that what grows is seen.
+/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own. What
+/// it keeps beside keys and values, whose memory it has from the start, is little, so that what grows is seen.
 ///
 /// # Errors
 /// [`BenchError::Program`] when it does not start.
@@ -43,10 +44,7 @@ pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result
     let scratch = tempfile::tempdir().map_err(BenchError::File)?;
     let (folder, kept) = (folder.to_string_lossy(), scratch.path().to_string_lossy().into_owned());
     let more = serve.iter().map(|option| option.replace("{folder}", &folder).replace("{scratch}", &kept));
-    command
-        .args(["--cache-mib", "32", "--memo-entries", "0", "--log-format", "json"])
-        .args(more)
-        .env("RUST_LOG", "info");
+    command.args(["--memo-entries", "0", "--log-format", "json"]).args(more).env("RUST_LOG", "info");
     let mut running = Running::start("Gavel", &mut command)?;
     let line = running.line()?;
     let host = line.trim().strip_prefix("listening on http://").map(str::to_owned);

@@ -95,7 +95,7 @@ impl LayerCache {
     /// An empty cache of `blocks` blocks.
     pub(crate) fn new(heads: Heads, blocks: usize, place: &Place) -> Result<Self> {
         match place {
-            Place::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks), heads)),
+            Place::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks).claimed(), heads)),
             Place::Tensors(dtype) => {
                 let shape = (heads.kv_heads, heads.size);
                 let cache = TensorCache::new(shape, (blocks, BLOCK_SIZE), &candle_core::Device::Cpu, *dtype)?;

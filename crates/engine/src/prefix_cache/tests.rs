@@ -95,6 +95,42 @@ fn a_use_makes_a_leaf_young() {
     assert_eq!([cache.evict(), cache.evict(), cache.evict()].map(block), [Some(1), Some(2), Some(0)]);
 }
 
+#[test]
+fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it() {
+    let mut cache = PrefixCache::default();
+    let once = |cache: &mut PrefixCache, id: u32| {
+        let keys = names(&prompt(&[id; 5]));
+        cache.lease(&keys);
+        cache.insert(&keys, 0, BlockId(id));
+        cache.release(&keys);
+    };
+    once(&mut cache, 0);
+    let shared = names(&prompt(&[0; 5]));
+    assert_eq!(cache.lease(&shared), [BlockId(0)]);
+    cache.release(&shared);
+    // A flood of prompts that nobody asks again, where there is room for eight.
+    (1..8).for_each(|id| once(&mut cache, id));
+    let mut given_up = Vec::new();
+    while !given_up.contains(&0) && given_up.len() < 50 {
+        given_up.extend(block(cache.evict()));
+        once(&mut cache, 8 + given_up.len() as u32);
+    }
+    assert!((8..20).contains(&given_up.len()), "{given_up:?}");
+    let mut cache = PrefixCache::default();
+    once(&mut cache, 0);
+    (1..40).for_each(|id| {
+        once(&mut cache, id);
+        if id >= 8 {
+            cache.evict();
+        }
+        // Somebody comes for it more seldom than there are new ones to fill all the room.
+        if id % 12 == 6 {
+            assert_eq!(cache.lease(&shared), [BlockId(0)]);
+            cache.release(&shared);
+        }
+    });
+}
+
 /// For whom a prompt is, by which salt, and which picture it begins with, if any: what two prompts of the same tokens differ in.
 type Whose = (usize, usize, Option<u8>);
 
@@ -126,7 +162,7 @@ struct PlainNode {
     path: (Whose, Vec<u32>),
     block: u32,
     leases: usize,
-    last_used: u64,
+    worth: u64,
 }
 
 impl Plain {
@@ -147,12 +183,12 @@ impl Plain {
         (1..=blocks).map(|count| (whose, prompt[..count * 4].to_vec())).collect()
     }
 
-    /// The leaf that nobody leases and that was used longest ago. Of several any may go.
-    fn oldest_leaves(&self) -> Vec<u32> {
+    /// The leaf of the least worth that nobody leases. Of several any may go.
+    fn least_leaves(&self) -> Vec<u32> {
         let free = |node: &&PlainNode| node.leases == 0 && !self.has_children(&node.path);
-        let oldest = self.nodes.iter().filter(free).map(|node| node.last_used).min();
-        let old = self.nodes.iter().filter(free).filter(|node| Some(node.last_used) == oldest);
-        old.map(|node| node.block).collect()
+        let least = self.nodes.iter().filter(free).map(|node| node.worth).min();
+        let lowly = self.nodes.iter().filter(free).filter(|node| Some(node.worth) == least);
+        lowly.map(|node| node.block).collect()
     }
 }
 
@@ -183,12 +219,12 @@ proptest! {
                     let (keys, paths) = (names_of(whose, &tokens), Plain::paths(whose, &tokens));
                     prop_assert_eq!(keys.len(), paths.len());
                     plain.clock += 1;
-                    let clock = plain.clock;
+                    let worth = plain.clock + plain.nodes.len() as u64;
                     let mut wanted = Vec::new();
                     for path in &paths {
                         let Some(node) = plain.find(path) else { break };
                         node.leases += 1;
-                        node.last_used = clock;
+                        node.worth = worth;
                         wanted.push(node.block);
                     }
                     let got = cache.lease(&keys);
@@ -202,8 +238,8 @@ proptest! {
                     let Some(path) = lessee.paths.get(lessee.leased) else { continue };
                     if plain.find(path).is_none() {
                         cache.insert(&lessee.keys, lessee.leased, BlockId(next_block));
-                        let last_used = plain.clock;
-                        plain.nodes.push(PlainNode { path: path.clone(), block: next_block, leases: 1, last_used });
+                        let worth = plain.clock;
+                        plain.nodes.push(PlainNode { path: path.clone(), block: next_block, leases: 1, worth });
                         lessee.leased += 1;
                         next_block += 1;
                     }
@@ -234,7 +270,7 @@ proptest! {
                     prop_assert_eq!(gone, wanted);
                 }
                 _ => {
-                    let oldest = plain.oldest_leaves();
+                    let oldest = plain.least_leaves();
                     match block(cache.evict()) {
                         Some(gone) => {
                             prop_assert!(oldest.contains(&gone), "{gone} is not among {oldest:?}");

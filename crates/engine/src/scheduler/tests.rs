@@ -18,7 +18,13 @@ use crate::{
     stream::TokenStream,
 };
 
-const LIMITS: Limits = Limits { block_size: 4, block_count: 12, context_length: 40, max_step_tokens: 10 };
+const LIMITS: Limits = Limits {
+    block_size: 4,
+    block_count: 12,
+    context_length: 40,
+    max_step_tokens: 10,
+    efficient_step_tokens: 10,
+};
 const VOCABULARY: usize = 8;
 
 /// What a request looked like, and its stream while the client listens.
@@ -54,6 +60,8 @@ struct Bench {
     now: Instant,
     /// The token that the logits favour after a text.
     favours: fn(&[u32]) -> u32,
+    /// How long each token takes.
+    token_time: Duration,
 }
 
 impl Bench {
@@ -68,7 +76,15 @@ impl Bench {
     fn within(limits: Limits, config: Config) -> Self {
         let scheduler = Scheduler::new(limits, config, Arc::default());
         let (memory, said) = (HashMap::new(), HashMap::new());
-        Self { scheduler, memory, said, clients: Vec::new(), now: Instant::now(), favours: |_| 1 }
+        Self {
+            scheduler,
+            memory,
+            said,
+            clients: Vec::new(),
+            now: Instant::now(),
+            favours: |_| 1,
+            token_time: Duration::ZERO,
+        }
     }
 
     fn enqueue(&mut self, prompt: &[u32], max_new_tokens: usize) {
@@ -129,6 +145,8 @@ impl Bench {
         }
         let outcomes = batch.chunks.iter().map(|chunk| Ok(self.logits(chunk))).collect();
         self.scheduler.commit(&batch, outcomes, self.now);
+        let tokens = batch.token_count();
+        self.scheduler.note_step(tokens, self.token_time * tokens as u32);
         assert!(self.scheduler.is_whole());
         Some(line.trim_start().to_owned())
     }
@@ -418,6 +436,23 @@ fn prompts_leave_room_for_those_who_write() {
     assert_eq!(bench.step().unwrap(), "A[4..5] B[0..3]");
     assert_eq!(bench.step().unwrap(), "A[5..6] B[3..6]");
     assert_eq!(bench.step().unwrap(), "B[6..12]");
+}
+
+#[test]
+fn steps_are_as_long_as_they_may_last_and_keep_the_device_busy() {
+    let limits = Limits { efficient_step_tokens: 4, ..LIMITS };
+    let config = Config { step_time: Duration::from_millis(6), ..Config::default() };
+    let mut bench = Bench { token_time: Duration::from_millis(1), ..Bench::within(limits, config) };
+    bench.enqueue(&[1; 23], 1);
+    // Who comes while a long prompt is read, and needs fewer steps, is in the next one.
+    assert_eq!(bench.step().unwrap(), "A[0..10]");
+    bench.enqueue(&[2; 5], 1);
+    assert_eq!(bench.step().unwrap(), "B[0..5] A[10..11]");
+    assert_eq!(bench.step().unwrap(), "A[11..17]");
+    bench.token_time = Duration::from_millis(80);
+    assert_eq!(bench.step().unwrap(), "A[17..23]");
+    bench.enqueue(&[3; 9], 1);
+    assert_eq!(bench.step().unwrap(), "C[0..4]");
 }
 
 #[test]

@@ -27,7 +27,13 @@ struct Adder {
 
 impl Backend for Adder {
     fn limits(&self) -> Limits {
-        Limits { block_size: 32, block_count: self.blocks, context_length: 64, max_step_tokens: 8 }
+        Limits {
+            block_size: 32,
+            block_count: self.blocks,
+            context_length: 64,
+            max_step_tokens: 8,
+            efficient_step_tokens: 8,
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {

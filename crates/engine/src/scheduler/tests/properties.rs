@@ -37,12 +37,13 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    (1..6usize, 0..4usize, 1..8usize, 0..4u64).prop_map(
-        |(max_sequences, max_explaining, max_prefill_tokens, age)| Config {
+    (1..6usize, 0..4usize, 1..8usize, 0..4u64, 1..40u64).prop_map(
+        |(max_sequences, max_explaining, max_prefill_tokens, age, step_time)| Config {
             max_sequences,
             max_explaining,
             max_prefill_tokens,
             max_age: Duration::from_secs(age),
+            step_time: Duration::from_millis(step_time),
             ..Config::default()
         },
     )
@@ -70,7 +71,8 @@ fn by_the_text(text: &[u32]) -> u32 {
 
 /// Every token of every request when they come in this order and in a scheduler of these bounds, by their index.
 fn replies(asked: &[Asked], order: &[usize], (limits, config): (Limits, Config)) -> Vec<Vec<u32>> {
-    let mut bench = Bench { favours: by_the_text, ..Bench::within(limits, config) };
+    let token_time = Duration::from_millis(3);
+    let mut bench = Bench { favours: by_the_text, token_time, ..Bench::within(limits, config) };
     for (count, index) in order.iter().enumerate() {
         let Asked { prompt, how, output, temperature } = asked[*index].clone();
         bench.ask(&prompt, script(how, output), Traits { temperature, end: Some(7), ..Traits::default() });
@@ -143,7 +145,7 @@ proptest! {
     fn whatever_else_runs_a_request_gets_the_same_tokens(
         asked in proptest::collection::vec(asked(), 1..8),
         config in config(),
-        max_step_tokens in 1..12usize,
+        (max_step_tokens, efficient_step_tokens) in (1..12usize, 1..12usize),
         turn in 0..8usize,
     ) {
         let order: Vec<usize> = (0..asked.len()).collect();
@@ -155,7 +157,7 @@ proptest! {
         turned.rotate_left(turn % asked.len());
         turned[turn % asked.len()..].reverse();
         for order in [order, turned] {
-            prop_assert_eq!(&replies(&asked, &order, (Limits { max_step_tokens, ..LIMITS }, config)), &alone);
+            prop_assert_eq!(&replies(&asked, &order, (Limits { max_step_tokens, efficient_step_tokens, ..LIMITS }, config)), &alone);
         }
     }
 }

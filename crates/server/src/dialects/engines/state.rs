@@ -70,8 +70,10 @@ pub(super) async fn generate(
 ) -> Result<StatusCode, ApiError> {
     let judge = &state.judge;
     let failed = |error: JudgeError| ApiError::from_judge(error, Dialect::Native);
-    let tokens =
-        judge.tokens(RawPrompt::Text("Hello".into()), judge.context_length()).await.map_err(failed)?;
+    let tokens = judge
+        .tokens(RawPrompt::Text("Hello".into()), judge.context_length(), &caller)
+        .await
+        .map_err(failed)?;
     // Whatever token it is counts, one of control too.
     let params =
         CompletionParams { caller, ignore_end: true, show_control: true, ..CompletionParams::greedy(1) };

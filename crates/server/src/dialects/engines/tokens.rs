@@ -68,9 +68,12 @@ pub(super) async fn tokenize(
             // Nothing of it waits for the engine; but it is encoded in turn with what does, and so a part of the same line.
             let preparing = state.judge.prepare_for(&caller);
             let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
-            state.judge.tokens(RawPrompt::Text(text), most).await
+            state.judge.tokens(RawPrompt::Text(text), most, &caller).await
         }
-        None => state.judge.conversation_tokens(openai::conversation(&state, &caller, &body).await?).await,
+        None => {
+            let prompt = openai::conversation(&state, &caller, &body).await?;
+            state.judge.conversation_tokens(prompt, &caller).await
+        }
     };
     let tokens = tokens.map_err(|error| match error {
         JudgeError::Engine(EngineError::TooLong { tokens, limit }) => ApiError::new(
@@ -123,8 +126,7 @@ pub(super) async fn detokenize(
 ) -> Result<Json<Detokenized>, ApiError> {
     let DetokenizeBody { model, tokens } = body.parse(StatusCode::BAD_REQUEST)?;
     state.names.told(model)?;
-    let tokens = RawPrompt::Tokens(tokens.into_iter().map(TokenId).collect());
-    let tokens = state.judge.tokens(tokens, state.judge.context_length()).await;
+    let tokens = state.judge.known(tokens.into_iter().map(TokenId).collect());
     let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;
     Ok(Json(Detokenized { prompt: state.judge.text(&tokens) }))
 }

@@ -24,7 +24,7 @@ impl Asked {
         judge: &Judge,
         params: CompletionParams,
     ) -> Result<CompletionParams, ApiError> {
-        let rules = judge.rules_for(self.shape.clone()).await;
+        let rules = judge.rules_for(self.shape.clone(), &params.caller).await;
         let rules =
             rules.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param(self.param))?;
         Ok(CompletionParams { script: vec![ReplyPart::WriteBy(rules)], stop: Vec::new(), ..params })

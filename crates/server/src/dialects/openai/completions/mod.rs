@@ -126,7 +126,7 @@ async fn begin(
         };
         let is_text = matches!(prompt, RawPrompt::Text(_));
         let tokens = judge
-            .tokens(prompt, judge.context_length())
+            .tokens(prompt, judge.context_length(), &params.caller)
             .await
             .map_err(|error| failed(error).with_param(place))?;
         let text = if echo && !is_text { judge.text(&tokens) } else { text };
