@@ -3,7 +3,7 @@
 //! A tree: each node is one full block, its parent the block before it. A node is named by a digest of its own content
 //! and its parent's name, so finding the longest known prefix of a prompt is one look-up for each block. Nodes that
 //! running sequences read are leased. Of the others the leaf used longest ago is given up first; but what was found again counts as
-//! used later than it was, by as many uses as blocks are kept. So what one prompt alone has, and most have, does not push out
+//! used later than it was, by as many uses as there are blocks. So what one prompt alone has, and most have, does not push out
 //! what many share, and that is given up too when nobody comes for it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -88,7 +88,7 @@ struct Node {
 }
 
 /// The tree of kept blocks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PrefixCache {
     nodes: HashMap<BlockKey, Node>,
     /// Leaves that nobody leases, the one of the least worth first.
@@ -97,9 +97,16 @@ pub(crate) struct PrefixCache {
     idle: usize,
     /// Counts uses; only the order matters.
     clock: u64,
+    /// How much later than it was what was found again counts as used.
+    credit: u64,
 }
 
 impl PrefixCache {
+    /// An empty tree in a memory of so many blocks.
+    pub(crate) fn new(blocks: usize) -> Self {
+        Self { nodes: HashMap::new(), evictable: BTreeSet::new(), idle: 0, clock: 0, credit: blocks as u64 }
+    }
+
     /// How many of `keys`, from the first on, are kept.
     pub(crate) fn known(&self, keys: &[BlockKey]) -> usize {
         keys.iter().take_while(|key| self.nodes.contains_key(key)).count()
@@ -195,14 +202,13 @@ impl PrefixCache {
     }
 
     fn lease_node(&mut self, key: &BlockKey) -> BlockId {
-        let kept = self.nodes.len() as u64;
         let node = self.nodes.get_mut(key).expect("the caller looked it up");
         if node.leases == 0 {
             self.idle -= 1;
             self.evictable.remove(&(node.worth, *key));
         }
         node.leases += 1;
-        node.worth = self.clock + kept;
+        node.worth = self.clock + self.credit;
         node.block
     }
 }

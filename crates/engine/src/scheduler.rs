@@ -74,7 +74,7 @@ impl Scheduler {
             limits,
             config,
             allocator: BlockAllocator::new(limits.block_count),
-            cache: PrefixCache::default(),
+            cache: PrefixCache::new(limits.block_count),
             backlog,
             computing: HashSet::new(),
             share: FairShare::default(),

@@ -7,6 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What was found again counts as used so many uses later.
+const BLOCKS: usize = 8;
+
 fn prompt(tokens: &[u32]) -> Encoded {
     Encoded { tokens: tokens.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() }
 }
@@ -65,7 +68,7 @@ fn tenants_have_names_of_their_own() {
 
 #[test]
 fn leases_hold_and_the_oldest_leaf_goes_first() {
-    let mut cache = PrefixCache::default();
+    let mut cache = PrefixCache::new(BLOCKS);
     let trunk = names(&prompt(&[1; 9]));
     let branch = names(&prompt(&[1, 1, 1, 1, 2, 2, 2, 2, 2]));
     cache.insert(&trunk, 0, BlockId(10));
@@ -83,7 +86,7 @@ fn leases_hold_and_the_oldest_leaf_goes_first() {
 
 #[test]
 fn a_use_makes_a_leaf_young() {
-    let mut cache = PrefixCache::default();
+    let mut cache = PrefixCache::new(BLOCKS);
     let prompts = [1, 2, 3].map(|id| names(&prompt(&[id; 5])));
     for (index, keys) in prompts.iter().enumerate() {
         cache.lease(keys); // moves the clock
@@ -97,7 +100,7 @@ fn a_use_makes_a_leaf_young() {
 
 #[test]
 fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it() {
-    let mut cache = PrefixCache::default();
+    let mut cache = PrefixCache::new(BLOCKS);
     let once = |cache: &mut PrefixCache, id: u32| {
         let keys = names(&prompt(&[id; 5]));
         cache.lease(&keys);
@@ -116,7 +119,7 @@ fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it(
         once(&mut cache, 8 + given_up.len() as u32);
     }
     assert!((8..20).contains(&given_up.len()), "{given_up:?}");
-    let mut cache = PrefixCache::default();
+    let mut cache = PrefixCache::new(BLOCKS);
     once(&mut cache, 0);
     (1..40).for_each(|id| {
         once(&mut cache, id);
@@ -208,7 +211,7 @@ proptest! {
     fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_given_up(
         actions in proptest::collection::vec((0..5usize, whose(), proptest::collection::vec(0..2u32, 0..18)), 1..60)
     ) {
-        let (mut cache, mut plain) = (PrefixCache::default(), Plain::default());
+        let (mut cache, mut plain) = (PrefixCache::new(BLOCKS), Plain::default());
         let mut running: Vec<Lessee> = Vec::new();
         let mut next_block = 0;
         for (what, whose, tokens) in actions {
@@ -219,7 +222,7 @@ proptest! {
                     let (keys, paths) = (names_of(whose, &tokens), Plain::paths(whose, &tokens));
                     prop_assert_eq!(keys.len(), paths.len());
                     plain.clock += 1;
-                    let worth = plain.clock + plain.nodes.len() as u64;
+                    let worth = plain.clock + BLOCKS as u64;
                     let mut wanted = Vec::new();
                     for path in &paths {
                         let Some(node) = plain.find(path) else { break };
