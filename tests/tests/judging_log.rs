@@ -26,9 +26,13 @@ fn server(log: &Path, options: &[&str]) -> Server {
     Server::with_options(&[&["--judging-log", log.to_str().unwrap()], options].concat())
 }
 
-/// The lines of the log, once there are `count`.
+/// The lines of the log, once there are `count`. The last one may be half written when it is looked at.
 fn lines(log: &Path, count: usize) -> Vec<Value> {
-    let text = || fs::read_to_string(log).unwrap_or_default();
+    let text = || {
+        let mut text = fs::read_to_string(log).unwrap_or_default();
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
+    };
     wait_until("the log has its lines", || text().lines().count() >= count);
     text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
