@@ -14,7 +14,7 @@ pub struct Limits {
     /// The most tokens that one step may run.
     pub max_step_tokens: usize,
     /// As many tokens as a step needs to run about as many each second as a full one; at most `max_step_tokens`. Where the numbers
-    /// of a token depend on what else is in its step it is `max_step_tokens`, so that a request that is alone is cut as ever.
+    /// of a token depend on what else is in its step it is `max_step_tokens`, so that a prompt that is alone is always cut alike.
     pub efficient_step_tokens: usize,
 }
 

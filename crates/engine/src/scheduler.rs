@@ -6,8 +6,8 @@
 //! whole beginning at once. Whose turn it is, [`FairShare`] says, but one that has waited very long goes first. Some room
 //! is kept for sequences that write no text. Those that may wait come last, and leave room for those that may not.
 //!
-//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, up to as many tokens as [`Pace`] grants: by turns of their
-//! tenants, those first that need the fewest steps, and before all of them those that have waited very long.
+//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, up to as many tokens as [`Pace`] grants:
+//! by turns of their tenants, those first that need the fewest steps, and before all of them those that have waited very long.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
