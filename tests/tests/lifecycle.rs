@@ -36,6 +36,17 @@ fn probes_of_a_server_that_is_ready() {
 }
 
 #[test]
+fn a_server_has_the_memory_of_its_cache_when_it_is_ready() {
+    for precision in ["f32", "bf16"] {
+        let server = server(&["--cache-mib", "300", "--precision", precision]);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kibibytes: usize = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!((300 << 10..500 << 10).contains(&kibibytes), "{precision}: {kibibytes} KiB");
+    }
+}
+
+#[test]
 fn a_server_that_stops_says_so_first_then_refuses_and_finishes_what_runs() {
     let server = server(&["--shutdown-pause-s", "2", "--shutdown-timeout-s", "600"]);
     let mut events = server.post("/v1/chat/completions", &endless()).events();

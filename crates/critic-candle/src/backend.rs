@@ -66,6 +66,11 @@ impl CandleBackend {
         Ok(Self { caches: caches?, features: Vec::new(), limits, figures, model })
     }
 
+    /// Takes all memory of the cache from the system now, so that a process does not grow as it fills.
+    pub(crate) fn claim_cache(&mut self) -> Result<()> {
+        self.caches.iter_mut().try_for_each(LayerCache::claim)
+    }
+
     /// The normalised hidden states `[T, C]` of every token of `batch`.
     ///
     /// # Errors

@@ -103,6 +103,9 @@ pub struct Options {
     /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
     /// a card what is left when all else is there.
     pub cache_bytes: Option<usize>,
+    /// Whether that cache has all its memory from the start. Without it a process takes it as the cache fills: a single
+    /// judgement needs little of it, and what serves for days must not grow.
+    pub claim_cache: bool,
     /// The most tokens that one step runs; none is 512 on the processor and 4096 on a card, which such a step keeps busy.
     pub max_step_tokens: Option<usize>,
     /// Bounds of pictures.
@@ -114,8 +117,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// `source` with the defaults: on the processor in f32 with weights as they are stored, 256 MiB of cache, 512 tokens a
-    /// step, pictures within their usual bounds, of which 128 MiB are kept.
+    /// `source` with the defaults: on the processor in f32 with weights as they are stored, 256 MiB of cache that take memory
+    /// as they fill, 512 tokens a step, pictures within their usual bounds, of which 128 MiB are kept.
     pub fn new(source: Source) -> Self {
         Self {
             source,
@@ -124,6 +127,7 @@ impl Options {
             precision: None,
             weights: WeightForm::Stored,
             cache_bytes: None,
+            claim_cache: false,
             max_step_tokens: None,
             image_limits: ImageLimits::default(),
             image_cache_bytes: 128 << 20,
@@ -240,7 +244,11 @@ impl Ranks {
             let normalisation = processor.normalisation.clone();
             let files = (&weights, tower.as_ref());
             let model = Model::load(anatomy.clone(), normalisation, files, options.max_step_tokens())?;
-            CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())
+            let mut backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())?;
+            if options.claim_cache {
+                backend.claim_cache()?;
+            }
+            Ok(backend)
         };
         let backends = at_once((&ranks, &group), load)?;
         let build = Build {

@@ -144,9 +144,14 @@ impl PrefixCache {
         }
     }
 
-    /// How many running sequences read the block of `key`, which one of them leases.
+    /// How many running sequences read the block of `key`.
     pub(crate) fn leases(&self, key: &BlockKey) -> usize {
         self.nodes.get(key).map_or(0, |node| node.leases)
+    }
+
+    /// How many of `keys`, which are all kept, nobody leases.
+    pub(crate) fn idle_among(&self, keys: &[BlockKey]) -> usize {
+        keys.iter().filter(|key| self.leases(key) == 0).count()
     }
 
     /// How many blocks are kept that nobody leases.

@@ -364,17 +364,19 @@ impl Scheduler {
 
     /// Gives a sequence its blocks, at the cost of kept ones if need be; tells whether there were enough.
     fn place(&mut self, sequence: &mut Sequence, now: Instant) -> bool {
-        let leased = self.cache.lease(sequence.block_keys());
-        let wanted = sequence.max_positions().div_ceil(self.limits.block_size) - leased.len();
+        let keys = sequence.block_keys();
+        let known = self.cache.known(keys);
+        let wanted = sequence.max_positions().div_ceil(self.limits.block_size) - known;
         // A quarter of the memory is left to those that may not wait, unless nothing runs at all.
         let kept_free = match sequence.urgency() {
             Urgency::Whenever if !self.running.is_empty() => self.allocator.total() / 4,
             Urgency::Now | Urgency::Whenever => 0,
         };
-        if wanted + kept_free > self.free_blocks() {
-            self.cache.release(&sequence.block_keys()[..leased.len()]);
+        // What it leases is free no more. It leases nothing before there is enough: to look often is no use of what is kept.
+        if wanted + kept_free + self.cache.idle_among(&keys[..known]) > self.free_blocks() {
             return false;
         }
+        let leased = self.cache.lease(keys);
         while self.allocator.free_count() < wanted {
             let (key, block) =
                 self.cache.evict().expect("a kept block that nobody leases is a leaf or above one");

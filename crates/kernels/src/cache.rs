@@ -76,15 +76,13 @@ impl PagedCache {
         }
     }
 
-    /// The same with all its memory taken from the system now. Without it the system only promises it, and a process grows as the
-    /// cache fills: that there is too little is then found amid a step.
-    #[must_use]
-    pub fn claimed(mut self) -> Self {
+    /// Takes all its memory from the system now, and forgets what it holds. Without it the system only promises it, and a
+    /// process grows as the cache fills: that there is too little is then found amid a step.
+    pub fn claim(&mut self) {
         // Zeros that are seen to be zeros need not be written.
         let zero = std::hint::black_box(0.0);
         self.keys.fill(zero);
         self.values.fill(zero);
-        self
     }
 
     /// The same with the instructions of `isa`: the results have the same bits.

@@ -50,7 +50,7 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
         (None, WeightsChoice::Auto) => (stored, stored),
         (None, WeightsChoice::F32) => (32.0, 32.0),
     };
-    let (mut critic, loaded) = load((options, &LimitOptions::default()))?;
+    let (mut critic, loaded) = load((options, &LimitOptions::default()), false)?;
     let options = StepsOptions {
         model: loaded.name,
         device: device_name,
@@ -62,35 +62,37 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
     Ok(bench::steps(&mut critic, &options)?)
 }
 
-/// Loads the critic and starts its engine. No verdict is remembered.
+/// Loads the critic and starts its engine, for one run. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
-    start_remembering((options, &LimitOptions::default()), config, Remembered::default())
+    start_resident((options, &LimitOptions::default()), config, Residency::default())
 }
 
-/// What a judge knows beyond one request.
+/// What a judge has that stays, beyond one request.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered {
-    /// So many verdicts.
+pub(crate) struct Residency {
+    /// So many verdicts are remembered.
     pub(crate) memo_entries: usize,
     /// What engines died of.
     pub(crate) deaths: Deaths,
+    /// Whether the cache of keys and values has its memory from the start.
+    pub(crate) claim_cache: bool,
 }
 
-/// The same with bounds for images and what is to be remembered.
-pub(crate) fn start_remembering(
+/// The same with bounds for images, and what a judge has that stays.
+pub(crate) fn start_resident(
     (options, limits): (&CriticOptions, &LimitOptions),
     config: EngineConfig,
-    remembered: Remembered,
+    residency: Residency,
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
-    let (critic, loaded) = load((options, limits))?;
+    let (critic, loaded) = load((options, limits), residency.claim_cache)?;
     // While others write, a card takes as long for a step of so many tokens as a CPU for far fewer.
     let config = match loaded.device {
         Device::Cpu => config,
         Device::Cuda(_) => EngineConfig { max_prefill_tokens: config.max_prefill_tokens.max(2048), ..config },
     };
     let dtype = dtype(options, loaded.device);
-    let (judge, metrics) = observed((loaded.name, &dtype, critic), library, config, remembered);
+    let (judge, metrics) = observed((loaded.name, &dtype, critic), library, config, residency);
     metrics.started("load", loaded.loading);
     metrics.started("warmup", loaded.warming);
     Ok((judge, metrics))
@@ -105,7 +107,10 @@ struct Loaded {
 }
 
 /// Loads the critic and runs it for the first time.
-fn load((options, limits): (&CriticOptions, &LimitOptions)) -> anyhow::Result<(Critic, Loaded)> {
+fn load(
+    (options, limits): (&CriticOptions, &LimitOptions),
+    claim_cache: bool,
+) -> anyhow::Result<(Critic, Loaded)> {
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
     let device = device(options);
@@ -133,6 +138,7 @@ fn load((options, limits): (&CriticOptions, &LimitOptions)) -> anyhow::Result<(C
         precision,
         weights,
         cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),
+        claim_cache,
         image_cache_bytes: options.image_cache_mib << 20,
         image_limits: image_limits(limits),
         hub,
@@ -232,7 +238,7 @@ pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics
         (name, "none", bench::null_critic()),
         RubricLibrary::compiled_in()?,
         config,
-        Remembered::default(),
+        Residency::default(),
     ))
 }
 
@@ -252,9 +258,9 @@ fn observed(
     (model, dtype, critic): (String, &str, Critic),
     library: RubricLibrary,
     engine: EngineConfig,
-    remembered: Remembered,
+    residency: Residency,
 ) -> (Judge, Metrics) {
-    let Remembered { memo_entries, deaths } = remembered;
+    let Residency { memo_entries, deaths, .. } = residency;
     let metrics = Metrics::new(&model, dtype);
     let observer = deaths.watched_with(EngineMetrics::new(metrics.clone()));
     let suspects = deaths.suspects();

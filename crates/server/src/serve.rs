@@ -156,8 +156,9 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let remembered = boot::Remembered { memo_entries: http.memo_entries, deaths: deaths.clone() };
-    let start = move || boot::start_remembering((&critic, &limits), engine_config, remembered);
+    let residency =
+        boot::Residency { memo_entries: http.memo_entries, deaths: deaths.clone(), claim_cache: true };
+    let start = move || boot::start_resident((&critic, &limits), engine_config, residency);
     let (judge, metrics) = tokio::select! {
         loaded = on_a_thread(start) => loaded??,
         () = signals.next() => std::process::exit(0),

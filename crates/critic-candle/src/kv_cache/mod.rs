@@ -95,7 +95,7 @@ impl LayerCache {
     /// An empty cache of `blocks` blocks.
     pub(crate) fn new(heads: Heads, blocks: usize, place: &Place) -> Result<Self> {
         match place {
-            Place::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks).claimed(), heads)),
+            Place::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks), heads)),
             Place::Tensors(dtype) => {
                 let shape = (heads.kv_heads, heads.size);
                 let cache = TensorCache::new(shape, (blocks, BLOCK_SIZE), &candle_core::Device::Cpu, *dtype)?;
@@ -107,6 +107,16 @@ impl LayerCache {
                 Ok(Self::Card(on_card(kernels_cuda::PagedCache::new(gpu, heads, blocks))?))
             }
         }
+    }
+
+    /// Takes all its memory from the system now, and forgets what it holds. On a card it is always so.
+    pub(crate) fn claim(&mut self) -> Result<()> {
+        match self {
+            Self::Paged(cache, _) => cache.claim(),
+            Self::Tensors(cache, _) => cache.claim()?,
+            Self::Card(_) => {}
+        }
+        Ok(())
     }
 
     /// Turns the queries and keys of `projections` `[T, (H + 2 K) * D]`, in which a row is queries, keys and values, by their

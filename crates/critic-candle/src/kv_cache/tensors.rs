@@ -37,6 +37,12 @@ impl TensorCache {
         Ok(Self { keys, values, block_size })
     }
 
+    /// Takes all its memory from the system now, and forgets what it holds.
+    pub(crate) fn claim(&self) -> Result<()> {
+        self.keys.zero_set()?;
+        self.values.zero_set()
+    }
+
     /// Writes the keys and values `[K, t, D]` of `chunk` into its blocks.
     pub(crate) fn write(&self, chunk: &Chunk, keys: &Tensor, values: &Tensor) -> Result<()> {
         let (keys, values) = (keys.contiguous()?, values.contiguous()?);

@@ -1,6 +1,7 @@
 //! The scheduler over a memory that remembers which token each slot holds.
 
 mod properties;
+mod sharing;
 mod turns;
 
 use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
@@ -249,52 +250,6 @@ impl Bench {
         };
         self.clients.iter_mut().map(|client| client.stream.as_mut().map(outcome)).collect()
     }
-}
-
-#[test]
-fn followers_wait_for_their_leader_and_start_after_the_shared_beginning() {
-    let mut bench = Bench::new(8);
-    let shared: Vec<u32> = (0..16).map(|id| id % 7).collect();
-    for ending in [[5, 0], [6, 0], [7, 0]] {
-        bench.enqueue(&[&shared[..], &ending].concat(), 2);
-    }
-    bench.enqueue(&[7, 7, 7], 1);
-    let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
-    // A leads. D shares nothing, is short, and passes all; B and C start at 16 once A has computed the blocks up to there.
-    assert_eq!(
-        timeline,
-        ["D[0..3] A[0..7]", "A[7..17]", "A[17..18] B[16..18] C[16..18]", "A[18..19] B[18..19] C[18..19]"]
-    );
-    assert_eq!(bench.outcomes(), [Some((2, 0)), Some((2, 16)), Some((2, 16)), Some((1, 0))]);
-    assert_eq!((bench.scheduler.free_blocks(), bench.scheduler.cached_blocks()), (12, 4));
-}
-
-#[test]
-fn a_follower_leads_when_its_leader_leaves() {
-    let mut bench = Bench::new(8);
-    let shared: Vec<u32> = (0..16).map(|id| id % 7).collect();
-    bench.enqueue(&shared, 4);
-    bench.enqueue(&shared, 4);
-    assert_eq!(bench.step().unwrap(), "A[0..10]");
-    bench.clients[0].stream = None;
-    assert_eq!(bench.step().unwrap(), "B[8..16]");
-    bench.drain();
-    assert_eq!(bench.outcomes()[1], Some((4, 8)));
-}
-
-#[test]
-fn kept_blocks_give_way_to_running_sequences() {
-    let mut bench = Bench::new(8);
-    for id in 0..4 {
-        bench.enqueue(&[id; 20], 1);
-        bench.drain();
-    }
-    assert!(bench.scheduler.cached_blocks() >= 8);
-    bench.enqueue(&[7; 30], 10);
-    bench.drain();
-    bench.enqueue(&[7; 30], 1);
-    bench.drain();
-    assert_eq!(bench.outcomes()[4..], [Some((10, 0)), Some((1, 28))]);
 }
 
 #[test]
