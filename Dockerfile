@@ -8,7 +8,7 @@ WORKDIR /src
 COPY . .
 # Only manifests and the names of source files are kept. The next stage copies the outcome, which is the same as long
 # as no manifest changes and no file comes or goes, so that its layer of compiled dependencies stays valid.
-RUN find . -type f ! -name '*.rs' ! -name Cargo.toml ! -name Cargo.lock ! -name rust-toolchain.toml -delete \
+RUN find . -type f ! -name '*.rs' ! -name Cargo.toml ! -name Cargo.lock ! -name rust-toolchain.toml ! -path './.cargo/*' -delete \
     && find . -name '*.rs' -exec sh -c 'for file; do echo "fn main() { }" > "$file"; done' sh {} + \
     && find . -type d -empty -delete
 

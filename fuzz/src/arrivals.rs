@@ -8,7 +8,7 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Config, Engine, EngineError, Event, Labels, Part, Request, Tenant, Terms, TokenStream, Urgency,
+    Config, Engine, EngineError, Event, Labels, Part, Patience, Request, Tenant, Terms, TokenStream, Urgency,
 };
 
 use super::bytes::Bytes;
@@ -85,6 +85,8 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
     }
     let tenant = Tenant(["a", "b", "c"][bytes.below(3)].into());
     let deadline = (bytes.below(8) == 0).then(|| Instant::now() + Duration::from_micros(bytes.byte().into()));
+    let patience = (bytes.below(8) == 0)
+        .then(|| Patience::new(Instant::now(), Duration::from_micros(u64::from(bytes.byte()) * 8)));
     let terms = Terms {
         weight: bytes.below(4) as u32 + 1,
         queue_share: bytes.below(5) as f32 / 4.0,
@@ -98,6 +100,7 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
         end_tokens: vec![TokenId(30)],
         tenant,
         deadline,
+        patience,
         terms,
         urgency,
     }

@@ -22,16 +22,14 @@ fn make() -> Scratch {
 
 fn case(pair: bool) -> Case {
     let text = "An {answer} with <|im_end|> in it.";
+    let responses = match pair {
+        true => Responses::Pair(text.into(), "B".into()),
+        false => Responses::One(text.into()),
+    };
     Case {
-        question: "Which {question}?".into(),
-        images: Vec::new(),
-        frames: Vec::new(),
-        responses: match pair {
-            true => Responses::Pair(text.into(), "B".into()),
-            false => Responses::One(text.into()),
-        },
         reference: Some("A reference.".into()),
         description: Some("A description.".into()),
+        ..Case::new("Which {question}?", responses)
     }
 }
 

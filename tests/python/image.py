@@ -58,7 +58,7 @@ def copy_of_the_tree(to):
 
 
 def check_skeleton(steps, folder):
-    """What is left are manifests and files that are empty programs; Cargo still knows all packages."""
+    """What is left are manifests, what Cargo is told, and files that are empty programs; Cargo still knows all packages."""
     copy_of_the_tree(folder)
     packages = len(list(folder.rglob("Cargo.toml")))
     assert (folder / "README.md").exists() is False and (folder / "config" / "gavel.toml").exists()
@@ -66,7 +66,8 @@ def check_skeleton(steps, folder):
         if word == "RUN":
             subprocess.run(["sh", "-c", rest], cwd=folder, check=True)
     left = [path for path in folder.rglob("*") if path.is_file()]
-    assert {path.name for path in left if path.suffix != ".rs"} == {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml"}
+    kept = {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "config.toml"}
+    assert {path.name for path in left if path.suffix != ".rs"} == kept and (folder / ".cargo/config.toml").exists()
     assert {path.read_text() for path in left if path.suffix == ".rs"} == {"fn main() { }\n"}
     assert len(list(folder.rglob("Cargo.toml"))) == packages
     told = subprocess.run(

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gavel_tests::{Server, read_from, send_raw, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address()).unwrap();
@@ -72,7 +72,7 @@ fn packed_bodies_are_refused_unread() {
         assert_eq!((answer.status, &answer.json()["code"]), (415, &json!("unsupported_encoding")));
     }
     let headers = [("content-type", "application/json"), ("content-encoding", "identity")];
-    assert_eq!(server.send("POST", "/judge", &headers, b"{}").status, 422);
+    assert_eq!(server.send("POST", "/judge", &headers, b"{}").status, 400);
 }
 
 #[test]
@@ -128,6 +128,43 @@ fn a_slow_head_is_given_up_and_a_patient_client_is_not() {
     wait_until("they are counted", || {
         figure(&server, "gavel_connections_lost_total{reason=\"slow\"}") >= 2.0
     });
+}
+
+#[test]
+fn bodies_share_their_memory_and_one_that_finds_no_room_is_refused() {
+    let server = Server::with_options(&["--max-bodies-mib", "1"]);
+    let kind = [("content-type", "application/json")];
+    let padded = |body: Value, size: usize| {
+        let text = body.to_string();
+        " ".repeat(size - text.len()) + &text
+    };
+    let case =
+        |size: usize| padded(json!({ "question": "What?", "response": "A cat.", "mode": "score" }), size);
+    let chat =
+        padded(json!({ "messages": [{ "role": "user", "content": "Hm?" }], "max_tokens": 1 }), 600_000);
+    let text = case(700_000);
+    let mut first = connect(&server);
+    let head = format!(
+        "POST /judge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        text.len()
+    );
+    first.write_all(head.as_bytes()).unwrap();
+    first.write_all(&text.as_bytes()[..600_000]).unwrap();
+    wait_until("most of it is there", || figure(&server, "gavel_body_bytes") >= 600_000.0);
+    let refused = server.send("POST", "/judge", &kind, case(600_000).as_bytes());
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    let error = refused.json();
+    assert_eq!(error["code"], "overloaded");
+    assert!(error["message"].as_str().unwrap().contains("max_bodies_mib"), "{error}");
+    let refused = server.send("POST", "/v1/chat/completions", &kind, chat.as_bytes());
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
+    assert_eq!(figure(&server, "gavel_refusals_total{reason=\"bodies\",key=\"none\"}"), 2.0);
+    // Whoever has what he needs is not hurt, and gives it back.
+    first.write_all(&text.as_bytes()[600_000..]).unwrap();
+    assert_eq!(read_from(first).status, 200);
+    wait_until("it is given back", || figure(&server, "gavel_body_bytes") == 0.0);
+    assert_eq!(server.send("POST", "/v1/chat/completions", &kind, chat.as_bytes()).status, 200);
+    assert_eq!(server.send("POST", "/judge", &kind, case(3 << 20).as_bytes()).status, 200, "it is alone");
 }
 
 #[test]

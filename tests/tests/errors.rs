@@ -36,11 +36,7 @@ fn what_does_not_fit_any_route_is_told_in_json() {
         body(server.send("POST", path, &json_type, b"{\"a\":"), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b""), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b"{} {}"), 400, "invalid_json");
-        body(
-            server.send("POST", path, &json_type, b"[]"),
-            if path == "/judge" { 422 } else { 400 },
-            "invalid_request",
-        );
+        body(server.send("POST", path, &json_type, b"[]"), 400, "invalid_request");
         body(server.send("POST", path, &json_type, b"\xff"), 400, "invalid_json");
     }
     for path in ["/no/such/path", "/v1/nothing", "/v1/responses/resp_1", "/openai/deployments/a"] {
@@ -48,7 +44,7 @@ fn what_does_not_fit_any_route_is_told_in_json() {
         body(server.post(path, &json!({})), 404, "not_found");
     }
     body(server.post("/v1/models", &json!({})), 405, "method_not_allowed");
-    body(server.post("/judge", &json!({ "question": 1 })), 422, "invalid_request");
+    body(server.post("/judge", &json!({ "question": 1 })), 400, "invalid_request");
     body(server.post("/health", &json!({})), 405, "method_not_allowed");
     body(server.send("PATCH", "/", &[], b""), 405, "method_not_allowed");
 }
@@ -59,10 +55,10 @@ fn a_body_over_the_limit_is_refused_and_one_under_it_is_read() {
     let server = Server::with_options(&["--model", &model.to_string_lossy(), "--max-body-mib", "1"]);
     let filled = |bytes: usize| json!({ "question": "x".repeat(bytes), "response": "a" });
     for size in [1 << 20, 3 << 20] {
-        body(server.post("/judge", &filled(size)), 413, "payload_too_large");
+        body(server.post("/judge", &filled(size)), 413, "request_too_large");
     }
     for path in ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/get_reward"] {
-        body(server.post(path, &filled(3 << 20)), 413, "payload_too_large");
+        body(server.post(path, &filled(3 << 20)), 413, "request_too_large");
     }
     body(server.post("/judge", &filled((1 << 20) - 100)), 400, "context_length_exceeded");
 }
@@ -116,6 +112,50 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
     let native = server.post("/judge", &json!({ "question": "What?", "response": "A cat." }));
     assert!((1..=20).contains(&retry(&native)));
     body(native, 503, "overloaded");
+}
+
+#[test]
+fn who_waits_in_line_for_too_long_is_refused_before_anything_is_done() {
+    let model = gavel_tests::reference().join("models/tiny56");
+    let options = ["--model", &model.to_string_lossy(), "--max-sequences", "1", "--queue-timeout-s", "1"];
+    let server = Server::with_options(&options);
+    let chat = |text: &str, tokens: u64, stream: bool| {
+        let body = json!({
+            "messages": [{ "role": "user", "content": text }],
+            "max_tokens": tokens,
+            "ignore_eos": true,
+            "stream": stream,
+        });
+        server.post("/v1/chat/completions", &body)
+    };
+    let running = chat("Go on.", 30_000, true);
+    wait_until("one runs", || server.engine("running") == 1);
+    let retry = |response: &Response| response.header("retry-after").unwrap().parse::<u32>().unwrap();
+    let refused = chat("And I?", 4, false);
+    assert!((1..=60).contains(&retry(&refused)));
+    let error = body(refused, 429, "queue_timeout");
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Rate limit") && message.contains("1 s") && message.contains("queue_timeout_s")
+    );
+    for (path, asked) in [
+        ("/judge", json!({ "question": "What?", "response": "A cat." })),
+        ("/reward", json!({ "question": "What?", "responses": ["A cat.", "A dog.", "A cow."] })),
+    ] {
+        let refused = server.post(path, &asked);
+        assert!((1..=60).contains(&retry(&refused)), "{path}");
+        body(refused, 503, "queue_timeout");
+    }
+    let last = chat("And I?", 4, true).events().last().unwrap();
+    assert_eq!(last.json()["error"]["code"], "queue_timeout");
+    wait_until("three, and six comparisons, are counted", || {
+        let figures = server.get("/metrics").text();
+        let mut counted = figures.lines().filter(|line| line.starts_with("gavel_admission_rejections_total"));
+        counted.any(|line| line.contains("\"queue_timeout\"") && line.ends_with(" 9"))
+    });
+    // What is begun may take longer than that.
+    drop(running);
+    assert_eq!(chat("And I?", 4, false).status, 200);
 }
 
 #[test]

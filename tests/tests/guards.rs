@@ -159,7 +159,7 @@ fn what_cannot_be_had_together_is_refused() {
     let refused = server.post("/reward", &with(written, free));
     let (status, body) = (refused.status, refused.json());
     assert_eq!((status, &body["error"]["param"]), (400, &json!("calibration")), "{body}");
-    assert_eq!(server.post("/judge", &one("Orange.", json!({ "calibration": "prior" }))).status, 422);
+    assert_eq!(server.post("/judge", &one("Orange.", json!({ "calibration": "prior" }))).status, 400);
 }
 
 #[test]

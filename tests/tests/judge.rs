@@ -256,12 +256,12 @@ fn what_makes_no_sense_is_refused_by_name() {
     let many = vec!["AAAA"; 257];
     let cases = [
         (case(json!({ "response": "a", "images": many })), 400, "too_many_images", "256 images"),
-        (case(json!({ "response": "a", "colour": 1 })), 422, "invalid_request", "colour"),
-        (case(json!({ "response": 5 })), 422, "invalid_request", "response"),
-        (json!({ "response": "a" }), 422, "invalid_request", "question"),
+        (case(json!({ "response": "a", "colour": 1 })), 400, "invalid_request", "colour"),
+        (case(json!({ "response": 5 })), 400, "invalid_request", "response"),
+        (json!({ "response": "a" }), 400, "invalid_request", "question"),
         (
             case(json!({ "response": "a", "scale": { "min": 0, "max": 1, "x": 1 } })),
-            422,
+            400,
             "invalid_request",
             "scale.x",
         ),
@@ -269,7 +269,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         (case(json!({ "response": "a", "responses": ["b"] })), 400, "invalid_request", "response"),
         (case(json!({ "responses": ["a", "b", "c"] })), 400, "invalid_request", "responses"),
         (case(json!({ "responses": [] })), 400, "invalid_request", "responses"),
-        (case(json!({ "response": "a", "rubric": "no-such" })), 400, "unknown_rubric", "no-such"),
+        (case(json!({ "response": "a", "rubric": "no-such" })), 404, "unknown_rubric", "no-such"),
         (case(json!({ "response": "a", "rubric": "better" })), 400, "invalid_rubric", "pairwise"),
         (
             case(json!({ "response": "a", "rubric": "accuracy", "criteria": "x" })),

@@ -131,7 +131,7 @@ fn load(server: &Server, round: usize) {
     server.ok("/v1/chat/completions", &json!({ "messages": text, "max_tokens": 8 }));
     let endless = json!({ "messages": text, "max_tokens": 1500, "ignore_eos": true, "stream": true });
     drop(server.post("/v1/chat/completions", &endless).events().next());
-    assert_eq!(server.post("/judge", &case(json!({ "response": "A star.", "rubric": "none" }))).status, 400);
+    assert_eq!(server.post("/judge", &case(json!({ "response": "A star.", "rubric": "none" }))).status, 404);
 }
 
 #[test]

@@ -122,13 +122,18 @@ fn asking(images: &[&str]) -> Value {
     json!({ "messages": [{ "role": "user", "content": parts }], "max_tokens": 4, "ignore_eos": true })
 }
 
-/// Checks that a request is refused for its URL, and returns what is said.
-fn refused(server: &Server, path: &str, body: &Value) -> Value {
+/// Checks that a request is refused by this code, and returns what is said.
+fn refused(server: &Server, (path, code): (&str, &str), body: &Value) -> Value {
     let response = server.post(path, body);
     let status = response.status;
     let error = response.json()["error"].clone();
-    assert_eq!((status, &error["code"]), (400, &json!("invalid_image_url")), "{error}");
+    assert_eq!((status, &error["code"]), (400, &json!(code)), "{error}");
     error
+}
+
+/// The same of a server that fetches, and could not.
+fn failed(server: &Server, body: &Value) -> Value {
+    refused(server, (CHAT, "failed_to_download_image"), body)
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn nothing_is_fetched_by_default() {
         ("/v1/decisions", json!({ "input": "a", "images": [url], "questions": [] }), "images[0]"),
         ("/rerank", json!({ "query": { "content": [{ "image": url }] }, "documents": ["a"] }), "query[0]"),
     ] {
-        let error = refused(&server, path, &body);
+        let error = refused(&server, (path, "invalid_image_url"), &body);
         assert_eq!(error["param"], param, "{path}");
         let message = error["message"].as_str().unwrap();
         assert!(message.starts_with("This server fetches no images"), "{message}");
@@ -233,7 +238,7 @@ fn nothing_is_fetched_for_a_request_that_makes_no_sense() {
     body["temperature"] = json!(9);
     assert_eq!(server.post(CHAT, &body).status, 400);
     body = asking(&[&origin.url("picture"), "http://elsewhere.example/a.png"]);
-    refused(&server, CHAT, &body);
+    failed(&server, &body);
     assert_eq!(origin.connections(), 0);
 }
 
@@ -265,7 +270,7 @@ fn whatever_goes_wrong_is_told_in_one_way() {
         "http://[::ffff:127.0.0.1]/".into(),
         "http://no-such-host.invalid/a.png".into(),
     ] {
-        said.push(refused(&server, CHAT, &asking(&[&url])));
+        said.push(failed(&server, &asking(&[&url])));
     }
     said.dedup();
     assert_eq!(said.len(), 1, "{said:#?}");
@@ -286,7 +291,7 @@ fn an_image_that_does_not_come_is_given_up_and_holds_up_nobody_else() {
     thread::scope(|scope| {
         for path in ["slow", "silent"] {
             let (server, url) = (&server, slow.url(path));
-            scope.spawn(move || refused(server, CHAT, &asking(&[&url])));
+            scope.spawn(move || failed(server, &asking(&[&url])));
         }
         gavel_tests::wait_until("both are waited for", || slow.connections() == 2);
         server.ok(CHAT, &asking(&[&origin.url("picture")]));

@@ -127,5 +127,5 @@ fn what_makes_no_sense_is_named() {
     let wrong_kind = server.post("/reward", &body(&json!({ "rubric": "accuracy" })));
     assert_eq!((wrong_kind.status, wrong_kind.json()["code"].clone()), (400, json!("invalid_rubric")));
     let fields = server.post("/reward", &body(&json!({ "methods": "pointwise" })));
-    assert_eq!(fields.status, 422);
+    assert_eq!(fields.status, 400);
 }

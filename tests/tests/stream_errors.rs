@@ -38,13 +38,13 @@ fn assert_failed(events: &[SentEvent], code: &str) {
 fn a_stream_whose_time_is_over_ends_with_an_error_and_nothing_else() {
     let server = Server::random();
     let start = Instant::now();
-    assert_failed(&told(&server, CHAT, &endless()), "timed_out");
+    assert_failed(&told(&server, CHAT, &endless()), "deadline_exceeded");
     let text = json!({ "prompt": "Go on.", "max_tokens": 30_000, "ignore_eos": true, "stream": true });
-    assert_failed(&told(&server, "/v1/completions", &text), "timed_out");
+    assert_failed(&told(&server, "/v1/completions", &text), "deadline_exceeded");
     let mut several = endless();
     several["n"] = json!(3);
     several["temperature"] = json!(1);
-    assert_failed(&told(&server, CHAT, &several), "timed_out");
+    assert_failed(&told(&server, CHAT, &several), "deadline_exceeded");
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     wait_until("nothing runs", || server.engine("running") == 0);
     assert_eq!(server.engine("free_blocks"), server.engine("total_blocks"));

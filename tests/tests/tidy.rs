@@ -133,6 +133,29 @@ fn unsafe_code_is_where_it_is_said_to_be() {
     assert!(!kernels.is_empty());
 }
 
+/// A panic while a lock is held must not become one in everybody who takes it later. Clippy refuses `unwrap` alone.
+#[test]
+fn a_lock_whose_holder_panicked_is_taken_all_the_same() {
+    let taken = [".lock()", ".read()", ".write()", ".wait("];
+    for path in with_ending("crates", "rs").iter().filter(|path| !is_of_tests(path)) {
+        let served: String =
+            read(path).split("#[cfg(test)]\nmod ").next().unwrap().split_whitespace().collect();
+        for (place, call) in taken.iter().flat_map(|call| served.match_indices(call)) {
+            let after = &served[place + call.len()..];
+            let after =
+                if call == ".wait(" { after.split_once(')').map_or("", |(_, rest)| rest) } else { after };
+            let given_up = [".unwrap()", ".expect("].iter().any(|end| after.starts_with(end));
+            assert!(!given_up, "{}: {call} is to go on by PoisonError::into_inner", path.display());
+        }
+    }
+}
+
+/// Whether a file of a crate is part of its tests.
+fn is_of_tests(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap().to_str().unwrap();
+    stem.ends_with("tests") || path.components().any(|part| part.as_os_str() == "tests")
+}
+
 #[test]
 fn only_boot_names_where_critics_come_from() {
     let names = |path: &PathBuf| {

@@ -168,7 +168,7 @@ fn a_failure_is_an_evaluation_with_its_code_and_nothing_of_what_was_judged_is_to
         "response_id": "x",
         "rubric": "no such rubric",
     });
-    let told = told(&[], |server| assert_eq!(server.post("/judge", &body).status, 400));
+    let told = told(&[], |server| assert_eq!(server.post("/judge", &body).status, 404));
     let event = &told.events[0];
     assert_eq!(attribute(&event.attributes, "error.type").unwrap(), "unknown_rubric");
     assert!(!format!("{told:?}").contains("SECRET"));

@@ -74,6 +74,7 @@ fn request(encoded: Encoded) -> Request {
         tenant: Tenant::default(),
         terms: Terms::default(),
         deadline: None,
+        patience: None,
         urgency: Urgency::Now,
     }
 }

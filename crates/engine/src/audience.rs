@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::{error::Failure, observer::Ending, stream::Event};
+use crate::{error::Failure, observer::Ending, patience::Patience, stream::Event};
 
 /// One client.
 #[derive(Debug)]
@@ -12,11 +12,16 @@ pub(crate) struct Listener {
     /// Holds every event that the sequence can have, so that sending never waits for a slow client.
     events: mpsc::Sender<Event>,
     deadline: Option<Instant>,
+    patience: Option<Patience>,
 }
 
 impl Listener {
-    pub(crate) fn new(events: mpsc::Sender<Event>, deadline: Option<Instant>) -> Self {
-        Self { events, deadline }
+    pub(crate) fn new(
+        events: mpsc::Sender<Event>,
+        deadline: Option<Instant>,
+        patience: Option<Patience>,
+    ) -> Self {
+        Self { events, deadline, patience }
     }
 
     /// Sends an event. A client that went away is no error: it is left out before the next step.
@@ -71,6 +76,25 @@ impl Audience {
             leaves.is_none()
         });
         self.listeners.is_empty().then_some(last)
+    }
+
+    /// Notes that what they wait for is begun.
+    pub(crate) fn begin(&self) {
+        self.listeners.iter().filter_map(|listener| listener.patience.as_ref()).for_each(Patience::begin);
+    }
+
+    /// Leaves out those that will wait no longer for it to be begun, and tells them when to come again; tells whether nobody
+    /// stays.
+    pub(crate) fn lose_patience(&mut self, now: Instant, retry_after_s: impl Fn() -> u64) -> bool {
+        self.listeners.retain(|listener| {
+            let over = listener.patience.as_ref().and_then(|patience| patience.over(now));
+            if let Some(most) = over {
+                let retry_after_s = retry_after_s();
+                listener.tell(Event::Failed(Failure::Waited { most, retry_after_s }));
+            }
+            over.is_none()
+        });
+        self.listeners.is_empty()
     }
 
     pub(crate) fn tell(&mut self, event: Event) {

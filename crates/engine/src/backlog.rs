@@ -277,7 +277,8 @@ impl Backlog {
         }
     }
 
-    fn retry_after_s(&self, tokens: usize) -> u64 {
+    /// When so many tokens should have been run, in seconds.
+    pub(crate) fn retry_after_s(&self, tokens: usize) -> u64 {
         let rate = self.rate();
         if rate == 0 { 1 } else { (tokens as u64).div_ceil(rate).clamp(1, MAX_RETRY_S) }
     }

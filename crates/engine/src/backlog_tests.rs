@@ -57,6 +57,26 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
 }
 
 #[test]
+fn places_are_given_and_come_back_after_a_panic_amid_them() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(2, 1000);
+    let join = || backlog.join(newcomer(Lane::Score, 5, &[]), &config);
+    let before = join().unwrap();
+    let amid = std::thread::spawn({
+        let backlog = backlog.clone();
+        move || {
+            let _held = backlog.shares();
+            panic!("a panic of this test's own");
+        }
+    });
+    assert!(amid.join().is_err());
+    let after = join().unwrap();
+    assert!(join().is_err(), "the bound still holds");
+    drop((before, after));
+    assert_eq!((backlog.requests(), backlog.shares().len()), (0, 0));
+}
+
+#[test]
 fn what_is_made_ready_counts_before_it_joins() {
     let backlog = Arc::new(Backlog::default());
     let config = config(8, 1000);

@@ -153,7 +153,7 @@ impl Engine {
             identity: identity(fingerprint, root),
             fingerprint,
             runs_alone,
-            audience: Audience::new(Listener::new(events, request.deadline)),
+            audience: Audience::new(Listener::new(events, request.deadline, request.patience.clone())),
             place: Some(place),
             arrived: Instant::now(),
             block_keys,

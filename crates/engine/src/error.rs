@@ -1,6 +1,6 @@
 //! Why the engine did not take or could not finish a request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use critic::BackendError;
 
@@ -70,6 +70,14 @@ pub enum Failure {
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
+    /// It was not begun for as long as it would wait.
+    #[error("the request waited in line for {} s and was not begun", .most.as_secs_f64())]
+    Waited {
+        /// How long it would wait.
+        most: Duration,
+        /// When there should be room for it, in seconds: the line's tokens by the tokens that are run each second.
+        retry_after_s: u64,
+    },
     /// The engine was told to end everything.
     #[error("the server stopped before the request was answered")]
     GivenUp,

@@ -43,6 +43,8 @@ pub enum Ending {
     Abandoned,
     /// The last one who waited for it ran out of time.
     Expired,
+    /// It was not begun for as long as those who asked it would wait.
+    Waited,
 }
 
 /// A sequence that ended.

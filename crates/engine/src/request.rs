@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use critic::{Encoded, SamplingParams, TokenId};
 
-use crate::{guide::Guided, labels::Labels};
+use crate::{guide::Guided, labels::Labels, patience::Patience};
 
 /// A piece of a reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,6 +100,8 @@ pub struct Request {
     pub terms: Terms,
     /// When its answer is of no more use.
     pub deadline: Option<Instant>,
+    /// How long it waits to be begun; without one until its deadline.
+    pub patience: Option<Patience>,
     /// How soon it is wanted.
     pub urgency: Urgency,
 }

@@ -136,8 +136,12 @@ impl Scheduler {
             self.waiting.push_back(Box::new(sequence));
             return;
         }
-        let mut others = self.running.iter_mut().chain(self.waiting.iter_mut().map(Box::as_mut));
-        if let Some(equal) = others.find(|other| other.identity() == sequence.identity()) {
+        let is_equal = |other: &&mut Sequence| other.identity() == sequence.identity();
+        let running = self.running.iter_mut().find(is_equal);
+        if running.is_some() {
+            sequence.audience.begin();
+        }
+        if let Some(equal) = running.or_else(|| self.waiting.iter_mut().map(Box::as_mut).find(is_equal)) {
             equal.want(sequence.urgency());
             equal.audience.join(sequence.audience);
         }
@@ -158,6 +162,7 @@ impl Scheduler {
             self.running.iter_mut().map(|sequence| sequence.audience.gone(now)).collect();
         self.end_marked(&gone, now);
         self.admit(now);
+        self.lose_patience(now);
         self.in_flight.clear();
         let mut batch = Batch::default();
         let writing = (0..self.running.len()).filter(|index| self.running[*index].is_decoding());
@@ -320,6 +325,20 @@ impl Scheduler {
         self.waiting.extend(line.into_iter().flatten());
     }
 
+    /// Drops the sequences that still wait, and whose clients would wait no longer to see them begun.
+    fn lose_patience(&mut self, now: Instant) {
+        let Self { waiting, backlog, asked, ended, .. } = self;
+        waiting.retain_mut(|sequence| {
+            let nobody_stays =
+                sequence.audience.lose_patience(now, || backlog.retry_after_s(backlog.tokens()));
+            if nobody_stays {
+                asked.remove(sequence.identity());
+                ended.push(sequence.report(Ending::Waited, now));
+            }
+            !nobody_stays
+        });
+    }
+
     /// Whether a waiting sequence is neither kept out by a full lane nor follows a running sequence, which lets others past,
     /// as what it waits for takes a few steps.
     fn may_start(&self, sequence: &Sequence) -> bool {
@@ -341,6 +360,7 @@ impl Scheduler {
         if !self.place(&mut sequence, now) {
             return Err(sequence);
         }
+        sequence.audience.begin();
         self.computing.extend(sequence.unshared_keys());
         self.running.push(*sequence);
         Ok(())

@@ -104,6 +104,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
         tenant: Tenant::default(),
         terms: Terms::default(),
         deadline: None,
+        patience: None,
         urgency: Urgency::Now,
     }
 }

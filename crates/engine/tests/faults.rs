@@ -104,6 +104,7 @@ fn request(prompt: &[u32], tenant: &str) -> Request {
         tenant: Tenant(tenant.into()),
         terms: Terms::default(),
         deadline: None,
+        patience: None,
         urgency: Urgency::Now,
     }
 }

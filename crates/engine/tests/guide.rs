@@ -105,6 +105,7 @@ fn request(tokens: usize, rules: Guided) -> Request {
         terms: engine::Terms::default(),
         urgency: engine::Urgency::Now,
         deadline: None,
+        patience: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
-use engine::{Tenant, Terms, Urgency};
+use engine::{Patience, Tenant, Terms, Urgency};
 
 /// For whom a request is run. The default is one tenant for all, without bounds of its own and without a deadline.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct Caller {
     pub allowance: Option<Arc<dyn Allowance>>,
     /// When the answer is of no more use.
     pub deadline: Option<Instant>,
+    /// How long it waits for the first of its work to be begun; without one until the deadline.
+    pub patience: Option<Patience>,
     /// How soon the answer is wanted.
     pub urgency: Urgency,
 }

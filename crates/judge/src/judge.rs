@@ -431,6 +431,7 @@ impl Judge {
             tenant: params.caller.tenant.clone(),
             terms: params.caller.terms.clone(),
             deadline: params.caller.deadline,
+            patience: params.caller.patience.clone(),
             urgency: params.caller.urgency,
         };
         let pictures: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();

@@ -36,7 +36,8 @@ pub use critic::{
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,
-    Observer, OnPanic, Preparing, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant, Terms, Urgency,
+    Observer, OnPanic, Patience, Preparing, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant, Terms,
+    Urgency,
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};

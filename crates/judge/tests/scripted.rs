@@ -121,15 +121,7 @@ async fn judged(
     responses: Responses,
     options: JudgeOptions,
 ) -> Result<judge::Judgement, JudgeError> {
-    let case = Case {
-        question: "What?".into(),
-        images: Vec::new(),
-        frames: Vec::new(),
-        responses,
-        reference: None,
-        description: None,
-    };
-    judge.judge(case, RubricChoice::Default, options).await?.collect().await
+    judge.judge(Case::new("What?", responses), RubricChoice::Default, options).await?.collect().await
 }
 
 fn one() -> Responses {
@@ -228,15 +220,8 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     let card = judge("llava-critic-7b", "Score: [85]. Good.", END);
     let drawing = Drawing { temperature: 0.4, seed: Some(1), ..Drawing::default() };
     let options = JudgeOptions { max_tokens: 60, drawing, ..JudgeOptions::default() };
-    let case = || Case {
-        question: "What?".into(),
-        images: Vec::new(),
-        frames: Vec::new(),
-        responses: one(),
-        reference: None,
-        description: None,
-    };
-    let draw = |count| card.judge_samples(case(), RubricChoice::Default, (options.clone(), count));
+    let case = Case::new("What?", one());
+    let draw = |count| card.judge_samples(case.clone(), RubricChoice::Default, (options.clone(), count));
     let samples = draw(40).await.unwrap();
     let scores: Vec<f64> = (samples.verdicts.iter().flatten())
         .filter_map(|judgement| match judgement.verdict.outcome {
@@ -262,7 +247,7 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     assert_eq!(alone.ok(), third.ok());
 
     let silent = judge("llava-critic-7b", "", END);
-    let none = silent.judge_samples(case(), RubricChoice::Default, (options.clone(), 2)).await;
+    let none = silent.judge_samples(case, RubricChoice::Default, (options.clone(), 2)).await;
     assert!(none.is_err(), "samples of which none is a verdict are no verdict");
 }
 
@@ -313,14 +298,7 @@ async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
 #[tokio::test]
 async fn an_expected_score_is_the_mean_of_all() {
     let mini = judge("gavel-mini", "1\nIt is right.", END);
-    let case = Case {
-        question: "What?".into(),
-        images: Vec::new(),
-        frames: Vec::new(),
-        responses: one(),
-        reference: None,
-        description: None,
-    };
+    let case = Case::new("What?", one());
     let named = RubricChoice::Named("factuality".into());
     let read = mini.judge(case, named, JudgeOptions::default()).await.unwrap().collect().await.unwrap();
     let expected = read.distribution.unwrap().expected_score().unwrap();

@@ -31,6 +31,18 @@ pub struct Case {
 }
 
 impl Case {
+    /// A question and its responses, without pictures or anything else.
+    pub fn new(question: impl Into<String>, responses: Responses) -> Self {
+        Self {
+            question: question.into(),
+            images: Vec::new(),
+            frames: Vec::new(),
+            responses,
+            reference: None,
+            description: None,
+        }
+    }
+
     /// What it has of a field that it may lack. An empty text is none.
     pub fn field(&self, field: CaseField) -> Option<&str> {
         let value = match field {
@@ -79,10 +91,7 @@ mod tests {
     #[test]
     fn what_is_empty_is_named_and_white_space_is_a_response() {
         let checked = |question: &str, responses: Responses| {
-            let (question, images) = (question.to_owned(), Vec::new());
-            let case =
-                Case { question, images, frames: Vec::new(), responses, reference: None, description: None };
-            case.check().map_err(|error| error.to_string())
+            Case::new(question, responses).check().map_err(|error| error.to_string())
         };
         let pair = |first: &str, second: &str| Responses::Pair(first.into(), second.into());
         assert_eq!(checked("What?", Responses::One(" \n".into())), Ok(()));

@@ -62,14 +62,7 @@ mod tests {
     use crate::{Flag, Kind, Scale};
 
     fn case(responses: Responses) -> Case {
-        Case {
-            question: "What is shown?".into(),
-            images: vec![],
-            frames: vec![],
-            responses,
-            reference: None,
-            description: None,
-        }
+        Case::new("What is shown?", responses)
     }
 
     fn one(response: &str) -> Case {

@@ -126,14 +126,7 @@ mod tests {
     use crate::{Kind, Scale};
 
     fn case(responses: Responses) -> Case {
-        Case {
-            question: "?".into(),
-            images: vec![],
-            frames: vec![],
-            responses,
-            reference: None,
-            description: None,
-        }
+        Case::new("?", responses)
     }
 
     fn one(response: &str) -> Case {

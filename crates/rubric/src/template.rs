@@ -141,14 +141,7 @@ mod tests {
     use crate::{Case, Kind, Responses, Rubric, Scale};
 
     fn case(responses: Responses) -> Case {
-        Case {
-            question: "{response} {criteria}?".into(),
-            images: vec![],
-            frames: vec![],
-            responses,
-            reference: None,
-            description: None,
-        }
+        Case::new("{response} {criteria}?", responses)
     }
 
     fn rubric() -> Rubric {

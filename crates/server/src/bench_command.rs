@@ -24,6 +24,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
     boot,
+    caller::RequestTimes,
     command::{
         AbuseArguments, BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments,
         LimitOptions, LoadArguments, OverheadArguments, SharingArguments, StepsArguments,
@@ -39,8 +40,9 @@ use crate::{
 fn limits() -> RequestLimits {
     RequestLimits {
         max_body_bytes: 32 << 20,
+        max_bodies_bytes: 2 << 30,
         content: ContentLimits::from(&LimitOptions::default()),
-        timeout: Duration::from_secs(600),
+        times: RequestTimes { queue: Duration::from_secs(600), whole: Duration::from_secs(600) },
         forms_by_prompt: false,
         head: HeadLimits::NONE,
     }

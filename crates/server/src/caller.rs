@@ -1,5 +1,5 @@
 //! For whom a request is run: its key, or without keys its bearer token, names the tenant; the server's time limit, or a shorter
-//! one of the client's own, makes the deadline.
+//! one of the client's own, makes the deadline. Another limit is for its time in line.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderName, HeaderValue, header, request::Parts},
 };
-use judge::{Caller, Tenant, Terms, Urgency};
+use judge::{Caller, Patience, Tenant, Terms, Urgency};
 use sha2::{Digest, Sha256};
 
 use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::AppState};
@@ -21,6 +21,15 @@ const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
 const MAX_SALT: usize = 256;
 /// How long the client waits, in milliseconds.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestTimes {
+    /// In line, before anything is done for it.
+    pub(crate) queue: Duration,
+    /// From its head to the end of its answer.
+    pub(crate) whole: Duration,
+}
 
 /// The caller of a request. Whoever has the same key, or without keys sends the same token, is the same tenant; those who send
 /// none are one tenant too.
@@ -47,18 +56,22 @@ impl FromRequestParts<AppState> for CallerOf {
         let salt = salt.ok().filter(|salt| salt.len() <= MAX_SALT).ok_or_else(|| {
             ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT} plain letters are wanted."))
         })?;
-        let deadline = Instant::now().checked_add(time_limit(parts, state.request_timeout)?);
+        let now = Instant::now();
+        let deadline = now.checked_add(time_limit(parts, state.times.whole)?);
+        let patience = Some(Patience::new(now, state.times.queue));
         let caller = match grant {
             Some(grant) => Caller {
                 tenant: grant.account().tenant(),
                 terms: grant.account().terms(salt.into()),
                 allowance: Some(grant.clone()),
                 deadline,
+                patience,
                 urgency: Urgency::Now,
             },
             None => {
                 let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
-                Caller { tenant: bearer(parts), terms, allowance: None, deadline, urgency: Urgency::Now }
+                let tenant = bearer(parts);
+                Caller { tenant, terms, allowance: None, deadline, patience, urgency: Urgency::Now }
             }
         };
         Ok(Self(caller))

@@ -244,12 +244,20 @@ pub(crate) struct HttpOptions {
     /// The longest time from a request to its answer, in seconds.
     #[arg(long, default_value_t = 600)]
     pub(crate) request_timeout_s: u64,
+    /// The longest time that a request waits for its turn, in seconds. Then it is refused before anything was done for it, and
+    /// can be sent again. Lines of batches wait as long as their batch.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) queue_timeout_s: u64,
     /// Verdicts that are remembered, so that who asks the same again is answered at once; 0 for none.
     #[arg(long, default_value_t = 1024)]
     pub(crate) memo_entries: usize,
     /// The largest body of a request, in mebibytes.
     #[arg(long, default_value_t = 32)]
     pub(crate) max_body_mib: usize,
+    /// The bodies of all requests that are not answered, in mebibytes: one for which there is no room is refused. Of several keys
+    /// each has its share of this, as of the waiting line.
+    #[arg(long, default_value_t = 2048)]
+    pub(crate) max_bodies_mib: usize,
     /// How the log on standard error is written. What clients send is in neither.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,

@@ -199,7 +199,7 @@ impl ApiError {
         use StatusCode as Status;
         let message = error.to_string();
         let (status, code) = match &error {
-            JudgeError::Rubric(RubricError::Unknown { .. }) => (Status::BAD_REQUEST, "unknown_rubric"),
+            JudgeError::Rubric(RubricError::Unknown { .. }) => (Status::NOT_FOUND, "unknown_rubric"),
             JudgeError::Rubric(RubricError::UnknownFormat { .. }) => (Status::BAD_REQUEST, "unknown_format"),
             JudgeError::Rubric(RubricError::WrongKind { .. } | RubricError::InvalidRubric { .. }) => {
                 (Status::BAD_REQUEST, "invalid_rubric")
@@ -253,9 +253,13 @@ impl ApiError {
                 (Status::INTERNAL_SERVER_ERROR, "numerical_error")
             }
             JudgeError::Failed(Failure::Backend(_) | Failure::Panicked | Failure::Lost(_)) => {
-                (Status::INTERNAL_SERVER_ERROR, "inference_failed")
+                (Status::INTERNAL_SERVER_ERROR, "engine_failure")
             }
-            JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "timed_out"),
+            JudgeError::Failed(Failure::Waited { .. }) => match dialect {
+                Dialect::OpenAi => (Status::TOO_MANY_REQUESTS, "queue_timeout"),
+                Dialect::Native => (Status::SERVICE_UNAVAILABLE, "queue_timeout"),
+            },
+            JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "deadline_exceeded"),
             JudgeError::Failed(Failure::GivenUp) => (Status::SERVICE_UNAVAILABLE, "draining"),
             JudgeError::Unparsable { .. } => (Status::BAD_GATEWAY, "unparsable_verdict"),
             JudgeError::Silent => (Status::BAD_GATEWAY, "empty_completion"),
@@ -289,6 +293,15 @@ impl ApiError {
                 message: format!(
                     "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
                      {retry_after_s}s."
+                ),
+                retry_after_s: Some(retry_after_s),
+                ..plain
+            },
+            JudgeError::Failed(Failure::Waited { most, retry_after_s }) => Self {
+                message: format!(
+                    "Rate limit reached: the request waited {} s for its turn, which is the limit (queue_timeout_s), and \
+                     nothing was done for it. Please retry after {retry_after_s}s.",
+                    most.as_secs_f64()
                 ),
                 retry_after_s: Some(retry_after_s),
                 ..plain
@@ -336,7 +349,7 @@ impl From<StoreError> for ApiError {
             StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
                 (Status::NOT_FOUND, "not_found", None)
             }
-            StoreError::KeyReused { .. } => (Status::UNPROCESSABLE_ENTITY, "idempotency_key_reused", None),
+            StoreError::KeyReused { .. } => (Status::CONFLICT, "idempotency_key_reused", None),
             StoreError::FileInUse { .. } => (Status::BAD_REQUEST, "file_in_use", None),
             StoreError::FileTooLarge { .. } => {
                 (Status::PAYLOAD_TOO_LARGE, "file_too_large", Some("--max-file-mib"))
@@ -428,7 +441,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self.outcome());
-        if ["context_length_exceeded", "payload_too_large"].contains(&self.code) {
+        if ["context_length_exceeded", "request_too_large"].contains(&self.code) {
             response.extensions_mut().insert(Refusal::TooLarge);
         }
         response

@@ -107,12 +107,9 @@ fn row(line: &Line, library: &RubricLibrary, pictures: &Pictures) -> anyhow::Res
         _ => bail!("they have neither one response nor two"),
     };
     let judged = Case {
-        question: case.question.clone(),
-        images: Vec::new(),
-        frames: Vec::new(),
-        responses,
         reference: case.reference.clone(),
         description: case.description.clone(),
+        ..Case::new(&case.question, responses)
     };
     let rubric = rubric(line, &judged, library)?;
     let prompt = prompt(library.profile_for(PROFILE), &judged, &rubric)?;

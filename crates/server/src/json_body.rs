@@ -1,6 +1,6 @@
 //! Bodies of requests: bounded, JSON, and told apart by what is wrong with them.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -8,18 +8,25 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use futures::StreamExt;
+use judge::Tenant;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    access::Grant,
+    body_memory::OfBody,
     connections::SlowBody,
-    error::{ApiError, brief},
+    error::{ApiError, Dialect, brief},
     json_shape::{self, ShapeLimits, not_json},
     metrics::Refusal,
     state::AppState,
 };
 
 /// The bytes of a body that is JSON within bounds.
-pub(crate) struct JsonBytes(Bytes);
+pub(crate) struct JsonBytes {
+    bytes: Bytes,
+    /// The memory that they take, where it is counted.
+    memory: Option<OfBody>,
+}
 
 impl FromRequest<AppState> for JsonBytes {
     type Rejection = ApiError;
@@ -30,7 +37,16 @@ impl FromRequest<AppState> for JsonBytes {
             let message = "The body must be JSON, with the header content-type: application/json.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
-        Self::checked(read(body, &head.headers, state.max_body_bytes).await?, &state.content.shape)
+        let dialect = head.extensions.get::<Dialect>().copied().unwrap_or(Dialect::Native);
+        let memory = match head.extensions.get::<Arc<Grant>>() {
+            Some(grant) => {
+                let account = grant.account();
+                state.body_memory.begin(&account.tenant(), account.terms("".into()).queue_share)
+            }
+            None => state.body_memory.begin(&Tenant::default(), 1.0),
+        };
+        let (bytes, memory) = read(body, &head.headers, state.max_body_bytes, (memory, dialect)).await?;
+        Ok(Self { memory: Some(memory), ..Self::checked(bytes, &state.content.shape)? })
     }
 }
 
@@ -42,26 +58,35 @@ impl JsonBytes {
     pub(crate) fn checked(bytes: Bytes, limits: &ShapeLimits) -> Result<Self, ApiError> {
         // The whole body first, so that damage at its end is not hidden by a wrong form at its start.
         json_shape::check(&bytes, limits)?;
-        Ok(Self(bytes))
+        Ok(Self { bytes, memory: None })
     }
 
-    /// The body as a `T`. JSON of the wrong form is refused with the status `wrong_form`.
-    pub(crate) fn parse<T: DeserializeOwned>(&self, wrong_form: StatusCode) -> Result<T, ApiError> {
-        let mut source = serde_json::Deserializer::from_slice(&self.0);
+    /// Lets go of the bytes when they were read: what was made of them waits, and they are as much again. What is returned keeps
+    /// their memory counted, for that.
+    pub(crate) fn into_memory(self) -> Option<OfBody> {
+        self.memory
+    }
+
+    /// The body as a `T`.
+    ///
+    /// # Errors
+    /// When it has the wrong form, with the path at which it does.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let mut source = serde_json::Deserializer::from_slice(&self.bytes);
         serde_path_to_error::deserialize(&mut source).map_err(|error| {
             let path = error.path().to_string();
             let error = error.into_inner();
             let reason = || brief(plain_words(&error.to_string()), LONGEST_REASON);
             match error.classify() {
                 serde_json::error::Category::Data if path == "." => ApiError::new(
-                    wrong_form,
+                    StatusCode::BAD_REQUEST,
                     "invalid_request",
                     format!("The body has the wrong form: {}.", reason()),
                 ),
                 serde_json::error::Category::Data => {
                     let path = brief(path, LONGEST_PATH);
                     let message = format!("{path} has the wrong form: {}.", reason());
-                    ApiError::new(wrong_form, "invalid_request", message).with_param(path)
+                    ApiError::invalid(path, message)
                 }
                 _ => not_json(&error),
             }
@@ -119,12 +144,17 @@ pub(crate) fn incomplete(error: &(dyn Error + 'static)) -> ApiError {
     }
 }
 
-/// Reads at most `limit` bytes. A larger body is read on for a while without being kept, since most clients look for
-/// the answer only when they have sent everything.
-async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
+/// Reads at most `limit` bytes, and takes memory for them as they come. A body for which there is no room is read on for a while
+/// without being kept, since most clients look for the answer only when they have sent everything.
+async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    limit: usize,
+    (mut memory, dialect): (OfBody, Dialect),
+) -> Result<(Bytes, OfBody), ApiError> {
     let too_large = || {
         let message = format!("The body has more than {limit} bytes, which is the limit.");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
     };
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -135,7 +165,13 @@ async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Ap
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| incomplete(&error))?;
-        if bytes.len() + chunk.len() > limit {
+        let refusal = if bytes.len() + chunk.len() > limit {
+            Some(too_large())
+        } else {
+            memory.grow(chunk.len()).err().map(|no_room| no_room.refused(dialect))
+        };
+        if let Some(refusal) = refusal {
+            drop((bytes, memory));
             let mut left = limit.saturating_mul(4);
             let discard = async {
                 while let Some(Ok(chunk)) = chunks.next().await {
@@ -147,9 +183,9 @@ async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Ap
             };
             // Whether everything came or time ran out, the answer is the same.
             let _ = tokio::time::timeout(Duration::from_secs(10), discard).await;
-            return Err(too_large());
+            return Err(refusal);
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.into())
+    Ok((bytes.into(), memory))
 }

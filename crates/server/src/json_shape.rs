@@ -38,7 +38,7 @@ const IMAGES: [&str; 6] = ["images", "image", "image_url", "url", "frames", "vid
 /// Looks through a body.
 ///
 /// # Errors
-/// `invalid_json` when it is none or has a key twice, and the code and value of whichever bound is passed first.
+/// `invalid_json` when it is none, `invalid_request` when it has a key twice, and the code and value of whichever bound is passed first.
 pub(crate) fn check(body: &[u8], limits: &ShapeLimits) -> Result<(), ApiError> {
     let mut look = Look { limits, path: Vec::new(), text: 0, images: 0, prompt_images: 0, refused: None };
     let mut source = serde_json::Deserializer::from_slice(body);
@@ -264,7 +264,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             let images = IMAGES.contains(&key.as_str());
             if !keys.insert(key.clone()) {
                 look.path.push(Step::Member(key));
-                return Err(look.refuse("invalid_json", format_args!("is there twice")));
+                return Err(look.refuse("invalid_request", format_args!("is there twice")));
             }
             let most = look.limits.members;
             if keys.len() > most {
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn a_key_that_is_there_twice_is_refused_however_it_is_spelled() {
         for body in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#] {
-            assert_eq!(refused(body), Some(("invalid_json".to_owned(), "a".to_owned())));
+            assert_eq!(refused(body), Some(("invalid_request".to_owned(), "a".to_owned())));
         }
         assert_eq!(refused(r#"{"a":{"a":1}}"#), None);
     }

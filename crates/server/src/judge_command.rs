@@ -57,12 +57,10 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
         })
         .collect::<anyhow::Result<_>>()?;
     let case = Case {
-        question: options.question.unwrap_or_default(),
         images,
-        frames: Vec::new(),
-        responses,
         reference: options.reference,
         description: options.description,
+        ..Case::new(options.question.unwrap_or_default(), responses)
     };
     let rubric = options.rubric.map_or(RubricChoice::Default, RubricChoice::Named);
     let (judge, _) = {

@@ -8,6 +8,7 @@ mod admin;
 mod affinity;
 mod batches;
 mod bench_command;
+mod body_memory;
 mod boot;
 pub mod border;
 mod bulk;

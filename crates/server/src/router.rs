@@ -1,6 +1,6 @@
 //! All routes, and what holds for all of them: names, panics, and JSON for whatever does not fit.
 
-use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
+use std::{any::Any, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -17,6 +17,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     access::{Access, guard, spend},
+    body_memory::BodyMemory,
+    caller::RequestTimes,
     command::ModelOptions,
     connections::{ConnectionFigures, Tls},
     content_limits::ContentLimits,
@@ -44,10 +46,12 @@ const MODEL: HeaderName = HeaderName::from_static("x-gavel-model");
 pub(crate) struct RequestLimits {
     /// The largest body, in bytes.
     pub(crate) max_body_bytes: usize,
+    /// The most bytes of the bodies of all requests.
+    pub(crate) max_bodies_bytes: usize,
     /// What it may hold.
     pub(crate) content: ContentLimits,
-    /// The longest time from the request to its answer.
-    pub(crate) timeout: Duration,
+    /// How long it may take.
+    pub(crate) times: RequestTimes,
     /// Whether an answer has the form that its prompt asks for when the request does not say.
     pub(crate) forms_by_prompt: bool,
     /// How large a head may be.
@@ -142,7 +146,7 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
     document.merge(probes_document);
     let batch_endpoints = dialects::openai::batch_endpoints(&document);
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
-    let RequestLimits { max_body_bytes, content, timeout: request_timeout, forms_by_prompt, head } = limits;
+    let RequestLimits { max_body_bytes, max_bodies_bytes, content, times, forms_by_prompt, head } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
     let config_dir = config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path())));
     let openapi = document.into();
@@ -162,7 +166,8 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         config_dir,
         content,
         max_body_bytes,
-        request_timeout,
+        body_memory: BodyMemory::new(max_bodies_bytes),
+        times,
         forms_by_prompt,
         storage,
         batch_endpoints,

@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use crate::{
     access::{Access, AdminDoor},
     admin, batches, boot,
+    caller::RequestTimes,
     command::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, ServeOptions,
     },
@@ -96,8 +97,12 @@ impl Bounds {
         Self {
             limits: RequestLimits {
                 max_body_bytes: http.max_body_mib << 20,
+                max_bodies_bytes: http.max_bodies_mib << 20,
                 content: limits.into(),
-                timeout: Duration::from_secs(http.request_timeout_s),
+                times: RequestTimes {
+                    queue: Duration::from_secs(http.queue_timeout_s),
+                    whole: Duration::from_secs(http.request_timeout_s),
+                },
                 forms_by_prompt: matches!(http.forms, FormsChoice::Auto),
                 head: HeadLimits {
                     uri: connections.max_uri_kib << 10,

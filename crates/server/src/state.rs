@@ -1,11 +1,13 @@
 //! What every handler may use.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use judge::Judge;
 
 use crate::{
     access::Access,
+    body_memory::BodyMemory,
+    caller::RequestTimes,
     connections::{ConnectionFigures, Tls},
     content_limits::ContentLimits,
     judging_log::JudgingLog,
@@ -47,8 +49,10 @@ pub(crate) struct AppState {
     pub(crate) content: ContentLimits,
     /// The largest body of a request, in bytes.
     pub(crate) max_body_bytes: usize,
+    /// The memory for the bodies of all requests.
+    pub(crate) body_memory: BodyMemory,
     /// How long a request may take.
-    pub(crate) request_timeout: Duration,
+    pub(crate) times: RequestTimes,
     /// Whether an answer has the form that its prompt asks for when the request does not say.
     pub(crate) forms_by_prompt: bool,
     /// What is kept for clients, if anything is.

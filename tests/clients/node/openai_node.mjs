@@ -92,7 +92,7 @@ test("a stream that fails is an error", async () => {
         pieces.push(chunk);
       }
     },
-    (error) => error.code === "timed_out",
+    (error) => error.code === "deadline_exceeded",
   );
   assert.ok(pieces.length > 1 && pieces.every((chunk) => chunk.choices[0].finish_reason === null));
 });

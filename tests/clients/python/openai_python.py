@@ -125,7 +125,7 @@ def test_a_stream_that_fails_raises(client):
         for chunk in stream:
             pieces.append(chunk)
     assert len(pieces) > 1 and all(chunk.choices[0].finish_reason is None for chunk in pieces)
-    assert caught.value.code == "timed_out"
+    assert caught.value.code == "deadline_exceeded"
 
 
 def test_errors(client, seen):

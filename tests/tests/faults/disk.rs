@@ -208,7 +208,7 @@ fn a_batch_that_is_asked_for_again_is_begun_once() {
     server = Server::with_options(&options);
     assert_eq!(begin(&server, "one", &input, "a").json()["id"], first["id"]);
     let reused = begin(&server, "one", &other, "a");
-    assert_eq!((reused.status, reused.json()["code"].clone()), (422, json!("idempotency_key_reused")));
+    assert_eq!((reused.status, reused.json()["code"].clone()), (409, json!("idempotency_key_reused")));
     assert_eq!(begin(&server, "another", &input, "a").status, 400, "a key is its owner's, and so is a file");
     assert_eq!(begin(&server, "one", &input, "").status, 400);
     let list = server.keyed("one", ("GET", "/v1/batches"), &Value::Null).json();
@@ -216,6 +216,6 @@ fn a_batch_that_is_asked_for_again_is_begun_once() {
     row(
         "F-24",
         "a batch is asked for again by the same `Idempotency-Key`: eight times at once, and after a SIGKILL",
-        "it is begun once, and its id comes back; another request by that key gets 422",
+        "it is begun once, and its id comes back; another request by that key gets 409",
     );
 }

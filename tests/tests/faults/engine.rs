@@ -47,9 +47,9 @@ fn stalled(fault: Fault) {
         });
         let noticed = wait_long("it is not ready", 30, || status(&server, "/readyz") == 503);
         assert_eq!(status(&server, "/livez"), 200);
-        assert_eq!(stream.join().unwrap(), "timed_out");
+        assert_eq!(stream.join().unwrap(), "deadline_exceeded");
         let (status_code, code, told) = late.join().unwrap();
-        assert_eq!((status_code, code), (504, json!("timed_out")));
+        assert_eq!((status_code, code), (504, json!("deadline_exceeded")));
         assert!(told < Duration::from_secs(20), "its time was 3 s, and it was told after {told:?}");
         row(
             "F-05",

@@ -300,7 +300,7 @@ fn who_ran_out_of_time_while_it_was_stopped_is_told() {
         server.signal("CONT");
         let start = Instant::now();
         for asked in asking {
-            assert_eq!(asked.join().unwrap(), (504, json!("timed_out")));
+            assert_eq!(asked.join().unwrap(), (504, json!("deadline_exceeded")));
         }
         wait_until("it is ready", || server.get("/readyz").status == 200);
         row(

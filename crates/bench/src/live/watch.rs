@@ -20,8 +20,8 @@ use super::{
 use crate::picture::Picture;
 
 /// How long the server may take to become idle and to give back what it took: twice as long as its allocator keeps memory that is
-/// free and the system threads for blocking work.
-const SETTLING: Duration = Duration::from_secs(20);
+/// free.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Memory that may be in use beside what was at the start: what caches of images and allocators keep.
 const MORE_MEMORY: f64 = (64 << 20) as f64;
 /// What a connection may take at most.

@@ -14,6 +14,7 @@ use crate::{
     arrival::Arrival,
     audience::{Audience, Listener},
     labels::Labels,
+    patience::Patience,
     prefix_cache::{block_keys, root},
     request::{Part, Request, Tenant, Terms, Urgency},
     stream::TokenStream,
@@ -37,7 +38,7 @@ struct Client {
 }
 
 /// What is not the same in all requests.
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 struct Traits {
     tenant: &'static str,
     deadline: Option<Instant>,
@@ -49,6 +50,7 @@ struct Traits {
     temperature: f32,
     /// Whether an engine may have died of it.
     runs_alone: bool,
+    patience: Option<Patience>,
 }
 
 /// A scheduler, the tokens in its blocks, and its clients by the number of their sequence.
@@ -105,6 +107,7 @@ impl Bench {
             tenant: Tenant(traits.tenant.into()),
             terms: Terms::default(),
             deadline: traits.deadline,
+            patience: traits.patience.clone(),
             urgency: traits.urgency,
         };
         let reply = request.max_reply_tokens();
@@ -121,7 +124,7 @@ impl Bench {
             identity: traits.name.map_or([serial; 32], |name| [200 + name; 32]),
             fingerprint: Fingerprint([serial; 32]),
             runs_alone: traits.runs_alone,
-            audience: Audience::new(Listener::new(events, traits.deadline)),
+            audience: Audience::new(Listener::new(events, traits.deadline, traits.patience)),
             place: None,
             arrived: self.now,
             request,
@@ -372,7 +375,7 @@ fn what_an_engine_may_have_died_of_runs_alone_and_lets_nobody_past() {
     let suspect = Traits { runs_alone: true, ..Traits::default() };
     bench.enqueue(&[1; 3], 2);
     assert_eq!(bench.step().unwrap(), "A[0..3]");
-    bench.ask(&[2; 3], vec![Part::Write(2)], suspect);
+    bench.ask(&[2; 3], vec![Part::Write(2)], suspect.clone());
     bench.enqueue(&[3; 3], 1);
     bench.ask(&[4; 3], vec![Part::Write(1)], suspect);
     bench.enqueue(&[5; 3], 1);

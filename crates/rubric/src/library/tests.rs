@@ -7,14 +7,7 @@ use crate::{AnswerForm, Case, CaseField, Ending, Kind, Problems, Responses, Rubr
 
 fn case(responses: Responses) -> Case {
     let images = vec![EncodedImage::new(*b"one"), EncodedImage::new(*b"two")];
-    Case {
-        question: "What is it?".into(),
-        images,
-        frames: Vec::new(),
-        responses,
-        reference: Some("A cat.".into()),
-        description: None,
-    }
+    Case { images, reference: Some("A cat.".into()), ..Case::new("What is it?", responses) }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use super::servers::Servers;
 use crate::{
     boot,
+    caller::RequestTimes,
     command::{CriticOptions, LimitOptions, Urls},
     content_limits::ContentLimits,
     edge::HeadLimits,
@@ -26,10 +27,12 @@ use crate::{
 
 /// Bounds inside one process: nobody else is to be protected from these requests, so that only what a request may hold is bounded.
 fn limits() -> RequestLimits {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
     RequestLimits {
         max_body_bytes: 1 << 30,
+        max_bodies_bytes: 1 << 40,
         content: ContentLimits::from(&LimitOptions::default()),
-        timeout: Duration::from_secs(24 * 3600),
+        times: RequestTimes { queue: DAY, whole: DAY },
         forms_by_prompt: false,
         head: HeadLimits::NONE,
     }

@@ -309,7 +309,7 @@ mod tests {
         };
         assert!(matches!(answer(503, "overloaded"), Attempt::Away(_, Some(pause)) if pause.as_secs() == 7));
         assert!(matches!(answer(429, "overloaded"), Attempt::Away(_, Some(_))));
-        assert!(matches!(answer(500, "inference_failed"), Attempt::Failed(_, Some(_))));
+        assert!(matches!(answer(500, "engine_failure"), Attempt::Failed(_, Some(_))));
         assert!(matches!(answer(502, "unparsable_verdict"), Attempt::Answered(Err(_))));
         assert!(matches!(answer(400, "invalid_request"), Attempt::Answered(Err(_))));
     }

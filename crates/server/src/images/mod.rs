@@ -125,14 +125,14 @@ impl<'a> ImageReader<'a> {
     }
 }
 
-/// The code of every failure about a URL.
+/// The code of a URL that is none, or of a kind that is never fetched.
 const INVALID_URL: &str = "invalid_image_url";
 
 /// The one way in which it is told: a refusal looks like a failure, so that nobody learns what can be reached from here.
 fn not_fetched(param: &str) -> ApiError {
     let message = "The image could not be fetched from its URL, or nothing is fetched from there. Send the image itself, \
                    as data:image/png;base64,… or as bare base64.";
-    ApiError::invalid(param, message).with_code(INVALID_URL)
+    ApiError::invalid(param, message).with_code("failed_to_download_image")
 }
 
 /// The image that `text` itself has.

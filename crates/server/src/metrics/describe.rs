@@ -67,8 +67,9 @@ const COUNTERS: [(&str, &str); 31] = [
     ("gavel_flags_total", "What was odd about responses and verdicts, by rubric."),
 ];
 
-const GAUGES: [(&str, &str); 19] = [
+const GAUGES: [(&str, &str); 20] = [
     ("gavel_connections_open", "Connections that are open now."),
+    ("gavel_body_bytes", "Bytes of bodies of requests that are not answered."),
     ("gavel_build_info", "Version, commit, model and number type; always 1."),
     ("gavel_startup_seconds", "How long the parts of the start took."),
     ("gavel_engine_alive", "Whether the engine takes requests."),

@@ -123,12 +123,16 @@ impl Observer for EngineMetrics {
             Ending::Failed => "failed",
             Ending::Abandoned => "abandoned",
             Ending::Expired => "expired",
+            Ending::Waited => "waited",
         };
         count("gavel_sequences_total", &[lane, ("ending", ending)], 1);
         match (sequence.ending, sequence.stage) {
             (Ending::Abandoned, stage) => count("gavel_cancelled_total", &[("stage", word(stage))], 1),
             (Ending::Expired, Stage::Waiting) => {
                 count("gavel_admission_rejections_total", &[("reason", "deadline")], 1);
+            }
+            (Ending::Waited, _) => {
+                count("gavel_admission_rejections_total", &[("reason", "queue_timeout")], 1)
             }
             (Ending::Failed, _) => count("gavel_step_failures_total", &[], 1),
             (Ending::Expired | Ending::Finished, _) => {}

@@ -91,7 +91,7 @@ impl Metrics {
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("git", git), ("model", model), ("dtype", dtype)];
         metrics.gauge("gavel_build_info", &build).set(1.0);
-        for reason in ["requests", "prefill_tokens", "deadline", "too_large"] {
+        for reason in ["requests", "prefill_tokens", "queue_timeout", "deadline", "too_large"] {
             // A counter that begins when it first counts hides its first count from a rate.
             metrics.counter("gavel_admission_rejections_total", &[("reason", reason)]).increment(0);
         }
@@ -222,6 +222,7 @@ pub(crate) async fn scrape_on_main(
 /// `GET /metrics`: everything in Prometheus' text format.
 pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse + use<> {
     state.metrics.set_connections(&state.connections);
+    state.metrics.gauge("gavel_body_bytes", &[]).set(state.body_memory.bytes() as f64);
     state.metrics.set_memo(state.judge.memo_counts());
     state.metrics.counter("gavel_log_lines_dropped_total", &[]).absolute(state.telemetry.dropped_lines());
     if let Some(figures) = state.storage.figures().await {

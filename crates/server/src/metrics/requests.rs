@@ -127,6 +127,8 @@ pub(crate) enum Refusal {
     Quarantined,
     /// Its body came too slowly.
     SlowBody,
+    /// The bodies of other requests take all the memory that there is for bodies.
+    Bodies,
     /// Its body is packed in a way that is not unpacked here.
     Encoding,
     /// Its head is too long, or makes no sense.
@@ -148,6 +150,7 @@ impl Refusal {
             Self::QueueShare => "queue_share",
             Self::Quarantined => "quarantined",
             Self::SlowBody => "slow_body",
+            Self::Bodies => "bodies",
             Self::Encoding => "encoding",
             Self::Head => "head",
         }

@@ -69,7 +69,7 @@ async fn a_panic_of_the_model_is_answered_and_ends_the_server_with_an_error() {
     let (address, serving) = start(OnPanic::Stop, 0).await;
     let serving = tokio::spawn(serving);
     let answer = ask(address, "POST /judge", CASE).await;
-    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("inference_failed"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("engine_failure"), "{answer}");
     let ended = serving.await.unwrap().unwrap_err();
     assert!(matches!(ended.downcast_ref(), Some(EngineGone::Panicked)), "{ended}");
 }
@@ -83,7 +83,7 @@ async fn a_panic_amid_a_stream_is_told_in_it_and_nothing_after_it() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let (before, last) = answer.trim_end().rsplit_once("data: ").unwrap();
     assert!(before.matches("data: ").count() > 1, "it began: {answer}");
-    assert!(last.contains("inference_failed"), "{last}");
+    assert!(last.contains("engine_failure"), "{last}");
     assert!(!answer.contains("[DONE]") && !answer.contains(r#""finish_reason":"stop""#), "{answer}");
     assert!(serving.await.unwrap().is_err());
 }

@@ -105,6 +105,8 @@ proptest! {
         config in config(),
     ) {
         let mut bench = Bench::with(config);
+        // Those that wait for a while alone, each for itself.
+        let mut impatient = Vec::new();
         for action in actions {
             match action {
                 Action::AllLeave => {
@@ -119,7 +121,10 @@ proptest! {
                     let prompt: Vec<u32> = beginning.chain((0..own as u32).map(|index| 100 + serial + index)).collect();
                     let tenant = ["a", "b"][how % 2];
                     let deadline = (how == 5).then(|| bench.now + Duration::from_secs(3));
-                    bench.ask(&prompt, script(how, output), Traits { tenant, deadline, ..Traits::default() });
+                    let patience = (how == 4).then(|| Patience::new(bench.now, Duration::from_secs(2)));
+                    impatient.push(patience.is_some());
+                    let traits = Traits { tenant, deadline, patience, ..Traits::default() };
+                    bench.ask(&prompt, script(how, output), traits);
                 }
                 Action::Leave { client } => {
                     let count = bench.clients.len();
@@ -136,8 +141,9 @@ proptest! {
         bench.drain();
         prop_assert_eq!(bench.scheduler.free_blocks(), LIMITS.block_count);
         let wanted: Vec<_> = bench.clients.iter().map(|client| (client.reply, client.deadline.is_some())).collect();
-        for (outcome, (reply, may_expire)) in bench.outcomes().into_iter().zip(wanted) {
-            prop_assert!(outcome.is_none_or(|(tokens, _)| tokens == reply || (may_expire && tokens < reply)));
+        for ((outcome, (reply, may_expire)), is_impatient) in bench.outcomes().into_iter().zip(wanted).zip(impatient) {
+            let is_right = |tokens| tokens == reply || (may_expire && tokens < reply) || (is_impatient && tokens == 0);
+            prop_assert!(outcome.is_none_or(|(tokens, _)| is_right(tokens)));
         }
     }
 

@@ -89,3 +89,40 @@ fn those_that_may_wait_come_last_and_leave_room() {
         [4, 13, 1]
     );
 }
+
+#[test]
+fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
+    let mut bench = Bench::new(2);
+    let patience = || Patience::new(Instant::now(), Duration::from_secs(1));
+    let in_parts = Traits { patience: Some(patience()), ..Traits::default() };
+    let alone = Traits { patience: Some(patience()), ..Traits::default() };
+    let equal = |patience| Traits { name: Some(1), patience, ..Traits::default() };
+    let with_an_equal = patience();
+    bench.ask(&[1; 6], vec![Part::Write(9)], equal(None));
+    bench.ask(&[2; 6], vec![Part::Write(9)], in_parts.clone());
+    bench.step();
+    bench.ask(&[3; 6], vec![Part::Write(2)], alone);
+    bench.ask(&[4; 6], vec![Part::Write(2)], in_parts);
+    bench.ask(&[1; 6], vec![Part::Write(9)], equal(Some(with_an_equal.clone())));
+    bench.ask(&[5; 6], vec![Part::Write(2)], Traits { patience: Some(with_an_equal), ..Traits::default() });
+    bench.step();
+    assert_eq!(bench.scheduler.waiting.len(), 3);
+    bench.now += Duration::from_secs(2);
+    bench.step();
+    let last = |client: &mut Client| {
+        std::iter::from_fn(|| client.stream.as_mut().unwrap().try_next()).last().unwrap()
+    };
+    let refused = last(&mut bench.clients[2]);
+    let Event::Failed(Failure::Waited { most, retry_after_s }) = refused else { panic!("{refused:?}") };
+    assert_eq!((most, retry_after_s), (Duration::from_secs(1), 1));
+    // Where there is room nobody asks how long somebody has waited.
+    bench.drain();
+    bench.ask(&[6; 6], vec![Part::Write(2)], Traits { patience: Some(patience()), ..Traits::default() });
+    bench.drain();
+    for client in [0, 1, 3, 4, 5, 6] {
+        assert!(matches!(last(&mut bench.clients[client]), Event::Finished(..)), "{client}");
+    }
+    let mut endings: Vec<Ending> = bench.scheduler.take_ended().iter().map(|report| report.ending).collect();
+    endings.retain(|ending| *ending != Ending::Finished);
+    assert_eq!(endings, [Ending::Waited]);
+}

@@ -60,7 +60,7 @@ pub(super) async fn tokenize(
     CallerOf(caller): CallerOf,
     body: JsonBytes,
 ) -> Result<Json<Tokenized>, ApiError> {
-    let TokenizeBody { model, prompt, return_token_strs } = body.parse(StatusCode::BAD_REQUEST)?;
+    let TokenizeBody { model, prompt, return_token_strs } = body.parse()?;
     state.names.told(model)?;
     let tokens = match prompt {
         Some(text) => {
@@ -124,7 +124,7 @@ pub(super) async fn detokenize(
     State(state): State<AppState>,
     body: JsonBytes,
 ) -> Result<Json<Detokenized>, ApiError> {
-    let DetokenizeBody { model, tokens } = body.parse(StatusCode::BAD_REQUEST)?;
+    let DetokenizeBody { model, tokens } = body.parse()?;
     state.names.told(model)?;
     let tokens = state.judge.known(tokens.into_iter().map(TokenId).collect());
     let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;

@@ -17,7 +17,6 @@ use std::convert::Infallible;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -80,14 +79,14 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
             )),
             (String = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
-        (status = 400, description = "The case or the rubric makes no sense.", body = ErrorBody),
+        (status = 400, description = "The body has the wrong form, or the case or the rubric makes no sense.", body = ErrorBody),
+        (status = 404, description = "No rubric has that name.", body = ErrorBody),
         (status = 409, description = "What would be judged is not what the expected receipt is of.", body = ErrorBody),
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 422, description = "The body has the wrong form.", body = ErrorBody),
         (status = 500, description = "The model failed.", body = ErrorBody),
         (status = 502, description = "The critic's text is no verdict; `text` has it.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait, or this one waited for too long; see `Retry-After`.", body = ErrorBody),
         (status = 504, description = "The request ran out of time.", body = ErrorBody)
     )
 )]
@@ -98,6 +97,7 @@ async fn judge(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = judge_request(&state, &caller, &body).await?;
+    let _memory = body.into_memory();
     let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
     Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
 }
@@ -109,7 +109,7 @@ async fn judge_request(
     body: &JsonBytes,
 ) -> Result<JudgeRequest, ApiError> {
     let read = with_images(state, &caller.tenant, |reader| {
-        let body: JudgeBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+        let body: JudgeBody = body.parse()?;
         body.check(&state.content)?;
         body.into_request(caller.clone(), reader)
     });

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -278,8 +278,8 @@ pub(super) struct BatchesQuery {
         (status = 200, description = "It is begun.", body = BatchObject, example = json!(examples::batch())),
         (status = 400, description = "It makes no sense.", body = ErrorBody),
         (status = 404, description = "The server keeps no batches.", body = ErrorBody),
+        (status = 409, description = "Another batch was begun by the same Idempotency-Key.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 422, description = "Another batch was begun by the same Idempotency-Key.", body = ErrorBody),
         (status = 429, description = "Too many batches have not ended.", body = ErrorBody)
     )
 )]
@@ -290,7 +290,7 @@ pub(super) async fn create(
     body: JsonBytes,
 ) -> Result<Json<BatchObject>, ApiError> {
     let kept = state.storage.get()?;
-    let body: BatchBody = body.parse(StatusCode::BAD_REQUEST)?;
+    let body: BatchBody = body.parse()?;
     if !state.batch_endpoints.contains(&body.endpoint.as_str()) {
         let known = state.batch_endpoints.join(", ");
         let message = format!("Lines cannot go to {:?}; there are {known}.", body.endpoint);

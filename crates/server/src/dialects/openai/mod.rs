@@ -17,9 +17,9 @@ pub(in crate::dialects) mod tokens;
 mod tools;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, FromRequestParts, RawPathParams, State},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
     response::Response,
     routing::{get, post},
 };
@@ -51,6 +51,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(models::list))
         .routes(routes!(models::retrieve))
         .merge(kept())
+        .layer(Extension(Dialect::OpenAi))
 }
 
 /// Files and batches.
@@ -116,13 +117,14 @@ pub(crate) fn aliases() -> Router<AppState> {
         .merge(kept_elsewhere());
     let routes =
         routes.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (path, method.clone())));
-    routes.fold(router, |router, (path, method)| {
+    let router = routes.fold(router, |router, (path, method)| {
         // The first of each list is a documented route itself.
         let documented =
             ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/models"].contains(path);
         let router = router.route(&format!("{path}/"), method.clone());
         if documented { router } else { router.route(path, method) }
-    })
+    });
+    router.layer(Extension(Dialect::OpenAi))
 }
 
 /// The name of the model in a path of Azure's: some of its clients have none in the body.
@@ -210,6 +212,7 @@ async fn chat(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = chat_request(&state, &caller, &body).await?;
+    let _memory = body.into_memory();
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("chatcmpl-", model, state.judge.model());
     if let Some(salt) = &request.cache_salt {
@@ -238,10 +241,10 @@ async fn held(
 
 /// What the body of a chat request asks for.
 async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
-    refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::CHAT)?;
+    refused::check(&body.parse()?, refused::CHAT)?;
     let vocabulary = state.judge.vocabulary();
     let read = with_images(state, &caller.tenant, |reader| {
-        body.parse::<ChatBody>(StatusCode::BAD_REQUEST)?.into_request(vocabulary, reader)
+        body.parse::<ChatBody>()?.into_request(vocabulary, reader)
     });
     read.await
 }

@@ -1,6 +1,6 @@
 //! A conversation with images whose last turn is the answer to score, as FastDeploy's reward route has it.
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -101,7 +101,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
 )]
 pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {
     let read = scorer.with_images(|reader| {
-        let ChatRewardBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
+        let ChatRewardBody { model, messages } = body.parse()?;
         Ok((model, sample(messages, reader)?))
     });
     let (model, sample) = read.await?;

@@ -1,7 +1,7 @@
 //! Routes by which engines serve reward models as classifiers: vLLM's and SGLang's `/classify`, `/pooling`, and SGLang's
 //! rewards as embeddings. verl's remote reward models use the first and the last.
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -139,7 +139,7 @@ struct Classified {
 impl Classified {
     async fn read(scorer: &Scorer, body: &JsonBytes) -> Result<Self, ApiError> {
         let read = scorer.with_images(|reader| {
-            let mut body: ClassifyBody = body.parse(StatusCode::BAD_REQUEST)?;
+            let mut body: ClassifyBody = body.parse()?;
             let model = scorer.told(body.model.take())?;
             Ok((model, body.samples(reader)?))
         });

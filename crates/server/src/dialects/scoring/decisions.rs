@@ -1,6 +1,6 @@
 //! Decisions read from logits: `POST /v1/decisions` in the shapes of SGLang and of vLLM.
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -189,7 +189,7 @@ impl QuestionBody {
 )]
 pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
     let read = scorer.with_images(|reader| {
-        let mut body: DecisionsBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let mut body: DecisionsBody = body.parse()?;
         let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
         Ok((body, images))
     });

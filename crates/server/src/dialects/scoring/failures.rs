@@ -12,11 +12,12 @@ use crate::error::ErrorBody;
 /// The failures that do not depend on what is asked.
 pub(super) enum Failures {}
 
-const FAILURES: [(&str, &str); 5] = [
+const FAILURES: [(&str, &str); 6] = [
+    ("404", "No model or no rubric has that name."),
     ("413", "The body is too large."),
     ("415", "The body is not JSON."),
     ("500", "The model failed."),
-    ("503", "Too many requests wait; see `Retry-After`."),
+    ("503", "Too many requests wait, or this one waited for too long; see `Retry-After`."),
     ("504", "The request ran out of time."),
 ];
 

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use axum::{
     Json,
-    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -146,8 +145,7 @@ pub(super) async fn probabilities(
     )
 )]
 pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    let GenerativeResponse { scores, model, usage, .. } =
-        probabilities(&scorer, body.parse(StatusCode::BAD_REQUEST)?).await?;
+    let GenerativeResponse { scores, model, usage, .. } = probabilities(&scorer, body.parse()?).await?;
     let first = |(index, scores): (usize, Vec<f64>)| FirstToken { index, object: "score", score: scores[0] };
     let data = scores.into_iter().enumerate().map(first).collect();
     let id = format!("generative-score-{}", request_id::fresh_id());

@@ -1,6 +1,6 @@
 //! LLaMA-Factory's reward server: templated conversations in, scores out.
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,7 +52,7 @@ pub(super) struct EvaluationResponse {
     )
 )]
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {
-    let EvaluationBody { model, messages } = body.parse(StatusCode::BAD_REQUEST)?;
+    let EvaluationBody { model, messages } = body.parse()?;
     let path = |index: usize| format!("messages[{index}]");
     let samples = scorer.with_images(|reader| {
         let samples = messages.iter().enumerate();

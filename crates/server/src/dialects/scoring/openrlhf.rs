@@ -1,6 +1,6 @@
 //! OpenRLHF's remote reward: transcripts in, rewards out.
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -87,7 +87,7 @@ struct ExtraLogs {
     )
 )]
 pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Json<GetRewardResponse>, ApiError> {
-    let samples = scorer.with_images(|reader| samples(body.parse(StatusCode::BAD_REQUEST)?, reader)).await?;
+    let samples = scorer.with_images(|reader| samples(body.parse()?, reader)).await?;
     let scored = scorer.score(samples, |index| format!("query[{index}]")).await?;
     Ok(Json(GetRewardResponse {
         rewards: scored.iter().map(|scored| scored.reward).collect(),

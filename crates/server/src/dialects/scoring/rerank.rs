@@ -1,6 +1,6 @@
 //! Rankings of answers to one question, in the shapes of vLLM, Cohere, Jina, text-embeddings-inference and SGLang.
 
-use axum::{Json, extract::OriginalUri, http::StatusCode};
+use axum::{Json, extract::OriginalUri};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -148,7 +148,7 @@ pub(super) async fn rerank(
     body: JsonBytes,
 ) -> Result<Json<RankingBody>, ApiError> {
     let read = scorer.with_images(|reader| {
-        let mut body: RerankBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let mut body: RerankBody = body.parse()?;
         let model = scorer.told(body.model.take())?;
         let (answers, name) = match (body.documents, body.texts) {
             (Some(documents), None) => (documents, "documents"),

@@ -131,14 +131,8 @@ impl Sample {
     }
 
     pub(super) fn into_case(self) -> Case {
-        Case {
-            question: self.question,
-            images: self.images,
-            frames: Vec::new(),
-            responses: Responses::One(self.response),
-            reference: self.reference,
-            description: None,
-        }
+        let responses = Responses::One(self.response);
+        Case { images: self.images, reference: self.reference, ..Case::new(self.question, responses) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Scores of pairs of texts, as vLLM has them: how well does the second answer the first?
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -47,9 +47,9 @@ enum AskedBody {
 impl AskedBody {
     /// What the body is. One that is neither is told as pairs, which most clients mean.
     fn read(body: &JsonBytes) -> Result<Self, ApiError> {
-        match body.parse(StatusCode::BAD_REQUEST) {
+        match body.parse() {
             Ok(tokens) => Ok(Self::Tokens(tokens)),
-            Err(_) => body.parse(StatusCode::BAD_REQUEST).map(Self::Answers),
+            Err(_) => body.parse().map(Self::Answers),
         }
     }
 }

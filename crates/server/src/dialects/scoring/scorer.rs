@@ -125,12 +125,12 @@ impl Scorer {
     async fn score_one(&self, sample: Sample) -> Result<Scored, JudgeError> {
         let case = sample.into_case();
         let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);
-        let options =
-            JudgeOptions { mode: Mode::Score, caller: self.caller.clone(), ..JudgeOptions::default() };
+        // Trainers send everything at once and give up when they are refused, so they wait for their turn as long as they may.
+        let caller = Caller { patience: None, ..self.caller.clone() };
+        let options = JudgeOptions { mode: Mode::Score, caller, ..JudgeOptions::default() };
         loop {
             let stream = self.state.judge.judge(case.clone(), choice.clone(), options.clone()).await;
             match stream {
-                // Trainers send everything at once and give up when they are refused, so they wait here.
                 Err(
                     JudgeError::Engine(
                         EngineError::Overloaded { retry_after_s, .. }

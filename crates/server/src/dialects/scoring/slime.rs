@@ -1,6 +1,6 @@
 //! slime's remote reward model: one sample in, a bare number out.
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -65,7 +65,7 @@ struct PromptMessage {
     )
 )]
 pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Json<f64>, ApiError> {
-    let sample = scorer.with_images(|reader| sample(body.parse(StatusCode::BAD_REQUEST)?, reader)).await?;
+    let sample = scorer.with_images(|reader| sample(body.parse()?, reader)).await?;
     let scored = scorer.score(vec![sample], |_| "response".into()).await?;
     Ok(Json(scored[0].reward))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Json, http::StatusCode};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -106,7 +106,7 @@ impl SystemOneQuestion {
 )]
 pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<SystemOneResponse>, ApiError> {
     let read = scorer.with_images(|reader| {
-        let mut body: SystemOneBody = body.parse(StatusCode::BAD_REQUEST)?;
+        let mut body: SystemOneBody = body.parse()?;
         let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
         Ok((body, images))
     });

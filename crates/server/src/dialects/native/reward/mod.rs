@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -69,12 +68,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
                 ("streamed" = (value = json!(examples::streamed_prompts_answer())))
             ))
         )),
-        (status = 400, description = "The prompts or the rubric make no sense.", body = ErrorBody),
+        (status = 400, description = "The body has the wrong form, or the prompts or the rubric make no sense.", body = ErrorBody),
+        (status = 404, description = "No rubric has that name.", body = ErrorBody),
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 422, description = "The body has the wrong form.", body = ErrorBody),
         (status = 500, description = "The model failed.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
+        (status = 503, description = "Too many requests wait, or this one waited for too long; see `Retry-After`.", body = ErrorBody),
         (status = 504, description = "The request ran out of time.", body = ErrorBody)
     )
 )]
@@ -84,11 +83,12 @@ async fn reward(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = with_images(&state, &caller.tenant, |reader| {
-        let body: RewardBody = body.parse(StatusCode::UNPROCESSABLE_ENTITY)?;
+        let body: RewardBody = body.parse()?;
         body.check(&state.content)?;
         body.into_request(caller.clone(), reader)
     });
     let request = request.await?;
+    let _memory = body.into_memory();
     let affinity = request.prompts.first().map(|(candidates, _)| affinity::of(&candidates.case));
     Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state, request).await)))
 }

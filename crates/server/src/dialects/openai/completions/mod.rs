@@ -8,7 +8,6 @@ mod stream;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use futures::future::try_join_all;
@@ -72,9 +71,9 @@ pub(super) async fn complete(
     deployment: Deployment,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::COMPLETIONS)?;
-    let body: CompletionBody = body.parse(StatusCode::BAD_REQUEST)?;
-    let request = body.into_request(state.judge.vocabulary())?;
+    refused::check(&body.parse()?, refused::COMPLETIONS)?;
+    let request = body.parse::<CompletionBody>()?.into_request(state.judge.vocabulary())?;
+    let _memory = body.into_memory();
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("cmpl-", model, state.judge.model());
     let params = CompletionParams { caller, ..request.params };

@@ -5,7 +5,7 @@ mod request;
 mod response;
 mod stream;
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{Json, extract::State, response::Response};
 use judge::{CompletionParams, CompletionStream, Form, JudgeError};
 
 use super::{
@@ -63,12 +63,13 @@ pub(super) async fn respond(
     (deployment, wanted): (Deployment, WantedForm),
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    refused::check(&body.parse(StatusCode::BAD_REQUEST)?, refused::RESPONSES)?;
+    refused::check(&body.parse()?, refused::RESPONSES)?;
     let vocabulary = state.judge.vocabulary();
     let read = with_images(&state, &caller.tenant, |reader| {
-        body.parse::<ResponsesBody>(StatusCode::BAD_REQUEST)?.into_request(vocabulary, reader)
+        body.parse::<ResponsesBody>()?.into_request(vocabulary, reader)
     });
     let request = read.await?;
+    let _memory = body.into_memory();
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("resp_", model, state.judge.model());
     let params = CompletionParams { caller, ..request.params };
