@@ -47,8 +47,8 @@ impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         // What a client sent is quoted in part. Our own files are told of whole.
-        let message =
-            if status == StatusCode::BAD_REQUEST { brief(message, LONGEST_MESSAGE) } else { message };
+        let quotes = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND].contains(&status);
+        let message = if quotes { brief(message, LONGEST_MESSAGE) } else { message };
         Self { status, code, message, param: None, text: None, retry_after_s: None, refusal: None }
     }
 
