@@ -153,6 +153,8 @@ fn who_waits_in_line_for_too_long_is_refused_before_anything_is_done() {
         let mut counted = figures.lines().filter(|line| line.starts_with("gavel_admission_rejections_total"));
         counted.any(|line| line.contains("\"queue_timeout\"") && line.ends_with(" 9"))
     });
+    let figures = server.get("/metrics").text();
+    assert!(figures.contains("outcome=\"refused\"") && !figures.contains("outcome=\"failed\""), "{figures}");
     // What is begun may take longer than that.
     drop(running);
     assert_eq!(chat("And I?", 4, false).status, 200);

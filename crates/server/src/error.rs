@@ -137,7 +137,7 @@ impl ApiError {
     /// What became of the request, for statistics.
     pub(crate) fn outcome(&self) -> Outcome {
         match (self.status, self.code) {
-            (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded") => Outcome::Refused,
+            (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded" | "queue_timeout") => Outcome::Refused,
             (StatusCode::GATEWAY_TIMEOUT, _) => Outcome::TimedOut,
             (StatusCode::BAD_GATEWAY, _) => Outcome::Unparsable,
             (status, _) if status.is_server_error() => Outcome::Failed,

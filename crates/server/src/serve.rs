@@ -150,7 +150,8 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let systemd = Systemd::new(systemd);
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let engine_config = engine_config(&engine);
-    let remote_images = images.fetcher().context("the client that fetches images cannot be made")?;
+    let remote_images = images.fetcher(limits.max_image_mib << 20);
+    let remote_images = remote_images.context("the client that fetches images cannot be made")?;
     // The ports are taken first, so that a wrong one is told at once and not after loading.
     let listener = bind((http.host.as_str(), http.port)).await?;
     let address = listener.local_addr()?;

@@ -1,11 +1,14 @@
 //! From where images may be fetched.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use crate::remote_images::{AllowedHost, Policy, RemoteImages};
+use super::seconds;
+use crate::remote_images::{AllowedHost, FetchLimits, Policy, RemoteImages};
 
 /// From where images may be fetched; by default from nowhere.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Images")]
 pub(crate) struct ImageOptions {
     /// Hosts from which images are fetched when a request has their URLs: names, `*.` and a name for all below it, or
@@ -16,18 +19,29 @@ pub(crate) struct ImageOptions {
     /// Fetch images from any host on the public Internet: clients choose what this server asks for.
     #[arg(long)]
     pub(crate) allow_any_public_image_host: bool,
+    /// How long a connection to such a host may take to come about, in seconds.
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) image_connect_timeout_s: f64,
+    /// How long one image may take to be fetched, in seconds.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    pub(crate) image_fetch_timeout_s: f64,
 }
 
 impl ImageOptions {
-    /// What fetches them.
+    /// What fetches them, with at most so many `bytes` each.
     ///
     /// # Errors
     /// When the client cannot be made.
-    pub(crate) fn fetcher(self) -> reqwest::Result<RemoteImages> {
+    pub(crate) fn fetcher(self, bytes: usize) -> reqwest::Result<RemoteImages> {
+        let limits = FetchLimits {
+            bytes,
+            connect: Duration::from_secs_f64(self.image_connect_timeout_s),
+            whole: Duration::from_secs_f64(self.image_fetch_timeout_s),
+        };
         match (self.allow_any_public_image_host, self.allow_image_hosts) {
             (false, hosts) if hosts.is_empty() => Ok(RemoteImages::default()),
-            (false, hosts) => RemoteImages::new(Policy::Hosts(hosts)),
-            (true, hosts) => RemoteImages::new(Policy::AnyPublic(hosts)),
+            (false, hosts) => RemoteImages::new(Policy::Hosts(hosts), limits),
+            (true, hosts) => RemoteImages::new(Policy::AnyPublic(hosts), limits),
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) enum Outcome {
     Answered,
     /// It made no sense.
     Invalid,
-    /// The waiting line was full.
+    /// The waiting line was full, or it waited there in vain.
     Refused,
     /// It ran out of time.
     TimedOut,

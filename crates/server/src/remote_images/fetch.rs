@@ -14,13 +14,18 @@ use super::{
     resolver::{CheckedResolver, Names, SystemNames},
 };
 
-/// The largest image. Photographs of phones have less than half of it.
-const MAX_BYTES: usize = 20 << 20;
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long one image may take in all.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// Images that are fetched at a time. Each may take [`MAX_BYTES`] of memory.
+/// What one image may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FetchLimits {
+    /// Bytes.
+    pub(crate) bytes: usize,
+    /// Time until a connection has come about.
+    pub(crate) connect: Duration,
+    /// Time in all.
+    pub(crate) whole: Duration,
+}
+
+/// Images that are fetched at a time. Each may take the memory of the largest one.
 const AT_A_TIME: usize = 32;
 /// Of these, from one host: a slow one must not hold up the others.
 const AT_A_TIME_FROM_A_HOST: usize = 4;
@@ -32,6 +37,7 @@ pub(crate) struct RemoteImages(Option<Arc<Fetcher>>);
 #[derive(Debug)]
 struct Fetcher {
     policy: Policy,
+    limits: FetchLimits,
     client: Client,
     all: Semaphore,
     /// Hosts from which something is fetched now. Held only to look up or to put one entry.
@@ -43,13 +49,13 @@ impl RemoteImages {
     ///
     /// # Errors
     /// When the client cannot be made.
-    pub(crate) fn new(policy: Policy) -> reqwest::Result<Self> {
-        Self::with(policy, (Arc::new(SystemNames), Client::builder()))
+    pub(crate) fn new(policy: Policy, limits: FetchLimits) -> reqwest::Result<Self> {
+        Self::with((policy, limits), (Arc::new(SystemNames), Client::builder()))
     }
 
     /// The same with names that `names` knows, and what is set in `builder` beside.
     pub(super) fn with(
-        policy: Policy,
+        (policy, limits): (Policy, FetchLimits),
         (names, builder): (Arc<dyn Names>, ClientBuilder),
     ) -> reqwest::Result<Self> {
         let client = builder
@@ -60,12 +66,12 @@ impl RemoteImages {
             .referer(false)
             .http1_only()
             .user_agent(concat!("gavel/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
+            .connect_timeout(limits.connect)
+            .timeout(limits.whole)
             .pool_max_idle_per_host(0)
             .build()?;
         let (all, hosts) = (Semaphore::new(AT_A_TIME), Mutex::default());
-        Ok(Self(Some(Arc::new(Fetcher { policy, client, all, hosts }))))
+        Ok(Self(Some(Arc::new(Fetcher { policy, limits, client, all, hosts }))))
     }
 
     /// Whether anything is fetched.
@@ -98,7 +104,7 @@ impl Fetcher {
         let _of_all = self.all.acquire().await.map_err(|_| NotFetched)?;
         // The host alone: what stands after it may be a secret.
         let name = url.host().to_owned();
-        let reason = match tokio::time::timeout(TIMEOUT, self.download(url)).await {
+        let reason = match tokio::time::timeout(self.limits.whole, self.download(url)).await {
             Ok(Ok(bytes)) => return Ok(bytes),
             Ok(Err(reason)) => reason,
             Err(_elapsed) => "it took too long".to_owned(),
@@ -113,10 +119,10 @@ impl Fetcher {
             format!("{:?}", &error as &dyn std::error::Error)
         };
         let mut response = self.client.get(url.into_url()).send().await.map_err(told)?;
-        check(&response)?;
+        check(&response, self.limits.bytes)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(told)? {
-            if bytes.len() + chunk.len() > MAX_BYTES {
+            if bytes.len() + chunk.len() > self.limits.bytes {
                 return Err("it is too large".into());
             }
             bytes.extend_from_slice(&chunk);
@@ -138,8 +144,8 @@ impl Fetcher {
     }
 }
 
-/// Refuses what is no whole image as it stands, by the head alone.
-fn check(response: &Response) -> Result<(), String> {
+/// Refuses what is no whole image as it stands, or has more bytes than `most`, by the head alone.
+fn check(response: &Response, most: usize) -> Result<(), String> {
     if response.status() != StatusCode::OK {
         return Err(format!("the status is {}", response.status()));
     }
@@ -147,7 +153,7 @@ fn check(response: &Response) -> Result<(), String> {
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err("it is compressed, which nobody asked for".into());
     }
-    if response.content_length().is_some_and(|length| length > MAX_BYTES as u64) {
+    if response.content_length().is_some_and(|length| length > most as u64) {
         return Err("it is too large".into());
     }
     Ok(())

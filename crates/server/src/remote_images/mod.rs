@@ -13,7 +13,7 @@ mod resolver;
 mod tests;
 
 pub(crate) use addresses::is_public;
-pub(crate) use fetch::RemoteImages;
+pub(crate) use fetch::{FetchLimits, RemoteImages};
 pub(crate) use hosts::AllowedHost;
 pub(crate) use policy::{ImageUrl, Policy};
 

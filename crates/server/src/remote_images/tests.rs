@@ -29,7 +29,7 @@ use tokio_rustls::{
 };
 
 use super::{
-    NotFetched, Policy, RemoteImages,
+    FetchLimits, NotFetched, Policy, RemoteImages,
     resolver::{Names, SystemNames},
 };
 
@@ -66,11 +66,14 @@ impl Names for Scripted {
     }
 }
 
+const LIMITS: FetchLimits =
+    FetchLimits { bytes: 20 << 20, connect: Duration::from_secs(3), whole: Duration::from_secs(10) };
+
 /// Fetches with names that are said to be what `answers` has.
 fn scripted(answers: Vec<Said>, hosts: &[&str]) -> (RemoteImages, Arc<Scripted>) {
     let names = Arc::new(Scripted { answers: Mutex::new(answers.into()), ..Scripted::default() });
     let policy = Policy::Hosts(hosts.iter().map(|host| host.parse().unwrap()).collect());
-    (RemoteImages::with(policy, (names.clone(), Client::builder())).unwrap(), names)
+    (RemoteImages::with((policy, LIMITS), (names.clone(), Client::builder())).unwrap(), names)
 }
 
 async fn fetch(images: &RemoteImages, url: &str) -> Result<Vec<u8>, NotFetched> {
@@ -216,14 +219,14 @@ async fn only_a_certificate_that_is_valid_for_the_host_is_trusted_and_only_http_
         let (port, agreed) = encrypted(params, signed_by).await;
         let policy = Policy::Hosts(vec![format!("127.0.0.1:{port}").parse().unwrap()]);
         let builder = Client::builder().add_root_certificate(trusted());
-        let images = RemoteImages::with(policy.clone(), (Arc::new(SystemNames), builder)).unwrap();
+        let images = RemoteImages::with((policy.clone(), LIMITS), (Arc::new(SystemNames), builder)).unwrap();
         let url = format!("https://127.0.0.1:{port}/");
         let expected = if good { Ok(IMAGE.to_vec()) } else { Err(NotFetched) };
         assert_eq!(fetch(&images, &url).await, expected, "{what}");
         if good {
             assert_eq!(*agreed.lock().unwrap(), [Some(b"http/1.1".to_vec())]);
             // Whom this program does not know is not trusted without being told to.
-            let images = RemoteImages::new(policy).unwrap();
+            let images = RemoteImages::new(policy, LIMITS).unwrap();
             assert_eq!(fetch(&images, &url).await, Err(NotFetched));
         }
     }
@@ -245,7 +248,7 @@ async fn an_old_version_of_tls_is_not_spoken() {
         stream.read_to_end(&mut rest).await.map(|_| rest)
     });
     let policy = Policy::Hosts(vec![format!("127.0.0.1:{port}").parse().unwrap()]);
-    let images = RemoteImages::new(policy).unwrap();
+    let images = RemoteImages::new(policy, LIMITS).unwrap();
     assert_eq!(fetch(&images, &format!("https://127.0.0.1:{port}/")).await, Err(NotFetched));
     // It ends with an alert, and no request was sent.
     let rest = old.await.unwrap().unwrap_or_default();
@@ -283,7 +286,7 @@ async fn so_many_are_fetched_at_a_time_and_so_many_from_one_host() {
     let policy = Policy::Hosts(
         ports.iter().map(|(host, port)| format!("127.0.1.{host}:{port}").parse().unwrap()).collect(),
     );
-    let images = RemoteImages::new(policy).unwrap();
+    let images = RemoteImages::new(policy, LIMITS).unwrap();
     let mut fetches = Vec::new();
     for (host, port) in ports {
         for number in 0..EACH {
@@ -313,6 +316,6 @@ async fn a_host_of_ipv6_alone_is_asked() {
         }
     });
     let policy = Policy::Hosts(vec![format!("[::1]:{port}").parse().unwrap()]);
-    let images = RemoteImages::new(policy).unwrap();
+    let images = RemoteImages::new(policy, LIMITS).unwrap();
     assert_eq!(fetch(&images, &format!("http://[::1]:{port}/")).await, Ok(IMAGE.to_vec()));
 }
