@@ -17,7 +17,7 @@ const FAILURES: [(&str, &str); 6] = [
     ("413", "The body is too large."),
     ("415", "The body is not JSON."),
     ("500", "The model failed."),
-    ("503", "Too many requests wait, or this one waited for too long; see `Retry-After`."),
+    ("503", "Too many requests wait; see `Retry-After`."),
     ("504", "The request ran out of time."),
 ];
 
