@@ -61,11 +61,9 @@ impl NoRoom {
             "Rate limit reached: the bodies of {whose} take {bytes} bytes, which is the limit (max_bodies_mib). Please retry \
              after {AGAIN_S}s."
         );
-        let (status, code) = match (self, dialect) {
-            (Self::Full(_), Dialect::Native) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
-            (Self::Full(_), Dialect::OpenAi) | (Self::ShareTaken(_), _) => {
-                (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded")
-            }
+        let (status, code) = match self {
+            Self::Full(_) => dialect.full(),
+            Self::ShareTaken(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
         };
         ApiError::new(status, code, message).with_retry_after(AGAIN_S).refused(Refusal::Bodies)
     }

@@ -23,6 +23,16 @@ pub(crate) enum Dialect {
     Native,
 }
 
+impl Dialect {
+    /// Status and code of a refusal for lack of room.
+    pub(crate) fn full(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::OpenAi => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+            Self::Native => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        }
+    }
+}
+
 /// The longest time that a client is told to stay away when its own quota is used up: OpenAI's clients take no longer one for
 /// earnest than a minute, and what is used up comes back bit by bit.
 const COME_AGAIN_MOST_S: u64 = 20;
@@ -235,10 +245,7 @@ impl ApiError {
             }
             JudgeError::Engine(EngineError::Empty) => (Status::BAD_REQUEST, "empty_prompt"),
             JudgeError::Engine(EngineError::Quarantined { .. }) => (Status::BAD_REQUEST, "quarantined"),
-            JudgeError::Engine(EngineError::Overloaded { .. }) => match dialect {
-                Dialect::OpenAi => (Status::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
-                Dialect::Native => (Status::SERVICE_UNAVAILABLE, "overloaded"),
-            },
+            JudgeError::Engine(EngineError::Overloaded { .. }) => dialect.full(),
             JudgeError::Engine(EngineError::ShareTaken { .. }) | JudgeError::Exhausted(_) => {
                 (Status::TOO_MANY_REQUESTS, "rate_limit_exceeded")
             }
@@ -255,10 +262,7 @@ impl ApiError {
             JudgeError::Failed(Failure::Backend(_) | Failure::Panicked | Failure::Lost(_)) => {
                 (Status::INTERNAL_SERVER_ERROR, "engine_failure")
             }
-            JudgeError::Failed(Failure::Waited { .. }) => match dialect {
-                Dialect::OpenAi => (Status::TOO_MANY_REQUESTS, "queue_timeout"),
-                Dialect::Native => (Status::SERVICE_UNAVAILABLE, "queue_timeout"),
-            },
+            JudgeError::Failed(Failure::Waited { .. }) => (dialect.full().0, "queue_timeout"),
             JudgeError::Failed(Failure::Expired) => (Status::GATEWAY_TIMEOUT, "deadline_exceeded"),
             JudgeError::Failed(Failure::GivenUp) => (Status::SERVICE_UNAVAILABLE, "draining"),
             JudgeError::Unparsable { .. } => (Status::BAD_GATEWAY, "unparsable_verdict"),

@@ -41,7 +41,7 @@ impl FromRequest<AppState> for JsonBytes {
         let memory = match head.extensions.get::<Arc<Grant>>() {
             Some(grant) => {
                 let account = grant.account();
-                state.body_memory.begin(&account.tenant(), account.terms("".into()).queue_share)
+                state.body_memory.begin(&account.tenant(), account.queue_share())
             }
             None => state.body_memory.begin(&Tenant::default(), 1.0),
         };

@@ -80,6 +80,11 @@ impl Account {
         Terms { weight: self.key.priority.weight(), queue_share: self.queue_share, cache_salt }
     }
 
+    /// The part of the waiting line, and of the memory for bodies, that it may have.
+    pub(crate) fn queue_share(&self) -> f32 {
+        self.queue_share
+    }
+
     /// The part of what is kept on the disk that it may have.
     pub(crate) fn stored_share(&self) -> f32 {
         self.stored_share
