@@ -121,17 +121,24 @@ impl Report {
         }
     }
 
-    /// Each of `sequences` has `seen` positions, of which the last `count` ask.
-    fn attention(&mut self, isa: Isa, own: Heads, sequences: usize, (seen, count): (usize, usize)) {
+    /// Each of `sequences` has `seen` positions, of which the last `count` ask; all begin with the same `shared` blocks.
+    fn attention(
+        &mut self,
+        isa: Isa,
+        own: Heads,
+        (sequences, shared): (usize, usize),
+        (seen, count): (usize, usize),
+    ) {
         let Heads { heads, kv_heads, size } = own;
-        let name =
-            format!("{} attention {heads}/{kv_heads}x{size} {sequences} x {count} of {seen}", isa.name());
+        let what = if shared == 0 { "attention" } else { "shared" };
+        let name = format!("{} {what} {heads}/{kv_heads}x{size} {sequences} x {count} of {seen}", isa.name());
         if !name.contains(&self.wanted) {
             return;
         }
         let blocks = seen.div_ceil(BLOCK_SIZE);
         let mut cache = PagedCache::new(own, blocks * sequences).with_isa(isa);
-        let table = |sequence| (0..blocks).map(move |index| (index * sequences + sequence) as u32).collect();
+        let block = move |sequence, index| index * sequences + if index < shared { 0 } else { sequence };
+        let table = |sequence| (0..blocks).map(move |index| block(sequence, index) as u32).collect();
         let tables: Vec<Vec<u32>> = (0..sequences).map(table).collect();
         let floats = vec![0.1; seen * kv_heads * size];
         let own = Columns::all(&floats, kv_heads * size);
@@ -146,7 +153,8 @@ impl Report {
         let mut attended = vec![0.0; sequences * queries.len()];
         let pairs = count * start + count * (count + 1) / 2;
         let products = (sequences * pairs * heads * size * 2) as f64;
-        let bytes = (sequences * seen * kv_heads * size * 8) as f64;
+        let read = sequences * seen - (sequences - 1) * shared * BLOCK_SIZE;
+        let bytes = (read * kv_heads * size * 8) as f64;
         self.measure((isa, &name), (products, bytes), || cache.attend(&chunks, &mut attended));
     }
 
@@ -178,12 +186,14 @@ fn main() {
         for rows in [1, 2, 4, 8, 16] {
             report.linear(isa, rows, (28_672, 4096));
         }
-        for (heads, kv_heads, size) in [(14, 2, 64), (28, 4, 128), (16, 16, 64)] {
+        for (heads, kv_heads, size) in [(8, 2, 64), (14, 2, 64), (28, 4, 128), (16, 16, 64)] {
             let heads = Heads { heads, kv_heads, size };
             for (sequences, positions) in [(1, (512, 512)), (1, (4096, 512)), (1, (8192, 1)), (16, (4096, 1))]
             {
-                report.attention(isa, heads, sequences, positions);
+                report.attention(isa, heads, (sequences, 0), positions);
             }
+            // As when reasons are written to the comparisons of one picture's responses.
+            report.attention(isa, heads, (20, 88), (3072, 1));
         }
         report.dense(isa, (16, 72, 729));
     }

@@ -7,11 +7,15 @@ use crate::{
     cache::{Heads, PagedCache, Span},
     columns::Columns,
     isa::{Kernel, Simd},
-    tile::{Sight, Tile},
+    tile::{Sight, Tile, common, settled},
 };
 
 /// Rows, each one query of one head, that share a block of keys and values while it is in the first-level cache.
 const TILE_ROWS: usize = 56;
+
+/// Tiles for each thread, where sequences that go on by a few positions are put together: fewer would leave some threads
+/// waiting for the last, and of more each would read what is shared again.
+const TILES_PER_THREAD: usize = 2;
 
 /// The queries of a chunk, whose keys and values are written already.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +26,21 @@ pub struct Queries<'a> {
     pub queries: Columns<'a>,
 }
 
+/// The queries of some positions of one sequence.
+pub(crate) struct Run<'a> {
+    pub(crate) block_table: &'a [u32],
+    pub(crate) sight: Sight,
+    /// `[positions, H * D]`.
+    pub(crate) queries: Columns<'a>,
+    /// What they attend to, `[positions, H * D]`.
+    pub(crate) attended: &'a mut [f32],
+}
+
 impl PagedCache {
     /// Writes to `attended` `[sum of t, H * D]`, chunk after chunk, what each query gets from the positions of its
     /// sequence up to its own: the softmax over keys of `query * key / sqrt(D)`, times the values.
+    ///
+    /// Where sequences begin with the same blocks, what they share is read once for several of them.
     ///
     /// # Panics
     /// When the lengths do not fit or a table is too short.
@@ -32,7 +48,7 @@ impl PagedCache {
         let row = self.heads.heads * self.heads.size;
         let total: usize = chunks.iter().map(|chunk| chunk.queries.rows()).sum();
         assert_eq!(total * row, attended.len(), "the length of what is attended to");
-        let mut tiles = Vec::new();
+        let mut runs = Vec::new();
         let mut rest = attended;
         let mut work = 0;
         for chunk in chunks {
@@ -41,41 +57,74 @@ impl PagedCache {
             rest = after;
             let Span { start, block_table } = chunk.span;
             work += own.len() * (start + own.len() / row);
-            tiles.extend(self.tiles(block_table, Sight::Causal(start), chunk.queries, own));
+            runs.extend(self.runs((block_table, Sight::Causal(start)), chunk.queries, own));
         }
+        let threads = rayon::current_num_threads() * TILES_PER_THREAD;
+        let positions = (total * self.heads.kv_heads / threads).clamp(1, self.tile_positions());
+        let tiles = together(runs, positions);
+        let tiles = tiles.into_iter().flat_map(|runs| Tile::of_each_head(self, runs)).collect();
         self.isa.run(RunAll { tiles, work });
     }
 
-    /// Cuts the queries of one chunk up by positions and heads of keys; every tile has its own part of `attended`.
-    pub(crate) fn tiles<'a>(
-        &'a self,
-        block_table: &'a [u32],
-        sight: Sight,
+    /// Cuts the queries of one sequence up, as many positions as a tile has at a time.
+    pub(crate) fn runs<'a>(
+        &self,
+        (block_table, sight): (&'a [u32], Sight),
         queries: Columns<'a>,
         attended: &'a mut [f32],
-    ) -> Vec<Tile<'a>> {
-        let Heads { heads, kv_heads, size } = self.heads;
-        let row = heads * size;
-        let positions = (TILE_ROWS / self.heads.group().max(1)).max(1);
-        let mut tiles = Vec::new();
-        for (index, attended) in attended.chunks_mut(positions * row).enumerate() {
-            let position = index * positions;
-            let queries = queries.part(position..position + attended.len() / row);
-            let first = tiles.len();
-            tiles.extend((0..kv_heads).map(|head| Tile {
-                cache: self,
-                block_table,
-                head,
-                sight: sight.after(position),
-                queries,
-                outputs: Vec::with_capacity(positions),
-            }));
-            for position in attended.chunks_mut(row) {
-                let heads = position.chunks_mut(self.heads.group() * size);
-                tiles[first..].iter_mut().zip(heads).for_each(|(tile, outputs)| tile.outputs.push(outputs));
+    ) -> impl Iterator<Item = Run<'a>> {
+        let Heads { heads, size, .. } = self.heads;
+        let (row, positions) = (heads * size, self.tile_positions());
+        attended.chunks_mut(positions * row).enumerate().map(move |(index, attended)| {
+            let first = index * positions;
+            let queries = queries.part(first..first + attended.len() / row);
+            Run { block_table, sight: sight.after(first), queries, attended }
+        })
+    }
+
+    /// Positions of a tile.
+    fn tile_positions(&self) -> usize {
+        (TILE_ROWS / self.heads.group()).max(1)
+    }
+}
+
+/// Puts runs together whose sequences begin with the same blocks, so that all parts of such a family are about as large and
+/// have no more than `most` positions, unless one run has more.
+fn together(mut runs: Vec<Run<'_>>, most: usize) -> Vec<Vec<Run<'_>>> {
+    runs.sort_by(|one, other| one.settled().cmp(other.settled()));
+    let family = |runs: &[Run<'_>]| {
+        let positions: usize = runs.iter().map(|run| run.queries.rows()).sum();
+        (runs.len(), positions.div_ceil(positions.div_ceil(most)))
+    };
+    let related = |one: &Run<'_>, other: &Run<'_>| common(one.settled(), other.settled()) > 0;
+    let families: Vec<(usize, usize)> = runs.chunk_by(related).map(family).collect();
+    let mut runs = runs.into_iter();
+    let mut parts = Vec::with_capacity(runs.len());
+    for (count, most) in families {
+        let (mut part, mut positions) = (Vec::new(), 0);
+        for run in runs.by_ref().take(count) {
+            if positions > 0 && positions + run.queries.rows() > most {
+                parts.push(std::mem::take(&mut part));
+                positions = 0;
             }
+            positions += run.queries.rows();
+            part.push(run);
         }
-        tiles
+        parts.push(part);
+    }
+    parts.sort_by_key(|runs| runs.iter().map(Run::seen).sum::<usize>());
+    parts
+}
+
+impl Run<'_> {
+    /// The blocks of which all its queries see every key.
+    fn settled(&self) -> &[u32] {
+        settled(self.block_table, self.sight)
+    }
+
+    /// Keys that its queries see, all together and about.
+    fn seen(&self) -> usize {
+        self.queries.rows() * self.sight.visible(0)
     }
 }
 

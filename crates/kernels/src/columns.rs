@@ -53,11 +53,6 @@ impl<'a> Columns<'a> {
         self.count
     }
 
-    /// Row `index`.
-    pub(crate) fn row(&self, index: usize) -> &'a [f32] {
-        &self.rows[index * self.stride + self.first..][..self.count]
-    }
-
     /// Every row.
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
         self.rows.chunks_exact(self.stride).map(move |row| &row[self.first..self.first + self.count])

@@ -5,7 +5,7 @@ use crate::{
     cache::{BLOCK_SIZE, Heads, PagedCache},
     columns::Columns,
     isa::Isa,
-    tile::Sight,
+    tile::{Sight, Tile},
 };
 
 /// The queries, keys and values of several sequences of equal length, `[sequences * t, H * D]` each.
@@ -48,7 +48,8 @@ pub fn attend_all(dense: &Dense<'_>, isa: Isa, attended: &mut [f32]) {
         let own = index * dense.length..(index + 1) * dense.length;
         cache.fill(keys.part(own.clone()), values.part(own.clone()));
         let work = attended.len() * dense.length;
-        let tiles = cache.tiles(&table, Sight::All(dense.length), queries.part(own), attended);
+        let runs = cache.runs((&table, Sight::All(dense.length)), queries.part(own), attended);
+        let tiles = runs.flat_map(|run| Tile::of_each_head(&cache, vec![run])).collect();
         isa.run(RunAll { tiles, work });
     }
 }

@@ -18,6 +18,7 @@ mod dots;
 mod exp;
 mod floats;
 mod gguf;
+mod group;
 mod half;
 mod isa;
 pub mod limits;

@@ -42,6 +42,12 @@ impl State {
         corrections
     }
 
+    /// Makes what is known of row `to` what `other` knows of row `from`.
+    pub(crate) fn take(&mut self, to: usize, other: &Self, from: usize) {
+        self.largest[to] = other.largest[from];
+        self.totals[to] = other.totals[from];
+    }
+
     /// The sum of all weights of `row`.
     pub(crate) fn total(&self, row: usize) -> f32 {
         let mut lanes = self.totals[row];

@@ -1,15 +1,11 @@
-//! Queries of neighbouring positions, and the heads that share keys, over the blocks of their sequence.
-
-use std::ops::Range;
+//! Rows of queries that go over blocks of keys and values together: over those that they share, once.
 
 use crate::{
-    aligned::Aligned,
-    cache::{BLOCK_SIZE, PagedCache, panels},
+    attention::Run,
+    cache::{BLOCK_SIZE, PagedCache},
     columns::Columns,
-    isa::{LANES, Simd},
-    micro::{MOST_ROWS, PANEL, Panel, multiply_packed, multiply_plain},
-    rows::group_sizes,
-    softmax::State,
+    group::{Block, Group, Row, groups, part},
+    isa::Simd,
 };
 
 /// How many keys a query sees, counted from the sequence's beginning.
@@ -39,166 +35,131 @@ impl Sight {
     }
 }
 
-/// The queries of some positions for one head of keys: one piece of work.
+/// The queries of some positions of one sequence for one head of keys.
+struct Piece<'a> {
+    block_table: &'a [u32],
+    sight: Sight,
+    /// `[positions, H * D]`: all heads, of which only the tile's are read.
+    queries: Columns<'a>,
+    /// For each position what the tile's heads attend to, `[group, D]`.
+    outputs: Vec<&'a mut [f32]>,
+}
+
+/// Pieces for the same head of keys: one piece of work.
 pub(crate) struct Tile<'a> {
-    pub(crate) cache: &'a PagedCache,
-    pub(crate) block_table: &'a [u32],
-    pub(crate) head: usize,
-    pub(crate) sight: Sight,
-    /// `[positions, H * D]`: all heads, of which only this tile's are read.
-    pub(crate) queries: Columns<'a>,
-    /// For each position what this tile's heads attend to, `[group, D]`.
-    pub(crate) outputs: Vec<&'a mut [f32]>,
+    cache: &'a PagedCache,
+    head: usize,
+    /// Those whose sequences begin with the same blocks are neighbours.
+    pieces: Vec<Piece<'a>>,
 }
 
-/// Keys and values of one head in one block.
-struct Block<'a> {
-    /// The position of its first key.
-    start: usize,
-    keys: &'a [f32],
-    values: &'a [f32],
-    /// Those of the block that comes next.
-    later: (&'a [f32], &'a [f32]),
-}
+impl<'a> Tile<'a> {
+    /// Of `runs` for each head of keys. Runs whose sequences begin with the same blocks are neighbours.
+    pub(crate) fn of_each_head(cache: &'a PagedCache, runs: Vec<Run<'a>>) -> Vec<Self> {
+        let heads = cache.heads;
+        let tile = |head| Self { cache, head, pieces: Vec::with_capacity(runs.len()) };
+        let mut tiles: Vec<Self> = (0..heads.kv_heads).map(tile).collect();
+        for Run { block_table, sight, queries, attended } in runs {
+            for tile in &mut tiles {
+                let outputs = Vec::with_capacity(queries.rows());
+                tile.pieces.push(Piece { block_table, sight, queries, outputs });
+            }
+            for position in attended.chunks_mut(heads.heads * heads.size) {
+                let own = position.chunks_mut(heads.group() * heads.size);
+                let pieces = tiles.iter_mut().filter_map(|tile| tile.pieces.last_mut());
+                pieces.zip(own).for_each(|(piece, own)| piece.outputs.push(own));
+            }
+        }
+        tiles
+    }
 
-/// As many rows as a kernel takes at once. A row is one query of one head; rows that see less come first.
-struct Group {
-    rows: usize,
-    queries: Vec<f32>,  // [D][rows]
-    sums: Aligned<f32>, // [panels of D][rows][columns of the panel]
-    visible: [usize; MOST_ROWS],
-    state: State,
-}
-
-impl Tile<'_> {
     /// Attends.
     pub(crate) fn run<S: Simd>(mut self, simd: S) {
-        let mut first = 0;
-        let rows = self.outputs.len() * self.cache.heads.group();
-        let mut groups: Vec<Group> = group_sizes(rows, S::ROWS)
-            .map(|rows| {
-                let group = self.group(first..first + rows);
-                first += rows;
-                group
-            })
-            .collect();
-        let seen = self.sight.visible(self.outputs.len() - 1);
-        let mut blocks = self.block_table[..seen.div_ceil(BLOCK_SIZE)]
-            .iter()
-            .map(|block| self.cache.head(*block as usize, self.head))
+        let heads = self.cache.heads;
+        let own = self.head * heads.group() * heads.size..(self.head + 1) * heads.group() * heads.size;
+        let mut rows = Vec::with_capacity(self.pieces.iter().map(|piece| piece.rows(heads.group())).sum());
+        for piece in &self.pieces {
+            for (position, queries) in piece.queries.iter().enumerate() {
+                let visible = piece.sight.visible(position);
+                let queries = queries[own.clone()].chunks_exact(heads.size);
+                rows.extend(queries.map(|query| Row { query, visible }));
+            }
+        }
+        let groups = groups::<S>(heads, &rows);
+        let walk = Walk { cache: self.cache, head: self.head };
+        walk.go_on(simd, &mut self.pieces, groups, 0);
+    }
+}
+
+impl Piece<'_> {
+    /// How many rows it has, `group` for each position.
+    fn rows(&self, group: usize) -> usize {
+        self.outputs.len() * group
+    }
+
+    /// The blocks of which all its rows see every key.
+    fn settled(&self) -> &[u32] {
+        settled(self.block_table, self.sight)
+    }
+}
+
+/// The blocks of a sequence of which all queries see every key, if the first sees as much as `sight` says.
+pub(crate) fn settled(block_table: &[u32], sight: Sight) -> &[u32] {
+    &block_table[..sight.visible(0) / BLOCK_SIZE]
+}
+
+/// With how many blocks both begin.
+pub(crate) fn common(one: &[u32], other: &[u32]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// Where a tile walks.
+struct Walk<'a> {
+    cache: &'a PagedCache,
+    head: usize,
+}
+
+impl Walk<'_> {
+    /// Takes `pieces`, whose rows are those of `groups`, from block `first` to their ends. All have taken in the same blocks
+    /// before it.
+    fn go_on<S: Simd>(&self, simd: S, pieces: &mut [Piece<'_>], mut groups: Vec<Group>, first: usize) {
+        let heads = self.cache.heads;
+        let [one, .., other] = &*pieces else {
+            let Some(piece) = pieces.first_mut() else { return };
+            let seen = piece.sight.visible(piece.outputs.len() - 1).div_ceil(BLOCK_SIZE);
+            self.take_in(simd, &mut groups, (&piece.block_table[..seen], first));
+            let mut outputs =
+                piece.outputs.iter_mut().flat_map(|outputs| outputs.chunks_exact_mut(heads.size));
+            groups.iter().for_each(|group| group.finish(&mut outputs));
+            return;
+        };
+        // What the first and the last begin with, all between them do, being in order.
+        let shared = common(one.settled(), other.settled());
+        self.take_in(simd, &mut groups, (&one.block_table[..shared], first));
+        let mut row = 0;
+        let goes_along = |one: &Piece<'_>, other: &Piece<'_>| {
+            let next = one.settled().get(shared);
+            next.is_some() && next == other.settled().get(shared)
+        };
+        for pieces in pieces.chunk_by_mut(goes_along) {
+            let rows = pieces.iter().map(|piece| piece.rows(heads.group())).sum();
+            self.go_on(simd, pieces, part::<S>(&groups, row, rows), shared);
+            row += rows;
+        }
+    }
+
+    /// Has `groups` take in the blocks of a sequence from the one at `first` on.
+    fn take_in<S: Simd>(&self, simd: S, groups: &mut [Group], (blocks, first): (&[u32], usize)) {
+        let blocks = blocks.iter().enumerate().skip(first);
+        let mut blocks = blocks
+            .map(|(index, block)| (index * BLOCK_SIZE, self.cache.head(*block as usize, self.head)))
             .peekable();
-        let mut start = 0;
-        while let Some((keys, values)) = blocks.next() {
-            let mut later = blocks.peek().copied().unwrap_or_default();
-            for group in &mut groups {
+        while let Some((start, (keys, values))) = blocks.next() {
+            let mut later = blocks.peek().map(|(_, later)| *later).unwrap_or_default();
+            for group in &mut *groups {
                 // The first group fetches what comes next for all of them.
                 let block = Block { start, keys, values, later: std::mem::take(&mut later) };
                 group.attend(simd, &block);
-            }
-            start += BLOCK_SIZE;
-        }
-        let mut first = 0;
-        for group in &groups {
-            self.finish(first, group);
-            first += group.rows;
-        }
-    }
-
-    /// Packs the queries of some rows, scaled.
-    fn group(&self, rows: Range<usize>) -> Group {
-        let heads = self.cache.heads;
-        let scale = (1.0 / (heads.size as f64).sqrt()) as f32;
-        let mut queries = vec![0.0; heads.size * rows.len()];
-        let mut visible = [0; MOST_ROWS];
-        for (row, visible) in rows.clone().zip(&mut visible) {
-            let (position, member) = (row / heads.group(), row % heads.group());
-            let start = (self.head * heads.group() + member) * heads.size;
-            let query = &self.queries.row(position)[start..start + heads.size];
-            for (place, float) in queries[row - rows.start..].iter_mut().step_by(rows.len()).zip(query) {
-                *place = float * scale;
-            }
-            *visible = self.sight.visible(position);
-        }
-        let sums = Aligned::zeros(heads.wide() * rows.len());
-        Group { rows: rows.len(), queries, sums, visible, state: State::new() }
-    }
-
-    /// Divides by the weights' sums and writes where the outputs are wanted; `first` is the group's first row.
-    fn finish(&mut self, first: usize, group: &Group) {
-        let heads = self.cache.heads;
-        for row in 0..group.rows {
-            let total = group.state.total(row);
-            let (position, member) = ((first + row) / heads.group(), (first + row) % heads.group());
-            let output = &mut self.outputs[position][member * heads.size..(member + 1) * heads.size];
-            for (panel, width) in panels(heads.wide()) {
-                let sums = &group.sums[panel * group.rows + row * width..][..width];
-                for (output, sum) in output[panel..].iter_mut().zip(sums) {
-                    *output = sum / total;
-                }
-            }
-        }
-    }
-}
-
-impl Group {
-    /// Takes in a block.
-    fn attend<S: Simd>(&mut self, simd: S, block: &Block<'_>) {
-        let start = block.start;
-        let visible = &self.visible[..self.rows];
-        let first = visible.partition_point(|visible| *visible <= start);
-        if first == self.rows {
-            return;
-        }
-        let mut scores = [[0.0; PANEL]; MOST_ROWS];
-        let scores = &mut scores[..self.rows];
-        multiply_packed(simd, Panel::new(block.keys, block.later.0), &self.queries, scores);
-        // What stands in a block beyond the sequence's end is another's, and even 0 times it may be no number.
-        let limits = visible.iter().map(|visible| (visible.saturating_sub(start)).min(BLOCK_SIZE));
-        for (scores, limit) in scores.iter_mut().zip(limits) {
-            scores[limit..].fill(f32::NEG_INFINITY);
-        }
-        let corrections = self.state.step(simd, first, &mut scores[first..]);
-        self.correct(first, &corrections);
-        // Rows that see equally much of the block go together; nothing is added for a key that a row does not see.
-        let mut row = first;
-        while row < self.rows {
-            let limit = (self.visible[row] - start).min(BLOCK_SIZE);
-            let alike = self.visible[row..self.rows].iter();
-            let alike = alike.take_while(|visible| (**visible - start).min(BLOCK_SIZE) == limit).count();
-            self.add_values(simd, row, &scores[row..row + alike], (block, limit));
-            row += alike;
-        }
-    }
-
-    /// Adds the first `limit` values of the block by `weights` to the sums of the rows from `row` on.
-    fn add_values<S: Simd>(
-        &mut self,
-        simd: S,
-        row: usize,
-        weights: &[[f32; PANEL]],
-        (block, limit): (&Block<'_>, usize),
-    ) {
-        for (first, width) in panels(self.sums.len() / self.rows) {
-            let steps = &block.values[first * BLOCK_SIZE..][..limit * width];
-            let later = block.later.1.get(first * BLOCK_SIZE..).unwrap_or_default();
-            let sums = &mut self.sums[first * self.rows + row * width..][..weights.len() * width];
-            if width == PANEL {
-                let panel = Panel::<PANEL>::new(steps, later);
-                multiply_plain(simd, panel, weights, sums.as_chunks_mut().0);
-            } else {
-                let panel = Panel::<LANES>::new(steps, later);
-                multiply_plain(simd, panel, weights, sums.as_chunks_mut().0);
-            }
-        }
-    }
-
-    /// Multiplies the sums of the rows from `first` on by what the softmax found.
-    fn correct(&mut self, first: usize, corrections: &[f32; MOST_ROWS]) {
-        let wide = self.sums.len() / self.rows;
-        for (row, correction) in (first..self.rows).zip(corrections).filter(|(_, factor)| **factor != 1.0) {
-            for (panel, width) in panels(wide) {
-                let sums = &mut self.sums[panel * self.rows + row * width..][..width];
-                sums.iter_mut().for_each(|sum| *sum *= correction);
             }
         }
     }

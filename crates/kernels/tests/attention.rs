@@ -97,11 +97,16 @@ const BLOCKS: usize = 64;
 
 /// A cache whose blocks were all used before by something that went wrong.
 fn dirty(heads: Heads, isa: Isa) -> PagedCache {
+    filled((heads, isa), |count| vec![f32::NAN; count])
+}
+
+/// A cache whose blocks all hold the keys and values that `floats` makes, so many in all.
+fn filled((heads, isa): (Heads, Isa), floats: impl Fn(usize) -> Vec<f32>) -> PagedCache {
     let mut cache = PagedCache::new(heads, BLOCKS).with_isa(isa);
     let table: Vec<u32> = (0..BLOCKS as u32).collect();
-    let rubbish = vec![f32::NAN; BLOCKS * BLOCK_SIZE * heads.kv_heads * heads.size];
-    let rubbish = Columns::all(&rubbish, heads.kv_heads * heads.size);
-    cache.write(Span { start: 0, block_table: &table }, rubbish, rubbish);
+    let floats = floats(BLOCKS * BLOCK_SIZE * heads.kv_heads * heads.size);
+    let floats = Columns::all(&floats, heads.kv_heads * heads.size);
+    cache.write(Span { start: 0, block_table: &table }, floats, floats);
     cache
 }
 
@@ -231,5 +236,37 @@ proptest! {
         ends.sort_unstable();
         let elsewhere = Sequence::new(13, heads, length, blocks);
         prop_assert_eq!(bits(&elsewhere.run(Isa::best(), &ends)), bits(&whole));
+    }
+
+    /// Sequences choose between few blocks at each place, so that they begin alike and part anywhere.
+    #[test]
+    fn what_sequences_share_changes_nothing(
+        heads in proptest::sample::select(HEADS.to_vec()),
+        chunks in proptest::collection::vec(
+            (proptest::collection::vec(proptest::bool::weighted(0.8), 6), 0usize..150, 1usize..40),
+            1..12,
+        ),
+    ) {
+        let tables: Vec<Vec<u32>> = chunks
+            .iter()
+            .map(|(is_first, ..)| (0..).zip(is_first).map(|(at, first)| at * 2 + u32::from(!first)).collect())
+            .collect();
+        let row = heads.heads * heads.size;
+        let all: Vec<Vec<f32>> = (20..).zip(&chunks).map(|(seed, (.., count))| floats(seed, count * row)).collect();
+        let queries = |index: usize, positions: std::ops::Range<usize>| {
+            let start = chunks[index].1 + positions.start;
+            let queries = Columns::all(&all[index][positions.start * row..positions.end * row], row);
+            Queries { span: Span { start, block_table: &tables[index] }, queries }
+        };
+        for isa in Isa::available() {
+            let cache = filled((heads, isa), |count| floats(5, count));
+            let whole: Vec<_> = (0..chunks.len()).map(|index| queries(index, 0..chunks[index].2)).collect();
+            let together = attend(&cache, &whole);
+            let alone: Vec<f32> = (0..chunks.len())
+                .flat_map(|index| (0..chunks[index].2).map(move |at| (index, at..at + 1)))
+                .flat_map(|(index, position)| attend(&cache, &[queries(index, position)]))
+                .collect();
+            prop_assert_eq!(bits(&together), bits(&alone), "{}", isa.name());
+        }
     }
 }
