@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use crate::{
     exp::exp,
-    isa::{Isa, Kernel, LANES, Simd},
+    isa::{Isa, Kernel, Simd},
+    lanes::{Lanewise, each},
 };
 
 /// Numbers of one piece of work.
@@ -69,18 +70,29 @@ impl Activation {
             x.par_chunks(2 * together).zip(y.par_chunks_mut(together)).for_each(piece);
         }
     }
+}
 
-    /// Of each lane.
+/// The activation in place.
+impl Lanewise<0, 1> for Activation {
     #[inline(always)]
-    fn of<S: Simd>(self, simd: S, x: S::Vector) -> S::Vector {
-        match self {
+    fn of<S: Simd>(self, simd: S, []: [S::Vector; 0], [x]: [S::Vector; 1]) -> [S::Vector; 1] {
+        [match self {
             Self::Silu => times_sigmoid(simd, x, x),
             Self::Gelu => simd.mul(x, normal(simd, x)),
             Self::GeluTanh => {
                 let cube = simd.mul(simd.mul(simd.mul(x, x), x), simd.splat(GELU[1]));
                 times_sigmoid(simd, x, simd.mul(simd.add(x, cube), simd.splat(2.0 * GELU[0])))
             }
-        }
+        }]
+    }
+}
+
+/// The activation of the first, times the second.
+impl Lanewise<2, 1> for Activation {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, [x, factor]: [S::Vector; 2], _: [S::Vector; 1]) -> [S::Vector; 1] {
+        let [activated] = self.of(simd, [], [x]);
+        [simd.mul(activated, factor)]
     }
 }
 
@@ -104,32 +116,6 @@ impl<K: Kernel> Kernel for Vectorized<K> {
 
     fn run<S: Simd>(self, simd: S) -> K::Output {
         simd.vectorize(self.0)
-    }
-}
-
-/// The first lanes are `floats`, the others 0.
-#[inline(always)]
-pub(crate) fn load_some<S: Simd>(simd: S, floats: &[f32]) -> S::Vector {
-    match floats.first_chunk() {
-        Some(floats) => simd.load(floats),
-        None => {
-            let mut filled = [0.0; LANES];
-            filled[..floats.len()].copy_from_slice(floats);
-            simd.load(&filled)
-        }
-    }
-}
-
-/// Stores the first lanes, as many as `floats` has.
-#[inline(always)]
-pub(crate) fn store_some<S: Simd>(simd: S, vector: S::Vector, floats: &mut [f32]) {
-    match floats.first_chunk_mut() {
-        Some(floats) => simd.store(vector, floats),
-        None => {
-            let mut all = [0.0; LANES];
-            simd.store(vector, &mut all);
-            floats.copy_from_slice(&all[..floats.len()]);
-        }
     }
 }
 
@@ -166,9 +152,7 @@ impl Kernel for Piece<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for x in self.x.chunks_mut(LANES) {
-            store_some(simd, self.activation.of(simd, load_some(simd, x)), x);
-        }
+        each(simd, self.activation, [], [self.x]);
     }
 }
 
@@ -180,11 +164,7 @@ impl Kernel for Gate<'_> {
         let Self { activation, x, size, y } = self;
         for (x, y) in x.chunks_exact(2 * size).zip(y.chunks_exact_mut(size)) {
             let (gates, factors) = x.split_at(size);
-            let factors = factors.chunks(LANES);
-            for ((gates, factors), y) in gates.chunks(LANES).zip(factors).zip(y.chunks_mut(LANES)) {
-                let activated = activation.of(simd, load_some(simd, gates));
-                store_some(simd, simd.mul(activated, load_some(simd, factors)), y);
-            }
+            each(simd, activation, [gates, factors], [y]);
         }
     }
 }

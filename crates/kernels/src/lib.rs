@@ -21,6 +21,7 @@ mod gguf;
 mod group;
 mod half;
 mod isa;
+mod lanes;
 pub mod limits;
 mod linear;
 mod micro;

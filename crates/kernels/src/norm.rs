@@ -4,8 +4,9 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::{Vectorized, load_some, store_some},
+    activation::Vectorized,
     isa::{Isa, Kernel, LANES, Simd},
+    lanes::{Lanewise, each, load_some},
 };
 
 /// Numbers of one piece of work, or one row.
@@ -83,9 +84,13 @@ fn mean_square<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
 
 #[inline(always)]
 fn mean<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (whole, rest) = row.as_chunks::<LANES>();
     let mut sum = simd.splat(0.0);
-    for floats in row.chunks(LANES) {
-        sum = simd.add(sum, load_some(simd, floats));
+    for floats in whole {
+        sum = simd.add(sum, simd.load(floats));
+    }
+    if !rest.is_empty() {
+        sum = simd.add(sum, load_some(simd, rest));
     }
     total(simd, sum) / row.len() as f32
 }
@@ -99,18 +104,36 @@ impl Kernel for Piece<'_> {
         for (x, y) in self.x.chunks_exact(weight.len()).zip(self.y.chunks_exact_mut(weight.len())) {
             // The mean goes first: mean of squares less square of mean loses digits in f32.
             let mean = if bias.is_some() { mean(simd, x) } else { 0.0 };
-            let scale = simd.splat(1.0 / (mean_square(simd, x, mean) + epsilon).sqrt());
-            let mean = simd.splat(mean);
-            let rows = x.chunks(LANES).zip(y.chunks_mut(LANES)).zip(weight.chunks(LANES));
-            for (index, ((x, y), weight)) in rows.enumerate() {
-                let scaled = simd.mul(simd.sub(load_some(simd, x), mean), scale);
-                let weight = load_some(simd, weight);
-                let normalised = match bias {
-                    Some(bias) => simd.fma(scaled, weight, load_some(simd, &bias[index * LANES..])),
-                    None => simd.mul(scaled, weight),
-                };
-                store_some(simd, normalised, y);
+            let centred = Centred { mean, scale: 1.0 / (mean_square(simd, x, mean) + epsilon).sqrt() };
+            match bias {
+                Some(bias) => each(simd, centred, [x, weight, bias], [y]),
+                None => each(simd, centred, [x, weight], [y]),
             }
         }
+    }
+}
+
+/// What is done to the numbers of a row whose mean and scale are known.
+#[derive(Clone, Copy)]
+struct Centred {
+    mean: f32,
+    scale: f32,
+}
+
+/// Of a number and its weight.
+impl Lanewise<2, 1> for Centred {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, [x, weight]: [S::Vector; 2], _: [S::Vector; 1]) -> [S::Vector; 1] {
+        let scaled = simd.mul(simd.sub(x, simd.splat(self.mean)), simd.splat(self.scale));
+        [simd.mul(scaled, weight)]
+    }
+}
+
+/// Of a number, its weight and its bias.
+impl Lanewise<3, 1> for Centred {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, [x, weight, bias]: [S::Vector; 3], _: [S::Vector; 1]) -> [S::Vector; 1] {
+        let scaled = simd.mul(simd.sub(x, simd.splat(self.mean)), simd.splat(self.scale));
+        [simd.fma(scaled, weight, bias)]
     }
 }

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::{Vectorized, load_some, store_some},
-    isa::{Isa, Kernel, LANES, Simd},
+    activation::Vectorized,
+    isa::{Isa, Kernel, Simd},
+    lanes::{Lanewise, each},
 };
 
 /// Numbers of one piece of work: adding is over sooner than another thread has come.
@@ -36,8 +37,17 @@ impl Kernel for Piece<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for (x, y) in self.x.chunks_mut(LANES).zip(self.y.chunks(LANES)) {
-            store_some(simd, simd.add(load_some(simd, x), load_some(simd, y)), x);
-        }
+        each(simd, Sum, [self.y], [self.x]);
+    }
+}
+
+/// Adds.
+#[derive(Clone, Copy)]
+struct Sum;
+
+impl Lanewise<1, 1> for Sum {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, [y]: [S::Vector; 1], [x]: [S::Vector; 1]) -> [S::Vector; 1] {
+        [simd.add(x, y)]
     }
 }

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::{Vectorized, load_some, store_some},
-    isa::{Isa, Kernel, LANES, Simd},
+    activation::Vectorized,
+    isa::{Isa, Kernel, Simd},
+    lanes::{Lanewise, each},
 };
 
 /// Numbers of one piece of work, or one row.
@@ -70,15 +71,19 @@ impl Kernel for Piece<'_> {
         for (row, (cos, sin)) in rows.chunks_exact_mut(size).zip(angles) {
             for head in row[..heads * head_size].chunks_exact_mut(head_size) {
                 let (lower, upper) = head.split_at_mut(half);
-                let angles = cos.chunks(LANES).zip(sin.chunks(LANES));
-                let halves = lower.chunks_mut(LANES).zip(upper.chunks_mut(LANES));
-                for ((lower, upper), (cos, sin)) in halves.zip(angles) {
-                    let (x, y) = (load_some(simd, lower), load_some(simd, upper));
-                    let (cos, sin) = (load_some(simd, cos), load_some(simd, sin));
-                    store_some(simd, simd.sub(simd.mul(x, cos), simd.mul(y, sin)), lower);
-                    store_some(simd, simd.fma(x, sin, simd.mul(y, cos)), upper);
-                }
+                each(simd, Turn, [cos, sin], [lower, upper]);
             }
         }
+    }
+}
+
+/// Turns two numbers by an angle.
+#[derive(Clone, Copy)]
+struct Turn;
+
+impl Lanewise<2, 2> for Turn {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, [cos, sin]: [S::Vector; 2], [x, y]: [S::Vector; 2]) -> [S::Vector; 2] {
+        [simd.sub(simd.mul(x, cos), simd.mul(y, sin)), simd.fma(x, sin, simd.mul(y, cos))]
     }
 }
