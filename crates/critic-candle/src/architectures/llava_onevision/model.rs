@@ -178,7 +178,7 @@ impl Model {
             return Ok(Vec::new());
         }
         let project = |tiles: &[&[u8]]| self.project_rows(&self.see(tiles)?);
-        let projected: Vec<Rows> = tiles.chunks(TILES_AT_ONCE).map(project).collect::<Result<_>>()?;
+        let projected: Vec<Rows> = tiles.chunks(self.tiles_at_once()).map(project).collect::<Result<_>>()?;
         let mut pieces: Vec<(&Rows, Range<usize>)> = Vec::new();
         for rows in projected.iter().chain([&self.newline]) {
             pieces.push((rows, 0..rows.shape()?.0));
@@ -196,11 +196,19 @@ impl Model {
         visuals.iter().map(pack).collect()
     }
 
+    /// How many tiles go through the tower at once.
+    fn tiles_at_once(&self) -> usize {
+        match self.place() {
+            Place::Kernels => 1,
+            Place::Tensors(_) | Place::Card(_) => TILES_AT_ONCE,
+        }
+    }
+
     /// Runs as many tiles as go through the tower at once, of no picture.
     pub(crate) fn run_most_tiles(&self) -> Result<()> {
         let size = self.anatomy.geometry.tile_size;
         let tile = vec![0; 3 * size * size];
-        self.project_rows(&self.see(&[tile.as_slice(); TILES_AT_ONCE])?)?;
+        self.project_rows(&self.see(&vec![tile.as_slice(); self.tiles_at_once()])?)?;
         Ok(())
     }
 
