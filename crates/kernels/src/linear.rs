@@ -150,7 +150,7 @@ impl Kernel for Forward<'_> {
 impl<'a> Forward<'a> {
     fn floats<S: Simd>(self, multiply: impl Fn(&Part<'_, Group<'_>>, &mut [[f32; PANEL]]) + Sync) {
         let input = self.linear.input;
-        let groups = pack(self.x, input, S::ROWS);
+        let groups = pack(self.x, (input, S::ROWS));
         self.outputs().compute(&groups, (input, S::ROWS), multiply);
     }
 

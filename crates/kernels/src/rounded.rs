@@ -3,13 +3,10 @@
 //! The largest of 32 numbers becomes 127 or -127, so that none is off by more than a 254th of the largest. Rounding looks
 //! at nothing but the 32 numbers themselves.
 
-use rayon::prelude::*;
-
 use crate::{
-    ONE_THREAD,
     isa::{Kernel, Simd},
     quantise::{BLOCK, whole},
-    rows::{Rows, group_sizes},
+    rows::{Rows, groups},
 };
 
 /// Inputs whose products are summed at once, in each column.
@@ -38,21 +35,8 @@ impl Rows for Rounded {
 
 /// Rounds the rows of `x` `[rows][size]`, in groups of at most `most`.
 pub(crate) fn round<S: Simd>(simd: S, x: &[f32], (size, most): (usize, usize)) -> Vec<Rounded> {
-    let mut rest = x;
-    let groups: Vec<&[f32]> = group_sizes(x.len() / size, most)
-        .map(|rows| {
-            let (own, after) = rest.split_at(rows * size);
-            rest = after;
-            own
-        })
-        .collect();
-    let round = |x| round_group(simd, x, size);
     // A number here is worth several multiply-adds.
-    if 8 * x.len() < ONE_THREAD {
-        groups.into_iter().map(round).collect()
-    } else {
-        groups.into_par_iter().map(round).collect()
-    }
+    groups(x, (size, most), 8, |x| round_group(simd, x, size))
 }
 
 fn round_group<S: Simd>(simd: S, x: &[f32], size: usize) -> Rounded {

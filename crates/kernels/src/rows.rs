@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use rayon::prelude::*;
+
+use crate::ONE_THREAD;
+
 /// A few rows side by side: `[k][rows]`, so that a step of a product reads them in one place.
 pub(crate) struct Group<'x> {
     /// How many rows.
@@ -35,17 +39,35 @@ pub(crate) fn group_sizes(rows: usize, most: usize) -> impl Iterator<Item = usiz
     (0..groups).map(move |index| (index + 1) * rows / groups - index * rows / groups)
 }
 
-/// Packs the rows of `x` `[rows][size]`.
-pub(crate) fn pack(x: &[f32], size: usize, most: usize) -> Vec<Group<'_>> {
+/// The rows of `x` `[rows][size]`, in the fewest runs of at most `most`, all about as long.
+fn runs(x: &[f32], (size, most): (usize, usize)) -> Vec<&[f32]> {
     let mut rest = x;
-    group_sizes(x.len() / size, most)
-        .map(|rows| {
-            let (own, after) = rest.split_at(rows * size);
-            rest = after;
-            let packed = if rows == 1 { Cow::Borrowed(own) } else { Cow::Owned(interleave(own, size, rows)) };
-            Group { rows, packed }
-        })
-        .collect()
+    let sizes = group_sizes(x.len() / size, most);
+    sizes.filter_map(|rows| rest.split_off(..rows * size)).collect()
+}
+
+/// Makes a group of each run of rows of `x` `[rows][size]`. What is made of a number is worth `worth` multiply-adds.
+pub(crate) fn groups<'x, G: Send>(
+    x: &'x [f32],
+    shape: (usize, usize),
+    worth: usize,
+    make: impl Fn(&'x [f32]) -> G + Send + Sync,
+) -> Vec<G> {
+    let runs = runs(x, shape);
+    if worth * x.len() < ONE_THREAD {
+        runs.into_iter().map(make).collect()
+    } else {
+        runs.into_par_iter().map(make).collect()
+    }
+}
+
+/// Packs the rows of `x` `[rows][size]`, at most `most` together.
+pub(crate) fn pack(x: &[f32], (size, most): (usize, usize)) -> Vec<Group<'_>> {
+    groups(x, (size, most), 2, |own| {
+        let rows = own.len() / size;
+        let packed = if rows == 1 { Cow::Borrowed(own) } else { Cow::Owned(interleave(own, size, rows)) };
+        Group { rows, packed }
+    })
 }
 
 /// `[rows][size]` to `[size][rows]`, some columns after others: what is written of them stays in the cache meanwhile.

@@ -1,0 +1,56 @@
+//! Functions of single numbers, as many of them at once as a vector has lanes.
+
+use crate::isa::{LANES, Simd};
+
+/// A function of `FROM` numbers, and of the `TO` that are in the places where those that come out go.
+pub(crate) trait Lanewise<const FROM: usize, const TO: usize>: Copy {
+    /// Of each lane. To be inlined always: it has no instruction set of its own.
+    fn of<S: Simd>(self, simd: S, from: [S::Vector; FROM], to: [S::Vector; TO]) -> [S::Vector; TO];
+}
+
+/// Applies `function` to the numbers of slices, one after the other, as many as the first of `to` has.
+///
+/// Whole vectors have a loop of their own: where it had the last few numbers as well, every vector would be copied through
+/// memory as if it were one of those.
+#[inline(always)]
+pub(crate) fn each<S: Simd, const FROM: usize, const TO: usize>(
+    simd: S,
+    function: impl Lanewise<FROM, TO>,
+    from: [&[f32]; FROM],
+    mut to: [&mut [f32]; TO],
+) {
+    let whole = to[0].len() / LANES;
+    let from_vectors = from.map(|floats| &floats.as_chunks::<LANES>().0[..whole]);
+    let mut to_vectors = to.each_mut().map(|floats| &mut floats.as_chunks_mut::<LANES>().0[..whole]);
+    for index in 0..whole {
+        let from = from_vectors.map(|vectors| simd.load(&vectors[index]));
+        let before = to_vectors.each_ref().map(|vectors| simd.load(&vectors[index]));
+        let after = function.of(simd, from, before);
+        to_vectors.iter_mut().zip(after).for_each(|(vectors, after)| simd.store(after, &mut vectors[index]));
+    }
+    let rest = whole * LANES..to[0].len();
+    if !rest.is_empty() {
+        let from = from.map(|floats| load_some(simd, &floats[rest.clone()]));
+        let before = to.each_ref().map(|floats| load_some(simd, &floats[rest.clone()]));
+        let after = function.of(simd, from, before);
+        to.iter_mut()
+            .zip(after)
+            .for_each(|(floats, after)| store_some(simd, after, &mut floats[rest.clone()]));
+    }
+}
+
+/// The first lanes are `floats`, of which there are fewer than lanes, the others 0.
+#[inline(always)]
+pub(crate) fn load_some<S: Simd>(simd: S, floats: &[f32]) -> S::Vector {
+    let mut filled = [0.0; LANES];
+    filled[..floats.len()].copy_from_slice(floats);
+    simd.load(&filled)
+}
+
+/// Stores the first lanes, as many as `floats` has.
+#[inline(always)]
+fn store_some<S: Simd>(simd: S, vector: S::Vector, floats: &mut [f32]) {
+    let mut all = [0.0; LANES];
+    simd.store(vector, &mut all);
+    floats.copy_from_slice(&all[..floats.len()]);
+}
