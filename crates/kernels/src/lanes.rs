@@ -22,20 +22,32 @@ pub(crate) fn each<S: Simd, const FROM: usize, const TO: usize>(
     let whole = to[0].len() / LANES;
     let from_vectors = from.map(|floats| &floats.as_chunks::<LANES>().0[..whole]);
     let mut to_vectors = to.each_mut().map(|floats| &mut floats.as_chunks_mut::<LANES>().0[..whole]);
+    // Loops: closures have no instruction set of their own, and need not be inlined.
+    let (mut given, mut there) = ([simd.splat(0.0); FROM], [simd.splat(0.0); TO]);
     for index in 0..whole {
-        let from = from_vectors.map(|vectors| simd.load(&vectors[index]));
-        let before = to_vectors.each_ref().map(|vectors| simd.load(&vectors[index]));
-        let after = function.of(simd, from, before);
-        to_vectors.iter_mut().zip(after).for_each(|(vectors, after)| simd.store(after, &mut vectors[index]));
+        for (given, vectors) in given.iter_mut().zip(&from_vectors) {
+            *given = simd.load(&vectors[index]);
+        }
+        for (there, vectors) in there.iter_mut().zip(&to_vectors) {
+            *there = simd.load(&vectors[index]);
+        }
+        let made = function.of(simd, given, there);
+        for (made, vectors) in made.into_iter().zip(&mut to_vectors) {
+            simd.store(made, &mut vectors[index]);
+        }
     }
     let rest = whole * LANES..to[0].len();
     if !rest.is_empty() {
-        let from = from.map(|floats| load_some(simd, &floats[rest.clone()]));
-        let before = to.each_ref().map(|floats| load_some(simd, &floats[rest.clone()]));
-        let after = function.of(simd, from, before);
-        to.iter_mut()
-            .zip(after)
-            .for_each(|(floats, after)| store_some(simd, after, &mut floats[rest.clone()]));
+        for (given, floats) in given.iter_mut().zip(from) {
+            *given = load_some(simd, &floats[rest.clone()]);
+        }
+        for (there, floats) in there.iter_mut().zip(&to) {
+            *there = load_some(simd, &floats[rest.clone()]);
+        }
+        let made = function.of(simd, given, there);
+        for (made, floats) in made.into_iter().zip(to) {
+            store_some(simd, made, &mut floats[rest.clone()]);
+        }
     }
 }
 
