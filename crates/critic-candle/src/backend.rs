@@ -19,8 +19,11 @@ use crate::{
 /// asked about again, goes through the tower once.
 const FEATURE_BYTES: usize = 256 << 20;
 
-/// Bytes of the cache of keys and values, where nobody says how many.
-const CACHE_BYTES: usize = 256 << 20;
+/// Contexts for which the cache of keys and values of a processor has room where nobody says how many bytes it has, ...
+const CONTEXTS: usize = 3;
+
+/// ... which then are so many at least, for models whose positions are small, and at most.
+const CACHE_BYTES: [usize; 2] = [64 << 20, 256 << 20];
 
 /// A model with its cache.
 #[derive(Debug)]
@@ -47,7 +50,10 @@ impl CandleBackend {
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
         let cache_bytes = match (cache_bytes, &place) {
             (Some(bytes), _) => bytes / shard.ranks(),
-            (None, Place::Kernels | Place::Tensors(_)) => CACHE_BYTES / shard.ranks(),
+            (None, Place::Kernels | Place::Tensors(_)) => {
+                let [least, most] = CACHE_BYTES.map(|bytes| bytes / shard.ranks());
+                (CONTEXTS * text.context_length * position_bytes).clamp(least, most)
+            }
             (None, Place::Card(gpu)) => card_memory::left_for_cache(&mut model, gpu, max_step_tokens)?,
         };
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);

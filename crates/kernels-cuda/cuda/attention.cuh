@@ -360,11 +360,12 @@ struct Joint {
     }
 };
 
-// Calls `write(row, column, left, right)` with each two neighbours among the `size` columns of the warp's
-// rows, as far as these come before row `count` of the block.
-template <class S, class Write>
+// Calls `write(place, left, right)` with each two neighbours among the `size` columns of the warp's rows, as far
+// as these come before row `count` of the block; `row_place(row)` is where a row begins, or nowhere (null) if it
+// is not wanted.
+template <class S, class Place, class Write>
 __device__ __forceinline__ void write_rows(const Attended<S> &attended, unsigned count, unsigned size,
-                                           const Write &write) {
+                                           const Place &row_place, const Write &write) {
     const unsigned lane = threadIdx.x % LANES;
 #pragma unroll
     for (unsigned tile = 0; tile < S::ROW_TILES; tile++) {
@@ -374,12 +375,16 @@ __device__ __forceinline__ void write_rows(const Attended<S> &attended, unsigned
             if (row >= count) {
                 continue;
             }
+            auto *const place = row_place(row);
+            if (place == nullptr) {
+                continue;
+            }
 #pragma unroll
             for (unsigned own = 0; own < S::OWN_COLUMN_TILES * 2; own++) {
                 const unsigned column = S::column_tile(own / 2) * 16 + own % 2 * 8 + lane % 4 * 2;
                 if (column < size) {
                     const float (&values)[4] = attended.values[tile][own];
-                    write(row, column, values[half * 2], values[half * 2 + 1]);
+                    write(place + column, values[half * 2], values[half * 2 + 1]);
                 }
             }
         }

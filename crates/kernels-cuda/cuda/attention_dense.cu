@@ -64,10 +64,11 @@ __device__ __forceinline__ void attend_dense(bf16 *out, const bf16 *projections,
     attended.finish_sums();
     attended.divide_by_sums();
     bf16 *own_out = out + (picture + first_row) * heads * size + head;
-    write_rows<S>(attended, rows, size, [&](unsigned row, unsigned column, float left, float right) {
-        bf16 *place = own_out + static_cast<size_t>(row) * heads * size + column;
-        *reinterpret_cast<unsigned *>(place) = pack_bf16(left, right);
-    });
+    write_rows<S>(
+        attended, rows, size, [&](unsigned row) { return own_out + static_cast<size_t>(row) * heads * size; },
+        [](bf16 *place, float left, float right) {
+            *reinterpret_cast<unsigned *>(place) = pack_bf16(left, right);
+        });
 }
 
 }  // namespace attention

@@ -22,7 +22,7 @@ struct Step {
     const bf16 *keys, *values;
     const unsigned *tables;
     const uint4 *chunks;  // start, length, first row, first entry in `tables`
-    const uint2 *tiles;   // chunk, first position within it
+    const uint4 *tiles;   // chunk, first position within it, positions, stretches that others attend to
     unsigned heads, kv_heads, size;
 
     __device__ __forceinline__ unsigned group() const { return heads / kv_heads; }
@@ -36,11 +36,11 @@ struct QueryTile {
     unsigned group, first_head, size;
     const unsigned *table;
 
-    __device__ __forceinline__ QueryTile(const Step &step, uint2 tile, unsigned head, unsigned most_rows) {
+    __device__ __forceinline__ QueryTile(const Step &step, uint4 tile, unsigned head) {
         const uint4 chunk = step.chunks[tile.x];
         group = step.group();
         start = chunk.x + tile.y;
-        positions = min(most_rows / group, chunk.y - tile.y);
+        positions = tile.z;
         first_row = chunk.z + tile.y;
         table = step.tables + chunk.w;
         first_head = head * group;
@@ -114,10 +114,12 @@ __device__ __forceinline__ void write_out(bf16 *out, Attended<S> &attended, cons
                                           unsigned heads) {
     attended.divide_by_sums();
     const unsigned rows = queries.rows(), size = queries.size;
-    write_rows<S>(attended, rows, size, [&](unsigned row, unsigned column, float left, float right) {
-        const size_t place = queries.place(row, static_cast<size_t>(heads) * size) + column;
-        *reinterpret_cast<unsigned *>(out + place) = pack_bf16(left, right);
-    });
+    write_rows<S>(
+        attended, rows, size,
+        [&](unsigned row) { return out + queries.place(row, static_cast<size_t>(heads) * size); },
+        [](bf16 *place, float left, float right) {
+            *reinterpret_cast<unsigned *>(place) = pack_bf16(left, right);
+        });
 }
 
 }  // namespace attention

@@ -8,8 +8,8 @@
 //   tables       u32: the cache blocks of each sequence, one after the other
 //   chunks       u32 [chunks][4]: start (position in the sequence), length, first row among the T, and where its
 //                table begins in `tables`
-//   tiles        u32 [grid.x][2]: a chunk and the first position within it, of which the tile takes at most
-//                128 / (H / K). Those at the highest positions are best listed first.
+//   tiles        u32 [grid.x][4]: a chunk, the first position within it, how many of them (128 / (H / K) at most),
+//                and nought. Those at the highest positions are best listed first.
 //   heads        H, a multiple of kv_heads with a quotient of at most 16
 //   kv_heads     K
 //   size         D, a multiple of 8
@@ -45,8 +45,7 @@ __device__ __forceinline__ void attend_paged(bf16 *out, const Step &step, float 
     // One row tile for a warp: what it attends to in a stretch and before fits into its registers then.
     using S = Shape<SIZE, 1, 8, 1>;
     DYNAMIC_SHARED(bf16, shared);
-    const uint2 tile = step.tiles[blockIdx.x];
-    const QueryTile queries(step, tile, blockIdx.y, S::ROWS);
+    const QueryTile queries(step, step.tiles[blockIdx.x], blockIdx.y);
     PagedSource source(step, queries, blockIdx.y);
     const unsigned tiles = (queries.end() + KEYS - 1) / KEYS;
     Stream<S, PagedSource> stream(shared, source, 0, tiles, queries.end());
@@ -76,7 +75,7 @@ __device__ __forceinline__ void attend_paged(bf16 *out, const Step &step, float 
 #define ATTEND_PAGED(SIZE)                                                                               \
     BOUNDED_KERNEL(attend_paged_##SIZE, 256, 1,                                                          \
                    (bf16 *out, const bf16 *projections, unsigned row_stride, const bf16 *keys,          \
-                    const bf16 *values, const unsigned *tables, const uint4 *chunks, const uint2 *tiles, \
+                    const bf16 *values, const unsigned *tables, const uint4 *chunks, const uint4 *tiles, \
                     unsigned heads, unsigned kv_heads, unsigned size, float scale)) {                    \
         attention::attend_paged<SIZE>(                                                                   \
             out, {projections, row_stride, keys, values, tables, chunks, tiles, heads, kv_heads, size},  \

@@ -1,8 +1,8 @@
 // Causal attention of a few queries to long contexts, which blocks share out by stretches of 512 positions.
 //
 // attend_split_16, _32, _64, _80, _128: heads of at most so many numbers. The arguments are those of
-// `attend_paged_*` (attention_prefill.cu), but that a tile takes 16 / (H / K) positions at most, with three
-// more behind `out`:
+// `attend_paged_*` (attention_prefill.cu), but that a tile takes 16 / (H / K) positions at most, and its last number
+// says how many stretches from 0 on are left to `attend_shared_*`; with three more behind `out`:
 //   partial      f32 [tiles][K][stretches][tile_rows][D]: weighted values of each stretch by itself
 //   extremes     f32 [tiles][K][stretches][tile_rows][2]: the highest score and the sum of the weights
 //   tile_rows    as many as the tile of most positions has, each position having H / K
@@ -16,45 +16,12 @@
 //
 // The results have the bits of `attend_paged_*`.
 
-#include "attention_paged.cuh"
+#include "attention_stretches.cuh"
 
 namespace attention {
 
 // Rows of queries that a tile can have.
 constexpr unsigned SPLIT_ROWS = 16;
-
-// What stretches come to, and how many rows a tile has there.
-struct Stretches {
-    float *partial, *extremes;
-    unsigned count, tile_rows;
-
-    // Which row it is among all, for one of a tile and a head of keys.
-    __device__ __forceinline__ size_t row(unsigned tile, unsigned head, unsigned kv_heads,
-                                          unsigned stretch) const {
-        return ((static_cast<size_t>(tile) * kv_heads + head) * count + stretch) * tile_rows;
-    }
-};
-
-template <class S>
-__device__ __forceinline__ void write_stretch(const Stretches &stretches, const Attended<S> &attended,
-                                              const QueryTile &queries, size_t first_row) {
-    const unsigned rows = queries.rows(), size = queries.size;
-    write_rows<S>(attended, rows, size, [&](unsigned row, unsigned column, float left, float right) {
-        *reinterpret_cast<float2 *>(stretches.partial + (first_row + row) * size + column) =
-            make_float2(left, right);
-    });
-    const unsigned lane = threadIdx.x % LANES;
-    if (threadIdx.x < LANES && lane % 4 == 0) {
-#pragma unroll
-        for (unsigned half = 0; half < 2; half++) {
-            const unsigned row = half * 8 + lane / 4;
-            if (row < rows) {
-                *reinterpret_cast<float2 *>(stretches.extremes + (first_row + row) * 2) =
-                    make_float2(attended.highest[0][half], attended.sum[0][half]);
-            }
-        }
-    }
-}
 
 template <unsigned SIZE>
 __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretches, const Step &step,
@@ -63,10 +30,10 @@ __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretch
     using S = Shape<SIZE, 1, 4, 4>;
     static_assert(S::ROWS == SPLIT_ROWS, "a tile is the rows of one warp");
     DYNAMIC_SHARED(bf16, shared);
-    const uint2 tile = step.tiles[blockIdx.x];
-    const QueryTile queries(step, tile, blockIdx.y, S::ROWS);
+    const uint4 tile = step.tiles[blockIdx.x];
+    const QueryTile queries(step, tile, blockIdx.y);
     const unsigned first_key = blockIdx.z * STRETCH, end = queries.end();
-    if (first_key >= end) {
+    if (first_key >= end || blockIdx.z < tile.w) {
         return;
     }
     PagedSource source(step, queries, blockIdx.y);
@@ -85,8 +52,9 @@ __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretch
     if (end <= STRETCH) {
         write_out<S>(out, attended, queries, step.heads);
     } else {
-        const size_t row = stretches.row(blockIdx.x, blockIdx.y, step.kv_heads, blockIdx.z);
-        write_stretch<S>(stretches, attended, queries, row);
+        const size_t first_row = stretches.row(blockIdx.x, blockIdx.y, step.kv_heads, blockIdx.z);
+        write_stretch<S>(stretches, attended, queries.rows(), step.size,
+                         [&](unsigned row) { return first_row + row; });
     }
 }
 
@@ -96,7 +64,7 @@ __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretch
     BOUNDED_KERNEL(attend_split_##SIZE, 128, 3,                                                            \
                    (bf16 *out, float *partial, float *extremes, unsigned tile_rows,                       \
                     const bf16 *projections, unsigned row_stride, const bf16 *keys, const bf16 *values,    \
-                    const unsigned *tables, const uint4 *chunks, const uint2 *tiles, unsigned heads,       \
+                    const unsigned *tables, const uint4 *chunks, const uint4 *tiles, unsigned heads,       \
                     unsigned kv_heads, unsigned size, float scale)) {                                      \
         attention::attend_split<SIZE>(                                                                     \
             out, {partial, extremes, gridDim.z, tile_rows},                                                \
@@ -111,11 +79,10 @@ ATTEND_SPLIT(128)
 
 BOUNDED_KERNEL(join_stretches, 128, 1,
                (bf16 *out, float *partial, float *extremes, unsigned count, const uint4 *chunks,
-                const uint2 *tiles, unsigned heads, unsigned kv_heads, unsigned size, float scale)) {
+                const uint4 *tiles, unsigned heads, unsigned kv_heads, unsigned size, float scale)) {
     using namespace attention;
-    const uint2 tile = tiles[blockIdx.x];
     const Step step = {nullptr, 0, nullptr, nullptr, nullptr, chunks, tiles, heads, kv_heads, size};
-    const QueryTile queries(step, tile, blockIdx.y, SPLIT_ROWS);
+    const QueryTile queries(step, tiles[blockIdx.x], blockIdx.y);
     const unsigned row = blockIdx.z, column = threadIdx.x, end = queries.end();
     if (end <= STRETCH || row >= queries.rows() || column >= size) {
         return;

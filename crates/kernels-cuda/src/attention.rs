@@ -2,35 +2,28 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, LaunchArgs, PushKernelArg};
+use cudarc::driver::{LaunchArgs, PushKernelArg};
 
 use crate::{
     cache::{Heads, PagedCache},
     error::Result,
-    gpu::{Gpu, Grid, KernelName},
-    list::{List, Moved},
+    gpu::{Grid, KernelName},
+    list::List,
     rows::Rows,
+    sharing::{LONG_ROWS, Sharing},
     step::Step,
 };
 
-/// Rows of queries in a tile of `attend_paged_*` and of `attend_dense_*`; a row is one position and one head.
-const LONG_ROWS: usize = 128;
-/// The same of `attend_split_*`: `SPLIT_ROWS` in `cuda/attention_split.cu`.
-const SHORT_ROWS: usize = 16;
-/// Positions that `attend_split_*` sums up by themselves: `STRETCH` in `cuda/attention_paged.cuh`.
-const STRETCH: usize = 512;
-/// Threads of a block of `attend_paged_*`, and of the two other kernels for steps.
+/// Threads of a block of `attend_paged_*` and `attend_shared_*`, and of the two other kernels for steps.
 const LONG_THREADS: u32 = 256;
 const SHORT_THREADS: u32 = 128;
-/// A chunk with at most so many rows for each head of keys goes to `attend_split_*`: with so few of them the tiles of the
-/// other kernel would be less than half full.
-const FEW_QUERIES: usize = 48;
 
 /// The kernels for heads of up to so many numbers.
 struct Kernels {
     size: usize,
     paged: KernelName,
     split: KernelName,
+    shared: KernelName,
     dense: KernelName,
     /// Threads of a block of `dense`.
     dense_threads: u32,
@@ -42,6 +35,7 @@ macro_rules! kernels {
             size: $size,
             paged: ("attention_prefill", concat!("attend_paged_", $size)),
             split: ("attention_split", concat!("attend_split_", $size)),
+            shared: ("attention_shared", concat!("attend_shared_", $size)),
             dense: ("attention_dense", concat!("attend_dense_", $size)),
             dense_threads: $dense_threads,
         }
@@ -62,114 +56,6 @@ impl Kernels {
     fn shared_bytes(&self) -> u32 {
         let stride = if self.size.is_multiple_of(64) { self.size } else { self.size + 8 };
         (2 * (64 + 64) * stride * 2) as u32
-    }
-}
-
-/// How a step's attention is shared out among the blocks of the card, the same for all layers.
-#[derive(Debug)]
-pub(crate) struct Sharing {
-    heads: Heads,
-    multiprocessors: usize,
-    /// Tiles of `attend_paged_*`: a chunk and the first position in it.
-    long: List,
-    /// Tiles of `attend_split_*`.
-    short: List,
-    /// Rows of the one of most positions.
-    tile_rows: usize,
-    /// Stretches of the longest context.
-    stretches: usize,
-    /// What rows of short tiles come to in each stretch: weighted values, `[tiles, K, stretches, tile_rows, D]`. One
-    /// layer after the other writes and reads it; the stream keeps them apart.
-    partial: CudaSlice<f32>,
-    /// The same: highest score and sum of weights, `[tiles, K, stretches, tile_rows, 2]`.
-    extremes: CudaSlice<f32>,
-}
-
-impl Sharing {
-    /// For nothing yet. There is room for `sequences` of up to `context` positions that go on by one token each.
-    pub(crate) fn new(gpu: &Arc<Gpu>, heads: Heads, (sequences, context): (usize, usize)) -> Result<Self> {
-        assert!(heads.kv_heads > 0 && heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
-        assert!(heads.group() <= SHORT_ROWS, "{heads:?}");
-        let rows = sequences * context.div_ceil(STRETCH) * heads.heads;
-        Ok(Self {
-            heads,
-            multiprocessors: gpu.multiprocessors()?,
-            long: List::new(gpu, 0)?,
-            short: List::new(gpu, sequences * 2)?,
-            tile_rows: 0,
-            stretches: 1,
-            partial: gpu.memory_for(rows * heads.size)?,
-            extremes: gpu.memory_for(rows * 2)?,
-        })
-    }
-
-    /// Becomes that of chunks with these starts and lengths, whose positions are all before `reach`.
-    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, chunks: &[(usize, usize)], reach: usize) -> Result<Moved> {
-        self.stretches = reach.div_ceil(STRETCH).max(1);
-        let longest = self.longest_short(chunks);
-        let group = self.heads.group();
-        let tiles = |length: usize, rows: usize| (0..length).step_by(rows / group);
-        let (mut long, mut short) = (Vec::new(), Vec::new());
-        for (index, (start, length)) in chunks.iter().copied().enumerate() {
-            if length <= longest {
-                short.extend(tiles(length, SHORT_ROWS).flat_map(|first| [index as u32, first as u32]));
-            } else {
-                long.extend(
-                    tiles(length, LONG_ROWS).map(|first| (start + first, [index as u32, first as u32])),
-                );
-            }
-        }
-        // What sees most begins first, so that no block has it left at the end.
-        long.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
-        let long: Vec<u32> = long.into_iter().flat_map(|(_, tile)| tile).collect();
-        let (tile_rows, rows) = self.rows_of_stretches(chunks, longest);
-        self.tile_rows = tile_rows;
-        let grows = self.extremes.len() < rows * 2;
-        if grows {
-            self.partial = gpu.memory_for(rows * self.heads.size)?;
-            self.extremes = gpu.memory_for(rows * 2)?;
-        }
-        let moved = [self.long.set(gpu, &long)?, self.short.set(gpu, &short)?];
-        Ok(if grows || moved.contains(&Moved::Yes) { Moved::Yes } else { Moved::No })
-    }
-
-    /// Up to which length chunks go to `attend_split_*`. The results have the same bits wherever a chunk goes.
-    fn longest_short(&self, chunks: &[(usize, usize)]) -> usize {
-        let few = (FEW_QUERIES / self.heads.group()).max(1);
-        let positions = LONG_ROWS / self.heads.group();
-        let tiles: usize = chunks
-            .iter()
-            .filter(|(_, length)| *length > few)
-            .map(|(_, length)| length.div_ceil(positions))
-            .sum();
-        // Where long tiles would leave most of the card idle, sharing them out more finely costs more work, of which there
-        // is little.
-        let all_short = tiles * self.heads.kv_heads * 4 <= self.multiprocessors;
-        let fits = |longest: &usize| self.rows_of_stretches(chunks, *longest).1 * 2 <= self.extremes.len();
-        let choices = [if all_short { usize::MAX } else { few }, few];
-        choices.into_iter().find(fits).unwrap_or(1)
-    }
-
-    /// Rows of a short tile and of `partial`, if chunks up to a length of `longest` are short.
-    fn rows_of_stretches(&self, chunks: &[(usize, usize)], longest: usize) -> (usize, usize) {
-        let group = self.heads.group();
-        let positions = SHORT_ROWS / group;
-        let short = || chunks.iter().map(|(_, length)| *length).filter(|length| *length <= longest);
-        let tiles: usize = short().map(|length| length.div_ceil(positions)).sum();
-        let tile_rows = short().map(|length| length.min(positions) * group).max().unwrap_or_default();
-        match self.stretches {
-            // It goes straight to where it belongs.
-            1 => (tile_rows, 0),
-            stretches => (tile_rows, tiles * self.heads.kv_heads * stretches * tile_rows),
-        }
-    }
-
-    fn long_tiles(&self) -> u32 {
-        (self.long.len() / 2) as u32
-    }
-
-    fn short_tiles(&self) -> u32 {
-        (self.short.len() / 2) as u32
     }
 }
 
@@ -222,6 +108,19 @@ impl PagedCache {
             arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
             gpu.run(arguments, grid)?;
         }
+        if sharing.families() > 0 {
+            let blocks = (sharing.families(), told.kv_heads, 1);
+            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes() };
+            let kernel = gpu.kernel(kernels.shared, grid)?;
+            let stretches = sharing.stretches as u32;
+            let mut arguments = gpu.arguments(&kernel);
+            arguments.arg(&sharing.partial).arg(&sharing.extremes).arg(&told.tile_rows).arg(&stretches);
+            arguments.arg(sharing.families.numbers()).arg(sharing.members.numbers());
+            arguments.arg(&projections.numbers).arg(&told.row_stride);
+            self.tell(&mut arguments, step, &sharing.short);
+            arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
+            gpu.run(arguments, grid)?;
+        }
         if sharing.short_tiles() > 0 {
             let blocks = (sharing.short_tiles(), told.kv_heads, sharing.stretches as u32);
             let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes: kernels.shared_bytes() };
@@ -239,7 +138,7 @@ impl PagedCache {
         Ok(())
     }
 
-    /// The arguments in the middle of both kernels' lists.
+    /// The arguments in the middle of all three kernels' lists.
     fn tell<'a>(&'a self, arguments: &mut LaunchArgs<'a>, step: &'a Step, tiles: &'a List) {
         arguments.arg(&self.keys).arg(&self.values);
         arguments.arg(step.tables()).arg(step.chunks()).arg(tiles.numbers());

@@ -13,6 +13,7 @@ mod cache;
 mod communicators;
 mod draw;
 mod error;
+mod families;
 mod gpu;
 mod graph;
 mod limits;
@@ -29,6 +30,7 @@ mod patches;
 mod products;
 mod quantised;
 mod rows;
+mod sharing;
 mod step;
 
 pub use activation::Activation;

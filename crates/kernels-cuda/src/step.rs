@@ -5,11 +5,11 @@ use std::sync::Arc;
 use cudarc::driver::CudaSlice;
 
 use crate::{
-    attention::Sharing,
     cache::{BLOCK_SIZE, Heads},
     error::Result,
     gpu::Gpu,
     list::{List, Moved},
+    sharing::Sharing,
 };
 
 /// Consecutive tokens of one sequence.
@@ -106,10 +106,7 @@ impl Step {
         ];
         let reach = self.reach();
         let shared = match &mut self.sharing {
-            Some(sharing) => {
-                let spans: Vec<_> = chunks.iter().map(|chunk| (chunk.start, chunk.length)).collect();
-                sharing.set(&self.gpu, &spans, reach)?
-            }
+            Some(sharing) => sharing.set(&self.gpu, chunks, reach)?,
             None => Moved::No,
         };
         self.moves += usize::from(shared == Moved::Yes || moved.contains(&Moved::Yes));
@@ -134,6 +131,11 @@ impl Step {
     /// `end`, rounded up so that it changes seldom while sequences grow: what is prepared for it serves all that end before.
     pub fn reach(&self) -> usize {
         self.end.next_power_of_two()
+    }
+
+    /// How many stretches of contexts are read once for several sequences, rounded up likewise.
+    pub fn shared_stretches(&self) -> usize {
+        self.sharing.as_ref().map_or(0, |sharing| sharing.families() as usize)
     }
 
     pub(crate) fn last_block(&self) -> usize {

@@ -43,6 +43,17 @@ impl Sequence {
         Self { projections: numbers(length * row(heads), first), table }
     }
 
+    /// One of `length` positions that begins with the first `shared` blocks of this one; its other blocks are from `first` on.
+    fn branch(&self, heads: Heads, length: usize, (shared, first): (usize, u32)) -> Self {
+        let own = first..first + (length.div_ceil(BLOCK_SIZE) - shared) as u32;
+        let begin = &self.projections[..shared * BLOCK_SIZE * row(heads)];
+        let rest = numbers(length * row(heads) - begin.len(), first);
+        Self {
+            projections: [begin, &rest].concat(),
+            table: self.table[..shared].iter().copied().chain(own).collect(),
+        }
+    }
+
     fn rows(&self, heads: Heads, (start, end): (usize, usize)) -> &[f32] {
         &self.projections[start * row(heads)..end * row(heads)]
     }
@@ -213,6 +224,54 @@ fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
         // In other blocks.
         let moved = Sequence { table: (0..22).map(|index| index * 7).collect(), ..one.clone() };
         assert_eq!(bits(&layer.run_alone(&moved, &[650, 700])), bits(&alone), "in other blocks");
+    }
+}
+
+/// Sequences that part after one stretch, within one, and after three; some with more queries than others, one that sees just
+/// one stretch, and one that is alone.
+#[test]
+fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
+    let gpu = emulated::card();
+    // Three stretches are shared, by more rows than are taken together where there are many heads; and some are empty.
+    for (heads, listed) in [
+        (Heads { heads: 4, kv_heads: 2, size: 16 }, 4),
+        (Heads { heads: 16, kv_heads: 1, size: 32 }, 8),
+        (Heads { heads: 7, kv_heads: 1, size: 72 }, 4),
+    ] {
+        let mut layer = Layer::new(&gpu, heads);
+        // With room for as many sequences of several queries.
+        layer.step = Step::new(&gpu, (32, 32, 32 * 52)).unwrap().attending(heads).unwrap();
+        let root = Sequence::new(heads, 1550, (48, 1));
+        layer.run_alone(&root, &[1550]);
+        let branches =
+            [(512, 16), (513, 16), (530, 16), (1100, 31), (1110, 32), (1600, 48), (1590, 48), (1601, 48)];
+        let mut first = 49;
+        let mut sequences: Vec<(Sequence, usize)> = Vec::new();
+        for (index, (length, shared)) in branches.into_iter().enumerate() {
+            let sequence = root.branch(heads, length, (shared, first));
+            first = sequence.table.iter().max().unwrap().max(&first) + 1;
+            let asked = length - 1 - if length > 513 { index % 2 } else { 0 };
+            sequences.push((sequence, asked));
+        }
+        let alone = Sequence::new(heads, 600, (159, 1));
+        assert!(first < 140, "blocks of their own: {first}");
+        sequences.push((alone, 599));
+        sequences.push((root, 1549));
+        for (sequence, asked) in &sequences {
+            layer.run(&[(sequence, 0, *asked)]);
+        }
+        let wanted: Vec<Vec<u32>> = sequences
+            .iter()
+            .map(|(sequence, asked)| bits(&layer.run(&[(sequence, *asked, sequence.length(heads))])[0]))
+            .collect();
+        assert_eq!(layer.step.shared_stretches(), 0, "nobody shares alone");
+        let together: Vec<_> =
+            sequences.iter().map(|(sequence, asked)| (sequence, *asked, sequence.length(heads))).collect();
+        let found = layer.run(&together);
+        assert_eq!(layer.step.shared_stretches(), listed, "{heads:?}");
+        for (index, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+            assert_eq!(&bits(found), wanted, "{heads:?}, sequence {index}");
+        }
     }
 }
 

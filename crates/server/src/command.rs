@@ -103,8 +103,8 @@ pub(crate) struct CriticOptions {
     /// its key heads can be divided. Cards need a program with the feature `nccl`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) tensor_parallel: u8,
-    /// Mebibytes for the cache of keys and values; at least one whole context is taken. Without it 256 on a CPU, and on a card
-    /// what is left when all else is there.
+    /// Mebibytes for the cache of keys and values; at least one whole context is taken. Without it room for three on a CPU, but 64
+    /// to 256, and on a card what is left when all else is there. The more, the more requests run together.
     #[arg(long)]
     pub(crate) cache_mib: Option<usize>,
     /// Mebibytes for images that were decoded and cut for earlier requests.

@@ -4,10 +4,12 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-/// The part of the passes before memory is looked at: what caches and allocators take stays.
-const WARMING: f64 = 0.5;
+/// Seconds before memory is looked at, or half of a shorter run: what caches and allocators take stays.
+const WARMING_S: f64 = 600.0;
 /// Minutes that a line must be long to tell a leak from caches that still fill.
 const LONG: f64 = 3.0;
+/// Minutes of a line that must tell more than that: that there is no leak.
+const LONGER: f64 = 45.0;
 /// Passes that a line needs for its slope to mean anything.
 const LEAST: usize = 5;
 /// The 97.5 % point of the normal distribution: of Student's for few passes it is a little more, which the bound forgives.
@@ -15,7 +17,7 @@ const NORMAL: f64 = 1.96;
 /// Growth that is none, in MiB each hour.
 const ALLOWED: f64 = 4.0;
 
-/// A line through memory over time, by least squares, without the first half of the passes.
+/// A line through memory over time, by least squares, from the time on when what is taken at first is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Growth {
     /// Passes, all of them.
@@ -31,8 +33,12 @@ pub struct Growth {
 impl Growth {
     /// The line through `seen`, which has the seconds and MiB of each pass; none when there are too few.
     pub(crate) fn of(seen: &[(f64, f64)]) -> Option<Self> {
-        let warming = (seen.len() as f64 * WARMING) as usize;
-        let line = seen.get(warming..).filter(|line| line.len() >= LEAST)?;
+        let (first, last) = (seen.first()?.0, seen.last()?.0);
+        let warm = first + WARMING_S.min((last - first) / 2.0);
+        let line = &seen[seen.partition_point(|point| point.0 < warm)..];
+        if line.len() < LEAST {
+            return None;
+        }
         let count = line.len() as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| line.iter().map(of).sum::<f64>() / count;
         let (time, memory) = (mean(|point| point.0), mean(|point| point.1));
@@ -48,9 +54,10 @@ impl Growth {
         })
     }
 
-    /// Whether memory surely grows by more than is allowed.
+    /// Whether memory surely grows by more than is allowed, or a long run leaves it open.
     pub(crate) fn leaks(&self) -> bool {
-        self.minutes >= LONG && self.mib_per_hour - self.uncertain_by > ALLOWED
+        let open = self.minutes >= LONGER && self.mib_per_hour + self.uncertain_by > ALLOWED;
+        self.minutes >= LONG && self.mib_per_hour - self.uncertain_by > ALLOWED || open
     }
 }
 
@@ -84,8 +91,13 @@ mod tests {
         let leak = Growth::of(&passes(40, 351.0)).unwrap();
         assert!(leak.leaks() && (leak.mib_per_hour - 351.0).abs() <= leak.uncertain_by, "{leak:?}");
         assert_eq!((leak.passes, leak.minutes), (40, 9.5));
+        let hour = Growth::of(&passes(120, 0.0)).unwrap();
+        assert!(!hour.leaks() && hour.minutes == 49.5, "ten minutes are for warming up: {hour:?}");
+        let open = Growth { mib_per_hour: 3.5, uncertain_by: 1.2, ..hour };
+        assert!(open.leaks() && !Growth { minutes: 20.0, ..open }.leaks(), "{open:?}");
         let short = Growth::of(&passes(10, 351.0)).unwrap();
         assert!(!short.leaks(), "caches may still fill: {short:?}");
         assert_eq!(Growth::of(&passes(7, 351.0)), None);
+        assert_eq!(Growth::of(&[]), None);
     }
 }

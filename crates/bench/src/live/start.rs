@@ -33,14 +33,25 @@ pub(crate) struct Started {
     _scratch: TempDir,
 }
 
-/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own. What
-/// it keeps beside keys and values, whose memory it has from the start, is little, so that what grows is seen.
+/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own. Its
+/// cache has room for many at a time, as where several keys share a server; what it keeps beside that, whose memory it has from
+/// the start, is little, so that what grows is seen.
 ///
 /// # Errors
 /// [`BenchError::Program`] when it does not start.
 pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<Started, BenchError> {
     let mut command = Command::new(program);
-    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--image-cache-mib", "4"]);
+    command.args([
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--cache-mib",
+        "256",
+        "--image-cache-mib",
+        "4",
+    ]);
     let scratch = tempfile::tempdir().map_err(BenchError::File)?;
     let (folder, kept) = (folder.to_string_lossy(), scratch.path().to_string_lossy().into_owned());
     let more = serve.iter().map(|option| option.replace("{folder}", &folder).replace("{scratch}", &kept));

@@ -20,6 +20,9 @@ use crate::{
 /// Steps of up to this many single tokens run as graphs. More are long enough to hide how they are started.
 const GRAPH_ROWS: usize = 64;
 
+/// Graphs that are kept. Each takes memory of the card; hardly so many classes come up.
+const MOST_GRAPHS: usize = 512;
+
 /// What a card keeps from one step to the next.
 #[derive(Debug)]
 pub(super) struct OnCard {
@@ -39,6 +42,8 @@ struct Class {
     tokens: usize,
     /// Up to which position attention looks at most.
     reach: usize,
+    /// How many stretches of contexts sequences share.
+    shared_stretches: usize,
 }
 
 /// A class of steps that came up.
@@ -82,7 +87,8 @@ impl OnCard {
     ) -> Result<()> {
         let plan = Plan::new(batch, rope, Some(&mut self.step))?;
         let Plan::Card(step, _) = &plan else { candle_core::bail!("a card's rotations are not on the card") };
-        let class = Class { tokens: step.tokens(), reach: step.reach() };
+        let class =
+            Class { tokens: step.tokens(), reach: step.reach(), shared_stretches: step.shared_stretches() };
         let is_short = class.tokens <= self.graph_rows && batch.chunks.len() == class.tokens;
         if !is_short {
             return layers.forward(x, &plan, caches, &mut self.buffers);
@@ -96,6 +102,9 @@ impl OnCard {
             None => {
                 // Kernels are loaded when they first run, which cannot be while a graph is captured.
                 layers.forward(own, &plan, caches, buffers)?;
+                if self.graphs.len() >= MOST_GRAPHS {
+                    self.graphs.clear();
+                }
                 self.graphs.insert(class, Captured::Seen);
             }
             Some(Captured::Graph { graph, moves: then }) if *then == moves => on_card(graph.run())?,

@@ -1,0 +1,83 @@
+// Causal attention of a few queries each of several sequences to a stretch of 512 positions that all of these have in
+// common: its keys and values come to a multiprocessor once for all of them.
+//
+// attend_shared_16, _32, _64, _80, _128: heads of at most so many numbers. The arguments are those of
+// `attend_split_*` (attention_split.cu) without `out`, with three more behind `tile_rows`:
+//   stretches    those of `partial`
+//   families     u32 [grid.x][4]: a stretch, where its members begin in `members`, how many they are, and nought; a
+//                family of none has nothing to do
+//   members      u32: tiles, whose sequences have the same blocks in the stretch, and all of whose queries see all of
+//                it; 128 / tile_rows at most
+// Grid (families, K), blocks of 256 threads, 512 * stride bytes of dynamic shared memory as for `attend_paged_*`.
+//
+// What it writes to `partial` and `extremes` has the bits that `attend_split_*` would write.
+
+#include "attention_stretches.cuh"
+
+namespace attention {
+
+template <unsigned SIZE>
+__device__ __forceinline__ void attend_shared(const Stretches &stretches, const Step &step, uint4 family,
+                                              const unsigned *members, float scale) {
+    using S = Shape<SIZE, 1, 8, 1>;
+    DYNAMIC_SHARED(bf16, shared);
+    const unsigned stretch = family.x, head = blockIdx.y, rows = family.z * stretches.tile_rows;
+    if (rows == 0) {
+        return;
+    }
+    members += family.y;
+    const auto queries_of = [&](unsigned row) {
+        return QueryTile(step, step.tiles[members[row / stretches.tile_rows]], head);
+    };
+    PagedSource source(step, queries_of(0), head);
+    const unsigned first = stretch * (STRETCH / KEYS), after = first + STRETCH / KEYS;
+    Stream<S, PagedSource> stream(shared, source, first, after, after * KEYS);
+    Queries<S> loaded;
+    load_queries<S>(loaded, shared + S::STAGE, rows, step.size, [&](unsigned row) {
+        row = min(row, rows - 1);
+        const QueryTile queries = queries_of(row);
+        // Tiles may have fewer rows than others; what stands in for the rest is not written.
+        const unsigned own = min(row % stretches.tile_rows, queries.rows() - 1);
+        return step.projections + queries.place(own, step.row_stride);
+    });
+    // All rows see everything.
+    Sight<S> sight;
+#pragma unroll
+    for (unsigned index = 0; index < S::ROW_TILES * 2; index++) {
+        sight.last[index / 2][index % 2] = ~0u;
+    }
+    sight.all = ~0u;
+    sight.any = S::first_row() < rows ? ~0u : 0;
+    Attended<S> attended;
+    attended.clear();
+    for (unsigned index = first; index < after; index++) {
+        attend<S>(attended, loaded, stream.next(), index * KEYS, sight, scale * LOG2_E);
+    }
+    attended.finish_sums();
+    write_stretch<S>(stretches, attended, rows, step.size, [&](unsigned row) {
+        const unsigned own = row % stretches.tile_rows;
+        const unsigned tile = members[row / stretches.tile_rows];
+        return own < queries_of(row).rows() ? stretches.row(tile, head, step.kv_heads, stretch) + own : NO_ROW;
+    });
+}
+
+}  // namespace attention
+
+#define ATTEND_SHARED(SIZE)                                                                                   \
+    BOUNDED_KERNEL(attend_shared_##SIZE, 256, 1,                                                              \
+                   (float *partial, float *extremes, unsigned tile_rows, unsigned stretches,                  \
+                    const uint4 *families, const unsigned *members, const bf16 *projections,                  \
+                    unsigned row_stride, const bf16 *keys, const bf16 *values, const unsigned *tables,        \
+                    const uint4 *chunks, const uint4 *tiles, unsigned heads, unsigned kv_heads, unsigned size, \
+                    float scale)) {                                                                           \
+        attention::attend_shared<SIZE>(                                                                       \
+            {partial, extremes, stretches, tile_rows},                                                        \
+            {projections, row_stride, keys, values, tables, chunks, tiles, heads, kv_heads, size},            \
+            families[blockIdx.x], members, scale);                                                            \
+    }
+
+ATTEND_SHARED(16)
+ATTEND_SHARED(32)
+ATTEND_SHARED(64)
+ATTEND_SHARED(80)
+ATTEND_SHARED(128)

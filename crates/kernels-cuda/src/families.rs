@@ -1,0 +1,55 @@
+//! Which sequences have stretches of their contexts in common.
+
+/// Some that have the same blocks in one stretch and in all before it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Family {
+    /// Which stretch, counted from 0.
+    pub(crate) stretch: usize,
+    /// Which ones, two at least.
+    pub(crate) members: Vec<usize>,
+}
+
+/// All families among `tables`, each of which has `blocks` blocks for a stretch; stretches ascend.
+pub(crate) fn families(tables: &[&[u32]], blocks: usize) -> Vec<Family> {
+    let mut all: Vec<Family> = Vec::new();
+    let mut together: Vec<Vec<usize>> = vec![(0..tables.len()).collect()];
+    for stretch in 0.. {
+        let part = |index: usize| tables[index].get(stretch * blocks..(stretch + 1) * blocks);
+        // Who parted once has nothing in common later.
+        together = together.iter().flat_map(|members| alike(members, part)).collect();
+        if together.is_empty() {
+            break;
+        }
+        all.extend(together.iter().map(|members| Family { stretch, members: members.clone() }));
+    }
+    all
+}
+
+/// Those of `members` of whom there are several with the same part.
+fn alike<'a>(members: &[usize], part: impl Fn(usize) -> Option<&'a [u32]>) -> Vec<Vec<usize>> {
+    let mut all: Vec<(&[u32], Vec<usize>)> = Vec::new();
+    for member in members {
+        let Some(own) = part(*member) else { continue };
+        match all.iter_mut().find(|(other, _)| *other == own) {
+            Some((_, members)) => members.push(*member),
+            None => all.push((own, vec![*member])),
+        }
+    }
+    all.into_iter().map(|(_, members)| members).filter(|members| members.len() > 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_part_where_blocks_differ_and_where_sequences_end() {
+        let tables: [&[u32]; 6] =
+            [&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4], &[9, 8], &[1, 2, 3, 7, 5, 6], &[1, 2, 3, 7, 5, 6], &[]];
+        let family = |stretch, members: &[usize]| Family { stretch, members: members.to_vec() };
+        let wanted = [family(0, &[0, 1, 3, 4]), family(1, &[0, 1]), family(1, &[3, 4]), family(2, &[3, 4])];
+        assert_eq!(families(&tables, 2), wanted);
+        assert!(families(&[], 2).is_empty());
+        assert!(families(&tables[..1], 2).is_empty());
+    }
+}
