@@ -105,8 +105,8 @@ impl Layer {
         rows
     }
 
-    /// Runs positions `start` to `end` of some sequences as one step.
-    fn run(&mut self, parts: &[(&Sequence, usize, usize)]) -> Vec<Vec<f32>> {
+    /// Makes positions `start` to `end` of some sequences the step; their projections.
+    fn begin(&mut self, parts: &[(&Sequence, usize, usize)]) -> Rows {
         let chunk = |(sequence, start, end): &(&'_ Sequence, usize, usize)| {
             (*start, end - start, sequence.table.clone())
         };
@@ -119,12 +119,22 @@ impl Layer {
             sequence.rows(self.heads, (*start, *end)).to_vec()
         };
         let projections: Vec<f32> = parts.iter().flat_map(rows).collect();
-        let rows = self.store(&projections, &chunks);
-        self.cache.attend(&rows, &self.step, &mut self.attended).unwrap();
+        self.store(&projections, &chunks)
+    }
+
+    /// What they attended to.
+    fn attended(&self, parts: &[(&Sequence, usize, usize)]) -> Vec<Vec<f32>> {
         let mut all = self.attended.download().unwrap();
         let count =
             |(_, start, end): &(&Sequence, usize, usize)| (end - start) * self.heads.heads * self.heads.size;
         parts.iter().map(|part| all.drain(..count(part)).collect()).collect()
+    }
+
+    /// Runs positions `start` to `end` of some sequences as one step.
+    fn run(&mut self, parts: &[(&Sequence, usize, usize)]) -> Vec<Vec<f32>> {
+        let rows = self.begin(parts);
+        self.cache.attend(&rows, &self.step, &mut self.attended).unwrap();
+        self.attended(parts)
     }
 
     /// Runs a whole sequence in chunks that end at `ends`.
@@ -265,12 +275,26 @@ fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
             .map(|(sequence, asked)| bits(&layer.run(&[(sequence, *asked, sequence.length(heads))])[0]))
             .collect();
         assert_eq!(layer.step.shared_stretches(), 0, "nobody shares alone");
-        let together: Vec<_> =
+        let mut together: Vec<_> =
             sequences.iter().map(|(sequence, asked)| (sequence, *asked, sequence.length(heads))).collect();
         let found = layer.run(&together);
         assert_eq!(layer.step.shared_stretches(), listed, "{heads:?}");
         for (index, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
             assert_eq!(&bits(found), wanted, "{heads:?}, sequence {index}");
+        }
+        // A graph that was captured in one order serves another, whose families have other members.
+        let mut rows = layer.begin(&together);
+        let attend = || layer.cache.attend(&rows, &layer.step, &mut layer.attended);
+        let graph = Graph::capture::<kernels_cuda::Error>(&gpu, attend).unwrap();
+        let moves = layer.step.moves();
+        together.reverse();
+        let turned = layer.begin(&together);
+        rows.copy(0, &turned, 0..turned.shape().0).unwrap();
+        graph.run().unwrap();
+        assert_eq!(layer.step.moves(), moves, "lists stay in their places");
+        for (index, (found, wanted)) in layer.attended(&together).iter().zip(wanted.iter().rev()).enumerate()
+        {
+            assert_eq!(&bits(found), wanted, "{heads:?}, turned round, sequence {index}");
         }
     }
 }
