@@ -148,8 +148,12 @@ impl<'a> Comparison<'a> {
     /// The language model alone in the same form of weights, at one to thirty-two sequences.
     fn beside_language_engines(&mut self) -> Result<(), BenchError> {
         let (device, prompt) = (CompareDevice::Cpu, self.choose(250, 50));
-        let steps = self.choose(16, 2);
-        let batches = [1, 8, 32].map(|sequences| Batch { sequences, prompt, steps });
+        // As many tokens of few sequences that they take longer than what one run differs from the next.
+        let most = self.choose(128, 4);
+        let batches = [1, 8, 32].map(|sequences| {
+            let steps = (most / sequences).max(self.choose(16, 2));
+            Batch { sequences, prompt, steps }
+        });
         for (form, gguf) in [(Form::F32, "f32"), (Form::Q8, "q8_0")] {
             let mut programs: Vec<Box<dyn Language + '_>> = vec![];
             let gavel = self.gavel(form)?;
@@ -157,7 +161,7 @@ impl<'a> Comparison<'a> {
             programs.push(Box::new(gavel));
             if let Some(file) = self.gguf(gguf) {
                 // Twice the room that is planned, since words may turn out longer.
-                let room = (32, 2 * (prompt + steps), self.bounds.size.vocabulary);
+                let room = (32, 2 * (prompt + most), self.bounds.size.vocabulary);
                 if let Some(peer) = self.llama_cpp((gguf, &file), room) {
                     programs.push(Box::new(peer));
                 }
