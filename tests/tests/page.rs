@@ -40,7 +40,8 @@ fn people_judge_in_a_browser() {
 
 #[test]
 fn escape_ends_the_work_on_the_server() {
-    let server = Server::steered();
+    // All that is asked for has room at the same time.
+    let server = Server::steered_with(&["--cache-mib", "256"]);
     // So many other texts make each step slow enough to watch.
     let others: Vec<_> = (0..4)
         .map(|index| {
