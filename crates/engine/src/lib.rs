@@ -18,6 +18,7 @@ mod error;
 mod fair_share;
 mod guide;
 mod labels;
+mod neighbours;
 mod observer;
 mod pace;
 mod patience;

@@ -1,13 +1,11 @@
 //! What runs in the next step: plain state and a step function, no thread, no clock of its own.
 //!
-//! *Admission.* A sequence is admitted when blocks for its whole prompt and reply are free, so a running one never waits
-//! for memory; the beginning of its prompt that an earlier one computed is read from the prefix cache. When a running
-//! sequence is about to compute the same beginning, the later one waits until it has: one leads, the others follow with the
-//! whole beginning at once. Whose turn it is, [`FairShare`] says, but one that has waited very long goes first. Some room
-//! is kept for sequences that write no text. Those that may wait come last, and leave room for those that may not.
+//! *Admission* is in `admission.rs`: who runs, and with which blocks.
 //!
 //! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, up to as many tokens as [`Pace`] grants:
 //! by turns of their tenants, those first that need the fewest steps, and before all of them those that have waited very long.
+
+mod admission;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -24,14 +22,14 @@ use crate::{
     config::Config,
     error::Failure,
     fair_share::FairShare,
+    neighbours::Neighbours,
     observer::{Ending, SequenceReport},
     pace::Pace,
     prefix_cache::{BlockKey, PrefixCache},
-    request::{Lane, Tenant, Urgency},
+    request::Tenant,
     sequence::Sequence,
     stream::{Event, FinishReason},
     suspects::Fingerprint,
-    turns::Turns,
 };
 
 /// What a step gave one chunk: logits, when it wanted them.
@@ -49,6 +47,7 @@ pub(crate) struct Scheduler {
     /// Names of the blocks that running sequences are going to compute.
     computing: HashSet<BlockKey>,
     share: FairShare,
+    neighbours: Neighbours,
     pace: Pace,
     /// In order of arrival. Its bound is kept where requests come in.
     waiting: VecDeque<Box<Sequence>>,
@@ -78,6 +77,7 @@ impl Scheduler {
             backlog,
             computing: HashSet::new(),
             share: FairShare::default(),
+            neighbours: Neighbours::default(),
             pace: Pace::new(limits, config.step_time),
             waiting: VecDeque::new(),
             asked: HashSet::new(),
@@ -132,6 +132,7 @@ impl Scheduler {
 
     /// Puts a sequence at the end of the line; when an equal one is there already, its clients listen to that one.
     pub(crate) fn enqueue(&mut self, sequence: Sequence) {
+        self.neighbours.note(sequence.tenant(), sequence.arrived());
         if self.asked.insert(*sequence.identity()) {
             self.waiting.push_back(Box::new(sequence));
             return;
@@ -300,31 +301,6 @@ impl Scheduler {
         finished
     }
 
-    /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their
-    /// tenants. One that does not fit lets nobody past, or it might never fit; nor does one that runs alone, before and beside it.
-    fn admit(&mut self, now: Instant) {
-        if self.waiting.is_empty() || self.running.len() >= self.config.max_sequences {
-            return;
-        }
-        let mut line: Vec<Option<Box<Sequence>>> = self.waiting.drain(..).map(Some).collect();
-        let mut turns = Turns::new(&line, |sequence| {
-            now.saturating_duration_since(sequence.arrived()) >= self.config.max_age
-        });
-        while self.running.len() < self.config.max_sequences && !self.running.iter().any(Sequence::runs_alone)
-        {
-            let Some(place) = turns.next(&self.share).map(|index| &mut line[index]) else { break };
-            if !self.running.is_empty() && place.as_ref().is_some_and(|sequence| sequence.runs_alone()) {
-                break;
-            }
-            let Some(sequence) = place.take_if(|sequence| self.may_start(sequence)) else { continue };
-            if let Err(sequence) = self.start(sequence, now) {
-                *place = Some(sequence);
-                break;
-            }
-        }
-        self.waiting.extend(line.into_iter().flatten());
-    }
-
     /// Drops the sequences that still wait, and whose clients would wait no longer to see them begun.
     fn lose_patience(&mut self, now: Instant) {
         let Self { waiting, backlog, asked, ended, .. } = self;
@@ -339,33 +315,6 @@ impl Scheduler {
         });
     }
 
-    /// Whether a waiting sequence is neither kept out by a full lane nor follows a running sequence, which lets others past,
-    /// as what it waits for takes a few steps.
-    fn may_start(&self, sequence: &Sequence) -> bool {
-        let explaining = || self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
-        let has_room = sequence.lane() == Lane::Score || explaining() < self.config.max_explaining.max(1);
-        let waiting = |sequence: &&Sequence| sequence.urgency() == Urgency::Whenever;
-        let is_let_in = match sequence.urgency() {
-            Urgency::Now => true,
-            // At most a half of what runs may wait, so that whoever comes finds a place at once.
-            Urgency::Whenever => {
-                self.running.iter().filter(waiting).count() < self.config.max_sequences.div_ceil(2)
-            }
-        };
-        has_room && is_let_in && !self.follows(sequence)
-    }
-
-    /// Starts a sequence, or gives it back when there are too few blocks.
-    fn start(&mut self, mut sequence: Box<Sequence>, now: Instant) -> Result<(), Box<Sequence>> {
-        if !self.place(&mut sequence, now) {
-            return Err(sequence);
-        }
-        sequence.audience.begin();
-        self.computing.extend(sequence.unshared_keys());
-        self.running.push(*sequence);
-        Ok(())
-    }
-
     /// Gives up what is kept of a sequence that failed: numbers that are none might be in any block of it, and everybody who
     /// found that block kept would fail as well.
     fn give_up(&mut self, keys: &[BlockKey]) {
@@ -374,45 +323,6 @@ impl Scheduler {
             self.allocator.release(vec![block]);
             self.prefix.evictions += 1;
         }
-    }
-
-    /// Whether a running sequence is going to compute the first block that this one lacks.
-    fn follows(&self, sequence: &Sequence) -> bool {
-        let keys = sequence.block_keys();
-        keys.get(self.cache.known(keys)).is_some_and(|key| self.computing.contains(key))
-    }
-
-    /// Gives a sequence its blocks, at the cost of kept ones if need be; tells whether there were enough.
-    fn place(&mut self, sequence: &mut Sequence, now: Instant) -> bool {
-        let keys = sequence.block_keys();
-        let known = self.cache.known(keys);
-        let wanted = sequence.max_positions().div_ceil(self.limits.block_size) - known;
-        // A quarter of the memory is left to those that may not wait, unless nothing runs at all.
-        let kept_free = match sequence.urgency() {
-            Urgency::Whenever if !self.running.is_empty() => self.allocator.total() / 4,
-            Urgency::Now | Urgency::Whenever => 0,
-        };
-        // What it leases is free no more. It leases nothing before there is enough: to look often is no use of what is kept.
-        if wanted + kept_free + self.cache.idle_among(&keys[..known]) > self.free_blocks() {
-            return false;
-        }
-        let leased = self.cache.lease(keys);
-        while self.allocator.free_count() < wanted {
-            let (key, block) =
-                self.cache.evict().expect("a kept block that nobody leases is a leaf or above one");
-            self.backlog.forget(&key);
-            self.allocator.release(vec![block]);
-            self.prefix.evictions += 1;
-        }
-        self.prefix.hits += leased.len() as u64;
-        self.prefix.misses += (sequence.block_keys().len() - leased.len()) as u64;
-        let fanout = leased.len().checked_sub(1).map(|last| self.cache.leases(&sequence.block_keys()[last]));
-        sequence.note_fanout(fanout.unwrap_or(0));
-        let own = self.allocator.allocate(wanted).expect("enough blocks were made free");
-        let tokens = sequence.max_positions() - leased.len() * self.limits.block_size;
-        self.share.charge(sequence.tenant(), tokens, sequence.weight());
-        sequence.admit((leased, own), self.limits.block_size, now);
-        true
     }
 
     /// Removes the marked sequences, keeping the order of the others, and takes their blocks back.

@@ -40,6 +40,12 @@ impl Turns {
         turns
     }
 
+    /// Gives out no more places of `tenant` but those that are old.
+    pub(crate) fn pass_over(&mut self, tenant: &Tenant) {
+        self.now.remove(tenant);
+        self.whenever.remove(tenant);
+    }
+
     /// The next place: of the tenant that is furthest behind, of several the one that has waited longest.
     pub(crate) fn next(&mut self, share: &FairShare) -> Option<usize> {
         let old = self.old.pop_front();

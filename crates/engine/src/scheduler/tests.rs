@@ -187,7 +187,7 @@ impl Bench {
         let Scheduler { limits, config, running, .. } = &self.scheduler;
         assert!(!batch.chunks.is_empty() && batch.token_count() <= limits.max_step_tokens);
         assert!(batch.chunks.iter().all(|chunk| !chunk.tokens.is_empty()));
-        let explaining = running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count();
+        let explaining = self.scheduler.explaining();
         assert!(running.len() <= config.max_sequences && explaining <= config.max_explaining.max(1));
         let (prompts, tokens) = self.scheduler.prompts(batch);
         let writes = prompts < batch.chunks.len();

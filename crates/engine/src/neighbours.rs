@@ -1,0 +1,57 @@
+//! Whether a tenant has the engine to itself, or others have come lately for whom it leaves room.
+
+use std::time::{Duration, Instant};
+
+use crate::request::Tenant;
+
+/// For how long somebody who came may come again.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// Who came last, and when somebody else did.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbours {
+    latest: Option<(Tenant, Instant)>,
+    /// When any other tenant than the latest came last.
+    other: Option<Instant>,
+}
+
+impl Neighbours {
+    /// Notes that a request of `tenant` came.
+    pub(crate) fn note(&mut self, tenant: &Tenant, at: Instant) {
+        match &mut self.latest {
+            Some((latest, time)) if latest == tenant => *time = at,
+            latest => self.other = latest.replace((tenant.clone(), at)).map(|(_, time)| time),
+        }
+    }
+
+    /// Whether anybody but `tenant` came lately.
+    pub(crate) fn has_others(&self, tenant: &Tenant, now: Instant) -> bool {
+        let came = match &self.latest {
+            Some((latest, time)) if latest != tenant => Some(*time),
+            Some(_) | None => self.other,
+        };
+        came.is_some_and(|time| now.saturating_duration_since(time) <= LATELY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_those_who_came_lately_and_are_not_oneself() {
+        let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
+        let start = Instant::now();
+        let mut neighbours = Neighbours::default();
+        assert!(!neighbours.has_others(&a, start));
+        neighbours.note(&a, start);
+        neighbours.note(&a, start);
+        assert!(!neighbours.has_others(&a, start) && neighbours.has_others(&b, start));
+        neighbours.note(&b, start);
+        let later = start + LATELY;
+        (0..3).for_each(|_| neighbours.note(&a, later));
+        assert!(neighbours.has_others(&a, later) && neighbours.has_others(&b, later));
+        let after = later + Duration::from_millis(1);
+        assert!(!neighbours.has_others(&a, after) && neighbours.has_others(&b, after));
+    }
+}
