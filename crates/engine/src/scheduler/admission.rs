@@ -19,7 +19,7 @@ use crate::{
     turns::Turns,
 };
 
-/// One of so many parts of the room is left to others.
+/// One of so many parts of the memory is left to others.
 const PART_FOR_OTHERS: usize = 8;
 
 impl Scheduler {
@@ -75,22 +75,16 @@ impl Scheduler {
         self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count()
     }
 
-    /// Whether a waiting sequence would take room that is left to others: its tenant runs something already, others have
-    /// come lately, and no part of the places and of the memory would be free for them, at most a whole context.
+    /// Whether a waiting sequence would take memory that is left to others: its tenant runs something already, others have
+    /// come lately, and a part of the memory would not be free for them, at most a whole context. Of places none are left:
+    /// they change hands at nearly every step.
     fn crowds_out(&self, sequence: &Sequence, now: Instant) -> bool {
         let tenant = sequence.tenant();
-        if !self.neighbours.has_others(tenant, now)
-            || !self.running.iter().any(|running| running.tenant() == tenant)
-        {
-            return false;
-        }
-        let is_taken = |count: usize, most: usize| count + most / PART_FOR_OTHERS >= most;
         let Limits { context_length, block_size, .. } = self.limits;
         let left = (self.allocator.total() / PART_FOR_OTHERS).min(context_length.div_ceil(block_size));
-        is_taken(self.running.len(), self.config.max_sequences)
-            || sequence.lane() == Lane::Explain
-                && is_taken(self.explaining(), self.config.max_explaining.max(1))
-            || !self.fits(sequence, left)
+        self.neighbours.has_others(tenant, now)
+            && self.running.iter().any(|running| running.tenant() == tenant)
+            && !self.fits(sequence, left)
     }
 
     /// Whether a sequence finds enough blocks, so that `left` of them are free still.

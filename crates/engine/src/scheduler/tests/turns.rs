@@ -61,37 +61,33 @@ fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
 }
 
 #[test]
-fn a_tenant_that_runs_leaves_room_for_others_who_came_lately() {
-    // By memory, of which each request takes three of 24 blocks; and by places.
-    let by_memory = (Limits { block_count: 24, ..LIMITS }, Config::default());
-    let by_places = (Limits { block_count: 60, ..LIMITS }, Config { max_sequences: 8, ..Config::default() });
-    for (limits, config) in [by_memory, by_places] {
-        let mut bench = Bench::within(limits, config);
-        let ask = |bench: &mut Bench, tenant| {
-            let serial = bench.clients.len() as u32;
-            let prompt: Vec<u32> = (0..8).map(|place| (serial >> (place % 4 * 2) & 3) + place / 4).collect();
-            bench.ask(&prompt, vec![Part::Write(4)], Traits { tenant, ..Traits::default() });
-        };
-        let flood = |bench: &mut Bench| {
-            (0..12).for_each(|_| ask(bench, "flood"));
-            bench.step();
-            bench.scheduler.running_count()
-        };
-        assert_eq!(flood(&mut bench), 8, "all of it where nobody else is");
-        bench.drain();
-        ask(&mut bench, "other");
-        bench.drain();
-        assert_eq!(flood(&mut bench), 7, "room for one is left");
-        ask(&mut bench, "other");
+fn a_tenant_that_runs_leaves_memory_for_others_who_came_lately() {
+    // Of 24 blocks each request takes three.
+    let mut bench = Bench::within(Limits { block_count: 24, ..LIMITS }, Config::default());
+    let ask = |bench: &mut Bench, tenant| {
+        let serial = bench.clients.len() as u32;
+        let prompt: Vec<u32> = (0..8).map(|place| (serial >> (place % 4 * 2) & 3) + place / 4).collect();
+        bench.ask(&prompt, vec![Part::Write(4)], Traits { tenant, ..Traits::default() });
+    };
+    let flood = |bench: &mut Bench| {
+        (0..12).for_each(|_| ask(bench, "flood"));
         bench.step();
-        let other = bench.clients.len() as u64 - 1;
-        let runs = |bench: &Bench| bench.scheduler.running.iter().any(|sequence| sequence.id().0 == other);
-        assert!(runs(&bench), "whoever comes runs at once");
-        bench.drain();
-        bench.now += Duration::from_secs(11);
-        assert_eq!(flood(&mut bench), 8, "nobody else came for long");
-        bench.drain();
-    }
+        bench.scheduler.running_count()
+    };
+    assert_eq!(flood(&mut bench), 8, "all of it where nobody else is");
+    bench.drain();
+    ask(&mut bench, "other");
+    bench.drain();
+    assert_eq!(flood(&mut bench), 7, "memory for one is left");
+    ask(&mut bench, "other");
+    bench.step();
+    let other = bench.clients.len() as u64 - 1;
+    let runs = |bench: &Bench| bench.scheduler.running.iter().any(|sequence| sequence.id().0 == other);
+    assert!(runs(&bench), "whoever comes runs at once");
+    bench.drain();
+    bench.now += Duration::from_secs(11);
+    assert_eq!(flood(&mut bench), 8, "nobody else came for long");
+    bench.drain();
 }
 
 #[test]
