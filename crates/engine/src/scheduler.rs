@@ -194,7 +194,7 @@ impl Scheduler {
         let mut order: Vec<(bool, usize, usize)> = reading
             .map(|index| {
                 let sequence = &self.running[index];
-                let is_young = now.saturating_duration_since(sequence.arrived()) < self.config.max_age;
+                let is_young = !sequence.has_waited(self.config.max_age, now);
                 let steps = sequence.unread().div_ceil(budget);
                 (is_young, if is_young { steps } else { 0 }, index)
             })

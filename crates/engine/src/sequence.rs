@@ -185,6 +185,11 @@ impl Sequence {
         self.times.arrived
     }
 
+    /// Whether it has been there for so long.
+    pub(crate) fn has_waited(&self, at_least: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.arrived()) >= at_least
+    }
+
     /// What there is to say of it at its end.
     pub(crate) fn report(&self, ending: Ending, now: Instant) -> SequenceReport {
         let Times { arrived, admitted, first_token, choice, .. } = self.times;

@@ -19,39 +19,60 @@ use crate::{
     turns::Turns,
 };
 
-/// One of so many parts of the memory is left to others.
+/// What a running tenant leaves of the memory to others is one of so many parts, at most a whole context.
 const PART_FOR_OTHERS: usize = 8;
 
+/// What those that may wait leave to those that may not.
+const PART_FOR_URGENT: usize = 4;
+
+/// Whom a sequence that cannot start now holds up.
+enum HoldsUp {
+    /// Itself alone: it is kept out for what will pass by itself.
+    Itself,
+    /// All of its tenant, which leaves memory to others.
+    ItsTenant,
+    /// Everybody, or it might never fit.
+    Everybody,
+}
+
 impl Scheduler {
-    /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their
-    /// tenants, as far as they leave room for others. One that does not fit lets nobody past, or it might never fit; nor does
-    /// one that runs alone, before and beside it.
+    /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their tenants.
     pub(super) fn admit(&mut self, now: Instant) {
         if self.waiting.is_empty() || self.running.len() >= self.config.max_sequences {
             return;
         }
         let mut line: Vec<Option<Box<Sequence>>> = self.waiting.drain(..).map(Some).collect();
         let max_age = self.config.max_age;
-        let is_old = |sequence: &Sequence| now.saturating_duration_since(sequence.arrived()) >= max_age;
-        let mut turns = Turns::new(&line, is_old);
+        let mut turns = Turns::new(&line, |sequence| sequence.has_waited(max_age, now));
         while self.running.len() < self.config.max_sequences && !self.running.iter().any(Sequence::runs_alone)
         {
-            let Some(place) = turns.next(&self.share).map(|index| &mut line[index]) else { break };
-            let crowds = |sequence: &&Sequence| !is_old(sequence) && self.crowds_out(sequence, now);
-            if let Some(sequence) = place.as_deref().filter(crowds) {
-                turns.pass_over(sequence.tenant());
-                continue;
-            }
-            if !self.running.is_empty() && place.as_ref().is_some_and(|sequence| sequence.runs_alone()) {
-                break;
-            }
-            let Some(sequence) = place.take_if(|sequence| self.may_start(sequence)) else { continue };
-            if let Err(sequence) = self.start(sequence, now) {
-                *place = Some(sequence);
-                break;
+            let Some(index) = turns.next(&self.share) else { break };
+            let Some(sequence) = line[index].take() else { continue };
+            match self.hindrance(&sequence, now) {
+                None => self.start(sequence, now),
+                Some(holds_up) => {
+                    let sequence = line[index].insert(sequence);
+                    match holds_up {
+                        HoldsUp::Itself => {}
+                        HoldsUp::ItsTenant => turns.pass_over(sequence.tenant()),
+                        HoldsUp::Everybody => break,
+                    }
+                }
             }
         }
         self.waiting.extend(line.into_iter().flatten());
+    }
+
+    /// What keeps a waiting sequence from starting, if anything does.
+    fn hindrance(&self, sequence: &Sequence, now: Instant) -> Option<HoldsUp> {
+        if sequence.runs_alone() && !self.running.is_empty() {
+            return Some(HoldsUp::Everybody);
+        }
+        if !self.may_start(sequence) {
+            return Some(HoldsUp::Itself);
+        }
+        let (left, holds_up) = self.left_to_others(sequence, now);
+        (!self.fits(sequence, left)).then_some(holds_up)
     }
 
     /// Whether a waiting sequence is neither kept out by a full lane nor follows a running sequence, which lets others past,
@@ -75,16 +96,24 @@ impl Scheduler {
         self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count()
     }
 
-    /// Whether a waiting sequence would take memory that is left to others: its tenant runs something already, others have
-    /// come lately, and a part of the memory would not be free for them, at most a whole context. Of places none are left:
-    /// they change hands at nearly every step.
-    fn crowds_out(&self, sequence: &Sequence, now: Instant) -> bool {
+    /// How many blocks a sequence leaves free for others when it starts, and whom it holds up where that cannot be. Of places
+    /// none are left: they change hands at nearly every step.
+    fn left_to_others(&self, sequence: &Sequence, now: Instant) -> (usize, HoldsUp) {
         let tenant = sequence.tenant();
-        let Limits { context_length, block_size, .. } = self.limits;
-        let left = (self.allocator.total() / PART_FOR_OTHERS).min(context_length.div_ceil(block_size));
-        self.neighbours.has_others(tenant, now)
-            && self.running.iter().any(|running| running.tenant() == tenant)
-            && !self.fits(sequence, left)
+        let total = self.allocator.total();
+        let is_old = sequence.has_waited(self.config.max_age, now);
+        match sequence.urgency() {
+            Urgency::Whenever if !self.running.is_empty() => (total / PART_FOR_URGENT, HoldsUp::Everybody),
+            Urgency::Now
+                if !is_old
+                    && self.neighbours.has_others(tenant, now)
+                    && self.running.iter().any(|running| running.tenant() == tenant) =>
+            {
+                let Limits { context_length, block_size, .. } = self.limits;
+                ((total / PART_FOR_OTHERS).min(context_length.div_ceil(block_size)), HoldsUp::ItsTenant)
+            }
+            Urgency::Now | Urgency::Whenever => (0, HoldsUp::Everybody),
+        }
     }
 
     /// Whether a sequence finds enough blocks, so that `left` of them are free still.
@@ -101,15 +130,12 @@ impl Scheduler {
         sequence.max_positions().div_ceil(self.limits.block_size) - known
     }
 
-    /// Starts a sequence, or gives it back when there are too few blocks.
-    fn start(&mut self, mut sequence: Box<Sequence>, now: Instant) -> Result<(), Box<Sequence>> {
-        if !self.place(&mut sequence, now) {
-            return Err(sequence);
-        }
+    /// Starts a sequence that fits.
+    fn start(&mut self, mut sequence: Box<Sequence>, now: Instant) {
+        self.place(&mut sequence, now);
         sequence.audience.begin();
         self.computing.extend(sequence.unshared_keys());
         self.running.push(*sequence);
-        Ok(())
     }
 
     /// Whether a running sequence is going to compute the first block that this one lacks.
@@ -118,17 +144,8 @@ impl Scheduler {
         keys.get(self.cache.known(keys)).is_some_and(|key| self.computing.contains(key))
     }
 
-    /// Gives a sequence its blocks, at the cost of kept ones if need be; tells whether there were enough.
-    fn place(&mut self, sequence: &mut Sequence, now: Instant) -> bool {
-        // A quarter of the memory is left to those that may not wait, unless nothing runs at all.
-        let left = match sequence.urgency() {
-            Urgency::Whenever if !self.running.is_empty() => self.allocator.total() / 4,
-            Urgency::Now | Urgency::Whenever => 0,
-        };
-        // It leases nothing before there is enough: to look often is no use of what is kept.
-        if !self.fits(sequence, left) {
-            return false;
-        }
+    /// Gives a sequence that fits its blocks, at the cost of kept ones if need be.
+    fn place(&mut self, sequence: &mut Sequence, now: Instant) {
         let keys = sequence.block_keys();
         let leased = self.cache.lease(keys);
         let wanted = self.wanted_blocks(sequence, leased.len());
@@ -147,6 +164,5 @@ impl Scheduler {
         let tokens = sequence.max_positions() - leased.len() * self.limits.block_size;
         self.share.charge(sequence.tenant(), tokens, sequence.weight());
         sequence.admit((leased, own), self.limits.block_size, now);
-        true
     }
 }
