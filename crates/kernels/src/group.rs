@@ -67,11 +67,11 @@ impl Group {
     fn taken<'a>(count: usize, rows: impl Iterator<Item = (&'a Self, usize)>) -> Self {
         let mut rows = rows.peekable();
         let (first, _) = rows.peek().expect("a group has rows");
-        let mut group = Self::empty(count, (first.queries.len() / first.rows, first.sums.len() / first.rows));
+        let mut group = Self::empty(count, (first.queries.len() / first.rows, first.wide()));
         for (to, (other, from)) in rows.enumerate() {
             let queries = other.queries[from..].iter().step_by(other.rows);
             group.queries[to..].iter_mut().step_by(count).zip(queries).for_each(|(to, from)| *to = *from);
-            for (panel, width) in panels(group.sums.len() / count) {
+            for (panel, width) in panels(group.wide()) {
                 let own = &mut group.sums[panel * count + to * width..][..width];
                 own.copy_from_slice(&other.sums[panel * other.rows + from * width..][..width]);
             }
@@ -84,6 +84,11 @@ impl Group {
     fn empty(rows: usize, (size, wide): (usize, usize)) -> Self {
         let sums = Aligned::zeros(wide * rows);
         Self { rows, queries: vec![0.0; size * rows], sums, visible: [0; MOST_ROWS], state: State::new() }
+    }
+
+    /// Sums of a row: a head's size in whole panels.
+    fn wide(&self) -> usize {
+        self.sums.len() / self.rows
     }
 
     /// Takes in a block.
@@ -123,7 +128,7 @@ impl Group {
         weights: &[[f32; PANEL]],
         (block, limit): (&Block<'_>, usize),
     ) {
-        for (first, width) in panels(self.sums.len() / self.rows) {
+        for (first, width) in panels(self.wide()) {
             let steps = &block.values[first * BLOCK_SIZE..][..limit * width];
             let later = block.later.1.get(first * BLOCK_SIZE..).unwrap_or_default();
             let sums = &mut self.sums[first * self.rows + row * width..][..weights.len() * width];
@@ -139,7 +144,7 @@ impl Group {
 
     /// Multiplies the sums of the rows from `first` on by what the softmax found.
     fn correct(&mut self, first: usize, corrections: &[f32; MOST_ROWS]) {
-        let wide = self.sums.len() / self.rows;
+        let wide = self.wide();
         for (row, correction) in (first..self.rows).zip(corrections).filter(|(_, factor)| **factor != 1.0) {
             for (panel, width) in panels(wide) {
                 let sums = &mut self.sums[panel * self.rows + row * width..][..width];
@@ -150,7 +155,7 @@ impl Group {
 
     /// Divides by the weights' sums and writes what each row comes to, to the next of `outputs`.
     pub(crate) fn finish<'a>(&self, outputs: impl Iterator<Item = &'a mut [f32]>) {
-        let wide = self.sums.len() / self.rows;
+        let wide = self.wide();
         for (row, output) in (0..self.rows).zip(outputs) {
             let total = self.state.total(row);
             for (panel, width) in panels(wide) {

@@ -120,12 +120,18 @@ struct Centred {
     scale: f32,
 }
 
+impl Centred {
+    #[inline(always)]
+    fn scaled<S: Simd>(self, simd: S, x: S::Vector) -> S::Vector {
+        simd.mul(simd.sub(x, simd.splat(self.mean)), simd.splat(self.scale))
+    }
+}
+
 /// Of a number and its weight.
 impl Lanewise<2, 1> for Centred {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, [x, weight]: [S::Vector; 2], _: [S::Vector; 1]) -> [S::Vector; 1] {
-        let scaled = simd.mul(simd.sub(x, simd.splat(self.mean)), simd.splat(self.scale));
-        [simd.mul(scaled, weight)]
+        [simd.mul(self.scaled(simd, x), weight)]
     }
 }
 
@@ -133,7 +139,6 @@ impl Lanewise<2, 1> for Centred {
 impl Lanewise<3, 1> for Centred {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, [x, weight, bias]: [S::Vector; 3], _: [S::Vector; 1]) -> [S::Vector; 1] {
-        let scaled = simd.mul(simd.sub(x, simd.splat(self.mean)), simd.splat(self.scale));
-        [simd.fma(scaled, weight, bias)]
+        [simd.fma(self.scaled(simd, x), weight, bias)]
     }
 }
