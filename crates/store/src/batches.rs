@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::{
     Store,
-    contents::Incoming,
+    contents::{Incoming, Settled},
     error::StoreError,
     files::NewFile,
     fresh_id,
@@ -14,8 +14,8 @@ use crate::{
 /// The most batches that have not ended, of one owner and of all: each is looked at again whenever something changes.
 const MOST_UNFINISHED: [u64; 2] = [100, 1000];
 
-/// Batches that have not ended.
-const UNFINISHED: &str = "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')";
+/// Which batches have not ended, in SQL.
+pub(crate) const UNFINISHED: &str = "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')";
 
 /// A batch to begin.
 #[derive(Debug, Clone)]
@@ -254,19 +254,20 @@ impl Store {
         ended: Ended,
         [answers, errors]: [Option<Incoming>; 2],
     ) -> Result<(), StoreError> {
-        let answers = answers.map(Incoming::settle).transpose()?;
-        let errors = errors.map(Incoming::settle).transpose()?;
+        let contents =
+            [answers.map(Incoming::settle).transpose()?, errors.map(Incoming::settle).transpose()?];
         let mut database = self.database();
         let transaction = database.transaction()?;
         let mut ids = Vec::new();
-        for (settled, kind) in [(answers, "output"), (errors, "error")] {
+        for (settled, kind) in contents.iter().zip(["output", "error"]) {
             let new = NewFile {
                 owner: batch.owner.clone(),
                 name: format!("{}_{kind}.jsonl", batch.id),
                 purpose: Purpose::BatchOutput,
                 expires_after_s: None,
             };
-            let record = settled.map(|settled| self.record(&transaction, settled, &new)).transpose()?;
+            let record =
+                settled.as_ref().map(|settled| self.record(&transaction, settled, &new)).transpose()?;
             ids.push(record.map(|record| record.id));
         }
         let state = ended.state().as_str();
@@ -277,7 +278,6 @@ impl Store {
             params![state, self.now(), ids[0], ids[1], batch.id],
         )?;
         transaction.execute("DELETE FROM results WHERE batch = ?", [&batch.id])?;
-        transaction.commit()?;
-        Ok(())
+        Settled::commit(transaction, contents.into_iter().flatten())
     }
 }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, ffi::SQLITE_IOERR_FSYNC};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -49,11 +49,13 @@ struct Bounds {
     stored: [u64; 2],
 }
 
-/// A content that is on the disk under the name of its file.
+/// A content that is on the disk under the name of its file. Dropping it removes it, unless it was recorded.
 pub(crate) struct Settled {
     pub(crate) id: String,
     pub(crate) bytes: i64,
     pub(crate) sha256: String,
+    /// Where it is, as long as nothing is known to record it.
+    unrecorded: Option<PathBuf>,
 }
 
 impl Part {
@@ -129,10 +131,47 @@ impl Incoming {
         self.file.sync_all()?;
         let id = fresh_id("file-");
         let folder = self.store.folder.join("files");
-        fs::rename(&self.path, folder.join(&id))?;
-        synchronise(&folder)?;
+        let path = folder.join(&id);
+        fs::rename(&self.path, &path)?;
         let sha256 = self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Settled { id, bytes: i64::try_from(self.bytes).unwrap_or(i64::MAX), sha256 })
+        let bytes = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        let settled = Settled { id, bytes, sha256, unrecorded: Some(path) };
+        synchronise(&folder)?;
+        Ok(settled)
+    }
+}
+
+impl Settled {
+    /// Ends the transaction that records these contents. Where that fails they are gone, as if they had never come.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn commit(
+        transaction: Transaction<'_>,
+        contents: impl IntoIterator<Item = Self>,
+    ) -> Result<(), StoreError> {
+        let committed = transaction.commit();
+        // A record that was written and not synchronised may be found by the next start all the same, and needs its content
+        // then; where that start finds no record, it removes the content.
+        let may_be_found = |error: &rusqlite::Error| {
+            error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_FSYNC)
+        };
+        if committed.as_ref().map_or_else(may_be_found, |()| true) {
+            contents.into_iter().for_each(Self::recorded);
+        }
+        Ok(committed?)
+    }
+
+    fn recorded(mut self) {
+        self.unrecorded = None;
+    }
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unrecorded {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

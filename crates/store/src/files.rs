@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::{
     Store,
+    batches::UNFINISHED,
     contents::{Incoming, Settled},
     error::StoreError,
     record::{BatchState, FileRecord, Purpose},
@@ -71,14 +72,11 @@ impl Store {
         let mut database = self.database();
         let transaction = database.transaction()?;
         // Looked at again, since others may have come while this one was written.
-        let room =
-            part.map_or(Ok([0; 2]), |part| self.room(&transaction, &part, settled.bytes.unsigned_abs()));
-        if let Err(error) = room {
-            self.remove_contents(&[settled.id]);
-            return Err(error);
+        if let Some(part) = part {
+            self.room(&transaction, &part, settled.bytes.unsigned_abs())?;
         }
-        let record = self.record(&transaction, settled, new)?;
-        transaction.commit()?;
+        let record = self.record(&transaction, &settled, new)?;
+        Settled::commit(transaction, [settled])?;
         Ok(record)
     }
 
@@ -86,7 +84,7 @@ impl Store {
     pub(crate) fn record(
         &self,
         transaction: &Transaction<'_>,
-        settled: Settled,
+        settled: &Settled,
         new: &NewFile,
     ) -> Result<FileRecord, StoreError> {
         let created_at = self.now();
@@ -95,11 +93,11 @@ impl Store {
             (most, asked) => most.or(asked),
         };
         let record = FileRecord {
-            id: settled.id,
+            id: settled.id.clone(),
             name: new.name.clone(),
             purpose: new.purpose,
             bytes: settled.bytes,
-            sha256: settled.sha256,
+            sha256: settled.sha256.clone(),
             created_at,
             expires_at: lifetime.map(|lifetime| created_at.saturating_add(lifetime)),
         };
@@ -190,7 +188,7 @@ impl Store {
         self.file(owner, id)?;
         let database = self.database();
         let deleted = database.execute(
-            &format!("DELETE FROM files WHERE owner = ? AND id = ? AND NOT {IN_USE}"),
+            &format!("DELETE FROM files WHERE owner = ? AND id = ? AND NOT {}", in_use()),
             params![owner, id],
         )?;
         drop(database);
@@ -207,7 +205,7 @@ impl Store {
     /// When the disk fails.
     pub fn sweep(&self) -> Result<usize, StoreError> {
         let database = self.database();
-        let sql = format!("DELETE FROM files WHERE expires_at <= ? AND NOT {IN_USE} RETURNING id");
+        let sql = format!("DELETE FROM files WHERE expires_at <= ? AND NOT {} RETURNING id", in_use());
         let mut statement = database.prepare(&sql)?;
         let gone: Vec<String> =
             statement.query_map([self.now()], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -274,5 +272,6 @@ fn counted(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
 }
 
 /// Whether a batch that has not ended reads a file.
-const IN_USE: &str = "EXISTS (SELECT 1 FROM batches WHERE input_file = files.id \
-     AND state IN ('validating', 'in_progress', 'finalizing', 'cancelling'))";
+fn in_use() -> String {
+    format!("EXISTS (SELECT 1 FROM batches WHERE input_file = files.id AND {UNFINISHED})")
+}

@@ -173,6 +173,43 @@ fn a_result_is_there_once_and_in_one_of_two_files_at_the_end() {
 }
 
 #[test]
+fn contents_whose_record_cannot_be_written_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let file = keep(&store, "one", b"x").unwrap();
+    let batch = begin(&store, "one", &file).unwrap();
+    store.add_results(&batch.id, &[result(1, false), result(2, true)]).unwrap();
+    let names = |part: &str| -> HashSet<_> {
+        let entries = fs::read_dir(folder.path().join(part)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let [input, nothing] = [names("files"), HashSet::new()];
+    let write = || [false, true].map(|failed| store.write_results(&batch.id, failed).unwrap());
+    // By what fails: the record, the end of the transaction, and the second of two contents.
+    let refused = "CREATE TRIGGER refuses BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'no'); END";
+    let uncommitted = "PRAGMA foreign_keys = ON; CREATE TABLE broken (id REFERENCES files (id) DEFERRABLE INITIALLY DEFERRED); \
+                       CREATE TRIGGER refuses AFTER INSERT ON files BEGIN INSERT INTO broken VALUES (''); END";
+    for fault in [refused, uncommitted] {
+        store.database().execute_batch(fault).unwrap();
+        keep(&store, "one", b"y").unwrap_err();
+        store.end_batch(&batch, Ended::Completed, write()).unwrap_err();
+        assert_eq!([names("files"), names("incoming")], [input.clone(), nothing.clone()], "{fault}");
+        store.database().execute_batch("DROP TRIGGER refuses").unwrap();
+    }
+    let answers = store.write_results(&batch.id, false).unwrap();
+    let before = names("incoming");
+    let errors = store.write_results(&batch.id, true).unwrap();
+    names("incoming").difference(&before).for_each(|path| fs::remove_file(path).unwrap());
+    store.end_batch(&batch, Ended::Completed, [answers, errors]).unwrap_err();
+    assert_eq!(names("files"), input);
+    // Nothing is lost by any of it.
+    store.end_batch(&batch, Ended::Completed, write()).unwrap();
+    let batch = store.batch("one", &batch.id).unwrap();
+    assert_eq!(content(&store, batch.output_file.as_deref().unwrap()), "line 1\n");
+    assert_eq!(content(&store, batch.error_file.as_deref().unwrap()), "line 2\n");
+}
+
+#[test]
 fn what_is_past_its_time_is_not_found_and_then_swept_but_not_under_a_batch() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { keep_for_s: Some(0), ..LIMITS };
