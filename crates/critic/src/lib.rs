@@ -24,6 +24,6 @@ pub use figures::{BackendFigures, CacheFigures, ProcessorFigures};
 pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, ImageFault, Processor};
 pub use prompt::{Detail, EncodedImage, ImageTiling, Message, Part, Prompt, Role};
-pub use sampling::SamplingParams;
+pub use sampling::{Report, SamplingParams};
 pub use size::ModelSize;
 pub use text::Utf8Stream;

@@ -26,10 +26,20 @@ pub struct SamplingParams {
     pub min_tokens: usize,
     /// Start of the random numbers; the same seed and request give the same text in any batch.
     pub seed: u64,
-    /// How many of the most probable tokens are reported beside the chosen one, from raw logits.
-    pub top_logprobs: usize,
-    /// These tokens are reported, in this order, and not the most probable ones; empty for those.
-    pub report: Vec<TokenId>,
+    /// What is told about each token that is chosen.
+    pub report: Report,
+}
+
+/// The log-probabilities that are told about a token that was chosen, all under the raw logits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Report {
+    /// None: they take another pass over the whole vocabulary.
+    #[default]
+    Nothing,
+    /// Its own, and those of so many most probable ones.
+    MostProbable(usize),
+    /// Its own, and those of these tokens, in this order.
+    Of(Vec<TokenId>),
 }
 
 impl Default for SamplingParams {
@@ -45,8 +55,7 @@ impl Default for SamplingParams {
             min_p: 0.0,
             min_tokens: 0,
             seed: 0,
-            top_logprobs: 0,
-            report: Vec::new(),
+            report: Report::Nothing,
         }
     }
 }

@@ -25,6 +25,14 @@ impl Allowed {
         let (word, bit) = (token.0 as usize / 32, token.0 % 32);
         self.tokens.get(word).is_some_and(|bits| bits >> bit & 1 == 1)
     }
+
+    /// The tokens that may come next, in order.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = TokenId> {
+        let words = (0_u32..).zip(&self.tokens).filter(|(_, bits)| **bits != 0);
+        words.flat_map(|(word, bits)| {
+            (0..32).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| TokenId(word * 32 + bit))
+        })
+    }
 }
 
 /// What became of a token that was chosen.

@@ -78,7 +78,7 @@ fn collect_branches(texts: &[&Vec<TokenId>], depth: usize, branches: &mut Vec<Br
 #[derive(Debug, Clone)]
 struct Read {
     chosen: Sampled,
-    /// Log-probabilities of the ways on, under the raw logits.
+    /// Log-probabilities of the ways on, under the raw logits; none where not every branch is read.
     logprobs: Vec<f32>,
 }
 
@@ -96,6 +96,11 @@ impl Reading {
     pub(crate) fn new(labels: Labels, all: bool) -> Self {
         let reads = vec![None; labels.branches.len()];
         Self { labels, all, at: 0, reads }
+    }
+
+    /// Whether all probabilities are wanted, and so every branch's.
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.all
     }
 
     /// The branch whose logits are wanted now.
@@ -156,7 +161,7 @@ mod tests {
     }
 
     fn sampled(token: u32) -> Sampled {
-        Sampled { token: TokenId(token), logprob: 0.0, top: Vec::new() }
+        Sampled { token: TokenId(token), report: None }
     }
 
     fn ids(tokens: &[TokenId]) -> Vec<u32> {
@@ -195,11 +200,11 @@ mod tests {
     fn without_probabilities_only_the_chosen_way_is_read() {
         let texts: &[&[u32]] = &[&[7, 9], &[1, 9], &[1, 0, 9]];
         let mut reading = Reading::new(labels(texts).unwrap(), false);
-        assert!(!reading.note(sampled(7), vec![-1.0, -0.5]));
+        assert!(!reading.note(sampled(7), Vec::new()));
         assert_eq!(reading.choice().logprobs, None);
         let mut reading = Reading::new(labels(texts).unwrap(), false);
-        assert!(reading.note(sampled(1), vec![-0.5, -1.0]));
-        assert!(!reading.note(sampled(9), vec![-2.0, -0.1]));
+        assert!(reading.note(sampled(1), Vec::new()));
+        assert!(!reading.note(sampled(9), Vec::new()));
         assert_eq!(reading.choice().label, 1);
     }
 }

@@ -1,29 +1,36 @@
 //! From logits to a token.
 
-use critic::{SamplingParams, TokenId};
-use rand::{Rng, rngs::StdRng};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::{guide::Allowed, stream::Sampled};
+use critic::{Report, SamplingParams, TokenId};
+use rand::rngs::StdRng;
+
+use crate::{
+    draw::{draw, ranked},
+    guide::Allowed,
+    probability::{argmax, log_sum_exp},
+    stream::{Reported, Sampled},
+};
 
 /// Of which tokens one is chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Choices<'a> {
     /// All.
     All,
-    /// These.
+    /// These, at least one.
     These(&'a [TokenId]),
     /// Those that rules allow, and an end token where they allow the end.
     By(&'a Allowed),
 }
 
-/// Where a token is chosen.
+/// What a choice depends on beside the logits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct SamplingContext<'a> {
     /// The tokens of the output so far, which penalties act on.
     pub(crate) generated: &'a [TokenId],
     /// The tokens that can end the text here.
     pub(crate) ends: &'a [TokenId],
-    /// Tokens that are not chosen here.
+    /// Tokens that are not chosen here, unless nothing else can be.
     pub(crate) banned: &'a [TokenId],
     pub(crate) choices: Choices<'a>,
 }
@@ -33,26 +40,17 @@ pub(crate) struct Place<'a> {
 pub(crate) fn sample(
     logits: &[f32],
     params: &SamplingParams,
-    place: &Place<'_>,
+    context: &SamplingContext<'_>,
     random: &mut StdRng,
 ) -> Sampled {
-    let mut adjusted = logits.to_vec();
-    penalise_repetition(&mut adjusted, place.generated, params.repetition_penalty);
-    penalise_presence(&mut adjusted, place.generated, params);
-    for (token, bias) in &params.logit_bias {
-        adjusted.get_mut(token.0 as usize).into_iter().for_each(|logit| *logit += bias);
-    }
-    restrict(&mut adjusted, place);
-    let token = if params.temperature <= 0.0 { argmax(&adjusted) } else { draw(&adjusted, params, random) };
-    let normaliser = log_sum_exp(logits);
-    let logprob = |index: usize| (f64::from(logits[index]) - normaliser) as f32;
-    let reported = if params.report.is_empty() {
-        most_probable(logits, params.top_logprobs)
+    let candidates = Candidates::new(logits, params, context);
+    let chosen = if params.temperature <= 0.0 {
+        argmax(&candidates.logits)
     } else {
-        params.report.iter().map(|token| token.0 as usize).filter(|index| *index < logits.len()).collect()
+        draw(&candidates.logits, params, random)
     };
-    let top = reported.into_iter().map(|index| (TokenId(index as u32), logprob(index))).collect();
-    Sampled { token: TokenId(token as u32), logprob: logprob(token), top }
+    let token = candidates.token(chosen);
+    Sampled { token, report: report(logits, token, &params.report) }
 }
 
 /// Natural logarithms of the probabilities of `tokens` among the whole vocabulary, under the raw logits.
@@ -61,121 +59,95 @@ pub(crate) fn logprobs_of(logits: &[f32], tokens: &[TokenId]) -> Vec<f32> {
     tokens.iter().map(|token| (f64::from(logits[token.0 as usize]) - normaliser) as f32).collect()
 }
 
-/// Each distinct generated token once: positive logits are divided, others multiplied.
-fn penalise_repetition(logits: &mut [f32], generated: &[TokenId], penalty: f32) {
-    if penalty == 1.0 {
-        return;
+fn report(logits: &[f32], token: TokenId, report: &Report) -> Option<Reported> {
+    let mut tokens = vec![token];
+    match report {
+        Report::Nothing => return None,
+        Report::MostProbable(count) => {
+            tokens.extend(ranked(logits, *count).into_iter().map(|index| TokenId(index as u32)));
+        }
+        Report::Of(others) => {
+            tokens.extend(others.iter().filter(|token| (token.0 as usize) < logits.len()));
+        }
     }
-    let mut seen: Vec<usize> = generated.iter().map(|token| token.0 as usize).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    for index in seen {
-        let logit = &mut logits[index];
-        *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-    }
+    let logprobs = logprobs_of(logits, &tokens);
+    let others = tokens[1..].iter().copied().zip(logprobs[1..].iter().copied()).collect();
+    Some(Reported { chosen: logprobs[0], others })
 }
 
-/// What was generated loses once for having been, and once for each time that it was.
-fn penalise_presence(logits: &mut [f32], generated: &[TokenId], params: &SamplingParams) {
-    let SamplingParams { presence_penalty, frequency_penalty, .. } = params;
-    if *presence_penalty == 0.0 && *frequency_penalty == 0.0 {
-        return;
-    }
-    let mut seen: Vec<usize> = generated.iter().map(|token| token.0 as usize).collect();
-    seen.sort_unstable();
-    for same in seen.chunk_by(|one, other| one == other) {
-        logits[same[0]] -= presence_penalty + frequency_penalty * same.len() as f32;
-    }
+/// What can be chosen.
+struct Candidates<'a> {
+    /// In order; without them, all.
+    tokens: Option<Vec<TokenId>>,
+    /// Theirs, by which one is chosen. Those of the whole vocabulary are copied only where something changes them: that they
+    /// are many is what choosing takes its time for.
+    logits: Cow<'a, [f32]>,
 }
 
-/// Makes every token impossible that is none of the choices.
-fn restrict(logits: &mut [f32], place: &Place<'_>) {
-    match place.choices {
-        Choices::All => {}
-        Choices::These(tokens) => keep_only(logits, tokens),
-        Choices::By(allowed) => {
-            let ends: &[TokenId] = if allowed.end { place.ends } else { &[] };
-            for (index, logit) in logits.iter_mut().enumerate() {
-                let token = TokenId(index as u32);
-                if !allowed.contains(token) && !ends.contains(&token) {
-                    *logit = f32::NEG_INFINITY;
-                }
+impl<'a> Candidates<'a> {
+    fn new(logits: &'a [f32], params: &SamplingParams, context: &SamplingContext<'_>) -> Self {
+        let changed = changed(logits, params, context.generated);
+        let Some(tokens) = possible(context) else {
+            let mut logits = Cow::Borrowed(logits);
+            for (index, logit) in changed {
+                logits.to_mut()[index] = logit;
             }
+            for token in context.banned {
+                logits.to_mut()[token.0 as usize] = f32::NEG_INFINITY;
+            }
+            return Self { tokens: None, logits };
+        };
+        let logit = |token: &TokenId| {
+            let index = token.0 as usize;
+            changed.get(&index).copied().unwrap_or(logits[index])
+        };
+        Self { logits: tokens.iter().map(logit).collect(), tokens: Some(tokens) }
+    }
+
+    fn token(&self, index: usize) -> TokenId {
+        self.tokens.as_ref().map_or(TokenId(index as u32), |tokens| tokens[index])
+    }
+}
+
+/// The tokens of which one can be chosen, in order; `None` where it can be any that is not banned.
+fn possible(context: &SamplingContext<'_>) -> Option<Vec<TokenId>> {
+    let mut tokens = match context.choices {
+        Choices::All => return None,
+        Choices::These(tokens) => tokens.to_vec(),
+        Choices::By(allowed) => {
+            let ends: &[TokenId] = if allowed.end { context.ends } else { &[] };
+            allowed.tokens().chain(ends.iter().copied()).collect()
+        }
+    };
+    tokens.sort_unstable();
+    tokens.dedup();
+    if tokens.iter().any(|token| !context.banned.contains(token)) {
+        tokens.retain(|token| !context.banned.contains(token));
+    }
+    Some(tokens)
+}
+
+/// The logits that penalties and biases change, as they are then.
+fn changed(logits: &[f32], params: &SamplingParams, generated: &[TokenId]) -> BTreeMap<usize, f32> {
+    let SamplingParams { repetition_penalty, presence_penalty, frequency_penalty, .. } = *params;
+    let mut changed = BTreeMap::new();
+    if (repetition_penalty, presence_penalty, frequency_penalty) != (1.0, 0.0, 0.0) {
+        let mut seen: Vec<usize> = generated.iter().map(|token| token.0 as usize).collect();
+        seen.sort_unstable();
+        for same in seen.chunk_by(|one, other| one == other) {
+            let logit = logits[same[0]];
+            let repeated = if logit > 0.0 { logit / repetition_penalty } else { logit * repetition_penalty };
+            let penalty = presence_penalty + frequency_penalty * same.len() as f32;
+            changed.insert(same[0], repeated - penalty);
         }
     }
-    for token in place.banned {
-        logits[token.0 as usize] = f32::NEG_INFINITY;
-    }
-}
-
-/// Makes every token but `allowed` impossible.
-fn keep_only(logits: &mut [f32], allowed: &[TokenId]) {
-    let kept: Vec<(usize, f32)> =
-        allowed.iter().map(|token| (token.0 as usize, logits[token.0 as usize])).collect();
-    logits.fill(f32::NEG_INFINITY);
-    for (index, logit) in kept {
-        logits[index] = logit;
-    }
-}
-
-/// The first of the largest.
-fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = index;
+    for (token, bias) in &params.logit_bias {
+        let index = token.0 as usize;
+        if let Some(logit) = logits.get(index) {
+            *changed.entry(index).or_insert(*logit) += bias;
         }
     }
-    best
-}
-
-/// In f64, since a vocabulary has a hundred thousand terms.
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let largest = f64::from(logits[argmax(logits)]);
-    largest + logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum::<f64>().ln()
-}
-
-/// Indices of the `count` largest logits, best first, equal ones in order of index.
-fn most_probable(logits: &[f32], count: usize) -> Vec<usize> {
-    if count == 0 {
-        return Vec::new();
-    }
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    let by_logit = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
-    if count < order.len() {
-        order.select_nth_unstable_by(count - 1, by_logit);
-        order.truncate(count);
-    }
-    order.sort_unstable_by(by_logit);
-    order
-}
-
-/// Temperature, then top-k, then top-p, then min-p, then one draw.
-fn draw(logits: &[f32], params: &SamplingParams, random: &mut StdRng) -> usize {
-    let candidates = most_probable(logits, params.top_k.filter(|k| *k > 0).unwrap_or(logits.len()));
-    let temperature = f64::from(params.temperature);
-    let largest = f64::from(logits[candidates[0]]);
-    let mut weights: Vec<f64> =
-        candidates.iter().map(|index| ((f64::from(logits[*index]) - largest) / temperature).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    let wanted = f64::from(params.top_p.clamp(0.0, 1.0)) * total;
-    let mut mass = 0.0;
-    let kept = weights.iter().position(|weight| {
-        mass += weight;
-        mass >= wanted
-    });
-    weights.truncate(kept.map_or(weights.len(), |last| last + 1));
-    // The first is the most probable one, whose weight is 1.
-    let probable = weights.iter().take_while(|weight| **weight >= f64::from(params.min_p)).count();
-    weights.truncate(probable.max(1));
-    let mut rest = random.random::<f64>() * weights.iter().sum::<f64>();
-    for (index, weight) in weights.iter().enumerate() {
-        rest -= weight;
-        if rest < 0.0 {
-            return candidates[index];
-        }
-    }
-    candidates[weights.len() - 1]
+    changed
 }
 
 #[cfg(test)]
@@ -184,23 +156,28 @@ mod tests {
 
     use super::*;
 
-    fn place<'a>(generated: &'a [TokenId], choices: Choices<'a>) -> Place<'a> {
-        Place { generated, ends: &[TokenId(4)], banned: &[], choices }
+    fn context<'a>(generated: &'a [TokenId], choices: Choices<'a>) -> SamplingContext<'a> {
+        SamplingContext { generated, ends: &[TokenId(4)], banned: &[], choices }
+    }
+
+    /// Greedy, with so many reports beside that of the chosen token.
+    fn told(count: usize) -> SamplingParams {
+        SamplingParams { report: Report::MostProbable(count), ..Default::default() }
     }
 
     fn run(logits: &[f32], params: &SamplingParams, generated: &[u32]) -> Sampled {
         let generated: Vec<TokenId> = generated.iter().map(|id| TokenId(*id)).collect();
-        sample(logits, params, &place(&generated, Choices::All), &mut StdRng::seed_from_u64(params.seed))
+        sample(logits, params, &context(&generated, Choices::All), &mut StdRng::seed_from_u64(params.seed))
     }
 
     #[test]
     fn greedy_takes_the_largest_and_reports_raw_logprobs() {
-        let params = SamplingParams { top_logprobs: 2, ..Default::default() };
-        let sampled = run(&[0.0, 1.0, 3.0, 3.0], &params, &[]);
+        let sampled = run(&[0.0, 1.0, 3.0, 3.0], &told(2), &[]);
         assert_eq!(sampled.token, TokenId(2));
         let normaliser = (1.0 + 1f64.exp() + 2.0 * 3f64.exp()).ln();
-        assert!((f64::from(sampled.logprob) - (3.0 - normaliser)).abs() < 1e-6);
-        assert_eq!(sampled.top.iter().map(|top| top.0.0).collect::<Vec<_>>(), [2, 3]);
+        let reported = sampled.report.unwrap();
+        assert!((f64::from(reported.chosen) - (3.0 - normaliser)).abs() < 1e-6);
+        assert_eq!(reported.others.iter().map(|other| other.0.0).collect::<Vec<_>>(), [2, 3]);
     }
 
     #[test]
@@ -216,23 +193,23 @@ mod tests {
     #[test]
     fn only_allowed_tokens_are_chosen() {
         for temperature in [0.0, 2.0] {
-            let params = SamplingParams { temperature, ..Default::default() };
+            let params = SamplingParams { temperature, ..told(0) };
             let allowed = [TokenId(3), TokenId(0)];
             let mut random = StdRng::seed_from_u64(7);
             let sampled = sample(
                 &[-40.0, 9.0, 8.0, -30.0],
                 &params,
-                &place(&[], Choices::These(&allowed)),
+                &context(&[], Choices::These(&allowed)),
                 &mut random,
             );
             assert_eq!(sampled.token, TokenId(3));
-            assert!(sampled.logprob < -38.0, "the report is that of the raw logits");
+            assert!(sampled.report.unwrap().chosen < -38.0, "the report is that of the raw logits");
             let by_rules = Allowed { tokens: vec![0b1001], end: false };
             let logits = [-40.0, 9.0, 8.0, -30.0, 20.0];
-            let sampled = sample(&logits, &params, &place(&[], Choices::By(&by_rules)), &mut random);
+            let sampled = sample(&logits, &params, &context(&[], Choices::By(&by_rules)), &mut random);
             assert_eq!(sampled.token, TokenId(3));
             let ends = Allowed { end: true, ..by_rules };
-            let sampled = sample(&logits, &params, &place(&[], Choices::By(&ends)), &mut random);
+            let sampled = sample(&logits, &params, &context(&[], Choices::By(&ends)), &mut random);
             assert_eq!(sampled.token, TokenId(4));
         }
     }
@@ -248,24 +225,36 @@ mod tests {
         assert_eq!(chosen(frequency(0.4), &[0, 0]), 0);
         assert_eq!(chosen(frequency(0.4), &[0, 0, 0]), 1);
         assert_eq!(chosen(frequency(-1.0), &[2, 2, 2]), 2);
-        let bias =
-            |token, bias| SamplingParams { logit_bias: vec![(TokenId(token), bias)], ..Default::default() };
+        let bias = |token, bias| SamplingParams { logit_bias: vec![(TokenId(token), bias)], ..told(0) };
         assert_eq!((chosen(bias(2, 100.0), &[]), chosen(bias(0, -100.0), &[])), (2, 1));
         let biased = run(&logits, &bias(2, 100.0), &[]);
-        assert_eq!(biased.logprob, logprobs_of(&logits, &[TokenId(2)])[0]);
+        assert_eq!(biased.report.unwrap().chosen, logprobs_of(&logits, &[TokenId(2)])[0]);
     }
 
     #[test]
     fn given_tokens_are_reported_and_min_p_bounds_the_draw() {
-        let report =
-            SamplingParams { report: vec![TokenId(2), TokenId(0)], top_logprobs: 1, ..Default::default() };
-        let sampled = run(&[2.0, 1.0, 0.0], &report, &[]);
+        let report = Report::Of(vec![TokenId(2), TokenId(0), TokenId(9)]);
+        let reported =
+            run(&[2.0, 1.0, 0.0], &SamplingParams { report, ..Default::default() }, &[]).report.unwrap();
         let expected = logprobs_of(&[2.0, 1.0, 0.0], &[TokenId(2), TokenId(0)]);
-        assert_eq!(sampled.top, [(TokenId(2), expected[0]), (TokenId(0), expected[1])]);
+        assert_eq!(reported.others, [(TokenId(2), expected[0]), (TokenId(0), expected[1])]);
+        assert_eq!(reported.chosen, expected[1]);
         for seed in 0..200 {
             let min_p = SamplingParams { temperature: 2.0, min_p: 0.5, seed, ..Default::default() };
             assert!([1, 2].contains(&run(&[0.0, 2.0, 1.0, -5.0], &min_p, &[]).token.0));
         }
+    }
+
+    #[test]
+    fn a_ban_does_not_stand_against_rules_that_allow_nothing_else() {
+        let by_rules = Allowed { tokens: vec![0], end: true };
+        let logits = [3.0, 2.0, 1.0, 0.0, -1.0];
+        let banned = SamplingContext { banned: &[TokenId(4)], ..context(&[], Choices::By(&by_rules)) };
+        let sampled = sample(&logits, &SamplingParams::default(), &banned, &mut StdRng::seed_from_u64(0));
+        assert_eq!((sampled.token, sampled.report), (TokenId(4), None));
+        let all = SamplingContext { banned: &[TokenId(0)], ..context(&[], Choices::All) };
+        let sampled = sample(&logits, &SamplingParams::default(), &all, &mut StdRng::seed_from_u64(0));
+        assert_eq!(sampled.token, TokenId(1));
     }
 
     #[test]

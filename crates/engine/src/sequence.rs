@@ -18,7 +18,7 @@ use crate::{
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
     request::{Lane, Part, Tenant, Urgency},
-    sampler::{Choices, Place as Written, logprobs_of, sample},
+    sampler::{Choices, SamplingContext, logprobs_of, sample},
     stream::{Event, FinishReason, Sampled},
     suspects::Fingerprint,
 };
@@ -412,21 +412,22 @@ impl Sequence {
     fn sample(&mut self, logits: &[f32], choices: Choices<'_>) -> Sampled {
         // An end that comes too early is none.
         let early = self.written.len() < self.sampling.min_tokens;
-        let place = Written {
+        let context = SamplingContext {
             generated: &self.written,
             ends: if early { &[] } else { &self.end_tokens },
             banned: if early { &self.end_tokens } else { &[] },
             choices,
         };
-        sample(logits, &self.sampling, &place, &mut self.random)
+        sample(logits, &self.sampling, &context, &mut self.random)
     }
 
     fn read(&mut self, logits: &[f32], mut reading: Box<Reading>) -> Option<FinishReason> {
         let ways = &reading.branch().ways;
         let replied: Vec<TokenId> = self.written.iter().chain(&self.ahead).copied().collect();
-        let place = Written { generated: &replied, ends: &[], banned: &[], choices: Choices::These(ways) };
-        let chosen = sample(logits, &self.sampling, &place, &mut self.random);
-        let logprobs = logprobs_of(logits, ways);
+        let choices = Choices::These(ways);
+        let context = SamplingContext { generated: &replied, ends: &[], banned: &[], choices };
+        let chosen = sample(logits, &self.sampling, &context, &mut self.random);
+        let logprobs = if reading.is_of_all() { logprobs_of(logits, ways) } else { Vec::new() };
         if reading.note(chosen, logprobs) {
             let path = reading.branch().path.clone();
             self.look_ahead(path);

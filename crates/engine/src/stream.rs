@@ -17,10 +17,17 @@ use crate::{error::Failure, observer::SequenceReport};
 pub struct Sampled {
     /// The token.
     pub token: TokenId,
-    /// Its log-probability under the raw logits, before penalty and temperature.
-    pub logprob: f32,
-    /// The most probable tokens with their log-probabilities, best first; as many as were asked for.
-    pub top: Vec<(TokenId, f32)>,
+    /// What was to be reported of it.
+    pub report: Option<Reported>,
+}
+
+/// Log-probabilities under the raw logits, before penalties and temperature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reported {
+    /// That of the chosen token.
+    pub chosen: f32,
+    /// Those of the tokens that were asked for: the most probable ones, best first, or given ones in their order.
+    pub others: Vec<(TokenId, f32)>,
 }
 
 /// Why a sequence ended.

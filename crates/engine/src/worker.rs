@@ -174,7 +174,8 @@ fn share_out(batch: &Batch, rows: Vec<Logits>) -> Vec<Outcome> {
             return Ok(None);
         }
         let row = rows.next().expect("a backend returns one row for each chunk that wants one");
-        if row.iter().all(|logit| logit.is_finite()) {
+        // All are looked at: a loop that may end early looks at one at a time.
+        if row.iter().fold(true, |all, logit| all & logit.is_finite()) {
             Ok(Some(row))
         } else {
             Err(Failure::Backend(Arc::new(BackendError::NonFinite)))
