@@ -43,7 +43,7 @@ pub enum Activation {
 impl Activation {
     /// Replaces each of `x` by its activation.
     pub fn run(self, isa: Isa, x: &mut [f32]) {
-        let piece = |x| isa.run(Vectorized(Piece { activation: self, x }));
+        let piece = |x| isa.vectorize(Piece { activation: self, x });
         if x.len() <= PIECE {
             piece(x);
         } else {
@@ -63,7 +63,7 @@ impl Activation {
         }
         assert!(y.len().is_multiple_of(size), "whole rows");
         let together = (PIECE / size).max(1) * size;
-        let piece = |(x, y)| isa.run(Vectorized(Gate { activation: self, x, size, y }));
+        let piece = |(x, y)| isa.vectorize(Gate { activation: self, x, size, y });
         if y.len() <= together {
             piece((x, y));
         } else {
@@ -106,17 +106,6 @@ struct Gate<'a> {
     x: &'a [f32],
     size: usize,
     y: &'a mut [f32],
-}
-
-/// Runs a kernel as code of a set.
-pub(crate) struct Vectorized<K>(pub(crate) K);
-
-impl<K: Kernel> Kernel for Vectorized<K> {
-    type Output = K::Output;
-
-    fn run<S: Simd>(self, simd: S) -> K::Output {
-        simd.vectorize(self.0)
-    }
 }
 
 /// x * sigmoid(y). The exponential is of -|y|, so that it does not overflow.

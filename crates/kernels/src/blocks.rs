@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::Vectorized,
     isa::Isa,
     quantise::{BLOCK, Quantised, ToQ4, to_q8},
 };
@@ -26,7 +25,7 @@ pub fn to_q8_0(weights: &[f32]) -> Vec<u8> {
 /// When the weights are no whole blocks of 32.
 pub fn to_iq4_nl(weights: &[f32]) -> Vec<u8> {
     blocks::<18>(weights, |weights| {
-        let Quantised { codes, scale } = Isa::best().run(Vectorized(ToQ4(weights)));
+        let Quantised { codes, scale } = Isa::best().vectorize(ToQ4(weights));
         let scale = scale.to_le_bytes();
         let pair = |index: usize| codes[index] as u8 | (codes[index + BLOCK / 2] as u8) << 4;
         std::array::from_fn(|index| if index < 2 { scale[index] } else { pair(index - 2) })

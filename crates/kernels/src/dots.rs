@@ -6,7 +6,7 @@
 use crate::{
     aligned::Aligned,
     isa::{Kernel, LANES, Simd},
-    micro::PANEL,
+    micro::{PANEL, vectors},
     quantise::BLOCK,
     rounded::{QUAD, QUADS, Rounded},
     rows::Rows,
@@ -139,19 +139,13 @@ struct Dots<'a, const ROWS: usize> {
     sums: &'a mut [[f32; PANEL]; ROWS],
 }
 
-/// `VECTORS` vectors of a step, from vector `first` on.
-#[inline(always)]
-fn vectors<T, const VECTORS: usize>(step: &[T; PANEL], first: usize) -> &[[T; LANES]; VECTORS] {
-    step.as_chunks().0[first..].first_chunk().expect("a panel has this many vectors")
-}
-
 impl<const ROWS: usize> Dots<'_, ROWS> {
     /// The columns of `VECTORS` vectors from vector `first` on.
     #[inline(always)]
     fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
         let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
         for (sums, floats) in sums.iter_mut().zip(&*self.sums) {
-            for (sum, floats) in sums.iter_mut().zip(vectors::<_, VECTORS>(floats, first)) {
+            for (sum, floats) in sums.iter_mut().zip(vectors::<_, VECTORS, _>(floats, first)) {
                 *sum = simd.load(floats);
             }
         }
@@ -160,7 +154,7 @@ impl<const ROWS: usize> Dots<'_, ROWS> {
         for (index, ((codes, scales), ((quads, number_sums), row_scales))) in weights.zip(rows).enumerate() {
             if let Some(later) = self.panel.later.get(index) {
                 for step in later {
-                    vectors::<_, VECTORS>(step, first).iter().for_each(|line| simd.prefetch(line));
+                    vectors::<_, VECTORS, _>(step, first).iter().for_each(|line| simd.prefetch(line));
                 }
             }
             let mut dots = [[simd.dots(0); VECTORS]; ROWS];
@@ -168,14 +162,14 @@ impl<const ROWS: usize> Dots<'_, ROWS> {
                 *dots = [simd.dots(*sum); VECTORS];
             }
             for (words, numbers) in codes.iter().zip(quads) {
-                let codes = vectors::<_, VECTORS>(words, first).each_ref().map(|words| simd.codes(words));
+                let codes = vectors::<_, VECTORS, _>(words, first).each_ref().map(|words| simd.codes(words));
                 for (dots, numbers) in dots.iter_mut().zip(numbers) {
                     for (dot, codes) in dots.iter_mut().zip(codes) {
                         *dot = simd.dot(codes, *numbers, *dot);
                     }
                 }
             }
-            let scales = vectors::<_, VECTORS>(scales, first).each_ref().map(|bits| simd.widen_f16(bits));
+            let scales = vectors::<_, VECTORS, _>(scales, first).each_ref().map(|bits| simd.widen_f16(bits));
             for ((sums, dots), row_scale) in sums.iter_mut().zip(dots).zip(row_scales) {
                 let row_scale = simd.splat(*row_scale);
                 for ((sum, dot), scale) in sums.iter_mut().zip(dots).zip(scales) {

@@ -6,7 +6,7 @@ use crate::isa::Simd;
 const LOWEST: f32 = -87.0;
 
 /// Adding this rounds to a whole number, which then stands in the lowest bits (1.5 * 2^23).
-const ROUND: f32 = 12_582_912.0;
+pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// ln 2, as a number with few bits and the rest.
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];

@@ -1,4 +1,4 @@
-//! Functions of single numbers, as many of them at once as a vector has lanes.
+//! Functions of single numbers, as many of them at once as a vector has lanes, and the sum of lanes.
 
 use crate::isa::{LANES, Simd};
 
@@ -65,4 +65,25 @@ fn store_some<S: Simd>(simd: S, vector: S::Vector, floats: &mut [f32]) {
     let mut all = [0.0; LANES];
     simd.store(vector, &mut all);
     floats.copy_from_slice(&all[..floats.len()]);
+}
+
+/// The sum of all lanes, in the order of [`sum_of`].
+#[inline(always)]
+pub(crate) fn sum<S: Simd>(simd: S, vector: S::Vector) -> f32 {
+    let mut lanes = [0.0; LANES];
+    simd.store(vector, &mut lanes);
+    sum_of(lanes)
+}
+
+/// The sum of lanes, half of them upon the other half until one is left: the same order in every instruction set.
+#[inline(always)]
+pub(crate) fn sum_of(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }

@@ -1,11 +1,13 @@
 //! Products, attention and what lies between them on the CPU in f32, fast and the same to the last bit in any company;
 //! and pictures scaled in whole numbers.
 //!
-//! Every number that comes out is one chain of fused multiply-adds in an order that depends on nothing but its own row
-//! or sequence: not on the other rows, not on where it stands among them, not on how a prompt was cut, not on the number
-//! of threads and not on the instruction set. Vectors therefore run across outputs, keys and dimensions of the head,
-//! never along a sum, and a sum that is left for a while is put away and taken up again as f32. Only whole numbers, whose
-//! sums are exact, are added in any order: with quantised weights a step of the chain is a block of 32 inputs.
+//! Every sum is made in an order that depends on nothing but its own row or sequence: not on the other rows, not on where
+//! it stands among them, not on how a prompt was cut, not on the number of threads and not on the instruction set. An
+//! output of a product is one chain of fused multiply-adds: vectors run across outputs, keys and dimensions of the head,
+//! and a sum that is left for a while is put away and taken up again as f32. Sums along a row, as in norms, and the
+//! totals of a softmax along its keys are as many chains as a vector has lanes, in every set 16, which are added up at the
+//! end in one order. Only whole numbers, whose sums are exact, are added in any order: with quantised weights a step of the
+//! chain is a block of 32 inputs.
 
 mod activation;
 mod aligned;

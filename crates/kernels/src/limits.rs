@@ -7,10 +7,7 @@ use std::{
 
 use rayon::prelude::*;
 
-use crate::{
-    activation::Vectorized,
-    isa::{Isa, Kernel, LANES, Simd},
-};
+use crate::isa::{Isa, Kernel, LANES, Simd};
 
 /// Long enough for clocks to settle.
 const SPAN: Duration = Duration::from_millis(60);
@@ -87,7 +84,7 @@ fn arithmetic_once(isa: Isa) -> f64 {
         .map(|_| {
             let mut rounds = 0;
             while begin.elapsed() < SPAN {
-                black_box(isa.run(Vectorized(Multiply)));
+                black_box(isa.vectorize(Multiply));
                 rounds += 1;
             }
             rounds
@@ -102,7 +99,7 @@ pub fn reading(isa: Isa, floats: &[f32]) -> f64 {
     let pass = || {
         let begin = Instant::now();
         floats.par_chunks(part).for_each(|part| {
-            black_box(isa.run(Vectorized(Read(part))));
+            black_box(isa.vectorize(Read(part)));
         });
         size_of_val(floats) as f64 / begin.elapsed().as_secs_f64() / 1e9
     };

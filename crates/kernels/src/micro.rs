@@ -71,10 +71,10 @@ fn store<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
 
 /// `VECTORS` vectors of a step, from vector `first` on.
 #[inline(always)]
-fn vectors<const VECTORS: usize, const WIDTH: usize>(
-    step: &[f32; WIDTH],
+pub(crate) fn vectors<T, const VECTORS: usize, const WIDTH: usize>(
+    step: &[T; WIDTH],
     first: usize,
-) -> &[[f32; LANES]; VECTORS] {
+) -> &[[T; LANES]; VECTORS] {
     step.as_chunks().0[first..].first_chunk().expect("a panel has this many vectors")
 }
 
@@ -86,9 +86,9 @@ impl<const ROWS: usize> Packed<'_, ROWS> {
         let mut later = self.panel.later.iter();
         for (weights, x) in self.panel.steps.iter().zip(self.x) {
             if let Some(later) = later.next() {
-                vectors::<VECTORS, PANEL>(later, first).iter().for_each(|line| simd.prefetch(line));
+                vectors::<_, VECTORS, _>(later, first).iter().for_each(|line| simd.prefetch(line));
             }
-            let weights = vectors::<VECTORS, PANEL>(weights, first).each_ref().map(|line| simd.load(line));
+            let weights = vectors::<_, VECTORS, _>(weights, first).each_ref().map(|line| simd.load(line));
             for (sums, x) in sums.iter_mut().zip(x) {
                 let x = simd.splat(*x);
                 for (sum, weights) in sums.iter_mut().zip(weights) {
@@ -122,9 +122,9 @@ impl<const ROWS: usize, const WIDTH: usize> Plain<'_, ROWS, WIDTH> {
         let mut later = self.panel.later.iter();
         for (k, weights) in self.panel.steps.iter().take(PANEL).enumerate() {
             if let Some(later) = later.next() {
-                vectors::<VECTORS, WIDTH>(later, first).iter().for_each(|line| simd.prefetch(line));
+                vectors::<_, VECTORS, _>(later, first).iter().for_each(|line| simd.prefetch(line));
             }
-            let weights = vectors::<VECTORS, WIDTH>(weights, first).each_ref().map(|line| simd.load(line));
+            let weights = vectors::<_, VECTORS, _>(weights, first).each_ref().map(|line| simd.load(line));
             for (sums, x) in sums.iter_mut().zip(self.x) {
                 let x = simd.splat(x[k]);
                 for (sum, weights) in sums.iter_mut().zip(weights) {

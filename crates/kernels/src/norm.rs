@@ -4,9 +4,8 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::Vectorized,
     isa::{Isa, Kernel, LANES, Simd},
-    lanes::{Lanewise, each, load_some},
+    lanes::{self, Lanewise, each, load_some},
 };
 
 /// Numbers of one piece of work, or one row.
@@ -39,7 +38,7 @@ impl Norm<'_> {
         }
         assert!(x.len().is_multiple_of(size), "whole rows");
         let rows = (PIECE / size).max(1) * size;
-        let piece = |(x, y)| isa.run(Vectorized(Piece { norm: *self, x, y }));
+        let piece = |(x, y)| isa.vectorize(Piece { norm: *self, x, y });
         if x.len() <= rows {
             piece((x, y));
         } else {
@@ -54,45 +53,30 @@ struct Piece<'a> {
     y: &'a mut [f32],
 }
 
-/// The sum of all lanes.
-#[inline(always)]
-fn total<S: Simd>(simd: S, vector: S::Vector) -> f32 {
-    let mut lanes = [0.0; LANES];
-    simd.store(vector, &mut lanes);
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
 /// The mean of the squares of `row - mean`.
 #[inline(always)]
 fn mean_square<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
     let (whole, rest) = row.as_chunks::<LANES>();
-    let mut sum = simd.splat(0.0);
+    let mut sums = simd.splat(0.0);
     for floats in whole {
         let centred = simd.sub(simd.load(floats), simd.splat(mean));
-        sum = simd.fma(centred, centred, sum);
+        sums = simd.fma(centred, centred, sums);
     }
     let rest: f32 = rest.iter().map(|float| (float - mean) * (float - mean)).sum();
-    (total(simd, sum) + rest) / row.len() as f32
+    (lanes::sum(simd, sums) + rest) / row.len() as f32
 }
 
 #[inline(always)]
 fn mean<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let (whole, rest) = row.as_chunks::<LANES>();
-    let mut sum = simd.splat(0.0);
+    let mut sums = simd.splat(0.0);
     for floats in whole {
-        sum = simd.add(sum, simd.load(floats));
+        sums = simd.add(sums, simd.load(floats));
     }
     if !rest.is_empty() {
-        sum = simd.add(sum, load_some(simd, rest));
+        sums = simd.add(sums, load_some(simd, rest));
     }
-    total(simd, sum) / row.len() as f32
+    lanes::sum(simd, sums) / row.len() as f32
 }
 
 impl Kernel for Piece<'_> {

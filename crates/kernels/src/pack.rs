@@ -5,7 +5,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::{
-    activation::Vectorized,
     aligned::Aligned,
     gguf::{EIGHT_BITS, FOUR_BITS, eight_bits, four_bits},
     isa::{Isa, Kernel, Simd},
@@ -124,7 +123,7 @@ pub(crate) fn pack_blocks<const WORDS: usize>(
         let rows = panel * PANEL..output.min((panel + 1) * PANEL);
         let codes: &mut [[[u32; PANEL]; WORDS]] = codes.as_chunks_mut().0.as_chunks_mut().0;
         let panel = PackPanel { blocks, rows, input, codes, scales: scales.as_chunks_mut().0 };
-        Isa::best().run(Vectorized(panel));
+        Isa::best().vectorize(panel);
     });
     (codes, scales)
 }

@@ -4,8 +4,10 @@
 //! an f32 without rounding.
 
 use crate::{
+    exp::ROUND,
     half::{f16_above, f16_nearest, f16_to_f32},
     isa::{Kernel, LANES, Simd},
+    lanes::sum,
 };
 
 /// Weights along the input that share a scale.
@@ -72,8 +74,6 @@ fn inverse(scale: f32) -> f32 {
 /// for it, and code for them is what a compiler writes unless told otherwise.
 #[inline(always)]
 pub(crate) fn whole(float: f32) -> i8 {
-    /// Adding this rounds to a whole number, which then stands in the lowest bits (1.5 * 2^23).
-    const ROUND: f32 = 12_582_912.0;
     (float.clamp(-128.0, 127.0) + ROUND).to_bits() as i8
 }
 
@@ -153,16 +153,6 @@ impl Kernel for ToQ4<'_> {
 #[inline(always)]
 fn load<S: Simd>(simd: S, weights: &[f32; BLOCK], vector: usize) -> S::Vector {
     simd.load(&weights.as_chunks().0[vector])
-}
-
-/// The sum of the lanes, halves upon halves.
-#[inline(always)]
-fn sum<S: Simd>(simd: S, vector: S::Vector) -> f32 {
-    let mut floats = [0.0; LANES];
-    simd.store(vector, &mut floats);
-    let eight: [f32; 8] = std::array::from_fn(|index| floats[index] + floats[index + 8]);
-    let four: [f32; 4] = std::array::from_fn(|index| eight[index] + eight[index + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 #[cfg(test)]

@@ -2,10 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::{
-    activation::Vectorized,
-    isa::{Isa, Kernel, Simd},
-};
+use crate::isa::{Isa, Kernel, Simd};
 
 /// Bytes of a pixel: red, green and blue.
 const PIXEL: usize = 3;
@@ -55,8 +52,7 @@ impl Resampling {
         assert!(pixels.len().is_multiple_of(from), "whole rows of {width} pixels");
         let mut scaled = vec![0; pixels.len() / from * to];
         let rows = (PIECE / (ROWS * self.work())).max(1) * ROWS;
-        let piece =
-            |(pixels, scaled)| isa.run(Vectorized(Columns { resampling: self, pixels, from, scaled }));
+        let piece = |(pixels, scaled)| isa.vectorize(Columns { resampling: self, pixels, from, scaled });
         if pixels.len() <= FEW * rows * from {
             piece((pixels, &mut scaled[..]));
         } else {
@@ -79,7 +75,7 @@ impl Resampling {
         let together = (PIECE * self.windows.len() / (self.work() * width).max(1)).max(1);
         let fraction_bits = self.fraction_bits;
         let piece = |(windows, scaled)| {
-            isa.run(Vectorized(Rows { windows, fraction_bits, pixels, row, scaled }));
+            isa.vectorize(Rows { windows, fraction_bits, pixels, row, scaled });
         };
         if self.windows.len() <= FEW * together {
             piece((&self.windows[..], &mut scaled[..]));

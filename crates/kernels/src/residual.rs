@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::Vectorized,
     isa::{Isa, Kernel, Simd},
     lanes::{Lanewise, each},
 };
@@ -18,7 +17,7 @@ const PIECE: usize = 32_768;
 pub fn add(isa: Isa, x: &mut [f32], y: &[f32]) {
     assert!(x.is_empty() || !y.is_empty() && x.len().is_multiple_of(y.len()), "{} and {}", x.len(), y.len());
     for x in x.chunks_mut(y.len().max(1)) {
-        let piece = |(x, y)| isa.run(Vectorized(Piece { x, y }));
+        let piece = |(x, y)| isa.vectorize(Piece { x, y });
         if x.len() <= PIECE {
             piece((x, y));
         } else {

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use crate::{
-    activation::Vectorized,
     isa::{Isa, Kernel, Simd},
     lanes::{Lanewise, each},
 };
@@ -43,7 +42,7 @@ impl Rotation<'_> {
             let first = index * together * half;
             let (cos, sin) = (&self.cos[first..], &self.sin[first..]);
             let rotation = Rotation { cos, sin, head_size: self.head_size };
-            isa.run(Vectorized(Piece { rotation, rows, size, heads }));
+            isa.vectorize(Piece { rotation, rows, size, heads });
         };
         if rows.len() <= together * size {
             piece((0, rows));

@@ -3,6 +3,7 @@
 use crate::{
     exp::exp,
     isa::{Kernel, LANES, Simd},
+    lanes::sum_of,
     micro::{MOST_ROWS, PANEL},
 };
 
@@ -50,15 +51,7 @@ impl State {
 
     /// The sum of all weights of `row`.
     pub(crate) fn total(&self, row: usize) -> f32 {
-        let mut lanes = self.totals[row];
-        let mut half = LANES / 2;
-        while half > 0 {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-            half /= 2;
-        }
-        lanes[0]
+        sum_of(self.totals[row])
     }
 }
 

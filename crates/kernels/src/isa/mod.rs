@@ -160,7 +160,12 @@ impl Isa {
         }
     }
 
-    /// Hands `kernel` the token of this set.
+    /// Runs `kernel` as code of this set.
+    pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        self.run(Vectorized(kernel))
+    }
+
+    /// Hands `kernel` the token of this set. What it does itself is code for any processor.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Set::Portable(simd) => kernel.run(simd),
@@ -177,6 +182,17 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod(simd) => kernel.run(simd),
         }
+    }
+}
+
+/// A kernel that is run as code of the set whose token it is handed.
+struct Vectorized<K>(K);
+
+impl<K: Kernel> Kernel for Vectorized<K> {
+    type Output = K::Output;
+
+    fn run<S: Simd>(self, simd: S) -> K::Output {
+        simd.vectorize(self.0)
     }
 }
 
