@@ -14,7 +14,7 @@ use gavel_tests::{binary, run_well, signal, tool};
 #[test]
 fn systemd_takes_the_unit_and_finds_it_well_closed() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy/systemd/gavel.service");
-    let text = fs::read_to_string(unit).unwrap();
+    let text = fs::read_to_string(&unit).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gavel.service");
     // The check wants the program to be where the unit says.
@@ -24,6 +24,15 @@ fn systemd_takes_the_unit_and_finds_it_well_closed() {
     // The exposure, of 100; a service that says nothing has 96.
     let Some(mut security) = tool("systemd-analyze") else { return };
     run_well(security.args(["security", "--offline=yes", "--threshold=15"]).arg(&file), b"");
+    // The drop-ins of the README, all together, where `systemctl edit` puts them.
+    let readme = fs::read_to_string(unit.with_file_name("README.md")).unwrap();
+    let folder = folder.path().join("gavel.service.d");
+    fs::create_dir(&folder).unwrap();
+    for (index, block) in readme.split("```ini\n").skip(1).enumerate() {
+        fs::write(folder.join(format!("{index}.conf")), block.split("```").next().unwrap()).unwrap();
+    }
+    let Some(mut verify) = tool("systemd-analyze") else { return };
+    assert_eq!(run_well(verify.arg("verify").arg(&file), b""), "");
 }
 
 #[test]
