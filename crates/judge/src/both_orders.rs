@@ -38,8 +38,9 @@ impl Judge {
         };
         let turned = Case { responses: Responses::Pair(second.clone(), first.clone()), ..case.clone() };
         let options = JudgeOptions { distribution: true, ..options };
-        let given = self.verdict(case, choice.clone(), options.clone());
-        let (given, turned) = try_join(given, self.verdict(turned, choice, options)).await?;
+        let judge = self.pinned();
+        let given = judge.verdict(case, choice.clone(), options.clone());
+        let (given, turned) = try_join(given, judge.verdict(turned, choice, options)).await?;
         Ok(BothOrders::new(given, turned))
     }
 }

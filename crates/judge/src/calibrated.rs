@@ -15,6 +15,7 @@ use crate::{
     Calibration, Degenerate, Guards, Judge, JudgeError, JudgeOptions, Judgement, Mode, Remembering,
     RubricChoice, Usage,
     receipt::{Sha, verdict_digest},
+    reply::Reader,
 };
 
 /// Answers without content, as in contextual calibration (arXiv 2102.09690), whose empty one is a space here.
@@ -27,7 +28,7 @@ const MOST_BYTES: usize = 1 << 20;
 const ENTRY_BYTES: usize = 128;
 
 /// A prior, found once by whoever asks first: the comparisons of one reward all want the same.
-type Place = Arc<OnceCell<Distribution>>;
+type PriorCell = Arc<OnceCell<Distribution>>;
 
 /// What the critic says of answers without content, by question and rubric, of those asked about latest. Nobody finds what
 /// another tenant asked about, since the time of an answer would tell.
@@ -38,45 +39,49 @@ pub(crate) struct Priors {
 
 struct Kept {
     /// With the bytes of each.
-    places: LruCache<Sha, (Place, usize), RandomState>,
+    cells: LruCache<Sha, (PriorCell, usize), RandomState>,
     bytes: usize,
 }
 
 impl Default for Priors {
     fn default() -> Self {
-        let places = LruCache::unbounded_with_hasher(RandomState::new());
-        Self { kept: Mutex::new(Kept { places, bytes: 0 }) }
+        let cells = LruCache::unbounded_with_hasher(RandomState::new());
+        Self { kept: Mutex::new(Kept { cells, bytes: 0 }) }
     }
 }
 
 impl Priors {
-    /// The place of a prior of so many decisions.
-    fn place(&self, key: Sha, decisions: usize) -> Place {
+    /// Where a prior of so many decisions is kept.
+    fn cell(&self, key: Sha, decisions: usize) -> PriorCell {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((place, _)) = kept.places.get(&key) {
-            return place.clone();
+        if let Some((cell, _)) = kept.cells.get(&key) {
+            return cell.clone();
         }
-        let place = Place::default();
+        let cell = PriorCell::default();
         let bytes = ENTRY_BYTES + decisions * size_of::<(Outcome, f64)>();
         kept.bytes += bytes;
-        kept.places.put(key, (place.clone(), bytes));
+        kept.cells.put(key, (cell.clone(), bytes));
         while kept.bytes > MOST_BYTES {
-            let Some((_, (_, freed))) = kept.places.pop_lru() else { break };
+            let Some((_, (_, freed))) = kept.cells.pop_lru() else { break };
             kept.bytes -= freed;
         }
-        place
+        cell
     }
 }
 
 /// Refuses what cannot be calibrated: reasons were written for the verdict as it was, and a reward head has no labels.
-pub(crate) fn check(options: &JudgeOptions) -> Result<(), RubricError> {
+pub(crate) fn check(options: &JudgeOptions, reader: &Reader) -> Result<(), RubricError> {
+    let refuse = |reason| Err(RubricError::Unsupported { key: "calibration", reason });
     let reads = options.mode == Mode::Score && options.drawing.temperature <= 0.0;
-    match options.guards.calibration {
-        Calibration::ContentFree if !reads => Err(RubricError::Unsupported {
-            key: "calibration",
-            reason: "only a verdict that is read from the logits alone (mode score) and not drawn is calibrated",
-        }),
-        Calibration::ContentFree | Calibration::None => Ok(()),
+    match (options.guards.calibration, reader) {
+        (Calibration::None, _) => Ok(()),
+        (Calibration::ContentFree, _) if !reads => refuse(
+            "only a verdict that is read from the logits alone (mode score) and not drawn is calibrated",
+        ),
+        (Calibration::ContentFree, Reader::Reward) => {
+            refuse("a reward head reads one number, which no prior is known of")
+        }
+        (Calibration::ContentFree, Reader::Choice(_) | Reader::Text(_)) => Ok(()),
     }
 }
 
@@ -91,11 +96,13 @@ impl Judge {
         choice: RubricChoice,
         options: JudgeOptions,
     ) -> Result<Judgement, JudgeError> {
-        let verdict = self.judge(case.clone(), choice.clone(), options.clone()).await?;
-        self.calibrate(verdict.collect().await?, (case, choice, options)).await
+        let judge = self.pinned();
+        let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await?;
+        judge.calibrate(verdict.collect().await?, (case, choice, options)).await
     }
 
-    /// What becomes of a verdict when it is calibrated, where the options with which it was asked for want that.
+    /// What becomes of a verdict when it is calibrated, where the options with which it was asked for want that. A pinned handle
+    /// does so by the rules by which it judged.
     ///
     /// # Errors
     /// [`JudgeError`] when answers without content cannot be judged.
@@ -110,8 +117,9 @@ impl Judge {
         if options.guards.calibration == Calibration::None || certain {
             return Ok(judgement);
         }
-        let rubric = self.rules().rubric(case.kind(), choice.clone())?;
-        let (prior, usage) = self.prior((case, choice, options), read.probabilities.len()).await?;
+        let judge = self.pinned();
+        let rubric = judge.rules().rubric(case.kind(), choice.clone())?;
+        let (prior, usage) = judge.prior((case, choice, options), read.probabilities.len()).await?;
         let distribution = read.calibrated(&prior);
         let expected = match rubric.reading {
             Reading::Written => None,
@@ -128,7 +136,8 @@ impl Judge {
         Ok(judgement)
     }
 
-    /// The mean of what the critic says of answers without content to this question, and what it took to know that.
+    /// The mean of what the critic says of answers without content to this question, and what it took to know that. Its handle is
+    /// pinned.
     async fn prior(
         &self,
         (case, choice, options): (Case, RubricChoice, JudgeOptions),
@@ -151,15 +160,11 @@ impl Judge {
             Case { responses, ..case.clone() }
         };
         let receipt = self.prepare(&empty(CONTENT_FREE[0]), choice.clone(), options.clone())?.receipt;
-        let (tenant, salt) = (&options.caller.tenant, &options.caller.terms.cache_salt);
         let key = Sha256::new()
-            .chain_update(tenant.0.len().to_le_bytes())
-            .chain_update(tenant.0.as_bytes())
-            .chain_update(salt.len().to_le_bytes())
-            .chain_update(salt.as_bytes())
+            .chain_update(options.caller.scope())
             .chain_update(receipt.rubric_digest)
             .chain_update(receipt.prompt_digest);
-        let place = self.priors().place(key.finalize().into(), decisions);
+        let cell = self.priors().cell(key.finalize().into(), decisions);
         let mut usage = Usage::default();
         let ask = async {
             let asked = CONTENT_FREE.map(|text| {
@@ -173,7 +178,7 @@ impl Judge {
                 judgements.into_iter().filter_map(|judgement| judgement.distribution).collect();
             Distribution::mean(&read).ok_or(JudgeError::Silent)
         };
-        let prior = place.get_or_try_init(|| ask).await?.clone();
+        let prior = cell.get_or_try_init(|| ask).await?.clone();
         Ok((prior, usage))
     }
 }
@@ -187,12 +192,12 @@ mod tests {
         let priors = Priors::default();
         let key = |number: u32| Sha256::digest(number.to_le_bytes()).into();
         for number in 0..10_000 {
-            priors.place(key(number), 10);
+            priors.cell(key(number), 10);
         }
-        let latest = priors.place(key(9_999), 10);
-        assert!(Arc::ptr_eq(&latest, &priors.place(key(9_999), 10)));
+        let latest = priors.cell(key(9_999), 10);
+        assert!(Arc::ptr_eq(&latest, &priors.cell(key(9_999), 10)));
         let kept = priors.kept.lock().unwrap();
-        assert!(kept.bytes <= MOST_BYTES && kept.places.len() > 1000 && kept.places.len() < 10_000);
-        assert!(!kept.places.contains(&key(0)));
+        assert!(kept.bytes <= MOST_BYTES && kept.cells.len() > 1000 && kept.cells.len() < 10_000);
+        assert!(!kept.cells.contains(&key(0)));
     }
 }

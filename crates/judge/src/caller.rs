@@ -3,6 +3,9 @@
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
 use engine::{Patience, Tenant, Terms, Urgency};
+use sha2::{Digest, Sha256};
+
+use crate::receipt::Sha;
 
 /// For whom a request is run. The default is one tenant for all, without bounds of its own and without a deadline.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +22,18 @@ pub struct Caller {
     pub patience: Option<Patience>,
     /// How soon the answer is wanted.
     pub urgency: Urgency,
+}
+
+impl Caller {
+    /// Names those who may find what is remembered for it: its tenant, and of it those with the same salt.
+    pub(crate) fn scope(&self) -> Sha {
+        let (tenant, salt) = (&self.tenant.0, &self.terms.cache_salt);
+        let digest = Sha256::new()
+            .chain_update(tenant.len().to_le_bytes())
+            .chain_update(tenant.as_bytes())
+            .chain_update(salt.as_bytes());
+        digest.finalize().into()
+    }
 }
 
 /// Work that is about to wait for the critic.
@@ -93,13 +108,13 @@ impl std::error::Error for Exhausted {}
 
 /// Tokens that were taken from an allowance: what is not used by the end goes back.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Reservation {
     allowance: Option<Arc<dyn Allowance>>,
     tokens: usize,
     used: usize,
 }
 
-impl Taken {
+impl Reservation {
     /// Takes what `work` needs.
     ///
     /// # Errors
@@ -118,7 +133,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(allowance) = &self.allowance {
             allowance.give_back(self.tokens.saturating_sub(self.used));

@@ -7,14 +7,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use critic::{Processor, TokenId, Utf8Stream};
+use critic::{Processor, Report, TokenId, Utf8Stream};
 use engine::{Choice, EngineError, Event, Sampled, TokenStream};
 use futures::{Stream, StreamExt};
 use rubric::Restraint;
 
 use crate::{
     Caller, JudgeError, ReplyPart,
-    caller::Taken,
+    caller::Reservation,
     restrained::Restrained,
     stop::{Released, StopStrings},
     traced::SequenceSpans,
@@ -86,6 +86,15 @@ impl CompletionParams {
             ignore_end: false,
             show_control: false,
             caller: Caller::default(),
+        }
+    }
+
+    /// What is told about each token.
+    pub(crate) fn report(&self) -> Report {
+        match self.top_logprobs {
+            None => Report::Nothing,
+            Some(count) if self.logprob_tokens.is_empty() => Report::MostProbable(count),
+            Some(_) => Report::Of(self.logprob_tokens.clone()),
         }
     }
 }
@@ -218,7 +227,7 @@ pub struct CompletionStream {
     /// Tokens that were written and are not shown.
     hidden: usize,
     /// What its caller's allowance gave for it.
-    taken: Taken,
+    reservation: Reservation,
     /// Whether it ever ran.
     admitted: bool,
     /// Set when the last piece has been given and the end has not.
@@ -228,14 +237,14 @@ pub struct CompletionStream {
 /// The tokens of a prompt, and what was taken for it and its reply.
 pub(crate) struct Charged {
     pub(crate) tokens: usize,
-    pub(crate) taken: Taken,
+    pub(crate) reservation: Reservation,
 }
 
 impl CompletionStream {
     pub(crate) fn new(
         tokens: TokenStream,
         processor: Arc<dyn Processor>,
-        Charged { tokens: prompt_tokens, taken }: Charged,
+        Charged { tokens: prompt_tokens, reservation }: Charged,
         params: &CompletionParams,
     ) -> Self {
         Self {
@@ -254,7 +263,7 @@ impl CompletionStream {
             shown: 0,
             rated: false,
             hidden: 0,
-            taken,
+            reservation,
             admitted: false,
             finish: None,
         }
@@ -304,19 +313,16 @@ impl CompletionStream {
         let text = self.characters.push(&bytes);
         let start = self.written;
         self.written += text.len();
-        if let Some(count) = self.top_logprobs {
-            let top = sampled.top.iter().take(count);
-            let top = top.map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
-            let logprob = TokenLogprob { bytes, logprob: sampled.logprob, top };
+        if let Some(report) = &sampled.report {
+            let top = report.others.iter().map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
+            let logprob = TokenLogprob { bytes, logprob: report.chosen, top };
             self.held.push_back(HeldToken { start, end: self.written, logprob });
         }
-        match self.stops.push(&text) {
-            Released::Text(text) => self.show(&text, false),
-            Released::Last(text) => {
-                self.end(FinishReason::Stop);
-                self.show(&text, true)
-            }
+        let released = self.stops.push(&text);
+        if let Released::Last(_) = released {
+            self.end(FinishReason::Stop);
         }
+        self.show(released)
     }
 
     /// Text that no stop string ends, after what was held back of the text before it.
@@ -346,11 +352,11 @@ impl CompletionStream {
     /// among the choices: what else the critic would have written cannot stand there.
     fn logprobs_of(&self, choice: &Choice, texts: &[String], count: usize) -> Vec<TokenLogprob> {
         let sampled = choice.tokens.iter().map(|(token, sampled)| {
-            let (logprob, top) = match sampled {
-                Some(sampled) => (sampled.logprob, sampled.top.as_slice()),
+            let (logprob, top) = match sampled.as_ref().and_then(|sampled| sampled.report.as_ref()) {
+                Some(report) => (report.chosen, report.others.as_slice()),
                 None => (0.0, &[][..]),
             };
-            let top = top.iter().take(count).map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
+            let top = top.iter().map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
             TokenLogprob { bytes: self.bytes(*token), logprob, top }
         });
         let mut logprobs: Vec<TokenLogprob> = sampled.collect();
@@ -369,9 +375,13 @@ impl CompletionStream {
     }
 
     /// The text with the tokens that it completes; at a stop string also the token that it cuts, and none after.
-    fn show(&mut self, text: &str, stopped: bool) -> Option<Piece> {
+    fn show(&mut self, released: Released) -> Option<Piece> {
+        let (text, stopped) = match released {
+            Released::Text(text) => (text, false),
+            Released::Last(text) => (text, true),
+        };
         self.shown += text.len();
-        let text = self.restrained.push(text);
+        let text = self.restrained.push(&text);
         let mut logprobs = Vec::new();
         while let Some(token) = self.held.front() {
             let shown = token.end <= self.shown || (stopped && token.start < self.shown);
@@ -392,7 +402,7 @@ impl CompletionStream {
             Released::Last(text) => text,
         };
         self.end(reason);
-        let piece = self.show(&text, false);
+        let piece = self.show(Released::Text(text));
         let held = self.restrained.finish();
         if held.is_empty() { piece } else { Some(piece.unwrap_or_default() + &held) }
     }
@@ -407,7 +417,7 @@ impl CompletionStream {
 impl Drop for CompletionStream {
     fn drop(&mut self) {
         if self.admitted {
-            self.taken.used(self.usage.prompt_tokens + self.usage.completion_tokens);
+            self.reservation.used(self.usage.prompt_tokens + self.usage.completion_tokens);
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
     calibrated::Priors,
-    caller::{Caller, Taken},
+    caller::{Caller, Reservation},
     completion::Charged,
     encoders::Encoders,
     grammar::{Grammars, Shape},
@@ -41,6 +41,8 @@ const KEPT_LABELS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
 #[derive(Clone)]
 pub struct Judge {
     parts: Arc<Parts>,
+    /// The rules of a handle that is [`pinned`](Self::pinned).
+    pinned: Option<Arc<Rules>>,
 }
 
 struct Parts {
@@ -162,7 +164,14 @@ impl Judge {
             grammars,
             encoders,
         };
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), pinned: None }
+    }
+
+    /// A handle by which everything is judged by the rules that hold now, whatever replaces them later: for an answer that is
+    /// made of several judgements.
+    #[must_use]
+    pub fn pinned(&self) -> Self {
+        Self { parts: self.parts.clone(), pinned: Some(self.rules()) }
     }
 
     /// What the critic is made of.
@@ -195,13 +204,15 @@ impl Judge {
         &self.parts.model
     }
 
-    /// The rules that hold now.
+    /// The rules that hold now, or those of a pinned handle.
     pub fn rules(&self) -> Arc<Rules> {
         // A writer cannot leave a half-written pointer behind.
-        self.parts.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let now = || self.parts.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.pinned.clone().unwrap_or_else(now)
     }
 
-    /// Puts rubrics and profiles in the place of all that were known. What is judged already is judged by the old ones.
+    /// Puts rubrics and profiles in the place of all that were known. What is judged already is judged by the old ones, and so
+    /// is what a pinned handle is asked.
     pub fn replace_library(&self, library: RubricLibrary) {
         let rules = Arc::new(Rules::new(library, &self.parts.model));
         *self.parts.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
@@ -420,8 +431,7 @@ impl Judge {
             min_p: params.min_p,
             min_tokens: params.min_tokens,
             seed,
-            top_logprobs: params.top_logprobs.unwrap_or(0),
-            report: params.top_logprobs.map_or_else(Vec::new, |_| params.logprob_tokens.clone()),
+            report: params.report(),
         };
         let request = Request {
             script: self.script(params, limit - tokens)?,
@@ -436,8 +446,8 @@ impl Judge {
         };
         let pictures: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();
         let work = Work { tokens: tokens + request.max_reply_tokens(), pictures: &pictures };
-        let taken = Taken::new(&params.caller, work)?;
-        let tokens = Charged { tokens, taken };
+        let reservation = Reservation::new(&params.caller, work)?;
+        let tokens = Charged { tokens, reservation };
         Ok(CompletionStream::new(engine.submit(request)?, processor.clone(), tokens, params))
     }
 
@@ -454,10 +464,7 @@ impl Judge {
                     Part::Choose { labels: self.labels(texts)?, distribution: *distribution }
                 }
                 ReplyPart::ChooseTokens(tokens) => {
-                    let size = self.parts.processor.vocabulary();
-                    if let Some(token) = tokens.iter().find(|token| token.0 as usize >= size) {
-                        return Err(JudgeError::UnknownToken { token: token.0, vocabulary: size });
-                    }
+                    self.check_known(tokens)?;
                     let labels = Labels::new(tokens.iter().map(|token| vec![*token]).collect())?;
                     Part::Choose { labels, distribution: true }
                 }

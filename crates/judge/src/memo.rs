@@ -61,14 +61,10 @@ impl Memo {
     /// The place of the verdict that a receipt and the plan of the reply promise to `caller`; `None` without a memory.
     pub(crate) fn slot(&self, receipt: &Receipt, script: &[ReplyPart], caller: &Caller) -> Option<Slot> {
         self.0.as_ref()?;
-        let Caller { tenant, terms, .. } = caller;
         let Receipt { rubric, rubric_version, rubric_digest, prompt_digest, mode, max_tokens, .. } = receipt;
         let drawing = (receipt.temperature.to_bits(), receipt.top_p.to_bits(), receipt.seed);
         let digest = Sha256::new()
-            .chain_update(tenant.0.len().to_le_bytes())
-            .chain_update(tenant.0.as_bytes())
-            .chain_update(terms.cache_salt.len().to_le_bytes())
-            .chain_update(terms.cache_salt.as_bytes())
+            .chain_update(caller.scope())
             .chain_update(rubric_digest)
             .chain_update(prompt_digest)
             .chain_update(format!("{rubric:?} {rubric_version} {mode} {max_tokens} {drawing:?} {script:?}"));

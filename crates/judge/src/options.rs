@@ -1,9 +1,14 @@
 //! What a request can choose of how it is judged.
 
+use std::hash::{BuildHasher, RandomState};
+
 use critic::ImageTiling;
 use rubric::Scale;
 
 use crate::{Caller, reply::Mode};
+
+/// Seeds that are drawn stay below this many bits, so that any client can read them as a number.
+const SEED_BITS: u32 = 53;
 
 /// By which rubric a request is judged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +45,13 @@ impl Default for Drawing {
 }
 
 impl Drawing {
+    /// The same with a seed where something is drawn, and with none where nothing is.
+    pub(crate) fn seeded(self) -> Self {
+        let random = || RandomState::new().hash_one(0) >> (u64::BITS - SEED_BITS);
+        let seed = (self.temperature > 0.0).then(|| self.seed.unwrap_or_else(random));
+        Self { seed, ..self }
+    }
+
     /// Whether the same request gets the same verdict.
     pub(crate) fn is_deterministic(self) -> bool {
         self.temperature <= 0.0 || self.seed.is_some()

@@ -1,25 +1,19 @@
 //! A judgement before its critic is asked: everything is decided, nothing is computed.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher, RandomState},
-};
+use std::borrow::Cow;
 
 use critic::Prompt;
 use rubric::{
-    Case, Choices, Distribution, Flag, Outcome, Preference, Rubric, RubricError, Verdict, foregone,
+    Case, Choices, Distribution, Flag, Format, Outcome, Preference, Profile, Rubric, Verdict, foregone,
 };
 
 use crate::{
-    Calibration, Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError,
-    JudgeOptions, Judgement, Mode, Receipt, Remembering, ReplyPart, RubricChoice, Usage, calibrated,
+    Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError, JudgeOptions,
+    Judgement, Mode, Receipt, Remembering, ReplyPart, RubricChoice, Usage, calibrated,
     memo::Slot,
     receipt::verdict_digest,
-    reply::{Plan, Reader},
+    reply::{Plan, Reader, Wanted},
 };
-
-/// Seeds that are drawn stay below this, so that any client can read them as a number.
-const SEED_BITS: u32 = 53;
 
 /// A judgement before its critic is asked. A clone is the same judgement again.
 #[derive(Clone)]
@@ -41,6 +35,14 @@ pub(crate) struct Prepared {
     repeats: bool,
 }
 
+/// A case as the critic is asked about it.
+struct Rendered<'a> {
+    profile: &'a Profile,
+    format: &'a Format,
+    rubric: &'a Rubric,
+    prompt: &'a Prompt,
+}
+
 impl Judge {
     /// Decides everything about a judgement but the verdict.
     pub(crate) fn prepare(
@@ -50,29 +52,48 @@ impl Judge {
         options: JudgeOptions,
     ) -> Result<Prepared, JudgeError> {
         case.check()?;
-        calibrated::check(&options)?;
-        let rules = self.rules();
         let seen = match options.guards.invisible {
             Invisible::Kept => Cow::Borrowed(case),
             Invisible::Stripped => Cow::Owned(case.without_invisible()),
         };
-        let rubric = rules.rubric(case.kind(), choice)?;
+        let rules = self.rules();
         let profile = rules.profile();
+        let rubric = rules.rubric(case.kind(), choice)?;
         let format = profile.format(&rubric, options.format.as_deref())?;
         let prompt = profile.render(&seen, &rubric, format)?;
         let Plan { reply, script, reader } =
-            Plan::new(format, &rubric, (options.mode, options.distribution))?;
-        if script.contains(&ReplyPart::Rate) && !self.build().rates {
+            Plan::new(format, &rubric, Wanted { mode: options.mode, distribution: options.distribution })?;
+        calibrated::check(&options, &reader)?;
+        if matches!(reader, Reader::Reward) && !self.build().rates {
             return Err(JudgeError::NoRewardHead);
         }
         let prompt = Prompt { reply, tiling: options.tiling, ..prompt };
+        let certain = certain(&seen, (&rubric, format), &reader, &options);
+        let flags = flags(case, &seen, &rubric);
         let repeats = options.remembering == Remembering::Allowed && options.drawing.is_deterministic();
-        let drawn = options.drawing.temperature > 0.0;
-        let random = || RandomState::new().hash_one(0) >> (u64::BITS - SEED_BITS);
-        let seed = drawn.then(|| options.drawing.seed.unwrap_or_else(random));
-        let drawing = Drawing { seed, ..options.drawing };
+        let options = JudgeOptions { drawing: options.drawing.seeded(), ..options };
+        let receipt = self.receipt(&Rendered { profile, format, rubric: &rubric, prompt: &prompt }, &options);
+        let JudgeOptions { drawing, max_tokens, caller, .. } = options;
+        Ok(Prepared {
+            prompt,
+            script,
+            reader,
+            rubric,
+            drawing,
+            receipt,
+            flags,
+            certain,
+            max_tokens,
+            caller,
+            repeats,
+        })
+    }
+
+    /// What a verdict depends on that is not there yet.
+    fn receipt(&self, rendered: &Rendered<'_>, options: &JudgeOptions) -> Receipt {
+        let Rendered { profile, format, rubric, prompt } = rendered;
         let build = self.build();
-        let receipt = Receipt {
+        Receipt {
             model: self.model().to_owned(),
             weights: build.weights.get(),
             precision: build.precision,
@@ -89,44 +110,43 @@ impl Judge {
             distribution: options.distribution,
             calibration: options.guards.calibration.as_str(),
             max_tokens: options.max_tokens,
-            temperature: drawing.temperature,
-            top_p: drawing.top_p,
-            seed,
+            temperature: options.drawing.temperature,
+            top_p: options.drawing.top_p,
+            seed: options.drawing.seed,
             cached_tokens: 0,
             remembered: false,
             verdict_digest: [0; 32],
-        };
-        let (max_tokens, caller) = (options.max_tokens, options.caller);
-        // A reward head knows no scale, so that it has no worst score.
-        if options.guards.calibration == Calibration::ContentFree && script.contains(&ReplyPart::Rate) {
-            let reason = "a reward head reads one number, which no prior is known of";
-            return Err(RubricError::Unsupported { key: "calibration", reason }.into());
         }
-        let gate = options.guards.degenerate == Degenerate::Worst && !script.contains(&ReplyPart::Rate);
-        let decided = gate.then(|| foregone(&seen, &rubric)).flatten();
-        let read = options.distribution || !matches!(options.mode, Mode::Trained | Mode::ScoreThenExplain);
-        let among = || format.choices(&rubric).map_or_else(Vec::new, Choices::into_outcomes);
-        let certain = decided.map(|outcome| (outcome, read.then(|| certainty(outcome, among()))));
-        let mut flags = Flag::of(&seen, &rubric);
-        // What was left out is told as well.
-        if options.guards.invisible == Invisible::Stripped && case.has_invisible() {
-            flags.push(Flag::InvisibleCharacters);
-            flags.sort_unstable();
-        }
-        Ok(Prepared {
-            prompt,
-            script,
-            reader,
-            rubric,
-            drawing,
-            receipt,
-            flags,
-            certain,
-            max_tokens,
-            caller,
-            repeats,
-        })
     }
+}
+
+/// What is certain about a case without asking the critic, if the options want that to be decided so; with its probability
+/// among all decisions where these are read.
+fn certain(
+    seen: &Case,
+    (rubric, format): (&Rubric, &Format),
+    reader: &Reader,
+    options: &JudgeOptions,
+) -> Option<(Outcome, Option<Distribution>)> {
+    // A reward head knows no scale, so that it has no worst score.
+    if options.guards.degenerate == Degenerate::Judged || matches!(reader, Reader::Reward) {
+        return None;
+    }
+    let outcome = foregone(seen, rubric)?;
+    let reads = options.distribution || !matches!(options.mode, Mode::Trained | Mode::ScoreThenExplain);
+    let among = || format.choices(rubric).map_or_else(Vec::new, Choices::into_outcomes);
+    Some((outcome, reads.then(|| certainty(outcome, among()))))
+}
+
+/// What is odd about the responses, of which `seen` is what the critic is shown.
+fn flags(case: &Case, seen: &Case, rubric: &Rubric) -> Vec<Flag> {
+    let mut flags = Flag::of(seen, rubric);
+    // What was left out is told as well.
+    if case.has_invisible() && !seen.has_invisible() {
+        flags.push(Flag::InvisibleCharacters);
+        flags.sort_unstable();
+    }
+    flags
 }
 
 impl Prepared {

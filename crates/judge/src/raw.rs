@@ -43,10 +43,15 @@ impl Judge {
     /// # Errors
     /// [`JudgeError::UnknownToken`] for the first one that is not.
     pub fn known(&self, tokens: Vec<TokenId>) -> Result<Vec<TokenId>, JudgeError> {
-        let vocabulary = self.processor().vocabulary();
+        self.check_known(&tokens)?;
+        Ok(tokens)
+    }
+
+    pub(crate) fn check_known(&self, tokens: &[TokenId]) -> Result<(), JudgeError> {
+        let vocabulary = self.vocabulary();
         match tokens.iter().find(|token| token.0 as usize >= vocabulary) {
             Some(token) => Err(JudgeError::UnknownToken { token: token.0, vocabulary }),
-            None => Ok(tokens),
+            None => Ok(()),
         }
     }
 

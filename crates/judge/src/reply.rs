@@ -2,7 +2,7 @@
 
 use critic::TokenId;
 use engine::Guided;
-use rubric::{AnswerForm, Choices, FormPart, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
+use rubric::{AnswerForm, Choices, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
 /// In which order verdict and reasons come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,15 +51,6 @@ impl ReplyPart {
             Self::Write | Self::WriteBy(_) | Self::Say(_) | Self::EndTurn | Self::Rate => None,
         }
     }
-
-    /// A piece of a form.
-    pub fn of_form(part: &FormPart, distribution: bool) -> Self {
-        match part {
-            FormPart::Say(text) => Self::Say(text.clone()),
-            FormPart::Choose(texts) => Self::Choose { texts: texts.clone(), distribution },
-            FormPart::Write(_) => Self::Write,
-        }
-    }
 }
 
 /// How the verdict is known.
@@ -71,6 +62,14 @@ pub(crate) enum Reader {
     Text(VerdictParser),
     /// The critic's reward head reads it.
     Reward,
+}
+
+/// What is wanted of a reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) mode: Mode,
+    /// Whether the probability of every possible verdict is to be read.
+    pub(crate) distribution: bool,
 }
 
 /// How a verdict is asked for and read.
@@ -100,20 +99,16 @@ impl Plan {
     /// # Errors
     /// [`RubricError::InvalidRubric`] when the mode needs the scores listed and there are too many, and
     /// [`RubricError::Unsupported`] when a reward head cannot do what is asked.
-    pub(crate) fn new(
-        format: &Format,
-        rubric: &Rubric,
-        (mode, distribution): (Mode, bool),
-    ) -> Result<Self, RubricError> {
+    pub(crate) fn new(format: &Format, rubric: &Rubric, wanted: Wanted) -> Result<Self, RubricError> {
         if format.answer(rubric) == AnswerForm::Scalar {
-            return Self::reward(format, rubric, (mode, distribution));
+            return Self::reward(format, rubric, wanted);
         }
         let decides_first = format.answer(rubric).decides_first();
         // What is expected follows from all probabilities.
-        let distribution = distribution || rubric.reading == Reading::Expected;
+        let distribution = wanted.distribution || rubric.reading == Reading::Expected;
         let reply = format.reply(rubric);
         let Some(choices) = format.choices(rubric) else {
-            return match mode {
+            return match wanted.mode {
                 Mode::Trained if !distribution => Ok(Self::free(format, rubric)),
                 _ => Err(RubricError::InvalidRubric {
                     name: rubric.name.clone(),
@@ -124,21 +119,19 @@ impl Plan {
         };
         // A profile can begin the critic's turn with more than the lead: its verdict then is in the text.
         let begins_with_lead = choices.rest_of_lead(reply).is_some();
-        let mode = match mode {
+        let mode = match wanted.mode {
             Mode::Trained if decides_first && begins_with_lead => Mode::ScoreThenExplain,
             Mode::Trained if distribution => Mode::ExplainThenScore,
             Mode::Trained => return Ok(Self::free(format, rubric)),
             other => other,
         };
-        Ok(Self::with(mode, choices, reply, distribution || mode != Mode::ScoreThenExplain))
+        let distribution = distribution || mode != Mode::ScoreThenExplain;
+        Ok(Self::with(Wanted { mode, distribution }, choices, reply))
     }
 
     /// A number of the reward head: after the reasons, as such critics are trained, or after the prompt alone.
-    fn reward(
-        format: &Format,
-        rubric: &Rubric,
-        (mode, distribution): (Mode, bool),
-    ) -> Result<Self, RubricError> {
+    fn reward(format: &Format, rubric: &Rubric, wanted: Wanted) -> Result<Self, RubricError> {
+        let Wanted { mode, distribution } = wanted;
         let script = match mode {
             _ if distribution => Err("a reward head reads one number, so that there is no distribution"),
             Mode::ScoreThenExplain => Err("a reward head reads its number after the reasons"),
@@ -159,7 +152,8 @@ impl Plan {
         Self { reply: format.reply(rubric).to_owned(), script: vec![ReplyPart::Write], reader }
     }
 
-    fn with(mode: Mode, choices: Choices, reply: &str, distribution: bool) -> Self {
+    fn with(wanted: Wanted, choices: Choices, reply: &str) -> Self {
+        let Wanted { mode, distribution } = wanted;
         let last = mode == Mode::ExplainThenScore;
         // A turn that begins with the verdict's lead cannot begin with reasons.
         let (reply, lead) = match choices.rest_of_lead(reply) {

@@ -149,14 +149,14 @@ impl Progress {
 
 /// A verdict that is being written, or one that is remembered. Dropping it cancels the work.
 pub struct VerdictStream {
-    work: Option<Work>,
+    work: Option<Unfinished>,
     receipt: Receipt,
     /// One piece of text may hold several events.
     ready: VecDeque<VerdictEvent>,
 }
 
 /// What a verdict is being made of; gone when it has been given.
-struct Work {
+struct Unfinished {
     completion: CompletionStream,
     progress: Progress,
     rubric: Rubric,
@@ -176,7 +176,7 @@ impl VerdictStream {
             Reader::Text(parser) => Progress::Reading(parser),
             Reader::Reward => Progress::Rating { reward: None, justification },
         };
-        let work = Work { completion, progress, rubric, flags, slot };
+        let work = Unfinished { completion, progress, rubric, flags, slot };
         Self { work: Some(work), receipt, ready: VecDeque::new() }
     }
 
@@ -218,7 +218,7 @@ pub(crate) fn flags_with(mut flags: Vec<Flag>, distribution: Option<&Distributio
     flags
 }
 
-impl Work {
+impl Unfinished {
     fn finish(
         self,
         receipt: Receipt,
@@ -276,7 +276,7 @@ impl Stream for VerdictStream {
                 }
                 Some(Ok(CompletionEvent::Rated(reward))) => this.ready.extend(work.progress.rate(reward)),
                 Some(Ok(CompletionEvent::Finished(reason, usage))) => {
-                    let finish = |work: Work| work.finish(this.receipt.clone(), (reason, usage));
+                    let finish = |work: Unfinished| work.finish(this.receipt.clone(), (reason, usage));
                     let judgement = this.work.take().map(finish);
                     return Poll::Ready(judgement.map(|judgement| judgement.map(VerdictEvent::Verdict)));
                 }

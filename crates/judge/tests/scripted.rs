@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use critic::{
@@ -12,9 +15,9 @@ use critic::{
     Message, Part, Processor, Prompt, Role, TokenId, Wants,
 };
 use judge::{
-    Caller, Case, CompletionParams, Drawing, EngineConfig, Failure, FinishReason, Judge, JudgeError,
-    JudgeOptions, Mode, Outcome, Preference, Responses, RubricChoice, RubricLibrary, Summary, Usage,
-    VerdictError,
+    Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure, FinishReason,
+    Guards, Judge, JudgeError, JudgeOptions, Method, Mode, Outcome, Preference, Responses, RewardOptions,
+    RubricChoice, RubricLibrary, Summary, Usage, VerdictError,
 };
 
 /// The token that ends a turn; the others are bytes.
@@ -52,10 +55,19 @@ impl Backend for Script {
 struct Bytes {
     /// How often a text was tokenised.
     tokenised: Arc<AtomicUsize>,
+    /// What is done when a prompt is encoded next, once.
+    next: NextEncoding,
 }
+
+/// Something to do amid a call: while its first prompt is encoded, on another thread.
+type NextEncoding = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 impl Processor for Bytes {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
+        let act = self.next.lock().unwrap().take();
+        if let Some(act) = act {
+            act();
+        }
         match &prompt.messages[0].parts[..] {
             [Part::Text(text)] if text == "panic" => panic!("this text is not liked"),
             _ => Ok(Encoded { tokens: vec![TokenId(0); PROMPT], visuals: Vec::new() }),
@@ -82,13 +94,17 @@ impl Processor for Bytes {
 
 /// A judge whose critic writes `text` and then `last`. Its name chooses how it is asked.
 fn judge(name: &str, text: &str, last: u32) -> Judge {
-    counting(name, text, last).0
+    judge_of(name, Bytes::default(), (text, last))
 }
 
 /// The same, and how many texts were tokenised for it.
 fn counting(name: &str, text: &str, last: u32) -> (Judge, Arc<AtomicUsize>) {
     let processor = Bytes::default();
     let tokenised = processor.tokenised.clone();
+    (judge_of(name, processor, (text, last)), tokenised)
+}
+
+fn judge_of(name: &str, processor: Bytes, (text, last): (&str, u32)) -> Judge {
     let script = text.bytes().map(u32::from).chain([last]).collect();
     let critic = Critic {
         processor: Arc::new(processor),
@@ -97,7 +113,7 @@ fn counting(name: &str, text: &str, last: u32) -> (Judge, Arc<AtomicUsize>) {
         build: Build::default(),
     };
     let library = RubricLibrary::compiled_in().unwrap();
-    (Judge::new(name.into(), critic, library, EngineConfig::default()), tokenised)
+    Judge::new(name.into(), critic, library, EngineConfig::default())
 }
 
 fn prompt(text: &str) -> Prompt {
@@ -315,6 +331,52 @@ async fn rubrics_can_be_replaced_and_what_is_empty_is_refused() {
     let error = verdict(&mini, Responses::One(String::new()), 9).await.unwrap_err();
     assert_eq!(error.to_string(), "response is empty");
     assert!(verdict(&mini, Responses::One(" ".into()), 9).await.is_ok());
+}
+
+/// A judge that knows the rubric `own` until its next prompt is encoded, and then no more.
+fn forgetful(kind: &str, text: &str) -> Judge {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rubrics")).unwrap();
+    let scale = if kind == "pointwise" { "scale = { min = 1, max = 3, step = 1 }" } else { "" };
+    let rubric =
+        format!("name = 'own'\nversion = 1\nkind = '{kind}'\nsummary = 'Own.'\ncriteria = 'Truth.'\n{scale}");
+    fs::write(folder.path().join("rubrics/own.toml"), rubric).unwrap();
+    let processor = Bytes::default();
+    let next = processor.next.clone();
+    let judge = judge_of("gavel-mini", processor, (text, END));
+    judge.replace_library(RubricLibrary::with_folder(folder.path()).unwrap());
+    let reloaded = judge.clone();
+    let reload = move || reloaded.replace_library(RubricLibrary::compiled_in().unwrap());
+    *next.lock().unwrap() = Some(Box::new(reload));
+    judge
+}
+
+fn own() -> RubricChoice {
+    RubricChoice::Named("own".into())
+}
+
+#[tokio::test]
+async fn all_of_one_reward_is_by_the_rules_that_it_began_with() {
+    let judge = forgetful("pairwise", "2");
+    let case = Case::new("What?", one());
+    let candidates = Candidates { case, responses: ["A cat.", "A dog.", "A cow."].map(str::to_owned).into() };
+    let options = RewardOptions { method: Method::Tournament, rubric: own(), ..RewardOptions::default() };
+    let reward = judge.reward(&candidates, &options).await.unwrap();
+    // The second round comes after the rubric was taken away.
+    assert!(reward.failures.is_empty(), "{:?}", reward.failures);
+    assert_eq!(reward.judgements.len(), 4);
+    let later = judge.reward(&candidates, &options).await.unwrap_err();
+    assert!(later.to_string().contains("own"), "{later}");
+}
+
+#[tokio::test]
+async fn a_verdict_is_calibrated_by_the_rules_that_it_is_by() {
+    let judge = forgetful("pointwise", "2");
+    let guards = Guards { calibration: Calibration::ContentFree, ..Guards::default() };
+    let options = JudgeOptions { mode: Mode::Score, guards, ..JudgeOptions::default() };
+    let verdict = judge.verdict(Case::new("What?", one()), own(), options.clone()).await.unwrap();
+    assert!(verdict.prior.is_some());
+    assert!(judge.verdict(Case::new("What?", one()), own(), options).await.is_err());
 }
 
 #[tokio::test]

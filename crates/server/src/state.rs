@@ -62,3 +62,10 @@ pub(crate) struct AppState {
     /// The OpenAPI document, as it is served.
     pub(crate) openapi: Arc<str>,
 }
+
+impl AppState {
+    /// The same for one answer: all its judgements are by the rules that hold now.
+    pub(crate) fn pinned(self) -> Self {
+        Self { judge: self.judge.pinned(), ..self }
+    }
+}

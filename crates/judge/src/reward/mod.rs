@@ -152,6 +152,14 @@ pub struct Reward {
     pub usage: Usage,
 }
 
+/// Who is asked for the verdicts of one reward, and how.
+struct Asking<'a> {
+    /// Pinned, so that all verdicts are by one set of rules.
+    judge: Judge,
+    candidates: &'a Candidates,
+    options: &'a RewardOptions,
+}
+
 /// Verdicts as they come in.
 #[derive(Default)]
 struct Tally {
@@ -180,21 +188,23 @@ impl Judge {
         if count < least {
             return Err(JudgeError::TooFewResponses { count, least });
         }
-        let rated = self.for_reward_head(options)?;
+        let judge = self.pinned();
+        let rated = judge.for_reward_head(options)?;
         let options = rated.as_ref().unwrap_or(options);
-        self.check(options.method.kind(), options.rubric.clone(), options.format.as_deref())?;
+        judge.check(options.method.kind(), options.rubric.clone(), options.format.as_deref())?;
+        let asking = Asking { judge, candidates, options };
         let mut tally = Tally::default();
         let (rewards, matrix) = match options.method {
-            Method::Pointwise | Method::Scalar => (self.scores(candidates, options, &mut tally).await, None),
+            Method::Pointwise | Method::Scalar => (asking.scores(&mut tally).await, None),
             Method::RoundRobin | Method::BradleyTerry => {
                 let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
                 let mut matrix = Matrix::new(count, options.signal);
-                self.compare((candidates, options), pairs.collect(), (&mut matrix, &mut tally)).await;
+                asking.compare(pairs.collect(), &mut matrix, &mut tally).await;
                 let strengths = options.method == Method::BradleyTerry;
                 (if strengths { matrix.bradley_terry() } else { matrix.rewards() }, Some(matrix))
             }
             Method::Tournament => {
-                let (rounds, matrix) = self.tournament((candidates, options), &mut tally).await;
+                let (rounds, matrix) = asking.tournament(&mut tally).await;
                 (rounds, Some(matrix))
             }
         };
@@ -225,22 +235,19 @@ impl Judge {
         let format = Some(format.name.clone());
         Ok(Some(RewardOptions { format, ..options.clone() }))
     }
+}
 
+impl Asking<'_> {
     /// The score of each response.
-    async fn scores(
-        &self,
-        candidates: &Candidates,
-        options: &RewardOptions,
-        tally: &mut Tally,
-    ) -> Vec<Option<f64>> {
-        let verdicts: Vec<_> = stream::iter(candidates.responses.clone())
-            .map(|response| self.read_verdict(candidates, options, Responses::One(response)))
+    async fn scores(&self, tally: &mut Tally) -> Vec<Option<f64>> {
+        let verdicts: Vec<_> = stream::iter(self.candidates.responses.clone())
+            .map(|response| self.verdict(Responses::One(response)))
             .buffered(AT_A_TIME)
             .collect()
             .await;
         let scores = verdicts.into_iter().enumerate().map(|(first, verdict)| {
-            let judgement = tally.take((first, None), verdict)?;
-            match (options.signal, &judgement.distribution, judgement.verdict.outcome) {
+            let judgement = tally.take(first, None, verdict)?;
+            match (self.options.signal, &judgement.distribution, judgement.verdict.outcome) {
                 (Signal::Probability, Some(distribution), _) => distribution.expected_score(),
                 (_, _, Outcome::Score(score)) => Some(score),
                 (_, _, Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_)) => None,
@@ -251,31 +258,22 @@ impl Judge {
     }
 
     /// Compares `pairs` and notes what comes out.
-    async fn compare(
-        &self,
-        (candidates, options): (&Candidates, &RewardOptions),
-        pairs: Vec<(usize, usize)>,
-        (matrix, tally): (&mut Matrix, &mut Tally),
-    ) {
-        let responses = &candidates.responses;
+    async fn compare(&self, pairs: Vec<(usize, usize)>, matrix: &mut Matrix, tally: &mut Tally) {
+        let responses = &self.candidates.responses;
         let ask = |(first, second): (usize, usize)| {
             let pair = Responses::Pair(responses[first].clone(), responses[second].clone());
-            async move { ((first, second), self.read_verdict(candidates, options, pair).await) }
+            async move { ((first, second), self.verdict(pair).await) }
         };
         let mut verdicts = stream::iter(pairs).map(ask).buffered(AT_A_TIME);
         while let Some(((first, second), verdict)) = verdicts.next().await {
-            if let Some(judgement) = tally.take((first, Some(second)), verdict) {
-                matrix.set(first, second, advantage(&judgement, options.signal));
+            if let Some(judgement) = tally.take(first, Some(second), verdict) {
+                matrix.set(first, second, advantage(&judgement, self.options.signal));
             }
         }
     }
 
-    async fn read_verdict(
-        &self,
-        candidates: &Candidates,
-        options: &RewardOptions,
-        responses: Responses,
-    ) -> Result<Judgement, JudgeError> {
+    async fn verdict(&self, responses: Responses) -> Result<Judgement, JudgeError> {
+        let Self { judge, candidates, options } = self;
         let usual = JudgeOptions::default().max_tokens;
         let (mode, max_tokens) = match options.reasons {
             Reasons::Trained if options.method == Method::Scalar => (Mode::ExplainThenScore, usual),
@@ -292,7 +290,7 @@ impl Judge {
             ..JudgeOptions::default()
         };
         let case = Case { responses, ..candidates.case.clone() };
-        self.verdict(case, options.rubric.clone(), judging).await
+        judge.verdict(case, options.rubric.clone(), judging).await
     }
 }
 
@@ -314,7 +312,8 @@ fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
 impl Tally {
     fn take(
         &mut self,
-        (first, second): (usize, Option<usize>),
+        first: usize,
+        second: Option<usize>,
         verdict: Result<Judgement, JudgeError>,
     ) -> Option<Judgement> {
         match verdict {

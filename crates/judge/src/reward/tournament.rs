@@ -1,24 +1,19 @@
 //! Winners meet winners until one is left.
 
-use super::{Candidates, Matrix, RewardOptions, Tally};
-use crate::Judge;
+use super::{Asking, Matrix, Tally};
 
-impl Judge {
+impl Asking<'_> {
     /// How many rounds each response survived, and the comparisons. Neighbours meet, in both orders; of two that are equal
     /// the earlier one goes on, as it does when a comparison failed, and so does one without a partner.
-    pub(super) async fn tournament(
-        &self,
-        (candidates, options): (&Candidates, &RewardOptions),
-        tally: &mut Tally,
-    ) -> (Vec<Option<f64>>, Matrix) {
-        let count = candidates.responses.len();
-        let mut matrix = Matrix::new(count, options.signal);
+    pub(super) async fn tournament(&self, tally: &mut Tally) -> (Vec<Option<f64>>, Matrix) {
+        let count = self.candidates.responses.len();
+        let mut matrix = Matrix::new(count, self.options.signal);
         let mut rounds = vec![0.0; count];
         let mut left: Vec<usize> = (0..count).collect();
         while left.len() > 1 {
             let meetings: Vec<(usize, usize)> = left.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
             let pairs = meetings.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
-            self.compare((candidates, options), pairs, (&mut matrix, tally)).await;
+            self.compare(pairs, &mut matrix, tally).await;
             let winner = |(a, b): &(usize, usize)| match matrix.lead(*a, *b) {
                 Some(lead) if lead > 0.0 => *b,
                 _ => *a,

@@ -99,7 +99,7 @@ async fn judge(
     let request = judge_request(&state, &caller, &body).await?;
     let _memory = body.into_memory();
     let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
-    Ok(affinity::named(Some(affinity), kind.of(judged(state, recorder, request).await)))
+    Ok(affinity::named(Some(affinity), kind.of(judged(state.pinned(), recorder, request).await)))
 }
 
 /// What the body of a request to judge asks for.

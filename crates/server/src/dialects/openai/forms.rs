@@ -96,8 +96,13 @@ pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> Completion
         FormPart::Say(_) | FormPart::Choose(_) => None,
     });
     let distribution = params.top_logprobs.is_some();
+    let piece = |part: &FormPart| match part {
+        FormPart::Say(text) => ReplyPart::Say(text.clone()),
+        FormPart::Choose(texts) => ReplyPart::Choose { texts: texts.clone(), distribution },
+        FormPart::Write(_) => ReplyPart::Write,
+    };
     CompletionParams {
-        script: form.reply.iter().map(|part| ReplyPart::of_form(part, distribution)).collect(),
+        script: form.reply.iter().map(piece).collect(),
         restraint: written.unwrap_or_default(),
         // The form says where the answer ends.
         stop: Vec::new(),

@@ -70,7 +70,7 @@ pub(super) struct Scorer {
 
 impl Scorer {
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
-        Self { state, caller, query }
+        Self { state: state.pinned(), caller, query }
     }
 
     /// The server's own name of the critic.

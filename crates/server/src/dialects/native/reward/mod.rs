@@ -90,7 +90,7 @@ async fn reward(
     let request = request.await?;
     let _memory = body.into_memory();
     let affinity = request.prompts.first().map(|(candidates, _)| affinity::of(&candidates.case));
-    Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state, request).await)))
+    Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state.pinned(), request).await)))
 }
 
 async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
