@@ -12,12 +12,12 @@ use bench::{
     CompareDevice, CompareOptions, CompareReport, Extent, Form, Host, MachineLimits, StepsOptions,
     StepsReport, Widths,
 };
-use clap::{ValueEnum, builder::PossibleValue};
+use clap::ValueEnum;
 use critic_candle::{
     Device, DrawnCheckpoint, GgufForm, HubError, HubOptions, ImageLimits, LoadError, MadeForm, MakeOptions,
     Options, Precision, Shape, Source, WeightForm,
 };
-use judge::{Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
+use judge::{Build, Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
 use crate::{
     command::{
@@ -50,7 +50,7 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
         (None, WeightsChoice::Auto) => (stored, stored),
         (None, WeightsChoice::F32) => (32.0, 32.0),
     };
-    let (mut critic, loaded) = load((options, &LimitOptions::default()), false)?;
+    let (mut critic, loaded) = load(options, &LimitOptions::default(), CacheMemory::AsNeeded)?;
     let options = StepsOptions {
         model: loaded.name,
         device: device_name,
@@ -64,7 +64,7 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
 
 /// Loads the critic and starts its engine, for one run. No verdict is remembered.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
-    start_resident((options, &LimitOptions::default()), config, Residency::default())
+    start_resident(options, &LimitOptions::default(), config, Residency::default())
 }
 
 /// What a judge has that stays, beyond one request.
@@ -74,25 +74,35 @@ pub(crate) struct Residency {
     pub(crate) memo_entries: usize,
     /// What engines died of.
     pub(crate) deaths: Deaths,
-    /// Whether the cache of keys and values has its memory from the start.
-    pub(crate) claim_cache: bool,
+    /// When the cache of keys and values has its memory.
+    pub(crate) cache_memory: CacheMemory,
+}
+
+/// When the cache of keys and values takes its memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum CacheMemory {
+    /// As it fills.
+    #[default]
+    AsNeeded,
+    /// At the start, all of it: what serves for days must not grow.
+    Claimed,
 }
 
 /// The same with bounds for images, and what a judge has that stays.
 pub(crate) fn start_resident(
-    (options, limits): (&CriticOptions, &LimitOptions),
+    options: &CriticOptions,
+    limits: &LimitOptions,
     config: EngineConfig,
     residency: Residency,
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
-    let (critic, loaded) = load((options, limits), residency.claim_cache)?;
+    let (critic, loaded) = load(options, limits, residency.cache_memory)?;
     // While others write, a card takes as long for a step of so many tokens as a CPU for far fewer.
     let config = match loaded.device {
         Device::Cpu => config,
         Device::Cuda(_) => EngineConfig { max_prefill_tokens: config.max_prefill_tokens.max(2048), ..config },
     };
-    let dtype = dtype(options, loaded.device);
-    let (judge, metrics) = observed((loaded.name, &dtype, critic), library, config, residency);
+    let (judge, metrics) = observed((loaded.name, critic), library, config, residency);
     metrics.started("load", loaded.loading);
     metrics.started("warmup", loaded.warming);
     Ok((judge, metrics))
@@ -108,8 +118,9 @@ struct Loaded {
 
 /// Loads the critic and runs it for the first time.
 fn load(
-    (options, limits): (&CriticOptions, &LimitOptions),
-    claim_cache: bool,
+    options: &CriticOptions,
+    limits: &LimitOptions,
+    cache_memory: CacheMemory,
 ) -> anyhow::Result<(Critic, Loaded)> {
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
@@ -138,7 +149,7 @@ fn load(
         precision,
         weights,
         cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),
-        claim_cache,
+        claim_cache: cache_memory == CacheMemory::Claimed,
         image_cache_bytes: options.image_cache_mib << 20,
         image_limits: image_limits(limits),
         hub,
@@ -234,34 +245,27 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 /// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
-    Ok(observed(
-        (name, "none", bench::null_critic()),
-        RubricLibrary::compiled_in()?,
-        config,
-        Residency::default(),
-    ))
+    Ok(observed((name, bench::null_critic()), RubricLibrary::compiled_in()?, config, Residency::default()))
 }
 
 /// The type of numbers, and of weights where that is another one.
-fn dtype(options: &CriticOptions, device: Device) -> String {
-    let word = |choice: Option<PossibleValue>| choice.map(|value| value.get_name().to_owned());
-    let usual = if device == Device::Cpu { PrecisionChoice::F32 } else { PrecisionChoice::Bf16 };
-    let precision = word(options.precision.unwrap_or(usual).to_possible_value()).unwrap_or_default();
-    match options.quantize.and_then(|choice| word(choice.to_possible_value())) {
-        Some(quantised) => format!("{precision}-{quantised}"),
-        None => precision,
+fn dtype(build: &Build) -> String {
+    match (build.precision, build.form) {
+        ("", _) => "none".to_owned(),
+        (precision, form) if form == "stored" || form == precision => precision.to_owned(),
+        (precision, form) => format!("{precision}-{form}"),
     }
 }
 
 /// A judge and the figures of its engine.
 fn observed(
-    (model, dtype, critic): (String, &str, Critic),
+    (model, critic): (String, Critic),
     library: RubricLibrary,
     engine: EngineConfig,
     residency: Residency,
 ) -> (Judge, Metrics) {
     let Residency { memo_entries, deaths, .. } = residency;
-    let metrics = Metrics::new(&model, dtype);
+    let metrics = Metrics::new(&model, &dtype(&critic.build));
     let observer = deaths.watched_with(EngineMetrics::new(metrics.clone()));
     let suspects = deaths.suspects();
     (Judge::start(Setup { model, critic, library, engine, observer, suspects, memo_entries }), metrics)

@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Display},
     io::{self, Write},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::mpsc,
     thread,
     time::Duration,
@@ -78,6 +78,11 @@ impl Fatal {
         };
         Self::new(status, &anyhow::Error::new(error).context(format!("cannot listen on {address}")))
     }
+}
+
+/// Ends the program under whatever cannot be told to stop, since it was told to end before anything was served.
+pub(crate) fn at_once() -> ! {
+    process::exit(0)
 }
 
 /// Says what went wrong and how the program ends.

@@ -26,7 +26,8 @@ use tower::ServiceExt;
 
 use crate::{
     access::{Access, AdminDoor},
-    admin, batches, boot,
+    admin, batches,
+    boot::{self, CacheMemory},
     caller::RequestTimes,
     command::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, ServeOptions,
@@ -36,7 +37,7 @@ use crate::{
     doors::Doors,
     edge::HeadLimits,
     error::ApiError,
-    exit::{Fatal, Status},
+    exit::{self, Fatal, Status},
     health::Progress,
     judging_log::{JudgingLog, Rotation},
     lifecycle::{Lifecycle, Phase},
@@ -153,7 +154,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let remote_images = images.fetcher(limits.max_image_mib << 20);
     let remote_images = remote_images.context("the client that fetches images cannot be made")?;
     // The ports are taken first, so that a wrong one is told at once and not after loading.
-    let listener = bind((http.host.as_str(), http.port)).await?;
+    let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
     let doors = Doors::open((&access, &tls), (config, address.ip())).await?;
     let storage = Storage::open(&storage)?;
@@ -162,12 +163,15 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let residency =
-        boot::Residency { memo_entries: http.memo_entries, deaths: deaths.clone(), claim_cache: true };
-    let start = move || boot::start_resident((&critic, &limits), engine_config, residency);
+    let residency = boot::Residency {
+        memo_entries: http.memo_entries,
+        deaths: deaths.clone(),
+        cache_memory: CacheMemory::Claimed,
+    };
+    let start = move || boot::start_resident(&critic, &limits, engine_config, residency);
     let (judge, metrics) = tokio::select! {
         loaded = on_a_thread(start) => loaded??,
-        () = signals.next() => std::process::exit(0),
+        () = signals.next() => exit::at_once(),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
     let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
@@ -191,7 +195,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         tracing::warn!(%error, %address, "it cannot be said where the server listens");
     }
     systemd.ready();
-    server.finish((&judge, &deaths), &systemd, signals).await
+    server.finish(&judge, &deaths, &systemd, signals).await
 }
 
 /// Does what takes long on a thread of its own: where the system starts none, those for blocking work wait for one without end.
@@ -212,7 +216,7 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     })
 }
 
-async fn bind((host, port): (&str, u16)) -> Result<TcpListener, Fatal> {
+async fn bind(host: &str, port: u16) -> Result<TcpListener, Fatal> {
     TcpListener::bind((host, port)).await.map_err(|error| Fatal::port(format_args!("{host}:{port}"), error))
 }
 
@@ -322,7 +326,8 @@ impl Server {
     /// [`EngineGone`], or when the listener fails.
     async fn finish(
         mut self,
-        (judge, deaths): (&Judge, &Deaths),
+        judge: &Judge,
+        deaths: &Deaths,
         systemd: &Systemd,
         mut signals: Signals,
     ) -> anyhow::Result<()> {
@@ -340,7 +345,7 @@ impl Server {
         tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
         systemd.stopping();
         let told_twice = tokio::select! {
-            () = self.leave((judge, gone)) => false,
+            () = self.leave(judge, gone) => false,
             () = signals.next() => true,
             never = systemd.watch(judge) => match never {},
         };
@@ -354,7 +359,7 @@ impl Server {
     }
 
     /// Refuses what is new, finishes what runs, closes connections.
-    async fn leave(&mut self, (judge, gone): (&Judge, Option<EngineGone>)) {
+    async fn leave(&mut self, judge: &Judge, gone: Option<EngineGone>) {
         if gone.is_none() {
             self.lifecycle.enter(Phase::Pausing);
             tokio::time::sleep(self.bounds.pause).await;

@@ -25,7 +25,7 @@ const FETCHING: Duration = Duration::from_secs(60);
 
 /// Where an image is that a body names and does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum ImageSource {
     /// On another host.
     Remote(ImageUrl),
     /// Among those that the caller has registered, by this name.
@@ -35,9 +35,9 @@ enum Place {
 /// Reads the images of one request, for whatever makes sense of its body.
 pub(crate) struct ImageReader<'a> {
     remote: &'a RemoteImages,
-    found: HashMap<Place, EncodedImage>,
+    found: HashMap<ImageSource, EncodedImage>,
     /// What is still to be found, and which parameter first asks for it.
-    wanted: RefCell<HashMap<Place, String>>,
+    wanted: RefCell<HashMap<ImageSource, String>>,
 }
 
 /// What `make` makes of a body, with its images. When some of them are elsewhere, it is called twice: once to find them,
@@ -58,14 +58,14 @@ pub(crate) async fn with_images<T>(
         return Ok(made);
     }
     drop(made);
-    let find = |(place, param): (Place, String)| async move {
-        let image = match &place {
-            Place::Remote(url) => fetched(remote, url, &param).await?,
-            Place::Registered(name) => {
+    let find = |(source, param): (ImageSource, String)| async move {
+        let image = match &source {
+            ImageSource::Remote(url) => fetched(remote, url, &param).await?,
+            ImageSource::Registered(name) => {
                 registered::find(&state.storage, tenant, (name.clone(), param)).await?
             }
         };
-        Ok::<_, ApiError>((place, image))
+        Ok::<_, ApiError>((source, image))
     };
     let found = try_join_all(wanted.into_iter().map(find)).await?.into_iter().collect();
     make(&ImageReader { found, ..ImageReader::new(remote) })
@@ -94,7 +94,7 @@ impl<'a> ImageReader<'a> {
     pub(crate) fn read(&self, text: &str, param: &str) -> Result<EncodedImage, ApiError> {
         let text = text.trim();
         if is_name(text) {
-            return Ok(self.find(Place::Registered(text.to_owned()), param));
+            return Ok(self.find(ImageSource::Registered(text.to_owned()), param));
         }
         let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
@@ -104,11 +104,11 @@ impl<'a> ImageReader<'a> {
     }
 
     /// What was found there; an empty image in its place while it is only wanted.
-    fn find(&self, place: Place, param: &str) -> EncodedImage {
-        if let Some(image) = self.found.get(&place) {
+    fn find(&self, source: ImageSource, param: &str) -> EncodedImage {
+        if let Some(image) = self.found.get(&source) {
             return image.clone();
         }
-        self.wanted.borrow_mut().entry(place).or_insert_with(|| param.to_owned());
+        self.wanted.borrow_mut().entry(source).or_insert_with(|| param.to_owned());
         EncodedImage::new([])
     }
 
@@ -121,7 +121,7 @@ impl<'a> ImageReader<'a> {
             return Err(ApiError::invalid(param, message).with_code(INVALID_URL));
         }
         let url = self.remote.check(text).map_err(|NotFetched| not_fetched(param))?;
-        Ok(self.find(Place::Remote(url), param))
+        Ok(self.find(ImageSource::Remote(url), param))
     }
 }
 

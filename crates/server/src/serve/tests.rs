@@ -59,7 +59,7 @@ async fn start(
     let mut server = Server::start(listener, doors, bounds);
     server.open(server.service((judge.clone(), Metrics::new("null", "none"))));
     let signals = Signals::listen().unwrap();
-    (address, async move { server.finish((&judge, &Deaths::default()), &Systemd::default(), signals).await })
+    (address, async move { server.finish(&judge, &Deaths::default(), &Systemd::default(), signals).await })
 }
 
 const CASE: &str = r#"{"question": "?", "response": "a"}"#;

@@ -218,7 +218,9 @@ impl ChatBody {
             return Err(ApiError::invalid("add_generation_prompt", message));
         }
         let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
-        let prompt = prompt((self.messages, apart), continued, reader)?;
+        let mut turns = turns(self.messages, reader)?;
+        let reply = if continued { reply(turns.pop())? } else { String::new() };
+        let prompt = prompt(turns, reply, apart)?;
         let (model, cache_salt) = (self.model, self.cache_salt);
         Ok(ChatRequest { prompt, params, count, cache_salt, model, shape, call, stream })
     }
@@ -317,17 +319,14 @@ impl ChatBody {
     }
 }
 
-/// The turns as a prompt; the last one is the start of the reply when it is `continued`.
-fn prompt(
-    (messages, apart): (Vec<ChatMessage>, Vec<EncodedImage>),
-    continued: bool,
-    reader: &ImageReader<'_>,
-) -> Result<Prompt, ApiError> {
-    let mut turns = Vec::with_capacity(messages.len());
-    for (index, message) in messages.into_iter().enumerate() {
-        turns.push(turn(message, &format!("messages[{index}]"), reader)?);
-    }
-    let reply = if continued { reply(turns.pop())? } else { String::new() };
+/// The turns as the critic reads them.
+fn turns(messages: Vec<ChatMessage>, reader: &ImageReader<'_>) -> Result<Vec<Message>, ApiError> {
+    let read = |(index, message)| turn(message, &format!("messages[{index}]"), reader);
+    messages.into_iter().enumerate().map(read).collect()
+}
+
+/// The turns as a prompt, with the images that came apart from them; `reply` is the start of the critic's own turn.
+fn prompt(mut turns: Vec<Message>, reply: String, apart: Vec<EncodedImage>) -> Result<Prompt, ApiError> {
     if turns.is_empty() {
         return Err(ApiError::invalid("messages", "There is no message to answer."));
     }
