@@ -11,12 +11,20 @@ include!(concat!(env!("OUT_DIR"), "/compiled_in.rs"));
 /// The profile for checkpoints that no other profile claims.
 const GENERIC: &str = "generic";
 
+/// Where a file comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is one of the program's own, which others may replace.
+    CompiledIn,
+    /// It is in a folder that was named.
+    Folder,
+}
+
 /// Something of a library and the file that it came from.
 #[derive(Debug, Clone)]
 struct Entry<T> {
     file: String,
-    /// Whether the file is one of the program's own, which others may replace.
-    compiled_in: bool,
+    origin: Origin,
     value: T,
 }
 
@@ -49,14 +57,15 @@ impl RubricLibrary {
     fn load(folder: Option<&Path>) -> Result<Self, RubricError> {
         let mut library = Self::default();
         let mut problems = Vec::new();
+        let own = Origin::CompiledIn;
         for (file, text) in RUBRICS {
-            problems.extend(library.add_rubric(&format!("config/rubrics/{file}"), text, true).err());
+            problems.extend(library.add_rubric(&format!("config/rubrics/{file}"), text, own).err());
         }
         for (file, text) in PROFILES {
-            problems.extend(library.add_profile(&format!("config/critics/{file}"), text, true).err());
+            problems.extend(library.add_profile(&format!("config/critics/{file}"), text, own).err());
         }
         for (file, text) in FORMS {
-            problems.extend(library.add_form(&format!("config/forms/{file}"), text, true).err());
+            problems.extend(library.add_form(&format!("config/forms/{file}"), text, own).err());
         }
         if let Some(folder) = folder {
             let [rubrics, critics, forms] = ["rubrics", "critics", "forms"].map(|name| folder.join(name));
@@ -65,13 +74,13 @@ impl RubricLibrary {
                 problems.push(Problem { file: folder.display().to_string(), key: None, reason });
             }
             for (file, text) in read_folder(&rubrics, &mut problems) {
-                problems.extend(library.add_rubric(&file, &text, false).err());
+                problems.extend(library.add_rubric(&file, &text, Origin::Folder).err());
             }
             for (file, text) in read_folder(&critics, &mut problems) {
-                problems.extend(library.add_profile(&file, &text, false).err());
+                problems.extend(library.add_profile(&file, &text, Origin::Folder).err());
             }
             for (file, text) in read_folder(&forms, &mut problems) {
-                problems.extend(library.add_form(&file, &text, false).err());
+                problems.extend(library.add_form(&file, &text, Origin::Folder).err());
             }
         }
         library.check(&mut problems);
@@ -129,25 +138,25 @@ impl RubricLibrary {
         form_of(self.forms(), texts)
     }
 
-    fn add_form(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
+    fn add_form(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problem> {
         let form = parse::<Form>(file, text)?.prepare();
         form.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
         let name = form.name.clone();
-        insert(&mut self.forms, name, Entry { file: file.to_owned(), compiled_in, value: form })
+        insert(&mut self.forms, name, Entry { file: file.to_owned(), origin, value: form })
     }
 
-    fn add_rubric(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
+    fn add_rubric(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problem> {
         let rubric: Rubric = parse(file, text)?;
         rubric.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
         let name = rubric.name.clone();
-        insert(&mut self.rubrics, name, Entry { file: file.to_owned(), compiled_in, value: rubric })
+        insert(&mut self.rubrics, name, Entry { file: file.to_owned(), origin, value: rubric })
     }
 
-    fn add_profile(&mut self, file: &str, text: &str, compiled_in: bool) -> Result<(), Problem> {
+    fn add_profile(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problem> {
         let mut profile: Profile = parse(file, text)?;
         profile.prepare().map_err(|(key, reason)| Problem::at(file, key, reason))?;
         let name = profile.name.clone();
-        insert(&mut self.profiles, name, Entry { file: file.to_owned(), compiled_in, value: profile })
+        insert(&mut self.profiles, name, Entry { file: file.to_owned(), origin, value: profile })
     }
 
     /// Every default that a profile names is a rubric of its kind, and there is a generic profile.
@@ -170,7 +179,7 @@ impl RubricLibrary {
 /// Adds an entry; one of the program's own gives way, another one of the same name does not.
 fn insert<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, new: Entry<T>) -> Result<(), Problem> {
     match entries.get(&name) {
-        Some(old) if old.compiled_in == new.compiled_in => {
+        Some(old) if old.origin == new.origin => {
             Err(Problem::at(&new.file, "name", format!("{} has the name {name:?} too", old.file)))
         }
         _ => {

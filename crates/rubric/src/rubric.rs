@@ -26,7 +26,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The scores that a pointwise judgement may give: `min`, `min + step`, … up to `max`.
+/// The scores that a pointwise judgement may give: `min`, `min + step`, … up to `max`, and what lies between where
+/// decimals are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scale {
@@ -37,6 +38,10 @@ pub struct Scale {
     /// The distance between neighbouring scores.
     #[serde(default = "Scale::default_step")]
     pub step: f64,
+    /// Whether a critic may write a score between the steps, as it may where a benchmark's own parser reads any number. What
+    /// it chooses among, and whose probabilities are read, are the steps all the same.
+    #[serde(default)]
+    pub decimals: bool,
 }
 
 impl Scale {
@@ -47,8 +52,13 @@ impl Scale {
 
     /// Whether `score` is one of the scores of this scale.
     pub fn contains(&self, score: f64) -> bool {
+        score >= self.min && score <= self.max && (self.decimals || self.is_step(score))
+    }
+
+    /// Whether `score` is a whole number of steps above the least one.
+    fn is_step(&self, score: f64) -> bool {
         let steps = (score - self.min) / self.step;
-        score >= self.min && score <= self.max && (steps - steps.round()).abs() < 1e-6
+        (steps - steps.round()).abs() < 1e-6
     }
 
     /// Where `score` lies between the scale's ends, as 0 to 1.
@@ -59,7 +69,7 @@ impl Scale {
     /// All scores in order, when they are few enough to be listed.
     pub(crate) fn scores(self) -> Option<impl Iterator<Item = f64>> {
         const MOST: f64 = 1000.0;
-        let Self { min, max, step } = self;
+        let Self { min, max, step, .. } = self;
         let steps = ((max - min) / step).round();
         // Rounded, so that a sum of tenths is written as tenths.
         let score = move |index: u32| ((min + f64::from(index) * step) * 1e6).round() / 1e6;
@@ -68,7 +78,7 @@ impl Scale {
 
     /// Whether it is one; an error is the key to blame and what is wrong.
     fn check(&self) -> Result<(), (&'static str, String)> {
-        let Self { min, max, step } = *self;
+        let Self { min, max, step, .. } = *self;
         for (key, number) in [("scale.min", min), ("scale.max", max), ("scale.step", step)] {
             if !number.is_finite() {
                 return Err((key, "the numbers of the scale must be finite".into()));
@@ -78,11 +88,19 @@ impl Scale {
             return Err(("scale.max", format!("the scale's min {min} must be below its max {max}")));
         }
         // A scale of one score, to which a step that is far too long is rounded, is none.
-        if step <= 0.0 || (max - min) / step < 0.5 || !self.contains(max) {
+        if step <= 0.0 || (max - min) / step < 0.5 || !self.is_step(max) {
             let reason = format!("the scale's step {step} must be above 0 and lead from {min} to {max}");
             return Err(("scale.step", reason));
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, max, step, decimals } = self;
+        write!(formatter, "from {min} to {max}")?;
+        if *decimals { Ok(()) } else { write!(formatter, " in steps of {step}") }
     }
 }
 
@@ -209,9 +227,12 @@ impl Rubric {
     /// Names all that its verdicts depend on: SHA-256 over everything but its name, version and summary.
     pub fn digest(&self) -> [u8; 32] {
         let Self { kind, criteria, scale, direction, fields, answer, reading, .. } = self;
-        let scale = scale.map(|Scale { min, max, step }| [min, max, step]);
-        let parts =
-            format!("{kind:?} {criteria:?} {scale:?} {direction:?} {fields:?} {answer:?} {reading:?}");
+        let steps = scale.map(|Scale { min, max, step, .. }| [min, max, step]);
+        // Told only where it is so, so that the names of rubrics that lack it stay what they were.
+        let decimals = if scale.is_some_and(|scale| scale.decimals) { " decimals" } else { "" };
+        let parts = format!(
+            "{kind:?} {criteria:?} {steps:?} {direction:?} {fields:?} {answer:?} {reading:?}{decimals}"
+        );
         Sha256::digest(parts).into()
     }
 
@@ -262,23 +283,44 @@ mod tests {
 
     #[test]
     fn a_scale_holds_its_steps_and_nothing_between() {
-        let tenths = Scale { min: 0.0, max: 1.0, step: 0.1 };
+        let tenths = Scale { min: 0.0, max: 1.0, step: 0.1, decimals: false };
         assert!([0.0, 0.1, 0.3, 0.7, 1.0].into_iter().all(|score| tenths.contains(score)));
         assert!(![-0.1, 0.05, 1.1, f64::NAN].into_iter().any(|score| tenths.contains(score)));
+        assert_eq!(tenths.to_string(), "from 0 to 1 in steps of 0.1");
+    }
+
+    #[test]
+    fn decimals_lie_between_the_steps_and_within_the_scale() {
+        let decimal = Scale { min: 0.0, max: 1.0, step: 0.1, decimals: true };
+        assert!([0.0, 0.05, 0.1, 1.0].into_iter().all(|score| decimal.contains(score)));
+        assert!(![-0.1, 1.01, f64::NAN, f64::INFINITY].into_iter().any(|score| decimal.contains(score)));
+        assert_eq!(decimal.scores().unwrap().count(), 11, "labels are read at the steps");
+        assert_eq!(decimal.to_string(), "from 0 to 1");
+    }
+
+    #[test]
+    fn a_rubric_with_decimals_has_another_name() {
+        let rubric = |decimals| {
+            let scale = Scale { min: 0.0, max: 10.0, step: 1.0, decimals };
+            Rubric::inline(Kind::Pointwise, "Be right.".into(), Some(scale)).unwrap()
+        };
+        assert_ne!(rubric(false).digest(), rubric(true).digest());
     }
 
     #[test]
     fn contradictions_in_a_rubric_are_named() {
-        for (scale, word) in [
-            (Scale { min: 5.0, max: 5.0, step: 1.0 }, "below"),
-            (Scale { min: 0.0, max: 10.0, step: 0.0 }, "step"),
-            (Scale { min: 0.0, max: 10.0, step: 3.0 }, "step"),
-            (Scale { min: 0.0, max: 1e-300, step: 1.0 }, "step"),
-            (Scale { min: 0.0, max: f64::INFINITY, step: 1.0 }, "finite"),
+        for (min, max, step, word) in [
+            (5.0, 5.0, 1.0, "below"),
+            (0.0, 10.0, 0.0, "step"),
+            (0.0, 10.0, 3.0, "step"),
+            (0.0, 1e-300, 1.0, "step"),
+            (0.0, f64::INFINITY, 1.0, "finite"),
         ] {
-            let error =
-                Rubric::inline(Kind::Pointwise, "Be right.".into(), Some(scale)).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
+            for decimals in [false, true] {
+                let scale = Some(Scale { min, max, step, decimals });
+                let error = Rubric::inline(Kind::Pointwise, "Be right.".into(), scale).unwrap_err().to_string();
+                assert!(error.contains(word), "{error}");
+            }
         }
         assert!(Rubric::inline(Kind::Pairwise, "  ".into(), None).is_err());
         assert!(Rubric::inline(Kind::Pairwise, "Be right.".into(), None).is_ok());

@@ -166,7 +166,7 @@ pub enum VerdictError {
     #[error("what the critic's text has for a verdict cannot be read: {0}")]
     Malformed(String),
     /// The score is none of the scale's.
-    #[error("the critic's score {found} is not on the scale from {} to {} in steps of {}", scale.min, scale.max, scale.step)]
+    #[error("the critic's score {found} is not on the scale {scale}")]
     OutOfScale {
         /// The score as it was written.
         found: String,

@@ -70,7 +70,7 @@ fn every_text_of_the_corpus_is_read_as_it_says() {
     let file: File = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let mut texts = 0;
     for Case { id, form, scale, cut, text, expect } in file.case {
-        let scale = scale.map(|[min, max, step]| Scale { min, max, step });
+        let scale = scale.map(|[min, max, step]| Scale { min, max, step, decimals: false });
         let ending = if cut { Ending::Cut } else { Ending::Complete };
         for text in text {
             let whole = read((form, scale), [text.as_str()], ending);
@@ -141,7 +141,7 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
         "７",
         "\u{202e}",
     ];
-    let scale = Scale { min: 1.0, max: 10.0, step: 1.0 };
+    let scale = Scale { min: 1.0, max: 10.0, step: 1.0, decimals: false };
     let mut state = 1;
     for _ in 0..20_000 {
         let count = next(&mut state) % 12;
@@ -163,7 +163,7 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
 
 #[test]
 fn a_long_text_takes_no_longer_than_its_length() {
-    let scale = Scale { min: 1.0, max: 10.0, step: 1.0 };
+    let scale = Scale { min: 1.0, max: 10.0, step: 1.0, decimals: false };
     for piece in ["[", "{", "Score: [", "<think>", "\n", "[[A", "{\"score\": 1"] {
         let text = piece.repeat((1 << 20) / piece.len());
         for form in AnswerForm::ALL {

@@ -2,7 +2,7 @@
 
 use critic::{EncodedImage, Part, Role};
 
-use super::RubricLibrary;
+use super::{Origin, RubricLibrary};
 use crate::{AnswerForm, Case, CaseField, Ending, Kind, Problems, Responses, Rubric, RubricError, Scale};
 
 fn case(responses: Responses) -> Case {
@@ -37,7 +37,7 @@ fn llava_critic_is_asked_in_the_words_of_its_card() {
     let mut case = case(Responses::One("A dog.".into()));
     case.reference = None;
     let rubric = library.rubric(profile.default_rubric(Kind::Pointwise)).unwrap();
-    assert_eq!(rubric.scale, Some(Scale { min: 0.0, max: 100.0, step: 1.0 }));
+    assert_eq!(rubric.scale, Some(Scale { min: 0.0, max: 100.0, step: 1.0, decimals: false }));
     let prompt = profile.render(&case, rubric, profile.format(rubric, None).unwrap()).unwrap();
     assert_eq!(prompt.messages.len(), 1, "the system text is the chat format's");
     assert_eq!(prompt.messages[0].role, Role::User);
@@ -72,7 +72,7 @@ fn an_unknown_checkpoint_is_asked_in_general_words() {
     let profile = library.profile_for("tiny56");
     assert_eq!(profile.name, "generic");
     let rubric =
-        Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(Scale { min: 1.0, max: 5.0, step: 0.5 }))
+        Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(Scale { min: 1.0, max: 5.0, step: 0.5, decimals: false }))
             .unwrap();
     let prompt = profile
         .render(&case(Responses::One("A dog.".into())), &rubric, profile.format(&rubric, None).unwrap())
@@ -107,8 +107,8 @@ fn a_profile_with_an_unknown_field_or_a_missing_kind_does_not_load() {
         (format("pointwise", "score_line", "{question}"), "no pairwise"),
         (format("pointwise", "score_line", "") + "colour = 1\n", "formats[0].colour"),
     ] {
-        let error =
-            RubricLibrary::default().add_profile("p.toml", &format!("{head}{formats}"), false).unwrap_err();
+        let text = format!("{head}{formats}");
+        let error = RubricLibrary::default().add_profile("p.toml", &text, Origin::Folder).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
 }
@@ -124,13 +124,13 @@ fn what_a_critic_can_decide_for_is_what_its_rubric_has() {
     let told = |lead: &str, texts: &[&str]| {
         Some((lead.to_owned(), texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()))
     };
-    let scale = Scale { min: 0.0, max: 1.0, step: 0.5 };
+    let scale = Scale { min: 0.0, max: 1.0, step: 0.5, decimals: false };
     let scored = Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(scale)).unwrap();
     assert_eq!(choices("gavel-mini", &scored), told("Score: ", &["0\n", "0.5\n", "1\n"]));
     assert_eq!(choices("llava-critic-7b", &scored), told("Score: [", &["0]", "0.5]", "1]"]));
     let compared = Rubric::inline(Kind::Pairwise, "Which is funnier?".into(), None).unwrap();
     assert_eq!(choices("gavel-mini", &compared), told("Better: ", &["1\n", "2\n", "tie\n"]));
-    let fine = Scale { min: 0.0, max: 1.0, step: 0.0001 };
+    let fine = Scale { min: 0.0, max: 1.0, step: 0.0001, decimals: false };
     let fine = Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(fine)).unwrap();
     assert_eq!(choices("gavel-mini", &fine), None);
 }

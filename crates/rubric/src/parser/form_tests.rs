@@ -3,9 +3,9 @@
 use super::{Ending, ParserEvent, VerdictParser};
 use crate::{AnswerForm, Direction, Grade, Outcome, Preference, Scale, ScorePair, Verdict, VerdictError};
 
-const TEN: Scale = Scale { min: 1.0, max: 10.0, step: 1.0 };
-const SIX: Scale = Scale { min: 0.0, max: 6.0, step: 1.0 };
-const HUNDRED: Scale = Scale { min: 0.0, max: 100.0, step: 1.0 };
+const TEN: Scale = Scale { min: 1.0, max: 10.0, step: 1.0, decimals: false };
+const SIX: Scale = Scale { min: 0.0, max: 6.0, step: 1.0, decimals: false };
+const HUNDRED: Scale = Scale { min: 0.0, max: 100.0, step: 1.0, decimals: false };
 const FIRST: Outcome = Outcome::Preference(Preference::First);
 const SECOND: Outcome = Outcome::Preference(Preference::Second);
 const TIE: Outcome = Outcome::Preference(Preference::Tie);

@@ -3,8 +3,8 @@
 use super::{Ending, ParserEvent, VerdictParser};
 use crate::{AnswerForm, Outcome, Preference, Scale, Verdict, VerdictError};
 
-const TEN: Scale = Scale { min: 0.0, max: 10.0, step: 1.0 };
-const HUNDRED: Scale = Scale { min: 0.0, max: 100.0, step: 1.0 };
+const TEN: Scale = Scale { min: 0.0, max: 10.0, step: 1.0, decimals: false };
+const HUNDRED: Scale = Scale { min: 0.0, max: 100.0, step: 1.0, decimals: false };
 
 /// Reads `text` after `reply` in one piece and one character at a time, which must agree, and returns the verdict.
 fn read(
