@@ -27,14 +27,14 @@ use std::{
 };
 
 use crate::{
-    compare::{Extent, Running},
+    compare::Extent,
     error::BenchError,
-    live::{Growth, Honest, Sample, Started, Target, Watch, fill, mib, started},
+    live::{Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
 };
 use report::Gathered;
 pub use report::{AbuseReport, Behaviour, Spread};
 use sampler::Sampler;
-use scene::{KeysFile, Limits, Scene};
+use scene::{Keys, KeysFile, Limits, Scene};
 
 /// How a server is abused.
 #[derive(Debug, Clone)]
@@ -195,8 +195,9 @@ pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
     let mut gathered = Gathered::default();
     match &options.target {
         Target::Running { host, log } => {
-            let scene = Scene::of(host, (options.key.clone(), None), (Limits::USUAL, options.extent))?;
-            run(options, scene, (log.clone(), None), &mut gathered)?;
+            let keys = Keys::Given(options.key.as_deref());
+            let scene = Scene::of(host, keys, Limits::USUAL, options.extent)?;
+            run(options, scene, &Subject::running(host, log.as_deref()), &mut gathered)?;
         }
         Target::Started(program) => {
             let keys = KeysFile::new()?;
@@ -204,10 +205,10 @@ pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
             let path = keys.path().to_string_lossy().into_owned();
             let mut serve = vec!["--keys-file".to_owned(), path, "--metrics-on-main".to_owned()];
             serve.extend(limits.options());
-            let Started { running, host, .. } = started(program, &PathBuf::new(), &serve)?;
-            let known = (Some(keys.honest.clone()), Some(&keys));
-            let scene = Scene::of(&host, known, (limits, options.extent))?;
-            run(options, scene, (Some(running.errors()), Some(&running)), &mut gathered)?;
+            let started = started(program, &PathBuf::new(), &serve)?;
+            let subject = started.subject();
+            let scene = Scene::of(&subject.host, Keys::Made(&keys), limits, options.extent)?;
+            run(options, scene, &subject, &mut gathered)?;
         }
     }
     Ok(gathered.report(start.elapsed()))
@@ -217,7 +218,7 @@ pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
 fn run(
     options: &AbuseOptions,
     scene: Scene,
-    (log, process): (Option<PathBuf>, Option<&Running>),
+    subject: &Subject<'_>,
     gathered: &mut Gathered,
 ) -> Result<(), BenchError> {
     let failed = |reason: String| BenchError::Corpus { place: scene.door.host.clone(), reason };
@@ -230,7 +231,7 @@ fn run(
     let canary = samples.remove(0);
     fill(&scene.door).map_err(failed)?;
     let honest = Honest::start(&scene.door.host, samples);
-    let mut watch = Watch::start((&scene.door, canary), log, &honest).map_err(failed)?;
+    let mut watch = Watch::start(&scene.door, canary, subject.log.clone(), &honest).map_err(failed)?;
     let scene = Arc::new(scene);
     let (begun, mut seen) = (Instant::now(), Vec::new());
     std::thread::sleep(scene.span(1, 20)); // honest clients alone, to compare with
@@ -263,6 +264,6 @@ fn run(
     gathered.growth = Growth::of(&seen);
     gathered.memory = seen;
     gathered.state = watch.growth();
-    gathered.peak = process.and_then(Running::peak_bytes);
+    gathered.peak = subject.peak_bytes();
     Ok(())
 }

@@ -84,7 +84,7 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct KeysFile {
     file: NamedTempFile,
-    pub(crate) honest: String,
+    honest: String,
     crowd: String,
     flooder: String,
     neighbour: String,
@@ -119,6 +119,15 @@ impl KeysFile {
     }
 }
 
+/// The keys that clients show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keys<'a> {
+    /// All show the same one, or none: a running server has its own.
+    Given(Option<&'a str>),
+    /// Those of each kind have one of their own.
+    Made(&'a KeysFile),
+}
+
 /// A server and those who ask it.
 #[derive(Debug)]
 pub(crate) struct Scene {
@@ -144,25 +153,26 @@ impl Scene {
     ///
     /// # Errors
     /// When there is no such host.
-    pub(crate) fn of(
-        host: &str,
-        (key, others): (Option<String>, Option<&KeysFile>),
-        (limits, extent): (Limits, Extent),
-    ) -> Result<Self, BenchError> {
+    pub(crate) fn of(host: &str, keys: Keys<'_>, limits: Limits, extent: Extent) -> Result<Self, BenchError> {
         let failed = |source| BenchError::Connect { host: host.to_owned(), source };
         let address = host.to_socket_addrs().map_err(failed)?.next();
         let address = address.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let png = Picture::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
+        let (key, made) = match keys {
+            Keys::Given(key) => (key, None),
+            Keys::Made(keys) => (Some(keys.honest.as_str()), Some(keys)),
+        };
+        let key = key.map(str::to_owned);
         Ok(Self {
-            crowd: others.map(|keys| keys.crowd.clone()).or_else(|| key.clone()),
-            flooder: others.map(|keys| keys.flooder.clone()).or_else(|| key.clone()),
-            neighbour: others.map(|keys| keys.neighbour.clone()),
+            crowd: made.map(|keys| keys.crowd.clone()).or_else(|| key.clone()),
+            flooder: made.map(|keys| keys.flooder.clone()).or_else(|| key.clone()),
+            neighbour: made.map(|keys| keys.neighbour.clone()),
             door: Door { host: host.to_owned(), key },
             limits,
             picture: BASE64_STANDARD.encode(png),
             address,
             extent,
-            keys: others.map(|keys| keys.path().to_owned()),
+            keys: made.map(|keys| keys.path().to_owned()),
         })
     }
 

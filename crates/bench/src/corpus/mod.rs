@@ -27,9 +27,8 @@ pub use plan::Coverage;
 pub use report::{CaseFailure, CorpusReport, Family, Times};
 
 use crate::{
-    compare::Running,
     error::BenchError,
-    live::{Door, Growth, Honest, Sample, Started, Target, Watch, fill, mib, started},
+    live::{Door, Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
     picture::Picture,
 };
 use build::Builder;
@@ -86,6 +85,16 @@ struct Run<'a> {
     image_times: Vec<Duration>,
 }
 
+/// Who looks at the server while cases are sent, from every side.
+struct Observers<'a> {
+    /// What it tells of itself.
+    watch: Watch,
+    /// What others get meanwhile.
+    honest: Honest,
+    /// What it fetches.
+    origin: &'a Origin,
+}
+
 impl Run<'_> {
     /// Sends the cases of files that need the same server.
     fn group(&mut self, serve: &[String], files: &[&CaseFile]) -> Result<(), BenchError> {
@@ -102,11 +111,11 @@ impl Run<'_> {
                 leave_out(&mut self.report, &format!("needs {}", serve.join(" ")));
                 Ok(())
             }
-            Target::Running { host, log } => self.send(host.clone(), (log.clone(), None), (files, &origin)),
+            Target::Running { host, log } => {
+                self.send(&Subject::running(host, log.as_deref()), files, &origin)
+            }
             Target::Started(program) => match started(program, &self.options.folder, &options) {
-                Ok(Started { running, host, .. }) => {
-                    self.send(host, (Some(running.errors()), Some(&running)), (files, &origin))
-                }
+                Ok(started) => self.send(&started.subject(), files, &origin),
                 Err(error) if !serve.is_empty() => {
                     leave_out(
                         &mut self.report,
@@ -121,12 +130,12 @@ impl Run<'_> {
 
     fn send(
         &mut self,
-        host: String,
-        (log, process): (Option<PathBuf>, Option<&Running>),
-        (files, origin): (&[&CaseFile], &Origin),
+        subject: &Subject<'_>,
+        files: &[&CaseFile],
+        origin: &Origin,
     ) -> Result<(), BenchError> {
         let key = files.iter().find_map(|file| file.key.clone());
-        let door = Door { host, key };
+        let door = Door { host: subject.host.clone(), key };
         let host = door.host.as_str();
         let failed = |reason| BenchError::Corpus { place: door.host.clone(), reason };
         let png = Picture::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
@@ -140,18 +149,20 @@ impl Run<'_> {
         let canary = samples.remove(0);
         fill(&door).map_err(failed)?;
         let honest = Honest::start(host, samples);
-        let mut watch = Watch::start((&door, canary), log, &honest).map_err(failed)?;
+        let watch = Watch::start(&door, canary, subject.log.clone(), &honest).map_err(failed)?;
+        let mut observers = Observers { watch, honest, origin };
         let places = Places { server: door.host.clone(), ..origin.places.clone() };
         let builder = Builder { folder: &self.options.folder, places: &places, round: 0 };
         let lasting = self.options.lasting.filter(|_| files.iter().all(|file| file.serve.is_empty()));
         let (begun, mut seen) = (Instant::now(), Vec::new());
         loop {
-            self.pass(files, builder, (&mut watch, &honest, origin))?;
-            seen.push((begun.elapsed().as_secs_f64(), mib(watch.last.memory)));
+            self.pass(files, builder, &mut observers)?;
+            seen.push((begun.elapsed().as_secs_f64(), mib(observers.watch.last.memory)));
             if lasting.is_none_or(|lasting| begun.elapsed() >= lasting) {
                 break;
             }
         }
+        let Observers { watch, honest, .. } = observers;
         self.report.growth = self.report.growth.or(Growth::of(&seen));
         let [memory, files, threads] = watch.growth();
         self.report.honest_requests += honest.asked();
@@ -160,7 +171,7 @@ impl Run<'_> {
             self.report.files = [files.0, files.1];
             self.report.threads = [threads.0, threads.1];
         }
-        let peak = process.and_then(Running::peak_bytes).map(|bytes| mib(bytes as f64));
+        let peak = subject.peak_bytes().map(|bytes| mib(bytes as f64));
         self.report.peak_mib = self.report.peak_mib.into_iter().chain(peak).reduce(f64::max);
         Ok(())
     }
@@ -170,7 +181,7 @@ impl Run<'_> {
         &mut self,
         files: &[&CaseFile],
         builder: Builder<'_>,
-        (watch, honest, origin): (&mut Watch, &Honest, &Origin),
+        observers: &mut Observers<'_>,
     ) -> Result<(), BenchError> {
         for case in files.iter().flat_map(|file| &file.case) {
             if !self.is_wanted(case) {
@@ -182,7 +193,7 @@ impl Run<'_> {
             if self.options.short {
                 requests.truncate(1);
             }
-            self.case((case, requests), (&mut *watch, honest, origin));
+            self.case(case, &requests, observers);
         }
         Ok(())
     }

@@ -8,24 +8,20 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    CaseFailure, Run, batch,
+    CaseFailure, Observers, Run, batch,
     case::{Alike, Case},
-    origin::Origin,
     sent::Sent,
     verify,
 };
-use crate::live::{Door, Honest, Reply, Request, Watch, exchange};
+use crate::live::{Door, Reply, Request, exchange};
 
 /// What came of a request.
 type Answered = Result<Vec<Reply>, String>;
 
 impl Run<'_> {
     /// Sends the requests of a case, and notes all that is wrong.
-    pub(super) fn case(
-        &mut self,
-        (case, requests): (&Case, Vec<Sent>),
-        (watch, honest, origin): (&mut Watch, &Honest, &Origin),
-    ) {
+    pub(super) fn case(&mut self, case: &Case, requests: &[Sent], observers: &mut Observers<'_>) {
+        let Observers { watch, honest, origin } = observers;
         let count = requests.len();
         let before = self.report.failures.len();
         let mut answers = Vec::new();
@@ -39,7 +35,7 @@ impl Run<'_> {
                 match answered {
                     Ok(replies) => {
                         refused &= replies.iter().all(|reply| (400..500).contains(&reply.status));
-                        let found = replies.iter().flat_map(|reply| self.look((case, sent), reply));
+                        let found = replies.iter().flat_map(|reply| self.look(case, sent, reply));
                         let found: Vec<String> = found.collect();
                         problems.extend(found.into_iter().map(|problem| (sent.label.clone(), problem)));
                         answers.push((sent.route, sent.label.clone(), replies));
@@ -76,7 +72,7 @@ impl Run<'_> {
     }
 
     /// What is wrong with an answer. How long a refusal took is noted.
-    fn look(&mut self, (case, sent): (&Case, &Sent), reply: &Reply) -> Vec<String> {
+    fn look(&mut self, case: &Case, sent: &Sent, reply: &Reply) -> Vec<String> {
         // When a line of a batch is answered is no matter, nor what waited for others of its kind.
         let is_timed = !matches!(sent.request, Request::Line { .. }) && case.at_once.is_none();
         if (400..500).contains(&reply.status) && is_timed {

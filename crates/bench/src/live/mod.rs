@@ -11,7 +11,7 @@ pub(crate) use figures::Figures;
 pub use growth::Growth;
 pub(crate) use honest::{Honest, Sample};
 pub use start::Target;
-pub(crate) use start::{Started, started};
+pub(crate) use start::{Subject, started};
 pub(crate) use watch::{Watch, fill};
 pub(crate) use wire::{Door, Manner, Pace, Reply, Request, Then, ask, exchange};
 

@@ -23,14 +23,46 @@ pub enum Target {
     Started(PathBuf),
 }
 
+/// The server that is treated badly, and what can be seen of it here beside its answers.
+#[derive(Debug)]
+pub(crate) struct Subject<'a> {
+    /// Host and port.
+    pub(crate) host: String,
+    /// The file that its standard error goes to, where it can be read.
+    pub(crate) log: Option<PathBuf>,
+    /// Its process, where it was started here.
+    process: Option<&'a Running>,
+}
+
+impl Subject<'static> {
+    /// One that runs already.
+    pub(crate) fn running(host: &str, log: Option<&Path>) -> Self {
+        Self { host: host.to_owned(), log: log.map(Path::to_owned), process: None }
+    }
+}
+
+impl Subject<'_> {
+    /// The most memory that its process ever held, in bytes.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        self.process.and_then(Running::peak_bytes)
+    }
+}
+
 /// A server that was started, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Started {
-    pub(crate) running: Running,
+    running: Running,
     /// Host and port.
-    pub(crate) host: String,
+    host: String,
     /// What it may write into.
     _scratch: TempDir,
+}
+
+impl Started {
+    /// As who is treated badly.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { host: self.host.clone(), log: Some(self.running.errors()), process: Some(&self.running) }
+    }
 }
 
 /// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own. Its

@@ -71,7 +71,8 @@ impl Watch {
     /// # Errors
     /// When the server tells no figures.
     pub(crate) fn start(
-        (door, canary): (&Door, Sample),
+        door: &Door,
+        canary: Sample,
         log: Option<PathBuf>,
         honest: &Honest,
     ) -> Result<Self, String> {
