@@ -1,4 +1,4 @@
-"""Takes the best of several answers about a picture: all of them are compared with each other, in both orders."""
+"""Picks the best of several answers about an image: all of them are compared with each other, in both orders."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ def best_of(question, image, answers):
     return answers[found["chosen"]], found["margin"]
 
 
-# They would come from the model that is improved, drawn with some temperature.
+# In training these would be samples of the model that is being improved.
 candidates = ["The circle is purple.", "The circle is orange.", "The circle is green.", "I like music."]
 best, margin = best_of("What colour is the circle?", "training/examples/scene.png", candidates)
 print(f"{best} (better than the worst by {margin:.2f})")

@@ -1,4 +1,4 @@
-"""Makes preference pairs for DPO: of several answers to each question the best and the worst, as JSON lines."""
+"""Makes preference pairs for DPO: the best and the worst of several answers to each question, as JSON lines."""
 
 import base64
 import json
@@ -7,11 +7,11 @@ import pathlib
 import urllib.request
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
-# Pairs that the critic is not sure of teach little.
+# Pairs about which the critic is unsure teach little.
 LEAST_MARGIN = 0.05
 
 picture = base64.b64encode(pathlib.Path("training/examples/scene.png").read_bytes()).decode()
-# Questions with the answers that a model drew to them.
+# Questions, each with the answers that a model sampled.
 drawn = {
     "What colour is the circle?": ["The circle is orange.", "The circle is purple.", "The circle is red."],
     "What colour is the cross?": ["The cross is purple.", "The cross is green."],

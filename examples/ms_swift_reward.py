@@ -2,7 +2,7 @@
 
     swift rlhf --rlhf_type grpo --external_plugins examples/ms_swift_reward.py --reward_funcs gavel …
 
-`image` is a column of the data set with pictures as data URLs, and `messages` is what ms-swift gives every reward."""
+`image` is a column of the data set with images as data URLs, and `messages` is what ms-swift passes to every reward."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Asks Gavel through OpenAI's package: a judgement in words of one's own, as a stream."""
+"""Asks Gavel through OpenAI's package, with a prompt of your own and a streamed answer."""
 
 import base64
 import os

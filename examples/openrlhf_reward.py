@@ -2,7 +2,7 @@
 
     --reward.remote_url http://127.0.0.1:8080/get_reward     (in older versions --remote_rm_url)
 
-The picture and what else the critic should know ride in the label, which is a column of the data set."""
+The image, and anything else that the critic should know, travels in the label, a column of the data set."""
 
 import base64
 import json

@@ -1,8 +1,11 @@
 """A score function for verl, which asks Gavel. In training:
 
-    custom_reward_function.path=examples/verl_compute_score.py custom_reward_function.name=compute_score
+    reward.custom_reward_function.path=examples/verl_compute_score.py
+    reward.custom_reward_function.name=compute_score
 
-Each row of the data set has its question and picture in `extra_info`; `ground_truth` may be a known answer or empty."""
+(Older versions of verl call them `custom_reward_function.path` and `custom_reward_function.name`.)
+
+Each row of the data set has its question and image in `extra_info`; `ground_truth` may be a known answer or empty."""
 
 import asyncio
 import base64
@@ -15,7 +18,7 @@ URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
 
 
 async def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):
-    """The reward of an answer, from 0 to 1. Who calls it gives every answer some minutes: the server queues."""
+    """The reward of an answer, from 0 to 1. Allow some minutes for each answer: the server queues requests."""
     known = extra_info or {}
     label = {"reference": ground_truth} if ground_truth else {}
     if "image" in known:
