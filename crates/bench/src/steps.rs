@@ -3,6 +3,8 @@
 //! Nothing but the model runs: no engine, no server. Of random weights the times are those of trained ones.
 
 use std::{
+    error::Error,
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -57,49 +59,13 @@ struct Prefill {
     shared: usize,
 }
 
-/// Measures. Blocks.
-///
-/// # Errors
-/// What the model says.
-pub fn steps(critic: &mut Critic, options: &StepsOptions) -> Result<StepsReport, BackendError> {
+/// Measures. Blocks. Where a step fails, the report has what was measured before, and why there is no more.
+pub fn steps(critic: &mut Critic, options: &StepsOptions) -> StepsReport {
     let bounds = Bounds { limits: options.limits, size: options.size };
     let bench = Bench { bounds, widths: options.widths, extent: options.extent };
-    let backend = critic.backend.as_mut();
-    let limits = backend.limits();
-    let positions = limits.block_count * limits.block_size;
     let mut figures = Vec::new();
-    let (sequences, contexts, prompts, tiles): (&[usize], &[usize], &[usize], &[usize]) = match options.extent
-    {
-        Extent::Full => {
-            (&[1, 2, 4, 8, 16, 32, 64], &[1024, 8192], &[64, 128, 256, 512, 2048, 4096], &[1, 8, 10])
-        }
-        Extent::Quick => (&[1, 2], &[64], &[128], &[1]),
-    };
-    for context in contexts {
-        for sequences in sequences {
-            let decode = Decode { sequences: *sequences, context: *context };
-            if decode.context < limits.context_length
-                && sequences * (context + limits.block_size) <= positions
-            {
-                figures.push(bench.decode(backend, decode)?);
-            }
-        }
-    }
-    let most = limits.max_step_tokens.min(limits.context_length).min(positions);
-    for tokens in prompts.iter().filter(|tokens| **tokens <= most) {
-        figures.push(bench.prefill(backend, Prefill { sequences: 1, tokens: *tokens, shared: 0 })?);
-    }
-    // What a round robin of responses to one picture is made of.
-    let judging = Prefill { sequences: 16, tokens: 128, shared: 2048 };
-    let fits = judging.sequences * judging.tokens <= most
-        && judging.shared + judging.tokens <= limits.context_length;
-    if options.extent == Extent::Full && fits {
-        figures.push(bench.prefill(backend, judging)?);
-    }
-    for tiles in tiles {
-        figures.push(bench.pictures(backend, *tiles)?);
-    }
-    Ok(StepsReport {
+    let measured = bench.measure(critic.backend.as_mut(), &mut figures);
+    StepsReport {
         benchmark: "steps",
         machine: Machine::here(),
         device: options.device.clone(),
@@ -107,7 +73,8 @@ pub fn steps(critic: &mut Critic, options: &StepsOptions) -> Result<StepsReport,
         widths: options.widths,
         limits: options.limits,
         figures,
-    })
+        failure: measured.err().map(|error| with_causes(&error)),
+    }
 }
 
 struct Bench {
@@ -117,6 +84,44 @@ struct Bench {
 }
 
 impl Bench {
+    /// Adds a figure for each kind and size that there is room for.
+    fn measure(&self, backend: &mut dyn Backend, figures: &mut Vec<StepFigure>) -> Result<(), BackendError> {
+        let limits = backend.limits();
+        let positions = limits.block_count * limits.block_size;
+        let (sequences, contexts, prompts, tiles): (&[usize], &[usize], &[usize], &[usize]) =
+            match self.extent {
+                Extent::Full => {
+                    (&[1, 2, 4, 8, 16, 32, 64], &[1024, 8192], &[64, 128, 256, 512, 2048, 4096], &[1, 8, 10])
+                }
+                Extent::Quick => (&[1, 2], &[64], &[128], &[1]),
+            };
+        for context in contexts {
+            for sequences in sequences {
+                let decode = Decode { sequences: *sequences, context: *context };
+                if decode.context < limits.context_length
+                    && sequences * (context + limits.block_size) <= positions
+                {
+                    figures.push(self.decode(backend, decode)?);
+                }
+            }
+        }
+        let most = limits.max_step_tokens.min(limits.context_length).min(positions);
+        for tokens in prompts.iter().filter(|tokens| **tokens <= most) {
+            figures.push(self.prefill(backend, Prefill { sequences: 1, tokens: *tokens, shared: 0 })?);
+        }
+        // What a round robin of responses to one picture is made of.
+        let judging = Prefill { sequences: 16, tokens: 128, shared: 2048 };
+        let fits = judging.sequences * judging.tokens <= most
+            && judging.shared + judging.tokens <= limits.context_length;
+        if self.extent == Extent::Full && fits {
+            figures.push(self.prefill(backend, judging)?);
+        }
+        for tiles in tiles {
+            figures.push(self.pictures(backend, *tiles)?);
+        }
+        Ok(())
+    }
+
     fn decode(&self, backend: &mut dyn Backend, decode: Decode) -> Result<StepFigure, BackendError> {
         let block_size = backend.limits().block_size;
         let blocks = (decode.context + 1).div_ceil(block_size);
@@ -207,6 +212,12 @@ impl Bench {
         }
         Ok(times)
     }
+}
+
+/// An error and what caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let errors = iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn time(backend: &mut dyn Backend, batch: &Batch) -> Result<Duration, BackendError> {

@@ -84,6 +84,9 @@ pub struct StepsReport {
     pub limits: MachineLimits,
     /// One for each kind and size.
     pub figures: Vec<StepFigure>,
+    /// Why there are no more of them, where a step failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl fmt::Display for StepsReport {
@@ -109,6 +112,7 @@ impl fmt::Display for StepsReport {
             formatter,
             "{reading_gb_per_s:.0} GB/s read, {arithmetic_gflops:.0} GFLOP/s computed at most"
         )?;
-        write!(formatter, "{table}")
+        write!(formatter, "{table}")?;
+        self.failure.iter().try_for_each(|failure| write!(formatter, "\nA step failed: {failure}"))
     }
 }

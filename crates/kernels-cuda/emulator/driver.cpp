@@ -185,7 +185,7 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) {
     return SUCCESS;
 }
 
-// Memory. What is allocated in a stream that captures would become part of the graph.
+// Memory. What is allocated in a stream that captures would become part of the graph; here it is refused.
 
 int cuMemAlloc_v2(unsigned long long *address, size_t bytes) { return allocate(address, bytes); }
 int cuMemFree_v2(unsigned long long address) { return release(address); }
@@ -197,6 +197,9 @@ int cuMemAllocAsync(unsigned long long *address, size_t bytes, void *stream) {
 int cuMemFreeAsync(unsigned long long address, void *stream) {
     return of(stream).captured ? CAPTURE_UNSUPPORTED : release(address);
 }
+
+int cuDeviceCanAccessPeer(int *can, int, int) { return *can = 1, SUCCESS; }
+int cuMemPoolSetAccess(void *, const void *, size_t) { return SUCCESS; }
 
 // Pools keep nothing: what is freed is free.
 int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &cards[device], SUCCESS; }

@@ -1,6 +1,11 @@
 //! Sums of rows over several cards of this process, each of which a thread of its own asks.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use half::bf16;
 
 use crate::{
     error::{Error, Result},
@@ -13,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Communicators {
     cards: Vec<Arc<Gpu>>,
-    /// That of each card, unless it was aborted. Its lock is held while a sum is asked for, which takes microseconds, so that it
-    /// is not aborted meanwhile.
+    /// That of each card, unless it was aborted. Its lock is held while a sum is asked for, which takes microseconds once all are
+    /// connected, so that it is not aborted meanwhile.
     communicators: Vec<Mutex<Option<Communicator>>>,
 }
 
@@ -25,8 +30,10 @@ impl Communicators {
     /// [`Error::NoCommunication`] when the program was built without, [`Error::NoNccl`] when the library is missing, or what the
     /// library says.
     pub fn among(cards: Vec<Arc<Gpu>>) -> Result<Self> {
-        let communicators = Communicator::among(&cards)?;
-        let communicators = communicators.into_iter().map(|own| Mutex::new(Some(own))).collect();
+        for card in &cards {
+            card.open_memory_to(&cards)?;
+        }
+        let communicators = connected(&cards)?.into_iter().map(|own| Mutex::new(Some(own))).collect();
         Ok(Self { cards, communicators })
     }
 
@@ -57,11 +64,27 @@ impl Communicators {
             return Ok(());
         }
         self.abort();
-        for (own, new) in self.communicators.iter().zip(Communicator::among(&self.cards)?) {
+        for (own, new) in self.communicators.iter().zip(connected(&self.cards)?) {
             *lock(own) = Some(new);
         }
         Ok(())
     }
+}
+
+/// Communicators that have made a sum already: the library makes some connections with the first one, for which all cards must ask.
+/// Were that while a step runs, a card that fails then could not abort the others, whose locks are held.
+fn connected(cards: &[Arc<Gpu>]) -> Result<Vec<Communicator>> {
+    let communicators = Communicator::among(cards)?;
+    let first_sum = |(card, own): (&Arc<Gpu>, Communicator)| {
+        own.sum(&mut Rows::upload(card, &[bf16::ZERO; 8], 8)?)?;
+        card.wait()?;
+        Ok(own)
+    };
+    thread::scope(|scope| {
+        let pairs = cards.iter().zip(communicators);
+        let threads: Vec<_> = pairs.map(|pair| scope.spawn(move || first_sum(pair))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Disconnected))).collect()
+    })
 }
 
 /// Nothing is half done when a thread panics with the lock.

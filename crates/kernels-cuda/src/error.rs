@@ -33,7 +33,9 @@ pub enum Error {
         capability: (i32, i32),
     },
     /// The program has no kernels for it.
-    #[error("no kernel can be loaded: this program may have been built without the feature `cuda`")]
+    #[error(
+        "no kernel can be loaded: this program was built without the feature `cuda`, or the driver is older than CUDA 13"
+    )]
     NoKernels(#[source] DriverError),
     /// The card's memory is full.
     #[error("the card has no room for another {bytes} bytes")]
@@ -41,19 +43,22 @@ pub enum Error {
         /// What was asked for.
         bytes: usize,
     },
+    /// Memory was asked for by what is captured as a graph.
+    #[error("a graph was to be captured of work that asks for memory")]
+    Capturing,
     /// Several cards were to add up numbers, and the program cannot.
     #[error("this program was built without the feature `nccl`, which several cards need")]
     NoCommunication,
     /// A library that several cards need is not there.
     #[error(
-        "libnccl.so was not found: several cards add up numbers by NCCL; name its folder in LD_LIBRARY_PATH"
+        "libnccl.so.2 was not found: several cards add up numbers by NCCL; name its folder in LD_LIBRARY_PATH"
     )]
     NoNccl,
     /// NCCL says so.
-    #[error("cards could not add up numbers: NCCL says {reason}")]
+    #[error("cards could not add up numbers: NCCL's status is {status}")]
     Communication {
-        /// The name that it has for what went wrong.
-        reason: String,
+        /// Its number for what went wrong, of `ncclResult_t`.
+        status: i32,
     },
     /// The connection of several cards was given up, since one of them failed.
     #[error("the cards are no longer connected")]

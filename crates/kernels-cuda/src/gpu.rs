@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use cudarc::{
@@ -43,6 +46,8 @@ pub struct Gpu {
     /// Kernels that were asked for, by name. One thread asks, so that nobody ever waits; the lock lets the card be handed
     /// from the thread that loads to the one that runs.
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    /// Whether the stream is being captured. Used by one thread, see above.
+    capturing: AtomicBool,
     pub(crate) products: MatrixProducts,
     /// What products with quantised weights work in, while there are any.
     pub(crate) scratch: Mutex<Weak<Scratch>>,
@@ -120,6 +125,7 @@ impl Gpu {
             stream,
             modules,
             functions: Mutex::default(),
+            capturing: AtomicBool::new(false),
             products,
             scratch: Mutex::default(),
         }))
@@ -158,10 +164,41 @@ impl Gpu {
         Ok(self.stream.synchronize()?)
     }
 
-    /// Makes it the card that this thread asks.
-    #[cfg(feature = "nccl")]
-    pub(crate) fn bind(&self) -> Result<()> {
+    /// Makes it the card that this thread asks, which it must be before memory of it is given back.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn bind(&self) -> Result<()> {
         Ok(self.context.bind_to_thread()?)
+    }
+
+    /// Lets those of `cards` that can read and write each other's memory do so with what this one allocates: NCCL takes it that they
+    /// can, and memory of a pool is its own card's alone unless somebody says so.
+    ///
+    /// # Errors
+    /// What the driver says.
+    #[expect(unsafe_code, reason = "calls of the driver by pointers")]
+    pub(crate) fn open_memory_to(&self, cards: &[Arc<Self>]) -> Result<()> {
+        let device = self.context.cu_device();
+        for other in cards.iter().map(|card| card.context.cu_device()).filter(|other| *other != device) {
+            let mut can = 0;
+            let access = sys::CUmemAccessDesc {
+                location: sys::CUmemLocation {
+                    type_: sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE,
+                    id: other,
+                },
+                flags: sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+            };
+            // SAFETY: the devices are those of contexts, the pool is this one's own, and the driver copies one description.
+            unsafe {
+                sys::cuDeviceCanAccessPeer(&raw mut can, other, device).result()?;
+                if can != 0 {
+                    let pool = result::device::get_default_mem_pool(device)?;
+                    sys::cuMemPoolSetAccess(pool, &raw const access, 1).result()?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Its number.
@@ -175,15 +212,28 @@ impl Gpu {
         &self.stream
     }
 
+    /// Notes that what is asked for from now on is captured, or no more.
+    pub(crate) fn set_capturing(&self, capturing: bool) {
+        self.capturing.store(capturing, Relaxed);
+    }
+
+    /// The driver would make memory that is asked for now a part of the graph, and copies from the host, too, whose source is gone
+    /// when the graph runs.
+    fn refuse_while_capturing(&self) -> Result<()> {
+        if self.capturing.load(Relaxed) { Err(Error::Capturing) } else { Ok(()) }
+    }
+
     /// Memory for `count` numbers, at least one, all of which are to be written before they are read.
     #[expect(unsafe_code, reason = "memory that nobody has written")]
     pub(crate) fn memory_for<T: DeviceRepr>(&self, count: usize) -> Result<CudaSlice<T>> {
+        self.refuse_while_capturing()?;
         // SAFETY: any bits are numbers of the types that are asked for; who asks writes before it reads.
         unsafe { self.stream.alloc(count.max(1)) }.map_err(|error| full(error, count * size_of::<T>()))
     }
 
     /// The same, all zero.
     pub(crate) fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, count: usize) -> Result<CudaSlice<T>> {
+        self.refuse_while_capturing()?;
         self.stream.alloc_zeros(count.max(1)).map_err(|error| full(error, count * size_of::<T>()))
     }
 
@@ -250,6 +300,9 @@ impl Gpu {
 /// memory each time.
 #[expect(unsafe_code, reason = "calls of the driver by pointers")]
 fn keep_freed_memory(context: &CudaContext) -> Result<()> {
+    if context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? == 0 {
+        return Ok(()); // some virtual cards
+    }
     let mut all = u64::MAX;
     // SAFETY: the device is this context's, the pool its own, and the driver copies the number.
     unsafe {

@@ -24,7 +24,7 @@ impl Graph {
     /// meanwhile, and nothing is copied from or to the host.
     ///
     /// # Errors
-    /// What `work` says, or the driver.
+    /// What `work` says, or the driver; [`Capturing`](crate::Error::Capturing) where memory is not there.
     pub fn capture<E: From<crate::Error>>(
         gpu: &Arc<Gpu>,
         work: impl FnOnce() -> std::result::Result<(), E>,
@@ -32,7 +32,9 @@ impl Graph {
         let stream = gpu.stream();
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         stream.begin_capture(mode).map_err(crate::Error::Driver)?;
+        gpu.set_capturing(true);
         let worked = work();
+        gpu.set_capturing(false);
         // The capture ends whether or not it is of any use.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(crate::Error::Driver);
         worked?;

@@ -1,7 +1,10 @@
 //! A matrix product with an optional bias, of any number of rows: few by our own kernels, which read weights once, more by
 //! cuBLASLt.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use cudarc::driver::CudaSlice;
 use half::bf16;
@@ -16,9 +19,14 @@ use crate::{
     rows::Rows,
 };
 
-/// Numbers of quantised weights that are expanded at a time: 32 MiB in bf16, which the second-level caches of H100 (50 MiB) and
-/// A100 (40 MiB) hold until they are multiplied.
-const EXPANDED: usize = 16 << 20;
+/// Numbers of quantised weights that are expanded at a time, at most: 128 MiB in bf16. Fewer would stay in a second-level cache
+/// (50 MiB on H100), but a product of few outputs has too few tiles for all multiprocessors: of the 29,568 inputs of a 72B
+/// critic 16 Mi numbers are 567 outputs, which with 512 rows are some ten tiles of 128 x 256 for 132 multiprocessors.
+const EXPANDED: usize = 64 << 20;
+
+/// Outputs that begin a piece are a multiple of this, so that what begins there in bf16 is aligned to 256 bytes, as memory is that
+/// was allocated: the library chooses its kernels for that.
+const ALIGNED_OUTPUTS: usize = 128;
 
 /// The weights of a product `[output, input]` as they come.
 #[derive(Debug, Clone, Copy)]
@@ -227,9 +235,8 @@ impl Linear {
             }
             Weights::Quantised(weights, scratch) => {
                 let expanded = &mut scratch.memory().expanded;
-                let step = (EXPANDED / self.input).max(1);
-                for first in (0..self.output).step_by(step) {
-                    let range = first..self.output.min(first + step);
+                for range in pieces((self.output, self.input)) {
+                    let first = range.start;
                     weights.expand(range.clone(), expanded)?;
                     let bias = bias.map(|bias| bias.slice(range.clone()));
                     let operands = (&x.numbers.as_view(), &expanded.numbers.as_view(), bias.as_ref());
@@ -242,6 +249,13 @@ impl Linear {
     }
 }
 
+/// Which outputs are made at a time of weights that have to be expanded: parts that are about as large.
+fn pieces((output, input): (usize, usize)) -> impl Iterator<Item = Range<usize>> {
+    let most = (EXPANDED / input / ALIGNED_OUTPUTS).max(1) * ALIGNED_OUTPUTS;
+    let step = output.div_ceil(output.div_ceil(most).max(1)).next_multiple_of(ALIGNED_OUTPUTS);
+    (0..output).step_by(step.max(1)).map(move |first| first..output.min(first + step))
+}
+
 fn upload_bias(
     gpu: &Arc<Gpu>,
     bias: Option<&[f32]>,
@@ -251,4 +265,31 @@ fn upload_bias(
     assert_eq!(bias.len(), output, "a bias for each output");
     let narrow: Vec<bf16> = bias.iter().copied().map(bf16::from_f32).collect();
     Ok(Some((Bias::upload(gpu, bias)?, gpu.upload(&narrow)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_alike_and_begin_where_the_library_expects_them() {
+        // Outputs and inputs of 7B and 72B, and of small layers; how many pieces they make.
+        let shapes = [
+            ((18944, 3584), 2),
+            ((3584, 18944), 2),
+            ((3584, 3584), 1),
+            ((29568, 8192), 4),
+            ((8192, 29568), 4),
+            ((1, 896), 1),
+            ((300, 1 << 20), 3),
+        ];
+        for ((output, input), count) in shapes {
+            let pieces: Vec<Range<usize>> = pieces((output, input)).collect();
+            assert_eq!(pieces.len(), count, "{output} x {input}: {pieces:?}");
+            assert!(pieces.iter().all(|piece| piece.start.is_multiple_of(ALIGNED_OUTPUTS)));
+            assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert_eq!((pieces[0].start, pieces[count - 1].end), (0, output));
+        }
+        assert_eq!(pieces((0, 896)).count(), 0);
+    }
 }

@@ -26,6 +26,12 @@ use crate::error::{Error, Result, full};
 /// What a product may use to work in. NVIDIA recommends 32 MiB for cards of compute capability 9.0.
 const WORKSPACE_BYTES: usize = 32 << 20;
 
+/// How memory is aligned that was allocated, and so what the library expects of everything it is given.
+const ALIGNMENT: u64 = 256;
+
+/// Ways to put parts of a sum together that the library may take: in place, or in f32. The third would round parts to bf16.
+const REDUCTIONS: u32 = 1 | 2;
+
 /// What happens to a product before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum After {
@@ -111,13 +117,15 @@ impl MatrixProducts {
         };
         if matches!(shape.after, After::Bias | After::AddBias | After::BiasGelu) {
             let bias = bias.filter(|bias| bias.len() >= shape.output).expect("a bias for each output");
-            let address = bias.device_ptr(&self.stream).0;
+            let address = aligned(bias.device_ptr(&self.stream).0);
             plan.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &address)?;
         }
         let (alpha, beta) =
             (1.0_f32, if matches!(shape.after, After::Add | After::AddBias) { 1.0_f32 } else { 0.0 });
-        let (weight, x) = (weight.device_ptr(&self.stream).0, x.device_ptr(&self.stream).0);
-        let (y, workspace) = (y.device_ptr_mut(&self.stream).0, self.workspace.device_ptr(&self.stream).0);
+        let (weight, x) =
+            (aligned(weight.device_ptr(&self.stream).0), aligned(x.device_ptr(&self.stream).0));
+        let (y, workspace) =
+            (aligned(y.device_ptr_mut(&self.stream).0), self.workspace.device_ptr(&self.stream).0);
         // SAFETY: the lengths were compared with the layouts.
         unsafe {
             result::matmul(
@@ -141,6 +149,12 @@ impl MatrixProducts {
         }?;
         Ok(())
     }
+}
+
+/// An address as the library expects it: of another one it would read beyond what is there, and the card would be lost.
+fn aligned(address: u64) -> u64 {
+    assert!(address.is_multiple_of(ALIGNMENT), "numbers of a product that are not aligned");
+    address
 }
 
 impl Drop for MatrixProducts {
@@ -184,6 +198,14 @@ impl Plan {
                 ptr::from_ref(&bytes).cast(),
                 size_of::<u64>(),
             )
+            .and_then(|()| {
+                result::set_matmul_pref_attribute(
+                    preference,
+                    Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                    ptr::from_ref(&REDUCTIONS).cast(),
+                    size_of::<u32>(),
+                )
+            })
             .and_then(|()| {
                 result::get_matmul_algo_heuristic(
                     handle,

@@ -1,14 +1,13 @@
 //! Communicators of NVIDIA's library for several cards.
 
-use std::{ffi::c_int, ptr, sync::Arc};
-
-use cudarc::{
-    driver::DevicePtrMut,
-    nccl::{
-        result::{self, NcclError},
-        sys,
-    },
+use std::{
+    ffi::{c_int, c_void},
+    ptr,
+    sync::{Arc, OnceLock},
 };
+
+use cudarc::driver::DevicePtrMut;
+use libloading::Library;
 
 use crate::{
     error::{Error, Result},
@@ -16,9 +15,60 @@ use crate::{
     rows::Rows,
 };
 
+/// Names of the library: packages and PyTorch installs have the second alone, of which the bindings of the other libraries know
+/// nothing. That is why these few calls are declared here.
+const NAMES: [&str; 2] = ["libnccl.so", "libnccl.so.2"];
+
+/// `ncclComm_t`.
+type Handle = *mut c_void;
+
+/// `ncclBfloat16`, `ncclSum` and `ncclSuccess`.
+const BF16: c_int = 9;
+const SUM: c_int = 0;
+const SUCCESS: c_int = 0;
+
+/// What is called of the library (NCCL 2, `nccl.h`).
+#[derive(Debug)]
+struct Calls {
+    /// `ncclCommInitAll(comms, count, devices)`
+    connect: unsafe extern "C" fn(*mut Handle, c_int, *const c_int) -> c_int,
+    /// `ncclAllReduce(from, to, count, type, operation, comm, stream)`
+    all_reduce:
+        unsafe extern "C" fn(*const c_void, *mut c_void, usize, c_int, c_int, Handle, *mut c_void) -> c_int,
+    /// `ncclCommAbort(comm)`
+    abort: unsafe extern "C" fn(Handle) -> c_int,
+}
+
+impl Calls {
+    /// Opens the library, which then stays open.
+    #[expect(unsafe_code, reason = "opens a library, and takes its functions by their names")]
+    fn open() -> Option<Self> {
+        // SAFETY: opening the library does nothing else.
+        let library = NAMES.iter().find_map(|name| unsafe { Library::new(*name) }.ok())?;
+        // SAFETY: these are the types that the library's header has.
+        let calls = unsafe {
+            Self {
+                connect: *library.get(b"ncclCommInitAll\0").ok()?,
+                all_reduce: *library.get(b"ncclAllReduce\0").ok()?,
+                abort: *library.get(b"ncclCommAbort\0").ok()?,
+            }
+        };
+        std::mem::forget(library);
+        Some(calls)
+    }
+
+    fn known() -> Result<&'static Self> {
+        static CALLS: OnceLock<Option<Calls>> = OnceLock::new();
+        CALLS.get_or_init(Self::open).as_ref().ok_or(Error::NoNccl)
+    }
+}
+
 /// One card's. It is aborted when it goes: what it was asked for and has not done does not hold up the card.
 #[derive(Debug)]
-pub(crate) struct Communicator(sys::ncclComm_t);
+pub(crate) struct Communicator {
+    calls: &'static Calls,
+    handle: Handle,
+}
 
 // SAFETY: a handle may be used by any thread, one at a time.
 #[expect(unsafe_code, reason = "handles are pointers")]
@@ -26,18 +76,14 @@ unsafe impl Send for Communicator {}
 
 impl Communicator {
     /// One for each card, connected.
-    #[expect(unsafe_code, reason = "looks for a library, and calls it by pointers")]
+    #[expect(unsafe_code, reason = "a call of the library by pointers")]
     pub(crate) fn among(cards: &[Arc<Gpu>]) -> Result<Vec<Self>> {
-        // SAFETY: opening the library does nothing else.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(Error::NoNccl);
-        }
+        let calls = Calls::known()?;
         let ordinals: Vec<c_int> = cards.iter().map(|card| card.ordinal() as c_int).collect();
         let mut handles = vec![ptr::null_mut(); cards.len()];
         // SAFETY: the library reads as many numbers and writes as many handles as it is told that there are.
-        unsafe { result::comm_init_all(handles.as_mut_ptr(), cards.len() as c_int, ordinals.as_ptr()) }
-            .map_err(|error| failed(&error))?;
-        Ok(handles.into_iter().map(Self).collect())
+        check(unsafe { (calls.connect)(handles.as_mut_ptr(), cards.len() as c_int, ordinals.as_ptr()) })?;
+        Ok(handles.into_iter().map(|handle| Self { calls, handle }).collect())
     }
 
     /// Replaces numbers by their sums over all cards, in the order of the stream of the rows' card.
@@ -47,20 +93,12 @@ impl Communicator {
         let gpu = Arc::clone(&rows.gpu);
         gpu.bind()?;
         let (numbers, _written) = rows.numbers.device_ptr_mut(gpu.stream());
+        let stream = gpu.stream().cu_stream().cast();
         // SAFETY: there are at least as many numbers, which the stream's work alone touches.
-        unsafe {
-            result::all_reduce(
-                numbers as *const _,
-                numbers as *mut _,
-                count * columns,
-                sys::ncclDataType_t::ncclBfloat16,
-                sys::ncclRedOp_t::ncclSum,
-                self.0,
-                gpu.stream().cu_stream().cast(),
-            )
-        }
-        .map_err(|error| failed(&error))?;
-        Ok(())
+        check(unsafe {
+            let (from, to) = (numbers as *const c_void, numbers as *mut c_void);
+            (self.calls.all_reduce)(from, to, count * columns, BF16, SUM, self.handle, stream)
+        })
     }
 }
 
@@ -68,10 +106,10 @@ impl Drop for Communicator {
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     fn drop(&mut self) {
         // SAFETY: nobody has the handle any more. What the library says when it goes helps nobody.
-        let _ = unsafe { result::comm_abort(self.0) };
+        let _ = unsafe { (self.calls.abort)(self.handle) };
     }
 }
 
-fn failed(error: &NcclError) -> Error {
-    Error::Communication { reason: format!("{:?}", error.0) }
+fn check(status: c_int) -> Result<()> {
+    if status == SUCCESS { Ok(()) } else { Err(Error::Communication { status }) }
 }

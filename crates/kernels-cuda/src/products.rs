@@ -96,22 +96,24 @@ impl Floats {
         (self.rows, self.columns)
     }
 
-    /// All numbers `[rows, columns]`.
+    /// All numbers `[rows, columns]`, in memory that the next download overwrites.
     ///
     /// # Errors
     /// What went wrong on the card before.
-    pub fn download(&mut self) -> Result<Vec<f32>> {
+    pub fn download(&mut self) -> Result<&[f32]> {
         let count = self.rows * self.columns;
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok(&[]);
         }
         let host = match self.host.take().filter(|host| host.len() >= count) {
             Some(host) => self.host.insert(host),
             None => self.host.insert(self.gpu.pinned(count)?),
         };
-        self.gpu.stream().memcpy_dtoh(&self.numbers.slice(..count), host)?;
+        // Copied is as much as there is room for in what it is copied to.
+        let part = &mut host.as_mut_slice()?[..count];
+        self.gpu.stream().memcpy_dtoh(&self.numbers.slice(..count), part)?;
         self.gpu.wait()?;
-        Ok(host.as_slice()?[..count].to_vec())
+        Ok(part)
     }
 
     /// Makes room for `rows` of `columns` numbers, all of which are to be written.

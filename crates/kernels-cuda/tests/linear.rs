@@ -55,7 +55,7 @@ fn assert_near(what: &str, [many, few]: &[Vec<f32>; 2], part: f32) {
 #[test]
 fn products_of_many_rows_are_those_of_few() {
     let gpu = emulated::card();
-    let (rows, outputs, inputs) = (FEW_ROWS + 9, 45, 96);
+    let (rows, outputs, inputs) = (FEW_ROWS + 9, 48, 96);
     let (weights, bias) = (numbers(outputs * inputs, 1), numbers(outputs, 2));
     let (x, y) = (numbers(rows * inputs, 3), numbers(rows * outputs, 4));
     let (q8, q4) = (kernels::to_q8_0(&weights), kernels::to_iq4_nl(&weights));
@@ -97,7 +97,7 @@ fn products_of_many_rows_are_those_of_few() {
 #[test]
 fn weights_are_expanded_piece_by_piece() {
     let gpu = emulated::card();
-    let (rows, outputs, inputs) = (FEW_ROWS + 1, (16 << 20) / 32 + 77, 32);
+    let (rows, outputs, inputs) = (FEW_ROWS + 1, (64 << 20) / 1024 + 80, 1024);
     let (weights, bias) = (numbers(outputs * inputs, 5), numbers(outputs, 6));
     let blocks = kernels::to_q8_0(&weights);
     let linear =

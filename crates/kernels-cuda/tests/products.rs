@@ -44,7 +44,7 @@ impl Case {
         let x = uploaded(&self.gpu, x, self.linear.input());
         self.weights.multiply(&x, self.bias.as_ref(), Destination::Floats(&mut y)).unwrap();
         assert_eq!(y.shape(), (x.shape().0, self.linear.output()));
-        y.download().unwrap()
+        y.download().unwrap().to_vec()
     }
 
     /// Products in bf16.

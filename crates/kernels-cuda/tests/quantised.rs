@@ -83,7 +83,7 @@ impl Case {
     fn floats(&self, x: &[f32]) -> Vec<f32> {
         let mut y = Floats::empty(&self.gpu).unwrap();
         self.multiply(x, Destination::Floats(&mut y));
-        y.download().unwrap()
+        y.download().unwrap().to_vec()
     }
 
     /// What the twin makes, and how far products may be from it. Sums over blocks are exact on both sides; behind them

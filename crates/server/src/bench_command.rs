@@ -97,9 +97,13 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
     publish(&bench::sharing(&round_robins)?, arguments.json.as_deref())
 }
 
+/// Measures steps. That one failed is an error, after the report of those before.
 fn steps(arguments: &StepsArguments) -> anyhow::Result<()> {
     let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
-    publish(&boot::steps(&arguments.critic, extent)?, arguments.json.as_deref())
+    let report = boot::steps(&arguments.critic, extent)?;
+    publish(&report, arguments.json.as_deref())?;
+    ensure!(report.failure.is_none(), "not every step could be measured");
+    Ok(())
 }
 
 /// Sends the corpus. That a case failed is an error, after the report.
