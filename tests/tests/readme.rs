@@ -1,4 +1,5 @@
-//! Runs what the README tells a newcomer to run, and compares the answers with those that the README shows.
+//! Runs what the README tells a newcomer to run, and compares the answers with those that the README shows. The documents that
+//! continue the README are held to the same.
 //!
 //! Blocks marked `sh` and `python` are run, on the binary that is built already. Blocks marked `console` download
 //! something or start this very test, and are not.
@@ -12,13 +13,15 @@ use std::{
 use gavel_tests::{Server, binary, python};
 use serde_json::Value;
 
+/// The README, and what continues it.
+const DOCUMENTS: [&str; 3] = ["README.md", "docs/api.md", "docs/benchmarks.md"];
 /// How the README starts the program, and what it starts first.
 const CARGO_RUN: &str = "cargo run --release --";
 const SERVE: &str = "cargo run --release -- serve";
 /// Where the README's server listens.
 const ADDRESS: &str = "127.0.0.1:8080";
 
-/// A fenced block of the README: its mark and its text.
+/// A fenced block of a document: its mark and its text.
 struct Block {
     mark: String,
     text: String,
@@ -28,9 +31,15 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// All blocks, those of the README first.
 fn blocks() -> Vec<Block> {
-    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
-    let fenced = readme.split("```").skip(1).step_by(2);
+    DOCUMENTS.into_iter().flat_map(blocks_of).collect()
+}
+
+fn blocks_of(document: &str) -> Vec<Block> {
+    let text = fs::read_to_string(root().join(document));
+    let text = text.unwrap_or_else(|error| panic!("{document}: {error}"));
+    let fenced = text.split("```").skip(1).step_by(2);
     let split = fenced.map(|block| block.split_once('\n').expect("a block has lines"));
     split.map(|(mark, text)| Block { mark: mark.trim().into(), text: text.into() }).collect()
 }
@@ -51,8 +60,8 @@ fn run(block: &Block, (program, flag): (&Path, &str), server: &Server) -> String
     let output = output.unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "this block of the README fails:\n{}\n{printed}\n{errors}", block.text);
-    assert!(!printed.trim().is_empty(), "this block of the README prints nothing:\n{}", block.text);
+    assert!(output.status.success(), "this block fails:\n{}\n{printed}\n{errors}", block.text);
+    assert!(!printed.trim().is_empty(), "this block prints nothing:\n{}", block.text);
     printed
 }
 
