@@ -27,7 +27,7 @@ impl Listener {
     /// Sends an event. A client that went away is no error: it is left out before the next step.
     fn tell(&self, event: Event) {
         let sent = self.events.try_send(event);
-        debug_assert!(
+        assert!(
             !matches!(sent, Err(mpsc::error::TrySendError::Full(_))),
             "the channel holds every event of a sequence"
         );

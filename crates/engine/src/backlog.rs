@@ -13,8 +13,9 @@ use crate::{
 /// Slots for names of known blocks: 512 KiB, room for the blocks of two million tokens.
 const KNOWN_SLOTS: usize = 1 << 16;
 
-/// The longest time that a client is told to stay away; by then the figures have changed anyway.
-const MAX_RETRY_S: u64 = 60;
+/// The longest time that a client is told to stay away: clients of OpenAI's kind give up at longer ones, and the figures have changed
+/// by then anyway.
+const MAX_RETRY_S: u64 = 20;
 
 /// The waiting line in figures. Relaxed throughout: each figure stands alone.
 #[derive(Debug)]
@@ -260,6 +261,11 @@ impl Backlog {
     /// Notes that a block is kept no more.
     pub(crate) fn forget(&self, key: &BlockKey) {
         let _ = self.slot(key).compare_exchange(key.bits(), 0, Relaxed, Relaxed);
+    }
+
+    /// Notes that no block is kept.
+    pub(crate) fn forget_all(&self) {
+        self.known.iter().for_each(|slot| slot.store(0, Relaxed));
     }
 
     fn knows(&self, key: &BlockKey) -> bool {

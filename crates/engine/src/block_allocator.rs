@@ -38,7 +38,7 @@ impl BlockAllocator {
     /// Takes back the blocks of a sequence that ended.
     pub(crate) fn release(&mut self, blocks: Vec<BlockId>) {
         self.free.extend(blocks.into_iter().rev());
-        debug_assert!(self.free.len() <= self.total, "a block was released twice");
+        assert!(self.free.len() <= self.total, "a block was released twice");
     }
 }
 

@@ -1,8 +1,10 @@
 //! Texts of which a critic must write one, and what its logits say of each.
 //!
-//! Labels of several tokens share beginnings ("1", "10", "100"), so they form a tree. It is read at its branches: after
-//! each beginning that two labels or more have in common, the logits say how probable each way on is. The probability of a
-//! label is the product along its path up to where no other label goes with it; the rest of its text needs no reading.
+//! Labels of several tokens share beginnings ("1", "10", "100"), so they form a tree. It is read at its beginning and at its
+//! branches: after each beginning from which labels go on in different ways, the logits say how probable each way is. The probability
+//! of a label is the product of those along its path. What can follow in one way only needs no reading: not the rest of a label with
+//! which no other goes any more, and not what several have in common on the way to the next branch ("The better response: [first]" and
+//! "… [second]" beside "Two responses are equally good"). So each label has been chosen as often as it could have been another.
 
 use critic::TokenId;
 
@@ -19,7 +21,7 @@ pub enum LabelsError {
     Ambiguous,
 }
 
-/// A beginning that labels have in common, and the tokens by which they go on.
+/// A beginning that labels have in common, and the tokens by which they go on: several, unless it is the empty one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Branch {
     pub(crate) path: Vec<TokenId>,
@@ -67,8 +69,10 @@ impl Labels {
 /// Notes the branch that the sorted `texts` have after `depth` tokens, then those below it.
 fn collect_branches(texts: &[&Vec<TokenId>], depth: usize, branches: &mut Vec<Branch>) {
     let groups: Vec<&[&Vec<TokenId>]> = texts.chunk_by(|a, b| a[depth] == b[depth]).collect();
-    let ways = groups.iter().map(|group| group[0][depth]).collect();
-    branches.push(Branch { path: texts[0][..depth].to_vec(), ways });
+    if groups.len() > 1 || depth == 0 {
+        let ways = groups.iter().map(|group| group[0][depth]).collect();
+        branches.push(Branch { path: texts[0][..depth].to_vec(), ways });
+    }
     for group in groups.into_iter().filter(|group| group.len() > 1) {
         collect_branches(group, depth + 1, branches);
     }
@@ -115,7 +119,9 @@ impl Reading {
         } else {
             let branch = self.branch();
             let path: Vec<TokenId> = branch.path.iter().copied().chain([chosen.token]).collect();
-            self.index(&path).unwrap_or(self.reads.len())
+            // Those below a beginning come after it, the next one first.
+            let below = self.labels.branches.iter().position(|branch| branch.path.starts_with(&path));
+            below.unwrap_or(self.reads.len())
         };
         self.reads[self.at] = Some(Read { chosen, logprobs });
         self.at = next;
@@ -124,27 +130,29 @@ impl Reading {
 
     /// The label that was chosen.
     pub(crate) fn choice(&self) -> Choice {
+        let texts = &self.labels.texts;
         let mut path: Vec<TokenId> = Vec::new();
         let mut tokens = Vec::new();
-        while let Some(read) = self.index(&path).and_then(|index| self.reads[index].as_ref()) {
-            path.push(read.chosen.token);
-            tokens.push((read.chosen.token, Some(read.chosen.clone())));
-        }
-        let texts = &self.labels.texts;
-        let label = texts.iter().position(|text| text.starts_with(&path)).expect("a way on leads to a label");
-        tokens.extend(texts[label][path.len()..].iter().map(|token| (*token, None)));
+        let label = loop {
+            let mut going = (0..texts.len()).filter(|label| texts[*label].starts_with(&path));
+            let label = going.next().expect("a way on leads to a label");
+            let Some(next) = texts[label].get(path.len()) else { break label };
+            let read = self.index(&path).and_then(|index| self.reads[index].as_ref());
+            let sampled = read.map(|read| read.chosen.clone());
+            path.push(sampled.as_ref().map_or(*next, |sampled| sampled.token));
+            tokens.push((path[path.len() - 1], sampled));
+        };
         let logprobs = self.all.then(|| texts.iter().map(|text| self.logprob(text)).collect());
         Choice { label, tokens, logprobs }
     }
 
     fn logprob(&self, text: &[TokenId]) -> f32 {
-        (0..text.len())
-            .map_while(|depth| {
-                let index = self.index(&text[..depth])?;
-                let way = self.labels.branches[index].ways.iter().position(|way| *way == text[depth])?;
-                Some(self.reads[index].as_ref()?.logprobs[way])
-            })
-            .sum()
+        let at_branch = |depth: usize| {
+            let index = self.index(&text[..depth])?;
+            let way = self.labels.branches[index].ways.iter().position(|way| *way == text[depth])?;
+            Some(self.reads[index].as_ref()?.logprobs[way])
+        };
+        (0..text.len()).filter_map(at_branch).sum()
     }
 
     fn index(&self, path: &[TokenId]) -> Option<usize> {
@@ -182,6 +190,33 @@ mod tests {
         let branches = labels(&[&[7, 9], &[1, 9], &[1, 0, 9], &[1, 0, 0, 9]]).unwrap().branches;
         let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
         assert_eq!(seen, [(vec![], vec![1, 7]), (vec![1], vec![0, 9]), (vec![1, 0], vec![0, 9])]);
+    }
+
+    #[test]
+    fn what_can_follow_in_one_way_only_is_not_read() {
+        // Of three sentences two begin alike.
+        let texts: &[&[u32]] = &[&[1, 2, 3, 4, 9], &[1, 2, 3, 5, 9], &[6, 7, 9]];
+        let branches = labels(texts).unwrap().branches;
+        let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
+        assert_eq!(seen, [(vec![], vec![1, 6]), (vec![1, 2, 3], vec![4, 5])]);
+        let mut reading = Reading::new(labels(texts).unwrap(), true);
+        assert!(reading.note(sampled(1), vec![-0.5, -1.0]));
+        assert!(!reading.note(sampled(5), vec![-2.0, -0.25]));
+        let Choice { label, tokens, logprobs } = reading.choice();
+        assert_eq!((label, logprobs), (1, Some(vec![-2.5, -0.75, -1.0])));
+        let told: Vec<_> = tokens.iter().map(|(token, sampled)| (token.0, sampled.is_some())).collect();
+        assert_eq!(told, [(1, true), (2, false), (3, false), (5, true), (9, false)]);
+        let mut reading = Reading::new(labels(texts).unwrap(), false);
+        assert!(reading.note(sampled(1), Vec::new()));
+        assert_eq!(ids(&reading.branch().path), [1, 2, 3]);
+        assert!(!reading.note(sampled(4), Vec::new()));
+        assert_eq!(reading.choice().label, 0);
+        // A beginning that all have in common is read: it tells whether the critic would have written any of them.
+        let one = labels(&[&[1, 2]]).unwrap();
+        assert_eq!(one.branches.len(), 1);
+        let mut reading = Reading::new(one, true);
+        assert!(!reading.note(sampled(1), vec![-0.5]));
+        assert_eq!(reading.choice().logprobs, Some(vec![-0.5]));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl PrefixCache {
         }
         let node = Node { block, parent, children: 0, leases: 1, worth: self.clock };
         let previous = self.nodes.insert(keys[index], node);
-        debug_assert!(previous.is_none(), "no two sequences compute one block");
+        assert!(previous.is_none(), "no two sequences compute one block");
     }
 
     /// Gives back the leases on `keys`.

@@ -151,14 +151,7 @@ impl Scheduler {
     /// Drops the sequences that nobody waits for any more, admits those that fit, and chooses the next batch; `None` when
     /// nothing waits or runs.
     pub(crate) fn schedule(&mut self, now: Instant) -> Option<Batch> {
-        self.waiting.retain_mut(|sequence| {
-            let gone = sequence.audience.gone(now);
-            if let Some(ending) = gone {
-                self.asked.remove(sequence.identity());
-                self.ended.push(sequence.report(ending, now));
-            }
-            gone.is_none()
-        });
+        self.drop_waiting(now, |sequence| sequence.audience.gone(now));
         let gone: Vec<Option<Ending>> =
             self.running.iter_mut().map(|sequence| sequence.audience.gone(now)).collect();
         self.end_marked(&gone, now);
@@ -170,20 +163,28 @@ impl Scheduler {
         let writing = writing.collect::<Vec<_>>();
         let writers = writing.len();
         let mut budget = self.pace.tokens(writers);
+        budget -= self.add(writing, budget, &mut batch);
+        if writers > 0 {
+            budget = budget.min(self.config.max_prefill_tokens.max(1));
+        }
         let reading = self.prompts_by_turns(budget, now);
-        for (place, index) in writing.into_iter().chain(reading).enumerate() {
-            if place == writers && writers > 0 {
-                budget = budget.min(self.config.max_prefill_tokens.max(1));
-            }
-            if budget == 0 {
+        self.add(reading, budget, &mut batch);
+        (!batch.chunks.is_empty()).then_some(batch)
+    }
+
+    /// Adds the next tokens of running sequences to a batch, in this order and up to `budget` tokens; tells how many there are.
+    fn add(&mut self, indices: Vec<usize>, budget: usize, batch: &mut Batch) -> usize {
+        let mut left = budget;
+        for index in indices {
+            if left == 0 {
                 break;
             }
-            let chunk = self.running[index].next_chunk(budget);
-            budget -= chunk.tokens.len();
+            let chunk = self.running[index].next_chunk(left);
+            left -= chunk.tokens.len();
             batch.chunks.push(chunk);
             self.in_flight.push(index);
         }
-        (!batch.chunks.is_empty()).then_some(batch)
+        budget - left
     }
 
     /// The running sequences whose prompts are not read yet. Each tenant brings first what needs the fewest steps, the older of
@@ -195,7 +196,7 @@ impl Scheduler {
             .map(|index| {
                 let sequence = &self.running[index];
                 let is_young = !sequence.has_waited(self.config.max_age, now);
-                let steps = sequence.unread().div_ceil(budget);
+                let steps = sequence.unread().div_ceil(budget.max(1));
                 (is_young, if is_young { steps } else { 0 }, index)
             })
             .collect();
@@ -303,16 +304,31 @@ impl Scheduler {
 
     /// Drops the sequences that still wait, and whose clients would wait no longer to see them begun.
     fn lose_patience(&mut self, now: Instant) {
-        let Self { waiting, backlog, asked, ended, .. } = self;
-        waiting.retain_mut(|sequence| {
-            let nobody_stays =
-                sequence.audience.lose_patience(now, || backlog.retry_after_s(backlog.tokens()));
-            if nobody_stays {
-                asked.remove(sequence.identity());
-                ended.push(sequence.report(Ending::Waited, now));
-            }
-            !nobody_stays
+        let backlog = Arc::clone(&self.backlog);
+        let retry_after_s = || backlog.retry_after_s(backlog.tokens());
+        self.drop_waiting(now, |sequence| {
+            sequence.audience.lose_patience(now, retry_after_s).then_some(Ending::Waited)
         });
+    }
+
+    /// Drops the waiting sequences that have an ending.
+    fn drop_waiting(&mut self, now: Instant, mut ending: impl FnMut(&mut Sequence) -> Option<Ending>) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain_mut(|sequence| {
+            let Some(ending) = ending(sequence) else { return true };
+            self.asked.remove(sequence.identity());
+            self.ended.push(sequence.report(ending, now));
+            self.forget_promised(sequence.block_keys());
+            false
+        });
+        self.waiting = waiting;
+    }
+
+    /// Forgets that the blocks of `keys` will be kept, as far as they neither are nor are being computed: who was to compute them will
+    /// not. Another one that waits may yet; until then its prompt looks longer than it is.
+    fn forget_promised(&self, keys: &[BlockKey]) {
+        let missing = &keys[self.cache.known(keys)..];
+        missing.iter().filter(|key| !self.computing.contains(*key)).for_each(|key| self.backlog.forget(key));
     }
 
     /// Gives up what is kept of a sequence that failed: numbers that are none might be in any block of it, and everybody who
@@ -344,6 +360,7 @@ impl Scheduler {
             for key in sequence.unshared_keys() {
                 self.computing.remove(key);
             }
+            self.forget_promised(sequence.block_keys());
             let (leased, own) = sequence.into_blocks();
             self.cache.release(&leased);
             self.allocator.release(own);

@@ -20,9 +20,9 @@ pub(crate) struct Turns {
 type ByTenant = HashMap<Tenant, VecDeque<usize>>;
 
 impl Turns {
-    pub(crate) fn new(line: &[Option<Box<Sequence>>], is_old: impl Fn(&Sequence) -> bool) -> Self {
+    pub(crate) fn new(line: &VecDeque<Box<Sequence>>, is_old: impl Fn(&Sequence) -> bool) -> Self {
         let mut turns = Self { old: VecDeque::new(), now: HashMap::new(), whenever: HashMap::new() };
-        for (index, sequence) in line.iter().flatten().enumerate() {
+        for (index, sequence) in line.iter().enumerate() {
             let by_tenant = match sequence.urgency() {
                 // The line is in order of arrival, and so are these.
                 Urgency::Now if is_old(sequence) => {

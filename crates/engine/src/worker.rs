@@ -59,7 +59,7 @@ impl Worker {
             self.note_running();
             let Some(batch) = batch else {
                 // With nothing running every block can be had, and `submit` has refused what never fits.
-                debug_assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
+                assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
                 self.counters.end_step();
                 let Some(arrival) = self.arrivals.blocking_recv() else { return };
                 self.counters.begin_step();
@@ -161,6 +161,7 @@ impl Worker {
     fn fail_everything(&mut self, failure: &Failure) {
         self.scheduler.fail_all(failure, Instant::now());
         self.tell_ended();
+        self.backlog.forget_all();
         let fresh = Scheduler::new(self.backend.limits(), self.config, self.backlog.clone());
         self.scheduler = fresh.counting_from(self.scheduler.prefix());
     }

@@ -41,9 +41,9 @@ impl Scheduler {
         if self.waiting.is_empty() || self.running.len() >= self.config.max_sequences {
             return;
         }
-        let mut line: Vec<Option<Box<Sequence>>> = self.waiting.drain(..).map(Some).collect();
         let max_age = self.config.max_age;
-        let mut turns = Turns::new(&line, |sequence| sequence.has_waited(max_age, now));
+        let mut turns = Turns::new(&self.waiting, |sequence| sequence.has_waited(max_age, now));
+        let mut line: Vec<Option<Box<Sequence>>> = self.waiting.drain(..).map(Some).collect();
         while self.running.len() < self.config.max_sequences && !self.running.iter().any(Sequence::runs_alone)
         {
             let Some(index) = turns.next(&self.share) else { break };

@@ -13,10 +13,11 @@ use super::*;
 use crate::{
     arrival::Arrival,
     audience::{Audience, Listener},
+    backlog::Newcomer,
     labels::Labels,
     patience::Patience,
     prefix_cache::{block_keys, root},
-    request::{Part, Request, Tenant, Terms, Urgency},
+    request::{Lane, Part, Request, Tenant, Terms, Urgency},
     stream::TokenStream,
 };
 

@@ -33,6 +33,47 @@ fn a_follower_leads_when_its_leader_leaves() {
     assert_eq!(bench.outcomes()[1], Some((4, 8)));
 }
 
+/// What is told of a prompt that nobody is going to compute any more must be its whole length.
+#[test]
+fn blocks_that_were_only_promised_are_not_known_when_nobody_computes_them() {
+    let mut bench = Bench::new(1);
+    let prompts: [Vec<u32>; 3] = [vec![1; 30], vec![2; 9], vec![3; 9]];
+    let keys = |prompt: &[u32]| {
+        let tokens = prompt.iter().map(|id| TokenId(*id)).collect();
+        let root = root(&[0; 32], &Tenant("".into()), &Terms::default());
+        block_keys(&Encoded { tokens, visuals: Vec::new() }, LIMITS.block_size, root)
+    };
+    let backlog = Arc::clone(&bench.scheduler.backlog);
+    let counted = |prompt: &[u32]| {
+        let newcomer = Newcomer {
+            lane: Lane::Explain,
+            urgency: Urgency::Now,
+            tokens: prompt.len(),
+            keys: &keys(prompt),
+            block_size: LIMITS.block_size,
+            tenant: &Tenant::default(),
+            share: 1.0,
+        };
+        let place = backlog.join(newcomer, &Config::default()).unwrap();
+        let tokens = backlog.tokens();
+        drop(place);
+        tokens
+    };
+    for prompt in &prompts {
+        assert_eq!(counted(prompt), prompt.len());
+        bench.enqueue(prompt, 1);
+    }
+    assert_eq!(counted(&prompts[1]), 1, "two blocks are promised");
+    // The first has computed two blocks of seven; the second waits.
+    assert_eq!(bench.step().unwrap(), "A[0..10]");
+    bench.clients[0].stream = None;
+    bench.clients[1].stream = None;
+    bench.drain();
+    assert_eq!(counted(&prompts[0]), 30 - 8);
+    assert_eq!(counted(&prompts[1]), 9);
+    assert_eq!(counted(&prompts[2]), 1, "it was computed");
+}
+
 #[test]
 fn kept_blocks_give_way_to_running_sequences() {
     let mut bench = Bench::new(8);
