@@ -1,27 +1,45 @@
 //! The clients that listen to one sequence: one, or several whose requests are the same.
 
-use std::time::Instant;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use tokio::sync::mpsc;
 
-use crate::{error::Failure, observer::Ending, patience::Patience, stream::Event};
+use crate::{
+    error::Failure,
+    observer::Ending,
+    patience::Patience,
+    stream::{Event, TokenStream},
+};
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// Holds every event that the sequence can have, so that sending never waits for a slow client.
     events: mpsc::Sender<Event>,
+    /// Whether a stream that is closed was so because its client has all that it wants. It is set before, and nothing else depends
+    /// on it.
+    satisfied: Arc<AtomicBool>,
     deadline: Option<Instant>,
     patience: Option<Patience>,
 }
 
 impl Listener {
-    pub(crate) fn new(
-        events: mpsc::Sender<Event>,
+    /// A client and its stream, which holds `events` events.
+    pub(crate) fn connected(
+        events: usize,
         deadline: Option<Instant>,
         patience: Option<Patience>,
-    ) -> Self {
-        Self { events, deadline, patience }
+    ) -> (Self, TokenStream) {
+        let (sender, receiver) = mpsc::channel(events);
+        let satisfied = Arc::new(AtomicBool::new(false));
+        let stream = TokenStream::new(receiver, Arc::clone(&satisfied), deadline);
+        (Self { events: sender, satisfied, deadline, patience }, stream)
     }
 
     /// Sends an event. A client that went away is no error: it is left out before the next step.
@@ -36,7 +54,8 @@ impl Listener {
     /// Why it wants no answer any more, when that is so; one whose time is up is told.
     fn leaves(&self, now: Instant) -> Option<Ending> {
         if self.events.is_closed() {
-            return Some(Ending::Abandoned);
+            let satisfied = self.satisfied.load(Relaxed);
+            return Some(if satisfied { Ending::Finished } else { Ending::Abandoned });
         }
         self.deadline.filter(|deadline| *deadline <= now).map(|_| {
             self.tell(Event::Failed(Failure::Expired));

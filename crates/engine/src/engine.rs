@@ -146,14 +146,14 @@ impl Engine {
         };
         let place = self.backlog.join(newcomer, &self.config)?;
         // Every token, an event for each piece, the beginning and the end: sending can never find it full.
-        let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);
-        let stream = TokenStream::new(receiver, request.deadline);
+        let events = reply + request.script.len() + 2;
+        let (listener, stream) = Listener::connected(events, request.deadline, request.patience.clone());
         let arrival = Arrival {
             id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
             identity: identity(fingerprint, root),
             fingerprint,
             runs_alone,
-            audience: Audience::new(Listener::new(events, request.deadline, request.patience.clone())),
+            audience: Audience::new(listener),
             place: Some(place),
             arrived: Instant::now(),
             block_keys,

@@ -25,6 +25,7 @@ mod pace;
 mod patience;
 mod prefix_cache;
 mod probability;
+mod reply;
 mod request;
 mod sampler;
 mod scheduler;

@@ -1,57 +1,30 @@
 //! One request while it runs.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use critic::{BlockId, Chunk, Encoded, SamplingParams, SequenceId, TokenId, Visual, Wants};
-use rand::{SeedableRng, rngs::StdRng};
+use critic::{BlockId, Chunk, Encoded, SequenceId, Visual, Wants};
 
 use crate::{
     arrival::{Arrival, Identity},
     audience::Audience,
     backlog::Place,
     error::Failure,
-    guide::{Allowed, Guide, Lost, Taken},
-    labels::Reading,
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
+    reply::{Accepted, Did, Reply},
     request::{Lane, Part, Tenant, Urgency},
-    sampler::{Choices, SamplingContext, logprobs_of, sample},
-    stream::{Event, FinishReason, Sampled},
+    stream::{Event, FinishReason},
     suspects::Fingerprint,
 };
-
-/// The piece of its reply that a sequence is at.
-#[derive(Debug)]
-enum Doing {
-    /// It writes; so many tokens more at most.
-    Writing(usize),
-    /// The same by rules.
-    Following(usize, Box<dyn Guide>),
-    /// It chooses a label, looking ahead along the beginnings that labels share.
-    Reading(Box<Reading>),
-    /// Its reward head is read.
-    Rating,
-}
 
 /// A request with its place in the cache and its clients.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     id: SequenceId,
     prompt: Encoded,
-    /// The reply so far.
-    written: Vec<TokenId>,
-    /// Tokens after the reply that are run only to read what would come after them.
-    ahead: Vec<TokenId>,
-    /// Positions whose keys and values are in the cache, of `[ prompt | written | ahead ]`.
+    reply: Reply,
+    /// Positions whose keys and values are in the cache, of the prompt and the reply's tokens.
     computed: usize,
-    /// Pieces of the reply that come after the present one.
-    script: VecDeque<Part>,
-    doing: Option<Doing>,
-    /// Whether what it wrote was cut by its bound.
-    cut: bool,
     lane: Lane,
     tenant: Tenant,
     urgency: Urgency,
@@ -64,9 +37,6 @@ pub(crate) struct Sequence {
     /// `[ leased from the prefix cache | its own ]`: the first `leased` blocks belong to the prefix cache.
     block_table: Vec<BlockId>,
     leased: usize,
-    sampling: SamplingParams,
-    random: StdRng,
-    end_tokens: Vec<TokenId>,
     pub(crate) audience: Audience,
     /// Its place in the waiting line, while it waits.
     place: Option<Place>,
@@ -108,12 +78,8 @@ impl Sequence {
             max_positions: request.encoded.tokens.len() + request.max_reply_tokens()
                 - usize::from(!rates_last_token(&request.script)),
             prompt: request.encoded,
-            written: Vec::new(),
-            ahead: Vec::new(),
+            reply: Reply::new(request.script, request.sampling, request.end_tokens),
             computed: 0,
-            script: request.script.into(),
-            doing: None,
-            cut: false,
             tenant: request.tenant,
             urgency: request.urgency,
             weight: request.terms.weight,
@@ -123,9 +89,6 @@ impl Sequence {
             block_keys,
             block_table: Vec::new(),
             leased: 0,
-            random: StdRng::seed_from_u64(request.sampling.seed),
-            sampling: request.sampling,
-            end_tokens: request.end_tokens,
             audience,
             place,
             times: Times { arrived, admitted: None, first_token: None, choice: None, token: None, gap: None },
@@ -210,7 +173,7 @@ impl Sequence {
             steps: self.steps,
             prompt_tokens: self.prompt.tokens.len(),
             cached_tokens: self.cached,
-            reply_tokens: self.written.len(),
+            reply_tokens: self.reply.len(),
             visuals: visuals.len(),
             visual_tokens: visuals.iter().map(|visual| visual.length).sum(),
             visual_tiles: visuals.iter().map(|visual| visual.tiles.count()).sum(),
@@ -259,7 +222,7 @@ impl Sequence {
         self.block_table = leased;
         self.block_table.extend(own);
         self.audience.tell(Event::Admitted { cached_tokens: self.computed });
-        self.begin_part();
+        self.reply.begin(&mut self.audience);
     }
 
     /// The next of its own blocks that is full and may be shared: its index.
@@ -293,28 +256,20 @@ impl Sequence {
 
     /// The next tokens to run, at most `budget` (which is not 0).
     pub(crate) fn next_chunk(&self, budget: usize) -> Chunk {
-        let (prompt, reply) = (&self.prompt.tokens, self.written.len());
-        let all = prompt.len() + reply + self.ahead.len();
+        let prompt = &self.prompt.tokens;
+        let all = prompt.len() + self.reply.token_count();
         // A piece of prompt ends with the prompt, so that how a prompt is cut never depends on the reply.
-        let last = if self.is_decoding() || reply + self.ahead.len() == 0 { all } else { prompt.len() };
+        let last = if self.is_decoding() { all } else { prompt.len() };
         let span = self.computed..last.min(self.computed + budget);
-        let token = |position: usize| match position.checked_sub(prompt.len()) {
-            None => prompt[position],
-            Some(index) if index < reply => self.written[index],
-            Some(index) => self.ahead[index - reply],
-        };
+        let tokens = prompt.iter().copied().chain(self.reply.tokens());
         let touches = |visual: &&Visual| visual.start < span.end && span.start < visual.start + visual.length;
         Chunk {
             sequence: self.id,
-            tokens: span.clone().map(token).collect(),
+            tokens: tokens.skip(span.start).take(span.len()).collect(),
             start: span.start,
             block_table: self.block_table.clone(),
             visuals: self.prompt.visuals.iter().filter(touches).cloned().collect(),
-            wants: match &self.doing {
-                _ if span.end < all => Wants::Nothing,
-                Some(Doing::Rating) => Wants::Reward,
-                Some(Doing::Writing(_) | Doing::Following(..) | Doing::Reading(_)) | None => Wants::Logits,
-            },
+            wants: if span.end < all { Wants::Nothing } else { self.reply.wants() },
         }
     }
 
@@ -326,168 +281,21 @@ impl Sequence {
 
     /// Goes on by the logits after its last token; tells why it is complete, when it is.
     pub(crate) fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
-        let doing = self.doing.take();
-        let reads = matches!(doing, Some(Doing::Reading(_)));
-        let before = self.written.len();
-        let ended = match doing {
-            Some(Doing::Writing(left)) => self.write(logits, left),
-            Some(Doing::Following(left, guide)) => self.follow(logits, left, guide)?,
-            Some(Doing::Reading(reading)) => self.read(logits, reading),
-            Some(Doing::Rating) => {
-                self.times.choice.get_or_insert(now);
-                // The row of a chunk that wants a reward is that one number.
-                logits.first().into_iter().for_each(|reward| self.audience.tell(Event::Rated(*reward)));
-                self.go_on()
-            }
-            None => self.go_on(),
-        };
-        if self.written.len() > before {
+        let Accepted { did, stand, finished } = self.reply.accept(logits, &mut self.audience)?;
+        self.computed = self.computed.min((self.prompt.tokens.len() - 1).saturating_add(stand));
+        if matches!(did, Did::Wrote | Did::Chose) {
             self.times.first_token.get_or_insert(now);
-            if reads {
-                self.times.choice.get_or_insert(now);
-            } else {
+        }
+        match did {
+            Did::Nothing => {}
+            Did::Wrote => {
                 let before = self.times.token.replace(now);
                 self.times.gap = before.map(|before| now.saturating_duration_since(before));
             }
-        }
-        Ok(ended)
-    }
-
-    fn write(&mut self, logits: &[f32], left: usize) -> Option<FinishReason> {
-        let sampled = self.sample(logits, Choices::All);
-        if self.end_tokens.contains(&sampled.token) {
-            return self.go_on();
-        }
-        self.written.push(sampled.token);
-        self.audience.tell(Event::Token(sampled));
-        if left > 1 {
-            self.doing = Some(Doing::Writing(left - 1));
-            return None;
-        }
-        self.cut = true;
-        self.go_on()
-    }
-
-    /// Writes the next token by the rules of `guide`, which may refuse some of what it allows.
-    fn follow(
-        &mut self,
-        logits: &[f32],
-        left: usize,
-        mut guide: Box<dyn Guide>,
-    ) -> Result<Option<FinishReason>, Lost> {
-        let (sampled, taken) = loop {
-            let allowed = guide.allowed(left)?;
-            let possible =
-                allowed.tokens.iter().any(|bits| *bits != 0) || (allowed.end && !self.end_tokens.is_empty());
-            if !possible && !allowed.end {
-                return Err(Lost("no token may come next".into()));
-            }
-            // Where no token can end a text, it ends by itself.
-            let sampled = possible.then(|| self.sample(logits, Choices::By(allowed)));
-            let Some(sampled) = sampled.filter(|sampled| !self.ends(sampled.token, allowed)) else {
-                return Ok(self.go_on());
-            };
-            match guide.take(sampled.token, left - 1)? {
-                Taken::Refused => {}
-                taken => break (sampled, taken),
-            }
-        };
-        self.written.push(sampled.token);
-        self.audience.tell(Event::Token(sampled));
-        let may_go_on = left > 1 && taken != Taken::Complete;
-        if may_go_on {
-            self.doing = Some(Doing::Following(left - 1, guide));
-            return Ok(None);
-        }
-        self.cut |= taken == Taken::Open;
-        Ok(self.go_on())
-    }
-
-    /// Whether `token` ends a text here.
-    fn ends(&self, token: TokenId, allowed: &Allowed) -> bool {
-        allowed.end && self.end_tokens.contains(&token)
-    }
-
-    /// Chooses what comes next.
-    fn sample(&mut self, logits: &[f32], choices: Choices<'_>) -> Sampled {
-        // An end that comes too early is none.
-        let early = self.written.len() < self.sampling.min_tokens;
-        let context = SamplingContext {
-            generated: &self.written,
-            ends: if early { &[] } else { &self.end_tokens },
-            banned: if early { &self.end_tokens } else { &[] },
-            choices,
-        };
-        sample(logits, &self.sampling, &context, &mut self.random)
-    }
-
-    fn read(&mut self, logits: &[f32], mut reading: Box<Reading>) -> Option<FinishReason> {
-        let ways = &reading.branch().ways;
-        let replied: Vec<TokenId> = self.written.iter().chain(&self.ahead).copied().collect();
-        let choices = Choices::These(ways);
-        let context = SamplingContext { generated: &replied, ends: &[], banned: &[], choices };
-        let chosen = sample(logits, &self.sampling, &context, &mut self.random);
-        let logprobs = if reading.is_of_all() { logprobs_of(logits, ways) } else { Vec::new() };
-        if reading.note(chosen, logprobs) {
-            let path = reading.branch().path.clone();
-            self.look_ahead(path);
-            self.doing = Some(Doing::Reading(reading));
-            return None;
-        }
-        let choice = reading.choice();
-        let label: Vec<TokenId> = choice.tokens.iter().map(|(token, _)| *token).collect();
-        // What was run on the way to this label is kept.
-        self.look_ahead(label);
-        self.written.append(&mut self.ahead);
-        self.audience.tell(Event::Chosen(choice));
-        self.go_on()
-    }
-
-    /// Replaces the tokens that are run ahead; those that the old and the new ones begin with stay computed.
-    fn look_ahead(&mut self, path: Vec<TokenId>) {
-        let same = self.ahead.iter().zip(&path).take_while(|(old, new)| old == new).count();
-        self.computed = self.computed.min(self.prompt.tokens.len() + self.written.len() + same);
-        self.ahead = path;
-    }
-
-    /// Begins the next piece; tells why the reply is complete, when it is.
-    fn go_on(&mut self) -> Option<FinishReason> {
-        let reason = if self.cut { FinishReason::Length } else { FinishReason::End };
-        let complete = self.begin_part();
-        // The next piece needs what follows the last token. When the piece before added none, that was run already and is run
-        // again, into the same place.
-        let last = self.prompt.tokens.len() + self.written.len() - 1;
-        self.computed = self.computed.min(last);
-        complete.then_some(reason)
-    }
-
-    /// Begins the next piece that needs logits; tells whether there is none.
-    fn begin_part(&mut self) -> bool {
-        while let Some(part) = self.script.pop_front() {
-            match part {
-                Part::Write(0) | Part::WriteBy { tokens: 0, .. } => {}
-                Part::Write(tokens) => {
-                    self.doing = Some(Doing::Writing(tokens));
-                    return false;
-                }
-                Part::WriteBy { tokens, rules } => {
-                    self.doing = Some(Doing::Following(tokens, rules.begin()));
-                    return false;
-                }
-                Part::Say(tokens) => {
-                    self.written.extend(&tokens);
-                    self.audience.tell(Event::Said(tokens));
-                }
-                Part::Rate => {
-                    self.doing = Some(Doing::Rating);
-                    return false;
-                }
-                Part::Choose { labels, distribution } => {
-                    self.doing = Some(Doing::Reading(Box::new(Reading::new(labels, distribution))));
-                    return false;
-                }
+            Did::Chose | Did::Rated => {
+                self.times.choice.get_or_insert(now);
             }
         }
-        true
+        Ok(finished)
     }
 }

@@ -3,6 +3,10 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -76,13 +80,15 @@ pub enum Event {
 /// For so long after its time is up a request is left to the engine, which says so between two steps and counts it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The events of one sequence. Dropping it cancels the sequence before the next step. When its time is up while the engine is in
+/// The events of one sequence. Dropping it cancels the sequence before the next step; [`satisfied`](Self::satisfied) ends it. When its time is up while the engine is in
 /// a step that does not end, the stream says so itself.
 ///
 /// A stream that ends without [`Event::Finished`] or [`Event::Failed`] means that the engine's thread died.
 #[derive(Debug)]
 pub struct TokenStream {
     events: mpsc::Receiver<Event>,
+    /// Shared with the listener at the other end.
+    satisfied: Arc<AtomicBool>,
     /// When nobody waits for the engine any more.
     end: Option<Instant>,
     /// The alarm for that, once somebody waits.
@@ -90,8 +96,18 @@ pub struct TokenStream {
 }
 
 impl TokenStream {
-    pub(crate) fn new(events: mpsc::Receiver<Event>, deadline: Option<Instant>) -> Self {
-        Self { events, end: deadline.and_then(|deadline| deadline.checked_add(GRACE)), alarm: None }
+    pub(crate) fn new(
+        events: mpsc::Receiver<Event>,
+        satisfied: Arc<AtomicBool>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let end = deadline.and_then(|deadline| deadline.checked_add(GRACE));
+        Self { events, satisfied, end, alarm: None }
+    }
+
+    /// Ends the sequence before the next step, as one that is complete: its client has all that it wants.
+    pub fn satisfied(self) {
+        self.satisfied.store(true, Relaxed);
     }
 
     /// Waits for the next event on a thread that is not an asynchronous one, for as long as it takes.
@@ -112,7 +128,7 @@ impl futures::Stream for TokenStream {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let Self { events, end, alarm } = &mut *self;
+        let Self { events, end, alarm, .. } = &mut *self;
         if let Poll::Ready(event) = events.poll_recv(context) {
             return Poll::Ready(event);
         }

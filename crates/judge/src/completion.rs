@@ -410,7 +410,9 @@ impl CompletionStream {
     /// Cancels the sequence when it still runs.
     fn end(&mut self, reason: FinishReason) {
         self.finish = Some(reason);
-        self.tokens = None;
+        if let Some(tokens) = self.tokens.take() {
+            tokens.satisfied();
+        }
     }
 }
 

@@ -7,7 +7,6 @@ mod turns;
 use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
 use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId, Wants};
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
@@ -112,7 +111,8 @@ impl Bench {
             urgency: traits.urgency,
         };
         let reply = request.max_reply_tokens();
-        let (events, receiver) = mpsc::channel(reply + request.script.len() + 2);
+        let events = reply + request.script.len() + 2;
+        let (listener, stream) = Listener::connected(events, traits.deadline, traits.patience);
         let serial = self.clients.len() as u8;
         let arrival = Arrival {
             id: SequenceId(u64::from(serial)),
@@ -125,14 +125,14 @@ impl Bench {
             identity: traits.name.map_or([serial; 32], |name| [200 + name; 32]),
             fingerprint: Fingerprint([serial; 32]),
             runs_alone: traits.runs_alone,
-            audience: Audience::new(Listener::new(events, traits.deadline, traits.patience)),
+            audience: Audience::new(listener),
             place: None,
             arrived: self.now,
             request,
         };
         self.scheduler.enqueue(Sequence::new(arrival));
-        let stream = Some(TokenStream::new(receiver, None));
-        self.clients.push(Client { prompt: prompt.to_vec(), reply, deadline: traits.deadline, stream });
+        let deadline = traits.deadline;
+        self.clients.push(Client { prompt: prompt.to_vec(), reply, deadline, stream: Some(stream) });
     }
 
     /// Runs one step, checking that every chunk finds in its blocks what its sequence has said so far. Tells what ran.
