@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use critic::{EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role, Visual};
+use critic::{EncodedImage, ImageTiling, Message, Part, Prompt, Role, Visual};
 use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 
 use super::{bytes::Bytes, memory::taken, prompt::processor, sizes::cuts};

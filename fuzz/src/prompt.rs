@@ -1,22 +1,23 @@
 //! Text of a conversation: no control token comes of it, what stands around it is what stands around no text, and it comes back as it
 //! was, its characters composed.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use critic::{Message, Part, Processor, Prompt, Role, TokenId};
-use critic_candle::{Checkpoint, ImageLimits, LlavaProcessor, Options, Source};
+use critic::{Message, Part, Prompt, Role, TokenId};
+use critic_candle::{Checkpoint, ImageLimits, Options, SegmentEncoder, Source};
 use unicode_normalization::UnicodeNormalization;
 
 use super::bytes::Bytes;
 
 /// The processor of the critic that the program carries.
-pub fn processor() -> &'static LlavaProcessor {
-    static PROCESSOR: OnceLock<LlavaProcessor> = OnceLock::new();
-    PROCESSOR.get_or_init(|| {
+pub fn processor() -> &'static dyn SegmentEncoder {
+    static PROCESSOR: OnceLock<Arc<dyn SegmentEncoder>> = OnceLock::new();
+    let processor = PROCESSOR.get_or_init(|| {
         let image_limits = ImageLimits { pixels: 1 << 20, ..ImageLimits::default() };
         let options = Options { image_limits, ..Options::new(Source::Embedded(embedded::FILES)) };
         Checkpoint::load(&options).expect("the embedded checkpoint loads").processor
-    })
+    });
+    processor.as_ref()
 }
 
 /// Panics when text becomes structure, or is changed on its way.

@@ -9,10 +9,10 @@ use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, 
 use kernels::BLOCK_SIZE;
 
 use crate::{
-    architectures::llava_onevision::Model,
+    architectures::{Model, ModelParts},
     error::LoadError,
     kv_cache::LayerCache,
-    layers::{Place, Rows},
+    layers::{ComputeDevice, Rows},
 };
 
 /// Features of recent pictures are kept up to this many bytes, so that a picture that is still being read in pieces, or
@@ -28,7 +28,7 @@ const CACHE_BYTES: [usize; 2] = [64 << 20, 256 << 20];
 /// A model with its cache.
 #[derive(Debug)]
 pub struct CandleBackend {
-    model: Model,
+    model: Box<dyn Model>,
     caches: Vec<LayerCache>,
     /// Features `[length, C]` of recent visuals, the latest used last.
     features: Vec<(ContentHash, Rows)>,
@@ -40,32 +40,34 @@ impl CandleBackend {
     /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`. Where it is one
     /// rank of several, they have those bytes together.
     pub(crate) fn new(
-        mut model: Model,
+        mut model: Box<dyn Model>,
         cache_bytes: Option<usize>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let (shard, place) = (model.rank().shard, model.place().clone());
+        let (shard, device) = (model.rank().shard, model.device().clone());
         let text = model.own_text();
-        let position_bytes = text.cache_bytes_per_position(place.number_bytes());
+        let position_bytes = text.cache_bytes_per_position(device.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
-        let cache_bytes = match (cache_bytes, &place) {
+        let cache_bytes = match (cache_bytes, &device) {
             (Some(bytes), _) => bytes / shard.ranks(),
-            (None, Place::Kernels | Place::Tensors(_)) => {
+            (None, ComputeDevice::Kernels | ComputeDevice::Tensors(_)) => {
                 let [least, most] = CACHE_BYTES.map(|bytes| bytes / shard.ranks());
                 (CONTEXTS * text.context_length * position_bytes).clamp(least, most)
             }
-            (None, Place::Card(gpu)) => card_memory::left_for_cache(&mut model, gpu, max_step_tokens)?,
+            (None, ComputeDevice::Card(gpu)) => {
+                card_memory::left_for_cache(model.as_mut(), gpu, max_step_tokens)?
+            }
         };
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
         let heads = text.heads();
         let caches: Result<Vec<LayerCache>> =
-            (0..text.layers).map(|_| LayerCache::new(heads, block_count, &place)).collect();
+            (0..text.layers).map(|_| LayerCache::new(heads, block_count, &device)).collect();
         let limits = Limits {
             block_size: BLOCK_SIZE,
             block_count,
             context_length: text.context_length,
             max_step_tokens,
-            efficient_step_tokens: efficient_step_tokens(&place).min(max_step_tokens),
+            efficient_step_tokens: efficient_step_tokens(&device).min(max_step_tokens),
         };
         let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
         let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
@@ -91,14 +93,19 @@ impl CandleBackend {
     /// # Errors
     /// What the tensor library says.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let rows = self.model.logits(&self.model.place().rows(hidden)?)?;
+        let rows = self.model.logits(&self.model.device().rows(hidden)?)?;
         let count = rows.len();
         Tensor::from_vec(rows.concat(), (count, ()), &Device::Cpu)
     }
 
-    /// The model itself.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// The parts of the model.
+    pub fn model(&self) -> &dyn ModelParts {
+        self.model.as_ref()
+    }
+
+    /// Whether the checkpoint has a reward head.
+    pub(crate) fn has_reward_head(&self) -> bool {
+        self.model.has_reward_head()
     }
 
     /// Makes the features of those of `visuals` that are not known yet, each once, and some of them together.
@@ -121,7 +128,7 @@ impl CandleBackend {
         figures.features.misses += new.len() as u64;
         let start = Instant::now();
         let made = self.model.feature_rows(&new)?;
-        self.model.place().wait()?;
+        self.model.device().wait()?;
         figures.vision += start.elapsed();
         self.features.extend(new.iter().map(|visual| visual.hash).zip(made));
         Ok(())
@@ -140,7 +147,7 @@ impl CandleBackend {
     /// The hidden states `[T, C]` of every token of `batch`.
     fn decode(&mut self, batch: &Batch) -> Result<Rows> {
         let mut rows = self.model.embed(batch)?;
-        let row_bytes = self.model.anatomy().text.hidden_size * self.model.place().number_bytes();
+        let row_bytes = self.model.hidden_size() * self.model.device().number_bytes();
         let visuals = placed(batch);
         for visuals in visuals.chunk_by(together(row_bytes)) {
             self.encode(visuals)?;
@@ -166,12 +173,12 @@ impl CandleBackend {
             }
         }
         let of = |kind: Wants| -> Result<std::vec::IntoIter<Logits>> {
-            let places = wanted.iter().filter(|(wants, _)| *wants == kind);
-            let places: Vec<u32> = places.map(|(_, place)| *place).collect();
-            if places.is_empty() {
+            let wanted = wanted.iter().filter(|(wants, _)| *wants == kind);
+            let last: Vec<u32> = wanted.map(|(_, row)| *row).collect();
+            if last.is_empty() {
                 return Ok(Vec::new().into_iter());
             }
-            let rows = self.model.normalise(&hidden.pick(&places)?)?;
+            let rows = self.model.normalise(&hidden.pick(&last)?)?;
             let read =
                 if kind == Wants::Reward { self.model.rewards(&rows)? } else { self.model.logits(&rows)? };
             Ok(read.into_iter())
@@ -179,7 +186,7 @@ impl CandleBackend {
         let (mut logits, mut rewards) = (of(Wants::Logits)?, of(Wants::Reward)?);
         if wanted.is_empty() {
             // Nothing was read that would have waited: what a step takes is told by when it returns.
-            self.model.place().wait()?;
+            self.model.device().wait()?;
         }
         let row = |(wants, _): &(Wants, u32)| {
             let rows = if *wants == Wants::Reward { &mut rewards } else { &mut logits };
@@ -190,13 +197,13 @@ impl CandleBackend {
 }
 
 /// How many tokens a step needs to run about as many each second as a long one.
-fn efficient_step_tokens(place: &Place) -> usize {
-    match place {
+fn efficient_step_tokens(device: &ComputeDevice) -> usize {
+    match device {
         // Measured with weights in f32 and in eight bits: no more tokens run each second in steps of 256 or 512, and fewer
         // in steps of 64 where the weights are f32.
-        Place::Kernels => 128,
+        ComputeDevice::Kernels => 128,
         // The library cuts a product by its size, and so its sums; what fewer tokens cost a card was not measured.
-        Place::Tensors(_) | Place::Card(_) => usize::MAX,
+        ComputeDevice::Tensors(_) | ComputeDevice::Card(_) => usize::MAX,
     }
 }
 
@@ -250,7 +257,7 @@ impl Backend for CandleBackend {
         };
         let logits = logits.map_err(|error| {
             // After some errors a card does nothing more for this process, which then must be replaced.
-            if let Err(lost) = self.model.place().wait() {
+            if let Err(lost) = self.model.device().wait() {
                 panic!("the card is lost: {lost}");
             }
             BackendError::Compute(error.into())

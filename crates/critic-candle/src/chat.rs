@@ -3,17 +3,13 @@
 //! The formats are code. A checkpoint's own template is compared with the known ones and never run, since it would run
 //! on text that clients send.
 
-use critic::{EncodeError, EncodedImage, Message, Part, Prompt, Role};
+use critic::{EncodeError, EncodedImage, Message, Part, Prompt, Role, TokenId};
 
-use crate::{
-    architectures::llava_onevision::{ControlTokens, Segment},
-    error::LoadError,
-    source::Source,
-};
+use crate::{error::LoadError, source::Source, tokenizer::Tokenizer};
 
 /// A way to write a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChatFormat {
+pub(crate) enum ChatFormat {
     /// Published llava-onevision repositories: the role ends with a space, pictures come first in their turn, each text
     /// begins a line, and turns follow each other directly.
     Hub,
@@ -24,22 +20,17 @@ pub enum ChatFormat {
 }
 
 impl ChatFormat {
-    /// Recognises the format of a checkpoint; `is_native` is what a checkpoint without a template implies.
-    pub(crate) fn recognise(source: &Source, is_native: bool) -> Result<Self, LoadError> {
-        let Some((file, template)) = read_template(source)? else {
-            return if is_native {
-                Ok(Self::Qwen15)
-            } else {
-                Err(LoadError::MissingFile {
-                    file: "chat_template.jinja".into(),
-                    folder: source.place(),
-                    expected: "a chat template, by which its known chat format is recognised",
-                })
-            };
-        };
-        if is_native {
-            return Ok(Self::Qwen15); // the native code has its own format and ignores the tokenizer's template
+    /// Recognises the format of a checkpoint by its template, unless its format is `fixed` whatever the template says.
+    pub(crate) fn recognise(source: &Source, fixed: Option<Self>) -> Result<Self, LoadError> {
+        let template = read_template(source)?;
+        if let Some(format) = fixed {
+            return Ok(format);
         }
+        let (file, template) = template.ok_or_else(|| LoadError::MissingFile {
+            file: "chat_template.jinja".into(),
+            folder: source.place(),
+            expected: "a chat template, by which its known chat format is recognised",
+        })?;
         // Templates write a line break either as itself or escaped.
         let template = template.replace("\\n", "\n");
         let has = |text: &str| template.contains(text);
@@ -94,6 +85,44 @@ impl ChatFormat {
         writer.open("assistant\n");
         writer.text(&prompt.reply);
         Ok(writer.segments)
+    }
+}
+
+/// The control tokens of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ControlTokens {
+    /// `<|im_start|>`.
+    pub(crate) turn_start: TokenId,
+    /// `<|im_end|>`.
+    pub(crate) turn_end: TokenId,
+}
+
+/// One piece of a prompt in the order in which the model reads it. Neighbouring texts are tokenised as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// A control token.
+    Control(TokenId),
+    /// Text, in which nothing is a control token.
+    Text(&'a str),
+    /// A picture.
+    Image(&'a EncodedImage),
+    /// A video, by its frames.
+    Video(&'a [EncodedImage]),
+}
+
+impl ControlTokens {
+    /// Those of a vocabulary.
+    ///
+    /// # Errors
+    /// [`LoadError::Tokenizer`] when it lacks one.
+    pub(crate) fn read(source: &Source, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
+        let control = |text: &str| {
+            tokenizer.control(text).ok_or_else(|| LoadError::Tokenizer {
+                file: source.path("tokenizer.json"),
+                reason: format!("it has no control token {text}"),
+            })
+        };
+        Ok(Self { turn_start: control("<|im_start|>")?, turn_end: control("<|im_end|>")? })
     }
 }
 

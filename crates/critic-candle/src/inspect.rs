@@ -1,14 +1,14 @@
 //! What a checkpoint is and how much memory it needs, without loading it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use critic::{ModelSize, Packing};
+use critic::ModelSize;
 
 use crate::{
-    architectures::llava_onevision::{Anatomy, GGUF, Layout, Model},
+    architectures::Architecture,
     error::LoadError,
-    layers::Place,
-    load::read_anatomy,
+    layers::ComputeDevice,
+    load::read_architecture,
     parallel::Rank,
     source::Source,
     weights::{WeightForm, Weights},
@@ -17,7 +17,7 @@ use crate::{
 /// A checkpoint, described. Its `Display` is a short table.
 #[derive(Debug, Clone)]
 pub struct Inspection {
-    anatomy: Anatomy,
+    architecture: Arc<dyn Architecture>,
     parameters: usize,
     stored_bytes: usize,
     /// Bytes in memory, when all is kept as it is stored.
@@ -33,22 +33,21 @@ pub struct Inspection {
 /// # Errors
 /// [`LoadError`] when a file is missing, damaged or not understood.
 pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
-    let anatomy = read_anatomy(source)?;
-    let weights = Weights::open(source, &GGUF, &Rank::alone(Place::Kernels), WeightForm::Stored)?;
-    let tower = match Model::tower_elsewhere(&anatomy, &weights) {
+    let architecture = read_architecture(source)?;
+    let naming = architecture.gguf_naming();
+    let weights = Weights::open(source, naming, &Rank::alone(ComputeDevice::Kernels), WeightForm::Stored)?;
+    let text = architecture.text();
+    let tower = match architecture.tower_elsewhere(&weights) {
         Some(_) => 0,
-        None => anatomy.vision.product_weights(),
+        None => architecture.vision().product_weights(),
     };
     Ok(Inspection {
         parameters: weights.parameter_count(),
         stored_bytes: weights.stored_bytes(),
         kept_bytes: weights.kept_bytes(),
         types: weights.types().into_iter().map(|(name, count)| format!("{count} {name}")).collect(),
-        quantisable: (
-            tower + anatomy.text.product_weights(),
-            anatomy.text.vocabulary * anatomy.text.hidden_size,
-        ),
-        anatomy,
+        quantisable: (tower + text.product_weights(), text.vocabulary * text.hidden_size),
+        architecture,
     })
 }
 
@@ -60,7 +59,7 @@ impl Inspection {
 
     /// Of what the model is made.
     pub fn size(&self) -> ModelSize {
-        let Anatomy { vision, text, .. } = &self.anatomy;
+        let (vision, text) = (self.architecture.vision(), self.architecture.text());
         ModelSize {
             decoder_weights: text.product_weights(),
             head_weights: text.vocabulary * text.hidden_size,
@@ -73,23 +72,21 @@ impl Inspection {
             tower_width: vision.hidden_size,
             tile_size: vision.image_size,
             patches: vision.patches_per_side().pow(2),
-            projector_weights: text.hidden_size * (vision.hidden_size + text.hidden_size),
+            projector_weights: self.architecture.projector_weights(),
         }
     }
 
-    /// Tiles that a picture of this many pixels is cut into when it is the only one: the whole of it, and those of its grid.
+    /// Tiles that a picture of this many pixels is cut into when it is the only one.
     pub fn tiles(&self, width: u32, height: u32) -> usize {
-        let geometry = &self.anatomy.geometry;
-        let (height, width) = geometry.best_grid(height as usize, width as usize);
-        1 + height / geometry.tile_size * (width / geometry.tile_size)
+        self.architecture.tiles(height as usize, width as usize)
     }
 
     /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds to it: the
     /// table of embeddings stays as it is.
     pub fn weight_bytes(&self, form: WeightForm) -> usize {
         let (layers, head) = self.quantisable;
-        let stored = |weights: usize| share(self.kept_bytes, (weights, self.parameters));
-        let quantised = layers + if self.anatomy.text.tied { 0 } else { head };
+        let stored = |weights: usize| share(self.kept_bytes, weights, self.parameters);
+        let quantised = layers + if self.architecture.text().tied { 0 } else { head };
         let others = self.parameters.saturating_sub(quantised);
         match form {
             WeightForm::Stored => self.kept_bytes,
@@ -99,28 +96,13 @@ impl Inspection {
             WeightForm::Q4 => stored(others) + stored(layers + head).min(layers * 18 / 32 + head * 34 / 32),
         }
     }
-
-    /// Feature vectors of the largest picture in the largest of a few shapes.
-    fn most_features(&self) -> usize {
-        let geometry = &self.anatomy.geometry;
-        let sizes = geometry.grid_sizes.iter();
-        let count = |(height, width): &(usize, usize)| {
-            let packing: Packing = geometry.pack(*height, *width);
-            geometry.feature_count(&packing, 0)
-        };
-        sizes.map(count).max().unwrap_or(0)
-    }
 }
 
 impl fmt::Display for Inspection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Anatomy { vision, text, geometry, .. } = &self.anatomy;
+        let (vision, text) = (self.architecture.vision(), self.architecture.text());
         let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-        let layout = match self.anatomy.layout {
-            Layout::HuggingFace => "LLaVA-OneVision, Hugging Face layout",
-            Layout::Native => "LLaVA-OneVision, native LLaVA-NeXT layout",
-        };
-        writeln!(formatter, "architecture     {layout}")?;
+        writeln!(formatter, "architecture     {}", self.architecture.name())?;
         writeln!(formatter, "parameters       {:.2} million", self.parameters as f64 / 1e6)?;
         writeln!(
             formatter,
@@ -142,15 +124,7 @@ impl fmt::Display for Inspection {
             if text.tied { "tied" } else { "own" }
         )?;
         writeln!(formatter, "context          {} tokens", text.context_length)?;
-        let bound = geometry
-            .max_tiles
-            .map_or("no bound".into(), |tiles| format!("at most {tiles} tiles of features"));
-        writeln!(
-            formatter,
-            "pictures         {} grids, {bound}; a picture takes up to about {} tokens",
-            geometry.grid_sizes.len(),
-            self.most_features()
-        )?;
+        writeln!(formatter, "pictures         {}", self.architecture.describe_pictures())?;
         let position = text.cache_bytes_per_position(4);
         writeln!(formatter, "size on disk     {:.1} MiB", mebibytes(self.stored_bytes))?;
         writeln!(formatter, "tensors on disk  {}", self.types.join(", "))?;
@@ -171,7 +145,7 @@ impl fmt::Display for Inspection {
 }
 
 /// The bytes of `part` weights of `whole` that take `bytes`, all of them as much.
-fn share(bytes: usize, (part, whole): (usize, usize)) -> usize {
+fn share(bytes: usize, part: usize, whole: usize) -> usize {
     // Weights times bytes of the largest models do not fit into 64 bits.
     (part as u128 * bytes as u128).checked_div(whole as u128).unwrap_or(0) as usize
 }
@@ -182,7 +156,7 @@ mod tests {
 
     #[test]
     fn weights_of_a_72b_model_have_their_share() {
-        assert_eq!(share(146_000_000_000, (72_000_000_000, 73_000_000_000)), 144_000_000_000);
-        assert_eq!(share(0, (0, 0)), 0);
+        assert_eq!(share(146_000_000_000, 72_000_000_000, 73_000_000_000), 144_000_000_000);
+        assert_eq!(share(0, 0, 0), 0);
     }
 }

@@ -12,6 +12,7 @@ mod chat;
 mod convert;
 mod decoders;
 mod error;
+mod generation;
 mod hub;
 mod image;
 mod inspect;
@@ -27,11 +28,9 @@ mod tokenizer;
 mod vision;
 mod weights;
 
-pub use architectures::llava_onevision::{
-    Anatomy, Geometry, LlavaProcessor, Model, Placement, Segment, VideoNewline,
-};
+pub use architectures::{Geometry, ModelParts, Placement, SegmentEncoder, VideoNewline};
 pub use backend::CandleBackend;
-pub use chat::ChatFormat;
+pub use chat::Segment;
 pub use convert::{GgufForm, convert};
 pub use error::LoadError;
 pub use hub::{HubError, HubOptions, resolve};

@@ -7,34 +7,31 @@ use std::{
 };
 
 use candle_core::DType;
-use critic::{Backend, Build, Critic, GenerationDefaults, TokenId};
+use critic::{Backend, Build, Critic, GenerationDefaults};
 use kernels_cuda::Gpu;
-use serde::Deserialize;
 
 use crate::{
-    architectures::llava_onevision::{
-        Anatomy, ControlTokens, GGUF, Layout, LlavaProcessor, Model, Normalisation, read_hf_config,
-        read_native_config,
-    },
+    architectures::{Architecture, ModelFiles, SegmentEncoder, llava_onevision},
     backend::CandleBackend,
-    chat::ChatFormat,
+    decoders::TextAnatomy,
     error::LoadError,
+    generation,
     hub::{self, HubOptions},
     image::{ImageLimits, Loader, TileCache},
-    layers::Place,
-    parallel::{Group, ParallelBackend, Rank, Shard},
+    layers::ComputeDevice,
+    parallel::{Group, ParallelBackend, Rank},
     source::Source,
     tokenizer::Tokenizer,
     weights::{WeightForm, Weights},
 };
 
 /// Reads the configuration of one architecture.
-type ReadAnatomy = fn(&Source) -> Result<Anatomy, LoadError>;
+type ReadArchitecture = fn(&Source) -> Result<Arc<dyn Architecture>, LoadError>;
 
 /// Every architecture that can be loaded, by `architectures[0]` in `config.json`.
-const ARCHITECTURES: &[(&str, ReadAnatomy)] = &[
-    ("LlavaOnevisionForConditionalGeneration", read_hf_config),
-    ("LlavaQwenForCausalLM", read_native_config),
+const ARCHITECTURES: &[(&str, ReadArchitecture)] = &[
+    ("LlavaOnevisionForConditionalGeneration", llava_onevision::read_hf_config),
+    ("LlavaQwenForCausalLM", llava_onevision::read_native_config),
 ];
 
 /// The number type that a model computes in.
@@ -153,22 +150,22 @@ impl Options {
         })
     }
 
-    /// Where the ranks of the model of this `anatomy` are to compute; cards are opened.
-    fn places(&self, anatomy: &Anatomy) -> Result<Vec<Place>, LoadError> {
-        let place = |rank| match (self.device, self.precision()) {
-            (Device::Cpu, Precision::F32) => Ok(Place::Kernels),
+    /// Where the ranks of a model that has this decoder, `text`, are to compute; cards are opened.
+    fn devices(&self, text: &TextAnatomy) -> Result<Vec<ComputeDevice>, LoadError> {
+        let device = |rank| match (self.device, self.precision()) {
+            (Device::Cpu, Precision::F32) => Ok(ComputeDevice::Kernels),
             (Device::Cpu, precision @ (Precision::Bf16 | Precision::F16)) => {
-                Ok(Place::Tensors(precision.dtype()))
+                Ok(ComputeDevice::Tensors(precision.dtype()))
             }
-            (Device::Cuda(ordinal), Precision::Bf16) => Ok(Place::Card(Gpu::open(ordinal + rank)?)),
+            (Device::Cuda(ordinal), Precision::Bf16) => Ok(ComputeDevice::Card(Gpu::open(ordinal + rank)?)),
             (Device::Cuda(_), Precision::F32 | Precision::F16) => Err(LoadError::CardPrecision),
         };
         if self.ranks == 0 {
             return Err(LoadError::NoRanks);
         }
-        let places = (0..self.ranks).map(place).collect::<Result<Vec<Place>, LoadError>>()?;
-        Shard::check(&places, &anatomy.text, &self.source.path("config.json"))?;
-        Ok(places)
+        let devices = (0..self.ranks).map(device).collect::<Result<Vec<ComputeDevice>, LoadError>>()?;
+        text.check_split(&devices, &self.source.path("config.json"))?;
+        Ok(devices)
     }
 }
 
@@ -176,7 +173,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Prompts to tokens.
-    pub processor: LlavaProcessor,
+    pub processor: Arc<dyn SegmentEncoder>,
     /// Steps.
     pub backend: CandleBackend,
     /// Defaults of generation.
@@ -200,7 +197,7 @@ impl Checkpoint {
 
 /// The parts of a loaded checkpoint, with as many backends as there are ranks.
 struct Ranks {
-    processor: LlavaProcessor,
+    processor: Arc<dyn SegmentEncoder>,
     backends: Vec<CandleBackend>,
     group: Arc<Group>,
     generation: GenerationDefaults,
@@ -210,21 +207,23 @@ struct Ranks {
 impl Ranks {
     fn load(options: &Options) -> Result<Self, LoadError> {
         let source = &options.source;
-        let anatomy = read_anatomy(source)?;
+        let architecture = read_architecture(source)?;
         let tokenizer = Tokenizer::load(source)?;
-        let (ids, known) = (tokenizer.vocabulary(), anatomy.text.vocabulary);
+        let (ids, known) = (tokenizer.vocabulary(), architecture.text().vocabulary);
         if ids > known {
             return Err(LoadError::Tokenizer {
                 file: source.path("tokenizer.json"),
                 reason: format!("its ids go up to {}; config.json's vocab_size is {known}", ids - 1),
             });
         }
-        let processor = read_processor(options, &anatomy, tokenizer)?;
-        let generation = read_generation(source, &processor)?;
-        let (ranks, group) = Rank::among(options.places(&anatomy)?)?;
+        let (loader, cuts) = (Loader::new(options.image_limits), TileCache::new(options.image_cache_bytes));
+        let processor = architecture.read_processor(source, tokenizer, loader, cuts)?;
+        let generation = generation::read(source, processor.as_ref())?;
+        let (ranks, group) = Rank::among(options.devices(architecture.text())?)?;
         let first = ranks.first().ok_or(LoadError::NoRanks)?;
-        let weights = Weights::open(source, &GGUF, first, options.weights)?;
-        let tower = match Model::tower_elsewhere(&anatomy, &weights) {
+        let naming = architecture.gguf_naming();
+        let weights = Weights::open(source, naming, first, options.weights)?;
+        let tower = match architecture.tower_elsewhere(&weights) {
             None => None,
             Some(tower) => {
                 // The revision that was asked for is one of the checkpoint's repository.
@@ -234,31 +233,30 @@ impl Ranks {
                     file: source.path("config.json"),
                     cause,
                 })?;
-                Some(Weights::open(&Source::Folder(folder), &GGUF, first, options.weights)?)
+                Some(Weights::open(&Source::Folder(folder), naming, first, options.weights)?)
             }
         };
         let digest = weights.digest(tower.as_ref());
         let load = |rank: &Rank| {
             let (weights, tower) =
                 (weights.on_behalf_of(rank), tower.as_ref().map(|tower| tower.on_behalf_of(rank)));
-            let normalisation = processor.normalisation.clone();
-            let files = (&weights, tower.as_ref());
-            let model = Model::load(anatomy.clone(), normalisation, files, options.max_step_tokens())?;
+            let files = ModelFiles { source, weights: &weights, tower: tower.as_ref() };
+            let model = architecture.read_model(files, options.max_step_tokens())?;
             let mut backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())?;
             if options.claim_cache {
                 backend.claim_cache()?;
             }
             Ok(backend)
         };
-        let backends = at_once((&ranks, &group), load)?;
+        let backends = at_once(&ranks, &group, load)?;
         let build = Build {
             weights: digest,
             precision: options.precision().name(),
             form: options.weights.name(),
             ranks: options.ranks,
             // Sums in half types depend on what runs beside them.
-            exact: matches!(first.place, Place::Kernels),
-            rates: backends.iter().any(|backend| backend.model().has_reward_head()),
+            exact: matches!(first.device, ComputeDevice::Kernels),
+            rates: backends.iter().any(|backend| backend.has_reward_head()),
         };
         Ok(Self { processor, backends, group, generation, build })
     }
@@ -267,7 +265,8 @@ impl Ranks {
 /// Loads all ranks, each on a thread of its own: cards are filled side by side, and steps to see what memory they need are run
 /// together.
 fn at_once(
-    (ranks, group): (&[Rank], &Group),
+    ranks: &[Rank],
+    group: &Group,
     load: impl Fn(&Rank) -> Result<CandleBackend, LoadError> + Sync,
 ) -> Result<Vec<CandleBackend>, LoadError> {
     thread::scope(|scope| {
@@ -304,11 +303,11 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
             Box::new(ParallelBackend::new(ranks.collect(), group))
         }
     };
-    Ok(Critic { processor: Arc::new(processor), backend, generation, build })
+    Ok(Critic { processor, backend, generation, build })
 }
 
 /// Reads `config.json` by the architecture that it names.
-pub(crate) fn read_anatomy(source: &Source) -> Result<Anatomy, LoadError> {
+pub(crate) fn read_architecture(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     const FILE: &str = "config.json";
     let config: serde_json::Value = source.required_json(FILE, "model configuration")?;
     let found = config["architectures"][0].as_str().unwrap_or_default();
@@ -319,94 +318,4 @@ pub(crate) fn read_anatomy(source: &Source) -> Result<Anatomy, LoadError> {
         expected: ARCHITECTURES.iter().map(|(name, _)| *name).collect(),
     })?;
     read(source)
-}
-
-/// The image processor's configuration: a file of its own, or, as transformers 5 writes it, a part of the processor's.
-const PREPROCESSOR: &str = "preprocessor_config.json";
-
-/// Keys of the image processor's configuration; SigLIP's values where the file or a key is absent, as the native code has them.
-#[derive(Deserialize, Default)]
-struct Preprocessor {
-    image_mean: Option<[f64; 3]>,
-    image_std: Option<[f64; 3]>,
-    rescale_factor: Option<f64>,
-    resample: Option<u32>,
-}
-
-fn read_preprocessor(source: &Source) -> Result<Preprocessor, LoadError> {
-    #[derive(Deserialize)]
-    struct Whole {
-        image_processor: Option<Preprocessor>,
-    }
-    let expected = "image processor configuration";
-    if let Some(preprocessor) = source.json(PREPROCESSOR, expected)? {
-        return Ok(preprocessor);
-    }
-    let whole: Option<Whole> = source.json("processor_config.json", expected)?;
-    Ok(whole.and_then(|whole| whole.image_processor).unwrap_or_default())
-}
-
-fn read_processor(
-    options: &Options,
-    anatomy: &Anatomy,
-    tokenizer: Tokenizer,
-) -> Result<LlavaProcessor, LoadError> {
-    let source = &options.source;
-    let preprocessor = read_preprocessor(source)?;
-    if let Some(filter) = preprocessor.resample.filter(|filter| *filter != 3) {
-        return Err(LoadError::Unsupported {
-            file: source.path(PREPROCESSOR),
-            key: "resample",
-            found: filter.to_string(),
-            expected: "3, which is bicubic".into(),
-        });
-    }
-    let control = |text: &str| {
-        tokenizer.control(text).ok_or_else(|| LoadError::Tokenizer {
-            file: source.path("tokenizer.json"),
-            reason: format!("it has no control token {text}"),
-        })
-    };
-    let control = ControlTokens { turn_start: control("<|im_start|>")?, turn_end: control("<|im_end|>")? };
-    // A native vocabulary has no token for a picture; any id does, since placeholders are never embedded.
-    let placeholders = anatomy.placeholders.unwrap_or((TokenId(u32::MAX), TokenId(u32::MAX)));
-    Ok(LlavaProcessor {
-        geometry: anatomy.geometry.clone(),
-        normalisation: Normalisation::new(
-            preprocessor.rescale_factor.unwrap_or(1.0 / 255.0),
-            preprocessor.image_mean.unwrap_or([0.5; 3]),
-            preprocessor.image_std.unwrap_or([0.5; 3]),
-        ),
-        format: ChatFormat::recognise(source, anatomy.layout == Layout::Native)?,
-        tokenizer,
-        control,
-        placeholders,
-        loader: Loader::new(options.image_limits),
-        cuts: TileCache::new(options.image_cache_bytes),
-    })
-}
-
-/// Keys of `generation_config.json`.
-#[derive(Deserialize, Default)]
-struct Generation {
-    eos_token_id: Option<EndTokens>,
-    repetition_penalty: Option<f32>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum EndTokens {
-    One(u32),
-    Several(Vec<u32>),
-}
-
-fn read_generation(source: &Source, processor: &LlavaProcessor) -> Result<GenerationDefaults, LoadError> {
-    let generation: Generation =
-        source.json("generation_config.json", "generation configuration")?.unwrap_or_default();
-    let end_tokens = match generation.eos_token_id {
-        Some(EndTokens::One(token)) => vec![TokenId(token)],
-        Some(EndTokens::Several(tokens)) => tokens.into_iter().map(TokenId).collect(),
-        None => vec![processor.control.turn_end],
-    };
-    Ok(GenerationDefaults { end_tokens, repetition_penalty: generation.repetition_penalty.unwrap_or(1.0) })
 }

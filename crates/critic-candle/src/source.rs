@@ -81,6 +81,22 @@ impl Source {
         })
     }
 
+    /// What is wrong with the value `found` of `key` in `config.json`: it is not implemented, or makes no sense.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and literals")]
+    pub(crate) fn unsupported(
+        &self,
+        key: &'static str,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> LoadError {
+        LoadError::Unsupported {
+            file: self.path("config.json"),
+            key,
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
     /// A JSON file that must be there.
     pub(crate) fn required_json<T: DeserializeOwned>(
         &self,

@@ -8,7 +8,7 @@ use kernels::BLOCK_SIZE;
 use kernels_cuda::Gpu;
 
 use super::FEATURE_BYTES;
-use crate::{architectures::llava_onevision::Model, error::LoadError, kv_cache::LayerCache, layers::on_card};
+use crate::{architectures::Model, error::LoadError, kv_cache::LayerCache, layers::on_card};
 
 /// Sequences of the step that needs the most memory for attention: as many as the engine runs by default.
 const SEQUENCES: usize = 64;
@@ -19,7 +19,7 @@ const SPARE_BYTES: usize = 512 << 20;
 /// Runs the largest steps and the largest batch of tiles, so that all that they work in is there, and tells how many bytes
 /// are left for the cache.
 pub(super) fn left_for_cache(
-    model: &mut Model,
+    model: &mut dyn Model,
     gpu: &Arc<Gpu>,
     max_step_tokens: usize,
 ) -> std::result::Result<usize, LoadError> {
@@ -46,13 +46,13 @@ pub(super) fn left_for_cache(
 
 /// A step of as many tokens as a step may have, and one of single tokens at the ends of whole contexts. All positions are in
 /// the one block of a cache that is thrown away.
-fn run_largest_steps(model: &mut Model, max_step_tokens: usize) -> Result<()> {
+fn run_largest_steps(model: &mut dyn Model, max_step_tokens: usize) -> Result<()> {
     let text = model.own_text();
     let context = text.context_length;
     let heads = text.heads();
-    let place = model.place().clone();
+    let device = model.device().clone();
     let caches: Result<Vec<LayerCache>> =
-        (0..text.layers).map(|_| LayerCache::new(heads, 1, &place)).collect();
+        (0..text.layers).map(|_| LayerCache::new(heads, 1, &device)).collect();
     let mut caches = caches?;
     let chunk = |index: usize, start: usize, length: usize| Chunk {
         sequence: SequenceId(index as u64),

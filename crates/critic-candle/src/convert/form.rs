@@ -37,14 +37,21 @@ impl GgufForm {
         }
     }
 
-    /// The form of one tensor, which may be a table of the vocabulary.
-    pub(super) fn of_tensor(self, shape: &[usize], is_table: bool) -> Self {
+    /// The form of a table of the vocabulary, whose weights have eight bits at least.
+    pub(super) fn of_table(self, shape: &[usize]) -> Self {
+        match self.of_tensor(shape) {
+            Self::Q4_0 | Self::Iq4Nl => Self::Q8_0,
+            form @ (Self::F32 | Self::F16 | Self::Q8_0) => form,
+        }
+    }
+
+    /// The form of one tensor that is none.
+    pub(super) fn of_tensor(self, shape: &[usize]) -> Self {
         let whole_blocks = shape.last().is_some_and(|row| row.is_multiple_of(32));
         match self {
             _ if shape.len() < 2 => Self::F32,
             Self::F32 | Self::F16 => self,
             Self::Q8_0 | Self::Q4_0 | Self::Iq4Nl if !whole_blocks => Self::F16,
-            Self::Q4_0 | Self::Iq4Nl if is_table => Self::Q8_0,
             Self::Q8_0 | Self::Q4_0 | Self::Iq4Nl => self,
         }
     }

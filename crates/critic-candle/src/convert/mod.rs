@@ -7,10 +7,10 @@ mod writer;
 use std::{ops::Range, path::Path};
 
 use crate::{
-    architectures::llava_onevision::{GGUF, Names, TextAnatomy},
+    decoders::{HEAD_IN_GGUF, QWEN2_IN_GGUF, TextAnatomy},
     error::LoadError,
-    layers::Place,
-    load::read_anatomy,
+    layers::ComputeDevice,
+    load::read_architecture,
     parallel::Rank,
     source::Source,
     weights::{WeightForm, Weights},
@@ -32,48 +32,58 @@ const HEAD: &str = "language_model.lm_head.weight";
 /// [`LoadError`] when the checkpoint cannot be read, or has a vocabulary of another kind than Qwen2's, or when the file is
 /// there already or cannot be written.
 pub fn convert(source: &Source, path: &Path, form: GgufForm) -> Result<usize, LoadError> {
-    let anatomy = read_anatomy(source)?.text;
-    let weights = Weights::open(source, &GGUF, &Rank::alone(Place::Kernels), WeightForm::Stored)?;
-    let names = Names::detect(&weights);
-    let tensors = tensors(&anatomy);
+    let architecture = read_architecture(source)?;
+    let (anatomy, naming) = (architecture.text(), architecture.gguf_naming());
+    let weights = Weights::open(source, naming, &Rank::alone(ComputeDevice::Kernels), WeightForm::Stored)?;
+    let names = architecture.decoder_names(&weights);
+    let tensors = tensors(anatomy);
     let shape_of =
         |name: &str| tensors.iter().find(|(own, _)| own == name).map(|(_, shape)| shape.as_slice());
     let read = |name: &str, range: Range<usize>| {
         let stored_name = match name.strip_prefix(TEXT) {
-            Some(rest) => format!("{}{rest}", names.text),
+            Some(rest) => format!("{}{rest}", names.prefix),
             None => names.head.to_owned(),
         };
         weights.stored(&stored_name, shape_of(name).unwrap_or_default())?.floats_of(range)
     };
-    write_language_model(path, &anatomy, source, (form, &read))
+    write_language_model(path, form, LanguageModel { anatomy, vocabulary: source, read: &read })
 }
 
-/// Writes the language model that `anatomy` measures into the new file `path`; the number of its weights is returned.
+/// A language model that is to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct LanguageModel<'a> {
+    pub(crate) anatomy: &'a TextAnatomy,
+    /// Where its tokenizer is.
+    pub(crate) vocabulary: &'a Source,
+    pub(crate) read: &'a ReadWeights<'a>,
+}
+
+/// Writes `model` into the new file `path`; the number of its weights is returned.
 pub(crate) fn write_language_model(
     path: &Path,
-    anatomy: &TextAnatomy,
-    source: &Source,
-    (form, read): (GgufForm, &ReadWeights<'_>),
+    form: GgufForm,
+    model: LanguageModel<'_>,
 ) -> Result<usize, LoadError> {
+    let anatomy = model.anatomy;
     if path.exists() {
         return Err(LoadError::Exists { file: path.display().to_string() });
     }
     let mut metadata = describe(anatomy, form);
-    metadata.extend(vocabulary::read(source, anatomy.vocabulary)?);
+    metadata.extend(vocabulary::read(model.vocabulary, anatomy.vocabulary)?);
     let tensors = tensors(anatomy);
     let outgoing: Vec<Outgoing> = tensors
         .iter()
         .map(|(ours, shape)| {
             let is_table = ours == HEAD || ours.ends_with("embed_tokens.weight");
             Outgoing {
-                name: (GGUF.names)(ours).swap_remove(0),
+                name: name_in_gguf(ours),
                 ours: ours.clone(),
-                form: form.of_tensor(shape, is_table),
+                form: if is_table { form.of_table(shape) } else { form.of_tensor(shape) },
                 shape: shape.clone(),
             }
         })
         .collect();
-    writer::write(path, (&metadata, &outgoing), read)?;
+    writer::write(path, &metadata, &outgoing, model.read)?;
     Ok(tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum())
 }
 
@@ -102,6 +112,14 @@ fn tensors(anatomy: &TextAnatomy) -> Vec<(String, Vec<usize>)> {
         tensors.push((HEAD.into(), vec![anatomy.vocabulary, size]));
     }
     tensors
+}
+
+/// What llama.cpp calls the tensor of this name of ours.
+fn name_in_gguf(ours: &str) -> String {
+    match ours.strip_prefix(TEXT) {
+        Some(name) => QWEN2_IN_GGUF.in_gguf(name).swap_remove(0),
+        None => HEAD_IN_GGUF.into(),
+    }
 }
 
 /// What llama.cpp wants to know of a Qwen2.

@@ -44,7 +44,8 @@ impl Outgoing {
 /// Writes a new file: first under another name, so that what has its name is complete.
 pub(super) fn write(
     path: &Path,
-    (metadata, tensors): (&[(String, Value)], &[Outgoing]),
+    metadata: &[(String, Value)],
+    tensors: &[Outgoing],
     read: &ReadWeights<'_>,
 ) -> Result<(), LoadError> {
     let failed = |cause| LoadError::Write { file: path.display().to_string(), cause };

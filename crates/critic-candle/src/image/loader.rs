@@ -78,11 +78,13 @@ pub(crate) struct Loader {
     late: Arc<AtomicUsize>,
 }
 
-/// A picture of a prompt: where it stands among the images, and whether it is padded to a square.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) index: usize,
-    pub(crate) padded: bool,
+/// What a picture is padded to before it is scaled, which takes memory, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// It stays as it is.
+    None,
+    /// A square.
+    ToSquare,
 }
 
 impl Loader {
@@ -132,14 +134,23 @@ impl Loader {
         Ok(header)
     }
 
-    /// The picture, upright and without transparency. Waits until there is memory for it.
+    /// The picture, which is the image `index` of a prompt, upright and without transparency. Waits until there is memory for it
+    /// and its `padding`.
     ///
     /// # Errors
     /// As [`Loader::header`]; also when it is damaged or takes too long, and [`EncodeError::Busy`].
-    pub(crate) fn load(&self, image: &EncodedImage, place: Place) -> Result<Loaded, EncodeError> {
-        let header = self.header(image, place.index)?;
+    pub(crate) fn load(
+        &self,
+        image: &EncodedImage,
+        index: usize,
+        padding: Padding,
+    ) -> Result<Loaded, EncodeError> {
+        let header = self.header(image, index)?;
         let (width, height) = (u64::from(header.width), u64::from(header.height));
-        let square = if place.padded { width.max(height).pow(2) * 3 } else { 0 };
+        let square = match padding {
+            Padding::None => 0,
+            Padding::ToSquare => width.max(height).pow(2) * 3,
+        };
         let memory = self.memory.lend(width * height * BYTES_PER_PIXEL + square);
         let (file, limits) = (image.clone(), self.limits);
         let decoded = self.in_time(move || {
@@ -148,7 +159,7 @@ impl Loader {
             picture.map(|picture| Loaded { picture, _memory: memory })
         });
         match decoded {
-            Ok(decoded) => decoded.map_err(|error| unreadable(&error, image.bytes(), place.index)),
+            Ok(decoded) => decoded.map_err(|error| unreadable(&error, image.bytes(), index)),
             Err(NotDone::Busy) => Err(EncodeError::Busy),
             Err(NotDone::Late) => {
                 let reason = format!(
@@ -157,7 +168,7 @@ impl Loader {
                     header.height,
                     self.limits.time.as_secs_f64()
                 );
-                Err(EncodeError::Image { index: place.index, fault: ImageFault::Damaged, reason })
+                Err(EncodeError::Image { index, fault: ImageFault::Damaged, reason })
             }
         }
     }
@@ -235,7 +246,10 @@ mod tests {
 
     use super::*;
 
-    const PLACE: Place = Place { index: 3, padded: false };
+    /// Loads an image that is the fourth of its prompt.
+    fn load(loader: &Loader, image: &EncodedImage) -> Result<Loaded, EncodeError> {
+        loader.load(image, 3, Padding::None)
+    }
 
     fn file(format: ImageFormat, (width, height): (u32, u32)) -> EncodedImage {
         let mut bytes = Cursor::new(Vec::new());
@@ -257,7 +271,7 @@ mod tests {
     #[test]
     fn each_bound_holds_at_itself_and_not_one_above() {
         let loader = small();
-        let fault = |size| match loader.load(&file(ImageFormat::Png, size), PLACE) {
+        let fault = |size| match load(&loader, &file(ImageFormat::Png, size)) {
             Ok(_) => None,
             Err(EncodeError::Image { index: 3, fault, .. }) => Some(fault),
             Err(EncodeError::ImageTooLarge { index: 3, .. }) => Some(ImageFault::TooLarge),
@@ -271,7 +285,7 @@ mod tests {
         assert_eq!(fault((1, 21)), Some(ImageFault::TooLarge));
         let heavy = file(ImageFormat::Bmp, (20, 20));
         assert!(matches!(
-            loader.load(&heavy, PLACE),
+            load(&loader, &heavy),
             Err(EncodeError::Image { fault: ImageFault::FileTooLarge, .. })
         ));
     }
@@ -281,7 +295,7 @@ mod tests {
         let mut damaged = file(ImageFormat::Png, (50, 50)).bytes().to_vec();
         let middle = damaged.len() - 30;
         damaged[middle] ^= 0xff;
-        let error = small().load(&EncodedImage::new(damaged), PLACE).unwrap_err().to_string();
+        let error = load(&small(), &EncodedImage::new(damaged)).unwrap_err().to_string();
         assert_eq!(error, "image 3 cannot be read: its PNG data is damaged or cut short");
     }
 
@@ -297,20 +311,19 @@ mod tests {
             };
             assert_eq!(loader.in_time(stuck), Err(NotDone::Late));
         }
-        assert!(matches!(loader.load(&file(ImageFormat::Png, (9, 9)), PLACE), Err(EncodeError::Busy)));
+        assert!(matches!(load(&loader, &file(ImageFormat::Png, (9, 9))), Err(EncodeError::Busy)));
         gate.wait();
         all_here.wait();
         while loader.late.load(Relaxed) > 0 {
             thread::yield_now();
         }
-        assert!(loader.load(&file(ImageFormat::Png, (9, 9)), PLACE).is_ok());
+        assert!(load(&loader, &file(ImageFormat::Png, (9, 9))).is_ok());
     }
 
     #[test]
     fn memory_is_lent_until_the_picture_is_cut() {
         let loader = small();
-        let loaded =
-            loader.load(&file(ImageFormat::Png, (10, 10)), Place { index: 0, padded: true }).unwrap();
+        let loaded = loader.load(&file(ImageFormat::Png, (10, 10)), 0, Padding::ToSquare).unwrap();
         assert_eq!(loader.memory.lent(), 100 * BYTES_PER_PIXEL + 300);
         drop(loaded);
         assert_eq!(loader.memory.lent(), 0);

@@ -11,7 +11,7 @@ mod rgb;
 mod tile_cache;
 
 pub use loader::ImageLimits;
-pub(crate) use loader::{Loader, Place};
+pub(crate) use loader::{Loader, Padding};
 pub use resize::resize_bicubic;
 pub use rgb::RgbImage;
 pub(crate) use tile_cache::{Cut, TileCache};

@@ -8,7 +8,7 @@ use kernels::{BLOCK_SIZE, Columns, Heads, PagedCache, Queries, Span};
 use kernels_cuda::{Chunk, RotaryTable, Step};
 
 use self::tensors::{Masks, TensorCache};
-use crate::layers::{Place, Rope, Rotation, Rows, on_card};
+use crate::layers::{ComputeDevice, Rope, Rotation, Rows, on_card};
 
 /// Keys and values of one layer, in blocks.
 #[derive(Debug)]
@@ -93,15 +93,15 @@ impl HostPlan<'_> {
 
 impl LayerCache {
     /// An empty cache of `blocks` blocks.
-    pub(crate) fn new(heads: Heads, blocks: usize, place: &Place) -> Result<Self> {
-        match place {
-            Place::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks), heads)),
-            Place::Tensors(dtype) => {
+    pub(crate) fn new(heads: Heads, blocks: usize, device: &ComputeDevice) -> Result<Self> {
+        match device {
+            ComputeDevice::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks), heads)),
+            ComputeDevice::Tensors(dtype) => {
                 let shape = (heads.kv_heads, heads.size);
                 let cache = TensorCache::new(shape, (blocks, BLOCK_SIZE), &candle_core::Device::Cpu, *dtype)?;
                 Ok(Self::Tensors(cache, heads))
             }
-            Place::Card(gpu) => {
+            ComputeDevice::Card(gpu) => {
                 let heads =
                     kernels_cuda::Heads { heads: heads.heads, kv_heads: heads.kv_heads, size: heads.size };
                 Ok(Self::Card(on_card(kernels_cuda::PagedCache::new(gpu, heads, blocks))?))
@@ -148,7 +148,7 @@ impl LayerCache {
                 on_card(cache.attend(projections, step, attended.on(projections.gpu())?))
             }
             (Self::Paged(..) | Self::Tensors(..), Plan::Card(..)) | (Self::Card(_), Plan::Host(_)) => {
-                candle_core::bail!("a step and a cache are in different places")
+                candle_core::bail!("a step and a cache are on different devices")
             }
         }
     }

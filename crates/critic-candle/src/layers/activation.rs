@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use kernels::Isa;
 
-use super::{Rows, place::on_card};
+use super::{Rows, device::on_card};
 use crate::{error::LoadError, source::Source};
 
 /// An elementwise activation.

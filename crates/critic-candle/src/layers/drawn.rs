@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use kernels_cuda::{CodeBits, Draw, Gpu, Linear, QuantisedWeights, Rows};
 
-use super::place::widened;
+use super::device::widened;
 use crate::{
     error::LoadError,
     make::DrawnTensor,
@@ -18,7 +18,8 @@ const BLOCK: usize = 32;
 /// The product of weights by name and shape one below the other; none where they are in a file, or a part of them is wanted. Quantised ones are codes and
 /// scales that are drawn themselves: such a model is for measuring how fast it is.
 pub(super) fn linear(
-    (products, gpu): (Products<'_>, &Arc<Gpu>),
+    products: Products<'_>,
+    gpu: &Arc<Gpu>,
     names: &[(String, Vec<usize>)],
     bias: Option<&Tensor>, // [out]
 ) -> Result<Option<Linear>, LoadError> {
@@ -53,8 +54,10 @@ pub(super) fn linear(
 
 /// A table of rows; none where it is in a file.
 pub(super) fn table(
-    (weights, gpu): (&Weights, &Arc<Gpu>),
-    (name, shape): (&str, &[usize; 2]),
+    weights: &Weights,
+    gpu: &Arc<Gpu>,
+    name: &str,
+    shape: &[usize; 2],
 ) -> Result<Option<Rows>, LoadError> {
     let Some(tensor) = weights.drawn_tensor(name, shape) else { return Ok(None) };
     let mut rows = Rows::empty(gpu)?;

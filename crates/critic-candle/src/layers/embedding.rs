@@ -4,9 +4,10 @@ use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
 
 use super::{
-    Rows, drawn,
+    Rows,
+    device::{ComputeDevice, on_card},
+    drawn,
     linear::Linear,
-    place::{Place, on_card},
 };
 use crate::{
     error::LoadError,
@@ -17,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Embedding {
     /// Numbers.
-    Table { table: Tensor, place: Place },
+    Table { table: Tensor, device: ComputeDevice },
     /// Blocks, which stay as they are stored.
     Packed(Box<Linear>),
     /// Numbers on a card.
@@ -32,17 +33,17 @@ impl Embedding {
         shape: &[usize; 2],
     ) -> std::result::Result<Self, LoadError> {
         let form = weights.form().of_the_rest();
-        match weights.place() {
-            Place::Card(gpu) => {
-                if let Some(table) = drawn::table((weights, gpu), (name, shape))? {
+        match weights.device() {
+            ComputeDevice::Card(gpu) => {
+                if let Some(table) = drawn::table(weights, gpu, name, shape)? {
                     return Ok(Self::Card(table));
                 }
-                let Rows::Card(table) = weights.place().rows(&weights.get(name, shape)?)? else {
+                let Rows::Card(table) = weights.device().rows(&weights.get(name, shape)?)? else {
                     unreachable!("rows of a card are on it")
                 };
                 return Ok(Self::Card(table));
             }
-            Place::Kernels => {
+            ComputeDevice::Kernels => {
                 let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
                 if is_blocks && form != WeightForm::F32 {
                     let names = [(name.to_owned(), shape.to_vec())];
@@ -50,15 +51,15 @@ impl Embedding {
                     return Ok(Self::Packed(Box::new(packed)));
                 }
             }
-            Place::Tensors(_) => {}
+            ComputeDevice::Tensors(_) => {}
         }
-        Ok(Self::Table { table: weights.table(name, shape)?, place: weights.place().clone() })
+        Ok(Self::Table { table: weights.table(name, shape)?, device: weights.device().clone() })
     }
 
     /// The rows `[tokens, C]` of `tokens`.
     pub(crate) fn forward(&self, tokens: &[TokenId]) -> Result<Rows> {
         match self {
-            Self::Table { table, place } => place.rows(&look_up((table, place.dtype()), tokens)?),
+            Self::Table { table, device } => device.rows(&look_up(table, tokens, device.dtype())?),
             Self::Packed(linear) => linear.embed(tokens),
             Self::Card(table) => {
                 let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
@@ -71,7 +72,7 @@ impl Embedding {
 }
 
 /// The rows `[tokens, C]` of a table `[V, C]`, as `dtype`.
-pub(super) fn look_up((table, dtype): (&Tensor, DType), tokens: &[TokenId]) -> Result<Tensor> {
+pub(super) fn look_up(table: &Tensor, tokens: &[TokenId], dtype: DType) -> Result<Tensor> {
     let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
     table.index_select(&Tensor::new(ids, table.device())?, 0)?.to_dtype(dtype)
 }

@@ -6,15 +6,23 @@ use kernels::Form;
 use kernels_cuda::Output;
 
 use super::{
-    Activation, Rows, drawn,
+    Activation, Rows,
+    device::{ComputeDevice, on_card, widened},
+    drawn,
     embedding::look_up,
     joined::Joined,
-    place::{Place, on_card, widened},
 };
 use crate::{
     error::LoadError,
     weights::{Products, WeightForm},
 };
+
+/// Whether a product has a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bias {
+    Present,
+    Absent,
+}
 
 /// x W^T + b.
 #[derive(Debug)]
@@ -31,14 +39,14 @@ pub(crate) enum Linear {
 }
 
 impl Linear {
-    /// Reads `{prefix}weight`, and `{prefix}bias` when `has_bias`.
+    /// Reads `{prefix}weight`, and `{prefix}bias` where it is present.
     pub(crate) fn load(
         products: Products<'_>,
         prefix: &str,
         (input, output): (usize, usize),
-        has_bias: bool,
+        bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        Self::load_joined(products, (prefix, &[("", output)]), input, has_bias)
+        Self::load_joined(products, (prefix, &[("", output)]), input, bias)
     }
 
     /// The same of several products of the same inputs, as one whose outputs stand side by side: each of `parts` is what
@@ -47,13 +55,17 @@ impl Linear {
         products: Products<'_>,
         (prefix, parts): (&str, &[(&str, usize)]),
         input: usize,
-        has_bias: bool,
+        bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        let mut biases = Vec::new();
-        for (name, output) in parts.iter().filter(|_| has_bias) {
-            biases.push(products.bias(&format!("{prefix}{name}bias"), *output)?);
-        }
-        let bias = if has_bias { Some(Tensor::cat(&biases, 0)?) } else { None };
+        let bias = match bias {
+            Bias::Present => {
+                let read =
+                    |(name, output): &(&str, usize)| products.bias(&format!("{prefix}{name}bias"), *output);
+                let biases = parts.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
+                Some(Tensor::cat(&biases, 0)?)
+            }
+            Bias::Absent => None,
+        };
         let names =
             parts.iter().map(|(name, output)| (format!("{prefix}{name}weight"), vec![*output, input]));
         Self::read(products, &names.collect::<Vec<_>>(), bias)
@@ -69,8 +81,8 @@ impl Linear {
         let output = names.iter().map(|(_, shape)| products.shape_of(shape).0).sum();
         let input = products.shape_of(&names[0].1).1;
         let form = products.form();
-        match products.place() {
-            Place::Kernels => {
+        match products.device() {
+            ComputeDevice::Kernels => {
                 let kept = match form {
                     WeightForm::Stored | WeightForm::Q8 | WeightForm::Q4 => {
                         Joined::as_stored(products, names)?
@@ -92,13 +104,13 @@ impl Linear {
                     bias.as_deref(),
                 )))
             }
-            Place::Tensors(_) => {
+            ComputeDevice::Tensors(_) => {
                 let read = |(name, shape): &(String, Vec<usize>)| products.tensor(name, shape);
                 let parts = names.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
                 Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias })
             }
-            Place::Card(gpu) => {
-                if let Some(drawn) = drawn::linear((products, gpu), names, bias.as_ref())? {
+            ComputeDevice::Card(gpu) => {
+                if let Some(drawn) = drawn::linear(products, gpu, names, bias.as_ref())? {
                     return Ok(Self::Card(Box::new(drawn)));
                 }
                 let kept = Joined::as_stored(products, names)?.for_card(form, input);
@@ -171,7 +183,7 @@ impl Linear {
                 let rows = tokens.iter().flat_map(|token| linear.weight_row(token.0 as usize));
                 Ok(Rows::Floats { floats: rows.collect(), columns: linear.input() })
             }
-            Self::Tensors { weight, .. } => Ok(Rows::Tensor(look_up((weight, weight.dtype()), tokens)?)),
+            Self::Tensors { weight, .. } => Ok(Rows::Tensor(look_up(weight, tokens, weight.dtype())?)),
             Self::Card(_) => candle_core::bail!("on a card the embedding is a table of its own"),
         }
     }

@@ -1,6 +1,7 @@
 //! Pieces that towers and decoders are made of.
 
 mod activation;
+mod device;
 mod drawn;
 mod embedding;
 mod floats;
@@ -8,17 +9,16 @@ mod joined;
 mod linear;
 mod mixing;
 mod norm;
-mod place;
 mod rope;
 mod rows;
 mod summed;
 
 pub(crate) use activation::Activation;
+pub(crate) use device::{ComputeDevice, on_card, widened};
 pub(crate) use embedding::Embedding;
 pub(crate) use floats::with_floats;
-pub(crate) use linear::Linear;
+pub(crate) use linear::{Bias, Linear};
 pub(crate) use norm::Norm;
-pub(crate) use place::{Place, on_card, widened};
 pub(crate) use rope::{Rope, Rotation};
 pub(crate) use rows::Rows;
 pub(crate) use summed::SummedLinear;

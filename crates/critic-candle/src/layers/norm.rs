@@ -5,7 +5,7 @@ use kernels::Isa;
 
 use super::{
     Rows,
-    place::{Place, on_card, widened},
+    device::{ComputeDevice, on_card, widened},
     with_floats,
 };
 use crate::{error::LoadError, weights::Weights};
@@ -49,9 +49,9 @@ impl Norm {
         epsilon: f64,
     ) -> std::result::Result<Self, LoadError> {
         let (weight, epsilon) = (weights.get(name, &[size])?, epsilon as f32);
-        let card = match weights.place() {
-            Place::Kernels | Place::Tensors(_) => None,
-            Place::Card(gpu) => {
+        let card = match weights.device() {
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
+            ComputeDevice::Card(gpu) => {
                 let bias = bias.as_ref().map(widened).transpose()?;
                 Some(kernels_cuda::Norm::new(gpu, &widened(&weight)?, bias.as_deref(), epsilon)?)
             }

@@ -6,7 +6,7 @@ use kernels_cuda::RotaryTable;
 
 use super::{
     Rows,
-    place::{Place, on_card},
+    device::{ComputeDevice, on_card},
 };
 
 /// Cosines and sines of every position. The tables are computed in f32 whatever the model's type: bf16 holds whole
@@ -33,7 +33,11 @@ pub(crate) struct Rotation {
 
 impl Rope {
     /// Tables for heads of size `head_size` at positions below `positions`.
-    pub(crate) fn new((head_size, positions): (usize, usize), theta: f64, place: &Place) -> Result<Self> {
+    pub(crate) fn new(
+        (head_size, positions): (usize, usize),
+        theta: f64,
+        device: &ComputeDevice,
+    ) -> Result<Self> {
         let half = head_size / 2;
         let frequency = |index: usize| 1.0 / (theta as f32).powf((2 * index) as f32 / head_size as f32);
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
@@ -42,11 +46,11 @@ impl Rope {
             .collect();
         let angles = Tensor::from_vec(angles, (positions, half), &Device::Cpu)?;
         let (cos, sin) = (angles.cos()?, angles.sin()?);
-        match place {
-            Place::Kernels | Place::Tensors(_) => {
-                Ok(Self::Host { cos: place.rows(&cos)?, sin: place.rows(&sin)?, head_size })
+        match device {
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) => {
+                Ok(Self::Host { cos: device.rows(&cos)?, sin: device.rows(&sin)?, head_size })
             }
-            Place::Card(gpu) => {
+            ComputeDevice::Card(gpu) => {
                 let floats = |table: &Tensor| table.flatten_all()?.to_vec1::<f32>();
                 let table = RotaryTable::new(gpu, (&floats(&cos)?, &floats(&sin)?), head_size);
                 Ok(Self::Card(on_card(table)?))

@@ -7,8 +7,8 @@ use kernels::Isa;
 use kernels_cuda::{Gpu, Mixture};
 
 use super::{
+    device::{on_card, widened},
     mixing,
-    place::{on_card, widened},
 };
 
 /// Rows of numbers, one for each token or patch. What is a row's own comes out the same whatever the other rows are.
@@ -120,7 +120,7 @@ impl Rows {
         floats
     }
 
-    /// The place for rows on a card, whatever they were before.
+    /// The memory for rows on a card, whatever they were before.
     pub(crate) fn on(&mut self, gpu: &Arc<Gpu>) -> Result<&mut kernels_cuda::Rows> {
         if !matches!(self, Self::Card(_)) {
             *self = Self::Card(on_card(kernels_cuda::Rows::empty(gpu))?);
@@ -222,7 +222,7 @@ impl Rows {
         }
     }
 
-    /// Pieces of rows, at least one, that are all in the same kind of place, one after the other.
+    /// Pieces of rows, at least one, that are all on the same kind of device, one after the other.
     pub(crate) fn join(pieces: &[(&Self, Range<usize>)]) -> Result<Self> {
         let columns = pieces[0].0.shape()?.1;
         match pieces[0].0 {

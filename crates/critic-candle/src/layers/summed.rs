@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 
-use super::{Linear, Rows};
+use super::{Bias, Linear, Rows};
 use crate::{
     error::LoadError,
     parallel::Reduce,
@@ -19,11 +19,12 @@ pub(crate) struct SummedLinear {
 impl SummedLinear {
     /// Reads this rank's part of `{prefix}weight`, which is `[output, input]` as a whole, to be kept in `form`.
     pub(crate) fn load(
-        (weights, form): (&Weights, WeightForm),
+        weights: &Weights,
+        form: WeightForm,
         prefix: &str,
         shape: (usize, usize),
     ) -> std::result::Result<Self, LoadError> {
-        let part = Linear::load(weights.products(form).split_by_inputs(), prefix, shape, false)?;
+        let part = Linear::load(weights.products(form).split_by_inputs(), prefix, shape, Bias::Absent)?;
         Ok(Self { part, reduce: weights.rank().reduce.clone() })
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Activation, Norm, Place, Rope, Rotation, Rows};
+use super::{Activation, ComputeDevice, Norm, Rope, Rotation, Rows};
 
 fn golden() -> HashMap<String, Tensor> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/ops.safetensors");
@@ -20,7 +20,7 @@ fn assert_close(what: &str, got: &Tensor, wanted: &Tensor, tolerance: f32) {
 
 /// The rows of `x`, of any shape, whose last dimension is the columns.
 fn rows(x: &Tensor) -> Rows {
-    Place::Kernels.rows(&x.flatten_to(x.rank() - 2).unwrap()).unwrap()
+    ComputeDevice::Kernels.rows(&x.flatten_to(x.rank() - 2).unwrap()).unwrap()
 }
 
 /// What `layer` writes for `x`, in the shape of `x`.
@@ -64,7 +64,8 @@ fn rotation() {
         let positions: Vec<u32> =
             golden[&format!("rope{size}_pos")].to_dtype(DType::U32).unwrap().to_vec1().unwrap();
         let largest = positions.iter().max().unwrap();
-        let rotation_at = |place: Place| match Rope::new((size, *largest as usize + 1), 1e6, &place).unwrap()
+        let rotation_at = |device: ComputeDevice| match Rope::new((size, *largest as usize + 1), 1e6, &device)
+            .unwrap()
         {
             Rope::Host { cos, sin, head_size } => Rotation::at(&positions, (&cos, &sin), head_size).unwrap(),
             Rope::Card(_) => unreachable!("no card was asked for"),
@@ -72,10 +73,10 @@ fn rotation() {
         let x = &golden[&format!("rope{size}_in")]; // [T, D]
         let wanted = &golden[&format!("rope{size}_out")];
         // By the kernel and by tensors.
-        for (mut turned, place) in
-            [(rows(x), Place::Kernels), (Rows::Tensor(x.clone()), Place::Tensors(DType::F32))]
+        for (mut turned, device) in
+            [(rows(x), ComputeDevice::Kernels), (Rows::Tensor(x.clone()), ComputeDevice::Tensors(DType::F32))]
         {
-            let rotation = rotation_at(place);
+            let rotation = rotation_at(device);
             rotation.apply(&mut turned, 1).unwrap();
             assert_close(&format!("rope of {size}"), &turned.into_tensor().unwrap(), wanted, 1e-4);
         }

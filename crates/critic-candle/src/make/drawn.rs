@@ -62,7 +62,7 @@ impl DrawnCheckpoint {
 
 impl DrawnTensor {
     /// Those of the tensor `name` of the checkpoint that follows from `seed`.
-    pub(super) fn new((seed, name): (u64, &str), (centre, spread): (f32, f32)) -> Self {
+    pub(super) fn new(seed: u64, name: &str, centre: f32, spread: f32) -> Self {
         Self { numbers: random::Drawn::new(seed, name), centre, spread }
     }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn many_threads_draw_what_one_draws_wherever_it_begins() {
-        let tensor = DrawnTensor::new((1, "lm_head.weight"), (0.25, 1.5));
+        let tensor = DrawnTensor::new(1, "lm_head.weight", 0.25, 1.5);
         for range in [0..0, 0..1, 7..8, 12_345..12_345 + 5 * WEIGHTS_OF_A_THREAD + 3] {
             let one_by_one: Vec<u8> =
                 range.clone().flat_map(|index| tensor.bits(index).to_le_bytes()).collect();

@@ -17,7 +17,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    convert::{GgufForm, write_language_model},
+    convert::{GgufForm, LanguageModel, write_language_model},
     error::LoadError,
     source::Source,
 };
@@ -105,9 +105,10 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
     let mut tensors = tensors::picture(options.shape);
     let mut written = 0;
     if let Some(form) = options.form.gguf() {
-        let read = |name: &str, range: Range<usize>| Ok(draw(&decoder, name, (options.seed, range)));
-        let path = folder.join(LANGUAGE_MODEL);
-        written = write_language_model(&path, &options.shape.text(), vocabulary, (form, &read))?;
+        let read = |name: &str, range: Range<usize>| Ok(draw(&decoder, name, options.seed, range));
+        let (path, anatomy) = (folder.join(LANGUAGE_MODEL), options.shape.text());
+        written =
+            write_language_model(&path, form, LanguageModel { anatomy: &anatomy, vocabulary, read: &read })?;
     } else {
         tensors.extend(decoder);
     }
@@ -123,7 +124,7 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
 }
 
 /// Weights of the tensor `name`, one of `tensors`, from a seed.
-fn draw(tensors: &[RandomTensor], name: &str, (seed, range): (u64, Range<usize>)) -> Vec<f32> {
+fn draw(tensors: &[RandomTensor], name: &str, seed: u64, range: Range<usize>) -> Vec<f32> {
     let tensor = tensors.iter().find(|tensor| tensor.name == name);
     let bytes = tensor.map(|tensor| tensor.drawn(seed).bytes_of(range)).unwrap_or_default();
     let words = bytes.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_le_bytes(*word)));

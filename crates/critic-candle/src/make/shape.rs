@@ -1,9 +1,6 @@
 //! Shapes of models that can be made.
 
-use crate::{
-    architectures::llava_onevision::{TextAnatomy, VisionAnatomy},
-    layers::Activation,
-};
+use crate::{decoders::TextAnatomy, layers::Activation, vision::VisionAnatomy};
 
 /// Which model's shape a made one has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,7 +25,7 @@ impl RandomTensor {
 
     /// Its weights, which follow from `seed`.
     pub(super) fn drawn(&self, seed: u64) -> DrawnTensor {
-        DrawnTensor::new((seed, &self.name), (self.centre, self.spread))
+        DrawnTensor::new(seed, &self.name, self.centre, self.spread)
     }
 }
 
@@ -56,7 +56,7 @@ impl Tensors {
         self.add(format!("{name}.weight"), &[output, input], gain / (input as f32).sqrt());
     }
 
-    fn biased_product(&mut self, name: &str, shape: (usize, usize), (gain, bias): (f32, f32)) {
+    fn biased_product(&mut self, name: &str, shape: (usize, usize), gain: f32, bias: f32) {
         self.product(name, shape, gain);
         self.add(format!("{name}.bias"), &[shape.0], bias);
     }
@@ -89,11 +89,11 @@ impl Tensors {
             let name = |part: &str| format!("{prefix}.encoder.layers.{layer}.{part}");
             self.biased_norm(&name("layer_norm1"), size);
             for (part, gain) in [("q_proj", 1.4), ("k_proj", 1.4), ("v_proj", 1.0), ("out_proj", 1.0)] {
-                self.biased_product(&name(&format!("self_attn.{part}")), (size, size), (gain, 0.15));
+                self.biased_product(&name(&format!("self_attn.{part}")), (size, size), gain, 0.15);
             }
             self.biased_norm(&name("layer_norm2"), size);
-            self.biased_product(&name("mlp.fc1"), (wide, size), (1.0, 0.15));
-            self.biased_product(&name("mlp.fc2"), (size, wide), (1.0, 0.15));
+            self.biased_product(&name("mlp.fc1"), (wide, size), 1.0, 0.15);
+            self.biased_product(&name("mlp.fc2"), (size, wide), 1.0, 0.15);
         }
         // Never applied, but published checkpoints have it.
         self.biased_norm(&format!("{prefix}.post_layernorm"), size);
@@ -101,8 +101,8 @@ impl Tensors {
 
     fn projector(&mut self, shape: Shape) {
         let (seen, size) = (shape.vision().hidden_size, shape.text().hidden_size);
-        self.biased_product("multi_modal_projector.linear_1", (size, seen), (1.0, 0.15));
-        self.biased_product("multi_modal_projector.linear_2", (size, size), (1.7, 0.15));
+        self.biased_product("multi_modal_projector.linear_1", (size, seen), 1.0, 0.15);
+        self.biased_product("multi_modal_projector.linear_2", (size, size), 1.7, 0.15);
         self.add("image_newline".into(), &[size], 1.0);
     }
 
@@ -114,9 +114,9 @@ impl Tensors {
         for layer in 0..anatomy.layers {
             let name = |part: &str| format!("language_model.model.layers.{layer}.{part}");
             self.norm(&name("input_layernorm"), size);
-            self.biased_product(&name("self_attn.q_proj"), (queries, size), (1.7, 0.4));
-            self.biased_product(&name("self_attn.k_proj"), (keys, size), (1.7, 0.4));
-            self.biased_product(&name("self_attn.v_proj"), (keys, size), (1.0, 0.4));
+            self.biased_product(&name("self_attn.q_proj"), (queries, size), 1.7, 0.4);
+            self.biased_product(&name("self_attn.k_proj"), (keys, size), 1.7, 0.4);
+            self.biased_product(&name("self_attn.v_proj"), (keys, size), 1.0, 0.4);
             self.product(&name("self_attn.o_proj"), (size, queries), 1.0);
             self.norm(&name("post_attention_layernorm"), size);
             self.product(&name("mlp.gate_proj"), (wide, size), 1.0);

@@ -44,7 +44,7 @@ impl Backend for ParallelBackend {
         let answers: Vec<thread::Result<Answer>> = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(self.ranks.len());
             for (index, rank) in self.ranks.iter_mut().enumerate() {
-                let step = move || run((index, rank.as_mut()), batch, group);
+                let step = move || run(index, rank.as_mut(), batch, group);
                 let thread = thread::Builder::new().name(format!("rank-{index}")).spawn_scoped(scope, step);
                 threads.push(thread.inspect_err(|_| group.abandon(index)));
             }
@@ -78,7 +78,7 @@ impl Backend for ParallelBackend {
 }
 
 /// A rank's part in a step. One that fails tells those that wait for it.
-fn run((index, rank): (usize, &mut dyn Backend), batch: &Batch, group: &Group) -> Answer {
+fn run(index: usize, rank: &mut dyn Backend, batch: &Batch, group: &Group) -> Answer {
     let unless_done = group.abandon_unless_done(index);
     let answer = rank.forward(batch);
     match &answer {

@@ -16,7 +16,7 @@ pub(crate) use shard::Shard;
 
 use std::sync::Arc;
 
-use crate::{error::LoadError, layers::Place};
+use crate::{error::LoadError, layers::ComputeDevice};
 
 /// One of those that a decoder is split over; one alone has all of it.
 #[derive(Debug, Clone)]
@@ -24,29 +24,29 @@ pub(crate) struct Rank {
     /// Which part of the weights it has.
     pub(crate) shard: Shard,
     /// Where it computes.
-    pub(crate) place: Place,
+    pub(crate) device: ComputeDevice,
     /// How it adds up numbers with the others, where there are any.
     pub(crate) reduce: Option<Reduce>,
 }
 
 impl Rank {
     /// The only one.
-    pub(crate) fn alone(place: Place) -> Self {
-        Self { shard: Shard::WHOLE, place, reduce: None }
+    pub(crate) fn alone(device: ComputeDevice) -> Self {
+        Self { shard: Shard::WHOLE, device, reduce: None }
     }
 
-    /// One in each of `places`, and their group.
+    /// One on each of `devices`, and their group.
     ///
     /// # Errors
     /// When cards cannot be connected.
-    pub(crate) fn among(places: Vec<Place>) -> Result<(Vec<Self>, Arc<Group>), LoadError> {
-        let (group, count) = (Arc::new(Group::among(&places)?), places.len());
-        let rank = |(rank, place)| Self {
+    pub(crate) fn among(devices: Vec<ComputeDevice>) -> Result<(Vec<Self>, Arc<Group>), LoadError> {
+        let (group, count) = (Arc::new(Group::among(&devices)?), devices.len());
+        let rank = |(rank, device)| Self {
             shard: Shard::new(rank, count),
-            place,
+            device,
             reduce: (count > 1).then(|| Reduce::new(rank, &group)),
         };
-        let ranks = places.into_iter().enumerate().map(rank).collect();
+        let ranks = devices.into_iter().enumerate().map(rank).collect();
         Ok((ranks, group))
     }
 }

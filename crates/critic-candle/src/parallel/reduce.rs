@@ -8,7 +8,7 @@ use kernels_cuda::Communicators;
 use super::meeting::Meeting;
 use crate::{
     error::LoadError,
-    layers::{Place, Rows, on_card, widened},
+    layers::{ComputeDevice, Rows, on_card, widened},
 };
 
 /// Ranks that run every step together.
@@ -34,19 +34,19 @@ pub(crate) struct Reduce {
 }
 
 impl Group {
-    /// One rank in each of `places`, which are all of a kind.
+    /// One rank on each of `devices`, which are all of a kind.
     ///
     /// # Errors
     /// When cards cannot be connected.
-    pub(super) fn among(places: &[Place]) -> std::result::Result<Self, LoadError> {
-        let card = |place: &Place| match place {
-            Place::Card(gpu) => Some(Arc::clone(gpu)),
-            Place::Kernels | Place::Tensors(_) => None,
+    pub(super) fn among(devices: &[ComputeDevice]) -> std::result::Result<Self, LoadError> {
+        let card = |device: &ComputeDevice| match device {
+            ComputeDevice::Card(gpu) => Some(Arc::clone(gpu)),
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
-        let cards: Vec<_> = places.iter().filter_map(card).collect();
+        let cards: Vec<_> = devices.iter().filter_map(card).collect();
         // One card has nobody to add up with.
         let cards = if cards.len() > 1 { Some(Communicators::among(cards)?) } else { None };
-        Ok(Self { meeting: Meeting::new(places.len()), cards })
+        Ok(Self { meeting: Meeting::new(devices.len()), cards })
     }
 
     /// Begins a step, while no rank is in one.

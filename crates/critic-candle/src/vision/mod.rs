@@ -1,5 +1,7 @@
 //! Vision towers, shared by architectures.
 
+mod anatomy;
 mod siglip;
 
-pub(crate) use siglip::Siglip;
+pub(crate) use anatomy::VisionAnatomy;
+pub(crate) use siglip::{IN_GGUF as SIGLIP_IN_GGUF, Siglip, SiglipConfig};

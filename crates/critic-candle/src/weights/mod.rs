@@ -4,6 +4,7 @@ mod digest;
 mod file;
 mod form;
 mod gguf;
+mod naming;
 mod products;
 mod safetensors;
 mod stored;
@@ -18,13 +19,14 @@ use candle_core::Tensor;
 
 use crate::{
     error::LoadError,
-    layers::Place,
+    layers::ComputeDevice,
     make::{DrawnCheckpoint, DrawnTensor},
     parallel::Rank,
     source::Source,
 };
 use file::Bytes;
 pub use form::WeightForm;
+pub(crate) use naming::{GgufNaming, PartNames};
 pub(crate) use products::Products;
 use stored::Part;
 pub(crate) use stored::{Stored, StoredType};
@@ -60,15 +62,6 @@ impl Entry {
 /// Tensors by their names in the files.
 type Entries = HashMap<String, Entry>;
 
-/// What an architecture's tensors are called in GGUF files.
-#[derive(Debug)]
-pub(crate) struct GgufNaming {
-    /// What such a file may call the architecture.
-    pub(crate) architectures: &'static [&'static str],
-    /// The names there that the tensor of a name of ours may have.
-    pub(crate) names: fn(&str) -> Vec<String>,
-}
-
 /// Every tensor of a checkpoint, by its name in the file; bytes are read when a tensor is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
@@ -92,7 +85,7 @@ impl Weights {
         form: WeightForm,
     ) -> Result<Self, LoadError> {
         if let Source::Drawn(checkpoint) = source {
-            return Ok(Self::drawn(source, naming, (checkpoint, rank), form));
+            return Ok(Self::drawn(checkpoint, naming, rank, form));
         }
         let files = source.names_ending(".gguf")?;
         let mut entries = match safetensors::read(source)? {
@@ -128,12 +121,13 @@ impl Weights {
 
     /// Those of a checkpoint that is in no file.
     fn drawn(
-        source: &Source,
+        checkpoint: &DrawnCheckpoint,
         naming: &'static GgufNaming,
-        (checkpoint, rank): (&DrawnCheckpoint, &Rank),
+        rank: &Rank,
         form: WeightForm,
     ) -> Self {
-        let (file, bytes) = (Arc::<str>::from(source.place()), Arc::new(Bytes::Told(source.place())));
+        let files = checkpoint.name();
+        let (file, bytes) = (Arc::<str>::from(files.as_str()), Arc::new(Bytes::Told(files.clone())));
         let entry = |(name, shape, drawn): (&str, &[usize], DrawnTensor)| {
             let entry = Entry {
                 name: name.to_owned(),
@@ -147,7 +141,7 @@ impl Weights {
             (name.to_owned(), entry)
         };
         let entries = checkpoint.tensors().map(entry).collect();
-        Self { entries, naming, has_gguf: false, files: source.place(), rank: rank.clone(), form }
+        Self { entries, naming, has_gguf: false, files, rank: rank.clone(), form }
     }
 
     /// What the weights of this name, which has shape `expected`, are drawn from; none where they are in a file.
@@ -210,8 +204,8 @@ impl Weights {
     }
 
     /// Where the model computes.
-    pub(crate) fn place(&self) -> &Place {
-        &self.rank.place
+    pub(crate) fn device(&self) -> &ComputeDevice {
+        &self.rank.device
     }
 
     /// For whom they are read.
@@ -226,14 +220,14 @@ impl Weights {
 
     /// The tensor `name`, which must have shape `expected` and finite values.
     pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
-        Ok(self.as_stored(name, expected)?.to_dtype(self.place().dtype())?)
+        Ok(self.as_stored(name, expected)?.to_dtype(self.device().dtype())?)
     }
 
     /// The same for a table of which only a few rows are read at a time: in the type of the file where that is the
     /// shorter one, unless everything is to be f32.
     pub(crate) fn table(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         let table = self.as_stored(name, expected)?;
-        let dtype = self.place().dtype();
+        let dtype = self.device().dtype();
         let keep = table.dtype().size_in_bytes() < dtype.size_in_bytes() && self.form != WeightForm::F32;
         if keep { Ok(table) } else { Ok(table.to_dtype(dtype)?) }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use super::{Part, Stored, WeightForm, Weights};
-use crate::{error::LoadError, layers::Place, make::DrawnTensor};
+use crate::{error::LoadError, layers::ComputeDevice, make::DrawnTensor};
 
 /// Weights of products as they are to be read.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +48,8 @@ impl<'a> Products<'a> {
     }
 
     /// Where they are multiplied.
-    pub(crate) fn place(self) -> &'a Place {
-        self.weights.place()
+    pub(crate) fn device(self) -> &'a ComputeDevice {
+        self.weights.device()
     }
 
     /// Outputs and inputs of what is read of a weight of `shape`, whose first dimension is the output and whose others together
@@ -73,7 +73,7 @@ impl<'a> Products<'a> {
     /// The same as a tensor on the way to where the model computes, `[out, in]`.
     pub(crate) fn tensor(self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
         let tensor = self.stored(name, shape)?.tensor(&<[usize; 2]>::from(self.shape_of(shape)))?;
-        Ok(tensor.to_dtype(self.place().dtype())?)
+        Ok(tensor.to_dtype(self.device().dtype())?)
     }
 
     /// What is read of a bias `[out]`.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId};
+use critic::{Backend, Batch, BlockId, Chunk, Message, Prompt, Role, SequenceId};
 use critic_candle::{Checkpoint, LoadError, Options, Source};
 
 pub(crate) fn reference(model: &str) -> PathBuf {

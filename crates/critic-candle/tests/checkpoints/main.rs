@@ -9,7 +9,7 @@ use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 use copy::{Copy, answer, reference, worst_difference};
-use critic::{Backend, Batch, BlockId, Chunk, Message, Processor, Prompt, Role, SequenceId, Wants};
+use critic::{Backend, Batch, BlockId, Chunk, Message, Prompt, Role, SequenceId, Wants};
 use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
@@ -164,7 +164,7 @@ fn spread(count: usize, seed: u64) -> Vec<f32> {
 fn a_reward_head_reads_the_last_hidden_state() {
     let copy = Copy::of("tiny56-native");
     assert!(!copy.load().unwrap().build.rates);
-    let size = copy.load().unwrap().backend.model().anatomy().hidden_size();
+    let size = copy.load().unwrap().backend.model().hidden_size();
     let (dense, dense_bias) = (spread(size * size, 1), spread(size, 2));
     let (output, output_bias) = (spread(size, 3), spread(1, 4));
     copy.edit_weights(|mut tensors| {

@@ -52,7 +52,7 @@ fn quantised_weights_change_as_much_on_a_card_as_on_the_processor() {
 fn steps_that_run_as_graphs_have_the_bits_of_those_that_do_not() {
     let case = cases().into_iter().find(|case| case.model == "tiny56" && case.kind == "single").unwrap();
     let answer = |checkpoint: &mut Checkpoint| {
-        let encoded = encode_raw(&checkpoint.processor, &case);
+        let encoded = encode_raw(checkpoint.processor.as_ref(), &case);
         let mut sequence = Sequence::new(encoded, 0, 1);
         let first =
             checkpoint.backend.forward(&Batch { chunks: vec![sequence.chunk(4096)] }).unwrap().remove(0);

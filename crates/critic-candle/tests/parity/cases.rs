@@ -51,7 +51,7 @@ struct Check<'a> {
 fn run(checkpoint: &mut Checkpoint, case: &Case, native: bool) {
     let what = format!("{}/{}{}", case.model, case.name, if native { " (native)" } else { "" });
     let check = Check { what, case, golden: Golden::open(&case.file), native };
-    let encoded = encode_raw(&checkpoint.processor, case);
+    let encoded = encode_raw(checkpoint.processor.as_ref(), case);
     check.tokens(checkpoint, &encoded);
     let (pictures, videos): (Vec<&Visual>, Vec<&Visual>) =
         encoded.visuals.iter().partition(|_| !case.images.is_empty());
@@ -75,7 +75,7 @@ impl Check<'_> {
             }
         }
         if !self.native
-            && let Some(by_messages) = encode_messages(&checkpoint.processor, self.case)
+            && let Some(by_messages) = encode_messages(checkpoint.processor.as_ref(), self.case)
         {
             assert_eq!(by_messages.tokens, encoded.tokens, "{what}: the chat format writes the prompt");
         }

@@ -40,7 +40,7 @@ pub(crate) fn change(checkpoint: &mut Checkpoint, model: &str, longest: usize) -
     let mut change = Change::default();
     for case in cases().iter().filter(|case| case.model == model && case.kind == "single") {
         let golden = Golden::open(&case.file);
-        let mut encoded = encode_raw(&checkpoint.processor, case);
+        let mut encoded = encode_raw(checkpoint.processor.as_ref(), case);
         let prompt = encoded.tokens.len();
         if prompt > longest {
             continue;

@@ -33,7 +33,7 @@ fn sick(device: Device, precision: Option<Precision>, weights: WeightForm) -> Ch
 
 /// The sequence of a case, in the blocks from the first on.
 fn sequence(checkpoint: &Checkpoint, name: &str) -> Sequence {
-    Sequence::new(encode_raw(&checkpoint.processor, &case("tiny56", name)), 0, 1)
+    Sequence::new(encode_raw(checkpoint.processor.as_ref(), &case("tiny56", name)), 0, 1)
 }
 
 /// The rows of logits of a text that is read and written on.

@@ -23,7 +23,7 @@ fn run_on(
         .iter()
         .enumerate()
         .map(|(index, name)| {
-            let encoded = encode_raw(&checkpoint.processor, &case(model, name));
+            let encoded = encode_raw(checkpoint.processor.as_ref(), &case(model, name));
             Sequence::new(encoded, index as u32, stride)
         })
         .collect();
@@ -113,7 +113,7 @@ fn quantised_weights_give_the_same_bits_alone_in_company_and_in_pieces() {
 #[test]
 fn logits_have_the_same_bits_after_a_beginning_that_another_sequence_computed() {
     let mut checkpoint = checkpoint("tiny56");
-    let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "two_turns"));
+    let encoded = encode_raw(checkpoint.processor.as_ref(), &case("tiny56", "two_turns"));
     let blocks = (encoded.visuals[0].start + encoded.visuals[0].length).div_ceil(32);
     assert!(encoded.tokens.len() > blocks * 32 + 1);
     let mut other = Sequence::new(encoded, 0, 2);
@@ -138,7 +138,7 @@ fn features_have_the_same_bits_alone_and_among_other_pictures() {
         let checkpoint = checkpoint(model);
         let visuals: Vec<Visual> = names
             .iter()
-            .flat_map(|name| encode_raw(&checkpoint.processor, &case(model, name)).visuals)
+            .flat_map(|name| encode_raw(checkpoint.processor.as_ref(), &case(model, name)).visuals)
             .collect();
         let visuals: Vec<&Visual> = visuals.iter().collect();
         let model = checkpoint.backend.model();

@@ -45,7 +45,7 @@ fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize,
 
 /// The logits after one of the reference's prompts.
 fn answer(checkpoint: &Checkpoint, critic: &mut Critic) -> Vec<f32> {
-    let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "square"));
+    let encoded = encode_raw(checkpoint.processor.as_ref(), &case("tiny56", "square"));
     let prompt = Batch { chunks: vec![Sequence::new(encoded, 0, 1).chunk(4096)] };
     critic.backend.forward(&prompt).unwrap().remove(0)
 }
@@ -55,7 +55,7 @@ fn check(model: &str, critic: &mut Critic, checkpoint: &Checkpoint) {
     let mut ran = 0;
     for case in cases().iter().filter(|case| case.model == model && case.kind == "single") {
         let (golden, what) = (Golden::open(&case.file), format!("{model}/{}", case.name));
-        let encoded = encode_raw(&checkpoint.processor, case);
+        let encoded = encode_raw(checkpoint.processor.as_ref(), case);
         let (prompt, greedy) = run(critic.backend.as_mut(), encoded, 61);
         let (ids, wanted) = (golden.integers("input_ids"), golden.floats("prompt_logprobs"));
         let (found, wanted): (Vec<f32>, Vec<f32>) = prompt
@@ -126,7 +126,7 @@ fn sums_over_ranks_have_the_same_bits_however_a_prompt_is_cut() {
     let options = options("tiny56");
     let (checkpoint, mut critic) = (Checkpoint::load(&options).unwrap(), split(&options, 2));
     let mut bits = |step| {
-        let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "two_turns"));
+        let encoded = encode_raw(checkpoint.processor.as_ref(), &case("tiny56", "two_turns"));
         let (_, rows) = run(critic.backend.as_mut(), encoded, step);
         rows.into_iter().flatten().map(f32::to_bits).collect::<Vec<u32>>()
     };
@@ -166,7 +166,7 @@ fn two_cards_are_as_near_to_one_as_sixteen_bits_can_be() {
         };
         let checkpoint = Checkpoint::load(&options).unwrap();
         let rows = |mut critic: Critic| {
-            let encoded = encode_raw(&checkpoint.processor, &case("tiny56", "square"));
+            let encoded = encode_raw(checkpoint.processor.as_ref(), &case("tiny56", "square"));
             run(critic.backend.as_mut(), encoded, 512).1
         };
         let (two, one) = (rows(split(&options, 2)), rows(split(&options, 1)));

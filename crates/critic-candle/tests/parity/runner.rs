@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 use critic::Backend;
 use critic::{
-    Batch, BlockId, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Processor, Prompt, Role,
-    SequenceId, TokenId, Wants,
+    Batch, BlockId, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Prompt, Role, SequenceId,
+    TokenId, Wants,
 };
-use critic_candle::{CandleBackend, LlavaProcessor, Segment};
+use critic_candle::{CandleBackend, Segment, SegmentEncoder};
 
 use crate::golden::{Case, path};
 
@@ -15,7 +15,7 @@ fn read_images(files: &[String]) -> Vec<EncodedImage> {
 }
 
 /// Encodes the raw prompt of a case, cut at its control tokens and markers.
-pub(crate) fn encode_raw(processor: &LlavaProcessor, case: &Case) -> Encoded {
+pub(crate) fn encode_raw(processor: &dyn SegmentEncoder, case: &Case) -> Encoded {
     let images = read_images(&case.images);
     let frames = read_images(&case.video_frames);
     let mut segments = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) fn encode_raw(processor: &LlavaProcessor, case: &Case) -> Encoded {
 }
 
 /// Encodes the messages of a case by the checkpoint's chat format.
-pub(crate) fn encode_messages(processor: &LlavaProcessor, case: &Case) -> Option<Encoded> {
+pub(crate) fn encode_messages(processor: &dyn SegmentEncoder, case: &Case) -> Option<Encoded> {
     let mut images = read_images(&case.images).into_iter();
     let messages = case.messages.as_ref()?.iter().map(|message| Message {
         role: match message.role.as_str() {

@@ -1,6 +1,6 @@
 //! Ids and bytes of text, and control tokens that text cannot write.
 
-use critic::{Message, Part, Processor, Prompt, Role, Utf8Stream};
+use critic::{Message, Part, Prompt, Role, Utf8Stream};
 use serde::Deserialize;
 
 use crate::golden::{checkpoint, path};

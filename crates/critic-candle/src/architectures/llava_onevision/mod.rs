@@ -6,19 +6,126 @@
 mod anatomy;
 mod geometry;
 mod hf_config;
+mod least_tokens;
 mod model;
 mod names;
 mod native_config;
 mod packing;
+mod preprocessor;
 mod processor;
 mod reward_head;
 
-pub use anatomy::Anatomy;
-pub(crate) use anatomy::{Layout, TextAnatomy, VisionAnatomy};
+use std::sync::Arc;
+
+use critic::Packing;
+
+use self::{
+    anatomy::{Anatomy, Layout, VisionSource},
+    model::LlavaModel,
+    names::{GGUF, Names},
+    preprocessor::Normalisation,
+    processor::LlavaProcessor,
+};
+use super::{Architecture, Model, ModelFiles, SegmentEncoder};
+use crate::{
+    chat::{ChatFormat, ControlTokens},
+    decoders::{DecoderNames, TextAnatomy},
+    error::LoadError,
+    image::{Loader, TileCache},
+    source::Source,
+    tokenizer::Tokenizer,
+    vision::VisionAnatomy,
+    weights::{GgufNaming, Weights},
+};
 pub use geometry::{Geometry, Placement, VideoNewline};
 pub(crate) use hf_config::read as read_hf_config;
-pub use model::Model;
-pub(crate) use names::{GGUF, Names};
 pub(crate) use native_config::read as read_native_config;
-pub(crate) use processor::{ControlTokens, Normalisation};
-pub use processor::{LlavaProcessor, Segment};
+
+impl Architecture for Anatomy {
+    fn name(&self) -> &'static str {
+        match self.layout {
+            Layout::HuggingFace => "LLaVA-OneVision, Hugging Face layout",
+            Layout::Native => "LLaVA-OneVision, native LLaVA-NeXT layout",
+        }
+    }
+
+    fn vision(&self) -> &VisionAnatomy {
+        &self.vision
+    }
+
+    fn text(&self) -> &TextAnatomy {
+        &self.text
+    }
+
+    fn projector_weights(&self) -> usize {
+        self.text.hidden_size * (self.vision.hidden_size + self.text.hidden_size)
+    }
+
+    /// The whole of the picture, and the tiles of its grid.
+    fn tiles(&self, height: usize, width: usize) -> usize {
+        let (height, width) = self.geometry.best_grid(height, width);
+        1 + height / self.geometry.tile_size * (width / self.geometry.tile_size)
+    }
+
+    fn describe_pictures(&self) -> String {
+        let geometry = &self.geometry;
+        let bound = match geometry.max_tiles {
+            Some(tiles) => format!("at most {tiles} tiles of features"),
+            None => "no bound".into(),
+        };
+        // Of the largest picture in the largest of a few shapes.
+        let count = |(height, width): &(usize, usize)| {
+            let packing: Packing = geometry.pack(*height, *width);
+            geometry.feature_count(&packing, 0)
+        };
+        let most_features = geometry.grid_sizes.iter().map(count).max().unwrap_or(0);
+        let grids = geometry.grid_sizes.len();
+        format!("{grids} grids, {bound}; a picture takes up to about {most_features} tokens")
+    }
+
+    fn gguf_naming(&self) -> &'static GgufNaming {
+        &GGUF
+    }
+
+    fn decoder_names(&self, weights: &Weights) -> DecoderNames {
+        Names::detect(weights).decoder
+    }
+
+    fn tower_elsewhere(&self, weights: &Weights) -> Option<&str> {
+        match &self.vision_source {
+            VisionSource::CheckpointOr(tower) if !Names::detect(weights).has_vision(weights) => Some(tower),
+            VisionSource::CheckpointOr(_) | VisionSource::Checkpoint => None,
+        }
+    }
+
+    fn read_processor(
+        &self,
+        source: &Source,
+        tokenizer: Tokenizer,
+        loader: Loader,
+        cuts: TileCache,
+    ) -> Result<Arc<dyn SegmentEncoder>, LoadError> {
+        let normalisation = Normalisation::read(source)?;
+        let control = ControlTokens::read(source, &tokenizer)?;
+        // The native code has its own format and ignores the tokenizer's template.
+        let fixed = match self.layout {
+            Layout::HuggingFace => None,
+            Layout::Native => Some(ChatFormat::Qwen15),
+        };
+        let format = ChatFormat::recognise(source, fixed)?;
+        Ok(Arc::new(LlavaProcessor {
+            tokenizer,
+            geometry: self.geometry.clone(),
+            normalisation,
+            control,
+            placeholders: self.placeholders,
+            format,
+            loader,
+            cuts,
+        }))
+    }
+
+    fn read_model(&self, files: ModelFiles<'_>, max_step_tokens: usize) -> Result<Box<dyn Model>, LoadError> {
+        Ok(Box::new(LlavaModel::load(self, files, max_step_tokens)?))
+    }
+}

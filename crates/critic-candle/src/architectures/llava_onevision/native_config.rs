@@ -2,23 +2,32 @@
 //!
 //! Qwen2's keys stand at the top level. A `text_config` may be there too and is a stub: it is not read.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::{
-    anatomy::{Anatomy, Layout, VisionAnatomy, VisionSource},
+    anatomy::{Anatomy, Layout, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
-    hf_config::{TextConfig, VisionConfig, check_grid, read_max_tiles, unsupported},
+    hf_config::{check_grid, read_max_tiles},
 };
-use crate::{error::LoadError, layers::Activation, source::Source};
+use crate::{
+    architectures::Architecture,
+    decoders::Qwen2Config,
+    error::LoadError,
+    layers::{Activation, Bias},
+    source::Source,
+    vision::{SiglipConfig, VisionAnatomy},
+};
 
 const FILE: &str = "config.json";
 
 #[derive(Deserialize)]
 struct Config {
     #[serde(flatten)]
-    text: TextConfig,
+    text: Qwen2Config,
     mm_vision_tower: Option<String>,
-    vision_config: Option<VisionConfig>,
+    vision_config: Option<SiglipConfig>,
     mm_projector_type: Option<String>,
     mm_patch_merge_type: Option<String>,
     image_aspect_ratio: Option<String>,
@@ -37,17 +46,17 @@ enum Grid {
 }
 
 /// Reads `config.json` of a native checkpoint.
-pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
+pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     let config: Config = source.required_json(FILE, "LLaVA-NeXT configuration")?;
     let expect = |key, value: &Option<String>, default: &str, wanted: &str| {
         let value = value.as_deref().unwrap_or(default);
-        if value == wanted { Ok(()) } else { Err(unsupported(source, key, value, wanted)) }
+        if value == wanted { Ok(()) } else { Err(source.unsupported(key, value, wanted)) }
     };
     expect("mm_projector_type", &config.mm_projector_type, "linear", "mlp2x_gelu")?;
     expect("mm_patch_merge_type", &config.mm_patch_merge_type, "flat", "spatial_unpad")?;
     expect("mm_spatial_pool_mode", &config.mm_spatial_pool_mode, "bilinear", "bilinear")?;
     if let Some(stride) = config.mm_spatial_pool_stride.filter(|stride| *stride != 2) {
-        return Err(unsupported(source, "mm_spatial_pool_stride", stride, 2));
+        return Err(source.unsupported("mm_spatial_pool_stride", stride, 2));
     }
     let tower = config.mm_vision_tower.unwrap_or_default();
     let vision = match config.vision_config {
@@ -65,16 +74,14 @@ pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
         "frame" => VideoNewline::Frame,
         "no_token" => VideoNewline::NoToken,
         other => {
-            return Err(unsupported(
-                source,
+            return Err(source.unsupported(
                 "mm_newline_position",
                 other,
                 "one_token, grid, frame or no_token",
             ));
         }
     };
-    let tied = config.text.tie_word_embeddings.unwrap_or(false);
-    Ok(Anatomy {
+    Ok(Arc::new(Anatomy {
         layout: Layout::Native,
         geometry: Geometry {
             tile_size: tile,
@@ -85,19 +92,18 @@ pub(crate) fn read(source: &Source) -> Result<Anatomy, LoadError> {
             video_newline,
         },
         projector_activation: Activation::Gelu,
-        projector_bias: true,
-        text: config.text.anatomy(source, tied)?,
-        placeholders: None,
+        projector_bias: Bias::Present,
+        text: config.text.anatomy(source)?,
+        placeholders: Placeholders { image: None, video: None },
         vision_source: VisionSource::CheckpointOr(tower),
         vision,
-    })
+    }))
 }
 
 /// The tower that native checkpoints name instead of describing. The native code builds 27 layers and deletes the last.
 fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> {
     if !name.contains("siglip-so400m-patch14-384") {
-        return Err(unsupported(
-            source,
+        return Err(source.unsupported(
             "mm_vision_tower",
             name,
             "siglip-so400m-patch14-384, or a vision_config",
@@ -128,8 +134,8 @@ fn read_grid(source: &Source, grid: Option<Grid>, tile: usize) -> Result<Vec<(us
                     .collect()
             })
             .or_else(|| parse_list(&text))
-            .ok_or_else(|| unsupported(source, key, text, "(AxB),...,(CxD) or a list of sizes")),
-        None => Err(unsupported(source, key, "absent", "the sizes that a grid may have")),
+            .ok_or_else(|| source.unsupported(key, text, "(AxB),...,(CxD) or a list of sizes")),
+        None => Err(source.unsupported(key, "absent", "the sizes that a grid may have")),
     }
 }
 

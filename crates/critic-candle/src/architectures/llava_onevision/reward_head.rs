@@ -4,7 +4,7 @@ use candle_core::Result;
 
 use crate::{
     error::LoadError,
-    layers::{Linear, Rows},
+    layers::{Bias, Linear, Rows},
     weights::Weights,
 };
 
@@ -30,7 +30,7 @@ impl RewardHead {
         }
         let layer = |name: &str, output: usize| {
             let form = weights.form().of_the_rest();
-            Linear::load(weights.products(form), &format!("{PREFIX}{name}."), (size, output), true)
+            Linear::load(weights.products(form), &format!("{PREFIX}{name}."), (size, output), Bias::Present)
         };
         Ok(Some(Self { dense: layer("dense", size)?, output: layer("out_proj", 1)? }))
     }

@@ -1,5 +1,7 @@
 //! The Qwen2 decoder over a paged cache: grouped-query attention, rotary positions, gated MLP.
 
+mod config;
+mod names;
 mod on_card;
 
 use std::sync::Arc;
@@ -9,12 +11,16 @@ use critic::{Batch, TokenId};
 use kernels_cuda::Gpu;
 
 use self::on_card::OnCard;
+pub(crate) use self::{
+    config::Qwen2Config,
+    names::{HEAD_IN_GGUF, IN_GGUF, Names},
+};
 
+use super::TextAnatomy;
 use crate::{
-    architectures::llava_onevision::TextAnatomy,
     error::LoadError,
     kv_cache::{LayerCache, Plan},
-    layers::{Activation, Embedding, Linear, Norm, Place, Rope, Rows, SummedLinear, on_card},
+    layers::{Activation, Bias, ComputeDevice, Embedding, Linear, Norm, Rope, Rows, SummedLinear, on_card},
     weights::Weights,
 };
 
@@ -62,27 +68,27 @@ struct Attention {
 }
 
 impl Qwen2 {
-    /// Reads the decoder whose tensors begin with `prefix`, and the head `head` unless it is tied; of several ranks that of
+    /// Reads the decoder whose tensors have these `names`, the head's only where it is not tied; of several ranks that of
     /// `weights`, whose parts of `H`, `K`, the MLP and the vocabulary it has.
     pub(crate) fn load(
         weights: &Weights,
-        (prefix, head): (&str, &str),
+        Names { prefix, head }: Names,
         anatomy: &TextAnatomy,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let size = anatomy.hidden_size;
         let (table, shape) = (format!("{prefix}embed_tokens.weight"), [anatomy.vocabulary, size]);
         let form = weights.form().of_head();
-        let gpu = match weights.place() {
-            Place::Card(gpu) => Some(gpu),
-            Place::Kernels | Place::Tensors(_) => None,
+        let gpu = match weights.device() {
+            ComputeDevice::Card(gpu) => Some(gpu),
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let is_split = !weights.rank().shard.is_whole();
         let embedding = match anatomy.tied && !form.is_quantised() && gpu.is_none() && !is_split {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),
         };
-        let head = if anatomy.tied { &table } else { head };
+        let head = if anatomy.tied { table.as_str() } else { head };
         let head =
             Linear::read(weights.products(form).split_by_outputs(), &[(head.into(), shape.to_vec())], None)?;
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
@@ -94,7 +100,7 @@ impl Qwen2 {
             layers: Layers(layers?),
             norm: Norm::rms(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
             head,
-            rope: Rope::new(positions, anatomy.rope_theta, weights.place())?,
+            rope: Rope::new(positions, anatomy.rope_theta, weights.device())?,
             on_card: gpu.map(|gpu| OnCard::new(gpu, weights.rank(), anatomy, max_step_tokens)).transpose()?,
         })
     }
@@ -172,9 +178,9 @@ impl Layer {
         let norm =
             |name: &str| Norm::rms(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon);
         let own = weights.products(weights.form()).split_by_outputs();
-        let joined = |parts: &[_], has_bias| Linear::load_joined(own, (prefix, parts), size, has_bias);
+        let joined = |parts: &[_], bias| Linear::load_joined(own, (prefix, parts), size, bias);
         let back = |name: &str, input| {
-            SummedLinear::load((weights, weights.form()), &format!("{prefix}{name}."), (input, size))
+            SummedLinear::load(weights, weights.form(), &format!("{prefix}{name}."), (input, size))
         };
         let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
         let projections =
@@ -182,11 +188,11 @@ impl Layer {
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
             attention: Attention {
-                projections: joined(&projections, true)?,
+                projections: joined(&projections, Bias::Present)?,
                 output: back("self_attn.o_proj", queries)?,
             },
             mlp_norm: norm("post_attention_layernorm")?,
-            gates: joined(&[("mlp.gate_proj.", wide), ("mlp.up_proj.", wide)], false)?,
+            gates: joined(&[("mlp.gate_proj.", wide), ("mlp.up_proj.", wide)], Bias::Absent)?,
             down: back("mlp.down_proj", wide)?,
             activation: anatomy.activation,
         })

@@ -11,7 +11,7 @@ use kernels_cuda::{Gpu, Graph, Heads, Step};
 
 use super::{Buffers, Layers};
 use crate::{
-    architectures::llava_onevision::TextAnatomy,
+    decoders::TextAnatomy,
     kv_cache::{LayerCache, Plan},
     layers::{Rope, Rows, on_card},
     parallel::Rank,
@@ -62,7 +62,7 @@ impl OnCard {
     /// any card. What of a decoder must be split takes a card longer for each layer than starting its kernels takes.
     pub(super) fn new(gpu: &Arc<Gpu>, rank: &Rank, anatomy: &TextAnatomy, tokens: usize) -> Result<Self> {
         let graph_rows = if rank.shard.is_whole() { GRAPH_ROWS } else { 0 };
-        let anatomy = &rank.shard.of_text(anatomy);
+        let anatomy = &anatomy.part(rank.shard);
         let chunks = tokens.min(GRAPH_ROWS);
         let blocks = chunks * anatomy.context_length.div_ceil(kernels_cuda::BLOCK_SIZE);
         let heads = Heads { heads: anatomy.heads, kv_heads: anatomy.kv_heads, size: anatomy.head_size };

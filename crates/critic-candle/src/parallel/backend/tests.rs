@@ -9,7 +9,7 @@ use critic::{Backend, BackendError, Batch, BlockId, Chunk, Limits, Logits, Seque
 
 use super::{Group, ParallelBackend};
 use crate::{
-    layers::{Place, Rows},
+    layers::{ComputeDevice, Rows},
     parallel::Reduce,
 };
 
@@ -54,7 +54,7 @@ impl Backend for Adder {
 }
 
 fn backend(ranks: u32) -> ParallelBackend {
-    let group = Arc::new(Group::among(&vec![Place::Kernels; ranks as usize]).unwrap());
+    let group = Arc::new(Group::among(&vec![ComputeDevice::Kernels; ranks as usize]).unwrap());
     let adder = |rank| {
         let reduce = Reduce::new(rank as usize, &group);
         Box::new(Adder { rank, blocks: 9 - rank as usize, reduce }) as Box<dyn Backend>

@@ -10,7 +10,7 @@ use super::Rows;
 
 /// Where a model computes, and in what numbers.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
+pub(crate) enum ComputeDevice {
     /// On the CPU in f32, by `kernels`.
     Kernels,
     /// On the CPU in another type, by the tensor library.
@@ -19,7 +19,7 @@ pub(crate) enum Place {
     Card(Arc<Gpu>),
 }
 
-impl Place {
+impl ComputeDevice {
     /// The type of tensors that are on the way to where the model computes.
     pub(crate) fn dtype(&self) -> DType {
         match self {

@@ -1,12 +1,17 @@
 //! The SigLIP vision tower up to the last layer that is run; its final norm and pooling head are never applied.
 
+mod config;
+mod names;
+
 use candle_core::{Result, Tensor};
 use kernels::{Columns, Dense, Isa};
 
+pub(crate) use self::{config::SiglipConfig, names::IN_GGUF};
+
+use super::VisionAnatomy;
 use crate::{
-    architectures::llava_onevision::VisionAnatomy,
     error::LoadError,
-    layers::{Activation, Linear, Norm, Place, Rows, on_card},
+    layers::{Activation, Bias, ComputeDevice, Linear, Norm, Rows, on_card},
     weights::Weights,
 };
 
@@ -18,7 +23,7 @@ pub(crate) struct Siglip {
     layers: Vec<Layer>,
     side: usize,
     patch_size: usize,
-    place: Place,
+    device: ComputeDevice,
 }
 
 #[derive(Debug)]
@@ -68,11 +73,11 @@ impl Siglip {
                 &[(kernel, vec![size, 3, patch, patch])],
                 Some(bias),
             )?,
-            positions: weights.place().rows(&weights.get(&positions, &[side * side, size])?)?,
+            positions: weights.device().rows(&weights.get(&positions, &[side * side, size])?)?,
             layers: layers?,
             side,
             patch_size: patch,
-            place: weights.place().clone(),
+            device: weights.device().clone(),
         })
     }
 
@@ -125,7 +130,7 @@ impl Siglip {
             .permute(vec![0, 2, 4, 1, 3, 5])? // [N, rows, columns, channel, y, x]
             .contiguous()?
             .reshape((tiles * side * side, channels * patch * patch))?;
-        self.place.rows(&patches)
+        self.device.rows(&patches)
     }
 
     /// Patches `[N * P, 3 * patch * patch]` to what the layers begin with.
@@ -152,13 +157,14 @@ impl Layer {
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
         let products = weights.products(weights.form());
-        let linear = |name: &str, shape| Linear::load(products, &format!("{prefix}{name}."), shape, true);
+        let linear =
+            |name: &str, shape| Linear::load(products, &format!("{prefix}{name}."), shape, Bias::Present);
         let projections =
             [("self_attn.q_proj.", size), ("self_attn.k_proj.", size), ("self_attn.v_proj.", size)];
         Ok(Self {
             attention_norm: Norm::layer(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
-                projections: Linear::load_joined(products, (prefix, &projections), size, true)?,
+                projections: Linear::load_joined(products, (prefix, &projections), size, Bias::Present)?,
                 output: linear("self_attn.out_proj", (size, size))?,
                 heads: anatomy.heads,
             },

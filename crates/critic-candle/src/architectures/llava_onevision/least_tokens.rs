@@ -1,0 +1,100 @@
+//! Tokens that a prompt surely takes, told without decoding a picture.
+
+use critic::{EncodeError, EncodedImage, ImageFault, Packing, Part, Prompt};
+
+use super::processor::{Cutting, LlavaProcessor};
+
+/// All parts of a prompt, in order.
+fn parts(prompt: &Prompt) -> impl Iterator<Item = &Part> + Clone {
+    prompt.messages.iter().flat_map(|message| &message.parts)
+}
+
+/// How many pictures a prompt has, and how many frames of videos.
+fn count_images(prompt: &Prompt) -> (usize, usize) {
+    let (mut images, mut frames) = (0, 0);
+    for part in parts(prompt) {
+        match part {
+            Part::Text(_) => {}
+            Part::Image(_) => images += 1,
+            Part::Video(more) => frames += more.len(),
+        }
+    }
+    (images, frames)
+}
+
+impl LlavaProcessor {
+    /// Tokens that the text surely has, when it is plain at its beginning that it may have more than `capacity`; else 0.
+    pub(super) fn least_tokens_of_text(
+        &self,
+        prompt: &Prompt,
+        capacity: usize,
+    ) -> Result<usize, EncodeError> {
+        let text = parts(prompt).filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Image(_) | Part::Video(_) => None,
+        });
+        let text = text.chain([prompt.reply.as_str()]);
+        self.tokenizer.least(text, capacity).map_err(EncodeError::Tokenizer)
+    }
+
+    /// Whether pictures and videos have room in `capacity` tokens, and within the bound of a prompt's pixels, whatever their sizes.
+    pub(super) fn has_room_for_visuals(&self, prompt: &Prompt, capacity: usize) -> bool {
+        let (images, frames) = count_images(prompt);
+        let largest = match Cutting::of_images(images, prompt.tiling) {
+            Cutting::OwnResolution => self.geometry.most_features(),
+            Cutting::Square => self.geometry.feature_count(&Packing::Single, 1),
+        };
+        let tokens = images * largest + self.geometry.feature_count(&Packing::Video, frames);
+        let limits = self.loader.limits();
+        tokens < capacity && (images + frames) as u64 * limits.pixels <= limits.prompt_pixels
+    }
+
+    /// Tokens that pictures and videos have at least, by their headers.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a header cannot be read, or they have too many pixels together.
+    pub(super) fn least_tokens_of_visuals(&self, prompt: &Prompt) -> Result<usize, EncodeError> {
+        let cutting = Cutting::of_images(count_images(prompt).0, prompt.tiling);
+        let most_pixels = self.loader.limits().prompt_pixels;
+        let (mut tokens, mut pixels, mut index) = (0, 0, 0);
+        let mut size_of = |image: &EncodedImage| {
+            let header = self.loader.header(image, index)?;
+            pixels += u64::from(header.width) * u64::from(header.height);
+            if pixels > most_pixels {
+                let reason = format!(
+                    "with those before it there are {pixels} pixels; the limit is {most_pixels} in all"
+                );
+                return Err(EncodeError::Image { index, fault: ImageFault::TooLarge, reason });
+            }
+            index += 1;
+            Ok((header.height as usize, header.width as usize))
+        };
+        for part in parts(prompt) {
+            tokens += match part {
+                Part::Text(_) => 0,
+                Part::Image(image) => {
+                    let (height, width) = size_of(image)?;
+                    match cutting {
+                        // A picture that lies on its side may be turned, which changes the grid: the smaller one is sure.
+                        Cutting::OwnResolution => {
+                            self.features(height, width).min(self.features(width, height))
+                        }
+                        Cutting::Square => self.geometry.feature_count(&Packing::Single, 1),
+                    }
+                }
+                Part::Video(frames) => {
+                    for frame in frames {
+                        size_of(frame)?;
+                    }
+                    self.geometry.feature_count(&Packing::Video, frames.len())
+                }
+            };
+        }
+        Ok(tokens)
+    }
+
+    /// Feature vectors of a picture of `height` x `width` pixels that is cut at its own resolution.
+    fn features(&self, height: usize, width: usize) -> usize {
+        self.geometry.feature_count(&self.geometry.pack(height, width), 1)
+    }
+}

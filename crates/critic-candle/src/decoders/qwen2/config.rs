@@ -1,0 +1,77 @@
+//! A Qwen2 decoder as configurations of transformers describe it.
+
+use serde::Deserialize;
+
+use crate::{decoders::TextAnatomy, error::LoadError, layers::Activation, source::Source};
+
+/// Qwen2's keys. `save_pretrained` leaves out values equal to a class's defaults, so each default is the class's.
+#[derive(Deserialize)]
+pub(crate) struct Qwen2Config {
+    hidden_size: Option<usize>,
+    intermediate_size: Option<usize>,
+    num_hidden_layers: Option<usize>,
+    num_attention_heads: Option<usize>,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    vocab_size: Option<usize>,
+    max_position_embeddings: Option<usize>,
+    rms_norm_eps: Option<f64>,
+    rope_theta: Option<f64>,
+    rope_parameters: Option<RopeParameters>,
+    rope_scaling: Option<RopeParameters>,
+    hidden_act: Option<String>,
+    use_sliding_window: Option<bool>,
+    pub(crate) tie_word_embeddings: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct RopeParameters {
+    rope_theta: Option<f64>,
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+}
+
+impl Qwen2Config {
+    /// The decoder.
+    pub(crate) fn anatomy(self, source: &Source) -> Result<TextAnatomy, LoadError> {
+        if self.use_sliding_window == Some(true) {
+            return Err(source.unsupported(
+                "use_sliding_window",
+                "true",
+                "false: attention is over the whole context",
+            ));
+        }
+        let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
+        if let Some(kind) = scaling.and_then(|rope| rope.rope_type.as_deref())
+            && kind != "default"
+        {
+            return Err(source.unsupported("rope_type", kind, "default"));
+        }
+        let theta = self.rope_theta.or_else(|| self.rope_parameters.as_ref()?.rope_theta);
+        let hidden_size = self.hidden_size.unwrap_or(4096);
+        let heads = self.num_attention_heads.unwrap_or(32);
+        let kv_heads = self.num_key_value_heads.unwrap_or(32);
+        if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            let found = format!("{kv_heads} for {heads} query heads");
+            return Err(source.unsupported("num_key_value_heads", found, "a divisor of num_attention_heads"));
+        }
+        let head_size = self.head_dim.unwrap_or(hidden_size / heads);
+        if head_size == 0 || !head_size.is_multiple_of(2) {
+            return Err(source.unsupported("head_dim", head_size, "an even number"));
+        }
+        Ok(TextAnatomy {
+            hidden_size,
+            intermediate_size: self.intermediate_size.unwrap_or(22016),
+            layers: self.num_hidden_layers.unwrap_or(32),
+            heads,
+            kv_heads,
+            head_size,
+            vocabulary: self.vocab_size.unwrap_or(151_936),
+            context_length: self.max_position_embeddings.unwrap_or(32_768),
+            norm_epsilon: self.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: theta.unwrap_or(10_000.0),
+            activation: Activation::read(source, "hidden_act", self.hidden_act.as_deref().unwrap_or("silu"))?,
+            tied: self.tie_word_embeddings.unwrap_or(false),
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! How a checkpoint wants to generate: `generation_config.json`.
+
+use critic::{GenerationDefaults, Processor, TokenId};
+use serde::Deserialize;
+
+use crate::{error::LoadError, source::Source};
+
+#[derive(Deserialize, Default)]
+struct Config {
+    eos_token_id: Option<EndTokens>,
+    repetition_penalty: Option<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EndTokens {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+/// Reads the defaults; without any a reply ends with the token that ends the turns of `processor`.
+///
+/// # Errors
+/// [`LoadError`] when the file is damaged.
+pub(crate) fn read(source: &Source, processor: &dyn Processor) -> Result<GenerationDefaults, LoadError> {
+    let config: Config =
+        source.json("generation_config.json", "generation configuration")?.unwrap_or_default();
+    let end_tokens = match config.eos_token_id {
+        Some(EndTokens::One(token)) => vec![TokenId(token)],
+        Some(EndTokens::Several(tokens)) => tokens.into_iter().map(TokenId).collect(),
+        None => processor.turn_end().into_iter().take(1).collect(),
+    };
+    Ok(GenerationDefaults { end_tokens, repetition_penalty: config.repetition_penalty.unwrap_or(1.0) })
+}

@@ -1,0 +1,55 @@
+//! A SigLIP tower as configurations of transformers describe it.
+
+use serde::Deserialize;
+
+use crate::{error::LoadError, layers::Activation, source::Source, vision::VisionAnatomy};
+
+/// SigLIP's keys. `save_pretrained` leaves out values equal to a class's defaults, so each default is the class's.
+#[derive(Deserialize)]
+pub(crate) struct SiglipConfig {
+    hidden_size: Option<usize>,
+    intermediate_size: Option<usize>,
+    num_hidden_layers: Option<usize>,
+    num_attention_heads: Option<usize>,
+    image_size: Option<usize>,
+    patch_size: Option<usize>,
+    layer_norm_eps: Option<f64>,
+    hidden_act: Option<String>,
+}
+
+impl SiglipConfig {
+    /// The tower; `run` turns the number of stored layers into the number of layers that are run.
+    pub(crate) fn anatomy(
+        self,
+        source: &Source,
+        run: impl FnOnce(usize) -> Result<usize, LoadError>,
+    ) -> Result<VisionAnatomy, LoadError> {
+        let hidden_size = self.hidden_size.unwrap_or(768);
+        let heads = self.num_attention_heads.unwrap_or(12);
+        let image_size = self.image_size.unwrap_or(224);
+        let patch_size = self.patch_size.unwrap_or(16);
+        if heads == 0 || !hidden_size.is_multiple_of(heads) {
+            let found = format!("{heads} for hidden_size {hidden_size}");
+            return Err(source.unsupported(
+                "vision_config.num_attention_heads",
+                found,
+                "a divisor of hidden_size",
+            ));
+        }
+        if patch_size == 0 || image_size < patch_size {
+            let found = format!("{patch_size} for image_size {image_size}");
+            return Err(source.unsupported("vision_config.patch_size", found, "at most image_size"));
+        }
+        let activation = self.hidden_act.as_deref().unwrap_or("gelu_pytorch_tanh");
+        Ok(VisionAnatomy {
+            hidden_size,
+            intermediate_size: self.intermediate_size.unwrap_or(3072),
+            layers: run(self.num_hidden_layers.unwrap_or(12))?,
+            heads,
+            image_size,
+            patch_size,
+            norm_epsilon: self.layer_norm_eps.unwrap_or(1e-6),
+            activation: Activation::read(source, "vision_config.hidden_act", activation)?,
+        })
+    }
+}
