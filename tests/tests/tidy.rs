@@ -111,6 +111,23 @@ fn only_critic_candle_names_candle() {
     }
 }
 
+/// What architectures share names none of them, so that a new one is a folder and a line in `load.rs`.
+#[test]
+fn only_load_names_an_architecture() {
+    let folder = Path::new("crates/critic-candle/src/architectures");
+    let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let paths: Vec<String> = entries
+        .filter(|path| path.is_dir())
+        .map(|path| format!("{}::", path.file_name().unwrap().to_str().unwrap()))
+        .collect();
+    let names = |path: &PathBuf| {
+        let text = read(path);
+        !path.starts_with(folder) && paths.iter().any(|architecture| text.contains(architecture))
+    };
+    let naming: Vec<_> = with_ending("crates/critic-candle", "rs").into_iter().filter(names).collect();
+    assert_eq!(naming, [Path::new("crates/critic-candle/src/load.rs")]);
+}
+
 /// The instruction sets, the mapping of a file, and what is asked of a card. `unsafe_code` is denied; this says where the denial is lifted.
 #[test]
 fn unsafe_code_is_where_it_is_said_to_be() {
