@@ -14,6 +14,7 @@ use std::{
 };
 
 use critic::{Batch, CacheFigures, Limits, Logits};
+use rayon::prelude::*;
 
 use crate::{
     arrival::Identity,
@@ -28,9 +29,13 @@ use crate::{
     prefix_cache::{BlockKey, PrefixCache},
     request::Tenant,
     sequence::Sequence,
-    stream::{Event, FinishReason},
+    stream::Event,
     suspects::Fingerprint,
 };
+
+/// From so many logits on, the sequences of a step choose their tokens on several threads: a hundred thousand take one of them some
+/// tens of microseconds, which is how long it takes to wake others.
+const MANY_NUMBERS: usize = 1 << 20;
 
 /// What a step gave one chunk: logits, when it wanted them.
 pub(crate) type Outcome = Result<Option<Logits>, Failure>;
@@ -235,27 +240,22 @@ impl Scheduler {
 
     /// Takes what the batch in flight gave: every sequence advances, and those that asked go on by their logits.
     pub(crate) fn commit(&mut self, batch: &Batch, outcomes: Vec<Outcome>, now: Instant) {
-        let mut ended = vec![None; self.running.len()];
         let indices = std::mem::take(&mut self.in_flight);
+        let mut rows: Vec<Option<Outcome>> = self.running.iter().map(|_| None).collect();
         for ((chunk, index), outcome) in batch.chunks.iter().zip(indices).zip(outcomes) {
-            let last = match outcome {
-                Ok(logits) => {
-                    let finished = self.advance(index, chunk.tokens.len(), logits.as_ref(), now);
-                    match finished {
-                        Ok(reason) => reason.map(|reason| {
-                            let report = self.running[index].report(Ending::Finished, now);
-                            (Event::Finished(reason, Box::new(report)), Ending::Finished)
-                        }),
-                        Err(failure) => Some((Event::Failed(failure), Ending::Failed)),
-                    }
-                }
-                Err(failure) => Some((Event::Failed(failure), Ending::Failed)),
-            };
-            if let Some((event, ending)) = last {
-                self.running[index].audience.tell(event);
-                ended[index] = Some(ending);
+            if outcome.is_ok() {
+                self.advance(index, chunk.tokens.len());
             }
+            rows[index] = Some(outcome);
         }
+        let go_on = |(sequence, row): (&mut Sequence, Option<Outcome>)| sequence.go_on(row?, now);
+        let numbers: usize = rows.iter().flatten().flatten().flatten().map(Vec::len).sum();
+        let ended: Vec<Option<Ending>> = if numbers < MANY_NUMBERS {
+            self.running.iter_mut().zip(rows).map(go_on).collect()
+        } else {
+            self.running.par_iter_mut().zip(rows).map(go_on).collect()
+        };
+        self.gaps.extend(self.running.iter_mut().filter_map(Sequence::take_gap));
         self.end_marked(&ended, now);
     }
 
@@ -279,14 +279,8 @@ impl Scheduler {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Moves one sequence on; tells why it is complete, when it is.
-    fn advance(
-        &mut self,
-        index: usize,
-        tokens: usize,
-        logits: Option<&Logits>,
-        now: Instant,
-    ) -> Result<Option<FinishReason>, Failure> {
+    /// Notes that one sequence has `tokens` more in the cache, and lets others read the blocks that are full.
+    fn advance(&mut self, index: usize, tokens: usize) {
         let sequence = &mut self.running[index];
         sequence.advance(tokens);
         while let Some(full) = sequence.next_shareable(self.limits.block_size) {
@@ -296,10 +290,6 @@ impl Scheduler {
             self.computing.remove(&key);
             self.backlog.learn(&key);
         }
-        let Some(logits) = logits else { return Ok(None) };
-        let finished = sequence.accept(logits, now);
-        self.gaps.extend(sequence.take_gap());
-        finished
     }
 
     /// Drops the sequences that still wait, and whose clients would wait no longer to see them begun.

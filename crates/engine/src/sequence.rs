@@ -13,6 +13,7 @@ use crate::{
     prefix_cache::BlockKey,
     reply::{Accepted, Did, Reply},
     request::{Lane, Part, Tenant, Urgency},
+    scheduler::Outcome,
     stream::{Event, FinishReason},
     suspects::Fingerprint,
 };
@@ -279,8 +280,23 @@ impl Sequence {
         self.computed += count;
     }
 
+    /// Goes on by what a step gave it, and tells its clients; tells how it ended, when it did.
+    pub(crate) fn go_on(&mut self, outcome: Outcome, now: Instant) -> Option<Ending> {
+        let finished = outcome.and_then(|logits| logits.map_or(Ok(None), |logits| self.accept(&logits, now)));
+        let (event, ending) = match finished {
+            Ok(reason) => {
+                let reason = reason?;
+                let report = self.report(Ending::Finished, now);
+                (Event::Finished(reason, Box::new(report)), Ending::Finished)
+            }
+            Err(failure) => (Event::Failed(failure), Ending::Failed),
+        };
+        self.audience.tell(event);
+        Some(ending)
+    }
+
     /// Goes on by the logits after its last token; tells why it is complete, when it is.
-    pub(crate) fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
+    fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
         let Accepted { did, stand, finished } = self.reply.accept(logits, &mut self.audience)?;
         self.computed = self.computed.min((self.prompt.tokens.len() - 1).saturating_add(stand));
         if matches!(did, Did::Wrote | Did::Chose) {
