@@ -22,6 +22,7 @@ mod labels;
 mod neighbours;
 mod observer;
 mod pace;
+mod parallel;
 mod patience;
 mod prefix_cache;
 mod probability;

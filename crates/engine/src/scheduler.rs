@@ -14,7 +14,6 @@ use std::{
 };
 
 use critic::{Batch, CacheFigures, Limits, Logits};
-use rayon::prelude::*;
 
 use crate::{
     arrival::Identity,
@@ -26,16 +25,13 @@ use crate::{
     neighbours::Neighbours,
     observer::{Ending, SequenceReport},
     pace::Pace,
+    parallel,
     prefix_cache::{BlockKey, PrefixCache},
     request::Tenant,
     sequence::Sequence,
     stream::Event,
     suspects::Fingerprint,
 };
-
-/// From so many logits on, the sequences of a step choose their tokens on several threads: a hundred thousand take one of them some
-/// tens of microseconds, which is how long it takes to wake others.
-const MANY_NUMBERS: usize = 1 << 20;
 
 /// What a step gave one chunk: logits, when it wanted them.
 pub(crate) type Outcome = Result<Option<Logits>, Failure>;
@@ -248,13 +244,9 @@ impl Scheduler {
             }
             rows[index] = Some(outcome);
         }
-        let go_on = |(sequence, row): (&mut Sequence, Option<Outcome>)| sequence.go_on(row?, now);
-        let numbers: usize = rows.iter().flatten().flatten().flatten().map(Vec::len).sum();
-        let ended: Vec<Option<Ending>> = if numbers < MANY_NUMBERS {
-            self.running.iter_mut().zip(rows).map(go_on).collect()
-        } else {
-            self.running.par_iter_mut().zip(rows).map(go_on).collect()
-        };
+        let numbers = rows.iter().flatten().flatten().flatten().map(Vec::len).sum();
+        let rows = self.running.iter_mut().zip(rows).collect();
+        let ended = parallel::map(rows, numbers, |(sequence, row)| sequence.go_on(row?, now));
         self.gaps.extend(self.running.iter_mut().filter_map(Sequence::take_gap));
         self.end_marked(&ended, now);
     }

@@ -19,6 +19,7 @@ use crate::{
     config::{Config, OnPanic},
     error::Failure,
     observer::{Observer, StepReport},
+    parallel,
     scheduler::{Outcome, Scheduler},
     sequence::Sequence,
     stats::Counters,
@@ -169,18 +170,18 @@ impl Worker {
 
 /// Gives each chunk that wanted something its row. A row that is not finite fails its own chunk.
 fn share_out(batch: &Batch, rows: Vec<Logits>) -> Vec<Outcome> {
-    let mut rows = rows.into_iter();
+    let numbers = rows.iter().map(Vec::len).sum();
+    let mut rows = parallel::map(rows, numbers, |row| {
+        // All are looked at: a loop that may end early looks at one at a time.
+        let is_finite = row.iter().fold(true, |all, logit| all & logit.is_finite());
+        if is_finite { Ok(Some(row)) } else { Err(Failure::Backend(Arc::new(BackendError::NonFinite))) }
+    })
+    .into_iter();
     let outcome = |wants: Wants| {
         if wants == Wants::Nothing {
             return Ok(None);
         }
-        let row = rows.next().expect("a backend returns one row for each chunk that wants one");
-        // All are looked at: a loop that may end early looks at one at a time.
-        if row.iter().fold(true, |all, logit| all & logit.is_finite()) {
-            Ok(Some(row))
-        } else {
-            Err(Failure::Backend(Arc::new(BackendError::NonFinite)))
-        }
+        rows.next().expect("a backend returns one row for each chunk that wants one")
     };
     batch.chunks.iter().map(|chunk| chunk.wants).map(outcome).collect()
 }

@@ -122,8 +122,7 @@ impl MatrixProducts {
         }
         let (alpha, beta) =
             (1.0_f32, if matches!(shape.after, After::Add | After::AddBias) { 1.0_f32 } else { 0.0 });
-        let (weight, x) =
-            (aligned(weight.device_ptr(&self.stream).0), aligned(x.device_ptr(&self.stream).0));
+        let (weight, x) = (aligned(weight.device_ptr(&self.stream).0), aligned(x.device_ptr(&self.stream).0));
         let (y, workspace) =
             (aligned(y.device_ptr_mut(&self.stream).0), self.workspace.device_ptr(&self.stream).0);
         // SAFETY: the lengths were compared with the layouts.

@@ -1,0 +1,31 @@
+//! Work on many numbers, by several threads.
+
+use rayon::prelude::*;
+
+/// From so many numbers on it is worth waking other threads: that takes some tens of microseconds, as long as one thread needs to
+/// choose a token among a hundred thousand.
+const MANY: usize = 1 << 20;
+
+/// What `of` makes of each item, in their order; they have `numbers` numbers together.
+pub(crate) fn map<T: Send, R: Send>(
+    items: Vec<T>,
+    numbers: usize,
+    of: impl Fn(T) -> R + Sync + Send,
+) -> Vec<R> {
+    if numbers < MANY { items.into_iter().map(of).collect() } else { items.into_par_iter().map(of).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_kept_however_many_numbers_there_are() {
+        for numbers in [0, MANY - 1, MANY] {
+            assert_eq!(
+                map((0..1000).collect(), numbers, |item: usize| item + 1),
+                (1..1001).collect::<Vec<_>>()
+            );
+        }
+    }
+}
