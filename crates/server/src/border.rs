@@ -32,6 +32,7 @@ use crate::{
     error::ApiError,
     images,
     json_body::JsonBytes,
+    json_shape::Texts,
     lifecycle::Lifecycle,
     metrics::Metrics,
     remote_images::{self, Policy},
@@ -192,7 +193,7 @@ impl Border {
     }
 
     fn json(&self, body: &[u8]) -> Asked<JsonBytes> {
-        let body = JsonBytes::checked(Bytes::copy_from_slice(body), &self.state.content.shape);
+        let body = JsonBytes::checked(Bytes::copy_from_slice(body), &self.state.content.shape, Texts::Plain);
         body.map_err(|error| error.code())
     }
 

@@ -16,7 +16,7 @@ use crate::{
     body_memory::OfBody,
     connections::SlowBody,
     error::{ApiError, Dialect, brief},
-    json_shape::{self, ShapeLimits, not_json},
+    json_shape::{self, ShapeLimits, Texts, not_json},
     metrics::Refusal,
     state::AppState,
 };
@@ -46,7 +46,8 @@ impl FromRequest<AppState> for JsonBytes {
             None => state.body_memory.begin(&Tenant::default(), 1.0),
         };
         let (bytes, memory) = read(body, &head.headers, state.max_body_bytes, (memory, dialect)).await?;
-        Ok(Self { memory: Some(memory), ..Self::checked(bytes, &state.content.shape)? })
+        let texts = head.extensions.get::<Texts>().copied().unwrap_or_default();
+        Ok(Self { memory: Some(memory), ..Self::checked(bytes, &state.content.shape, texts)? })
     }
 }
 
@@ -55,9 +56,9 @@ impl JsonBytes {
     ///
     /// # Errors
     /// When it is no JSON within bounds.
-    pub(crate) fn checked(bytes: Bytes, limits: &ShapeLimits) -> Result<Self, ApiError> {
+    pub(crate) fn checked(bytes: Bytes, limits: &ShapeLimits, texts: Texts) -> Result<Self, ApiError> {
         // The whole body first, so that damage at its end is not hidden by a wrong form at its start.
-        json_shape::check(&bytes, limits)?;
+        json_shape::check(&bytes, limits, texts)?;
         Ok(Self { bytes, memory: None })
     }
 
@@ -154,7 +155,8 @@ async fn read(
 ) -> Result<(Bytes, OfBody), ApiError> {
     let too_large = || {
         let message = format!("The body has more than {limit} bytes, which is the limit.");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+        let told = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
+        told.refused(Refusal::TooLarge)
     };
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

@@ -7,7 +7,17 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::error::ApiError;
+use crate::{error::ApiError, images};
+
+/// What the texts of a body are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Texts {
+    /// Text alone: whatever it looks like, it is read as text.
+    #[default]
+    Plain,
+    /// Transcripts, in which images stand as data URLs.
+    Transcripts,
+}
 
 /// Bounds of what a body may hold.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +49,9 @@ const IMAGES: [&str; 6] = ["images", "image", "image_url", "url", "frames", "vid
 ///
 /// # Errors
 /// `invalid_json` when it is none, `invalid_request` when it has a key twice, and the code and value of whichever bound is passed first.
-pub(crate) fn check(body: &[u8], limits: &ShapeLimits) -> Result<(), ApiError> {
-    let mut look = Look { limits, path: Vec::new(), text: 0, images: 0, prompt_images: 0, refused: None };
+pub(crate) fn check(body: &[u8], limits: &ShapeLimits, texts: Texts) -> Result<(), ApiError> {
+    let mut look =
+        Look { limits, texts, path: Vec::new(), text_bytes: 0, images: 0, prompt_images: 0, refused: None };
     let mut source = serde_json::Deserializer::from_slice(body);
     let looked = Node { look: &mut look, images: false }.deserialize(&mut source).and_then(|()| source.end());
     match (look.refused, looked) {
@@ -70,8 +81,9 @@ enum Step {
 
 struct Look<'a> {
     limits: &'a ShapeLimits,
+    texts: Texts,
     path: Vec<Step>,
-    text: usize,
+    text_bytes: usize,
     images: usize,
     /// Images since the last of the body's `prompts` began.
     prompt_images: usize,
@@ -131,26 +143,27 @@ impl Look<'_> {
         ))
     }
 
-    fn string<E: Error>(&mut self, text: &str, is_image: bool) -> Result<(), E> {
-        // Transcripts may have images inside of text, too.
-        if !is_image && !text.contains("data:image/") {
-            self.text += text.len();
-            let most = self.limits.text_bytes;
-            return if self.text > most {
-                let mib = most >> 20;
-                Err(self.refuse(
-                    "string_too_long",
-                    format_args!(
-                        "ends more than {mib} MiB of text in all, which is the limit (max_text_mib)"
-                    ),
-                ))
-            } else {
-                Ok(())
-            };
+    fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
+        let mut bytes = text.len();
+        if self.texts == Texts::Transcripts {
+            for url in images::urls_in(text) {
+                bytes -= url.len();
+                self.image_size(url.len())?;
+            }
         }
-        if !is_image {
-            return Ok(());
+        self.text_bytes += bytes;
+        let most = self.limits.text_bytes;
+        if self.text_bytes > most {
+            let mib = most >> 20;
+            return Err(self.refuse(
+                "string_too_long",
+                format_args!("ends more than {mib} MiB of text in all, which is the limit (max_text_mib)"),
+            ));
         }
+        Ok(())
+    }
+
+    fn image<E: Error>(&mut self, url: &str) -> Result<(), E> {
         self.images += 1;
         self.prompt_images += 1;
         let is_batch = matches!(self.path.first(), Some(Step::Member(name)) if name == "prompts");
@@ -167,8 +180,12 @@ impl Look<'_> {
                 format_args!("is one of more than {most} images and frames, which is the limit ({name})"),
             ));
         }
-        // Four letters for three bytes, and a head.
-        let bytes = text.len().saturating_sub(256) / 4 * 3;
+        self.image_size(url.len())
+    }
+
+    /// Refuses an image by the length of its URL: four letters for three bytes, and a head.
+    fn image_size<E: Error>(&mut self, url_bytes: usize) -> Result<(), E> {
+        let bytes = url_bytes.saturating_sub(256) / 4 * 3;
         if bytes > self.limits.image_bytes {
             let mib = self.limits.image_bytes >> 20;
             return Err(self.refuse(
@@ -223,8 +240,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let is_image = self.images || text.starts_with("data:");
-        self.look.string(text, is_image)
+        if self.images { self.look.image(text) } else { self.look.text(text) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -260,7 +276,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         look.message()?;
         let mut keys = HashSet::new();
         while let Some(key) = object.next_key::<String>()? {
-            look.text += key.len();
+            look.text(&key)?;
             let images = IMAGES.contains(&key.as_str());
             if !keys.insert(key.clone()) {
                 look.path.push(Step::Member(key));
@@ -313,7 +329,11 @@ mod tests {
 
     /// Code and parameter of a refusal.
     fn refused(body: &str) -> Option<(String, String)> {
-        let error = check(body.as_bytes(), &LIMITS).err()?;
+        refused_among(Texts::Plain, body)
+    }
+
+    fn refused_among(texts: Texts, body: &str) -> Option<(String, String)> {
+        let error = check(body.as_bytes(), &LIMITS, texts).err()?;
         let body = serde_json::to_value(error.body()).unwrap();
         let param = body["error"]["param"].as_str().unwrap_or_default().to_owned();
         Some((error.code().to_owned(), param))
@@ -340,7 +360,8 @@ mod tests {
             (json!(["x".repeat(20), "x".repeat(21)]).to_string(), some("string_too_long", "[1]")),
             (json!({ "images": ["a", "b"] }).to_string(), None),
             (json!({ "images": ["a", "b", "c"] }).to_string(), some("too_many_images", "images[2]")),
-            (json!(["data:,", "data:,", "data:,"]).to_string(), some("too_many_images", "[2]")),
+            (json!({ "image_url": { "url": "x".repeat(50) } }).to_string(), None),
+            (json!({ "x".repeat(41): 1 }).to_string(), some("string_too_long", "")),
             (json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a"] }] }).to_string(), None),
             (
                 json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a", "b"] }] }).to_string(),
@@ -351,6 +372,21 @@ mod tests {
         ] {
             assert_eq!(refused(&body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn text_counts_as_text_whatever_urls_are_in_it() {
+        let url = |letters: usize| format!("data:image/png;base64,{}", "A".repeat(letters));
+        let long = Some(("string_too_long".to_owned(), "[0]".to_owned()));
+        for text in [url(30), format!("see {}", url(30)), format!("{}{}", url(1), " x".repeat(20))] {
+            assert_eq!(refused(&json!([text]).to_string()), long, "{text}");
+        }
+        // Of transcripts only what stands beside their images is text.
+        let of_transcript = |text: String| refused_among(Texts::Transcripts, &json!([text]).to_string());
+        assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(20), url(600), " y".repeat(10))), None);
+        assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(21), url(600), " y".repeat(10))), long);
+        let large = Some(("image_file_too_large".to_owned(), "[0]".to_owned()));
+        assert_eq!(of_transcript(format!("see {} {}", url(1), url(660))), large);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod registered;
 
-use std::{cell::RefCell, collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, ops::Range, time::Duration};
 
 use base64::{
     Engine,
@@ -133,6 +133,18 @@ fn not_fetched(param: &str) -> ApiError {
     let message = "The image could not be fetched from its URL, or nothing is fetched from there. Send the image itself, \
                    as data:image/png;base64,… or as bare base64.";
     ApiError::invalid(param, message).with_code("failed_to_download_image")
+}
+
+/// Where images stand as data URLs inside a text.
+pub(crate) fn urls_in(text: &str) -> impl Iterator<Item = Range<usize>> {
+    const START: &str = "data:image/";
+    let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "+/=-_;:,.".contains(letter));
+    let mut behind = 0;
+    std::iter::from_fn(move || {
+        let start = behind + text[behind..].find(START)?;
+        behind = text[start..].find(ends).map_or(text.len(), |length| start + length);
+        Some(start..behind)
+    })
 }
 
 /// The image that `text` itself has.

@@ -18,7 +18,7 @@ mod systemone;
 mod transcript;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{FromRequestParts, Query},
     http::{StatusCode, request::Parts},
     middleware,
@@ -27,7 +27,7 @@ use axum::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{caller::CallerOf, error::ApiError, metrics::RequestKind, state::AppState};
+use crate::{caller::CallerOf, error::ApiError, json_shape::Texts, metrics::RequestKind, state::AppState};
 use scorer::{ScoreQuery, Scorer};
 
 /// The documented routes.
@@ -39,6 +39,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(classify::classify))
         .routes(routes!(classify::pooling))
         .routes(routes!(classify::embeddings))
+        // Of the routes above only.
+        .layer(Extension(Texts::Transcripts))
         .routes(routes!(score::score))
         .routes(routes!(generative::first_tokens))
         .routes(routes!(rerank::rerank))
@@ -53,6 +55,8 @@ pub(crate) fn aliases() -> Router<AppState> {
     Router::new()
         .route("/get_reward_mllm", post(openrlhf::get_reward))
         .route("/v1/classify", post(classify::classify))
+        // Of the routes above only.
+        .layer(Extension(Texts::Transcripts))
         .route("/v1/score", post(score::score))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))

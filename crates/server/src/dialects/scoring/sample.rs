@@ -171,17 +171,13 @@ fn take_images(
     path: &str,
     reader: &ImageReader<'_>,
 ) -> Result<(String, Vec<EncodedImage>), ApiError> {
-    const START: &str = "data:image/";
-    let (mut rest, mut plain, mut found) = (text, String::new(), Vec::new());
-    while let Some(start) = rest.find(START) {
-        plain += &rest[..start];
-        let url = &rest[start..];
-        let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "+/=-_;:,.".contains(letter));
-        let end = url.find(ends).unwrap_or(url.len());
-        found.push(reader.read(&url[..end], path)?);
-        rest = &url[end..];
+    let (mut behind, mut plain, mut found) = (0, String::new(), Vec::new());
+    for url in images::urls_in(text) {
+        plain += &text[behind..url.start];
+        behind = url.end;
+        found.push(reader.read(&text[url], path)?);
     }
-    Ok((plain + rest, found))
+    Ok((plain + &text[behind..], found))
 }
 
 #[cfg(test)]
