@@ -72,7 +72,11 @@ pub(crate) fn digest_of(text: &str) -> Option<&str> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!("{DIGEST}{}", hexadecimal(&Sha256::digest(bytes)))
+    named(Sha256::digest(bytes).into())
+}
+
+fn named(digest: [u8; 32]) -> String {
+    format!("{DIGEST}{}", hexadecimal(&digest))
 }
 
 impl Entry {
@@ -81,8 +85,9 @@ impl Entry {
         let hides = |wanted: Redaction| redactions.contains(&wanted);
         let text = |text: String| if hides(Redaction::Text) { digest(text.as_bytes()) } else { text };
         let Case { question, images, frames, responses, reference, description } = self.case;
-        let digests =
-            |images: &[EncodedImage]| images.iter().map(|image| digest(image.bytes())).collect::<Vec<_>>();
+        let digests = |images: &[EncodedImage]| -> Vec<String> {
+            images.iter().map(|image| named(image.digest())).collect()
+        };
         let seen = [digests(&images), digests(&frames)];
         let mut verdict = self.verdict;
         let name = verdict["rubric"].as_str().unwrap_or_default().to_owned();
@@ -111,13 +116,10 @@ impl Entry {
             distribution = members.remove("distribution");
             hide_reasons(members, &text);
         }
-        let told = |images: Vec<EncodedImage>| {
-            if hides(Redaction::Images) {
-                digests(&images)
-            } else {
-                images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
-            }
+        let whole = |images: &[EncodedImage]| {
+            images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
         };
+        let [images, frames] = if hides(Redaction::Images) { seen } else { [whole(&images), whole(&frames)] };
         let line = Line {
             time: self.time.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()),
             id: self.id,
@@ -126,8 +128,8 @@ impl Entry {
             prompt_digest,
             case: LoggedCase {
                 question: text(question),
-                images: told(images),
-                frames: told(frames),
+                images,
+                frames,
                 responses: responses.into_iter().map(text).collect(),
                 reference: reference.map(text),
                 description: description.map(text),
@@ -135,7 +137,7 @@ impl Entry {
             verdict,
             distribution,
         };
-        let mut line = json!(line).to_string();
+        let mut line = serde_json::to_string(&line).expect("a line can be written as JSON");
         line.push('\n');
         line
     }
