@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::http::StatusCode;
 use judge::Tenant;
 
 use crate::{
@@ -61,11 +60,11 @@ impl NoRoom {
             "Rate limit reached: the bodies of {whose} take {bytes} bytes, which is the limit (max_bodies_mib). Please retry \
              after {AGAIN_S}s."
         );
-        let (status, code) = match self {
-            Self::Full(_) => dialect.full(),
-            Self::ShareTaken(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+        let told = match self {
+            Self::Full(_) => ApiError::full(dialect, message),
+            Self::ShareTaken(_) => ApiError::limited(message),
         };
-        ApiError::new(status, code, message).with_retry_after(AGAIN_S).refused(Refusal::Bodies)
+        told.with_retry_after(AGAIN_S).refused(Refusal::Bodies)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderName, HeaderValue, Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -36,8 +36,7 @@ fn begin(account: &Account) -> Result<RunningRequest, ApiError> {
         let message = format!(
             "Rate limit reached for concurrent requests: Limit {most} (concurrent_requests). Please retry after 1s."
         );
-        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
-        error.with_retry_after(1).refused(Refusal::Concurrent)
+        ApiError::limited(message).with_retry_after(1).refused(Refusal::Concurrent)
     })?;
     account.take_request().map_err(ApiError::exhausted)?;
     Ok(running)

@@ -1,0 +1,156 @@
+//! What the failure of a judgement or a completion means to a client.
+
+use std::error::Error;
+
+use axum::http::StatusCode as Status;
+use judge::{EncodeError, EngineError, Failure, ImageFault, JudgeError, Rubric, RubricError};
+
+use super::{ApiError, COME_AGAIN_MOST_S, Dialect, unsupported_image};
+use crate::metrics::Refusal;
+
+impl ApiError {
+    /// What the failure of a judgement or a completion means to a client of `dialect`.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever tells a failure is done with it")]
+    pub(crate) fn from_judge(error: JudgeError, dialect: Dialect) -> Self {
+        let told = judging(&error, dialect);
+        if told.status.is_server_error() {
+            tracing::error!(error = &error as &dyn Error, code = told.code, "a request failed");
+        }
+        told
+    }
+}
+
+fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
+    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    match error {
+        JudgeError::Rubric(error) => rubric(error),
+        JudgeError::Encode(error) => encoding(error),
+        JudgeError::Engine(error) => engine(error, dialect),
+        JudgeError::Failed(failure) => failed(failure, dialect),
+        JudgeError::Exhausted(exhausted) => ApiError::exhausted(*exhausted),
+        JudgeError::TooFewResponses { .. } => {
+            plain(Status::BAD_REQUEST, "invalid_request").with_param("responses")
+        }
+        JudgeError::Labels { rubric, .. } => plain(Status::BAD_REQUEST, "invalid_rubric")
+            .with_param(if rubric == Rubric::INLINE { "scale" } else { "rubric" }),
+        JudgeError::Texts(_) => plain(Status::INTERNAL_SERVER_ERROR, "misconfigured"),
+        JudgeError::Grammar(_) => plain(Status::BAD_REQUEST, "invalid_schema"),
+        JudgeError::UnknownToken { .. } => {
+            plain(Status::BAD_REQUEST, "unknown_token").with_param("label_token_ids")
+        }
+        JudgeError::NoRewardHead => plain(Status::BAD_REQUEST, "no_reward_head").with_param("format"),
+        JudgeError::Unparsable { text, .. } => {
+            ApiError { text: Some(text.clone()), ..plain(Status::BAD_GATEWAY, "unparsable_verdict") }
+        }
+        JudgeError::Silent => plain(Status::BAD_GATEWAY, "empty_completion"),
+    }
+}
+
+/// Blames the field of the request that an error of rubrics is about.
+fn rubric(error: &RubricError) -> ApiError {
+    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    let invalid = |code| plain(Status::BAD_REQUEST, code);
+    match error {
+        RubricError::Unknown { .. } => plain(Status::NOT_FOUND, "unknown_rubric").with_param("rubric"),
+        RubricError::UnknownFormat { .. } => invalid("unknown_format").with_param("format"),
+        RubricError::WrongKind { .. } => invalid("invalid_rubric").with_param("rubric"),
+        RubricError::InvalidRubric { name, key, .. } => {
+            invalid("invalid_rubric").with_param(if name == Rubric::INLINE { *key } else { "rubric" })
+        }
+        RubricError::MissingField { field, .. } => invalid("missing_field").with_param(field.as_str()),
+        RubricError::NoPlace { .. } => invalid("unsupported_rubric").with_param("rubric"),
+        RubricError::Empty { path } => invalid("invalid_request").with_param(path.as_str()),
+        RubricError::Unsupported { key, .. } => invalid("unsupported_rubric").with_param(*key),
+        RubricError::Library(_) => plain(Status::UNPROCESSABLE_ENTITY, "invalid_configuration"),
+    }
+}
+
+fn encoding(error: &EncodeError) -> ApiError {
+    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    let image = |code| {
+        let plain = plain(Status::BAD_REQUEST, code);
+        ApiError { message: unsupported_image(&plain.message), ..plain }
+    };
+    match error {
+        EncodeError::Image { fault, .. } => image(match fault {
+            ImageFault::Unsupported => "unsupported_image_media_type",
+            ImageFault::Damaged => "image_parse_error",
+            ImageFault::Empty => "empty_image_file",
+            ImageFault::FileTooLarge => "image_file_too_large",
+            ImageFault::TooLarge => "image_too_large",
+        }),
+        EncodeError::ImageTooLarge { .. } => image("image_too_large"),
+        EncodeError::Busy => ApiError::full(Dialect::Native, error.to_string()).with_retry_after(1),
+        EncodeError::EmptyVideo => plain(Status::BAD_REQUEST, "invalid_video"),
+        EncodeError::Conversation(_) => plain(Status::BAD_REQUEST, "invalid_conversation"),
+        EncodeError::Tokenizer(_) => plain(Status::INTERNAL_SERVER_ERROR, "tokenizer_failed"),
+    }
+}
+
+fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
+    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    match error {
+        EngineError::Overloaded { requests, tokens, retry_after_s } => {
+            let message = format!(
+                "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
+                 {retry_after_s}s."
+            );
+            ApiError::full(dialect, message).with_retry_after(*retry_after_s)
+        }
+        EngineError::ShareTaken { requests, tokens, retry_after_s } => {
+            let again_s = (*retry_after_s).min(COME_AGAIN_MOST_S);
+            let message = format!(
+                "Rate limit reached: {requests} requests of this key with {tokens} tokens wait already, which is the \
+                 key's share of the queue (queue_share). Please retry after {again_s}s."
+            );
+            ApiError::limited(message).with_retry_after(again_s).refused(Refusal::QueueShare)
+        }
+        EngineError::TooLong { tokens, limit } => {
+            let message = too_long(*tokens, *limit, dialect);
+            let told = ApiError::new(Status::BAD_REQUEST, "context_length_exceeded", message);
+            told.refused(Refusal::TooLarge)
+        }
+        EngineError::Empty => plain(Status::BAD_REQUEST, "empty_prompt"),
+        EngineError::Quarantined { .. } => {
+            plain(Status::BAD_REQUEST, "quarantined").refused(Refusal::Quarantined)
+        }
+        EngineError::Stopped => plain(Status::SERVICE_UNAVAILABLE, "stopped"),
+    }
+}
+
+/// What a prompt that does not fit is told: OpenAI's clients look for its words.
+fn too_long(tokens: usize, limit: usize, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Native => format!(
+            "The prompt has {tokens} tokens and the critic can read {limit}, of which one at least is for the answer: it must \
+             be {} tokens shorter.",
+            (tokens + 1).saturating_sub(limit).max(1)
+        ),
+        Dialect::OpenAi => format!(
+            "This model's maximum context length is {limit} tokens. However, your messages resulted in {tokens} tokens. \
+             Please reduce the length of the messages."
+        ),
+    }
+}
+
+fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
+    let plain = |status, code| ApiError::new(status, code, failure.to_string());
+    match failure {
+        Failure::Backend(_) if failure.is_non_finite() => {
+            plain(Status::INTERNAL_SERVER_ERROR, "numerical_error")
+        }
+        Failure::Backend(_) | Failure::Panicked | Failure::Lost(_) => {
+            plain(Status::INTERNAL_SERVER_ERROR, "engine_failure")
+        }
+        Failure::Waited { most, retry_after_s } => {
+            let message = format!(
+                "Rate limit reached: the request waited {} s for its turn, which is the limit (queue_timeout_s), and \
+                 nothing was done for it. Please retry after {retry_after_s}s.",
+                most.as_secs_f64()
+            );
+            ApiError::full(dialect, message).with_code("queue_timeout").with_retry_after(*retry_after_s)
+        }
+        Failure::Expired => plain(Status::GATEWAY_TIMEOUT, "deadline_exceeded"),
+        Failure::GivenUp => plain(Status::SERVICE_UNAVAILABLE, "draining"),
+    }
+}

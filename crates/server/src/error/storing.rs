@@ -1,0 +1,59 @@
+//! What it means to a client that something cannot be kept or found.
+
+use axum::http::StatusCode as Status;
+use store::StoreError;
+
+use super::ApiError;
+
+/// When a client should come again that could not be served for a disk that is full or fails.
+const DISK_AGAIN_S: u64 = 10;
+
+impl From<StoreError> for ApiError {
+    /// What a failure to keep or find something means to a client. Limits are named by the options that set them.
+    fn from(error: StoreError) -> Self {
+        let message = format!("{}.", capitalised(&error.to_string()));
+        let (status, code, option) = match &error {
+            StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
+                (Status::NOT_FOUND, "not_found", None)
+            }
+            StoreError::KeyReused { .. } => (Status::CONFLICT, "idempotency_key_reused", None),
+            StoreError::FileInUse { .. } => (Status::BAD_REQUEST, "file_in_use", None),
+            StoreError::FileTooLarge { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "file_too_large", Some("--max-file-mib"))
+            }
+            StoreError::Full { .. } => (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("--max-stored-mib")),
+            StoreError::PartFull { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("stored_share of the key"))
+            }
+            StoreError::PartTooManyFiles { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("stored_share of the key"))
+            }
+            StoreError::TooManyFiles { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("--max-files"))
+            }
+            StoreError::TooManyBatches { .. } => (Status::TOO_MANY_REQUESTS, "too_many_batches", None),
+            StoreError::Disk(_) => (Status::SERVICE_UNAVAILABLE, "storage_unavailable", None),
+            StoreError::Folder { .. }
+            | StoreError::Taken { .. }
+            | StoreError::Lost { .. }
+            | StoreError::Database(_)
+            | StoreError::Content(_)
+            | StoreError::Record(_) => (Status::INTERNAL_SERVER_ERROR, "storage_failed", None),
+        };
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, code, "files or batches failed");
+        }
+        match option {
+            Some(option) => Self::new(status, code, format!("{message} The server's option is {option}.")),
+            None if status == Status::SERVICE_UNAVAILABLE => {
+                Self::new(status, code, message).with_retry_after(DISK_AGAIN_S)
+            }
+            None => Self::new(status, code, message),
+        }
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
