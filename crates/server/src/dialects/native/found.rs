@@ -3,7 +3,7 @@
 use judge::{BothOrders, Case, Judge, JudgeError, JudgeOptions, Judgement, Mode, RubricChoice};
 
 use super::{
-    request::{Form, Sight},
+    asked::{Orders, Sight},
     response::VerdictBody,
 };
 use crate::metrics::{Metrics, Task};
@@ -14,24 +14,22 @@ pub(super) enum Found {
     Both(Box<BothOrders>),
 }
 
-/// What is asked for.
-pub(super) type Asked = (Case, RubricChoice, JudgeOptions);
+/// A case, and by what and how it is judged.
+pub(super) type Question = (Case, RubricChoice, JudgeOptions);
 
 impl Found {
-    /// The verdict on a case, in both orders if `form` is that.
+    /// The verdict on a case, in these orders.
     ///
     /// # Errors
     /// [`JudgeError`] as for any judgement.
-    pub(super) async fn find(judge: &Judge, form: &Form, asked: Asked) -> Result<Self, JudgeError> {
+    pub(super) async fn find(judge: &Judge, orders: Orders, asked: Question) -> Result<Self, JudgeError> {
         let (case, choice, options) = asked;
-        Ok(match form {
-            Form::BothOrders => Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?)),
-            Form::AgreedOrders => {
+        Ok(match orders {
+            Orders::Both => Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?)),
+            Orders::Agreed => {
                 Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?.agreed()))
             }
-            Form::Plain | Form::Samples(_) | Form::Replay(_) | Form::Stream => {
-                Self::One(Box::new(judge.verdict(case, choice, options).await?))
-            }
+            Orders::Given => Self::One(Box::new(judge.verdict(case, choice, options).await?)),
         })
     }
 
@@ -39,7 +37,7 @@ impl Found {
     ///
     /// # Errors
     /// [`JudgeError`] as for any judgement.
-    pub(super) async fn blind(judge: &Judge, form: &Form, asked: Asked) -> Result<Self, JudgeError> {
+    pub(super) async fn blind(judge: &Judge, orders: Orders, asked: Question) -> Result<Self, JudgeError> {
         let (case, choice, options) = asked;
         // The reasons that come after a verdict are of no use here.
         let mode = match options.mode {
@@ -47,7 +45,7 @@ impl Found {
             Mode::Trained | Mode::Score | Mode::ExplainThenScore => options.mode,
         };
         let options = JudgeOptions { mode, ..options };
-        Self::find(judge, form, (case.without_pictures(), choice, options)).await
+        Self::find(judge, orders, (case.without_pictures(), choice, options)).await
     }
 
     /// Counts it among the verdicts.

@@ -1,5 +1,7 @@
 //! Our own interface: `POST /judge`, `POST /reward` and the rubrics.
 
+mod asked;
+mod chosen_rubric;
 mod evaluations;
 mod examples;
 mod found;
@@ -38,9 +40,12 @@ use crate::{
     state::AppState,
     telemetry::Evaluations,
 };
+use asked::{Asked, Form, Orders, Sight};
+use chosen_rubric::PlacedRubric;
 use found::Found;
 use places::Places;
-use request::{Form, JudgeBody, JudgeRequest, PlacedRubric, Rubrics, Sight};
+use receipt::ReceiptBody;
+use request::{JudgeBody, JudgeRequest};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 pub(crate) use reward::MethodBody;
@@ -122,47 +127,35 @@ pub(crate) async fn asked(
     caller: &Caller,
     body: &JsonBytes,
 ) -> Result<(Case, JudgeOptions, usize), ApiError> {
-    let JudgeRequest { case, rubrics, options, form, .. } = judge_request(state, caller, body).await?;
-    let rubrics = match rubrics {
-        Rubrics::One(_) => 1,
-        Rubrics::Several(several) => several.len(),
-    };
-    let verdicts = match form {
-        Form::Plain | Form::Replay(_) | Form::Stream => 1,
-        Form::BothOrders | Form::AgreedOrders => 2,
-        Form::Samples(count) => count,
-    };
-    Ok((case, options, rubrics * verdicts))
+    let JudgeRequest { case, options, asked, .. } = judge_request(state, caller, body).await?;
+    Ok((case, options, asked.verdicts()))
 }
 
 async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
-    let JudgeRequest { case, rubrics, options, form, sight, response_ids } = request;
+    let JudgeRequest { case, options, asked, response_ids } = request;
     let places = Places::of(&case);
     let telling = Telling { evaluations: state.telemetry.evaluations(response_ids), places };
-    match (rubrics, form) {
-        (Rubrics::One(PlacedRubric { choice, path }), Form::Stream) => {
-            let failed = |error| telling.failed(&state, error).in_rubric(&path);
-            let note = recorder.begin(&case, &choice);
-            let verdict = state.judge.judge(case, choice, options).await.map_err(failed)?;
-            Ok(events(verdict, (state, note), telling).into_response())
+    let judging = Judging { state: &state, recorder: &recorder, telling, case, options };
+    let body = match asked {
+        Asked::Stream(rubric) => {
+            let (verdict, note, telling) = judging.begun(rubric).await?;
+            return Ok(events(verdict, (state, note), telling).into_response());
         }
-        (Rubrics::One(rubric), form) => {
-            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form, sight };
-            Ok(Json(JudgedBody::One(Box::new(judging.by(rubric).await?))).into_response())
-        }
-        (Rubrics::Several(rubrics), form) => {
-            let judging = Judging { state: &state, recorder: &recorder, telling, case, options, form, sight };
+        Asked::Replay(rubric, receipt) => JudgedBody::One(Box::new(judging.again(rubric, &receipt).await?)),
+        Asked::One(rubric, form) => JudgedBody::One(Box::new(judging.by(rubric, form).await?)),
+        Asked::Several(rubrics, form) => {
             let each = |rubric| async {
-                match judging.by(rubric).await {
+                match judging.by(rubric, form).await {
                     Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
                     Err(error) => error.into(),
                 }
             };
             // All at once, so that the engine computes what their prompts share once.
             let verdicts = join_all(rubrics.into_iter().map(each)).await;
-            Ok(Json(JudgedBody::Several(VerdictsBody { verdicts })).into_response())
+            JudgedBody::Several(VerdictsBody { verdicts })
         }
-    }
+    };
+    Ok(Json(body).into_response())
 }
 
 /// A case and how it is judged, by whichever rubric.
@@ -172,58 +165,90 @@ struct Judging<'a> {
     telling: Telling,
     case: Case,
     options: JudgeOptions,
-    form: Form,
-    sight: Sight,
 }
 
 impl Judging<'_> {
-    async fn by(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
-        let mut note = self.recorder.begin(&self.case, &rubric.choice);
-        let body = self.unlogged(rubric).await?;
-        note.verdict(&body);
-        evaluations::verdict(&self.telling.evaluations, &body);
+    /// The verdict by a rubric.
+    async fn by(&self, rubric: PlacedRubric, form: Form) -> Result<VerdictBody, ApiError> {
+        let note = self.recorder.begin(&self.case, &rubric.choice);
+        let body = match form {
+            Form::Verdict(orders, sight) => self.verdict(rubric, orders, sight).await?,
+            Form::Samples(count) => self.samples(rubric, count).await?,
+        };
+        self.tell(note, &body);
         Ok(body)
     }
 
-    async fn unlogged(&self, rubric: PlacedRubric) -> Result<VerdictBody, ApiError> {
-        let Self { state, telling, case, options, form, sight, .. } = self;
+    /// The verdict that a receipt is of, again.
+    async fn again(&self, rubric: PlacedRubric, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
+        let note = self.recorder.begin(&self.case, &rubric.choice);
+        let body = self.replayed(rubric, receipt).await?;
+        self.tell(note, &body);
+        Ok(body)
+    }
+
+    /// A verdict that is about to be written, and who is told of it.
+    async fn begun(self, rubric: PlacedRubric) -> Result<(VerdictStream, Note, Telling), ApiError> {
+        let Self { state, recorder, telling, case, options } = self;
+        let note = recorder.begin(&case, &rubric.choice);
+        let verdict = state.judge.judge(case, rubric.choice, options).await;
+        let verdict = verdict.map_err(|error| telling.failed(state, error).in_rubric(&rubric.path))?;
+        Ok((verdict, note, telling))
+    }
+
+    async fn verdict(
+        &self,
+        rubric: PlacedRubric,
+        orders: Orders,
+        sight: Sight,
+    ) -> Result<VerdictBody, ApiError> {
         let PlacedRubric { choice, path } = rubric;
-        let (judge, metrics, model) = (&state.judge, &state.metrics, state.judge.model());
-        let (case, options) = (case.clone(), found::options(options, *sight));
-        let failed = |error| telling.failed(state, error).in_rubric(&path);
-        match form {
-            Form::Samples(count) => {
-                let samples = judge.judge_samples(case, choice, (options, *count)).await.map_err(failed)?;
-                samples
-                    .verdicts
-                    .iter()
-                    .flatten()
-                    .for_each(|judgement| metrics.verdict(judgement, Task::Judge));
-                VerdictBody::samples(samples, model).ok_or_else(|| failed(JudgeError::Silent))
-            }
-            Form::Replay(receipt) => {
-                if receipt.names_weights() {
-                    judge.weights_known().await;
-                }
-                let asked = (case.clone(), choice.clone(), options.clone());
-                let verdict = judge.judge(case, choice, options).await.map_err(failed)?;
-                receipt.check(verdict.receipt())?;
-                let judgement = verdict.collect().await.map_err(failed)?;
-                let judgement = judge.calibrate(judgement, asked).await.map_err(failed)?;
-                metrics.verdict(&judgement, Task::Judge);
-                Ok(VerdictBody::replayed(judgement, receipt, model))
-            }
-            Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream => {
-                let asked = (case, choice, options);
-                let found = Found::find(judge, form, asked.clone()).await.map_err(failed)?;
-                found.count(metrics);
-                let blind = match sight {
-                    Sight::Seeing => None,
-                    Sight::AlsoBlind => Some(Found::blind(judge, form, asked).await.map_err(failed)?),
-                };
-                Ok(found.into_body(blind, model))
-            }
+        let judge = &self.state.judge;
+        let failed = |error| self.failed(error, &path);
+        let question = (self.case.clone(), choice, found::options(&self.options, sight));
+        let found = Found::find(judge, orders, question.clone()).await.map_err(failed)?;
+        found.count(&self.state.metrics);
+        let blind = match sight {
+            Sight::Seeing => None,
+            Sight::AlsoBlind => Some(Found::blind(judge, orders, question).await.map_err(failed)?),
+        };
+        Ok(found.into_body(blind, judge.model()))
+    }
+
+    async fn samples(&self, rubric: PlacedRubric, count: usize) -> Result<VerdictBody, ApiError> {
+        let PlacedRubric { choice, path } = rubric;
+        let AppState { judge, metrics, .. } = self.state;
+        let samples = judge.judge_samples(self.case.clone(), choice, (self.options.clone(), count)).await;
+        let samples = samples.map_err(|error| self.failed(error, &path))?;
+        samples.verdicts.iter().flatten().for_each(|judgement| metrics.verdict(judgement, Task::Judge));
+        let body = VerdictBody::samples(samples, judge.model());
+        body.ok_or_else(|| self.failed(JudgeError::Silent, &path))
+    }
+
+    async fn replayed(&self, rubric: PlacedRubric, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
+        let PlacedRubric { choice, path } = rubric;
+        let AppState { judge, metrics, .. } = self.state;
+        let failed = |error| self.failed(error, &path);
+        if receipt.names_weights() {
+            judge.weights_known().await;
         }
+        let (case, options) = (self.case.clone(), self.options.clone());
+        let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await.map_err(failed)?;
+        receipt.check(verdict.receipt())?;
+        let judgement = verdict.collect().await.map_err(failed)?;
+        let judgement = judge.calibrate(judgement, (case, choice, options)).await.map_err(failed)?;
+        metrics.verdict(&judgement, Task::Judge);
+        Ok(VerdictBody::replayed(judgement, receipt, judge.model()))
+    }
+
+    fn failed(&self, error: JudgeError, path: &str) -> ApiError {
+        self.telling.failed(self.state, error).in_rubric(path)
+    }
+
+    /// Tells of a verdict whoever is told beside the client.
+    fn tell(&self, mut note: Note, body: &VerdictBody) {
+        note.verdict(body);
+        evaluations::verdict(&self.telling.evaluations, body);
     }
 }
 

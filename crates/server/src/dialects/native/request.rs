@@ -1,13 +1,12 @@
 //! Bodies of requests.
 
-use judge::{
-    Caller, Case, Drawing, EncodedImage, ImageTiling, JudgeOptions, Mode, Remembering, Responses,
-    RubricChoice, Scale,
-};
+use judge::{Caller, Case, Drawing, EncodedImage, ImageTiling, JudgeOptions, Mode, Remembering, Responses};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
+    asked::{Asked, Form, Orders, Sight},
+    chosen_rubric::{ChosenRubric, PlacedRubric, choose_rubric, path_of_rubric},
     evaluations,
     guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
     receipt::ReceiptBody,
@@ -164,81 +163,30 @@ pub(super) enum OrderBody {
     Agreed,
 }
 
-/// By what a case is judged.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum ChosenRubric {
-    /// A rubric of the server, by its name.
-    Name(String),
-    /// Criteria of your own.
-    Inline(InlineRubric),
-}
-
-/// Criteria of your own, with a scale when one response is scored.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct InlineRubric {
-    /// What to look at.
-    criteria: String,
-    /// The scores that may be given.
-    scale: Option<ScaleBody>,
-}
-
-impl From<ChosenRubric> for RubricChoice {
-    fn from(body: ChosenRubric) -> Self {
-        match body {
-            ChosenRubric::Name(name) => Self::Named(name),
-            ChosenRubric::Inline(InlineRubric { criteria, scale }) => {
-                let scale = scale.map(Scale::from);
-                Self::Inline { criteria, scale }
-            }
-        }
-    }
-}
-
 /// The most samples of one call, and the most rubrics.
 const MOST: usize = 64;
 
-/// A rubric and where its criteria and scale stand in the body.
-pub(super) struct PlacedRubric {
-    pub(super) choice: RubricChoice,
-    pub(super) path: String,
-}
-
 /// By what a case is judged.
-pub(super) enum Rubrics {
+enum Rubrics {
     One(PlacedRubric),
     Several(Vec<PlacedRubric>),
 }
 
-/// How a verdict is made.
-pub(super) enum Form {
-    Plain,
-    BothOrders,
-    /// With a tie unless these agree.
-    AgreedOrders,
-    Samples(usize),
-    /// The verdict that a receipt is of, again.
-    Replay(Box<ReceiptBody>),
-    Stream,
+impl From<OrderBody> for Orders {
+    fn from(body: OrderBody) -> Self {
+        match body {
+            OrderBody::Given => Self::Given,
+            OrderBody::Both => Self::Both,
+            OrderBody::Agreed => Self::Agreed,
+        }
+    }
 }
 
-/// With and without which pictures a verdict is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sight {
-    /// With those of the case.
-    Seeing,
-    /// With them, and then without any.
-    AlsoBlind,
-}
-
-/// What is judged, by what, and how the answer comes.
+/// What is judged, and how the answer comes.
 pub(super) struct JudgeRequest {
     pub(super) case: Case,
-    pub(super) rubrics: Rubrics,
     pub(super) options: JudgeOptions,
-    pub(super) form: Form,
-    pub(super) sight: Sight,
+    pub(super) asked: Asked,
     /// The client's ids of the responses, if it named them.
     pub(super) response_ids: Vec<String>,
 }
@@ -258,7 +206,7 @@ impl JudgeBody {
         check_text(&self.question, "question")?;
         let responses = self.take_responses()?;
         let response_ids = self.take_ids(evaluations::count(&responses))?;
-        let form = self.form(&responses)?;
+        let asked = self.asked(&responses)?;
         if self.max_tokens == Some(0) {
             return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
         }
@@ -267,38 +215,13 @@ impl JudgeBody {
             mode: self.mode.map_or(Mode::Trained, Mode::from),
             distribution: self.distribution,
             max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
-            drawing: self.drawing(&form)?,
+            drawing: self.drawing(&asked)?,
             tiling: self.tiling.into(),
-            remembering: match &form {
-                Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream if self.memo => {
-                    Remembering::Allowed
-                }
-                _ => Remembering::Off,
-            },
+            remembering: self.remembering(&asked),
             guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
         };
-        let sight = self.sight(&form)?;
         let (images, frames) = read_pictures((&self.images, &self.frames), "", reader)?;
-        let rubrics = match self.rubrics {
-            None => Rubrics::One(PlacedRubric {
-                path: path_of_rubric(self.rubric.as_ref()).to_owned(),
-                choice: choose_rubric(self.rubric, self.criteria, self.scale)?,
-            }),
-            Some(_) if self.rubric.is_some() || self.criteria.is_some() || self.scale.is_some() => {
-                return Err(ApiError::invalid("rubrics", "Give one rubric or several, not both."));
-            }
-            Some(several) if several.is_empty() || several.len() > MOST => {
-                return Err(ApiError::invalid("rubrics", format!("Give 1 to {MOST} rubrics.")));
-            }
-            Some(several) => {
-                let place = |(index, rubric): (usize, ChosenRubric)| PlacedRubric {
-                    choice: rubric.into(),
-                    path: format!("rubrics[{index}]."),
-                };
-                Rubrics::Several(several.into_iter().enumerate().map(place).collect())
-            }
-        };
         let case = Case {
             question: self.question,
             images,
@@ -307,7 +230,7 @@ impl JudgeBody {
             reference: self.reference,
             description: self.description,
         };
-        Ok(JudgeRequest { case, rubrics, options, form, sight, response_ids })
+        Ok(JudgeRequest { case, options, asked, response_ids })
     }
 
     fn take_responses(&mut self) -> Result<Responses, ApiError> {
@@ -344,66 +267,105 @@ impl JudgeBody {
         Ok(ids)
     }
 
-    /// How the verdict is made. Of the ways that exclude each other, the error names one.
-    fn form(&mut self, responses: &Responses) -> Result<Form, ApiError> {
-        let samples = self.samples.unwrap_or(1);
+    fn take_rubrics(&mut self) -> Result<Rubrics, ApiError> {
+        let (rubric, criteria, scale) = (self.rubric.take(), self.criteria.take(), self.scale.take());
+        match self.rubrics.take() {
+            None => Ok(Rubrics::One(PlacedRubric {
+                path: path_of_rubric(rubric.as_ref()).to_owned(),
+                choice: choose_rubric(rubric, criteria, scale)?,
+            })),
+            Some(_) if rubric.is_some() || criteria.is_some() || scale.is_some() => {
+                Err(ApiError::invalid("rubrics", "Give one rubric or several, not both."))
+            }
+            Some(several) if several.is_empty() || several.len() > MOST => {
+                Err(ApiError::invalid("rubrics", format!("Give 1 to {MOST} rubrics.")))
+            }
+            Some(several) => {
+                let place = |(index, rubric): (usize, ChosenRubric)| PlacedRubric {
+                    choice: rubric.into(),
+                    path: format!("rubrics[{index}]."),
+                };
+                Ok(Rubrics::Several(several.into_iter().enumerate().map(place).collect()))
+            }
+        }
+    }
+
+    /// What is asked for. Of the ways that exclude each other, the error names one.
+    fn asked(&mut self, responses: &Responses) -> Result<Asked, ApiError> {
+        let form = self.form(responses)?;
+        let single = form.verdicts() == 1;
+        match (self.take_rubrics()?, self.expect.take(), self.stream) {
+            (Rubrics::One(rubric), None, false) => Ok(Asked::One(rubric, form)),
+            (Rubrics::Several(rubrics), None, false) => Ok(Asked::Several(rubrics, form)),
+            (Rubrics::One(rubric), None, true) if single => Ok(Asked::Stream(rubric)),
+            (Rubrics::One(rubric), Some(receipt), false) if single => {
+                Ok(Asked::Replay(rubric, Box::new(receipt)))
+            }
+            (Rubrics::One(_) | Rubrics::Several(_), _, true) => {
+                let param = if self.order == OrderBody::Given { "stream" } else { "order" };
+                Err(ApiError::invalid(param, "Only a single verdict is streamed."))
+            }
+            (Rubrics::One(_) | Rubrics::Several(_), Some(_), false) => {
+                Err(ApiError::invalid("expect", "A receipt is of a single verdict."))
+            }
+        }
+    }
+
+    /// How the verdict by a rubric is made.
+    fn form(&self, responses: &Responses) -> Result<Form, ApiError> {
+        let refuse = |param: &str, message: &str| Err(ApiError::invalid(param, message));
+        let (samples, orders) = (self.samples.unwrap_or(1), Orders::from(self.order));
         if samples == 0 || samples > MOST {
             return Err(ApiError::invalid("samples", format!("Give 1 to {MOST} samples.")));
         }
-        let (both, several) = (self.order != OrderBody::Given, self.rubrics.is_some());
-        if both && matches!(responses, Responses::One(_)) {
-            return Err(ApiError::invalid("order", "One response has one order."));
+        if orders != Orders::Given && matches!(responses, Responses::One(_)) {
+            return refuse("order", "One response has one order.");
         }
-        if self.stream && (both || several || samples > 1 || self.expect.is_some()) {
-            let param = if both { "order" } else { "stream" };
-            return Err(ApiError::invalid(param, "Only a single verdict is streamed."));
-        }
-        if both && samples > 1 {
-            return Err(ApiError::invalid("samples", "Samples are drawn in one order."));
-        }
-        if self.expect.is_some() && (both || several || samples > 1) {
-            return Err(ApiError::invalid("expect", "A receipt is of a single verdict."));
+        if orders != Orders::Given && samples > 1 {
+            return refuse("samples", "Samples are drawn in one order.");
         }
         if self.calibration != CalibrationBody::None && (self.stream || samples > 1) {
-            return Err(ApiError::invalid("calibration", "What is streamed or drawn is not calibrated."));
+            return refuse("calibration", "What is streamed or drawn is not calibrated.");
         }
-        Ok(match self.expect.take() {
-            Some(receipt) => Form::Replay(Box::new(receipt)),
-            None if self.order == OrderBody::Agreed => Form::AgreedOrders,
-            None if both => Form::BothOrders,
-            None if samples > 1 => Form::Samples(samples),
-            None if self.stream => Form::Stream,
-            None => Form::Plain,
-        })
+        if self.blind && self.images.is_empty() && self.frames.is_empty() {
+            return refuse("blind", "There is no image to leave out.");
+        }
+        if self.blind && (samples > 1 || self.stream || self.expect.is_some()) {
+            return refuse("blind", "What is drawn, streamed or replayed is not judged blind.");
+        }
+        let sight = if self.blind { Sight::AlsoBlind } else { Sight::Seeing };
+        Ok(if samples > 1 { Form::Samples(samples) } else { Form::Verdict(orders, sight) })
     }
 
-    /// Whether it is also judged without pictures.
-    fn sight(&self, form: &Form) -> Result<Sight, ApiError> {
-        match (self.blind, form) {
-            (false, _) => Ok(Sight::Seeing),
-            (true, _) if self.images.is_empty() && self.frames.is_empty() => {
-                Err(ApiError::invalid("blind", "There is no image to leave out."))
+    /// Whether a verdict that is remembered may answer. What is drawn or replayed is wanted anew.
+    fn remembering(&self, asked: &Asked) -> Remembering {
+        match asked {
+            Asked::Stream(_) | Asked::One(_, Form::Verdict(..)) | Asked::Several(_, Form::Verdict(..))
+                if self.memo =>
+            {
+                Remembering::Allowed
             }
-            (true, Form::Plain | Form::BothOrders | Form::AgreedOrders) => Ok(Sight::AlsoBlind),
-            (true, Form::Samples(_) | Form::Replay(_) | Form::Stream) => {
-                Err(ApiError::invalid("blind", "What is drawn, streamed or replayed is not judged blind."))
-            }
+            Asked::Stream(_) | Asked::Replay(..) | Asked::One(..) | Asked::Several(..) => Remembering::Off,
         }
     }
 
     /// How tokens are drawn; a receipt says it where the body does not.
-    fn drawing(&self, form: &Form) -> Result<Drawing, ApiError> {
-        let usual = match form {
-            Form::Replay(receipt) => receipt.drawing(),
-            Form::Samples(_) => Drawing { temperature: 1.0, ..Drawing::default() },
-            Form::Plain | Form::BothOrders | Form::AgreedOrders | Form::Stream => Drawing::default(),
+    fn drawing(&self, asked: &Asked) -> Result<Drawing, ApiError> {
+        let (usual, samples) = match asked {
+            Asked::Replay(_, receipt) => (receipt.drawing(), false),
+            Asked::One(_, Form::Samples(_)) | Asked::Several(_, Form::Samples(_)) => {
+                (Drawing { temperature: 1.0, ..Drawing::default() }, true)
+            }
+            Asked::Stream(_) | Asked::One(_, Form::Verdict(..)) | Asked::Several(_, Form::Verdict(..)) => {
+                (Drawing::default(), false)
+            }
         };
         let temperature = self.temperature.unwrap_or(usual.temperature);
         let top_p = self.top_p.unwrap_or(usual.top_p);
         if !(0.0..=2.0).contains(&temperature) {
             return Err(ApiError::invalid("temperature", "The temperature is from 0 to 2."));
         }
-        if matches!(form, Form::Samples(_)) && temperature == 0.0 {
+        if samples && temperature == 0.0 {
             return Err(ApiError::invalid("temperature", "At temperature 0 all samples are the same."));
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
@@ -440,14 +402,6 @@ pub(super) fn check_responses(responses: &[String], path: &str) -> Result<(), Ap
     responses.iter().enumerate().try_for_each(check)
 }
 
-/// Where criteria and a scale stand in a body: inside of its rubric, or beside it.
-pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
-    match rubric {
-        Some(ChosenRubric::Inline(_)) => "rubric.",
-        Some(ChosenRubric::Name(_)) | None => "",
-    }
-}
-
 /// The images and the frames of a case, which stands at `path` of the body.
 pub(super) fn read_pictures(
     (images, frames): (&[String], &[String]),
@@ -460,21 +414,4 @@ pub(super) fn read_pictures(
         pictures.iter().enumerate().map(read).collect::<Result<_, ApiError>>()
     };
     Ok((read_all(images, "images")?, read_all(frames, "frames")?))
-}
-
-/// The rubric of a body, wherever its criteria stand.
-pub(super) fn choose_rubric(
-    rubric: Option<ChosenRubric>,
-    criteria: Option<String>,
-    scale: Option<ScaleBody>,
-) -> Result<RubricChoice, ApiError> {
-    match (rubric, criteria, scale) {
-        (None, None, None) => Ok(RubricChoice::Default),
-        (Some(rubric), None, None) => Ok(rubric.into()),
-        (None, Some(criteria), scale) => Ok(ChosenRubric::Inline(InlineRubric { criteria, scale }).into()),
-        (Some(_), _, _) => {
-            Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."))
-        }
-        (None, None, Some(_)) => Err(ApiError::invalid("scale", "A scale goes with criteria.")),
-    }
 }

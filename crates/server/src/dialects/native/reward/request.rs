@@ -7,12 +7,10 @@ use utoipa::ToSchema;
 use crate::{
     content_limits::ContentLimits,
     dialects::native::{
+        chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
         evaluations,
         guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
-        request::{
-            ChosenRubric, TilingBody, check_max_tokens, check_responses, check_text, choose_rubric,
-            path_of_rubric, read_pictures,
-        },
+        request::{TilingBody, check_max_tokens, check_responses, check_text, read_pictures},
         scale::ScaleBody,
     },
     error::ApiError,
