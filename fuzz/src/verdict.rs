@@ -17,10 +17,10 @@ const COMPARES: [AnswerForm; 6] = [
 ];
 
 const SCALES: [Scale; 4] = [
-    Scale { min: 1.0, max: 10.0, step: 1.0 },
-    Scale { min: 0.0, max: 1.0, step: 0.1 },
-    Scale { min: -5.0, max: 5.0, step: 0.5 },
-    Scale { min: 0.0, max: 100.0, step: 1.0 },
+    Scale { min: 1.0, max: 10.0, step: 1.0, decimals: false },
+    Scale { min: 0.0, max: 1.0, step: 0.1, decimals: false },
+    Scale { min: -5.0, max: 5.0, step: 0.5, decimals: false },
+    Scale { min: 0.0, max: 100.0, step: 1.0, decimals: true },
 ];
 
 /// Reads `text` in the pieces that end at `cuts`.

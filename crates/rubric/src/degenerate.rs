@@ -70,7 +70,8 @@ mod tests {
     }
 
     fn rubric(kind: Kind) -> Rubric {
-        let scale = (kind == Kind::Pointwise).then_some(Scale { min: 1.0, max: 5.0, step: 1.0 });
+        let scale =
+            (kind == Kind::Pointwise).then_some(Scale { min: 1.0, max: 5.0, step: 1.0, decimals: false });
         Rubric::inline(kind, "c".into(), scale).unwrap()
     }
 

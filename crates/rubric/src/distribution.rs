@@ -150,6 +150,8 @@ mod tests {
         assert_eq!(Distribution::mean(&[]), None);
         assert!((read.lean(None) - 0.4).abs() < 1e-6);
         let scores = Distribution::new([1.0, 5.0].map(Outcome::Score), &[0.25f32.ln(), 0.75f32.ln()]);
-        assert!((scores.lean(Some(Scale { min: 1.0, max: 5.0, step: 1.0, decimals: false })) - 0.75).abs() < 1e-6);
+        assert!(
+            (scores.lean(Some(Scale { min: 1.0, max: 5.0, step: 1.0, decimals: false })) - 0.75).abs() < 1e-6
+        );
     }
 }

@@ -318,7 +318,8 @@ mod tests {
         ] {
             for decimals in [false, true] {
                 let scale = Some(Scale { min, max, step, decimals });
-                let error = Rubric::inline(Kind::Pointwise, "Be right.".into(), scale).unwrap_err().to_string();
+                let error =
+                    Rubric::inline(Kind::Pointwise, "Be right.".into(), scale).unwrap_err().to_string();
                 assert!(error.contains(word), "{error}");
             }
         }

@@ -145,8 +145,12 @@ mod tests {
     }
 
     fn rubric() -> Rubric {
-        Rubric::inline(Kind::Pointwise, "{question}".into(), Some(Scale { min: 0.0, max: 0.1, step: 0.1 }))
-            .unwrap()
+        Rubric::inline(
+            Kind::Pointwise,
+            "{question}".into(),
+            Some(Scale { min: 0.0, max: 0.1, step: 0.1, decimals: false }),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use critic::{EncodedImage, Part, Role};
 
 use super::{Origin, RubricLibrary};
-use crate::{AnswerForm, Case, CaseField, Ending, Kind, Problems, Responses, Rubric, RubricError, Scale};
+use crate::{
+    AnswerForm, Case, CaseField, Ending, Kind, Problems, Responses, Rubric, RubricError, Scale, VerdictError,
+};
 
 fn case(responses: Responses) -> Case {
     let images = vec![EncodedImage::new(*b"one"), EncodedImage::new(*b"two")];
@@ -37,7 +39,7 @@ fn llava_critic_is_asked_in_the_words_of_its_card() {
     let mut case = case(Responses::One("A dog.".into()));
     case.reference = None;
     let rubric = library.rubric(profile.default_rubric(Kind::Pointwise)).unwrap();
-    assert_eq!(rubric.scale, Some(Scale { min: 0.0, max: 100.0, step: 1.0, decimals: false }));
+    assert_eq!(rubric.scale, Some(Scale { min: 0.0, max: 100.0, step: 1.0, decimals: true }));
     let prompt = profile.render(&case, rubric, profile.format(rubric, None).unwrap()).unwrap();
     assert_eq!(prompt.messages.len(), 1, "the system text is the chat format's");
     assert_eq!(prompt.messages[0].role, Role::User);
@@ -71,9 +73,12 @@ fn an_unknown_checkpoint_is_asked_in_general_words() {
     assert_eq!(library.profile_for("Someone/Gavel-Mini-2").name, "gavel-mini", "a family's own name matches");
     let profile = library.profile_for("tiny56");
     assert_eq!(profile.name, "generic");
-    let rubric =
-        Rubric::inline(Kind::Pointwise, "Is it funny?".into(), Some(Scale { min: 1.0, max: 5.0, step: 0.5, decimals: false }))
-            .unwrap();
+    let rubric = Rubric::inline(
+        Kind::Pointwise,
+        "Is it funny?".into(),
+        Some(Scale { min: 1.0, max: 5.0, step: 0.5, decimals: false }),
+    )
+    .unwrap();
     let prompt = profile
         .render(&case(Responses::One("A dog.".into())), &rubric, profile.format(&rubric, None).unwrap())
         .unwrap();
@@ -220,6 +225,35 @@ fn every_choice_of_every_rubric_is_read_as_what_it_means_and_begins_no_other() {
                 assert_eq!(read, Ok(*outcome), "{text:?} of {} for {}", rubric.name, profile.name);
             }
         }
+    }
+}
+
+#[test]
+fn decimals_are_read_where_a_benchmark_reads_them_and_nowhere_else() {
+    let library = RubricLibrary::compiled_in().unwrap();
+    let read = |name: &str, text: &str| {
+        let (profile, rubric) = (library.profile_for("llava-critic-7b"), library.rubric(name).unwrap());
+        let mut parser = profile.format(rubric, None).unwrap().parser(rubric);
+        parser.push(text);
+        parser.finish(Ending::Complete).map(|verdict| verdict.outcome)
+    };
+    for (name, text) in [
+        ("overall", "Score: [87.5]"),
+        ("quality", "Score: 87.5/100"),
+        ("image-caption", "It names all.\nFinal Score: 87.5"),
+        ("llava-bench", "7.5\nwhy"),
+        ("wilder", "7.5"),
+        ("llava-bench-pair", "7.5 8\nwhy"),
+        ("mm-vet", "0.85"),
+    ] {
+        assert!(read(name, text).is_ok(), "{name}: {text}: {:?}", read(name, text));
+        let beyond = text.replace("7.5", "700.5").replace("0.85", "1.05");
+        assert!(matches!(read(name, &beyond), Err(VerdictError::OutOfScale { .. })), "{name}: {beyond}");
+    }
+    for (name, text) in
+        [("mmhal", "Rating: 4.5"), ("video-caption", "{\"score\": 4.8}"), ("helpfulness", "Score: [7.5]")]
+    {
+        assert!(matches!(read(name, text), Err(VerdictError::OutOfScale { .. })), "{name}: {text}");
     }
 }
 

@@ -16,16 +16,19 @@ pub(super) struct ScaleBody {
     #[serde(default = "Scale::default_step")]
     #[schema(default = 1.0)]
     step: f64,
+    /// Whether a score may lie between the steps; probabilities are those of the steps all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    decimals: bool,
 }
 
 impl From<ScaleBody> for Scale {
-    fn from(ScaleBody { min, max, step }: ScaleBody) -> Self {
-        Self { min, max, step }
+    fn from(ScaleBody { min, max, step, decimals }: ScaleBody) -> Self {
+        Self { min, max, step, decimals }
     }
 }
 
 impl From<Scale> for ScaleBody {
-    fn from(Scale { min, max, step }: Scale) -> Self {
-        Self { min, max, step }
+    fn from(Scale { min, max, step, decimals }: Scale) -> Self {
+        Self { min, max, step, decimals }
     }
 }
