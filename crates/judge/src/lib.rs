@@ -53,9 +53,9 @@ pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reasons, Reward, RewardOptions, Signal,
 };
 pub use rubric::{
-    AnswerForm, Case, CaseField, Direction, Distribution, Flag, Form, FormPart, Format, Grade, Kind, Outcome,
-    Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric, RubricError,
-    RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError,
+    AnswerForm, Case, CaseField, Confidence, Direction, Distribution, Flag, Form, FormPart, Format, Grade,
+    Kind, Outcome, Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric,
+    RubricError, RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError,
 };
 pub use samples::{Samples, Summary};
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use critic::Prompt;
 use rubric::{
-    Case, Choices, Distribution, Flag, Format, Outcome, Preference, Profile, Rubric, Verdict, foregone,
+    Case, Choices, Confidence, Distribution, Flag, Format, Outcome, Preference, Profile, Rubric, Verdict,
+    foregone,
 };
 
 use crate::{
@@ -173,7 +174,11 @@ impl Prepared {
         };
         let Rubric { name, scale, direction, .. } = &self.rubric;
         let mut judgement = Judgement {
-            verdict: Verdict { outcome, justification: justification.to_owned() },
+            verdict: Verdict {
+                outcome,
+                confidence: Confidence::Stated,
+                justification: justification.to_owned(),
+            },
             rubric: name.clone(),
             scale: *scale,
             direction: *direction,

@@ -9,8 +9,8 @@ use std::{
 use engine::EngineError;
 use futures::{Stream, StreamExt};
 use rubric::{
-    Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric, Scale,
-    Verdict, VerdictError, VerdictParser,
+    Confidence, Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric,
+    Scale, Verdict, VerdictError, VerdictParser,
 };
 
 use crate::{
@@ -117,11 +117,15 @@ impl Progress {
             FinishReason::Stop => Ending::Complete,
             FinishReason::Length => Ending::Cut,
         };
+        // What is chosen among labels, or a number, is no guess at what a text meant.
+        let confidence = Confidence::Stated;
         match self {
             Self::Choosing { chosen, justification, .. } => {
                 let justification = justification.into_text();
                 match chosen {
-                    Some((outcome, distribution)) => Ok((Verdict { outcome, justification }, distribution)),
+                    Some((outcome, distribution)) => {
+                        Ok((Verdict { outcome, confidence, justification }, distribution))
+                    }
                     None => {
                         Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification })
                     }
@@ -131,7 +135,7 @@ impl Progress {
                 let justification = justification.into_text();
                 let outcome = reward.map(Outcome::Score);
                 match outcome {
-                    Some(outcome) => Ok((Verdict { outcome, justification }, None)),
+                    Some(outcome) => Ok((Verdict { outcome, confidence, justification }, None)),
                     None => {
                         Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification })
                     }

@@ -10,13 +10,13 @@ use crate::{Direction, Kind, Rubric};
 pub enum AnswerForm {
     /// The first line is `Score: N`; the justification follows.
     ScoreLine,
-    /// The first line is a number alone; the justification follows.
+    /// The first line begins with a number, and has nothing else or words; the justification follows the number.
     NumberLine,
     /// `Score: [N]` stands somewhere in the text, with or without the brackets; the whole text is the justification.
     BracketedScore,
     /// `Rating: N` stands somewhere in the text, which all is the justification.
     Rating,
-    /// `Final Score: N` begins the last line of the text, which all is the justification.
+    /// `Final Score: N` stands somewhere in the text, mostly in the last line; all of it is the justification.
     FinalScore,
     /// A JSON object with a number `score` stands somewhere in the text, which all is the justification.
     JsonScore,
@@ -25,7 +25,7 @@ pub enum AnswerForm {
     /// The first line is two numbers, the scores of both responses; the justification follows.
     TwoScoresLine,
     /// `The better response: [first]` or another label, or the sentence that both are equally good, stands somewhere
-    /// in the text; the whole text is the justification.
+    /// in the text; the whole text is the justification. A text with neither is read once more for other words that say it.
     BracketedPreference,
     /// `[[A]]`, `[[B]]`, or `[[C]]` for a tie stands somewhere in the text, which all is the justification.
     ThreeWay,

@@ -38,4 +38,4 @@ pub use parser::{Ending, ParserEvent, VerdictParser};
 pub use problem::{Problem, Problems};
 pub use profile::{Format, Profile};
 pub use rubric::{CaseField, Direction, Kind, Reading, Rubric, Scale};
-pub use verdict::{Grade, Outcome, Preference, ScorePair, Strength, Verdict, VerdictError};
+pub use verdict::{Confidence, Grade, Outcome, Preference, ScorePair, Strength, Verdict, VerdictError};

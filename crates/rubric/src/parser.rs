@@ -1,8 +1,10 @@
 //! Reads a critic's text as it comes: justification for those who watch, and at the end a verdict.
 
+mod claims;
 mod json;
 mod line;
 mod preferences;
+mod quotations;
 mod scores;
 mod think;
 
@@ -10,7 +12,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
-use crate::{AnswerForm, Direction, Justification, Outcome, Scale, Verdict, VerdictError};
+use crate::{AnswerForm, Confidence, Direction, Justification, Outcome, Scale, Verdict, VerdictError};
 
 /// What a piece of text brought to light.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +66,7 @@ impl VerdictParser {
         let Some(reasons) = self.reasons() else { return events };
         if self.justification.is_none() && self.form.decides_first() {
             // The justification waits for a valid first line.
-            let Ok(outcome) = self.decide_line(&self.text[..reasons.start]) else { return events };
+            let Ok(outcome) = self.decide_first(&self.text[..reasons.start]) else { return events };
             events.push(ParserEvent::Outcome(outcome));
         }
         let new = self.taken.max(reasons.start)..reasons.end;
@@ -82,12 +84,12 @@ impl VerdictParser {
     /// # Errors
     /// [`VerdictError`] when the text does not say one verdict on the scale.
     pub fn finish(self, ending: Ending) -> Result<Verdict, VerdictError> {
-        let outcome = self.decide(ending).map_err(|error| match (error, ending) {
+        let (outcome, confidence) = self.decide(ending).map_err(|error| match (error, ending) {
             (VerdictError::Missing, Ending::Cut) => VerdictError::Truncated,
             (error, _) => error,
         })?;
         let reasons = self.reasons().map_or("", |range| &self.text[range]);
-        Ok(Verdict { outcome, justification: reasons.trim().to_owned() })
+        Ok(Verdict { outcome, confidence, justification: reasons.trim().to_owned() })
     }
 
     /// Everything so far, the start that the critic was given included.
@@ -100,39 +102,42 @@ impl VerdictParser {
         if self.form == AnswerForm::ThinkAnswer {
             return think::thoughts(&self.text);
         }
-        let start = if self.form.decides_first() { self.text.find('\n')? + 1 } else { 0 };
+        let words = || line::words_behind_number(&self.text).filter(|_| self.form == AnswerForm::NumberLine);
+        let start = match self.form.decides_first() {
+            true => words().or_else(|| Some(self.text.find('\n')? + 1))?,
+            false => 0,
+        };
         Some(start..self.text.len())
     }
 
-    fn decide(&self, ending: Ending) -> Result<Outcome, VerdictError> {
+    fn decide(&self, ending: Ending) -> Result<(Outcome, Confidence), VerdictError> {
         let text = &self.text;
-        match self.form {
+        let stated = match self.form {
             AnswerForm::ScoreLine
             | AnswerForm::NumberLine
             | AnswerForm::BetterLine
-            | AnswerForm::TwoScoresLine => {
-                let line = text.split_once('\n').map(|(line, _)| line);
-                match (line, ending) {
-                    (Some(line), _) => self.decide_line(line),
-                    (None, Ending::Complete) => self.decide_line(text),
-                    (None, Ending::Cut) => Err(VerdictError::Missing),
-                }
-            }
+            | AnswerForm::TwoScoresLine => match (self.reasons(), ending) {
+                (Some(reasons), _) => self.decide_first(&text[..reasons.start]),
+                (None, Ending::Complete) => self.decide_first(text),
+                (None, Ending::Cut) => Err(VerdictError::Missing),
+            },
             AnswerForm::BracketedScore => scores::anywhere(&scores::SCORE, text, (self.scale()?, ending)),
             AnswerForm::Rating => scores::anywhere(&scores::RATING, text, (self.scale()?, ending)),
-            AnswerForm::FinalScore => scores::last_line(text, (self.scale()?, ending)),
+            AnswerForm::FinalScore => scores::anywhere(&scores::FINAL, text, (self.scale()?, ending)),
             AnswerForm::JsonScore => json::score(text, (self.scale()?, ending)),
-            AnswerForm::BracketedPreference => preferences::bracketed(text),
+            AnswerForm::BracketedPreference => return preferences::bracketed(text, ending),
             AnswerForm::ThreeWay => preferences::three_way(text),
             AnswerForm::FiveWay => preferences::five_way(text),
             AnswerForm::AnswerSentence => preferences::sentence(text, ending),
             AnswerForm::ThinkAnswer => think::answer(text),
             // Its number is no text.
             AnswerForm::Scalar => Err(VerdictError::Missing),
-        }
+        };
+        stated.map(|outcome| (outcome, Confidence::Stated))
     }
 
-    fn decide_line(&self, line: &str) -> Result<Outcome, VerdictError> {
+    /// Reads what stands before the reasons, of forms that begin with their decision.
+    fn decide_first(&self, line: &str) -> Result<Outcome, VerdictError> {
         match self.form {
             AnswerForm::NumberLine => line::number(line, self.scale()?),
             AnswerForm::TwoScoresLine => line::two_scores(line, self.scale()?, self.direction),
@@ -178,16 +183,13 @@ fn name(outcome: Outcome) -> String {
     }
 }
 
-/// Whether what starts at byte `start` is quoted: it is then told as the words of somebody else, such as the prompt.
-fn is_quoted(text: &str, start: usize) -> bool {
-    text[..start].ends_with(['"', '\'', '`', '“', '‘', '«', '„'])
-}
-
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a fixed pattern is valid")
 }
 
 #[cfg(test)]
 mod form_tests;
+#[cfg(test)]
+mod preference_tests;
 #[cfg(test)]
 mod tests;

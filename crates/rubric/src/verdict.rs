@@ -144,11 +144,22 @@ impl Outcome {
     }
 }
 
+/// How sure it is that a decision is the one which the critic meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confidence {
+    /// It stands in the form that was asked for.
+    Stated,
+    /// Nothing stands in that form. It is taken from words that the critic may have meant for a verdict.
+    Fallback,
+}
+
 /// A decision and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The decision.
     pub outcome: Outcome,
+    /// How sure it is that the critic meant it.
+    pub confidence: Confidence,
     /// The critic's reasons, without white space at either end; empty when it gave none.
     pub justification: String,
 }

@@ -135,6 +135,11 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
         "</answer>",
         "Answer 1 is better",
         "/10",
+        "two responses are equally good",
+        "because ",
+        "[[A>B]]",
+        "[first]",
+        "\\boxed{1}",
         "é",
         "\u{301}",
         "\0",
@@ -164,7 +169,28 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
 #[test]
 fn a_long_text_takes_no_longer_than_its_length() {
     let scale = Scale { min: 1.0, max: 10.0, step: 1.0, decimals: false };
-    for piece in ["[", "{", "Score: [", "<think>", "\n", "[[A", "{\"score\": 1"] {
+    for piece in [
+        "[",
+        "{",
+        "Score: [",
+        "<think>",
+        "\n",
+        "[[A",
+        "{\"score\": 1",
+        "*",
+        "\"a",
+        "“",
+        "`a ",
+        "[first]\n",
+        "not ",
+        "two responses are equally good ",
+        "equally good\n",
+        "The first response is better than ",
+        "\\boxed{1",
+        "answer 1 is better \n",
+        "1 ",
+        "\n ",
+    ] {
         let text = piece.repeat((1 << 20) / piece.len());
         for form in AnswerForm::ALL {
             let start = Instant::now();

@@ -6,7 +6,7 @@
 use std::{path::Path, sync::LazyLock};
 
 use regex::Regex;
-use rubric::{AnswerForm, Direction, Ending, Outcome, Scale, VerdictParser};
+use rubric::{AnswerForm, Confidence, Direction, Ending, Outcome, Scale, VerdictParser};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -140,8 +140,8 @@ fn caption(text: &str) -> Option<Parts> {
 
 /// The verdict of a GPT turn, read by the forms that such turns have.
 fn label(asked: &Asked, verdict: &str) -> Result<Label, String> {
-    let hundred = Scale { min: 0.0, max: 100.0, step: 0.1 };
-    let ten = Scale { min: 0.0, max: 10.0, step: 0.1 };
+    let hundred = Scale { min: 0.0, max: 100.0, step: 1.0, decimals: true };
+    let ten = Scale { max: 10.0, ..hundred };
     let scale = asked.greatest.map_or(hundred, |max| Scale { max, ..hundred });
     let forms: &[(AnswerForm, Scale)] = match &asked.responses {
         Responses::One(_) => &[
@@ -161,7 +161,9 @@ fn label(asked: &Asked, verdict: &str) -> Result<Label, String> {
     let read = forms.iter().find_map(|(form, scale)| {
         let mut parser = VerdictParser::new(*form, Some(*scale), "").in_direction(Direction::Higher);
         parser.push(verdict.trim_start());
-        Some((parser.finish(Ending::Complete).ok()?.outcome, *scale))
+        let verdict = parser.finish(Ending::Complete).ok()?;
+        // What is known about a response must not be guessed.
+        (verdict.confidence == Confidence::Stated).then_some((verdict.outcome, *scale))
     });
     let (outcome, scale) = read.ok_or("its verdict cannot be read")?;
     let scale = Some(ReferenceScale { min: scale.min, max: scale.max });

@@ -60,13 +60,52 @@ fn a_number_line_is_a_number_and_nothing_else() {
 }
 
 #[test]
+fn a_number_line_may_go_on_in_words_which_justify() {
+    let unit = Scale { min: 0.0, max: 1.0, step: 0.1, decimals: true };
+    let tell = |text| {
+        let verdict = read(AnswerForm::NumberLine, unit, text, Ending::Complete)?;
+        Ok((verdict.outcome, verdict.justification))
+    };
+    for (text, reasons) in [
+        ("0.8 because it names the cat.", "because it names the cat."),
+        ("0.8 - The cat is named.\nIts colour is not.", "The cat is named.\nIts colour is not."),
+        ("0.8 (nearly all)", "(nearly all)"),
+        ("0.8 **Nearly** all.", "**Nearly** all."),
+        ("0.8\nbecause", "because"),
+    ] {
+        assert_eq!(tell(text), Ok((Outcome::Score(0.8), reasons.to_owned())), "{text}");
+    }
+    for text in [
+        "0.8 1",
+        "0.8 or 0.9",
+        "0.8 to 1",
+        "0.8 - 0.9",
+        "0.8 of 1",
+        "0.8 out of 1",
+        "0.8 (1)",
+        "0.8 %",
+        "0.8 / 1",
+        "0.8, because",
+        "0.8because",
+        "1 and a half",
+        "0.8 ½",
+    ] {
+        assert_eq!(tell(text), Err(VerdictError::Missing), "{text}");
+    }
+    let cut = |text| read(AnswerForm::NumberLine, unit, text, Ending::Cut).map(|verdict| verdict.outcome);
+    assert_eq!((cut("0.8 be"), cut("0.8 because ")), (Err(VerdictError::Truncated), score(0.8)));
+}
+
+#[test]
 fn two_scores_say_which_is_better_and_by_how_much() {
     let tell = |text| outcome(AnswerForm::TwoScoresLine, TEN, text);
     let pair = |first, second| Ok(Outcome::Scores(ScorePair::new(first, second, Direction::Higher)));
     assert_eq!(tell("8 7\nThe first names the colour."), pair(8.0, 7.0));
-    assert_eq!(tell(" 8, 10 "), pair(8.0, 10.0));
+    for text in [" 8, 10 ", "8,10", "8;10", "8; 10\nwhy", "8 , 10"] {
+        assert_eq!(tell(text), pair(8.0, 10.0), "{text}");
+    }
     assert_eq!(tell("8 11\n"), Err(VerdictError::OutOfScale { found: "11".into(), scale: TEN }));
-    for text in ["8\n7", "8 7 6\n", "8,7\n", "Assistant 1: 8 Assistant 2: 7\n", "8/10 7/10\n", "\n8 7"] {
+    for text in ["8\n7", "8 7 6\n", "8,5 7,5\n", "Assistant 1: 8 Assistant 2: 7\n", "8/10 7/10\n", "\n8 7"] {
         assert_eq!(tell(text), Err(VerdictError::Missing), "{text:?}");
     }
     assert_eq!(
@@ -110,13 +149,13 @@ fn a_rating_stands_before_or_after_its_reasons() {
 }
 
 #[test]
-fn a_final_score_is_in_the_last_line() {
+fn a_final_score_stands_in_any_line() {
     let tell = |text| outcome(AnswerForm::FinalScore, HUNDRED, text);
     assert_eq!(tell("It names all.\n**Final Score: 85**\n"), score(85.0));
     assert_eq!(tell("Final score: 85/100"), score(85.0));
     assert_eq!(tell("Score: 20 for style.\nFinal Score: 85"), score(85.0));
     assert_eq!(tell("Final Score: 85\nFinal Score: 90"), Err(VerdictError::Conflicting("85 and 90".into())));
-    assert_eq!(tell("Final Score: 85\nBut I am not sure."), Err(VerdictError::Missing));
+    assert_eq!(tell("Final Score: 85\nThe caption is good."), score(85.0));
     assert_eq!(tell("Score: 85"), Err(VerdictError::Missing));
 }
 
@@ -176,7 +215,13 @@ fn five_labels_have_a_strength() {
     let both = Err(VerdictError::Conflicting("first slight and first by_far".into()));
     assert_eq!(tell("[[A>B]] or even [[A>>B]]"), both);
     assert!(is_malformed(&tell("[[A<B]]")) && is_malformed(&tell("[[A]]")));
-    assert_eq!(tell("A>B"), Err(VerdictError::Missing));
+    for text in ["text [[1]] [[A>B]]", "[[A>B]] [[link|a page]]", "\"[[B>A]] or [[A=B]]\" is asked. [[A>B]]"]
+    {
+        assert_eq!(tell(text), Ok(Outcome::Grade(Grade::First)), "{text}");
+    }
+    for text in ["A>B", "[[1]]", "[[B > A"] {
+        assert_eq!(tell(text), Err(VerdictError::Missing), "{text}");
+    }
 }
 
 #[test]
@@ -186,6 +231,10 @@ fn a_sentence_decides_only_when_it_says_nothing_else() {
         ("Answer 1 is better.", FIRST),
         ("It names the cat. Therefore, Response 2 is better", SECOND),
         ("**Overall Judgment:** Answer 2 is slightly better.", SECOND),
+        ("Overall Judgment: **Answer 2** is better.", SECOND),
+        ("Overall Judgment:\n- Answer 2 is better.", SECOND),
+        ("**Overall Judgment**: *Answer 2 is the better answer.*", SECOND),
+        ("Overall Judgment:\n\n• **Answer 2 is better**.", SECOND),
         ("Answer 1 is better at naming colours.\nOverall, Answer 2 is better than Answer 1.", SECOND),
         ("Both name it.\nTie.", TIE),
         ("Both name it. It is a tie.", TIE),

@@ -15,18 +15,48 @@ pub(super) fn score(line: &str, scale: Scale) -> Result<Outcome, VerdictError> {
     on_scale(&found["score"], None, scale).map(Outcome::Score)
 }
 
-/// `N`.
+/// `N`, alone or before words.
 pub(super) fn number(line: &str, scale: Scale) -> Result<Outcome, VerdictError> {
-    static NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*(?<score>-?[0-9]+(?:\.[0-9]+)?)\s*$"));
     let found = NUMBER.captures(line).ok_or(VerdictError::Missing)?;
+    if found.name("word").is_some_and(|word| continues(word.as_str())) {
+        return Err(VerdictError::Missing);
+    }
     on_scale(&found["score"], None, scale).map(Outcome::Score)
 }
 
-/// `N N`, or with a comma between.
+/// A number and the word behind it, in one line. A dash before words is no part of either.
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^[^\S\n]*(?<score>-?[0-9]+(?:\.[0-9]+)?)(?:[^\S\n]+[-–—])?(?:[^\S\n]+(?<word>\S+)[^\n]*)?\s*(?:\n|$)",
+    )
+});
+
+/// Where in `text` the words behind a number begin, once it is known that they are such: when the first of them is whole. It
+/// looks no further, as it is asked with every piece of text.
+pub(super) fn words_behind_number(text: &str) -> Option<usize> {
+    static BEGUN: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"^[^\S\n]*-?[0-9]+(?:\.[0-9]+)?(?:[^\S\n]+[-–—])?[^\S\n]+(?<word>\S+)\s"));
+    let found = BEGUN.captures(text)?;
+    let word = found.name("word").filter(|word| !continues(word.as_str()))?;
+    Some(word.start())
+}
+
+/// Whether `word` may make something else of the number before it, such as a range, a part or another number. Sentences begin
+/// with letters.
+fn continues(word: &str) -> bool {
+    const MAKING: [&str; 17] = [
+        "of", "out", "or", "to", "and", "through", "till", "until", "point", "percent", "per", "hundred",
+        "thousand", "million", "times", "plus", "minus",
+    ];
+    let begins = word.trim_start_matches(['(', '[', '*', '"', '“']);
+    let letters: String = begins.chars().take_while(|letter| letter.is_alphabetic()).collect();
+    letters.is_empty() || MAKING.contains(&letters.to_lowercase().as_str())
+}
+
+/// `N N`, or with a comma or a semicolon between, as these count as spaces for those who ask so.
 pub(super) fn two_scores(line: &str, scale: Scale, direction: Direction) -> Result<Outcome, VerdictError> {
-    // A comma alone could be a decimal one, so that white space must follow it.
     static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"^\s*(?<first>-?[0-9]+(?:\.[0-9]+)?)(?:,\s+|\s+)(?<second>-?[0-9]+(?:\.[0-9]+)?)\s*$")
+        regex(r"^\s*(?<first>-?[0-9]+(?:\.[0-9]+)?)[\s,;]+(?<second>-?[0-9]+(?:\.[0-9]+)?)[\s,;]*$")
     });
     let found = NUMBERS.captures(line).ok_or(VerdictError::Missing)?;
     let (first, second) = (on_scale(&found["first"], None, scale)?, on_scale(&found["second"], None, scale)?);

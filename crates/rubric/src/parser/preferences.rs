@@ -2,30 +2,92 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 
-use super::{Ending, agreed, is_quoted, regex};
-use crate::{Outcome, Preference, VerdictError, choices::GRADES};
+use super::{
+    Ending, agreed,
+    claims::{Claim, claims},
+    quotations::Quotations,
+    regex,
+};
+use crate::{Confidence, Outcome, Preference, VerdictError, choices::GRADES};
 
-/// Every decision in brackets, which must agree, with the sentence that both are equally good.
-pub(super) fn bracketed(text: &str) -> Result<Outcome, VerdictError> {
+/// Every decision in brackets, which must agree, with the sentence that both are equally good; else what the text says of
+/// it in other words; else, when the critic ended it, the labels and sentences that it may have meant for a verdict.
+pub(super) fn bracketed(text: &str, ending: Ending) -> Result<(Outcome, Confidence), VerdictError> {
     static BETTER: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)\bthe better response:\s*\**\s*\[\s*(?<label>first|second|1|2|a|b)\s*\]")
+        regex(r"(?i)(?-u:\b)the better response:\s*\**\s*\[\s*(?<label>first|second|1|2|a|b)\s*\]")
     });
-    static TIE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)\b(?:two|both)\s+(?:the\s+)?(?:responses|answers)\s+are\s+equally\s+good\s*(?:[.!*\n]|$)")
-    });
-    let mut decisions: Vec<Outcome> =
-        BETTER.captures_iter(text).map(|found| Outcome::Preference(side(&found["label"]))).collect();
-    if TIE.is_match(text) {
-        decisions.push(Outcome::Preference(Preference::Tie));
+    let quotations = Quotations::of(text);
+    let claims = claims(text, &quotations);
+    let mut stated: Vec<Preference> = BETTER
+        .captures_iter(text)
+        .filter(|found| !quotations.have(start(found)))
+        .map(|found| side(&found["label"]))
+        .collect();
+    let equal = |closed: &Claim| match closed {
+        Claim::Equal { closed } => *closed || ending == Ending::Complete,
+        Claim::EqualAmid | Claim::EqualLast | Claim::Better(_) => false,
+    };
+    let whole = claims.iter().any(equal);
+    // Labels decide before a remark that something is equally good; only the whole sentence contradicts them.
+    if !stated.is_empty() || ending == Ending::Cut {
+        stated.extend(whole.then_some(Preference::Tie));
+        return agreed(&outcomes(stated)).map(|outcome| (outcome, Confidence::Stated));
     }
-    agreed(&decisions)
+    let fallback = fallback(text, &claims, &quotations);
+    let remarked = claims.iter().any(|claim| match claim {
+        Claim::Equal { .. } | Claim::EqualAmid | Claim::EqualLast => true,
+        Claim::Better(_) => false,
+    });
+    let confidence = if remarked { Confidence::Stated } else { Confidence::Fallback };
+    let found = remarked.then_some(Preference::Tie).into_iter().chain(fallback).collect();
+    agreed(&outcomes(found)).map(|outcome| (outcome, confidence))
+}
+
+/// What else could be meant for a verdict: a label in brackets that stands alone, one in a box, or a sentence which says that
+/// a response is better.
+fn fallback(text: &str, claims: &[Claim], quotations: &Quotations<'_>) -> Vec<Preference> {
+    // On a line of its own, or behind a word that announces it. Not behind the name of a response, whose text it may be.
+    static ALONE: LazyLock<Regex> = LazyLock::new(|| {
+        regex(concat!(
+            r"(?im)(?:^[^\S\n]*|(?-u:\b)(?:choice|verdict|preference|winner|decision|judge?ment|(?:final|my)\s+answer",
+            r"|(?:better|best|preferred)(?:\s+(?:response|answer|one))?)(?:\s+is)?[\s*]*:?[^\S\n]*)",
+            r"\**\[\s*(?<label>first|second|1|2|a|b)\s*\]\**[^\S\n]*(?:[.!]|$)",
+        ))
+    });
+    static BOXED: LazyLock<Regex> = LazyLock::new(|| {
+        regex(concat!(
+            r"(?i)\\boxed\s*\{\s*(?:\\text\s*\{\s*)?(?:the\s+)?(?:(?:response|answer)\s+)?\[?",
+            r"(?<label>first|second|1|2|a|b|tie)\]?(?:\s+(?:response|answer))?(?:\s+is\s+better)?\s*\.?\s*\}",
+        ))
+    });
+    let labels = ALONE.captures_iter(text).chain(BOXED.captures_iter(text));
+    let labels = labels.filter(|found| !quotations.have(start(found)));
+    let labels = labels.map(|found| match &found["label"] {
+        tie if tie.eq_ignore_ascii_case("tie") => Preference::Tie,
+        label => side(label),
+    });
+    let sentences = claims.iter().filter_map(|claim| match claim {
+        Claim::Better(better) => Some(*better),
+        Claim::Equal { .. } | Claim::EqualAmid | Claim::EqualLast => None,
+    });
+    labels.chain(sentences).collect()
+}
+
+fn outcomes(preferences: Vec<Preference>) -> Vec<Outcome> {
+    preferences.into_iter().map(Outcome::Preference).collect()
+}
+
+/// Where a match starts.
+fn start(found: &Captures<'_>) -> usize {
+    found.get(0).map_or(0, |whole| whole.start())
 }
 
 /// Every `[[A]]`, `[[B]]` or `[[C]]`, which must agree.
 pub(super) fn three_way(text: &str) -> Result<Outcome, VerdictError> {
-    labels(text, |label| {
+    static LABEL: LazyLock<Regex> = LazyLock::new(|| regex(r"\[\[\s*(?<label>[^\[\]]*?)\s*\]\]"));
+    labels(&LABEL, text, |label| {
         let preference = match label {
             "A" => Preference::First,
             "B" => Preference::Second,
@@ -36,19 +98,23 @@ pub(super) fn three_way(text: &str) -> Result<Outcome, VerdictError> {
     })
 }
 
-/// Every `[[A>>B]]` and the like, which must agree in their strength too.
+/// Every `[[A>>B]]` and the like, which must agree in their strength too. What stands in double brackets but is not made of
+/// these letters and signs, such as a number, is no label.
 pub(super) fn five_way(text: &str) -> Result<Outcome, VerdictError> {
-    labels(text, |label| {
+    static LABEL: LazyLock<Regex> = LazyLock::new(|| regex(r"\[\[\s*(?<label>[AB<>=\s]*?[AB<>=])\s*\]\]"));
+    labels(&LABEL, text, |label| {
         GRADES.iter().find(|(known, _)| *known == label).map(|(_, grade)| Outcome::Grade(*grade))
     })
 }
 
-/// What stands in double brackets, all of it labels that agree. Quoted labels are someone else's.
-fn labels(text: &str, meaning: impl Fn(&str) -> Option<Outcome>) -> Result<Outcome, VerdictError> {
-    static LABEL: LazyLock<Regex> = LazyLock::new(|| regex(r"\[\[\s*(?<label>[^\[\]]*?)\s*\]\]"));
-    let own = LABEL
-        .captures_iter(text)
-        .filter(|found| !is_quoted(text, found.get(0).map_or(0, |whole| whole.start())));
+/// What `pattern` finds, all of it labels that agree. Quoted labels are someone else's.
+fn labels(
+    pattern: &Regex,
+    text: &str,
+    meaning: impl Fn(&str) -> Option<Outcome>,
+) -> Result<Outcome, VerdictError> {
+    let quotations = Quotations::of(text);
+    let own = pattern.captures_iter(text).filter(|found| !quotations.have(start(found)));
     let decisions =
         own.map(|found| meaning(&found["label"]).ok_or_else(|| VerdictError::Malformed(found[0].to_owned())));
     agreed(&decisions.collect::<Result<Vec<_>, _>>()?)
@@ -57,11 +123,16 @@ fn labels(text: &str, meaning: impl Fn(&str) -> Option<Outcome>) -> Result<Outco
 /// Every sentence that says nothing but which response is better, or that it is a tie; they must agree. A sentence that
 /// says more ("Answer 1 is better at naming colours") decides nothing.
 pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictError> {
-    // Before it: the start of a text, of a line or of a sentence, and at most a word that draws the conclusion.
+    // Before it: the start of a text, of a line, of an item or of a sentence, and at most a word that draws the conclusion.
+    // Asterisks, which set words off, count as white space.
     static SENTENCE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
-            r"(?im)(?:^|[.!?:;*>])[\s*]*(?:(?:therefore|thus|hence|overall|so|in conclusion),?\s+)?(?:(?:answer|response)\s+(?<label>1|2|a|b)\s+is\s+(?:the\s+)?(?:slightly\s+|much\s+)?better(?:\s+(?:answer|response|one))?(?:\s+than\s+(?:answer|response)\s+(?<other>1|2|a|b))?|(?<tie>(?:it\s+is\s+a\s+)?tie))[ \t]*(?<end>[.!*<]|$)",
-        )
+        regex(concat!(
+            r"(?im)(?:^|[.!?:;*>])[\s*]*(?:[-•]\s[\s*]*)?",
+            r"(?:(?:therefore|thus|hence|overall|so|in conclusion),?[\s*]+)?",
+            r"(?:(?:answer|response)[\s*]+(?<label>1|2|a|b)[\s*]+is[\s*]+(?:the[\s*]+)?(?:slightly[\s*]+|much[\s*]+)?better",
+            r"(?:\s+(?:answer|response|one))?(?:\s+than\s+(?:answer|response)[\s*]+(?<other>1|2|a|b))?",
+            r"|(?<tie>(?:it\s+is\s+a\s+)?tie))[ \t]*(?<end>[.!*<]|$)",
+        ))
     });
     let mut decisions = Vec::new();
     for found in SENTENCE.captures_iter(text) {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Ending, agreed, is_quoted, regex};
+use super::{Ending, agreed, quotations::Quotations, regex};
 use crate::{Outcome, Scale, VerdictError};
 
 /// The label of `Score: [N]`.
@@ -12,45 +12,24 @@ pub(super) static SCORE: LazyLock<Regex> = LazyLock::new(|| label("score"));
 /// The label of `Rating: N`.
 pub(super) static RATING: LazyLock<Regex> = LazyLock::new(|| label("rating"));
 /// The label of `Final Score: N`.
-static FINAL: LazyLock<Regex> = LazyLock::new(|| label(r"final\s+score"));
+pub(super) static FINAL: LazyLock<Regex> = LazyLock::new(|| label(r"final\s+score"));
 
 /// A label with what may stand around its colon, up to the number.
 fn label(word: &str) -> Regex {
     regex(&format!(r"(?i)\b{word}\s*\**\s*:\s*\**\s*\[?\s*"))
 }
 
-/// Every score behind `label`, which must agree.
+/// Every score behind `label`, which must agree. A label without a number behind it decides nothing.
 pub(super) fn anywhere(
     label: &Regex,
     text: &str,
     (scale, ending): (Scale, Ending),
 ) -> Result<Outcome, VerdictError> {
-    let scores = all(label, text, (scale, ending))?;
-    agreed(&scores.into_iter().map(|(_, score)| Outcome::Score(score)).collect::<Vec<_>>())
-}
-
-/// The final score in the last line; those before it must agree.
-pub(super) fn last_line(text: &str, (scale, ending): (Scale, Ending)) -> Result<Outcome, VerdictError> {
-    let scores = all(&FINAL, text, (scale, ending))?;
-    let line = text.trim_end().rfind('\n').unwrap_or(0);
-    let stands_last = scores.last().is_some_and(|(at, _)| *at >= line);
-    let decision = agreed(&scores.into_iter().map(|(_, score)| Outcome::Score(score)).collect::<Vec<_>>())?;
-    if stands_last { Ok(decision) } else { Err(VerdictError::Missing) }
-}
-
-/// Every score behind `label` and where it stands. A label without a number behind it decides nothing.
-fn all(
-    label: &Regex,
-    text: &str,
-    (scale, ending): (Scale, Ending),
-) -> Result<Vec<(usize, f64)>, VerdictError> {
-    let labels = label.find_iter(text).filter(|found| !is_quoted(text, found.start()));
-    labels
-        .filter_map(|found| {
-            let score = read(&text[found.end()..], (scale, ending)).transpose()?;
-            Some(score.map(|score| (found.start(), score)))
-        })
-        .collect()
+    let quotations = Quotations::of(text);
+    let labels = label.find_iter(text).filter(|found| !quotations.have(found.start()));
+    let scores = labels.filter_map(|found| read(&text[found.end()..], (scale, ending)).transpose());
+    let scores: Vec<Outcome> = scores.map(|score| score.map(Outcome::Score)).collect::<Result<_, _>>()?;
+    agreed(&scores)
 }
 
 /// The score that `text` begins with; `None` when it begins with no number.
