@@ -37,18 +37,18 @@ pub struct CandleBackend {
 }
 
 impl CandleBackend {
-    /// Gives `model` a cache of `cache_bytes`, but at least one whole context, and steps of `max_step_tokens`. Where it is one
+    /// Gives `model` a cache of `given_bytes`, or as much as the device is for, but at least one whole context, and steps of `max_step_tokens`. Where it is one
     /// rank of several, they have those bytes together.
     pub(crate) fn new(
         mut model: Box<dyn Model>,
-        cache_bytes: Option<usize>,
+        given_bytes: Option<usize>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let (shard, device) = (model.rank().shard, model.device().clone());
         let text = model.own_text();
         let position_bytes = text.cache_bytes_per_position(device.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
-        let cache_bytes = match (cache_bytes, &device) {
+        let cache_bytes = match (given_bytes, &device) {
             (Some(bytes), _) => bytes / shard.ranks(),
             (None, ComputeDevice::Kernels | ComputeDevice::Tensors(_)) => {
                 let [least, most] = CACHE_BYTES.map(|bytes| bytes / shard.ranks());
@@ -58,10 +58,16 @@ impl CandleBackend {
                 card_memory::left_for_cache(model.as_mut(), gpu, max_step_tokens)?
             }
         };
+        let is_reckoned = given_bytes.is_none();
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
-        let heads = text.heads();
-        let caches: Result<Vec<LayerCache>> =
-            (0..text.layers).map(|_| LayerCache::new(heads, block_count, &device)).collect();
+        let (heads, layers) = (text.heads(), text.layers);
+        let caches = |blocks: usize| -> Result<Vec<LayerCache>> {
+            (0..layers).map(|_| LayerCache::new(heads, blocks, &device)).collect()
+        };
+        let (block_count, caches) = match (is_reckoned, &device) {
+            (true, ComputeDevice::Card(_)) => card_memory::what_fits(block_count, one_context, caches)?,
+            _ => (block_count, caches(block_count)?),
+        };
         let limits = Limits {
             block_size: BLOCK_SIZE,
             block_count,
@@ -71,7 +77,7 @@ impl CandleBackend {
         };
         let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
         let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
-        Ok(Self { caches: caches?, features: Vec::new(), limits, figures, model })
+        Ok(Self { caches, features: Vec::new(), limits, figures, model })
     }
 
     /// Takes all memory of the cache from the system now, so that a process does not grow as it fills.
@@ -250,10 +256,13 @@ impl Backend for CandleBackend {
     }
 
     fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
-        let logits = match self.model.rank().shard.is_whole() {
-            true => kernels::together(|| self.run(batch)),
+        let logits = match self.model.device() {
             // A rank waits for others, which a thread that shares loops must not: it might have to run the other.
-            false => self.run(batch),
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) if self.model.rank().shard.is_whole() => {
+                kernels::together(|| self.run(batch))
+            }
+            // A card is asked by one thread and has no loops to share.
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) | ComputeDevice::Card(_) => self.run(batch),
         };
         let logits = logits.map_err(|error| {
             // After some errors a card does nothing more for this process, which then must be replaced.

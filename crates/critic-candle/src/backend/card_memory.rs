@@ -8,13 +8,15 @@ use kernels::BLOCK_SIZE;
 use kernels_cuda::Gpu;
 
 use super::FEATURE_BYTES;
-use crate::{architectures::Model, error::LoadError, kv_cache::LayerCache, layers::on_card};
+use crate::{
+    architectures::Model,
+    error::LoadError,
+    kv_cache::LayerCache,
+    layers::{SPARE_BYTES, on_card},
+};
 
 /// Sequences of the step that needs the most memory for attention: as many as the engine runs by default.
 const SEQUENCES: usize = 64;
-
-/// Left alone, for what is allocated and freed within a step, and for what the driver needs.
-const SPARE_BYTES: usize = 512 << 20;
 
 /// Runs the largest steps and the largest batch of tiles, so that all that they work in is there, and tells how many bytes
 /// are left for the cache.
@@ -42,6 +44,26 @@ pub(super) fn left_for_cache(
         "shared out the card's memory"
     );
     Ok(left)
+}
+
+/// The caches of `most` blocks, or of fewer: the driver gives memory in parts that are larger than what is asked for, by how much it
+/// does not tell.
+pub(super) fn what_fits<T>(
+    most: usize,
+    least: usize,
+    caches: impl Fn(usize) -> Result<T>,
+) -> Result<(usize, T)> {
+    let mut blocks = most;
+    loop {
+        match caches(blocks) {
+            Ok(caches) => return Ok((blocks, caches)),
+            Err(error) if blocks <= least || blocks < most / 2 => return Err(error),
+            Err(error) => {
+                blocks = (blocks - blocks / 20 - 1).max(least);
+                tracing::info!(%error, blocks, "the cache is made smaller");
+            }
+        }
+    }
 }
 
 /// A step of as many tokens as a step may have, and one of single tokens at the ends of whole contexts. All positions are in
@@ -77,4 +99,25 @@ fn run_largest_steps(model: &mut dyn Model, max_step_tokens: usize) -> Result<()
         model.logits(&normed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_becomes_as_small_as_it_must_and_no_smaller_than_half() {
+        let up_to = |room: usize| {
+            move |blocks: usize| match blocks <= room {
+                true => Ok(blocks),
+                false => Err(candle_core::Error::Msg("no room".to_owned())),
+            }
+        };
+        assert_eq!(what_fits(1000, 10, up_to(1000)).unwrap(), (1000, 1000));
+        let (blocks, _) = what_fits(1000, 10, up_to(930)).unwrap();
+        assert!((880..=930).contains(&blocks), "{blocks}");
+        assert_eq!(what_fits(100, 99, up_to(99)).unwrap().0, 99);
+        assert!(what_fits(1000, 10, up_to(300)).is_err());
+        assert!(what_fits(10, 10, up_to(9)).is_err());
+    }
 }

@@ -8,6 +8,9 @@ use kernels_cuda::Gpu;
 
 use super::Rows;
 
+/// Bytes of a card that are left for what is allocated and freed within a step, for graphs, and for what the driver needs.
+pub(crate) const SPARE_BYTES: usize = 768 << 20;
+
 /// Where a model computes, and in what numbers.
 #[derive(Debug, Clone)]
 pub(crate) enum ComputeDevice {

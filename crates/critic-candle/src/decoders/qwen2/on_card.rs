@@ -3,7 +3,7 @@
 //! A step of single tokens is short: starting some ten kernels for each layer one by one would take the processor longer
 //! than the card needs to run them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use candle_core::Result;
 use critic::Batch;
@@ -13,15 +13,21 @@ use super::{Buffers, Layers};
 use crate::{
     decoders::TextAnatomy,
     kv_cache::{LayerCache, Plan},
-    layers::{Rope, Rows, on_card},
+    layers::{Rope, Rows, SPARE_BYTES, on_card},
     parallel::Rank,
 };
 
 /// Steps of up to this many single tokens run as graphs. More are long enough to hide how they are started.
 const GRAPH_ROWS: usize = 64;
 
-/// Graphs that are kept. Each takes memory of the card; hardly so many classes come up.
-const MOST_GRAPHS: usize = 512;
+/// Bytes of the card for graphs: what one takes, which no documentation tells, is measured with the first.
+const GRAPH_BYTES: usize = SPARE_BYTES / 2;
+
+/// Graphs that are kept at least and at most, whatever they take. Hardly so many classes come up.
+const GRAPHS: RangeInclusive<usize> = 8..=512;
+
+/// Classes that are remembered; more are forgotten all together.
+const MOST_CLASSES: usize = 4096;
 
 /// What a card keeps from one step to the next.
 #[derive(Debug)]
@@ -33,7 +39,18 @@ pub(super) struct OnCard {
     buffers: Buffers,
     /// Steps of up to this many single tokens run as graphs.
     graph_rows: usize,
-    graphs: HashMap<Class, Captured>,
+    classes: HashMap<Class, Captured>,
+    graphs: Graphs,
+}
+
+/// How many graphs there are.
+#[derive(Debug, Default)]
+struct Graphs {
+    /// How many may be, once it is known what one takes.
+    most: Option<usize>,
+    count: usize,
+    /// Counts the uses of all.
+    uses: u64,
 }
 
 /// What two steps have in common that can be run by the same graph.
@@ -52,7 +69,12 @@ enum Captured {
     /// Once: all kernels have been loaded.
     Seen,
     /// Again, when the step's lists had moved so many times.
-    Graph { graph: Graph, moves: usize },
+    Graph {
+        graph: Graph,
+        moves: usize,
+        /// Which use of a graph was this one's last.
+        used: u64,
+    },
 }
 
 impl OnCard {
@@ -73,7 +95,8 @@ impl OnCard {
             fixed: (x, Buffers::reserved(gpu, anatomy, graph_rows)?),
             buffers: Buffers::new(),
             graph_rows,
-            graphs: HashMap::new(),
+            classes: HashMap::new(),
+            graphs: Graphs::default(),
         })
     }
 
@@ -98,25 +121,71 @@ impl OnCard {
         let gpu = x.card()?.gpu().clone();
         let columns = x.shape()?.1;
         on_card(on_card(own.on(&gpu)?.room((class.tokens, columns)))?.copy(0, x.card()?, 0..class.tokens))?;
-        match self.graphs.get(&class) {
+        let mut work = || layers.forward(own, &plan, caches, buffers);
+        self.graphs.uses += 1;
+        match self.classes.get_mut(&class) {
             None => {
                 // Kernels are loaded when they first run, which cannot be while a graph is captured.
-                layers.forward(own, &plan, caches, buffers)?;
-                if self.graphs.len() >= MOST_GRAPHS {
-                    self.graphs.clear();
+                work()?;
+                if self.classes.len() >= MOST_CLASSES {
+                    self.classes.clear();
+                    self.graphs.count = 0;
                 }
-                self.graphs.insert(class, Captured::Seen);
+                self.classes.insert(class, Captured::Seen);
             }
-            Some(Captured::Graph { graph, moves: then }) if *then == moves => on_card(graph.run())?,
-            Some(Captured::Seen | Captured::Graph { .. }) => {
-                let graph =
-                    Graph::capture(&gpu, || layers.forward(own, &plan, caches, buffers).map_err(Failed))
-                        .map_err(|Failed(error)| error)?;
+            Some(Captured::Graph { graph, moves: then, used }) if *then == moves => {
+                *used = self.graphs.uses;
                 on_card(graph.run())?;
-                self.graphs.insert(class, Captured::Graph { graph, moves });
             }
+            Some(Captured::Seen | Captured::Graph { .. }) => match self.graphs.capture(&gpu, &mut work) {
+                Ok(graph) => {
+                    let captured = Captured::Graph { graph, moves, used: self.graphs.uses };
+                    if let Some(Captured::Seen) = self.classes.insert(class, captured) {
+                        self.graphs.count += 1;
+                    }
+                    self.graphs.make_room(&mut self.classes);
+                }
+                Err(error) => {
+                    // A graph is only faster. Where the card is lost the step fails, too.
+                    tracing::warn!(%error, "no more steps are run as graphs");
+                    self.graph_rows = 0;
+                    work()?;
+                }
+            },
         }
         on_card(x.on(&gpu)?.copy(0, own.card()?, 0..class.tokens))
+    }
+}
+
+impl Graphs {
+    /// Captures what `work` asks for, and runs it.
+    fn capture(&mut self, gpu: &Arc<Gpu>, work: &mut impl FnMut() -> Result<()>) -> Result<Graph> {
+        let (before, _) = on_card(gpu.memory())?;
+        let graph = Graph::capture(gpu, || work().map_err(Failed)).map_err(|Failed(error)| error)?;
+        on_card(graph.run())?;
+        let (after, _) = on_card(gpu.memory())?;
+        self.most.get_or_insert_with(|| {
+            let bytes = before.saturating_sub(after).max(1);
+            let most = (GRAPH_BYTES / bytes).clamp(*GRAPHS.start(), *GRAPHS.end());
+            tracing::info!(graph_kib = bytes >> 10, most, "captured the first step as a graph");
+            most
+        });
+        Ok(graph)
+    }
+
+    /// Forgets the graph used longest ago while there are too many.
+    fn make_room(&mut self, classes: &mut HashMap<Class, Captured>) {
+        while self.most.is_some_and(|most| self.count > most) {
+            let used = |(class, captured): (&Class, &Captured)| match captured {
+                Captured::Graph { used, .. } => Some((*used, *class)),
+                Captured::Seen => None,
+            };
+            let Some((_, oldest)) = classes.iter().filter_map(used).min_by_key(|(used, _)| *used) else {
+                return;
+            };
+            classes.insert(oldest, Captured::Seen);
+            self.count -= 1;
+        }
     }
 }
 

@@ -156,7 +156,12 @@ impl Layer {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        let products = weights.products(weights.form());
+        // On a card all of a tile's rows are multiplied at once, for which quantised weights would be expanded first.
+        let form = match weights.device() {
+            ComputeDevice::Card(_) => weights.form().of_the_rest(),
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) => weights.form(),
+        };
+        let products = weights.products(form);
         let linear =
             |name: &str, shape| Linear::load(products, &format!("{prefix}{name}."), shape, Bias::Present);
         let projections =
