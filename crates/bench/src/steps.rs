@@ -216,7 +216,7 @@ impl Bench {
 
 /// An error and what caused it.
 fn with_causes(error: &dyn Error) -> String {
-    let errors = iter::successors(Some(error), |error| error.source());
+    let errors = iter::successors(Some(error), |&error| error.source());
     errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
