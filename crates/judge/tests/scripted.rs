@@ -17,7 +17,7 @@ use critic::{
 use judge::{
     Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure, FinishReason,
     Guards, Judge, JudgeError, JudgeOptions, Method, Mode, Outcome, Preference, Responses, RewardOptions,
-    RubricChoice, RubricLibrary, Summary, Usage, VerdictError,
+    RubricChoice, RubricLibrary, Signal, Summary, Usage, VerdictError,
 };
 
 /// The token that ends a turn; the others are bytes.
@@ -367,6 +367,39 @@ async fn all_of_one_reward_is_by_the_rules_that_it_began_with() {
     assert_eq!(reward.judgements.len(), 4);
     let later = judge.reward(&candidates, &options).await.unwrap_err();
     assert!(later.to_string().contains("own"), "{later}");
+}
+
+#[tokio::test]
+async fn rewards_by_scores_are_differences_in_points() {
+    let critic = judge("llava-critic-7b", "8 9\n", END);
+    let reward = async |responses: &[&str], rubric: &str, method| {
+        let case = Case::new("What?", one());
+        let responses = responses.iter().map(|text| (*text).to_owned()).collect();
+        let rubric = RubricChoice::Named(rubric.into());
+        let options = RewardOptions { method, signal: Signal::Scores, rubric, ..RewardOptions::default() };
+        critic.reward(&Candidates { case, responses }, &options).await
+    };
+    let read = reward(&["A cat.", "A dog."], "llava-bench-pair", Method::RoundRobin).await.unwrap();
+    let expected = read.judgements[0].distribution.as_ref().unwrap().expected_advantage().unwrap();
+    let matrix = read.matrix.unwrap();
+    assert_eq!((matrix.advantage(0, 1), matrix.advantage(1, 0)), (Some(expected), Some(expected)));
+    assert!(expected > 0.5 && expected < 1.5, "the second place is given a point more: {expected}");
+    assert_eq!((read.rewards, read.pick), (vec![Some(0.0); 2], None));
+
+    // Who answers nothing loses by all points of the scale, in both orders.
+    let empty = reward(&["A cat.", " "], "llava-bench-pair", Method::RoundRobin).await.unwrap();
+    assert_eq!(empty.rewards, [Some(18.0), Some(-18.0)]);
+    let strengths = reward(&["A cat.", " "], "llava-bench-pair", Method::BradleyTerry).await.unwrap();
+    assert!(
+        strengths.rewards.iter().all(|strength| strength.unwrap().abs() < 2.0),
+        "{:?}",
+        strengths.rewards
+    );
+
+    for (rubric, method) in [("overall-pairwise", Method::RoundRobin), ("overall", Method::Pointwise)] {
+        let error = reward(&["A cat.", "A dog."], rubric, method).await.unwrap_err().to_string();
+        assert!(error.contains("signal of scores"), "{error}");
+    }
 }
 
 #[tokio::test]

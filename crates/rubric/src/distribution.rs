@@ -39,6 +39,16 @@ impl Distribution {
         self.probabilities.iter().map(weighted).sum()
     }
 
+    /// By how many points the second response is better, the mean by the probabilities; `None` for anything but pairs of
+    /// scores.
+    pub fn expected_advantage(&self) -> Option<f64> {
+        let weighted = |(outcome, probability): &(Outcome, f64)| match outcome {
+            Outcome::Scores(pair) => Some(pair.advantage() * probability),
+            Outcome::Score(_) | Outcome::Preference(_) | Outcome::Grade(_) => None,
+        };
+        self.probabilities.iter().map(weighted).sum()
+    }
+
     /// The most probable decision; of equal ones the first.
     pub fn leading(&self) -> Option<Outcome> {
         let better = |one: Option<(Outcome, f64)>, other: &(Outcome, f64)| match one {
@@ -102,7 +112,7 @@ impl Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Grade;
+    use crate::{Direction, Grade, ScorePair};
 
     #[test]
     fn probabilities_are_among_the_decisions_and_the_rest_is_told() {
@@ -131,6 +141,20 @@ mod tests {
             [Preference::First, Preference::Second, Preference::Tie].map(|side| found.probability(side));
         assert!((told[0] - 0.75).abs() < 1e-6 && (told[1] - 0.25).abs() < 1e-6 && told[2] == 0.0, "{told:?}");
         assert_eq!(found.expected_score(), None);
+    }
+
+    #[test]
+    fn pairs_of_scores_have_an_expected_difference() {
+        let found = |direction| {
+            let pairs = [(8.0, 7.0), (6.0, 10.0)];
+            let pairs =
+                pairs.map(|(first, second)| Outcome::Scores(ScorePair::new(first, second, direction)));
+            Distribution::new(pairs, &[0.75f32.ln(), 0.25f32.ln()]).expected_advantage().unwrap()
+        };
+        assert!((found(Direction::Higher) - 0.25).abs() < 1e-6);
+        assert!((found(Direction::Lower) + 0.25).abs() < 1e-6);
+        let sides = [Preference::First, Preference::Second].map(Outcome::Preference);
+        assert_eq!(Distribution::new(sides, &[-1.0, -1.0]).expected_advantage(), None);
     }
 
     #[test]

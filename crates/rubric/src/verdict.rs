@@ -106,12 +106,18 @@ impl ScorePair {
         [self.first, self.second]
     }
 
+    /// By how much the score of the second response is better, in points of the scale.
+    pub fn advantage(self) -> f64 {
+        let [first, second] = self.scores().map(|score| self.direction.goodness(score));
+        second - first
+    }
+
     /// Which response has the better score.
     pub fn preference(self) -> Preference {
-        let [first, second] = self.scores().map(|score| self.direction.goodness(score));
-        if first > second {
+        let advantage = self.advantage();
+        if advantage < 0.0 {
             Preference::First
-        } else if second > first {
+        } else if advantage > 0.0 {
             Preference::Second
         } else {
             Preference::Tie

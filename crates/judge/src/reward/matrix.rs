@@ -3,12 +3,13 @@
 use super::Signal;
 
 /// What a critic thinks of every ordered pair of responses. An entry says by how much the one in second place is better
-/// than the one in first place, from -1 to 1; one that failed is absent.
+/// than the one in first place, from -1 to 1 or in points of a scale; one that failed is absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     size: usize,
     advantages: Vec<Option<f64>>,
     signal: Signal,
+    greatest: f64,
 }
 
 /// How much the place of a response weighs.
@@ -23,9 +24,9 @@ pub struct PositionBias {
 }
 
 impl Matrix {
-    /// Nothing compared yet among `size` responses.
-    pub(crate) fn new(size: usize, signal: Signal) -> Self {
-        Self { size, advantages: vec![None; size * size], signal }
+    /// Nothing compared yet among `size` responses, none of which can be better by more than `greatest`.
+    pub(crate) fn new(size: usize, signal: Signal, greatest: f64) -> Self {
+        Self { size, advantages: vec![None; size * size], signal, greatest }
     }
 
     /// How many responses there are.
@@ -55,7 +56,9 @@ impl Matrix {
         match self.signal {
             // Who leads in both orders is the second in one of them and the first in the other.
             Signal::Agreed if there * back >= 0.0 => Some(0.0),
-            Signal::Agreed | Signal::Probability | Signal::Verdict => Some((there - back) / 2.0),
+            Signal::Agreed | Signal::Probability | Signal::Verdict | Signal::Scores => {
+                Some((there - back) / 2.0)
+            }
         }
     }
 
@@ -99,8 +102,8 @@ impl Matrix {
         const PRIOR: f64 = 0.5;
         const STEPS: usize = 200;
         let pairs: Vec<(usize, usize)> = self.pairs().collect();
-        // A lead of 1 is a won comparison, of -1 a lost one.
-        let won = |a: usize, b: usize| self.lead(b, a).map_or(0.0, |lead| (1.0 + lead) / 2.0);
+        // The greatest lead is a won comparison, its opposite a lost one.
+        let won = |a: usize, b: usize| self.lead(b, a).map_or(0.0, |lead| (1.0 + lead / self.greatest) / 2.0);
         let mut weights = vec![1.0f64; self.size];
         for _ in 0..STEPS {
             let step = |i: usize| {
@@ -133,7 +136,7 @@ mod tests {
     }
 
     fn matrix_of<const N: usize>(signal: Signal, rows: [[f64; N]; N]) -> Matrix {
-        let mut matrix = Matrix::new(N, signal);
+        let mut matrix = Matrix::new(N, signal, 1.0);
         for (first, row) in rows.iter().enumerate() {
             for (second, advantage) in row.iter().enumerate().filter(|(_, advantage)| !advantage.is_nan()) {
                 matrix.set(first, second, *advantage);
@@ -161,7 +164,7 @@ mod tests {
         let partial = matrix([[NO, 1.0, NO], [-1.0, NO, NO], [0.5, 0.5, NO]]);
         assert_eq!(partial.rewards(), [Some(-2.0), Some(2.0), None]);
         assert_eq!(partial.bradley_terry()[2], None);
-        assert_eq!(Matrix::new(2, Signal::Probability).position_bias(), None);
+        assert_eq!(Matrix::new(2, Signal::Probability, 1.0).position_bias(), None);
     }
 
     #[test]
@@ -179,6 +182,24 @@ mod tests {
         assert_eq!(found.rewards(), [Some(2.0), Some(-2.0), Some(0.0)]);
         assert_eq!((found.lead(0, 2), found.lead(1, 2), found.lead(1, 0)), (Some(0.0), Some(0.0), Some(1.0)));
         assert!(found.position_bias().unwrap().flips > 0.0);
+    }
+
+    #[test]
+    fn leads_in_points_are_rewards_and_parts_of_a_won_comparison() {
+        // Scores from 1 to 10: the first place costs a point, which cancels.
+        let points = |there, back| {
+            let mut matrix = Matrix::new(2, Signal::Scores, 9.0);
+            matrix.set(0, 1, there);
+            matrix.set(1, 0, back);
+            matrix
+        };
+        assert_eq!(points(4.0, -2.0).rewards(), [Some(-6.0), Some(6.0)]);
+        let parts = matrix([[NO, 4.0 / 9.0], [-2.0 / 9.0, NO]]).bradley_terry();
+        for (one, other) in points(4.0, -2.0).bradley_terry().into_iter().zip(parts) {
+            assert!((one.unwrap() - other.unwrap()).abs() < 1e-12);
+        }
+        let strengths = points(9.0, -9.0).bradley_terry();
+        assert!(strengths.into_iter().all(|strength| strength.unwrap().is_finite()));
     }
 
     #[test]

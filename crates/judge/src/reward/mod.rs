@@ -11,7 +11,7 @@ use std::{cmp::Ordering, collections::BTreeSet};
 use critic::ImageTiling;
 use engine::EngineError;
 use futures::{StreamExt, stream};
-use rubric::{Case, Flag, Kind, Outcome, Preference, Responses};
+use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
 use crate::{Caller, Guards, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage, reply::Mode};
 
@@ -57,6 +57,9 @@ pub enum Signal {
     /// The same of comparisons, where both orders of a pair name one winner; of others nothing. Texts that move a critic mostly
     /// do so in one place only.
     Agreed,
+    /// By how many points the second is scored better, of rubrics that give both of a pair a score: the expected difference
+    /// where probabilities are read, else the one that is written.
+    Scores,
 }
 
 /// Responses to one question.
@@ -107,7 +110,7 @@ pub struct RewardOptions {
 pub struct Pick {
     /// Index of the best response.
     pub chosen: usize,
-    /// Index of the worst response.
+    /// Index of the worst response; of equal ones the first.
     pub rejected: usize,
     /// By how much their rewards differ.
     pub margin: f64,
@@ -158,6 +161,8 @@ struct Asking<'a> {
     judge: Judge,
     candidates: &'a Candidates,
     options: &'a RewardOptions,
+    /// The greatest advantage that a response can have.
+    greatest: f64,
 }
 
 /// Verdicts as they come in.
@@ -192,13 +197,14 @@ impl Judge {
         let rated = judge.for_reward_head(options)?;
         let options = rated.as_ref().unwrap_or(options);
         judge.check(options.method.kind(), options.rubric.clone(), options.format.as_deref())?;
-        let asking = Asking { judge, candidates, options };
+        let greatest = judge.greatest_advantage(options)?;
+        let asking = Asking { judge, candidates, options, greatest };
         let mut tally = Tally::default();
         let (rewards, matrix) = match options.method {
             Method::Pointwise | Method::Scalar => (asking.scores(&mut tally).await, None),
             Method::RoundRobin | Method::BradleyTerry => {
                 let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
-                let mut matrix = Matrix::new(count, options.signal);
+                let mut matrix = asking.matrix();
                 asking.compare(pairs.collect(), &mut matrix, &mut tally).await;
                 let strengths = options.method == Method::BradleyTerry;
                 (if strengths { matrix.bradley_terry() } else { matrix.rewards() }, Some(matrix))
@@ -224,6 +230,27 @@ impl Judge {
         }
     }
 
+    /// The greatest advantage that one response can have over another.
+    ///
+    /// # Errors
+    /// [`RubricError::Unsupported`] when it is to be a difference of scores and the critic does not give both a score.
+    fn greatest_advantage(&self, options: &RewardOptions) -> Result<f64, RubricError> {
+        match options.signal {
+            Signal::Probability | Signal::Verdict | Signal::Agreed => Ok(1.0),
+            Signal::Scores => {
+                let rules = self.rules();
+                let rubric = rules.rubric(options.method.kind(), options.rubric.clone())?;
+                let format = rules.profile().format(&rubric, options.format.as_deref())?;
+                let two = format.answer(&rubric) == AnswerForm::TwoScoresLine;
+                let scale = rubric.scale.filter(|_| two).ok_or(RubricError::Unsupported {
+                    key: "signal",
+                    reason: "the signal of scores needs a rubric, and a critic, by which both of a pair get a score",
+                })?;
+                Ok(scale.max - scale.min)
+            }
+        }
+    }
+
     /// The options with the format that asks the reward head, when it is to be asked.
     fn for_reward_head(&self, options: &RewardOptions) -> Result<Option<RewardOptions>, JudgeError> {
         if options.method != Method::Scalar {
@@ -238,6 +265,11 @@ impl Judge {
 }
 
 impl Asking<'_> {
+    /// Nothing compared yet.
+    fn matrix(&self) -> Matrix {
+        Matrix::new(self.candidates.responses.len(), self.options.signal, self.greatest)
+    }
+
     /// The score of each response.
     async fn scores(&self, tally: &mut Tally) -> Vec<Option<f64>> {
         let verdicts: Vec<_> = stream::iter(self.candidates.responses.clone())
@@ -267,13 +299,13 @@ impl Asking<'_> {
         let mut verdicts = stream::iter(pairs).map(ask).buffered(AT_A_TIME);
         while let Some(((first, second), verdict)) = verdicts.next().await {
             if let Some(judgement) = tally.take(first, Some(second), verdict) {
-                matrix.set(first, second, advantage(&judgement, self.options.signal));
+                matrix.set(first, second, advantage(&judgement, self.options.signal, self.greatest));
             }
         }
     }
 
     async fn verdict(&self, responses: Responses) -> Result<Judgement, JudgeError> {
-        let Self { judge, candidates, options } = self;
+        let Self { judge, candidates, options, .. } = self;
         let usual = JudgeOptions::default().max_tokens;
         let (mode, max_tokens) = match options.reasons {
             Reasons::Trained if options.method == Method::Scalar => (Mode::ExplainThenScore, usual),
@@ -295,7 +327,7 @@ impl Asking<'_> {
 }
 
 /// By how much the second response is better.
-fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
+fn advantage(judgement: &Judgement, signal: Signal, greatest: f64) -> f64 {
     let certain = match judgement.verdict.outcome.preference() {
         Some(Preference::First) => -1.0,
         Some(Preference::Second) => 1.0,
@@ -306,6 +338,14 @@ fn advantage(judgement: &Judgement, signal: Signal) -> f64 {
             distribution.probability(Preference::Second) - distribution.probability(Preference::First)
         }
         (None, Signal::Probability) | (_, Signal::Verdict | Signal::Agreed) => certain,
+        (distribution, Signal::Scores) => {
+            let expected = distribution.as_ref().and_then(Distribution::expected_advantage);
+            expected.unwrap_or_else(|| match judgement.verdict.outcome {
+                Outcome::Scores(pair) => pair.advantage(),
+                // Of a pair of which one answers nothing it is certain who wins, and no scores are asked for.
+                Outcome::Score(_) | Outcome::Preference(_) | Outcome::Grade(_) => certain * greatest,
+            })
+        }
     }
 }
 
@@ -336,12 +376,7 @@ impl Reward {
     fn new(rewards: Vec<Option<f64>>, matrix: Option<Matrix>, tally: Tally) -> Self {
         let Tally { ties, failures, judgements, rubric, usage } = tally;
         let ranked: Vec<(usize, f64)> = ranked(&rewards);
-        let pick = match (ranked.first(), ranked.last()) {
-            (Some((chosen, best)), Some((rejected, worst))) if best > worst => {
-                Some(Pick { chosen: *chosen, rejected: *rejected, margin: best - worst })
-            }
-            _ => None,
-        };
+        let pick = pick(&ranked);
         let position_bias = matrix.as_ref().and_then(Matrix::position_bias);
         let ranking = ranked.into_iter().map(|(index, _)| index).collect();
         let flips = position_bias.is_some_and(|bias| bias.flips > 0.0);
@@ -364,10 +399,32 @@ impl Reward {
     }
 }
 
+/// The first of the best and the first of the worst of what is ranked, unless all are equal.
+fn pick(ranked: &[(usize, f64)]) -> Option<Pick> {
+    let ((chosen, best), (_, worst)) = (ranked.first()?, ranked.last()?);
+    let (rejected, _) = ranked.iter().find(|(_, reward)| reward == worst)?;
+    (best > worst).then(|| Pick { chosen: *chosen, rejected: *rejected, margin: best - worst })
+}
+
 /// The responses that have a reward, best first; equal ones stay in their order.
 fn ranked(rewards: &[Option<f64>]) -> Vec<(usize, f64)> {
     let mut ranked: Vec<(usize, f64)> =
         rewards.iter().enumerate().filter_map(|(index, reward)| Some((index, (*reward)?))).collect();
     ranked.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
     ranked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pick, pick, ranked};
+
+    #[test]
+    fn of_equal_responses_the_first_is_picked_at_either_end() {
+        let picked = |rewards: &[f64]| pick(&ranked(&rewards.iter().copied().map(Some).collect::<Vec<_>>()));
+        assert_eq!(picked(&[4.0, -2.0, -2.0]), Some(Pick { chosen: 0, rejected: 1, margin: 6.0 }));
+        assert_eq!(picked(&[-2.0, 4.0, 4.0]), Some(Pick { chosen: 1, rejected: 0, margin: 6.0 }));
+        assert_eq!((picked(&[1.0, 1.0]), picked(&[1.0]), picked(&[])), (None, None, None));
+        let gaps = [None, Some(-1.0), Some(2.0), None, Some(-1.0)];
+        assert_eq!(pick(&ranked(&gaps)), Some(Pick { chosen: 2, rejected: 1, margin: 3.0 }));
+    }
 }

@@ -7,7 +7,7 @@ impl Asking<'_> {
     /// the earlier one goes on, as it does when a comparison failed, and so does one without a partner.
     pub(super) async fn tournament(&self, tally: &mut Tally) -> (Vec<Option<f64>>, Matrix) {
         let count = self.candidates.responses.len();
-        let mut matrix = Matrix::new(count, self.options.signal);
+        let mut matrix = self.matrix();
         let mut rounds = vec![0.0; count];
         let mut left: Vec<usize> = (0..count).collect();
         while left.len() > 1 {

@@ -125,6 +125,9 @@ enum SignalBody {
     Verdict,
     /// What both orders of a pair say; nothing where they disagree.
     Agreed,
+    /// By how many points the second of a pair is scored better, under a rubric by which both get a score, such as
+    /// `llava-bench-pair`.
+    Scores,
 }
 
 impl From<MethodBody> for Method {
@@ -222,6 +225,7 @@ impl RewardBody {
                 SignalBody::Probability => Signal::Probability,
                 SignalBody::Verdict => Signal::Verdict,
                 SignalBody::Agreed => Signal::Agreed,
+                SignalBody::Scores => Signal::Scores,
             },
             rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
             format: self.format,

@@ -20,14 +20,14 @@ pub(in super::super) struct RewardsBody {
     /// Index of the best response; absent when all are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in super::super) chosen: Option<usize>,
-    /// Index of the worst response.
+    /// Index of the worst response; of equal ones the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in super::super) rejected: Option<usize>,
     /// By how much their rewards differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<f64>,
     /// When responses were compared: for each pair by how much the one of the column, in second place, is better than the
-    /// one of the row, in first place, from -1 to 1.
+    /// one of the row, in first place, from -1 to 1, or in points where the signal is `scores`.
     #[serde(skip_serializing_if = "Option::is_none")]
     matrix: Option<Vec<Vec<Option<f64>>>>,
     /// How much the places weigh.
