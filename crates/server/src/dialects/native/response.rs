@@ -1,8 +1,8 @@
 //! Bodies of responses.
 
 use judge::{
-    BothOrders, Distribution, FinishReason, Flag, JudgeError, Judgement, Kind, Outcome, Preference, Samples,
-    Strength, Summary, Usage,
+    BothOrders, Confidence, Distribution, FinishReason, Flag, JudgeError, Judgement, Kind, Outcome,
+    Preference, Samples, Strength, Summary, Usage,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,6 +33,10 @@ pub(crate) struct VerdictBody {
     /// The scale of the score or the scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     scale: Option<ScaleBody>,
+    /// `fallback` when the text has no verdict in the form that the critic was asked for, and this one was taken from other words
+    /// of it; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<&'static str>,
     /// How probable every possible verdict is to the critic, when that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
@@ -199,6 +203,7 @@ impl VerdictBody {
             // Of all together only the preference is known; each sample has its own.
             strength: None,
             scores: None,
+            confidence: None,
             spread: Some(spread),
             samples: Some(verdicts.into_iter().map(each).collect()),
             usage: usage.into(),
@@ -366,6 +371,10 @@ impl VerdictBody {
             strength,
             scores,
             scale: scale.map(ScaleBody::from),
+            confidence: match verdict.confidence {
+                Confidence::Stated => None,
+                Confidence::Fallback => Some("fallback"),
+            },
             distribution: distribution.as_ref().map(DistributionBody::new),
             prior: prior.as_ref().map(DistributionBody::new),
             visual_delta: None,
