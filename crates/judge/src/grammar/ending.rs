@@ -16,7 +16,9 @@ use super::{
 /// How often a byte is tried for one string or number before the first way that works is good enough.
 const TRIES: usize = 2000;
 /// How often a byte is tried before the search is given up: some tens of milliseconds.
-const ALL_TRIES: usize = 20_000;
+pub(super) const ALL_TRIES: usize = 20_000;
+/// The same where everybody waits for it: about a millisecond.
+pub(super) const FEW_TRIES: usize = 1000;
 /// The longest endings of one string or number that are looked for one after the other, in bytes.
 const LEXEMES: [usize; 3] = [8, 100, 1500];
 /// The longest ending that is looked for, in bytes. It is gone along again for each token that is near the bound.
@@ -40,15 +42,20 @@ pub(super) struct Ways {
 }
 
 /// The bytes of a short ending from where `matcher` stands, which is `position` of a document where the grammar is one of
-/// JSON; none where no ending is found.
-pub(super) fn ending(ways: &Ways, matcher: &Matcher, position: Option<&Position>) -> Option<Vec<u8>> {
+/// JSON; none where no ending is found by so many tries.
+pub(super) fn ending(
+    ways: &Ways,
+    matcher: &Matcher,
+    position: Option<&Position>,
+    tries: usize,
+) -> Option<Vec<u8>> {
     let mut search = Search {
         ways,
         matcher: matcher.clone(),
         path: Vec::new(),
         limit: LONGEST,
         tries: TRIES,
-        left: ALL_TRIES,
+        left: tries,
         depth: 0,
     };
     match position {
@@ -56,6 +63,12 @@ pub(super) fn ending(ways: &Ways, matcher: &Matcher, position: Option<&Position>
         None => search.lexeme(Goal::End, false)?,
     }
     search.whole().then_some(search.path)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a byte was tried on this thread.
+    pub(super) static TRIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Where a string, a number or a free text ends.
@@ -84,8 +97,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn step(&mut self, byte: u8) -> bool {
-        self.count();
-        if self.left == 0 || self.path.len() >= self.limit || self.matcher.is_stopped() {
+        if !self.spend() || self.path.len() >= self.limit || self.matcher.is_stopped() {
             return false;
         }
         let taken = self.matcher.try_consume_tokens(&[self.ways.vocabulary.byte(byte)]);
@@ -96,9 +108,16 @@ impl Search<'_> {
         taken
     }
 
-    fn count(&mut self) {
+    /// Takes one of the tries that are left.
+    fn spend(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        #[cfg(test)]
+        TRIED.set(TRIED.get() + 1);
         self.tries = self.tries.saturating_sub(1);
-        self.left = self.left.saturating_sub(1);
+        self.left -= 1;
+        true
     }
 
     fn steps(&mut self, bytes: &[u8]) -> Option<()> {
@@ -107,9 +126,10 @@ impl Search<'_> {
 
     /// Whether a byte may come next, without going there.
     fn may(&mut self, byte: u8) -> bool {
-        self.count();
         let token = self.ways.vocabulary.byte(byte);
-        !self.matcher.is_stopped() && self.matcher.validate_tokens(&[token]).is_ok_and(|count| count == 1)
+        self.spend()
+            && !self.matcher.is_stopped()
+            && self.matcher.validate_tokens(&[token]).is_ok_and(|count| count == 1)
     }
 
     fn whole(&mut self) -> bool {
@@ -172,7 +192,7 @@ impl Search<'_> {
         let token = |byte: &u8| ways.vocabulary.byte(*byte);
         let mut needed = ways.needed.iter().filter(|key| {
             let tokens: Vec<u32> = key.iter().map(token).collect();
-            self.matcher.validate_tokens(&tokens).is_ok_and(|count| count == tokens.len())
+            self.spend() && self.matcher.validate_tokens(&tokens).is_ok_and(|count| count == tokens.len())
         });
         let first = needed.next();
         let others: Vec<&Vec<u8>> = needed.collect();

@@ -1,6 +1,9 @@
 //! The rules of one grammar, and one text that follows them.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use critic::TokenId;
 use engine::{Allowed, Guide, Lost, Rule, Taken};
@@ -9,13 +12,17 @@ use tokio::runtime::Handle;
 
 use super::{
     GrammarError,
-    ending::{Ways, ending},
+    ending::{ALL_TRIES, FEW_TRIES, Ways, ending},
     position::Position,
     vocabulary::Vocabulary,
 };
 
 /// After so many refused tokens at one place the known ending is written.
 const MAX_REFUSED: usize = 4;
+
+/// How long everybody waits for what is worked out on another thread. It takes some tens of milliseconds; what has not come by then has
+/// found no thread.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The rules of one grammar.
 pub(super) struct Compiled {
@@ -34,7 +41,7 @@ impl Compiled {
         slack: usize,
         runtime: Handle,
     ) -> Result<Self, GrammarError> {
-        let ending = ending(&ways, &matcher, position.as_ref());
+        let ending = ending(&ways, &matcher, position.as_ref(), ALL_TRIES);
         let ending = ending.and_then(|bytes| Ending::of(&ways.vocabulary, bytes));
         let mut start = Text { matcher, position, ending, misses: 0, rest: 0, allowed: Allowed::default() };
         start.look(&ways.vocabulary).map_err(GrammarError::refused)?;
@@ -117,9 +124,28 @@ impl Text {
         }
     }
 
-    /// How it can end behind `token`, which was passed already or comes next, when before it could as `self.ending` says; at
-    /// most `most` tokens are enough.
-    fn ending_behind(&mut self, ways: &Ways, (token, passed): (u32, Passed), most: usize) -> Option<Ending> {
+    /// How it can end behind the last token, when before it could as `self.ending` says.
+    fn ending_behind_last(&mut self, ways: &Ways, token: u32) -> Option<Ending> {
+        self.known_ending(ways, token, Passed::Already, usize::MAX)
+            .or_else(|| self.sought_ending(|text| text.search(ways, ALL_TRIES)))
+    }
+
+    /// How it can end with at most `most` tokens behind `token`, which comes next. Others wait meanwhile, so that a long way is not
+    /// looked for.
+    fn ending_behind_next(&mut self, ways: &Ways, token: u32, most: usize) -> Option<Ending> {
+        self.known_ending(ways, token, Passed::Not, most)
+            .or_else(|| {
+                self.sought_ending(|text| {
+                    let mut there = text.clone();
+                    there.pass(&ways.vocabulary, token).ok()?;
+                    there.search(ways, FEW_TRIES)
+                })
+            })
+            .filter(|ending| ending.tokens.len() <= most)
+    }
+
+    /// The ending that is known already, if behind `token` it is one still.
+    fn known_ending(&mut self, ways: &Ways, token: u32, passed: Passed, most: usize) -> Option<Ending> {
         if let Some(known) = self.ending.as_ref() {
             let fits = |ending: &Ending| ending.tokens.len() <= most;
             if let Some(rest) = known.after(&ways.vocabulary, token).filter(fits) {
@@ -132,22 +158,23 @@ impl Text {
                 return Some(known.clone());
             }
         }
+        None
+    }
+
+    /// What `search` finds, unless the last ones found nothing.
+    fn sought_ending(&mut self, search: impl FnOnce(&Self) -> Option<Ending>) -> Option<Ending> {
         if self.rest > 0 {
             self.rest -= 1;
             return None;
         }
-        let found = self.search(ways, (token, passed));
+        let found = search(self);
         self.misses = if found.is_some() { 0 } else { self.misses + 1 };
         self.rest = if found.is_some() { 0 } else { 8 << self.misses.min(8) };
         found
     }
 
-    fn search(&self, ways: &Ways, (token, passed): (u32, Passed)) -> Option<Ending> {
-        let mut there = self.clone();
-        if passed == Passed::Not {
-            there.pass(&ways.vocabulary, token).ok()?;
-        }
-        Ending::of(&ways.vocabulary, ending(ways, &there.matcher, there.position.as_ref())?)
+    fn search(&self, ways: &Ways, tries: usize) -> Option<Ending> {
+        Ending::of(&ways.vocabulary, ending(ways, &self.matcher, self.position.as_ref(), tries)?)
     }
 }
 
@@ -212,11 +239,11 @@ impl Rule for Compiled {
 }
 
 impl Following {
-    /// Waits for what is worked out.
+    /// Waits for what is worked out, and gives the text up when that takes too long.
     fn home(&mut self) -> Result<&mut Text, Lost> {
         let lost = || Lost("what may come next could not be worked out".into());
         if let Where::Away(back) = &self.text {
-            self.text = Where::Here(back.recv().map_err(|_| lost())??);
+            self.text = Where::Here(back.recv_timeout(PATIENCE).map_err(|_| lost())??);
         }
         match &mut self.text {
             Where::Here(text) => Ok(text),
@@ -232,7 +259,7 @@ impl Following {
         // The text comes back by the channel; nobody waits for the task itself.
         drop(self.rules.runtime.spawn_blocking(move || {
             if let Some(token) = passed {
-                text.ending = text.ending_behind(&rules.ways, (token, Passed::Already), usize::MAX);
+                text.ending = text.ending_behind_last(&rules.ways, token);
             }
             let looked = text.look(&rules.ways.vocabulary);
             // A client that has left needs none.
@@ -272,8 +299,7 @@ impl Guide for Following {
             text.ending.as_ref().map(|ending| ending.tokens.len()).filter(|length| *length <= left + 1);
         let near = promised.is_some_and(|length| left < length + rules.slack);
         if near {
-            let ending = text.ending_behind(&rules.ways, (token, Passed::Not), left);
-            let Some(ending) = ending.filter(|ending| ending.tokens.len() <= left) else {
+            let Some(ending) = text.ending_behind_next(&rules.ways, token, left) else {
                 let allowed = text.allowed.clone();
                 let mut allowed = self.narrowed.take().unwrap_or(allowed);
                 allowed.tokens[token as usize / 32] &= !(1 << (token % 32));
