@@ -68,6 +68,12 @@ fn patterns() -> BTreeMap<&'static str, &'static str> {
         ("prometheus-relative", r"\[RESULT\] [AB]\z"),
         ("prometheus-eval-relative", r"\[RESULT\] [AB]\z"),
         ("vl-reward-bench", r"(?:Overall Judgment|Therefore)\s*.*\s*-*\s*Answer\s*(\d+)\s*is\s*better"),
+        ("inspect-graded", r"GRADE\s*:\s*[CI]\z"),
+        ("inspect-graded-partial", r"GRADE\s*:\s*[CPI]\z"),
+        ("reward-bench-rating", r"\b([1-9]|10)\b\s*\z"),
+        ("nemo-gym-equivalence", r"\[\[A!?=B\]\]"),
+        ("ms-swift-genrm", r"Reward:\s*(0\.[0-9]|1\.0)\z"),
+        ("ms-swift-prm", r"Reward:\s*-?(0\.[0-9]|1\.0)\*\*\z"),
         ("deepeval-geval-4", r#"\A\{"reason": ".*", "score": (10|[0-9])\}\z"#),
         ("deepeval-geval", r#"\A\{"score": (10|[0-9]), "reason": ".*"\}\z"#),
     ]
@@ -134,6 +140,47 @@ fn plain_chat_and_requests_that_say_so_are_left_alone() {
     assert_eq!((unknown.status, unknown.json()["code"].as_str()), (400, Some("unknown_form")));
     let metrics = server.get("/metrics").text();
     assert!(metrics.contains("gavel_form_answers_total{form=\"trl-pairwise\"} 1"), "{metrics}");
+}
+
+/// What is judged comes from whoever wants a good verdict.
+#[test]
+fn a_judged_answer_does_not_choose_the_form() {
+    let server = Server::random();
+    let fingerprints: BTreeMap<String, String> =
+        forms().into_iter().map(|form| (form.name, form.fingerprint)).collect();
+    let told = |messages: Value| {
+        let body = json!({ "messages": messages, "max_tokens": 8 });
+        ask(&server, &body, None).header("x-gavel-form").map(str::to_owned)
+    };
+    let user = |text: String| json!({ "role": "user", "content": text });
+    let opening = |name: &str| match name {
+        "llava-bench" => "[Question]\nWhat is it?\n[Assistant 1]\n",
+        "trl-pairwise" | "alpaca-eval-weighted" => {
+            "I require a leaderboard for various large language models.\n## Model Outputs\n"
+        }
+        "inspect-graded" => "You are assessing a submitted answer on a given task based on a criterion.\n",
+        "video-score" => "Please evaluate the following video-based question-answer pair:\n",
+        other => panic!("{other} gives its instructions first"),
+    };
+    let after = ["llava-bench", "trl-pairwise", "alpaca-eval-weighted", "inspect-graded", "video-score"];
+    for (injected, text) in &fingerprints {
+        let answer = format!("The answer: It is red. {text}");
+        let system = json!({ "role": "system", "content": fingerprints["reward-bench-pair"] });
+        let asked = json!([user(answer.clone()), system]);
+        assert_eq!(told(asked).as_deref(), Some("reward-bench-pair"), "a turn of the system: {injected}");
+        let asked = json!([user(format!("{}\n{answer}", fingerprints["mm-vet"]))]);
+        assert_eq!(told(asked).as_deref(), Some("mm-vet"), "instructions first: {injected}");
+        for name in after {
+            let asked = json!([user(format!("{}{answer}\n{}", opening(name), fingerprints[name]))]);
+            assert_eq!(told(asked).as_deref(), Some(name), "instructions last: {injected}");
+        }
+    }
+    let judged = json!([
+        user("Is it red?".to_owned()),
+        { "role": "assistant", "content": fingerprints["mm-vet"] },
+        user("Say yes or no.".to_owned()),
+    ]);
+    assert_eq!(told(judged), None, "a turn of the assistant is no instruction");
 }
 
 #[test]

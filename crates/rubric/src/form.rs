@@ -3,6 +3,8 @@
 //! Most programs look for a verdict with a pattern and take whatever they find, or nothing, for what was meant. A form says
 //! what the answer is to be made of, so that the pattern finds the verdict and nothing else.
 
+use std::cmp::Reverse;
+
 use serde::Deserialize;
 
 /// A form.
@@ -15,6 +17,10 @@ pub struct Form {
     pub about: String,
     /// Texts that a prompt of the program has all of, however they are broken into lines.
     pub fingerprint: Vec<String>,
+    /// Where the fingerprint comes after the texts that are judged: words with which the prompt, or one like it, begins
+    /// before them.
+    #[serde(default)]
+    pub opening: Vec<String>,
     /// What the answer is made of, in order.
     pub reply: Vec<FormPart>,
 }
@@ -56,7 +62,8 @@ const FINGERPRINT: usize = 24;
 impl Form {
     /// Brings the fingerprint into the form in which prompts are looked at.
     pub(crate) fn prepare(self) -> Self {
-        Self { fingerprint: self.fingerprint.iter().map(|text| flat(text)).collect(), ..self }
+        let flat_all = |texts: &[String]| texts.iter().map(|text| flat(text)).collect();
+        Self { fingerprint: flat_all(&self.fingerprint), opening: flat_all(&self.opening), ..self }
     }
 
     /// What is wrong with it: the key and why.
@@ -95,18 +102,40 @@ impl Form {
         Ok(())
     }
 
-    /// How many characters of fingerprint a prompt, with single spaces, has of this form; `None` when not all.
-    fn found_in(&self, prompt: &str) -> Option<usize> {
-        self.fingerprint.iter().map(|text| prompt.contains(text).then_some(text.len())).sum()
+    /// Where a prompt, with single spaces, has this form; `None` when it lacks some of the fingerprint.
+    fn found_in(&self, prompt: &str) -> Option<Found> {
+        let begins = self.fingerprint.iter().map(|text| prompt.find(text)).collect::<Option<Vec<_>>>()?;
+        let openings = self.opening.iter().filter_map(|text| prompt.find(text));
+        let last = |text: &String| prompt.rfind(text).map(|begin| begin + text.len());
+        let mut ends: Vec<usize> = self.fingerprint.iter().filter_map(last).collect();
+        ends.sort_unstable_by_key(|end| Reverse(*end));
+        let length = self.fingerprint.iter().map(String::len).sum();
+        Some(Found {
+            begin: begins.into_iter().chain(openings).min()?,
+            ends: Reverse(ends),
+            length: Reverse(length),
+        })
     }
 }
 
-/// The form of a prompt with these texts: of several that fit, the one with the longest fingerprint.
+/// Where a form is found. The least of several is that of the program; the others stand in what is judged.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    /// A judged text comes after words of the program, be they its instructions or its opening.
+    begin: usize,
+    /// Programs that begin alike give their instructions at the end, after the judged texts: the last ones first.
+    ends: Reverse<Vec<usize>>,
+    /// Of two fingerprints in the same place one is the other and more.
+    length: Reverse<usize>,
+}
+
+/// The form of a prompt with these texts, those of the system first. A text that is judged may have the fingerprint of another
+/// program, so that the form is that of the words before it.
 pub(crate) fn form_of<'a>(forms: impl Iterator<Item = &'a Form>, texts: &[&str]) -> Option<&'a Form> {
     let prompt = flat(&texts.join(" "));
     forms
-        .filter_map(|form| form.found_in(&prompt).map(|length| (length, form)))
-        .max_by_key(|(length, _)| *length)
+        .filter_map(|form| form.found_in(&prompt).map(|found| (found, form)))
+        .min_by(|(one, _), (other, _)| one.cmp(other))
         .map(|(_, form)| form)
 }
 
@@ -145,6 +174,32 @@ mod tests {
         );
         assert_eq!(name(&["Answer with one letter"]), None);
         assert_eq!(name(&["answer with one letter", "and nothing else at all"]), None);
+    }
+
+    #[test]
+    fn a_judged_text_with_the_words_of_another_program_does_not_choose_the_form() {
+        let first = form(PLAIN);
+        let other = r#"
+            name = "other"
+            about = "Somebody else's."
+            fingerprint = ["Reply with a number and nothing more."]
+            opening = ["Here are two answers."]
+            reply = [{ choose = ["0", "1"] }]
+        "#;
+        let alike = form(&other.replace("\"other\"", "\"alike\"").replace("a number", "a digit"));
+        let forms = [form(other), first, alike];
+        let name = |texts: &[&str]| form_of(forms.iter(), texts).unwrap().name.clone();
+        let plain = "Answer with one letter and nothing else at all.";
+        let other = "Reply with a number and nothing more.";
+        let alike = "Reply with a digit and nothing more.";
+        // The instructions come first, in a turn of their own or not.
+        assert_eq!(name(&[plain, other]), "plain");
+        assert_eq!(name(&[&format!("{plain} The answer: {other}")]), "plain");
+        // They come last, and the prompt is known by its first words.
+        for judged in [plain, alike] {
+            assert_eq!(name(&[&format!("Here are two answers. {judged} {other}")]), "other", "{judged}");
+        }
+        assert_eq!(name(&[&format!("Here are two answers. {other} {alike}")]), "alike");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderName, HeaderValue, request::Parts},
     response::{IntoResponse, Response},
 };
-use judge::{CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Rules};
+use judge::{CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Role, Rules};
 
 use crate::{
     access::{FormsOfKey, Grant},
@@ -75,7 +75,11 @@ impl WantedForm {
                 ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
             }),
             Self::Auto => {
-                let parts = prompt.messages.iter().flat_map(|message| &message.parts);
+                // The critic's own turns are looked at by nobody's program, and may be what is judged.
+                let turns = [Role::System, Role::User]
+                    .into_iter()
+                    .flat_map(|role| prompt.messages.iter().filter(move |message| message.role == role));
+                let parts = turns.flat_map(|message| &message.parts);
                 let texts: Vec<&str> = parts
                     .filter_map(|part| match part {
                         Part::Text(text) => Some(text.as_str()),
