@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rubric::{AnswerForm, Ending, Outcome, Preference, Scale, VerdictError, VerdictParser};
+use rubric::{AnswerForm, Ending, Outcome, ParserEvent, Preference, Scale, VerdictError, VerdictParser};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -137,6 +137,7 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
         "/10",
         "two responses are equally good",
         "because ",
+        " - ",
         "[[A>B]]",
         "[first]",
         "\\boxed{1}",
@@ -164,6 +165,40 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
             }
         }
     }
+}
+
+/// Pieces of numbers and words, of which an answer that begins with its decision may be made.
+#[test]
+fn what_was_told_on_the_way_is_what_the_verdict_says() {
+    let pieces =
+        ["7", " ", "8", "-", "\n", "it", "or", "(", ".", ",", "Score:", "Better: 1", "\t", "–", "of"];
+    let scale = Scale { min: 1.0, max: 10.0, step: 1.0, decimals: true };
+    let mut state = 7;
+    let mut verdicts = 0;
+    for _ in 0..50_000 {
+        let count = next(&mut state) % 9;
+        let text: Vec<&str> = (0..count).map(|_| pieces[next(&mut state) % pieces.len()]).collect();
+        for form in AnswerForm::ALL.into_iter().filter(|form| form.decides_first()) {
+            for ending in [Ending::Complete, Ending::Cut] {
+                let mut parser = VerdictParser::new(form, with_scale(form).then_some(scale), "");
+                let (mut told, mut early) = (String::new(), None);
+                for event in text.iter().flat_map(|piece| parser.push(piece)) {
+                    match event {
+                        ParserEvent::Justification(more) => told += &more,
+                        ParserEvent::Outcome(outcome) => assert!(early.replace(outcome).is_none()),
+                    }
+                }
+                let read = parser.finish(ending);
+                assert!(early.is_none() || read.is_ok(), "{form:?} of {text:?}: {read:?}");
+                if let Ok(verdict) = read {
+                    assert_eq!(told, verdict.justification, "{form:?} of {text:?}");
+                    assert!(early.is_none_or(|early| early == verdict.outcome), "{form:?} of {text:?}");
+                    verdicts += 1;
+                }
+            }
+        }
+    }
+    assert!(verdicts > 1000, "{verdicts} verdicts");
 }
 
 #[test]
