@@ -9,6 +9,7 @@ use std::{
 use candle_core::DType;
 use critic::{Backend, Build, Critic, GenerationDefaults};
 use kernels_cuda::Gpu;
+use serde_json::Value;
 
 use crate::{
     architectures::{Architecture, ModelFiles, SegmentEncoder, llava_onevision},
@@ -28,10 +29,27 @@ use crate::{
 /// Reads the configuration of one architecture.
 type ReadArchitecture = fn(&Source) -> Result<Arc<dyn Architecture>, LoadError>;
 
-/// Every architecture that can be loaded, by `architectures[0]` in `config.json`.
-const ARCHITECTURES: &[(&str, ReadArchitecture)] = &[
-    ("LlavaOnevisionForConditionalGeneration", llava_onevision::read_hf_config),
-    ("LlavaQwenForCausalLM", llava_onevision::read_native_config),
+/// An architecture that can be loaded.
+struct Known {
+    /// `architectures[0]` in `config.json`.
+    name: &'static str,
+    /// What only its configurations have, for files that name no architecture, or the decoder's.
+    recognises: fn(&Value) -> bool,
+    read: ReadArchitecture,
+}
+
+/// All of them.
+const ARCHITECTURES: &[Known] = &[
+    Known {
+        name: "LlavaOnevisionForConditionalGeneration",
+        recognises: |config| config["model_type"] == "llava_onevision",
+        read: llava_onevision::read_hf_config,
+    },
+    Known {
+        name: "LlavaQwenForCausalLM",
+        recognises: |config| config["mm_vision_tower"].is_string() && config["mm_projector_type"].is_string(),
+        read: llava_onevision::read_native_config,
+    },
 ];
 
 /// The number type that a model computes in.
@@ -309,13 +327,16 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
 /// Reads `config.json` by the architecture that it names.
 pub(crate) fn read_architecture(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     const FILE: &str = "config.json";
-    let config: serde_json::Value = source.required_json(FILE, "model configuration")?;
+    let config: Value = source.required_json(FILE, "model configuration")?;
     let found = config["architectures"][0].as_str().unwrap_or_default();
-    let known = ARCHITECTURES.iter().find(|(name, _)| *name == found);
-    let (_, read) = known.ok_or_else(|| LoadError::UnknownArchitecture {
+    let is_vague = matches!(found, "" | "Qwen2ForCausalLM");
+    let by_name = ARCHITECTURES.iter().find(|known| known.name == found);
+    let known =
+        by_name.or_else(|| ARCHITECTURES.iter().find(|known| is_vague && (known.recognises)(&config)));
+    let known = known.ok_or_else(|| LoadError::UnknownArchitecture {
         file: source.path(FILE),
         found: found.into(),
-        expected: ARCHITECTURES.iter().map(|(name, _)| *name).collect(),
+        expected: ARCHITECTURES.iter().map(|known| known.name).collect(),
     })?;
-    read(source)
+    (known.read)(source)
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor};
 
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbaImage,
+    DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel, RgbaImage,
     metadata::Orientation,
 };
 
@@ -63,9 +63,29 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
         return Err(DecodeError::CutShort(name(format)));
     }
     picture.apply_orientation(orientation);
+    let picture = in_bytes(picture);
     let rgb = if picture.color().has_alpha() { on_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     Ok(RgbImage { width, height, pixels: rgb.into_raw() })
+}
+
+/// Of numbers of 16 bits the upper eight, as Pillow takes them; to round them would give other pixels than the reference has.
+fn in_bytes(picture: DynamicImage) -> DynamicImage {
+    fn upper<P, Q>(picture: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
+    where
+        P: Pixel<Subpixel = u16>,
+        Q: Pixel<Subpixel = u8>,
+    {
+        let bytes = picture.as_raw().iter().map(|number| (number >> 8) as u8).collect();
+        ImageBuffer::from_raw(picture.width(), picture.height(), bytes).expect("as many numbers as before")
+    }
+    match picture {
+        DynamicImage::ImageLuma16(picture) => DynamicImage::ImageLuma8(upper(&picture)),
+        DynamicImage::ImageLumaA16(picture) => DynamicImage::ImageLumaA8(upper(&picture)),
+        DynamicImage::ImageRgb16(picture) => DynamicImage::ImageRgb8(upper(&picture)),
+        DynamicImage::ImageRgba16(picture) => DynamicImage::ImageRgba8(upper(&picture)),
+        other => other,
+    }
 }
 
 /// The decoder of a file, which has read its header. The format is told by the first bytes.
@@ -159,6 +179,20 @@ mod tests {
         picture.put_pixel(2, 0, image::Rgba([0, 0, 0, 128]));
         let decoded = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
         assert_eq!(decoded.pixels, [255, 255, 255, 10, 20, 30, 127, 127, 127]);
+    }
+
+    #[test]
+    fn of_sixteen_bits_the_upper_eight_are_shown() {
+        // To the nearest byte these would be one more.
+        let [red, green, blue] = [0x12ff, 0x80ff, 0xfdff];
+        let mut picture = image::ImageBuffer::<image::Rgb<u16>, Vec<u16>>::new(1, 1);
+        picture.put_pixel(0, 0, image::Rgb([red, green, blue]));
+        let shown = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
+        assert_eq!(shown.pixels, [0x12, 0x80, 0xfd]);
+        let mut picture = image::ImageBuffer::<image::LumaA<u16>, Vec<u16>>::new(1, 1);
+        picture.put_pixel(0, 0, image::LumaA([red, 0xffff]));
+        let shown = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
+        assert_eq!(shown.pixels, [0x12; 3]);
     }
 
     /// A JPEG whose EXIF block says that the camera was turned: value 6 of tag 0x0112, a quarter turn clockwise.

@@ -150,6 +150,63 @@ fn configuration_values_are_read_and_not_assumed() {
     assert_eq!(generation.repetition_penalty, 1.05);
 }
 
+/// Versions of the programs that write configurations say the same in several ways.
+#[test]
+fn configurations_say_the_same_in_several_ways() {
+    type Change = fn(&mut serde_json::Value);
+    let changes: [(&str, &str, Change); 10] = [
+        ("tiny56", "both names of a token", |config| {
+            config["image_token_id"] = config["image_token_index"].clone();
+        }),
+        ("tiny56", "no architecture", |config| config["architectures"] = serde_json::Value::Null),
+        ("tiny56", "sides of tiles", |config| {
+            let side = config["vision_config"]["image_size"].clone();
+            config["vision_config"]["image_size"] = serde_json::json!([side, side]);
+        }),
+        ("tiny56", "a list of one layer", |config| config["vision_feature_layer"] = serde_json::json!([-1])),
+        ("tiny56", "both names of a kind", |config| {
+            config["text_config"]["rope_scaling"] =
+                serde_json::json!({ "type": "default", "rope_type": "default" });
+        }),
+        ("tiny56", "sizes as text", |config| {
+            config["image_grid_pinpoints"] = config["image_grid_pinpoints"].to_string().into();
+        }),
+        ("tiny56", "a window that no layer has", |config| {
+            config["text_config"]["use_sliding_window"] = true.into();
+            config["text_config"]["max_window_layers"] = config["text_config"]["num_hidden_layers"].clone();
+        }),
+        ("tiny56-native", "no architecture", |config| config["architectures"] = serde_json::Value::Null),
+        ("tiny56-native", "the decoder's architecture", |config| {
+            config["architectures"] = serde_json::json!(["Qwen2ForCausalLM"]);
+        }),
+        ("tiny56-native", "a range with spaces", |config| {
+            if let Some(range) = config["image_grid_pinpoints"].as_str() {
+                config["image_grid_pinpoints"] = range.replace(',', ", ").into();
+            }
+        }),
+    ];
+    for (model, what, change) in changes {
+        let copy = Copy::of(model);
+        let wanted = answer(&mut copy.load().unwrap());
+        copy.edit_json("config.json", change);
+        let mut changed = copy.load().unwrap_or_else(|error| panic!("{model}, {what}: {error}"));
+        assert_eq!(answer(&mut changed), wanted, "{model}, {what}");
+    }
+}
+
+#[test]
+fn without_a_head_the_embeddings_are_the_head() {
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| config["text_config"]["tie_word_embeddings"] = true.into());
+    let tied = answer(&mut copy.load().unwrap());
+    copy.edit_json("config.json", |config| config["text_config"]["tie_word_embeddings"] = false.into());
+    assert_ne!(answer(&mut copy.load().unwrap()), tied);
+    copy.edit_weights(|tensors| {
+        tensors.into_iter().filter(|(name, _)| !name.ends_with("lm_head.weight")).collect()
+    });
+    assert_eq!(answer(&mut copy.load().unwrap()), tied);
+}
+
 /// Numbers that look random and are the same each time, from -0.5 to 0.5.
 fn spread(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;

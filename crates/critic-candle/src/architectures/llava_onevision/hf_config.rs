@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{
     anatomy::{Anatomy, Layout, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
+    grid::{Grid, check_grid, read_max_tiles},
 };
 use crate::{
     architectures::Architecture,
@@ -26,9 +27,10 @@ const FILE: &str = "config.json";
 struct Config {
     text_config: Qwen2Config,
     vision_config: SiglipConfig,
-    #[serde(default, alias = "image_token_id")]
+    // Each has two names, of which files may carry both.
+    image_token_id: Option<u32>,
     image_token_index: Option<u32>,
-    #[serde(default, alias = "video_token_id")]
+    video_token_id: Option<u32>,
     video_token_index: Option<u32>,
     #[serde(default)]
     projector_hidden_act: Option<String>,
@@ -41,47 +43,11 @@ struct Config {
     #[serde(default)]
     vision_aspect_ratio: Option<String>,
     #[serde(default)]
-    image_grid_pinpoints: Option<Vec<(usize, usize)>>,
+    image_grid_pinpoints: Option<Grid>,
     #[serde(default)]
     tie_word_embeddings: Option<bool>,
     #[serde(default)]
     use_image_newline_parameter: Option<bool>,
-}
-
-/// `anyres_max_N` to N, `anyres` to no bound.
-pub(super) fn read_max_tiles(
-    source: &Source,
-    key: &'static str,
-    value: &str,
-) -> Result<Option<usize>, LoadError> {
-    if value == "anyres" {
-        return Ok(None);
-    }
-    let count =
-        value.strip_prefix("anyres_max_").and_then(|count| count.parse().ok()).filter(|count| *count > 0);
-    count.map(Some).ok_or_else(|| source.unsupported(key, value, "anyres_max_N or anyres"))
-}
-
-/// More tiles than this no grid has: the published ones have 36 at most, and a picture is scaled up to its grid.
-const MAX_GRID_TILES: usize = 256;
-
-/// Refuses grids that are not whole tiles, or too many.
-pub(super) fn check_grid(source: &Source, sizes: &[(usize, usize)], tile: usize) -> Result<(), LoadError> {
-    let whole = |(height, width): &(usize, usize)| {
-        let tiles = (height / tile).checked_mul(width / tile);
-        let few = tiles.is_some_and(|tiles| (1..=MAX_GRID_TILES).contains(&tiles));
-        few && height.is_multiple_of(tile) && width.is_multiple_of(tile)
-    };
-    if sizes.is_empty() || !sizes.iter().all(whole) {
-        let expected =
-            format!("a list of multiples of the tile size {tile}, of {MAX_GRID_TILES} tiles at most");
-        let found = match &sizes[..sizes.len().min(40)] {
-            few if few.len() == sizes.len() => format!("{sizes:?}"),
-            few => format!("{few:?} and {} more", sizes.len() - few.len()),
-        };
-        return Err(source.unsupported("image_grid_pinpoints", found, expected));
-    }
-    Ok(())
 }
 
 /// How many layers `vision_feature_layer` asks for, of `stored` that there are.
@@ -90,7 +56,9 @@ fn layers_to_run(
     layer: Option<&serde_json::Value>,
     stored: usize,
 ) -> Result<usize, LoadError> {
-    let value = layer.map_or(Some(-1), serde_json::Value::as_i64);
+    // A list of several would join the features of several layers.
+    let only = layer.and_then(|layer| layer.as_array()).filter(|list| list.len() == 1).map(|list| &list[0]);
+    let value = only.or(layer).map_or(Some(-1), serde_json::Value::as_i64);
     // Index into the hidden states: the embeddings, then one after each layer.
     let states = stored as i64 + 1;
     let run = value.map(|value| if value < 0 { states + value } else { value });
@@ -122,9 +90,10 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     text.tie_word_embeddings = text.tie_word_embeddings.or(config.tie_word_embeddings);
     let text = text.anatomy(source)?;
     let tile = vision.image_size;
-    let grid_sizes = config.image_grid_pinpoints.unwrap_or_else(|| {
-        (1..=6).flat_map(|rows| (1..=6).map(move |columns| (384 * rows, 384 * columns))).collect()
-    });
+    let grid_sizes = match config.image_grid_pinpoints {
+        Some(grid) => grid.sizes(source, tile)?,
+        None => (1..=6).flat_map(|rows| (1..=6).map(move |columns| (384 * rows, 384 * columns))).collect(),
+    };
     check_grid(source, &grid_sizes, tile)?;
     let aspect = config.vision_aspect_ratio.as_deref().unwrap_or("anyres_max_9");
     let projector = config.projector_hidden_act.as_deref().unwrap_or("gelu");
@@ -144,8 +113,8 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
             false => Bias::Absent,
         },
         placeholders: Placeholders {
-            image: Some(TokenId(config.image_token_index.unwrap_or(151_646))),
-            video: Some(TokenId(config.video_token_index.unwrap_or(151_647))),
+            image: Some(TokenId(config.image_token_id.or(config.image_token_index).unwrap_or(151_646))),
+            video: Some(TokenId(config.video_token_id.or(config.video_token_index).unwrap_or(151_647))),
         },
         vision_source: VisionSource::Checkpoint,
         vision,

@@ -5,6 +5,7 @@
 
 mod anatomy;
 mod geometry;
+mod grid;
 mod hf_config;
 mod least_tokens;
 mod model;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     anatomy::{Anatomy, Layout, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
-    hf_config::{check_grid, read_max_tiles},
+    grid::{Grid, check_grid, read_max_tiles},
 };
 use crate::{
     architectures::Architecture,
@@ -37,14 +37,6 @@ struct Config {
     mm_spatial_pool_stride: Option<usize>,
 }
 
-/// Sizes as (width, height) in pixels, or the range `(1x1),...,(6x6)` in tiles.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Grid {
-    Sizes(Vec<(usize, usize)>),
-    Text(String),
-}
-
 /// Reads `config.json` of a native checkpoint.
 pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     let config: Config = source.required_json(FILE, "LLaVA-NeXT configuration")?;
@@ -59,13 +51,18 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         return Err(source.unsupported("mm_spatial_pool_stride", stride, 2));
     }
     let tower = config.mm_vision_tower.unwrap_or_default();
-    let vision = match config.vision_config {
+    let vision = match config.vision_config.filter(SiglipConfig::has_sizes) {
         // Stored layers are run layers: `mm_vision_select_layer` was realised by deleting the last one.
         Some(vision) => vision.anatomy(source, Ok)?,
         None => known_tower(source, &tower)?,
     };
     let tile = vision.image_size;
-    let grid_sizes = read_grid(source, config.image_grid_pinpoints, tile)?;
+    let Some(grid) = config.image_grid_pinpoints else {
+        return Err(source.unsupported("image_grid_pinpoints", "absent", "the sizes that a grid may have"));
+    };
+    // The native code has the width first.
+    let sizes = grid.sizes(source, tile)?.into_iter();
+    let grid_sizes: Vec<_> = sizes.map(|(width, height)| (height, width)).collect();
     check_grid(source, &grid_sizes, tile)?;
     let aspect = config.image_aspect_ratio.as_deref().unwrap_or("square");
     let video_newline = match config.mm_newline_position.as_deref().unwrap_or("one_token") {
@@ -119,38 +116,4 @@ fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> 
         norm_epsilon: 1e-6,
         activation: Activation::GeluTanh,
     })
-}
-
-/// Sizes as (height, width), in the order of the file.
-fn read_grid(source: &Source, grid: Option<Grid>, tile: usize) -> Result<Vec<(usize, usize)>, LoadError> {
-    let key = "image_grid_pinpoints";
-    match grid {
-        Some(Grid::Sizes(sizes)) => Ok(sizes.into_iter().map(|(width, height)| (height, width)).collect()),
-        Some(Grid::Text(text)) => parse_range(&text)
-            .map(|(first, last)| {
-                let widths = first.0..=last.0;
-                widths
-                    .flat_map(|width| (first.1..=last.1).map(move |height| (height * tile, width * tile)))
-                    .collect()
-            })
-            .or_else(|| parse_list(&text))
-            .ok_or_else(|| source.unsupported(key, text, "(AxB),...,(CxD) or a list of sizes")),
-        None => Err(source.unsupported(key, "absent", "the sizes that a grid may have")),
-    }
-}
-
-/// `(1x1),...,(6x6)`: first and last, both (width, height) in tiles.
-fn parse_range(text: &str) -> Option<((usize, usize), (usize, usize))> {
-    let (first, last) = text.split_once(",...,")?;
-    let pair = |part: &str| {
-        let (width, height) = part.trim().strip_prefix('(')?.strip_suffix(')')?.split_once('x')?;
-        Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
-    };
-    Some((pair(first)?, pair(last)?))
-}
-
-/// A list of (width, height) in pixels that was saved as text.
-fn parse_list(text: &str) -> Option<Vec<(usize, usize)>> {
-    let sizes: Vec<(usize, usize)> = serde_json::from_str(&text.replace('(', "[").replace(')', "]")).ok()?;
-    Some(sizes.into_iter().map(|(width, height)| (height, width)).collect())
 }

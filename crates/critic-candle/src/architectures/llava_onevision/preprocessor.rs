@@ -10,10 +10,27 @@ const FILE: &str = "preprocessor_config.json";
 /// Its keys; SigLIP's values where the file or a key is absent, as the native code has them.
 #[derive(Deserialize, Default)]
 struct Config {
-    image_mean: Option<[f64; 3]>,
-    image_std: Option<[f64; 3]>,
+    image_mean: Option<Channels>,
+    image_std: Option<Channels>,
     rescale_factor: Option<f64>,
     resample: Option<u32>,
+}
+
+/// A number for each channel, or one for all.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Channels {
+    All(f64),
+    Each([f64; 3]),
+}
+
+impl Channels {
+    fn each(self) -> [f64; 3] {
+        match self {
+            Self::All(number) => [number; 3],
+            Self::Each(numbers) => numbers,
+        }
+    }
 }
 
 impl Config {
@@ -57,8 +74,8 @@ impl Normalisation {
         }
         Ok(Self::new(
             config.rescale_factor.unwrap_or(1.0 / 255.0),
-            config.image_mean.unwrap_or([0.5; 3]),
-            config.image_std.unwrap_or([0.5; 3]),
+            config.image_mean.unwrap_or(Channels::All(0.5)).each(),
+            config.image_std.unwrap_or(Channels::All(0.5)).each(),
         ))
     }
 

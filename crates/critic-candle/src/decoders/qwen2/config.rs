@@ -1,6 +1,6 @@
 //! A Qwen2 decoder as configurations of transformers describe it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{decoders::TextAnatomy, error::LoadError, layers::Activation, source::Source};
 
@@ -11,7 +11,9 @@ pub(crate) struct Qwen2Config {
     intermediate_size: Option<usize>,
     num_hidden_layers: Option<usize>,
     num_attention_heads: Option<usize>,
-    num_key_value_heads: Option<usize>,
+    /// `null` is not the class's default: it means as many as there are query heads.
+    #[serde(default, deserialize_with = "given")]
+    num_key_value_heads: Option<Option<usize>>,
     head_dim: Option<usize>,
     vocab_size: Option<usize>,
     max_position_embeddings: Option<usize>,
@@ -21,20 +23,30 @@ pub(crate) struct Qwen2Config {
     rope_scaling: Option<RopeParameters>,
     hidden_act: Option<String>,
     use_sliding_window: Option<bool>,
+    max_window_layers: Option<usize>,
     pub(crate) tie_word_embeddings: Option<bool>,
 }
 
 #[derive(Deserialize)]
 struct RopeParameters {
     rope_theta: Option<f64>,
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The name that it had before; files may carry both.
+    #[serde(rename = "type")]
+    old_rope_type: Option<String>,
+}
+
+/// What a key says that is there, be it `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Qwen2Config {
     /// The decoder.
     pub(crate) fn anatomy(self, source: &Source) -> Result<TextAnatomy, LoadError> {
-        if self.use_sliding_window == Some(true) {
+        let layers = self.num_hidden_layers.unwrap_or(32);
+        // The window is that of the layers from this one on.
+        if self.use_sliding_window == Some(true) && self.max_window_layers.unwrap_or(28) < layers {
             return Err(source.unsupported(
                 "use_sliding_window",
                 "true",
@@ -42,7 +54,7 @@ impl Qwen2Config {
             ));
         }
         let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
-        if let Some(kind) = scaling.and_then(|rope| rope.rope_type.as_deref())
+        if let Some(kind) = scaling.and_then(|rope| rope.rope_type.as_ref().or(rope.old_rope_type.as_ref()))
             && kind != "default"
         {
             return Err(source.unsupported("rope_type", kind, "default"));
@@ -50,7 +62,7 @@ impl Qwen2Config {
         let theta = self.rope_theta.or_else(|| self.rope_parameters.as_ref()?.rope_theta);
         let hidden_size = self.hidden_size.unwrap_or(4096);
         let heads = self.num_attention_heads.unwrap_or(32);
-        let kv_heads = self.num_key_value_heads.unwrap_or(32);
+        let kv_heads = self.num_key_value_heads.map_or(32, |count| count.unwrap_or(heads));
         if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             let found = format!("{kv_heads} for {heads} query heads");
             return Err(source.unsupported("num_key_value_heads", found, "a divisor of num_attention_heads"));
@@ -62,7 +74,7 @@ impl Qwen2Config {
         Ok(TextAnatomy {
             hidden_size,
             intermediate_size: self.intermediate_size.unwrap_or(22016),
-            layers: self.num_hidden_layers.unwrap_or(32),
+            layers,
             heads,
             kv_heads,
             head_size,

@@ -68,7 +68,7 @@ struct Attention {
 }
 
 impl Qwen2 {
-    /// Reads the decoder whose tensors have these `names`, the head's only where it is not tied; of several ranks that of
+    /// Reads the decoder whose tensors have these `names`; without a head, as where it is tied, the embeddings are the head. Of several ranks that of
     /// `weights`, whose parts of `H`, `K`, the MLP and the vocabulary it has.
     pub(crate) fn load(
         weights: &Weights,
@@ -84,11 +84,13 @@ impl Qwen2 {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let is_split = !weights.rank().shard.is_whole();
-        let embedding = match anatomy.tied && !form.is_quantised() && gpu.is_none() && !is_split {
+        // What converts checkpoints clones the embeddings where there is no head, whatever the configuration says.
+        let tied = anatomy.tied || !weights.contains(head);
+        let embedding = match tied && !form.is_quantised() && gpu.is_none() && !is_split {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),
         };
-        let head = if anatomy.tied { table.as_str() } else { head };
+        let head = if tied { table.as_str() } else { head };
         let head =
             Linear::read(weights.products(form).split_by_outputs(), &[(head.into(), shape.to_vec())], None)?;
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)

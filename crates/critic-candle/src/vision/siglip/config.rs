@@ -11,13 +11,36 @@ pub(crate) struct SiglipConfig {
     intermediate_size: Option<usize>,
     num_hidden_layers: Option<usize>,
     num_attention_heads: Option<usize>,
-    image_size: Option<usize>,
-    patch_size: Option<usize>,
+    image_size: Option<Side>,
+    patch_size: Option<Side>,
     layer_norm_eps: Option<f64>,
     hidden_act: Option<String>,
 }
 
+/// The side of a square, once or twice.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum Side {
+    Once(usize),
+    Twice([usize; 2]),
+}
+
+impl Side {
+    fn of(self, source: &Source, key: &'static str) -> Result<usize, LoadError> {
+        match self {
+            Self::Once(side) => Ok(side),
+            Self::Twice([height, width]) if height == width => Ok(height),
+            Self::Twice(sides) => Err(source.unsupported(key, format!("{sides:?}"), "a square")),
+        }
+    }
+}
+
 impl SiglipConfig {
+    /// Whether it says of what size a tower is: some files have a stub that names a class and nothing else.
+    pub(crate) fn has_sizes(&self) -> bool {
+        self.hidden_size.is_some() || self.num_hidden_layers.is_some() || self.image_size.is_some()
+    }
+
     /// The tower; `run` turns the number of stored layers into the number of layers that are run.
     pub(crate) fn anatomy(
         self,
@@ -26,8 +49,8 @@ impl SiglipConfig {
     ) -> Result<VisionAnatomy, LoadError> {
         let hidden_size = self.hidden_size.unwrap_or(768);
         let heads = self.num_attention_heads.unwrap_or(12);
-        let image_size = self.image_size.unwrap_or(224);
-        let patch_size = self.patch_size.unwrap_or(16);
+        let image_size = self.image_size.unwrap_or(Side::Once(224)).of(source, "vision_config.image_size")?;
+        let patch_size = self.patch_size.unwrap_or(Side::Once(16)).of(source, "vision_config.patch_size")?;
         if heads == 0 || !hidden_size.is_multiple_of(heads) {
             let found = format!("{heads} for hidden_size {hidden_size}");
             return Err(source.unsupported(
