@@ -24,6 +24,9 @@ pub struct SamplingParams {
     pub min_p: f32,
     /// No end token is chosen before so many tokens are written.
     pub min_tokens: usize,
+    /// Tokens are drawn of those below this one alone, where it is given: a vocabulary may be padded with rows that stand for nothing and
+    /// were never trained. The most probable token is taken of all.
+    pub drawn_below: Option<TokenId>,
     /// Start of the random numbers; the same seed and request give the same text in any batch.
     pub seed: u64,
     /// What is told about each token that is chosen.
@@ -54,6 +57,7 @@ impl Default for SamplingParams {
             logit_bias: Vec::new(),
             min_p: 0.0,
             min_tokens: 0,
+            drawn_below: None,
             seed: 0,
             report: Report::Nothing,
         }

@@ -88,12 +88,12 @@ impl<'a> Candidates<'a> {
     fn new(logits: &'a [f32], params: &SamplingParams, context: &SamplingContext<'_>) -> Self {
         let changed = changed(logits, params, context.generated);
         let Some(tokens) = possible(context) else {
-            let mut logits = Cow::Borrowed(logits);
-            for (index, logit) in changed {
+            let drawn = params.drawn_below.filter(|_| params.temperature > 0.0);
+            let count = drawn.map_or(logits.len(), |end| logits.len().min(end.0 as usize));
+            let mut logits = Cow::Borrowed(&logits[..count]);
+            let banned = context.banned.iter().map(|token| (token.0 as usize, f32::NEG_INFINITY));
+            for (index, logit) in changed.into_iter().chain(banned).filter(|(index, _)| *index < count) {
                 logits.to_mut()[index] = logit;
-            }
-            for token in context.banned {
-                logits.to_mut()[token.0 as usize] = f32::NEG_INFINITY;
             }
             return Self { tokens: None, logits };
         };
@@ -266,6 +266,20 @@ mod tests {
             let top_p = SamplingParams { temperature: 1.0, top_p: 0.5, seed, ..Default::default() };
             assert_eq!(run(&logits, &top_p, &[]).token.0, 1);
         }
+    }
+
+    #[test]
+    fn rows_that_stand_for_no_token_are_not_drawn() {
+        let params = |temperature, seed| SamplingParams {
+            temperature,
+            seed,
+            drawn_below: Some(TokenId(2)),
+            repetition_penalty: 1.1,
+            ..Default::default()
+        };
+        let logits = [1.0, 1.5, 9.0];
+        assert_eq!(run(&logits, &params(0.0, 0), &[2]).token.0, 2, "the most probable token is what it is");
+        assert!((0..50).all(|seed| run(&logits, &params(1.0, seed), &[2]).token.0 < 2));
     }
 
     #[test]

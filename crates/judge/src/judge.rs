@@ -9,7 +9,7 @@ use std::{
 
 use critic::{
     Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
-    SamplingParams,
+    SamplingParams, TokenId,
 };
 use engine::{
     Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Suspect, Unobserved,
@@ -430,6 +430,7 @@ impl Judge {
             logit_bias: params.logit_bias.clone(),
             min_p: params.min_p,
             min_tokens: params.min_tokens,
+            drawn_below: u32::try_from(processor.vocabulary()).ok().map(TokenId),
             seed,
             report: params.report(),
         };

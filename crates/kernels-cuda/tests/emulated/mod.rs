@@ -11,7 +11,7 @@ use kernels_cuda::Gpu;
 pub(crate) fn card() -> Arc<Gpu> {
     if std::env::var_os("GAVEL_REAL_CARD").is_some() {
         let gpu = Gpu::open(0).unwrap();
-        println!("on {}", gpu.name().unwrap());
+        eprintln!("on {}", gpu.name().unwrap());
         return gpu;
     }
     if cfg!(feature = "cuda")
