@@ -63,7 +63,7 @@ fn exp_of_none_above_zero(x: f32) -> f32 {
     /// Added to a small number, it leaves its nearest whole number in the lowest bits of the sum.
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
     /// `ln 2` in two parts, of which the first has so few bits that its product with `n` is exact.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4]; // the first is 355 / 512
     const SMALLEST: f32 = -85.0;
     let within = if x > SMALLEST { x } else { SMALLEST };
     let sum = within * std::f32::consts::LOG2_E + ROUND;

@@ -41,10 +41,13 @@ fn llava_critic_is_asked_in_the_words_of_its_card() {
     let rubric = library.rubric(profile.default_rubric(Kind::Pointwise)).unwrap();
     assert_eq!(rubric.scale, Some(Scale { min: 0.0, max: 100.0, step: 1.0, decimals: true }));
     let prompt = profile.render(&case, rubric, profile.format(rubric, None).unwrap()).unwrap();
-    assert_eq!(prompt.messages.len(), 1, "the system text is the chat format's");
-    assert_eq!(prompt.messages[0].role, Role::User);
     assert_eq!(
-        prompt.messages[0].parts[2],
+        prompt.messages.iter().map(|message| message.role).collect::<Vec<_>>(),
+        [Role::System, Role::User]
+    );
+    assert_eq!(prompt.messages[0].parts, [Part::Text("You are a helpful assistant.".into())]);
+    assert_eq!(
+        prompt.messages[1].parts[2],
         Part::Text(
             "Given an image and a corresponding question, please serve as an unbiased and fair judge to evaluate the \
              quality of answer answers provided by a Large Multimodal Model (LMM). Score the response out of 100 and \
@@ -56,7 +59,7 @@ fn llava_critic_is_asked_in_the_words_of_its_card() {
     let pair = Case { responses: Responses::Pair("A dog.".into(), "A cow.".into()), ..case };
     let rubric = library.rubric(profile.default_rubric(Kind::Pairwise)).unwrap();
     assert_eq!(
-        profile.render(&pair, rubric, profile.format(rubric, None).unwrap()).unwrap().messages[0].parts[2],
+        profile.render(&pair, rubric, profile.format(rubric, None).unwrap()).unwrap().messages[1].parts[2],
         Part::Text(
             "Given an image and a corresponding question, please serve as an unbiased and fair judge to evaluate the \
              quality of the answers provided by a Large Multimodal Model (LMM). Determine which answer is better and \
@@ -163,7 +166,8 @@ fn a_rubric_answer_is_asked_for_where_a_format_can_ask_and_else_left_to_the_crit
         };
         let case = Case { description: Some("Fur.".into()), ..case(responses) };
         let prompt = profile.render(&case, rubric, format).unwrap();
-        let Part::Text(text) = prompt.messages[0].parts[2].clone() else { panic!("the text comes last") };
+        let turn = prompt.messages.last().unwrap();
+        let Part::Text(text) = turn.parts[2].clone() else { panic!("the text comes last") };
         (format.name.clone(), format.answer(rubric), text)
     };
     let (name, answer, text) = asked("llava-critic-7b", "mmhal");
