@@ -387,6 +387,20 @@ fn a_shape_of_the_request_goes_before_the_form_of_its_prompt() {
 }
 
 #[test]
+fn a_schema_may_switch_off_what_is_not_offered_and_stand_beside_json_object() {
+    let server = Server::with_options(&[]);
+    let schema = json!({ "type": "object", "properties": { "a": {
+        "type": "array", "items": { "type": "boolean" }, "maxItems": 3, "uniqueItems": false,
+    } }, "required": ["a"], "additionalProperties": false });
+    for format in [format(&schema, true), json!({ "type": "json_object", "schema": schema })] {
+        let body = json!({
+            "messages": [{ "role": "user", "content": "Is it red?" }], "max_tokens": 60, "response_format": format,
+        });
+        assert_valid(&schema, content(&server.ok(CHAT, &body)));
+    }
+}
+
+#[test]
 fn what_no_reply_can_be_held_to_is_refused_by_name() {
     let server = Server::with_options(&[]);
     let schema = |schema: Value| json!({ "response_format": format(&schema, true) });

@@ -222,10 +222,8 @@ pub struct CompletionStream {
     /// Bytes of all text so far, and of what was shown of it.
     written: usize,
     shown: usize,
-    /// Whether something was read without a token being written.
-    rated: bool,
-    /// Tokens that were written and are not shown.
-    hidden: usize,
+    /// Whether something was chosen or read, which is an answer whatever its text.
+    answered: bool,
     /// What its caller's allowance gave for it.
     reservation: Reservation,
     /// Whether it ever ran.
@@ -261,8 +259,7 @@ impl CompletionStream {
             held: VecDeque::new(),
             written: 0,
             shown: 0,
-            rated: false,
-            hidden: 0,
+            answered: false,
             reservation,
             admitted: false,
             finish: None,
@@ -306,7 +303,6 @@ impl CompletionStream {
     fn accept(&mut self, sampled: &Sampled) -> Option<Piece> {
         self.usage.completion_tokens += 1;
         if self.processor.is_control(sampled.token) && !self.show_control {
-            self.hidden += 1;
             return None;
         }
         let bytes = self.processor.token_bytes(sampled.token);
@@ -430,9 +426,9 @@ impl Stream for CompletionStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(reason) = self.finish.take() {
-                // An end without a word, or with hidden tokens alone, would read as an empty answer, which most clients
-                // take for a verdict.
-                let silent = self.usage.completion_tokens == self.hidden && !self.rated;
+                // An end without a word, be it that all was hidden or that a stop string came first, would read as an
+                // empty answer, which most clients take for a verdict.
+                let silent = self.shown == 0 && !self.answered;
                 let event = CompletionEvent::Finished(reason, self.usage);
                 return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }
@@ -453,10 +449,11 @@ impl Stream for CompletionStream {
                     return Poll::Ready(Some(Ok(CompletionEvent::Said(self.given(&tokens)))));
                 }
                 Some(Event::Chosen(choice)) => {
+                    self.answered = true;
                     return Poll::Ready(Some(Ok(CompletionEvent::Chosen(self.choose(&choice)))));
                 }
                 Some(Event::Rated(reward)) => {
-                    self.rated = true;
+                    self.answered = true;
                     return Poll::Ready(Some(Ok(CompletionEvent::Rated(reward))));
                 }
                 Some(Event::Finished(engine::FinishReason::End, _)) => self.rest(FinishReason::Stop),

@@ -48,6 +48,7 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
         return Err(GrammarError::TooLarge { bytes, most: MAX_BYTES });
     }
     check_depth(&schema, 0)?;
+    drop_off(&mut schema);
     // Where several schemas hold for one value, what is left out of one may be needed by the other.
     let narrows = !intersects(&schema);
     if narrows {
@@ -66,6 +67,15 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
         );
     }
     Ok(schema)
+}
+
+/// Leaves out what the compiler refuses and what asks for nothing.
+fn drop_off(schema: &mut Value) {
+    let Some(keywords) = schema.as_object_mut() else { return };
+    if keywords.get("uniqueItems") == Some(&Value::Bool(false)) {
+        keywords.remove("uniqueItems");
+    }
+    parts(keywords).for_each(drop_off);
 }
 
 fn check_depth(value: &Value, depth: usize) -> Result<(), GrammarError> {
