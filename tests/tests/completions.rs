@@ -192,6 +192,50 @@ fn a_streamed_completion_is_the_whole_one_in_pieces() {
 }
 
 #[test]
+fn a_text_has_the_shape_that_was_asked_for() {
+    let server = Server::random();
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "boolean" } }, "required": ["a"], "additionalProperties": false });
+    let written = |extra: Value| {
+        let mut body = body(json!({ "max_tokens": 60, "ignore_eos": false }));
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        texts(&server.ok(COMPLETIONS, &body))[0].to_owned()
+    };
+    for choice in [
+        json!({ "guided_choice": ["red", "blue"] }),
+        json!({ "structured_outputs": { "choice": ["red", "blue"] } }),
+    ] {
+        assert!(["red", "blue"].contains(&written(choice).as_str()));
+    }
+    for pattern in [json!({ "guided_regex": "[0-9]{3}" }), json!({ "regex": "[0-9]{3}" })] {
+        let text = written(pattern);
+        assert!(text.len() == 3 && text.chars().all(|digit| digit.is_ascii_digit()), "{text:?}");
+    }
+    let text = written(json!({ "guided_json": schema }));
+    assert!(serde_json::from_str::<Value>(&text).unwrap()["a"].is_boolean(), "{text:?}");
+}
+
+#[test]
+fn a_salt_divides_what_is_kept_of_prompts() {
+    let server = Server::random();
+    let prompt = "The picture shows a circle. ".repeat(20);
+    let cached = |salt: &str| {
+        let completion = server.ok(COMPLETIONS, &body(json!({ "prompt": prompt, "cache_salt": salt })));
+        completion["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(cached("a"), 0);
+    assert!(cached("a") > 0);
+    assert_eq!(cached("b"), 0);
+    let respond = |salt: &str| {
+        let body = json!({ "input": prompt, "max_output_tokens": 4, "cache_salt": salt });
+        let response = server.ok("/v1/responses", &body);
+        response["usage"]["input_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(respond("a"), 0);
+    assert!(respond("a") > 0);
+    assert_eq!(respond("b"), 0);
+}
+
+#[test]
 fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
     let server = Server::random();
     for (extra, code, param) in [
@@ -209,6 +253,10 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
         (json!({ "prompt": ["a", 1] }), "invalid_request", "prompt"),
         (json!({ "prompt": [-1] }), "invalid_request", "prompt"),
         (json!({ "prompt": vec!["a"; 20], "n": 8 }), "invalid_request", "prompt"),
+        (json!({ "n": 129 }), "invalid_request", "n"),
+        (json!({ "guided_choice": ["a"], "regex": "b" }), "invalid_request", "regex"),
+        (json!({ "structured_outputs": { "grammar": "x" } }), "unsupported_parameter", "structured_outputs"),
+        (json!({ "truncate_prompt_tokens": 5 }), "unsupported_parameter", "truncate_prompt_tokens"),
         (json!({ "prompt": [645] }), "unknown_token", "prompt"),
         (json!({ "prompt": [[1], [4_294_967_295_u32]] }), "unknown_token", "prompt[1]"),
         (json!({ "prompt": "" }), "empty_prompt", "null"),

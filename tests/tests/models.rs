@@ -126,6 +126,33 @@ fn a_conversation_has_the_tokens_that_are_counted_when_it_is_answered() {
 }
 
 #[test]
+fn a_conversation_has_fewer_tokens_when_nobody_is_to_answer() {
+    let server = Server::random();
+    let tokens = |extra: Value| {
+        let mut body = json!({ "messages": [{ "role": "user", "content": "Hello" }] });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        server.ok("/tokenize", &body)["tokens"].as_array().unwrap().clone()
+    };
+    let whole = tokens(json!({ "add_generation_prompt": null, "return_token_strs": null }));
+    let closed = tokens(json!({ "add_generation_prompt": false }));
+    assert_eq!(closed, whole[..closed.len()]);
+    let opening = server.ok("/detokenize", &json!({ "tokens": whole[closed.len()..] }));
+    assert_eq!(opening["prompt"], "<|im_start|>assistant\n");
+}
+
+#[test]
+fn a_model_is_described_below_every_base() {
+    let server = Server::random();
+    for base in ["", "/v1", "/v1/v1", "/openai", "/openai/v1"] {
+        for name in ["gpt-4o", "owner/name"] {
+            let model = server.get(&format!("{base}/models/{name}?api-version=1")).json();
+            assert_eq!((&model["id"], &model["object"]), (&json!(name), &json!("model")), "{base}");
+        }
+        assert_eq!(server.get(&format!("{base}/models/gpt-4o/")).json()["id"], "gpt-4o", "{base}");
+    }
+}
+
+#[test]
 fn what_the_server_is_and_whether_it_works_is_told_as_other_engines_do() {
     let server = Server::random();
     assert!(server.get("/version").json()["version"].is_string());

@@ -194,7 +194,20 @@ fn what_would_change_the_meaning_is_refused_by_name() {
         (json!({ "logit_bias": { "99999": 5 } }), "unknown_token", "logit_bias"),
         (json!({ "frequency_penalty": 2.5 }), "invalid_request", "frequency_penalty"),
         (json!({ "prompt_logprobs": 1 }), "unsupported_parameter", "prompt_logprobs"),
-        (json!({ "n": 9 }), "invalid_request", "n"),
+        (json!({ "n": 129 }), "invalid_request", "n"),
+        (json!({ "n": 3, "best_of": 2 }), "invalid_request", "best_of"),
+        (json!({ "best_of": 2, "stream": true }), "invalid_request", "best_of"),
+        (
+            json!({ "include_stop_str_in_output": true }),
+            "unsupported_parameter",
+            "include_stop_str_in_output",
+        ),
+        (json!({ "truncate_prompt_tokens": 9 }), "unsupported_parameter", "truncate_prompt_tokens"),
+        (
+            json!({ "chat_template_kwargs": { "enable_thinking": true } }),
+            "unsupported_parameter",
+            "chat_template_kwargs",
+        ),
         (json!({ "n": 0 }), "invalid_request", "n"),
         (json!({ "temperature": 3 }), "invalid_request", "temperature"),
         (json!({ "temperature": "hot" }), "invalid_request", "temperature"),
@@ -204,7 +217,17 @@ fn what_would_change_the_meaning_is_refused_by_name() {
         (json!({ "top_logprobs": 2 }), "invalid_request", "top_logprobs"),
         (json!({ "stop": ["a", "b", "c", "d", "e"] }), "invalid_request", "stop"),
         (json!({ "messages": [] }), "invalid_request", "messages"),
-        (json!({ "messages": [{ "role": "tool", "content": "x" }] }), "invalid_request", "messages[0].role"),
+        (json!({ "messages": [{ "role": "robot", "content": "x" }] }), "invalid_request", "messages[0].role"),
+        (
+            json!({ "messages": [{ "role": "assistant", "content": null }] }),
+            "invalid_request",
+            "messages[0].content",
+        ),
+        (
+            json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "function": {} }] }] }),
+            "invalid_request",
+            "messages[0].tool_calls[0].function.arguments",
+        ),
         (json!({ "continue_final_message": true }), "invalid_request", "continue_final_message"),
         (json!({ "add_generation_prompt": false }), "invalid_request", "add_generation_prompt"),
         (
@@ -290,6 +313,135 @@ fn other_paths_that_clients_make_up_lead_to_the_same_place() {
     let azure =
         |extra: Value| server.ok("/openai/deployments/judge/chat/completions", &chat(extra))["model"].clone();
     assert_eq!((azure(json!({})), azure(json!({ "model": "gpt-4o" }))), (json!("judge"), json!("gpt-4o")));
+}
+
+#[test]
+fn what_asks_for_nothing_changes_nothing() {
+    let server = Server::random();
+    let answer = server.ok(CHAT, &chat(json!({})));
+    for extra in [
+        json!({ "max_tokens": 24.0, "seed": 1.0, "n": 1.0, "top_logprobs": 0.0 }),
+        json!({ "chat_template_kwargs": { "enable_thinking": false } }),
+        json!({ "stream_options": { "include_usage": null } }),
+        json!({ "best_of": 1, "include_stop_str_in_output": false, "truncate_prompt_tokens": null }),
+    ] {
+        assert_eq!(server.ok(CHAT, &chat(extra.clone()))["choices"], answer["choices"], "{extra}");
+    }
+    let streamed = chat(json!({ "stream": true, "stream_options": { "include_usage": null } }));
+    let events: Vec<_> = server.post(CHAT, &streamed).events().collect();
+    assert!(events.iter().all(|event| event.data == "[DONE]" || event.json().get("usage").is_none()));
+}
+
+#[test]
+fn the_best_of_several_texts_are_told() {
+    let server = Server::random();
+    let drawn = |extra: Value| {
+        let mut body = chat(json!({ "temperature": 1.5, "seed": 7, "ignore_eos": true }));
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        server.ok(CHAT, &body)
+    };
+    let all = drawn(json!({ "n": 5, "logprobs": true }));
+    let mean = |choice: &Value| {
+        let tokens = choice["logprobs"]["content"].as_array().unwrap();
+        tokens.iter().map(|token| token["logprob"].as_f64().unwrap()).sum::<f64>() / tokens.len() as f64
+    };
+    let choices = all["choices"].as_array().unwrap();
+    let best = choices.iter().max_by(|one, other| mean(one).total_cmp(&mean(other))).unwrap();
+    let told = drawn(json!({ "n": 1, "best_of": 5 }));
+    assert_eq!(
+        (told["choices"].as_array().unwrap().len(), content(&told)),
+        (1, best["message"]["content"].as_str().unwrap())
+    );
+    assert!(told["choices"][0]["logprobs"].is_null());
+    assert_eq!(told["usage"]["completion_tokens"], all["usage"]["completion_tokens"], "all were written");
+    let many = drawn(json!({ "n": 40, "max_tokens": 2 }));
+    assert_eq!(many["choices"].as_array().unwrap().len(), 40);
+}
+
+/// A client that is not content with a call sends it back with what is wrong.
+#[test]
+fn calls_and_their_results_are_shown_as_words() {
+    let server = Server::random();
+    let user = json!({ "role": "user", "content": "What is shown?" });
+    let answer = |messages: Value| {
+        let completion = server.ok(CHAT, &chat(json!({ "messages": messages })));
+        (completion["choices"].clone(), completion["usage"]["prompt_tokens"].clone())
+    };
+    let called = "{\"score\": 11}";
+    let plain = answer(json!([
+        user,
+        { "role": "assistant", "content": called },
+        { "role": "user", "content": "11 is above 10." },
+    ]));
+    let function = json!({ "name": "Verdict", "arguments": called });
+    let call = json!({ "id": "call_1", "type": "function", "function": function });
+    for (asked, result) in [
+        (
+            json!({ "role": "assistant", "content": null, "tool_calls": [call] }),
+            json!({ "role": "tool", "tool_call_id": "call_1", "name": "Verdict", "content": "11 is above 10." }),
+        ),
+        (
+            json!({ "role": "assistant", "function_call": function, "tool_calls": null }),
+            json!({ "role": "function", "name": "Verdict", "content": "11 is above 10." }),
+        ),
+    ] {
+        assert_eq!(answer(json!([user, asked, result])), plain);
+    }
+    let tool = json!({ "type": "function", "function": { "name": "Verdict", "parameters": {
+        "type": "object", "properties": { "score": { "type": "integer" } }, "required": ["score"],
+        "additionalProperties": false,
+    } } });
+    let choice = json!({ "type": "function", "function": { "name": "Verdict" } });
+    let first = chat(json!({ "tools": [tool], "tool_choice": choice }));
+    let message = server.ok(CHAT, &first)["choices"][0]["message"].clone();
+    let result =
+        json!({ "role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "Again." });
+    let again = json!({ "messages": [user, message, result], "tools": [tool], "tool_choice": choice });
+    assert!(server.ok(CHAT, &chat(again))["choices"][0]["message"]["tool_calls"].is_array());
+}
+
+/// An empty text would be taken for a verdict.
+#[test]
+fn a_stop_string_that_comes_first_is_an_error() {
+    let server = Server::random();
+    let whole = server.ok(CHAT, &chat(json!({})));
+    let first: String = content(&whole).chars().take(1).collect();
+    for (path, extra) in [(CHAT, json!({})), ("/v1/completions", json!({ "prompt": "The picture shows" }))] {
+        let mut body = chat(extra);
+        let text = if path == CHAT {
+            first.clone()
+        } else {
+            let text = server.ok(path, &body)["choices"][0]["text"].as_str().unwrap().to_owned();
+            text.chars().take(1).collect()
+        };
+        body["stop"] = json!(text);
+        let response = server.post(path, &body);
+        assert_eq!((response.status, response.header("x-should-retry")), (500, Some("false")), "{path}");
+        assert_eq!(response.json()["error"]["code"], "empty_completion");
+        body["stream"] = json!(true);
+        let last = server.post(path, &body).events().last().unwrap();
+        assert_eq!(last.json()["error"]["code"], "empty_completion");
+    }
+}
+
+/// Whoever stops a text has all of it and did not leave.
+#[test]
+fn a_text_that_a_stop_string_ends_is_finished() {
+    let server = Server::random();
+    let whole = server.ok(CHAT, &chat(json!({})));
+    let text: Vec<char> = content(&whole).chars().collect();
+    let stop: String = text[text.len() / 2..text.len() / 2 + 4].iter().collect();
+    server.ok(CHAT, &chat(json!({ "stop": stop, "max_tokens": 2000, "ignore_eos": true })));
+    gavel_tests::wait_until("nothing runs", || server.engine("running") == 0);
+    let metrics = server.get("/metrics").text();
+    let of = |ending: &str| {
+        let lines = metrics.lines().filter(|line| line.starts_with("gavel_sequences_total{"));
+        let figure = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+        lines.filter(|line| line.contains(&format!("ending=\"{ending}\""))).map(figure).sum::<f64>()
+    };
+    assert_eq!((of("finished"), of("abandoned")), (2.0, 0.0), "{metrics}");
+    let left = metrics.lines().filter(|line| line.starts_with("gavel_cancelled_total{"));
+    assert!(left.clone().count() > 0 && left.clone().all(|line| line.ends_with(" 0")), "{metrics}");
 }
 
 #[test]

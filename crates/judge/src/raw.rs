@@ -67,6 +67,13 @@ impl Judge {
         Ok(self.encode(prompt, caller).await?.tokens)
     }
 
+    /// The tokens of a conversation without the beginning of the critic's turn, which has the last control token.
+    pub fn unopened(&self, mut tokens: Vec<TokenId>) -> Vec<TokenId> {
+        let opening = tokens.iter().rposition(|token| self.processor().is_control(*token));
+        tokens.truncate(opening.unwrap_or(tokens.len()));
+        tokens
+    }
+
     /// The text that `tokens` stand for, control tokens as they are written; a part of a character becomes U+FFFD.
     pub fn text(&self, tokens: &[TokenId]) -> String {
         let mut characters = Utf8Stream::default();

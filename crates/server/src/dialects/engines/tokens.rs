@@ -19,11 +19,11 @@ use crate::{
 pub(super) struct TokenizeBody {
     /// Any name.
     model: Option<String>,
-    /// A text, in which nothing is a control token. Without it, the body is that of a chat request.
+    /// A text, in which nothing is a control token. Without it, the body is that of a chat request; with
+    /// `add_generation_prompt` `false`, the beginning of the critic's turn is left out.
     prompt: Option<String>,
     /// Whether the text of each token is told, too.
-    #[serde(default)]
-    return_token_strs: bool,
+    return_token_strs: Option<bool>,
 }
 
 /// Tokens of the critic's vocabulary.
@@ -71,8 +71,9 @@ pub(super) async fn tokenize(
             state.judge.tokens(RawPrompt::Text(text), most, &caller).await
         }
         None => {
-            let prompt = openai::conversation(&state, &caller, &body).await?;
-            state.judge.conversation_tokens(prompt, &caller).await
+            let (prompt, opened) = openai::conversation(&state, &caller, &body).await?;
+            let tokens = state.judge.conversation_tokens(prompt, &caller).await;
+            if opened { tokens } else { tokens.map(|tokens| state.judge.unopened(tokens)) }
         }
     };
     let tokens = tokens.map_err(|error| match error {
@@ -87,7 +88,7 @@ pub(super) async fn tokenize(
     Ok(Json(Tokenized {
         count: tokens.len(),
         max_model_len: state.judge.context_length(),
-        token_strs: return_token_strs.then(|| tokens.iter().map(text).collect()),
+        token_strs: return_token_strs.unwrap_or_default().then(|| tokens.iter().map(text).collect()),
         tokens: tokens.into_iter().map(|token| token.0).collect(),
     }))
 }

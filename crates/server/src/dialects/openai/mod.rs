@@ -2,6 +2,7 @@
 
 mod apart;
 mod batches;
+mod best;
 mod completions;
 mod examples;
 mod files;
@@ -15,6 +16,8 @@ pub(in crate::dialects) mod shape;
 mod stream;
 pub(in crate::dialects) mod tokens;
 mod tools;
+mod turns;
+mod values;
 
 use axum::{
     Extension, Json, Router,
@@ -36,9 +39,10 @@ use crate::{
     state::AppState,
 };
 pub(crate) use batches::batch_endpoints;
+use best::best;
 use forms::WantedForm;
-use request::{ChatBody, ChatRequest};
-use response::{ChatCompletion, ChatCompletionChunk, Header};
+use request::{ChatBody, ChatRequest, Texts};
+use response::{ChatCompletion, ChatCompletionChunk, Header, UsageBody};
 pub(crate) use response::{PromptDetails, now};
 use shape::Asked;
 
@@ -105,24 +109,38 @@ pub(crate) fn aliases() -> Router<AppState> {
         "/openai/models",
         "/openai/v1/models",
     ];
+    const MODEL: [&str; 6] = [
+        "/v1/models/{model}",
+        "/models/{model}",
+        "/v1/v1/models/{model}",
+        "/v1/chat/completions/models/{model}",
+        "/openai/models/{model}",
+        "/openai/v1/models/{model}",
+    ];
+    const REPOSITORY: [&str; 6] = [
+        "/v1/models/{owner}/{name}",
+        "/models/{owner}/{name}",
+        "/v1/v1/models/{owner}/{name}",
+        "/v1/chat/completions/models/{owner}/{name}",
+        "/openai/models/{owner}/{name}",
+        "/openai/v1/models/{owner}/{name}",
+    ];
+    const DOCUMENTED: [&str; 5] =
+        ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/models", "/v1/models/{model}"];
     let routes = [
         (CHAT.as_slice(), post(chat)),
         (&RESPONSES, post(responses::respond)),
         (&COMPLETIONS, post(completions::complete)),
         (&MODELS, get(models::list)),
+        (&MODEL, get(models::retrieve)),
+        (&REPOSITORY, get(models::retrieve_repository)),
     ];
-    let router = Router::new()
-        .route("/", post(chat))
-        .route("/v1/models/{owner}/{name}", get(models::retrieve_repository))
-        .merge(kept_elsewhere());
+    let router = Router::new().route("/", post(chat)).merge(kept_elsewhere());
     let routes =
         routes.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (path, method.clone())));
     let router = routes.fold(router, |router, (path, method)| {
-        // The first of each list is a documented route itself.
-        let documented =
-            ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/models"].contains(path);
         let router = router.route(&format!("{path}/"), method.clone());
-        if documented { router } else { router.route(path, method) }
+        if DOCUMENTED.contains(path) { router } else { router.route(path, method) }
     });
     router.layer(Extension(Dialect::OpenAi))
 }
@@ -152,7 +170,7 @@ impl FromRequestParts<AppState> for Deployment {
 
 /// Files and batches below the bases of other clients.
 fn kept_elsewhere() -> Router<AppState> {
-    ["", "/openai", "/openai/v1"].into_iter().map(kept_below).fold(Router::new(), Router::merge)
+    ["", "/v1/v1", "/openai", "/openai/v1"].into_iter().map(kept_below).fold(Router::new(), Router::merge)
 }
 
 /// Files and batches below another path than `/v1`.
@@ -199,8 +217,7 @@ fn kept_below(base: &str) -> Router<AppState> {
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The model failed.", body = ErrorBody),
-        (status = 502, description = "The critic ended its turn without a word.", body = ErrorBody),
+        (status = 500, description = "The model failed, or ended without a word (`empty_completion`).", body = ErrorBody),
         (status = 503, description = "The engine has stopped.", body = ErrorBody),
         (status = 504, description = "The request ran out of time.", body = ErrorBody)
     )
@@ -215,13 +232,18 @@ async fn chat(
     let _memory = body.into_memory();
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("chatcmpl-", model, state.judge.model());
-    if let Some(salt) = &request.cache_salt {
-        caller.terms.cache_salt = salt.as_str().into();
-    }
+    salt(&mut caller, request.cache_salt.as_deref());
     let params = CompletionParams { caller, ..request.params };
     let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
     let request = ChatRequest { params, ..request };
     Ok(RequestKind::Chat.of(answered(state, (header, request), form).await))
+}
+
+/// Divides the caller's caches by what a request says.
+fn salt(caller: &mut Caller, salt: Option<&str>) {
+    if let Some(salt) = salt {
+        caller.terms.cache_salt = salt.into();
+    }
 }
 
 /// The form of an answer, and its parameters: what a request asks for itself goes before what its prompt is known to want.
@@ -241,6 +263,16 @@ async fn held(
 
 /// What the body of a chat request asks for.
 async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
+    let request = read(state, caller, body).await?;
+    if request.opened {
+        return Ok(request);
+    }
+    let message = "add_generation_prompt can be false only when the final message is continued.";
+    Err(ApiError::invalid("add_generation_prompt", message))
+}
+
+/// What the body of a chat request says, be it to be answered or not.
+async fn read(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
     refused::check(&body.parse()?, refused::CHAT)?;
     let vocabulary = state.judge.vocabulary();
     let read = with_images(state, &caller.tenant, |reader| {
@@ -249,13 +281,14 @@ async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Re
     read.await
 }
 
-/// The conversation in the body of a chat request.
+/// The conversation in the body of a chat request, and whether the critic's turn is begun after it.
 pub(crate) async fn conversation(
     state: &AppState,
     caller: &Caller,
     body: &JsonBytes,
-) -> Result<Prompt, ApiError> {
-    Ok(asked(state, caller, body).await?.0)
+) -> Result<(Prompt, bool), ApiError> {
+    let ChatRequest { prompt, opened, .. } = read(state, caller, body).await?;
+    Ok((prompt, opened))
 }
 
 /// What the body of a chat request asks for: the conversation, how it is continued, and how often.
@@ -264,8 +297,8 @@ pub(crate) async fn asked(
     caller: &Caller,
     body: &JsonBytes,
 ) -> Result<(Prompt, CompletionParams, usize), ApiError> {
-    let ChatRequest { prompt, params, count, .. } = chat_request(state, caller, body).await?;
-    Ok((prompt, params, count))
+    let ChatRequest { prompt, params, texts, .. } = chat_request(state, caller, body).await?;
+    Ok((prompt, params, texts.told))
 }
 
 async fn answered(
@@ -273,13 +306,14 @@ async fn answered(
     (header, request): (Header, ChatRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest { prompt, params, count, stream, call, .. } = request;
+    let ChatRequest { prompt, params, logprobs, texts: Texts { told, written }, stream, call, .. } = request;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
-    let choices = state.judge.complete(prompt, &params, count).await.map_err(failed)?;
+    let choices = state.judge.complete(prompt, &params, written).await.map_err(failed)?;
     if let Some(options) = stream {
         return Ok(forms::told(form.as_ref(), &state, stream::events(choices, (header, call), options)));
     }
     let choices = try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(failed)?;
-    let completion = ChatCompletion::new((header, call), choices, params.top_logprobs.is_some());
+    let usage = UsageBody::sum(&choices.iter().map(|choice| choice.usage).collect::<Vec<_>>());
+    let completion = ChatCompletion::new((header, call), (best(choices, told), usage), logprobs);
     Ok(forms::told(form.as_ref(), &state, Json(completion)))
 }

@@ -18,7 +18,6 @@ pub(super) const CHAT: &[Refused] = &[
     ("audio", never),
     ("prediction", never),
     ("videos", is_empty),
-    ("best_of", is_one),
     ("echo", is_off),
 ];
 
@@ -35,9 +34,28 @@ pub(super) const RESPONSES: &[Refused] = &[
     ("tools", is_empty),
     ("tool_choice", is_none_or_auto),
     ("response_format", is_text_format),
+    ("functions", is_empty),
+    ("function_call", is_none_or_auto),
     ("logit_bias", is_empty),
     ("presence_penalty", is_zero),
     ("frequency_penalty", is_zero),
+    ("n", is_one),
+    ("best_of", is_one),
+    ("stop", is_empty),
+    // It is max_output_tokens here.
+    ("max_tokens", never),
+    ("max_completion_tokens", never),
+    ("min_tokens", is_zero),
+    ("logprobs", is_off),
+    ("logprob_token_ids", is_empty),
+    ("min_p", is_zero),
+    ("ignore_eos", is_off),
+    ("continue_final_message", is_off),
+    ("guided_json", never),
+    ("guided_choice", never),
+    ("guided_regex", never),
+    ("regex", never),
+    ("structured_outputs", is_empty),
 ];
 
 /// What none of them can ask for: extensions of other servers.
@@ -45,13 +63,17 @@ const EXTENSIONS: &[Refused] = &[
     ("prompt_logprobs", is_off),
     ("use_beam_search", is_off),
     ("stop_token_ids", is_empty),
+    ("stop_regex", never),
+    ("include_stop_str_in_output", is_off),
+    ("no_stop_trim", is_off),
+    ("truncate_prompt_tokens", never),
     ("bad_words", is_empty),
     ("allowed_token_ids", never),
     ("guided_grammar", never),
     ("ebnf", never),
     ("json_schema", never),
     ("chat_template", never),
-    ("chat_template_kwargs", is_empty),
+    ("chat_template_kwargs", is_no_thinking),
     ("mm_processor_kwargs", is_empty),
     ("logits_processors", is_empty),
     ("prompt_embeds", never),
@@ -80,6 +102,14 @@ fn never(_: &Value) -> bool {
 
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// Whether it asks for no thoughts before the answer, of which there are none.
+fn is_no_thinking(value: &Value) -> bool {
+    let asks = |(name, value): (&String, &Value)| {
+        !value.is_null() && !(["enable_thinking", "thinking"].contains(&name.as_str()) && is_off(value))
+    };
+    value.as_object().is_some_and(|given| !given.iter().any(asks))
 }
 
 fn is_empty_text(value: &Value) -> bool {
@@ -122,6 +152,9 @@ mod tests {
             ("guided_grammar", json!("start: x")),
             ("bad_words", json!(["x"])),
             ("prompt_logprobs", json!(0)),
+            ("chat_template_kwargs", json!({ "enable_thinking": true })),
+            ("truncate_prompt_tokens", json!(9)),
+            ("include_stop_str_in_output", json!(true)),
         ] {
             let error = check(&[(name.to_owned(), value)].into(), CHAT).unwrap_err();
             assert!(serde_json::to_string(&error.body()).unwrap().contains(name));
@@ -130,7 +163,7 @@ mod tests {
         for (name, value) in [
             ("bad_words", json!(null)),
             ("bad_words", json!([])),
-            ("best_of", json!(1)),
+            ("chat_template_kwargs", json!({ "enable_thinking": false })),
             ("user", json!("someone")),
         ] {
             assert!(check(&[(name.to_owned(), value)].into(), CHAT).is_ok(), "{name}");

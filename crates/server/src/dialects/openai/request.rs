@@ -2,25 +2,25 @@
 
 use std::collections::HashMap;
 
-use judge::{CompletionParams, EncodedImage, Message, Part, Prompt, Role};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use judge::{CompletionParams, Prompt};
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    apart,
     shape::{self, Asked, Extras, Outputs},
     tokens,
     tools::{Call, Offered},
+    turns::{self, ChatMessage},
+    values::{in_range, lenient, number_in, switch},
 };
-use crate::{
-    dialects::content::{Content, ImageUrl},
-    error::ApiError,
-    images::ImageReader,
-};
+use crate::{dialects::content::ImageUrl, error::ApiError, images::ImageReader};
 
 /// Tokens to write when a request does not say: enough for any verdict with its reasons.
 const DEFAULT_MAX_TOKENS: usize = 1024;
+
+/// Texts that one request may ask for, as at OpenAI: each is a sequence of the engine, of which far fewer run at a time.
+pub(super) const MAX_TEXTS: i64 = 128;
 
 /// The most stop strings, as OpenAI has it, and bytes of each: text is held back as long as it may begin one.
 const MAX_STOPS: usize = 4;
@@ -84,10 +84,14 @@ pub(super) struct ChatBody {
     /// Up to four strings that end the text.
     #[serde(default)]
     pub(super) stop: Option<Stop>,
-    /// How many texts are written.
+    /// How many texts are told.
     #[serde(default, deserialize_with = "lenient")]
-    #[schema(minimum = 1, maximum = 8, default = 1)]
+    #[schema(minimum = 1, maximum = 128, default = 1)]
     pub(super) n: Option<i64>,
+    /// Of how many texts the `n` are told whose tokens are the most probable in the mean; by default `n`. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schema(minimum = 1, maximum = 128)]
+    pub(super) best_of: Option<i64>,
     /// Whether the probability of each token is told, under the raw logits.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) logprobs: Option<bool>,
@@ -154,17 +158,6 @@ pub(super) struct ChatBody {
     pub(super) add_generation_prompt: Option<bool>,
 }
 
-/// A turn.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct ChatMessage {
-    /// `system`, `developer`, `user` or `assistant`.
-    role: String,
-    /// What is said and shown.
-    content: Option<Content>,
-    #[schema(ignore)]
-    tool_calls: Option<Value>,
-}
-
 /// One string or several.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
@@ -179,15 +172,58 @@ pub(super) enum Stop {
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub(super) struct StreamOptions {
     /// Whether a last chunk tells the tokens read and written.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "switch")]
     pub(super) include_usage: bool,
+}
+
+/// How many texts a prompt is continued with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts {
+    /// Those that are told.
+    pub(super) told: usize,
+    /// Those that are written.
+    pub(super) written: usize,
+}
+
+impl Texts {
+    /// `n` of `best_of` texts, as they come or at once.
+    ///
+    /// # Errors
+    /// When it is too many, or not known while they come which are the best.
+    pub(super) fn new(
+        (n, best_of): (Option<i64>, Option<i64>),
+        stream: Option<StreamOptions>,
+    ) -> Result<Self, ApiError> {
+        let told = in_range("n", n.unwrap_or(1), 1..=MAX_TEXTS)?;
+        let written = best_of.map_or(Ok(told), |best_of| in_range("best_of", best_of, 1..=MAX_TEXTS))?;
+        let refuse = |message: String| Err(ApiError::invalid("best_of", message));
+        if written < told {
+            return refuse(format!("best_of must be at least n, which is {told}."));
+        }
+        if stream.is_some() && written > told {
+            return refuse(
+                "Which texts are the best is known at their end: with stream, best_of must be n.".into(),
+            );
+        }
+        Ok(Self { told, written })
+    }
+
+    /// Whether only some of the texts that are written are told, for which their tokens are compared.
+    pub(super) fn compares(self) -> bool {
+        self.written > self.told
+    }
 }
 
 /// What a body asks for.
 pub(super) struct ChatRequest {
     pub(super) prompt: Prompt,
+    /// Whether the critic's turn is begun, so that it can answer.
+    pub(super) opened: bool,
+    /// `top_logprobs` is set when the texts are compared, too.
     pub(super) params: CompletionParams,
-    pub(super) count: usize,
+    /// Whether the probabilities of tokens are told.
+    pub(super) logprobs: bool,
+    pub(super) texts: Texts,
     /// What divides its caller's caches.
     pub(super) cache_salt: Option<String>,
     /// The name that the client used for the model.
@@ -207,22 +243,23 @@ impl ChatBody {
         vocabulary: usize,
         reader: &ImageReader<'_>,
     ) -> Result<ChatRequest, ApiError> {
-        let params = self.params(vocabulary)?;
+        let mut params = self.params(vocabulary)?;
         let (call, shape) = self.shape()?;
-        let count = in_range("n", self.n.unwrap_or(1), 1..=8)?;
         let streams = self.stream.unwrap_or_default();
         let stream = streams.then(|| self.stream_options.unwrap_or_default());
-        let continued = self.continue_final_message.unwrap_or_default();
-        if self.add_generation_prompt == Some(false) && !continued {
-            let message = "add_generation_prompt can be false only when the final message is continued.";
-            return Err(ApiError::invalid("add_generation_prompt", message));
+        let texts = Texts::new((self.n, self.best_of), stream)?;
+        let logprobs = params.top_logprobs.is_some();
+        if texts.compares() {
+            params.top_logprobs.get_or_insert(0);
         }
+        let continued = self.continue_final_message.unwrap_or_default();
+        let opened = continued || self.add_generation_prompt != Some(false);
         let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
-        let mut turns = turns(self.messages, reader)?;
-        let reply = if continued { reply(turns.pop())? } else { String::new() };
-        let prompt = prompt(turns, reply, apart)?;
+        let mut turns = turns::turns(self.messages, reader)?;
+        let reply = if continued { turns::reply(turns.pop())? } else { String::new() };
+        let prompt = turns::prompt(turns, reply, apart)?;
         let (model, cache_salt) = (self.model, self.cache_salt);
-        Ok(ChatRequest { prompt, params, count, cache_salt, model, shape, call, stream })
+        Ok(ChatRequest { prompt, opened, params, logprobs, texts, cache_salt, model, shape, call, stream })
     }
 
     /// The function that is called, and the shape of its arguments or of the text.
@@ -317,100 +354,4 @@ impl ChatBody {
             ..CompletionParams::greedy(max_tokens)
         })
     }
-}
-
-/// The turns as the critic reads them.
-fn turns(messages: Vec<ChatMessage>, reader: &ImageReader<'_>) -> Result<Vec<Message>, ApiError> {
-    let read = |(index, message)| turn(message, &format!("messages[{index}]"), reader);
-    messages.into_iter().enumerate().map(read).collect()
-}
-
-/// The turns as a prompt, with the images that came apart from them; `reply` is the start of the critic's own turn.
-fn prompt(mut turns: Vec<Message>, reply: String, apart: Vec<EncodedImage>) -> Result<Prompt, ApiError> {
-    if turns.is_empty() {
-        return Err(ApiError::invalid("messages", "There is no message to answer."));
-    }
-    apart::place(&mut turns, apart)?;
-    Ok(Prompt { messages: turns, reply, ..Prompt::default() })
-}
-
-/// Who speaks by the name `role`, which the parameter `param` has.
-pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
-    match role {
-        "system" | "developer" => Ok(Role::System),
-        "user" => Ok(Role::User),
-        "assistant" => Ok(Role::Assistant),
-        role => {
-            let text = format!("There is no role {role:?}; there are system, developer, user and assistant.");
-            Err(ApiError::invalid(param, text))
-        }
-    }
-}
-
-fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
-    let role = role(&message.role, &format!("{param}.role"))?;
-    if message
-        .tool_calls
-        .is_some_and(|calls| !calls.is_null() && calls.as_array().is_none_or(|list| !list.is_empty()))
-    {
-        let param = format!("{param}.tool_calls");
-        return Err(ApiError::invalid(param, "This server shows its critic no calls of tools.")
-            .with_code("unsupported_parameter"));
-    }
-    let param = format!("{param}.content");
-    let Some(content) = message.content else {
-        return Err(ApiError::invalid(param, "A message needs content."));
-    };
-    Ok(Message { role, parts: content.into_parts(&param, reader)? })
-}
-
-/// The text of the assistant's message that is continued.
-fn reply(last: Option<Message>) -> Result<String, ApiError> {
-    let refuse = |message: &str| Err(ApiError::invalid("continue_final_message", message));
-    let Some(last) = last.filter(|last| last.role == Role::Assistant) else {
-        return refuse("Only a final message of the assistant can be continued.");
-    };
-    let mut reply = String::new();
-    for part in last.parts {
-        match part {
-            Part::Text(text) => reply += &text,
-            Part::Image(_) | Part::Video(_) => return refuse("A reply is text alone."),
-        }
-    }
-    Ok(reply)
-}
-
-/// Reads a value, `null` as none and a list of one element as its element.
-pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
-    source: D,
-) -> Result<Option<T>, D::Error> {
-    let mut value = Value::deserialize(source)?;
-    if let Some([_]) = value.as_array().map(Vec::as_slice) {
-        value = value[0].take();
-    }
-    serde_json::from_value(value).map_err(serde::de::Error::custom)
-}
-
-pub(super) fn in_range(
-    name: &str,
-    value: i64,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<usize, ApiError> {
-    usize::try_from(value).ok().filter(|_| range.contains(&value)).ok_or_else(|| {
-        let (low, high) = range.into_inner();
-        let message = if high == i64::MAX {
-            format!("{name} must be at least {low}, not {value}.")
-        } else {
-            format!("{name} must be from {low} to {high}, not {value}.")
-        };
-        ApiError::invalid(name, message)
-    })
-}
-
-fn number_in(name: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<f32, ApiError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let message = format!("{name} must be from {} to {}, not {value}.", range.start(), range.end());
-    Err(ApiError::invalid(name, message))
 }

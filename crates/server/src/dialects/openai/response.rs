@@ -62,13 +62,12 @@ pub(crate) struct ChatCompletion {
 }
 
 impl ChatCompletion {
-    /// The texts in their order.
+    /// The texts in their order, and the usage of all that were written for them.
     pub(super) fn new(
         (header, call): (Header, Option<Call>),
-        completions: Vec<Completion>,
+        (completions, usage): (Vec<Completion>, UsageBody),
         logprobs: bool,
     ) -> Self {
-        let usages: Vec<_> = completions.iter().map(|completion| completion.usage).collect();
         let choices = completions.into_iter().enumerate().map(|(index, completion)| Choice {
             index,
             logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
@@ -82,7 +81,7 @@ impl ChatCompletion {
             created: header.created,
             model: header.model,
             system_fingerprint: header.fingerprint,
-            usage: UsageBody::sum(&usages),
+            usage,
         }
     }
 }

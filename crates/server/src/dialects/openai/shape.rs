@@ -56,6 +56,10 @@ pub(in crate::dialects) struct Outputs {
 pub(in crate::dialects) fn of_format(format: &Value, param: &'static str) -> Result<Option<Asked>, ApiError> {
     let shape = match format["type"].as_str() {
         Some("text") => return Ok(None),
+        // With a schema beside it, as other servers read it.
+        Some("json_object") if format.get("schema").is_some_and(|schema| !schema.is_null()) => {
+            Shape::Schema(schema_of(format.get("schema"), param)?)
+        }
         Some("json_object") => Shape::Object,
         Some("json_schema") => {
             let inside = format.get("json_schema").unwrap_or(format);
@@ -157,6 +161,7 @@ mod tests {
         for format in [
             json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": schema, "strict": true } }),
             json!({ "type": "json_schema", "name": "a", "schema": schema }),
+            json!({ "type": "json_object", "schema": schema }),
         ] {
             let asked = of_format(&format, "response_format").unwrap().unwrap();
             assert_eq!(asked.shape, Shape::Schema(schema.clone()));

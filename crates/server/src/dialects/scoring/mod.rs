@@ -15,20 +15,22 @@ mod score;
 mod scorer;
 mod slime;
 mod systemone;
+mod tei;
 mod transcript;
 
 use axum::{
     Extension, Router,
-    extract::{FromRequestParts, Query},
-    http::{StatusCode, request::Parts},
-    middleware,
+    extract::{FromRequestParts, Query, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    middleware::{self, Next},
     response::Response,
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{caller::CallerOf, error::ApiError, json_shape::Texts, metrics::RequestKind, state::AppState};
-use scorer::{ScoreQuery, Scorer};
+use scorer::{ScoreQuery, Scorer, WithoutPicture};
+use tei::InTeiForm;
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -39,6 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(classify::classify))
         .routes(routes!(classify::pooling))
         .routes(routes!(classify::embeddings))
+        .routes(routes!(tei::predict))
         // Of the routes above only.
         .layer(Extension(Texts::Transcripts))
         .routes(routes!(score::score))
@@ -47,25 +50,66 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(chat_reward::reward))
         .routes(routes!(decisions::decide))
         .routes(routes!(systemone::answer))
-        .layer(middleware::map_response(counted))
+        .layer(middleware::from_fn(told))
 }
 
-/// Other paths of the same.
+/// Other paths of the same, and all of them with a slash at their end, too.
 pub(crate) fn aliases() -> Router<AppState> {
-    Router::new()
-        .route("/get_reward_mllm", post(openrlhf::get_reward))
-        .route("/v1/classify", post(classify::classify))
-        // Of the routes above only.
-        .layer(Extension(Texts::Transcripts))
-        .route("/v1/score", post(score::score))
-        .route("/v1/rerank", post(rerank::rerank))
-        .route("/v2/rerank", post(rerank::rerank))
-        .layer(middleware::map_response(counted))
+    let transcripts = [
+        ("/get_reward", post(openrlhf::get_reward)),
+        ("/get_reward_mllm", post(openrlhf::get_reward)),
+        ("/rm", post(slime::remote_rm)),
+        ("/v1/score/evaluation", post(llama_factory::evaluate)),
+        ("/classify", post(classify::classify)),
+        ("/v1/classify", post(classify::classify)),
+        ("/pooling", post(classify::pooling)),
+        ("/v1/embeddings", post(classify::embeddings)),
+        ("/embeddings", post(classify::embeddings)),
+        ("/v1/v1/embeddings", post(classify::embeddings)),
+        ("/openai/v1/embeddings", post(classify::embeddings)),
+        ("/openai/deployments/{deployment}/embeddings", post(classify::embeddings)),
+        ("/predict", post(tei::predict)),
+    ];
+    let others = [
+        ("/score", post(score::score)),
+        ("/v1/score", post(score::score)),
+        ("/generative_scoring", post(generative::first_tokens)),
+        ("/rerank", post(rerank::rerank)),
+        ("/v1/rerank", post(rerank::rerank)),
+        ("/v2/rerank", post(rerank::rerank)),
+        ("/v1/chat/reward", post(chat_reward::reward)),
+        ("/v1/decisions", post(decisions::decide)),
+        ("/v1/systemone", post(systemone::answer)),
+    ];
+    let documented = routes().get_openapi().paths.clone();
+    let both_ways = |router: Router<AppState>, (path, method): (&str, MethodRouter<AppState>)| {
+        let router = router.route(&format!("{path}/"), method.clone());
+        if documented.paths.contains_key(path) { router } else { router.route(path, method) }
+    };
+    let transcripts = transcripts.into_iter().fold(Router::new(), both_ways);
+    // Of the routes so far only.
+    let transcripts = transcripts.layer(Extension(Texts::Transcripts));
+    others.into_iter().fold(transcripts, both_ways).layer(middleware::from_fn(told))
 }
 
-/// Tells whoever counts which kind of request this was.
-async fn counted(response: Response) -> Response {
-    RequestKind::Score.of(response)
+/// How many samples were judged without a picture, in the answers where there are any.
+const WITHOUT_PICTURE: HeaderName = HeaderName::from_static("x-gavel-without-picture");
+
+/// Tells whoever counts which kind of request this was, and the client what its body has no place for. A refusal that another moment
+/// would have spared it is 503, since trainers give up at 429.
+async fn told(mut request: Request, next: Next) -> Response {
+    let without_picture = WithoutPicture::default();
+    request.extensions_mut().insert(without_picture.clone());
+    let mut response = RequestKind::Score.of(next.run(request).await);
+    let is_brief = response.headers().contains_key(header::RETRY_AFTER);
+    let has_statuses = response.extensions().get::<InTeiForm>().is_some();
+    if response.status() == StatusCode::TOO_MANY_REQUESTS && is_brief && !has_statuses {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    if without_picture.count() > 0 && response.status().is_success() {
+        response.headers_mut().insert(WITHOUT_PICTURE, HeaderValue::from(without_picture.count()));
+    }
+    response
 }
 
 /// The scorer of a request, made of its URL and its caller.
@@ -82,6 +126,7 @@ impl FromRequestParts<AppState> for Scorer {
             )
         })?;
         let CallerOf(caller) = CallerOf::from_request_parts(parts, state).await?;
-        Ok(Self::new(state.clone(), caller, query))
+        let without_picture = parts.extensions.get::<WithoutPicture>().cloned().unwrap_or_default();
+        Ok(Self::new(state.clone(), caller, query).counting(without_picture))
     }
 }

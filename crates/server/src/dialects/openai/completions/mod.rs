@@ -14,8 +14,12 @@ use futures::future::try_join_all;
 use judge::{Completion, CompletionParams, CompletionStream, RawPrompt, Usage};
 
 use super::{
-    Deployment, refused,
+    Deployment,
+    best::best,
+    refused,
+    request::Texts,
     response::{Header, UsageBody},
+    salt,
 };
 use crate::{
     caller::CallerOf,
@@ -25,7 +29,7 @@ use crate::{
     state::AppState,
 };
 use request::{CompletionBody, CompletionRequest};
-use response::{TextChoice, TextCompletion, mean_logprob};
+use response::{TextChoice, TextCompletion};
 use stream::Telling;
 
 /// What is written for one prompt.
@@ -37,7 +41,8 @@ struct Prompted<T> {
 
 /// Continue text as it stands, without a conversation around it.
 ///
-/// Greedy unless `temperature` says otherwise. Control tokens can be given as tokens alone: text is data.
+/// Greedy unless `temperature` says otherwise. Control tokens can be given as tokens alone: text is data. What vLLM and SGLang
+/// call structured outputs holds a text as it does a reply; `stop` means nothing then.
 #[utoipa::path(
     post,
     path = "/v1/completions",
@@ -59,15 +64,14 @@ struct Prompted<T> {
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The model failed.", body = ErrorBody),
-        (status = 502, description = "The critic ended at once without a word.", body = ErrorBody),
+        (status = 500, description = "The model failed, or ended without a word (`empty_completion`).", body = ErrorBody),
         (status = 503, description = "The engine has stopped.", body = ErrorBody),
         (status = 504, description = "The request ran out of time.", body = ErrorBody)
     )
 )]
 pub(super) async fn complete(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    CallerOf(mut caller): CallerOf,
     deployment: Deployment,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
@@ -76,14 +80,18 @@ pub(super) async fn complete(
     let _memory = body.into_memory();
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("cmpl-", model, state.judge.model());
-    let params = CompletionParams { caller, ..request.params };
+    salt(&mut caller, request.cache_salt.as_deref());
+    let mut params = CompletionParams { caller, ..request.params };
+    if let Some(asked) = &request.shape {
+        params = asked.hold(&state.judge, params).await?;
+    }
     let request = CompletionRequest { params, ..request };
     Ok(RequestKind::Completion.of(answered(state, request, header).await))
 }
 
 async fn answered(state: AppState, request: CompletionRequest, header: Header) -> Result<Response, ApiError> {
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
-    let CompletionRequest { count, logprobs, stream, .. } = request;
+    let CompletionRequest { texts: Texts { told, .. }, logprobs, stream, .. } = request;
     let prompted = begin(&state, request).await?;
     if let Some(options) = stream {
         return Ok(stream::events(prompted, header, Telling { logprobs, options }).into_response());
@@ -93,13 +101,9 @@ async fn answered(state: AppState, request: CompletionRequest, header: Header) -
         let texts: Vec<Completion> = try_join_all(texts.into_iter().map(CompletionStream::collect)).await?;
         Ok(Prompted { echo, texts })
     });
-    for Prompted { echo, mut texts } in try_join_all(texts).await.map_err(failed)? {
+    for Prompted { echo, texts } in try_join_all(texts).await.map_err(failed)? {
         usages.push(texts.iter().map(|text| text.usage).collect::<Vec<Usage>>());
-        if texts.len() > count {
-            texts.sort_by(|one, other| mean_logprob(other).total_cmp(&mean_logprob(one)));
-            texts.truncate(count);
-        }
-        for text in texts {
+        for text in best(texts, told) {
             choices.push(TextChoice::whole(choices.len(), (&echo, text), logprobs));
         }
     }
@@ -111,7 +115,7 @@ async fn begin(
     state: &AppState,
     request: CompletionRequest,
 ) -> Result<Vec<Prompted<CompletionStream>>, ApiError> {
-    let CompletionRequest { prompts, params, written, echo, .. } = request;
+    let CompletionRequest { prompts, params, texts: Texts { written, .. }, echo, .. } = request;
     let judge = &state.judge;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
     let _preparing = judge.prepare_for(&params.caller).map_err(failed)?;

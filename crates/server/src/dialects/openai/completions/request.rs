@@ -4,16 +4,18 @@ use std::collections::HashMap;
 
 use judge::{CompletionParams, RawPrompt, TokenId};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::request::{ChatBody, Stop, StreamOptions, in_range, lenient};
+use super::super::{
+    request::{ChatBody, MAX_TEXTS, Stop, StreamOptions, Texts},
+    shape::{self, Asked, Extras, Outputs},
+    values::{in_range, lenient},
+};
 use crate::error::ApiError;
 
 /// Tokens to write when a request does not say, as programs of this older interface expect.
 const DEFAULT_MAX_TOKENS: i64 = 16;
-
-/// Texts that one request may ask for: each is a sequence of the engine, of which far fewer run at a time.
-const MAX_TEXTS: usize = 128;
 
 /// Text to continue. It is not put into the chat format, and nothing in it is a control token.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -32,11 +34,11 @@ pub(in crate::dialects::openai) struct CompletionBody {
     max_tokens: Option<i64>,
     /// How many texts are written for each prompt.
     #[serde(default, deserialize_with = "lenient")]
-    #[schema(minimum = 1, maximum = 8, default = 1)]
+    #[schema(minimum = 1, maximum = 128, default = 1)]
     n: Option<i64>,
     /// Of how many texts the `n` are told whose tokens are the most probable in the mean; by default `n`.
     #[serde(default, deserialize_with = "lenient")]
-    #[schema(minimum = 1, maximum = 20)]
+    #[schema(minimum = 1, maximum = 128)]
     best_of: Option<i64>,
     /// How many most probable tokens are told beside each that is written, under the raw logits.
     #[serde(default, deserialize_with = "lenient")]
@@ -92,6 +94,24 @@ pub(in crate::dialects::openai) struct CompletionBody {
     /// Whether control tokens are left out of the text, which is the default. An extension.
     #[serde(default, deserialize_with = "lenient")]
     skip_special_tokens: Option<bool>,
+    /// A schema for the text. An extension.
+    #[serde(default)]
+    guided_json: Option<Value>,
+    /// Texts of which one is written. An extension.
+    #[serde(default)]
+    guided_choice: Option<Vec<String>>,
+    /// A regular expression that the whole text matches. An extension.
+    #[serde(default)]
+    guided_regex: Option<String>,
+    /// The same. An extension.
+    #[serde(default)]
+    regex: Option<String>,
+    /// The same in one object. An extension.
+    #[serde(default)]
+    structured_outputs: Option<Outputs>,
+    /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    cache_salt: Option<String>,
 }
 
 /// One prompt or several, as text or as tokens.
@@ -125,10 +145,12 @@ pub(super) struct CompletionRequest {
     pub(super) prompts: Vec<RawPrompt>,
     /// `top_logprobs` is set when the texts are compared, too.
     pub(super) params: CompletionParams,
-    /// Texts that are told for each prompt.
-    pub(super) count: usize,
-    /// Texts that are written for each prompt.
-    pub(super) written: usize,
+    /// Texts of each prompt.
+    pub(super) texts: Texts,
+    /// The shape of the texts.
+    pub(super) shape: Option<Asked>,
+    /// What divides its caller's caches.
+    pub(super) cache_salt: Option<String>,
     /// Whether the probabilities of tokens are told.
     pub(super) logprobs: bool,
     pub(super) echo: bool,
@@ -141,21 +163,9 @@ pub(super) struct CompletionRequest {
 impl CompletionBody {
     /// Checks the values.
     pub(super) fn into_request(self, vocabulary: usize) -> Result<CompletionRequest, ApiError> {
-        let count = in_range("n", self.n.unwrap_or(1), 1..=8)?;
-        let written = self.best_of.map_or(Ok(count), |best_of| in_range("best_of", best_of, 1..=20))?;
-        if written < count {
-            return Err(ApiError::invalid(
-                "best_of",
-                format!("best_of must be at least n, which is {count}."),
-            ));
-        }
         let stream = self.stream.unwrap_or_default().then(|| self.stream_options.unwrap_or_default());
-        if stream.is_some() && written > count {
-            return Err(ApiError::invalid(
-                "best_of",
-                "Which texts are the best is known at their end: with stream, best_of must be n.",
-            ));
-        }
+        let texts = Texts::new((self.n, self.best_of), stream)?;
+        let shape = self.shape()?;
         let echo = self.echo.unwrap_or_default();
         if echo && self.logprobs.is_some() {
             let message =
@@ -180,17 +190,30 @@ impl CompletionBody {
             skip_special_tokens: self.skip_special_tokens,
             ..ChatBody::default()
         };
-        let top_logprobs = top.or((written > count).then_some(0));
+        let top_logprobs = top.or(texts.compares().then_some(0));
         let params = CompletionParams { top_logprobs, ..chat.params(vocabulary)? };
         let prompts = self.prompt.into_prompts();
         if prompts.is_empty() {
             return Err(ApiError::invalid("prompt", "There is nothing to continue."));
         }
-        if prompts.len().saturating_mul(written) > MAX_TEXTS {
+        if prompts.len().saturating_mul(texts.written) > MAX_TEXTS as usize {
             let message = format!("One request can ask for at most {MAX_TEXTS} texts.");
             return Err(ApiError::invalid("prompt", message));
         }
         let logprobs = top.is_some();
-        Ok(CompletionRequest { prompts, params, count, written, logprobs, echo, model: self.model, stream })
+        let (model, cache_salt) = (self.model, self.cache_salt);
+        Ok(CompletionRequest { prompts, params, texts, shape, cache_salt, logprobs, echo, model, stream })
+    }
+
+    /// The shape of the texts.
+    fn shape(&self) -> Result<Option<Asked>, ApiError> {
+        let extras = Extras {
+            guided_json: self.guided_json.as_ref(),
+            guided_choice: self.guided_choice.as_ref(),
+            guided_regex: self.guided_regex.as_ref(),
+            regex: self.regex.as_ref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+        };
+        shape::only(extras.asked()?)
     }
 }

@@ -122,14 +122,6 @@ fn name(bytes: &[u8]) -> String {
     }
 }
 
-/// How probable the tokens of a text were in the mean, by which texts are compared.
-pub(super) fn mean_logprob(completion: &Completion) -> f32 {
-    let tokens = &completion.piece.logprobs;
-    let sum: f32 = tokens.iter().map(|token| token.logprob).sum();
-    // A text whose tokens are all control tokens is told last.
-    if tokens.is_empty() { f32::NEG_INFINITY } else { sum / tokens.len() as f32 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

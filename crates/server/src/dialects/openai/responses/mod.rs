@@ -13,6 +13,7 @@ use super::{
     forms::{self, WantedForm},
     held, refused,
     response::Header,
+    salt,
 };
 use crate::{
     caller::CallerOf,
@@ -51,15 +52,14 @@ use stream::ResponseEvent;
         (status = 413, description = "The body is too large.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The model failed.", body = ErrorBody),
-        (status = 502, description = "The critic ended its turn without a word.", body = ErrorBody),
+        (status = 500, description = "The model failed, or ended without a word (`empty_completion`).", body = ErrorBody),
         (status = 503, description = "The engine has stopped.", body = ErrorBody),
         (status = 504, description = "The request ran out of time.", body = ErrorBody)
     )
 )]
 pub(super) async fn respond(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    CallerOf(mut caller): CallerOf,
     (deployment, wanted): (Deployment, WantedForm),
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
@@ -72,6 +72,7 @@ pub(super) async fn respond(
     let _memory = body.into_memory();
     let model = state.names.told(deployment.or(request.model.clone()))?;
     let header = Header::new("resp_", model, state.judge.model());
+    salt(&mut caller, request.cache_salt.as_deref());
     let params = CompletionParams { caller, ..request.params };
     let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
     let request = ResponseRequest { params, ..request };

@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::super::{
-    request::{ChatBody, in_range, lenient, role},
+    request::ChatBody,
     shape::{self, Asked},
+    turns::role,
+    values::{in_range, lenient},
 };
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
 
@@ -48,6 +50,9 @@ pub(in crate::dialects::openai) struct ResponsesBody {
     /// Whether the response comes as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
+    /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    cache_salt: Option<String>,
     /// Told in the response. This critic's reasons are its text.
     #[schema(value_type = Option<Object>)]
     reasoning: Option<Map<String, Value>>,
@@ -94,6 +99,8 @@ pub(super) struct ResponseRequest {
     pub(super) params: CompletionParams,
     /// The shape of the text, where one is asked for.
     pub(super) shape: Option<Asked>,
+    /// What divides its caller's caches.
+    pub(super) cache_salt: Option<String>,
     /// The name that the client used for the model.
     pub(super) model: Option<String>,
     pub(super) stream: bool,
@@ -164,7 +171,8 @@ impl ResponsesBody {
             text: json!({ "format": format.unwrap_or_else(|| json!({ "type": "text" })) }),
         };
         let stream = self.stream.unwrap_or_default();
-        Ok(ResponseRequest { prompt, params, shape, model: self.model, stream, echo })
+        let (model, cache_salt) = (self.model, self.cache_salt);
+        Ok(ResponseRequest { prompt, params, shape, cache_salt, model, stream, echo })
     }
 }
 

@@ -1,0 +1,84 @@
+//! Values of parameters, read as leniently as clients write them, and their bounds.
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// The largest number below which a float has every whole number.
+const EXACT: f64 = (1_u64 << 53) as f64;
+
+/// Reads a value, `null` as none, a list of one element as its element, and `1.0` as the whole number that it is.
+pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    source: D,
+) -> Result<Option<T>, D::Error> {
+    let mut value = Value::deserialize(source)?;
+    if let Some([_]) = value.as_array().map(Vec::as_slice) {
+        value = value[0].take();
+    }
+    if let Some(float) = value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT) {
+        #[expect(clippy::cast_possible_truncation, reason = "it is a whole number that fits")]
+        let whole = float as i64;
+        value = whole.into();
+    }
+    serde_json::from_value(value).map_err(serde::de::Error::custom)
+}
+
+/// Reads a switch, which is off when it is `null`.
+pub(super) fn switch<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(source)?.unwrap_or_default())
+}
+
+pub(super) fn in_range(
+    name: &str,
+    value: i64,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<usize, ApiError> {
+    usize::try_from(value).ok().filter(|_| range.contains(&value)).ok_or_else(|| {
+        let (low, high) = range.into_inner();
+        let message = if high == i64::MAX {
+            format!("{name} must be at least {low}, not {value}.")
+        } else {
+            format!("{name} must be from {low} to {high}, not {value}.")
+        };
+        ApiError::invalid(name, message)
+    })
+}
+
+pub(super) fn number_in(
+    name: &str,
+    value: f32,
+    range: std::ops::RangeInclusive<f32>,
+) -> Result<f32, ApiError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let message = format!("{name} must be from {} to {}, not {value}.", range.start(), range.end());
+    Err(ApiError::invalid(name, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_be_written_as_a_float_or_alone_in_a_list() {
+        let read = |value: Value| lenient::<i64, _>(value).ok();
+        for (written, expected) in [
+            (json!(6), Some(Some(6))),
+            (json!(6.0), Some(Some(6))),
+            (json!([6.0]), Some(Some(6))),
+            (json!(-1.0), Some(Some(-1))),
+            (json!(i64::MAX), Some(Some(i64::MAX))),
+            (json!(null), Some(None)),
+            (json!(6.5), None),
+            (json!(1e300), None),
+            (json!("6"), None),
+        ] {
+            assert_eq!(read(written.clone()), expected, "{written}");
+        }
+        assert_eq!(lenient::<f32, _>(json!(1.0)).unwrap(), Some(1.0));
+    }
+}
