@@ -16,7 +16,7 @@ use crate::{
     body_memory::OfBody,
     connections::SlowBody,
     error::{ApiError, Dialect, brief},
-    json_shape::{self, ShapeLimits, Texts, not_json},
+    json_shape::{self, ShapeLimits, Texts},
     metrics::Refusal,
     state::AppState,
 };
@@ -76,21 +76,21 @@ impl JsonBytes {
         let mut source = serde_json::Deserializer::from_slice(&self.bytes);
         serde_path_to_error::deserialize(&mut source).map_err(|error| {
             let path = error.path().to_string();
+            // The body is known to be JSON, so that what the parser cannot read is a value of the wrong kind, such as `null`
+            // for a word.
             let error = error.into_inner();
-            let reason = || brief(plain_words(&error.to_string()), LONGEST_REASON);
-            match error.classify() {
-                serde_json::error::Category::Data if path == "." => ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request",
-                    format!("The body has the wrong form: {}.", reason()),
-                ),
-                serde_json::error::Category::Data => {
-                    let path = brief(path, LONGEST_PATH);
-                    let message = format!("{path} has the wrong form: {}.", reason());
-                    ApiError::invalid(path, message)
-                }
-                _ => not_json(&error),
+            let reason = match error.classify() {
+                serde_json::error::Category::Data => plain_words(&error.to_string()),
+                _ => NO_FORM.to_owned(),
+            };
+            let reason = brief(reason, LONGEST_REASON);
+            if path == "." {
+                let message = format!("The body has the wrong form: {reason}.");
+                return ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message);
             }
+            let path = brief(path, LONGEST_PATH);
+            let message = format!("{path} has the wrong form: {reason}.");
+            ApiError::invalid(path, message)
         })
     }
 }
@@ -99,26 +99,36 @@ impl JsonBytes {
 const LONGEST_REASON: usize = 200;
 const LONGEST_PATH: usize = 120;
 
+/// What is said of a value that could be several things and is none of them.
+const NO_FORM: &str = "it has none of the forms that are read here";
+
 /// What serde says of a wrong form, without the names that types have in this program.
 fn plain_words(reason: &str) -> String {
     if reason.starts_with("data did not match any variant of untagged enum") {
-        return "it has none of the forms that are read here".to_owned();
+        return NO_FORM.to_owned();
     }
+    // What comes before may quote what was sent.
+    let Some(place) = reason.rfind("expected ") else { return reason.to_owned() };
+    let (found, expected) = reason.split_at(place);
     let mut words: Vec<&str> = Vec::new();
-    for word in reason.split(' ') {
-        match words.last() {
-            Some(&"struct") => {
-                words.pop();
-                words.push("an object");
+    for word in expected.split(' ') {
+        let plain = match (words.last(), word) {
+            (Some(&"struct"), _) => "an object",
+            (Some(&"enum"), _) => "a word",
+            (_, "i8" | "i16" | "i32" | "i64" | "isize") => "a whole number",
+            (_, "u8" | "u16" | "u32" | "u64" | "usize") => "a whole number from 0",
+            (_, "f32" | "f64") => "a number",
+            (_, word) => {
+                words.push(word);
+                continue;
             }
-            Some(&"enum") => {
-                words.pop();
-                words.push("a word");
-            }
-            _ => words.push(word),
+        };
+        if ["struct", "enum"].contains(words.last().unwrap_or(&"")) {
+            words.pop();
         }
+        words.push(plain);
     }
-    words.join(" ")
+    found.to_owned() + &words.join(" ").replace("a map", "an object").replace("a sequence", "a list")
 }
 
 /// A missing type is refused too: a page in a browser can send any body without one, or as plain text, to a server
@@ -190,4 +200,59 @@ async fn read(
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes.into(), memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use serde::Deserialize;
+
+    use super::JsonBytes;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "nothing is read of what is refused")]
+    struct Form {
+        order: Option<Order>,
+        count: Option<usize>,
+        strength: Option<f32>,
+        texts: Option<Vec<String>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Order {
+        Given,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "nothing is read of what is refused")]
+    struct Named {
+        order: Order,
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_plain_words_and_valid_json_is_json() {
+        let told = |body: &'static str, named: bool| {
+            let body = JsonBytes { bytes: Bytes::from_static(body.as_bytes()), memory: None };
+            let error = if named { body.parse::<Named>().err() } else { body.parse::<Form>().err() };
+            let error = error.unwrap();
+            (error.code(), error.message().to_owned())
+        };
+        let (code, message) = told(r#"{"order":null}"#, true);
+        assert_eq!(
+            (code, message.as_str()),
+            ("invalid_request", "order has the wrong form: it has none of the forms that are read here.")
+        );
+        for (body, words) in [
+            (r#"{"count":-1}"#, "expected a whole number from 0"),
+            (r#"{"count":"usize"}"#, r#"string "usize", expected a whole number from 0"#),
+            (r#"{"strength":[]}"#, "expected a number"),
+            (r#"{"texts":1}"#, "expected a list"),
+            ("[1, 2, 3, 4, 5]", "expected an object"),
+        ] {
+            let (code, message) = told(body, false);
+            assert_eq!(code, "invalid_request");
+            assert!(message.contains(words), "{body}: {message}");
+        }
+    }
 }

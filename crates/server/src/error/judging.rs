@@ -6,7 +6,7 @@ use axum::http::StatusCode as Status;
 use judge::{EncodeError, EngineError, Failure, ImageFault, JudgeError, Rubric, RubricError};
 
 use super::{ApiError, COME_AGAIN_MOST_S, Dialect, unsupported_image};
-use crate::metrics::Refusal;
+use crate::metrics::{Outcome, Refusal};
 
 impl ApiError {
     /// What the failure of a judgement or a completion means to a client of `dialect`.
@@ -24,7 +24,7 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, error.to_string());
     match error {
         JudgeError::Rubric(error) => rubric(error),
-        JudgeError::Encode(error) => encoding(error),
+        JudgeError::Encode(error) => encoding(error, dialect),
         JudgeError::Engine(error) => engine(error, dialect),
         JudgeError::Failed(failure) => failed(failure, dialect),
         JudgeError::Exhausted(exhausted) => ApiError::exhausted(*exhausted),
@@ -42,7 +42,14 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
         JudgeError::Unparsable { text, .. } => {
             ApiError { text: Some(text.clone()), ..plain(Status::BAD_GATEWAY, "unparsable_verdict") }
         }
-        JudgeError::Silent => plain(Status::BAD_GATEWAY, "empty_completion"),
+        JudgeError::Silent => {
+            // Clients of OpenAI's interface ask again for ever at 502 and give up at 500, where it would be the same again.
+            let status = match dialect {
+                Dialect::OpenAi => Status::INTERNAL_SERVER_ERROR,
+                Dialect::Native => Status::BAD_GATEWAY,
+            };
+            ApiError { outcome: Some(Outcome::Unparsable), ..plain(status, "empty_completion") }
+        }
     }
 }
 
@@ -65,7 +72,7 @@ fn rubric(error: &RubricError) -> ApiError {
     }
 }
 
-fn encoding(error: &EncodeError) -> ApiError {
+fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, error.to_string());
     let image = |code| {
         let plain = plain(Status::BAD_REQUEST, code);
@@ -80,7 +87,13 @@ fn encoding(error: &EncodeError) -> ApiError {
             ImageFault::TooLarge => "image_too_large",
         }),
         EncodeError::ImageTooLarge { .. } => image("image_too_large"),
-        EncodeError::Busy => ApiError::full(Dialect::Native, error.to_string()).with_retry_after(1),
+        EncodeError::Busy => {
+            let message = match dialect {
+                Dialect::OpenAi => format!("Rate limit reached: {error}. Please retry after 1s."),
+                Dialect::Native => error.to_string(),
+            };
+            ApiError::full(dialect, message).with_retry_after(1)
+        }
         EncodeError::EmptyVideo => plain(Status::BAD_REQUEST, "invalid_video"),
         EncodeError::Conversation(_) => plain(Status::BAD_REQUEST, "invalid_conversation"),
         EncodeError::Tokenizer(_) => plain(Status::INTERNAL_SERVER_ERROR, "tokenizer_failed"),
@@ -91,11 +104,12 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, error.to_string());
     match error {
         EngineError::Overloaded { requests, tokens, retry_after_s } => {
+            let retry_after_s = dialect.again(*retry_after_s);
             let message = format!(
                 "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
                  {retry_after_s}s."
             );
-            ApiError::full(dialect, message).with_retry_after(*retry_after_s)
+            ApiError::full(dialect, message).with_retry_after(retry_after_s)
         }
         EngineError::ShareTaken { requests, tokens, retry_after_s } => {
             let again_s = (*retry_after_s).min(COME_AGAIN_MOST_S);
@@ -143,14 +157,38 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
             plain(Status::INTERNAL_SERVER_ERROR, "engine_failure")
         }
         Failure::Waited { most, retry_after_s } => {
+            let retry_after_s = dialect.again(*retry_after_s);
             let message = format!(
                 "Rate limit reached: the request waited {} s for its turn, which is the limit (queue_timeout_s), and \
                  nothing was done for it. Please retry after {retry_after_s}s.",
                 most.as_secs_f64()
             );
-            ApiError::full(dialect, message).with_code("queue_timeout").with_retry_after(*retry_after_s)
+            ApiError::full(dialect, message).with_code("queue_timeout").with_retry_after(retry_after_s)
         }
         Failure::Expired => plain(Status::GATEWAY_TIMEOUT, "deadline_exceeded"),
         Failure::GivenUp => plain(Status::SERVICE_UNAVAILABLE, "draining"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dialect_is_told_of_lack_of_room_as_its_clients_can_take_it() {
+        let told = |error: fn() -> JudgeError, dialect| {
+            let told = ApiError::from_judge(error(), dialect);
+            (told.status.as_u16(), told.retry_after_s, told.message.starts_with("Rate limit"))
+        };
+        let full = || EngineError::Overloaded { requests: 9, tokens: 9, retry_after_s: 60 }.into();
+        assert_eq!(told(full, Dialect::OpenAi), (429, Some(20), true));
+        assert_eq!(told(full, Dialect::Native), (503, Some(60), true));
+        let busy = || EncodeError::Busy.into();
+        assert_eq!(told(busy, Dialect::OpenAi), (429, Some(1), true));
+        assert_eq!(told(busy, Dialect::Native), (503, Some(1), false));
+        let silent = || JudgeError::Silent;
+        assert_eq!(told(silent, Dialect::OpenAi), (500, None, false));
+        assert_eq!(told(silent, Dialect::Native), (502, None, false));
+        assert_eq!(ApiError::from_judge(silent(), Dialect::OpenAi).outcome(), Outcome::Unparsable);
     }
 }

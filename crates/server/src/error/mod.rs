@@ -23,6 +23,17 @@ pub(crate) enum Dialect {
     Native,
 }
 
+impl Dialect {
+    /// In how many seconds a client is told to come again where there will be room in so many: OpenAI's clients take no time
+    /// beyond a minute or two for earnest, and one that comes too soon is told so again.
+    fn again(self, seconds: u64) -> u64 {
+        match self {
+            Self::OpenAi => seconds.min(COME_AGAIN_MOST_S),
+            Self::Native => seconds,
+        }
+    }
+}
+
 /// The longest time that a client is told to stay away when its own quota is used up: OpenAI's clients take no longer one for
 /// earnest than a minute, and what is used up comes back bit by bit.
 const COME_AGAIN_MOST_S: u64 = 20;
