@@ -1,0 +1,192 @@
+//! The chat formats that are known: how their turns begin, and what stands around them.
+
+use super::Speaker::{self, Assistant, System, User};
+
+/// A chat format. Other marks, those of the beginning and the end of any text, are [`EDGES`].
+pub(super) struct ChatFormat {
+    /// What turns begin with, and whose they are.
+    pub(super) openers: &'static [(&'static str, Speaker)],
+    /// What may follow an opener at once and belongs to it.
+    pub(super) heads: &'static [&'static str],
+    /// What may stand inside of turns, other than the assistant's, and is none of their text.
+    pub(super) inner: &'static [&'static str],
+    /// What announces, in a turn of the assistant, the words that are for the user: nothing before it counts.
+    pub(super) spoken: Option<&'static str>,
+    /// Where a turn can begin.
+    pub(super) begin: Begin,
+}
+
+/// Where a turn can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// Anywhere: its openers are marks that stand in no plain text.
+    Anywhere,
+    /// At the beginning of a word.
+    Word,
+    /// At the beginning of a line.
+    Line,
+}
+
+impl ChatFormat {
+    const fn marked(openers: &'static [(&'static str, Speaker)]) -> Self {
+        Self { openers, heads: &[], inner: &[], spoken: None, begin: Begin::Anywhere }
+    }
+}
+
+/// The formats. Which one a text is in is decided by the opener that comes first in it; of two that begin together, the earlier one here.
+pub(super) const FORMATS: &[ChatFormat] = &[
+    // ChatML: Qwen, LLaVA-OneVision, InternVL, and Phi 4 with a separator.
+    ChatFormat {
+        heads: &["<|im_sep|>"],
+        ..ChatFormat::marked(&[
+            ("<|im_start|>system", System),
+            ("<|im_start|>user", User),
+            ("<|im_start|>assistant", Assistant),
+        ])
+    },
+    // Llama 3.
+    ChatFormat::marked(&[
+        ("<|start_header_id|>system<|end_header_id|>", System),
+        ("<|start_header_id|>user<|end_header_id|>", User),
+        ("<|start_header_id|>assistant<|end_header_id|>", Assistant),
+    ]),
+    // Llama 4.
+    ChatFormat::marked(&[
+        ("<|header_start|>system<|header_end|>", System),
+        ("<|header_start|>user<|header_end|>", User),
+        ("<|header_start|>assistant<|header_end|>", Assistant),
+    ]),
+    // Gemma.
+    ChatFormat::marked(&[("<start_of_turn>user", User), ("<start_of_turn>model", Assistant)]),
+    // DeepSeek, with its full-width bars, and DeepSeek-VL 2.
+    ChatFormat::marked(&[("<｜User｜>", User), ("<｜Assistant｜>", Assistant)]),
+    ChatFormat::marked(&[("<|User|>:", User), ("<|Assistant|>:", Assistant)]),
+    // gpt-oss, whose assistant thinks in one channel and speaks in another.
+    ChatFormat {
+        heads: &["<|message|>"],
+        spoken: Some("<|channel|>final<|message|>"),
+        ..ChatFormat::marked(&[
+            ("<|start|>system", System),
+            ("<|start|>developer", System),
+            ("<|start|>user", User),
+            ("<|start|>assistant", Assistant),
+        ])
+    },
+    // Command R, Aya.
+    ChatFormat {
+        heads: &["<|START_RESPONSE|>"],
+        ..ChatFormat::marked(&[
+            ("<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>", System),
+            ("<|START_OF_TURN_TOKEN|><|USER_TOKEN|>", User),
+            ("<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>", Assistant),
+        ])
+    },
+    // Kimi.
+    ChatFormat {
+        heads: &["<|im_middle|>"],
+        ..ChatFormat::marked(&[
+            ("<|im_system|>system", System),
+            ("<|im_user|>user", User),
+            ("<|im_assistant|>assistant", Assistant),
+        ])
+    },
+    // Phi 3, Zephyr, GLM.
+    ChatFormat::marked(&[("<|system|>", System), ("<|user|>", User), ("<|assistant|>", Assistant)]),
+    // Llama 2 and Mistral: what follows an instruction is the answer.
+    ChatFormat {
+        inner: &["<<SYS>>", "<</SYS>>", "[/SYSTEM_PROMPT]"],
+        ..ChatFormat::marked(&[("[SYSTEM_PROMPT]", System), ("[INST]", User), ("[/INST]", Assistant)])
+    },
+    // Vicuna and LLaVA 1.5.
+    ChatFormat { begin: Begin::Word, ..ChatFormat::marked(&[("USER:", User), ("ASSISTANT:", Assistant)]) },
+    // LLaMA-Factory where a model has no format; Idefics, SmolVLM, DeepSeek-VL.
+    ChatFormat {
+        begin: Begin::Line,
+        ..ChatFormat::marked(&[
+            ("System:", System),
+            ("Human:", User),
+            ("User:", User),
+            ("Assistant:", Assistant),
+        ])
+    },
+    // Alpaca.
+    ChatFormat {
+        begin: Begin::Line,
+        ..ChatFormat::marked(&[("### Instruction:", User), ("### Response:", Assistant)])
+    },
+];
+
+/// What stands at the beginning and the end of texts and turns, whatever their format: the tokens that begin them, end them and fill them up.
+const EDGES: &[&str] = &[
+    "<s>",
+    "</s>",
+    "<unk>",
+    "<pad>",
+    "<bos>",
+    "<eos>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|finetune_right_pad_id|>",
+    "<|finetune_right_pad|>",
+    "<|eot|>",
+    "<|eom|>",
+    "<end_of_turn>",
+    "<｜begin▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>",
+    "<｜▁pad▁｜>",
+    "<|end|>",
+    "<|return|>",
+    "<|startoftext|>",
+    "<|vision_pad|>",
+    "<|END_RESPONSE|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<BOS_TOKEN>",
+    "<EOS_TOKEN>",
+    "<PAD>",
+    "[gMASK]",
+    "<sop>",
+    "[BOS]",
+    "[EOS]",
+    "[PAD]",
+    "[EOS_TOKEN]",
+    "<end_of_utterance>",
+];
+
+/// What may be left at the end beside them: the beginning of a turn, at which a model was stopped.
+const STOPS: &[&str] = &["<|user|>", "<|observation|>", "<|im_start|>"];
+
+/// A text without such marks, and without white space, at its end.
+pub(super) fn without_end(text: &str) -> &str {
+    let mut text = text.trim_end();
+    while let Some(rest) = ends().find_map(|mark| text.strip_suffix(mark)) {
+        text = rest.trim_end();
+    }
+    text
+}
+
+/// The same at its beginning.
+pub(super) fn without_start(text: &str) -> &str {
+    let mut text = text.trim_start();
+    while let Some(rest) = EDGES.iter().find_map(|mark| text.strip_prefix(mark)) {
+        text = rest.trim_start();
+    }
+    text
+}
+
+/// The same at both ends.
+pub(super) fn without_edges(text: &str) -> &str {
+    without_start(without_end(text))
+}
+
+/// Whether one of them stands at the end of a text.
+pub(super) fn ends_with_edge(text: &str) -> bool {
+    ends().any(|mark| text.ends_with(mark))
+}
+
+fn ends() -> impl Iterator<Item = &'static str> {
+    EDGES.iter().chain(STOPS).copied()
+}

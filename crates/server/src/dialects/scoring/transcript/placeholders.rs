@@ -1,0 +1,117 @@
+//! What stands for pictures in transcripts; the pictures come another way.
+
+/// As it is written.
+const PLACEHOLDERS: &[&str] = &[
+    "<image>",
+    "<video>",
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image|>",
+    "<|image_start|>",
+    "<|image_end|>",
+    "<|patch|>",
+    "<|tile_x_separator|>",
+    "<|tile_y_separator|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<start_of_image>",
+    "<end_of_image>",
+    "<image_soft_token>",
+    "<image_placeholder>",
+    "<fake_token_around_image>",
+    "<global-img>",
+    "<|media_start|>image<|media_content|>",
+    "<|media_pad|>",
+    "<|media_end|>",
+    "<|endoftext10|>",
+    "[IMG]",
+    "[IMG_BREAK]",
+    "[IMG_END]",
+];
+
+/// With numbers between these: a picture of several, or a part of one.
+const NUMBERED: [(&str, &str); 2] = [("<|image_", "|>"), ("<row_", ">")];
+
+/// What stands before a number, a colon and a placeholder where there are several pictures.
+const LABELS: [&str; 6] = ["Image-", "Image ", "Picture ", "Frame-", "Frame ", "Frame"];
+
+/// Text without what stands for pictures, and without what numbers them.
+pub(super) fn plain(text: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find(['<', '[']) {
+        plain += &rest[..start];
+        rest = &rest[start..];
+        match length(rest) {
+            Some(length) => {
+                plain.truncate(without_label(&plain));
+                rest = &rest[length..];
+            }
+            None => {
+                plain += &rest[..1];
+                rest = &rest[1..];
+            }
+        }
+    }
+    (plain + rest).trim().to_owned()
+}
+
+/// How many bytes the placeholder has with which `text` begins.
+fn length(text: &str) -> Option<usize> {
+    if let Some(found) = PLACEHOLDERS.iter().find(|placeholder| text.starts_with(*placeholder)) {
+        return Some(found.len());
+    }
+    NUMBERED.iter().find_map(|(start, end)| {
+        let rest = text.strip_prefix(start)?;
+        let length = rest.bytes().take(16).take_while(|byte| b"0123456789_col".contains(byte)).count();
+        rest[length..].strip_prefix(end)?;
+        let is_number = rest.starts_with(|c: char| c.is_ascii_digit())
+            && rest[..length].trim_matches(|c: char| c.is_ascii_digit()).replace("_col_", "").is_empty();
+        is_number.then_some(start.len() + length + end.len())
+    })
+}
+
+/// The longest label with its number, in characters: no more is looked through for each placeholder.
+const LONGEST_LABEL: usize = 24;
+
+/// How much of `text` there is before the number of the picture that follows, if it stands at the beginning of a line.
+fn without_label(text: &str) -> usize {
+    let start = text.char_indices().rev().take(LONGEST_LABEL).last().map_or(0, |(start, _)| start);
+    let label = || {
+        let numbered = text[start..].trim_end_matches(' ').strip_suffix(':')?;
+        let name = numbered.trim_end_matches(|c: char| c.is_ascii_digit());
+        let before = LABELS.iter().find_map(|label| name.strip_suffix(label))?;
+        let begins = before.ends_with('\n') || (before.is_empty() && start == 0);
+        (name.len() < numbered.len() && begins).then_some(start + before.len())
+    };
+    label().unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn placeholders_and_their_numbers_are_no_text() {
+        for text in [
+            "<image>\nWhat is it?",
+            "<img><IMG_CONTEXT><IMG_CONTEXT></img>\nWhat is it?",
+            "Image-1: <image>\nImage-2: <img><IMG_CONTEXT></img>\nWhat is it?",
+            "Picture 1: <|vision_start|><|image_pad|><|vision_end|>What is it?",
+            "Frame1: <image>\nFrame2: <image>\nWhat is it?",
+            "<start_of_image><image_soft_token><image_soft_token><end_of_image>\n\nWhat is it?",
+            "<|image_1|>\n<|image_12|>\nWhat is it?",
+            "<fake_token_around_image><row_1_col_2><image><fake_token_around_image>What is it?",
+            "What is it?\n[IMG][IMG_BREAK][IMG_END]",
+        ] {
+            assert_eq!(plain(text), "What is it?", "{text}");
+        }
+        for text in ["Image-1: a < b [c] <|image_x|> <row_col_>", "In Image-1: what?", "<i>é</i>"] {
+            assert_eq!(plain(text), text);
+        }
+    }
+}
