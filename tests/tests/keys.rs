@@ -13,7 +13,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 /// What everybody may ask.
-const PROBES: [&str; 4] = ["/livez", "/readyz", "/startupz", "/ping"];
+const PROBES: [&str; 5] = ["/livez", "/readyz", "/startupz", "/ping", "/healthz"];
 
 /// Every route with its method: of the document, and the aliases that the sources of the dialects list.
 fn routes() -> Vec<(String, String)> {

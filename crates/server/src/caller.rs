@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 use judge::{Caller, Patience, Tenant, Terms, Urgency};
 use sha2::{Digest, Sha256};
@@ -39,6 +39,10 @@ pub(crate) struct CallerOf(pub(crate) Caller);
 #[derive(Debug, Clone)]
 pub(crate) struct OnBehalfOf(pub(crate) Caller);
 
+/// When a request came, where its handler did not begin at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Came(pub(crate) Instant);
+
 impl FromRequestParts<AppState> for CallerOf {
     type Rejection = ApiError;
 
@@ -57,7 +61,8 @@ impl FromRequestParts<AppState> for CallerOf {
             ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT} plain letters are wanted."))
         })?;
         let now = Instant::now();
-        let deadline = now.checked_add(time_limit(parts, state.times.whole)?);
+        let came = parts.extensions.get::<Came>().map_or(now, |Came(came)| *came);
+        let deadline = came.checked_add(time_limit(&parts.headers, state.times.whole)?);
         let patience = Some(Patience::new(now, state.times.queue));
         let caller = match grant {
             Some(grant) => Caller {
@@ -79,8 +84,8 @@ impl FromRequestParts<AppState> for CallerOf {
 }
 
 /// The time that a request may take: what its client says, if that is shorter than what the server has for all.
-fn time_limit(parts: &Parts, longest: Duration) -> Result<Duration, ApiError> {
-    let Some(value) = parts.headers.get(&TIMEOUT) else { return Ok(longest) };
+pub(crate) fn time_limit(headers: &HeaderMap, longest: Duration) -> Result<Duration, ApiError> {
+    let Some(value) = headers.get(&TIMEOUT) else { return Ok(longest) };
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     // So many milliseconds that they are no number are longer than any limit.
     let milliseconds = digits.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(u64::MAX));

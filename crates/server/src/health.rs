@@ -26,6 +26,7 @@ pub(crate) fn probes() -> OpenApiRouter<AppState> {
         .routes(routes!(ready))
         .routes(routes!(ping))
         .routes(routes!(started))
+        .routes(routes!(healthy_by_its_older_name))
 }
 
 /// A step that takes so long is doubtful on any device.
@@ -223,6 +224,20 @@ async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBod
     )
 )]
 async fn ping(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
+    live(state).await
+}
+
+/// The same as `/livez`, where orchestrators have looked for it from old.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    responses(
+        (status = 200, description = "It does.", body = ProbeBody, example = json!({ "status": "ok" })),
+        (status = 503, description = "It does not.", body = ErrorBody)
+    )
+)]
+async fn healthy_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     live(state).await
 }
 

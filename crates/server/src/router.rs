@@ -16,7 +16,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    access::{Access, guard, spend},
+    access::{Access, UsedUp, guard, spend},
     body_memory::BodyMemory,
     caller::RequestTimes,
     command::ModelOptions,
@@ -133,13 +133,16 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
     } = service;
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), lifecycle::admit);
     // The first layer is the outermost: whoever is not let in has nothing taken from a quota.
-    let working = ServiceBuilder::new().layer(admitting).layer(middleware::from_fn(spend));
+    let working = |used_up: UsedUp| {
+        ServiceBuilder::new().layer(admitting.clone()).layer(middleware::from_fn_with_state(used_up, spend))
+    };
+    let (working, patient) = (working(UsedUp::Refused), working(UsedUp::Waits(limits.times.whole)));
     let (guarded, mut document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
-        .merge(dialects::scoring::routes())
         .merge(dialects::engines::routes())
         .layer(working.clone())
+        .merge(dialects::scoring::routes().layer(patient.clone()))
         .merge(health::figures())
         .split_for_parts();
     let (probes, probes_document) = health::probes().split_for_parts();
@@ -179,6 +182,7 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         .layer(CatchPanicLayer::custom(panicked));
     let routes = guarded
         .merge(other_paths().layer(working))
+        .merge(dialects::scoring::aliases().layer(patient))
         .route("/metrics", get(metrics::scrape_on_main))
         .method_not_allowed_fallback(wrong_method)
         // All routes so far are for keys, those that somebody adds above too. Only what comes below is for everybody.
@@ -196,9 +200,9 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
     (routes, state)
 }
 
-/// Paths that lead to what is documented under another.
+/// Paths that lead to what is documented under another, those of reward servers left out.
 fn other_paths() -> Router<AppState> {
-    dialects::openai::aliases().merge(dialects::scoring::aliases()).merge(dialects::engines::aliases())
+    dialects::openai::aliases().merge(dialects::engines::aliases())
 }
 
 /// The response, which tells the checkpoint's name where a header can.

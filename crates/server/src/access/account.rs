@@ -10,6 +10,7 @@ use std::{
 };
 
 use judge::{Allowance, Exhausted, Quota, Tenant, Terms, Work};
+use tokio::sync::{Mutex as Turn, Notify};
 
 use super::{
     bucket::{Bucket, Level},
@@ -31,7 +32,17 @@ pub(crate) struct Account {
     requests: Option<Arc<Bucket>>,
     tokens: Option<Arc<Bucket>>,
     images: Option<Arc<Bucket>>,
-    running: Arc<AtomicU64>,
+    running: Arc<Running>,
+}
+
+/// The requests of a key that run, and those that wait until they may.
+#[derive(Debug, Default)]
+struct Running {
+    count: AtomicU64,
+    /// Told of each that ends. At most one waits for that, so that none is woken in vain.
+    ended: Notify,
+    /// Held by the first of those that wait, while it waits: a lock that is handed on in the order of their coming.
+    turn: Turn<()>,
 }
 
 impl Account {
@@ -101,9 +112,28 @@ impl Account {
     /// Begins a request that runs until what is returned is dropped; nothing when as many run as may.
     pub(super) fn begin(&self) -> Option<RunningRequest> {
         let most = self.key.concurrent_requests.unwrap_or(u64::MAX);
-        let begun =
-            self.running.fetch_update(Relaxed, Relaxed, |running| (running < most).then_some(running + 1));
+        let more = |running| (running < most).then_some(running + 1);
+        let begun = self.running.count.fetch_update(Relaxed, Relaxed, more);
         begun.ok().map(|_| RunningRequest(self.running.clone()))
+    }
+
+    /// Begins a request, and counts it, as soon as that may be and after those that wait for it already.
+    pub(super) async fn begin_in_turn(&self) -> RunningRequest {
+        let _turn = self.running.turn.lock().await;
+        let running = loop {
+            let ended = self.running.ended.notified();
+            match self.begin() {
+                Some(running) => break running,
+                None => ended.await,
+            }
+        };
+        // It keeps its place among those that run meanwhile, which nobody else of its key could use.
+        if let Some(requests) = &self.requests {
+            while let Err(Some(wait)) = requests.take(1, Instant::now()) {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        running
     }
 
     /// How its quotas of requests and of tokens stand.
@@ -130,11 +160,12 @@ pub(super) fn ceiling(duration: Duration) -> u64 {
 
 /// Counts as running until it is dropped.
 #[derive(Debug)]
-pub(crate) struct RunningRequest(Arc<AtomicU64>);
+pub(crate) struct RunningRequest(Arc<Running>);
 
 impl Drop for RunningRequest {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.count.fetch_sub(1, Relaxed);
+        self.0.ended.notify_one();
     }
 }
 
@@ -205,6 +236,36 @@ mod tests {
         assert_eq!((refused.quota, refused.asked, refused.limit), (Quota::Images, 2, 3));
         other.take(work(&[three])).unwrap();
         assert_eq!(account.levels()[1].1.unwrap().remaining, 70);
+    }
+
+    #[tokio::test]
+    async fn who_waits_begins_when_another_ends_and_in_the_order_of_coming() {
+        let account = Arc::new(account("requests_per_minute = 600\nconcurrent_requests = 1\n", None));
+        let first = account.begin().unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let waiting: Vec<_> = (0..3)
+            .map(|index| {
+                let (account, order) = (account.clone(), order.clone());
+                tokio::spawn(async move {
+                    let running = account.begin_in_turn().await;
+                    order.lock().unwrap().push(index);
+                    drop(running);
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(order.lock().unwrap().is_empty());
+        // One that gives up is no hindrance.
+        waiting[1].abort();
+        drop(first);
+        for waits in waiting {
+            let _ = waits.await;
+        }
+        assert_eq!(*order.lock().unwrap(), [0, 2]);
+        while account.take_request().is_ok() {}
+        let began = Instant::now();
+        drop(account.begin_in_turn().await);
+        assert!(began.elapsed() < Duration::from_secs(1), "one comes back each tenth of a second");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use guesses::Guesses;
 pub(crate) use host::HostRule;
 pub(crate) use key::{FormsOfKey, Key, KeyProblem, new_key, read_keys};
 pub(crate) use key_ring::KeyRing;
-pub(crate) use spend::spend;
+pub(crate) use spend::{UsedUp, spend};
 
 /// Where keys are read from: any number of files with `[[keys]]` in them.
 #[derive(Debug, Clone, Default)]

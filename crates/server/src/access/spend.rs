@@ -1,27 +1,58 @@
 //! Counts requests against the quotas of their key, and tells clients how these stand.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
-    extract::Request,
-    http::{HeaderName, HeaderValue, Method},
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use super::account::{Account, Grant, RunningRequest};
-use crate::{error::ApiError, lifecycle::Held, metrics::Refusal};
+use crate::{
+    caller::{Came, OnBehalfOf, time_limit},
+    error::ApiError,
+    lifecycle::Held,
+    metrics::Refusal,
+};
+
+/// What becomes of a request whose key has nothing left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum UsedUp {
+    /// It is refused, and its client comes again.
+    Refused,
+    /// It waits, this long at most: its client would give up when it is refused.
+    Waits(Duration),
+}
 
 /// Lets a request of a key in that has quotas left; every answer tells what is left in the headers that clients of OpenAI's interface
 /// know. Only requests for work count: what is merely looked up is free.
-pub(crate) async fn spend(request: Request, next: Next) -> Response {
+pub(crate) async fn spend(State(used_up): State<UsedUp>, mut request: Request, next: Next) -> Response {
     let grant = request.extensions().get::<Arc<Grant>>().cloned();
     let Some(grant) = grant.filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;
     };
     let account = grant.account();
-    let mut response = match begin(account) {
+    let begun = match used_up {
+        // The server comes again by itself.
+        UsedUp::Waits(_) if request.extensions().get::<OnBehalfOf>().is_some() => begin(account),
+        UsedUp::Refused => begin(account),
+        UsedUp::Waits(most) => {
+            let came = Instant::now();
+            // What it waits here is part of its time.
+            request.extensions_mut().insert(Came(came));
+            match time_limit(request.headers(), most) {
+                Ok(most) => begin_within(account, came.checked_add(most)).await,
+                Err(error) => Err(error),
+            }
+        }
+    };
+    let mut response = match begun {
         Ok(running) => next.run(request).await.map(|body| Body::new(Held::new(body, running))),
         Err(error) => error.into_response(),
     };
@@ -40,6 +71,19 @@ fn begin(account: &Account) -> Result<RunningRequest, ApiError> {
     })?;
     account.take_request().map_err(ApiError::exhausted)?;
     Ok(running)
+}
+
+/// The same by the time `end`, if not at once.
+async fn begin_within(account: &Account, end: Option<Instant>) -> Result<RunningRequest, ApiError> {
+    let begun = account.begin_in_turn();
+    let begun = match end {
+        Some(end) => tokio::time::timeout_at(end.into(), begun).await.ok(),
+        None => Some(begun.await),
+    };
+    // When there was not enough time, what is lacking is told.
+    let lacking =
+        |error: ApiError| error.with_status(StatusCode::SERVICE_UNAVAILABLE).with_code("overloaded");
+    begun.map_or_else(|| begin(account).map_err(lacking), Ok)
 }
 
 fn tell(account: &Account, response: &mut Response) {

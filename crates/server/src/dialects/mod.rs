@@ -6,6 +6,15 @@ pub(crate) mod native;
 pub(crate) mod openai;
 pub(crate) mod scoring;
 
+use serde::{Deserialize, Deserializer};
+
+/// Reads a value, and `null` as one that is not there: many clients write members that they leave out so.
+fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    source: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(source)?.unwrap_or_default())
+}
+
 /// The picture of the API document's examples, a large orange circle: small, and the small critic judges answers about it rightly.
 const PICTURE: &str = concat!(
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAGAAAABgAQMAAADYVuV7AAAABlBMVEUwLjb6khzlicqrAAAAhU",

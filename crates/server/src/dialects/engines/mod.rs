@@ -19,6 +19,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(tokens::detokenize))
         .routes(routes!(state::version))
         .routes(routes!(state::model_info))
+        .routes(routes!(state::server_info))
         .routes(routes!(state::generate))
 }
 

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use judge::{CompletionParams, CompletionStream, JudgeError, RawPrompt};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::examples;
@@ -50,6 +51,46 @@ pub(super) async fn model_info(State(state): State<AppState>) -> Json<ModelInfo>
         is_generation: true,
         has_image_understanding: true,
         max_model_len: state.judge.context_length(),
+    })
+}
+
+/// What the server is, to clients of text-embeddings-inference.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ServerInfo {
+    /// Name of the checkpoint.
+    model_id: String,
+    /// What it does.
+    model_type: ServedType,
+    /// Of the prompt and the answer together, in tokens.
+    max_input_length: usize,
+    /// The most elements of a list of texts.
+    max_client_batch_size: usize,
+    /// Always `false`: a text that is too long is refused.
+    auto_truncate: bool,
+    /// As `gavel --version` tells it.
+    version: &'static str,
+}
+
+/// A server that ranks, with the names of its classes.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ServedType {
+    /// The one class.
+    #[schema(value_type = Object)]
+    reranker: Value,
+}
+
+/// Tell what the server is, as text-embeddings-inference does.
+#[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, description = "The server.", body = ServerInfo, example = json!(examples::server_info()))))]
+pub(super) async fn server_info(State(state): State<AppState>) -> Json<ServerInfo> {
+    Json(ServerInfo {
+        model_id: state.names.truth().to_owned(),
+        model_type: ServedType {
+            reranker: json!({ "id2label": { "0": "score" }, "label2id": { "score": 0 } }),
+        },
+        max_input_length: state.judge.context_length(),
+        max_client_batch_size: state.content.shape.elements,
+        auto_truncate: false,
+        version: env!("CARGO_PKG_VERSION"),
     })
 }
 

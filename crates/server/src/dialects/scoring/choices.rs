@@ -1,9 +1,11 @@
 //! Questions whose answer is one of a few: asked of the critic in one message, read from its logits.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use judge::{
-    CompletionEvent, CompletionParams, Distribution, EncodedImage, JudgeError, Message, Outcome, Part,
-    Prompt, ReplyPart, Role, TokenId, Usage,
+    CompletionEvent, CompletionParams, CompletionStream, Distribution, EncodedImage, JudgeError, Message,
+    Outcome, Part, Prompt, RawPrompt, ReplyPart, Role, TokenId, Usage,
 };
 use serde_json::{Map, Value, json};
 
@@ -16,15 +18,6 @@ const AT_A_TIME: usize = 64;
 /// The most answers that a question can have.
 const MAX_OPTIONS: usize = 255;
 
-/// Of what an answer is chosen.
-#[derive(Debug, Clone)]
-pub(super) enum Labels {
-    /// So many options, which stand in the text with their codes.
-    Options(usize),
-    /// Tokens of the vocabulary.
-    Tokens(Vec<u32>),
-}
-
 /// The answers that a question can have.
 pub(super) struct Answers {
     pub(super) names: Vec<String>,
@@ -33,12 +26,16 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// These, when they are neither too few nor too many; `path` is where they stand in the request.
+    /// These, when they are neither too few nor too many and each has a name of its own; `path` is where they stand in the request.
     pub(super) fn checked(self, path: &str) -> Result<Self, ApiError> {
-        if (2..=MAX_OPTIONS).contains(&self.names.len()) {
-            return Ok(self);
+        if !(2..=MAX_OPTIONS).contains(&self.names.len()) {
+            return Err(ApiError::invalid(path, format!("A question has from 2 to {MAX_OPTIONS} answers.")));
         }
-        Err(ApiError::invalid(path, format!("A question has from 2 to {MAX_OPTIONS} answers.")))
+        let mut known = HashSet::new();
+        match self.names.iter().find(|name| !known.insert(*name)) {
+            Some(twice) => Err(ApiError::invalid(path, format!("There are two answers {twice:?}."))),
+            None => Ok(self),
+        }
     }
 }
 
@@ -94,7 +91,7 @@ pub(super) fn question(text: &str, options: &[String]) -> String {
     format!("{text}\n\n{}\nAnswer with the letter alone.", lines.collect::<String>())
 }
 
-/// Asks questions about the same images.
+/// Asks questions about the same images, or how texts go on.
 pub(super) struct Chooser<'a> {
     scorer: &'a Scorer,
     images: Vec<EncodedImage>,
@@ -105,46 +102,55 @@ impl<'a> Chooser<'a> {
         Self { scorer, images }
     }
 
-    /// Asks each of `texts`, whose answers are the same `labels`.
-    pub(super) async fn choose_all(
+    /// How probable each of `labels` is after each of `prompts`, which stand for themselves: nothing is put around them.
+    pub(super) async fn follow_all(
         &self,
-        texts: impl Iterator<Item = String>,
-        labels: &Labels,
+        prompts: Vec<RawPrompt>,
+        labels: Vec<TokenId>,
     ) -> Result<Vec<Found>, ApiError> {
-        let texts: Vec<String> = texts.collect();
-        let found = stream::iter(texts).map(|text| self.choose(text, labels)).buffered(AT_A_TIME);
-        found.try_collect().await
+        let params = &self.params(ReplyPart::ChooseTokens(labels));
+        let found = prompts.into_iter().map(|prompt| async move {
+            let found = self.read(|| self.follow(prompt.clone(), params)).await;
+            found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+        });
+        stream::iter(found).buffered(AT_A_TIME).try_collect().await
     }
 
     /// Asks `text`, which has `count` options.
     pub(super) async fn decide(&self, text: String, count: usize) -> Result<Found, ApiError> {
-        self.choose(text, &Labels::Options(count)).await
-    }
-
-    /// Asks `text`.
-    async fn choose(&self, text: String, labels: &Labels) -> Result<Found, ApiError> {
-        self.ask(text, labels).await.map_err(|error| ApiError::from_judge(error, Dialect::Native))
-    }
-
-    async fn ask(&self, text: String, labels: &Labels) -> Result<Found, JudgeError> {
-        let part = match labels {
-            Labels::Options(count) => ReplyPart::Choose {
-                texts: (0..*count).map(|index| code(index, *count)).collect(),
-                distribution: true,
-            },
-            Labels::Tokens(tokens) => ReplyPart::ChooseTokens(tokens.iter().copied().map(TokenId).collect()),
-        };
+        let texts = (0..count).map(|index| code(index, count)).collect();
+        let params = self.params(ReplyPart::Choose { texts, distribution: true });
         // Images first: all questions about them share what is computed of them.
         let images = self.images.iter().cloned().map(Part::Image);
         let parts = images.chain([Part::Text(text)]).collect();
         let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
-        let params = CompletionParams {
-            script: vec![part],
-            caller: self.scorer.caller().clone(),
-            ..CompletionParams::greedy(1)
-        };
+        let found = self.read(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
+        found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+    }
+
+    fn params(&self, part: ReplyPart) -> CompletionParams {
+        let caller = self.scorer.caller().clone();
+        CompletionParams { script: vec![part], caller, ..CompletionParams::greedy(1) }
+    }
+
+    async fn follow(
+        &self,
+        prompt: RawPrompt,
+        params: &CompletionParams,
+    ) -> Result<Vec<CompletionStream>, JudgeError> {
+        let judge = self.scorer.judge();
+        let _preparing = judge.prepare_for(&params.caller)?;
+        let tokens = judge.tokens(prompt, judge.context_length(), &params.caller).await?;
+        judge.continue_tokens(tokens, params, 1)
+    }
+
+    /// What the critic chooses in the text that `begin` begins.
+    async fn read<F: Future<Output = Result<Vec<CompletionStream>, JudgeError>>>(
+        &self,
+        begin: impl Fn() -> F,
+    ) -> Result<Found, JudgeError> {
         let mut found = Found { probabilities: Vec::new(), label_mass: 0.0, usage: Usage::default() };
-        for mut text in self.scorer.judge().complete(prompt, &params, 1).await? {
+        for mut text in self.scorer.patiently(begin).await? {
             while let Some(event) = text.next().await {
                 match event? {
                     CompletionEvent::Chosen(chosen) => {

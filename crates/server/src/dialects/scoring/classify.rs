@@ -11,7 +11,7 @@ use super::{
     failures::Failures,
     openrlhf::OneOrMany,
     sample::Sample,
-    scorer::{ScoreQuery, Scored, Scorer, usage},
+    scorer::{ScoreQuery, Scored, Scorer},
 };
 use crate::{
     dialects::openai::now,
@@ -95,17 +95,16 @@ struct MetaInfo {
 pub(super) struct ScoreUsage {
     /// Tokens of all prompts.
     prompt_tokens: usize,
-    /// The sum of tokens read and written.
+    /// The same: nothing is written that anybody could read.
     total_tokens: usize,
-    /// Tokens written.
+    /// Always 0.
     completion_tokens: usize,
 }
 
 impl ScoreUsage {
     pub(super) fn of(scored: &[Scored]) -> Self {
-        let usage = usage(scored);
-        let total_tokens = usage.prompt_tokens + usage.completion_tokens;
-        Self { prompt_tokens: usage.prompt_tokens, total_tokens, completion_tokens: usage.completion_tokens }
+        let prompt_tokens = scored.iter().map(|scored| scored.usage.prompt_tokens).sum();
+        Self { prompt_tokens, total_tokens: prompt_tokens, completion_tokens: 0 }
     }
 }
 

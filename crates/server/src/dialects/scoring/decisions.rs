@@ -1,5 +1,7 @@
 //! Decisions read from logits: `POST /v1/decisions` in the shapes of SGLang and of vLLM.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use super::{
     scorer::Scorer,
 };
 use crate::{
-    dialects::{content::ImageUrl, openai::PromptDetails},
+    dialects::{content::ImageUrl, null_as_default, openai::PromptDetails},
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
 };
@@ -28,7 +30,7 @@ pub(super) struct DecisionsBody {
     /// What the questions are about: text, or JSON.
     input: Value,
     /// Images it comes with.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     images: Vec<ImageUrl>,
     /// The questions. With an `id` each they are answered by it, as SGLang does; without, in a list, as vLLM does.
     questions: Vec<QuestionBody>,
@@ -50,10 +52,10 @@ struct QuestionBody {
     /// vLLM's name of the question.
     name: Option<String>,
     /// For a choice: names, or objects with `name` and `description`.
-    #[serde(default, alias = "choices")]
+    #[serde(default, alias = "choices", deserialize_with = "null_as_default")]
     options: Vec<OptionBody>,
     /// For a score: what each level means, lowest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     levels: Vec<String>,
     /// When to say yes.
     yes: Option<String>,
@@ -202,6 +204,13 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
     }
     if body.questions.is_empty() {
         return Err(ApiError::invalid("questions", "There is no question."));
+    }
+    let mut known = HashSet::new();
+    let ids =
+        body.questions.iter().enumerate().filter_map(|(index, asked)| Some((index, asked.id.as_ref()?)));
+    if let Some((index, id)) = ids.into_iter().find(|(_, id)| !known.insert(*id)) {
+        let message = format!("There are two questions {id:?}, and answers are told by these names.");
+        return Err(ApiError::invalid(format!("questions[{index}].id"), message));
     }
     let context = text_of(body.input);
     let chooser = Chooser::new(&scorer, images);

@@ -89,7 +89,7 @@ pub(super) fn classify_answer() -> Value {
             { "index": 0, "label": "score", "probs": [0.998332], "num_classes": 1 },
             { "index": 1, "label": "score", "probs": [0.222318], "num_classes": 1 },
         ],
-        "usage": { "prompt_tokens": 370, "total_tokens": 375, "completion_tokens": 5 },
+        "usage": { "prompt_tokens": 370, "total_tokens": 370, "completion_tokens": 0 },
     })
 }
 
@@ -117,7 +117,7 @@ pub(super) fn pooling_answer() -> Value {
         "object": "list",
         "model": "gavel-mini",
         "data": [{ "index": 0, "object": "pooling", "data": [0.998332] }],
-        "usage": { "prompt_tokens": 185, "total_tokens": 188, "completion_tokens": 3 },
+        "usage": { "prompt_tokens": 185, "total_tokens": 185, "completion_tokens": 0 },
     })
 }
 
@@ -135,7 +135,7 @@ pub(super) fn embeddings_answer() -> Value {
         "object": "list",
         "model": "gavel-mini",
         "data": [{ "index": 0, "object": "embedding", "embedding": [0.998332] }],
-        "usage": { "prompt_tokens": 185, "total_tokens": 188, "completion_tokens": 3 },
+        "usage": { "prompt_tokens": 185, "total_tokens": 185, "completion_tokens": 0 },
     })
 }
 
@@ -164,7 +164,7 @@ pub(super) fn score_answer() -> Value {
             { "index": 0, "object": "score", "score": 0.998332 },
             { "index": 1, "object": "score", "score": 0.222318 },
         ],
-        "usage": { "prompt_tokens": 370, "total_tokens": 375, "completion_tokens": 5 },
+        "usage": { "prompt_tokens": 370, "total_tokens": 370, "completion_tokens": 0 },
     })
 }
 
@@ -219,12 +219,14 @@ pub(super) fn rerank() -> Value {
 pub(super) fn rerank_answer() -> Value {
     json!({
         "id": "rerank-0db38dc364e7ae5425492813a06e35fd",
+        "object": "list",
         "model": "gavel-mini",
-        "usage": { "prompt_tokens": 370, "total_tokens": 370 },
+        "usage": { "prompt_tokens": 370, "total_tokens": 370, "completion_tokens": 0 },
         "results": [
             {
                 "index": 1,
                 "relevance_score": 0.998332,
+                "score": 0.998332,
                 "document": { "text": "The circle is orange." },
             },
         ],
@@ -240,6 +242,16 @@ pub(super) fn rerank_texts() -> Value {
 /// What comes of it.
 pub(super) fn rerank_texts_answer() -> Value {
     json!([{ "index": 1, "score": 0.769597 }, { "index": 0, "score": 0.757076 }])
+}
+
+/// A question with its answer, and a transcript.
+pub(super) fn predict() -> Value {
+    json!({ "inputs": [["Is a circle round?", "Yes."], [transcript("The circle is orange.")]] })
+}
+
+/// What comes of it.
+pub(super) fn predict_answer() -> Value {
+    json!([[{ "score": 0.769597, "label": "score" }], [{ "score": 0.998332, "label": "score" }]])
 }
 
 /// A question about a picture and its answer.
@@ -267,7 +279,7 @@ pub(super) fn chat_reward_answer() -> Value {
         "created": 1760000000,
         "model": "gavel-mini",
         "data": [{ "index": 0, "object": "reward", "score": [0.998332] }],
-        "usage": { "prompt_tokens": 185, "total_tokens": 188, "completion_tokens": 3 },
+        "usage": { "prompt_tokens": 185, "total_tokens": 185, "completion_tokens": 0 },
     })
 }
 

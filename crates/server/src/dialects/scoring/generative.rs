@@ -6,44 +6,56 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+use judge::{RawPrompt, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    choices::{Chooser, Labels},
-    examples,
-    failures::Failures,
-    openrlhf::OneOrMany,
-    scorer::Scorer,
-};
+use super::{choices::Chooser, examples, failures::Failures, scorer::Scorer};
 use crate::{
-    dialects::openai::now,
-    error::{ApiError, ErrorBody},
+    dialects::{null_as_default, openai::now},
+    error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     request_id,
 };
 
-/// A text with several ends, and the tokens of which one should follow.
+/// A text with several ends, and the tokens of which one should follow. It is not put into the chat format.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct GenerativeBody {
     /// Any name.
     model: Option<String>,
     /// What all texts have in common.
-    query: String,
+    query: ScoredQuery,
     /// What each of them has of its own.
-    items: OneOrMany<String>,
+    items: ScoredItems,
     /// Tokens of this critic's vocabulary.
     label_token_ids: Vec<u32>,
-    /// Whether probabilities are among these tokens alone; else among all there are.
-    #[serde(default = "yes")]
-    apply_softmax: bool,
+    /// Whether probabilities are among these tokens alone, which is the default; else among all there are.
+    apply_softmax: Option<bool>,
     /// Whether what is common comes last.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     item_first: bool,
 }
 
-fn yes() -> bool {
-    true
+/// What texts have in common.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum ScoredQuery {
+    /// As text, in which nothing is a control token.
+    Text(String),
+    /// As tokens of this critic's vocabulary.
+    Tokens(Vec<u32>),
+}
+
+/// What each text has of its own, in the form of the query.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum ScoredItems {
+    /// A single text.
+    Text(String),
+    /// Texts.
+    Texts(Vec<String>),
+    /// Tokens of each.
+    Tokens(Vec<Vec<u32>>),
 }
 
 /// For each text the probabilities of the tokens, in their order.
@@ -106,6 +118,49 @@ fn distinct(tokens: Vec<u32>) -> Result<Vec<u32>, ApiError> {
     Ok(tokens)
 }
 
+/// What comes first in a text.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    QueryFirst,
+    ItemFirst,
+}
+
+/// The texts of which a body speaks.
+fn prompts(scorer: &Scorer, body: (ScoredQuery, ScoredItems, Order)) -> Result<Vec<RawPrompt>, ApiError> {
+    let (query, items, order) = body;
+    let text = |query: &str, item: &str| {
+        RawPrompt::Text(match order {
+            Order::QueryFirst => format!("{query}{item}"),
+            Order::ItemFirst => format!("{item}{query}"),
+        })
+    };
+    let known = |tokens: Vec<u32>, path: &str| {
+        let known = scorer.judge().known(tokens.into_iter().map(TokenId).collect());
+        known.map_err(|error| ApiError::from_judge(error, Dialect::Native).with_param(path))
+    };
+    match (query, items) {
+        (ScoredQuery::Text(query), ScoredItems::Text(item)) => Ok(vec![text(&query, &item)]),
+        (ScoredQuery::Text(query), ScoredItems::Texts(items)) => {
+            Ok(items.iter().map(|item| text(&query, item)).collect())
+        }
+        (ScoredQuery::Tokens(query), ScoredItems::Tokens(items)) => {
+            let query = known(query, "query")?;
+            let items = items.into_iter().enumerate().map(|(index, item)| {
+                let item = known(item, &format!("items[{index}]"))?;
+                Ok(RawPrompt::Tokens(match order {
+                    Order::QueryFirst => [query.clone(), item].concat(),
+                    Order::ItemFirst => [item, query.clone()].concat(),
+                }))
+            });
+            items.collect()
+        }
+        (ScoredQuery::Text(_), ScoredItems::Tokens(_))
+        | (ScoredQuery::Tokens(_), ScoredItems::Text(_) | ScoredItems::Texts(_)) => {
+            Err(ApiError::invalid("items", "query and items must both be text, or both tokens."))
+        }
+    }
+}
+
 /// The probabilities of the tokens that are asked for.
 pub(super) async fn probabilities(
     scorer: &Scorer,
@@ -113,21 +168,18 @@ pub(super) async fn probabilities(
 ) -> Result<GenerativeResponse, ApiError> {
     let chooser = Chooser::new(scorer, Vec::new());
     let (mut scores, mut prompt_tokens) = (Vec::new(), 0);
-    let items = body.items.into_vec();
-    let texts = items.iter().map(|item| match body.item_first {
-        true => format!("{item}{}", body.query),
-        false => format!("{}{item}", body.query),
-    });
-    let labels = Labels::Tokens(distinct(body.label_token_ids)?);
-    for (index, found) in chooser.choose_all(texts, &labels).await?.into_iter().enumerate() {
+    let model = scorer.told(body.model)?;
+    let labels = distinct(body.label_token_ids)?.into_iter().map(TokenId).collect();
+    let order = if body.item_first { Order::ItemFirst } else { Order::QueryFirst };
+    let prompts = prompts(scorer, (body.query, body.items, order))?;
+    for (index, found) in chooser.follow_all(prompts, labels).await?.into_iter().enumerate() {
         if found.probabilities.is_empty() {
             return Err(ApiError::invalid(format!("items[{index}]"), "Nothing can follow this."));
         }
-        let part = if body.apply_softmax { 1.0 } else { found.label_mass };
+        let part = if body.apply_softmax.unwrap_or(true) { 1.0 } else { found.label_mass };
         scores.push(found.probabilities.iter().map(|probability| probability * part).collect());
         prompt_tokens += found.usage.prompt_tokens;
     }
-    let model = scorer.told(body.model)?;
     let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
     Ok(GenerativeResponse { scores, model, object: "scoring", usage })
 }

@@ -1,18 +1,26 @@
 //! Rankings of answers to one question, in the shapes of vLLM, Cohere, Jina, text-embeddings-inference and SGLang.
 
-use axum::{Json, extract::OriginalUri};
+use axum::{
+    Json,
+    extract::OriginalUri,
+    http::Uri,
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
+    classify::ScoreUsage,
     examples,
     failures::Failures,
     sample::TextOrParts,
     score,
-    scorer::{ScoreQuery, Scored, Scorer},
+    scorer::{ScoreQuery, Scorer},
+    tei::{self, TeiError},
 };
 use crate::{
+    dialects::null_as_default,
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
     request_id,
@@ -30,7 +38,7 @@ pub(super) struct RerankBody {
     /// The same in the shape of text-embeddings-inference, which is answered in that shape.
     texts: Option<Vec<TextOrParts>>,
     /// How many of the best to tell; 0 for all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     top_n: usize,
     /// Whether answers are told, too.
     #[serde(alias = "return_text")]
@@ -42,10 +50,12 @@ pub(super) struct RerankBody {
 pub(super) struct RerankResponse {
     /// Another one for each response.
     id: String,
+    /// Always `list`.
+    object: &'static str,
     /// The name that the request used, or that of the checkpoint.
     model: String,
     /// Tokens read.
-    usage: RerankUsage,
+    usage: ScoreUsage,
     /// The answers, best first.
     results: Vec<Ranked>,
     /// The version of Cohere's interface and its units of billing, which its clients look for.
@@ -75,15 +85,6 @@ pub(super) struct RankedText {
     text: Option<String>,
 }
 
-/// Tokens read.
-#[derive(Debug, Serialize, ToSchema)]
-struct RerankUsage {
-    /// Tokens of all prompts.
-    prompt_tokens: usize,
-    /// The sum of tokens read and written.
-    total_tokens: usize,
-}
-
 /// An answer in the ranking.
 #[derive(Debug, Serialize, ToSchema)]
 struct Ranked {
@@ -91,6 +92,8 @@ struct Ranked {
     index: usize,
     /// Its reward.
     relevance_score: f64,
+    /// The same, where other clients look for it.
+    score: f64,
     /// The answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<RankedDocument>,
@@ -115,7 +118,7 @@ struct Asked {
 /// Rank answers to a question.
 ///
 /// Each is scored alone, so that the score of one does not depend on the others. With `texts` the answer is a bare list, as
-/// text-embeddings-inference gives it.
+/// text-embeddings-inference gives it, and so is a failure.
 #[utoipa::path(
     post,
     path = "/rerank",
@@ -139,19 +142,27 @@ description = "The ranking, best first.",
             )
         ),
         (status = 400, description = "The question or an answer makes no sense.", body = ErrorBody),
+        (status = 422, description = "The same, with `texts`.", body = TeiError),
+        (status = 424, description = "The model failed, with `texts`.", body = TeiError),
+        (status = 429, description = "Too many requests wait, with `texts`; see `Retry-After`.", body = TeiError),
         Failures
     )
 )]
-pub(super) async fn rerank(
-    scorer: Scorer,
-    OriginalUri(uri): OriginalUri,
-    body: JsonBytes,
-) -> Result<Json<RankingBody>, ApiError> {
+pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: JsonBytes) -> Response {
+    match ranked(&scorer, &uri, &body).await {
+        Ok(body) => Json(body).into_response(),
+        Err(error) if tei::is_spoken(&body) => tei::told(error),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn ranked(scorer: &Scorer, uri: &Uri, body: &JsonBytes) -> Result<RankingBody, ApiError> {
     let read = scorer.with_images(|reader| {
         let mut body: RerankBody = body.parse()?;
         let model = scorer.told(body.model.take())?;
         let (answers, name) = match (body.documents, body.texts) {
             (Some(documents), None) => (documents, "documents"),
+            (None, Some(texts)) if texts.is_empty() => return Err(tei::empty("texts")),
             (None, Some(texts)) => (texts, "texts"),
             _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
         };
@@ -174,21 +185,22 @@ pub(super) async fn rerank(
             score: scored[index].reward,
             text: told.then(|| texts[index].clone()),
         };
-        return Ok(Json(RankingBody::Texts(ranking.into_iter().map(one).collect())));
+        return Ok(RankingBody::Texts(ranking.into_iter().map(one).collect()));
     }
     // Cohere's second version tells no texts unless they are asked for; the others do.
-    let told = return_documents.unwrap_or(uri.path() != "/v2/rerank");
+    let told = return_documents.unwrap_or(uri.path().trim_end_matches('/') != "/v2/rerank");
     let ranked = |index: usize| Ranked {
         index,
         relevance_score: scored[index].reward,
+        score: scored[index].reward,
         document: told.then(|| RankedDocument { text: texts[index].clone() }),
     };
-    let prompt_tokens = scored.iter().map(|scored: &Scored| scored.usage.prompt_tokens).sum();
-    Ok(Json(RankingBody::Ranking(RerankResponse {
+    Ok(RankingBody::Ranking(RerankResponse {
         id: format!("rerank-{}", request_id::fresh_id()),
+        object: "list",
         model,
-        usage: RerankUsage { prompt_tokens, total_tokens: prompt_tokens },
+        usage: ScoreUsage::of(&scored),
         results: ranking.into_iter().map(ranked).collect(),
         meta: json!({ "api_version": { "version": "2" }, "billed_units": { "search_units": 1 } }),
-    })))
+    }))
 }

@@ -2,12 +2,12 @@
 
 use judge::{Case, EncodedImage, Responses};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use utoipa::ToSchema;
 
-use super::transcript::Transcript;
+use super::{openrlhf::OneOrMany, transcript::Transcript};
 use crate::{
-    dialects::content::Content,
+    dialects::content::{Content, ContentPart, ImageUrl},
     error::ApiError,
     images::{self, ImageReader},
 };
@@ -24,11 +24,18 @@ pub(super) struct Sample {
 /// What may ride in a label: trainers have no other place for pictures.
 #[derive(Debug, Default, Deserialize)]
 struct Label {
-    image: Option<String>,
-    #[serde(default)]
-    images: Vec<String>,
+    image: Option<ImageUrl>,
+    images: Option<OneOrMany<ImageUrl>>,
     question: Option<String>,
-    reference: Option<String>,
+    reference: Option<Reference>,
+}
+
+/// A right answer: data sets have them as texts and as numbers.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Reference {
+    Text(String),
+    Number(Number),
 }
 
 /// A question with images, or any text, in the shapes of rankers.
@@ -42,6 +49,13 @@ pub(super) enum TextOrParts {
         /// The parts.
         content: Content,
     },
+    /// Text in an object.
+    Object {
+        /// The text.
+        text: String,
+    },
+    /// The parts without anything around them.
+    List(Vec<ContentPart>),
 }
 
 impl Sample {
@@ -122,16 +136,23 @@ impl Sample {
         };
         let label: Label = serde_json::from_value(label)
             .map_err(|error| ApiError::invalid(path, format!("{path} has the wrong form: {error}.")))?;
-        for image in label.image.into_iter().chain(label.images) {
-            self.images.push(reader.read(&image, path)?);
+        let images = label.images.map_or_else(Vec::new, OneOrMany::into_vec);
+        for image in label.image.into_iter().chain(images) {
+            self.images.push(image.read(path, reader)?);
         }
         self.question = label.question.unwrap_or(self.question);
-        self.reference = label.reference.or(self.reference);
+        let reference = label.reference.map(|reference| match reference {
+            Reference::Text(text) => text,
+            Reference::Number(number) => number.to_string(),
+        });
+        self.reference = reference.filter(|text| !text.trim().is_empty()).or(self.reference);
         Ok(self)
     }
 
+    /// The case to judge. A policy that ended its turn at once said nothing, which has the worst score and is no mistake of the trainer.
     pub(super) fn into_case(self) -> Case {
-        let responses = Responses::One(self.response);
+        let nothing = self.response.trim().is_empty();
+        let responses = Responses::One(if nothing { " ".to_owned() } else { self.response });
         Case { images: self.images, reference: self.reference, ..Case::new(self.question, responses) }
     }
 }
@@ -144,7 +165,8 @@ impl TextOrParts {
         reader: &ImageReader<'_>,
     ) -> Result<(String, Vec<EncodedImage>), ApiError> {
         match self {
-            Self::Text(text) => Ok((text, Vec::new())),
+            Self::Text(text) | Self::Object { text } => Ok((text, Vec::new())),
+            Self::List(parts) => Content::Parts(parts).into_text_and_images(path, reader),
             Self::Parts { content } => content.into_text_and_images(path, reader),
         }
     }
@@ -216,7 +238,13 @@ mod tests {
         }
         let with = |label: Value| sample.clone().with_label(Some(label), "labels[0]", &reader);
         assert_eq!(with(json!("42")).unwrap().reference.as_deref(), Some("42"));
-        for nothing in [json!(null), json!(""), json!(3), json!([1])] {
+        let number = with(json!({ "image": null, "images": IMAGE, "reference": 42 })).unwrap();
+        assert_eq!((number.reference.as_deref(), number.images.len()), (Some("42"), 1));
+        let objects = json!({ "image": { "url": IMAGE }, "images": [{ "url": IMAGE }, IMAGE] });
+        assert_eq!(with(objects).unwrap().images.len(), 3);
+        for nothing in
+            [json!(null), json!(""), json!(3), json!([1]), json!({ "images": null, "reference": " " })]
+        {
             assert_eq!(with(nothing).unwrap(), sample);
         }
         assert!(with(json!({ "image": "http://elsewhere/a.png" })).is_err());

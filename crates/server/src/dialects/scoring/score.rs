@@ -1,7 +1,7 @@
 //! Scores of pairs of texts, as vLLM has them: how well does the second answer the first?
 
-use axum::Json;
-use serde::{Deserialize, Serialize};
+use axum::{Json, http::StatusCode};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
@@ -21,18 +21,29 @@ use crate::{
     request_id,
 };
 
-/// Pairs to score: one question with many answers, or as many of each.
+/// Pairs to score: one question with many answers, or as many of each. Two members hold them, by any pair of these names.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ScoreBody {
     /// Any name.
     model: Option<String>,
     /// The questions, with images among their parts.
-    #[serde(alias = "data_1", alias = "text_1")]
-    queries: OneOrMany<TextOrParts>,
-    /// The answers.
-    #[serde(alias = "items", alias = "data_2", alias = "text_2")]
-    documents: OneOrMany<TextOrParts>,
+    queries: Option<OneOrMany<TextOrParts>>,
+    /// The answers to `queries`.
+    documents: Option<OneOrMany<TextOrParts>>,
+    /// The same.
+    items: Option<OneOrMany<TextOrParts>>,
+    /// The questions.
+    data_1: Option<OneOrMany<TextOrParts>>,
+    /// The answers to `data_1`.
+    data_2: Option<OneOrMany<TextOrParts>>,
+    /// The questions.
+    text_1: Option<OneOrMany<TextOrParts>>,
+    /// The answers to `text_1`.
+    text_2: Option<OneOrMany<TextOrParts>>,
 }
+
+/// The members in which questions and answers stand.
+type Names = (&'static str, &'static str);
 
 /// What is asked: how good answers are, or how probable tokens.
 #[derive(Debug, ToSchema, Deserialize)]
@@ -45,11 +56,15 @@ enum AskedBody {
 }
 
 impl AskedBody {
-    /// What the body is. One that is neither is told as pairs, which most clients mean.
+    /// What the body is: its tokens alone tell SGLang's form from the others.
     fn read(body: &JsonBytes) -> Result<Self, ApiError> {
-        match body.parse() {
-            Ok(tokens) => Ok(Self::Tokens(tokens)),
-            Err(_) => body.parse().map(Self::Answers),
+        #[derive(Deserialize)]
+        struct Told {
+            label_token_ids: Option<IgnoredAny>,
+        }
+        match body.parse::<Told>()?.label_token_ids {
+            Some(_) => body.parse().map(Self::Tokens),
+            None => body.parse().map(Self::Answers),
         }
     }
 }
@@ -58,8 +73,8 @@ impl AskedBody {
 enum Asked {
     /// How probable tokens are.
     Tokens(GenerativeBody),
-    /// Scores, by a critic of this name.
-    Answers(String, Vec<Sample>),
+    /// Scores of samples, whose answers stand in the member of this name, by a critic of that.
+    Answers(String, Vec<Sample>, &'static str),
 }
 
 /// What was found.
@@ -116,25 +131,45 @@ pub(super) fn samples(
 }
 
 impl ScoreBody {
-    fn samples(self, reader: &ImageReader<'_>) -> Result<Vec<Sample>, ApiError> {
-        let (queries, documents) = (self.queries.into_vec(), self.documents.into_vec());
+    /// Questions, answers, and the names that they have.
+    fn sides(self) -> Result<(Vec<TextOrParts>, Vec<TextOrParts>, Names), ApiError> {
+        let Self { model: _, queries, documents, items, data_1, data_2, text_1, text_2 } = self;
+        let (answers, second) = if documents.is_some() { (documents, "documents") } else { (items, "items") };
+        let all = [
+            (queries, answers, ("queries", second)),
+            (data_1, data_2, ("data_1", "data_2")),
+            (text_1, text_2, ("text_1", "text_2")),
+        ];
+        let mut whole = all
+            .into_iter()
+            .filter_map(|(first, second, names)| Some((first?.into_vec(), second?.into_vec(), names)));
+        whole.next().ok_or_else(|| {
+            let message = "Give queries and documents, queries and items, data_1 and data_2, or text_1 and text_2; or query and \
+                           items with label_token_ids.";
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+        })
+    }
+
+    /// The pairs, and the name of the member in which the answers stand.
+    fn samples(self, reader: &ImageReader<'_>) -> Result<(Vec<Sample>, &'static str), ApiError> {
+        let (queries, documents, names) = self.sides()?;
         let (questions, answers) = (queries.len(), documents.len());
         let mut queries = queries.into_iter();
         if questions == 1
             && let Some(question) = queries.next()
         {
-            return samples(question, documents, ("queries", "documents"), reader);
+            return Ok((samples(question, documents, names, reader)?, names.1));
         }
         if questions != answers {
             let message = format!("There are {questions} questions and {answers} answers.");
-            return Err(ApiError::invalid("documents", message));
+            return Err(ApiError::invalid(names.1, message));
         }
         let pairs = queries.zip(documents).enumerate().map(|(index, (question, answer))| {
-            let (question, images) = question.read(&format!("queries[{index}]"), reader)?;
-            let response = answer.text(&format!("documents[{index}]"), reader)?;
+            let (question, images) = question.read(&format!("{}[{index}]", names.0), reader)?;
+            let response = answer.text(&format!("{}[{index}]", names.1), reader)?;
             Ok(Sample { images, ..Sample::new(question, response) })
         });
-        pairs.collect()
+        Ok((pairs.collect::<Result<_, ApiError>>()?, names.1))
     }
 }
 
@@ -170,16 +205,17 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
         AskedBody::Tokens(body) => Ok(Asked::Tokens(body)),
         AskedBody::Answers(mut body) => {
             let model = scorer.told(body.model.take())?;
-            Ok(Asked::Answers(model, body.samples(reader)?))
+            let (samples, name) = body.samples(reader)?;
+            Ok(Asked::Answers(model, samples, name))
         }
     });
-    let (model, samples) = match read.await? {
+    let (model, samples, name) = match read.await? {
         Asked::Tokens(body) => {
             return generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json);
         }
-        Asked::Answers(model, samples) => (model, samples),
+        Asked::Answers(model, samples, name) => (model, samples, name),
     };
-    let scored = scorer.score(samples, |index| format!("documents[{index}]")).await?;
+    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
     let score =
         |(index, scored): (usize, &Scored)| PairScore { index, object: "score", score: scored.reward };
     let response = ScoreResponse {

@@ -1,7 +1,13 @@
 //! The one way in which all dialects of this folder score a sample: the same sample gets the same score in any of them,
 //! alone or among thousands.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream};
 use judge::{
@@ -23,8 +29,8 @@ use crate::{
 const AT_A_TIME: usize = 64;
 
 /// What clients of these dialects choose in the URL, since their bodies have no place for it.
+/// Gateways and clients add members of their own, which mean nothing here.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ScoreQuery {
     /// Name of the rubric; the critic's default for one response when absent.
@@ -61,21 +67,38 @@ pub(super) struct Scored {
     pub(super) usage: Usage,
 }
 
+/// How many samples of a request were judged without a picture. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WithoutPicture(Arc<AtomicUsize>);
+
+impl WithoutPicture {
+    fn note(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Scores samples for one request.
 pub(super) struct Scorer {
     state: AppState,
     caller: Caller,
     query: ScoreQuery,
+    without_picture: WithoutPicture,
 }
 
 impl Scorer {
+    /// Trainers send everything at once and give up when they are refused, so that `caller` waits for its turn as long as it may.
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
-        Self { state: state.pinned(), caller, query }
+        let caller = Caller { patience: None, ..caller };
+        Self { state: state.pinned(), caller, query, without_picture: WithoutPicture::default() }
     }
 
-    /// The server's own name of the critic.
-    pub(super) fn model(&self) -> &str {
-        self.state.judge.model()
+    /// The same, which counts in `without_picture`.
+    pub(super) fn counting(self, without_picture: WithoutPicture) -> Self {
+        Self { without_picture, ..self }
     }
 
     /// The name that a response has to a request that calls the critic `named`.
@@ -123,14 +146,26 @@ impl Scorer {
     }
 
     async fn score_one(&self, sample: Sample) -> Result<Scored, JudgeError> {
+        if sample.images.is_empty() {
+            self.without_picture.note();
+        }
         let case = sample.into_case();
         let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);
-        // Trainers send everything at once and give up when they are refused, so they wait for their turn as long as they may.
-        let caller = Caller { patience: None, ..self.caller.clone() };
-        let options = JudgeOptions { mode: Mode::Score, caller, ..JudgeOptions::default() };
+        let options =
+            JudgeOptions { mode: Mode::Score, caller: self.caller.clone(), ..JudgeOptions::default() };
+        let begin = || self.state.judge.judge(case.clone(), choice.clone(), options.clone());
+        let judgement = self.patiently(begin).await?.collect().await?;
+        self.state.metrics.verdict(&judgement, Task::Reward);
+        Ok(self.read(&judgement))
+    }
+
+    /// What `begin` begins, again and again while there is no room for it and time is left.
+    pub(super) async fn patiently<T, F: Future<Output = Result<T, JudgeError>>>(
+        &self,
+        begin: impl Fn() -> F,
+    ) -> Result<T, JudgeError> {
         loop {
-            let stream = self.state.judge.judge(case.clone(), choice.clone(), options.clone()).await;
-            match stream {
+            match begin().await {
                 Err(
                     JudgeError::Engine(
                         EngineError::Overloaded { retry_after_s, .. }
@@ -140,11 +175,7 @@ impl Scorer {
                 ) if self.may_wait(retry_after_s) => {
                     tokio::time::sleep(Duration::from_secs(retry_after_s)).await;
                 }
-                other => {
-                    let judgement = other?.collect().await?;
-                    self.state.metrics.verdict(&judgement, Task::Reward);
-                    return Ok(self.read(&judgement));
-                }
+                begun => return begun,
             }
         }
     }
@@ -182,9 +213,4 @@ impl Scorer {
             usage: judgement.usage,
         }
     }
-}
-
-/// The tokens of all of them together.
-pub(super) fn usage(scored: &[Scored]) -> Usage {
-    scored.iter().fold(Usage::default(), |sum, scored| sum + scored.usage)
 }

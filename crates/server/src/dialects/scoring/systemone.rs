@@ -15,7 +15,7 @@ use super::{
     scorer::Scorer,
 };
 use crate::{
-    dialects::content::ImageUrl,
+    dialects::{content::ImageUrl, null_as_default},
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
 };
@@ -23,6 +23,8 @@ use crate::{
 /// A state, and questions about it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SystemOneBody {
+    /// Any name.
+    model: Option<String>,
     /// What is judged: text, or JSON.
     state: Value,
     /// The questions by their names.
@@ -30,7 +32,7 @@ pub(super) struct SystemOneBody {
     /// What holds for all questions.
     instructions: Option<String>,
     /// Images that belong to the state.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     images: Vec<ImageUrl>,
 }
 
@@ -50,7 +52,7 @@ struct SystemOneQuestion {
 /// What was found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SystemOneResponse {
-    /// Name of the checkpoint.
+    /// The name that the request used, or that of the checkpoint.
     model: String,
     /// The answers with their probabilities, by the questions' names.
     #[schema(value_type = Object)]
@@ -110,7 +112,8 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Syste
         let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
         Ok((body, images))
     });
-    let (body, images) = read.await?;
+    let (mut body, images) = read.await?;
+    let model = scorer.told(body.model.take())?;
     let state = text_of(body.state);
     let context =
         body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
@@ -148,5 +151,5 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Syste
             .insert(name.clone(), json!({ "label_mass": found.label_mass, "argmax_is_label": is_label }));
     }
     let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
-    Ok(Json(SystemOneResponse { model: scorer.model().to_owned(), answers, diagnostics, usage }))
+    Ok(Json(SystemOneResponse { model, answers, diagnostics, usage }))
 }

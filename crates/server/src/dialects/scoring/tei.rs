@@ -1,0 +1,161 @@
+//! text-embeddings-inference: its failures, and its classifier, which scores transcripts and pairs.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use utoipa::ToSchema;
+
+use super::{
+    examples,
+    sample::Sample,
+    scorer::{ScoreQuery, Scored, Scorer},
+};
+use crate::{error::ApiError, images::ImageReader, json_body::JsonBytes};
+
+/// A failure as clients of text-embeddings-inference know it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TeiError {
+    /// What is wrong, for people.
+    error: String,
+    /// `Validation`, `Empty`, `Overloaded`, `Backend` or `Unhealthy`.
+    error_type: &'static str,
+}
+
+/// Part of an answer that is in this form, whose statuses are its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InTeiForm;
+
+/// Whether a body for rankings is in this form.
+pub(super) fn is_spoken(body: &JsonBytes) -> bool {
+    #[derive(Deserialize)]
+    struct Told {
+        texts: Option<IgnoredAny>,
+        documents: Option<IgnoredAny>,
+    }
+    body.parse::<Told>().is_ok_and(|told| told.texts.is_some() && told.documents.is_none())
+}
+
+/// A request without anything to do.
+pub(super) fn empty(name: &str) -> ApiError {
+    ApiError::invalid(name, format!("{name} is empty.")).with_code(EMPTY)
+}
+
+const EMPTY: &str = "empty_batch";
+
+/// A failure in this form, with the headers that it has in others.
+pub(super) fn told(error: ApiError) -> Response {
+    let (message, code) = (error.message().to_owned(), error.code());
+    let (mut head, _) = error.into_response().into_parts();
+    let (status, error_type) = match (head.status, code) {
+        (StatusCode::BAD_REQUEST, EMPTY) => (StatusCode::BAD_REQUEST, "Empty"),
+        (StatusCode::BAD_REQUEST, _) => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
+        (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded") => {
+            (StatusCode::TOO_MANY_REQUESTS, "Overloaded")
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, _) => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy"),
+        (status, _) if status.is_server_error() => (StatusCode::FAILED_DEPENDENCY, "Backend"),
+        (status, _) => (status, "Validation"),
+    };
+    head.status = status;
+    head.extensions.insert(InTeiForm);
+    let (ours, body) = Json(TeiError { error: message, error_type }).into_response().into_parts();
+    head.headers.extend(ours.headers);
+    Response::from_parts(head, body)
+}
+
+/// What is to be scored.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct PredictBody {
+    /// A transcript, a question with its answer, or a list of either, each in a list.
+    inputs: PredictInputs,
+}
+
+/// A transcript, a question with its answer, or a list of either.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum PredictInputs {
+    /// A transcript in a chat format.
+    Transcript(String),
+    /// A question and its answer, or a transcript alone.
+    Pair(Vec<String>),
+    /// Several.
+    Batch(Vec<Vec<String>>),
+}
+
+/// What was found, in the shape of the request: a list for one input, a list of lists for several.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum PredictedBody {
+    /// For one input.
+    One([TeiClass; 1]),
+    /// For several, in their order.
+    Batch(Vec<[TeiClass; 1]>),
+}
+
+/// A score as that of the one class there is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TeiClass {
+    /// The reward.
+    score: f64,
+    /// Always `score`.
+    label: &'static str,
+}
+
+impl TeiClass {
+    fn of(scored: &Scored) -> [Self; 1] {
+        [Self { score: scored.reward, label: "score" }]
+    }
+}
+
+fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
+    match texts {
+        [transcript] => Sample::of_transcript((transcript, None), path, reader),
+        [question, answer] => {
+            Sample::of_transcript((&format!("{question}{answer}"), Some(question)), path, reader)
+        }
+        [] => Err(empty(path)),
+        [_, _, _, ..] => Err(ApiError::invalid(path, format!("{path} has more than two texts."))),
+    }
+}
+
+/// Score transcripts or answers, as the clients of text-embeddings-inference ask: the reward is the score of the one class there is.
+#[utoipa::path(
+    post,
+    path = "/predict",
+    tag = "scoring",
+    params(ScoreQuery),
+    request_body(content = PredictBody, example = json!(examples::predict())),
+    responses(
+        (status = 200, description = "The rewards, in order.", body = PredictedBody, example = json!(examples::predict_answer())),
+        (status = 400, description = "There is nothing to score.", body = TeiError),
+        (status = 422, description = "A transcript makes no sense.", body = TeiError),
+        (status = 424, description = "The model failed.", body = TeiError),
+        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = TeiError),
+        (status = 503, description = "The engine has stopped.", body = TeiError)
+    )
+)]
+pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Response {
+    predicted(&scorer, &body).await.map_or_else(told, |body| Json(body).into_response())
+}
+
+async fn predicted(scorer: &Scorer, body: &JsonBytes) -> Result<PredictedBody, ApiError> {
+    let read = scorer.with_images(|reader| match body.parse::<PredictBody>()?.inputs {
+        PredictInputs::Transcript(text) => Ok((vec![sample(&[text], "inputs", reader)?], None)),
+        PredictInputs::Pair(texts) => Ok((vec![sample(&texts, "inputs", reader)?], None)),
+        PredictInputs::Batch(all) => {
+            let samples = all.iter().enumerate();
+            let samples = samples.map(|(index, texts)| sample(texts, &format!("inputs[{index}]"), reader));
+            Ok((samples.collect::<Result<_, _>>()?, Some(())))
+        }
+    });
+    let (samples, batch): (Vec<Sample>, Option<()>) = read.await?;
+    let scored = scorer.score(samples, |index| format!("inputs[{index}]")).await?;
+    let mut classes: Vec<_> = scored.iter().map(TeiClass::of).collect();
+    Ok(match (batch, classes.pop()) {
+        (None, Some(one)) => PredictedBody::One(one),
+        (_, last) => PredictedBody::Batch(classes.into_iter().chain(last).collect()),
+    })
+}
