@@ -59,7 +59,7 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
         limits: MachineLimits { reading_gb_per_s, arithmetic_gflops },
         extent,
     };
-    Ok(bench::steps(&mut critic, &options)?)
+    Ok(bench::steps(&mut critic, &options))
 }
 
 /// Loads the critic and starts its engine, for one run. No verdict is remembered.
