@@ -127,7 +127,8 @@ fn what_makes_no_sense_is_named() {
     let wrong_kind = server.post("/reward", &body(&json!({ "rubric": "accuracy" })));
     assert_eq!((wrong_kind.status, wrong_kind.json()["code"].clone()), (400, json!("invalid_rubric")));
     // This critic answers every comparison by naming the better one.
-    let no_scores = server.post("/reward", &body(&json!({ "signal": "scores", "rubric": "llava-bench-pair" })));
+    let no_scores =
+        server.post("/reward", &body(&json!({ "signal": "scores", "rubric": "llava-bench-pair" })));
     let error = no_scores.json();
     assert_eq!((no_scores.status, &error["code"]), (400, &json!("unsupported_rubric")), "{error}");
     let fields = server.post("/reward", &body(&json!({ "methods": "pointwise" })));
