@@ -176,10 +176,10 @@ pub(super) fn generative() -> Value {
 /// What comes of it.
 pub(super) fn generative_answer() -> Value {
     json!({
-        "scores": [[0.846962, 0.153038]],
+        "scores": [[0.548981, 0.451019]],
         "model": "gavel-mini",
         "object": "scoring",
-        "usage": { "prompt_tokens": 23, "total_tokens": 23 },
+        "usage": { "prompt_tokens": 15, "total_tokens": 15 },
     })
 }
 
@@ -195,8 +195,8 @@ pub(super) fn first_tokens_answer() -> Value {
         "object": "list",
         "created": 1760000000,
         "model": "gavel-mini",
-        "data": [{ "index": 0, "object": "score", "score": 0.846962 }],
-        "usage": { "prompt_tokens": 23, "total_tokens": 23 },
+        "data": [{ "index": 0, "object": "score", "score": 0.548981 }],
+        "usage": { "prompt_tokens": 15, "total_tokens": 15 },
     })
 }
 
