@@ -129,8 +129,8 @@ fn what_makes_no_sense_is_named() {
     // This critic answers every comparison by naming the better one.
     let no_scores =
         server.post("/reward", &body(&json!({ "signal": "scores", "rubric": "llava-bench-pair" })));
-    let error = no_scores.json();
-    assert_eq!((no_scores.status, &error["code"]), (400, &json!("unsupported_rubric")), "{error}");
+    assert_eq!(no_scores.status, 400);
+    assert_eq!(no_scores.json()["code"], "unsupported_rubric");
     let fields = server.post("/reward", &body(&json!({ "methods": "pointwise" })));
     assert_eq!(fields.status, 400);
 }
