@@ -25,7 +25,7 @@ pub struct SamplingParams {
     /// No end token is chosen before so many tokens are written.
     pub min_tokens: usize,
     /// Tokens are drawn of those below this one alone, where it is given: a vocabulary may be padded with rows that stand for nothing and
-    /// were never trained. The most probable token is taken of all.
+    /// were never trained. That does not hold where the most probable token is one of them.
     pub drawn_below: Option<TokenId>,
     /// Start of the random numbers; the same seed and request give the same text in any batch.
     pub seed: u64,

@@ -88,8 +88,7 @@ impl<'a> Candidates<'a> {
     fn new(logits: &'a [f32], params: &SamplingParams, context: &SamplingContext<'_>) -> Self {
         let changed = changed(logits, params, context.generated);
         let Some(tokens) = possible(context) else {
-            let drawn = params.drawn_below.filter(|_| params.temperature > 0.0);
-            let count = drawn.map_or(logits.len(), |end| logits.len().min(end.0 as usize));
+            let count = drawn_of(logits, params);
             let mut logits = Cow::Borrowed(&logits[..count]);
             let banned = context.banned.iter().map(|token| (token.0 as usize, f32::NEG_INFINITY));
             for (index, logit) in changed.into_iter().chain(banned).filter(|(index, _)| *index < count) {
@@ -106,6 +105,16 @@ impl<'a> Candidates<'a> {
 
     fn token(&self, index: usize) -> TokenId {
         self.tokens.as_ref().map_or(TokenId(index as u32), |tokens| tokens[index])
+    }
+}
+
+/// Of how many of the first tokens one is chosen. Where even the most probable one is padding, it means something to this checkpoint.
+fn drawn_of(logits: &[f32], params: &SamplingParams) -> usize {
+    let known = params.drawn_below.map_or(logits.len(), |end| logits.len().min(end.0 as usize));
+    if params.temperature > 0.0 && known < logits.len() && argmax(logits) < known {
+        known
+    } else {
+        logits.len()
     }
 }
 
@@ -277,9 +286,13 @@ mod tests {
             repetition_penalty: 1.1,
             ..Default::default()
         };
-        let logits = [1.0, 1.5, 9.0];
-        assert_eq!(run(&logits, &params(0.0, 0), &[2]).token.0, 2, "the most probable token is what it is");
+        let logits = [1.0, 1.5, 1.4];
         assert!((0..50).all(|seed| run(&logits, &params(1.0, seed), &[2]).token.0 < 2));
+        let logits = [1.0, 1.5, 9.0];
+        for temperature in [0.0, 0.1] {
+            let chosen = run(&logits, &params(temperature, 0), &[]).token.0;
+            assert_eq!(chosen, 2, "the most probable token is what it is");
+        }
     }
 
     #[test]

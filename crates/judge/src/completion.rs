@@ -427,8 +427,8 @@ impl Stream for CompletionStream {
         loop {
             if let Some(reason) = self.finish.take() {
                 // An end without a word, be it that all was hidden or that a stop string came first, would read as an
-                // empty answer, which most clients take for a verdict.
-                let silent = self.shown == 0 && !self.answered;
+                // empty answer, which most clients take for a verdict. What was cut says that it is not whole.
+                let silent = self.shown == 0 && !self.answered && reason != FinishReason::Length;
                 let event = CompletionEvent::Finished(reason, self.usage);
                 return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }

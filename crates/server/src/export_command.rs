@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use judge::{Case, Part, Profile, Responses, Rubric, RubricLibrary, Scale};
+use judge::{Case, Part, Profile, Responses, Role, Rubric, RubricLibrary, Scale};
 use serde_json::{Value, json};
 
 use crate::{
@@ -146,7 +146,9 @@ fn rubric(line: &Line, case: &Case, library: &RubricLibrary) -> anyhow::Result<R
 fn prompt(profile: &Profile, case: &Case, rubric: &Rubric) -> anyhow::Result<String> {
     let format = profile.format(rubric, None)?;
     let prompt = profile.render(case, rubric, format)?;
-    let parts = prompt.messages.into_iter().flat_map(|message| message.parts);
+    // A row has no system text: whoever trains adds that of the chat format.
+    let turns = prompt.messages.into_iter().filter(|message| message.role != Role::System);
+    let parts = turns.flat_map(|message| message.parts);
     let texts = parts.filter_map(|part| match part {
         Part::Text(text) => Some(text),
         Part::Image(_) | Part::Video(_) => None,

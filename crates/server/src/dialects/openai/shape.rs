@@ -124,6 +124,12 @@ impl Extras<'_> {
             ("regex", self.regex),
             (NESTED, nested.and_then(|outputs| outputs.regex.as_ref())),
         ] {
+            if pattern.is_some_and(String::is_empty) {
+                return Err(ApiError::invalid(
+                    param,
+                    format!("{param} has an empty pattern: it allows no text."),
+                ));
+            }
             pattern.into_iter().for_each(|pattern| ask(param, Shape::Pattern(pattern.clone())));
         }
         if nested.is_some_and(|outputs| outputs.json_object == Some(true)) {

@@ -31,6 +31,7 @@ pub(super) struct DecisionsBody {
     input: Value,
     /// Images it comes with.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     images: Vec<ImageUrl>,
     /// The questions. With an `id` each they are answered by it, as SGLang does; without, in a list, as vLLM does.
     questions: Vec<QuestionBody>,
@@ -53,9 +54,11 @@ struct QuestionBody {
     name: Option<String>,
     /// For a choice: names, or objects with `name` and `description`.
     #[serde(default, alias = "choices", deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     options: Vec<OptionBody>,
     /// For a score: what each level means, lowest first.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     levels: Vec<String>,
     /// When to say yes.
     yes: Option<String>,

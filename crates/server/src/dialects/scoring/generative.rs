@@ -33,6 +33,7 @@ pub(super) struct GenerativeBody {
     apply_softmax: Option<bool>,
     /// Whether what is common comes last.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     item_first: bool,
 }
 

@@ -39,6 +39,7 @@ pub(super) struct RerankBody {
     texts: Option<Vec<TextOrParts>>,
     /// How many of the best to tell; 0 for all.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     top_n: usize,
     /// Whether answers are told, too.
     #[serde(alias = "return_text")]

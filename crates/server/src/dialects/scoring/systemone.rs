@@ -33,6 +33,7 @@ pub(super) struct SystemOneBody {
     instructions: Option<String>,
     /// Images that belong to the state.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     images: Vec<ImageUrl>,
 }
 

@@ -51,13 +51,12 @@ pub(super) fn told(error: ApiError) -> Response {
     let (mut head, _) = error.into_response().into_parts();
     let (status, error_type) = match (head.status, code) {
         (StatusCode::BAD_REQUEST, EMPTY) => (StatusCode::BAD_REQUEST, "Empty"),
-        (StatusCode::BAD_REQUEST, _) => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
         (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded") => {
             (StatusCode::TOO_MANY_REQUESTS, "Overloaded")
         }
         (StatusCode::SERVICE_UNAVAILABLE, _) => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy"),
         (status, _) if status.is_server_error() => (StatusCode::FAILED_DEPENDENCY, "Backend"),
-        (status, _) => (status, "Validation"),
+        _ => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
     };
     head.status = status;
     head.extensions.insert(InTeiForm);
@@ -137,11 +136,15 @@ fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Samp
         (status = 503, description = "The engine has stopped.", body = TeiError)
     )
 )]
-pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Response {
-    predicted(&scorer, &body).await.map_or_else(told, |body| Json(body).into_response())
+pub(super) async fn predict(scorer: Result<Scorer, ApiError>, body: Result<JsonBytes, ApiError>) -> Response {
+    predicted(scorer, body).await.map_or_else(told, |body| Json(body).into_response())
 }
 
-async fn predicted(scorer: &Scorer, body: &JsonBytes) -> Result<PredictedBody, ApiError> {
+async fn predicted(
+    scorer: Result<Scorer, ApiError>,
+    body: Result<JsonBytes, ApiError>,
+) -> Result<PredictedBody, ApiError> {
+    let (scorer, body) = (scorer?, body?);
     let read = scorer.with_images(|reader| match body.parse::<PredictBody>()?.inputs {
         PredictInputs::Transcript(text) => Ok((vec![sample(&[text], "inputs", reader)?], None)),
         PredictInputs::Pair(texts) => Ok((vec![sample(&texts, "inputs", reader)?], None)),
