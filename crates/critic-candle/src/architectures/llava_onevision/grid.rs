@@ -35,7 +35,7 @@ fn range(text: &str, tile: usize) -> Option<Vec<(usize, usize)>> {
     };
     let mut pairs = text.split('(').filter_map(pair);
     let first = pairs.next()?;
-    let last = pairs.last().unwrap_or(first);
+    let last = pairs.next_back().unwrap_or(first);
     // More than are allowed are refused by who checks them; a list of millions is not made for it.
     let counts = [last.0.checked_sub(first.0)?, last.1.checked_sub(first.1)?];
     if counts.iter().any(|count| *count >= MAX_TILES) || last.0.max(last.1) > MAX_TILES {

@@ -107,7 +107,8 @@ fn is_empty(value: &Value) -> bool {
 /// Whether it asks for no thoughts before the answer, of which there are none.
 fn is_no_thinking(value: &Value) -> bool {
     let asks = |(name, value): (&String, &Value)| {
-        !value.is_null() && !(["enable_thinking", "thinking"].contains(&name.as_str()) && is_off(value))
+        let is_thinking = ["enable_thinking", "thinking"].contains(&name.as_str());
+        !(value.is_null() || is_thinking && is_off(value))
     };
     value.as_object().is_some_and(|given| !given.iter().any(asks))
 }
