@@ -9,7 +9,7 @@ use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 use copy::{Copy, answer, reference, worst_difference};
-use critic::{Backend, Batch, BlockId, Chunk, Message, Prompt, Role, SequenceId, Wants};
+use critic::{Backend, Batch, BlockId, Chunk, Detail, Message, Prompt, Role, SequenceId, Wants};
 use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
@@ -287,6 +287,31 @@ fn picture_prompt() -> Prompt {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let parts = vec![critic::Part::Image(critic::EncodedImage::new(image))];
     Prompt { messages: vec![Message { role: Role::User, parts }], ..Default::default() }
+}
+
+/// A prompt is refused by the least that it surely takes, so that must not be more than it takes.
+#[test]
+fn no_picture_is_counted_larger_than_it_is() {
+    let processor = Copy::of("tiny56").load().unwrap().processor;
+    let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
+    let details = [Detail::Auto, Detail::Low, Detail::High];
+    let asked = details.map(|detail| vec![detail]).into_iter().chain([details.to_vec()]);
+    let tokens: Vec<usize> = asked
+        .map(|details| {
+            let part =
+                |detail| critic::Part::Image(critic::EncodedImage::new(image.clone()).with_detail(detail));
+            let parts = details.into_iter().map(part).collect();
+            let messages = vec![Message { role: Role::User, parts }];
+            let prompt = Prompt { messages, ..Default::default() };
+            let (least, tokens) = (
+                processor.least_tokens(&prompt, 1).unwrap(),
+                processor.encode(&prompt).unwrap().tokens.len(),
+            );
+            assert!(least <= tokens, "{least} of {tokens}");
+            tokens
+        })
+        .collect();
+    assert!(tokens[1] < tokens[0] && tokens[0] == tokens[2], "{tokens:?}");
 }
 
 #[test]

@@ -40,11 +40,16 @@ impl LlavaProcessor {
     /// Whether pictures and videos have room in `capacity` tokens, and within the bound of a prompt's pixels, whatever their sizes.
     pub(super) fn has_room_for_visuals(&self, prompt: &Prompt, capacity: usize) -> bool {
         let (images, frames) = count_images(prompt);
-        let largest = match Cutting::of_images(images, prompt.tiling) {
-            Cutting::OwnResolution => self.geometry.most_features(),
-            Cutting::Square => self.geometry.feature_count(&Packing::Single, 1),
+        let cutting = Cutting::of_images(images, prompt.tiling);
+        let largest = |part: &Part| match part {
+            Part::Text(_) | Part::Video(_) => 0,
+            Part::Image(image) => match cutting.of(image) {
+                Cutting::OwnResolution => self.geometry.most_features(),
+                Cutting::Square => self.geometry.feature_count(&Packing::Single, 1),
+            },
         };
-        let tokens = images * largest + self.geometry.feature_count(&Packing::Video, frames);
+        let tokens =
+            parts(prompt).map(largest).sum::<usize>() + self.geometry.feature_count(&Packing::Video, frames);
         let limits = self.loader.limits();
         tokens < capacity && (images + frames) as u64 * limits.pixels <= limits.prompt_pixels
     }
@@ -74,7 +79,7 @@ impl LlavaProcessor {
                 Part::Text(_) => 0,
                 Part::Image(image) => {
                     let (height, width) = size_of(image)?;
-                    match cutting {
+                    match cutting.of(image) {
                         // A picture that lies on its side may be turned, which changes the grid: the smaller one is sure.
                         Cutting::OwnResolution => {
                             self.features(height, width).min(self.features(width, height))

@@ -48,6 +48,15 @@ impl Cutting {
     pub(super) fn of_images(images: usize, tiling: ImageTiling) -> Self {
         if images == 1 || tiling == ImageTiling::AnyResolution { Self::OwnResolution } else { Self::Square }
     }
+
+    /// How one of them is cut, which may ask for something else itself.
+    pub(super) fn of(self, image: &EncodedImage) -> Self {
+        match image.detail() {
+            Detail::Auto => self,
+            Detail::Low => Self::Square,
+            Detail::High => Self::OwnResolution,
+        }
+    }
 }
 
 impl SegmentEncoder for LlavaProcessor {
@@ -107,11 +116,7 @@ impl LlavaProcessor {
 
     /// A picture, cut as it asks to be, or else as `cutting` says.
     fn image(&self, image: &EncodedImage, index: usize, cutting: Cutting) -> Result<Cut, EncodeError> {
-        let cutting = match image.detail() {
-            Detail::Auto => cutting,
-            Detail::Low => Cutting::Square,
-            Detail::High => Cutting::OwnResolution,
-        };
+        let cutting = cutting.of(image);
         let (kind, padding) = match cutting {
             Cutting::OwnResolution => (1, Padding::None),
             Cutting::Square => (0, Padding::ToSquare),
