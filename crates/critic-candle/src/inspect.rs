@@ -26,6 +26,8 @@ pub struct Inspection {
     types: Vec<String>,
     /// Weights of the layers of tower and decoder, as far as the checkpoint has them, and of the head.
     quantisable: (usize, usize),
+    /// Whether the embeddings are the head, too.
+    tied: bool,
 }
 
 /// Reads the configuration and the headers of the weights.
@@ -47,6 +49,7 @@ pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
         kept_bytes: weights.kept_bytes(),
         types: weights.types().into_iter().map(|(name, count)| format!("{count} {name}")).collect(),
         quantisable: (tower + text.product_weights(), text.vocabulary * text.hidden_size),
+        tied: text.ties_head(&weights, architecture.decoder_names(&weights).head),
         architecture,
     })
 }
@@ -86,7 +89,7 @@ impl Inspection {
     pub fn weight_bytes(&self, form: WeightForm) -> usize {
         let (layers, head) = self.quantisable;
         let stored = |weights: usize| share(self.kept_bytes, weights, self.parameters);
-        let quantised = layers + if self.architecture.text().tied { 0 } else { head };
+        let quantised = layers + if self.tied { 0 } else { head };
         let others = self.parameters.saturating_sub(quantised);
         match form {
             WeightForm::Stored => self.kept_bytes,
@@ -121,7 +124,7 @@ impl fmt::Display for Inspection {
             text.heads,
             text.kv_heads,
             text.vocabulary,
-            if text.tied { "tied" } else { "own" }
+            if self.tied { "tied" } else { "own" }
         )?;
         writeln!(formatter, "context          {} tokens", text.context_length)?;
         writeln!(formatter, "pictures         {}", self.architecture.describe_pictures())?;

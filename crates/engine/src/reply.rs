@@ -91,6 +91,11 @@ impl Reply {
         self.written.len()
     }
 
+    /// Whether it is written by rules now, which may have to be waited for.
+    pub(crate) fn follows_rules(&self) -> bool {
+        matches!(self.doing, Doing::Following(..))
+    }
+
     /// The tokens to run after the prompt: those that are written, then those ahead.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = TokenId> {
         self.written.iter().chain(&self.ahead).copied()
@@ -190,11 +195,11 @@ impl Reply {
 
     /// Chooses what comes next.
     fn sample(&mut self, logits: &[f32], choices: Choices<'_>) -> Sampled {
-        // An end that comes too early is none.
+        // An end that comes too early is none, unless nothing else may come.
         let early = self.written.len() < self.sampling.min_tokens;
         let context = SamplingContext {
             generated: &self.written,
-            ends: if early { &[] } else { &self.end_tokens },
+            ends: &self.end_tokens,
             banned: if early { &self.end_tokens } else { &[] },
             choices,
         };

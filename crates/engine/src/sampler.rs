@@ -87,7 +87,8 @@ struct Candidates<'a> {
 impl<'a> Candidates<'a> {
     fn new(logits: &'a [f32], params: &SamplingParams, context: &SamplingContext<'_>) -> Self {
         let changed = changed(logits, params, context.generated);
-        let Some(tokens) = possible(context) else {
+        let possible = possible(context, logits.len());
+        let Some(tokens) = possible.filter(|tokens| !tokens.is_empty()) else {
             let count = drawn_of(logits, params);
             let mut logits = Cow::Borrowed(&logits[..count]);
             let banned = context.banned.iter().map(|token| (token.0 as usize, f32::NEG_INFINITY));
@@ -118,8 +119,8 @@ fn drawn_of(logits: &[f32], params: &SamplingParams) -> usize {
     }
 }
 
-/// The tokens of which one can be chosen, in order; `None` where it can be any that is not banned.
-fn possible(context: &SamplingContext<'_>) -> Option<Vec<TokenId>> {
+/// The tokens of which one can be chosen, in order, of `count` that there are; `None` where it can be any that is not banned.
+fn possible(context: &SamplingContext<'_>, count: usize) -> Option<Vec<TokenId>> {
     let mut tokens = match context.choices {
         Choices::All => return None,
         Choices::These(tokens) => tokens.to_vec(),
@@ -128,6 +129,7 @@ fn possible(context: &SamplingContext<'_>) -> Option<Vec<TokenId>> {
             allowed.tokens().chain(ends.iter().copied()).collect()
         }
     };
+    tokens.retain(|token| (token.0 as usize) < count); // a checkpoint may name an end token that it does not have
     tokens.sort_unstable();
     tokens.dedup();
     if tokens.iter().any(|token| !context.banned.contains(token)) {

@@ -245,8 +245,15 @@ impl Scheduler {
             rows[index] = Some(outcome);
         }
         let numbers = rows.iter().flatten().flatten().flatten().map(Vec::len).sum();
-        let rows = self.running.iter_mut().zip(rows).collect();
-        let ended = parallel::map(rows, numbers, |(sequence, row)| sequence.go_on(row?, now));
+        let mut ended = vec![None; rows.len()];
+        let rows = ended.iter_mut().zip(self.running.iter_mut().zip(rows));
+        // Threads that many share are not to wait for rules.
+        let (guided, free): (Vec<_>, Vec<_>) = rows.partition(|(_, (sequence, _))| sequence.follows_rules());
+        let go_on = |(ending, (sequence, row)): (&mut Option<Ending>, (&mut Sequence, Option<Outcome>))| {
+            *ending = row.and_then(|row| sequence.go_on(row, now));
+        };
+        parallel::map(free, numbers, go_on);
+        guided.into_iter().for_each(go_on);
         self.gaps.extend(self.running.iter_mut().filter_map(Sequence::take_gap));
         self.end_marked(&ended, now);
     }

@@ -280,6 +280,11 @@ impl Sequence {
         self.computed += count;
     }
 
+    /// Whether others may have to be waited for when it goes on.
+    pub(crate) fn follows_rules(&self) -> bool {
+        self.reply.follows_rules()
+    }
+
     /// Goes on by what a step gave it, and tells its clients; tells how it ended, when it did.
     pub(crate) fn go_on(&mut self, outcome: Outcome, now: Instant) -> Option<Ending> {
         let finished = outcome.and_then(|logits| logits.map_or(Ok(None), |logits| self.accept(&logits, now)));

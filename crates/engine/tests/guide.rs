@@ -166,6 +166,19 @@ fn no_end_comes_before_the_least_number_of_tokens() {
 }
 
 #[test]
+fn a_text_that_can_only_end_ends_however_long_it_was_to_be() {
+    // The end alone may come, and an end token that the vocabulary does not have beside it.
+    let only_end = Allowed { tokens: Vec::new(), end: true };
+    let rules = Multiples { allowed: only_end, ..Multiples::of(5, (0, 9)) };
+    let sampling = SamplingParams { min_tokens: 3, ..SamplingParams::default() };
+    let asked =
+        Request { sampling, end_tokens: vec![TokenId(END), TokenId(9_999)], ..request(10, rules.guided(0)) };
+    assert_eq!(written(asked.clone()), (vec![], Ok(FinishReason::End)));
+    let (tokens, reason) = written(Request { end_tokens: vec![TokenId(9_999)], ..asked });
+    assert!(tokens.is_empty() && reason.is_err(), "no token ends it");
+}
+
+#[test]
 fn the_script_goes_on_after_what_was_written_by_rules() {
     let mut asked = request(10, Multiples::of(5, (2, 2)).guided(0));
     asked.script.push(Part::Say(vec![TokenId(7)]));

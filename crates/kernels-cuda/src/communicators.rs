@@ -33,8 +33,11 @@ impl Communicators {
         for card in &cards {
             card.open_memory_to(&cards)?;
         }
-        let communicators = connected(&cards)?.into_iter().map(|own| Mutex::new(Some(own))).collect();
-        Ok(Self { cards, communicators })
+        let communicators = Communicator::among(&cards)?;
+        let communicators = communicators.into_iter().map(|own| Mutex::new(Some(own))).collect();
+        let connected = Self { cards, communicators };
+        connected.make_first_sum()?;
+        Ok(connected)
     }
 
     /// Replaces the numbers of `rows`, which are on the card `rank` and of which every card has as many, by the sums of all
@@ -64,27 +67,30 @@ impl Communicators {
             return Ok(());
         }
         self.abort();
-        for (own, new) in self.communicators.iter().zip(connected(&self.cards)?) {
+        for (own, new) in self.communicators.iter().zip(Communicator::among(&self.cards)?) {
             *lock(own) = Some(new);
         }
-        Ok(())
+        self.make_first_sum()
     }
-}
 
-/// Communicators that have made a sum already: the library makes some connections with the first one, for which all cards must ask.
-/// Were that while a step runs, a card that fails then could not abort the others, whose locks are held.
-fn connected(cards: &[Arc<Gpu>]) -> Result<Vec<Communicator>> {
-    let communicators = Communicator::among(cards)?;
-    let first_sum = |(card, own): (&Arc<Gpu>, Communicator)| {
-        own.sum(&mut Rows::upload(card, &[bf16::ZERO; 8], 8)?)?;
-        card.wait()?;
-        Ok(own)
-    };
-    thread::scope(|scope| {
-        let pairs = cards.iter().zip(communicators);
-        let threads: Vec<_> = pairs.map(|pair| scope.spawn(move || first_sum(pair))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Disconnected))).collect()
-    })
+    /// Makes a sum of nothing: the library makes some connections with the first one, for which all cards must ask. Were that while a
+    /// step runs, a card that fails then could not abort the others, whose locks are held.
+    fn make_first_sum(&self) -> Result<()> {
+        let rows = self.cards.iter().map(|card| Rows::upload(card, &[bf16::ZERO; 8], 8));
+        let rows = rows.collect::<Result<Vec<Rows>>>()?;
+        let sum = |(rank, mut rows): (usize, Rows)| {
+            let summed = self.sum(rank, &mut rows).and_then(|()| self.cards[rank].wait());
+            if summed.is_err() {
+                self.abort();
+            }
+            summed
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                rows.into_iter().enumerate().map(|rows| scope.spawn(move || sum(rows))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Err(Error::Disconnected)))
+        })
+    }
 }
 
 /// Nothing is half done when a thread panics with the lock.

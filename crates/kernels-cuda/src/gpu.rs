@@ -164,11 +164,9 @@ impl Gpu {
         Ok(self.stream.synchronize()?)
     }
 
-    /// Makes it the card that this thread asks, which it must be before memory of it is given back.
-    ///
-    /// # Errors
-    /// What the driver says.
-    pub fn bind(&self) -> Result<()> {
+    /// Makes it the card that this thread asks.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn bind(&self) -> Result<()> {
         Ok(self.context.bind_to_thread()?)
     }
 

@@ -1,6 +1,10 @@
 //! Many kernels that are started together: a step that runs again with other numbers in the same places.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
 use cudarc::driver::{CudaGraph, sys};
 
@@ -33,11 +37,11 @@ impl Graph {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         stream.begin_capture(mode).map_err(crate::Error::Driver)?;
         gpu.set_capturing(true);
-        let worked = work();
+        let worked = catch_unwind(AssertUnwindSafe(work));
         gpu.set_capturing(false);
         // The capture ends whether or not it is of any use.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(crate::Error::Driver);
-        worked?;
+        worked.unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok(Self(graph?.expect("a capture that began ends with a graph")))
     }
 

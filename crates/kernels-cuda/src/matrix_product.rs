@@ -29,8 +29,9 @@ const WORKSPACE_BYTES: usize = 32 << 20;
 /// How memory is aligned that was allocated, and so what the library expects of everything it is given.
 const ALIGNMENT: u64 = 256;
 
-/// Ways to put parts of a sum together that the library may take: in place, or in f32. The third would round parts to bf16.
-const REDUCTIONS: u32 = 1 | 2;
+/// How the library may put parts of a sum together: in f32 alone (`CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE`). In place, or in the type of
+/// what comes out, it would round them to bf16.
+const REDUCTIONS: u32 = 2;
 
 /// What happens to a product before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -72,6 +72,9 @@ impl Form {
         if self.fingerprint.iter().map(String::len).sum::<usize>() < FINGERPRINT {
             return wrong("fingerprint", "it is too short to tell a program by");
         }
+        if self.opening.iter().any(|text| text.trim().is_empty()) {
+            return wrong("opening", "every prompt begins with an empty one");
+        }
         if !self.reply.iter().any(|part| matches!(part, FormPart::Choose(_))) {
             return wrong("reply", "nothing is chosen in it, so that it has no verdict");
         }

@@ -6,6 +6,7 @@ use crate::{
     error::LoadError,
     layers::{Activation, ComputeDevice},
     parallel::Shard,
+    weights::Weights,
 };
 
 /// Columns of matrices on a card are read by eights.
@@ -30,6 +31,12 @@ pub(crate) struct TextAnatomy {
 }
 
 impl TextAnatomy {
+    /// Whether the embeddings of `weights` are the head, too: where the configuration says so, and where there is no `head`. What
+    /// converts checkpoints clones the embeddings then, whatever the configuration says.
+    pub(crate) fn ties_head(&self, weights: &Weights, head: &str) -> bool {
+        self.tied || !weights.contains(head)
+    }
+
     /// The heads of its attention.
     pub(crate) fn heads(&self) -> Heads {
         Heads { heads: self.heads, kv_heads: self.kv_heads, size: self.head_size }

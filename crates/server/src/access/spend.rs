@@ -8,7 +8,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -81,9 +81,7 @@ async fn begin_within(account: &Account, end: Option<Instant>) -> Result<Running
         None => Some(begun.await),
     };
     // When there was not enough time, what is lacking is told.
-    let lacking =
-        |error: ApiError| error.with_status(StatusCode::SERVICE_UNAVAILABLE).with_code("overloaded");
-    begun.map_or_else(|| begin(account).map_err(lacking), Ok)
+    begun.map_or_else(|| begin(account).map_err(ApiError::unavailable), Ok)
 }
 
 fn tell(account: &Account, response: &mut Response) {

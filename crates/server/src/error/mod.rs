@@ -34,8 +34,8 @@ impl Dialect {
     }
 }
 
-/// The longest time that a client is told to stay away when its own quota is used up: OpenAI's clients take no longer one for
-/// earnest than a minute, and what is used up comes back bit by bit.
+/// The longest time that a client is told to stay away when its own quota is used up, and clients of OpenAI's interface in any case: they
+/// take none longer than a minute for earnest, and what is used up comes back bit by bit.
 const COME_AGAIN_MOST_S: u64 = 20;
 
 /// A failure that is told to a client.
@@ -82,7 +82,8 @@ impl ApiError {
 
     /// A client that has had its part for now.
     pub(crate) fn limited(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
+        let told = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        Self { outcome: Some(Outcome::Refused), ..told }
     }
 
     /// A request that makes no sense, in the parameter `param`.
@@ -142,6 +143,15 @@ impl ApiError {
     }
 
     /// The same failure with another code.
+    /// The same as a server that has no room now, where another moment would have spared it: there are clients that give up at 429.
+    pub(crate) fn unavailable(self) -> Self {
+        if self.status == StatusCode::TOO_MANY_REQUESTS && self.retry_after_s.is_some() {
+            self.with_status(StatusCode::SERVICE_UNAVAILABLE).with_code("overloaded")
+        } else {
+            self
+        }
+    }
+
     pub(crate) fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
     }

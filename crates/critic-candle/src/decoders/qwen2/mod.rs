@@ -84,8 +84,7 @@ impl Qwen2 {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let is_split = !weights.rank().shard.is_whole();
-        // What converts checkpoints clones the embeddings where there is no head, whatever the configuration says.
-        let tied = anatomy.tied || !weights.contains(head);
+        let tied = anatomy.ties_head(weights, head);
         let embedding = match tied && !form.is_quantised() && gpu.is_none() && !is_split {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),

@@ -149,6 +149,7 @@ impl OnCard {
                     // A graph is only faster. Where the card is lost the step fails, too.
                     tracing::warn!(%error, "no more steps are run as graphs");
                     self.graph_rows = 0;
+                    self.classes.clear();
                     work()?;
                 }
             },
@@ -160,16 +161,15 @@ impl OnCard {
 impl Graphs {
     /// Captures what `work` asks for, and runs it.
     fn capture(&mut self, gpu: &Arc<Gpu>, work: &mut impl FnMut() -> Result<()>) -> Result<Graph> {
-        let (before, _) = on_card(gpu.memory())?;
+        let before = gpu.memory();
         let graph = Graph::capture(gpu, || work().map_err(Failed)).map_err(|Failed(error)| error)?;
         on_card(graph.run())?;
-        let (after, _) = on_card(gpu.memory())?;
-        self.most.get_or_insert_with(|| {
+        if let (None, Ok((before, _)), Ok((after, _))) = (self.most, before, gpu.memory()) {
             let bytes = before.saturating_sub(after).max(1);
             let most = (GRAPH_BYTES / bytes).clamp(*GRAPHS.start(), *GRAPHS.end());
             tracing::info!(graph_kib = bytes >> 10, most, "captured the first step as a graph");
-            most
-        });
+            self.most = Some(most);
+        }
         Ok(graph)
     }
 

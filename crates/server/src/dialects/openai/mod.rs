@@ -298,7 +298,7 @@ pub(crate) async fn asked(
     body: &JsonBytes,
 ) -> Result<(Prompt, CompletionParams, usize), ApiError> {
     let ChatRequest { prompt, params, texts, .. } = chat_request(state, caller, body).await?;
-    Ok((prompt, params, texts.told))
+    Ok((prompt, params, texts.written))
 }
 
 async fn answered(

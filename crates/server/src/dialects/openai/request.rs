@@ -12,9 +12,13 @@ use super::{
     tokens,
     tools::{Call, Offered},
     turns::{self, ChatMessage},
-    values::{in_range, lenient, number_in, switch},
+    values::{in_range, lenient, number_in},
 };
-use crate::{dialects::content::ImageUrl, error::ApiError, images::ImageReader};
+use crate::{
+    dialects::{content::ImageUrl, null_as_default},
+    error::ApiError,
+    images::ImageReader,
+};
 
 /// Tokens to write when a request does not say: enough for any verdict with its reasons.
 const DEFAULT_MAX_TOKENS: usize = 1024;
@@ -172,7 +176,7 @@ pub(super) enum Stop {
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub(super) struct StreamOptions {
     /// Whether a last chunk tells the tokens read and written.
-    #[serde(default, deserialize_with = "switch")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) include_usage: bool,
 }
 

@@ -24,11 +24,6 @@ pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     serde_json::from_value(value).map_err(serde::de::Error::custom)
 }
 
-/// Reads a switch, which is off when it is `null`.
-pub(super) fn switch<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
-    Ok(Option::deserialize(source)?.unwrap_or_default())
-}
-
 pub(super) fn in_range(
     name: &str,
     value: i64,

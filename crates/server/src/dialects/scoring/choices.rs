@@ -105,13 +105,14 @@ impl<'a> Chooser<'a> {
     /// How probable each of `labels` is after each of `prompts`, which stand for themselves: nothing is put around them.
     pub(super) async fn follow_all(
         &self,
-        prompts: Vec<RawPrompt>,
+        prompts: impl Iterator<Item = RawPrompt> + Send,
         labels: Vec<TokenId>,
     ) -> Result<Vec<Found>, ApiError> {
         let params = &self.params(ReplyPart::ChooseTokens(labels));
-        let found = prompts.into_iter().map(|prompt| async move {
+        // Made as they are asked: together they may be far larger than the body.
+        let found = prompts.map(|prompt| async move {
             let found = self.read(|| self.follow(prompt.clone(), params)).await;
-            found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+            found.map_err(|error| ApiError::from_judge(error, Dialect::Native).unavailable())
         });
         stream::iter(found).buffered(AT_A_TIME).try_collect().await
     }
@@ -125,7 +126,7 @@ impl<'a> Chooser<'a> {
         let parts = images.chain([Part::Text(text)]).collect();
         let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
         let found = self.read(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
-        found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+        found.map_err(|error| ApiError::from_judge(error, Dialect::Native).unavailable())
     }
 
     fn params(&self, part: ReplyPart) -> CompletionParams {

@@ -126,40 +126,42 @@ enum Order {
     ItemFirst,
 }
 
-/// The texts of which a body speaks.
-fn prompts(scorer: &Scorer, body: (ScoredQuery, ScoredItems, Order)) -> Result<Vec<RawPrompt>, ApiError> {
+/// The texts of which a body speaks, each made when its turn comes.
+fn prompts(
+    scorer: &Scorer,
+    body: (ScoredQuery, ScoredItems, Order),
+) -> Result<Box<dyn Iterator<Item = RawPrompt> + Send>, ApiError> {
     let (query, items, order) = body;
-    let text = |query: &str, item: &str| {
-        RawPrompt::Text(match order {
-            Order::QueryFirst => format!("{query}{item}"),
-            Order::ItemFirst => format!("{item}{query}"),
-        })
-    };
     let known = |tokens: Vec<u32>, path: &str| {
         let known = scorer.judge().known(tokens.into_iter().map(TokenId).collect());
         known.map_err(|error| ApiError::from_judge(error, Dialect::Native).with_param(path))
     };
-    match (query, items) {
-        (ScoredQuery::Text(query), ScoredItems::Text(item)) => Ok(vec![text(&query, &item)]),
-        (ScoredQuery::Text(query), ScoredItems::Texts(items)) => {
-            Ok(items.iter().map(|item| text(&query, item)).collect())
-        }
+    let (query, items) = match (query, items) {
+        (ScoredQuery::Text(query), ScoredItems::Text(item)) => (query, vec![item]),
+        (ScoredQuery::Text(query), ScoredItems::Texts(items)) => (query, items),
         (ScoredQuery::Tokens(query), ScoredItems::Tokens(items)) => {
             let query = known(query, "query")?;
-            let items = items.into_iter().enumerate().map(|(index, item)| {
-                let item = known(item, &format!("items[{index}]"))?;
-                Ok(RawPrompt::Tokens(match order {
-                    Order::QueryFirst => [query.clone(), item].concat(),
-                    Order::ItemFirst => [item, query.clone()].concat(),
-                }))
-            });
-            items.collect()
+            let items = items.into_iter().enumerate();
+            let items = items.map(|(index, item)| known(item, &format!("items[{index}]")));
+            let items = items.collect::<Result<Vec<_>, _>>()?;
+            return Ok(Box::new(items.into_iter().map(move |item| {
+                RawPrompt::Tokens(match order {
+                    Order::QueryFirst => [&query[..], &item].concat(),
+                    Order::ItemFirst => [&item[..], &query].concat(),
+                })
+            })));
         }
         (ScoredQuery::Text(_), ScoredItems::Tokens(_))
         | (ScoredQuery::Tokens(_), ScoredItems::Text(_) | ScoredItems::Texts(_)) => {
-            Err(ApiError::invalid("items", "query and items must both be text, or both tokens."))
+            return Err(ApiError::invalid("items", "query and items must both be text, or both tokens."));
         }
-    }
+    };
+    Ok(Box::new(items.into_iter().map(move |item| {
+        RawPrompt::Text(match order {
+            Order::QueryFirst => format!("{query}{item}"),
+            Order::ItemFirst => format!("{item}{query}"),
+        })
+    })))
 }
 
 /// The probabilities of the tokens that are asked for.

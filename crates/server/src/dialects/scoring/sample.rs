@@ -1,5 +1,7 @@
 //! Samples: what trainers and rankers send, as cases to judge.
 
+use std::sync::Arc;
+
 use judge::{Case, EncodedImage, Responses};
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -15,7 +17,8 @@ use crate::{
 /// A question, the answer to score, and what helps with it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
-    pub(super) question: String,
+    /// Shared by all answers to it: a body may have tens of thousands of answers to a question of megabytes.
+    pub(super) question: Arc<str>,
     pub(super) response: String,
     pub(super) images: Vec<EncodedImage>,
     pub(super) reference: Option<String>,
@@ -60,7 +63,7 @@ pub(super) enum TextOrParts {
 
 impl Sample {
     /// A question and an answer.
-    pub(super) fn new(question: impl Into<String>, response: impl Into<String>) -> Self {
+    pub(super) fn new(question: impl Into<Arc<str>>, response: impl Into<String>) -> Self {
         Self { question: question.into(), response: response.into(), images: Vec::new(), reference: None }
     }
 
@@ -70,27 +73,27 @@ impl Sample {
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
-        let (text, found) = take_images(text, path, reader)?;
-        let prompt = prompt.map(|prompt| take_images(prompt, path, reader)).transpose()?;
-        let after = prompt.as_ref().and_then(|(prompt, _)| Transcript::after(prompt, &text));
-        let Some(Transcript { question, answer }) = after.or_else(|| Transcript::parse(&text)) else {
+        let after = prompt.and_then(|prompt| Transcript::after(prompt, text));
+        let Some(Transcript { question, answer }) = after.or_else(|| Transcript::parse(text)) else {
             let message = format!(
                 "{path} is no transcript of a chat format that is known here, with a question and an answer to it."
             );
             return Err(ApiError::invalid(path, message).with_code("unknown_transcript"));
         };
-        Self { images: found, ..Self::new(question, answer) }.with_named_images(path, reader)
+        // Only the question's images: an answer is the work of the model that is trained, and shows nothing.
+        let (question, images) = take_images(&question, path, reader)?;
+        Self { images, ..Self::new(question, answer) }.with_named_images(path, reader)
     }
 
     /// The same with the images that its question names as `<image:…>`, by the id or the SHA-256 of a registered one. Only
-    /// the question's: an answer is the work of the model that is trained, and shows nothing.
+    /// the question's, as above.
     pub(super) fn with_named_images(
         mut self,
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
         const START: &str = "<image:";
-        let (mut rest, mut plain) = (self.question.as_str(), String::new());
+        let (mut rest, mut plain) = (&*self.question, String::new());
         while let Some((before, behind)) = rest.split_once(START) {
             plain += before;
             let name = behind.split_once('>').map(|(name, behind)| (full_name(name), behind));
@@ -106,7 +109,7 @@ impl Sample {
             }
         }
         plain += rest;
-        self.question = plain.trim().to_owned();
+        self.question = plain.trim().into();
         Ok(self)
     }
 
@@ -140,7 +143,7 @@ impl Sample {
         for image in label.image.into_iter().chain(images) {
             self.images.push(image.read(path, reader)?);
         }
-        self.question = label.question.unwrap_or(self.question);
+        self.question = label.question.map_or(self.question, Into::into);
         let reference = label.reference.map(|reference| match reference {
             Reference::Text(text) => text,
             Reference::Number(number) => number.to_string(),
@@ -153,7 +156,7 @@ impl Sample {
     pub(super) fn into_case(self) -> Case {
         let nothing = self.response.trim().is_empty();
         let responses = Responses::One(if nothing { " ".to_owned() } else { self.response });
-        Case { images: self.images, reference: self.reference, ..Case::new(self.question, responses) }
+        Case { images: self.images, reference: self.reference, ..Case::new(&*self.question, responses) }
     }
 }
 
@@ -219,9 +222,17 @@ mod tests {
         let off = RemoteImages::default();
         let reader = ImageReader::new(&off);
         let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
-        assert_eq!((sample.question.as_str(), sample.response.as_str()), ("What is it?", "A cat."));
+        assert_eq!((&*sample.question, sample.response.as_str()), ("What is it?", "A cat."));
         assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
         assert!(Sample::of_transcript(("A cat.", None), "query[0]", &reader).is_err());
+        // An answer shows nothing, and takes nothing of the question's image away.
+        for answer in ["data:image/png;base64,AAEC", "data:image/png;base64,!", "Yes"] {
+            let question = format!("Is it? {IMAGE}");
+            let text = format!("{question}{answer}");
+            let sample = Sample::of_transcript((&text, Some(&question)), "query[0]", &reader).unwrap();
+            assert_eq!((&*sample.question, sample.response.as_str()), ("Is it?", answer));
+            assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
+        }
     }
 
     #[test]
@@ -232,7 +243,7 @@ mod tests {
         let object = json!({ "image": IMAGE, "question": "Which animal?", "reference": "A cat." });
         for label in [object.clone(), json!(object.to_string())] {
             let sample = sample.clone().with_label(Some(label), "labels[0]", &reader).unwrap();
-            assert_eq!(sample.question, "Which animal?");
+            assert_eq!(&*sample.question, "Which animal?");
             assert_eq!(sample.reference.as_deref(), Some("A cat."));
             assert_eq!(sample.images.len(), 1);
         }

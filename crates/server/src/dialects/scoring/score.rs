@@ -1,5 +1,7 @@
 //! Scores of pairs of texts, as vLLM has them: how well does the second answer the first?
 
+use std::sync::Arc;
+
 use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
@@ -21,7 +23,7 @@ use crate::{
     request_id,
 };
 
-/// Pairs to score: one question with many answers, or as many of each. Two members hold them, by any pair of these names.
+/// Pairs to score: one question with many answers, or as many of each. Two members hold them, by one of these pairs of names.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ScoreBody {
     /// Any name.
@@ -123,9 +125,10 @@ pub(super) fn samples(
     reader: &ImageReader<'_>,
 ) -> Result<Vec<Sample>, ApiError> {
     let (question, images) = question.read(question_path, reader)?;
+    let question: Arc<str> = question.into();
     let sample = |(index, answer): (usize, TextOrParts)| {
         let response = answer.text(&format!("{answers_path}[{index}]"), reader)?;
-        Ok(Sample { images: images.clone(), ..Sample::new(question.clone(), response) })
+        Ok(Sample { images: images.clone(), ..Sample::new(Arc::clone(&question), response) })
     };
     answers.into_iter().enumerate().map(sample).collect()
 }

@@ -11,7 +11,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use judge::{
-    Caller, Direction, EngineError, Exhausted, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
+    Caller, Direction, EncodeError, EngineError, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
     RubricChoice, Usage,
 };
 use serde::Deserialize;
@@ -137,7 +137,7 @@ impl Scorer {
         while let Some((index, result)) = scores.next().await {
             scored.push(result.map_err(|error| {
                 self.state.metrics.unparsable(&error);
-                let error = ApiError::from_judge(error, Dialect::Native);
+                let error = ApiError::from_judge(error, Dialect::Native).unavailable();
                 self.state.metrics.verdict_failure(error.code());
                 error.with_param(path(index))
             })?);
@@ -165,17 +165,10 @@ impl Scorer {
         begin: impl Fn() -> F,
     ) -> Result<T, JudgeError> {
         loop {
-            match begin().await {
-                Err(
-                    JudgeError::Engine(
-                        EngineError::Overloaded { retry_after_s, .. }
-                        | EngineError::ShareTaken { retry_after_s, .. },
-                    )
-                    | JudgeError::Exhausted(Exhausted { retry_after_s: Some(retry_after_s), .. }),
-                ) if self.may_wait(retry_after_s) => {
-                    tokio::time::sleep(Duration::from_secs(retry_after_s)).await;
-                }
-                begun => return begun,
+            let begun = begin().await;
+            match begun.as_ref().err().and_then(comes_again_in).filter(|seconds| self.may_wait(*seconds)) {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => return begun,
             }
         }
     }
@@ -212,5 +205,17 @@ impl Scorer {
             entropy: distribution.map_or(0.0, judge::Distribution::entropy),
             usage: judgement.usage,
         }
+    }
+}
+
+/// In how many seconds there may be room for what was refused with this error for lack of it.
+fn comes_again_in(error: &JudgeError) -> Option<u64> {
+    match error {
+        JudgeError::Engine(
+            EngineError::Overloaded { retry_after_s, .. } | EngineError::ShareTaken { retry_after_s, .. },
+        ) => Some(*retry_after_s),
+        JudgeError::Exhausted(exhausted) => exhausted.retry_after_s,
+        JudgeError::Encode(EncodeError::Busy) => Some(1),
+        _ => None,
     }
 }

@@ -84,6 +84,12 @@ enum PredictInputs {
     Batch(Vec<Vec<String>>),
 }
 
+/// Whether a request has one input or a list of them.
+enum Shape {
+    One,
+    Batch,
+}
+
 /// What was found, in the shape of the request: a list for one input, a list of lists for several.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -145,20 +151,23 @@ async fn predicted(
     body: Result<JsonBytes, ApiError>,
 ) -> Result<PredictedBody, ApiError> {
     let (scorer, body) = (scorer?, body?);
-    let read = scorer.with_images(|reader| match body.parse::<PredictBody>()?.inputs {
-        PredictInputs::Transcript(text) => Ok((vec![sample(&[text], "inputs", reader)?], None)),
-        PredictInputs::Pair(texts) => Ok((vec![sample(&texts, "inputs", reader)?], None)),
-        PredictInputs::Batch(all) => {
-            let samples = all.iter().enumerate();
-            let samples = samples.map(|(index, texts)| sample(texts, &format!("inputs[{index}]"), reader));
-            Ok((samples.collect::<Result<_, _>>()?, Some(())))
-        }
+    let read = scorer.with_images(|reader| {
+        Ok(match body.parse::<PredictBody>()?.inputs {
+            PredictInputs::Transcript(text) => (vec![sample(&[text], "inputs", reader)?], Shape::One),
+            PredictInputs::Pair(texts) => (vec![sample(&texts, "inputs", reader)?], Shape::One),
+            PredictInputs::Batch(all) => {
+                let samples = all.iter().enumerate();
+                let samples =
+                    samples.map(|(index, texts)| sample(texts, &format!("inputs[{index}]"), reader));
+                (samples.collect::<Result<_, _>>()?, Shape::Batch)
+            }
+        })
     });
-    let (samples, batch): (Vec<Sample>, Option<()>) = read.await?;
+    let (samples, shape): (Vec<Sample>, Shape) = read.await?;
     let scored = scorer.score(samples, |index| format!("inputs[{index}]")).await?;
     let mut classes: Vec<_> = scored.iter().map(TeiClass::of).collect();
-    Ok(match (batch, classes.pop()) {
-        (None, Some(one)) => PredictedBody::One(one),
-        (_, last) => PredictedBody::Batch(classes.into_iter().chain(last).collect()),
+    Ok(match shape {
+        Shape::One => PredictedBody::One(classes.remove(0)),
+        Shape::Batch => PredictedBody::Batch(classes),
     })
 }
