@@ -9,7 +9,7 @@ use kernels_cuda::Gpu;
 use super::Rows;
 
 /// Bytes of a card that are left for what is allocated and freed within a step, for graphs, and for what the driver needs.
-pub(crate) const SPARE_BYTES: usize = 768 << 20;
+pub(crate) const SPARE_BYTES: usize = 512 << 20;
 
 /// Where a model computes, and in what numbers.
 #[derive(Debug, Clone)]
