@@ -222,6 +222,8 @@ pub struct CompletionStream {
     /// Bytes of all text so far, and of what was shown of it.
     written: usize,
     shown: usize,
+    /// Whether a token was written that is no control token, be it of text or of none.
+    wrote: bool,
     /// Whether something was chosen or read, which is an answer whatever its text.
     answered: bool,
     /// What its caller's allowance gave for it.
@@ -259,6 +261,7 @@ impl CompletionStream {
             held: VecDeque::new(),
             written: 0,
             shown: 0,
+            wrote: false,
             answered: false,
             reservation,
             admitted: false,
@@ -305,6 +308,7 @@ impl CompletionStream {
         if self.processor.is_control(sampled.token) && !self.show_control {
             return None;
         }
+        self.wrote = true;
         let bytes = self.processor.token_bytes(sampled.token);
         let text = self.characters.push(&bytes);
         let start = self.written;
@@ -427,8 +431,9 @@ impl Stream for CompletionStream {
         loop {
             if let Some(reason) = self.finish.take() {
                 // An end without a word, be it that all was hidden or that a stop string came first, would read as an
-                // empty answer, which most clients take for a verdict. What was cut says that it is not whole.
-                let silent = self.shown == 0 && !self.answered && reason != FinishReason::Length;
+                // empty answer, which most clients take for a verdict. What was cut amid what it wrote says that it is not whole.
+                let cut = reason == FinishReason::Length && self.wrote;
+                let silent = self.shown == 0 && !self.answered && !cut;
                 let event = CompletionEvent::Finished(reason, self.usage);
                 return Poll::Ready(Some(if silent { Err(JudgeError::Silent) } else { Ok(event) }));
             }
