@@ -33,6 +33,24 @@ fn judged(options: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(binary()).args(case).args(options).envs(variables.iter().copied()).output().unwrap()
 }
 
+/// The reference checkpoint, and the embedded critic.
+const TINY: &str = "models/tiny56";
+const EMBEDDED: &str = "../../crates/embedded/checkpoint";
+
+/// A copy of a checkpoint with shorter contexts: a server on an imitated card runs whole ones when it starts.
+fn short_contexts(checkpoint: &str, positions: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(reference().join(checkpoint)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let config = folder.path().join("config.json");
+    let mut read: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    read["text_config"]["max_position_embeddings"] = json!(positions);
+    fs::write(&config, read.to_string()).unwrap();
+    folder
+}
+
 fn case(response: &str) -> Value {
     json!({
         "question": "What is at the left?",
@@ -52,8 +70,10 @@ fn probabilities(verdict: &Value) -> Vec<f64> {
 
 #[test]
 fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
-    let (card, processor) =
-        (on_card(&["--cache-mib", "64"], 1024), Server::with_options(&["--device", "cpu"]));
+    let folder = short_contexts(EMBEDDED, 512);
+    let model = ["--model", &*folder.path().to_string_lossy()];
+    let card = on_card(&[&model[..], &["--cache-mib", "64"]].concat(), 1024);
+    let processor = Server::with_options(&[&model[..], &["--device", "cpu"]].concat());
     let responses = [
         "There is a red square at the left.",
         "There is nothing at all, and no picture either.",
@@ -144,30 +164,54 @@ fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
     assert!(refused.contains("growth is not measured on a card, only language and reward are"), "{refused}");
 }
 
-/// The reference checkpoint with shorter contexts: an imitated card runs whole ones when it starts.
-fn short_contexts(positions: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(reference().join("models/tiny56")).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
-    let config = folder.path().join("config.json");
-    let mut read: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-    read["text_config"]["max_position_embeddings"] = json!(positions);
-    fs::write(&config, read.to_string()).unwrap();
-    folder
-}
-
 #[test]
 fn what_is_left_of_a_card_is_the_caches() {
-    let folder = short_contexts(2048);
+    let folder = short_contexts(TINY, 2048);
     let model = folder.path().to_string_lossy().into_owned();
-    let blocks = |mebibytes| on_card(&["--model", &model], mebibytes).engine("total_blocks");
-    let (small, large) = (blocks(1536), blocks(2048));
+    let [small, large] = [1536, 2048].map(|mebibytes| on_card(&["--model", &model], mebibytes));
+    let [few, many] = [&small, &large].map(|server| server.engine("total_blocks"));
     // A position takes keys and values of 3 layers and 2 heads of 16 numbers of 2 bytes; a block is 32 of them.
     let block_bytes = 2 * 3 * 2 * 16 * 2 * 32;
     let expected = (512 << 20) / block_bytes;
-    assert!((large - small).abs_diff(expected) <= expected / 100, "{small} and {large} blocks");
+    assert!((many - few).abs_diff(expected) <= expected / 100, "{few} and {many} blocks");
+    // The parts are the whole, but for what the driver does not give out exactly.
+    let figures = small.get("/metrics").text();
+    let bytes = |kind: &str| {
+        let name = format!(r#"gavel_gpu_memory_bytes{{kind="{kind}"}} "#);
+        let told = figures.lines().find_map(|line| line.strip_prefix(&name));
+        told.unwrap_or_else(|| panic!("no {kind} in {figures}")).parse::<f64>().unwrap()
+    };
+    assert_eq!(bytes("kv_cache"), (few * block_bytes) as f64);
+    let parts: f64 = ["weights", "steps", "features", "kv_cache", "spare"].map(bytes).iter().sum();
+    assert!((0.97..=1.0).contains(&(parts / f64::from(1536 << 20))), "{parts} bytes");
+}
+
+/// What a server may have to run is run before its cache takes what it needs, also where the cache has a size of its own.
+#[test]
+fn a_cache_takes_nothing_from_the_largest_steps() {
+    let folder = short_contexts(TINY, 512);
+    let (libraries, model) = (emulator(), folder.path().to_string_lossy().into_owned());
+    let serve = |mebibytes: &str| {
+        let mut command = Command::new(binary());
+        command.args([
+            "serve",
+            "--port",
+            "0",
+            "--device",
+            "cuda",
+            "--model",
+            &model,
+            "--cache-mib",
+            mebibytes,
+        ]);
+        command.env("LD_LIBRARY_PATH", &libraries).env("GAVEL_EMULATED_BYTES", "1073741824");
+        command.output().unwrap()
+    };
+    // There is room for it, but not beside what steps and pictures need.
+    let refused = serve("700");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    assert!(told.contains("MiB left for the cache") && told.contains("700 MiB"), "{told}");
 }
 
 #[test]
@@ -200,7 +244,9 @@ fn what_a_card_cannot_do_is_said_in_a_sentence() {
 fn a_server_whose_card_is_lost_fails_its_requests_and_ends() {
     let libraries = emulator();
     let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_LAUNCHES", "600")];
-    let server = Server::in_environment(&["--device", "cuda", "--cache-mib", "64"], &variables);
+    let folder = short_contexts(EMBEDDED, 512);
+    let model = folder.path().to_string_lossy();
+    let server = Server::in_environment(&["--device", "cuda", "--model", &model], &variables);
     let body = json!({"question": "What is it?", "response": "A cat.", "max_tokens": 400, "memo": false});
     let failed = (0..20).map(|_| server.post("/judge", &body)).find(|answer| answer.status != 200);
     let failed = failed.expect("six hundred kernels are not enough for all of these");
@@ -224,15 +270,16 @@ fn several_cards_need_a_program_with_nccl() {
 #[cfg(feature = "nccl")]
 #[test]
 fn two_cards_judge_as_one_does() {
-    let folder = short_contexts(256);
+    let folder = short_contexts(TINY, 256);
     let model = folder.path().to_string_lossy().into_owned();
     let blocks =
         |ranks| on_card(&["--model", &model, "--tensor-parallel", ranks], 1024).engine("total_blocks");
     let (one, two) = (blocks("1"), blocks("2"));
     assert!((19..=21).contains(&(10 * two / one)), "{one} and {two} blocks");
 
-    let [one, two] =
-        ["1", "2"].map(|ranks| on_card(&["--cache-mib", "64", "--tensor-parallel", ranks], 1024));
+    let folder = short_contexts(EMBEDDED, 512);
+    let model = folder.path().to_string_lossy().into_owned();
+    let [one, two] = ["1", "2"].map(|ranks| on_card(&["--model", &model, "--tensor-parallel", ranks], 1024));
     for response in ["There is a red square at the left.", "A large green star."] {
         let [wanted, found] = [&one, &two].map(|server| probabilities(&server.ok("/judge", &case(response))));
         assert_eq!(found.len(), wanted.len());

@@ -48,6 +48,8 @@ fn a_receipt_says_what_a_verdict_depended_on() {
         ("max_tokens", json!(24)),
         ("temperature", json!(0.0)),
         ("seed", Value::Null),
+        ("repetition_penalty", json!(1.0)),
+        ("end_token_ids", json!([868])),
         ("memo", json!(false)),
         ("cached_tokens", verdict["usage"]["cached_tokens"].clone()),
     ] {

@@ -182,6 +182,15 @@ fn an_image_of_an_allowed_host_is_seen_and_fetched_once_for_a_request() {
     assert_eq!(origin.connections(), 2);
     answer(&asking(&[&url]));
     assert_eq!(origin.connections(), 3, "nothing is kept for another request");
+    failed(&server, &asking(&[&origin.url("missing")]));
+    let figures = server.get("/metrics").text();
+    for line in [
+        r#"gavel_image_fetch_total{outcome="fetched"} 3"#,
+        r#"gavel_image_fetch_total{outcome="failed"} 1"#,
+        "gavel_image_fetch_seconds_count 4",
+    ] {
+        assert!(figures.lines().any(|found| found == line), "{line} is not in\n{figures}");
+    }
     let heads = origin.heads.lock().unwrap().concat().to_ascii_lowercase();
     assert!(
         heads.contains("user-agent: gavel/") && heads.contains(&format!("host: {}", origin.address)),

@@ -110,14 +110,22 @@ fn an_answer_that_says_nothing_is_the_worst_and_never_an_error() {
 
 /// Sends a reward request with a key, and with a limit of its time.
 fn reward(keys: &Keys, server: &Server, milliseconds: u64) -> gavel_tests::Response {
+    limited(keys, server, milliseconds, ("/rm", json!({ "prompt": QUESTION, "response": ANSWER })))
+}
+
+fn limited(
+    keys: &Keys,
+    server: &Server,
+    milliseconds: u64,
+    (path, body): (&str, Value),
+) -> gavel_tests::Response {
     let (bearer, limit) = (format!("Bearer {}", keys.key("a")), milliseconds.to_string());
     let headers = [
         ("content-type", "application/json"),
         ("authorization", &*bearer),
         ("x-request-timeout-ms", &*limit),
     ];
-    let body = json!({ "prompt": QUESTION, "response": ANSWER }).to_string();
-    server.send("POST", "/rm", &headers, body.as_bytes())
+    server.send("POST", path, &headers, body.to_string().as_bytes())
 }
 
 /// That a response says that there was no time to wait for a quota.
@@ -160,6 +168,13 @@ fn a_reward_waits_until_another_request_of_its_key_ends() {
     let running = keys.post(&server, "a", ("/v1/chat/completions", &endless));
     assert_eq!(running.status, 200);
     had_no_time(reward(&keys, &server, 200), "concurrent requests: Limit 1");
+    // Refused in its own form, though not by its handler.
+    let pair = json!({ "inputs": [QUESTION, ANSWER] });
+    let refused = limited(&keys, &server, 200, ("/predict", pair));
+    let (status, again) = (refused.status, refused.header("retry-after").is_some());
+    let told = refused.json();
+    assert_eq!((status, again, told["error_type"].as_str()), (429, true, Some("Overloaded")), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("concurrent requests"), "{told}");
     assert_eq!(keys.post(&server, "a", ("/judge", &json!({}))).status, 429, "others are told to come again");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| reward(&keys, &server, 60_000).status);

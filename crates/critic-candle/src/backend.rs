@@ -5,7 +5,9 @@ mod card_memory;
 use std::{ops::Range, time::Instant};
 
 use candle_core::{Device, Result, Tensor};
-use critic::{Backend, BackendError, BackendFigures, Batch, ContentHash, Limits, Logits, Visual, Wants};
+use critic::{
+    Backend, BackendError, BackendFigures, Batch, CardMemory, ContentHash, Limits, Logits, Visual, Wants,
+};
 use kernels::BLOCK_SIZE;
 
 use crate::{
@@ -34,40 +36,69 @@ pub struct CandleBackend {
     features: Vec<(ContentHash, Rows)>,
     limits: Limits,
     figures: BackendFigures,
+    card_memory: Option<CardMemory>,
+}
+
+/// The memory that a backend gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Bytes of the cache of keys and values; none is as much as the device is for. One whole context has room in any case.
+    pub(crate) cache_bytes: Option<usize>,
+    /// Whether all that is needed to serve is taken at once, or as it is used.
+    pub(crate) claimed: bool,
 }
 
 impl CandleBackend {
-    /// Gives `model` a cache of `given_bytes`, or as much as the device is for, but at least one whole context, and steps of `max_step_tokens`. Where it is one
-    /// rank of several, they have those bytes together.
+    /// Gives `model` its memory, and steps of `max_step_tokens`. Where it is one rank of several, they have the bytes of the
+    /// cache together.
     pub(crate) fn new(
         mut model: Box<dyn Model>,
-        given_bytes: Option<usize>,
+        memory: Memory,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let (shard, device) = (model.rank().shard, model.device().clone());
         let text = model.own_text();
         let position_bytes = text.cache_bytes_per_position(device.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
-        let cache_bytes = match (given_bytes, &device) {
-            (Some(bytes), _) => bytes / shard.ranks(),
-            (None, ComputeDevice::Kernels | ComputeDevice::Tensors(_)) => {
+        let given_bytes = memory.cache_bytes.map(|bytes| bytes / shard.ranks());
+        // What serves under any load must have run its largest steps before the cache takes what they need.
+        let mut card_memory = match &device {
+            ComputeDevice::Card(gpu) if memory.claimed || given_bytes.is_none() => {
+                Some(card_memory::share_out(model.as_mut(), gpu, max_step_tokens)?)
+            }
+            ComputeDevice::Card(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
+        };
+        let cache_bytes = match (given_bytes, &card_memory) {
+            (Some(asked), Some(CardMemory { cache, .. })) if asked as u64 > *cache => {
+                return Err(LoadError::CacheTooLarge {
+                    asked_mib: asked >> 20,
+                    left_mib: (cache >> 20) as usize,
+                });
+            }
+            (Some(bytes), _) => bytes,
+            (None, Some(left)) => left.cache as usize,
+            (None, None) => {
                 let [least, most] = CACHE_BYTES.map(|bytes| bytes / shard.ranks());
                 (CONTEXTS * text.context_length * position_bytes).clamp(least, most)
             }
-            (None, ComputeDevice::Card(gpu)) => {
-                card_memory::left_for_cache(model.as_mut(), gpu, max_step_tokens)?
-            }
         };
-        let is_reckoned = given_bytes.is_none();
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
         let (heads, layers) = (text.heads(), text.layers);
         let caches = |blocks: usize| -> Result<Vec<LayerCache>> {
             (0..layers).map(|_| LayerCache::new(heads, blocks, &device)).collect()
         };
-        let (block_count, caches) = match (is_reckoned, &device) {
-            (true, ComputeDevice::Card(_)) => card_memory::what_fits(block_count, one_context, caches)?,
+        let (block_count, mut caches) = match (given_bytes, &card_memory) {
+            (None, Some(_)) => card_memory::what_fits(block_count, one_context, caches)?,
             _ => (block_count, caches(block_count)?),
         };
+        if memory.claimed {
+            caches.iter_mut().try_for_each(LayerCache::claim)?;
+        }
+        let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
+        if let (ComputeDevice::Card(gpu), Some(memory)) = (&device, &mut card_memory) {
+            memory.cache = block_count as u64 * block_bytes;
+            card_memory::tell(gpu, memory)?;
+        }
         let limits = Limits {
             block_size: BLOCK_SIZE,
             block_count,
@@ -75,14 +106,13 @@ impl CandleBackend {
             max_step_tokens,
             efficient_step_tokens: efficient_step_tokens(&device).min(max_step_tokens),
         };
-        let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
         let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
-        Ok(Self { caches, features: Vec::new(), limits, figures, model })
+        Ok(Self { caches, features: Vec::new(), limits, figures, card_memory, model })
     }
 
-    /// Takes all memory of the cache from the system now, so that a process does not grow as it fills.
-    pub(crate) fn claim_cache(&mut self) -> Result<()> {
-        self.caches.iter_mut().try_for_each(LayerCache::claim)
+    /// How the memory of its card is shared out, if it has one and serves.
+    pub(crate) fn card_memory(&self) -> Option<CardMemory> {
+        self.card_memory
     }
 
     /// The normalised hidden states `[T, C]` of every token of `batch`.

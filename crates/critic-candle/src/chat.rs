@@ -131,13 +131,21 @@ fn read_template(source: &Source) -> Result<Option<(&'static str, String)>, Load
     if let Some(bytes) = source.read("chat_template.jinja")? {
         return Ok(Some(("chat_template.jinja", String::from_utf8_lossy(&bytes).into_owned())));
     }
-    for file in ["chat_template.json", "tokenizer_config.json"] {
+    // In transformers' order: the processor's come before the tokenizer's.
+    for file in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
         let json: Option<serde_json::Value> = source.json(file, "JSON object")?;
-        if let Some(template) = json.as_ref().and_then(|json| json["chat_template"].as_str()) {
+        if let Some(template) = json.as_ref().and_then(|json| default_template(&json["chat_template"])) {
             return Ok(Some((file, template.into())));
         }
     }
     Ok(None)
+}
+
+/// A template, or of several with names the one that is used where none is named.
+fn default_template(templates: &serde_json::Value) -> Option<&str> {
+    let named = |template: &&serde_json::Value| template["name"] == "default";
+    let several = || templates.as_array()?.iter().find(named)?["template"].as_str();
+    templates.as_str().or_else(several)
 }
 
 fn role_name(role: Role) -> &'static str {

@@ -180,6 +180,16 @@ pub enum LoadError {
     /// The card failed, or is not there.
     #[error("the card cannot be used")]
     Card(#[from] kernels_cuda::Error),
+    /// The cache of keys and values was to be larger than what is left of a card.
+    #[error(
+        "the card has {left_mib} MiB left for the cache of keys and values; expected no more than that to be asked for, and not {asked_mib} MiB"
+    )]
+    CacheTooLarge {
+        /// What was asked for.
+        asked_mib: usize,
+        /// What is left when everything else has its memory.
+        left_mib: usize,
+    },
     /// Another number type was asked for on a card.
     #[error("a card computes in bf16; expected no other precision to be asked for")]
     CardPrecision,

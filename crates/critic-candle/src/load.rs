@@ -1,6 +1,7 @@
 //! From a checkpoint's files to a critic.
 
 use std::{
+    ops::Add,
     panic::resume_unwind,
     sync::Arc,
     thread::{self, ScopedJoinHandle},
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     architectures::{Architecture, ModelFiles, SegmentEncoder, llava_onevision},
-    backend::CandleBackend,
+    backend::{CandleBackend, Memory},
     decoders::TextAnatomy,
     error::LoadError,
     generation,
@@ -118,9 +119,10 @@ pub struct Options {
     /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
     /// a card what is left when all else is there.
     pub cache_bytes: Option<usize>,
-    /// Whether that cache has all its memory from the start. Without it a process takes it as the cache fills: a single
-    /// judgement needs little of it, and what serves for days must not grow.
-    pub claim_cache: bool,
+    /// Whether all memory is taken from the start: that of the cache, and on a card that of the largest steps, which then run
+    /// once. Without it a process takes it as it needs it: a single judgement needs little, and what serves for days must
+    /// neither grow nor lack any.
+    pub claim_memory: bool,
     /// The most tokens that one step runs; none is 512 on the processor and 4096 on a card, which such a step keeps busy.
     pub max_step_tokens: Option<usize>,
     /// Bounds of pictures.
@@ -142,7 +144,7 @@ impl Options {
             precision: None,
             weights: WeightForm::Stored,
             cache_bytes: None,
-            claim_cache: false,
+            claim_memory: false,
             max_step_tokens: None,
             image_limits: ImageLimits::default(),
             image_cache_bytes: 128 << 20,
@@ -260,11 +262,8 @@ impl Ranks {
                 (weights.on_behalf_of(rank), tower.as_ref().map(|tower| tower.on_behalf_of(rank)));
             let files = ModelFiles { source, weights: &weights, tower: tower.as_ref() };
             let model = architecture.read_model(files, options.max_step_tokens())?;
-            let mut backend = CandleBackend::new(model, options.cache_bytes, options.max_step_tokens())?;
-            if options.claim_cache {
-                backend.claim_cache()?;
-            }
-            Ok(backend)
+            let memory = Memory { cache_bytes: options.cache_bytes, claimed: options.claim_memory };
+            CandleBackend::new(model, memory, options.max_step_tokens())
         };
         let backends = at_once(&ranks, &group, load)?;
         let build = Build {
@@ -313,6 +312,7 @@ fn at_once(
 /// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
 pub fn load(options: &Options) -> Result<Critic, LoadError> {
     let Ranks { processor, mut backends, group, generation, build } = Ranks::load(options)?;
+    let card_memory = backends.iter().filter_map(CandleBackend::card_memory).reduce(Add::add);
     let alone = if backends.len() == 1 { backends.pop() } else { None };
     let backend: Box<dyn Backend> = match alone {
         Some(backend) => Box::new(backend),
@@ -321,7 +321,7 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
             Box::new(ParallelBackend::new(ranks.collect(), group))
         }
     };
-    Ok(Critic { processor, backend, generation, build })
+    Ok(Critic { processor, backend, generation, build, card_memory })
 }
 
 /// Reads `config.json` by the architecture that it names.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Backend, BackendError, Batch, BlockId, Build, Chunk, Processor, SequenceId, TokenId, Wants};
+use crate::{
+    Backend, BackendError, Batch, BlockId, Build, CardMemory, Chunk, Processor, SequenceId, TokenId, Wants,
+};
 
 /// What the checkpoint's `generation_config.json` asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +25,8 @@ pub struct Critic {
     pub generation: GenerationDefaults,
     /// What it is made of.
     pub build: Build,
+    /// How the memory of its cards is shared out; none without cards, or where nothing was shared out.
+    pub card_memory: Option<CardMemory>,
 }
 
 impl Critic {

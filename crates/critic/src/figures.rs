@@ -26,6 +26,35 @@ pub struct BackendFigures {
     pub block_bytes: u64,
 }
 
+/// How the memory of cards is shared out, in bytes; of several cards it is that of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CardMemory {
+    /// Weights, and what the driver and others took before.
+    pub weights: u64,
+    /// What the largest steps and the largest batch of tiles work in.
+    pub steps: u64,
+    /// Features of pictures.
+    pub pictures: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// What is kept free: for graphs, and since the driver cannot divide memory exactly.
+    pub spare: u64,
+}
+
+impl std::ops::Add for CardMemory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            weights: self.weights + other.weights,
+            steps: self.steps + other.steps,
+            pictures: self.pictures + other.pictures,
+            cache: self.cache + other.cache,
+            spare: self.spare + other.spare,
+        }
+    }
+}
+
 /// A processor at work. What a processor does not know of itself is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessorFigures {

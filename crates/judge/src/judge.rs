@@ -145,7 +145,7 @@ impl Judge {
         let Setup { model, critic, library, engine, observer, suspects, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
         let encoders = Encoders::new(std::thread::available_parallelism().map_or(1, usize::from));
-        let Critic { processor, backend, generation, build } = critic;
+        let Critic { processor, backend, generation, build, card_memory: _ } = critic;
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
         let (memo, priors) = (Memo::new(memo_entries), Priors::default());
@@ -177,6 +177,11 @@ impl Judge {
     /// What the critic is made of.
     pub fn build(&self) -> &Build {
         &self.parts.build
+    }
+
+    /// How its checkpoint wants to generate.
+    pub fn generation(&self) -> &GenerationDefaults {
+        &self.parts.generation
     }
 
     /// Waits until the digest of the weights is known.

@@ -31,8 +31,8 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, ImageFault, ImageTiling, Limits, Message,
-    Part, ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
+    Build, CacheFigures, CardMemory, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults,
+    ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,

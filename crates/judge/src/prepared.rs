@@ -114,6 +114,7 @@ impl Judge {
             temperature: options.drawing.temperature,
             top_p: options.drawing.top_p,
             seed: options.drawing.seed,
+            generation: self.generation().clone(),
             cached_tokens: 0,
             remembered: false,
             verdict_digest: [0; 32],

@@ -1,5 +1,6 @@
 //! What a verdict depended on, so that it can be had again.
 
+use critic::GenerationDefaults;
 use rubric::Outcome;
 use sha2::{Digest, Sha256};
 
@@ -50,6 +51,8 @@ pub struct Receipt {
     pub top_p: f32,
     /// Start of the random numbers, when something was drawn.
     pub seed: Option<u64>,
+    /// What the checkpoint asks for in all generation: its end tokens, and the penalty on tokens already generated.
+    pub generation: GenerationDefaults,
     /// Tokens of the prompt that were not computed again.
     pub cached_tokens: usize,
     /// Whether the verdict was remembered, so that nothing was computed.

@@ -50,7 +50,7 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
         (None, WeightsChoice::Auto) => (stored, stored),
         (None, WeightsChoice::F32) => (32.0, 32.0),
     };
-    let (mut critic, loaded) = load(options, &LimitOptions::default(), CacheMemory::AsNeeded)?;
+    let (mut critic, loaded) = load(options, &LimitOptions::default(), Memory::AsNeeded)?;
     let options = StepsOptions {
         model: loaded.name,
         device: device_name,
@@ -74,17 +74,17 @@ pub(crate) struct Residency {
     pub(crate) memo_entries: usize,
     /// What engines died of.
     pub(crate) deaths: Deaths,
-    /// When the cache of keys and values has its memory.
-    pub(crate) cache_memory: CacheMemory,
+    /// When it takes its memory.
+    pub(crate) memory: Memory,
 }
 
-/// When the cache of keys and values takes its memory.
+/// When a critic takes its memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum CacheMemory {
-    /// As it fills.
+pub(crate) enum Memory {
+    /// As it needs it.
     #[default]
     AsNeeded,
-    /// At the start, all of it: what serves for days must not grow.
+    /// At the start, all of it: what serves for days must neither grow nor lack any.
     Claimed,
 }
 
@@ -96,7 +96,8 @@ pub(crate) fn start_resident(
     residency: Residency,
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
-    let (critic, loaded) = load(options, limits, residency.cache_memory)?;
+    let (critic, loaded) = load(options, limits, residency.memory)?;
+    let card_memory = critic.card_memory;
     // While others write, a card takes as long for a step of so many tokens as a CPU for far fewer.
     let config = match loaded.device {
         Device::Cpu => config,
@@ -105,6 +106,7 @@ pub(crate) fn start_resident(
     let (judge, metrics) = observed((loaded.name, critic), library, config, residency);
     metrics.started("load", loaded.loading);
     metrics.started("warmup", loaded.warming);
+    metrics.set_card_memory(card_memory);
     Ok((judge, metrics))
 }
 
@@ -117,11 +119,7 @@ struct Loaded {
 }
 
 /// Loads the critic and runs it for the first time.
-fn load(
-    options: &CriticOptions,
-    limits: &LimitOptions,
-    cache_memory: CacheMemory,
-) -> anyhow::Result<(Critic, Loaded)> {
+fn load(options: &CriticOptions, limits: &LimitOptions, memory: Memory) -> anyhow::Result<(Critic, Loaded)> {
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
     let device = device(options);
@@ -149,7 +147,7 @@ fn load(
         precision,
         weights,
         cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),
-        claim_cache: cache_memory == CacheMemory::Claimed,
+        claim_memory: memory == Memory::Claimed,
         image_cache_bytes: options.image_cache_mib << 20,
         image_limits: image_limits(limits),
         hub,
@@ -191,6 +189,7 @@ fn status_of_load(error: &LoadError) -> Status {
         | LoadError::Unsupported { .. }
         | LoadError::Tokenizer { .. }
         | LoadError::Tensor(_)
+        | LoadError::CacheTooLarge { .. }
         | LoadError::CardPrecision => Status::Misconfigured,
     }
 }

@@ -137,12 +137,13 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         ServiceBuilder::new().layer(admitting.clone()).layer(middleware::from_fn_with_state(used_up, spend))
     };
     let (working, patient) = (working(UsedUp::Refused), working(UsedUp::Waits(limits.times.whole)));
+    let scoring = ServiceBuilder::new().layer(middleware::from_fn(dialects::scoring::told)).layer(patient);
     let (guarded, mut document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(dialects::native::routes())
         .merge(dialects::openai::routes())
         .merge(dialects::engines::routes())
         .layer(working.clone())
-        .merge(dialects::scoring::routes().layer(patient.clone()))
+        .merge(dialects::scoring::routes().layer(scoring.clone()))
         .merge(health::figures())
         .split_for_parts();
     let (probes, probes_document) = health::probes().split_for_parts();
@@ -182,7 +183,7 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         .layer(CatchPanicLayer::custom(panicked));
     let routes = guarded
         .merge(other_paths().layer(working))
-        .merge(dialects::scoring::aliases().layer(patient))
+        .merge(dialects::scoring::aliases().layer(scoring))
         .route("/metrics", get(metrics::scrape_on_main))
         .method_not_allowed_fallback(wrong_method)
         // All routes so far are for keys, those that somebody adds above too. Only what comes below is for everybody.

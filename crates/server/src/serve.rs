@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use crate::{
     access::{Access, AdminDoor},
     admin, batches,
-    boot::{self, CacheMemory},
+    boot::{self, Memory},
     caller::RequestTimes,
     command::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, ServeOptions,
@@ -163,11 +163,8 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
     let config_dir = critic.config_dir.clone();
     // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let residency = boot::Residency {
-        memo_entries: http.memo_entries,
-        deaths: deaths.clone(),
-        cache_memory: CacheMemory::Claimed,
-    };
+    let residency =
+        boot::Residency { memo_entries: http.memo_entries, deaths: deaths.clone(), memory: Memory::Claimed };
     let start = move || boot::start_resident(&critic, &limits, engine_config, residency);
     let (judge, metrics) = tokio::select! {
         loaded = on_a_thread(start) => loaded??,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Result;
-use critic::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
+use critic::{Batch, BlockId, CardMemory, Chunk, SequenceId, TokenId, Wants};
 use kernels::BLOCK_SIZE;
 use kernels_cuda::Gpu;
 
@@ -18,32 +18,43 @@ use crate::{
 /// Sequences of the step that needs the most memory for attention: as many as the engine runs by default.
 const SEQUENCES: usize = 64;
 
-/// Runs the largest steps and the largest batch of tiles, so that all that they work in is there, and tells how many bytes
-/// are left for the cache.
-pub(super) fn left_for_cache(
+/// Runs the largest steps and the largest batch of tiles, so that all that they work in is there, and tells what is left: the
+/// cache may have that.
+pub(super) fn share_out(
     model: &mut dyn Model,
     gpu: &Arc<Gpu>,
     max_step_tokens: usize,
-) -> std::result::Result<usize, LoadError> {
+) -> std::result::Result<CardMemory, LoadError> {
     let (free_before, total) = gpu.memory()?;
     model.run_most_tiles()?;
     run_largest_steps(model, max_step_tokens)?;
     on_card(gpu.wait())?;
     let (free, _) = gpu.memory()?;
-    let visual_bytes = model.most_bytes_of_visual();
-    let left = free.saturating_sub(SPARE_BYTES + FEATURE_BYTES + visual_bytes);
-    let mib = |bytes: usize| bytes >> 20;
+    let pictures = FEATURE_BYTES + model.most_bytes_of_visual();
+    Ok(CardMemory {
+        weights: (total - free_before) as u64,
+        steps: free_before.saturating_sub(free) as u64,
+        pictures: pictures as u64,
+        cache: free.saturating_sub(SPARE_BYTES + pictures) as u64,
+        spare: SPARE_BYTES as u64,
+    })
+}
+
+/// Writes to the log how the memory of a card is shared out.
+pub(super) fn tell(gpu: &Gpu, memory: &CardMemory) -> std::result::Result<(), LoadError> {
+    let CardMemory { weights, steps, pictures, cache, spare } = *memory;
+    let mib = |bytes: u64| bytes >> 20;
     tracing::info!(
         card = gpu.name()?,
-        total_mib = mib(total),
-        weights_mib = mib(total - free_before),
-        steps_mib = mib(free_before.saturating_sub(free)),
-        pictures_mib = mib(FEATURE_BYTES + visual_bytes),
-        spare_mib = mib(SPARE_BYTES),
-        cache_mib = mib(left),
+        total_mib = mib(gpu.memory()?.1 as u64),
+        weights_mib = mib(weights),
+        steps_mib = mib(steps),
+        pictures_mib = mib(pictures),
+        spare_mib = mib(spare),
+        cache_mib = mib(cache),
         "shared out the card's memory"
     );
-    Ok(left)
+    Ok(())
 }
 
 /// The caches of `most` blocks, or of fewer: the driver gives memory in parts that are larger than what is asked for, by how much it

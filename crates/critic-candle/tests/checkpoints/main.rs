@@ -148,6 +148,9 @@ fn configuration_values_are_read_and_not_assumed() {
     let generation = copy.load().unwrap().generation;
     assert_eq!(generation.end_tokens.iter().map(|token| token.0).collect::<Vec<_>>(), [5, 6]);
     assert_eq!(generation.repetition_penalty, 1.05);
+    copy.edit_json("generation_config.json", |config| config["repetition_penalty"] = 0.into());
+    let refused = copy.load().err().expect("logits cannot be divided by nothing").to_string();
+    assert!(refused.contains("repetition_penalty"), "{refused}");
 }
 
 /// Versions of the programs that write configurations say the same in several ways.
@@ -191,6 +194,26 @@ fn configurations_say_the_same_in_several_ways() {
         copy.edit_json("config.json", change);
         let mut changed = copy.load().unwrap_or_else(|error| panic!("{model}, {what}: {error}"));
         assert_eq!(answer(&mut changed), wanted, "{model}, {what}");
+    }
+}
+
+#[test]
+fn a_chat_template_is_found_wherever_it_is_kept() {
+    let copy = Copy::of("tiny56");
+    let wanted = answer(&mut copy.load().unwrap());
+    let template = fs::read_to_string(copy.path().join("chat_template.jinja")).unwrap();
+    for file in ["chat_template.jinja", "chat_template.json"] {
+        fs::remove_file(copy.path().join(file)).unwrap();
+    }
+    assert!(copy.complaint().contains("chat_template.jinja is missing"));
+    let several = serde_json::json!([
+        { "name": "tool_use", "template": "{{ messages }}" },
+        { "name": "default", "template": template },
+    ]);
+    for (file, templates) in [("tokenizer_config.json", several), ("processor_config.json", template.into())]
+    {
+        copy.edit_json(file, |config| config["chat_template"] = templates);
+        assert_eq!(answer(&mut copy.load().unwrap()), wanted, "{file}");
     }
 }
 

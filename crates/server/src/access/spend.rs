@@ -81,7 +81,7 @@ async fn begin_within(account: &Account, end: Option<Instant>) -> Result<Running
         None => Some(begun.await),
     };
     // When there was not enough time, what is lacking is told.
-    begun.map_or_else(|| begin(account).map_err(ApiError::unavailable), Ok)
+    begun.map_or_else(|| begin(account), Ok)
 }
 
 fn tell(account: &Account, response: &mut Response) {

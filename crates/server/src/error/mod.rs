@@ -39,7 +39,7 @@ impl Dialect {
 const COME_AGAIN_MOST_S: u64 = 20;
 
 /// A failure that is told to a client.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
@@ -142,7 +142,6 @@ impl ApiError {
         Self { code: "invalid_value", ..Self::invalid(param, message) }
     }
 
-    /// The same failure with another code.
     /// The same as a server that has no room now, where another moment would have spared it: there are clients that give up at 429.
     pub(crate) fn unavailable(self) -> Self {
         if self.status == StatusCode::TOO_MANY_REQUESTS && self.retry_after_s.is_some() {
@@ -152,6 +151,7 @@ impl ApiError {
         }
     }
 
+    /// The same failure with another code.
     pub(crate) fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
     }
@@ -270,8 +270,20 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self.outcome());
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A response, told anew by `tell` if it is a failure. Headers that others put there stay.
+pub(crate) fn retold(mut response: Response, tell: impl FnOnce(ApiError) -> Response) -> Response {
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let (head, _) = response.into_parts();
+    let mut told = tell(error);
+    for (name, value) in &head.headers {
+        told.headers_mut().entry(name).or_insert_with(|| value.clone());
+    }
+    told
 }
 
 /// The body of every failure. It says the same twice, since clients differ in where they look.

@@ -3,7 +3,12 @@
 
 mod registered;
 
-use std::{cell::RefCell, collections::HashMap, ops::Range, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use base64::{
     Engine,
@@ -60,7 +65,7 @@ pub(crate) async fn with_images<T>(
     drop(made);
     let find = |(source, param): (ImageSource, String)| async move {
         let image = match &source {
-            ImageSource::Remote(url) => fetched(remote, url, &param).await?,
+            ImageSource::Remote(url) => fetched(state, url, &param).await?,
             ImageSource::Registered(name) => {
                 registered::find(&state.storage, tenant, (name.clone(), param)).await?
             }
@@ -72,9 +77,12 @@ pub(crate) async fn with_images<T>(
 }
 
 /// The image at a URL.
-async fn fetched(remote: &RemoteImages, url: &ImageUrl, param: &str) -> Result<EncodedImage, ApiError> {
-    let fetched = tokio::time::timeout(FETCHING, remote.fetch(url.clone())).await;
-    match fetched.unwrap_or(Err(NotFetched)) {
+async fn fetched(state: &AppState, url: &ImageUrl, param: &str) -> Result<EncodedImage, ApiError> {
+    let start = Instant::now();
+    let fetched = tokio::time::timeout(FETCHING, state.remote_images.fetch(url.clone())).await;
+    let fetched = fetched.unwrap_or(Err(NotFetched));
+    state.metrics.fetched(start.elapsed(), fetched.is_ok());
+    match fetched {
         Ok(bytes) => Ok(EncodedImage::new(bytes)),
         Err(NotFetched) => Err(not_fetched(param)),
     }

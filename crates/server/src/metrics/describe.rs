@@ -3,7 +3,7 @@
 use metrics::{KeyName, Recorder, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-const HISTOGRAMS: [(&str, &str); 18] = [
+const HISTOGRAMS: [(&str, &str); 19] = [
     ("gavel_request_duration_seconds", "From a request to the end of its answer."),
     ("gavel_queue_seconds", "From the arrival of a sequence to its admission."),
     ("gavel_prefill_seconds", "From the admission of a sequence to its first token or label."),
@@ -15,6 +15,10 @@ const HISTOGRAMS: [(&str, &str); 18] = [
     ("gavel_step_batch_size", "Sequences in a step."),
     ("gavel_step_tokens", "Tokens in a step."),
     ("gavel_group_fanout", "Sequences that run with the same kept beginning when one is admitted to it."),
+    (
+        "gavel_image_fetch_seconds",
+        "From the wish for an image of another host to its last byte, or to its failure.",
+    ),
     ("gavel_image_tokens", "Tokens that stand for the pictures of a sequence."),
     ("gavel_image_tiles", "Tiles that the pictures of a sequence are cut into."),
     ("gavel_score", "Scores, each scale as 0 to 1."),
@@ -24,7 +28,7 @@ const HISTOGRAMS: [(&str, &str); 18] = [
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
-const COUNTERS: [(&str, &str); 31] = [
+const COUNTERS: [(&str, &str); 32] = [
     ("gavel_requests_total", "Requests whose answer has ended, by what became of them."),
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
@@ -50,6 +54,7 @@ const COUNTERS: [(&str, &str); 31] = [
     ("gavel_verdict_failures_total", "Judgements without a verdict, by the code of their error."),
     ("gavel_parse_failures_total", "Texts of the critic that are no verdict, by what is wrong with them."),
     ("gavel_form_answers_total", "Chat answers in the form of a known program, by its name."),
+    ("gavel_image_fetch_total", "Images that were to be fetched from other hosts, by whether they came."),
     ("gavel_memo_lookups_total", "Verdicts that were looked for in memory, by whether they were there."),
     ("gavel_batch_lines_total", "Lines of batches, by what became of them."),
     ("gavel_judging_log_lines_total", "Lines of the judging log that were written."),
@@ -67,7 +72,7 @@ const COUNTERS: [(&str, &str); 31] = [
     ("gavel_flags_total", "What was odd about responses and verdicts, by rubric."),
 ];
 
-const GAUGES: [(&str, &str); 20] = [
+const GAUGES: [(&str, &str); 21] = [
     ("gavel_connections_open", "Connections that are open now."),
     ("gavel_body_bytes", "Bytes of bodies of requests that are not answered."),
     ("gavel_build_info", "Version, commit, model and number type; always 1."),
@@ -83,6 +88,7 @@ const GAUGES: [(&str, &str); 20] = [
     ("gavel_tokens_per_second", "Tokens run each second of work, lately."),
     ("gavel_kv_blocks", "Blocks of the cache of keys and values: free, kept for later requests, or in use."),
     ("gavel_cache_bytes", "Bytes that the caches hold."),
+    ("gavel_gpu_memory_bytes", "How the memory of the GPUs is shared out, as the server starts."),
     ("gavel_files", "Files that are kept for clients."),
     ("gavel_files_bytes", "Their bytes."),
     ("gavel_batches", "Batches, by where they stand."),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use judge::{Ending, Fingerprint, Lane, Observer, SequenceReport, Stage, StepReport};
+use judge::{CardMemory, Ending, Fingerprint, Lane, Observer, SequenceReport, Stage, StepReport};
 use metrics::{Counter, Histogram};
 
 use super::Metrics;
@@ -74,6 +74,23 @@ impl EngineMetrics {
             if let Some(time) = time {
                 self.metrics.histogram(name, &[lane]).record(time);
             }
+        }
+    }
+}
+
+impl Metrics {
+    /// Notes how the memory of cards is shared out, if there are any.
+    pub(crate) fn set_card_memory(&self, memory: Option<CardMemory>) {
+        let Some(CardMemory { weights, steps, pictures, cache, spare }) = memory else { return };
+        let parts = [
+            ("weights", weights),
+            ("steps", steps),
+            ("features", pictures),
+            ("kv_cache", cache),
+            ("spare", spare),
+        ];
+        for (kind, bytes) in parts {
+            self.gauge("gavel_gpu_memory_bytes", &[("kind", kind)]).set(bytes as f64);
         }
     }
 }

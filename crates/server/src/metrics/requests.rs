@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -44,6 +44,15 @@ impl From<Kind> for RequestKind {
             Kind::Pointwise => Self::Pointwise,
             Kind::Pairwise => Self::Pairwise,
         }
+    }
+}
+
+impl Metrics {
+    /// Notes that an image came from another host, or that none did.
+    pub(crate) fn fetched(&self, duration: Duration, came: bool) {
+        let outcome = if came { "fetched" } else { "failed" };
+        self.counter("gavel_image_fetch_total", &[("outcome", outcome)]).increment(1);
+        self.histogram("gavel_image_fetch_seconds", &[]).record(duration);
     }
 }
 

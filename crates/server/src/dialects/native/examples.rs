@@ -50,6 +50,8 @@ pub(super) fn one_response_answer() -> Value {
             "temperature": 0.0,
             "top_p": 1.0,
             "seed": null,
+            "repetition_penalty": 1.0,
+            "end_token_ids": [868],
             "cached_tokens": 160,
             "memo": false,
             "verdict_digest": "c55b5637b87c3b32f54dee30eedf72c316871e9bef3c8948b643baf3717ff455",

@@ -52,6 +52,10 @@ pub(super) struct ReceiptBody {
     top_p: f32,
     /// Start of the random numbers; null when nothing was drawn.
     seed: Option<u64>,
+    /// The checkpoint's penalty on tokens already generated, which holds in greedy decoding too; 1 is none.
+    repetition_penalty: f32,
+    /// The checkpoint's tokens any of which ends a reply.
+    end_token_ids: Vec<u32>,
     /// Tokens of the prompt that were not computed again.
     cached_tokens: usize,
     /// Whether the verdict was remembered from an equal request, so that nothing was computed.
@@ -90,6 +94,8 @@ impl From<&Receipt> for ReceiptBody {
             temperature: receipt.temperature,
             top_p: receipt.top_p,
             seed: receipt.seed,
+            repetition_penalty: receipt.generation.repetition_penalty,
+            end_token_ids: receipt.generation.end_tokens.iter().map(|token| token.0).collect(),
             cached_tokens: receipt.cached_tokens,
             memo: receipt.remembered,
             verdict_digest: hexadecimal(&receipt.verdict_digest),
@@ -139,6 +145,8 @@ impl ReceiptBody {
                 ("temperature", body.temperature.to_string()),
                 ("top_p", body.top_p.to_string()),
                 ("seed", body.seed.map_or("null".into(), |seed| seed.to_string())),
+                ("repetition_penalty", body.repetition_penalty.to_string()),
+                ("end_token_ids", format!("{:?}", body.end_token_ids)),
             ]
         };
         let pairs = choices(self).into_iter().zip(choices(&now));

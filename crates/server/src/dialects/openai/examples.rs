@@ -95,6 +95,8 @@ pub(super) fn model() -> Value {
         "owned_by": "gavel",
         "root": "gavel-mini",
         "max_model_len": 4096,
+        "repetition_penalty": 1.0,
+        "end_token_ids": [868],
     })
 }
 

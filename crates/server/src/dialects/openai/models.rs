@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Path, Query, State},
 };
+use judge::GenerationDefaults;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -37,12 +38,26 @@ pub(super) struct ModelBody {
     root: String,
     /// Of the prompt and the answer together, in tokens.
     max_model_len: usize,
+    /// Of the checkpoint, where a request names none: the penalty on tokens already generated. 1 is none.
+    repetition_penalty: f32,
+    /// The checkpoint's tokens any of which ends a reply.
+    end_token_ids: Vec<u32>,
 }
 
 impl ModelBody {
     fn new(id: String, state: &AppState) -> Self {
         let (root, max_model_len) = (state.names.truth().to_owned(), state.judge.context_length());
-        Self { id, object: "model", created: now(), owned_by: "gavel", root, max_model_len }
+        let GenerationDefaults { end_tokens, repetition_penalty } = state.judge.generation();
+        Self {
+            id,
+            object: "model",
+            created: now(),
+            owned_by: "gavel",
+            root,
+            max_model_len,
+            repetition_penalty: *repetition_penalty,
+            end_token_ids: end_tokens.iter().map(|token| token.0).collect(),
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl<'a> Chooser<'a> {
         // Made as they are asked: together they may be far larger than the body.
         let found = prompts.map(|prompt| async move {
             let found = self.read(|| self.follow(prompt.clone(), params)).await;
-            found.map_err(|error| ApiError::from_judge(error, Dialect::Native).unavailable())
+            found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
         });
         stream::iter(found).buffered(AT_A_TIME).try_collect().await
     }
@@ -126,7 +126,7 @@ impl<'a> Chooser<'a> {
         let parts = images.chain([Part::Text(text)]).collect();
         let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
         let found = self.read(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
-        found.map_err(|error| ApiError::from_judge(error, Dialect::Native).unavailable())
+        found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
     }
 
     fn params(&self, part: ReplyPart) -> CompletionParams {

@@ -21,16 +21,21 @@ mod transcript;
 use axum::{
     Extension, Router,
     extract::{FromRequestParts, Query, Request},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    middleware::{self, Next},
-    response::Response,
+    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{caller::CallerOf, error::ApiError, json_shape::Texts, metrics::RequestKind, state::AppState};
+use crate::{
+    caller::CallerOf,
+    error::{ApiError, retold},
+    json_shape::Texts,
+    metrics::RequestKind,
+    state::AppState,
+};
 use scorer::{ScoreQuery, Scorer, WithoutPicture};
-use tei::InTeiForm;
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -50,7 +55,6 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(chat_reward::reward))
         .routes(routes!(decisions::decide))
         .routes(routes!(systemone::answer))
-        .layer(middleware::from_fn(told))
 }
 
 /// Other paths of the same, and all of them with a slash at their end, too.
@@ -89,23 +93,27 @@ pub(crate) fn aliases() -> Router<AppState> {
     let transcripts = transcripts.into_iter().fold(Router::new(), both_ways);
     // Of the routes so far only.
     let transcripts = transcripts.layer(Extension(Texts::Transcripts));
-    others.into_iter().fold(transcripts, both_ways).layer(middleware::from_fn(told))
+    others.into_iter().fold(transcripts, both_ways)
 }
 
 /// How many samples were judged without a picture, in the answers where there are any.
 const WITHOUT_PICTURE: HeaderName = HeaderName::from_static("x-gavel-without-picture");
 
-/// Tells whoever counts which kind of request this was, and the client what its body has no place for. A refusal that another moment
-/// would have spared it is 503, since trainers give up at 429.
-async fn told(mut request: Request, next: Next) -> Response {
+/// Around all routes of this folder, and what lets requests in there. Tells whoever counts which kind of request this was, and the client
+/// what its body has no place for. A refusal that another moment would have spared it is 503, since trainers give up at 429.
+pub(crate) async fn told(mut request: Request, next: Next) -> Response {
     let without_picture = WithoutPicture::default();
     request.extensions_mut().insert(without_picture.clone());
-    let mut response = RequestKind::Score.of(next.run(request).await);
-    let is_brief = response.headers().contains_key(header::RETRY_AFTER);
-    let has_statuses = response.extensions().get::<InTeiForm>().is_some();
-    if response.status() == StatusCode::TOO_MANY_REQUESTS && is_brief && !has_statuses {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
+    let in_tei_form = tei::is_path(request.uri().path());
+    let response = next.run(request).await;
+    let response =
+        retold(
+            response,
+            |error| {
+                if in_tei_form { tei::told(error) } else { error.unavailable().into_response() }
+            },
+        );
+    let mut response = RequestKind::Score.of(response);
     if without_picture.count() > 0 && response.status().is_success() {
         response.headers_mut().insert(WITHOUT_PICTURE, HeaderValue::from(without_picture.count()));
     }

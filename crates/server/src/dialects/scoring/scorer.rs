@@ -137,7 +137,7 @@ impl Scorer {
         while let Some((index, result)) = scores.next().await {
             scored.push(result.map_err(|error| {
                 self.state.metrics.unparsable(&error);
-                let error = ApiError::from_judge(error, Dialect::Native).unavailable();
+                let error = ApiError::from_judge(error, Dialect::Native);
                 self.state.metrics.verdict_failure(error.code());
                 error.with_param(path(index))
             })?);

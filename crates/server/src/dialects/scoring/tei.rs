@@ -24,10 +24,6 @@ pub(super) struct TeiError {
     error_type: &'static str,
 }
 
-/// Part of an answer that is in this form, whose statuses are its own.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InTeiForm;
-
 /// Whether a body for rankings is in this form.
 pub(super) fn is_spoken(body: &JsonBytes) -> bool {
     #[derive(Deserialize)]
@@ -45,6 +41,13 @@ pub(super) fn empty(name: &str) -> ApiError {
 
 const EMPTY: &str = "empty_batch";
 
+/// Whether all failures at a path have this form, whoever refuses a request there.
+pub(super) fn is_path(path: &str) -> bool {
+    path.trim_end_matches('/') == PATH
+}
+
+const PATH: &str = "/predict";
+
 /// A failure in this form, with the headers that it has in others.
 pub(super) fn told(error: ApiError) -> Response {
     let (message, code) = (error.message().to_owned(), error.code());
@@ -59,7 +62,8 @@ pub(super) fn told(error: ApiError) -> Response {
         _ => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
     };
     head.status = status;
-    head.extensions.insert(InTeiForm);
+    // It is told.
+    head.extensions.remove::<ApiError>();
     let (ours, body) = Json(TeiError { error: message, error_type }).into_response().into_parts();
     head.headers.extend(ours.headers);
     Response::from_parts(head, body)
@@ -142,15 +146,7 @@ fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Samp
         (status = 503, description = "The engine has stopped.", body = TeiError)
     )
 )]
-pub(super) async fn predict(scorer: Result<Scorer, ApiError>, body: Result<JsonBytes, ApiError>) -> Response {
-    predicted(scorer, body).await.map_or_else(told, |body| Json(body).into_response())
-}
-
-async fn predicted(
-    scorer: Result<Scorer, ApiError>,
-    body: Result<JsonBytes, ApiError>,
-) -> Result<PredictedBody, ApiError> {
-    let (scorer, body) = (scorer?, body?);
+pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Result<Json<PredictedBody>, ApiError> {
     let read = scorer.with_images(|reader| {
         Ok(match body.parse::<PredictBody>()?.inputs {
             PredictInputs::Transcript(text) => (vec![sample(&[text], "inputs", reader)?], Shape::One),
@@ -166,8 +162,8 @@ async fn predicted(
     let (samples, shape): (Vec<Sample>, Shape) = read.await?;
     let scored = scorer.score(samples, |index| format!("inputs[{index}]")).await?;
     let mut classes: Vec<_> = scored.iter().map(TeiClass::of).collect();
-    Ok(match shape {
+    Ok(Json(match shape {
         Shape::One => PredictedBody::One(classes.remove(0)),
         Shape::Batch => PredictedBody::Batch(classes),
-    })
+    }))
 }
