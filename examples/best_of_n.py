@@ -10,7 +10,7 @@ URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
 
 
 def best_of(question, image, answers):
-    """The best answer, and by how much it is better than the worst."""
+    """The best answer, and by how much it is better than the worst; the first one if all are equally good."""
     picture = base64.b64encode(pathlib.Path(image).read_bytes()).decode()
     body = {"question": question, "images": [picture], "responses": answers}
     request = urllib.request.Request(
@@ -18,7 +18,7 @@ def best_of(question, image, answers):
     )
     with urllib.request.urlopen(request) as response:
         found = json.load(response)
-    return answers[found["chosen"]], found["margin"]
+    return answers[found.get("chosen", 0)], found.get("margin", 0.0)
 
 
 # In training these would be samples of the model that is being improved.

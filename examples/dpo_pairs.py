@@ -24,7 +24,8 @@ request = urllib.request.Request(
 with urllib.request.urlopen(request) as response:
     results = json.load(response)["results"]
 for prompt, result in zip(prompts, results, strict=True):
-    if "error" in result or result["margin"] < LEAST_MARGIN:
+    # Without a margin all answers are equally good, or there are no rewards.
+    if result.get("margin", 0.0) < LEAST_MARGIN:
         continue
     answers = prompt["responses"]
     pair = {"chosen": answers[result["chosen"]], "rejected": answers[result["rejected"]]}

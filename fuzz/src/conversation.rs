@@ -15,7 +15,7 @@ pub fn run(data: &[u8]) {
     let text = bytes.text();
     if let Some(found) = Transcript::parse(&text) {
         assert!(found.answer.len() <= text.len());
-        assert!(!found.question.is_empty(), "a question without a character in {text:?}");
+        assert!(!is_silent(&found.question), "a question without a character in {text:?}");
         // Every word of the answer stands in the text.
         for word in found.answer.split_whitespace().filter(|word| !word.contains('<')) {
             assert!(text.contains(word) || text.contains('<'), "{word:?} is not in {text:?}");
@@ -26,11 +26,15 @@ pub fn run(data: &[u8]) {
     if let Some(found) = Transcript::after(prompt, &text) {
         // What the prompt began of the answer is part of it.
         assert!(text.contains(&found.answer), "{:?} is not in {text:?}", found.answer);
-        assert!(!found.question.is_empty());
+        assert!(!is_silent(&found.question));
     }
     let other = format!("{prompt}\u{1}");
     assert!(
         text.contains('\u{1}') || Transcript::after(&other, &text).is_none(),
         "{text:?} does not begin so"
     );
+}
+
+fn is_silent(question: &transcript::Question) -> bool {
+    question.read(|text| Ok::<_, ()>(text.to_owned())).is_ok_and(|text| text.is_empty())
 }

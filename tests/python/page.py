@@ -244,7 +244,7 @@ def check_keyboard(browser):
                 page.keyboard.type("The circle is round.")
         assert visited == [
             "API", "a score", "a comparison", "a ranking", "files", "question", "response-1", "add", "rubric",
-            "What is known already, and a key", "judge", "copy-curl", "copy-python",
+            "Reference, description and API key", "judge", "copy-curl", "copy-python",
         ], visited  # fmt: skip
         page.keyboard.press("Control+Enter")
         judged(page)
@@ -356,7 +356,7 @@ def check_stop(browser):
 def check_key(browser):
     """A key goes with each request and into no program."""
     with browser.visit() as page:
-        page.get_by_text("and a key").click()
+        page.get_by_text("and API key").click()
         page.get_by_label("API key").fill("secret-of-mine")
         page.get_by_label("API key").blur()
         example(page, "a score")
@@ -381,7 +381,7 @@ def check_looks(browser):
             with browser.visit(viewport=PHONE, color_scheme=scheme, has_touch=True) as page:
                 no_scrolling_aside(page)
                 example(page, name)
-                page.get_by_text("and a key").click()
+                page.get_by_text("and API key").click()
                 page.locator("#judge").click()
                 judged(page)
                 page.get_by_role("button", name="Copy as curl").click()

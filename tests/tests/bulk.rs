@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use gavel_tests::binary;
 use serde_json::{Value, json};
@@ -18,12 +22,24 @@ fn folder(rows: &[Value]) -> TempDir {
     folder
 }
 
-/// Runs `gavel` in `folder` and returns what it prints.
-fn gavel(folder: &Path, arguments: &[&str]) -> String {
+/// Runs `gavel` on the rows in `folder`.
+fn run(folder: &Path, arguments: &[&str]) -> Output {
     let files = ["--input", "rows.jsonl", "--output", "out.jsonl"];
-    let run = Command::new(binary()).args(arguments).args(files).current_dir(folder).output().unwrap();
+    Command::new(binary()).args(arguments).args(files).current_dir(folder).output().unwrap()
+}
+
+/// The same when all rows are done, and what it prints.
+fn gavel(folder: &Path, arguments: &[&str]) -> String {
+    let run = run(folder, arguments);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     String::from_utf8(run.stdout).unwrap()
+}
+
+/// The same when rows fail, what it prints and what it says of them.
+fn failing(folder: &Path, arguments: &[&str]) -> (String, String) {
+    let run = run(folder, arguments);
+    assert_eq!(run.status.code(), Some(1));
+    (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap())
 }
 
 fn lines(folder: &Path, name: &str) -> Vec<Value> {
@@ -51,8 +67,9 @@ fn candidates() -> Vec<Value> {
 #[test]
 fn pairs_are_written_as_trainers_read_them() {
     let folder = folder(&candidates());
-    let summary = gavel(folder.path(), &["prefer"]);
+    let (summary, told) = failing(folder.path(), &["prefer"]);
     assert_eq!((figure(&summary, "rows done "), figure(&summary, "rows left out")), (2.0, 2.0));
+    assert!(told.contains("2 of 4 rows failed") && told.contains("out.jsonl.left-out.jsonl"), "{told}");
     let mut pairs = lines(folder.path(), "out.jsonl");
     pairs.sort_by_key(|pair| pair["id"].to_string());
     let text = |turn: &Value| turn[0]["content"][0]["text"].as_str().unwrap().to_owned();
@@ -122,4 +139,87 @@ fn plain_pairs_and_wrong_files() {
     let run = Command::new(binary()).args(arguments).current_dir(twice.path()).output().unwrap();
     let told = String::from_utf8_lossy(&run.stderr);
     assert!(!run.status.success() && told.contains("line 2") && told.contains("twice"), "{told}");
+}
+
+#[test]
+fn rows_that_failed_are_tried_again_and_are_done_once() {
+    let row = |id: &str, image: &str| json!({ "id": id, "question": "What is it?", "image": image, "response": "A circle." });
+    let folder = folder(&[row("one", "scene.png"), row("two", "later.png")]);
+    for _ in 0..2 {
+        let (_, told) = failing(folder.path(), &["judge", "--score-only"]);
+        assert!(told.contains("rows failed; the reasons are in out.jsonl.left-out.jsonl"), "{told}");
+        let left = lines(folder.path(), "out.jsonl.left-out.jsonl");
+        assert!(left.len() == 1 && left[0]["id"] == "two", "{left:?}");
+    }
+    fs::copy(folder.path().join("scene.png"), folder.path().join("later.png")).unwrap();
+    let summary = gavel(folder.path(), &["judge", "--score-only"]);
+    assert_eq!((figure(&summary, "rows done before"), figure(&summary, "rows done ")), (1.0, 1.0));
+    let ids: Vec<Value> = lines(folder.path(), "out.jsonl").iter().map(|line| line["id"].clone()).collect();
+    assert_eq!(ids, ["one", "two"]);
+    assert!(lines(folder.path(), "out.jsonl.left-out.jsonl").is_empty());
+}
+
+#[test]
+fn rows_say_how_they_are_judged_and_what_is_not_used_is_told() {
+    let row = |id: &str, more: Value| {
+        let mut row = json!({ "id": id, "question": "What is it?", "image": "scene.png", "response": "A circle.", "meta": 1, "model": "m" });
+        if more.get("responses").is_some() {
+            row.as_object_mut().unwrap().remove("response");
+        }
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    let scale = json!({ "min": 0, "max": 1 });
+    let rows = [
+        row("plain", json!({ "rubric": null })),
+        row("named", json!({ "rubric": "accuracy" })),
+        row("own", json!({ "criteria": "Is it short?", "scale": scale })),
+        row("read", json!({ "mode": "score", "rubrik": "accuracy" })),
+        row("both", json!({ "responses": ["A circle.", "A square."], "order": "both", "rubric": "better" })),
+        row("labelled", json!({ "score": 1, "scale": scale })),
+        row("more", json!({ "samples": 3, "rubrik": "accuracy" })),
+    ];
+    let folder = folder(&rows);
+    let run = run(folder.path(), &["judge", "--rubric", "completeness"]);
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success(), "{told}");
+    let lines = lines(folder.path(), "out.jsonl");
+    let of = |id: &str| lines.iter().find(|line| line["id"] == id).unwrap();
+    for (id, rubric) in [
+        ("plain", "completeness"),
+        ("named", "accuracy"),
+        ("own", "inline"),
+        ("read", "completeness"),
+        ("both", "better"),
+        ("labelled", "completeness"),
+        ("more", "completeness"),
+    ] {
+        assert_eq!(of(id)["rubric"], rubric, "{id}");
+    }
+    assert_eq!(of("own")["scale"]["max"], 1.0);
+    assert_ne!(of("labelled")["scale"]["max"], 1.0, "a label's scale is not that of the verdict");
+    assert_eq!(of("read")["justification"], "");
+    assert_eq!(of("both")["orders"].as_array().unwrap().len(), 2);
+    for words in ["\"rubrik\"", "\"rubric\" may be meant", "\"samples\""] {
+        assert_eq!(told.matches(words).count(), 1, "{words} in {told}");
+    }
+    for silent in ["\"meta\"", "\"model\"", "\"score\"", "\"scale\""] {
+        assert!(!told.contains(silent), "{silent} in {told}");
+    }
+
+    let of_prefer = crate::folder(&[json!({ "id": "a", "question": "What is it?", "image": "scene.png",
+        "responses": ["A circle.", "A square."], "criteria": "Is it short?", "scale": scale, "mode": "score" })]);
+    let run = crate::run(of_prefer.path(), &["prefer", "--method", "pointwise", "--rubric", "no-such"]);
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success() && told.contains("\"mode\", which rows have from line 1 on"), "{told}");
+}
+
+#[test]
+fn a_line_that_is_no_json_is_told_by_line_and_column() {
+    let folder = folder(&candidates()[..1]);
+    let mut text = fs::read_to_string(folder.path().join("rows.jsonl")).unwrap();
+    text.push_str("\nnot json\n");
+    fs::write(folder.path().join("rows.jsonl"), text).unwrap();
+    let (_, told) = failing(folder.path(), &["prefer"]);
+    assert!(told.contains("line 3 of rows.jsonl, column 2: ") && !told.contains("line 1"), "{told}");
 }

@@ -1,6 +1,6 @@
 //! The command line of the built binary.
 
-use std::process::Command;
+use std::{io::Write, net::TcpListener, process::Command, thread};
 
 use gavel_tests::{Server, binary, reference, run_steered, wait_until};
 
@@ -97,4 +97,74 @@ fn a_port_that_is_taken_is_told() {
     let output = Command::new(binary()).args(["serve", "--port", port]).output().unwrap();
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("cannot listen on 127.0.0.1:"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn one_case_is_judged_by_the_server_that_is_named() {
+    let server = Server::steered();
+    let url = format!("http://{}", server.address());
+    let image = reference().join("images/tiny56-square-0.png");
+    let case = ["--image", &image.to_string_lossy(), "--question", "What is it?", "--max-tokens", "20"];
+    let there = |url: &str, arguments: &[&str]| {
+        let arguments = [&["judge", "--url", url][..], &case, arguments].concat();
+        Command::new(binary()).args(arguments).output().unwrap()
+    };
+    for responses in [&["--response", "A cat."][..], &["--response", "A cat.", "--response", "A dog."]] {
+        let (there, here) = (there(&url, responses), run_steered("judge", &[&case[..], responses].concat()));
+        assert!(there.status.success(), "{}", text(&there.stderr));
+        assert_eq!(text(&there.stdout), text(&here.stdout));
+    }
+    assert!(server.engine("steps") > 0);
+    let refused = there(&url, &["--response", "A cat.", "--rubric", "no-such"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("the server refuses: ") && refused.stdout.is_empty());
+    let gone = there("http://127.0.0.1:9", &["--response", "A cat."]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).contains("none of the servers can be reached: 127.0.0.1:9"));
+}
+
+#[test]
+fn a_path_that_is_no_folder_is_not_asked_for_at_the_hub() {
+    let file = reference().join("models/tiny56/config.json");
+    for (model, words) in [
+        (file.to_string_lossy().into_owned(), "is a file"),
+        ("./no/such".into(), "there is no such folder: ./no/such"),
+        ("~/no-such".into(), "there is no such folder: ~/no-such"),
+        ("/no/such".into(), "there is no such folder: /no/such"),
+    ] {
+        // Whoever asked there would wait for nobody.
+        let arguments = ["inspect", &model, "--hub-endpoint", "http://127.0.0.1:9"];
+        let output = Command::new(binary()).args(arguments).output().unwrap();
+        assert!(!output.status.success() && text(&output.stderr).contains(words), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_probe_finds_its_way_and_says_when_a_port_does_not_speak_http() {
+    let server = Server::random();
+    let probe = |port: &str, path: &str| {
+        Command::new(binary()).args(["probe", "--port", port, "--path", path]).output().unwrap()
+    };
+    let port = server.address().rsplit_once(':').unwrap().1;
+    assert!(probe(port, "livez").status.success());
+    // What a server that expects TLS says to a plain request: an alert, and goodbye.
+    for answer in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b""] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let serving = thread::spawn(move || listener.accept().unwrap().0.write_all(answer).unwrap());
+        let refused = probe(&port, "/readyz");
+        serving.join().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains("may speak TLS"), "{}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn who_reads_no_further_ends_the_program_without_a_word() {
+    for arguments in [&["serve", "--print-config"][..], &["rubric", "list"], &["inspect"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(binary()).args(arguments).env_clear().stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{arguments:?}");
+    }
 }

@@ -113,6 +113,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
             assert!(found.starts_with(&place(line)) && found.contains(words), "{words} in {found}");
         }
         assert_eq!(told.len(), 6, "{text}");
+        assert!(!text.contains("--"), "a file has keys and no options: {text}");
     }
     let (_folder, path) = file("[server\n");
     let output = gavel(&["config", "check", &path.to_string_lossy()], &[]);
@@ -128,4 +129,109 @@ fn a_server_takes_its_settings_from_the_file() {
     let server = Server::with_options(&["--config", &path.to_string_lossy()]);
     let body = serde_json::json!({ "question": "x".repeat(1 << 20), "response": "a" });
     assert_eq!(server.post("/judge", &body).status, 413);
+}
+
+#[test]
+fn every_wrong_key_of_a_file_is_told_with_its_name() {
+    let (_folder, path) = file(
+        "[server]\nport = 99999\n[[keys]]\nid = \"ci\"\nsha256 = \"short\"\n[[keys]]\nid = \"bots\"\nsha256 = \"0\"\nadmin = \"yes\"\n",
+    );
+    let output = gavel(&["config", "check", &path.to_string_lossy()], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8(output.stderr).unwrap();
+    for words in [
+        "gavel.toml:2: server.port: ",
+        "gavel.toml:5: keys.sha256 of \"ci\": ",
+        "gavel.toml:9: keys of \"bots\": ",
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_blamed_on_the_variable_that_has_it() {
+    for (arguments, variable, value) in [
+        (&["serve"][..], "GAVEL_PORT", "abc"),
+        (&["serve"], "GAVEL_LOG_FORMAT", "loud"),
+        (&["serve"], "GAVEL_OFFLINE", "perhaps"),
+        (&["probe"], "GAVEL_PORT", "abc"),
+    ] {
+        let output = gavel(arguments, &[(variable, value)]);
+        assert_eq!(output.status.code(), Some(78));
+        let text = String::from_utf8(output.stderr).unwrap();
+        let told = format!("error: invalid value '{value}' for the environment variable {variable}");
+        assert!(text.starts_with(&told) && !text.contains("--"), "{text}");
+    }
+    // What the command line says is the command line's own.
+    let output = gavel(&["serve", "--port", "abc"], &[("GAVEL_PORT", "8080")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("'--port <PORT>'"));
+}
+
+#[test]
+fn variables_say_yes_in_many_ways_and_slips_are_told() {
+    for (value, offline) in [("1", true), ("yes", true), ("true", true), ("0", false), ("no", false)] {
+        let output = gavel(&["serve", "--print-config"], &[("GAVEL_OFFLINE", value)]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(&format!("\noffline = {offline} # environment\n")), "{value}: {text}");
+        assert!(output.stderr.is_empty());
+    }
+    let variables = [
+        ("GAVEL_MAX_SEQUENCE", "8"),
+        ("GAVEL_WHATEVER", "1"),
+        ("GAVEL_EMULATED_BYTES", "1"),
+        ("GAVEL_API_KEY", "secret"),
+        ("GAVEL_OPTIONS", "--offline"),
+    ];
+    let text = String::from_utf8(gavel(&["serve", "--print-config"], &variables).stderr).unwrap();
+    let told: Vec<&str> = text.lines().collect();
+    assert!(told[0].contains("GAVEL_MAX_SEQUENCE ") && told[0].contains("GAVEL_MAX_SEQUENCES"), "{text}");
+    assert!(told[1].contains("GAVEL_WHATEVER ") && told.len() == 2, "{text}");
+}
+
+#[test]
+fn own_options_come_before_those_that_commands_share() {
+    for (command, options) in [
+        (&["judge"][..], &["--image", "--question", "--input", "--url"][..]),
+        (&["prefer"], &["--input", "--form", "--method", "--url"]),
+        (&["evaluate"], &["--wordings", "--json"]),
+        (&["attack"], &["--searches", "--search-steps"]),
+        (&["bench", "steps"], &["--quick", "--json"]),
+        (&["bench", "load"], &["--requests", "--rates", "--mode"]),
+        (&["bench", "overhead"], &["--clients", "--mode"]),
+        (&["bench", "compare"], &["--python", "--parts"]),
+    ] {
+        let output = gavel(&[command, &["--help"]].concat(), &[]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let shared =
+            ["\nCritic:", "\nHub:", "\nEngine:"].iter().filter_map(|heading| text.find(heading)).min();
+        for option in options {
+            let place = text
+                .find(&format!("\n      {option} "))
+                .or_else(|| text.find(&format!("\n      {option}\n")));
+            assert!(place < shared && place.is_some(), "{option} of {command:?} in {text}");
+        }
+    }
+}
+
+/// Below some numbers a server would take requests and fail all of them.
+#[test]
+fn numbers_with_which_nothing_would_work_are_refused() {
+    for (option, value, words) in [
+        ("--max-sequences", "0", "at least 1"),
+        ("--max-waiting", "0", "at least 1"),
+        ("--max-body-mib", "0", "at least 1"),
+        ("--max-json-depth", "0", "at least 1"),
+        ("--request-timeout-s", "0", "at least 1"),
+        ("--batch-concurrency", "0", "at least 1"),
+        ("--max-head-kib", "7", "at least 8"),
+        ("--head-timeout-s", "0", "above 0"),
+        ("--max-image-side", "99999999999", "too large"),
+        ("--max-messages", "-1", "whole number"),
+    ] {
+        let output = gavel(&["serve", "--print-config", &format!("{option}={value}")], &[]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(option) && told.contains(words), "{told}");
+    }
+    assert!(gavel(&["serve", "--print-config", "--max-head-kib=8"], &[]).status.success());
 }

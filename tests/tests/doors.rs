@@ -28,7 +28,20 @@ fn figures_reloads_and_stopping_have_a_door_of_their_own() {
     assert_eq!(send_raw(&admin, evil).unwrap().status, 421);
     assert_eq!(ask("GET", "/readyz", &[]).status, 200);
     for path in ["/judge", "/v1/models", "/health"] {
-        assert_eq!(ask("GET", path, &[]).status, 404, "{path} is not administration");
+        let told = ask("GET", path, &[]);
+        assert_eq!(
+            (told.status, &told.json()["code"]),
+            (404, &json!("not_found")),
+            "{path} is not administration"
+        );
+    }
+    for (method, path) in [("GET", "/reload"), ("POST", "/metrics"), ("POST", "/livez")] {
+        let told = ask(method, path, &[]);
+        assert_eq!(
+            (told.status, &told.json()["code"]),
+            (405, &json!("method_not_allowed")),
+            "{method} {path}"
+        );
     }
     assert_eq!(ask("POST", "/drain", &[]).status, 202);
     assert!(server.wait(), "it ended well");
@@ -61,6 +74,12 @@ fn only_a_key_for_administration_reads_rubrics_again() {
     let server = keys.server(&[]);
     let status = |name: &str| keys.post(&server, name, ("/rubrics/reload", &json!({}))).status;
     assert_eq!((status("a"), status("admin")), (403, 409), "409: it has no folder");
+    // What asks for no work takes nothing from a quota.
+    let keys = Keys::new(&[("poor", "requests_per_minute = 1")]);
+    let server = keys.server(&[]);
+    let judged = |_| keys.post(&server, "poor", ("/judge", &json!({}))).status;
+    assert_eq!([0, 1].map(judged), [400, 429]);
+    assert_eq!(keys.post(&server, "poor", ("/rubrics/reload", &json!({}))).status, 403);
 }
 
 #[test]

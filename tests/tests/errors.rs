@@ -36,14 +36,33 @@ fn what_does_not_fit_any_route_is_told_in_json() {
         body(server.send("POST", path, &json_type, b"{\"a\":"), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b""), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b"{} {}"), 400, "invalid_json");
-        body(server.send("POST", path, &json_type, b"[]"), 400, "invalid_request");
+        let list = body(server.send("POST", path, &json_type, b" [1]"), 400, "invalid_request");
+        assert_eq!(list["message"], "The body must be a JSON object.");
         body(server.send("POST", path, &json_type, b"\xff"), 400, "invalid_json");
     }
     for path in ["/no/such/path", "/v1/nothing", "/v1/responses/resp_1", "/openai/deployments/a"] {
         body(server.get(path), 404, "not_found");
         body(server.post(path, &json!({})), 404, "not_found");
     }
+    for (path, meant) in [
+        ("/v1/judge", "POST /judge"),
+        ("/judge/", "POST /judge"),
+        ("/api/v1/reward", "POST /reward"),
+        ("/api/chat/completion", "POST /v1/chat/completions"),
+    ] {
+        let message = body(server.post(path, &json!({})), 404, "not_found")["message"].take();
+        let message = message.as_str().unwrap();
+        assert!(
+            message.contains(&format!("did you mean {meant}?")) && message.contains("/docs"),
+            "{message}"
+        );
+    }
+    let wrong = server.get("/judge");
+    assert_eq!(wrong.header("allow"), Some("POST"));
+    assert_eq!(body(wrong, 405, "method_not_allowed")["message"], "This path takes POST, not GET.");
     body(server.post("/v1/models", &json!({})), 405, "method_not_allowed");
+    let empty = body(server.post("/tokenize", &json!({})), 400, "invalid_request");
+    assert_eq!(empty["error"]["param"], "prompt");
     body(server.post("/judge", &json!({ "question": 1 })), 400, "invalid_request");
     body(server.post("/health", &json!({})), 405, "method_not_allowed");
     body(server.send("PATCH", "/", &[], b""), 405, "method_not_allowed");
@@ -55,7 +74,8 @@ fn a_body_over_the_limit_is_refused_and_one_under_it_is_read() {
     let server = Server::with_options(&["--model", &model.to_string_lossy(), "--max-body-mib", "1"]);
     let filled = |bytes: usize| json!({ "question": "x".repeat(bytes), "response": "a" });
     for size in [1 << 20, 3 << 20] {
-        body(server.post("/judge", &filled(size)), 413, "request_too_large");
+        let error = body(server.post("/judge", &filled(size)), 413, "request_too_large");
+        assert_eq!(error["message"], "The body has more than 1 MiB, which is the limit (max_body_mib).");
     }
     for path in ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/get_reward"] {
         body(server.post(path, &filled(3 << 20)), 413, "request_too_large");

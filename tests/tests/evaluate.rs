@@ -222,3 +222,17 @@ fn attacks_are_measured_and_answers_without_a_word_never_pay() {
     }
     assert!(fs::read_to_string(folder.path().join("out.html")).unwrap().contains("planted score"));
 }
+
+#[test]
+fn files_are_written_though_nobody_reads_the_report() {
+    let folder = part_of_toy(1);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let arguments = ["evaluate", "set.jsonl", "--json", "out.json", "--html", "out.html", "--wordings", "0"];
+    let run =
+        Command::new(binary()).args(arguments).current_dir(folder.path()).stdout(writer).output().unwrap();
+    let error = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && !error.contains("error"), "{error}");
+    assert_eq!(json_of(&folder.path().join("out.json"))["form"], "gavel");
+    assert!(folder.path().join("out.html").is_file());
+}

@@ -87,6 +87,8 @@ fn an_image_is_the_same_whatever_names_it() {
         (id.clone(), format!("<image:{id}>")),
         (format!("sha256:{content}"), format!("<image:{content}>")),
         (format!("sha256:{}", content.to_uppercase()), format!("<image:sha256:{content}>")),
+        // The bare digits name it, too, in either case.
+        (content.clone(), format!("<image:{}>", content.to_uppercase())),
     ] {
         for (request, expected) in requests(&name, &in_text).iter().zip(&expected) {
             assert_eq!(&ask(request), expected, "{request:?}");
@@ -157,8 +159,50 @@ fn what_an_answer_says_shows_nothing() {
     let body = json!({ "prompt": QUESTION, "response": format!("<image:{id}> Orange."), "label": shown });
     let with_image = told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm").as_f64().unwrap();
     assert!((marked - with_image).abs() > 1e-9, "the image was shown to whoever wrote its name");
-    // Marks that name nothing stay in the question.
-    let body =
-        json!({ "prompt": "What does <image:logo> mean, and <image:", "response": "A place for one." });
-    told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm");
+    // What is no mark stays in the question, and a mark that names nothing is refused: the question would be judged blind.
+    let ask = |prompt: String| {
+        let response =
+            server.keyed(KEY, ("POST", "/rm"), &json!({ "prompt": prompt, "response": "It is round." }));
+        (response.status, response.json())
+    };
+    let plain = ask("<image>\nWhat does <image: mean?".into());
+    assert_eq!(plain.0, 200, "{plain:?}");
+    let digits = sha256();
+    for name in
+        ["logo", "SHA256", "sha256:abc", &digits[1..], &id.to_uppercase(), "scene.png", "http://a/b.png", ""]
+    {
+        let (status, body) = ask(format!("<image:{name}>\n{QUESTION}"));
+        assert_eq!(
+            (status, &body["code"], &body["error"]["param"]),
+            (400, &json!("unknown_image"), &json!("prompt")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_image_is_not_registered_as_one() {
+    let (_folder, server) = server();
+    let send = |purpose: &[u8], content: &[u8]| {
+        // In either order of the fields.
+        let first = server.send_form(KEY, &[("purpose", purpose), ("file", content)]);
+        let second = server.send_form(KEY, &[("file", content), ("purpose", purpose)]);
+        assert_eq!(first.status, second.status);
+        (first.status, first.json())
+    };
+    for (content, code) in [
+        (&b"{}"[..], "unsupported_image_media_type"),
+        (&b"%PDF-1.7"[..], "unsupported_image_media_type"),
+        (&b"RIFF\0\0\0\0WAVEfmt "[..], "unsupported_image_media_type"),
+        (&b""[..], "empty_image_file"),
+    ] {
+        let (status, body) = send(b"vision", content);
+        assert_eq!(
+            (status, &body["code"], &body["error"]["param"]),
+            (400, &json!(code), &json!("file")),
+            "{body}"
+        );
+    }
+    assert_eq!(send(b"user_data", b"{}").0, 200);
+    assert_eq!(send(b"vision", &png()).0, 200);
 }

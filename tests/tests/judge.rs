@@ -270,7 +270,12 @@ fn what_makes_no_sense_is_refused_by_name() {
         (case(json!({ "responses": ["a", "b", "c"] })), 400, "invalid_request", "responses"),
         (case(json!({ "responses": [] })), 400, "invalid_request", "responses"),
         (case(json!({ "response": "a", "rubric": "no-such" })), 404, "unknown_rubric", "no-such"),
-        (case(json!({ "response": "a", "rubric": "better" })), 400, "invalid_rubric", "pairwise"),
+        (
+            case(json!({ "response": "a", "rubric": "better" })),
+            400,
+            "invalid_rubric",
+            "compares two responses, and here one is scored.",
+        ),
         (
             case(json!({ "response": "a", "rubric": "accuracy", "criteria": "x" })),
             400,
@@ -312,6 +317,123 @@ fn what_makes_no_sense_is_refused_by_name() {
         assert_eq!(error["error"]["code"], code, "{body} gave {error}");
         assert!(error.to_string().contains(word), "{error} should name {word}");
     }
+}
+
+#[test]
+fn what_has_the_wrong_form_is_told_in_plain_words_and_never_quoted() {
+    let server = Server::steered();
+    let scale =
+        |scale: Value| case(json!({ "response": "a", "rubric": { "criteria": "x", "scale": scale } }));
+    let path = json!({ "response": "a", "images": ["images/scene.png"] });
+    for (body, code, param, message) in [
+        (json!({ "response": "a" }), "invalid_request", "question", "question is missing."),
+        (
+            case(json!({ "respones": "a" })),
+            "invalid_request",
+            "respones",
+            "Unknown field `respones`; did you mean `response` or `responses`?",
+        ),
+        (
+            case(
+                json!({ "response": "a", "images": format!("data:image/png;base64,{}", "QUJD".repeat(99)) }),
+            ),
+            "invalid_request",
+            "images",
+            "images must be a list, not text.",
+        ),
+        (
+            case(json!({ "response": "a", "order": "any" })),
+            "invalid_request",
+            "order",
+            "order must be `given`, `both` or `agreed`, not `any`.",
+        ),
+        (
+            case(json!({ "response": "a", "rubric": { "criteria": "x", "name": "y" } })),
+            "invalid_request",
+            "rubric.name",
+            "Unknown field `rubric.name`. Known here: `criteria` and `scale`.",
+        ),
+        (scale(json!("1-5")), "invalid_request", "rubric.scale", "rubric.scale must be an object, not text."),
+        (
+            scale(json!([1, 5])),
+            "invalid_request",
+            "rubric.scale",
+            "rubric.scale must be an object, not a list.",
+        ),
+        (
+            scale(json!({ "min": 1, "max": 5, "decimal": true })),
+            "invalid_request",
+            "rubric.scale.decimal",
+            "Unknown field `rubric.scale.decimal`; did you mean `decimals`? Known here: `min`, `max`, `step` and `decimals`.",
+        ),
+        (scale(json!({ "min": 1 })), "invalid_request", "rubric.scale.max", "rubric.scale.max is missing."),
+        (
+            case(json!({ "response": "a", "rubric": 3 })),
+            "invalid_request",
+            "rubric",
+            "rubric must be the name of a rubric or an object with criteria, not a number.",
+        ),
+        (
+            case(json!({ "response": "a", "expect": [] })),
+            "invalid_request",
+            "expect",
+            "expect must be an object, not a list.",
+        ),
+        (json!(["What is shown?", "a"]), "invalid_request", "", "The body must be a JSON object."),
+    ] {
+        let response = server.post("/judge", &body);
+        assert_eq!(response.status, 400, "{body}");
+        let error = response.json()["error"].take();
+        let named = error["param"].as_str().unwrap_or_default();
+        assert_eq!((error["code"].as_str(), named), (Some(code), param), "{error}");
+        assert_eq!(error["message"], message);
+    }
+    let error = server.post("/judge", &case(path)).json()["error"].take();
+    assert_eq!(error["code"], "invalid_base64_image");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("You uploaded an unsupported image. ") && message.contains("reads no files"));
+    assert!(!message.contains("scene"), "{message}");
+}
+
+#[test]
+fn what_is_null_is_as_good_as_absent() {
+    let server = Server::steered();
+    let body = case(json!({ "response": "A cat." }));
+    let mut with_nulls = body.clone();
+    for name in [
+        "images",
+        "frames",
+        "tiling",
+        "responses",
+        "response_id",
+        "response_ids",
+        "reference",
+        "description",
+        "rubric",
+        "rubrics",
+        "criteria",
+        "scale",
+        "format",
+        "mode",
+        "distribution",
+        "order",
+        "samples",
+        "temperature",
+        "top_p",
+        "seed",
+        "calibration",
+        "degenerate",
+        "invisible",
+        "blind",
+        "memo",
+        "expect",
+        "stream",
+    ] {
+        with_nulls[name] = Value::Null;
+    }
+    assert_eq!(uncounted(server.ok("/judge", &with_nulls)), uncounted(server.ok("/judge", &body)));
+    let scale = json!({ "min": 0, "max": 7, "step": null, "decimals": null });
+    server.ok("/judge", &case(json!({ "response": "A cat.", "criteria": "Is it funny?", "scale": scale })));
 }
 
 #[test]

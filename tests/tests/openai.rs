@@ -238,10 +238,13 @@ fn what_would_change_the_meaning_is_refused_by_name() {
         (user(json!([{ "type": "input_audio" }])), "unsupported_content", "messages[0].content[0]"),
         (user(json!([{ "type": "image_url" }])), "invalid_request", "messages[0].content[0]"),
         (
-            user(json!([{ "type": "image", "image": "data:image/png;base64,AAAA" }])),
+            user(
+                json!([{ "type": "text", "text": "?" }, { "type": "image", "image": "data:image/png;base64,AAAA" }]),
+            ),
             "unsupported_image_media_type",
-            "null",
+            "messages[0].content[1]",
         ),
+        (json!({ "images": ["AAAA"] }), "unsupported_image_media_type", "images"),
         (user(json!([{ "type": "video", "frames": [] }])), "invalid_video", "null"),
     ] {
         let response = server.post(CHAT, &chat(extra.clone()));
@@ -400,28 +403,50 @@ fn calls_and_their_results_are_shown_as_words() {
     assert!(server.ok(CHAT, &chat(again))["choices"][0]["message"]["tool_calls"].is_array());
 }
 
-/// An empty text would be taken for a verdict.
 #[test]
-fn a_stop_string_that_comes_first_is_an_error() {
+fn a_text_that_a_stop_string_ends_at_once_is_empty_and_has_its_reason() {
     let server = Server::random();
-    let whole = server.ok(CHAT, &chat(json!({})));
-    let first: String = content(&whole).chars().take(1).collect();
-    for (path, extra) in [(CHAT, json!({})), ("/v1/completions", json!({ "prompt": "The picture shows" }))] {
+    let first = |path: &str, body: &Value, place: &str| {
+        let whole = server.ok(path, body);
+        whole.pointer(place).and_then(Value::as_str).unwrap().chars().take(1).collect::<String>()
+    };
+    for (path, extra, place) in [
+        (CHAT, json!({}), "/choices/0/message/content"),
+        ("/v1/completions", json!({ "prompt": "The picture shows" }), "/choices/0/text"),
+    ] {
         let mut body = chat(extra);
-        let text = if path == CHAT {
-            first.clone()
-        } else {
-            let text = server.ok(path, &body)["choices"][0]["text"].as_str().unwrap().to_owned();
-            text.chars().take(1).collect()
-        };
-        body["stop"] = json!(text);
-        let response = server.post(path, &body);
-        assert_eq!((response.status, response.header("x-should-retry")), (500, Some("false")), "{path}");
-        assert_eq!(response.json()["error"]["code"], "empty_completion");
+        body["stop"] = json!(first(path, &body, place));
+        let stopped = server.ok(path, &body);
+        assert_eq!(
+            (&stopped["choices"][0]["finish_reason"], stopped.pointer(place)),
+            (&json!("stop"), Some(&json!("")))
+        );
         body["stream"] = json!(true);
-        let last = server.post(path, &body).events().last().unwrap();
-        assert_eq!(last.json()["error"]["code"], "empty_completion");
+        let events: Vec<_> = server.post(path, &body).events().collect();
+        let (last, chunks) = events.split_last().unwrap();
+        assert_eq!(last.data, "[DONE]", "{path}");
+        let chunks: Vec<Value> = chunks.iter().map(|chunk| chunk.json()["choices"][0].take()).collect();
+        assert_eq!(chunks.last().unwrap()["finish_reason"], "stop");
+        let said = |chunk: &Value| chunk.pointer("/delta/content").or(chunk.get("text")).cloned();
+        assert!(chunks.iter().filter_map(said).all(|text| text == ""), "{chunks:?}");
     }
+}
+
+/// An empty text that nobody asked for would be taken for a verdict.
+#[test]
+fn a_turn_that_ends_before_its_first_word_is_an_error() {
+    let server = Server::random();
+    let mut body = chat(json!({ "return_token_strs": true }));
+    let told = server.ok("/tokenize", &body);
+    let texts = told["token_strs"].as_array().unwrap();
+    let end = texts.iter().position(|text| text == "<|im_end|>").unwrap();
+    body["logit_bias"] = json!({ told["tokens"][end].to_string(): 100 });
+    let response = server.post(CHAT, &body);
+    assert_eq!((response.status, response.header("x-should-retry")), (500, Some("false")));
+    assert_eq!(response.json()["error"]["code"], "empty_completion");
+    body["stream"] = json!(true);
+    let last = server.post(CHAT, &body).events().last().unwrap();
+    assert_eq!(last.json()["error"]["code"], "empty_completion");
 }
 
 /// Whoever stops a text has all of it and did not leave.

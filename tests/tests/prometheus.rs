@@ -110,6 +110,12 @@ impl Prometheus {
     }
 }
 
+/// Where nobody has an image.
+const NOBODY: &str = "127.0.0.1:1";
+
+/// The panel that has something to show where there are cards.
+const OF_CARDS: &str = "Memory of GPUs";
+
 /// A bit of everything: scores, pairs in both orders, rewards, streams, texts, nonsense, and a client that leaves.
 fn load(server: &Server, round: usize) {
     let picture = image("geo384-square_336-0.png");
@@ -127,6 +133,8 @@ fn load(server: &Server, round: usize) {
     server.ok("/reward", &case(scored));
     let streamed = server.post("/judge", &case(json!({ "response": "A line.", "stream": true })));
     assert_eq!(streamed.events().last().unwrap().name, "verdict");
+    let elsewhere = json!({ "question": "?", "response": "a", "images": [format!("http://{NOBODY}/a.png")] });
+    assert_eq!(server.post("/judge", &elsewhere).json()["code"], "failed_to_download_image");
     let text = json!([{ "role": "user", "content": question }]);
     server.ok("/v1/chat/completions", &json!({ "messages": text, "max_tokens": 8 }));
     let endless = json!({ "messages": text, "max_tokens": 1500, "ignore_eos": true, "stream": true });
@@ -136,13 +144,14 @@ fn load(server: &Server, round: usize) {
 
 #[test]
 fn a_real_prometheus_has_data_for_every_panel() {
-    let server = Server::with_options(&[]);
+    let server = Server::with_options(&["--allow-image-hosts", NOBODY]);
     // Its texts are no verdicts, which no good critic writes when it is asked.
     let babbling = Server::random();
     let Some(prometheus) = Prometheus::start(&[server.address(), babbling.address()]) else { return };
     // A rate needs scrapes between which something happens, so that the load goes on until all is answered.
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut open = queries();
+    open.retain(|query| query.title != OF_CARDS);
     assert!(open.len() > 50);
     let mut round = 0;
     while !open.is_empty() {

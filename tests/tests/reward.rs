@@ -122,8 +122,11 @@ fn what_makes_no_sense_is_named() {
     refused(json!({ "responses": ["one", "two"] }), "question");
     refused(json!({ "prompts": [], "question": "?" }), "prompts");
     refused(json!({ "prompts": [], "reference": "?" }), "prompts");
-    let picture = json!({ "question": "?", "images": ["!"], "responses": ["one", "two"] });
-    refused(json!({ "prompts": [picture] }), "prompts[0].images[0]");
+    refused(json!({ "prompts": [] }), "prompts");
+    refused(json!({ "prompts": [["?", [], [], ["one", "two"]]] }), "prompts[0]");
+    refused(json!({ "prompts": [{ "responses": ["one", "two"] }] }), "prompts[0].question");
+    let wrong = json!({ "question": "?", "images": ["!"], "responses": ["one", "two"] });
+    refused(json!({ "prompts": [wrong] }), "prompts[0].images[0]");
     let wrong_kind = server.post("/reward", &body(&json!({ "rubric": "accuracy" })));
     assert_eq!((wrong_kind.status, wrong_kind.json()["code"].clone()), (400, json!("invalid_rubric")));
     // This critic answers every comparison by naming the better one.
@@ -133,4 +136,23 @@ fn what_makes_no_sense_is_named() {
     assert_eq!(no_scores.json()["code"], "unsupported_rubric");
     let fields = server.post("/reward", &body(&json!({ "methods": "pointwise" })));
     assert_eq!(fields.status, 400);
+    // What shows only when an image is decoded is named, too.
+    let damaged = json!({ "question": "?", "images": [picture(), "AAAA"], "responses": ["one", "two"] });
+    refused(damaged.clone(), "images[1]");
+    let told = server.ok("/reward", &json!({ "prompts": [damaged] }));
+    assert_eq!(told["results"][0]["error"]["param"], "prompts[0].images[1]");
+}
+
+#[test]
+fn what_is_null_is_as_good_as_absent() {
+    let server = Server::with_options(&[]);
+    let nulls = json!({
+        "frames": null, "response_ids": null, "reference": null, "description": null, "prompts": null, "method": null,
+        "signal": null, "rubric": null, "criteria": null, "scale": null, "format": null, "critique": null,
+        "max_tokens": null, "tiling": null, "calibration": null, "degenerate": null, "invisible": null, "stream": null,
+    });
+    let plain = server.ok("/reward", &body(&json!({})));
+    assert_eq!(server.ok("/reward", &body(&nulls))["rewards"], plain["rewards"]);
+    let prompt = json!({ "question": "?", "responses": ["one", "two"], "images": null, "frames": null, "response_ids": null });
+    server.ok("/reward", &json!({ "prompts": [prompt] }));
 }

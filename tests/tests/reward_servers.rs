@@ -228,7 +228,7 @@ fn rankings_are_read_and_told_in_the_forms_of_their_clients() {
         (json!({ "text_1": ["q", "r"], "text_2": ["a"] }), "text_2"),
         (json!({ "data_1": "q", "data_2": ["a", "word ".repeat(20_000)] }), "data_2[1]"),
         (json!({ "query": "q", "items": "a", "label_token_ids": [] }), "label_token_ids"),
-        (json!({ "query": "q", "label_token_ids": [1] }), ""),
+        (json!({ "query": "q", "label_token_ids": [1] }), "items"),
     ] {
         assert_eq!(blamed(server.post("/v1/score", &body)), (400, param.to_owned()), "{body}");
     }
@@ -292,9 +292,12 @@ fn urls_are_taken_as_clients_write_them_and_a_missing_picture_is_told() {
     let server = Server::with_options(&[]);
     let body = json!({ "prompt": QUESTION, "response": ANSWER });
     let expected = server.ok("/rm", &body);
-    for path in ["/rm/", "/rm?token=x&api-version=2024-06-01", "/rm/?reward=unit&x=%00"] {
+    for path in ["/rm/", "/rm?token=x&api-version=2024-06-01", "/rm/?reward=unit&api_key=%00"] {
         assert_eq!(server.ok(path, &body), expected, "{path}");
     }
+    // What is misspelt would be without effect.
+    let refused = server.post("/rm/?reward=unit&x=%00", &body);
+    assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("x")));
     for (images, missing) in [(json!([]), Some("1")), (json!([scene()]), None)] {
         let told = server
             .post("/rm", &json!({ "prompt": QUESTION, "response": ANSWER, "label": { "images": images } }));

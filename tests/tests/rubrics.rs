@@ -116,9 +116,7 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
     let scale = json!({ "min": 1, "max": 0 });
     for (path, extra, code, param) in [
         ("/judge", json!({ "question": " ", "response": "a" }), "invalid_request", "question"),
-        ("/judge", json!({ "response": "" }), "invalid_request", "response"),
-        ("/judge", json!({ "responses": [""] }), "invalid_request", "responses[0]"),
-        ("/judge", json!({ "responses": ["a", ""] }), "invalid_request", "responses[1]"),
+        ("/judge", json!({ "responses": [] }), "invalid_request", "responses"),
         ("/judge", json!({ "response": "a", "rubric": "acuracy" }), "unknown_rubric", "rubric"),
         ("/judge", json!({ "response": "a", "rubric": "mm-vet" }), "missing_field", "reference"),
         (
@@ -155,7 +153,12 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
             "responses",
         ),
         ("/judge", json!({ "response": "a", "images": vec!["AAAA"; 257] }), "too_many_images", "images[256]"),
-        ("/reward", json!({ "responses": ["a", ""] }), "invalid_request", "responses[1]"),
+        (
+            "/judge",
+            json!({ "response": "a", "description": "b", "format": "card-pointwise" }),
+            "unknown_format",
+            "format",
+        ),
         (
             "/reward",
             json!({ "responses": ["a", "b"], "method": "pointwise",

@@ -130,7 +130,58 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
             "context_length_exceeded",
         ),
         ("/rerank", json!({ "query": "q" }), "documents", "invalid_request"),
-        ("/rm?rubric=no-such", json!({ "prompt": QUESTION, "response": "a" }), "response", "unknown_rubric"),
+        ("/rm?rubric=no-such", json!({ "prompt": QUESTION, "response": "a" }), "rubric", "unknown_rubric"),
+        ("/rm?rubric=better", json!({ "prompt": QUESTION, "response": "a" }), "rubric", "invalid_rubric"),
+        ("/rm?rubrik=accuracy", json!({ "prompt": QUESTION, "response": "a" }), "rubrik", "invalid_query"),
+        ("/rm?reward=best", json!({ "prompt": QUESTION, "response": "a" }), "reward", "invalid_query"),
+        (
+            "/rm?picture=required",
+            json!({ "prompt": QUESTION, "response": "a" }),
+            "response",
+            "image_required",
+        ),
+        (
+            "/get_reward?picture=required",
+            json!({ "query": [good, good], "labels": [{ "image": scene() }, { "images": [] }] }),
+            "query[1]",
+            "image_required",
+        ),
+        (
+            "/get_reward",
+            json!({ "query": [good], "labels": [{ "img": scene() }] }),
+            "labels[0]",
+            "invalid_request",
+        ),
+        (
+            "/rm",
+            json!({ "prompt": "q", "response": "a", "label": { "img": scene() } }),
+            "label",
+            "invalid_request",
+        ),
+        (
+            "/get_reward",
+            json!({ "query": [good], "labels": [{ "image": "AAAA" }] }),
+            "labels[0]",
+            "unsupported_image_media_type",
+        ),
+        (
+            "/get_reward",
+            json!({ "query": [good], "labels": [{ "image": "0123456789abcdef".repeat(4) }] }),
+            "labels[0]",
+            "no_data_dir",
+        ),
+        (
+            "/v1/score/evaluation",
+            json!({ "messages": [good, good.replace("<image>", "<image:scene.png>")] }),
+            "messages[1]",
+            "unknown_image",
+        ),
+        (
+            "/v1/decisions",
+            json!({ "input": "x", "images": ["AAAA"], "questions": [{ "type": "yes_no", "question": "?" }] }),
+            "images[0]",
+            "unsupported_image_media_type",
+        ),
         (
             "/v1/chat/reward",
             json!({ "messages": [{ "role": "user", "content": "q" }] }),
@@ -178,7 +229,18 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
         );
     }
     let response = server.post("/rm?reward=best", &json!({ "prompt": "q", "response": "a" }));
-    assert_eq!((response.status, response.json()["code"].as_str().unwrap()), (400, "invalid_query"));
+    assert_eq!(response.json()["message"], "reward must be `unit` or `raw`, not `best`.");
+    let response = server.post("/rm?rubrik=accuracy", &json!({ "prompt": "q", "response": "a" }));
+    let message = response.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("Unknown parameter `rubrik`; did you mean `rubric`?"), "{message}");
+    // With its picture a sample has the same reward, be it required or not.
+    let shown = json!({ "prompt": QUESTION, "response": "Red.", "label": { "image": scene() } });
+    assert_eq!(server.ok("/rm?picture=required", &shown), server.ok("/rm", &shown));
+    // A number is a right answer like any other text.
+    let with =
+        |label: Value| server.ok("/rm", &json!({ "prompt": QUESTION, "response": "5", "label": label }));
+    assert_eq!(with(json!(5)), with(json!("5")));
+    assert_eq!(with(json!("{ is no JSON")), with(json!({ "reference": "{ is no JSON" })));
 }
 
 #[test]

@@ -25,12 +25,13 @@ const INDEX: &str = "model.safetensors.index.json";
 const SINGLE_WEIGHTS: &str = "model.safetensors";
 
 /// Small files that a checkpoint may have beside its configuration and weights.
-const OPTIONAL_FILES: [&str; 8] = [
+const OPTIONAL_FILES: [&str; 9] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "added_tokens.json",
     "generation_config.json",
     "preprocessor_config.json",
+    "video_preprocessor_config.json",
     "processor_config.json",
     "chat_template.jinja",
     "chat_template.json",
@@ -223,7 +224,9 @@ fn fetch(hub: &Hub, model: &Model, store: &Store) -> Result<PathBuf, HubError> {
     let RepoInfo { siblings, sha } = hub.info()?;
     let listed: HashSet<&str> = siblings.iter().map(|sibling| sibling.rfilename.as_str()).collect();
     let missing = |file: &str| HubError::MissingFile { model: model.id.clone(), file: file.into() };
-    let weights = if listed.contains(INDEX) { INDEX } else { SINGLE_WEIGHTS };
+    // As transformers has it: an index beside a single file is of earlier weights.
+    let is_sharded = listed.contains(INDEX) && !listed.contains(SINGLE_WEIGHTS);
+    let weights = if is_sharded { INDEX } else { SINGLE_WEIGHTS };
     if let Some(absent) = [CONFIG, weights].into_iter().find(|file| !listed.contains(file)) {
         return Err(missing(absent));
     }
@@ -309,10 +312,10 @@ impl Store {
             return Err(incomplete(format!("revision {revision}")));
         }
         let mut needed = vec![CONFIG.to_owned()];
-        if folder.join(INDEX).exists() {
-            needed.extend(shards(&folder, &self.model.id)?);
-        } else {
+        if folder.join(SINGLE_WEIGHTS).exists() || !folder.join(INDEX).exists() {
             needed.push(SINGLE_WEIGHTS.into());
+        } else {
+            needed.extend(shards(&folder, &self.model.id)?);
         }
         match needed.into_iter().find(|file| !folder.join(file).exists()) {
             Some(file) => Err(incomplete(file)),

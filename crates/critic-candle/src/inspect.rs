@@ -49,7 +49,7 @@ pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
         kept_bytes: weights.kept_bytes(),
         types: weights.types().into_iter().map(|(name, count)| format!("{count} {name}")).collect(),
         quantisable: (tower + text.product_weights(), text.vocabulary * text.hidden_size),
-        tied: text.ties_head(&weights, architecture.decoder_names(&weights).head),
+        tied: text.ties_head(&weights, architecture.decoder_names(&weights)),
         architecture,
     })
 }

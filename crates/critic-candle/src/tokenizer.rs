@@ -2,7 +2,7 @@
 //!
 //! Text that a client sends must never become a role or a picture, so the control tokens of `tokenizer.json` are
 //! removed before the tokenizer is built: there is nothing left in it that could match them. They are put in by id
-//! where the structure of a conversation asks for them.
+//! where the structure of a conversation asks for them. Words that somebody added stay, since they are text.
 
 use std::collections::HashMap;
 
@@ -17,12 +17,26 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     control: HashMap<String, TokenId>,
     control_text: HashMap<TokenId, String>,
+    /// Words that were added. They are written as they are, and not in the byte-level alphabet.
+    words: HashMap<TokenId, String>,
+    /// Their ids by those that the library gives them, which numbers them anew where control tokens are missing.
+    numbers: HashMap<u32, TokenId>,
 }
 
 #[derive(Deserialize)]
 struct AddedToken {
     id: u32,
     content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+impl AddedToken {
+    /// Whether it is structure and no text: it is called special, looks like the tokens that are, or stands for a picture.
+    fn is_control(&self) -> bool {
+        let marked = self.content.starts_with("<|") && self.content.ends_with("|>");
+        self.special || marked || ["<image>", "<video>"].contains(&self.content.as_str())
+    }
 }
 
 impl Tokenizer {
@@ -34,13 +48,28 @@ impl Tokenizer {
         const FILE: &str = "tokenizer.json";
         let mut json: serde_json::Value = source.required_json(FILE, "tokenizer")?;
         let error = |reason: String| LoadError::Tokenizer { file: source.path(FILE), reason };
+        let damaged = |cause| LoadError::Json { file: source.path(FILE), expected: "tokenizer", cause };
         if !json.is_object() {
             return Err(error("it is JSON and no object".into()));
         }
+        // What was set for some call of a library when the file was written; it would cut texts, or lengthen them.
+        for setting in ["truncation", "padding"] {
+            json[setting] = serde_json::Value::Null;
+        }
         let added = json.get_mut("added_tokens").map(serde_json::Value::take).unwrap_or_default();
-        let added: Option<Vec<AddedToken>> = serde_json::from_value(added)
-            .map_err(|cause| LoadError::Json { file: source.path(FILE), expected: "tokenizer", cause })?;
-        json["added_tokens"] = serde_json::Value::Array(Vec::new());
+        let added: Option<Vec<serde_json::Value>> = serde_json::from_value(added).map_err(damaged)?;
+        let (mut control, mut words, mut kept) = (HashMap::new(), HashMap::new(), Vec::new());
+        for value in added.unwrap_or_default() {
+            let token = AddedToken::deserialize(&value).map_err(damaged)?;
+            let (id, is_control) = (TokenId(token.id), token.is_control());
+            if is_control {
+                control.insert(token.content, id);
+            } else {
+                words.insert(id, token.content);
+                kept.push(value);
+            }
+        }
+        json["added_tokens"] = serde_json::Value::Array(kept);
         if json["decoder"]["type"] != "ByteLevel" {
             return Err(error(format!(
                 "its decoder is {}; expected a byte-level one",
@@ -49,16 +78,22 @@ impl Tokenizer {
         }
         let inner: tokenizers::Tokenizer =
             serde_json::from_value(json).map_err(|cause| error(cause.to_string()))?;
-        let control: HashMap<String, TokenId> =
-            added.unwrap_or_default().into_iter().map(|token| (token.content, TokenId(token.id))).collect();
+        // It would be put around a whole prompt, which is encoded here in pieces.
+        let length = |adds: bool| inner.encode_fast("a", adds).map(|encoding| encoding.get_ids().len());
+        if length(true).ok() != length(false).ok() {
+            return Err(error("its post_processor adds tokens to every text; expected none".into()));
+        }
         let control_text = control.iter().map(|(text, id)| (*id, text.clone())).collect();
-        Ok(Self { inner, control, control_text })
+        let number = |(id, word): (&TokenId, &String)| Some((inner.token_to_id(word)?, *id));
+        let numbers = words.iter().filter_map(number).collect();
+        Ok(Self { inner, control, control_text, words, numbers })
     }
 
     /// How many tokens there are: their ids are those below.
     pub fn vocabulary(&self) -> usize {
-        let control = self.control_text.keys().map(|token| token.0 as usize + 1).max().unwrap_or(0);
-        self.inner.get_vocab_size(false).max(control)
+        let added = self.control_text.keys().chain(self.words.keys());
+        let added = added.map(|token| token.0 as usize + 1).max().unwrap_or(0);
+        self.inner.get_vocab_size(false).max(added)
     }
 
     /// The ids of `text`, in which no control token is recognised.
@@ -67,7 +102,8 @@ impl Tokenizer {
     /// What the tokenizer library says.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, tokenizers::Error> {
         let encoding = self.inner.encode_fast(text, false)?;
-        Ok(encoding.get_ids().iter().map(|id| TokenId(*id)).collect())
+        let number = |id: &u32| self.numbers.get(id).copied().unwrap_or(TokenId(*id));
+        Ok(encoding.get_ids().iter().map(number).collect())
     }
 
     /// Tokens that long texts surely have together; 0 for texts that are no longer than so many tokens can be. They are read in
@@ -115,7 +151,7 @@ impl Tokenizer {
 
     /// The bytes that `token` stands for; none for an id that the vocabulary does not have.
     pub fn bytes(&self, token: TokenId) -> Vec<u8> {
-        if let Some(text) = self.control_text.get(&token) {
+        if let Some(text) = self.control_text.get(&token).or_else(|| self.words.get(&token)) {
             return text.clone().into_bytes();
         }
         let Some(text) = self.inner.id_to_token(token.0) else { return Vec::new() };

@@ -224,7 +224,7 @@ pub struct CompletionStream {
     shown: usize,
     /// Whether a token was written that is no control token, be it of text or of none.
     wrote: bool,
-    /// Whether something was chosen or read, which is an answer whatever its text.
+    /// Whether something was chosen or read, or a stop string came, which is an answer whatever its text.
     answered: bool,
     /// What its caller's allowance gave for it.
     reservation: Reservation,
@@ -320,6 +320,7 @@ impl CompletionStream {
         }
         let released = self.stops.push(&text);
         if let Released::Last(_) = released {
+            self.answered = true;
             self.end(FinishReason::Stop);
         }
         self.show(released)
@@ -399,7 +400,10 @@ impl CompletionStream {
         self.written += unfinished.len();
         let text = match self.stops.push(&unfinished) {
             Released::Text(text) => text + &self.stops.finish(),
-            Released::Last(text) => text,
+            Released::Last(text) => {
+                self.answered = true;
+                text
+            }
         };
         self.end(reason);
         let piece = self.show(Released::Text(text));
@@ -430,8 +434,8 @@ impl Stream for CompletionStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(reason) = self.finish.take() {
-                // An end without a word, be it that all was hidden or that a stop string came first, would read as an
-                // empty answer, which most clients take for a verdict. What was cut amid what it wrote says that it is not whole.
+                // An end without a word would read as an empty answer, which most clients take for a verdict. What was cut amid
+                // what it wrote says that it is not whole, and whoever named a stop string can find it at the beginning.
                 let cut = reason == FinishReason::Length && self.wrote;
                 let silent = self.shown == 0 && !self.answered && !cut;
                 let event = CompletionEvent::Finished(reason, self.usage);

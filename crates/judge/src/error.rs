@@ -17,7 +17,7 @@ pub enum JudgeError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// There is nothing to compare.
-    #[error("there are {count} responses; at least {least} are needed")]
+    #[error("{}; at least {least} are needed", there_are(*count))]
     TooFewResponses {
         /// Responses that were given.
         count: usize,
@@ -70,4 +70,11 @@ pub enum JudgeError {
     /// The critic ended its turn at once.
     #[error("the critic ended its turn without writing anything")]
     Silent,
+}
+
+fn there_are(responses: usize) -> String {
+    match responses {
+        1 => "there is 1 response".to_owned(),
+        count => format!("there are {count} responses"),
+    }
 }

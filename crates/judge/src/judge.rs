@@ -15,7 +15,7 @@ use engine::{
     Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Suspect, Unobserved,
 };
 use lru::LruCache;
-use rubric::{Case, Kind, Profile, Rubric, RubricError, RubricLibrary};
+use rubric::{Case, Kind, RubricError, RubricLibrary};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
+    rules::Rules,
     verdict_stream::flags_with,
 };
 
@@ -67,43 +68,6 @@ struct Parts {
     /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
     /// multiply the memory that they take.
     encoders: Encoders,
-}
-
-/// The rubrics, and how this critic is asked.
-#[derive(Debug)]
-pub struct Rules {
-    library: RubricLibrary,
-    profile: Profile,
-}
-
-impl Rules {
-    fn new(library: RubricLibrary, model: &str) -> Self {
-        let profile = library.profile_for(model).clone();
-        Self { library, profile }
-    }
-
-    /// The rubrics.
-    pub fn library(&self) -> &RubricLibrary {
-        &self.library
-    }
-
-    /// Name of the rubric for a request that names none.
-    pub fn default_rubric(&self, kind: Kind) -> &str {
-        self.profile.default_rubric(kind)
-    }
-
-    /// How this critic is asked.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    pub(crate) fn rubric(&self, kind: Kind, choice: RubricChoice) -> Result<Rubric, RubricError> {
-        match choice {
-            RubricChoice::Default => self.library.rubric(self.default_rubric(kind)).cloned(),
-            RubricChoice::Named(name) => self.library.rubric(&name).cloned(),
-            RubricChoice::Inline { criteria, scale } => Rubric::inline(kind, criteria, scale),
-        }
-    }
 }
 
 /// What a judge is made of.
@@ -324,7 +288,7 @@ impl Judge {
     ) -> Result<(), RubricError> {
         let rules = self.rules();
         let rubric = rules.rubric(kind, choice)?;
-        rules.profile.format(&rubric, format)?;
+        rules.profile().format(&rubric, format)?;
         if rubric.kind == kind {
             Ok(())
         } else {

@@ -19,6 +19,7 @@ mod receipt;
 mod reply;
 mod restrained;
 mod reward;
+mod rules;
 mod samples;
 mod stop;
 mod traced;
@@ -41,7 +42,7 @@ pub use engine::{
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};
-pub use judge::{Judge, Rules, Setup};
+pub use judge::{Judge, Setup};
 pub use memo::MemoCounts;
 pub use options::{
     Calibration, Degenerate, Drawing, Guards, Invisible, JudgeOptions, Remembering, RubricChoice,
@@ -55,7 +56,8 @@ pub use reward::{
 pub use rubric::{
     AnswerForm, Case, CaseField, Confidence, Direction, Distribution, Flag, Form, FormPart, Format, Grade,
     Kind, Outcome, Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric,
-    RubricError, RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError,
+    RubricError, RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError, nearest, slips,
 };
+pub use rules::Rules;
 pub use samples::{Samples, Summary};
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

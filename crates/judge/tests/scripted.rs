@@ -191,9 +191,11 @@ async fn a_turn_that_ends_at_once_is_an_error() {
     assert!(matches!(complete(&silent, &hidden).await, Err(JudgeError::Silent)));
     let shown = CompletionParams { show_control: true, ..hidden };
     assert!(complete(&silent, &shown).await.unwrap().piece.text.starts_with("<end>"));
-    // So is a text that a stop string ends before its first word.
+    // A text that a stop string ends before its first word is an answer: it has what was asked for.
     let stop = CompletionParams { stop: vec!["a".into()], ..CompletionParams::greedy(9) };
-    assert!(matches!(complete(&judge("any", "abc", END), &stop).await, Err(JudgeError::Silent)));
+    let stopped = complete(&judge("any", "abc", END), &stop).await.unwrap();
+    assert_eq!((stopped.piece.text.as_str(), stopped.reason), ("", FinishReason::Stop));
+    assert!(matches!(complete(&silent, &stop).await, Err(JudgeError::Silent)));
 }
 
 #[tokio::test]
@@ -324,14 +326,17 @@ async fn an_expected_score_is_the_mean_of_all() {
 }
 
 #[tokio::test]
-async fn rubrics_can_be_replaced_and_what_is_empty_is_refused() {
+async fn rubrics_can_be_replaced_and_silence_is_judged() {
     let mini = judge("gavel-mini", "5\nIt is right.", END);
     let before = mini.rules();
     mini.replace_library(RubricLibrary::compiled_in().unwrap());
     assert!(!Arc::ptr_eq(&before, &mini.rules()));
-    let error = verdict(&mini, Responses::One(String::new()), 9).await.unwrap_err();
-    assert_eq!(error.to_string(), "response is empty");
-    assert!(verdict(&mini, Responses::One(" ".into()), 9).await.is_ok());
+    for silence in ["", " "] {
+        let judged = verdict(&mini, Responses::One(silence.into()), 9).await.unwrap();
+        assert_eq!(judged.verdict.outcome, Outcome::Score(1.0), "the worst");
+    }
+    let nothing = mini.judge(Case::new(" ", one()), RubricChoice::Default, JudgeOptions::default()).await;
+    assert_eq!(nothing.err().unwrap().to_string(), "the question is empty");
 }
 
 /// A judge that knows the rubric `own` until its next prompt is encoded, and then no more.

@@ -14,7 +14,7 @@ pub enum RubricError {
         nearest: Vec<String>,
     },
     /// The rubric is for another number of responses.
-    #[error("rubric {rubric:?} is {rubric_kind}; the case is {case_kind}")]
+    #[error("rubric {rubric:?} {}", other_kind(*rubric_kind))]
     WrongKind {
         /// Name of the rubric.
         rubric: String,
@@ -41,12 +41,19 @@ pub enum RubricError {
         /// Name of the format.
         format: String,
     },
-    /// A text of the case is empty.
-    #[error("{path} is empty")]
-    Empty {
-        /// Where it stands in the case.
-        path: String,
+    /// The case has something that the critic would not be shown.
+    #[error("the critic's format {format:?} has no place for a {field}{}", others_have(others))]
+    NotShown {
+        /// What cannot be shown.
+        field: CaseField,
+        /// Name of the format.
+        format: String,
+        /// Formats of the same kind that have a place for it.
+        others: Vec<String>,
     },
+    /// Nothing was asked.
+    #[error("the question is empty")]
+    NoQuestion,
     /// The critic has no such prompt format.
     #[error("there is no format named {name:?} for this kind; the critic has {known:?}")]
     UnknownFormat {
@@ -78,9 +85,25 @@ pub enum RubricError {
     Library(Problems),
 }
 
+fn others_have(formats: &[String]) -> String {
+    match formats {
+        [] => ", and it has no other that does".to_owned(),
+        names => format!("; those that have one: {}", names.join(", ")),
+    }
+}
+
+/// In the words of people who ask: they name no kinds.
+fn other_kind(rubric: Kind) -> &'static str {
+    match rubric {
+        Kind::Pointwise => "scores one response, and here two are compared",
+        Kind::Pairwise => "compares two responses, and here one is scored",
+    }
+}
+
 fn did_you_mean(nearest: &[String]) -> String {
     match nearest {
         [] => String::new(),
+        [name] => format!("; the nearest is {name}"),
         names => format!("; the nearest are {}", names.join(", ")),
     }
 }

@@ -34,6 +34,7 @@ pub use flag::Flag;
 pub use form::{Escape, Form, FormPart, Restraint};
 pub use justification::Justification;
 pub use library::RubricLibrary;
+pub use nearest::{nearest, slips};
 pub use parser::{Ending, ParserEvent, VerdictParser};
 pub use problem::{Problem, Problems};
 pub use profile::{Format, Profile};

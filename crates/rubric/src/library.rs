@@ -1,8 +1,10 @@
 //! The rubrics, critic profiles and forms that a server knows: those compiled in, and those of a folder.
 
+mod reading;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde::de::DeserializeOwned;
+use reading::read;
 
 use crate::{Form, Kind, Problem, Problems, Profile, Rubric, RubricError, form::form_of, nearest::nearest};
 
@@ -58,29 +60,34 @@ impl RubricLibrary {
         let mut library = Self::default();
         let mut problems = Vec::new();
         let own = Origin::CompiledIn;
+        let add = |problems: &mut Vec<Problem>, added: Result<(), Problems>| {
+            problems.extend(added.err().into_iter().flat_map(|Problems(problems)| problems));
+        };
         for (file, text) in RUBRICS {
-            problems.extend(library.add_rubric(&format!("config/rubrics/{file}"), text, own).err());
+            add(&mut problems, library.add_rubric(&format!("config/rubrics/{file}"), text, own));
         }
         for (file, text) in PROFILES {
-            problems.extend(library.add_profile(&format!("config/critics/{file}"), text, own).err());
+            add(&mut problems, library.add_profile(&format!("config/critics/{file}"), text, own));
         }
         for (file, text) in FORMS {
-            problems.extend(library.add_form(&format!("config/forms/{file}"), text, own).err());
+            add(&mut problems, library.add_form(&format!("config/forms/{file}"), text, own));
         }
         if let Some(folder) = folder {
             let [rubrics, critics, forms] = ["rubrics", "critics", "forms"].map(|name| folder.join(name));
             if ![&rubrics, &critics, &forms].iter().any(|folder| folder.is_dir()) {
-                let reason = "it has none of the folders rubrics, critics and forms".into();
+                let reason = "it has none of the folders rubrics, critics and forms: files of rubrics go into its folder \
+                              rubrics, critic profiles into critics, and forms into forms"
+                    .into();
                 problems.push(Problem { file: folder.display().to_string(), key: None, reason });
             }
             for (file, text) in read_folder(&rubrics, &mut problems) {
-                problems.extend(library.add_rubric(&file, &text, Origin::Folder).err());
+                add(&mut problems, library.add_rubric(&file, &text, Origin::Folder));
             }
             for (file, text) in read_folder(&critics, &mut problems) {
-                problems.extend(library.add_profile(&file, &text, Origin::Folder).err());
+                add(&mut problems, library.add_profile(&file, &text, Origin::Folder));
             }
             for (file, text) in read_folder(&forms, &mut problems) {
-                problems.extend(library.add_form(&file, &text, Origin::Folder).err());
+                add(&mut problems, library.add_form(&file, &text, Origin::Folder));
             }
         }
         library.check(&mut problems);
@@ -138,23 +145,30 @@ impl RubricLibrary {
         form_of(self.forms(), texts)
     }
 
-    fn add_form(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problem> {
-        let form = parse::<Form>(file, text)?.prepare();
-        form.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
+    fn add_form(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
+        let form = read::<Form>(file, text).right()?.prepare();
+        form.check().map_err(|(key, reason)| Problems(vec![Problem::at(file, key, reason)]))?;
         let name = form.name.clone();
         insert(&mut self.forms, name, Entry { file: file.to_owned(), origin, value: form })
     }
 
-    fn add_rubric(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problem> {
-        let rubric: Rubric = parse(file, text)?;
-        rubric.check().map_err(|(key, reason)| Problem::at(file, key, reason))?;
+    fn add_rubric(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
+        let mut reading = read::<Rubric>(file, text);
+        for (key, reason) in reading.value.as_ref().map(Rubric::problems).unwrap_or_default() {
+            // Whether the scale fits depends on nearly everything else, and a name on nothing.
+            let others: &[&str] = if key == "name" { &[] } else { &["kind", "answer", "scale"] };
+            if !reading.hides(key, others) {
+                reading.tell(key, reason);
+            }
+        }
+        let rubric = reading.right()?;
         let name = rubric.name.clone();
         insert(&mut self.rubrics, name, Entry { file: file.to_owned(), origin, value: rubric })
     }
 
-    fn add_profile(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problem> {
-        let mut profile: Profile = parse(file, text)?;
-        profile.prepare().map_err(|(key, reason)| Problem::at(file, key, reason))?;
+    fn add_profile(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
+        let mut profile = read::<Profile>(file, text).right()?;
+        profile.prepare().map_err(|(key, reason)| Problems(vec![Problem::at(file, key, reason)]))?;
         let name = profile.name.clone();
         insert(&mut self.profiles, name, Entry { file: file.to_owned(), origin, value: profile })
     }
@@ -177,26 +191,17 @@ impl RubricLibrary {
 }
 
 /// Adds an entry; one of the program's own gives way, another one of the same name does not.
-fn insert<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, new: Entry<T>) -> Result<(), Problem> {
+fn insert<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, new: Entry<T>) -> Result<(), Problems> {
     match entries.get(&name) {
         Some(old) if old.origin == new.origin => {
-            Err(Problem::at(&new.file, "name", format!("{} has the name {name:?} too", old.file)))
+            let reason = format!("{} has the name {name:?} too", old.file);
+            Err(Problems(vec![Problem::at(&new.file, "name", reason)]))
         }
         _ => {
             entries.insert(name, new);
             Ok(())
         }
     }
-}
-
-fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problem> {
-    let whole = |reason: String| Problem { file: file.to_owned(), key: None, reason };
-    let form = toml::Deserializer::parse(text).map_err(|error| whole(error.to_string().trim().to_owned()))?;
-    serde_path_to_error::deserialize(form).map_err(|error| {
-        let (path, reason) = (error.path().to_string(), error.inner().message().to_owned());
-        // A key that is lacking is told by the message alone.
-        if path == "." { whole(reason) } else { Problem::at(file, path, reason) }
-    })
 }
 
 /// Name and text of every TOML file of a folder, in order of their names; nothing when the folder does not exist.

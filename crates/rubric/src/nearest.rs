@@ -1,12 +1,12 @@
 //! Names that are spelt nearly like one that does not exist.
 
-/// No name is longer, and whoever asks for a longer one did not mistype it: to count its edits would take long.
+/// No name is longer, and whoever asks for a longer one did not mistype it: to count its slips would take long.
 const LONGEST: usize = 256;
 /// How many names are told.
 const MOST: usize = 3;
 
 /// The names among `known` that are nearest to `name`, nearest first; none when all are far.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
     if name.len() > LONGEST {
         return Vec::new();
     }
@@ -15,7 +15,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> V
         .map(|other| {
             // A part of a name is near to it, however long the rest is.
             let part = name.len() > 2 && (other.contains(name) || name.contains(other));
-            (if part { 1 } else { edits(name, other) }, other)
+            (if part { 1 } else { slips(name, other) }, other)
         })
         .filter(|(distance, _)| *distance <= far)
         .collect();
@@ -23,30 +23,39 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> V
     found.into_iter().take(MOST).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// How many characters must be put in, left out or changed to make `b` of `a`.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (index, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+/// How many characters must be put in, left out, changed, or put in the place of their neighbour to make `b` of `a`.
+pub fn slips(a: &str, b: &str) -> usize {
+    let [a, b] = [a, b].map(|text| text.chars().collect::<Vec<_>>());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, to) in b.iter().enumerate() {
+            let mut least = (last[j] + usize::from(from != to)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *from == b[j - 1] && a[i - 1] == *to {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
+        before = std::mem::replace(&mut last, row);
     }
-    row[b.len()]
+    last[b.len()]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{edits, nearest};
+    use super::{nearest, slips};
 
     #[test]
-    fn edits_are_counted() {
-        for (a, b, count) in [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)] {
-            assert_eq!((edits(a, b), edits(b, a)), (count, count), "{a} {b}");
+    fn slips_are_counted() {
+        for (a, b, count) in [
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 1),
+            ("prot", "port", 1),
+        ] {
+            assert_eq!((slips(a, b), slips(b, a)), (count, count), "{a} {b}");
         }
     }
 

@@ -136,6 +136,9 @@ pub enum CaseField {
 }
 
 impl CaseField {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Reference, Self::Description];
+
     /// What it is called in requests and in rubrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -237,18 +240,28 @@ impl Rubric {
     }
 
     /// Whether it makes sense; an error is the key to blame and what is wrong.
-    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that makes no sense, each with the key to blame.
+    pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
         if self.name.trim().is_empty() {
-            return Err(("name", "it needs a name".into()));
+            problems.push(("name", "it needs a name".into()));
         }
+        let fits = self.answer.is_none_or(|answer| answer.kind() == self.kind);
         if self.answer == Some(AnswerForm::Scalar) {
-            return Err(("answer", "only a critic's profile can answer by a reward head".into()));
+            problems.push(("answer", "only a critic's profile can answer by a reward head".into()));
+        } else if !fits {
+            problems.push(("answer", format!("this answer is none of a {} rubric", self.kind)));
         }
-        if self.answer.is_some_and(|answer| answer.kind() != self.kind) {
-            return Err(("answer", format!("this answer is none of a {} rubric", self.kind)));
-        }
-        self.check_scale()?;
-        self.check_reading()
+        // By an answer of another kind nobody knows whether two responses need a scale.
+        let scale = if fits || self.kind == Kind::Pointwise { self.check_scale() } else { Ok(()) };
+        // Without a scale nobody knows what can be read by it.
+        let read = if scale.is_ok() || self.kind == Kind::Pairwise { self.check_reading() } else { Ok(()) };
+        problems.extend([scale, read].into_iter().filter_map(Result::err));
+        problems
     }
 
     fn check_scale(&self) -> Result<(), (&'static str, String)> {
@@ -257,9 +270,9 @@ impl Rubric {
             (Kind::Pointwise, Some(scale)) => scale.check(),
             (Kind::Pairwise, Some(scale)) if two_scores => scale.check(),
             (Kind::Pairwise, None) if !two_scores => Ok(()),
-            (Kind::Pointwise, None) => Err(("scale", "a pointwise rubric needs a scale".into())),
+            (Kind::Pointwise, None) => Err(("scale", "a rubric for one response needs a scale".into())),
             (Kind::Pairwise, None) => Err(("scale", "an answer of two scores needs a scale".into())),
-            (Kind::Pairwise, Some(_)) => Err(("scale", "a pairwise rubric has no scale".into())),
+            (Kind::Pairwise, Some(_)) => Err(("scale", "a rubric for two responses has no scale".into())),
         }
     }
 

@@ -20,6 +20,10 @@ use crate::{
     state::AppState,
 };
 
+/// What there is, for whoever asks for something else.
+const HERE: &str =
+    "The listener for administration has GET /metrics, POST /reload, POST /drain and the probes.";
+
 /// The routes, for whoever `door` lets in.
 pub(crate) fn router(state: &AppState, door: AdminDoor) -> Router<AppState> {
     let guard = middleware::from_fn_with_state((state.access.clone(), door), guard_admin);
@@ -27,9 +31,20 @@ pub(crate) fn router(state: &AppState, door: AdminDoor) -> Router<AppState> {
         .route("/metrics", get(metrics::scrape))
         .route("/reload", post(reload_all))
         .route("/drain", post(drain))
+        .method_not_allowed_fallback(wrong_method)
         .layer(guard)
         // Where the main port speaks TLS, whoever looks after the process asks here.
-        .merge(health::probes().split_for_parts().0)
+        .merge(health::probes().split_for_parts().0.method_not_allowed_fallback(wrong_method))
+        .fallback(unknown)
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("There is nothing at this path. {HERE}"))
+}
+
+async fn wrong_method() -> ApiError {
+    let message = format!("This path does not take this method. {HERE}");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
 /// Reads keys, certificates and rubrics again.

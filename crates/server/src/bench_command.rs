@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     fs,
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -32,6 +32,7 @@ use crate::{
     content_limits::ContentLimits,
     edge::HeadLimits,
     metrics::Metrics,
+    output::{output, unless_gone},
     router::{self, RequestLimits, Service},
     serve,
 };
@@ -61,7 +62,7 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::MakeModel(arguments) => {
             let weights = boot::make_model(&arguments)?;
             let (folder, millions) = (arguments.folder.display(), weights as f64 / 1e6);
-            writeln!(io::stdout(), "{folder} has {millions:.2} million weights")?;
+            writeln!(output(), "{folder} has {millions:.2} million weights")?;
             Ok(())
         }
     }
@@ -101,7 +102,7 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
 fn steps(arguments: &StepsArguments) -> anyhow::Result<()> {
     let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
     let report = boot::steps(&arguments.critic, extent)?;
-    publish(&report, arguments.json.as_deref())?;
+    unless_gone(publish(&report, arguments.json.as_deref()))?;
     ensure!(report.failure.is_none(), "not every step could be measured");
     Ok(())
 }
@@ -111,7 +112,7 @@ fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
     let CorpusArguments { folder, url, program, log, short, only, minutes, json } = arguments;
     let (target, lasting) = (target(url, program, log)?, lasting(minutes)?);
     let report = bench::corpus(&CorpusOptions { folder, target, short, only, lasting })?;
-    publish(&report, json.as_deref())?;
+    unless_gone(publish(&report, json.as_deref()))?;
     ensure!(report.passed(), "not every case passed");
     Ok(())
 }
@@ -127,7 +128,7 @@ fn abuse(arguments: AbuseArguments) -> anyhow::Result<()> {
         lasting: lasting(minutes)?,
     };
     let report = bench::abuse(&options)?;
-    publish(&report, json.as_deref())?;
+    unless_gone(publish(&report, json.as_deref()))?;
     ensure!(report.passed(), "not everything was as it must be");
     Ok(())
 }
@@ -209,11 +210,14 @@ async fn timed(State(service): State<ServiceTimes>, request: Request, next: Next
     response
 }
 
+/// Writes the report as JSON where that is wanted, then prints it: whoever reads the output may leave before its end.
 fn publish(report: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
-    let mut output = io::stdout();
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(report)?;
+        fs::write(path, text + "\n").with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let mut output = output();
     write!(output, "{report}")?;
     output.flush()?;
-    let Some(path) = json else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report)?;
-    fs::write(path, text + "\n").with_context(|| format!("{} cannot be written", path.display()))
+    Ok(())
 }

@@ -367,6 +367,18 @@ fn shape_of(choice: ShapeChoice) -> Shape {
     }
 }
 
+/// Refuses what can only be meant as a folder and is none, which the hub is not to be asked for.
+fn check_path(model: &str) -> anyhow::Result<()> {
+    let path = Path::new(model);
+    ensure!(
+        path.is_dir() || !path.exists(),
+        "{model} is a file: a checkpoint is a folder with config.json and weights, or the id of a repository on the hub"
+    );
+    let is_path = ["./", "../", "/", "~"].iter().any(|start| model.starts_with(start));
+    ensure!(!is_path || path.is_dir(), "there is no such folder: {model}");
+    Ok(())
+}
+
 /// Name and place of a checkpoint. A folder is called by its last part, a repository by its id.
 fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source)> {
     let Some(model) = model else {
@@ -379,6 +391,7 @@ fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source
         let drawn = DrawnCheckpoint::new(shape_of(shape), SEED, &vocabulary)?;
         return Ok((model.replace(':', "-"), Source::Drawn(Arc::new(drawn))));
     }
+    check_path(model).map_err(Fatal::from)?;
     let folder = critic_candle::resolve(model, hub)
         .map_err(|error| Fatal::new(status_of_hub(&error), &error.into()))?;
     let is_folder = Path::new(model).is_dir();

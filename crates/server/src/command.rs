@@ -9,6 +9,7 @@ mod bench;
 mod bulk;
 mod convert;
 mod device;
+mod environment;
 mod evaluate;
 mod given;
 mod images;
@@ -30,8 +31,9 @@ pub(crate) use bench::{
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use device::DeviceChoice;
+pub(crate) use environment::problem_of;
 pub(crate) use evaluate::{AttackOptions, EvaluateOptions, LabelledOptions};
-pub(crate) use given::{Given, check_configuration};
+pub(crate) use given::{Given, check_configuration, unknown_variables};
 pub(crate) use images::ImageOptions;
 pub(crate) use key::KeyCommand;
 pub(crate) use limits::LimitOptions;
@@ -70,15 +72,15 @@ pub(crate) enum Command {
     Inspect(InspectOptions),
     /// Write the language model of a checkpoint as a GGUF file, with its vocabulary, for llama.cpp and others.
     Convert(ConvertOptions),
-    /// Look after configuration files.
+    /// Check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look after keys.
+    /// Make keys.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Ask a running server for a sign of life: ends well when it answers.
+    /// Ask a running server whether it is ready; the exit status is 0 if it is.
     Probe(ProbeOptions),
-    /// Look after rubrics and critic profiles.
+    /// Check or list rubrics and critic profiles.
     #[command(subcommand)]
     Rubric(RubricCommand),
     /// Measure: each benchmark prints a table and writes its figures as JSON.
@@ -90,34 +92,36 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Critic")]
 pub(crate) struct CriticOptions {
-    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program.
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside the program.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// Folder with `rubrics/*.toml` and `critics/*.toml` that add to the built-in ones or replace those of their name.
+    /// Folder with `rubrics/*.toml` and `critics/*.toml` that add to the built-in ones or replace those of the same
+    /// name.
     #[arg(long)]
     pub(crate) config_dir: Option<PathBuf>,
-    /// What to compute on: cpu, cuda, cuda:1 for another card, or auto: the first card where there is one, else the CPU.
+    /// What to compute on: cpu, cuda, cuda:1 for another GPU, or auto: the first GPU if there is one, else the CPU.
     #[arg(long, default_value_t)]
     pub(crate) device: DeviceChoice,
-    /// Split the decoder over so many cards, from that of `--device` on, or over so many threads of the CPU; a number by which
-    /// its key heads can be divided. Cards need a program with the feature `nccl`.
+    /// Split the decoder over this many GPUs, starting with that of `--device`, or over this many threads of the CPU; a
+    /// number by which its key heads can be divided. GPUs need a program with the feature `nccl`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) tensor_parallel: u8,
-    /// Mebibytes for the cache of keys and values; at least one whole context is taken. Without it room for three on a CPU, but 64
-    /// to 256, and on a card what is left when all else is there. The more, the more requests run together.
+    /// Memory for the cache of keys and values, in mebibytes; at least one whole context is reserved. By default room
+    /// for three contexts on a CPU, within 64 to 256, and on a GPU what is left when everything else is loaded. With
+    /// more, more requests run at once.
     #[arg(long)]
     pub(crate) cache_mib: Option<usize>,
-    /// Mebibytes for images that were decoded and cut for earlier requests.
+    /// Memory for images that were decoded and cut for earlier requests, in mebibytes.
     #[arg(long, default_value_t = 128)]
     pub(crate) image_cache_mib: usize,
-    /// Number type to compute in. Without it f32 on a CPU, where the 16-bit types only save memory: they are slower there and
-    /// less exact. A card computes in bf16.
+    /// Number type to compute in. By default f32 on a CPU, where the 16-bit types only save memory: they are slower
+    /// there and less exact. A GPU computes in bf16.
     #[arg(long, value_enum)]
     pub(crate) precision: Option<PrecisionChoice>,
-    /// How weights are kept in memory when computing in 32-bit floats.
+    /// How weights are held in memory when computing in f32.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) weights: WeightsChoice,
-    /// Keep weights in fewer bits: faster and smaller, and less exact.
+    /// Weights in fewer bits: faster and smaller, and less exact.
     #[arg(long, value_enum, conflicts_with = "weights")]
     pub(crate) quantize: Option<QuantizeChoice>,
     #[command(flatten)]
@@ -164,7 +168,7 @@ pub(crate) struct HubArguments {
     /// Address of the hub.
     #[arg(long, env = "HF_ENDPOINT", hide_env_values = true)]
     pub(crate) hub_endpoint: Option<String>,
-    /// Access token for repositories that ask for one.
+    /// Access token for repositories that ask for one; better set in the environment as HF_TOKEN.
     #[arg(long, env = "HF_TOKEN", hide_env_values = true)]
     pub(crate) hub_token: Option<String>,
     /// Folder of the hub's cache.
@@ -179,16 +183,16 @@ pub(crate) struct HubArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineOptions {
-    /// The most sequences that are written at a time.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences)]
+    /// The most sequences that are generated at once.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences, value_parser = at_least::<1, usize>)]
     pub(crate) max_sequences: usize,
-    /// The most requests that wait for their turn; one more is refused at once.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting)]
+    /// The most requests in the queue; one more is refused at once.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting, value_parser = at_least::<1, usize>)]
     pub(crate) max_waiting: usize,
-    /// The most tokens of prompts that wait, those left out that are known from earlier requests.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens)]
+    /// The most prompt tokens in the queue, without those that are cached from earlier requests.
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens, value_parser = at_least::<1, usize>)]
     pub(crate) max_waiting_tokens: usize,
-    /// When the model's code panics, go on with an empty cache instead of ending with an error.
+    /// When the model's code panics, continue with an empty cache instead of ending with an error.
     #[arg(long)]
     pub(crate) restart_after_panic: bool,
 }
@@ -200,7 +204,7 @@ pub(crate) struct ServeOptions {
     /// Configuration file (TOML); `config/gavel.toml` has all there is to set.
     #[arg(long, env = "GAVEL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Print what is in force and where it is from, and end.
+    /// Print what is in force and where it comes from, and end.
     #[arg(long)]
     pub(crate) print_config: bool,
     #[command(flatten)]
@@ -238,38 +242,38 @@ pub(crate) struct HttpOptions {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST")]
     pub(crate) host: String,
-    /// Port to listen on; 0 takes a free one, which the first line of the output tells.
+    /// Port to listen on; 0 takes a free one, which the first line of the output names.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
     /// The longest time from a request to its answer, in seconds.
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, value_parser = at_least::<1, u64>)]
     pub(crate) request_timeout_s: u64,
-    /// The longest time that a request waits for its turn, in seconds. Then it is refused before anything was done for it, and
-    /// can be sent again. Lines of batches wait as long as their batch.
-    #[arg(long, default_value_t = 120)]
+    /// The longest time that a request waits in the queue, in seconds; then it is refused, before any work was done for
+    /// it. Lines of batches wait as long as their batch.
+    #[arg(long, default_value_t = 120, value_parser = at_least::<1, u64>)]
     pub(crate) queue_timeout_s: u64,
-    /// Verdicts that are remembered, so that who asks the same again is answered at once; 0 for none.
+    /// Verdicts that are remembered, so that an equal request is answered at once; 0 for none.
     #[arg(long, default_value_t = 1024)]
     pub(crate) memo_entries: usize,
     /// The largest body of a request, in mebibytes.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = at_least::<1, usize>)]
     pub(crate) max_body_mib: usize,
-    /// The bodies of all requests that are not answered, in mebibytes: one for which there is no room is refused. Of several keys
-    /// each has its share of this, as of the waiting line.
-    #[arg(long, default_value_t = 2048)]
+    /// Memory for the bodies of all unanswered requests, in mebibytes; a request for which there is no room is refused.
+    /// Of several keys each has its share of this, as of the queue.
+    #[arg(long, default_value_t = 2048, value_parser = at_least::<1, usize>)]
     pub(crate) max_bodies_mib: usize,
-    /// How the log on standard error is written. What clients send is in neither.
+    /// Format of the log on standard error. What clients send is in neither.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
-    /// Whether chat answers have the form that a known program looks for, told by its prompt; `x-gavel-form` in a request
-    /// goes before.
+    /// Whether chat answers have the form that a known program looks for, recognised by its prompt; `x-gavel-form` in a
+    /// request overrides it.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) forms: FormsChoice,
-    /// After a signal to stop, how long requests are still taken while `/readyz` already says no, in seconds: time for
-    /// whoever sends them to notice.
+    /// After a signal to stop: how long requests are still taken while `/readyz` already answers 503, in seconds.
+    /// Behind a load balancer, a little more than the time between its probes.
     #[arg(long, default_value_t = 0.0, value_parser = seconds)]
     pub(crate) shutdown_pause_s: f64,
-    /// After that, how long running requests may take, in seconds.
+    /// After that: how long running requests may take, in seconds.
     #[arg(long, default_value_t = 30.0, value_parser = seconds)]
     pub(crate) shutdown_timeout_s: f64,
 }
@@ -303,6 +307,23 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A length of time in seconds that is not none.
+fn some_seconds(text: &str) -> Result<f64, String> {
+    match seconds(text)? {
+        0.0 => Err("it must be above 0".into()),
+        seconds => Ok(seconds),
+    }
+}
+
+/// A whole number that is at least `LEAST`, below which nothing would work.
+fn at_least<const LEAST: u64, T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let number: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
+    if number < LEAST {
+        return Err(format!("it must be at least {LEAST}"));
+    }
+    T::try_from(number).map_err(|_| "it is too large".into())
+}
+
 /// Options of `gavel probe`.
 #[derive(Debug, Args)]
 pub(crate) struct ProbeOptions {
@@ -312,7 +333,7 @@ pub(crate) struct ProbeOptions {
     /// Port that the server listens on.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
-    /// What to ask for.
+    /// The path to ask for, which must answer 200.
     #[arg(long, default_value = "/readyz")]
     pub(crate) path: String,
     /// How long to wait for an answer, in seconds.
@@ -323,8 +344,6 @@ pub(crate) struct ProbeOptions {
 /// Options of `gavel judge`.
 #[derive(Debug, Args)]
 pub(crate) struct CaseOptions {
-    #[command(flatten)]
-    pub(crate) critic: CriticOptions,
     /// Image that the question is about; may be given several times.
     #[arg(long)]
     pub(crate) image: Vec<PathBuf>,
@@ -346,10 +365,12 @@ pub(crate) struct CaseOptions {
     /// Tokens to write at most.
     #[arg(long, default_value_t = judge::JudgeOptions::default().max_tokens)]
     pub(crate) max_tokens: usize,
-    /// Judge every case of this file instead: JSON lines with a question, images and one response or two each.
+    /// Judge every case of this file instead: JSON lines with a question, images and one response or two each. A row's own
+    /// `rubric`, `criteria` and `scale`, `mode` and `order` come before the options.
     #[arg(long, requires = "output", conflicts_with_all = ["question", "response", "image", "reference"])]
     pub(crate) input: Option<PathBuf>,
-    /// Where the verdicts on the file go, a JSON line for each. Cases that it has already are left out.
+    /// Where the verdicts on the file go, a JSON line for each. Cases that it has already are left out. Those that fail go into a
+    /// file beside it whose name ends in `.left-out.jsonl`, with the reasons, and are tried again by the next run.
     #[arg(long, requires = "input")]
     pub(crate) output: Option<PathBuf>,
     /// With a file: read verdicts from the critic's logits, without any reasons, which is many times faster.
@@ -357,12 +378,15 @@ pub(crate) struct CaseOptions {
     pub(crate) score_only: bool,
     #[command(flatten)]
     pub(crate) urls: Urls,
+    // Last, so that no option of the command stands under its headings.
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
 }
 
 /// Options of `gavel inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectOptions {
-    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program.
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside the program.
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) hub: HubArguments,
@@ -371,7 +395,7 @@ pub(crate) struct InspectOptions {
 /// What to do with configuration files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Tell everything that is wrong with a configuration file, with its line.
+    /// Report everything that is wrong with a configuration file, with its line.
     Check {
         /// The file.
         file: PathBuf,

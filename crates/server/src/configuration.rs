@@ -10,13 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, parser::ValueSource};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use crate::access::{KeyProblem, read_keys};
+use crate::{
+    access::{KEYS, read_keys},
+    command::problem_of,
+};
 
 /// The command whose options the file sets.
 pub(crate) const SERVE: &str = "serve";
@@ -24,9 +27,6 @@ pub(crate) const SERVE: &str = "serve";
 /// Options that are no settings.
 const NO_SETTINGS: [&str; 7] =
     ["config", "print_config", "help", "version", "notify_socket", "watchdog_usec", "watchdog_pid"];
-
-/// What keys stand under, which are read and checked by [`read_keys`].
-const KEYS: &str = "keys";
 
 /// The settings of a file.
 #[derive(Debug)]
@@ -91,8 +91,9 @@ impl Configuration {
             failed(vec![Problem { line: line(start), text: error.message().to_owned() }])
         })?;
         let (mut settings, mut problems) = (Vec::new(), Vec::new());
-        let keys = read_keys(&text).unwrap_or_else(|KeyProblem { line, text }| {
-            problems.push(Problem { line, text });
+        let keys = read_keys(&text).unwrap_or_else(|wrong| {
+            let told = wrong.iter().map(|problem| Problem { line: problem.line, text: problem.to_string() });
+            problems.extend(told);
             Vec::new()
         });
         let members = document.get_ref().iter().filter(|(section, _)| section.get_ref() != KEYS);
@@ -151,16 +152,21 @@ impl Setting {
         // What the option itself says of the value, which is what it would say on the command line.
         match setting.apply(serve.clone()).try_get_matches_from([SERVE]) {
             Ok(_) => Ok(setting),
-            Err(error) => {
-                let text = error.to_string();
-                Err(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
-            }
+            // The file has no option, and the key is told anyway.
+            Err(error) => Err(without_option(&problem_of(&error))),
         }
     }
 
     fn apply(&self, serve: Command) -> Command {
         serve.mut_arg(&self.name, |option| option.default_values(self.values.clone()))
     }
+}
+
+/// What is wrong with a value, without the option that it would be given by on a command line.
+fn without_option(problem: &str) -> String {
+    let named = problem.split_once(" for '--");
+    let parts = named.and_then(|(before, rest)| Some((before, rest.split_once('\'')?.1)));
+    parts.map_or_else(|| problem.to_owned(), |(before, after)| format!("{before}{after}"))
 }
 
 /// A value as it would stand on the command line.
@@ -207,7 +213,10 @@ pub(crate) fn with_environment(serve: Command) -> Command {
             return option;
         }
         let variable = format!("GAVEL_{}", name.to_uppercase());
-        option.env(variable).hide_env(true)
+        let option = option.env(variable).hide_env(true);
+        // Whoever writes an environment says yes in many ways.
+        let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+        if is_flag { option.value_parser(BoolishValueParser::new()) } else { option }
     })
 }
 
@@ -229,6 +238,10 @@ pub(crate) fn in_force(serve: &Command, (matches, file): (&ArgMatches, Option<&C
                 None => format!("# {name} is not set\n"),
                 // Whatever hides its variable's value in the help is a secret, or may hold one.
                 Some(_) if option.is_hide_env_values_set() => format!("# {name} is set ({source})\n"),
+                // However it was said.
+                Some(_) if matches!(option.get_action(), ArgAction::SetTrue) => {
+                    format!("{name} = {} # {source}\n", matches.get_flag(name))
+                }
                 Some(values) if matches!(option.get_action(), ArgAction::Append) => {
                     format!("{name} = [{}] # {source}\n", values.join(", "))
                 }

@@ -49,6 +49,9 @@ impl Doors {
                  entry by --keys-file, or say --insecure-no-auth"
             )));
         }
+        if !local && access.keys().is_empty() {
+            tracing::warn!(%address, "anybody who reaches this address may use the server: it has no keys");
+        }
         let files = match (&tls.tls_cert, &tls.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsFiles {
                 certificate: certificate.clone(),

@@ -56,12 +56,14 @@ fn check(request: &Request, limits: HeadLimits) -> Result<(), ApiError> {
     }
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
-        let error = ApiError::new(StatusCode::BAD_REQUEST, "invalid_host", "One header `host` is wanted.");
+        let error =
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_host", "A request needs the header host, once.");
         return Err(error.refused(Refusal::Head));
     }
     let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     if request.headers().get_all(header::CONTENT_ENCODING).iter().any(packed) {
-        let message = "Packed bodies are not unpacked here: send it without content-encoding.";
+        let message =
+            "The server reads no compressed bodies: send the body without the header content-encoding.";
         let error = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message);
         return Err(error.refused(Refusal::Encoding));
     }

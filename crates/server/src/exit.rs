@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{configuration::ConfigurationError, serve::EngineGone};
+use crate::{configuration::ConfigurationError, output::reader_is_gone, serve::EngineGone};
 
 /// How long the last words may take: nobody may be reading them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -85,8 +85,11 @@ pub(crate) fn at_once() -> ! {
     process::exit(0)
 }
 
-/// Says what went wrong and how the program ends.
+/// Says what went wrong and how the program ends: well and without a word where whoever read its output has seen enough.
 pub(crate) fn ending(error: &anyhow::Error) -> ExitCode {
+    if reader_is_gone(error) {
+        return ExitCode::SUCCESS;
+    }
     let text = format!("error: {error:#}\n");
     let (told, heard) = mpsc::channel();
     // On a thread of its own: a pipe that is full would keep a program that has failed from being started again.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use crate::{
     boot,
     command::ExportOptions,
+    json_line,
     judging_log::{Line, digest_of},
+    output::output,
 };
 
 /// The profile whose words the training set is in.
@@ -34,7 +36,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
         let file = fs::File::open(log).with_context(|| format!("{} cannot be read", log.display()))?;
         for (index, text) in BufReader::new(file).lines().enumerate() {
             let place = || format!("line {} of {}", index + 1, log.display());
-            let line: Line = serde_json::from_str(&text.with_context(place)?).with_context(place)?;
+            let line: Line = json_line::read(&text.with_context(place)?, (index + 1, log))?;
             lines.insert(line.prompt_digest.clone(), line);
         }
     }
@@ -49,7 +51,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(&rows)? + "\n";
     fs::write(&options.output, text)
         .with_context(|| format!("{} cannot be written", options.output.display()))?;
-    let mut output = io::stdout();
+    let mut output = output();
     writeln!(output, "{} examples in {}", rows.len(), options.output.display())?;
     for (reason, count) in left_out {
         writeln!(output, "{count} verdicts left out: {reason}")?;

@@ -10,13 +10,15 @@ use axum::{
 use futures::StreamExt;
 use judge::Tenant;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::{
     access::Grant,
     body_memory::OfBody,
     connections::SlowBody,
-    error::{ApiError, Dialect, brief},
+    error::{ApiError, Dialect},
     json_shape::{self, ShapeLimits, Texts},
+    json_words,
     metrics::Refusal,
     state::AppState,
 };
@@ -73,62 +75,31 @@ impl JsonBytes {
     /// # Errors
     /// When it has the wrong form, with the path at which it does.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        // Members of an object have names; serde takes a list for them, too, in their order.
+        if !self.bytes.trim_ascii_start().starts_with(b"{") {
+            let message = "The body must be a JSON object.";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message));
+        }
         let mut source = serde_json::Deserializer::from_slice(&self.bytes);
         serde_path_to_error::deserialize(&mut source).map_err(|error| {
             let path = error.path().to_string();
             // The body is known to be JSON, so that what the parser cannot read is a value of the wrong kind, such as `null`
             // for a word.
             let error = error.into_inner();
-            let reason = match error.classify() {
-                serde_json::error::Category::Data => plain_words(&error.to_string()),
-                _ => NO_FORM.to_owned(),
-            };
-            let reason = brief(reason, LONGEST_REASON);
-            if path == "." {
-                let message = format!("The body has the wrong form: {reason}.");
-                return ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+            match error.classify() {
+                Category::Data => json_words::refusal((&path, "field"), &error.to_string()),
+                Category::Io | Category::Syntax | Category::Eof => json_words::no_form(&path),
             }
-            let path = brief(path, LONGEST_PATH);
-            let message = format!("{path} has the wrong form: {reason}.");
-            ApiError::invalid(path, message)
         })
     }
 }
 
-/// The most characters of a reason and of a path that are told: both quote what was sent.
-const LONGEST_REASON: usize = 200;
-const LONGEST_PATH: usize = 120;
-
-/// What is said of a value that could be several things and is none of them.
-const NO_FORM: &str = "it has none of the forms that are read here";
-
-/// What serde says of a wrong form, without the names that types have in this program.
-fn plain_words(reason: &str) -> String {
-    if reason.starts_with("data did not match any variant of untagged enum") {
-        return NO_FORM.to_owned();
+/// A size as the options have it, where it is a whole number of mebibytes.
+fn size(bytes: usize) -> String {
+    match bytes >> 20 {
+        mib if mib << 20 == bytes => format!("{mib} MiB"),
+        _ => format!("{bytes} bytes"),
     }
-    // What comes before may quote what was sent.
-    let Some(place) = reason.rfind("expected ") else { return reason.to_owned() };
-    let (found, expected) = reason.split_at(place);
-    let mut words: Vec<&str> = Vec::new();
-    for word in expected.split(' ') {
-        let plain = match (words.last(), word) {
-            (Some(&"struct"), _) => "an object",
-            (Some(&"enum"), _) => "a word",
-            (_, "i8" | "i16" | "i32" | "i64" | "isize") => "a whole number",
-            (_, "u8" | "u16" | "u32" | "u64" | "usize") => "a whole number from 0",
-            (_, "f32" | "f64") => "a number",
-            (_, word) => {
-                words.push(word);
-                continue;
-            }
-        };
-        if ["struct", "enum"].contains(words.last().unwrap_or(&"")) {
-            words.pop();
-        }
-        words.push(plain);
-    }
-    found.to_owned() + &words.join(" ").replace("a map", "an object").replace("a sequence", "a list")
 }
 
 /// A missing type is refused too: a page in a browser can send any body without one, or as plain text, to a server
@@ -164,7 +135,7 @@ async fn read(
     (mut memory, dialect): (OfBody, Dialect),
 ) -> Result<(Bytes, OfBody), ApiError> {
     let too_large = || {
-        let message = format!("The body has more than {limit} bytes, which is the limit.");
+        let message = format!("The body has more than {}, which is the limit (max_body_mib).", size(limit));
         let told = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
         told.refused(Refusal::TooLarge)
     };
@@ -241,18 +212,20 @@ mod tests {
         let (code, message) = told(r#"{"order":null}"#, true);
         assert_eq!(
             (code, message.as_str()),
-            ("invalid_request", "order has the wrong form: it has none of the forms that are read here.")
+            ("invalid_request", "order has none of the forms that are read here.")
         );
         for (body, words) in [
-            (r#"{"count":-1}"#, "expected a whole number from 0"),
-            (r#"{"count":"usize"}"#, r#"string "usize", expected a whole number from 0"#),
-            (r#"{"strength":[]}"#, "expected a number"),
-            (r#"{"texts":1}"#, "expected a list"),
-            (r#""text""#, "expected an object"),
+            (r#"{"count":-1}"#, "count must be a whole number from 0."),
+            (r#"{"count":"usize"}"#, "count must be a whole number from 0, not text."),
+            (r#"{"strength":[]}"#, "strength must be a number, not a list."),
+            (r#"{"texts":1}"#, "texts must be a list, not a number."),
+            (r#"{"order":"taken"}"#, "order must be `given`, not `taken`."),
+            (r#""text""#, "The body must be a JSON object."),
+            (" [1]", "The body must be a JSON object."),
         ] {
             let (code, message) = told(body, false);
             assert_eq!(code, "invalid_request");
-            assert!(message.contains(words), "{body}: {message}");
+            assert_eq!(message, words, "{body}");
         }
     }
 }

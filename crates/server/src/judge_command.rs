@@ -1,23 +1,22 @@
 //! `gavel judge`: one case from files and arguments, its justification as it is written, then the verdict.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
 use judge::{
-    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Judgement, Outcome, Responses, RubricChoice,
-    VerdictEvent,
+    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Responses, RubricChoice, VerdictEvent,
 };
-
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
     boot,
     bulk::{self, Panel},
     command::{CaseOptions, Files},
+    output::output,
+    verdict_line::Told,
 };
 
 /// Judges the case and prints, or a file of cases.
@@ -43,21 +42,23 @@ async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     bulk::judge_rows(&panel, &files, &asked).await
 }
 
+/// Judges one case: on the server that was named, or else here.
 async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
+    if let many @ (0 | 3..) = options.response.len() {
+        bail!("there are {many} responses; one is scored, of two the better is named");
+    }
+    if options.urls.url.is_empty() { judge_here(options).await } else { judge_there(options).await }
+}
+
+/// Judges the case by the critic in this process, and prints the justification as it is written.
+async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
     let responses = match <[String; 2]>::try_from(options.response) {
         Ok([first, second]) => Responses::Pair(first, second),
-        Err(mut one) if one.len() == 1 => Responses::One(one.remove(0)),
-        Err(many) => bail!("there are {} responses; one is scored, of two the better is named", many.len()),
+        Err(one) => Responses::One(one.concat()),
     };
-    let images = (options.image.iter())
-        .map(|path| {
-            Ok(EncodedImage::new(
-                fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?,
-            ))
-        })
-        .collect::<anyhow::Result<_>>()?;
+    let images = options.image.iter().map(|path| Ok(EncodedImage::new(read(path)?)));
     let case = Case {
-        images,
+        images: images.collect::<anyhow::Result<_>>()?,
         reference: options.reference,
         description: options.description,
         ..Case::new(options.question.unwrap_or_default(), responses)
@@ -69,7 +70,7 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??
     };
 
-    let mut output = io::stdout();
+    let mut output = output();
     let judging = JudgeOptions { max_tokens: options.max_tokens, ..JudgeOptions::default() };
     let mut verdict = judge.judge(case, rubric, judging).await?;
     while let Some(event) = verdict.next().await {
@@ -81,7 +82,7 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
             Ok(VerdictEvent::Decision(..)) => {}
             Ok(VerdictEvent::Verdict(judgement)) => {
                 let gap = if judgement.verdict.justification.is_empty() { "" } else { "\n\n" };
-                writeln!(output, "{gap}{}", line(&judgement))?;
+                writeln!(output, "{gap}{}", Told::from(&judgement))?;
             }
             Err(JudgeError::Unparsable { source, text }) => {
                 bail!("{source}; it wrote: {text}");
@@ -92,24 +93,36 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The verdict in one line.
-fn line(judgement: &Judgement) -> String {
-    let Judgement { verdict, rubric, scale, .. } = judgement;
-    let better = verdict.outcome.preference().map_or("", judge::Preference::as_str);
-    match (verdict.outcome, scale) {
-        (Outcome::Score(score), Some(scale)) => {
-            format!("Score: {score} (from {} to {}, rubric {rubric})", scale.min, scale.max)
-        }
-        (Outcome::Score(score), None) => format!("Score: {score} (rubric {rubric})"),
-        (Outcome::Preference(_), _) => format!("Better: {better} (rubric {rubric})"),
-        (Outcome::Grade(grade), _) => {
-            let strength =
-                grade.strength().map_or_else(String::new, |strength| format!(" ({})", strength.as_str()));
-            format!("Better: {better}{strength} (rubric {rubric})")
-        }
-        (Outcome::Scores(pair), _) => {
-            let [first, second] = pair.scores();
-            format!("Better: {better} (scores {first} and {second}, rubric {rubric})")
+/// Lets servers judge the case, and prints the justification when all of it is there.
+async fn judge_there(options: CaseOptions) -> anyhow::Result<()> {
+    let CaseOptions { image, question, response, reference, description, rubric, max_tokens, .. } = options;
+    let images = image.iter().map(|path| Ok(BASE64_STANDARD.encode(read(path)?)));
+    let mut body = json!({
+        "question": question.unwrap_or_default(),
+        "images": images.collect::<anyhow::Result<Vec<_>>>()?,
+        "responses": response,
+        "max_tokens": max_tokens,
+    });
+    for (name, value) in [("reference", reference), ("description", description), ("rubric", rubric)] {
+        if let Some(value) = value {
+            body[name] = value.into();
         }
     }
+    let panel = Panel::assemble(&options.urls, options.critic, EngineConfig::default()).await?;
+    panel.model().await?;
+    let answer = match panel.post("/judge", &body, "").await? {
+        Ok(answer) => answer,
+        Err(refusal) => bail!("the server refuses: {} ({})", refusal.message, refusal.code),
+    };
+    let told = Told::deserialize(&answer).context("the server's answer is no verdict")?;
+    let justification = answer["justification"].as_str().unwrap_or_default();
+    let gap = if justification.is_empty() { "" } else { "\n\n" };
+    let mut output = output();
+    writeln!(output, "{justification}{gap}{told}")?;
+    output.flush()?;
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }

@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
 use crate::{
     access::{new_key, read_keys},
     command::KeyCommand,
+    output::output,
 };
 
 /// Does it.
@@ -15,13 +16,14 @@ pub(crate) fn run(command: &KeyCommand) -> anyhow::Result<()> {
         KeyCommand::New { id } => {
             let (key, digest) = new_key();
             let entry = format!("[[keys]]\nid = {}\nsha256 = \"{digest}\"\n", toml::Value::from(id.as_str()));
-            if let Err(problem) = read_keys(&entry) {
-                anyhow::bail!("{}", problem.text);
+            if let Err(problems) = read_keys(&entry) {
+                let reasons: Vec<String> = problems.into_iter().map(|problem| problem.reason).collect();
+                bail!("{id:?} is no id of a key: {}", reasons.join("; "));
             }
             ensure!(!entry.contains(&key), "the entry must not have the key");
             // The entry alone on the output, so that it can be put at the end of a file.
             writeln!(io::stderr(), "The key, which is shown this once and kept nowhere: {key}")?;
-            writeln!(io::stdout(), "{entry}")?;
+            writeln!(output(), "{entry}")?;
             Ok(())
         }
     }

@@ -28,7 +28,9 @@ mod health;
 mod hexadecimal;
 mod images;
 mod json_body;
+mod json_line;
 mod json_shape;
+mod json_words;
 mod judge_command;
 mod judging_log;
 mod key_command;
@@ -38,7 +40,9 @@ mod lifecycle_tests;
 mod metrics;
 mod model_names;
 mod openapi;
+mod output;
 mod page;
+mod paths;
 mod probe_command;
 mod reload;
 mod remote_images;
@@ -47,11 +51,14 @@ mod router;
 mod rubric_command;
 mod serve;
 mod signals;
+mod spelling;
 mod state;
 mod storage;
 mod sync;
 mod systemd;
 mod telemetry;
+mod url_query;
+mod verdict_line;
 
 use std::{
     io::{self, Write},
@@ -65,6 +72,7 @@ use std::{
 use anyhow::anyhow;
 use command::{Command, ConfigCommand, Given, LogFormat};
 use exit::{Fatal, Status};
+use output::output;
 use telemetry::Telemetry;
 use tokio::runtime::Runtime;
 
@@ -91,8 +99,14 @@ fn begin() -> ExitCode {
                 result
             })
         }
-        Ok(Given::Print(text)) => writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from),
-        Err(error) => Err(error.into()),
+        Ok(Given::Print(text)) => {
+            for warning in command::unknown_variables() {
+                // Nobody may be reading it, and the configuration is told all the same.
+                let _ = writeln!(io::stderr(), "warning: {warning}");
+            }
+            writeln!(output(), "{text}").map_err(anyhow::Error::from)
+        }
+        Err(error) => Err(error),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,6 +148,9 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
     let runtime = threads()?;
     match command {
         Command::Serve(options) => {
+            for warning in command::unknown_variables() {
+                tracing::warn!("{warning}");
+            }
             let served = runtime.block_on(serve::serve(*options, telemetry));
             // What hangs on a disk, or decodes a picture for nobody, is not waited for.
             runtime.shutdown_timeout(LEFT_BEHIND);
@@ -145,17 +162,17 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
         Command::Attack(options) => runtime.block_on(bulk::attack(*options)),
         Command::Export(options) => export_command::export(&options),
         Command::Inspect(options) => {
-            writeln!(io::stdout(), "{}", boot::inspect(&options)?)?;
+            writeln!(output(), "{}", boot::inspect(&options)?)?;
             Ok(())
         }
         Command::Convert(options) => {
             let weights = boot::convert(&options)? as f64 / 1e6;
-            writeln!(io::stdout(), "{} has {weights:.2} million weights", options.file.display())?;
+            writeln!(output(), "{} has {weights:.2} million weights", options.file.display())?;
             Ok(())
         }
         Command::Config(ConfigCommand::Check { file }) => {
             let (settings, keys) = command::check_configuration(&file)?;
-            writeln!(io::stdout(), "{} is right; settings: {settings}, keys: {keys}", file.display())?;
+            writeln!(output(), "{} is right; settings: {settings}, keys: {keys}", file.display())?;
             Ok(())
         }
         Command::Key(command) => key_command::run(&command),

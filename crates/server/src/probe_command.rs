@@ -1,7 +1,7 @@
 //! `gavel probe`: asks a running server for a sign of life, for containers that have no other HTTP client.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
@@ -10,17 +10,32 @@ use anyhow::{Context, ensure};
 
 use crate::command::ProbeOptions;
 
+/// The longest first line of an answer that is read.
+const LONGEST_LINE: u64 = 4096;
+
 /// Ends well when the server answers 200.
 pub(crate) fn probe(options: &ProbeOptions) -> anyhow::Result<()> {
     let ProbeOptions { host, port, path, timeout_s } = options;
     let timeout = Duration::try_from_secs_f64(*timeout_s).context("--timeout-s must be a length of time")?;
+    let path = if path.starts_with('/') { path.clone() } else { format!("/{path}") };
     let mut addresses = (host.as_str(), *port).to_socket_addrs().context("the host is unknown")?;
     let address = reachable(addresses.next().context("the host has no address")?);
     let mut stream = TcpStream::connect_timeout(&address, timeout).context("nobody listens")?;
     stream.set_read_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
-    let mut status = String::new();
-    BufReader::new(stream).read_line(&mut status).context("no answer came in time")?;
+    // In one piece: whoever closes at once, as a port that speaks TLS does, is then told by what it answers.
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let mut status = Vec::new();
+    let answered = stream
+        .write_all(request.as_bytes())
+        .and_then(|()| BufReader::new(stream).take(LONGEST_LINE).read_until(b'\n', &mut status));
+    let failure = answered.err().map(|error| error.kind());
+    let late = matches!(failure, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    ensure!(!late, "no answer came in time");
+    ensure!(
+        failure.is_none() && status.starts_with(b"HTTP/"),
+        "port {port} does not answer in plain HTTP, which is all that this asks in; it may speak TLS"
+    );
+    let status = String::from_utf8_lossy(&status);
     ensure!(status.split(' ').nth(1) == Some("200"), "{path} says {}", status.trim());
     Ok(())
 }

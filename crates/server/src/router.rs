@@ -31,6 +31,7 @@ use crate::{
     metrics::{self, Metrics},
     model_names::ModelNames,
     openapi, page,
+    paths::{self, Paths},
     remote_images::RemoteImages,
     request_id,
     state::AppState,
@@ -144,11 +145,13 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         .merge(dialects::engines::routes())
         .layer(working.clone())
         .merge(dialects::scoring::routes().layer(scoring.clone()))
+        .merge(dialects::native::rules())
         .merge(health::figures())
         .split_for_parts();
     let (probes, probes_document) = health::probes().split_for_parts();
     document.merge(probes_document);
     let batch_endpoints = dialects::openai::batch_endpoints(&document);
+    let paths = Paths::of(&document).into();
     let document = document.to_pretty_json().expect("a generated document can be written as JSON");
     let RequestLimits { max_body_bytes, max_bodies_bytes, content, times, forms_by_prompt, head } = limits;
     let counting = middleware::from_fn_with_state(metrics.clone(), metrics::count_request);
@@ -175,6 +178,7 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         forms_by_prompt,
         storage,
         batch_endpoints,
+        paths,
         openapi,
     };
     // A panic gets its JSON first, then the response its request id.
@@ -185,14 +189,14 @@ pub(crate) fn routes(service: Service, limits: RequestLimits) -> (Router<AppStat
         .merge(other_paths().layer(working))
         .merge(dialects::scoring::aliases().layer(scoring))
         .route("/metrics", get(metrics::scrape_on_main))
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(paths::wrong_method)
         // All routes so far are for keys, those that somebody adds above too. Only what comes below is for everybody.
         .layer(guarding)
-        .merge(probes.method_not_allowed_fallback(wrong_method))
+        .merge(probes.method_not_allowed_fallback(paths::wrong_method))
         // A browser cannot show a key for a page. These are what every copy of the program has, and tell nothing of this server.
         .merge(page::routes())
         .route("/openapi.json", get(openapi::document))
-        .fallback(unknown_route)
+        .fallback(paths::unknown)
         .layer(middleware::from_fn_with_state(head, edge::edge))
         // Of a route, so that it knows which one it is.
         .layer(counting)
@@ -212,15 +216,6 @@ async fn named(name: Option<HeaderValue>, mut response: Response) -> Response {
         response.headers_mut().insert(MODEL, name);
     }
     response
-}
-
-async fn unknown_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path.")
-}
-
-async fn wrong_method() -> ApiError {
-    let message = "This path does not take this method.";
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]

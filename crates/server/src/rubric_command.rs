@@ -1,14 +1,15 @@
 //! `gavel rubric`: checks the files of rubrics and critic profiles, or lists the rubrics.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use anyhow::bail;
 use judge::{Problems, RubricError, RubricLibrary};
 
-use crate::{boot, command::RubricCommand};
+use crate::{
+    boot,
+    command::RubricCommand,
+    output::{output, unless_gone},
+};
 
 /// Does what was asked.
 pub(crate) fn run(command: &RubricCommand) -> anyhow::Result<()> {
@@ -19,7 +20,7 @@ pub(crate) fn run(command: &RubricCommand) -> anyhow::Result<()> {
 }
 
 fn check(folder: Option<&Path>) -> anyhow::Result<()> {
-    let mut output = io::stdout();
+    let mut output = output();
     match boot::library(folder) {
         Ok(library) => {
             let (rubrics, profiles) = (library.rubrics().count(), library.profiles().count());
@@ -27,7 +28,7 @@ fn check(folder: Option<&Path>) -> anyhow::Result<()> {
             Ok(())
         }
         Err(RubricError::Library(problems)) => {
-            writeln!(output, "{problems}")?;
+            unless_gone(writeln!(output, "{problems}").map_err(anyhow::Error::from))?;
             let Problems(problems) = problems;
             bail!(
                 "{} found",
@@ -39,7 +40,7 @@ fn check(folder: Option<&Path>) -> anyhow::Result<()> {
 }
 
 fn list(library: &RubricLibrary) -> anyhow::Result<()> {
-    let mut output = io::stdout();
+    let mut output = output();
     let width = library.rubrics().map(|rubric| rubric.name.len()).max().unwrap_or(0);
     for rubric in library.rubrics() {
         writeln!(output, "{:width$}  {:9}  {}", rubric.name, rubric.kind.to_string(), rubric.summary)?;

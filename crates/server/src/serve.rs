@@ -30,7 +30,8 @@ use crate::{
     boot::{self, Memory},
     caller::RequestTimes,
     command::{
-        ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, ServeOptions,
+        ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, Redaction,
+        ServeOptions,
     },
     connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Door, Tls},
     deaths::Deaths,
@@ -39,7 +40,7 @@ use crate::{
     error::ApiError,
     exit::{self, Fatal, Status},
     health::Progress,
-    judging_log::{JudgingLog, Rotation},
+    judging_log::{JudgingLog, RotatingFile, Rotation},
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     model_names::ModelNames,
@@ -152,12 +153,14 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let engine_config = engine_config(&engine);
     let remote_images = images.fetcher(limits.max_image_mib << 20);
-    let remote_images = remote_images.context("the client that fetches images cannot be made")?;
+    let remote_images =
+        remote_images.context("the client that fetches images cannot be made").map_err(Fatal::from)?;
     // The ports are taken first, so that a wrong one is told at once and not after loading.
     let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
     let doors = Doors::open((&access, &tls), (config, address.ip())).await?;
     let storage = Storage::open(&storage)?;
+    let (judging_log, redactions) = judging_log(log)?;
     let deaths = Deaths::open(&storage)?;
     let secure = if doors.tls.is_some() { "https" } else { "http" };
     let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
@@ -167,11 +170,12 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         boot::Residency { memo_entries: http.memo_entries, deaths: deaths.clone(), memory: Memory::Claimed };
     let start = move || boot::start_resident(&critic, &limits, engine_config, residency);
     let (judge, metrics) = tokio::select! {
-        loaded = on_a_thread(start) => loaded??,
+        loaded = on_a_thread(start) => loaded?.map_err(Fatal::from)?,
         () = signals.next() => exit::at_once(),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
-    let judging_log = judging_log(log, (judge.model().to_owned(), metrics.clone()))?;
+    let critic = (judge.model().to_owned(), metrics.clone());
+    let judging_log = judging_log.map(|file| JudgingLog::start(file, redactions, critic)).transpose()?;
     let names = ModelNames::new(judge.model(), models);
     let state = server.open(Service {
         names,
@@ -217,11 +221,12 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, Fatal> {
     TcpListener::bind((host, port)).await.map_err(|error| Fatal::port(format_args!("{host}:{port}"), error))
 }
 
-/// The log that was asked for.
-fn judging_log(log: LogOptions, critic: (String, Metrics)) -> anyhow::Result<Option<JudgingLog>> {
-    let Some(path) = log.judging_log else { return Ok(None) };
-    let rotation = Rotation { path, most_bytes: log.judging_log_mib << 20, kept: log.judging_log_files };
-    JudgingLog::start(rotation, log.judging_log_redact, critic).map(Some)
+/// The file of the log that was asked for, and what is left out there.
+fn judging_log(log: LogOptions) -> Result<(Option<RotatingFile>, Vec<Redaction>), Fatal> {
+    let rotation =
+        |path| Rotation { path, most_bytes: log.judging_log_mib << 20, kept: log.judging_log_files };
+    let file = log.judging_log.map(|path| RotatingFile::open(rotation(path))).transpose();
+    Ok((file.map_err(Fatal::from)?, log.judging_log_redact))
 }
 
 /// Connections that are being answered.

@@ -14,6 +14,7 @@ use crate::{
     lifecycle::Lifecycle,
     metrics::Metrics,
     model_names::ModelNames,
+    paths::Paths,
     remote_images::RemoteImages,
     storage::Storage,
     telemetry::Telemetry,
@@ -59,6 +60,8 @@ pub(crate) struct AppState {
     pub(crate) storage: Storage,
     /// The routes that lines of batches may go to.
     pub(crate) batch_endpoints: Arc<[&'static str]>,
+    /// The documented paths, for whoever asks at another.
+    pub(crate) paths: Arc<Paths>,
     /// The OpenAPI document, as it is served.
     pub(crate) openapi: Arc<str>,
 }

@@ -36,7 +36,7 @@ pub fn convert(source: &Source, path: &Path, form: GgufForm) -> Result<usize, Lo
     let (anatomy, naming) = (architecture.text(), architecture.gguf_naming());
     let weights = Weights::open(source, naming, &Rank::alone(ComputeDevice::Kernels), WeightForm::Stored)?;
     let names = architecture.decoder_names(&weights);
-    let anatomy = &TextAnatomy { tied: anatomy.ties_head(&weights, names.head), ..anatomy.clone() };
+    let anatomy = &TextAnatomy { tied: anatomy.ties_head(&weights, names), ..anatomy.clone() };
     let tensors = tensors(anatomy);
     let shape_of =
         |name: &str| tensors.iter().find(|(own, _)| own == name).map(|(_, shape)| shape.as_slice());

@@ -2,6 +2,7 @@
 
 use kernels::Heads;
 
+use super::DecoderNames;
 use crate::{
     error::LoadError,
     layers::{Activation, ComputeDevice},
@@ -28,13 +29,17 @@ pub(crate) struct TextAnatomy {
     pub(crate) activation: Activation,
     /// Whether the head uses the embedding's weights.
     pub(crate) tied: bool,
+    /// Whether a head of other weights counts all the same where it is stored, as in transformers 5.
+    pub(crate) stored_head_counts: bool,
 }
 
 impl TextAnatomy {
-    /// Whether the embeddings of `weights` are the head, too: where the configuration says so, and where there is no `head`. What
-    /// converts checkpoints clones the embeddings then, whatever the configuration says.
-    pub(crate) fn ties_head(&self, weights: &Weights, head: &str) -> bool {
-        self.tied || !weights.contains(head)
+    /// Whether the embeddings of `weights` are the head, too: where there is no other, since what converts checkpoints clones the
+    /// embeddings then, whatever the configuration says, and where the configuration says so.
+    pub(crate) fn ties_head(&self, weights: &Weights, names: DecoderNames) -> bool {
+        let table = names.embedding();
+        !weights.contains(names.head)
+            || self.tied && (!self.stored_head_counts || weights.are_equal(&table, names.head))
     }
 
     /// The heads of its attention.

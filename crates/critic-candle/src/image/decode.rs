@@ -4,10 +4,9 @@ use std::io::{self, Cursor};
 
 use image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel, RgbaImage,
-    metadata::Orientation,
 };
 
-use super::{ImageLimits, RgbImage, png_texts::without_texts};
+use super::{ImageLimits, RgbImage, orientation::orientation, png_texts::without_texts};
 
 /// Why a picture is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +54,12 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
     bounds.max_image_height = Some(limits.side);
     bounds.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + METADATA_BYTES);
     decoder.set_limits(bounds).map_err(damaged)?;
-    // Damaged metadata turns nothing, and spoils nothing.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     // The decoder shows grey where the data of a JPEG ends, which would be judged as if it were the picture.
     if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
         return Err(DecodeError::CutShort(name(format)));
     }
-    picture.apply_orientation(orientation);
+    picture.apply_orientation(orientation(format, bytes));
     let picture = in_bytes(picture);
     let rgb = if picture.color().has_alpha() { on_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);

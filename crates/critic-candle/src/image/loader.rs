@@ -109,7 +109,8 @@ impl Loader {
         }
         let ImageLimits { file_bytes, pixels, side, aspect, .. } = self.limits;
         if bytes.len() as u64 > file_bytes {
-            let reason = format!("it has {} bytes; the limit is {file_bytes} bytes", bytes.len());
+            let mib = file_bytes >> 20;
+            let reason = format!("it has {} bytes; the limit is {mib} MiB (max_image_mib)", bytes.len());
             return refuse(ImageFault::FileTooLarge, reason);
         }
         let header = caught(|| decode::header(bytes)).map_err(|error| unreadable(&error, bytes, index))?;
@@ -122,12 +123,14 @@ impl Loader {
             return Err(EncodeError::ImageTooLarge { index, width, height, limit: pixels });
         }
         if longer > side {
-            let reason = format!("it has {width}x{height} pixels; the limit is {side} pixels a side");
+            let reason =
+                format!("it has {width}x{height} pixels; the limit is {side} a side (max_image_side)");
             return refuse(ImageFault::TooLarge, reason);
         }
         if u64::from(longer) > u64::from(shorter) * u64::from(aspect) {
             let reason = format!(
-                "it has {width}x{height} pixels; the limit is a longer side of {aspect} times the shorter"
+                "it has {width}x{height} pixels; the limit is a longer side of {aspect} times the shorter \
+                 (max_image_aspect)"
             );
             return refuse(ImageFault::TooLarge, reason);
         }
@@ -163,7 +166,8 @@ impl Loader {
             Err(NotDone::Busy) => Err(EncodeError::Busy),
             Err(NotDone::Late) => {
                 let reason = format!(
-                    "decoding its {}x{} pixels took longer than {} s, which is the limit",
+                    "decoding its {}x{} pixels took longer than {} s, which is the limit \
+                     (decode_timeout_s)",
                     header.width,
                     header.height,
                     self.limits.time.as_secs_f64()

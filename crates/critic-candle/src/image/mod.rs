@@ -5,6 +5,7 @@ mod loader;
 mod memory;
 #[cfg(test)]
 mod memory_tests;
+mod orientation;
 mod png_texts;
 mod resize;
 mod rgb;

@@ -52,6 +52,7 @@ impl Shape {
             rope_theta: 1e6,
             activation: Activation::Silu,
             tied: false,
+            stored_head_counts: false,
         }
     }
 }

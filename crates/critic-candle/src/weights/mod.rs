@@ -53,6 +53,11 @@ impl Entry {
         if self.drawn.is_some() { 2 * self.weights() } else { self.range.len() }
     }
 
+    /// Its bytes.
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes.as_slice()[self.range.clone()]
+    }
+
     /// Number of weights.
     fn weights(&self) -> usize {
         self.shape.iter().product()
@@ -152,6 +157,13 @@ impl Weights {
     /// Whether a tensor of this name is there, under this name or another that it may have.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.find(name, None).is_some()
+    }
+
+    /// Whether two tensors are stored as the same bytes.
+    pub(crate) fn are_equal(&self, one: &str, other: &str) -> bool {
+        let (Some(one), Some(other)) = (self.find(one, None), self.find(other, None)) else { return false };
+        let alike = one.shape == other.shape && one.stored_type == other.stored_type;
+        alike && one.drawn.is_none() && one.as_slice() == other.as_slice()
     }
 
     /// The tensor of this name. Where it may have several in GGUF, the one with shape `expected` is it: files of some age

@@ -57,11 +57,12 @@ const INDEX: &str = "model.safetensors.index.json";
 /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists; `None` when there is neither.
 pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
     let mut entries = Entries::new();
+    // As transformers does: where both are there, the index is of earlier weights, over which these were saved.
+    if read_file(source, "model.safetensors", &mut entries)? {
+        return Ok(Some(entries));
+    }
     let index: Option<Index> = source.json(INDEX, "safetensors index")?;
-    let Some(index) = index else {
-        let found = read_file(source, "model.safetensors", &mut entries)?;
-        return Ok(found.then_some(entries));
-    };
+    let Some(index) = index else { return Ok(None) };
     let mut files: Vec<String> = index.weight_map.into_values().collect();
     files.sort_unstable();
     files.dedup();

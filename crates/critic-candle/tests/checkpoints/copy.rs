@@ -74,9 +74,13 @@ pub(crate) fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let mut message = Message::text(Role::User, "What is shown?");
     message.parts.insert(0, critic::Part::Image(critic::EncodedImage::new(image)));
-    let prompt =
-        Prompt { messages: vec![Message::text(Role::System, "Be brief."), message], ..Default::default() };
-    let encoded = checkpoint.processor.encode(&prompt).unwrap();
+    let messages = vec![Message::text(Role::System, "Be brief."), message];
+    answer_to(checkpoint, &Prompt { messages, ..Default::default() })
+}
+
+/// Logits after a prompt.
+pub(crate) fn answer_to(checkpoint: &mut Checkpoint, prompt: &Prompt) -> Vec<f32> {
+    let encoded = checkpoint.processor.encode(prompt).unwrap();
     let chunk = Chunk {
         sequence: SequenceId(0),
         start: 0,

@@ -164,7 +164,8 @@ fn a_rubric_answer_is_asked_for_where_a_format_can_ask_and_else_left_to_the_crit
             Kind::Pointwise => Responses::One("A dog.".into()),
             Kind::Pairwise => Responses::Pair("A dog.".into(), "A cow.".into()),
         };
-        let case = Case { description: Some("Fur.".into()), ..case(responses) };
+        let described = rubric.fields.contains(&CaseField::Description).then(|| "Fur.".to_owned());
+        let case = Case { description: described, ..case(responses) };
         let prompt = profile.render(&case, rubric, format).unwrap();
         let turn = prompt.messages.last().unwrap();
         let Part::Text(text) = turn.parts[2].clone() else { panic!("the text comes last") };
@@ -200,6 +201,14 @@ fn what_a_rubric_needs_must_be_there_and_be_shown() {
     assert!(rendered("tiny56", &described).is_ok());
     let error = rendered("gavel-mini", &described).unwrap_err();
     assert!(matches!(error, RubricError::NoPlace { field: CaseField::Description, .. }), "{error}");
+    // What no rubric needs is not left out without a word either.
+    let plain = library.rubric("helpfulness").unwrap();
+    let critic = library.profile_for("llava-critic-7b");
+    let error = critic.render(&described, plain, critic.format(plain, None).unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the critic's format \"card-pointwise\" has no place for a description; those that have one: asked-pointwise"
+    );
     let bare = Case { reference: Some(String::new()), ..described };
     let error = rendered("tiny56", &bare).unwrap_err();
     assert!(matches!(error, RubricError::MissingField { field: CaseField::Reference, .. }), "{error}");
@@ -288,7 +297,9 @@ fn every_problem_of_a_folder_is_told_with_file_and_key() {
         [
             ("a.toml", Some("scale.step")),
             ("b.toml", Some("answer")),
+            ("b.toml", Some("scale")),
             ("c.toml", Some("colour")),
+            ("c.toml", Some("scale")),
             ("d.toml", None),
             ("f.toml", Some("name"))
         ]

@@ -67,7 +67,7 @@ function showResponses(texts) {
 
 /** Offers the rubrics that fit the number of responses. */
 function showRubrics() {
-  const fitting = rubrics.filter((rubric) => rubric.kind === kind());
+  const fitting = rubrics.filter((rubric) => rubric.kind === kind() && !rubric.not_shown);
   const usual = fitting.find((rubric) => rubric.default) ?? fitting[0];
   const options = fitting.map(({ name }) => new Option(name === usual.name ? `${name} (usual)` : name, name));
   // Until the list is there, the server chooses.
@@ -150,6 +150,13 @@ function mark(field) {
 
 async function judge() {
   running?.abort();
+  // The server would judge silence as a response; here somebody has forgotten one.
+  const missing = [element("question"), ...fields()].find((field) => !field.value.trim());
+  if (missing) {
+    clear();
+    complain(`${missing.labels[0].textContent} is empty.`, missing);
+    return;
+  }
   const [own, { path, body }] = [new AbortController(), request()];
   running = own;
   clear();
@@ -234,7 +241,7 @@ function showDecision(decision) {
 const scaleOf = (name) => name?.scale ?? rubrics.find((one) => one.name === name)?.scale;
 
 function distribution({ score, preference, distribution: { probabilities, label_mass: mass } }) {
-  const all = `The critic's belief; ${draw.percent(mass)} of it is in these verdicts.`;
+  const all = `These verdicts have ${draw.percent(mass)} of all probability.`;
   if (probabilities[0].score !== undefined) {
     return draw.figure("How probable each score is", all, draw.scores(probabilities, score));
   }
@@ -258,7 +265,7 @@ function showVerdict(verdict, responses) {
   const facts = {
     Rubric: verdict.rubric,
     Critic: verdict.model,
-    Tokens: `${usage.prompt_tokens} read, ${usage.cached_tokens} of them known already, ${usage.completion_tokens} written`,
+    Tokens: `${usage.prompt_tokens} read, ${usage.cached_tokens} of them cached, ${usage.completion_tokens} written`,
     Orders: verdict.consistent === undefined ? "" : `both, which ${verdict.consistent ? "agree" : "do not agree"}`,
     Noticed: (verdict.flags ?? []).join(", ").replaceAll("_", " "),
     Cut: verdict.finish_reason === "length" ? "the justification, by its longest length" : "",
@@ -291,11 +298,16 @@ function showError(error) {
   if (!(error instanceof Refused)) {
     console.error(error);
   }
-  element("error").hidden = false;
   const field = fieldOf(error.param);
   const name = field?.labels?.[0]?.textContent;
   // People know the field by its label and not by its place in the request.
-  element("error").textContent = name ? error.message.replaceAll(error.param, name) : error.message;
+  complain(name ? `${name}: ${error.message}` : error.message, field);
+}
+
+/** Tells what is wrong, and with which field. */
+function complain(text, field) {
+  element("error").hidden = false;
+  element("error").textContent = text;
   mark(field);
 }
 

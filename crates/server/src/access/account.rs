@@ -214,7 +214,7 @@ impl Allowance for Grant {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::key::read_keys, *};
+    use super::{super::key_file::read_keys, *};
 
     fn account(limits: &str, before: Option<&Account>) -> Account {
         let text = format!("[[keys]]\nid = \"a\"\nsha256 = \"{}\"\n{limits}", "0".repeat(64));

@@ -68,7 +68,7 @@ pub(crate) async fn guard_admin(
     let headers = request.headers();
     let known = |key| access.keys().find(key, SystemTime::now());
     if headers.contains_key(header::ORIGIN) {
-        let message = "Pages in browsers have no business here.";
+        let message = "This listener is for administration and answers no pages in browsers.";
         return ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
             .refused(Refusal::Host)
             .into_response();

@@ -66,7 +66,7 @@ impl KeyRing {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::key::read_keys, *};
+    use super::{super::key_file::read_keys, *};
 
     #[test]
     fn each_key_is_found_at_whatever_place_and_figures_name_the_first_ones() {

@@ -7,6 +7,7 @@ mod guard;
 mod guesses;
 mod host;
 mod key;
+mod key_file;
 mod key_ring;
 mod spend;
 
@@ -19,7 +20,8 @@ pub(crate) use account::Grant;
 pub(crate) use guard::{AdminDoor, KeyLabel, guard, guard_admin};
 use guesses::Guesses;
 pub(crate) use host::HostRule;
-pub(crate) use key::{FormsOfKey, Key, KeyProblem, new_key, read_keys};
+pub(crate) use key::{FormsOfKey, Key, new_key};
+pub(crate) use key_file::{KEYS, read_keys};
 pub(crate) use key_ring::KeyRing;
 pub(crate) use spend::{UsedUp, spend};
 
@@ -45,10 +47,14 @@ impl KeySource {
     fn read(&self) -> anyhow::Result<Vec<Key>> {
         let mut keys: Vec<Key> = Vec::new();
         for path in self.paths() {
-            let told = |KeyProblem { line, text }| anyhow::anyhow!("{}:{line}: {text}", path.display());
             let text = std::fs::read_to_string(path)
                 .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;
-            for key in read_keys(&text).map_err(told)? {
+            let keys_here = read_keys(&text).map_err(|problems| {
+                let told =
+                    problems.iter().map(|problem| format!("{}:{}: {problem}", path.display(), problem.line));
+                anyhow::anyhow!(told.collect::<Vec<_>>().join("\n"))
+            })?;
+            for key in keys_here {
                 if keys.iter().any(|other| other.id == key.id) {
                     anyhow::bail!("{}: there are two keys with the id {:?}", path.display(), key.id);
                 }

@@ -2,10 +2,12 @@
 
 use evaluation::{Ask, Asking, AttackReport, Search, Searched, attack_plan, search_starts, standing};
 use futures::{StreamExt, TryStreamExt, stream};
+use indicatif::ProgressBar;
 
 use super::{
     evaluate::{Session, publish},
     judge_rows::AT_A_TIME,
+    progress,
 };
 use crate::command::AttackOptions;
 
@@ -32,9 +34,11 @@ impl Session<'_> {
         starts: &[(usize, usize)],
         steps: usize,
     ) -> anyhow::Result<Vec<(usize, Searched)>> {
-        let found = stream::iter(starts).map(|start| self.search_one(*start, steps));
+        let progress = progress(starts.len() * steps, "requests of searches")?;
+        let found = stream::iter(starts).map(|start| self.search_one(*start, steps, &progress));
         let found: Vec<(String, f64)> =
             found.buffered(AT_A_TIME * self.panel.critics()).try_collect().await?;
+        progress.finish_and_clear();
         let mut searched = Vec::new();
         for (index, (item, place)) in starts.iter().enumerate() {
             let (suffix, after) = found[index].clone();
@@ -49,11 +53,17 @@ impl Session<'_> {
         Ok(searched)
     }
 
-    async fn search_one(&self, (item, place): (usize, usize), steps: usize) -> anyhow::Result<(String, f64)> {
+    async fn search_one(
+        &self,
+        (item, place): (usize, usize),
+        steps: usize,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<(String, f64)> {
         let mut search = Search::new(self.bootstrap.seed.wrapping_add(item as u64));
         for _ in 0..steps {
             let found = self.standing((item, place), Asking::Suffixed(search.suffix(), place)).await?;
             search.told(found.unwrap_or(f64::NEG_INFINITY));
+            progress.inc(1);
         }
         Ok(search.best())
     }

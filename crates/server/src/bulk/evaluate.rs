@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     fs,
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,10 @@ use super::{
     panel::Refusal,
     run,
 };
-use crate::command::{EvaluateOptions, LabelledOptions};
+use crate::{
+    command::{EvaluateOptions, LabelledOptions},
+    output::output,
+};
 
 /// Measures a critic.
 pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
@@ -157,15 +160,12 @@ fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-/// Prints the report, and writes it as JSON and as a page where that is wanted.
+/// Writes the report as JSON and as a page where that is wanted, then prints it: whoever reads the output may leave before its end.
 pub(super) fn publish(
     report: &(impl Display + Serialize),
     options: &LabelledOptions,
     page: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
-    let mut output = io::stdout();
-    write!(output, "{report}")?;
-    output.flush()?;
     let write = |path: &Path, text: String| {
         fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
     };
@@ -175,5 +175,8 @@ pub(super) fn publish(
     if let Some(path) = &options.html {
         write(path, page())?;
     }
+    let mut output = output();
+    write!(output, "{report}")?;
+    output.flush()?;
     Ok(())
 }

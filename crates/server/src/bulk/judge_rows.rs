@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Panel, Task, panel::Refusal, row, row::Row, run};
+use super::{Outcome, Panel, Task, members::OF_JUDGE, panel::Refusal, row, row::Row, run};
 use crate::command::Files;
 
 /// Rows that each critic judges at once: enough to fill steps.
@@ -11,7 +11,7 @@ pub(super) const AT_A_TIME: usize = 32;
 /// Judges every row; `options` are members of all requests.
 pub(crate) async fn judge_rows(panel: &Panel, files: &Files, options: &Value) -> anyhow::Result<()> {
     let at_a_time = AT_A_TIME * panel.critics();
-    let tasks = row::read(&files.input)?;
+    let tasks = row::read(&files.input, OF_JUDGE)?;
     let left_out = files.left_out();
     let done =
         run(Some((&files.output, &left_out)), tasks, at_a_time, |task| judge_row(panel, task, options))
@@ -30,7 +30,7 @@ pub(crate) async fn judge_rows(panel: &Panel, files: &Files, options: &Value) ->
             ("ties", count("preference", "tie")),
         ]);
     }
-    done.summarise(&more)
+    done.summarise(&more, &left_out)
 }
 
 async fn judge_row(panel: &Panel, task: Task<Row>, options: &Value) -> anyhow::Result<Outcome> {

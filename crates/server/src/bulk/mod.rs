@@ -4,18 +4,19 @@ mod attack;
 mod evaluate;
 mod journal;
 mod judge_rows;
+mod members;
 mod panel;
 mod prefer;
 mod row;
 mod servers;
 
 use std::{
-    io::{self, Write},
+    io::Write,
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -26,7 +27,8 @@ pub(crate) use judge_rows::judge_rows;
 pub(crate) use panel::Panel;
 pub(crate) use prefer::prefer;
 
-use journal::Journal;
+use crate::output::{output, unless_gone};
+use journal::{Journal, is_failure};
 use panel::Refusal;
 
 /// Something to do.
@@ -66,7 +68,7 @@ struct Run {
     duration: Duration,
 }
 
-/// Runs `work` on every task that the journals lack, `at_a_time` at once, and writes each result as soon as it is there.
+/// Runs `work` on every task that the journals lack, those that failed before among them, `at_a_time` at once, and writes each result as soon as it is there.
 /// Tasks of one picture follow one another, so that what they share is computed once. An error ends the run; what is done
 /// stays done.
 async fn run<T, F>(
@@ -79,7 +81,7 @@ where
     F: Future<Output = anyhow::Result<Outcome>>,
 {
     let mut journals = match journals {
-        Some((output, left_out)) => Some((Journal::open(output)?, Journal::open(left_out)?)),
+        Some((output, left_out)) => Some((Journal::open(output)?, Journal::without_failures(left_out)?)),
         None => None,
     };
     let is_new = |task: &Task<T>| {
@@ -87,9 +89,7 @@ where
     };
     let (mut tasks, known): (Vec<Task<T>>, Vec<Task<T>>) = tasks.into_iter().partition(is_new);
     tasks.sort_by(|one, other| one.key.cmp(&other.key));
-    let progress = ProgressBar::new(tasks.len() as u64);
-    let style = "{wide_bar} {pos}/{len} rows, {per_sec}, {eta} left";
-    progress.set_style(ProgressStyle::with_template(style).context("the progress bar's template")?);
+    let progress = progress(tasks.len(), "rows")?;
     let start = Instant::now();
     let (done, left_out) = (Vec::new(), Vec::new());
     let mut run = Run { done, left_out, known: known.len(), duration: Duration::ZERO };
@@ -116,19 +116,44 @@ where
     Ok(run)
 }
 
+/// Shows on a terminal how many of so many are done.
+fn progress(count: usize, what: &'static str) -> anyhow::Result<ProgressBar> {
+    let style = "{wide_bar} {pos}/{len} {msg}, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(style).context("the progress bar's template")?;
+    Ok(ProgressBar::new(count as u64).with_style(style).with_message(what))
+}
+
 impl Run {
     /// Prints what was done, with `more` lines about the results.
-    fn summarise(&self, more: &[(&str, String)]) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When rows failed: how many, and where the reasons are.
+    fn summarise(&self, more: &[(&str, String)], left_out: &Path) -> anyhow::Result<()> {
+        let rows = self.done.len() + self.left_out.len();
+        let failed = self.left_out.iter().filter(|line| is_failure(line)).count();
+        let printed = self.print(failed, more);
+        if failed == 0 {
+            return printed;
+        }
+        unless_gone(printed)?;
+        bail!(
+            "{failed} of {rows} rows failed; the reasons are in {}, and the next run tries these rows again",
+            left_out.display()
+        )
+    }
+
+    fn print(&self, failed: usize, more: &[(&str, String)]) -> anyhow::Result<()> {
         let seconds = self.duration.as_secs_f64();
         let rows = self.done.len() + self.left_out.len();
         let own = [
             ("rows done", self.done.len().to_string()),
             ("rows left out", self.left_out.len().to_string()),
+            ("rows failed", failed.to_string()),
             ("rows done before", self.known.to_string()),
             ("seconds", format!("{seconds:.1}")),
             ("rows each second", format!("{:.2}", rows as f64 / seconds.max(1e-9))),
         ];
-        let mut output = io::stdout();
+        let mut output = output();
         for (name, value) in own.iter().chain(more) {
             writeln!(output, "{name:<24} {value:>10}")?;
         }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Panel, Task, row, row::Row, run};
+use super::{Outcome, Panel, Task, members::OF_PREFER, row, row::Row, run};
 use crate::{
     command::{PairForm, PreferOptions},
     serve,
@@ -40,11 +40,11 @@ pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
         }
     };
     let left_out = files.left_out();
-    let tasks = row::read(&files.input)?;
+    let tasks = row::read(&files.input, OF_PREFER)?;
     let done = run(Some((&files.output, &left_out)), tasks, AT_A_TIME * panel.critics(), make).await?;
     let margins: Vec<f64> = done.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
     let mean = margins.iter().sum::<f64>() / margins.len().max(1) as f64;
-    done.summarise(&[("mean margin", format!("{mean:.3}"))])
+    done.summarise(&[("mean margin", format!("{mean:.3}"))], &left_out)
 }
 
 /// What of an answer makes a pair.

@@ -1,6 +1,7 @@
 //! Rows of the input.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -8,11 +9,12 @@ use std::{
 use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::Task;
+use super::{Task, members::Unused};
+use crate::json_line;
 
-/// Members of a row. Others are left alone, as data files have columns of all kinds.
+/// Members of a row. Of the others, which data files have of all kinds, some say how the row is judged.
 #[derive(Deserialize)]
 struct RowBody {
     id: Option<Value>,
@@ -29,6 +31,8 @@ struct RowBody {
     responses: Vec<String>,
     reference: Option<String>,
     description: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// A question with its responses.
@@ -43,20 +47,23 @@ pub(super) struct Row {
     reference: Option<String>,
     /// What the images show, in words.
     description: Option<String>,
+    /// How it is judged, as members of its request.
+    own: Map<String, Value>,
     /// Where image paths begin.
     folder: PathBuf,
 }
 
-/// All rows of a file; each is called by its own id, or by its line.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Task<Row>>> {
+/// All rows of a file; each is called by its own id, or by its line. Its members of these names are taken over into its request;
+/// of others that look as if they should be, one is told.
+pub(super) fn read(path: &Path, taken: &[&str]) -> anyhow::Result<Vec<Task<Row>>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let mut rows: Vec<Task<Row>> = Vec::new();
-    let mut ids = std::collections::HashSet::new();
+    let (mut ids, mut unused) = (HashSet::new(), Unused::default());
     for (index, line) in lines {
         let place = || format!("line {} of {}", index + 1, path.display());
-        let body: RowBody = serde_json::from_str(line).with_context(place)?;
+        let mut body: RowBody = json_line::read(line, (index + 1, path))?;
         let id = match &body.id {
             Some(Value::String(id)) => id.clone(),
             Some(id) => id.to_string(),
@@ -65,10 +72,12 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Task<Row>>> {
         if !ids.insert(id.clone()) {
             bail!("{}: the id {id:?} comes twice", place());
         }
+        body.others = unused.sort(body.others, (index + 1, taken));
         let what = Row::new(body, folder.clone());
         let key = [&what.images[..], &what.frames].concat().join("\n");
         rows.push(Task { id, key, what });
     }
+    unused.warn();
     Ok(rows)
 }
 
@@ -77,16 +86,25 @@ impl Row {
         let images = body.image.into_iter().chain(body.images).collect();
         let responses = body.response.into_iter().chain(body.responses).collect();
         let (reference, description) = (body.reference, body.description);
-        let (question, frames) = (body.question, body.frames);
-        Self { question, images, frames, responses, reference, description, folder }
+        let (question, frames, own) = (body.question, body.frames, body.others);
+        Self { question, images, frames, responses, reference, description, own, folder }
     }
 
-    /// The body of a request about it, with `options` as further members.
+    /// The body of a request about it, with `options` as further members, unless the row says otherwise.
     pub(super) fn body(&self, options: &Value) -> anyhow::Result<Value> {
         let read = |images: &[String]| images.iter().map(|image| self.image(image)).collect();
         let (images, frames): (anyhow::Result<Vec<_>>, anyhow::Result<Vec<_>>) =
             (read(&self.images), read(&self.frames));
         let mut body = options.clone();
+        if self.own.contains_key("criteria")
+            && let Value::Object(body) = &mut body
+        {
+            // Criteria stand in the place of a rubric.
+            body.remove("rubric");
+        }
+        for (name, value) in &self.own {
+            body[name.as_str()] = value.clone();
+        }
         body["question"] = self.question.as_str().into();
         body["images"] = images?.into();
         if !self.frames.is_empty() {

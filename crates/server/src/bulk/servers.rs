@@ -100,7 +100,7 @@ impl Servers {
 
     /// The name of the critic that all servers have which can be reached.
     pub(super) async fn model(&self) -> anyhow::Result<String> {
-        let mut found: Option<String> = None;
+        let (mut found, mut away): (Option<String>, Vec<String>) = (None, Vec::new());
         for server in &self.servers {
             match self.send(server, (Method::GET, "/health"), Bytes::new()).await {
                 Ok(answer) if answer.status != StatusCode::OK => {
@@ -116,10 +116,14 @@ impl Servers {
                         _ => found = Some(model),
                     }
                 }
-                Err(error) => tracing::warn!(server = %server.authority, "cannot be reached: {error:#}"),
+                Err(error) => away.push(format!("{}: {error:#}", server.authority)),
             }
         }
-        found.context("none of the servers can be reached")
+        let Some(found) = found else { bail!("none of the servers can be reached: {}", away.join("; ")) };
+        for reason in away {
+            tracing::warn!("a server cannot be reached: {reason}");
+        }
+        Ok(found)
     }
 
     /// Asks the first server that answers.

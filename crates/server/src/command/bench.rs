@@ -36,10 +36,6 @@ pub(crate) struct LoadArguments {
     /// the other options choose.
     #[arg(long, conflicts_with_all = ["model", "config_dir", "max_sequences", "max_waiting", "quantize"])]
     pub(crate) url: Option<String>,
-    #[command(flatten)]
-    pub(crate) critic: CriticOptions,
-    #[command(flatten)]
-    pub(crate) engine: EngineOptions,
     /// Requests at each rate.
     #[arg(long, default_value_t = 64)]
     pub(crate) requests: usize,
@@ -52,13 +48,16 @@ pub(crate) struct LoadArguments {
     pub(crate) max_tokens: usize,
     #[command(flatten)]
     pub(crate) run: RunArguments,
+    // Last, so that no option of the command stands under their headings.
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
 }
 
 /// Options of `gavel bench overhead`.
 #[derive(Debug, Args)]
 pub(crate) struct OverheadArguments {
-    #[command(flatten)]
-    pub(crate) engine: EngineOptions,
     /// Connections, all kept alive.
     #[arg(long, default_value_t = 1000)]
     pub(crate) clients: usize,
@@ -70,6 +69,8 @@ pub(crate) struct OverheadArguments {
     pub(crate) paced_part: f64,
     #[command(flatten)]
     pub(crate) run: RunArguments,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
 }
 
 /// Options of `gavel bench corpus`.
@@ -152,14 +153,14 @@ pub(crate) struct SharingArguments {
 /// Options of `gavel bench steps`.
 #[derive(Debug, Args)]
 pub(crate) struct StepsArguments {
-    #[command(flatten)]
-    pub(crate) critic: CriticOptions,
     /// Small sizes, each once: shows that everything works, and measures nothing.
     #[arg(long)]
     pub(crate) quick: bool,
     /// File for the figures as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) critic: CriticOptions,
 }
 
 /// Options of `gavel bench make-model`.
@@ -207,13 +208,11 @@ pub(crate) enum MadeFormChoice {
 /// Options of `gavel bench compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside this program, which
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside the program, which
     /// the others cannot load.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    #[command(flatten)]
-    pub(crate) hub: HubArguments,
-    /// What to compute on. On a card, `language` and `reward` are measured, all of it in bf16, beside transformers.
+    /// What to compute on. On a GPU, `language` and `reward` are measured, all of it in bf16, beside transformers.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) device: CompareDeviceChoice,
     /// A Python with what `crates/bench/peers/requirements.txt` names: transformers and mistral.rs are measured in it.
@@ -237,6 +236,8 @@ pub(crate) struct CompareArguments {
     /// Folder for the curves as SVG.
     #[arg(long)]
     pub(crate) plots: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) hub: HubArguments,
 }
 
 /// What `gavel bench compare` computes on.
@@ -245,7 +246,7 @@ pub(crate) enum CompareDeviceChoice {
     /// The CPU.
     #[default]
     Cpu,
-    /// The first card.
+    /// The first GPU.
     Cuda,
 }
 

@@ -36,7 +36,7 @@ impl FromStr for DeviceChoice {
                 .strip_prefix("cuda:")
                 .and_then(|ordinal| ordinal.parse().ok())
                 .map(Self::Cuda)
-                .ok_or_else(|| "expected auto, cpu, cuda, or cuda: and the number of a card".to_owned()),
+                .ok_or_else(|| "expected auto, cpu, cuda, or cuda: and the number of a GPU".to_owned()),
         }
     }
 }

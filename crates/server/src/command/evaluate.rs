@@ -34,7 +34,7 @@ pub(crate) struct LabelledOptions {
     #[arg(long)]
     pub(crate) html: Option<PathBuf>,
     /// File for the critic's answers. Those that it has are not asked for again, so that a run that was stopped goes on where
-    /// it was; failures go into a file beside it whose name ends in `.left-out.jsonl`.
+    /// it was; failures go into a file beside it whose name ends in `.left-out.jsonl`, and are asked for again.
     #[arg(long)]
     pub(crate) answers: Option<PathBuf>,
     #[command(flatten)]
@@ -46,24 +46,26 @@ pub(crate) struct LabelledOptions {
 /// Options of `gavel evaluate`.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateOptions {
-    #[command(flatten)]
-    pub(crate) labelled: LabelledOptions,
     /// Other prompt formats of the critic in which everything is asked again, at most.
     #[arg(long, default_value_t = 2)]
     pub(crate) wordings: usize,
+    // Last, so that no option of the command stands under its headings.
+    #[command(flatten)]
+    pub(crate) labelled: LabelledOptions,
 }
 
 /// Options of `gavel attack`.
 #[derive(Debug, Args)]
 pub(crate) struct AttackOptions {
-    #[command(flatten)]
-    pub(crate) labelled: LabelledOptions,
     /// Responses for each of which words are searched that move the critic; 0 for none.
     #[arg(long, default_value_t = 20)]
     pub(crate) searches: usize,
     /// Requests of each search.
     #[arg(long, default_value_t = 500)]
     pub(crate) search_steps: usize,
+    // Last, so that no option of the command stands under its headings.
+    #[command(flatten)]
+    pub(crate) labelled: LabelledOptions,
 }
 
 /// The form of a labelled set.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::seconds;
+use super::some_seconds;
 use crate::remote_images::{AllowedHost, FetchLimits, Policy, RemoteImages};
 
 /// From where images may be fetched; by default from nowhere.
@@ -12,18 +12,18 @@ use crate::remote_images::{AllowedHost, FetchLimits, Policy, RemoteImages};
 #[command(next_help_heading = "Images")]
 pub(crate) struct ImageOptions {
     /// Hosts from which images are fetched when a request has their URLs: names, `*.` and a name for all below it, or
-    /// addresses. A host is asked at ports 80 and 443 and must have public addresses; one with a port, such as
-    /// `127.0.0.1:8000`, is asked at that port, and an address with a port may be any.
+    /// addresses. A host is reached at ports 80 and 443 and must have public addresses; one with a port, such as
+    /// `127.0.0.1:8000`, is reached at that port, and an address with a port may be any.
     #[arg(long, value_delimiter = ',')]
     pub(crate) allow_image_hosts: Vec<AllowedHost>,
-    /// Fetch images from any host on the public Internet: clients choose what this server asks for.
+    /// Fetch images from any host on the public Internet: clients then choose what this server requests.
     #[arg(long)]
     pub(crate) allow_any_public_image_host: bool,
-    /// How long a connection to such a host may take to come about, in seconds.
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    /// How long connecting to such a host may take, in seconds.
+    #[arg(long, default_value_t = 3.0, value_parser = some_seconds)]
     pub(crate) image_connect_timeout_s: f64,
-    /// How long one image may take to be fetched, in seconds.
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    /// How long fetching one image may take, in seconds.
+    #[arg(long, default_value_t = 10.0, value_parser = some_seconds)]
     pub(crate) image_fetch_timeout_s: f64,
 }
 

@@ -8,16 +8,16 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogOptions {
-    /// Write each verdict of `POST /judge` with its case into this file, as JSON lines. Nothing is logged without it.
+    /// Write each verdict of `POST /judge` with its case to this file, as JSON lines. Nothing is logged without it.
     #[arg(long)]
     pub(crate) judging_log: Option<PathBuf>,
-    /// The size at which the file is put aside, in mebibytes.
+    /// The size at which the file is rotated, in mebibytes.
     #[arg(long, default_value_t = 64, requires = "judging_log")]
     pub(crate) judging_log_mib: u64,
-    /// How many files that were put aside are kept.
+    /// How many rotated files are kept.
     #[arg(long, default_value_t = 8, requires = "judging_log")]
     pub(crate) judging_log_files: usize,
-    /// What is left out of the log, with its SHA-256 in its place.
+    /// What is replaced by its SHA-256.
     #[arg(long, value_enum, value_delimiter = ',', requires = "judging_log")]
     pub(crate) judging_log_redact: Vec<Redaction>,
 }
@@ -34,7 +34,7 @@ pub(crate) enum Redaction {
 /// Options of `gavel export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportOptions {
-    /// Files of the judging log, those that were put aside too.
+    /// Files of the judging log, rotated ones too.
     #[arg(required = true)]
     pub(crate) logs: Vec<PathBuf>,
     /// Where the training set goes, as one JSON array.

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Models")]
 pub(crate) struct ModelOptions {
-    /// Names by which clients may call the critic, beside its own: they can be asked for one by one.
+    /// Further names by which clients may call the critic: `GET /v1/models/{name}` knows them, `?aliases=1` lists them.
     #[arg(long, value_delimiter = ',')]
     pub(crate) model_aliases: Vec<String>,
-    /// What becomes of a request that calls the critic by a name that it does not have.
+    /// What happens to a request for a model of another name.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) unknown_models: UnknownNames,
-    /// Which name `model` of a response has; the header `x-gavel-model` always has the true one.
+    /// Which name the field `model` of a response has. The header `x-gavel-model` always has the true one.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) response_model: ToldName,
 }

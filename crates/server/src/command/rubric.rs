@@ -7,7 +7,7 @@ use clap::Subcommand;
 /// What to do with rubrics.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RubricCommand {
-    /// Load every rubric and every critic profile, and tell all that is wrong, with file and key.
+    /// Load every rubric and every critic profile, and report everything that is wrong, with file and key.
     Check {
         /// Folder with `rubrics` and `critics`, as for `--config-dir`; without it, what is built in.
         folder: Option<PathBuf>,

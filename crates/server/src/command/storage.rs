@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::at_least;
+
 /// What `gavel serve` keeps on the disk.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StorageOptions {
-    /// Folder for files and batches, which outlive the server there. Without it nothing is kept, and `/v1/files` and
+    /// Folder for files and batches, which outlive the server. Without it nothing is stored, and `/v1/files` and
     /// `/v1/batches` say so.
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -21,13 +23,13 @@ pub(crate) struct StorageOptions {
     /// The most files of all clients together.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) max_files: u64,
-    /// After how many hours files and ended batches are gone; 0 for never.
+    /// After how many hours files and finished batches are deleted; 0 for never.
     #[arg(long, default_value_t = 720)]
     pub(crate) file_expiry_h: u32,
     /// The most lines of a batch.
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = 50_000, value_parser = at_least::<1, usize>)]
     pub(crate) max_batch_lines: usize,
-    /// How many lines of batches run at a time. They wait whenever others are to be answered.
-    #[arg(long, default_value_t = 16)]
+    /// How many lines of batches run at once. They give way to all other requests.
+    #[arg(long, default_value_t = 16, value_parser = at_least::<1, usize>)]
     pub(crate) batch_concurrency: usize,
 }

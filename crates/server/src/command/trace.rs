@@ -13,10 +13,11 @@ pub(crate) struct TraceOptions {
     /// The name by which the collector knows this service.
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "gavel")]
     pub(crate) otlp_service: String,
-    /// The share of the traces that begin here which is sent, from 0 to 1; who sends `traceparent` decides for its own.
+    /// The share of the traces that begin here to send, from 0 to 1; a client that sends `traceparent` decides for its
+    /// own.
     #[arg(long, default_value_t = 1.0, value_parser = share)]
     pub(crate) otlp_sample: f64,
-    /// Leave the critic's justifications out of the events, which may quote what was judged.
+    /// Leave the critic's justifications, which may quote what was judged, out of the events.
     #[arg(long)]
     pub(crate) otlp_without_explanations: bool,
 }

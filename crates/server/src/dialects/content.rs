@@ -95,7 +95,7 @@ impl Content {
 impl ContentPart {
     fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
         let Self { kind, text, image_url, image, detail, file_id, frames } = self;
-        if let Some(id) = file_id.as_deref().filter(|id| !images::is_name(id)) {
+        if let Some(id) = file_id.as_deref().filter(|id| images::full_name(id).is_none()) {
             return Err(images::unknown(id, param));
         }
         let image = image_url.or(image).or(file_id.map(ImageUrl::Url));

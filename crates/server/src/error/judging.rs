@@ -5,7 +5,7 @@ use std::error::Error;
 use axum::http::StatusCode as Status;
 use judge::{EncodeError, EngineError, Failure, ImageFault, JudgeError, Rubric, RubricError};
 
-use super::{ApiError, COME_AGAIN_MOST_S, Dialect, unsupported_image};
+use super::{ApiError, COME_AGAIN_MOST_S, Dialect, sentence, unsupported_image};
 use crate::metrics::{Outcome, Refusal};
 
 impl ApiError {
@@ -13,15 +13,34 @@ impl ApiError {
     #[expect(clippy::needless_pass_by_value, reason = "whoever tells a failure is done with it")]
     pub(crate) fn from_judge(error: JudgeError, dialect: Dialect) -> Self {
         let told = judging(&error, dialect);
-        if told.status.is_server_error() {
-            tracing::error!(error = &error as &dyn Error, code = told.code, "a request failed");
+        let error: &dyn Error = &error;
+        match told.status {
+            // It ran out of the time that its client or the server gave it: nothing failed.
+            Status::GATEWAY_TIMEOUT => tracing::info!(error, code = told.code, "a request ran out of time"),
+            Status::SERVICE_UNAVAILABLE => {
+                tracing::warn!(error, code = told.code, "a request was not served")
+            }
+            status if status.is_server_error() => {
+                tracing::error!(error, code = told.code, "a request failed")
+            }
+            _ => {}
         }
         told
     }
 }
 
+/// Which image of its prompt an error is about, from 0; frames are counted, too.
+pub(crate) fn image_of(error: &JudgeError) -> Option<usize> {
+    match error {
+        JudgeError::Encode(EncodeError::Image { index, .. } | EncodeError::ImageTooLarge { index, .. }) => {
+            Some(*index)
+        }
+        _ => None,
+    }
+}
+
 fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
-    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
     match error {
         JudgeError::Rubric(error) => rubric(error),
         JudgeError::Encode(error) => encoding(error, dialect),
@@ -31,8 +50,11 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
         JudgeError::TooFewResponses { .. } => {
             plain(Status::BAD_REQUEST, "invalid_request").with_param("responses")
         }
-        JudgeError::Labels { rubric, .. } => plain(Status::BAD_REQUEST, "invalid_rubric")
-            .with_param(if rubric == Rubric::INLINE { "scale" } else { "rubric" }),
+        JudgeError::Labels { rubric, .. } if rubric == Rubric::INLINE => {
+            let message = "The verdicts that are possible here cannot be told apart as tokens.";
+            ApiError::new(Status::BAD_REQUEST, "invalid_rubric", message).with_param("scale")
+        }
+        JudgeError::Labels { .. } => plain(Status::BAD_REQUEST, "invalid_rubric").with_param("rubric"),
         JudgeError::Texts(_) => plain(Status::INTERNAL_SERVER_ERROR, "misconfigured"),
         JudgeError::Grammar(_) => plain(Status::BAD_REQUEST, "invalid_schema"),
         JudgeError::UnknownToken { .. } => {
@@ -55,42 +77,56 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
 
 /// Blames the field of the request that an error of rubrics is about.
 fn rubric(error: &RubricError) -> ApiError {
-    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
     let invalid = |code| plain(Status::BAD_REQUEST, code);
     match error {
         RubricError::Unknown { .. } => plain(Status::NOT_FOUND, "unknown_rubric").with_param("rubric"),
         RubricError::UnknownFormat { .. } => invalid("unknown_format").with_param("format"),
         RubricError::WrongKind { .. } => invalid("invalid_rubric").with_param("rubric"),
-        RubricError::InvalidRubric { name, key, .. } => {
-            invalid("invalid_rubric").with_param(if name == Rubric::INLINE { *key } else { "rubric" })
+        RubricError::InvalidRubric { name, key, reason } if name == Rubric::INLINE => {
+            // The one thing that can be wrong with criteria.
+            let message = match *key {
+                "criteria" => "The criteria are empty.".to_owned(),
+                _ => sentence(&format!("these criteria make no rubric: {reason}")),
+            };
+            ApiError::new(Status::BAD_REQUEST, "invalid_rubric", message).with_param(*key)
         }
+        RubricError::InvalidRubric { .. } => invalid("invalid_rubric").with_param("rubric"),
         RubricError::MissingField { field, .. } => invalid("missing_field").with_param(field.as_str()),
         RubricError::NoPlace { .. } => invalid("unsupported_rubric").with_param("rubric"),
-        RubricError::Empty { path } => invalid("invalid_request").with_param(path.as_str()),
+        RubricError::NotShown { field, .. } => invalid("unsupported_parameter").with_param(field.as_str()),
+        RubricError::NoQuestion => invalid("invalid_request").with_param("question"),
         RubricError::Unsupported { key, .. } => invalid("unsupported_rubric").with_param(*key),
         RubricError::Library(_) => plain(Status::UNPROCESSABLE_ENTITY, "invalid_configuration"),
     }
 }
 
 fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
-    let plain = |status, code| ApiError::new(status, code, error.to_string());
-    let image = |code| {
-        let plain = plain(Status::BAD_REQUEST, code);
-        ApiError { message: unsupported_image(&plain.message), ..plain }
-    };
+    let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
+    // Which image it is, the parameter says.
+    let image = |code, reason: &str| ApiError::new(Status::BAD_REQUEST, code, unsupported_image(reason));
     match error {
-        EncodeError::Image { fault, .. } => image(match fault {
-            ImageFault::Unsupported => "unsupported_image_media_type",
-            ImageFault::Damaged => "image_parse_error",
-            ImageFault::Empty => "empty_image_file",
-            ImageFault::FileTooLarge => "image_file_too_large",
-            ImageFault::TooLarge => "image_too_large",
-        }),
-        EncodeError::ImageTooLarge { .. } => image("image_too_large"),
+        EncodeError::Image { fault, reason, .. } => {
+            let code = match fault {
+                ImageFault::Unsupported => "unsupported_image_media_type",
+                ImageFault::Damaged => "image_parse_error",
+                ImageFault::Empty => "empty_image_file",
+                ImageFault::FileTooLarge => "image_file_too_large",
+                ImageFault::TooLarge => "image_too_large",
+            };
+            image(code, reason)
+        }
+        EncodeError::ImageTooLarge { width, height, limit, .. } => {
+            let limit = *limit as f64 / 1e6;
+            let reason = format!(
+                "It has {width}x{height} pixels; the limit is {limit} million in all (max_megapixels)"
+            );
+            image("image_too_large", &reason)
+        }
         EncodeError::Busy => {
             let message = match dialect {
                 Dialect::OpenAi => format!("Rate limit reached: {error}. Please retry after 1s."),
-                Dialect::Native => error.to_string(),
+                Dialect::Native => sentence(&error.to_string()),
             };
             ApiError::full(dialect, message).with_retry_after(1)
         }
@@ -101,7 +137,7 @@ fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
 }
 
 fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
-    let plain = |status, code| ApiError::new(status, code, error.to_string());
+    let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
     match error {
         EngineError::Overloaded { requests, tokens, retry_after_s } => {
             let retry_after_s = dialect.again(*retry_after_s);
@@ -148,7 +184,7 @@ fn too_long(tokens: usize, limit: usize, dialect: Dialect) -> String {
 }
 
 fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
-    let plain = |status, code| ApiError::new(status, code, failure.to_string());
+    let plain = |status, code| ApiError::new(status, code, sentence(&failure.to_string()));
     match failure {
         Failure::Backend(_) if failure.is_non_finite() => {
             plain(Status::INTERNAL_SERVER_ERROR, "numerical_error")
@@ -173,6 +209,19 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_told_as_a_sentence_with_the_option_that_refused_it() {
+        let told = |error: EncodeError| ApiError::from_judge(error.into(), Dialect::Native).message;
+        let (fault, reason) = (ImageFault::Empty, "it is empty".to_owned());
+        let empty = EncodeError::Image { index: 3, fault, reason };
+        assert_eq!(told(empty), "You uploaded an unsupported image. It is empty.");
+        let large = EncodeError::ImageTooLarge { index: 0, width: 9000, height: 9000, limit: 64_000_000 };
+        assert!(told(large).ends_with("the limit is 64 million in all (max_megapixels)."));
+        let few = JudgeError::TooFewResponses { count: 1, least: 2 };
+        let few = ApiError::from_judge(few, Dialect::Native).message;
+        assert_eq!(few, "There is 1 response; at least 2 are needed.");
+    }
 
     #[test]
     fn each_dialect_is_told_of_lack_of_room_as_its_clients_can_take_it() {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
+pub(crate) use judging::image_of;
 
 /// Which clients a route is for. They differ in how they want to be told of a full waiting line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,13 @@ impl ApiError {
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let plain = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
         plain.with_param(param)
+    }
+
+    /// A parameter that must be there, and is not.
+    pub(crate) fn missing(param: impl Into<String>) -> Self {
+        let param = brief(param.into(), LONGEST_PARAM);
+        let message = format!("{param} is missing.");
+        Self::invalid(param, message)
     }
 
     /// An image that is not one.
@@ -176,6 +184,11 @@ impl ApiError {
         self.code
     }
 
+    /// The parameter that is to blame.
+    pub(crate) fn param(&self) -> Option<&str> {
+        self.param.as_deref()
+    }
+
     /// What became of the request, for statistics.
     pub(crate) fn outcome(&self) -> Outcome {
         self.outcome.unwrap_or(match self.status {
@@ -251,7 +264,18 @@ pub(crate) fn brief(text: String, longest: usize) -> String {
 
 /// Some clients look for the first sentence and then try again with a smaller image.
 fn unsupported_image(reason: impl std::fmt::Display) -> String {
-    format!("You uploaded an unsupported image. {reason}.")
+    format!("You uploaded an unsupported image. {}", sentence(&reason.to_string()))
+}
+
+/// A reason, as errors of other crates tell it, as a sentence of its own.
+fn sentence(reason: &str) -> String {
+    let mut letters = reason.chars();
+    let mut text: String =
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
+    if !text.ends_with(['.', '!', '?', '…']) {
+        text.push('.');
+    }
+    text
 }
 
 impl IntoResponse for ApiError {

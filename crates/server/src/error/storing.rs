@@ -3,7 +3,7 @@
 use axum::http::StatusCode as Status;
 use store::StoreError;
 
-use super::ApiError;
+use super::{ApiError, sentence};
 
 /// When a client should come again that could not be served for a disk that is full or fails.
 const DISK_AGAIN_S: u64 = 10;
@@ -11,7 +11,7 @@ const DISK_AGAIN_S: u64 = 10;
 impl From<StoreError> for ApiError {
     /// What a failure to keep or find something means to a client. Limits are named by the options that set them.
     fn from(error: StoreError) -> Self {
-        let message = format!("{}.", capitalised(&error.to_string()));
+        let message = sentence(&error.to_string());
         let (status, code, option) = match &error {
             StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
                 (Status::NOT_FOUND, "not_found", None)
@@ -51,9 +51,4 @@ impl From<StoreError> for ApiError {
             None => Self::new(status, code, message),
         }
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

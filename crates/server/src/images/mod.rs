@@ -1,6 +1,7 @@
 //! Images in requests: data URLs, bare base64, names of registered ones and, where the operator allows it, URLs from which
 //! they are fetched.
 
+mod formats;
 mod registered;
 
 use std::{
@@ -23,7 +24,8 @@ use crate::{
     remote_images::{ImageUrl, NotFetched, RemoteImages},
     state::AppState,
 };
-pub(crate) use registered::{is_name, unknown};
+pub(crate) use formats::is_image;
+pub(crate) use registered::{full_name, unknown};
 
 /// How long all images of one request may take to come, waiting for others included.
 const FETCHING: Duration = Duration::from_secs(60);
@@ -101,8 +103,8 @@ impl<'a> ImageReader<'a> {
     /// When `text` is no image, or one that is not fetched.
     pub(crate) fn read(&self, text: &str, param: &str) -> Result<EncodedImage, ApiError> {
         let text = text.trim();
-        if is_name(text) {
-            return Ok(self.find(ImageSource::Registered(text.to_owned()), param));
+        if let Some(name) = full_name(text) {
+            return Ok(self.find(ImageSource::Registered(name), param));
         }
         let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
@@ -171,18 +173,47 @@ pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError>
                 return Err(ApiError::image(param, message).with_code(INVALID_URL));
             }
         },
+        // A drive, and no scheme.
+        Some(drive) if drive.len() == 1 && is_path(text) => {
+            return Err(ApiError::image(param, NO_FILES).with_code(INVALID_URL));
+        }
         Some(_) => {
-            let message = "An image is a data URL or bare base64";
+            let message = "An image is a data URL, bare base64, the id of a registered image (file-…), its name by content \
+                           (sha256: and 64 digits) or, where the server allows it, an http or https URL";
             return Err(ApiError::image(param, message).with_code(INVALID_URL));
         }
     };
-    let payload: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let bytes = decode(&payload)
-        .ok_or_else(|| ApiError::image(param, "Its base64 is damaged").with_code("invalid_base64_image"))?;
+    let plain: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let bytes = decode(&plain)
+        .ok_or_else(|| ApiError::image(param, no_base64(text)).with_code("invalid_base64_image"))?;
     if bytes.is_empty() {
         return Err(ApiError::image(param, "It is empty").with_code("empty_image_file"));
     }
     Ok(EncodedImage::new(bytes))
+}
+
+/// What is said of a path in the place of an image.
+const NO_FILES: &str = "This is no base64 but looks like a path, and the server reads no files of its clients: send the image itself, \
+                        as data:image/png;base64,… or as bare base64, or register it with POST /v1/files and send its id";
+
+/// What is said of an image that is no base64. Nothing of it is quoted.
+fn no_base64(text: &str) -> &'static str {
+    if text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:")) {
+        "The base64 of its data URL is damaged"
+    } else if is_path(text) {
+        NO_FILES
+    } else {
+        "This is no base64, or its base64 is damaged"
+    }
+}
+
+/// Whether a text looks like the name of a file. The alphabet of base64 has a slash, too, but no dot.
+fn is_path(text: &str) -> bool {
+    const LONGEST: usize = 256;
+    let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let has_extension =
+        (1..=5).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= LONGEST && (has_extension || text.contains(['/', '\\']))
 }
 
 /// Either alphabet, with padding or without.
@@ -209,6 +240,23 @@ mod tests {
             " -_8AAQ ",
         ] {
             assert_eq!(read(text, "images[0]").unwrap().bytes(), [0xfb, 0xff, 0, 1], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_told_that_no_files_are_read() {
+        for (text, is_path, code) in [
+            ("scene.png", true, "invalid_base64_image"),
+            ("./images/scene", true, "invalid_base64_image"),
+            (r"C:\images\scene.JPEG", true, "invalid_image_url"),
+            ("%%%", false, "invalid_base64_image"),
+            ("data:image/png;base64,a/b!", false, "invalid_base64_image"),
+        ] {
+            let error = read(text, "images[0]").unwrap_err();
+            assert_eq!((error.code(), error.param()), (code, Some("images[0]")));
+            assert!(error.message().starts_with("You uploaded an unsupported image. Th"), "{text}");
+            assert_eq!(error.message().contains("reads no files"), is_path, "{text}");
+            assert!(!error.message().contains(text), "{text}");
         }
     }
 

@@ -11,14 +11,18 @@ use crate::{error::ApiError, storage::Storage};
 /// The largest registered image, in bytes: what a body could bring by default.
 const MAX_BYTES: u64 = 32 << 20;
 
-/// Whether a text is the name of a registered image: `file-…` or `sha256:…`. No image's base64 begins like that.
-pub(crate) fn is_name(text: &str) -> bool {
-    let hexadecimal = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match text.split_at_checked(5) {
-        Some(("file-", id)) => {
-            !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+/// The name of a registered image that a text is: `file-…`, `sha256:…` or the bare digits of that, which get their prefix. No
+/// image's base64 begins like the first two, and 64 digits would be 48 bytes, in which no picture has room.
+pub(crate) fn full_name(text: &str) -> Option<String> {
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match (text.strip_prefix("file-"), text.strip_prefix("sha256:")) {
+        (Some(id), _) => {
+            let is_id =
+                !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            is_id.then(|| text.to_owned())
         }
-        _ => text.strip_prefix("sha256:").is_some_and(hexadecimal),
+        (None, Some(digest)) => is_digest(digest).then(|| text.to_owned()),
+        (None, None) => is_digest(text).then(|| format!("sha256:{text}")),
     }
 }
 
@@ -72,7 +76,7 @@ fn read(storage: &Storage, owner: &str, (name, param): (&str, &str)) -> Result<E
     let content = store.open_content(&file.id)?;
     content.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(StoreError::from)?;
     if bytes.len() as u64 > MAX_BYTES {
-        let reason = format!("{name:?} has more than {MAX_BYTES} bytes, which is the limit");
+        let reason = format!("The file {name:?} has more than {} MiB, which is the limit", MAX_BYTES >> 20);
         return Err(ApiError::image(param, reason));
     }
     Ok(EncodedImage::new(bytes))

@@ -17,7 +17,7 @@ use judge::{Case, RubricChoice};
 use serde_json::Value;
 
 pub(crate) use line::{Line, digest_of};
-pub(crate) use writer::Rotation;
+pub(crate) use writer::{RotatingFile, Rotation};
 
 use crate::{
     command::Redaction, dialects::native::VerdictBody, metrics::Metrics, request_id::RequestId,
@@ -41,16 +41,15 @@ struct Shared {
 }
 
 impl JudgingLog {
-    /// Opens the file and starts the thread that writes it.
+    /// Starts the thread that writes `file`.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// When there is no thread.
     pub(crate) fn start(
-        rotation: Rotation,
+        mut file: RotatingFile,
         redactions: Vec<Redaction>,
         (model, metrics): (String, Metrics),
     ) -> anyhow::Result<Self> {
-        let mut file = writer::RotatingFile::open(rotation)?;
         let (sender, receiver) = sync_channel::<Entry>(MOST_WAITING);
         let counted = metrics.clone();
         counted.log_line(0);

@@ -20,7 +20,7 @@ pub(crate) struct Rotation {
 }
 
 /// The newest file.
-pub(super) struct RotatingFile {
+pub(crate) struct RotatingFile {
     rotation: Rotation,
     file: File,
     size_bytes: u64,
@@ -28,7 +28,7 @@ pub(super) struct RotatingFile {
 
 impl RotatingFile {
     /// Opens the file, and goes on behind what it has.
-    pub(super) fn open(rotation: Rotation) -> anyhow::Result<Self> {
+    pub(crate) fn open(rotation: Rotation) -> anyhow::Result<Self> {
         let (file, size_bytes) = open(&rotation.path)?;
         Ok(Self { rotation, file, size_bytes })
     }

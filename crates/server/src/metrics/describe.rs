@@ -22,9 +22,12 @@ const HISTOGRAMS: [(&str, &str); 19] = [
     ("gavel_image_tokens", "Tokens that stand for the pictures of a sequence."),
     ("gavel_image_tiles", "Tiles that the pictures of a sequence are cut into."),
     ("gavel_score", "Scores, each scale as 0 to 1."),
-    ("gavel_label_mass", "How much of the critic's belief the possible verdicts hold together."),
-    ("gavel_rubric_score", "The same scores by rubric."),
-    ("gavel_rubric_label_mass", "The same label mass by rubric."),
+    ("gavel_label_mass", "Probability that the critic gives all possible verdicts together."),
+    ("gavel_rubric_score", "Scores by rubric, each scale as 0 to 1."),
+    (
+        "gavel_rubric_label_mass",
+        "Probability that the critic gives all possible verdicts together, by rubric.",
+    ),
     ("gavel_score_entropy", "How undecided the critic is, in nats."),
 ];
 
@@ -33,13 +36,16 @@ const COUNTERS: [(&str, &str); 32] = [
     ("gavel_sequences_total", "Sequences that ended, by how."),
     ("gavel_cancelled_total", "Sequences whose clients left, by how far they had come."),
     ("gavel_admission_rejections_total", "Requests that were not let in, by why."),
-    ("gavel_refusals_total", "Requests that HTTP did not let in, by why and by key."),
+    ("gavel_refusals_total", "Requests that were refused before the engine saw them, by why and by key."),
     ("gavel_connections_lost_total", "Connections that were closed or broke, by why."),
     ("gavel_prompt_tokens_total", "Tokens of prompts, computed or kept from earlier ones."),
     ("gavel_reply_tokens_total", "Tokens of replies."),
     ("gavel_steps_total", "Steps of the model."),
     ("gavel_step_failures_total", "Sequences that failed with their step."),
-    ("gavel_numerical_errors_total", "Those of them that failed since the model wrote no numbers."),
+    (
+        "gavel_numerical_errors_total",
+        "Sequences that failed since the model wrote values that are no numbers.",
+    ),
     (
         "gavel_reloads_total",
         "Times that keys, certificates and rubrics were read again, by whether all were right.",
@@ -61,14 +67,17 @@ const COUNTERS: [(&str, &str); 32] = [
     ("gavel_judging_log_dropped_total", "Lines of the judging log that were lost."),
     (
         "gavel_off_label_total",
-        "Verdicts of which the critic believed less than a half in all that were possible.",
+        "Verdicts where the critic gave all possible verdicts together a probability of less than a half.",
     ),
     ("gavel_truncated_total", "Verdicts whose justification was cut by its bound of tokens."),
     ("gavel_position_checked_total", "Pairs that were judged in both orders."),
-    ("gavel_position_flips_total", "Those of them whose orders name different winners."),
+    ("gavel_position_flips_total", "Pairs judged in both orders whose orders name different winners."),
     ("gavel_rubric_verdicts_total", "Verdicts, by rubric and what they say."),
     ("gavel_rubric_position_checked_total", "Pairs that were judged in both orders, by rubric."),
-    ("gavel_rubric_position_flips_total", "Those of them whose orders name different winners, by rubric."),
+    (
+        "gavel_rubric_position_flips_total",
+        "Pairs judged in both orders whose orders name different winners, by rubric.",
+    ),
     ("gavel_flags_total", "What was odd about responses and verdicts, by rubric."),
 ];
 
@@ -95,7 +104,7 @@ const GAUGES: [(&str, &str); 21] = [
     ("process_resident_memory_bytes", "Memory that the process takes."),
     ("process_threads", "Threads of the process."),
     ("process_open_fds", "Files and sockets that the process has open."),
-    ("process_max_fds", "The most that it may have open."),
+    ("process_max_fds", "The most files and sockets that the process may have open."),
     ("process_start_time_seconds", "When the process started, in seconds since 1970."),
 ];
 

@@ -30,7 +30,9 @@ impl Export {
     /// Starts it when a collector is named.
     pub(super) fn start(options: &TraceOptions) -> Option<anyhow::Result<Self>> {
         let endpoint = options.otlp_endpoint.as_deref()?;
-        Some(Self::to(endpoint, options).with_context(|| format!("nothing can be told to {endpoint}")))
+        Some(
+            Self::to(endpoint, options).with_context(|| format!("--otlp-endpoint {endpoint} cannot be used")),
+        )
     }
 
     fn to(endpoint: &str, options: &TraceOptions) -> anyhow::Result<Self> {

@@ -19,7 +19,10 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::command::{LogFormat, TraceOptions};
+use crate::{
+    command::{LogFormat, TraceOptions},
+    exit::Fatal,
+};
 pub(crate) use evaluation::{Evaluation, Evaluations, Score};
 use export::Export;
 pub(crate) use trace_context::{continue_trace, name_route};
@@ -51,7 +54,7 @@ impl Telemetry {
     /// # Errors
     /// When the collector's address makes no sense, or a log was started before.
     pub(crate) fn start(format: LogFormat, traces: Option<&TraceOptions>) -> anyhow::Result<Self> {
-        let export = traces.and_then(Export::start).transpose()?.map(Arc::new);
+        let export = traces.and_then(Export::start).transpose().map_err(Fatal::from)?.map(Arc::new);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         // On a thread of its own: a pipe that nobody reads would stop whoever writes, and a closed one would make it panic.
         let builder = NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(MOST_WAITING);

@@ -6,7 +6,7 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::files::{
-    Written, change, data_start, edit, edit_header, edit_json, gguf, gguf_tensor, gguf_text, index,
+    SHARD, Written, change, data_start, edit, edit_header, edit_json, gguf, gguf_tensor, gguf_text, index,
     put_header, replace, rewrite, weights,
 };
 
@@ -150,7 +150,7 @@ pub(super) const DAMAGES: &[Damage] = &[
     ),
     (
         "an index that names one file for many tensors",
-        |folder| index(folder, &json!({ NORM: "model.safetensors", GATE: "model.safetensors" })),
+        |folder| index(folder, &json!({ NORM: SHARD, GATE: SHARD })),
         Served,
     ),
     (

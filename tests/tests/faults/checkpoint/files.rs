@@ -92,8 +92,12 @@ pub(super) fn replace(folder: &Path, wanted: &str, (dtype, bytes): (Dtype, &[u8]
     });
 }
 
+/// What the one shard is called, beside which an index counts.
+pub(super) const SHARD: &str = "model-00001-of-00001.safetensors";
+
 /// Makes the checkpoint one of shards, whose index is `map`.
 pub(super) fn index(folder: &Path, map: &Value) {
+    fs::rename(weights(folder), folder.join(SHARD)).unwrap();
     let index = serde_json::json!({ "metadata": {}, "weight_map": map });
     fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
 }

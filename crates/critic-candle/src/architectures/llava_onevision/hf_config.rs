@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     architectures::Architecture,
-    decoders::Qwen2Config,
+    decoders::{Qwen2Config, TextAnatomy},
     error::LoadError,
     layers::{Activation, Bias},
     source::Source,
@@ -87,8 +87,11 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         config.vision_config.anatomy(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
     // Which of the two flags a file carries depends on the version that wrote it; the decoder's own goes first.
     let mut text = config.text_config;
+    if let Some(kind) = text.model_type.as_deref().filter(|kind| *kind != "qwen2") {
+        return Err(source.unsupported("text_config.model_type", kind, "qwen2"));
+    }
     text.tie_word_embeddings = text.tie_word_embeddings.or(config.tie_word_embeddings);
-    let text = text.anatomy(source)?;
+    let text = TextAnatomy { stored_head_counts: true, ..text.anatomy(source)? };
     let tile = vision.image_size;
     let grid_sizes = match config.image_grid_pinpoints {
         Some(grid) => grid.sizes(source, tile)?,

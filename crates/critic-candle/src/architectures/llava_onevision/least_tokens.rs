@@ -67,7 +67,8 @@ impl LlavaProcessor {
             pixels += u64::from(header.width) * u64::from(header.height);
             if pixels > most_pixels {
                 let reason = format!(
-                    "with those before it there are {pixels} pixels; the limit is {most_pixels} in all"
+                    "with those before it there are {pixels} pixels; the limit is {most_pixels} in all \
+                     (16 times max_megapixels)"
                 );
                 return Err(EncodeError::Image { index, fault: ImageFault::TooLarge, reason });
             }

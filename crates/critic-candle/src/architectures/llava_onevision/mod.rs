@@ -24,7 +24,7 @@ use self::{
     anatomy::{Anatomy, Layout, VisionSource},
     model::LlavaModel,
     names::{GGUF, Names},
-    preprocessor::Normalisation,
+    preprocessor::Normalisations,
     processor::LlavaProcessor,
 };
 use super::{Architecture, Model, ModelFiles, SegmentEncoder};
@@ -106,18 +106,17 @@ impl Architecture for Anatomy {
         loader: Loader,
         cuts: TileCache,
     ) -> Result<Arc<dyn SegmentEncoder>, LoadError> {
-        let normalisation = Normalisation::read(source)?;
+        let Normalisations { images, .. } = Normalisations::read(source, self.layout)?;
         let control = ControlTokens::read(source, &tokenizer)?;
         // The native code has its own format and ignores the tokenizer's template.
-        let fixed = match self.layout {
-            Layout::HuggingFace => None,
-            Layout::Native => Some(ChatFormat::Qwen15),
+        let format = match self.layout {
+            Layout::HuggingFace => ChatFormat::recognise(source)?,
+            Layout::Native => ChatFormat::Qwen15,
         };
-        let format = ChatFormat::recognise(source, fixed)?;
         Ok(Arc::new(LlavaProcessor {
             tokenizer,
             geometry: self.geometry.clone(),
-            normalisation,
+            normalisation: images,
             control,
             placeholders: self.placeholders,
             format,

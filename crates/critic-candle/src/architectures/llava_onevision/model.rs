@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
-use critic::{Batch, TokenId, Visual};
+use critic::{Batch, Packing, TokenId, Visual};
 use kernels_cuda::PatchCutter;
 
 use super::{
     anatomy::Anatomy,
     names::Names,
     packing::{Features, pack},
-    preprocessor::Normalisation,
+    preprocessor::Normalisations,
     reward_head::RewardHead,
 };
 use crate::{
@@ -30,10 +30,10 @@ const TILES_AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(super) struct LlavaModel {
     anatomy: Anatomy,
-    normalisation: Normalisation,
+    normalisations: Normalisations,
     vision: Siglip,
-    /// Cuts tiles where the model is on a card.
-    cutter: Option<PatchCutter>,
+    /// Cut tiles of images and of videos where the model is on a card.
+    cutters: Option<[PatchCutter; 2]>,
     projector: [Linear; 2], // [E] -> [C] -> [C]
     projector_activation: Activation,
     newline: Rows, // [1, C]
@@ -49,7 +49,7 @@ impl LlavaModel {
         ModelFiles { source, weights, tower }: ModelFiles<'_>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let normalisation = Normalisation::read(source)?;
+        let normalisations = Normalisations::read(source, anatomy.layout)?;
         let names = Names::detect(weights);
         let vision = match tower {
             Some(tower) => Siglip::load(tower, Names::vision_alone(tower), &anatomy.vision)?,
@@ -65,16 +65,18 @@ impl LlavaModel {
                 anatomy.projector_bias,
             )
         };
-        let cutter = match weights.device() {
+        let cutters = match weights.device() {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
             ComputeDevice::Card(gpu) => {
                 let sizes = (anatomy.vision.image_size, anatomy.vision.patch_size);
-                Some(PatchCutter::new(gpu, normalisation.levels(), sizes)?)
+                let Normalisations { images, videos } = &normalisations;
+                let cutter = |levels| PatchCutter::new(gpu, levels, sizes);
+                Some([cutter(images.levels())?, cutter(videos.levels())?])
             }
         };
         Ok(Self {
             vision,
-            cutter,
+            cutters,
             projector: [layer(0, seen)?, layer(1, size)?],
             projector_activation: anatomy.projector_activation,
             newline: weights.device().rows(&weights.get(names.newline, &[size])?.unsqueeze(0)?)?,
@@ -82,7 +84,7 @@ impl LlavaModel {
             reward_head: RewardHead::load(weights, size)?,
             rank: weights.rank().clone(),
             anatomy: anatomy.clone(),
-            normalisation,
+            normalisations,
         })
     }
 
@@ -101,15 +103,46 @@ impl LlavaModel {
         }
     }
 
-    /// The tower's features `[N * P, E]` of tiles.
-    fn see(&self, tiles: &[&[u8]]) -> Result<Rows> {
-        match (&self.cutter, self.device()) {
-            (Some(cutter), ComputeDevice::Card(gpu)) => {
+    /// The tower's features `[N * P, E]` of tiles that are all of images, or all of videos.
+    fn see(&self, tiles: &[&[u8]], medium: Medium) -> Result<Rows> {
+        match (&self.cutters, self.device()) {
+            (Some(cutters), ComputeDevice::Card(gpu)) => {
                 let mut patches = Rows::new();
-                on_card(cutter.cut(tiles, patches.on(gpu)?))?;
+                on_card(cutters[medium as usize].cut(tiles, patches.on(gpu)?))?;
                 self.vision.forward_patches(&patches)
             }
-            _ => self.vision.forward(&self.pixels(tiles)?),
+            _ => self.vision.forward(&self.pixels_of(tiles, medium)?),
+        }
+    }
+
+    /// Normalised pixels `[N, 3, size, size]` of such tiles.
+    fn pixels_of(&self, tiles: &[&[u8]], medium: Medium) -> Result<Tensor> {
+        let size = self.anatomy.geometry.tile_size;
+        let normalisation = match medium {
+            Medium::Image => &self.normalisations.images,
+            Medium::Video => &self.normalisations.videos,
+        };
+        let mut values = vec![0.0; tiles.len() * 3 * size * size];
+        for (tile, planes) in tiles.iter().zip(values.chunks_exact_mut(3 * size * size)) {
+            normalisation.planes(tile, planes);
+        }
+        Tensor::from_vec(values, (tiles.len(), 3, size, size), &Device::Cpu)?
+            .to_dtype(self.rank.device.dtype())
+    }
+}
+
+/// What tiles are of, which may be normalised in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    Image,
+    Video,
+}
+
+impl Medium {
+    fn of(packing: Packing) -> Self {
+        match packing {
+            Packing::Video => Self::Video,
+            Packing::Single | Packing::AnyResolution { .. } => Self::Image,
         }
     }
 }
@@ -120,13 +153,7 @@ impl ModelParts for LlavaModel {
     }
 
     fn pixels(&self, tiles: &[&[u8]]) -> Result<Tensor> {
-        let size = self.anatomy.geometry.tile_size;
-        let mut values = vec![0.0; tiles.len() * 3 * size * size];
-        for (tile, planes) in tiles.iter().zip(values.chunks_exact_mut(3 * size * size)) {
-            self.normalisation.planes(tile, planes);
-        }
-        Tensor::from_vec(values, (tiles.len(), 3, size, size), &Device::Cpu)?
-            .to_dtype(self.rank.device.dtype())
+        self.pixels_of(tiles, Medium::Image)
     }
 
     fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
@@ -158,22 +185,29 @@ impl Model for LlavaModel {
     }
 
     fn feature_rows(&self, visuals: &[&Visual]) -> Result<Vec<Rows>> {
-        let tiles: Vec<&[u8]> = visuals
-            .iter()
-            .flat_map(|visual| (0..visual.tiles.count()).map(|index| visual.tiles.tile(index)))
-            .collect();
-        if tiles.is_empty() {
+        let mut projected: Vec<Rows> = Vec::new();
+        let mut count = 0;
+        for alike in visuals.chunk_by(|one, next| Medium::of(one.packing) == Medium::of(next.packing)) {
+            let tiles = alike.iter().flat_map(|visual| {
+                let tiles = &visual.tiles;
+                (0..tiles.count()).map(|index| tiles.tile(index))
+            });
+            let tiles: Vec<&[u8]> = tiles.collect();
+            for tiles in tiles.chunks(self.tiles_at_once()) {
+                projected.push(self.project_rows(&self.see(tiles, Medium::of(alike[0].packing))?)?);
+            }
+            count += tiles.len();
+        }
+        if count == 0 {
             return Ok(Vec::new());
         }
-        let project = |tiles: &[&[u8]]| self.project_rows(&self.see(tiles)?);
-        let projected: Vec<Rows> = tiles.chunks(self.tiles_at_once()).map(project).collect::<Result<_>>()?;
         let mut pieces: Vec<(&Rows, Range<usize>)> = Vec::new();
         for rows in projected.iter().chain([&self.newline]) {
             pieces.push((rows, 0..rows.shape()?.0));
         }
         let all = Rows::join(&pieces)?; // [tiles * P + 1, C]
         let newline = all.shape()?.0 - 1;
-        let patches = newline / tiles.len();
+        let patches = newline / count;
         let mut first = 0;
         let pack = |visual: &&Visual| {
             let tiles = visual.tiles.count();
@@ -187,7 +221,7 @@ impl Model for LlavaModel {
     fn run_most_tiles(&self) -> Result<()> {
         let size = self.anatomy.geometry.tile_size;
         let tile = vec![0; 3 * size * size];
-        self.project_rows(&self.see(&vec![tile.as_slice(); self.tiles_at_once()])?)?;
+        self.project_rows(&self.see(&vec![tile.as_slice(); self.tiles_at_once()], Medium::Image)?)?;
         Ok(())
     }
 

@@ -23,7 +23,13 @@ pub(crate) struct Qwen2Config {
     rope_scaling: Option<RopeParameters>,
     hidden_act: Option<String>,
     use_sliding_window: Option<bool>,
+    /// `null` is no window.
+    #[serde(default, deserialize_with = "given")]
+    sliding_window: Option<Option<usize>>,
     max_window_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
+    /// The kind of decoder, where it has a configuration of its own.
+    pub(crate) model_type: Option<String>,
     pub(crate) tie_word_embeddings: Option<bool>,
 }
 
@@ -42,11 +48,22 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 impl Qwen2Config {
+    /// Over how many positions a layer attends that has a window, if any of `layers` has one.
+    fn narrowest(&self, layers: usize) -> Option<usize> {
+        // Where the layers are not listed, the window is that of those from one of them on.
+        let windowed = match &self.layer_types {
+            Some(kinds) => kinds.iter().any(|kind| kind != "full_attention"),
+            None => self.max_window_layers.unwrap_or(28) < layers,
+        };
+        let window = self.sliding_window.unwrap_or(Some(4096));
+        window.filter(|_| windowed && self.use_sliding_window == Some(true))
+    }
+
     /// The decoder.
     pub(crate) fn anatomy(self, source: &Source) -> Result<TextAnatomy, LoadError> {
         let layers = self.num_hidden_layers.unwrap_or(32);
-        // The window is that of the layers from this one on.
-        if self.use_sliding_window == Some(true) && self.max_window_layers.unwrap_or(28) < layers {
+        let context_length = self.max_position_embeddings.unwrap_or(32_768);
+        if self.narrowest(layers).is_some_and(|window| window < context_length) {
             return Err(source.unsupported(
                 "use_sliding_window",
                 "true",
@@ -59,7 +76,7 @@ impl Qwen2Config {
         {
             return Err(source.unsupported("rope_type", kind, "default"));
         }
-        let theta = self.rope_theta.or_else(|| self.rope_parameters.as_ref()?.rope_theta);
+        let theta = scaling.and_then(|rope| rope.rope_theta).or(self.rope_theta);
         let hidden_size = self.hidden_size.unwrap_or(4096);
         let heads = self.num_attention_heads.unwrap_or(32);
         let kv_heads = self.num_key_value_heads.map_or(32, |count| count.unwrap_or(heads));
@@ -79,11 +96,12 @@ impl Qwen2Config {
             kv_heads,
             head_size,
             vocabulary: self.vocab_size.unwrap_or(151_936),
-            context_length: self.max_position_embeddings.unwrap_or(32_768),
+            context_length,
             norm_epsilon: self.rms_norm_eps.unwrap_or(1e-6),
             rope_theta: theta.unwrap_or(10_000.0),
             activation: Activation::read(source, "hidden_act", self.hidden_act.as_deref().unwrap_or("silu"))?,
             tied: self.tie_word_embeddings.unwrap_or(false),
+            stored_head_counts: false,
         })
     }
 }

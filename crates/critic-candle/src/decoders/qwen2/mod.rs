@@ -72,19 +72,19 @@ impl Qwen2 {
     /// `weights`, whose parts of `H`, `K`, the MLP and the vocabulary it has.
     pub(crate) fn load(
         weights: &Weights,
-        Names { prefix, head }: Names,
+        names: Names,
         anatomy: &TextAnatomy,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let size = anatomy.hidden_size;
-        let (table, shape) = (format!("{prefix}embed_tokens.weight"), [anatomy.vocabulary, size]);
+        let (Names { prefix, head }, size) = (names, anatomy.hidden_size);
+        let (table, shape) = (names.embedding(), [anatomy.vocabulary, size]);
         let form = weights.form().of_head();
         let gpu = match weights.device() {
             ComputeDevice::Card(gpu) => Some(gpu),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let is_split = !weights.rank().shard.is_whole();
-        let tied = anatomy.ties_head(weights, head);
+        let tied = anatomy.ties_head(weights, names);
         let embedding = match tied && !form.is_quantised() && gpu.is_none() && !is_split {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),

@@ -11,6 +11,13 @@ pub(crate) struct Names {
     pub(crate) head: &'static str,
 }
 
+impl Names {
+    /// The name of the embeddings.
+    pub(crate) fn embedding(self) -> String {
+        format!("{}embed_tokens.weight", self.prefix)
+    }
+}
+
 /// The names of llama.cpp, for those behind the prefix.
 pub(crate) static IN_GGUF: PartNames = PartNames {
     layers: "layers.",

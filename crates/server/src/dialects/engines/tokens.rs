@@ -2,13 +2,13 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use judge::{EngineError, JudgeError, RawPrompt, TokenId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::examples;
 use crate::{
     caller::CallerOf,
-    dialects::openai,
+    dialects::openai::{self, pictures::Pictures},
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
@@ -62,6 +62,7 @@ pub(super) async fn tokenize(
 ) -> Result<Json<Tokenized>, ApiError> {
     let TokenizeBody { model, prompt, return_token_strs } = body.parse()?;
     state.names.told(model)?;
+    let mut pictures = Pictures::default();
     let tokens = match prompt {
         Some(text) => {
             let most = state.judge.context_length() * TOLD_CONTEXTS;
@@ -71,7 +72,9 @@ pub(super) async fn tokenize(
             state.judge.tokens(RawPrompt::Text(text), most, &caller).await
         }
         None => {
-            let (prompt, opened) = openai::conversation(&state, &caller, &body).await?;
+            check_told(&body)?;
+            let ((prompt, places), opened) = openai::conversation(&state, &caller, &body).await?;
+            pictures = places;
             let tokens = state.judge.conversation_tokens(prompt, &caller).await;
             if opened { tokens } else { tokens.map(|tokens| state.judge.unopened(tokens)) }
         }
@@ -82,7 +85,7 @@ pub(super) async fn tokenize(
             "string_too_long",
             format!("The text has {tokens} tokens or more; those of texts of {limit} at most are told."),
         ),
-        other => ApiError::from_judge(other, Dialect::OpenAi),
+        other => pictures.failed(other),
     })?;
     let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
     Ok(Json(Tokenized {
@@ -91,6 +94,21 @@ pub(super) async fn tokenize(
         token_strs: return_token_strs.unwrap_or_default().then(|| tokens.iter().map(text).collect()),
         tokens: tokens.into_iter().map(|token| token.0).collect(),
     }))
+}
+
+/// Refuses a body without a conversation in words that name the text, too.
+fn check_told(body: &JsonBytes) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Told {
+        messages: Option<IgnoredAny>,
+    }
+    match body.parse::<Told>()?.messages {
+        Some(_) => Ok(()),
+        None => Err(ApiError::invalid(
+            "prompt",
+            "Give prompt, which is a text, or messages, which are a conversation.",
+        )),
+    }
 }
 
 /// Tokens that become text.

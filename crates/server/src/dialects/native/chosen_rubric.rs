@@ -1,14 +1,19 @@
 //! By what a body asks for a verdict: a rubric of the server, or criteria of its own.
 
+use std::fmt;
+
 use judge::{RubricChoice, Scale};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use utoipa::ToSchema;
 
 use super::scale::ScaleBody;
-use crate::error::ApiError;
+use crate::{dialects::object_or_null, error::ApiError};
 
 /// By what a case is judged.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub(super) enum ChosenRubric {
     /// A rubric of the server, by its name.
@@ -24,7 +29,34 @@ pub(super) struct InlineRubric {
     /// What to look at.
     criteria: String,
     /// The scores that may be given.
+    #[serde(default, deserialize_with = "object_or_null")]
     scale: Option<ScaleBody>,
+}
+
+/// By hand, since of what has none of two forms the parser cannot say what is wrong with it.
+impl<'de> Deserialize<'de> for ChosenRubric {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(NameOrInline)
+    }
+}
+
+/// Takes either form.
+struct NameOrInline;
+
+impl<'de> Visitor<'de> for NameOrInline {
+    type Value = ChosenRubric;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the name of a rubric or an object with criteria")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<ChosenRubric, E> {
+        Ok(ChosenRubric::Name(name.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<ChosenRubric, A::Error> {
+        InlineRubric::deserialize(MapAccessDeserializer::new(members)).map(ChosenRubric::Inline)
+    }
 }
 
 impl From<ChosenRubric> for RubricChoice {
@@ -66,6 +98,8 @@ pub(super) fn choose_rubric(
         (Some(_), _, _) => {
             Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."))
         }
-        (None, None, Some(_)) => Err(ApiError::invalid("scale", "A scale goes with criteria.")),
+        (None, None, Some(_)) => {
+            Err(ApiError::invalid("scale", "A scale needs criteria beside it, which say what is scored."))
+        }
     }
 }

@@ -14,7 +14,7 @@ const MAX_ID: usize = 256;
 /// Refuses ids that are not one for each of `count` responses; none at all are right too.
 pub(super) fn check_ids(ids: &[String], count: usize, path: &str) -> Result<(), ApiError> {
     if !ids.is_empty() && ids.len() != count {
-        let message = format!("There are {} ids for {count} responses.", ids.len());
+        let message = format!("Each response needs an id of its own: {count} in all, not {}.", ids.len());
         return Err(ApiError::invalid(path, message));
     }
     match ids.iter().find(|id| id.is_empty() || id.len() > MAX_ID) {

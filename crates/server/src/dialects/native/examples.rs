@@ -293,6 +293,7 @@ pub(super) fn rubrics() -> Value {
             "scale": { "min": 1.0, "max": 10.0, "step": 1.0 },
             "direction": "higher",
             "fields": [],
+            "critic_answer": "score_line",
             "reading": "written",
             "default": true,
         }],

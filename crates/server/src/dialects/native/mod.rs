@@ -51,9 +51,14 @@ use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 pub(crate) use reward::MethodBody;
 pub(crate) use rubrics::reload_rubrics;
 
-/// The routes of this file.
+/// The routes that ask for work.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(judge)).merge(rubrics::routes()).merge(reward::routes())
+    OpenApiRouter::new().routes(routes!(judge)).merge(reward::routes())
+}
+
+/// What is looked up and looked after, and takes nothing from a quota.
+pub(crate) fn rules() -> OpenApiRouter<AppState> {
+    rubrics::routes()
 }
 
 /// Judge one response, or compare two.

@@ -1,8 +1,9 @@
 //! Where a case has what may be to blame for an error.
 
-use judge::{Case, EncodeError, EngineError, JudgeError, Responses};
+use judge::{Case, EngineError, JudgeError, Responses};
 
 use super::evaluations;
+use crate::error::image_of;
 
 /// Where a case has what may be to blame.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +43,17 @@ impl Places {
     /// The field that an error is about, where the error itself does not say it.
     pub(super) fn blamed(self, error: &JudgeError) -> Option<String> {
         match error {
-            JudgeError::Encode(
-                EncodeError::Image { index, .. } | EncodeError::ImageTooLarge { index, .. },
-            ) => Some(match index.checked_sub(self.images) {
-                Some(frame) => format!("frames[{frame}]"),
-                None => format!("images[{index}]"),
-            }),
             JudgeError::Engine(EngineError::TooLong { .. }) => Some(self.longest.to_owned()),
-            _ => None,
+            _ => self.blamed_image(error),
         }
+    }
+
+    /// The image or frame that an error is about.
+    pub(super) fn blamed_image(self, error: &JudgeError) -> Option<String> {
+        let index = image_of(error)?;
+        Some(match index.checked_sub(self.images) {
+            Some(frame) => format!("frames[{frame}]"),
+            None => format!("images[{index}]"),
+        })
     }
 }

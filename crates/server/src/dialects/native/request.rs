@@ -12,7 +12,12 @@ use super::{
     receipt::ReceiptBody,
     scale::ScaleBody,
 };
-use crate::{content_limits::ContentLimits, error::ApiError, images::ImageReader};
+use crate::{
+    content_limits::ContentLimits,
+    dialects::{null_as_default, object_or_null},
+    error::ApiError,
+    images::ImageReader,
+};
 
 /// A case to judge, and by what.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -21,13 +26,16 @@ pub(super) struct JudgeBody {
     /// What was asked.
     question: String,
     /// The images it was asked about, in order, each a data URL, bare base64 or, where the server fetches, a URL.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     images: Vec<String>,
     /// The frames of a video it was asked about, in order, each a data URL or bare base64, as few as the critic should see.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     frames: Vec<String>,
     /// How several images are cut: `trained`, which is one padded tile each, or `anyres`, each at its own resolution.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     tiling: TilingBody,
     /// The response to score.
     response: Option<String>,
@@ -52,6 +60,7 @@ pub(super) struct JudgeBody {
     /// Criteria of your own, outside of `rubric`.
     criteria: Option<String>,
     /// The scores that go with `criteria`, when one response is scored.
+    #[serde(default, deserialize_with = "object_or_null")]
     scale: Option<ScaleBody>,
     /// Name of one of the critic's prompt formats; its default when absent. For measuring other wordings.
     format: Option<String>,
@@ -62,11 +71,13 @@ pub(super) struct JudgeBody {
     mode: Option<ModeBody>,
     /// Whether the probability of every possible verdict is told. With the modes that read the verdict from the critic's
     /// logits it always is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     distribution: bool,
     /// `both` judges two responses in both orders, so that a liking for a place cancels. The verdict is by the mean of both
     /// distributions; with `agreed` it is a tie unless both orders name one winner.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     order: OrderBody,
     /// How many verdicts are drawn; the answer has their mean or majority, their spread and each of them.
     #[schema(default = 1, minimum = 1, maximum = 64)]
@@ -81,26 +92,31 @@ pub(super) struct JudgeBody {
     #[schema(format = "uint64")] // the document says int64 otherwise
     seed: Option<u64>,
     /// Whether what the critic says whatever is answered is taken out of the verdict. With the mode `score`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     calibration: CalibrationBody,
     /// What becomes of a response that answers nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     degenerate: DegenerateBody,
     /// What becomes of characters of responses that nobody sees.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     invisible: InvisibleBody,
     /// Whether the same is also judged without the pictures: the answer has that verdict in `blind`, and `visual_delta`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     blind: bool,
     /// Whether a verdict that is remembered from an equal request may answer.
-    #[serde(default = "yes")]
     #[schema(default = true)]
-    memo: bool,
+    memo: Option<bool>,
     /// The receipt of a verdict: the same is judged again, drawn as the receipt says, and `replay` tells whether the verdict
     /// is the same. When something else would be judged, that is an error which names it.
+    #[serde(default, deserialize_with = "object_or_null")]
     expect: Option<ReceiptBody>,
     /// Whether the justification comes as server-sent events while it is written.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     stream: bool,
 }
 
@@ -144,10 +160,6 @@ impl From<TilingBody> for ImageTiling {
             TilingBody::Anyres => Self::AnyResolution,
         }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// In which orders two responses are judged.
@@ -235,14 +247,8 @@ impl JudgeBody {
 
     fn take_responses(&mut self) -> Result<Responses, ApiError> {
         let mut responses = match (self.response.take(), self.responses.take()) {
-            (Some(response), None) => {
-                check_response(&response, "response")?;
-                vec![response]
-            }
-            (None, Some(responses)) => {
-                check_responses(&responses, "")?;
-                responses
-            }
+            (Some(response), None) => vec![response],
+            (None, Some(responses)) => responses,
             (Some(_), Some(_)) => {
                 return Err(ApiError::invalid("response", "Give response or responses, not both."));
             }
@@ -319,7 +325,7 @@ impl JudgeBody {
             return Err(ApiError::invalid("samples", format!("Give 1 to {MOST} samples.")));
         }
         if orders != Orders::Given && matches!(responses, Responses::One(_)) {
-            return refuse("order", "One response has one order.");
+            return refuse("order", "Only two responses can be judged in both orders; there is one.");
         }
         if orders != Orders::Given && samples > 1 {
             return refuse("samples", "Samples are drawn in one order.");
@@ -341,7 +347,7 @@ impl JudgeBody {
     fn remembering(&self, asked: &Asked) -> Remembering {
         match asked {
             Asked::Stream(_) | Asked::One(_, Form::Verdict(..)) | Asked::Several(_, Form::Verdict(..))
-                if self.memo =>
+                if self.memo.unwrap_or(true) =>
             {
                 Remembering::Allowed
             }
@@ -389,17 +395,6 @@ pub(super) fn check_max_tokens(max_tokens: Option<usize>, limits: &ContentLimits
 /// Refuses a question that says nothing.
 pub(super) fn check_text(text: &str, path: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
-}
-
-/// Refuses a response of no character. One of white space is judged: it is what was answered.
-fn check_response(text: &str, path: &str) -> Result<(), ApiError> {
-    if text.is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
-}
-
-/// Refuses the first empty response; `path` is where their list stands in the body.
-pub(super) fn check_responses(responses: &[String], path: &str) -> Result<(), ApiError> {
-    let check = |(index, text): (usize, &String)| check_response(text, &format!("{path}responses[{index}]"));
-    responses.iter().enumerate().try_for_each(check)
 }
 
 /// The images and the frames of a case, which stands at `path` of the body.

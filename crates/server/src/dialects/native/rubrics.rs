@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use judge::{
-    AnswerForm, CaseField, Direction, Format, Judge, JudgeError, Kind, Reading, Rubric, RubricLibrary,
+    AnswerForm, CaseField, Direction, Format, Judge, JudgeError, Kind, Profile, Reading, Rubric,
+    RubricLibrary,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,6 +69,13 @@ struct RubricBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     answer: Option<AnswerForm>,
+    /// The form in which this critic answers: the same where it can be asked for it, else the one that it was trained on.
+    #[schema(value_type = Option<String>)]
+    critic_answer: Option<AnswerForm>,
+    /// What the rubric judges by and this critic cannot be shown; with it, nothing can be judged by the rubric here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    not_shown: Option<CaseField>,
     /// Whether the score is the `written` one or the `expected` one, the mean by the probability of each.
     #[schema(value_type = String)]
     reading: Reading,
@@ -76,7 +84,8 @@ struct RubricBody {
 }
 
 impl RubricBody {
-    fn new(rubric: &Rubric, defaults: [&str; 2]) -> Self {
+    fn new(rubric: &Rubric, profile: &Profile, defaults: [&str; 2]) -> Self {
+        let format = profile.format(rubric, None).ok();
         Self {
             name: rubric.name.clone(),
             version: rubric.version,
@@ -87,6 +96,8 @@ impl RubricBody {
             direction: rubric.direction,
             fields: rubric.fields.clone(),
             answer: rubric.answer,
+            critic_answer: format.map(|format| format.answer(rubric)),
+            not_shown: format.and_then(|format| format.hidden(rubric)),
             reading: rubric.reading,
             default: defaults.contains(&rubric.name.as_str()),
         }
@@ -102,9 +113,11 @@ impl RubricsBody {
             kind: format.kind.to_string(),
             held_out: format.held_out,
         };
+        let profile = rules.profile();
+        let rubric = |rubric| RubricBody::new(rubric, profile, defaults);
         Self {
-            rubrics: rules.library().rubrics().map(|rubric| RubricBody::new(rubric, defaults)).collect(),
-            formats: rules.profile().formats().iter().map(format).collect(),
+            rubrics: rules.library().rubrics().map(rubric).collect(),
+            formats: profile.formats().iter().map(format).collect(),
         }
     }
 }

@@ -14,13 +14,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     examples,
-    files::{limit_within, of_page, wrong_query},
+    files::{limit_within, of_page},
 };
 use crate::{
     caller::CallerOf,
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
+    url_query,
 };
 
 /// The routes that lines may go to, where the server has them.
@@ -351,7 +352,7 @@ pub(super) async fn list(
     query: Result<Query<BatchesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Paged<BatchObject>>, ApiError> {
     let kept = state.storage.get()?;
-    let Query(BatchesQuery { limit, after }) = query.map_err(wrong_query)?;
+    let Query(BatchesQuery { limit, after }) = query.map_err(|error| url_query::refused(&error))?;
     let limit = limit_within(limit, (20, 100))?;
     let find = move |store: &Arc<store::Store>| store.batches(&caller.tenant.0, after.as_deref(), limit);
     let (batches, has_more) = kept.run(find).await.map_err(of_page)?;

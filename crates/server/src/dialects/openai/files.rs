@@ -22,8 +22,10 @@ use crate::{
     access::Grant,
     caller::CallerOf,
     error::{ApiError, ErrorBody},
+    images,
     state::AppState,
     storage::Kept,
+    url_query,
 };
 
 /// The most files of a list.
@@ -37,6 +39,9 @@ const MAX_NAME: usize = 255;
 
 /// How much of a file is read or written at a time: enough that the ways to the disk cost little, and little memory.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// How much of a file's beginning tells its format.
+const BEGINNING_BYTES: usize = 16;
 
 /// How long a file that is refused is read on, since most clients look for the answer only when they have sent everything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -145,7 +150,7 @@ pub(super) struct FilesQuery {
     request_body(content = FileForm, content_type = "multipart/form-data", example = json!(examples::file_form())),
     responses(
         (status = 200, description = "It is kept.", body = FileObject, example = json!(examples::file())),
-        (status = 400, description = "The form makes no sense.", body = ErrorBody),
+        (status = 400, description = "The form makes no sense, or the file is no image and is for `vision`.", body = ErrorBody),
         (status = 404, description = "The server keeps no files.", body = ErrorBody),
         (status = 413, description = "The file is too large, or too much is kept.", body = ErrorBody)
     )
@@ -176,7 +181,11 @@ pub(super) async fn create(
     if purpose == Purpose::BatchOutput {
         return Err(ApiError::invalid("purpose", "Only batches write files for batch_output."));
     }
-    let (name, incoming) = file.ok_or_else(|| ApiError::invalid("file", "The form needs a file."))?;
+    let Received { name, beginning, incoming } =
+        file.ok_or_else(|| ApiError::invalid("file", "The form needs a file."))?;
+    if purpose == Purpose::Vision {
+        check_image(&beginning)?;
+    }
     let expires_after_s = seconds.map(|seconds| lifetime(&seconds)).transpose()?;
     let new = NewFile { owner, name, purpose, expires_after_s };
     Ok(Json(kept.run(move |store| store.keep(incoming, &new)).await?.into()))
@@ -201,7 +210,8 @@ pub(super) async fn list(
     query: Result<Query<FilesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Paged<FileObject>>, ApiError> {
     let kept = state.storage.get()?;
-    let Query(FilesQuery { purpose, limit, after, order }) = query.map_err(wrong_query)?;
+    let Query(FilesQuery { purpose, limit, after, order }) =
+        query.map_err(|error| url_query::refused(&error))?;
     let page = FilePage {
         purpose: purpose.map(|purpose| parse_purpose(&purpose)).transpose()?,
         after,
@@ -312,14 +322,35 @@ pub(super) async fn delete(
     Ok(Json(FileDeleted { id, object: "file", deleted: true }))
 }
 
+/// A file that came, and is not kept yet.
+struct Received {
+    name: String,
+    /// As much of its content as tells its format.
+    beginning: Vec<u8>,
+    incoming: Incoming,
+}
+
+/// Refuses what is no image by its beginning: whoever registers it hears of it, and not whoever names it later.
+fn check_image(beginning: &[u8]) -> Result<(), ApiError> {
+    if beginning.is_empty() {
+        return Err(ApiError::image("file", "It is empty").with_code("empty_image_file"));
+    }
+    if images::is_image(beginning) {
+        return Ok(());
+    }
+    let message = "It is none of PNG, JPEG, WebP, GIF and BMP, whatever it is called";
+    Err(ApiError::image("file", message).with_code("unsupported_image_media_type"))
+}
+
 /// Writes a field to the disk as it comes; its name and the content. No thread waits for a client that is slow.
-async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<(String, Incoming), ApiError> {
+async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<Received, ApiError> {
     let name: String = field.file_name().unwrap_or("file").to_owned();
     let name = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
     let mut incoming = {
         let part = part.clone();
         kept.run(move |store| Incoming::begin(store, part)).await?
     };
+    let mut beginning = Vec::new();
     loop {
         let (mut piece, mut ended) = (Vec::with_capacity(PIECE_BYTES), false);
         while piece.len() < PIECE_BYTES && !ended {
@@ -328,6 +359,8 @@ async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<(Stri
                 None => ended = true,
             }
         }
+        let lacking = BEGINNING_BYTES.saturating_sub(beginning.len());
+        beginning.extend_from_slice(&piece[..piece.len().min(lacking)]);
         let write = move |_: &Arc<store::Store>| incoming.write(&piece).map(|()| incoming);
         incoming = match kept.run(write).await {
             Ok(incoming) => incoming,
@@ -338,7 +371,7 @@ async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<(Stri
             }
         };
         if ended {
-            return Ok((name, incoming));
+            return Ok(Received { name, beginning, incoming });
         }
     }
 }
@@ -389,11 +422,6 @@ pub(super) fn of_page(error: StoreError) -> ApiError {
         }
         other => other.into(),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-pub(super) fn wrong_query(error: axum::extract::rejection::QueryRejection) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("The URL: {}.", error.body_text()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]

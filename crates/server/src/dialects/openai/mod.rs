@@ -8,6 +8,7 @@ mod examples;
 mod files;
 mod forms;
 mod models;
+pub(in crate::dialects) mod pictures;
 mod refused;
 mod request;
 mod response;
@@ -41,6 +42,7 @@ use crate::{
 pub(crate) use batches::batch_endpoints;
 use best::best;
 use forms::WantedForm;
+use pictures::Pictures;
 use request::{ChatBody, ChatRequest, Texts};
 use response::{ChatCompletion, ChatCompletionChunk, Header, UsageBody};
 pub(crate) use response::{PromptDetails, now};
@@ -281,14 +283,14 @@ async fn read(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<Cha
     read.await
 }
 
-/// The conversation in the body of a chat request, and whether the critic's turn is begun after it.
-pub(crate) async fn conversation(
+/// The conversation in the body of a chat request with the places of its images, and whether the critic's turn is begun after it.
+pub(in crate::dialects) async fn conversation(
     state: &AppState,
     caller: &Caller,
     body: &JsonBytes,
-) -> Result<(Prompt, bool), ApiError> {
-    let ChatRequest { prompt, opened, .. } = read(state, caller, body).await?;
-    Ok((prompt, opened))
+) -> Result<((Prompt, Pictures), bool), ApiError> {
+    let ChatRequest { prompt, pictures, opened, .. } = read(state, caller, body).await?;
+    Ok(((prompt, pictures), opened))
 }
 
 /// What the body of a chat request asks for: the conversation, how it is continued, and how often.
@@ -306,8 +308,9 @@ async fn answered(
     (header, request): (Header, ChatRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest { prompt, params, logprobs, texts: Texts { told, written }, stream, call, .. } = request;
-    let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
+    let ChatRequest { prompt, pictures, params, logprobs, texts, stream, call, .. } = request;
+    let Texts { told, written } = texts;
+    let failed = |error| pictures.failed(error);
     let choices = state.judge.complete(prompt, &params, written).await.map_err(failed)?;
     if let Some(options) = stream {
         return Ok(forms::told(form.as_ref(), &state, stream::events(choices, (header, call), options)));

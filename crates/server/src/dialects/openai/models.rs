@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
 };
 use judge::GenerationDefaults;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::{examples, response::now};
 use crate::{
     error::{ApiError, ErrorBody},
     state::AppState,
+    url_query,
 };
 
 /// The models that there are.
@@ -76,13 +77,20 @@ pub(super) struct ListQuery {
     path = "/v1/models",
     tag = "openai",
     params(ListQuery),
-    responses((status = 200, description = "The models.", body = ModelList, example = json!(examples::models())))
+    responses(
+        (status = 200, description = "The models.", body = ModelList, example = json!(examples::models())),
+        (status = 400, description = "The URL makes no sense.", body = ErrorBody)
+    )
 )]
-pub(super) async fn list(State(state): State<AppState>, Query(query): Query<ListQuery>) -> Json<ModelList> {
+pub(super) async fn list(
+    State(state): State<AppState>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<ModelList>, ApiError> {
+    let Query(query) = query.map_err(|error| url_query::refused(&error))?;
     let all = query.aliases.is_some_and(|aliases| !["", "0", "false"].contains(&aliases.as_str()));
     let aliases = state.names.aliases().iter().filter(|_| all).cloned();
     let names = [state.names.truth().to_owned()].into_iter().chain(aliases);
-    Json(ModelList { object: "list", data: names.map(|name| ModelBody::new(name, &state)).collect() })
+    Ok(Json(ModelList { object: "list", data: names.map(|name| ModelBody::new(name, &state)).collect() }))
 }
 
 /// Describe the model. Any name stands for it, as in chat requests, unless the server refuses unknown ones.

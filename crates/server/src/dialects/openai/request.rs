@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    pictures::Pictures,
     shape::{self, Asked, Extras, Outputs},
     tokens,
     tools::{Call, Offered},
@@ -221,6 +222,8 @@ impl Texts {
 /// What a body asks for.
 pub(super) struct ChatRequest {
     pub(super) prompt: Prompt,
+    /// Where its images stand in the body.
+    pub(super) pictures: Pictures,
     /// Whether the critic's turn is begun, so that it can answer.
     pub(super) opened: bool,
     /// `top_logprobs` is set when the texts are compared, too.
@@ -261,9 +264,24 @@ impl ChatBody {
         let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
         let mut turns = turns::turns(self.messages, reader)?;
         let reply = if continued { turns::reply(turns.pop())? } else { String::new() };
+        let contents = turns.iter().enumerate();
+        let contents = contents.map(|(index, turn)| (turn, format!("messages[{index}].content")));
+        let pictures = Pictures::of(contents).beside(apart.len());
         let prompt = turns::prompt(turns, reply, apart)?;
         let (model, cache_salt) = (self.model, self.cache_salt);
-        Ok(ChatRequest { prompt, opened, params, logprobs, texts, cache_salt, model, shape, call, stream })
+        Ok(ChatRequest {
+            prompt,
+            pictures,
+            opened,
+            params,
+            logprobs,
+            texts,
+            cache_salt,
+            model,
+            shape,
+            call,
+            stream,
+        })
     }
 
     /// The function that is called, and the shape of its arguments or of the text.

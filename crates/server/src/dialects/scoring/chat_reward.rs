@@ -82,7 +82,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     }
     let question = Transcript::question_of(&texts)
         .ok_or_else(|| ApiError::invalid("messages", "No message is the user's."))?;
-    Sample { images, ..Sample::new(question, response) }.with_named_images("messages", reader)
+    Sample::of_turns((question, images), response, ("messages", reader))
 }
 
 /// Score the last turn of a conversation.

@@ -10,7 +10,7 @@ use judge::{
 use serde_json::{Map, Value, json};
 
 use super::scorer::Scorer;
-use crate::error::{ApiError, Dialect};
+use crate::error::{ApiError, Dialect, image_of};
 
 /// Questions of one request that are asked at a time.
 const AT_A_TIME: usize = 64;
@@ -117,8 +117,8 @@ impl<'a> Chooser<'a> {
         stream::iter(found).buffered(AT_A_TIME).try_collect().await
     }
 
-    /// Asks `text`, which has `count` options.
-    pub(super) async fn decide(&self, text: String, count: usize) -> Result<Found, ApiError> {
+    /// Asks `text`, which has `count` options, of the question that stands at `question` of the body.
+    pub(super) async fn decide(&self, text: String, count: usize, question: &str) -> Result<Found, ApiError> {
         let texts = (0..count).map(|index| code(index, count)).collect();
         let params = self.params(ReplyPart::Choose { texts, distribution: true });
         // Images first: all questions about them share what is computed of them.
@@ -126,7 +126,11 @@ impl<'a> Chooser<'a> {
         let parts = images.chain([Part::Text(text)]).collect();
         let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
         let found = self.read(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
-        found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+        found.map_err(|error| {
+            let place =
+                image_of(&error).map_or_else(|| question.to_owned(), |index| format!("images[{index}]"));
+            ApiError::from_judge(error, Dialect::Native).with_param(place)
+        })
     }
 
     fn params(&self, part: ReplyPart) -> CompletionParams {

@@ -223,8 +223,7 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
         let path = format!("questions[{index}]");
         let Answers { names, shown } = asked.answers(&path)?;
         let text = format!("{context}\n\n{}", question(&asked.question, &shown));
-        let found = chooser.decide(text, names.len()).await;
-        let found = found.map_err(|error| error.with_param(path))?;
+        let found = chooser.decide(text, names.len(), &path).await?;
         prompt_tokens += found.usage.prompt_tokens;
         cached_tokens += found.usage.cached_tokens;
         match &asked.id {

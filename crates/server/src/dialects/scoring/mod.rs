@@ -20,8 +20,8 @@ mod transcript;
 
 use axum::{
     Extension, Router,
-    extract::{FromRequestParts, Query, Request},
-    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
+    extract::{FromRequestParts, Request},
+    http::{HeaderName, HeaderValue, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
@@ -34,6 +34,7 @@ use crate::{
     json_shape::Texts,
     metrics::RequestKind,
     state::AppState,
+    url_query,
 };
 use scorer::{ScoreQuery, Scorer, WithoutPicture};
 
@@ -125,14 +126,7 @@ impl FromRequestParts<AppState> for Scorer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let query = Query::<ScoreQuery>::from_request_parts(parts, state).await;
-        let Query(query) = query.map_err(|error| {
-            ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_query",
-                format!("The URL: {}.", error.body_text()),
-            )
-        })?;
+        let query: ScoreQuery = url_query::read(&parts.uri, &ScoreQuery::NAMES)?;
         let CallerOf(caller) = CallerOf::from_request_parts(parts, state).await?;
         let without_picture = parts.extensions.get::<WithoutPicture>().cloned().unwrap_or_default();
         Ok(Self::new(state.clone(), caller, query).counting(without_picture))

@@ -122,6 +122,7 @@ fn aligned<T>(name: &str, values: Option<OneOrMany<T>>, count: usize) -> Result<
     if values.len() == count {
         return Ok(values.into_iter().map(Some).collect());
     }
-    let message = format!("{name} has {} values for {count} transcripts.", values.len());
+    let message =
+        format!("{name} must have a value for each transcript: {count} in all, not {}.", values.len());
     Err(ApiError::invalid(name, message))
 }

@@ -7,11 +7,15 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 use utoipa::ToSchema;
 
-use super::{openrlhf::OneOrMany, transcript::Transcript};
+use super::{
+    openrlhf::OneOrMany,
+    transcript::{Question, Transcript},
+};
 use crate::{
     dialects::content::{Content, ContentPart, ImageUrl},
-    error::ApiError,
+    error::{ApiError, brief},
     images::{self, ImageReader},
+    json_words,
 };
 
 /// A question, the answer to score, and what helps with it.
@@ -22,6 +26,8 @@ pub(super) struct Sample {
     pub(super) response: String,
     pub(super) images: Vec<EncodedImage>,
     pub(super) reference: Option<String>,
+    /// How many images there were before those of its label, and where that stands in the request; none without such images.
+    pub(super) label: Option<(usize, String)>,
 }
 
 /// What may ride in a label: trainers have no other place for pictures.
@@ -31,6 +37,11 @@ struct Label {
     images: Option<OneOrMany<ImageUrl>>,
     question: Option<String>,
     reference: Option<Reference>,
+}
+
+impl Label {
+    /// The names of its members.
+    const MEMBERS: [&str; 4] = ["image", "images", "question", "reference"];
 }
 
 /// A right answer: data sets have them as texts and as numbers.
@@ -64,7 +75,13 @@ pub(super) enum TextOrParts {
 impl Sample {
     /// A question and an answer.
     pub(super) fn new(question: impl Into<Arc<str>>, response: impl Into<String>) -> Self {
-        Self { question: question.into(), response: response.into(), images: Vec::new(), reference: None }
+        Self {
+            question: question.into(),
+            response: response.into(),
+            images: Vec::new(),
+            reference: None,
+            label: None,
+        }
     }
 
     /// A transcript's last answer. `prompt`, where it is known, tells where that begins.
@@ -80,70 +97,75 @@ impl Sample {
             );
             return Err(ApiError::invalid(path, message).with_code("unknown_transcript"));
         };
-        // Only the question's images: an answer is the work of the model that is trained, and shows nothing.
-        let (question, images) = take_images(&question, path, reader)?;
-        Self { images, ..Self::new(question, answer) }.with_named_images(path, reader)
+        // Only of what was asked: an answer, this or an earlier one, is the work of the model that is trained, and shows nothing.
+        let mut images = Vec::new();
+        let question = question.read(|text| {
+            let text = take_images(text, (path, reader), &mut images)?;
+            take_named(&text, (path, reader), &mut images)
+        })?;
+        Ok(Self { images, ..Self::new(question.trim(), answer) })
     }
 
-    /// The same with the images that its question names as `<image:…>`, by the id or the SHA-256 of a registered one. Only
-    /// the question's, as above.
-    pub(super) fn with_named_images(
-        mut self,
-        path: &str,
-        reader: &ImageReader<'_>,
+    /// An answer to turns that have `images`, and name others.
+    pub(super) fn of_turns(
+        (question, mut images): (Question, Vec<EncodedImage>),
+        response: String,
+        (path, reader): (&str, &ImageReader<'_>),
     ) -> Result<Self, ApiError> {
-        const START: &str = "<image:";
-        let (mut rest, mut plain) = (&*self.question, String::new());
-        while let Some((before, behind)) = rest.split_once(START) {
-            plain += before;
-            let name = behind.split_once('>').map(|(name, behind)| (full_name(name), behind));
-            match name {
-                Some((Some(name), behind)) => {
-                    self.images.push(reader.read(&name, path)?);
-                    rest = behind;
-                }
-                Some((None, _)) | None => {
-                    plain += START;
-                    rest = behind;
-                }
-            }
-        }
-        plain += rest;
-        self.question = plain.trim().into();
-        Ok(self)
+        let question = question.read(|text| take_named(text, (path, reader), &mut images))?;
+        Ok(Self { images, ..Self::new(question.trim(), response) })
     }
 
     /// The same with what rides in its label: an object, or the same as JSON in a text, has images, the question in its own
-    /// words or a reference; any other text is a reference.
+    /// words or a reference; any other text is a reference, and a number is one as text.
+    ///
+    /// # Errors
+    /// When an object has nothing of these: what it means to tell would be left out without a word.
     pub(super) fn with_label(
         mut self,
         label: Option<Value>,
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
-        let label = match label {
-            None | Some(Value::Null) => return Ok(self),
-            Some(Value::String(text)) => {
-                let parsed: Option<Value> = serde_json::from_str(&text).ok();
-                match parsed.filter(Value::is_object) {
-                    Some(object) => object,
-                    None => {
-                        self.reference = Some(text).filter(|text| !text.trim().is_empty());
-                        return Ok(self);
-                    }
-                }
+        let members = match label {
+            // Lists mean something to the trainer, not to a judge.
+            None | Some(Value::Null | Value::Bool(_) | Value::Array(_)) => return Ok(self),
+            Some(Value::Number(number)) => {
+                self.reference = Some(number.to_string());
+                return Ok(self);
             }
-            Some(object @ Value::Object(_)) => object,
-            // Numbers and lists mean something to the trainer, not to a judge.
-            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_)) => return Ok(self),
+            Some(Value::String(text)) => match serde_json::from_str(&text) {
+                Ok(Value::Object(members)) => members,
+                Ok(_) | Err(_) => {
+                    self.reference = Some(text).filter(|text| !text.trim().is_empty());
+                    return Ok(self);
+                }
+            },
+            Some(Value::Object(members)) => members,
         };
-        let label: Label = serde_json::from_value(label)
-            .map_err(|error| ApiError::invalid(path, format!("{path} has the wrong form: {error}.")))?;
+        if !members.is_empty() && !Label::MEMBERS.iter().any(|name| members.contains_key(*name)) {
+            let message =
+                format!("{path} has none of the members {} that are read here.", Label::MEMBERS.join(", "));
+            return Err(ApiError::invalid(path, message));
+        }
+        let label: Label = serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
+            let inside = match error.path().to_string() {
+                whole if whole == "." => path.to_owned(),
+                inside => format!("{path}.{inside}"),
+            };
+            json_words::refusal((&inside, "field"), &error.into_inner().to_string())
+        })?;
+        let first = self.images.len();
+        if let Some(question) = label.question {
+            self.question = take_named(&question, (path, reader), &mut self.images)?.trim().into();
+        }
         let images = label.images.map_or_else(Vec::new, OneOrMany::into_vec);
         for image in label.image.into_iter().chain(images) {
             self.images.push(image.read(path, reader)?);
         }
-        self.question = label.question.map_or(self.question, Into::into);
+        if self.images.len() > first {
+            self.label = Some((first, path.to_owned()));
+        }
         let reference = label.reference.map(|reference| match reference {
             Reference::Text(text) => text,
             Reference::Number(number) => number.to_string(),
@@ -152,10 +174,9 @@ impl Sample {
         Ok(self)
     }
 
-    /// The case to judge. A policy that ended its turn at once said nothing, which has the worst score and is no mistake of the trainer.
+    /// The case to judge.
     pub(super) fn into_case(self) -> Case {
-        let nothing = self.response.trim().is_empty();
-        let responses = Responses::One(if nothing { " ".to_owned() } else { self.response });
+        let responses = Responses::One(self.response);
         Case { images: self.images, reference: self.reference, ..Case::new(&*self.question, responses) }
     }
 }
@@ -185,24 +206,69 @@ impl TextOrParts {
     }
 }
 
-/// The name of a registered image as it is written elsewhere; `None` when it is none. A bare SHA-256 is one here.
-fn full_name(name: &str) -> Option<String> {
-    [name.to_owned(), format!("sha256:{name}")].into_iter().find(|name| images::is_name(name))
+/// How a mark begins that names a registered image.
+const MARK: &str = "<image:";
+
+/// Whether what stands between the beginning of a mark and the next `>` belongs to it: another mark does not, nor another line.
+fn is_marked(name: &str) -> bool {
+    !name.contains(['<', '\n'])
 }
+
+/// The refusal of a mark that names no image.
+fn no_image(name: &str, path: &str) -> ApiError {
+    let name = brief(name.to_owned(), LONGEST_NAME);
+    let message = format!(
+        "{MARK}{name}> names no image: a mark has the id of a registered image (file-…) or its SHA-256, which is 64 digits. \
+         Register it with POST /v1/files and purpose=vision."
+    );
+    ApiError::invalid(path, message).with_code("unknown_image")
+}
+
+/// The most characters of a name that a message quotes.
+const LONGEST_NAME: usize = 80;
 
 /// Takes images out of a text, where they stand as data URLs. Other URLs are text, and never fetched.
 fn take_images(
     text: &str,
-    path: &str,
-    reader: &ImageReader<'_>,
-) -> Result<(String, Vec<EncodedImage>), ApiError> {
-    let (mut behind, mut plain, mut found) = (0, String::new(), Vec::new());
+    (path, reader): (&str, &ImageReader<'_>),
+    images: &mut Vec<EncodedImage>,
+) -> Result<String, ApiError> {
+    let (mut behind, mut plain) = (0, String::new());
     for url in images::urls_in(text) {
-        plain += &text[behind..url.start];
-        behind = url.end;
-        found.push(reader.read(&text[url], path)?);
+        let before = &text[behind..url.start];
+        let is_named = text[url.end..].starts_with('>');
+        // An image in the place of a name is one, too, and its mark goes with it.
+        let marked = before.strip_suffix(MARK).filter(|_| is_named);
+        plain += marked.unwrap_or(before);
+        behind = url.end + usize::from(marked.is_some());
+        images.push(reader.read(&text[url], path)?);
     }
-    Ok((plain + &text[behind..], found))
+    Ok(plain + &text[behind..])
+}
+
+/// Takes the images that a text names as `<image:…>`, by the id or the SHA-256 of a registered one. A mark that names none is refused:
+/// the question is about an image that the critic would not see.
+fn take_named(
+    text: &str,
+    (path, reader): (&str, &ImageReader<'_>),
+    images: &mut Vec<EncodedImage>,
+) -> Result<String, ApiError> {
+    let (mut rest, mut plain) = (text, String::new());
+    while let Some((before, behind)) = rest.split_once(MARK) {
+        plain += before;
+        match behind.split_once('>').filter(|(name, _)| is_marked(name)) {
+            Some((name, behind)) => {
+                let known = images::full_name(name).ok_or_else(|| no_image(name, path))?;
+                images.push(reader.read(&known, path)?);
+                rest = behind;
+            }
+            None => {
+                plain += MARK;
+                rest = behind;
+            }
+        }
+    }
+    Ok(plain + rest)
 }
 
 #[cfg(test)]
@@ -248,16 +314,74 @@ mod tests {
             assert_eq!(sample.images.len(), 1);
         }
         let with = |label: Value| sample.clone().with_label(Some(label), "labels[0]", &reader);
+        let named = with(json!({ "question": "<image:file-1> Which animal?" })).unwrap();
+        assert_eq!((&*named.question, named.images.len()), ("Which animal?", 1));
+        assert_eq!(with(json!({ "question": "<image:a.png>" })).unwrap_err().code(), "unknown_image");
         assert_eq!(with(json!("42")).unwrap().reference.as_deref(), Some("42"));
         let number = with(json!({ "image": null, "images": IMAGE, "reference": 42 })).unwrap();
         assert_eq!((number.reference.as_deref(), number.images.len()), (Some("42"), 1));
         let objects = json!({ "image": { "url": IMAGE }, "images": [{ "url": IMAGE }, IMAGE] });
         assert_eq!(with(objects).unwrap().images.len(), 3);
-        for nothing in
-            [json!(null), json!(""), json!(3), json!([1]), json!({ "images": null, "reference": " " })]
-        {
+        assert_eq!(with(json!(3)).unwrap().reference.as_deref(), Some("3"));
+        assert_eq!(with(json!("{ not JSON")).unwrap().reference.as_deref(), Some("{ not JSON"));
+        for nothing in [json!(null), json!(""), json!([1]), json!({}), json!("{}")] {
             assert_eq!(with(nothing).unwrap(), sample);
         }
-        assert!(with(json!({ "image": "http://elsewhere/a.png" })).is_err());
+        assert_eq!(with(json!({ "images": null, "reference": " " })).unwrap().reference, None);
+        for (wrong, param) in [
+            (json!({ "image": "http://elsewhere/a.png" }), "labels[0]"),
+            (json!({ "img": IMAGE }), "labels[0]"),
+            (json!(json!({ "answer": 3 }).to_string()), "labels[0]"),
+            (json!({ "question": 3 }), "labels[0].question"),
+        ] {
+            assert_eq!(with(wrong.clone()).unwrap_err().param(), Some(param), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_mark_names_an_image_or_is_refused() {
+        let off = RemoteImages::default();
+        let reader = ImageReader::new(&off);
+        let asked = |question: &str| {
+            let mut images = Vec::new();
+            let plain = take_named(question, ("query[0]", &reader), &mut images)?;
+            Ok::<_, ApiError>(Sample { images, ..Sample::new(plain.trim(), "A") })
+        };
+        let digest = "0123456789abcdef".repeat(4);
+        for name in ["file-0123", &digest, &digest.to_uppercase(), &format!("sha256:{digest}")] {
+            let sample = asked(&format!("<image:{name}>\nWhat is it?")).unwrap();
+            assert_eq!((&*sample.question, sample.images.len()), ("What is it?", 1), "{name}");
+        }
+        for name in ["SHA256", "sha256:abc", &digest[1..], "scene.png", "https://a.example/b.png", ""] {
+            let error = asked(&format!("<image:{name}> What is it?")).unwrap_err();
+            assert_eq!((error.code(), error.param()), ("unknown_image", Some("query[0]")), "{name}");
+        }
+        for question in
+            ["<image>\nWhat is it?", "What does <image: mean?", "a <image: b\n c > d", "<image:<b>"]
+        {
+            assert_eq!(&*asked(question).unwrap().question, question);
+        }
+        // What the policy said earlier shows nothing, and is no mistake of the trainer.
+        let own = "<image:x> <image:file-1> data:image/png;base64,AAEC";
+        let text = format!("USER: <image:file-2>Hi. ASSISTANT: {own}</s>USER: And? ASSISTANT: No.</s>");
+        let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
+        assert_eq!(&*sample.question, format!("User: Hi.\nAssistant: {own}\nUser: And?"));
+        assert_eq!(sample.images.len(), 1);
+        // An image in the place of a name is shown, and nothing of the mark is left.
+        let text = format!(
+            "<|im_start|>user\n<image:{IMAGE}>Is it?<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>"
+        );
+        let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
+        assert_eq!((&*sample.question, sample.images.len()), ("Is it?", 1));
+    }
+
+    #[test]
+    fn images_of_a_label_are_told_from_those_of_the_question() {
+        let off = RemoteImages::default();
+        let reader = ImageReader::new(&off);
+        let sample = Sample { images: vec![EncodedImage::new([1])], ..Sample::new("Q", "A") };
+        let sample = sample.with_label(Some(json!({ "image": IMAGE })), "labels[7]", &reader).unwrap();
+        assert_eq!(sample.label, Some((1, "labels[7]".to_owned())));
+        assert_eq!(Sample::new("Q", "A").label, None);
     }
 }

@@ -164,7 +164,9 @@ impl ScoreBody {
             return Ok((samples(question, documents, names, reader)?, names.1));
         }
         if questions != answers {
-            let message = format!("There are {questions} questions and {answers} answers.");
+            let message = format!(
+                "Give one question for all answers, or one for each: {answers} in all, not {questions}."
+            );
             return Err(ApiError::invalid(names.1, message));
         }
         let pairs = queries.zip(documents).enumerate().map(|(index, (question, answer))| {

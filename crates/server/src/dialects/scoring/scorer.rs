@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::sample::Sample;
 use crate::{
-    error::{ApiError, Dialect},
+    error::{ApiError, Dialect, image_of},
     images::{self, ImageReader},
     metrics::Task,
     state::AppState,
@@ -29,7 +29,6 @@ use crate::{
 const AT_A_TIME: usize = 64;
 
 /// What clients of these dialects choose in the URL, since their bodies have no place for it.
-/// Gateways and clients add members of their own, which mean nothing here.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ScoreQuery {
@@ -38,6 +37,26 @@ pub(crate) struct ScoreQuery {
     /// On which scale rewards are: `unit` (0 to 1, the default) or `raw`, that of the rubric.
     #[param(inline)]
     reward: Option<RewardScale>,
+    /// Whether samples may be judged without a picture: `optional` (the default) or `required`, which refuses them as
+    /// `image_required`.
+    #[param(inline)]
+    picture: Option<Picture>,
+}
+
+impl ScoreQuery {
+    /// The names of its parameters.
+    pub(super) const NAMES: [&str; 3] = ["rubric", "reward", "picture"];
+}
+
+/// Whether a sample needs a picture.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Picture {
+    /// It is judged without one, too.
+    #[default]
+    Optional,
+    /// It is refused without one.
+    Required,
 }
 
 /// The scale of rewards.
@@ -125,21 +144,35 @@ impl Scorer {
     /// Scores all of `samples`, in their order; `path` tells of an index where that sample stands in the request.
     ///
     /// # Errors
-    /// When one of them cannot be scored: nobody takes a number that is none for a reward. The error names it.
+    /// When one of them cannot be scored, or has no picture where one is required: nobody takes a number that is none for a reward.
+    /// The error names it.
     pub(super) async fn score(
         &self,
         samples: Vec<Sample>,
         path: impl Fn(usize) -> String,
     ) -> Result<Vec<Scored>, ApiError> {
-        let scores = stream::iter(samples).map(|sample| self.score_one(sample)).buffered(AT_A_TIME);
+        if self.query.picture.unwrap_or_default() == Picture::Required
+            && let Some(index) = samples.iter().position(|sample| sample.images.is_empty())
+        {
+            let message = "There is no image, and picture=required refuses samples without one.";
+            return Err(ApiError::invalid(path(index), message).with_code("image_required"));
+        }
+        let score = |sample: Sample| async move {
+            let label = sample.label.clone();
+            let place = |error: &JudgeError| place_of_label(error, label.as_ref());
+            self.score_one(sample).await.map_err(|error| (place(&error), error))
+        };
+        let scores = stream::iter(samples).map(score).buffered(AT_A_TIME);
         let mut scores = std::pin::pin!(scores.enumerate());
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {
-            scored.push(result.map_err(|error| {
+            scored.push(result.map_err(|(label, error)| {
                 self.state.metrics.unparsable(&error);
                 let error = ApiError::from_judge(error, Dialect::Native);
                 self.state.metrics.verdict_failure(error.code());
-                error.with_param(path(index))
+                // The rubric is in the URL, and the same for all samples.
+                let in_url = error.param() == Some("rubric");
+                if in_url { error } else { error.with_param(label.unwrap_or_else(|| path(index))) }
             })?);
         }
         Ok(scored)
@@ -206,6 +239,12 @@ impl Scorer {
             usage: judgement.usage,
         }
     }
+}
+
+/// Where the label stands whose image an error is about. A label has its place, and how many images there were before its own.
+fn place_of_label(error: &JudgeError, label: Option<&(usize, String)>) -> Option<String> {
+    let (first, place) = label?;
+    image_of(error).filter(|index| index >= first).map(|_| place.clone())
 }
 
 /// In how many seconds there may be room for what was refused with this error for lack of it.

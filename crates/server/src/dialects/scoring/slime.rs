@@ -96,5 +96,5 @@ fn of_messages(
     }
     let question = Transcript::question_of(&turns)
         .ok_or_else(|| ApiError::invalid("prompt", "prompt has no turn of the user."))?;
-    Sample { images, ..Sample::new(question, response) }.with_named_images("prompt", reader)
+    Sample::of_turns((question, images), response, ("prompt", reader))
 }

@@ -124,8 +124,7 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Syste
         let path = format!("questions.{name}");
         let Answers { names, shown } = asked.answers(&path)?;
         let text = format!("{context}\n\n{}", question(&asked.instructions, &shown));
-        let found = chooser.decide(text, names.len()).await;
-        let found = found.map_err(|error| error.with_param(path))?;
+        let found = chooser.decide(text, names.len(), &path).await?;
         prompt_tokens += found.usage.prompt_tokens;
         let best = found.best();
         let probabilities = found.named(&names);

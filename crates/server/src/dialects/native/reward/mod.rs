@@ -18,7 +18,7 @@ use judge::{Candidates, JudgeError};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{evaluations, examples};
+use super::{evaluations, examples, places::Places};
 use crate::{
     affinity,
     caller::CallerOf,
@@ -111,17 +111,23 @@ async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, A
 
 /// The rewards of each prompt, in order.
 fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result<RewardsBody, ApiError>> {
-    let RewardRequest { rubric_path, prompts, options, method, .. } = request;
-    let judge_one = move |(candidates, response_ids): (Candidates, Vec<String>)| {
+    let RewardRequest { rubric_path, prompts, options, method, many, .. } = request;
+    let judge_one = move |(index, (candidates, response_ids)): (usize, (Candidates, Vec<String>))| {
         let (state, options) = (state.clone(), options.clone());
         let evaluations = state.telemetry.evaluations(response_ids);
         async move {
             let reward = state.judge.reward(&candidates, &options).await;
             let failed = |error: JudgeError| {
                 let headless = matches!(error, JudgeError::NoRewardHead);
+                let image = Places::of(&candidates.case).blamed_image(&error);
                 let error = ApiError::from_judge(error, Dialect::Native).in_rubric(rubric_path);
                 evaluations::failure(&evaluations, candidates.responses.len(), &error);
-                if headless { error.with_param("method") } else { error }
+                match image {
+                    _ if headless => error.with_param("method"),
+                    Some(image) if many => error.with_param(format!("prompts[{index}].{image}")),
+                    Some(image) => error.with_param(image),
+                    None => error,
+                }
             };
             let reward = reward.map_err(failed)?;
             state.metrics.reward(&reward);
@@ -130,7 +136,7 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
             Ok(body)
         }
     };
-    stream::iter(prompts).map(judge_one).buffered(PROMPTS_AT_A_TIME)
+    stream::iter(prompts).enumerate().map(judge_one).buffered(PROMPTS_AT_A_TIME)
 }
 
 /// An event of one prompt's result.

@@ -6,12 +6,15 @@ use utoipa::ToSchema;
 
 use crate::{
     content_limits::ContentLimits,
-    dialects::native::{
-        chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
-        evaluations,
-        guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
-        request::{TilingBody, check_max_tokens, check_responses, check_text, read_pictures},
-        scale::ScaleBody,
+    dialects::{
+        native::{
+            chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
+            evaluations,
+            guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
+            request::{TilingBody, check_max_tokens, check_text, read_pictures},
+            scale::ScaleBody,
+        },
+        null_as_default, object_or_null, objects_or_null,
     },
     error::ApiError,
     images::ImageReader,
@@ -36,18 +39,23 @@ pub(super) struct RewardBody {
     /// What the images show, in words.
     description: Option<String>,
     /// Many questions in one call, in place of the seven fields above.
+    #[serde(default, deserialize_with = "objects_or_null")]
+    #[schema(min_items = 1)]
     prompts: Option<Vec<PromptBody>>,
     /// How rewards are made of verdicts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     method: MethodBody,
     /// What of a verdict counts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     signal: SignalBody,
     /// Name of a rubric, or criteria of your own. Without it, the critic's default.
     rubric: Option<ChosenRubric>,
     /// Criteria of your own, outside of `rubric`.
     criteria: Option<String>,
     /// The scores that go with `criteria`, when responses are scored one by one.
+    #[serde(default, deserialize_with = "object_or_null")]
     scale: Option<ScaleBody>,
     /// Name of one of the critic's prompt formats.
     format: Option<String>,
@@ -58,19 +66,24 @@ pub(super) struct RewardBody {
     #[schema(default = 512, minimum = 1)]
     max_tokens: Option<usize>,
     /// How several images are cut.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     tiling: TilingBody,
     /// Whether what the critic says whatever is answered is taken out of its verdicts. Without a critique.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     calibration: CalibrationBody,
     /// What becomes of responses that answer nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     degenerate: DegenerateBody,
     /// What becomes of characters of responses that nobody sees.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     invisible: InvisibleBody,
     /// Whether results come as server-sent events, each as soon as it is known.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     stream: bool,
 }
 
@@ -81,15 +94,18 @@ struct PromptBody {
     /// What was asked.
     question: String,
     /// The images it was asked about, each a data URL, bare base64 or, where the server fetches, a URL.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     images: Vec<String>,
     /// The frames of a video it was asked about, in order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     frames: Vec<String>,
     /// The responses.
     responses: Vec<String>,
     /// Your ids of the responses, one for each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
     response_ids: Vec<String>,
     /// An answer that is known to be right.
     reference: Option<String>,
@@ -193,6 +209,9 @@ impl RewardBody {
                     && self.description.is_none()
                     && self.response_ids.is_none() =>
             {
+                if prompts.is_empty() {
+                    return Err(ApiError::invalid("prompts", "prompts is empty: give one at least."));
+                }
                 (prompts.into_iter())
                     .enumerate()
                     .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}]."), reader))
@@ -265,7 +284,6 @@ impl PromptBody {
         reader: &ImageReader<'_>,
     ) -> Result<(Candidates, Vec<String>), ApiError> {
         check_text(&self.question, &format!("{path}question"))?;
-        check_responses(&self.responses, path)?;
         evaluations::check_ids(&self.response_ids, self.responses.len(), &format!("{path}response_ids"))?;
         let (images, frames) = read_pictures((&self.images, &self.frames), path, reader)?;
         let responses = Responses::One(String::new());

@@ -6,7 +6,7 @@ mod response;
 mod stream;
 
 use axum::{Json, extract::State, response::Response};
-use judge::{CompletionParams, CompletionStream, Form, JudgeError};
+use judge::{CompletionParams, CompletionStream, Form};
 
 use super::{
     Deployment,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     caller::CallerOf,
-    error::{ApiError, Dialect, ErrorBody},
+    error::{ApiError, ErrorBody},
     images::with_images,
     json_body::JsonBytes,
     metrics::RequestKind,
@@ -84,8 +84,8 @@ async fn answered(
     (header, request): (Header, ResponseRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ResponseRequest { prompt, params, stream, echo, .. } = request;
-    let failed = |error: JudgeError| ApiError::from_judge(error, Dialect::OpenAi);
+    let ResponseRequest { prompt, pictures, params, stream, echo, .. } = request;
+    let failed = |error| pictures.failed(error);
     let mut texts = state.judge.complete(prompt, &params, 1).await.map_err(failed)?;
     let text = texts.remove(0);
     if stream {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::super::{
+    pictures::Pictures,
     request::ChatBody,
     shape::{self, Asked},
     turns::role,
@@ -96,6 +97,8 @@ struct TextOptions {
 /// What a body asks for.
 pub(super) struct ResponseRequest {
     pub(super) prompt: Prompt,
+    /// Where its images stand in the body.
+    pub(super) pictures: Pictures,
     pub(super) params: CompletionParams,
     /// The shape of the text, where one is asked for.
     pub(super) shape: Option<Asked>,
@@ -157,7 +160,7 @@ impl ResponsesBody {
             ..ChatBody::default()
         };
         let params = chat.params(vocabulary)?;
-        let prompt = prompt(self.instructions.as_deref(), self.input, reader)?;
+        let (prompt, pictures) = prompt(self.instructions.as_deref(), self.input, reader)?;
         let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
         let echo = ResponseEcho {
             instructions: self.instructions,
@@ -172,7 +175,7 @@ impl ResponsesBody {
         };
         let stream = self.stream.unwrap_or_default();
         let (model, cache_salt) = (self.model, self.cache_salt);
-        Ok(ResponseRequest { prompt, params, shape, cache_salt, model, stream, echo })
+        Ok(ResponseRequest { prompt, pictures, params, shape, cache_salt, model, stream, echo })
     }
 }
 
@@ -180,22 +183,25 @@ fn prompt(
     instructions: Option<&str>,
     input: InputBody,
     reader: &ImageReader<'_>,
-) -> Result<Prompt, ApiError> {
-    let mut turns: Vec<Message> =
-        instructions.map(|text| Message::text(Role::System, text)).into_iter().collect();
-    let before = turns.len();
+) -> Result<(Prompt, Pictures), ApiError> {
+    let mut turns: Vec<(Message, String)> = Vec::new();
     match input {
-        InputBody::Text(text) => turns.push(Message::text(Role::User, text)),
+        InputBody::Text(text) => turns.push((Message::text(Role::User, text), "input".to_owned())),
         InputBody::Items(items) => {
             for (index, item) in items.into_iter().enumerate() {
-                turns.extend(turn(item, &format!("input[{index}]"), reader)?);
+                let place = format!("input[{index}]");
+                let turn = turn(item, &place, reader)?;
+                turns.extend(turn.map(|turn| (turn, format!("{place}.content"))));
             }
         }
     }
-    if turns.len() == before {
+    if turns.is_empty() {
         return Err(ApiError::invalid("input", "There is nothing to answer."));
     }
-    Ok(Prompt { messages: turns, ..Prompt::default() })
+    let pictures = Pictures::of(turns.iter().map(|(turn, place)| (turn, place.clone())));
+    let said = instructions.map(|text| Message::text(Role::System, text));
+    let messages = said.into_iter().chain(turns.into_iter().map(|(turn, _)| turn)).collect();
+    Ok((Prompt { messages, ..Prompt::default() }, pictures))
 }
 
 fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option<Message>, ApiError> {

@@ -1,0 +1,164 @@
+//! How a camera was held, as the EXIF block of a JPEG, PNG or WebP says.
+
+use image::{ImageFormat, metadata::Orientation};
+
+/// What a block may begin with, though in a PNG or WebP nothing needs to tell what it is.
+const NAME: &[u8] = b"Exif\0\0";
+
+/// The tag, and the types that its value may have.
+const TAG: u16 = 0x0112;
+const SHORT: u16 = 3;
+const LONG: u16 = 4;
+
+/// How a picture must be turned to be upright. Damaged metadata turns nothing, and spoils nothing.
+pub(super) fn orientation(format: ImageFormat, bytes: &[u8]) -> Orientation {
+    let block = match format {
+        ImageFormat::Jpeg => in_jpeg(bytes),
+        ImageFormat::Png => in_png(bytes),
+        ImageFormat::WebP => in_webp(bytes),
+        _ => None,
+    };
+    let value = block.and_then(value).and_then(|value| u8::try_from(value).ok());
+    value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
+}
+
+/// The first block: whoever adds another leaves it in its place.
+fn in_jpeg(bytes: &[u8]) -> Option<&[u8]> {
+    const APPLICATION: u8 = 0xe1;
+    const SCAN: u8 = 0xda;
+    let mut at = 2;
+    while let [0xff, marker, high, low] = *bytes.get(at..at + 4)? {
+        if marker == 0xff {
+            at += 1; // padding
+            continue;
+        }
+        let end = at + 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+        let content = bytes.get(at + 4..end)?;
+        if marker == APPLICATION && content.starts_with(NAME) {
+            return Some(content);
+        }
+        if marker == SCAN {
+            return None;
+        }
+        at = end;
+    }
+    None
+}
+
+/// The chunk may stand behind the pixels, too.
+fn in_png(bytes: &[u8]) -> Option<&[u8]> {
+    let mut at = 8;
+    while let [a, b, c, d, kind @ ..] = bytes.get(at..at + 8)? {
+        let end = (at + 8).checked_add(u32::from_be_bytes([*a, *b, *c, *d]) as usize)?;
+        if kind == b"eXIf" {
+            return bytes.get(at + 8..end);
+        }
+        at = end.checked_add(4)?; // its checksum
+    }
+    None
+}
+
+fn in_webp(bytes: &[u8]) -> Option<&[u8]> {
+    let mut at = 12;
+    while let [kind @ .., a, b, c, d] = bytes.get(at..at + 8)? {
+        let end = (at + 8).checked_add(u32::from_le_bytes([*a, *b, *c, *d]) as usize)?;
+        if kind == b"EXIF" {
+            return bytes.get(at + 8..end);
+        }
+        at = end.checked_add(end % 2)?; // chunks begin at even places
+    }
+    None
+}
+
+/// The value of the tag in the first directory of a block.
+fn value(mut block: &[u8]) -> Option<u32> {
+    while let Some(rest) = block.strip_prefix(NAME) {
+        block = rest;
+    }
+    let is_little = match block.get(..4)? {
+        b"II*\0" => true,
+        b"MM\0*" => false,
+        _ => return None,
+    };
+    let short = |at: usize| {
+        let bytes = *block.get(at..)?.first_chunk()?;
+        Some(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+    };
+    let long = |at: usize| {
+        let bytes = *block.get(at..)?.first_chunk()?;
+        Some(if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+    };
+    let directory = long(4)? as usize;
+    let entries = usize::from(short(directory)?);
+    let entry = (0..entries).map(|index| directory + 2 + 12 * index).find(|at| short(*at) == Some(TAG))?;
+    match short(entry + 2)? {
+        SHORT => short(entry + 8).map(u32::from),
+        LONG => long(entry + 8),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block whose camera was turned in the sixth way; the value is of `kind`.
+    fn block(kind: u16) -> Vec<u8> {
+        let value = if kind == SHORT { [0, 6, 0, 0] } else { [0, 0, 0, 6] };
+        let entry = [&TAG.to_be_bytes()[..], &kind.to_be_bytes(), &1_u32.to_be_bytes(), &value].concat();
+        [b"MM\0*\0\0\0\x08\0\x01", entry.as_slice(), &[0; 4]].concat()
+    }
+
+    fn chunk(kind: &[u8], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32).to_be_bytes()[..], kind, content, b"crc."].concat()
+    }
+
+    fn segment(content: &[u8]) -> Vec<u8> {
+        [&[0xff, 0xe1][..], &(content.len() as u16 + 2).to_be_bytes(), content].concat()
+    }
+
+    #[test]
+    fn a_block_is_found_wherever_it_may_stand() {
+        const SIXTH: Orientation = Orientation::Rotate90;
+        let named = |kind| [NAME, &block(kind)].concat();
+        let png = |chunks: &[Vec<u8>]| [b"\x89PNG\r\n\x1a\n".to_vec(), chunks.concat()].concat();
+        let data = chunk(b"IDAT", b"pixels");
+        for content in [block(SHORT), block(LONG), named(SHORT), [NAME, &named(SHORT)].concat()] {
+            for chunks in [[chunk(b"eXIf", &content), data.clone()], [data.clone(), chunk(b"eXIf", &content)]]
+            {
+                assert_eq!(orientation(ImageFormat::Png, &png(&chunks)), SIXTH);
+            }
+            let odd = [b"ICCP\x01\0\0\0x\0", &b"EXIF"[..], &(content.len() as u32).to_le_bytes(), &content];
+            let webp = [b"RIFF\0\0\0\0WEBP", odd.concat().as_slice()].concat();
+            assert_eq!(orientation(ImageFormat::WebP, &webp), SIXTH);
+        }
+        let upright = [NAME, b"MM\0*\0\0\0\x08\0\0\0\0\0\0"].concat();
+        for (first, second, wanted) in [
+            (named(LONG), upright.clone(), SIXTH),
+            (b"http://other".to_vec(), named(SHORT), SIXTH),
+            (upright, named(SHORT), Orientation::NoTransforms),
+        ] {
+            let jpeg = [&[0xff, 0xd8][..], &segment(&first), &[0xff], &segment(&second), &[0xff, 0xda, 0, 2]];
+            assert_eq!(orientation(ImageFormat::Jpeg, &jpeg.concat()), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_turns_nothing() {
+        let whole = [&[0xff, 0xd8][..], &segment(&[NAME, &block(SHORT)].concat())].concat();
+        assert_eq!(orientation(ImageFormat::Jpeg, &whole), Orientation::Rotate90);
+        for length in 0..whole.len() {
+            assert_eq!(
+                orientation(ImageFormat::Jpeg, &whole[..length]),
+                Orientation::NoTransforms,
+                "{length}"
+            );
+        }
+        for value in [0, 9, 255] {
+            let mut wrong = whole.clone();
+            let at = wrong.len() - 7;
+            wrong[at] = value;
+            assert_eq!(orientation(ImageFormat::Jpeg, &wrong), Orientation::NoTransforms, "{value}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What is wrong with a value of a body or a URL, in plain words: the parser's own words name types of this program, and quote what
+//! was sent.
+
+use judge::nearest;
+
+use crate::error::{ApiError, brief};
+
+/// The longest name that a message quotes, and the longest path, in characters.
+const LONGEST_NAME: usize = 64;
+const LONGEST_PATH: usize = 120;
+
+/// The longest reason of our own, in characters.
+const LONGEST_REASON: usize = 200;
+
+/// The most names of fields that a message lists. More would hide the one that is meant.
+const MOST_NAMES: usize = 8;
+
+/// The most names that may be meant by one that is not known.
+const MOST_MEANT: usize = 2;
+
+/// What is said of a value that could be several things and is none of them.
+const NO_FORM: &str = "has none of the forms that are read here";
+
+/// What the parser says is wrong.
+enum Wrong<'a> {
+    Missing(&'a str),
+    Twice(&'a str),
+    UnknownField(&'a str, Vec<&'a str>),
+    UnknownWord(&'a str, Vec<&'a str>),
+    Kind {
+        found: Option<&'static str>,
+        expected: String,
+    },
+    NoForm,
+    /// In words of our own.
+    Other(&'a str),
+}
+
+/// The refusal of what stands at `path`, where an empty one is the whole, for the reason that the parser tells. The names in a place
+/// are of `what`: fields, or parameters of a URL.
+pub(crate) fn refusal((path, what): (&str, &str), reason: &str) -> ApiError {
+    // Where the parser does not know the name of a member, it writes a question mark.
+    let path = brief(path.trim_end_matches(".?").trim_matches('.').to_owned(), LONGEST_PATH);
+    let subject = if path.is_empty() { "The body" } else { &*path };
+    let short = |name: &str| brief(name.to_owned(), LONGEST_NAME);
+    let (param, message) = match wrong(without_position(reason)) {
+        Wrong::Missing(name) if path.is_empty() => return ApiError::missing(name),
+        Wrong::Missing(name) => return ApiError::missing(format!("{path}.{name}")),
+        Wrong::Twice(name) => {
+            let named = if path.is_empty() { short(name) } else { format!("{path}.{}", short(name)) };
+            let message = format!("{named} is there twice.");
+            (named, message)
+        }
+        Wrong::UnknownField(name, known) => {
+            let named = if path.is_empty() { short(name) } else { path.clone() };
+            let mut message = format!("Unknown {what} `{named}`");
+            let near = nearest(name, known.iter().copied());
+            match near.iter().take(MOST_MEANT).map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [] => message.push('.'),
+                meant => message += &format!("; did you mean {}?", listed(meant, "or")),
+            }
+            if (1..=MOST_NAMES).contains(&known.len()) {
+                message += &format!(" Known here: {}.", listed(&known, "and"));
+            }
+            (named, message)
+        }
+        Wrong::UnknownWord(word, known) => {
+            let message = format!("{subject} must be {}, not `{}`.", listed(&known, "or"), short(word));
+            (path.clone(), message)
+        }
+        Wrong::Kind { found: Some(found), expected } => {
+            (path.clone(), format!("{subject} must be {expected}, not {found}."))
+        }
+        Wrong::Kind { found: None, expected } => (path.clone(), format!("{subject} must be {expected}.")),
+        Wrong::NoForm => (path.clone(), format!("{subject} {NO_FORM}.")),
+        Wrong::Other(reason) => {
+            (path.clone(), format!("{subject}: {}.", brief(reason.to_owned(), LONGEST_REASON)))
+        }
+    };
+    let refused = ApiError::invalid(param.clone(), message);
+    if param.is_empty() { refused.without_param() } else { refused }
+}
+
+/// The same where the parser could not even say of what kind a value is, such as `null` for a word.
+pub(crate) fn no_form(path: &str) -> ApiError {
+    refusal((path, "field"), UNTAGGED)
+}
+
+/// How the parser begins to tell that a value has none of several forms.
+const UNTAGGED: &str = "data did not match any variant of untagged enum";
+
+fn wrong(reason: &str) -> Wrong<'_> {
+    let quoted = |start: &str| reason.strip_prefix(start)?.strip_suffix('`');
+    if let Some(name) = quoted("missing field `") {
+        return Wrong::Missing(name);
+    }
+    if let Some(name) = quoted("duplicate field `") {
+        return Wrong::Twice(name);
+    }
+    if let Some((name, known)) = reason.strip_prefix("unknown field `").map(named) {
+        return Wrong::UnknownField(name, known);
+    }
+    if let Some((word, known)) = reason.strip_prefix("unknown variant `").map(named) {
+        return Wrong::UnknownWord(word, known);
+    }
+    if reason.starts_with(UNTAGGED) {
+        return Wrong::NoForm;
+    }
+    // What comes before may quote what was sent.
+    let expected = reason.rfind("expected ").map(|place| plain(&reason[place + "expected ".len()..]));
+    let is_value = ["invalid type: ", "invalid value: ", "invalid length "];
+    match expected {
+        Some(expected) if is_value.iter().any(|start| reason.starts_with(start)) => {
+            let found = reason.strip_prefix("invalid type: ").and_then(kind);
+            // One number is not refused for being a number, but for being another one.
+            let found = found.filter(|found| *found != NUMBER || !expected.contains("number"));
+            Wrong::Kind { found, expected }
+        }
+        Some(_) | None => Wrong::Other(reason),
+    }
+}
+
+const NUMBER: &str = "a number";
+
+/// The kind of the value that was found. The value itself, which follows, is told to nobody.
+fn kind(found: &str) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 9] = [
+        ("string", "text"),
+        ("character", "text"),
+        ("integer", NUMBER),
+        ("floating point", NUMBER),
+        ("boolean", "true or false"),
+        ("null", "null"),
+        ("unit", "null"),
+        ("sequence", "a list"),
+        ("map", "an object"),
+    ];
+    KINDS.into_iter().find(|(start, _)| found.starts_with(start)).map(|(_, kind)| kind)
+}
+
+/// What stands in the first quotes, and the names that are known, of ``x`, expected one of `a`, `b``.
+fn named(rest: &str) -> (&str, Vec<&str>) {
+    // What was sent may hold these words too; ours are the last.
+    let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no "));
+    let (name, known) = end.map_or((rest, ""), |end| (&rest[..end], &rest[end + 1..]));
+    (name, known.split('`').skip(1).step_by(2).collect())
+}
+
+/// Names in quotes, as a sentence has them.
+fn listed(names: &[&str], last: &str) -> String {
+    match names {
+        [] => "something else".to_owned(),
+        [name] => format!("`{name}`"),
+        [names @ .., name] => format!("`{}` {last} `{name}`", names.join("`, `")),
+    }
+}
+
+/// A reason without the line and column at its end: where it is about, its path says.
+fn without_position(reason: &str) -> &str {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_position = |place: &str| {
+        place.split_once(" column ").is_some_and(|(line, column)| digits(line) && digits(column))
+    };
+    match reason.rsplit_once(" at line ") {
+        Some((reason, place)) if is_position(place) => reason,
+        Some(_) | None => reason,
+    }
+}
+
+/// What was expected, without the names that types have in this program.
+fn plain(expected: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for word in expected.split(' ') {
+        let plain = match (words.last(), word) {
+            (Some(&"struct"), _) => "an object",
+            (Some(&"enum"), _) => "a word",
+            (_, "i8" | "i16" | "i32" | "i64" | "isize") => "a whole number",
+            (_, "u8" | "u16" | "u32" | "u64" | "usize") => "a whole number from 0",
+            (_, "f32" | "f64") => NUMBER,
+            (_, word) => {
+                words.push(word);
+                continue;
+            }
+        };
+        if ["struct", "enum"].contains(words.last().unwrap_or(&"")) {
+            words.pop();
+        }
+        words.push(plain);
+    }
+    let plain = words.join(" ").replace("string or map", "a word").replace("a map", "an object");
+    plain.replace("a sequence", "a list").replace("a string", "text").replace("a boolean", "true or false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    fn told(path: &str, reason: &str) -> (String, String) {
+        let error = refusal((path, "field"), reason);
+        (error.param().unwrap_or_default().to_owned(), error.message().to_owned())
+    }
+
+    #[test]
+    fn what_the_parser_says_is_told_in_plain_words() {
+        for (path, reason, param, message) in [
+            (".", "missing field `question` at line 1 column 45", "question", "question is missing."),
+            ("a[0]", "missing field `b`", "a[0].b", "a[0].b is missing."),
+            (
+                "respones",
+                "unknown field `respones`, expected `response` or `question` at line 1 column 9",
+                "respones",
+                "Unknown field `respones`; did you mean `response`? Known here: `response` and `question`.",
+            ),
+            ("x", "unknown field `x`, there are no fields", "x", "Unknown field `x`."),
+            (
+                "order",
+                "unknown variant `it`, expected one of `given`, `both`, `agreed`",
+                "order",
+                "order must be `given`, `both` or `agreed`, not `it`.",
+            ),
+            (
+                "images",
+                "invalid type: string \"data:image/png;base64,AAAA, expected a lot\", expected a sequence",
+                "images",
+                "images must be a list, not text.",
+            ),
+            (
+                "n",
+                "invalid type: floating point `1.5`, expected u64",
+                "n",
+                "n must be a whole number from 0.",
+            ),
+            ("n", "invalid value: integer `-1`, expected usize", "n", "n must be a whole number from 0."),
+            ("a", "invalid type: null, expected a string", "a", "a must be text, not null."),
+            (
+                ".",
+                "invalid type: sequence, expected struct JudgeBody",
+                "",
+                "The body must be an object, not a list.",
+            ),
+            (
+                "stop",
+                "data did not match any variant of untagged enum Stop",
+                "stop",
+                "stop has none of the forms that are read here.",
+            ),
+        ] {
+            assert_eq!(told(path, reason), (param.to_owned(), message.to_owned()), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_quoted_in_part() {
+        let long = "y".repeat(1000);
+        for reason in [
+            format!("unknown field `{long}`, expected `a`"),
+            format!("unknown variant `{long}`, expected `a`"),
+            format!("missing field `{long}`"),
+            format!("invalid type: string {long:?}, expected a sequence"),
+            long.clone(),
+        ] {
+            let (param, message) = told(&long, &reason);
+            assert!(param.chars().count() <= 129 && message.chars().count() <= 400, "{message}");
+        }
+    }
+}
