@@ -214,9 +214,9 @@ fn own_options_come_before_those_that_commands_share() {
     }
 }
 
-/// Below some numbers a server would take requests and fail all of them.
+/// A server would take requests and fail all of them, or none would ever reach it.
 #[test]
-fn numbers_with_which_nothing_would_work_are_refused() {
+fn values_with_which_nothing_would_work_are_refused() {
     for (option, value, words) in [
         ("--max-sequences", "0", "at least 1"),
         ("--max-waiting", "0", "at least 1"),
@@ -228,6 +228,8 @@ fn numbers_with_which_nothing_would_work_are_refused() {
         ("--head-timeout-s", "0", "above 0"),
         ("--max-image-side", "99999999999", "too large"),
         ("--max-messages", "-1", "whole number"),
+        ("--allowed-hosts", "http://gavel.example.com", "without scheme"),
+        ("--allowed-hosts", "gavel.example.com,other.example.com:8080", "without scheme"),
     ] {
         let output = gavel(&["serve", "--print-config", &format!("{option}={value}")], &[]);
         let told = String::from_utf8(output.stderr).unwrap();

@@ -19,7 +19,7 @@ pub(crate) struct AccessOptions {
     pub(crate) insecure_no_auth: bool,
     /// Host names under which clients reach the server, in addition to addresses and names of the local network: a
     /// proxy's, for example; `*` is all.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = host_name)]
     pub(crate) allowed_hosts: Vec<String>,
     /// Address of the listener for administration: `/metrics`, `POST /reload`, `POST /drain`. A port alone is one on
     /// this machine; another address needs a key with `admin = true`.
@@ -89,4 +89,12 @@ pub(crate) struct ConnectionOptions {
     /// The slowest rate of a body after its first five seconds, in kibibytes per second.
     #[arg(long, default_value_t = 64)]
     pub(crate) body_min_kib_per_s: u64,
+}
+
+/// The name of a host as requests have it, or a star for all.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = text == "*" || (!text.contains('*') && url::Host::parse(text).is_ok());
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected a host such as gavel.example.com, without scheme, port and path".into())
 }
