@@ -33,22 +33,15 @@ fn judged(options: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(binary()).args(case).args(options).envs(variables.iter().copied()).output().unwrap()
 }
 
-/// The reference checkpoint, and the embedded critic.
-const TINY: &str = "models/tiny56";
-const EMBEDDED: &str = "../../crates/embedded/checkpoint";
+/// The options of the reference checkpoint.
+fn tiny() -> [String; 2] {
+    ["--model".into(), reference().join("models/tiny56").to_string_lossy().into_owned()]
+}
 
-/// A copy of a checkpoint with shorter contexts: a server on an imitated card runs whole ones when it starts.
-fn short_contexts(checkpoint: &str, positions: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(reference().join(checkpoint)).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
-    let config = folder.path().join("config.json");
-    let mut read: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-    read["text_config"]["max_position_embeddings"] = json!(positions);
-    fs::write(&config, read.to_string()).unwrap();
-    folder
+/// Options of a server on an imitated card, which runs whole contexts when it starts: shorter ones.
+fn short<'a>(model: &'a [String], positions: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    let model = model.iter().map(String::as_str);
+    model.chain(["--context-length", positions]).chain(options.iter().copied()).collect()
 }
 
 fn case(response: &str) -> Value {
@@ -70,10 +63,8 @@ fn probabilities(verdict: &Value) -> Vec<f64> {
 
 #[test]
 fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
-    let folder = short_contexts(EMBEDDED, 512);
-    let model = ["--model", &*folder.path().to_string_lossy()];
-    let card = on_card(&[&model[..], &["--cache-mib", "64"]].concat(), 1024);
-    let processor = Server::with_options(&[&model[..], &["--device", "cpu"]].concat());
+    let card = on_card(&short(&[], "512", &["--cache-mib", "64"]), 1024);
+    let processor = Server::with_options(&["--device", "cpu"]);
     let responses = [
         "There is a red square at the left.",
         "There is nothing at all, and no picture either.",
@@ -166,9 +157,8 @@ fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
 
 #[test]
 fn what_is_left_of_a_card_is_the_caches() {
-    let folder = short_contexts(TINY, 2048);
-    let model = folder.path().to_string_lossy().into_owned();
-    let [small, large] = [1536, 2048].map(|mebibytes| on_card(&["--model", &model], mebibytes));
+    let model = tiny();
+    let [small, large] = [1536, 2048].map(|mebibytes| on_card(&short(&model, "2048", &[]), mebibytes));
     let [few, many] = [&small, &large].map(|server| server.engine("total_blocks"));
     // A position takes keys and values of 3 layers and 2 heads of 16 numbers of 2 bytes; a block is 32 of them.
     let block_bytes = 2 * 3 * 2 * 16 * 2 * 32;
@@ -189,21 +179,11 @@ fn what_is_left_of_a_card_is_the_caches() {
 /// What a server may have to run is run before its cache takes what it needs, also where the cache has a size of its own.
 #[test]
 fn a_cache_takes_nothing_from_the_largest_steps() {
-    let folder = short_contexts(TINY, 512);
-    let (libraries, model) = (emulator(), folder.path().to_string_lossy().into_owned());
+    let (libraries, model) = (emulator(), tiny());
     let serve = |mebibytes: &str| {
         let mut command = Command::new(binary());
-        command.args([
-            "serve",
-            "--port",
-            "0",
-            "--device",
-            "cuda",
-            "--model",
-            &model,
-            "--cache-mib",
-            mebibytes,
-        ]);
+        command.args(["serve", "--port", "0", "--device", "cuda"]);
+        command.args(short(&model, "512", &["--cache-mib", mebibytes]));
         command.env("LD_LIBRARY_PATH", &libraries).env("GAVEL_EMULATED_BYTES", "1073741824");
         command.output().unwrap()
     };
@@ -244,9 +224,7 @@ fn what_a_card_cannot_do_is_said_in_a_sentence() {
 fn a_server_whose_card_is_lost_fails_its_requests_and_ends() {
     let libraries = emulator();
     let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_LAUNCHES", "600")];
-    let folder = short_contexts(EMBEDDED, 512);
-    let model = folder.path().to_string_lossy();
-    let server = Server::in_environment(&["--device", "cuda", "--model", &model], &variables);
+    let server = Server::in_environment(&short(&[], "512", &["--device", "cuda"]), &variables);
     let body = json!({"question": "What is it?", "response": "A cat.", "max_tokens": 400, "memo": false});
     let failed = (0..20).map(|_| server.post("/judge", &body)).find(|answer| answer.status != 200);
     let failed = failed.expect("six hundred kernels are not enough for all of these");
@@ -270,16 +248,13 @@ fn several_cards_need_a_program_with_nccl() {
 #[cfg(feature = "nccl")]
 #[test]
 fn two_cards_judge_as_one_does() {
-    let folder = short_contexts(TINY, 256);
-    let model = folder.path().to_string_lossy().into_owned();
+    let model = tiny();
     let blocks =
-        |ranks| on_card(&["--model", &model, "--tensor-parallel", ranks], 1024).engine("total_blocks");
+        |ranks| on_card(&short(&model, "256", &["--tensor-parallel", ranks]), 1024).engine("total_blocks");
     let (one, two) = (blocks("1"), blocks("2"));
     assert!((19..=21).contains(&(10 * two / one)), "{one} and {two} blocks");
 
-    let folder = short_contexts(EMBEDDED, 512);
-    let model = folder.path().to_string_lossy().into_owned();
-    let [one, two] = ["1", "2"].map(|ranks| on_card(&["--model", &model, "--tensor-parallel", ranks], 1024));
+    let [one, two] = ["1", "2"].map(|ranks| on_card(&short(&[], "512", &["--tensor-parallel", ranks]), 1024));
     for response in ["There is a red square at the left.", "A large green star."] {
         let [wanted, found] = [&one, &two].map(|server| probabilities(&server.ok("/judge", &case(response))));
         assert_eq!(found.len(), wanted.len());

@@ -1,6 +1,8 @@
 //! Prompts at the edge of what the critic can read, told in tokens.
 
-use gavel_tests::Server;
+use std::process::Command;
+
+use gavel_tests::{Server, binary};
 use serde_json::{Value, json};
 
 /// What the small critic reads, the answer with it.
@@ -53,4 +55,23 @@ fn the_smallest_cache_holds_a_whole_context_and_large_answers_take_turns() {
         }
     });
     assert_eq!(server.engine("free_blocks"), blocks);
+}
+
+#[test]
+fn contexts_are_as_short_as_was_asked_for_and_no_longer_than_the_critics() {
+    let server = Server::with_options(&["--context-length", "512", "--cache-mib", "1"]);
+    let ask = |tokens: usize| {
+        server.post("/v1/completions", &json!({ "prompt": prompt(tokens), "ignore_eos": true })).json()
+    };
+    assert_eq!(server.get("/health").json()["context_length"], 512);
+    assert_eq!(ask(500)["usage"]["completion_tokens"], 12);
+    assert_eq!(ask(512)["error"]["code"], "context_length_exceeded");
+    // What one context takes is all that the cache must have.
+    let whole = Server::with_options(&["--cache-mib", "1"]).engine("total_blocks");
+    assert!(8 * server.engine("total_blocks") <= whole, "{whole} blocks for whole contexts");
+    let longer = Command::new(binary()).args(["serve", "--port", "0", "--context-length", "4097"]).output();
+    let (longer, told) =
+        longer.map(|output| (output.status, String::from_utf8(output.stderr).unwrap())).unwrap();
+    assert_eq!(longer.code(), Some(78), "{told}");
+    assert!(told.contains("4097") && told.contains("4096"), "{told}");
 }

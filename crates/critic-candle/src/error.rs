@@ -180,6 +180,16 @@ pub enum LoadError {
     /// The card failed, or is not there.
     #[error("the card cannot be used")]
     Card(#[from] kernels_cuda::Error),
+    /// Contexts were to be longer than the checkpoint's, or without a token.
+    #[error(
+        "a context of {asked} tokens was asked for; expected 1 to {has}, for which the checkpoint was made"
+    )]
+    ContextLength {
+        /// What was asked for.
+        asked: usize,
+        /// What the checkpoint has.
+        has: usize,
+    },
     /// The cache of keys and values was to be larger than what is left of a card.
     #[error(
         "the card has {left_mib} MiB left for the cache of keys and values; expected no more than that to be asked for, and not {asked_mib} MiB"

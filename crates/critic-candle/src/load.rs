@@ -116,6 +116,8 @@ pub struct Options {
     /// How weights are kept in memory. On the processor only f32 has forms: the other types keep weights as they compute
     /// with them.
     pub weights: WeightForm,
+    /// The most tokens of a prompt and its reply together; none is what the checkpoint was made for.
+    pub context_length: Option<usize>,
     /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
     /// a card what is left when all else is there.
     pub cache_bytes: Option<usize>,
@@ -143,6 +145,7 @@ impl Options {
             ranks: 1,
             precision: None,
             weights: WeightForm::Stored,
+            context_length: None,
             cache_bytes: None,
             claim_memory: false,
             max_step_tokens: None,
@@ -160,6 +163,16 @@ impl Options {
             Device::Cpu => Precision::F32,
             Device::Cuda(_) => Precision::Bf16,
         })
+    }
+
+    /// The architecture with contexts as long as was asked for.
+    fn limited(&self, architecture: Arc<dyn Architecture>) -> Result<Arc<dyn Architecture>, LoadError> {
+        let has = architecture.text().context_length;
+        match self.context_length {
+            Some(asked) if asked == 0 || asked > has => Err(LoadError::ContextLength { asked, has }),
+            Some(asked) => Ok(architecture.limited_to(asked)),
+            None => Ok(architecture),
+        }
     }
 
     /// The most tokens that one step runs.
@@ -227,7 +240,7 @@ struct Ranks {
 impl Ranks {
     fn load(options: &Options) -> Result<Self, LoadError> {
         let source = &options.source;
-        let architecture = read_architecture(source)?;
+        let architecture = options.limited(read_architecture(source)?)?;
         let tokenizer = Tokenizer::load(source)?;
         let (ids, known) = (tokenizer.vocabulary(), architecture.text().vocabulary);
         if ids > known {

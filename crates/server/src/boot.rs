@@ -146,6 +146,7 @@ fn load(options: &CriticOptions, limits: &LimitOptions, memory: Memory) -> anyho
         ranks: options.tensor_parallel.into(),
         precision,
         weights,
+        context_length: options.context_length,
         cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),
         claim_memory: memory == Memory::Claimed,
         image_cache_bytes: options.image_cache_mib << 20,
@@ -189,6 +190,7 @@ fn status_of_load(error: &LoadError) -> Status {
         | LoadError::Unsupported { .. }
         | LoadError::Tokenizer { .. }
         | LoadError::Tensor(_)
+        | LoadError::ContextLength { .. }
         | LoadError::CacheTooLarge { .. }
         | LoadError::CardPrecision => Status::Misconfigured,
     }

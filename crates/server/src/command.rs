@@ -106,6 +106,10 @@ pub(crate) struct CriticOptions {
     /// number by which its key heads can be divided. GPUs need a program with the feature `nccl`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) tensor_parallel: u8,
+    /// The most tokens of a prompt and its reply together. By default what the checkpoint was made for; fewer take less
+    /// memory, since the cache has room for one whole context at least.
+    #[arg(long, value_parser = at_least::<1, usize>)]
+    pub(crate) context_length: Option<usize>,
     /// Memory for the cache of keys and values, in mebibytes; at least one whole context is reserved. By default room
     /// for three contexts on a CPU, within 64 to 256, and on a GPU what is left when everything else is loaded. With
     /// more, more requests run at once.

@@ -33,6 +33,9 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// The decoder.
     fn text(&self) -> &TextAnatomy;
 
+    /// The same, with contexts of at most so many tokens.
+    fn limited_to(&self, context_length: usize) -> Arc<dyn Architecture>;
+
     /// Weights of the products between tower and decoder.
     fn projector_weights(&self) -> usize;
 

@@ -58,6 +58,11 @@ impl Architecture for Anatomy {
         &self.text
     }
 
+    fn limited_to(&self, context_length: usize) -> Arc<dyn Architecture> {
+        let text = TextAnatomy { context_length, ..self.text.clone() };
+        Arc::new(Self { text, ..self.clone() })
+    }
+
     fn projector_weights(&self) -> usize {
         self.text.hidden_size * (self.vision.hidden_size + self.text.hidden_size)
     }
