@@ -239,6 +239,11 @@ fn flags_are_told_and_counted_by_rubric() {
         let told = server.ok("/judge", &pair(json!({ "responses": responses })));
         assert!(told["flags"].as_array().unwrap().contains(&json!(flag)), "{told}");
     }
+    // What the critic's prompt has no place for is not left out without a word.
+    for (field, leaves_out) in [("description", true), ("reference", false)] {
+        let told = server.ok("/judge", &pair(json!({ field: "The circle is orange." })));
+        assert_eq!(told["flags"].to_string().contains("not_shown"), leaves_out, "{told}");
+    }
     // A critic that takes the place for the verdict: nothing tells its responses apart.
     let blind = Server::steered();
     let told = blind.ok(
@@ -252,7 +257,7 @@ fn flags_are_told_and_counted_by_rubric() {
     for line in [
         r#"gavel_flags_total{rubric="better",flag="identical"} 1"#,
         r#"gavel_flags_total{rubric="better",flag="length_ratio"} 1"#,
-        r#"gavel_rubric_label_mass_count{rubric="better"} 3"#,
+        r#"gavel_rubric_label_mass_count{rubric="better"} 5"#,
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

@@ -70,7 +70,7 @@ impl Judge {
         }
         let prompt = Prompt { reply, tiling: options.tiling, ..prompt };
         let certain = certain(&seen, (&rubric, format), &reader, &options);
-        let flags = flags(case, &seen, &rubric);
+        let flags = flags(case, &seen, (&rubric, format));
         let repeats = options.remembering == Remembering::Allowed && options.drawing.is_deterministic();
         let options = JudgeOptions { drawing: options.drawing.seeded(), ..options };
         let receipt = self.receipt(&Rendered { profile, format, rubric: &rubric, prompt: &prompt }, &options);
@@ -140,14 +140,17 @@ fn certain(
     Some((outcome, reads.then(|| certainty(outcome, among()))))
 }
 
-/// What is odd about the responses, of which `seen` is what the critic is shown.
-fn flags(case: &Case, seen: &Case, rubric: &Rubric) -> Vec<Flag> {
+/// What is odd about a case, of which `seen` is what may be shown to the critic.
+fn flags(case: &Case, seen: &Case, (rubric, format): (&Rubric, &Format)) -> Vec<Flag> {
     let mut flags = Flag::of(seen, rubric);
     // What was left out is told as well.
     if case.has_invisible() && !seen.has_invisible() {
         flags.push(Flag::InvisibleCharacters);
-        flags.sort_unstable();
     }
+    if format.leaves_out(case) {
+        flags.push(Flag::NotShown);
+    }
+    flags.sort_unstable();
     flags
 }
 

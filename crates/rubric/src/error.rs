@@ -41,16 +41,6 @@ pub enum RubricError {
         /// Name of the format.
         format: String,
     },
-    /// The case has something that the critic would not be shown.
-    #[error("the critic's format {format:?} has no place for a {field}{}", others_have(others))]
-    NotShown {
-        /// What cannot be shown.
-        field: CaseField,
-        /// Name of the format.
-        format: String,
-        /// Formats of the same kind that have a place for it.
-        others: Vec<String>,
-    },
     /// Nothing was asked.
     #[error("the question is empty")]
     NoQuestion,
@@ -83,13 +73,6 @@ pub enum RubricError {
     /// Files of rubrics and profiles cannot be used; all that is wrong is told at once.
     #[error("{0}")]
     Library(Problems),
-}
-
-fn others_have(formats: &[String]) -> String {
-    match formats {
-        [] => ", and it has no other that does".to_owned(),
-        names => format!("; those that have one: {}", names.join(", ")),
-    }
 }
 
 /// In the words of people who ask: they name no kinds.

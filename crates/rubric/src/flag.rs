@@ -24,6 +24,8 @@ pub enum Flag {
     Identical,
     /// Of two responses the longer one is more than three times as long, and no short one.
     LengthRatio,
+    /// A reference or a description was given for which the critic's prompt has no place: it was not shown.
+    NotShown,
     /// The critic believes less than a half in all possible verdicts together.
     LowLabelMass,
     /// Both orders of a pair were judged, and name different winners.
@@ -38,7 +40,7 @@ const LONG_BLOB: usize = 40;
 
 impl Flag {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Degenerate,
         Self::InvisibleCharacters,
         Self::ControlTokenText,
@@ -46,6 +48,7 @@ impl Flag {
         Self::Copied,
         Self::Identical,
         Self::LengthRatio,
+        Self::NotShown,
         Self::LowLabelMass,
         Self::OrderInconsistent,
     ];
@@ -60,6 +63,7 @@ impl Flag {
             Self::Copied => "copied",
             Self::Identical => "identical",
             Self::LengthRatio => "length_ratio",
+            Self::NotShown => "not_shown",
             Self::LowLabelMass => "low_label_mass",
             Self::OrderInconsistent => "order_inconsistent",
         }

@@ -64,6 +64,11 @@ impl Format {
         rubric.fields.iter().copied().find(|field| !self.shows(*field))
     }
 
+    /// Whether `case` has something that this format has no place for, so that the critic is not shown it.
+    pub fn leaves_out(&self, case: &Case) -> bool {
+        case.fields().any(|field| !self.shows(field))
+    }
+
     /// Whether it has a place for a field.
     fn shows(&self, field: CaseField) -> bool {
         self.names(match field {
@@ -142,41 +147,13 @@ impl Profile {
     /// [`RubricError`] when the rubric is for another number of responses, when the case lacks what the rubric needs, or
     /// when the format has no place for it.
     pub fn render(&self, case: &Case, rubric: &Rubric, format: &Format) -> Result<Prompt, RubricError> {
-        self.check(case, rubric, format)?;
+        check(case, rubric, format)?;
         let system = self.system.as_ref().map(|text| Message::text(Role::System, text));
         let images = case.images.iter().cloned().map(Part::Image);
         let video = Some(&case.frames).filter(|frames| !frames.is_empty()).cloned().map(Part::Video);
         let parts = images.chain(video).chain([Part::Text(format.text(case, rubric))]).collect();
         let messages = system.into_iter().chain([Message { role: Role::User, parts }]).collect();
         Ok(Prompt { messages, reply: format.reply(rubric).to_owned(), tiling: ImageTiling::Trained })
-    }
-
-    /// Whether `case` can be judged by `rubric` when it is asked in `format`.
-    fn check(&self, case: &Case, rubric: &Rubric, format: &Format) -> Result<(), RubricError> {
-        if case.kind() != rubric.kind {
-            return Err(RubricError::WrongKind {
-                rubric: rubric.name.clone(),
-                rubric_kind: rubric.kind,
-                case_kind: case.kind(),
-            });
-        }
-        let rubric_name = || rubric.name.clone();
-        if let Some(field) = rubric.fields.iter().copied().find(|field| case.field(*field).is_none()) {
-            return Err(RubricError::MissingField { rubric: rubric_name(), field });
-        }
-        if let Some(field) = format.hidden(rubric) {
-            return Err(RubricError::NoPlace { rubric: rubric_name(), field, format: format.name.clone() });
-        }
-        if let Some(field) = case.fields().find(|field| !format.shows(*field)) {
-            let of_kind = self.formats.iter().filter(|other| other.kind == format.kind && other.shows(field));
-            let others = of_kind.map(|other| other.name.clone()).collect();
-            return Err(RubricError::NotShown { field, format: format.name.clone(), others });
-        }
-        if format.answer(rubric).needs_scale() && rubric.scale.is_none() {
-            let reason = "the critic's answer is scores, so that a scale is needed".into();
-            return Err(RubricError::InvalidRubric { name: rubric_name(), key: "scale", reason });
-        }
-        Ok(())
     }
 
     /// Parses the parts and checks that every kind can be asked for; an error is a key and what is wrong there.
@@ -201,4 +178,27 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+/// Whether `case` can be judged by `rubric` when it is asked in `format`.
+fn check(case: &Case, rubric: &Rubric, format: &Format) -> Result<(), RubricError> {
+    if case.kind() != rubric.kind {
+        return Err(RubricError::WrongKind {
+            rubric: rubric.name.clone(),
+            rubric_kind: rubric.kind,
+            case_kind: case.kind(),
+        });
+    }
+    let rubric_name = || rubric.name.clone();
+    if let Some(field) = rubric.fields.iter().copied().find(|field| case.field(*field).is_none()) {
+        return Err(RubricError::MissingField { rubric: rubric_name(), field });
+    }
+    if let Some(field) = format.hidden(rubric) {
+        return Err(RubricError::NoPlace { rubric: rubric_name(), field, format: format.name.clone() });
+    }
+    if format.answer(rubric).needs_scale() && rubric.scale.is_none() {
+        let reason = "the critic's answer is scores, so that a scale is needed".into();
+        return Err(RubricError::InvalidRubric { name: rubric_name(), key: "scale", reason });
+    }
+    Ok(())
 }

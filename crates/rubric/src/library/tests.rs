@@ -201,14 +201,14 @@ fn what_a_rubric_needs_must_be_there_and_be_shown() {
     assert!(rendered("tiny56", &described).is_ok());
     let error = rendered("gavel-mini", &described).unwrap_err();
     assert!(matches!(error, RubricError::NoPlace { field: CaseField::Description, .. }), "{error}");
-    // What no rubric needs is not left out without a word either.
+    // What no rubric needs is left out, and that is told.
     let plain = library.rubric("helpfulness").unwrap();
     let critic = library.profile_for("llava-critic-7b");
-    let error = critic.render(&described, plain, critic.format(plain, None).unwrap()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the critic's format \"card-pointwise\" has no place for a description; those that have one: asked-pointwise"
-    );
+    for (format, leaves_out) in [("card-pointwise", true), ("asked-pointwise", false)] {
+        let format = critic.format(plain, Some(format)).unwrap();
+        assert!(critic.render(&described, plain, format).is_ok());
+        assert_eq!(format.leaves_out(&described), leaves_out);
+    }
     let bare = Case { reference: Some(String::new()), ..described };
     let error = rendered("tiny56", &bare).unwrap_err();
     assert!(matches!(error, RubricError::MissingField { field: CaseField::Reference, .. }), "{error}");

@@ -94,7 +94,6 @@ fn rubric(error: &RubricError) -> ApiError {
         RubricError::InvalidRubric { .. } => invalid("invalid_rubric").with_param("rubric"),
         RubricError::MissingField { field, .. } => invalid("missing_field").with_param(field.as_str()),
         RubricError::NoPlace { .. } => invalid("unsupported_rubric").with_param("rubric"),
-        RubricError::NotShown { field, .. } => invalid("unsupported_parameter").with_param(field.as_str()),
         RubricError::NoQuestion => invalid("invalid_request").with_param("question"),
         RubricError::Unsupported { key, .. } => invalid("unsupported_rubric").with_param(*key),
         RubricError::Library(_) => plain(Status::UNPROCESSABLE_ENTITY, "invalid_configuration"),

@@ -69,7 +69,8 @@ pub(crate) struct VerdictBody {
     #[schema(no_recursion)]
     samples: Option<Vec<VerdictOrError>>,
     /// What is odd: of the responses `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`, `copied`
-    /// (it is the question or the criteria), `identical` and `length_ratio` (of a pair); of the verdict `low_label_mass` (less
+    /// (it is the question or the criteria), `identical` and `length_ratio` (of a pair); `not_shown` (a
+    /// reference or description for which the critic's prompt has no place); of the verdict `low_label_mass` (less
     /// than a half) and `order_inconsistent`. A degenerate response, which has no word, gets the worst verdict without asking
     /// the critic, unless `degenerate` is `judged`; the others change nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
