@@ -390,6 +390,11 @@ fn calls_and_their_results_are_shown_as_words() {
     ] {
         assert_eq!(answer(json!([user, asked, result])), plain);
     }
+    for (role, param) in [("tool", "messages[0].tool_call_id"), ("function", "messages[0].name")] {
+        let refused =
+            server.post(CHAT, &chat(json!({ "messages": [{ "role": role, "content": "11" }] }))).json();
+        assert_eq!(refused["error"]["param"], param, "{refused}");
+    }
     let tool = json!({ "type": "function", "function": { "name": "Verdict", "parameters": {
         "type": "object", "properties": { "score": { "type": "integer" } }, "required": ["score"],
         "additionalProperties": false,

@@ -14,6 +14,12 @@ pub(super) struct ChatMessage {
     /// `system`, `developer`, `user`, `assistant`, or `tool` and its older form `function`, whose words are shown as the
     /// user's.
     role: String,
+    /// Which call a `tool` answers.
+    #[schema(value_type = Option<String>)]
+    tool_call_id: Option<Value>,
+    /// Which function a `function` is the result of. Of others it says nothing.
+    #[schema(value_type = Option<String>)]
+    name: Option<Value>,
     /// What is said and shown.
     content: Option<Content>,
     /// Calls that the assistant made; their arguments are shown as its words.
@@ -58,9 +64,10 @@ pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
 }
 
 fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
-    let ChatMessage { role: name, content, tool_calls, function_call } = message;
-    let role = match name.as_str() {
-        "tool" | "function" => Role::User,
+    let ChatMessage { role: spoken, tool_call_id, name, content, tool_calls, function_call } = message;
+    let role = match spoken.as_str() {
+        "tool" => result_of(tool_call_id.as_ref(), &format!("{param}.tool_call_id"))?,
+        "function" => result_of(name.as_ref(), &format!("{param}.name"))?,
         other => role(other, &format!("{param}.role"))?,
     };
     let calls = called(tool_calls, &format!("{param}.tool_calls"))?;
@@ -75,6 +82,14 @@ fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<M
     };
     parts.extend(calls);
     Ok(Message { role, parts })
+}
+
+/// Who is shown to speak where a result is told, of what `named` says: one of nothing is a mistake.
+fn result_of(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
+    match named.and_then(Value::as_str) {
+        Some(name) if !name.is_empty() => Ok(Role::User),
+        Some(_) | None => Err(ApiError::missing(param)),
+    }
 }
 
 /// The arguments of calls. The critic is told of no tools, so that their names would say nothing to it.
