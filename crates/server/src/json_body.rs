@@ -17,6 +17,7 @@ use crate::{
     body_memory::OfBody,
     connections::SlowBody,
     error::{ApiError, Dialect},
+    json_line,
     json_shape::{self, ShapeLimits, Texts},
     json_words,
     metrics::Refusal,
@@ -87,7 +88,7 @@ impl JsonBytes {
             // for a word.
             let error = error.into_inner();
             match error.classify() {
-                Category::Data => json_words::refusal((&path, "field"), &error.to_string()),
+                Category::Data => json_words::refusal((&path, "field"), &json_line::reason(&error)),
                 Category::Io | Category::Syntax | Category::Eof => json_words::no_form(&path),
             }
         })

@@ -19,7 +19,7 @@ pub(crate) fn read<T: DeserializeOwned>(line: &str, (number, path): (usize, &Pat
     })
 }
 
-/// What is wrong, without the line that the parser counted: it was given one.
+/// What is wrong, without the line and column that the parser counted: whoever asks tells the place in another way.
 pub(crate) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

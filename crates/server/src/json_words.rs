@@ -36,14 +36,14 @@ enum Wrong<'a> {
     Other(&'a str),
 }
 
-/// The refusal of what stands at `path`, where an empty one is the whole, for the reason that the parser tells. The names in a place
+/// The refusal of what stands at `path`, where an empty one is the whole, for the reason that the parser tells, without its line. The names in a place
 /// are of `what`: fields, or parameters of a URL.
 pub(crate) fn refusal((path, what): (&str, &str), reason: &str) -> ApiError {
     // Where the parser does not know the name of a member, it writes a question mark.
     let path = brief(path.trim_end_matches(".?").trim_matches('.').to_owned(), LONGEST_PATH);
     let subject = if path.is_empty() { "The body" } else { &*path };
     let short = |name: &str| brief(name.to_owned(), LONGEST_NAME);
-    let (param, message) = match wrong(without_position(reason)) {
+    let (param, message) = match wrong(reason) {
         Wrong::Missing(name) if path.is_empty() => return ApiError::missing(name),
         Wrong::Missing(name) => return ApiError::missing(format!("{path}.{name}")),
         Wrong::Twice(name) => {
@@ -155,18 +155,6 @@ fn listed(names: &[&str], last: &str) -> String {
     }
 }
 
-/// A reason without the line and column at its end: where it is about, its path says.
-fn without_position(reason: &str) -> &str {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_position = |place: &str| {
-        place.split_once(" column ").is_some_and(|(line, column)| digits(line) && digits(column))
-    };
-    match reason.rsplit_once(" at line ") {
-        Some((reason, place)) if is_position(place) => reason,
-        Some(_) | None => reason,
-    }
-}
-
 /// What was expected, without the names that types have in this program.
 fn plain(expected: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
@@ -203,11 +191,11 @@ mod tests {
     #[test]
     fn what_the_parser_says_is_told_in_plain_words() {
         for (path, reason, param, message) in [
-            (".", "missing field `question` at line 1 column 45", "question", "question is missing."),
+            (".", "missing field `question`", "question", "question is missing."),
             ("a[0]", "missing field `b`", "a[0].b", "a[0].b is missing."),
             (
                 "respones",
-                "unknown field `respones`, expected `response` or `question` at line 1 column 9",
+                "unknown field `respones`, expected `response` or `question`",
                 "respones",
                 "Unknown field `respones`; did you mean `response`? Known here: `response` and `question`.",
             ),

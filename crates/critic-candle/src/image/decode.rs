@@ -6,7 +6,12 @@ use image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel, RgbaImage,
 };
 
-use super::{ImageLimits, RgbImage, orientation::orientation, png_texts::without_texts};
+use super::{
+    ImageLimits, RgbImage,
+    orientation::orientation,
+    pieces::{SCAN, segments},
+    png_texts::without_texts,
+};
 
 /// Why a picture is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -121,22 +126,12 @@ fn name(format: ImageFormat) -> &'static str {
 /// Whether the mark of the end of a JPEG stands somewhere behind the first scan's head. Within a scan 0xff is followed by 0, so
 /// that nothing there looks like the mark.
 fn jpeg_ends(bytes: &[u8]) -> bool {
-    const SCAN: u8 = 0xda;
-    const END: [u8; 2] = [0xff, 0xd9];
-    let mut at = 2;
-    while let Some([0xff, marker, high, low]) = bytes.get(at..at + 4) {
-        if *marker == 0xff {
-            at += 1; // padding
-            continue;
-        }
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if *marker == SCAN {
-            return bytes[at + 2..].windows(2).any(|pair| pair == END);
-        }
-        at += 2 + length.max(2);
+    let ends = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == [0xff, 0xd9]);
+    match segments(bytes).find(|segment| segment.marker == SCAN) {
+        Some(scan) => ends(&bytes[scan.place.start..]),
+        // Something between the segments; the decoder found its way, so any mark will do.
+        None => ends(bytes),
     }
-    // Something between the segments; the decoder found its way, so any mark will do.
-    bytes.windows(2).any(|pair| pair == END)
 }
 
 /// Composites on opaque white in the fixed-point arithmetic of Pillow's `alpha_composite` (7 extra bits), so that

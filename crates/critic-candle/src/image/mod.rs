@@ -6,6 +6,7 @@ mod memory;
 #[cfg(test)]
 mod memory_tests;
 mod orientation;
+mod pieces;
 mod png_texts;
 mod resize;
 mod rgb;

@@ -2,6 +2,8 @@
 
 use image::{ImageFormat, metadata::Orientation};
 
+use super::pieces::{SCAN, Segment, chunks, segments};
+
 /// What a block may begin with, though in a PNG or WebP nothing needs to tell what it is.
 const NAME: &[u8] = b"Exif\0\0";
 
@@ -25,37 +27,22 @@ pub(super) fn orientation(format: ImageFormat, bytes: &[u8]) -> Orientation {
 /// The first block: whoever adds another leaves it in its place.
 fn in_jpeg(bytes: &[u8]) -> Option<&[u8]> {
     const APPLICATION: u8 = 0xe1;
-    const SCAN: u8 = 0xda;
-    let mut at = 2;
-    while let [0xff, marker, high, low] = *bytes.get(at..at + 4)? {
-        if marker == 0xff {
-            at += 1; // padding
-            continue;
-        }
-        let end = at + 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
-        let content = bytes.get(at + 4..end)?;
+    for Segment { marker, place } in segments(bytes) {
+        let content = bytes.get(place.start + 2..place.end)?;
         if marker == APPLICATION && content.starts_with(NAME) {
             return Some(content);
         }
         if marker == SCAN {
             return None;
         }
-        at = end;
     }
     None
 }
 
 /// The chunk may stand behind the pixels, too.
 fn in_png(bytes: &[u8]) -> Option<&[u8]> {
-    let mut at = 8;
-    while let [a, b, c, d, kind @ ..] = bytes.get(at..at + 8)? {
-        let end = (at + 8).checked_add(u32::from_be_bytes([*a, *b, *c, *d]) as usize)?;
-        if kind == b"eXIf" {
-            return bytes.get(at + 8..end);
-        }
-        at = end.checked_add(4)?; // its checksum
-    }
-    None
+    let found = chunks(bytes).find(|chunk| chunk.kind == b"eXIf")?;
+    bytes.get(found.content)
 }
 
 fn in_webp(bytes: &[u8]) -> Option<&[u8]> {
