@@ -1,4 +1,4 @@
-//! Compiles each file of kernels into one binary for several cards, where the feature asks for it.
+//! Compiles each file of kernels into one binary for several GPUs, where the feature asks for it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, ExitCode},
 };
 
-/// Machine code for A100 and H100, and the text that drivers compile for younger cards. What runs on 8.0 runs on 8.6 and 8.9.
+/// Machine code for A100 and H100, and the text that drivers compile for younger GPUs. What runs on 8.0 runs on 8.6 and 8.9.
 const TARGETS: [&str; 3] =
     ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"];
 

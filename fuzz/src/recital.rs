@@ -51,7 +51,7 @@ pub fn reciting(text: &[u8]) -> &'static Border {
             backend: Box::new(Reciter),
             generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
             build: Build::default(),
-            card_memory: None,
+            gpu_memory: None,
         })
     })
 }

@@ -45,8 +45,8 @@ fn the_steps_of_the_dockerfile_lead_to_a_program_that_serves() {
 }
 
 #[test]
-fn the_steps_of_the_dockerfile_for_cards_do_so_too() {
-    // It is opened when a card is to compute, and there is none.
+fn the_steps_of_the_dockerfile_for_gpus_do_so_too() {
+    // It is opened when a GPU is to compute, and there is none.
     let library = tempfile::NamedTempFile::new().expect("a file can be made");
     let library = format!("cuda:/libcublasLt.so.13={}", library.path().display());
     take_the_steps_of("deploy/docker/Dockerfile.cuda", &[library]);

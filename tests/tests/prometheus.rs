@@ -113,8 +113,8 @@ impl Prometheus {
 /// Where nobody has an image.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// The panel that has something to show where there are cards.
-const OF_CARDS: &str = "Memory of GPUs";
+/// The panel that has something to show where there are GPUs.
+const OF_GPUS: &str = "Memory of GPUs";
 
 /// A bit of everything: scores, pairs in both orders, rewards, streams, texts, nonsense, and a client that leaves.
 fn load(server: &Server, round: usize) {
@@ -151,7 +151,7 @@ fn a_real_prometheus_has_data_for_every_panel() {
     // A rate needs scrapes between which something happens, so that the load goes on until all is answered.
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut open = queries();
-    open.retain(|query| query.title != OF_CARDS);
+    open.retain(|query| query.title != OF_GPUS);
     assert!(open.len() > 50);
     let mut round = 0;
     while !open.is_empty() {

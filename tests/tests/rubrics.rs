@@ -155,7 +155,7 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
         ("/judge", json!({ "response": "a", "images": vec!["AAAA"; 257] }), "too_many_images", "images[256]"),
         (
             "/judge",
-            json!({ "response": "a", "description": "b", "format": "card-pointwise" }),
+            json!({ "response": "a", "description": "b", "format": "GPU-pointwise" }),
             "unknown_format",
             "format",
         ),

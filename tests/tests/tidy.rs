@@ -128,7 +128,7 @@ fn only_load_names_an_architecture() {
     assert_eq!(naming, [Path::new("crates/critic-candle/src/load.rs")]);
 }
 
-/// The instruction sets, the mapping of a file, and what is asked of a card. `unsafe_code` is denied; this says where the denial is lifted.
+/// The instruction sets, the mapping of a file, and what is asked of a GPU. `unsafe_code` is denied; this says where the denial is lifted.
 #[test]
 fn unsafe_code_is_where_it_is_said_to_be() {
     let lifts = |path: &PathBuf| {

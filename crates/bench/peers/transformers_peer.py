@@ -24,8 +24,8 @@ from PIL import Image
 from transformers import AutoProcessor, LlavaOnevisionForConditionalGeneration
 
 CHECKPOINT, THREADS, DEVICE = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-ON_CARD = DEVICE == "cuda"
-FORM = {"dtype": torch.bfloat16, "attn_implementation": "sdpa"} if ON_CARD else {"dtype": torch.float32}
+ON_GPU = DEVICE == "cuda"
+FORM = {"dtype": torch.bfloat16, "attn_implementation": "sdpa"} if ON_GPU else {"dtype": torch.float32}
 transformers.logging.set_verbosity_error()
 torch.set_num_threads(THREADS)
 processor = AutoProcessor.from_pretrained(CHECKPOINT)
@@ -35,14 +35,14 @@ model = LlavaOnevisionForConditionalGeneration.from_pretrained(CHECKPOINT, **FOR
 
 def clock():
     """The time, once the device has done all that it was asked for: a card works on after a call has returned."""
-    if ON_CARD:
+    if ON_GPU:
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def give_back():
     """Lets others have the memory of a card that is kept for the next time."""
-    if ON_CARD:
+    if ON_GPU:
         torch.cuda.empty_cache()
 
 

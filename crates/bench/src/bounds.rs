@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct MachineLimits {
     /// Bytes read from memory each second, in 10^9.
     pub reading_gb_per_s: f64,
-    /// Operations each second, in 10^9; a multiply-add is two. On 32-bit floats, or on a card on those of bf16.
+    /// Operations each second, in 10^9; a multiply-add is two. On 32-bit floats, or on a GPU on those of bf16.
     pub arithmetic_gflops: f64,
 }
 

@@ -47,9 +47,9 @@ pub enum BenchError {
     /// The engine did not take a request.
     #[error("the engine did not take a request")]
     Engine(#[from] EngineError),
-    /// A card is to be compared on, and a part is asked for that is not measured there.
-    #[error("{0} is not measured on a card, only language and reward are")]
-    NotOnCard(&'static str),
+    /// A GPU is to be compared on, and a part is asked for that is not measured there.
+    #[error("{0} is not measured on a GPU, only language and reward are")]
+    NotOnGpu(&'static str),
     /// A program that is compared does not do what it is asked.
     #[error("{program}: {reason}")]
     Program {

@@ -34,7 +34,7 @@ pub fn null_critic() -> Critic {
         backend: Box::new(NullBackend::new()),
         generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
         build: Build::default(),
-        card_memory: None,
+        gpu_memory: None,
     }
 }
 

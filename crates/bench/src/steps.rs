@@ -38,7 +38,7 @@ pub struct StepsOptions {
     pub size: ModelSize,
     /// How its weights and its cache are kept.
     pub widths: Widths,
-    /// What the machine or card can do at most.
+    /// What the machine or GPU can do at most.
     pub limits: MachineLimits,
     /// How much is measured.
     pub extent: Extent,

@@ -74,7 +74,7 @@ pub struct StepsReport {
     pub benchmark: &'static str,
     /// On what it ran.
     pub machine: Machine,
-    /// What computed: the processor, or a card by its name.
+    /// What computed: the processor, or a GPU by its name.
     pub device: String,
     /// What the model is called.
     pub model: String,

@@ -1,12 +1,12 @@
 //! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
 
-mod card_memory;
+mod gpu_memory;
 
 use std::{ops::Range, time::Instant};
 
 use candle_core::{Device, Result, Tensor};
 use critic::{
-    Backend, BackendError, BackendFigures, Batch, CardMemory, ContentHash, Limits, Logits, Visual, Wants,
+    Backend, BackendError, BackendFigures, Batch, ContentHash, GpuMemory, Limits, Logits, Visual, Wants,
 };
 use kernels::BLOCK_SIZE;
 
@@ -36,7 +36,7 @@ pub struct CandleBackend {
     features: Vec<(ContentHash, Rows)>,
     limits: Limits,
     figures: BackendFigures,
-    card_memory: Option<CardMemory>,
+    gpu_memory: Option<GpuMemory>,
 }
 
 /// The memory that a backend gets.
@@ -62,14 +62,14 @@ impl CandleBackend {
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
         let given_bytes = memory.cache_bytes.map(|bytes| bytes / shard.ranks());
         // What serves under any load must have run its largest steps before the cache takes what they need.
-        let mut card_memory = match &device {
-            ComputeDevice::Card(gpu) if memory.claimed || given_bytes.is_none() => {
-                Some(card_memory::share_out(model.as_mut(), gpu, max_step_tokens)?)
+        let mut gpu_memory = match &device {
+            ComputeDevice::Gpu(gpu) if memory.claimed || given_bytes.is_none() => {
+                Some(gpu_memory::share_out(model.as_mut(), gpu, max_step_tokens)?)
             }
-            ComputeDevice::Card(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
+            ComputeDevice::Gpu(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
-        let cache_bytes = match (given_bytes, &card_memory) {
-            (Some(asked), Some(CardMemory { cache, .. })) if asked as u64 > *cache => {
+        let cache_bytes = match (given_bytes, &gpu_memory) {
+            (Some(asked), Some(GpuMemory { cache, .. })) if asked as u64 > *cache => {
                 return Err(LoadError::CacheTooLarge {
                     asked_mib: asked >> 20,
                     left_mib: (cache >> 20) as usize,
@@ -87,17 +87,17 @@ impl CandleBackend {
         let caches = |blocks: usize| -> Result<Vec<LayerCache>> {
             (0..layers).map(|_| LayerCache::new(heads, blocks, &device)).collect()
         };
-        let (block_count, mut caches) = match (given_bytes, &card_memory) {
-            (None, Some(_)) => card_memory::what_fits(block_count, one_context, caches)?,
+        let (block_count, mut caches) = match (given_bytes, &gpu_memory) {
+            (None, Some(_)) => gpu_memory::what_fits(block_count, one_context, caches)?,
             _ => (block_count, caches(block_count)?),
         };
         if memory.claimed {
             caches.iter_mut().try_for_each(LayerCache::claim)?;
         }
         let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
-        if let (ComputeDevice::Card(gpu), Some(memory)) = (&device, &mut card_memory) {
+        if let (ComputeDevice::Gpu(gpu), Some(memory)) = (&device, &mut gpu_memory) {
             memory.cache = block_count as u64 * block_bytes;
-            card_memory::tell(gpu, memory)?;
+            gpu_memory::tell(gpu, memory)?;
         }
         let limits = Limits {
             block_size: BLOCK_SIZE,
@@ -107,12 +107,12 @@ impl CandleBackend {
             efficient_step_tokens: efficient_step_tokens(&device).min(max_step_tokens),
         };
         let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
-        Ok(Self { caches, features: Vec::new(), limits, figures, card_memory, model })
+        Ok(Self { caches, features: Vec::new(), limits, figures, gpu_memory, model })
     }
 
-    /// How the memory of its card is shared out, if it has one and serves.
-    pub(crate) fn card_memory(&self) -> Option<CardMemory> {
-        self.card_memory
+    /// How the memory of its GPU is shared out, if it has one and serves.
+    pub(crate) fn gpu_memory(&self) -> Option<GpuMemory> {
+        self.gpu_memory
     }
 
     /// The normalised hidden states `[T, C]` of every token of `batch`.
@@ -238,8 +238,8 @@ fn efficient_step_tokens(device: &ComputeDevice) -> usize {
         // Measured with weights in f32 and in eight bits: no more tokens run each second in steps of 256 or 512, and fewer
         // in steps of 64 where the weights are f32.
         ComputeDevice::Kernels => 128,
-        // The library cuts a product by its size, and so its sums; what fewer tokens cost a card was not measured.
-        ComputeDevice::Tensors(_) | ComputeDevice::Card(_) => usize::MAX,
+        // The library cuts a product by its size, and so its sums; what fewer tokens cost a GPU was not measured.
+        ComputeDevice::Tensors(_) | ComputeDevice::Gpu(_) => usize::MAX,
     }
 }
 
@@ -291,13 +291,13 @@ impl Backend for CandleBackend {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) if self.model.rank().shard.is_whole() => {
                 kernels::together(|| self.run(batch))
             }
-            // A card is asked by one thread and has no loops to share.
-            ComputeDevice::Kernels | ComputeDevice::Tensors(_) | ComputeDevice::Card(_) => self.run(batch),
+            // A GPU is asked by one thread and has no loops to share.
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) | ComputeDevice::Gpu(_) => self.run(batch),
         };
         let logits = logits.map_err(|error| {
-            // After some errors a card does nothing more for this process, which then must be replaced.
+            // After some errors a GPU does nothing more for this process, which then must be replaced.
             if let Err(lost) = self.model.device().wait() {
-                panic!("the card is lost: {lost}");
+                panic!("the GPU is lost: {lost}");
             }
             BackendError::Compute(error.into())
         })?;

@@ -177,9 +177,9 @@ pub enum LoadError {
     /// The tensor library failed.
     #[error("the tensor library failed while loading")]
     Tensor(#[from] candle_core::Error),
-    /// The card failed, or is not there.
-    #[error("the card cannot be used")]
-    Card(#[from] kernels_cuda::Error),
+    /// The GPU failed, or is not there.
+    #[error("the GPU cannot be used")]
+    Gpu(#[from] kernels_cuda::Error),
     /// Contexts were to be longer than the checkpoint's, or without a token.
     #[error(
         "a context of {asked} tokens was asked for; expected 1 to {has}, for which the checkpoint was made"
@@ -190,9 +190,9 @@ pub enum LoadError {
         /// What the checkpoint has.
         has: usize,
     },
-    /// The cache of keys and values was to be larger than what is left of a card.
+    /// The cache of keys and values was to be larger than what is left of a GPU.
     #[error(
-        "the card has {left_mib} MiB left for the cache of keys and values; expected no more than that to be asked for, and not {asked_mib} MiB"
+        "the GPU has {left_mib} MiB left for the cache of keys and values; expected no more than that to be asked for, and not {asked_mib} MiB"
     )]
     CacheTooLarge {
         /// What was asked for.
@@ -200,7 +200,7 @@ pub enum LoadError {
         /// What is left when everything else has its memory.
         left_mib: usize,
     },
-    /// Another number type was asked for on a card.
-    #[error("a card computes in bf16; expected no other precision to be asked for")]
-    CardPrecision,
+    /// Another number type was asked for on a GPU.
+    #[error("a GPU computes in bf16; expected no other precision to be asked for")]
+    GpuPrecision,
 }

@@ -90,12 +90,12 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
-    /// A card, by its number.
+    /// A GPU, by its number.
     Cuda(usize),
 }
 
 impl Device {
-    /// The first card where there is one and this program has kernels for it, else the processor.
+    /// The first GPU where there is one and this program has kernels for it, else the processor.
     pub fn best() -> Self {
         if kernels_cuda::is_ready() { Self::Cuda(0) } else { Self::Cpu }
     }
@@ -106,11 +106,11 @@ impl Device {
 pub struct Options {
     /// The checkpoint.
     pub source: Source,
-    /// What to compute on; of several cards the first.
+    /// What to compute on; of several GPUs the first.
     pub device: Device,
-    /// How many ranks the decoder is split over: as many cards, or as many threads on the processor.
+    /// How many ranks the decoder is split over: as many GPUs, or as many threads on the processor.
     pub ranks: usize,
-    /// The number type to compute in, whatever the files are stored in; none is f32 on the processor and bf16 on a card,
+    /// The number type to compute in, whatever the files are stored in; none is f32 on the processor and bf16 on a GPU,
     /// which has no other.
     pub precision: Option<Precision>,
     /// How weights are kept in memory. On the processor only f32 has forms: the other types keep weights as they compute
@@ -119,13 +119,13 @@ pub struct Options {
     /// The most tokens of a prompt and its reply together; none is what the checkpoint was made for.
     pub context_length: Option<usize>,
     /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
-    /// a card what is left when all else is there.
+    /// a GPU what is left when all else is there.
     pub cache_bytes: Option<usize>,
-    /// Whether all memory is taken from the start: that of the cache, and on a card that of the largest steps, which then run
+    /// Whether all memory is taken from the start: that of the cache, and on a GPU that of the largest steps, which then run
     /// once. Without it a process takes it as it needs it: a single judgement needs little, and what serves for days must
     /// neither grow nor lack any.
     pub claim_memory: bool,
-    /// The most tokens that one step runs; none is 512 on the processor and 4096 on a card, which such a step keeps busy.
+    /// The most tokens that one step runs; none is 512 on the processor and 4096 on a GPU, which such a step keeps busy.
     pub max_step_tokens: Option<usize>,
     /// Bounds of pictures.
     pub image_limits: ImageLimits,
@@ -183,15 +183,15 @@ impl Options {
         })
     }
 
-    /// Where the ranks of a model that has this decoder, `text`, are to compute; cards are opened.
+    /// Where the ranks of a model that has this decoder, `text`, are to compute; GPUs are opened.
     fn devices(&self, text: &TextAnatomy) -> Result<Vec<ComputeDevice>, LoadError> {
         let device = |rank| match (self.device, self.precision()) {
             (Device::Cpu, Precision::F32) => Ok(ComputeDevice::Kernels),
             (Device::Cpu, precision @ (Precision::Bf16 | Precision::F16)) => {
                 Ok(ComputeDevice::Tensors(precision.dtype()))
             }
-            (Device::Cuda(ordinal), Precision::Bf16) => Ok(ComputeDevice::Card(Gpu::open(ordinal + rank)?)),
-            (Device::Cuda(_), Precision::F32 | Precision::F16) => Err(LoadError::CardPrecision),
+            (Device::Cuda(ordinal), Precision::Bf16) => Ok(ComputeDevice::Gpu(Gpu::open(ordinal + rank)?)),
+            (Device::Cuda(_), Precision::F32 | Precision::F16) => Err(LoadError::GpuPrecision),
         };
         if self.ranks == 0 {
             return Err(LoadError::NoRanks);
@@ -292,7 +292,7 @@ impl Ranks {
     }
 }
 
-/// Loads all ranks, each on a thread of its own: cards are filled side by side, and steps to see what memory they need are run
+/// Loads all ranks, each on a thread of its own: GPUs are filled side by side, and steps to see what memory they need are run
 /// together.
 fn at_once(
     ranks: &[Rank],
@@ -325,7 +325,7 @@ fn at_once(
 /// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
 pub fn load(options: &Options) -> Result<Critic, LoadError> {
     let Ranks { processor, mut backends, group, generation, build } = Ranks::load(options)?;
-    let card_memory = backends.iter().filter_map(CandleBackend::card_memory).reduce(Add::add);
+    let gpu_memory = backends.iter().filter_map(CandleBackend::gpu_memory).reduce(Add::add);
     let alone = if backends.len() == 1 { backends.pop() } else { None };
     let backend: Box<dyn Backend> = match alone {
         Some(backend) => Box::new(backend),
@@ -334,7 +334,7 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
             Box::new(ParallelBackend::new(ranks.collect(), group))
         }
     };
-    Ok(Critic { processor, backend, generation, build, card_memory })
+    Ok(Critic { processor, backend, generation, build, gpu_memory })
 }
 
 /// Reads `config.json` by the architecture that it names.

@@ -16,10 +16,10 @@ fn machine_limits() -> (f64, f64) {
     (limits::reading(isa, &memory), limits::arithmetic(isa))
 }
 
-/// The same of what a model computes on, and what it is called; a card's operations are those of products in bf16.
+/// The same of what a model computes on, and what it is called; a GPU's operations are those of products in bf16.
 ///
 /// # Errors
-/// [`LoadError`] when there is no such card, or it fails.
+/// [`LoadError`] when there is no such GPU, or it fails.
 pub fn device_limits(device: Device) -> Result<(String, (f64, f64)), LoadError> {
     match device {
         Device::Cpu => Ok(("the processor".to_owned(), machine_limits())),

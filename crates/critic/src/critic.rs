@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Backend, BackendError, Batch, BlockId, Build, CardMemory, Chunk, Processor, SequenceId, TokenId, Wants,
+    Backend, BackendError, Batch, BlockId, Build, Chunk, GpuMemory, Processor, SequenceId, TokenId, Wants,
 };
 
 /// What the checkpoint's `generation_config.json` asks for.
@@ -25,8 +25,8 @@ pub struct Critic {
     pub generation: GenerationDefaults,
     /// What it is made of.
     pub build: Build,
-    /// How the memory of its cards is shared out; none without cards, or where nothing was shared out.
-    pub card_memory: Option<CardMemory>,
+    /// How the memory of its GPUs is shared out; none without GPUs, or where nothing was shared out.
+    pub gpu_memory: Option<GpuMemory>,
 }
 
 impl Critic {

@@ -26,9 +26,9 @@ pub struct BackendFigures {
     pub block_bytes: u64,
 }
 
-/// How the memory of cards is shared out, in bytes; of several cards it is that of all.
+/// How the memory of GPUs is shared out, in bytes; of several GPUs it is that of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CardMemory {
+pub struct GpuMemory {
     /// Weights, and what the driver and others took before.
     pub weights: u64,
     /// What the largest steps and the largest batch of tiles work in.
@@ -41,7 +41,7 @@ pub struct CardMemory {
     pub spare: u64,
 }
 
-impl std::ops::Add for CardMemory {
+impl std::ops::Add for GpuMemory {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {

@@ -20,7 +20,7 @@ pub use backend::{Backend, BackendError, Limits, Logits};
 pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
 pub use build::{Build, LateDigest};
 pub use critic::{Critic, GenerationDefaults};
-pub use figures::{BackendFigures, CacheFigures, CardMemory, ProcessorFigures};
+pub use figures::{BackendFigures, CacheFigures, GpuMemory, ProcessorFigures};
 pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, ImageFault, Processor};
 pub use prompt::{Detail, EncodedImage, ImageTiling, Message, Part, Prompt, Role};

@@ -109,7 +109,7 @@ impl Judge {
         let Setup { model, critic, library, engine, observer, suspects, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
         let encoders = Encoders::new(std::thread::available_parallelism().map_or(1, usize::from));
-        let Critic { processor, backend, generation, build, card_memory: _ } = critic;
+        let Critic { processor, backend, generation, build, gpu_memory: _ } = critic;
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
         let (memo, priors) = (Memo::new(memo_entries), Priors::default());

@@ -32,7 +32,7 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Build, CacheFigures, CardMemory, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults,
+    Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults, GpuMemory,
     ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
 };
 pub use engine::{

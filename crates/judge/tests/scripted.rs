@@ -111,7 +111,7 @@ fn judge_of(name: &str, processor: Bytes, (text, last): (&str, u32)) -> Judge {
         backend: Box::new(Script(script)),
         generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
         build: Build::default(),
-        card_memory: None,
+        gpu_memory: None,
     };
     let library = RubricLibrary::compiled_in().unwrap();
     Judge::new(name.into(), critic, library, EngineConfig::default())

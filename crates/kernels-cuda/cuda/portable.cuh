@@ -1,4 +1,4 @@
-// What a kernel may use besides plain C++, under our own names: inline PTX on a card, an emulator elsewhere.
+// What a kernel may use besides plain C++, under our own names: inline PTX on a GPU, an emulator elsewhere.
 //
 // No CUDA header is included, so that g++ compiles the same text with `-DGAVEL_EMULATED`.
 // For compute capability 8.0 and up.

@@ -14,7 +14,7 @@
 //   codes, scales, levels: as quantised.cuh says
 //   bias    [outputs] f32, or null
 // outputs: any number.
-// Grid: any number of blocks, best as many as the card holds, but not above outputs / (16 R), rounded up, for
+// Grid: any number of blocks, best as many as the GPU holds, but not above outputs / (16 R), rounded up, for
 // N = 8 times 2; R = 1 for N = 1 and 2, R = 2 for N = 4 and 8. Block: 256. No dynamic shared memory.
 
 #include "products.cuh"

@@ -429,7 +429,7 @@ void launch(Entry entry, Dim grid, Dim block, size_t dynamic_shared_bytes, void 
     const unsigned long long threads = 1ull * block.x * block.y * block.z;
     if (threads == 0 || threads > MOST_THREADS || dynamic_shared_bytes > MOST_SHARED_BYTES ||
         grid.y > 65535 || grid.z > 65535) {
-        fprintf(stderr, "no card runs blocks of %llu threads with %zu bytes in a grid of (%u, %u, %u)\n",
+        fprintf(stderr, "no GPU runs blocks of %llu threads with %zu bytes in a grid of (%u, %u, %u)\n",
                 threads, dynamic_shared_bytes, grid.x, grid.y, grid.z);
         abort();
     }

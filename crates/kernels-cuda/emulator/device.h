@@ -1,4 +1,4 @@
-// Stands in for a card: blocks, threads, shared memory and tensor-core products on the processor.
+// Stands in for a GPU: blocks, threads, shared memory and tensor-core products on the processor.
 //
 // The first part is the face to the driver; the second is what kernels see (cuda/portable.cuh documents it).
 
@@ -79,7 +79,7 @@ unsigned long long shuffle(unsigned mask, unsigned long long value, unsigned sou
 unsigned current_lane();
 
 // Copies under way: those of every second thread are made at once, those of the others when they are waited
-// for, since either may happen on a card.
+// for, since either may happen on a GPU.
 void begin_copy(void *shared, const void *global, bool valid);
 void end_copy_group();
 void finish_copies(unsigned pending);

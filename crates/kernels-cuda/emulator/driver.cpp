@@ -1,6 +1,6 @@
-// The driver's interface, as far as the host code calls it, for two cards that are the processor itself.
+// The driver's interface, as far as the host code calls it, for two GPUs that are the processor itself.
 //
-// Everything is done when a call returns. What a card would forgive is found out here: memory begins as numbers that are
+// Everything is done when a call returns. What a GPU would forgive is found out here: memory begins as numbers that are
 // none, bytes around every allocation are watched, and what cannot be part of a graph fails while one is captured.
 
 #include "driver.h"
@@ -49,13 +49,13 @@ struct Memory {
         const unsigned char *first = reinterpret_cast<const unsigned char *>(address);
         for (size_t index = 0; index < GUARD; index++)
             if (first[-1 - (long)index] != UNWRITTEN || first[bytes + index] != UNWRITTEN) {
-                fprintf(stderr, "emulated card: a kernel wrote outside of an allocation of %zu bytes\n", bytes);
+                fprintf(stderr, "emulated GPU: a kernel wrote outside of an allocation of %zu bytes\n", bytes);
                 abort();
             }
     }
 };
 
-// After so many kernels the card is lost, as real ones are: whatever is asked of it fails then.
+// After so many kernels the GPU is lost, as real ones are: whatever is asked of it fails then.
 struct Life {
     std::atomic<unsigned long long> launched{0};
     std::atomic<bool> lost{false};
@@ -67,16 +67,16 @@ struct Life {
 };
 
 Life life;
-// Each card's memory is its context, too.
-constexpr int CARDS = 2;
+// Each GPU's memory is its context, too.
+constexpr int GPU_COUNT = 2;
 // Never destroyed: a process may end while its engine still runs.
-std::array<Memory, CARDS> &cards = *new std::array<Memory, CARDS>;
+std::array<Memory, GPU_COUNT> &gpus = *new std::array<Memory, GPU_COUNT>;
 Stream default_stream;
 thread_local void *current_context = nullptr;
 
-Memory &current_card() { return current_context ? *static_cast<Memory *>(current_context) : cards[0]; }
+Memory &current_gpu() { return current_context ? *static_cast<Memory *>(current_context) : gpus[0]; }
 
-bool is_card(int device) { return device >= 0 && device < CARDS; }
+bool is_gpu(int device) { return device >= 0 && device < GPU_COUNT; }
 
 struct Event {
     std::chrono::steady_clock::time_point time;
@@ -84,11 +84,11 @@ struct Event {
 
 Stream &of(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
 
-// Whether a stream is the current card's: what is asked of another's fails, as on cards.
+// Whether a stream is the current GPU's: what is asked of another's fails, as on GPUs.
 bool is_current(void *stream) { return !stream || of(stream).context == current_context; }
 
 Result allocate(unsigned long long *address, size_t bytes) {
-    Memory &memory = current_card();
+    Memory &memory = current_gpu();
     std::lock_guard<std::mutex> guard(memory.lock);
     if (life.lost) return ILLEGAL_ADDRESS;
     if (bytes == 0) return INVALID_VALUE;
@@ -102,7 +102,7 @@ Result allocate(unsigned long long *address, size_t bytes) {
 }
 
 Result release(unsigned long long address) {
-    for (Memory &memory : cards) {
+    for (Memory &memory : gpus) {
         std::lock_guard<std::mutex> guard(memory.lock);
         auto found = memory.allocations.find(address);
         if (found == memory.allocations.end()) continue;
@@ -154,10 +154,10 @@ int cuGetErrorString(int error, const char **text) { return cuGetErrorName(error
 
 // Devices and contexts.
 
-int cuDeviceGetCount(int *count) { return *count = CARDS, SUCCESS; }
-int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, is_card(ordinal) ? SUCCESS : INVALID_DEVICE; }
-int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "emulated card"), SUCCESS; }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { return *bytes = cards[device].total(), SUCCESS; }
+int cuDeviceGetCount(int *count) { return *count = GPU_COUNT, SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, is_gpu(ordinal) ? SUCCESS : INVALID_DEVICE; }
+int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "emulated GPU"), SUCCESS; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { return *bytes = gpus[device].total(), SUCCESS; }
 
 int cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
@@ -171,14 +171,14 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
     return SUCCESS;
 }
 
-int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &cards[device], SUCCESS; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &gpus[device], SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 int cuCtxSetCurrent(void *context) { return current_context = context, SUCCESS; }
 int cuCtxGetCurrent(void **context) { return *context = current_context, SUCCESS; }
 int cuCtxSynchronize() { return SUCCESS; }
 
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
-    Memory &memory = current_card();
+    Memory &memory = current_gpu();
     std::lock_guard<std::mutex> guard(memory.lock);
     *total = memory.total();
     *free = *total - memory.used;
@@ -202,7 +202,7 @@ int cuDeviceCanAccessPeer(int *can, int, int) { return *can = 1, SUCCESS; }
 int cuMemPoolSetAccess(void *, const void *, size_t) { return SUCCESS; }
 
 // Pools keep nothing: what is freed is free.
-int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &cards[device], SUCCESS; }
+int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &gpus[device], SUCCESS; }
 int cuMemPoolSetAttribute(void *, int, void *) { return SUCCESS; }
 
 int cuMemHostAlloc(void **address, size_t bytes, unsigned) { return *address = malloc(bytes), SUCCESS; }
@@ -240,7 +240,7 @@ int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
 int cuStreamSynchronize(void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
     if (life.lost) return ILLEGAL_ADDRESS;
-    for (Memory &memory : cards) {
+    for (Memory &memory : gpus) {
         std::lock_guard<std::mutex> guard(memory.lock);
         for (auto &[address, bytes] : memory.allocations) memory.check(address, bytes);
     }
@@ -265,7 +265,7 @@ int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
 
 // Modules. Whatever the image, the kernels are those that were compiled into this library.
 
-int cuModuleLoadData(void **module, const void *) { return *module = &cards, SUCCESS; }
+int cuModuleLoadData(void **module, const void *) { return *module = &gpus, SUCCESS; }
 int cuModuleUnload(void *) { return SUCCESS; }
 
 int cuModuleGetFunction(void **function, void *, const char *name) {

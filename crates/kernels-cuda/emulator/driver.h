@@ -14,7 +14,7 @@ struct Graph {
 
 struct Stream {
     Graph *captured = nullptr; // while one is captured
-    void *context = nullptr;   // of the card that it is of
+    void *context = nullptr;   // of the GPU that it is of
 };
 
 // Runs an operation of a stream, or keeps it for the graph that the stream captures.

@@ -1,6 +1,6 @@
-// NCCL's interface, as far as the host code calls it: sums over cards, each of which another thread asks.
+// NCCL's interface, as far as the host code calls it: sums over GPUs, each of which another thread asks.
 //
-// A call returns when its sum is done, so that it waits for the other cards' threads where a card's stream would.
+// A call returns when its sum is done, so that it waits for the other GPUs' threads where a GPU's stream would.
 
 #include <condition_variable>
 #include <cstdint>
@@ -33,12 +33,12 @@ void write(void *numbers, const std::vector<float> &wide, int type) {
         for (size_t index = 0; index < wide.size(); index++) static_cast<bf16 *>(numbers)[index] = to_bf16(wide[index]);
 }
 
-// Cards that are connected.
+// GPUs that are connected.
 class Group {
   public:
-    explicit Group(size_t cards) : addends(cards) {}
+    explicit Group(size_t gpus) : addends(gpus) {}
 
-    // What the numbers of all cards come to, in their order.
+    // What the numbers of all GPUs come to, in their order.
     std::vector<float> sum(size_t rank, std::vector<float> numbers) {
         std::unique_lock<std::mutex> guard(lock);
         const uint64_t own_round = round;
@@ -64,7 +64,7 @@ class Group {
   private:
     std::mutex lock;
     std::condition_variable changed;
-    std::vector<std::vector<float>> addends; // of each card
+    std::vector<std::vector<float>> addends; // of each GPU
     std::vector<float> total;                // of the latest sum, which all have before the next one is done
     size_t arrived = 0;
     uint64_t round = 0;
@@ -80,10 +80,10 @@ struct Communicator {
 
 extern "C" {
 
-int ncclCommInitAll(void **communicators, int cards, const int *) {
-    if (cards < 1) return INVALID_ARGUMENT;
-    auto group = std::make_shared<Group>(cards);
-    for (int rank = 0; rank < cards; rank++) communicators[rank] = new Communicator{group, size_t(rank)};
+int ncclCommInitAll(void **communicators, int gpus, const int *) {
+    if (gpus < 1) return INVALID_ARGUMENT;
+    auto group = std::make_shared<Group>(gpus);
+    for (int rank = 0; rank < gpus; rank++) communicators[rank] = new Communicator{group, size_t(rank)};
     return SUCCESS;
 }
 

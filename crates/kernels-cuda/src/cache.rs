@@ -62,7 +62,7 @@ impl RotaryTable {
     /// Of `cosines` and `sines` `[positions, head_size / 2]`.
     ///
     /// # Errors
-    /// When the card has no room.
+    /// When the GPU has no room.
     pub fn new(gpu: &Arc<Gpu>, (cosines, sines): (&[f32], &[f32]), head_size: usize) -> Result<Self> {
         assert_eq!(cosines.len(), sines.len(), "a sine for each cosine");
         let positions = cosines.len() / (head_size / 2);
@@ -74,7 +74,7 @@ impl PagedCache {
     /// An empty cache of `blocks` blocks.
     ///
     /// # Errors
-    /// When the card has no room for it.
+    /// When the GPU has no room for it.
     pub fn new(gpu: &Arc<Gpu>, heads: Heads, blocks: usize) -> Result<Self> {
         let count = blocks * heads.kv_heads * BLOCK_SIZE * heads.size;
         // Zeros, since a place that nobody wrote may be multiplied by a weight of nought, and would make it no number.
@@ -111,7 +111,7 @@ impl PagedCache {
     /// All keys and values, `[blocks][K][BLOCK_SIZE][D]` each.
     ///
     /// # Errors
-    /// What went wrong on the card before.
+    /// What went wrong on the GPU before.
     pub fn download(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<f32>)> {
         let read = |numbers| -> Result<Vec<f32>> {
             let numbers = gpu.stream().clone_dtoh(numbers)?;

@@ -1,4 +1,4 @@
-//! Random weights that are drawn on the card, with the bits that a processor draws.
+//! Random weights that are drawn on the GPU, with the bits that a processor draws.
 
 use std::{ops::Range, sync::Arc};
 

@@ -1,11 +1,11 @@
-//! What can go wrong on a card.
+//! What can go wrong on a GPU.
 
 use cudarc::{
     cublaslt::result::CublasError,
     driver::{DriverError, sys::CUresult},
 };
 
-/// Why something could not be done on a card.
+/// Why something could not be done on a GPU.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No driver is there.
@@ -16,18 +16,18 @@ pub enum Error {
         "libcublasLt.so was not found: it comes with CUDA, or with a PyTorch install in nvidia/cu13/lib; name its folder in LD_LIBRARY_PATH"
     )]
     NoProducts,
-    /// The driver is there, but not this card.
-    #[error("there is no card {ordinal}: the driver knows {count}")]
-    NoCard {
+    /// The driver is there, but not this GPU.
+    #[error("there is no GPU {ordinal}: the driver knows {count}")]
+    NoGpu {
         /// The one that was asked for.
         ordinal: usize,
         /// How many there are.
         count: usize,
     },
-    /// The card cannot run the kernels.
+    /// The GPU cannot run the kernels.
     #[error("{name} has compute capability {}.{}: the kernels need 8.0", capability.0, capability.1)]
     TooOld {
-        /// What the card is called.
+        /// What the GPU is called.
         name: String,
         /// What it can do.
         capability: (i32, i32),
@@ -37,8 +37,8 @@ pub enum Error {
         "no kernel can be loaded: this program was built without the feature `cuda`, or the driver is older than CUDA 13"
     )]
     NoKernels(#[source] DriverError),
-    /// The card's memory is full.
-    #[error("the card has no room for another {bytes} bytes")]
+    /// The GPU's memory is full.
+    #[error("the GPU has no room for another {bytes} bytes")]
     OutOfMemory {
         /// What was asked for.
         bytes: usize,
@@ -46,28 +46,28 @@ pub enum Error {
     /// Memory was asked for by what is captured as a graph.
     #[error("a graph was to be captured of work that asks for memory")]
     Capturing,
-    /// Several cards were to add up numbers, and the program cannot.
-    #[error("this program was built without the feature `nccl`, which several cards need")]
+    /// Several GPUs were to add up numbers, and the program cannot.
+    #[error("this program was built without the feature `nccl`, which several GPUs need")]
     NoCommunication,
-    /// A library that several cards need is not there.
+    /// A library that several GPUs need is not there.
     #[error(
-        "libnccl.so.2 was not found: several cards add up numbers by NCCL; name its folder in LD_LIBRARY_PATH"
+        "libnccl.so.2 was not found: several GPUs add up numbers by NCCL; name its folder in LD_LIBRARY_PATH"
     )]
     NoNccl,
     /// NCCL says so.
-    #[error("cards could not add up numbers: NCCL's status is {status}")]
+    #[error("GPUs could not add up numbers: NCCL's status is {status}")]
     Communication {
         /// Its number for what went wrong, of `ncclResult_t`.
         status: i32,
     },
-    /// The connection of several cards was given up, since one of them failed.
-    #[error("the cards are no longer connected")]
+    /// The connection of several GPUs was given up, since one of them failed.
+    #[error("the GPUs are no longer connected")]
     Disconnected,
     /// The driver says so.
-    #[error("the card failed")]
+    #[error("the GPU failed")]
     Driver(#[source] DriverError),
     /// The library of products says so.
-    #[error("a matrix product failed on the card")]
+    #[error("a matrix product failed on the GPU")]
     Product(#[source] CublasError),
 }
 
@@ -91,5 +91,5 @@ impl From<CublasError> for Error {
     }
 }
 
-/// What can be done on a card.
+/// What can be done on a GPU.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,4 +1,4 @@
-//! A card: its memory, its kernels by name, and the one stream in which everything happens in order.
+//! A GPU: its memory, its kernels by name, and the one stream in which everything happens in order.
 
 use std::{
     collections::HashMap,
@@ -38,12 +38,12 @@ const IMAGES: &[Image] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
 /// Shared memory that a kernel has without being asked about.
 const USUAL_SHARED_BYTES: u32 = 48 << 10;
 
-/// A card.
+/// A GPU.
 pub struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     modules: HashMap<&'static str, Arc<CudaModule>>,
-    /// Kernels that were asked for, by name. One thread asks, so that nobody ever waits; the lock lets the card be handed
+    /// Kernels that were asked for, by name. One thread asks, so that nobody ever waits; the lock lets the GPU be handed
     /// from the thread that loads to the one that runs.
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     /// Whether the stream is being captured. Used by one thread, see above.
@@ -71,7 +71,7 @@ impl Grid {
     }
 }
 
-/// Whether this program has kernels, and there are a card and the libraries to run them.
+/// Whether this program has kernels, and there are a GPU and the libraries to run them.
 #[expect(unsafe_code, reason = "looks for libraries")]
 pub fn is_ready() -> bool {
     // SAFETY: opening these libraries does nothing else.
@@ -86,10 +86,10 @@ impl fmt::Debug for Gpu {
 }
 
 impl Gpu {
-    /// Opens card `ordinal`.
+    /// Opens GPU `ordinal`.
     ///
     /// # Errors
-    /// [`Error`] when there is no driver, no such card, or nothing to run on it.
+    /// [`Error`] when there is no driver, no such GPU, or nothing to run on it.
     #[expect(unsafe_code, reason = "looks for a library; switches off what several streams would need")]
     pub fn open(ordinal: usize) -> Result<Arc<Self>> {
         // The bindings panic where a library is missing.
@@ -101,7 +101,7 @@ impl Gpu {
         }
         let count = usize::try_from(CudaContext::device_count()?).unwrap_or_default();
         if ordinal >= count {
-            return Err(Error::NoCard { ordinal, count });
+            return Err(Error::NoGpu { ordinal, count });
         }
         let context = CudaContext::new(ordinal)?;
         let capability = context.compute_capability()?;
@@ -131,7 +131,7 @@ impl Gpu {
         }))
     }
 
-    /// What the card is called.
+    /// What the GPU is called.
     ///
     /// # Errors
     /// What the driver says.
@@ -164,21 +164,21 @@ impl Gpu {
         Ok(self.stream.synchronize()?)
     }
 
-    /// Makes it the card that this thread asks.
+    /// Makes it the GPU that this thread asks.
     #[cfg(feature = "nccl")]
     pub(crate) fn bind(&self) -> Result<()> {
         Ok(self.context.bind_to_thread()?)
     }
 
-    /// Lets those of `cards` that can read and write each other's memory do so with what this one allocates: NCCL takes it that they
-    /// can, and memory of a pool is its own card's alone unless somebody says so.
+    /// Lets those of `GPUs` that can read and write each other's memory do so with what this one allocates: NCCL takes it that they
+    /// can, and memory of a pool is its own GPU's alone unless somebody says so.
     ///
     /// # Errors
     /// What the driver says.
     #[expect(unsafe_code, reason = "calls of the driver by pointers")]
-    pub(crate) fn open_memory_to(&self, cards: &[Arc<Self>]) -> Result<()> {
+    pub(crate) fn open_memory_to(&self, gpus: &[Arc<Self>]) -> Result<()> {
         let device = self.context.cu_device();
-        for other in cards.iter().map(|card| card.context.cu_device()).filter(|other| *other != device) {
+        for other in gpus.iter().map(|gpu| gpu.context.cu_device()).filter(|other| *other != device) {
             let mut can = 0;
             let access = sys::CUmemAccessDesc {
                 location: sys::CUmemLocation {
@@ -235,7 +235,7 @@ impl Gpu {
         self.stream.alloc_zeros(count.max(1)).map_err(|error| full(error, count * size_of::<T>()))
     }
 
-    /// A copy on the card.
+    /// A copy on the GPU.
     pub(crate) fn upload<T: DeviceRepr>(&self, values: &[T]) -> Result<CudaSlice<T>> {
         let mut copy = self.memory_for(values.len())?;
         if !values.is_empty() {
@@ -244,7 +244,7 @@ impl Gpu {
         Ok(copy)
     }
 
-    /// Memory of the host for `count` numbers, to and from which a card copies at full speed.
+    /// Memory of the host for `count` numbers, to and from which a GPU copies at full speed.
     #[expect(unsafe_code, reason = "memory that nobody has written")]
     pub(crate) fn pinned<T: DeviceRepr>(&self, count: usize) -> Result<PinnedHostSlice<T>> {
         // SAFETY: any bits are numbers of the types that are asked for; who asks writes before it reads.
@@ -299,7 +299,7 @@ impl Gpu {
 #[expect(unsafe_code, reason = "calls of the driver by pointers")]
 fn keep_freed_memory(context: &CudaContext) -> Result<()> {
     if context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? == 0 {
-        return Ok(()); // some virtual cards
+        return Ok(()); // some virtual GPUs
     }
     let mut all = u64::MAX;
     // SAFETY: the device is this context's, the pool its own, and the driver copies the number.

@@ -1,8 +1,8 @@
-//! Arithmetic on cards that speak CUDA, in bf16 with sums in f32: products, attention over blocks, norms, rotations.
+//! Arithmetic on GPUs that speak CUDA, in bf16 with sums in f32: products, attention over blocks, norms, rotations.
 //!
 //! What `kernels` is for the processor. The kernels themselves are in `cuda/`, compiled when the feature `cuda` asks for it;
-//! the driver and cuBLASLt are opened when a card is, so that a program starts where they are missing. `emulator/` is a
-//! driver whose card is the processor: tests run the same kernels on it.
+//! the driver and cuBLASLt are opened when a GPU is, so that a program starts where they are missing. `emulator/` is a
+//! driver whose GPU is the processor: tests run the same kernels on it.
 //!
 //! Everything is asked for in one stream and done in order; a call returns before its work is done, and what reads results
 //! waits for them.

@@ -1,4 +1,4 @@
-//! What a card can do at most, measured.
+//! What a GPU can do at most, measured.
 
 use std::{sync::Arc, time::Instant};
 

@@ -67,7 +67,7 @@ enum Weights {
     Quantised(QuantisedWeights, Arc<Scratch>),
 }
 
-/// What products with quantised weights work in, the same for all of a card, so that nothing is allocated while they run. The
+/// What products with quantised weights work in, the same for all of a GPU, so that nothing is allocated while they run. The
 /// lock is never waited for, since one thread asks for all work.
 #[derive(Debug)]
 pub(crate) struct Scratch(Mutex<Memory>);
@@ -81,7 +81,7 @@ struct Memory {
 }
 
 impl Scratch {
-    /// That of a card, with room for products of `input` inputs.
+    /// That of a GPU, with room for products of `input` inputs.
     fn of(gpu: &Arc<Gpu>, input: usize) -> Result<Arc<Self>> {
         let mut known = gpu.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scratch) = known.upgrade() {
@@ -105,10 +105,10 @@ impl Scratch {
 }
 
 impl Linear {
-    /// With a copy of the weights on the card.
+    /// With a copy of the weights on the GPU.
     ///
     /// # Errors
-    /// When the card has no room.
+    /// When the GPU has no room.
     ///
     /// # Panics
     /// When there are more or fewer weights.
@@ -129,10 +129,10 @@ impl Linear {
         }
     }
 
-    /// With weights `[output, input]` that are on the card.
+    /// With weights `[output, input]` that are on the GPU.
     ///
     /// # Errors
-    /// When the card has no room for the bias.
+    /// When the GPU has no room for the bias.
     pub fn of_rows(gpu: &Arc<Gpu>, rows: Rows, bias: Option<&[f32]>) -> Result<Self> {
         let (output, input) = rows.shape();
         let weights = Weights::Bf16(Bf16Weights::new(rows));
@@ -142,7 +142,7 @@ impl Linear {
     /// The same with quantised ones.
     ///
     /// # Errors
-    /// When the card has no room for the bias, or for what products need.
+    /// When the GPU has no room for the bias, or for what products need.
     pub fn of_blocks(gpu: &Arc<Gpu>, weights: QuantisedWeights, bias: Option<&[f32]>) -> Result<Self> {
         let (output, input) = weights.shape();
         let weights = Weights::Quantised(weights, Scratch::of(gpu, input)?);
@@ -179,7 +179,7 @@ impl Linear {
     /// For every row of `x` its numbers, which are not rounded to bf16.
     ///
     /// # Errors
-    /// What went wrong on the card.
+    /// What went wrong on the GPU.
     pub fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
         let (rows, input) = x.shape();
         let mut kept = self.floats.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Whole numbers on a card that change from step to step, in a place that stays.
+//! Whole numbers on a GPU that change from step to step, in a place that stays.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ use half::bf16;
 
 use crate::error::{Error, Result, full};
 
-/// What a product may use to work in. NVIDIA recommends 32 MiB for cards of compute capability 9.0.
+/// What a product may use to work in. NVIDIA recommends 32 MiB for GPUs of compute capability 9.0.
 const WORKSPACE_BYTES: usize = 32 << 20;
 
 /// How memory is aligned that was allocated, and so what the library expects of everything it is given.
@@ -151,7 +151,7 @@ impl MatrixProducts {
     }
 }
 
-/// An address as the library expects it: of another one it would read beyond what is there, and the card would be lost.
+/// An address as the library expects it: of another one it would read beyond what is there, and the GPU would be lost.
 fn aligned(address: u64) -> u64 {
     assert!(address.is_multiple_of(ALIGNMENT), "numbers of a product that are not aligned");
     address

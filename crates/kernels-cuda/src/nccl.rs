@@ -1,4 +1,4 @@
-//! Communicators of NVIDIA's library for several cards.
+//! Communicators of NVIDIA's library for several GPUs.
 
 use std::{
     ffi::{c_int, c_void},
@@ -63,7 +63,7 @@ impl Calls {
     }
 }
 
-/// One card's. It is aborted when it goes: what it was asked for and has not done does not hold up the card.
+/// One GPU's. It is aborted when it goes: what it was asked for and has not done does not hold up the GPU.
 #[derive(Debug)]
 pub(crate) struct Communicator {
     calls: &'static Calls,
@@ -75,18 +75,18 @@ pub(crate) struct Communicator {
 unsafe impl Send for Communicator {}
 
 impl Communicator {
-    /// One for each card, connected.
+    /// One for each GPU, connected.
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
-    pub(crate) fn among(cards: &[Arc<Gpu>]) -> Result<Vec<Self>> {
+    pub(crate) fn among(gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
         let calls = Calls::known()?;
-        let ordinals: Vec<c_int> = cards.iter().map(|card| card.ordinal() as c_int).collect();
-        let mut handles = vec![ptr::null_mut(); cards.len()];
+        let ordinals: Vec<c_int> = gpus.iter().map(|gpu| gpu.ordinal() as c_int).collect();
+        let mut handles = vec![ptr::null_mut(); gpus.len()];
         // SAFETY: the library reads as many numbers and writes as many handles as it is told that there are.
-        check(unsafe { (calls.connect)(handles.as_mut_ptr(), cards.len() as c_int, ordinals.as_ptr()) })?;
+        check(unsafe { (calls.connect)(handles.as_mut_ptr(), gpus.len() as c_int, ordinals.as_ptr()) })?;
         Ok(handles.into_iter().map(|handle| Self { calls, handle }).collect())
     }
 
-    /// Replaces numbers by their sums over all cards, in the order of the stream of the rows' card.
+    /// Replaces numbers by their sums over all GPUs, in the order of the stream of the rows' GPU.
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     pub(crate) fn sum(&self, rows: &mut Rows) -> Result<()> {
         let (count, columns) = rows.shape();

@@ -1,4 +1,4 @@
-//! What stands for NVIDIA's library for several cards in a program that was built without.
+//! What stands for NVIDIA's library for several GPUs in a program that was built without.
 
 use std::{convert::Infallible, sync::Arc};
 

@@ -26,7 +26,7 @@ impl Norm {
     /// (x - mean) / sqrt(variance + epsilon) * weight + bias.
     ///
     /// # Errors
-    /// When the card has no room.
+    /// When the GPU has no room.
     pub fn new(gpu: &Arc<Gpu>, weight: &[f32], bias: Option<&[f32]>, epsilon: f32) -> Result<Self> {
         assert!(bias.is_none_or(|bias| bias.len() == weight.len()), "a bias for each weight");
         assert_eq!(weight.len() % 8, 0, "columns");

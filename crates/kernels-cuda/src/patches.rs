@@ -27,7 +27,7 @@ impl PatchCutter {
     /// For tiles of `size` pixels a side and patches of `patch`; `levels` is what each byte of each channel becomes.
     ///
     /// # Errors
-    /// When the card has no room.
+    /// When the GPU has no room.
     pub fn new(gpu: &Gpu, levels: &[[f32; 256]; 3], (size, patch): (usize, usize)) -> Result<Self> {
         let narrow: Vec<bf16> = levels.as_flattened().iter().copied().map(bf16::from_f32).collect();
         Ok(Self { levels: gpu.upload(&narrow)?, size, patch })
@@ -36,7 +36,7 @@ impl PatchCutter {
     /// The patches of tiles `[size, size, 3]`: to `patches` `[tiles * side * side, 3 * patch * patch]`.
     ///
     /// # Errors
-    /// When the card has no room.
+    /// When the GPU has no room.
     ///
     /// # Panics
     /// When a tile has another size.

@@ -86,7 +86,7 @@ impl Floats {
     /// None yet.
     ///
     /// # Errors
-    /// When the card has no room at all.
+    /// When the GPU has no room at all.
     pub fn empty(gpu: &Arc<Gpu>) -> Result<Self> {
         Ok(Self { gpu: Arc::clone(gpu), numbers: gpu.memory_for(1)?, host: None, rows: 0, columns: 0 })
     }
@@ -99,7 +99,7 @@ impl Floats {
     /// All numbers `[rows, columns]`, in memory that the next download overwrites.
     ///
     /// # Errors
-    /// What went wrong on the card before.
+    /// What went wrong on the GPU before.
     pub fn download(&mut self) -> Result<&[f32]> {
         let count = self.rows * self.columns;
         if count == 0 {
@@ -119,7 +119,7 @@ impl Floats {
     /// Makes room for `rows` of `columns` numbers, all of which are to be written.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     pub fn room(&mut self, (rows, columns): (usize, usize)) -> Result<&mut Self> {
         if self.numbers.len() < rows * columns {
             self.numbers = self.gpu.memory_for(rows * columns)?;
@@ -130,17 +130,17 @@ impl Floats {
 }
 
 impl Bias {
-    /// A copy of `numbers` on the card.
+    /// A copy of `numbers` on the GPU.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     pub fn upload(gpu: &Gpu, numbers: &[f32]) -> Result<Self> {
         Ok(Self(gpu.upload(numbers)?))
     }
 }
 
 impl Bf16Weights {
-    /// Weights that are on the card: each row is what one output is made with.
+    /// Weights that are on the GPU: each row is what one output is made with.
     pub fn new(rows: Rows) -> Self {
         let (output, input) = rows.shape();
         Self { numbers: rows.numbers, output, input }
@@ -154,7 +154,7 @@ impl Bf16Weights {
     /// The products of `x` `[rows, input]`.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     ///
     /// # Panics
     /// When `x` is of other numbers, more than [`FEW_ROWS`], or of a number that is no multiple of 4.
@@ -224,7 +224,7 @@ impl Product {
         self.rows.div_ceil(TILE_ROWS).next_power_of_two().ilog2() as usize
     }
 
-    /// Blocks for that kernel, each of which makes one part of the outputs after the other, as many as the card holds at a
+    /// Blocks for that kernel, each of which makes one part of the outputs after the other, as many as the GPU holds at a
     /// time; `groups` of them share the rows of x.
     pub(crate) fn grid(self, gpu: &Gpu, groups: usize) -> Result<Grid> {
         let Size { tiles, blocks } = SIZES[self.size()];

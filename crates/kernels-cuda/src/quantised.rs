@@ -122,7 +122,7 @@ impl CodeBits {
         }
     }
 
-    /// Bytes of a stretch of codes on the card.
+    /// Bytes of a stretch of codes on the GPU.
     fn stretch_bytes(self) -> usize {
         match self {
             Self::Eight => BLOCKS_OF_STRETCH * BLOCK,
@@ -171,10 +171,10 @@ fn rearrange(blocks: &[u8], bits: CodeBits, input: usize, (codes, scales): (&mut
 }
 
 impl QuantisedWeights {
-    /// A copy of `blocks` on the card.
+    /// A copy of `blocks` on the GPU.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     ///
     /// # Panics
     /// When `input` is no multiple of 32, or there are more or less blocks.
@@ -203,7 +203,7 @@ impl QuantisedWeights {
     /// says: for measuring, where only their number matters.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     ///
     /// # Panics
     /// When `input` is no multiple of 32.
@@ -244,7 +244,7 @@ impl QuantisedWeights {
     /// The products of rounded rows `[rows, input]`.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     ///
     /// # Panics
     /// When `x` is of other numbers.
@@ -285,7 +285,7 @@ impl QuantisedWeights {
     /// Rows `range` of W in bf16, to `y`.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     ///
     /// # Panics
     /// When there are no such rows.
@@ -320,7 +320,7 @@ impl RoundedRows {
     /// None yet, and room for rows of up to `input` numbers: nothing need be allocated for these later.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     pub fn reserved(gpu: &Gpu, input: usize) -> Result<Self> {
         let (codes, scales) =
             (gpu.memory_for(Self::codes_of(input))?, gpu.memory_for(Self::scales_of(input))?);
@@ -339,7 +339,7 @@ impl RoundedRows {
     /// Becomes what `x` `[rows, input]` is rounded to.
     ///
     /// # Errors
-    /// When the card has no room for it.
+    /// When the GPU has no room for it.
     ///
     /// # Panics
     /// When there are more than [`FEW_ROWS`] rows, or their numbers are no whole blocks of 32.

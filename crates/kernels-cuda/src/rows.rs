@@ -1,4 +1,4 @@
-//! Rows of bf16 numbers on a card, in memory that stays from one use to the next.
+//! Rows of bf16 numbers on a GPU, in memory that stays from one use to the next.
 
 use std::{ops::Range, sync::Arc};
 
@@ -40,15 +40,15 @@ impl Rows {
     /// None yet.
     ///
     /// # Errors
-    /// When the card has no room at all.
+    /// When the GPU has no room at all.
     pub fn empty(gpu: &Arc<Gpu>) -> Result<Self> {
         Ok(Self { gpu: Arc::clone(gpu), numbers: gpu.memory_for(1)?, rows: 0, columns: 0 })
     }
 
-    /// A copy of `numbers` `[rows, columns]` on the card.
+    /// A copy of `numbers` `[rows, columns]` on the GPU.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     ///
     /// # Panics
     /// When they are no whole rows.
@@ -61,7 +61,7 @@ impl Rows {
     /// All numbers `[rows, columns]`.
     ///
     /// # Errors
-    /// What went wrong on the card before.
+    /// What went wrong on the GPU before.
     pub fn download(&self) -> Result<Vec<f32>> {
         let count = self.rows * self.columns;
         let mut numbers = vec![bf16::ZERO; count];
@@ -72,7 +72,7 @@ impl Rows {
         Ok(numbers.into_iter().map(bf16::to_f32).collect())
     }
 
-    /// The card they are on.
+    /// The GPU they are on.
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
     }
@@ -90,7 +90,7 @@ impl Rows {
     /// Makes room for `rows` of `columns` numbers, all of which are to be written: there may be others in it.
     ///
     /// # Errors
-    /// When the card has no room for them.
+    /// When the GPU has no room for them.
     pub fn room(&mut self, (rows, columns): (usize, usize)) -> Result<&mut Self> {
         if self.numbers.len() < rows * columns {
             self.numbers = self.gpu.memory_for(rows * columns)?;

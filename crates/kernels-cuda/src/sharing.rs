@@ -1,4 +1,4 @@
-//! How a step's attention is shared out among the blocks of a card.
+//! How a step's attention is shared out among the blocks of a GPU.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -142,7 +142,7 @@ impl Sharing {
         Ok(if grows || moved.contains(&Moved::Yes) { Moved::Yes } else { Moved::No })
     }
 
-    /// Finds out which of `tiles` share stretches, tells them, and lists families and members for the card: as many as are
+    /// Finds out which of `tiles` share stretches, tells them, and lists families and members for the GPU: as many as are
     /// not too many for one block. Families of no members make the list longer, so that what is prepared for its length
     /// serves many steps.
     fn put_together(&self, tiles: &mut [Tile], chunks: &[Chunk<'_>]) -> (Vec<u32>, Vec<u32>) {
@@ -179,7 +179,7 @@ impl Sharing {
             .filter(|length| *length > few)
             .map(|length| length.div_ceil(positions))
             .sum();
-        // Where long tiles would leave most of the card idle, sharing them out more finely costs more work, of which there
+        // Where long tiles would leave most of the GPU idle, sharing them out more finely costs more work, of which there
         // is little.
         let all_short = tiles * self.heads.kv_heads * 4 <= self.multiprocessors;
         let fits = |longest: &usize| self.rows_of_stretches(chunks, *longest).1 * 2 <= self.extremes.len();

@@ -23,7 +23,7 @@ pub struct Chunk<'a> {
     pub block_table: &'a [u32],
 }
 
-/// The chunks of a step, on the card. It stays from one step to the next, and its lists stay in their places.
+/// The chunks of a step, on the GPU. It stays from one step to the next, and its lists stay in their places.
 #[derive(Debug)]
 pub struct Step {
     pub(crate) gpu: Arc<Gpu>,
@@ -46,7 +46,7 @@ impl Step {
     /// None yet; with room for `tokens` tokens, `chunks` chunks and `blocks` entries of block tables in all.
     ///
     /// # Errors
-    /// When the card has no room.
+    /// When the GPU has no room.
     pub fn new(gpu: &Arc<Gpu>, (tokens, chunks, blocks): (usize, usize, usize)) -> Result<Self> {
         Ok(Self {
             gpu: Arc::clone(gpu),

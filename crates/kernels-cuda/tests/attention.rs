@@ -67,7 +67,7 @@ fn row(heads: Heads) -> usize {
     (heads.heads + 2 * heads.kv_heads) * heads.size
 }
 
-/// A card with a cache of one layer, all of whose blocks were used before by something that went wrong.
+/// A GPU with a cache of one layer, all of whose blocks were used before by something that went wrong.
 struct Layer {
     gpu: Arc<Gpu>,
     heads: Heads,
@@ -182,7 +182,7 @@ const HEADS: [Heads; 9] = [
 
 #[test]
 fn chunks_of_several_sequences_attend_as_their_twins_do() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     for heads in HEADS {
         let mut layer = Layer::new(&gpu, heads);
         let (long, short) = (Sequence::new(heads, 330, (159, 3)), Sequence::new(heads, 70, (16, 5)));
@@ -201,7 +201,7 @@ fn chunks_of_several_sequences_attend_as_their_twins_do() {
 /// Ends at the borders of tiles, blocks and stretches and beside them, and a context of many stretches.
 #[test]
 fn long_contexts_are_joined_as_if_they_had_been_one() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let heads = Heads { heads: 4, kv_heads: 2, size: 16 };
     let mut layer = Layer::new(&gpu, heads);
     let sequence = Sequence::new(heads, 2600, (159, 1));
@@ -220,7 +220,7 @@ fn long_contexts_are_joined_as_if_they_had_been_one() {
 
 #[test]
 fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     for heads in [Heads { heads: 7, kv_heads: 1, size: 64 }, Heads { heads: 3, kv_heads: 3, size: 24 }] {
         let mut layer = Layer::new(&gpu, heads);
         let one = Sequence::new(heads, 700, (159, 2));
@@ -241,7 +241,7 @@ fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
 /// one stretch, and one that is alone.
 #[test]
 fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     // Three stretches are shared, by more rows than are taken together where there are many heads; and some are empty.
     for (heads, listed) in [
         (Heads { heads: 4, kv_heads: 2, size: 16 }, 4),
@@ -302,7 +302,7 @@ fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
 /// What was captured at one length serves all up to the reach of its step.
 #[test]
 fn a_graph_serves_contexts_that_grow() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let heads = Heads { heads: 4, kv_heads: 2, size: 32 };
     let mut layer = Layer::new(&gpu, heads);
     let sequence = Sequence::new(heads, 1024, (159, 2));
@@ -338,7 +338,7 @@ fn a_graph_serves_contexts_that_grow() {
 
 #[test]
 fn patches_attend_to_their_own_picture_as_their_twins_do() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     for (heads, size) in [(2, 8), (1, 32), (3, 64), (2, 72), (2, 80), (2, 128)] {
         for (length, pictures) in [(1, 3), (64, 1), (149, 2)] {
             let columns = 3 * heads * size;

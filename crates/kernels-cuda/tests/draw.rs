@@ -1,4 +1,4 @@
-//! Weights that are drawn on a card, beside the same by plain arithmetic.
+//! Weights that are drawn on a GPU, beside the same by plain arithmetic.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -28,7 +28,7 @@ fn drawn(draw: Draw, index: u64) -> f32 {
 
 #[test]
 fn drawn_numbers_have_the_bits_that_a_processor_draws() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let draws = [
         Draw { key: 0x1234_5678_9abc_def0, centre: 0.0, spread: 0.02 },
         Draw { key: u64::MAX - 3, centre: 1.0, spread: 0.2 },
@@ -50,7 +50,7 @@ fn drawn_numbers_have_the_bits_that_a_processor_draws() {
 /// Parts of a weight that come from several tensors are drawn side by side.
 #[test]
 fn rows_are_drawn_between_others() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let draw = Draw { key: 5, centre: 0.5, spread: 2.0 };
     let mut y = Rows::upload(&gpu, &[bf16::from_f32(3.0); 5 * 24], 24).unwrap();
     draw.fill(&mut y, 1..4, 0).unwrap();

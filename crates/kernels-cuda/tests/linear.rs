@@ -54,7 +54,7 @@ fn assert_near(what: &str, [many, few]: &[Vec<f32>; 2], part: f32) {
 
 #[test]
 fn products_of_many_rows_are_those_of_few() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let (rows, outputs, inputs) = (FEW_ROWS + 9, 48, 96);
     let (weights, bias) = (numbers(outputs * inputs, 1), numbers(outputs, 2));
     let (x, y) = (numbers(rows * inputs, 3), numbers(rows * outputs, 4));
@@ -96,7 +96,7 @@ fn products_of_many_rows_are_those_of_few() {
 /// More weights than are expanded at a time: the outputs of the pieces stand side by side.
 #[test]
 fn weights_are_expanded_piece_by_piece() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let (rows, outputs, inputs) = (FEW_ROWS + 1, (64 << 20) / 1024 + 80, 1024);
     let (weights, bias) = (numbers(outputs * inputs, 5), numbers(outputs, 6));
     let blocks = kernels::to_q8_0(&weights);

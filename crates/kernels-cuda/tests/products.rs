@@ -25,7 +25,7 @@ fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
 
 impl Case {
     fn new((output, input): (usize, usize), with_bias: bool) -> Self {
-        let gpu = emulated::card();
+        let gpu = emulated::gpu();
         let numbers_of_w = numbers(output * input, 1);
         let weights = Bf16Weights::new(uploaded(&gpu, &numbers_of_w, input));
         assert_eq!(weights.shape(), (output, input));
@@ -78,7 +78,7 @@ fn bounds(sizes: &[f32], steps: usize) -> Vec<f32> {
 #[test]
 fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
     // Whole chunks and parts of some, fewer than there are warps and more; rows aligned to 16 bytes and to 8; more
-    // outputs than a card's blocks make at a time.
+    // outputs than a GPU's blocks make at a time.
     let shapes = [
         (48, 128),
         (33, 1024),

@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    fn on_card(self, bytes: &[u8]) -> Blocks<'_> {
+    fn on_gpu(self, bytes: &[u8]) -> Blocks<'_> {
         match self {
             Self::Q8_0 => Blocks::Q8_0(bytes),
             Self::Q4_0 => Blocks::Q4_0(bytes),
@@ -63,9 +63,9 @@ fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
 
 impl Case {
     fn new(kind: Kind, (output, input): (usize, usize), with_bias: bool) -> Self {
-        let gpu = emulated::card();
+        let gpu = emulated::gpu();
         let bytes = kind.blocks(&numbers(output * input, 1));
-        let weights = QuantisedWeights::upload(&gpu, kind.on_card(&bytes), (output, input)).unwrap();
+        let weights = QuantisedWeights::upload(&gpu, kind.on_gpu(&bytes), (output, input)).unwrap();
         let bias = with_bias.then(|| numbers(output, 2));
         let matrix = kind.on_processor(&bytes);
         let linear = kernels::Linear::with_form(matrix, Form::Given, (output, input), bias.as_deref());
@@ -107,7 +107,7 @@ impl Case {
 
 #[test]
 fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
-    // A block alone, parts of a stretch, of a chunk, and more chunks than warps; more outputs than a card's blocks make at
+    // A block alone, parts of a stretch, of a chunk, and more chunks than warps; more outputs than a GPU's blocks make at
     // a time.
     let shapes =
         [(48, 128), (33, 1024), (5, 32), (70, 96), (17, 160), (1, 576), (24, 2208), (20, 4224), (333, 160)];

@@ -39,7 +39,7 @@ fn assert_rounded(found: &[f32], wanted: &[f32]) {
 
 #[test]
 fn norms_are_their_twins() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     for columns in [32, 64, 192, 3584] {
         let x = numbers(3 * columns, 1);
         let (weight, bias) = (numbers(columns, 2), numbers(columns, 3));
@@ -56,7 +56,7 @@ fn norms_are_their_twins() {
 
 #[test]
 fn activations_are_their_twins() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let pairs = [
         (Activation::Gelu, kernels::Activation::Gelu),
         (Activation::GeluTanh, kernels::Activation::GeluTanh),
@@ -85,7 +85,7 @@ fn activations_are_their_twins() {
 
 #[test]
 fn rows_are_looked_up_added_copied_and_mixed() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let table = numbers(7 * 24, 5);
     let row = |index: usize| &table[index * 24..][..24];
     let rows = uploaded(&gpu, &table, 24);
@@ -122,7 +122,7 @@ fn rows_are_looked_up_added_copied_and_mixed() {
 /// A captured step runs again with what stands in its memory then.
 #[test]
 fn a_graph_does_again_what_it_saw() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let x = numbers(2 * 64, 6);
     let norm = Norm::new(&gpu, &numbers(64, 7), None, 1e-6).unwrap();
     let mut rows = uploaded(&gpu, &x, 64);
@@ -143,17 +143,17 @@ fn a_graph_does_again_what_it_saw() {
 /// The driver would make the memory a part of the graph.
 #[test]
 fn memory_cannot_be_had_while_a_graph_is_captured() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let x = uploaded(&gpu, &numbers(64, 6), 64);
     let captured = Graph::capture::<kernels_cuda::Error>(&gpu, || Rows::empty(&gpu)?.gather(&x, &[0]));
     assert!(matches!(captured, Err(kernels_cuda::Error::Capturing)));
-    // The card goes on.
+    // The GPU goes on.
     assert_eq!(x.download().unwrap(), numbers(64, 6));
 }
 
 #[test]
 fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     let heads = Heads { heads: 4, kv_heads: 2, size: 16 };
     let positions = 100;
     let angle = |position: usize, index: usize| position as f32 / 10f32.powi(index as i32);
@@ -196,7 +196,7 @@ fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
 
 #[test]
 fn tiles_are_cut_into_normalised_patches() {
-    let gpu = emulated::card();
+    let gpu = emulated::gpu();
     // Three patches a side and two pixels that fill none.
     let (size, patch, side) = (14, 4, 3);
     let level = |channel: usize, byte: usize| byte as f32 / 32.0 - channel as f32;

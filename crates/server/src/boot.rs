@@ -97,8 +97,8 @@ pub(crate) fn start_resident(
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
     let (critic, loaded) = load(options, limits, residency.memory)?;
-    let card_memory = critic.card_memory;
-    // While others write, a card takes as long for a step of so many tokens as a CPU for far fewer.
+    let gpu_memory = critic.gpu_memory;
+    // While others write, a GPU takes as long for a step of so many tokens as a CPU for far fewer.
     let config = match loaded.device {
         Device::Cpu => config,
         Device::Cuda(_) => EngineConfig { max_prefill_tokens: config.max_prefill_tokens.max(2048), ..config },
@@ -106,7 +106,7 @@ pub(crate) fn start_resident(
     let (judge, metrics) = observed((loaded.name, critic), library, config, residency);
     metrics.started("load", loaded.loading);
     metrics.started("warmup", loaded.warming);
-    metrics.set_card_memory(card_memory);
+    metrics.set_gpu_memory(gpu_memory);
     Ok((judge, metrics))
 }
 
@@ -170,7 +170,7 @@ fn load(options: &CriticOptions, limits: &LimitOptions, memory: Memory) -> anyho
 /// Whether a checkpoint that cannot be loaded is wrong itself, or what it needs is not there.
 fn status_of_load(error: &LoadError) -> Status {
     match error {
-        LoadError::Card(_) => Status::Unavailable,
+        LoadError::Gpu(_) => Status::Unavailable,
         LoadError::VisionTower { cause, .. } => status_of_hub(cause),
         LoadError::MissingFile { .. }
         | LoadError::Read { .. }
@@ -192,7 +192,7 @@ fn status_of_load(error: &LoadError) -> Status {
         | LoadError::Tensor(_)
         | LoadError::ContextLength { .. }
         | LoadError::CacheTooLarge { .. }
-        | LoadError::CardPrecision => Status::Misconfigured,
+        | LoadError::GpuPrecision => Status::Misconfigured,
     }
 }
 

@@ -17,7 +17,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Why the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Something that it needs is not to be had now: a card, a hub (`EX_UNAVAILABLE`).
+    /// Something that it needs is not to be had now: a GPU, a hub (`EX_UNAVAILABLE`).
     Unavailable,
     /// The program itself has failed (`EX_SOFTWARE`): whoever watches it should start it again.
     Failed,

@@ -1,4 +1,4 @@
-//! What the server stands on and is read by: ports, threads, pipes, cards, configuration, collectors.
+//! What the server stands on and is read by: ports, threads, pipes, GPUs, configuration, collectors.
 
 use std::{
     fs,
@@ -86,11 +86,11 @@ fn another_server_has_the_port() {
 }
 
 #[test]
-fn there_is_no_card() {
+fn there_is_no_gpu() {
     let output = Command::new(binary()).args(["serve", "--port", "0", "--device", "cuda"]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(69) && told.contains("card"), "{:?} {told}", output.status);
-    row("F-17", "a card is asked for and there is none", "exit 69 and why; never the processor in its place");
+    assert!(output.status.code() == Some(69) && told.contains("GPU"), "{:?} {told}", output.status);
+    row("F-17", "a GPU is asked for and there is none", "exit 69 and why; never the processor in its place");
 }
 
 #[test]

@@ -96,10 +96,10 @@ impl<'a> Comparison<'a> {
         let left_out = Part::ALL.into_iter().filter(|part| !device.measures(*part)).map(Part::name);
         let left_out: Vec<&str> = left_out.collect();
         if self.options.parts.is_empty() && !left_out.is_empty() {
-            self.skip(left_out.join(", "), &"only language and reward are measured on a card");
+            self.skip(left_out.join(", "), &"only language and reward are measured on a GPU");
         }
         if device == CompareDevice::Cuda && self.wants(Part::Language) {
-            self.skip("llama.cpp and mistral.rs", &"they are not asked on a card");
+            self.skip("llama.cpp and mistral.rs", &"they are not asked on a GPU");
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a> Comparison<'a> {
     /// Reading and writing at some sequences of a thousand tokens, all forms of Gavel and transformers.
     fn beside_transformers(&mut self, peer: Option<&mut Transformers>) -> Result<(), BenchError> {
         let device = self.options.device;
-        // Sequences and the tokens that each writes. An imitated card is slow, and is what small sizes are for.
+        // Sequences and the tokens that each writes. An imitated GPU is slow, and is what small sizes are for.
         let batches: &[(usize, usize)] = match (device, self.options.extent) {
             (CompareDevice::Cpu, Extent::Full) => &[(1, 32), (8, 16)],
             (CompareDevice::Cpu, Extent::Quick) => &[(1, 4), (8, 2)],

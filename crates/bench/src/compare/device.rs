@@ -5,12 +5,12 @@ use serde::Serialize;
 use super::{Extent, Form, Part};
 use crate::bounds::Widths;
 
-/// MiB for keys and values of a Gavel on a card, so that three of them and transformers share one of 80 GB. A position of a 7B
+/// MiB for keys and values of a Gavel on a GPU, so that three of them and transformers share one of 80 GB. A position of a 7B
 /// takes 28 layers x 2 x 4 heads x 128 numbers x 2 bytes = 57 KB: 2560 MiB are 46,800 positions, enough for 32 sequences of 1100,
 /// and for a whole context. Of weights in bf16, q8 and q4 there are 16 + 9 + 6 GB, of caches 3 x 2.7 GB, of what steps work in
 /// about 3 x 1.5 GB: 44 GB, beside 16 GB of weights of transformers and what 32 prompts of 1000 tokens take there, under 10 GB.
 /// Rewards are made by the first two alone, which leaves 50 GB to transformers, for prompts of some 5000 tokens in batches of 20.
-const CARD_CACHE_MIB: usize = 2560;
+const GPU_CACHE_MIB: usize = 2560;
 
 /// What is compared on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -18,12 +18,12 @@ const CARD_CACHE_MIB: usize = 2560;
 pub enum CompareDevice {
     /// The processor; every program computes in 32-bit floats.
     Cpu,
-    /// The first card; every program computes in bf16.
+    /// The first GPU; every program computes in bf16.
     Cuda,
 }
 
 impl CompareDevice {
-    /// Whether a part says anything of it: what a card does not do, or does beside a peer that is not there, is left out.
+    /// Whether a part says anything of it: what a GPU does not do, or does beside a peer that is not there, is left out.
     pub(crate) fn measures(self, part: Part) -> bool {
         match (self, part) {
             (Self::Cpu, _) | (Self::Cuda, Part::Language | Part::Reward) => true,
@@ -71,7 +71,7 @@ impl CompareDevice {
             (Extent::Quick, _) => 64,
             // Room for the longest context and for 32 sequences of a thousand tokens.
             (Extent::Full, Self::Cpu) => 1024,
-            (Extent::Full, Self::Cuda) => CARD_CACHE_MIB,
+            (Extent::Full, Self::Cuda) => GPU_CACHE_MIB,
         };
         let weights: &[&str] = match (form, self) {
             (Form::F32, Self::Cpu) => &["--weights", "f32"],
@@ -119,7 +119,7 @@ mod tests {
     use super::{CompareDevice, Extent, Form};
 
     #[test]
-    fn a_card_keeps_sixteen_bits_where_a_processor_keeps_thirty_two() {
+    fn a_gpu_keeps_sixteen_bits_where_a_processor_keeps_thirty_two() {
         let widths = |device: CompareDevice, form| {
             let widths = device.widths(form);
             (widths.layer_bits, widths.head_bits, widths.cached_bytes)

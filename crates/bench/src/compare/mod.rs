@@ -103,7 +103,7 @@ type HostError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Host<'a> {
     /// Of what the model is made.
     pub size: ModelSize,
-    /// Measures what the machine, or the card, can do, and tells what it is called.
+    /// Measures what the machine, or the GPU, can do, and tells what it is called.
     pub limits: &'a dyn Fn() -> Result<(String, MachineLimits), HostError>,
     /// Tiles that a picture of this width and height is cut into.
     pub tiles: &'a dyn Fn((u32, u32)) -> usize,
@@ -123,7 +123,7 @@ impl std::fmt::Debug for Host<'_> {
 /// [`BenchError`] when Gavel itself cannot be measured, or not what is asked for. A peer that is not there or fails is told in the report.
 pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareReport, BenchError> {
     if let Some(part) = options.parts.iter().find(|part| !options.device.measures(**part)) {
-        return Err(BenchError::NotOnCard(part.name()));
+        return Err(BenchError::NotOnGpu(part.name()));
     }
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -27,7 +27,7 @@ pub struct CompareReport {
     pub skipped: Vec<Skipped>,
     /// The figures.
     pub sections: Vec<Section>,
-    /// What the machine, or its card, can do, before everything and after it.
+    /// What the machine, or its GPU, can do, before everything and after it.
     pub limits: [MachineLimits; 2],
     /// What disturbed it.
     pub noise: Noise,

@@ -69,7 +69,7 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// The model, whose steps have at most `max_step_tokens` tokens.
     ///
     /// # Errors
-    /// [`LoadError`] when a tensor is missing or has another shape, or the card fails.
+    /// [`LoadError`] when a tensor is missing or has another shape, or the GPU fails.
     fn read_model(
         &self,
         files: ModelFiles<'_>,

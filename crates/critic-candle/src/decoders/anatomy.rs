@@ -10,8 +10,8 @@ use crate::{
     weights::Weights,
 };
 
-/// Columns of matrices on a card are read by eights.
-const CARD_COLUMNS: usize = 8;
+/// Columns of matrices on a GPU are read by eights.
+const GPU_COLUMNS: usize = 8;
 
 /// A decoder, measured: grouped-query attention, rotary positions, gated MLP.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +75,8 @@ impl TextAnatomy {
     /// [`LoadError::Unsupported`], which says what stands against it.
     pub(crate) fn check_split(&self, devices: &[ComputeDevice], file: &str) -> Result<(), LoadError> {
         let ranks = devices.len();
-        let on_cards = devices.iter().any(|device| matches!(device, ComputeDevice::Card(_)));
-        let wide_unit = if on_cards && ranks > 1 { CARD_COLUMNS } else { 1 };
+        let on_gpus = devices.iter().any(|device| matches!(device, ComputeDevice::Gpu(_)));
+        let wide_unit = if on_gpus && ranks > 1 { GPU_COLUMNS } else { 1 };
         let wanted = [
             // With whole key heads a rank has whole groups of the query heads that share them.
             ("num_key_value_heads", self.kv_heads, ranks),

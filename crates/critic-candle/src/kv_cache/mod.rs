@@ -8,7 +8,7 @@ use kernels::{BLOCK_SIZE, Columns, Heads, PagedCache, Queries, Span};
 use kernels_cuda::{Chunk, RotaryTable, Step};
 
 use self::tensors::{Masks, TensorCache};
-use crate::layers::{ComputeDevice, Rope, Rotation, Rows, on_card};
+use crate::layers::{ComputeDevice, Rope, Rotation, Rows, gpu_result};
 
 /// Keys and values of one layer, in blocks.
 #[derive(Debug)]
@@ -17,16 +17,16 @@ pub(crate) enum LayerCache {
     Paged(PagedCache, Heads),
     /// On the CPU in another type.
     Tensors(TensorCache, Heads),
-    /// On a card.
-    Card(kernels_cuda::PagedCache),
+    /// On a GPU.
+    Gpu(kernels_cuda::PagedCache),
 }
 
 /// What attention needs to know of a step, worked out once for all layers.
 pub(crate) enum Plan<'a> {
     /// On the CPU.
     Host(Box<HostPlan<'a>>),
-    /// On a card: the chunks are there.
-    Card(&'a Step, &'a RotaryTable),
+    /// On a GPU: the chunks are there.
+    Gpu(&'a Step, &'a RotaryTable),
 }
 
 /// What attention on the CPU needs to know of a step.
@@ -41,12 +41,12 @@ pub(crate) struct HostPlan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// For `batch`, with rotations from `rope`; on a card `step` becomes that of the batch.
+    /// For `batch`, with rotations from `rope`; on a GPU `step` becomes that of the batch.
     pub(crate) fn new(batch: &'a Batch, rope: &'a Rope, step: Option<&'a mut Step>) -> Result<Self> {
         let table = |chunk: &critic::Chunk| chunk.block_table.iter().map(|block| block.0).collect();
         let tables: Vec<Vec<u32>> = batch.chunks.iter().map(table).collect();
         match (rope, step) {
-            (Rope::Card(rotations), Some(step)) => {
+            (Rope::Gpu(rotations), Some(step)) => {
                 let chunks: Vec<Chunk<'_>> = batch
                     .chunks
                     .iter()
@@ -57,8 +57,8 @@ impl<'a> Plan<'a> {
                         block_table,
                     })
                     .collect();
-                on_card(step.set(&chunks))?;
-                Ok(Self::Card(step, rotations))
+                gpu_result(step.set(&chunks))?;
+                Ok(Self::Gpu(step, rotations))
             }
             (Rope::Host { cos, sin, head_size }, _) => {
                 let positions: Vec<u32> =
@@ -69,12 +69,12 @@ impl<'a> Plan<'a> {
                         .iter()
                         .map(|chunk| Masks::new(chunk, table.device(), table.dtype()))
                         .collect(),
-                    Rows::Floats { .. } | Rows::Card(_) => Ok(Vec::new()),
+                    Rows::Floats { .. } | Rows::Gpu(_) => Ok(Vec::new()),
                 };
                 let rotation = Rotation::at(&positions, (cos, sin), *head_size)?;
                 Ok(Self::Host(Box::new(HostPlan { batch, tables, masks: masks?, rotation })))
             }
-            (Rope::Card(_), None) => candle_core::bail!("a card has a place for each step"),
+            (Rope::Gpu(_), None) => candle_core::bail!("a GPU has a place for each step"),
         }
     }
 }
@@ -101,20 +101,20 @@ impl LayerCache {
                 let cache = TensorCache::new(shape, (blocks, BLOCK_SIZE), &candle_core::Device::Cpu, *dtype)?;
                 Ok(Self::Tensors(cache, heads))
             }
-            ComputeDevice::Card(gpu) => {
+            ComputeDevice::Gpu(gpu) => {
                 let heads =
                     kernels_cuda::Heads { heads: heads.heads, kv_heads: heads.kv_heads, size: heads.size };
-                Ok(Self::Card(on_card(kernels_cuda::PagedCache::new(gpu, heads, blocks))?))
+                Ok(Self::Gpu(gpu_result(kernels_cuda::PagedCache::new(gpu, heads, blocks))?))
             }
         }
     }
 
-    /// Takes all its memory from the system now, and forgets what it holds. On a card it is always so.
+    /// Takes all its memory from the system now, and forgets what it holds. On a GPU it is always so.
     pub(crate) fn claim(&mut self) -> Result<()> {
         match self {
             Self::Paged(cache, _) => cache.claim(),
             Self::Tensors(cache, _) => cache.claim()?,
-            Self::Card(_) => {}
+            Self::Gpu(_) => {}
         }
         Ok(())
     }
@@ -140,14 +140,14 @@ impl LayerCache {
                 *attended = Rows::Tensor(attend_tensors((cache, *heads), projections.tensor()?, plan)?);
                 Ok(())
             }
-            (Self::Card(cache), Plan::Card(step, rotations)) => {
-                let Rows::Card(projections) = projections else {
-                    candle_core::bail!("rows that are not on the card came to its cache")
+            (Self::Gpu(cache), Plan::Gpu(step, rotations)) => {
+                let Rows::Gpu(projections) = projections else {
+                    candle_core::bail!("rows that are not on the GPU came to its cache")
                 };
-                on_card(cache.rotate_and_store(projections, rotations, step))?;
-                on_card(cache.attend(projections, step, attended.on(projections.gpu())?))
+                gpu_result(cache.rotate_and_store(projections, rotations, step))?;
+                gpu_result(cache.attend(projections, step, attended.on(projections.gpu())?))
             }
-            (Self::Paged(..) | Self::Tensors(..), Plan::Card(..)) | (Self::Card(_), Plan::Host(_)) => {
+            (Self::Paged(..) | Self::Tensors(..), Plan::Gpu(..)) | (Self::Gpu(_), Plan::Host(_)) => {
                 candle_core::bail!("a step and a cache are on different devices")
             }
         }

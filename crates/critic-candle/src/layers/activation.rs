@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use kernels::Isa;
 
-use super::{Rows, device::on_card};
+use super::{Rows, device::gpu_result};
 use crate::{error::LoadError, source::Source};
 
 /// An elementwise activation.
@@ -42,7 +42,7 @@ impl Activation {
         match x {
             Rows::Floats { floats, .. } => self.kernel().run(Isa::best(), floats),
             Rows::Tensor(x) => *x = self.of(x)?,
-            Rows::Card(x) => on_card(self.on_card().run(x))?,
+            Rows::Gpu(x) => gpu_result(self.to_cuda().run(x))?,
         }
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Activation {
             Rows::Tensor(x) => {
                 *y = Rows::Tensor((self.of(&x.narrow(1, 0, size)?)? * x.narrow(1, size, size)?)?);
             }
-            Rows::Card(x) => on_card(self.on_card().gate(x, y.on(x.gpu())?))?,
+            Rows::Gpu(x) => gpu_result(self.to_cuda().gate(x, y.on(x.gpu())?))?,
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Activation {
         }
     }
 
-    fn on_card(self) -> kernels_cuda::Activation {
+    fn to_cuda(self) -> kernels_cuda::Activation {
         match self {
             Self::Gelu => kernels_cuda::Activation::Gelu,
             Self::GeluTanh => kernels_cuda::Activation::GeluTanh,

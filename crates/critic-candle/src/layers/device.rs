@@ -8,7 +8,7 @@ use kernels_cuda::Gpu;
 
 use super::Rows;
 
-/// Bytes of a card that are left for what is allocated and freed within a step, for graphs, and for what the driver needs.
+/// Bytes of a GPU that are left for what is allocated and freed within a step, for graphs, and for what the driver needs.
 pub(crate) const SPARE_BYTES: usize = 512 << 20;
 
 /// Where a model computes, and in what numbers.
@@ -18,15 +18,15 @@ pub(crate) enum ComputeDevice {
     Kernels,
     /// On the CPU in another type, by the tensor library.
     Tensors(DType),
-    /// On a card in bf16, by `kernels_cuda`.
-    Card(Arc<Gpu>),
+    /// On a GPU in bf16, by `kernels_cuda`.
+    Gpu(Arc<Gpu>),
 }
 
 impl ComputeDevice {
     /// The type of tensors that are on the way to where the model computes.
     pub(crate) fn dtype(&self) -> DType {
         match self {
-            Self::Kernels | Self::Card(_) => DType::F32,
+            Self::Kernels | Self::Gpu(_) => DType::F32,
             Self::Tensors(dtype) => *dtype,
         }
     }
@@ -35,7 +35,7 @@ impl ComputeDevice {
     pub(crate) fn number_bytes(&self) -> usize {
         match self {
             Self::Kernels => 4,
-            Self::Card(_) => 2,
+            Self::Gpu(_) => 2,
             Self::Tensors(dtype) => dtype.size_in_bytes(),
         }
     }
@@ -44,7 +44,7 @@ impl ComputeDevice {
     pub(crate) fn wait(&self) -> Result<()> {
         match self {
             Self::Kernels | Self::Tensors(_) => Ok(()),
-            Self::Card(gpu) => on_card(gpu.wait()),
+            Self::Gpu(gpu) => gpu_result(gpu.wait()),
         }
     }
 
@@ -57,16 +57,16 @@ impl ComputeDevice {
                 Ok(Rows::Floats { floats, columns })
             }
             Self::Tensors(dtype) => Ok(Rows::Tensor(tensor.to_dtype(*dtype)?)),
-            Self::Card(gpu) => {
+            Self::Gpu(gpu) => {
                 let numbers: Vec<bf16> = tensor.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
-                Ok(Rows::Card(on_card(kernels_cuda::Rows::upload(gpu, &numbers, columns))?))
+                Ok(Rows::Gpu(gpu_result(kernels_cuda::Rows::upload(gpu, &numbers, columns))?))
             }
         }
     }
 }
 
-/// What a card answered, as the tensor library would say it.
-pub(crate) fn on_card<T>(answer: kernels_cuda::Result<T>) -> Result<T> {
+/// What a GPU answered, as the tensor library would say it.
+pub(crate) fn gpu_result<T>(answer: kernels_cuda::Result<T>) -> Result<T> {
     answer.map_err(candle_core::Error::wrap)
 }
 

@@ -1,4 +1,4 @@
-//! Random weights that are drawn on the card on which they are to be.
+//! Random weights that are drawn on the GPU on which they are to be.
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use critic::TokenId;
 
 use super::{
     Rows,
-    device::{ComputeDevice, on_card},
+    device::{ComputeDevice, gpu_result},
     drawn,
     linear::Linear,
 };
@@ -21,8 +21,8 @@ pub(crate) enum Embedding {
     Table { table: Tensor, device: ComputeDevice },
     /// Blocks, which stay as they are stored.
     Packed(Box<Linear>),
-    /// Numbers on a card.
-    Card(kernels_cuda::Rows),
+    /// Numbers on a GPU.
+    Gpu(kernels_cuda::Rows),
 }
 
 impl Embedding {
@@ -34,14 +34,14 @@ impl Embedding {
     ) -> std::result::Result<Self, LoadError> {
         let form = weights.form().of_the_rest();
         match weights.device() {
-            ComputeDevice::Card(gpu) => {
+            ComputeDevice::Gpu(gpu) => {
                 if let Some(table) = drawn::table(weights, gpu, name, shape)? {
-                    return Ok(Self::Card(table));
+                    return Ok(Self::Gpu(table));
                 }
-                let Rows::Card(table) = weights.device().rows(&weights.get(name, shape)?)? else {
-                    unreachable!("rows of a card are on it")
+                let Rows::Gpu(table) = weights.device().rows(&weights.get(name, shape)?)? else {
+                    unreachable!("rows of a GPU are on it")
                 };
-                return Ok(Self::Card(table));
+                return Ok(Self::Gpu(table));
             }
             ComputeDevice::Kernels => {
                 let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
@@ -61,11 +61,11 @@ impl Embedding {
         match self {
             Self::Table { table, device } => device.rows(&look_up(table, tokens, device.dtype())?),
             Self::Packed(linear) => linear.embed(tokens),
-            Self::Card(table) => {
+            Self::Gpu(table) => {
                 let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
-                let mut rows = on_card(kernels_cuda::Rows::empty(table.gpu()))?;
-                on_card(rows.gather(table, &ids))?;
-                Ok(Rows::Card(rows))
+                let mut rows = gpu_result(kernels_cuda::Rows::empty(table.gpu()))?;
+                gpu_result(rows.gather(table, &ids))?;
+                Ok(Rows::Gpu(rows))
             }
         }
     }

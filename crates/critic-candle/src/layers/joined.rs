@@ -74,16 +74,16 @@ impl Joined {
     }
 }
 
-/// Weights in a form that a card multiplies with.
-pub(super) enum ForCard {
+/// Weights in a form that a GPU multiplies with.
+pub(super) enum ForGpu {
     Bf16(Vec<bf16>),
     Q8_0(Vec<u8>),
     Q4_0(Vec<u8>),
     Iq4Nl(Vec<u8>),
 }
 
-impl ForCard {
-    pub(super) fn on_card(&self) -> Weight<'_> {
+impl ForGpu {
+    pub(super) fn to_cuda(&self) -> Weight<'_> {
         match self {
             Self::Bf16(numbers) => Weight::Bf16(numbers),
             Self::Q8_0(bytes) => Weight::Blocks(Blocks::Q8_0(bytes)),
@@ -97,28 +97,28 @@ impl ForCard {
 const BLOCK: usize = 32;
 
 impl Joined {
-    /// In a form for a card, for products of `input` numbers. What is in blocks stays as it is; a row that is no whole
+    /// In a form for a GPU, for products of `input` numbers. What is in blocks stays as it is; a row that is no whole
     /// blocks stays in bf16.
-    pub(super) fn for_card(self, form: WeightForm, input: usize) -> ForCard {
+    pub(super) fn for_gpu(self, form: WeightForm, input: usize) -> ForGpu {
         let floats = match self {
-            Self::Q8_0(bytes) => return ForCard::Q8_0(bytes),
-            Self::Q4_0(bytes) => return ForCard::Q4_0(bytes),
-            Self::Iq4Nl(bytes) => return ForCard::Iq4Nl(bytes),
+            Self::Q8_0(bytes) => return ForGpu::Q8_0(bytes),
+            Self::Q4_0(bytes) => return ForGpu::Q4_0(bytes),
+            Self::Iq4Nl(bytes) => return ForGpu::Iq4Nl(bytes),
             Self::Bf16(words) if !form.is_quantised() || !input.is_multiple_of(BLOCK) => {
-                return ForCard::Bf16(words.into_iter().map(bf16::from_bits).collect());
+                return ForGpu::Bf16(words.into_iter().map(bf16::from_bits).collect());
             }
             Self::Dequantised(floats) if form == WeightForm::Stored && input.is_multiple_of(BLOCK) => {
-                return ForCard::Q8_0(kernels::to_q8_0(&floats));
+                return ForGpu::Q8_0(kernels::to_q8_0(&floats));
             }
             Self::F32(floats) | Self::Dequantised(floats) => floats,
             Self::Bf16(words) => words.into_iter().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
             Self::F16(words) => words.into_iter().map(|bits| f16::from_bits(bits).to_f32()).collect(),
         };
         match form {
-            WeightForm::Q8 if input.is_multiple_of(BLOCK) => ForCard::Q8_0(kernels::to_q8_0(&floats)),
-            WeightForm::Q4 if input.is_multiple_of(BLOCK) => ForCard::Iq4Nl(kernels::to_iq4_nl(&floats)),
+            WeightForm::Q8 if input.is_multiple_of(BLOCK) => ForGpu::Q8_0(kernels::to_q8_0(&floats)),
+            WeightForm::Q4 if input.is_multiple_of(BLOCK) => ForGpu::Iq4Nl(kernels::to_iq4_nl(&floats)),
             WeightForm::Stored | WeightForm::F32 | WeightForm::Q8 | WeightForm::Q4 => {
-                ForCard::Bf16(floats.into_iter().map(bf16::from_f32).collect())
+                ForGpu::Bf16(floats.into_iter().map(bf16::from_f32).collect())
             }
         }
     }

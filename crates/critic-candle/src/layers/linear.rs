@@ -7,7 +7,7 @@ use kernels_cuda::Output;
 
 use super::{
     Activation, Rows,
-    device::{ComputeDevice, on_card, widened},
+    device::{ComputeDevice, gpu_result, widened},
     drawn,
     embedding::look_up,
     joined::Joined,
@@ -34,8 +34,8 @@ pub(crate) enum Linear {
         weight: Tensor,       // [out, in]
         bias: Option<Tensor>, // [out]
     },
-    /// On a card: in bf16, or in blocks.
-    Card(Box<kernels_cuda::Linear>),
+    /// On a GPU: in bf16, or in blocks.
+    Gpu(Box<kernels_cuda::Linear>),
 }
 
 impl Linear {
@@ -109,15 +109,15 @@ impl Linear {
                 let parts = names.iter().map(read).collect::<std::result::Result<Vec<_>, LoadError>>()?;
                 Ok(Self::Tensors { weight: Tensor::cat(&parts, 0)?, bias })
             }
-            ComputeDevice::Card(gpu) => {
+            ComputeDevice::Gpu(gpu) => {
                 if let Some(drawn) = drawn::linear(products, gpu, names, bias.as_ref())? {
-                    return Ok(Self::Card(Box::new(drawn)));
+                    return Ok(Self::Gpu(Box::new(drawn)));
                 }
-                let kept = Joined::as_stored(products, names)?.for_card(form, input);
+                let kept = Joined::as_stored(products, names)?.for_gpu(form, input);
                 let bias = bias.as_ref().map(widened).transpose()?;
                 let linear =
-                    kernels_cuda::Linear::new(gpu, kept.on_card(), (output, input), bias.as_deref())?;
-                Ok(Self::Card(Box::new(linear)))
+                    kernels_cuda::Linear::new(gpu, kept.to_cuda(), (output, input), bias.as_deref())?;
+                Ok(Self::Gpu(Box::new(linear)))
             }
         }
     }
@@ -133,9 +133,9 @@ impl Linear {
                     None => product,
                 });
             }
-            Self::Card(linear) => {
-                let x = x.card()?;
-                on_card(linear.forward(x, y.on(x.gpu())?, Output::Replace))?;
+            Self::Gpu(linear) => {
+                let x = x.gpu()?;
+                gpu_result(linear.forward(x, y.on(x.gpu())?, Output::Replace))?;
             }
         }
         Ok(())
@@ -144,11 +144,11 @@ impl Linear {
     /// The same with an activation after it.
     pub(crate) fn activated(&self, x: &Rows, y: &mut Rows, activation: Activation) -> Result<()> {
         match (self, activation) {
-            (Self::Card(linear), Activation::GeluTanh) => {
-                let x = x.card()?;
-                on_card(linear.forward(x, y.on(x.gpu())?, Output::GeluTanh))
+            (Self::Gpu(linear), Activation::GeluTanh) => {
+                let x = x.gpu()?;
+                gpu_result(linear.forward(x, y.on(x.gpu())?, Output::GeluTanh))
             }
-            (Self::Packed(_) | Self::Tensors { .. } | Self::Card(_), _) => {
+            (Self::Packed(_) | Self::Tensors { .. } | Self::Gpu(_), _) => {
                 self.forward(x, y)?;
                 activation.forward(y)
             }
@@ -157,8 +157,8 @@ impl Linear {
 
     /// Adds what comes of `x` `[rows, in]` to `y` `[rows, out]`; `change` is memory to do so.
     pub(crate) fn add(&self, x: &Rows, y: &mut Rows, change: &mut Rows) -> Result<()> {
-        if let (Self::Card(linear), Rows::Card(y)) = (self, &mut *y) {
-            return on_card(linear.forward(x.card()?, y, Output::Add));
+        if let (Self::Gpu(linear), Rows::Gpu(y)) = (self, &mut *y) {
+            return gpu_result(linear.forward(x.gpu()?, y, Output::Add));
         }
         self.forward(x, change)?;
         y.add(change)
@@ -167,7 +167,7 @@ impl Linear {
     /// What comes of `x` `[rows, in]`, for every row its numbers in f32.
     pub(crate) fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
         match self {
-            Self::Card(linear) => on_card(linear.floats(x.card()?)),
+            Self::Gpu(linear) => gpu_result(linear.floats(x.gpu()?)),
             Self::Packed(_) | Self::Tensors { .. } => {
                 let mut y = Rows::new();
                 self.forward(x, &mut y)?;
@@ -184,7 +184,7 @@ impl Linear {
                 Ok(Rows::Floats { floats: rows.collect(), columns: linear.input() })
             }
             Self::Tensors { weight, .. } => Ok(Rows::Tensor(look_up(weight, tokens, weight.dtype())?)),
-            Self::Card(_) => candle_core::bail!("on a card the embedding is a table of its own"),
+            Self::Gpu(_) => candle_core::bail!("on a GPU the embedding is a table of its own"),
         }
     }
 }

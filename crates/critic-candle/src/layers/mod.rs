@@ -14,7 +14,7 @@ mod rows;
 mod summed;
 
 pub(crate) use activation::Activation;
-pub(crate) use device::{ComputeDevice, SPARE_BYTES, on_card, widened};
+pub(crate) use device::{ComputeDevice, SPARE_BYTES, gpu_result, widened};
 pub(crate) use embedding::Embedding;
 pub(crate) use floats::with_floats;
 pub(crate) use linear::{Bias, Linear};

@@ -5,7 +5,7 @@ use kernels::Isa;
 
 use super::{
     Rows,
-    device::{ComputeDevice, on_card, widened},
+    device::{ComputeDevice, gpu_result, widened},
     with_floats,
 };
 use crate::{error::LoadError, weights::Weights};
@@ -16,8 +16,8 @@ pub(crate) struct Norm {
     pub(super) weight: Tensor,       // [size]
     pub(super) bias: Option<Tensor>, // [size]
     pub(super) epsilon: f32,
-    /// The same on a card, where the model is there.
-    pub(super) card: Option<kernels_cuda::Norm>,
+    /// The same on a GPU, where the model is there.
+    pub(super) gpu: Option<kernels_cuda::Norm>,
 }
 
 impl Norm {
@@ -49,14 +49,14 @@ impl Norm {
         epsilon: f64,
     ) -> std::result::Result<Self, LoadError> {
         let (weight, epsilon) = (weights.get(name, &[size])?, epsilon as f32);
-        let card = match weights.device() {
+        let gpu = match weights.device() {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
-            ComputeDevice::Card(gpu) => {
+            ComputeDevice::Gpu(gpu) => {
                 let bias = bias.as_ref().map(widened).transpose()?;
                 Some(kernels_cuda::Norm::new(gpu, &widened(&weight)?, bias.as_deref(), epsilon)?)
             }
         };
-        Ok(Self { weight, bias, epsilon, card })
+        Ok(Self { weight, bias, epsilon, gpu })
     }
 
     /// `x` `[rows, size]` to `y` of the same shape.
@@ -85,9 +85,9 @@ impl Norm {
                 *y = Rows::Tensor(scaled.broadcast_mul(&self.weight)?.broadcast_add(bias)?);
                 Ok(())
             }
-            (Rows::Card(x), _) => match &self.card {
-                Some(norm) => on_card(norm.run(x, y.on(x.gpu())?)),
-                None => candle_core::bail!("rows on a card came to a norm that is not there"),
+            (Rows::Gpu(x), _) => match &self.gpu {
+                Some(norm) => gpu_result(norm.run(x, y.on(x.gpu())?)),
+                None => candle_core::bail!("rows on a GPU came to a norm that is not there"),
             },
         }
     }

@@ -6,7 +6,7 @@ use kernels_cuda::RotaryTable;
 
 use super::{
     Rows,
-    device::{ComputeDevice, on_card},
+    device::{ComputeDevice, gpu_result},
 };
 
 /// Cosines and sines of every position. The tables are computed in f32 whatever the model's type: bf16 holds whole
@@ -19,8 +19,8 @@ pub(crate) enum Rope {
         sin: Rows, // [positions, D / 2]
         head_size: usize,
     },
-    /// On a card.
-    Card(RotaryTable),
+    /// On a GPU.
+    Gpu(RotaryTable),
 }
 
 /// By how much each row of a step turns.
@@ -50,10 +50,10 @@ impl Rope {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => {
                 Ok(Self::Host { cos: device.rows(&cos)?, sin: device.rows(&sin)?, head_size })
             }
-            ComputeDevice::Card(gpu) => {
+            ComputeDevice::Gpu(gpu) => {
                 let floats = |table: &Tensor| table.flatten_all()?.to_vec1::<f32>();
                 let table = RotaryTable::new(gpu, (&floats(&cos)?, &floats(&sin)?), head_size);
-                Ok(Self::Card(on_card(table)?))
+                Ok(Self::Gpu(gpu_result(table)?))
             }
         }
     }
@@ -83,7 +83,7 @@ impl Rotation {
                 let rest = tensor.narrow(1, wide, columns - wide)?;
                 *tensor = Tensor::cat(&[&turned.reshape((rows, wide))?, &rest], 1)?;
             }
-            Rows::Card(_) => candle_core::bail!("on a card rows turn on their way into the cache"),
+            Rows::Gpu(_) => candle_core::bail!("on a GPU rows turn on their way into the cache"),
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use kernels::Isa;
 use kernels_cuda::{Gpu, Mixture};
 
 use super::{
-    device::{on_card, widened},
+    device::{gpu_result, widened},
     mixing,
 };
 
@@ -21,8 +21,8 @@ pub(crate) enum Rows {
     },
     /// On the CPU in another type.
     Tensor(Tensor), // [rows, columns]
-    /// On a card in bf16, where `kernels_cuda` works. The memory stays from one use to the next.
-    Card(kernels_cuda::Rows), // [rows, columns]
+    /// On a GPU in bf16, where `kernels_cuda` works. The memory stays from one use to the next.
+    Gpu(kernels_cuda::Rows), // [rows, columns]
 }
 
 impl Rows {
@@ -39,7 +39,7 @@ impl Rows {
                 Tensor::from_vec(floats, (rows, columns), &Device::Cpu)
             }
             Self::Tensor(tensor) => Ok(tensor),
-            Self::Card(_) => self.to_tensor(),
+            Self::Gpu(_) => self.to_tensor(),
         }
     }
 
@@ -50,7 +50,7 @@ impl Rows {
                 Self::Floats { floats: floats.clone(), columns: *columns }.into_tensor()
             }
             Self::Tensor(tensor) => Ok(tensor.clone()),
-            Self::Card(rows) => Tensor::from_vec(on_card(rows.download())?, rows.shape(), &Device::Cpu),
+            Self::Gpu(rows) => Tensor::from_vec(gpu_result(rows.download())?, rows.shape(), &Device::Cpu),
         }
     }
 
@@ -60,7 +60,7 @@ impl Rows {
         let floats = match self {
             Self::Floats { floats, .. } => floats,
             Self::Tensor(tensor) => widened(&tensor)?,
-            Self::Card(rows) => on_card(rows.download())?,
+            Self::Gpu(rows) => gpu_result(rows.download())?,
         };
         Ok(floats.chunks(columns.max(1)).map(<[f32]>::to_vec).collect())
     }
@@ -72,7 +72,7 @@ impl Rows {
                 Ok((floats.len().checked_div(*columns).unwrap_or_default(), *columns))
             }
             Self::Tensor(tensor) => tensor.dims2(),
-            Self::Card(rows) => Ok(rows.shape()),
+            Self::Gpu(rows) => Ok(rows.shape()),
         }
     }
 
@@ -81,7 +81,7 @@ impl Rows {
         match self {
             Self::Floats { floats, .. } => size_of_val(floats.as_slice()),
             Self::Tensor(tensor) => tensor.elem_count() * tensor.dtype().size_in_bytes(),
-            Self::Card(rows) => rows.bytes(),
+            Self::Gpu(rows) => rows.bytes(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Rows {
     pub(crate) fn floats(&self) -> Result<&[f32]> {
         match self {
             Self::Floats { floats, .. } => Ok(floats),
-            Self::Tensor(_) | Self::Card(_) => candle_core::bail!("rows came to a layer for the CPU in f32"),
+            Self::Tensor(_) | Self::Gpu(_) => candle_core::bail!("rows came to a layer for the CPU in f32"),
         }
     }
 
@@ -97,15 +97,15 @@ impl Rows {
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor),
-            Self::Floats { .. } | Self::Card(_) => candle_core::bail!("rows came to a layer of tensors"),
+            Self::Floats { .. } | Self::Gpu(_) => candle_core::bail!("rows came to a layer of tensors"),
         }
     }
 
-    /// The numbers, for a kernel on a card.
-    pub(crate) fn card(&self) -> Result<&kernels_cuda::Rows> {
+    /// The numbers, for a kernel on a GPU.
+    pub(crate) fn gpu(&self) -> Result<&kernels_cuda::Rows> {
         match self {
-            Self::Card(rows) => Ok(rows),
-            Self::Floats { .. } | Self::Tensor(_) => candle_core::bail!("rows came to a layer for a card"),
+            Self::Gpu(rows) => Ok(rows),
+            Self::Floats { .. } | Self::Tensor(_) => candle_core::bail!("rows came to a layer for a GPU"),
         }
     }
 
@@ -120,12 +120,12 @@ impl Rows {
         floats
     }
 
-    /// The memory for rows on a card, whatever they were before.
+    /// The memory for rows on a GPU, whatever they were before.
     pub(crate) fn on(&mut self, gpu: &Arc<Gpu>) -> Result<&mut kernels_cuda::Rows> {
-        if !matches!(self, Self::Card(_)) {
-            *self = Self::Card(on_card(kernels_cuda::Rows::empty(gpu))?);
+        if !matches!(self, Self::Gpu(_)) {
+            *self = Self::Gpu(gpu_result(kernels_cuda::Rows::empty(gpu))?);
         }
-        let Self::Card(rows) = self else { unreachable!("they were put on a card") };
+        let Self::Gpu(rows) = self else { unreachable!("they were put on a GPU") };
         Ok(rows)
     }
 
@@ -140,7 +140,7 @@ impl Rows {
                 let from = other.tensor()?.narrow(0, range.start, range.len())?.contiguous()?;
                 tensor.slice_set(&from, 0, first)?;
             }
-            Self::Card(rows) => on_card(rows.copy(first, other.card()?, range))?,
+            Self::Gpu(rows) => gpu_result(rows.copy(first, other.gpu()?, range))?,
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Rows {
         match self {
             Self::Floats { floats, .. } => kernels::add(Isa::best(), floats, other.floats()?),
             Self::Tensor(tensor) => *tensor = (&*tensor + other.tensor()?)?,
-            Self::Card(rows) => on_card(rows.add_repeated(other.card()?))?,
+            Self::Gpu(rows) => gpu_result(rows.add_repeated(other.gpu()?))?,
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Rows {
                     tensor.reshape((rows / count, count, columns))?.broadcast_add(other.tensor()?)?;
                 *tensor = grouped.reshape((rows, columns))?;
             }
-            Self::Card(rows) => on_card(rows.add_repeated(other.card()?))?,
+            Self::Gpu(rows) => gpu_result(rows.add_repeated(other.gpu()?))?,
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Rows {
         match self {
             Self::Floats { floats, .. } => floats.iter_mut().for_each(|number| *number = number.tanh()),
             Self::Tensor(tensor) => *tensor = tensor.tanh()?,
-            Self::Card(rows) => on_card(kernels_cuda::Activation::Tanh.run(rows))?,
+            Self::Gpu(rows) => gpu_result(kernels_cuda::Activation::Tanh.run(rows))?,
         }
         Ok(())
     }
@@ -194,10 +194,10 @@ impl Rows {
             Self::Tensor(tensor) => {
                 Ok(Self::Tensor(tensor.index_select(&Tensor::new(indices, tensor.device())?, 0)?))
             }
-            Self::Card(rows) => {
-                let mut picked = on_card(kernels_cuda::Rows::empty(rows.gpu()))?;
-                on_card(picked.gather(rows, indices))?;
-                Ok(Self::Card(picked))
+            Self::Gpu(rows) => {
+                let mut picked = gpu_result(kernels_cuda::Rows::empty(rows.gpu()))?;
+                gpu_result(picked.gather(rows, indices))?;
+                Ok(Self::Gpu(picked))
             }
         }
     }
@@ -214,10 +214,10 @@ impl Rows {
                 let mixed = Tensor::from_vec(mixed, (mixtures.len(), columns), tensor.device())?;
                 Ok(Self::Tensor(mixed.to_dtype(tensor.dtype())?))
             }
-            Self::Card(rows) => {
-                let mut mixed = on_card(kernels_cuda::Rows::empty(rows.gpu()))?;
-                on_card(mixed.mix(rows, mixtures))?;
-                Ok(Self::Card(mixed))
+            Self::Gpu(rows) => {
+                let mut mixed = gpu_result(kernels_cuda::Rows::empty(rows.gpu()))?;
+                gpu_result(mixed.mix(rows, mixtures))?;
+                Ok(Self::Gpu(mixed))
             }
         }
     }
@@ -239,16 +239,16 @@ impl Rows {
                 };
                 Ok(Self::Tensor(Tensor::cat(&pieces.iter().map(part).collect::<Result<Vec<_>>>()?, 0)?))
             }
-            Self::Card(first) => {
+            Self::Gpu(first) => {
                 let count = pieces.iter().map(|(_, range)| range.len()).sum();
-                let mut joined = on_card(kernels_cuda::Rows::empty(first.gpu()))?;
-                on_card(joined.room((count, columns)))?;
+                let mut joined = gpu_result(kernels_cuda::Rows::empty(first.gpu()))?;
+                gpu_result(joined.room((count, columns)))?;
                 let mut row = 0;
                 for (rows, range) in pieces {
-                    on_card(joined.copy(row, rows.card()?, range.clone()))?;
+                    gpu_result(joined.copy(row, rows.gpu()?, range.clone()))?;
                     row += range.len();
                 }
-                Ok(Self::Card(joined))
+                Ok(Self::Gpu(joined))
             }
         }
     }

@@ -49,10 +49,10 @@ fn activations() {
 fn norms() {
     let golden = golden();
     let (weight, bias, x) = (golden["norm_w"].clone(), golden["norm_b"].clone(), &golden["norm_in"]);
-    let layer = Norm { weight: weight.clone(), bias: Some(bias), epsilon: 1e-6, card: None };
+    let layer = Norm { weight: weight.clone(), bias: Some(bias), epsilon: 1e-6, gpu: None };
     let got = forward(x, |x, y| layer.forward(x, y));
     assert_close("layer norm", &got, &golden["norm_layernorm_1e-6"], 2e-6);
-    let rms = Norm { weight, bias: None, epsilon: 1e-6, card: None };
+    let rms = Norm { weight, bias: None, epsilon: 1e-6, gpu: None };
     let got = forward(x, |x, y| rms.forward(x, y));
     assert_close("RMS norm", &got, &golden["norm_rms_1e-6"], 2e-6);
 }
@@ -68,7 +68,7 @@ fn rotation() {
             .unwrap()
         {
             Rope::Host { cos, sin, head_size } => Rotation::at(&positions, (&cos, &sin), head_size).unwrap(),
-            Rope::Card(_) => unreachable!("no card was asked for"),
+            Rope::Gpu(_) => unreachable!("no GPU was asked for"),
         };
         let x = &golden[&format!("rope{size}_in")]; // [T, D]
         let wanted = &golden[&format!("rope{size}_out")];

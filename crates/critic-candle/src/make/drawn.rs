@@ -1,4 +1,4 @@
-//! A checkpoint of random weights that is on no disk: its tensors are drawn when they are loaded, on a card where the model is to
+//! A checkpoint of random weights that is on no disk: its tensors are drawn when they are loaded, on a GPU where the model is to
 //! be there.
 
 use std::{borrow::Cow, ops::Range, thread};

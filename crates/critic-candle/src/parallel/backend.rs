@@ -33,7 +33,7 @@ impl ParallelBackend {
 impl Backend for ParallelBackend {
     fn limits(&self) -> Limits {
         let limits = self.ranks[0].limits();
-        // Cards may have room for more blocks than one of them has.
+        // GPUs may have room for more blocks than one of them has.
         let block_count = self.ranks.iter().map(|rank| rank.limits().block_count).min();
         Limits { block_count: block_count.unwrap_or(limits.block_count), ..limits }
     }

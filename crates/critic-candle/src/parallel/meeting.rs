@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Where ranks meet: nobody goes on before all have come, unless one of them cannot come any more.
 ///
 /// A lock and a condition, though it is on every step's way twice for each layer: on the CPU what is between two meetings takes
-/// far longer than waking a thread does, and on cards ranks that meet are ahead of what the cards have still to do.
+/// far longer than waking a thread does, and on GPUs ranks that meet are ahead of what the GPUs have still to do.
 #[derive(Debug)]
 pub(super) struct Meeting {
     ranks: usize,

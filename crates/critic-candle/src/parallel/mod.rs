@@ -38,7 +38,7 @@ impl Rank {
     /// One on each of `devices`, and their group.
     ///
     /// # Errors
-    /// When cards cannot be connected.
+    /// When GPUs cannot be connected.
     pub(crate) fn among(devices: Vec<ComputeDevice>) -> Result<(Vec<Self>, Arc<Group>), LoadError> {
         let (group, count) = (Arc::new(Group::among(&devices)?), devices.len());
         let rank = |(rank, device)| Self {

@@ -8,15 +8,15 @@ use kernels_cuda::Communicators;
 use super::meeting::Meeting;
 use crate::{
     error::LoadError,
-    layers::{ComputeDevice, Rows, on_card, widened},
+    layers::{ComputeDevice, Rows, gpu_result, widened},
 };
 
 /// Ranks that run every step together.
 #[derive(Debug)]
 pub(crate) struct Group {
     meeting: Meeting,
-    /// Where the ranks are on cards.
-    cards: Option<Communicators>,
+    /// Where the ranks are on GPUs.
+    gpus: Option<Communicators>,
 }
 
 /// Abandons a step when it goes before the rank is done, by a panic, too.
@@ -37,31 +37,31 @@ impl Group {
     /// One rank on each of `devices`, which are all of a kind.
     ///
     /// # Errors
-    /// When cards cannot be connected.
+    /// When GPUs cannot be connected.
     pub(super) fn among(devices: &[ComputeDevice]) -> std::result::Result<Self, LoadError> {
-        let card = |device: &ComputeDevice| match device {
-            ComputeDevice::Card(gpu) => Some(Arc::clone(gpu)),
+        let gpu = |device: &ComputeDevice| match device {
+            ComputeDevice::Gpu(gpu) => Some(Arc::clone(gpu)),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
-        let cards: Vec<_> = devices.iter().filter_map(card).collect();
-        // One card has nobody to add up with.
-        let cards = if cards.len() > 1 { Some(Communicators::among(cards)?) } else { None };
-        Ok(Self { meeting: Meeting::new(devices.len()), cards })
+        let gpus: Vec<_> = devices.iter().filter_map(gpu).collect();
+        // One GPU has nobody to add up with.
+        let gpus = if gpus.len() > 1 { Some(Communicators::among(gpus)?) } else { None };
+        Ok(Self { meeting: Meeting::new(devices.len()), gpus })
     }
 
     /// Begins a step, while no rank is in one.
     ///
     /// # Errors
-    /// When cards have to be connected again after a step that failed, and cannot be.
+    /// When GPUs have to be connected again after a step that failed, and cannot be.
     pub(super) fn begin(&self) -> kernels_cuda::Result<()> {
         self.meeting.begin();
-        self.cards.as_ref().map_or(Ok(()), Communicators::renew)
+        self.gpus.as_ref().map_or(Ok(()), Communicators::renew)
     }
 
-    /// Ends the step for all ranks, since this one has failed in it. A card that waits for another's numbers stops doing so.
+    /// Ends the step for all ranks, since this one has failed in it. A GPU that waits for another's numbers stops doing so.
     pub(super) fn abandon(&self, rank: usize) {
         self.meeting.abandon(rank);
-        self.cards.iter().for_each(Communicators::abort);
+        self.gpus.iter().for_each(Communicators::abort);
     }
 
     /// The same when what is returned goes before it is told that the rank is done.
@@ -98,7 +98,7 @@ impl Reduce {
     /// Replaces the numbers of `rows`, of which every rank has as many, by the sums of all ranks' numbers.
     ///
     /// # Errors
-    /// When another rank has failed, or the cards cannot.
+    /// When another rank has failed, or the GPUs cannot.
     pub(crate) fn sum(&self, rows: &mut Rows) -> Result<()> {
         let meeting = &self.group.meeting;
         match rows {
@@ -110,12 +110,12 @@ impl Reduce {
                 *tensor = sums.to_dtype(tensor.dtype())?;
                 Ok(())
             }
-            Rows::Card(rows) => {
-                // A sum that not all cards begin never ends. So they meet before it is begun.
+            Rows::Gpu(rows) => {
+                // A sum that not all GPUs begin never ends. So they meet before it is begun.
                 meeting.meet(self.rank).map_err(Error::wrap)?;
-                match &self.group.cards {
-                    Some(cards) => on_card(cards.sum(self.rank, rows)),
-                    None => candle_core::bail!("rows of a card came to a rank that is on none"),
+                match &self.group.gpus {
+                    Some(gpus) => gpu_result(gpus.sum(self.rank, rows)),
+                    None => candle_core::bail!("rows of a GPU came to a rank that is on none"),
                 }
             }
         }

@@ -67,7 +67,7 @@ fn no_blocks_hand_on_what_is_no_number_on_the_processor() {
 }
 
 #[test]
-fn no_blocks_hand_on_what_is_no_number_on_a_card() {
-    let _open = emulated::card();
+fn no_blocks_hand_on_what_is_no_number_on_a_gpu() {
+    let _open = emulated::gpu();
     check(&mut sick(Device::Cuda(0), None, WeightForm::Stored));
 }

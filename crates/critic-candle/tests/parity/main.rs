@@ -4,7 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod card;
 mod cases;
 mod change;
 #[path = "../checkpoints/copy.rs"]
@@ -15,6 +14,7 @@ mod emulated;
 mod finite;
 mod geometry;
 mod golden;
+mod gpu;
 mod invariance;
 mod operators;
 mod quantised;

@@ -152,11 +152,11 @@ fn other_precisions_and_forms_can_be_split() {
     }
 }
 
-/// Two emulated cards, and steps of one token, too.
+/// Two emulated GPUs, and steps of one token, too.
 #[cfg(feature = "nccl")]
 #[test]
-fn two_cards_are_as_near_to_one_as_sixteen_bits_can_be() {
-    let _open = crate::emulated::card();
+fn two_gpus_are_as_near_to_one_as_sixteen_bits_can_be() {
+    let _open = crate::emulated::gpu();
     for (form, worst) in [(WeightForm::Stored, 0.3), (WeightForm::Q8, 0.6)] {
         let options = Options {
             device: critic_candle::Device::Cuda(0),
@@ -176,16 +176,16 @@ fn two_cards_are_as_near_to_one_as_sixteen_bits_can_be() {
     }
 }
 
-/// Without the feature, cards are refused by name.
+/// Without the feature, GPUs are refused by name.
 #[cfg(not(feature = "nccl"))]
 #[test]
-fn cards_of_a_program_without_nccl_are_refused() {
-    let _open = crate::emulated::card();
+fn gpus_of_a_program_without_nccl_are_refused() {
+    let _open = crate::emulated::gpu();
     let options = Options { device: critic_candle::Device::Cuda(0), ranks: 2, ..options("tiny56") };
     let refused = std::error::Error::source(&load(&options).err().unwrap()).map(ToString::to_string);
-    // A machine with one card of its own has no second one.
+    // A machine with one GPU of its own has no second one.
     let refused = refused.unwrap_or_default();
-    assert!(refused.contains("feature `nccl`") || refused.contains("no card 1"), "{refused}");
+    assert!(refused.contains("feature `nccl`") || refused.contains("no GPU 1"), "{refused}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Cards to test on: the machine's own where this program has kernels for it, and the processor's imitation elsewhere.
+//! GPUs to test on: the machine's own where this program has kernels for it, and the processor's imitation elsewhere.
 
 #![expect(unsafe_code, reason = "opens a library")]
 
@@ -6,10 +6,10 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use kernels_cuda::Gpu;
 
-/// Opens the first one, and where `GAVEL_REAL_CARD` is set no other. Libraries that are open already are found by their names,
+/// Opens the first one, and where `GAVEL_REAL_GPU` is set no other. Libraries that are open already are found by their names,
 /// wherever they are.
-pub(crate) fn card() -> Arc<Gpu> {
-    if std::env::var_os("GAVEL_REAL_CARD").is_some() {
+pub(crate) fn gpu() -> Arc<Gpu> {
+    if std::env::var_os("GAVEL_REAL_GPU").is_some() {
         let gpu = Gpu::open(0).unwrap();
         eprintln!("on {}", gpu.name().unwrap());
         return gpu;

@@ -5,12 +5,12 @@ use std::{fmt, str::FromStr};
 /// What to compute on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
-    /// The first card where there is one, else the CPU.
+    /// The first GPU where there is one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// A card, by its number.
+    /// A GPU, by its number.
     Cuda(usize),
 }
 

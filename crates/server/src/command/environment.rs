@@ -9,11 +9,11 @@ use crate::spelling::meant;
 /// What variables of this program begin with.
 const PREFIX: &str = "GAVEL_";
 
-/// Beginnings of variables that are for others: the card that is none, faults that tests make, the service of systemd, what
+/// Beginnings of variables that are for others: the GPU that is none, faults that tests make, the service of systemd, what
 /// Kubernetes tells of a service called gavel, the proxy before several servers, and the examples.
 const FOR_OTHERS: [&str; 9] = [
     "GAVEL_EMULATED",
-    "GAVEL_REAL_CARD",
+    "GAVEL_REAL_GPU",
     "GAVEL_TEST_FAULTS",
     "GAVEL_OPTIONS",
     "GAVEL_SERVICE_",

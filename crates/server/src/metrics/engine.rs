@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use judge::{CardMemory, Ending, Fingerprint, Lane, Observer, SequenceReport, Stage, StepReport};
+use judge::{Ending, Fingerprint, GpuMemory, Lane, Observer, SequenceReport, Stage, StepReport};
 use metrics::{Counter, Histogram};
 
 use super::Metrics;
@@ -79,9 +79,9 @@ impl EngineMetrics {
 }
 
 impl Metrics {
-    /// Notes how the memory of cards is shared out, if there are any.
-    pub(crate) fn set_card_memory(&self, memory: Option<CardMemory>) {
-        let Some(CardMemory { weights, steps, pictures, cache, spare }) = memory else { return };
+    /// Notes how the memory of GPUs is shared out, if there are any.
+    pub(crate) fn set_gpu_memory(&self, memory: Option<GpuMemory>) {
+        let Some(GpuMemory { weights, steps, pictures, cache, spare }) = memory else { return };
         let parts = [
             ("weights", weights),
             ("steps", steps),

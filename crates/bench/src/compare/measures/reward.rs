@@ -57,7 +57,7 @@ impl Judging {
         }
     }
 
-    /// How many tokens there were, and on a card how fast judgements came that took so many seconds in all.
+    /// How many tokens there were, and on a GPU how fast judgements came that took so many seconds in all.
     fn note(&self, (read, written): (usize, usize), seconds: f64) -> String {
         let tokens = format!("{read} tokens read, {written} written");
         match self.device {
@@ -177,7 +177,7 @@ struct Peer<'a> {
 
 impl Peer<'_> {
     /// Judges in batches of each size that may be the best, and returns those that failed, with the reason: prompts of one
-    /// size may fit into a card's memory where those of another do not.
+    /// size may fit into a GPU's memory where those of another do not.
     fn judge(
         &mut self,
         section: &mut Section,

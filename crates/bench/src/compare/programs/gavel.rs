@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// 32-bit floats; on a card, where there are no others, those of 16 bits.
+    /// 32-bit floats; on a GPU, where there are no others, those of 16 bits.
     F32,
     /// Eight bits and a scale for each 32.
     Q8,

@@ -18,7 +18,7 @@ use crate::{
     decoders::{Qwen2, TextAnatomy},
     error::LoadError,
     kv_cache::LayerCache,
-    layers::{Activation, ComputeDevice, Linear, Rows, on_card},
+    layers::{Activation, ComputeDevice, Linear, Rows, gpu_result},
     parallel::Rank,
     vision::Siglip,
 };
@@ -32,7 +32,7 @@ pub(super) struct LlavaModel {
     anatomy: Anatomy,
     normalisations: Normalisations,
     vision: Siglip,
-    /// Cut tiles of images and of videos where the model is on a card.
+    /// Cut tiles of images and of videos where the model is on a GPU.
     cutters: Option<[PatchCutter; 2]>,
     projector: [Linear; 2], // [E] -> [C] -> [C]
     projector_activation: Activation,
@@ -67,7 +67,7 @@ impl LlavaModel {
         };
         let cutters = match weights.device() {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
-            ComputeDevice::Card(gpu) => {
+            ComputeDevice::Gpu(gpu) => {
                 let sizes = (anatomy.vision.image_size, anatomy.vision.patch_size);
                 let Normalisations { images, videos } = &normalisations;
                 let cutter = |levels| PatchCutter::new(gpu, levels, sizes);
@@ -99,16 +99,16 @@ impl LlavaModel {
     fn tiles_at_once(&self) -> usize {
         match self.device() {
             ComputeDevice::Kernels => 1,
-            ComputeDevice::Tensors(_) | ComputeDevice::Card(_) => TILES_AT_ONCE,
+            ComputeDevice::Tensors(_) | ComputeDevice::Gpu(_) => TILES_AT_ONCE,
         }
     }
 
     /// The tower's features `[N * P, E]` of tiles that are all of images, or all of videos.
     fn see(&self, tiles: &[&[u8]], medium: Medium) -> Result<Rows> {
         match (&self.cutters, self.device()) {
-            (Some(cutters), ComputeDevice::Card(gpu)) => {
+            (Some(cutters), ComputeDevice::Gpu(gpu)) => {
                 let mut patches = Rows::new();
-                on_card(cutters[medium as usize].cut(tiles, patches.on(gpu)?))?;
+                gpu_result(cutters[medium as usize].cut(tiles, patches.on(gpu)?))?;
                 self.vision.forward_patches(&patches)
             }
             _ => self.vision.forward(&self.pixels_of(tiles, medium)?),

@@ -2,7 +2,7 @@
 
 mod config;
 mod names;
-mod on_card;
+mod on_gpu;
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use candle_core::Result;
 use critic::{Batch, TokenId};
 use kernels_cuda::Gpu;
 
-use self::on_card::OnCard;
+use self::on_gpu::OnGpu;
 pub(crate) use self::{
     config::Qwen2Config,
     names::{HEAD_IN_GGUF, IN_GGUF, Names},
@@ -20,7 +20,9 @@ use super::TextAnatomy;
 use crate::{
     error::LoadError,
     kv_cache::{LayerCache, Plan},
-    layers::{Activation, Bias, ComputeDevice, Embedding, Linear, Norm, Rope, Rows, SummedLinear, on_card},
+    layers::{
+        Activation, Bias, ComputeDevice, Embedding, Linear, Norm, Rope, Rows, SummedLinear, gpu_result,
+    },
     weights::Weights,
 };
 
@@ -32,8 +34,8 @@ pub(crate) struct Qwen2 {
     norm: Norm,
     head: Linear, // [C] -> [V], or a rank's part of the vocabulary
     rope: Rope,
-    /// Where the model is on a card.
-    on_card: Option<OnCard>,
+    /// Where the model is on a GPU.
+    on_gpu: Option<OnGpu>,
 }
 
 /// The layers, in order.
@@ -80,7 +82,7 @@ impl Qwen2 {
         let (table, shape) = (names.embedding(), [anatomy.vocabulary, size]);
         let form = weights.form().of_head();
         let gpu = match weights.device() {
-            ComputeDevice::Card(gpu) => Some(gpu),
+            ComputeDevice::Gpu(gpu) => Some(gpu),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let is_split = !weights.rank().shard.is_whole();
@@ -102,7 +104,7 @@ impl Qwen2 {
             norm: Norm::rms(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
             head,
             rope: Rope::new(positions, anatomy.rope_theta, weights.device())?,
-            on_card: gpu.map(|gpu| OnCard::new(gpu, weights.rank(), anatomy, max_step_tokens)).transpose()?,
+            on_gpu: gpu.map(|gpu| OnGpu::new(gpu, weights.rank(), anatomy, max_step_tokens)).transpose()?,
         })
     }
 
@@ -116,8 +118,8 @@ impl Qwen2 {
 
     /// Runs the chunks of `batch` whose embedded tokens are the rows of `x` `[T, C]`, which become the hidden states.
     pub(crate) fn forward(&mut self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
-        if let Some(on_card) = &mut self.on_card {
-            return on_card.forward((&self.layers, &self.rope), x, batch, caches);
+        if let Some(on_gpu) = &mut self.on_gpu {
+            return on_gpu.forward((&self.layers, &self.rope), x, batch, caches);
         }
         let plan = Plan::new(batch, &self.rope, None)?;
         self.layers.forward(x, &plan, caches, &mut Buffers::new())
@@ -155,7 +157,7 @@ impl Buffers {
         Self { normed, projections, attended, gates, gated, change }
     }
 
-    /// On a card, with memory for `rows` rows.
+    /// On a GPU, with memory for `rows` rows.
     fn reserved(gpu: &Arc<Gpu>, anatomy: &TextAnatomy, rows: usize) -> Result<Self> {
         let mut buffers = Self::new();
         let TextAnatomy { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = anatomy;
@@ -167,7 +169,7 @@ impl Buffers {
             (&mut buffers.gated, *intermediate_size),
         ];
         for (buffer, columns) in sizes {
-            on_card(buffer.on(gpu)?.room((rows, columns)))?;
+            gpu_result(buffer.on(gpu)?.room((rows, columns)))?;
         }
         Ok(buffers)
     }

@@ -11,7 +11,7 @@ pub(crate) use self::{config::SiglipConfig, names::IN_GGUF};
 use super::VisionAnatomy;
 use crate::{
     error::LoadError,
-    layers::{Activation, Bias, ComputeDevice, Linear, Norm, Rows, on_card},
+    layers::{Activation, Bias, ComputeDevice, Linear, Norm, Rows, gpu_result},
     weights::Weights,
 };
 
@@ -156,9 +156,9 @@ impl Layer {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        // On a card all of a tile's rows are multiplied at once, for which quantised weights would be expanded first.
+        // On a GPU all of a tile's rows are multiplied at once, for which quantised weights would be expanded first.
         let form = match weights.device() {
-            ComputeDevice::Card(_) => weights.form().of_the_rest(),
+            ComputeDevice::Gpu(_) => weights.form().of_the_rest(),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => weights.form(),
         };
         let products = weights.products(form);
@@ -215,9 +215,9 @@ impl Attention {
                 buffers.attended =
                     Rows::Tensor(self.attend(&query, (&key, &value), (rows / patches, patches))?);
             }
-            Rows::Card(projections) => {
+            Rows::Gpu(projections) => {
                 let shape = (self.heads, patches);
-                on_card(kernels_cuda::attend_all(
+                gpu_result(kernels_cuda::attend_all(
                     projections,
                     shape,
                     buffers.attended.on(projections.gpu())?,

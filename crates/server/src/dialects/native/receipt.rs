@@ -22,7 +22,7 @@ pub(super) struct ReceiptBody {
     precision: String,
     /// How weights are kept in memory: `stored`, `f32`, `q8` or `q4`.
     weight_form: String,
-    /// How many cards, or threads of a CPU, the critic is split over, whose numbers are added up.
+    /// How many GPUs, or threads of a CPU, the critic is split over, whose numbers are added up.
     tensor_parallel: usize,
     /// `exact`: the same request gets the same numbers to the last bit, whatever else runs. `best_effort`: it need not.
     determinism: String,

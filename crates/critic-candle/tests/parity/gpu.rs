@@ -1,4 +1,4 @@
-//! The model on a card, beside the reference: within what torch's own arithmetic in 16 bits differs by.
+//! The model on a GPU, beside the reference: within what torch's own arithmetic in 16 bits differs by.
 
 use critic::{Backend, Batch};
 use critic_candle::{Checkpoint, Device, Options, Source, WeightForm};
@@ -10,11 +10,11 @@ use crate::{
     runner::{Sequence, decode, encode_raw},
 };
 
-/// Prompts on an emulated card, which is slow.
+/// Prompts on an emulated GPU, which is slow.
 const LONGEST: usize = 1500;
 
-fn on_card(model: &str, form: WeightForm) -> Checkpoint {
-    let _open = emulated::card();
+fn on_gpu(model: &str, form: WeightForm) -> Checkpoint {
+    let _open = emulated::gpu();
     let source = Source::Folder(path(&format!("models/{model}")));
     let options = Options {
         device: Device::Cuda(0),
@@ -26,10 +26,10 @@ fn on_card(model: &str, form: WeightForm) -> Checkpoint {
 }
 
 #[test]
-fn a_card_is_as_near_to_the_reference_as_sixteen_bits_can_be() {
+fn a_gpu_is_as_near_to_the_reference_as_sixteen_bits_can_be() {
     for model in ["tiny56", "tiny56-native", "geo384"] {
         let change =
-            change(&mut on_card(model, WeightForm::Stored), model.trim_end_matches("-native"), LONGEST);
+            change(&mut on_gpu(model, WeightForm::Stored), model.trim_end_matches("-native"), LONGEST);
         let near = change.worst > 0.0 && change.worst < 0.5 && change.mean() < 0.05;
         assert!(near && change.unchanged_share() > 0.9, "{model}: {change:?}");
         eprintln!("{model}: {change:?}");
@@ -37,10 +37,10 @@ fn a_card_is_as_near_to_the_reference_as_sixteen_bits_can_be() {
 }
 
 #[test]
-fn quantised_weights_change_as_much_on_a_card_as_on_the_processor() {
+fn quantised_weights_change_as_much_on_a_gpu_as_on_the_processor() {
     for (form, worst, mean, unchanged) in [(WeightForm::Q8, 1.0, 0.12, 0.85), (WeightForm::Q4, 9.0, 0.9, 0.5)]
     {
-        let change = change(&mut on_card("tiny56", form), "tiny56", LONGEST);
+        let change = change(&mut on_gpu("tiny56", form), "tiny56", LONGEST);
         let small = change.worst > 0.0 && change.worst < worst && change.mean() < mean;
         assert!(small && change.unchanged_share() > unchanged, "{form:?}: {change:?}");
         eprintln!("{form:?}: {change:?}");
@@ -59,7 +59,7 @@ fn steps_that_run_as_graphs_have_the_bits_of_those_that_do_not() {
         sequence.advance(sequence.chunk(4096).tokens.len());
         decode(&mut checkpoint.backend, &mut sequence, first, 12)
     };
-    let mut checkpoint = on_card("tiny56", WeightForm::Stored);
+    let mut checkpoint = on_gpu("tiny56", WeightForm::Stored);
     let first = answer(&mut checkpoint);
     for _ in 0..2 {
         assert_eq!(answer(&mut checkpoint), first);

@@ -1,7 +1,7 @@
-//! Steps of a decoder on a card. Where each sequence has one token, the kernels of all layers are started as one graph.
+//! Steps of a decoder on a GPU. Where each sequence has one token, the kernels of all layers are started as one graph.
 //!
 //! A step of single tokens is short: starting some ten kernels for each layer one by one would take the processor longer
-//! than the card needs to run them.
+//! than the GPU needs to run them.
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
@@ -13,14 +13,14 @@ use super::{Buffers, Layers};
 use crate::{
     decoders::TextAnatomy,
     kv_cache::{LayerCache, Plan},
-    layers::{Rope, Rows, SPARE_BYTES, on_card},
+    layers::{Rope, Rows, SPARE_BYTES, gpu_result},
     parallel::Rank,
 };
 
 /// Steps of up to this many single tokens run as graphs. More are long enough to hide how they are started.
 const GRAPH_ROWS: usize = 64;
 
-/// Bytes of the card for graphs: what one takes, which no documentation tells, is measured with the first.
+/// Bytes of the GPU for graphs: what one takes, which no documentation tells, is measured with the first.
 const GRAPH_BYTES: usize = SPARE_BYTES / 2;
 
 /// Graphs that are kept at least and at most, whatever they take. Hardly so many classes come up.
@@ -29,9 +29,9 @@ const GRAPHS: RangeInclusive<usize> = 8..=512;
 /// Classes that are remembered; more are forgotten all together.
 const MOST_CLASSES: usize = 4096;
 
-/// What a card keeps from one step to the next.
+/// What a GPU keeps from one step to the next.
 #[derive(Debug)]
-pub(super) struct OnCard {
+pub(super) struct OnGpu {
     step: Step,
     /// What graphs work in: their memory never moves.
     fixed: (Rows, Buffers),
@@ -77,11 +77,11 @@ enum Captured {
     },
 }
 
-impl OnCard {
+impl OnGpu {
     /// For steps of at most `tokens` tokens of the decoder that `anatomy` measures, or a rank's part of it.
     ///
-    /// Several ranks run without graphs: that sums over cards are captured in one thread while others run has not been seen on
-    /// any card. What of a decoder must be split takes a card longer for each layer than starting its kernels takes.
+    /// Several ranks run without graphs: that sums over GPUs are captured in one thread while others run has not been seen on
+    /// any GPU. What of a decoder must be split takes a GPU longer for each layer than starting its kernels takes.
     pub(super) fn new(gpu: &Arc<Gpu>, rank: &Rank, anatomy: &TextAnatomy, tokens: usize) -> Result<Self> {
         let graph_rows = if rank.shard.is_whole() { GRAPH_ROWS } else { 0 };
         let anatomy = &anatomy.part(rank.shard);
@@ -89,9 +89,11 @@ impl OnCard {
         let blocks = chunks * anatomy.context_length.div_ceil(kernels_cuda::BLOCK_SIZE);
         let heads = Heads { heads: anatomy.heads, kv_heads: anatomy.kv_heads, size: anatomy.head_size };
         let mut x = Rows::new();
-        on_card(x.on(gpu)?.room((graph_rows, anatomy.hidden_size)))?;
+        gpu_result(x.on(gpu)?.room((graph_rows, anatomy.hidden_size)))?;
         Ok(Self {
-            step: on_card(Step::new(gpu, (tokens, chunks, blocks)).and_then(|step| step.attending(heads)))?,
+            step: gpu_result(
+                Step::new(gpu, (tokens, chunks, blocks)).and_then(|step| step.attending(heads)),
+            )?,
             fixed: (x, Buffers::reserved(gpu, anatomy, graph_rows)?),
             buffers: Buffers::new(),
             graph_rows,
@@ -109,7 +111,7 @@ impl OnCard {
         caches: &mut [LayerCache],
     ) -> Result<()> {
         let plan = Plan::new(batch, rope, Some(&mut self.step))?;
-        let Plan::Card(step, _) = &plan else { candle_core::bail!("a card's rotations are not on the card") };
+        let Plan::Gpu(step, _) = &plan else { candle_core::bail!("a GPU's rotations are not on the GPU") };
         let class =
             Class { tokens: step.tokens(), reach: step.reach(), shared_stretches: step.shared_stretches() };
         let is_short = class.tokens <= self.graph_rows && batch.chunks.len() == class.tokens;
@@ -118,9 +120,13 @@ impl OnCard {
         }
         let moves = step.moves();
         let (own, buffers) = &mut self.fixed;
-        let gpu = x.card()?.gpu().clone();
+        let gpu = x.gpu()?.gpu().clone();
         let columns = x.shape()?.1;
-        on_card(on_card(own.on(&gpu)?.room((class.tokens, columns)))?.copy(0, x.card()?, 0..class.tokens))?;
+        gpu_result(gpu_result(own.on(&gpu)?.room((class.tokens, columns)))?.copy(
+            0,
+            x.gpu()?,
+            0..class.tokens,
+        ))?;
         let mut work = || layers.forward(own, &plan, caches, buffers);
         self.graphs.uses += 1;
         match self.classes.get_mut(&class) {
@@ -135,7 +141,7 @@ impl OnCard {
             }
             Some(Captured::Graph { graph, moves: then, used }) if *then == moves => {
                 *used = self.graphs.uses;
-                on_card(graph.run())?;
+                gpu_result(graph.run())?;
             }
             Some(Captured::Seen | Captured::Graph { .. }) => match self.graphs.capture(&gpu, &mut work) {
                 Ok(graph) => {
@@ -146,7 +152,7 @@ impl OnCard {
                     self.graphs.make_room(&mut self.classes);
                 }
                 Err(error) => {
-                    // A graph is only faster. Where the card is lost the step fails, too.
+                    // A graph is only faster. Where the GPU is lost the step fails, too.
                     tracing::warn!(%error, "no more steps are run as graphs");
                     self.graph_rows = 0;
                     self.classes.clear();
@@ -154,7 +160,7 @@ impl OnCard {
                 }
             },
         }
-        on_card(x.on(&gpu)?.copy(0, own.card()?, 0..class.tokens))
+        gpu_result(x.on(&gpu)?.copy(0, own.gpu()?, 0..class.tokens))
     }
 }
 
@@ -163,7 +169,7 @@ impl Graphs {
     fn capture(&mut self, gpu: &Arc<Gpu>, work: &mut impl FnMut() -> Result<()>) -> Result<Graph> {
         let before = gpu.memory();
         let graph = Graph::capture(gpu, || work().map_err(Failed)).map_err(|Failed(error)| error)?;
-        on_card(graph.run())?;
+        gpu_result(graph.run())?;
         if let (None, Ok((before, _)), Ok((after, _))) = (self.most, before, gpu.memory()) {
             let bytes = before.saturating_sub(after).max(1);
             let most = (GRAPH_BYTES / bytes).clamp(*GRAPHS.start(), *GRAPHS.end());

@@ -1,4 +1,4 @@
-//! The server on a card: one that the processor imitates, whose driver runs the very kernels of `crates/kernels-cuda`.
+//! The server on a GPU: one that the processor imitates, whose driver runs the very kernels of `crates/kernels-cuda`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -20,8 +20,8 @@ fn emulator() -> String {
     folder.to_string_lossy().into_owned()
 }
 
-/// A server on a card of `mebibytes`.
-fn on_card(options: &[&str], mebibytes: usize) -> Server {
+/// A server on a GPU of `mebibytes`.
+fn on_gpu(options: &[&str], mebibytes: usize) -> Server {
     let (libraries, bytes) = (emulator(), (mebibytes << 20).to_string());
     let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_BYTES", &bytes)];
     Server::in_environment(&[&["--device", "cuda"], options].concat(), &variables)
@@ -38,7 +38,7 @@ fn tiny() -> [String; 2] {
     ["--model".into(), reference().join("models/tiny56").to_string_lossy().into_owned()]
 }
 
-/// Options of a server on an imitated card, which runs whole contexts when it starts: shorter ones.
+/// Options of a server on an imitated GPU, which runs whole contexts when it starts: shorter ones.
 fn short<'a>(model: &'a [String], positions: &'a str, options: &[&'a str]) -> Vec<&'a str> {
     let model = model.iter().map(String::as_str);
     model.chain(["--context-length", positions]).chain(options.iter().copied()).collect()
@@ -62,8 +62,8 @@ fn probabilities(verdict: &Value) -> Vec<f64> {
 }
 
 #[test]
-fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
-    let card = on_card(&short(&[], "512", &["--cache-mib", "64"]), 1024);
+fn verdicts_of_a_gpu_are_those_of_the_processor_to_sixteen_bits() {
+    let gpu = on_gpu(&short(&[], "512", &["--cache-mib", "64"]), 1024);
     let processor = Server::with_options(&["--device", "cpu"]);
     let responses = [
         "There is a red square at the left.",
@@ -71,13 +71,13 @@ fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
         "A large green star.",
     ];
     for response in responses {
-        let (found, wanted) = (card.ok("/judge", &case(response)), processor.ok("/judge", &case(response)));
+        let (found, wanted) = (gpu.ok("/judge", &case(response)), processor.ok("/judge", &case(response)));
         let (found, wanted) = (probabilities(&found), probabilities(&wanted));
         assert_eq!(found.len(), wanted.len());
         for (found, wanted) in found.iter().zip(&wanted) {
             assert!((found - wanted).abs() < 0.03, "{response}: {found} for {wanted}");
         }
-        assert_ne!(found, wanted, "a card computes in other numbers");
+        assert_ne!(found, wanted, "a GPU computes in other numbers");
     }
     // Twenty comparisons share a picture; their steps run as graphs and in chunks.
     let body = json!({
@@ -85,13 +85,13 @@ fn verdicts_of_a_card_are_those_of_the_processor_to_sixteen_bits() {
         "images": [image("tiny56-tall_1x4-0.png")],
         "responses": responses,
     });
-    let (found, wanted) = (card.ok("/reward", &body), processor.ok("/reward", &body));
+    let (found, wanted) = (gpu.ok("/reward", &body), processor.ok("/reward", &body));
     assert_eq!(found["best"], wanted["best"], "{found} for {wanted}");
     assert_eq!(found["worst"], wanted["worst"], "{found} for {wanted}");
 }
 
 #[test]
-fn a_card_writes_what_the_processor_writes() {
+fn a_gpu_writes_what_the_processor_writes() {
     let (libraries, image) = (emulator(), reference().join("images/tiny56-square-0.png"));
     let image = ["--image", &*image.to_string_lossy()];
     let written = |options: &[&str], variables: &[(&str, &str)]| {
@@ -105,7 +105,7 @@ fn a_card_writes_what_the_processor_writes() {
 }
 
 #[test]
-fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
+fn a_comparison_on_a_gpu_is_of_language_and_rewards_in_its_own_floats() {
     let (libraries, folder) = (emulator(), tempfile::tempdir().unwrap());
     let (json, model) = (folder.path().join("figures.json"), reference().join("models/tiny56"));
     let compare = |options: &[&str]| {
@@ -120,11 +120,11 @@ fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let table = String::from_utf8(output.stdout).unwrap();
     let figures: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
-    assert_eq!((&figures["device"], &figures["device_name"]), (&json!("cuda"), &json!("emulated card")));
-    assert!(table.contains("; emulated card moves ") && table.contains(" GFLOP/s in bf16 "), "{table}");
+    assert_eq!((&figures["device"], &figures["device_name"]), (&json!("cuda"), &json!("emulated GPU")));
+    assert!(table.contains("; emulated GPU moves ") && table.contains(" GFLOP/s in bf16 "), "{table}");
     for (what, why) in [
-        ("startup, image, growth", "only language and reward are measured on a card"),
-        ("llama.cpp and mistral.rs", "they are not asked on a card"),
+        ("startup, image, growth", "only language and reward are measured on a GPU"),
+        ("llama.cpp and mistral.rs", "they are not asked on a GPU"),
         ("transformers", "no --python"),
     ] {
         assert!(table.lines().any(|line| line == format!("Not measured: {what} ({why}).")), "{table}");
@@ -152,13 +152,13 @@ fn a_comparison_on_a_card_is_of_language_and_rewards_in_its_own_floats() {
     let output = compare(&["--parts", "language,growth"]);
     let refused = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && output.stdout.is_empty(), "{refused}");
-    assert!(refused.contains("growth is not measured on a card, only language and reward are"), "{refused}");
+    assert!(refused.contains("growth is not measured on a GPU, only language and reward are"), "{refused}");
 }
 
 #[test]
-fn what_is_left_of_a_card_is_the_caches() {
+fn what_is_left_of_a_gpu_is_the_caches() {
     let model = tiny();
-    let [small, large] = [1536, 2048].map(|mebibytes| on_card(&short(&model, "2048", &[]), mebibytes));
+    let [small, large] = [1536, 2048].map(|mebibytes| on_gpu(&short(&model, "2048", &[]), mebibytes));
     let [few, many] = [&small, &large].map(|server| server.engine("total_blocks"));
     // A position takes keys and values of 3 layers and 2 heads of 16 numbers of 2 bytes; a block is 32 of them.
     let block_bytes = 2 * 3 * 2 * 16 * 2 * 32;
@@ -195,7 +195,7 @@ fn a_cache_takes_nothing_from_the_largest_steps() {
 }
 
 #[test]
-fn what_a_card_cannot_do_is_said_in_a_sentence() {
+fn what_a_gpu_cannot_do_is_said_in_a_sentence() {
     let libraries = emulator();
     let variables = |bytes: &'static str| [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_BYTES", bytes)];
     let refused = |options: &[&str], variables: &[(&str, &str)]| {
@@ -206,7 +206,7 @@ fn what_a_card_cannot_do_is_said_in_a_sentence() {
     let small = refused(&["--device", "cuda"], &variables("20000000"));
     assert!(small.contains("has no room for another"), "{small}");
     let second = refused(&["--device", "cuda:2"], &variables("1000000000"));
-    assert!(second.contains("there is no card 2: the driver knows 2"), "{second}");
+    assert!(second.contains("there is no GPU 2: the driver knows 2"), "{second}");
     let wide = refused(&["--device", "cuda", "--precision", "f32"], &variables("1000000000"));
     assert!(wide.contains("bf16"), "{wide}");
     let unknown = refused(&["--device", "tpu"], &[]);
@@ -219,9 +219,9 @@ fn what_a_card_cannot_do_is_said_in_a_sentence() {
     }
 }
 
-/// After some errors a card does nothing more for a process, which only another one can heal.
+/// After some errors a GPU does nothing more for a process, which only another one can heal.
 #[test]
-fn a_server_whose_card_is_lost_fails_its_requests_and_ends() {
+fn a_server_whose_gpu_is_lost_fails_its_requests_and_ends() {
     let libraries = emulator();
     let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_LAUNCHES", "600")];
     let server = Server::in_environment(&short(&[], "512", &["--device", "cuda"]), &variables);
@@ -233,28 +233,28 @@ fn a_server_whose_card_is_lost_fails_its_requests_and_ends() {
     assert!(!server.wait(), "it ends as a failure");
 }
 
-/// Two cards are refused by a program that cannot add up their numbers.
+/// Two GPUs are refused by a program that cannot add up their numbers.
 #[cfg(not(feature = "nccl"))]
 #[test]
-fn several_cards_need_a_program_with_nccl() {
+fn several_gpus_need_a_program_with_nccl() {
     let libraries = emulator();
     let output = judged(&["--device", "cuda", "--tensor-parallel", "2"], &[("LD_LIBRARY_PATH", &libraries)]);
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && told.contains("without the feature `nccl`"), "{told}");
 }
 
-/// What two imitated cards judge, with an imitated NCCL between them, is what one judges; and what is left of both is the
+/// What two imitated GPUs judge, with an imitated NCCL between them, is what one judges; and what is left of both is the
 /// caches', of which each has half of every position.
 #[cfg(feature = "nccl")]
 #[test]
-fn two_cards_judge_as_one_does() {
+fn two_gpus_judge_as_one_does() {
     let model = tiny();
     let blocks =
-        |ranks| on_card(&short(&model, "256", &["--tensor-parallel", ranks]), 1024).engine("total_blocks");
+        |ranks| on_gpu(&short(&model, "256", &["--tensor-parallel", ranks]), 1024).engine("total_blocks");
     let (one, two) = (blocks("1"), blocks("2"));
     assert!((19..=21).contains(&(10 * two / one)), "{one} and {two} blocks");
 
-    let [one, two] = ["1", "2"].map(|ranks| on_card(&short(&[], "512", &["--tensor-parallel", ranks]), 1024));
+    let [one, two] = ["1", "2"].map(|ranks| on_gpu(&short(&[], "512", &["--tensor-parallel", ranks]), 1024));
     for response in ["There is a red square at the left.", "A large green star."] {
         let [wanted, found] = [&one, &two].map(|server| probabilities(&server.ok("/judge", &case(response))));
         assert_eq!(found.len(), wanted.len());

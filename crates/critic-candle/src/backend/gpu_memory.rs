@@ -1,9 +1,9 @@
-//! How a card's memory is shared out: weights, what steps work in, features of pictures, and all the rest for keys and values.
+//! How a GPU's memory is shared out: weights, what steps work in, features of pictures, and all the rest for keys and values.
 
 use std::sync::Arc;
 
 use candle_core::Result;
-use critic::{Batch, BlockId, CardMemory, Chunk, SequenceId, TokenId, Wants};
+use critic::{Batch, BlockId, Chunk, GpuMemory, SequenceId, TokenId, Wants};
 use kernels::BLOCK_SIZE;
 use kernels_cuda::Gpu;
 
@@ -12,7 +12,7 @@ use crate::{
     architectures::Model,
     error::LoadError,
     kv_cache::LayerCache,
-    layers::{SPARE_BYTES, on_card},
+    layers::{SPARE_BYTES, gpu_result},
 };
 
 /// Sequences of the step that needs the most memory for attention: as many as the engine runs by default.
@@ -24,14 +24,14 @@ pub(super) fn share_out(
     model: &mut dyn Model,
     gpu: &Arc<Gpu>,
     max_step_tokens: usize,
-) -> std::result::Result<CardMemory, LoadError> {
+) -> std::result::Result<GpuMemory, LoadError> {
     let (free_before, total) = gpu.memory()?;
     model.run_most_tiles()?;
     run_largest_steps(model, max_step_tokens)?;
-    on_card(gpu.wait())?;
+    gpu_result(gpu.wait())?;
     let (free, _) = gpu.memory()?;
     let pictures = FEATURE_BYTES + model.most_bytes_of_visual();
-    Ok(CardMemory {
+    Ok(GpuMemory {
         weights: (total - free_before) as u64,
         steps: free_before.saturating_sub(free) as u64,
         pictures: pictures as u64,
@@ -40,19 +40,19 @@ pub(super) fn share_out(
     })
 }
 
-/// Writes to the log how the memory of a card is shared out.
-pub(super) fn tell(gpu: &Gpu, memory: &CardMemory) -> std::result::Result<(), LoadError> {
-    let CardMemory { weights, steps, pictures, cache, spare } = *memory;
+/// Writes to the log how the memory of a GPU is shared out.
+pub(super) fn tell(gpu: &Gpu, memory: &GpuMemory) -> std::result::Result<(), LoadError> {
+    let GpuMemory { weights, steps, pictures, cache, spare } = *memory;
     let mib = |bytes: u64| bytes >> 20;
     tracing::info!(
-        card = gpu.name()?,
+        gpu = gpu.name()?,
         total_mib = mib(gpu.memory()?.1 as u64),
         weights_mib = mib(weights),
         steps_mib = mib(steps),
         pictures_mib = mib(pictures),
         spare_mib = mib(spare),
         cache_mib = mib(cache),
-        "shared out the card's memory"
+        "shared out the GPU's memory"
     );
     Ok(())
 }
