@@ -1,6 +1,6 @@
 """Drives the server's pages with a real browser, as people do, and looks at what they show.
 
-Usage: page.py CHROMIUM URL [CHECK]. URL is a server with the small critic, or for `stop` with a slow one. Pictures of the pages are put
+Usage: page.py CHROMIUM URL [CHECK]. URL is a server with the small critic, or for `stop` with a slow one. Screenshots are put
 into the folder GAVEL_PICTURES, if that is set."""
 
 import base64
@@ -38,7 +38,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
 
 class Browser:
-    """A browser, the server that it visits, and where pictures go."""
+    """A browser, the server that it visits, and where screenshots go."""
 
     def __init__(self, browser, url, folder):
         self.browser, self.url, self.folder = browser, url, folder
@@ -74,7 +74,7 @@ def example(page, name):
     # The rubrics have come when the usual one is marked.
     expect(page.locator("#rubric")).to_contain_text("(usual)")
     page.get_by_role("button", name=name, exact=True).click()
-    expect(page.locator("#pictures img")).to_have_count(1)
+    expect(page.locator("#images img")).to_have_count(1)
 
 
 def judged(page):
@@ -268,9 +268,9 @@ def given(page, kind, target, name="scene.png", media="image/png"):
     }""", [kind, target, name, media, data])
 
 
-def check_pictures(browser):
+def check_images(browser):
     with browser.visit() as page:
-        shown = page.locator("#pictures img")
+        shown = page.locator("#images img")
         given(page, "dragover", "#drop")
         expect(page.locator("#drop")).to_have_class("drop over")
         given(page, "drop", "#drop")
@@ -283,9 +283,9 @@ def check_pictures(browser):
         right = "data:image/png;base64," + base64.b64encode(SCENE.read_bytes()).decode()
         assert shown.evaluate_all("all => all.map((one) => one.src)") == [right] * 3
         given(page, "drop", "#drop", "notes.txt", "text/plain")
-        expect(page.locator("#error")).to_have_text("notes.txt is no picture.")
+        expect(page.locator("#error")).to_have_text("notes.txt is no image.")
         for left in (2, 1):
-            page.get_by_role("button", name="Remove picture 1").click()
+            page.get_by_role("button", name="Remove image 1").click()
             expect(shown).to_have_count(left)
         page.get_by_label("Question", exact=True).fill(QUESTION)
         page.get_by_label("Response 1", exact=True).fill("The circle is purple.")
@@ -418,7 +418,7 @@ def check_docs(browser):
 
 # `stop` wants a server of its own.
 USUAL = [
-    "score", "no_distribution", "comparison", "ranking", "own_rubric", "keyboard", "pictures", "errors", "key", "looks", "docs",
+    "score", "no_distribution", "comparison", "ranking", "own_rubric", "keyboard", "images", "errors", "key", "looks", "docs",
 ]  # fmt: skip
 
 

@@ -83,7 +83,7 @@ fn very_many_are_served_one_after_another() {
 #[test]
 fn large_requests_wait_for_their_turn() {
     let [long_prompts, long_line, large_pictures] =
-        <[_; 3]>::try_from(abuse(&["long-prompts", "long-line", "large-pictures"])).unwrap();
+        <[_; 3]>::try_from(abuse(&["long-prompts", "long-line", "large-images"])).unwrap();
     assert!(count(&long_prompts.1, "long answered") > 0 && count(&long_prompts.1, "short answered") > 1);
     assert_eq!((count(&long_line.1, "200"), count(&large_pictures.1, "200")), (40, 6));
 }

@@ -301,11 +301,11 @@ fn urls_are_taken_as_clients_write_them_and_a_missing_picture_is_told() {
     for (images, missing) in [(json!([]), Some("1")), (json!([scene()]), None)] {
         let told = server
             .post("/rm", &json!({ "prompt": QUESTION, "response": ANSWER, "label": { "images": images } }));
-        assert_eq!((told.status, told.header("x-gavel-without-picture")), (200, missing));
+        assert_eq!((told.status, told.header("x-gavel-without-image")), (200, missing));
     }
     let transcripts = [chat(QUESTION, "Red."), chat(QUESTION, "Blue.")];
     let told = server.post("/get_reward/", &json!({ "query": transcripts }));
-    assert_eq!(told.header("x-gavel-without-picture"), Some("2"));
+    assert_eq!(told.header("x-gavel-without-image"), Some("2"));
     assert_eq!(server.get("/healthz").json()["status"], "ok");
     let info = server.get("/info").json();
     assert_eq!((info["model_id"].as_str(), &info["auto_truncate"]), (Some("gavel-mini"), &json!(false)));

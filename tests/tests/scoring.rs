@@ -135,13 +135,13 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
         ("/rm?rubrik=accuracy", json!({ "prompt": QUESTION, "response": "a" }), "rubrik", "invalid_query"),
         ("/rm?reward=best", json!({ "prompt": QUESTION, "response": "a" }), "reward", "invalid_query"),
         (
-            "/rm?picture=required",
+            "/rm?image=required",
             json!({ "prompt": QUESTION, "response": "a" }),
             "response",
             "image_required",
         ),
         (
-            "/get_reward?picture=required",
+            "/get_reward?image=required",
             json!({ "query": [good, good], "labels": [{ "image": scene() }, { "images": [] }] }),
             "query[1]",
             "image_required",
@@ -235,7 +235,7 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
     assert!(message.starts_with("Unknown parameter `rubrik`; did you mean `rubric`?"), "{message}");
     // With its picture a sample has the same reward, be it required or not.
     let shown = json!({ "prompt": QUESTION, "response": "Red.", "label": { "image": scene() } });
-    assert_eq!(server.ok("/rm?picture=required", &shown), server.ok("/rm", &shown));
+    assert_eq!(server.ok("/rm?image=required", &shown), server.ok("/rm", &shown));
     // A number is a right answer like any other text.
     let with =
         |label: Value| server.ok("/rm", &json!({ "prompt": QUESTION, "response": "5", "label": label }));

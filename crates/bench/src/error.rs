@@ -41,9 +41,9 @@ pub enum BenchError {
     /// The client's own runtime cannot be started.
     #[error("the load generator cannot be started")]
     Runtime(#[source] io::Error),
-    /// A picture could not be written.
-    #[error("a picture cannot be written")]
-    Picture(#[from] image::ImageError),
+    /// An image could not be written.
+    #[error("an image cannot be written")]
+    Image(#[from] image::ImageError),
     /// The engine did not take a request.
     #[error("the engine did not take a request")]
     Engine(#[from] EngineError),

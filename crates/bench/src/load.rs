@@ -55,7 +55,7 @@ async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, Bench
     let model = Health::ask(&mut Connection::open(server).await?).await?.model;
     let kind = Kind { sides: 48..=320, max_tokens: options.max_tokens, mode: options.mode.clone() };
     let workload = Workload::new(requests, kind, seed);
-    // Every phase has pictures of its own shade, so that none finds its work done by the one before. The first request
+    // Every phase has images of its own shade, so that none finds its work done by the one before. The first request
     // of all touches memory that later ones find ready; it is not counted.
     let first = workload.bodies(0)?.swap_remove(0);
     let answer = Connection::open(server).await?.judge(first).await?;
@@ -69,7 +69,7 @@ async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, Bench
     }
     let mut open = Vec::with_capacity(rates.len());
     for (index, rate) in rates.into_iter().enumerate() {
-        // After many rates a shade comes again; by then its pictures have been pushed out.
+        // After many rates a shade comes again; by then its images have been pushed out.
         let shade = 2 + (index % 14) as u8;
         open.push(open_loop(server, workload.bodies(shade)?, (rate, seed + index as u64)).await?);
     }

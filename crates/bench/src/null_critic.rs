@@ -16,14 +16,14 @@ use sha2::{Digest, Sha256};
 const END: u32 = 256;
 /// Begins a turn; one more for each role.
 const TURN: u32 = 257;
-/// Stands for a place in a picture.
-const PICTURE: u32 = 260;
+/// Stands for a place in an image.
+const IMAGE: u32 = 260;
 /// The first of the tokens that stand for four bytes of a prompt.
 const WORDS: u32 = 261;
 /// As many tokens as the small critic's vocabulary has.
 const VOCABULARY: u32 = 896;
-/// Places that a picture takes in a prompt, about as many as a small picture takes for the small critic.
-const PICTURE_TOKENS: usize = 64;
+/// Places that an image takes in a prompt, about as many as a small image takes for the small critic.
+const IMAGE_TOKENS: usize = 64;
 /// What is written after the prompt, byte by byte; then the turn ends. No byte comes twice, so that each tells the next.
 const VERDICT: &[u8] = b"7\nFine.";
 
@@ -48,9 +48,9 @@ impl Processor for NullProcessor {
             for part in &message.parts {
                 match part {
                     Part::Text(text) => encoded.tokens.extend(words(text)),
-                    Part::Image(image) => encode_picture(&mut encoded, image.bytes()),
+                    Part::Image(image) => encode_image(&mut encoded, image.bytes()),
                     Part::Video(frames) => {
-                        frames.iter().for_each(|frame| encode_picture(&mut encoded, frame.bytes()));
+                        frames.iter().for_each(|frame| encode_image(&mut encoded, frame.bytes()));
                     }
                 }
             }
@@ -93,16 +93,16 @@ fn words(text: &str) -> impl Iterator<Item = TokenId> {
     })
 }
 
-/// A picture is not even decoded; equal files are equal pictures.
-fn encode_picture(encoded: &mut Encoded, file: &[u8]) {
+/// An image is not even decoded; equal files are equal images.
+fn encode_image(encoded: &mut Encoded, file: &[u8]) {
     encoded.visuals.push(Visual {
         start: encoded.tokens.len(),
-        length: PICTURE_TOKENS,
+        length: IMAGE_TOKENS,
         tiles: Arc::new(Tiles { size: 1, pixels: Vec::new() }),
         packing: Packing::Single,
         hash: Sha256::digest(file).into(),
     });
-    encoded.tokens.extend([TokenId(PICTURE); PICTURE_TOKENS]);
+    encoded.tokens.extend([TokenId(IMAGE); IMAGE_TOKENS]);
 }
 
 struct NullBackend {
@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_told_apart_by_their_files() {
+    fn images_are_told_apart_by_their_files() {
         let image = |byte: u8| Part::Image(EncodedImage::new(vec![byte]));
         let parts = vec![image(1), image(2), image(1), Part::Text("five!".into())];
         let message = Message { role: Role::User, parts };
         let prompt = Prompt { messages: vec![message], ..Prompt::default() };
         let encoded = NullProcessor.encode(&prompt).unwrap();
-        assert_eq!(encoded.tokens.len(), 1 + 3 * PICTURE_TOKENS + 2 + 1);
+        assert_eq!(encoded.tokens.len(), 1 + 3 * IMAGE_TOKENS + 2 + 1);
         assert_eq!(encoded.visuals[0].hash, encoded.visuals[2].hash);
         assert_ne!(encoded.visuals[0].hash, encoded.visuals[1].hash);
         let starts: Vec<usize> = encoded.visuals.iter().map(|visual| visual.start).collect();

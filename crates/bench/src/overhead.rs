@@ -60,7 +60,7 @@ async fn run(
     options: &OverheadOptions,
 ) -> Result<OverheadReport, BenchError> {
     let OverheadOptions { clients, duration, paced_part, seed, .. } = *options;
-    // Small pictures, since reading base64 is not what is measured; enough tokens for the null critic's verdict.
+    // Small images, since reading base64 is not what is measured; enough tokens for the null critic's verdict.
     let kind = Kind { sides: 8..=32, max_tokens: 64, mode: options.mode.clone() };
     let bodies = Workload::new(clients, kind, seed).numbered_bodies()?;
     let mut crowd = Vec::with_capacity(clients);

@@ -1,4 +1,4 @@
-//! All ordered pairs of some responses about one picture, as prompts.
+//! All ordered pairs of some responses about one image, as prompts.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) const FIRST_TEXT_TOKEN: usize = 8;
 pub struct RoundRobin {
     /// How many responses there are, at least 2.
     pub responses: usize,
-    /// Tokens of the picture, with which every prompt begins.
+    /// Tokens of the image, with which every prompt begins.
     pub image_tokens: usize,
     /// Tokens of rubric and question, which follow.
     pub question_tokens: usize,
@@ -24,7 +24,7 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// With so many responses, one large picture, and texts of usual length.
+    /// With so many responses, one large image, and texts of usual length.
     pub fn of(responses: usize) -> Self {
         Self { responses, image_tokens: 1500, question_tokens: 150, response_tokens: 120, ending_tokens: 8 }
     }
@@ -41,7 +41,7 @@ impl RoundRobin {
         all.filter(|(first, second)| first != second)
     }
 
-    /// The prompt that compares two responses: picture, question, the one, the other, ending.
+    /// The prompt that compares two responses: image, question, the one, the other, ending.
     pub(crate) fn prompt(&self, (first, second): (usize, usize)) -> Encoded {
         let mut next = FIRST_TEXT_TOKEN;
         let mut text = |length: usize| {
@@ -50,7 +50,7 @@ impl RoundRobin {
         };
         let (question, ending) = (text(self.question_tokens), text(self.ending_tokens));
         let responses: Vec<_> = (0..self.responses).map(|_| text(self.response_tokens)).collect();
-        let picture = vec![TokenId(0); self.image_tokens];
+        let image = vec![TokenId(0); self.image_tokens];
         let visual = Visual {
             start: 0,
             length: self.image_tokens,
@@ -58,7 +58,7 @@ impl RoundRobin {
             packing: Packing::Single,
             hash: [7; 32],
         };
-        let parts = [&picture, &question, &responses[first], &responses[second], &ending];
+        let parts = [&image, &question, &responses[first], &responses[second], &ending];
         Encoded { tokens: parts.into_iter().flatten().copied().collect(), visuals: vec![visual] }
     }
 

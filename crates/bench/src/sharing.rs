@@ -1,4 +1,4 @@
-//! How much work the sharing of prompts saves: all ordered pairs of some responses about one picture, at once.
+//! How much work the sharing of prompts saves: all ordered pairs of some responses about one image, at once.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},

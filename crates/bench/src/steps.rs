@@ -109,7 +109,7 @@ impl Bench {
         for tokens in prompts.iter().filter(|tokens| **tokens <= most) {
             figures.push(self.prefill(backend, Prefill { sequences: 1, tokens: *tokens, shared: 0 })?);
         }
-        // What a round robin of responses to one picture is made of.
+        // What a round robin of responses to one image is made of.
         let judging = Prefill { sequences: 16, tokens: 128, shared: 2048 };
         let fits = judging.sequences * judging.tokens <= most
             && judging.shared + judging.tokens <= limits.context_length;
@@ -117,7 +117,7 @@ impl Bench {
             figures.push(self.prefill(backend, judging)?);
         }
         for tiles in tiles {
-            figures.push(self.pictures(backend, *tiles)?);
+            figures.push(self.images(backend, *tiles)?);
         }
         Ok(())
     }
@@ -159,20 +159,20 @@ impl Bench {
         ))
     }
 
-    /// Pictures of one tile each, which go through the tower together; what they take is told by the backend.
-    fn pictures(&self, backend: &mut dyn Backend, tiles: usize) -> Result<StepFigure, BackendError> {
+    /// Images of one tile each, which go through the tower together; what they take is told by the backend.
+    fn images(&self, backend: &mut dyn Backend, tiles: usize) -> Result<StepFigure, BackendError> {
         let size = self.bounds.size;
         let length = size.patches + 1;
-        let picture =
+        let image =
             Arc::new(Tiles { size: size.tile_size, pixels: vec![127; 3 * size.tile_size * size.tile_size] });
         let times = self.times(|round| {
             let visual = |index: usize| {
-                // No other picture of the whole run has it: features that are known are not made.
+                // No other image of the whole run has it: features that are known are not made.
                 let mut hash = [0; 32];
                 for (place, number) in hash.chunks_exact_mut(8).zip([tiles, round, index]) {
                     place.copy_from_slice(&(number as u64).to_le_bytes());
                 }
-                Visual { start: index, length, tiles: Arc::clone(&picture), packing: Packing::Single, hash }
+                Visual { start: index, length, tiles: Arc::clone(&image), packing: Packing::Single, hash }
             };
             // One position of each: the features are made whole.
             let mut batch = Batch { chunks: vec![chunk(0, (0, tiles), vec![BlockId(0)])] };
@@ -183,7 +183,7 @@ impl Bench {
         })?;
         let tiles = tiles as f64;
         Ok(StepFigure::new(
-            (StepKind::Pictures, format!("{tiles} tiles")),
+            (StepKind::Images, format!("{tiles} tiles")),
             (tiles, times),
             tiles / self.bounds.image_s(tiles),
         ))

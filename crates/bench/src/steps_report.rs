@@ -19,7 +19,7 @@ pub enum StepKind {
     /// Pieces of prompts: bound by arithmetic.
     Prefill,
     /// Tiles through the tower and the projector: bound by arithmetic.
-    Pictures,
+    Images,
 }
 
 /// A step of one kind and size.
@@ -97,7 +97,7 @@ impl fmt::Display for StepsReport {
             let kind = match figure.kind {
                 StepKind::Decode => "decode",
                 StepKind::Prefill => "prefill",
-                StepKind::Pictures => "pictures",
+                StepKind::Images => "images",
             };
             table.row([
                 format!("{kind} {}", figure.setting),

@@ -1,4 +1,4 @@
-//! Requests for verdicts: different pictures, questions and lengths of responses, the same ones for the same seed.
+//! Requests for verdicts: different images, questions and lengths of responses, the same ones for the same seed.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::{error::BenchError, picture::Picture};
+use crate::{drawn_image::DrawnImage, error::BenchError};
 
 const QUESTIONS: [&str; 6] = [
     "What colour is the largest shape?",
@@ -27,13 +27,13 @@ const SENTENCES: [&str; 6] = [
     "Nothing else can be seen.",
 ];
 
-/// Of how many requests one shows the picture of an earlier one.
+/// Of how many requests one shows the image of an earlier one.
 const SHARING: usize = 4;
 
 /// What the requests of a workload are like.
 #[derive(Debug, Clone)]
 pub(crate) struct Kind {
-    /// Sides of the pictures, in pixels.
+    /// Sides of the images, in pixels.
     pub(crate) sides: RangeInclusive<u32>,
     /// Tokens that the critic may write.
     pub(crate) max_tokens: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Kind {
     pub(crate) mode: Option<String>,
 }
 
-/// Requests whose pictures have not been put into their bodies yet.
+/// Requests whose images have not been put into their bodies yet.
 #[derive(Debug)]
 pub(crate) struct Workload {
     cases: Vec<Case>,
@@ -50,7 +50,7 @@ pub(crate) struct Workload {
 
 #[derive(Debug)]
 struct Case {
-    picture: Picture,
+    image: DrawnImage,
     question: &'static str,
     response: String,
 }
@@ -61,21 +61,21 @@ impl Workload {
         let mut random = StdRng::seed_from_u64(seed);
         let mut cases: Vec<Case> = Vec::with_capacity(count);
         for index in 0..count {
-            let picture = if index % SHARING == SHARING - 1 {
-                cases[random.random_range(0..index)].picture.clone()
+            let image = if index % SHARING == SHARING - 1 {
+                cases[random.random_range(0..index)].image.clone()
             } else {
-                Picture::draw(&mut random, kind.sides.clone())
+                DrawnImage::draw(&mut random, kind.sides.clone())
             };
             let question = QUESTIONS[random.random_range(0..QUESTIONS.len())];
             let sentences = random.random_range(1..=5);
             let sentence = |_| SENTENCES[random.random_range(0..SENTENCES.len())];
             let response = (0..sentences).map(sentence).collect::<Vec<_>>().join(" ");
-            cases.push(Case { picture, question, response });
+            cases.push(Case { image, question, response });
         }
         Self { cases, kind }
     }
 
-    /// The bodies, with pictures of a shade that sets them apart from those of every other one.
+    /// The bodies, with images of a shade that sets them apart from those of every other one.
     pub(crate) fn bodies(&self, shade: u8) -> Result<Vec<Bytes>, BenchError> {
         let body = |case| Ok(self.body(case, shade)?.to_string().into());
         self.cases.iter().map(body).collect()
@@ -88,10 +88,10 @@ impl Workload {
     }
 
     fn body(&self, case: &Case, shade: u8) -> Result<Value, BenchError> {
-        let picture = BASE64_STANDARD.encode(case.picture.png(shade)?);
+        let image = BASE64_STANDARD.encode(case.image.png(shade)?);
         let mut body = json!({
             "question": case.question,
-            "images": [format!("data:image/png;base64,{picture}")],
+            "images": [format!("data:image/png;base64,{image}")],
             "response": case.response,
             "max_tokens": self.kind.max_tokens,
             // A server that remembers its verdicts would be measured for nothing but that.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_differ_and_some_share_a_picture() {
+    fn requests_differ_and_some_share_a_image() {
         let bodies = workload(5).bodies(0).unwrap();
         let bodies: Vec<Value> = bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
         let different =
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_repeats_and_a_shade_gives_other_pictures_with_the_same_texts() {
+    fn a_seed_repeats_and_a_shade_gives_other_images_with_the_same_texts() {
         let bodies = |seed, shade| workload(seed).bodies(shade).unwrap();
         assert_eq!(bodies(5, 1), bodies(5, 1));
         assert_ne!(bodies(5, 1), bodies(6, 1));

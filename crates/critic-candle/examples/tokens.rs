@@ -1,5 +1,5 @@
 //! Prints how long steps of a checkpoint take: the folder is the first argument, `stored`, `f32`, `q8` or `q4` the
-//! second. Tokens and pictures are any.
+//! second. Tokens and images are any.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -18,11 +18,11 @@ const WRITTEN: usize = 64;
 /// Sequences that write together.
 const TOGETHER: usize = 8;
 
-/// Tiles of the picture, and pixels of a side of theirs.
+/// Tiles of the image, and pixels of a side of theirs.
 const TILES: usize = 5;
 const SIDE: usize = 384;
 
-/// The prompt and the picture are run so often. Of all times of one kind the median counts.
+/// The prompt and the image are run so often. Of all times of one kind the median counts.
 const ROUNDS: usize = 7;
 
 /// Milliseconds of every step of a kind.
@@ -34,7 +34,7 @@ struct Times {
     alone: Vec<f64>,
     /// A token each of [`TOGETHER`] sequences.
     together: Vec<f64>,
-    /// The picture.
+    /// The image.
     seeing: Vec<f64>,
 }
 

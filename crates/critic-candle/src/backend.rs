@@ -1,4 +1,4 @@
-//! Steps of a model on one device: features of pictures, the cache of keys and values, logits.
+//! Steps of a model on one device: features of images, the cache of keys and values, logits.
 
 mod gpu_memory;
 
@@ -17,7 +17,7 @@ use crate::{
     layers::{ComputeDevice, Rows},
 };
 
-/// Features of recent pictures are kept up to this many bytes, so that a picture that is still being read in pieces, or
+/// Features of recent images are kept up to this many bytes, so that an image that is still being read in pieces, or
 /// asked about again, goes through the tower once.
 const FEATURE_BYTES: usize = 256 << 20;
 
@@ -304,7 +304,7 @@ impl Backend for CandleBackend {
         // All are looked at: a loop that may end early looks at one at a time.
         let finite = |row: &Logits| row.iter().fold(true, |all, logit| all & logit.is_finite());
         if !logits.iter().all(finite) {
-            // Numbers that are none might be in what is kept of a picture, and everybody who asks about it would fail as well.
+            // Numbers that are none might be in what is kept of an image, and everybody who asks about it would fail as well.
             self.features.clear();
             return Err(BackendError::NonFinite);
         }

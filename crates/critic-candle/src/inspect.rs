@@ -79,7 +79,7 @@ impl Inspection {
         }
     }
 
-    /// Tiles that a picture of this many pixels is cut into when it is the only one.
+    /// Tiles that an image of this many pixels is cut into when it is the only one.
     pub fn tiles(&self, width: u32, height: u32) -> usize {
         self.architecture.tiles(height as usize, width as usize)
     }
@@ -127,7 +127,7 @@ impl fmt::Display for Inspection {
             if self.tied { "tied" } else { "own" }
         )?;
         writeln!(formatter, "context          {} tokens", text.context_length)?;
-        writeln!(formatter, "pictures         {}", self.architecture.describe_pictures())?;
+        writeln!(formatter, "images         {}", self.architecture.describe_images())?;
         let position = text.cache_bytes_per_position(4);
         writeln!(formatter, "size on disk     {:.1} MiB", mebibytes(self.stored_bytes))?;
         writeln!(formatter, "tensors on disk  {}", self.types.join(", "))?;

@@ -127,9 +127,9 @@ pub struct Options {
     pub claim_memory: bool,
     /// The most tokens that one step runs; none is 512 on the processor and 4096 on a GPU, which such a step keeps busy.
     pub max_step_tokens: Option<usize>,
-    /// Bounds of pictures.
+    /// Bounds of images.
     pub image_limits: ImageLimits,
-    /// Bytes for pictures that were decoded and cut for earlier prompts.
+    /// Bytes for images that were decoded and cut for earlier prompts.
     pub image_cache_bytes: usize,
     /// Where a vision tower that the checkpoint only refers to is downloaded from.
     pub hub: HubOptions,
@@ -137,7 +137,7 @@ pub struct Options {
 
 impl Options {
     /// `source` with the defaults: on the processor in f32 with weights as they are stored, 256 MiB of cache that take memory
-    /// as they fill, 512 tokens a step, pictures within their usual bounds, of which 128 MiB are kept.
+    /// as they fill, 512 tokens a step, images within their usual bounds, of which 128 MiB are kept.
     pub fn new(source: Source) -> Self {
         Self {
             source,

@@ -1,6 +1,6 @@
 //! A checkpoint's tokenizer with its control tokens taken out.
 //!
-//! Text that a client sends must never become a role or a picture, so the control tokens of `tokenizer.json` are
+//! Text that a client sends must never become a role or an image, so the control tokens of `tokenizer.json` are
 //! removed before the tokenizer is built: there is nothing left in it that could match them. They are put in by id
 //! where the structure of a conversation asks for them. Words that somebody added stay, since they are text.
 
@@ -32,7 +32,7 @@ struct AddedToken {
 }
 
 impl AddedToken {
-    /// Whether it is structure and no text: it is called special, looks like the tokens that are, or stands for a picture.
+    /// Whether it is structure and no text: it is called special, looks like the tokens that are, or stands for an image.
     fn is_control(&self) -> bool {
         let marked = self.content.starts_with("<|") && self.content.ends_with("|>");
         self.special || marked || ["<image>", "<video>"].contains(&self.content.as_str())

@@ -1,4 +1,4 @@
-//! The memory that is lent to pictures in every order in which decoders can ask for it: the file itself, on locks that a model checker
+//! The memory that is lent to images in every order in which decoders can ask for it: the file itself, on locks that a model checker
 //! runs. It finds waits that never end, too.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

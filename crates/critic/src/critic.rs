@@ -17,7 +17,7 @@ pub struct GenerationDefaults {
 
 /// A loaded critic.
 pub struct Critic {
-    /// Text and pictures to tokens and tiles, and back.
+    /// Text and images to tokens and tiles, and back.
     pub processor: Arc<dyn Processor>,
     /// The model.
     pub backend: Box<dyn Backend>,

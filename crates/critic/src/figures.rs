@@ -18,9 +18,9 @@ pub struct CacheFigures {
 /// A model at work. What a model does not know of itself is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackendFigures {
-    /// Time spent on features of pictures.
+    /// Time spent on features of images.
     pub vision: Duration,
-    /// Features of pictures that are kept, each picture counted once a step.
+    /// Features of images that are kept, each image counted once a step.
     pub features: CacheFigures,
     /// Bytes of one block of keys and values.
     pub block_bytes: u64,
@@ -33,8 +33,8 @@ pub struct GpuMemory {
     pub weights: u64,
     /// What the largest steps and the largest batch of tiles work in.
     pub steps: u64,
-    /// Features of pictures.
-    pub pictures: u64,
+    /// Features of images.
+    pub images: u64,
     /// Keys and values.
     pub cache: u64,
     /// What is kept free: for graphs, and since the driver cannot divide memory exactly.
@@ -48,7 +48,7 @@ impl std::ops::Add for GpuMemory {
         Self {
             weights: self.weights + other.weights,
             steps: self.steps + other.steps,
-            pictures: self.pictures + other.pictures,
+            images: self.images + other.images,
             cache: self.cache + other.cache,
             spare: self.spare + other.spare,
         }
@@ -58,8 +58,8 @@ impl std::ops::Add for GpuMemory {
 /// A processor at work. What a processor does not know of itself is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessorFigures {
-    /// Pictures that are kept as tiles.
+    /// Images that are kept as tiles.
     pub tiles: CacheFigures,
-    /// Time spent on decoding and cutting pictures, of all threads together.
+    /// Time spent on decoding and cutting images, of all threads together.
     pub cutting: Duration,
 }

@@ -1,11 +1,11 @@
-//! Pictures as the vision tower takes them: square tiles, and how their features are put in a row.
+//! Images as the vision tower takes them: square tiles, and how their features are put in a row.
 
 use std::sync::Arc;
 
 /// SHA-256 over the pixels of a visual, its size and how it was cut; equal hashes have equal features.
 pub type ContentHash = [u8; 32];
 
-/// Square RGB tiles of one picture or video, `[count, size, size, 3]`, row-major bytes.
+/// Square RGB tiles of one image or video, `[count, size, size, 3]`, row-major bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiles {
     /// Width and height of a tile in pixels.
@@ -30,25 +30,25 @@ impl Tiles {
 /// How the features of the tiles become the row of features that replaces the placeholders in a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Packing {
-    /// One picture at any resolution: the base tile first, then a grid of tiles whose padding is cut away, which is
+    /// One image at any resolution: the base tile first, then a grid of tiles whose padding is cut away, which is
     /// scaled down when it is too large, and which ends each row with the newline vector.
     AnyResolution {
         /// Tiles of the grid, rows and columns.
         tiles: (usize, usize),
-        /// First row and column of patches that show the picture and not its padding.
+        /// First row and column of patches that show the image and not its padding.
         origin: (usize, usize),
         /// Rows and columns of patches that are kept.
         kept: (usize, usize),
         /// Rows and columns after scaling down; equal to `kept` when nothing is scaled.
         output: (usize, usize),
     },
-    /// One of several pictures: one tile, its features and one newline vector.
+    /// One of several images: one tile, its features and one newline vector.
     Single,
     /// A video: each tile is a frame, pooled to half the rows and columns; newline vectors as the checkpoint says.
     Video,
 }
 
-/// One picture or video of a prompt and the span of placeholder tokens that its features fill.
+/// One image or video of a prompt and the span of placeholder tokens that its features fill.
 #[derive(Debug, Clone)]
 pub struct Visual {
     /// Index of its first placeholder in the tokens of the prompt.

@@ -7,7 +7,7 @@ use crate::{ProcessorFigures, Prompt, TokenId, Visual};
 pub struct Encoded {
     /// Token ids; each visual stands as a run of placeholder ids, one for each feature vector.
     pub tokens: Vec<TokenId>,
-    /// The pictures and videos, in the order of their spans.
+    /// The images and videos, in the order of their spans.
     pub visuals: Vec<Visual>,
 }
 
@@ -22,7 +22,7 @@ pub enum ImageFault {
     Empty,
     /// It has too many bytes.
     FileTooLarge,
-    /// Its sides are too long or too unequal, or the pictures of a prompt have too many pixels together.
+    /// Its sides are too long or too unequal, or the images of a prompt have too many pixels together.
     TooLarge,
 }
 
@@ -39,7 +39,7 @@ pub enum EncodeError {
         /// What is wrong with it, for people: words of our own, since those of decoders quote what they read.
         reason: String,
     },
-    /// The picture is larger than the limit on pixels.
+    /// The image is larger than the limit on pixels.
     #[error("image {index} has {width}x{height} pixels; the limit is {limit} pixels in all")]
     ImageTooLarge {
         /// Which image of the prompt, from 0.
@@ -48,7 +48,7 @@ pub enum EncodeError {
         width: u32,
         /// Its height in pixels.
         height: u32,
-        /// The most pixels that a picture may have.
+        /// The most pixels that an image may have.
         limit: u64,
     },
     /// Decoders that took too long are still running, so many that no further image is decoded now.
@@ -67,14 +67,14 @@ pub enum EncodeError {
 
 /// Turns prompts into what the model reads and its tokens back into bytes. Runs on the CPU, shared by all requests.
 pub trait Processor: Send + Sync {
-    /// Applies the chat format, tokenises, cuts pictures into tiles and makes room for their features.
+    /// Applies the chat format, tokenises, cuts images into tiles and makes room for their features.
     ///
     /// # Errors
-    /// [`EncodeError`] when a picture cannot be read or the conversation cannot be expressed.
+    /// [`EncodeError`] when an image cannot be read or the conversation cannot be expressed.
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError>;
 
-    /// Tokens that a prompt surely takes, told by the headers of its pictures and the beginning of its text; no picture is
-    /// decoded. 0 where it is plain without a look that pictures have room in `capacity` tokens.
+    /// Tokens that a prompt surely takes, told by the headers of its images and the beginning of its text; no image is
+    /// decoded. 0 where it is plain without a look that images have room in `capacity` tokens.
     ///
     /// # Errors
     /// [`EncodeError`] when a header cannot be read or says that a bound is passed.

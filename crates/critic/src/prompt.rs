@@ -1,4 +1,4 @@
-//! What a client asks: messages made of text, pictures and videos, before any chat format or tokenizer.
+//! What a client asks: messages made of text, images and videos, before any chat format or tokenizer.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,7 +23,7 @@ pub struct EncodedImage {
     detail: Detail,
 }
 
-/// How finely one picture is cut.
+/// How finely one image is cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Detail {
     /// As the checkpoints were trained, or as the prompt says for all.
@@ -31,7 +31,7 @@ pub enum Detail {
     Auto,
     /// As one tile, whatever its resolution.
     Low,
-    /// At its own resolution, among other pictures too.
+    /// At its own resolution, among other images too.
     High,
 }
 
@@ -78,12 +78,12 @@ impl PartialEq for EncodedImage {
 
 impl Eq for EncodedImage {}
 
-/// One piece of a message. Text is always data: nothing in it can become a role, a picture or a control token.
+/// One piece of a message. Text is always data: nothing in it can become a role, an image or a control token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// Plain text.
     Text(String),
-    /// A picture, in its place between the texts.
+    /// An image, in its place between the texts.
     Image(EncodedImage),
     /// A video, as the frames that the critic should see, in order.
     Video(Vec<EncodedImage>),
@@ -105,13 +105,13 @@ impl Message {
     }
 }
 
-/// How the pictures of a prompt with several pictures are cut. A single picture is always tiled.
+/// How the images of a prompt with several images are cut. A single image is always tiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ImageTiling {
-    /// As the checkpoints were trained: one picture at any resolution, several as one padded tile each.
+    /// As the checkpoints were trained: one image at any resolution, several as one padded tile each.
     #[default]
     Trained,
-    /// Every picture at any resolution, however many there are.
+    /// Every image at any resolution, however many there are.
     AnyResolution,
 }
 
@@ -122,7 +122,7 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// The start of the critic's own turn, which it continues; may be empty.
     pub reply: String,
-    /// How several pictures are cut.
+    /// How several images are cut.
     pub tiling: ImageTiling,
 }
 

@@ -17,7 +17,7 @@ pub struct StepReport {
     pub reply_tokens: usize,
     /// How long it took.
     pub duration: Duration,
-    /// How much of that went into features of pictures.
+    /// How much of that went into features of images.
     pub vision: Duration,
 }
 
@@ -72,7 +72,7 @@ pub struct SequenceReport {
     pub cached_tokens: usize,
     /// Tokens of its reply.
     pub reply_tokens: usize,
-    /// Its pictures and videos.
+    /// Its images and videos.
     pub visuals: usize,
     /// Tokens of its prompt that stand for them.
     pub visual_tokens: usize,

@@ -33,7 +33,7 @@ impl Pace {
         (wished as usize).max(self.least + writing).min(self.most)
     }
 
-    /// Notes how long a step took without its pictures. One of few tokens says nothing: it costs what the weights do.
+    /// Notes how long a step took without its images. One of few tokens says nothing: it costs what the weights do.
     pub(crate) fn note(&mut self, tokens: usize, took: Duration) {
         if tokens < self.least {
             return;

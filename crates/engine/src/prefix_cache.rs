@@ -40,8 +40,8 @@ pub(crate) fn root(secret: &[u8; 32], tenant: &Tenant, terms: &Terms) -> [u8; 32
 /// The names of the full blocks of `prompt` that may be shared. The last token is never in one, since it has to be run
 /// for its logits.
 ///
-/// A position of a picture is named by the picture's 256-bit content hash and the place in it, never by its
-/// placeholder, so that two pictures cannot be taken for each other. `root` stands before the first block.
+/// A position of an image is named by the image's 256-bit content hash and the place in it, never by its
+/// placeholder, so that two images cannot be taken for each other. `root` stands before the first block.
 pub(crate) fn block_keys(prompt: &Encoded, block_size: usize, root: [u8; 32]) -> Vec<BlockKey> {
     let shareable = prompt.tokens.len().saturating_sub(1) / block_size;
     let mut visuals = prompt.visuals.iter().peekable();

@@ -229,7 +229,7 @@ impl Scheduler {
         prompts.fold((0, 0), |(count, tokens), (chunk, _)| (count + 1, tokens + chunk.tokens.len()))
     }
 
-    /// Learns from how long a step of so many tokens took, its pictures left out, how many the next ones should have.
+    /// Learns from how long a step of so many tokens took, its images left out, how many the next ones should have.
     pub(crate) fn note_step(&mut self, tokens: usize, took: Duration) {
         self.pace.note(tokens, took);
     }

@@ -51,7 +51,7 @@ pub struct Stats {
     pub refused_tokens: u64,
     /// Blocks of prompts that were looked for at admissions.
     pub prefix: CacheFigures,
-    /// Features of pictures.
+    /// Features of images.
     pub features: CacheFigures,
 }
 

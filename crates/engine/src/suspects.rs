@@ -12,7 +12,7 @@ const DEATHS: u32 = 2;
 /// For so long after the last of them.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
 
-/// Names what a request makes the critic compute, whoever asks: its tokens, pictures, script and sampling. SHA-256.
+/// Names what a request makes the critic compute, whoever asks: its tokens, images, script and sampling. SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub [u8; 32]);
 

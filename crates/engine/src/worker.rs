@@ -77,7 +77,7 @@ impl Worker {
     }
 
     fn step(&mut self, batch: &Batch) {
-        let pictures_before = self.backend.figures().vision;
+        let images_before = self.backend.figures().vision;
         let start = Instant::now();
         let outcomes = self.forward(batch);
         let end = Instant::now();
@@ -90,7 +90,7 @@ impl Worker {
         failures.filter(|failure| failure.is_non_finite()).for_each(|_| self.counters.note_non_finite());
         self.scheduler.commit(batch, outcomes, end);
         self.backlog.note_step(tokens, duration.as_secs_f64());
-        let vision = self.backend.figures().vision.saturating_sub(pictures_before);
+        let vision = self.backend.figures().vision.saturating_sub(images_before);
         self.scheduler.note_step(tokens, duration.saturating_sub(vision));
         self.observer.step(&StepReport {
             sequences: batch.chunks.len(),

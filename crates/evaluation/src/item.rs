@@ -108,7 +108,7 @@ impl Item {
     /// # Errors
     /// [`EvaluationError::File`] when an image cannot be read.
     pub(crate) fn body(&self, rubric: Option<&str>) -> Result<Value, EvaluationError> {
-        let images = self.pictures()?;
+        let images = self.images()?;
         let mut body = json!({ "question": self.question, "images": images });
         let members = [
             ("reference", self.reference.as_deref()),
@@ -124,7 +124,7 @@ impl Item {
     }
 
     /// Its images, as requests carry them.
-    pub(crate) fn pictures(&self) -> Result<Vec<String>, EvaluationError> {
+    pub(crate) fn images(&self) -> Result<Vec<String>, EvaluationError> {
         self.images.iter().map(Image::text).collect()
     }
 

@@ -135,7 +135,7 @@ impl Ask {
             Asking::Wording(format) => body["format"] = format.as_str().into(),
             Asking::Guarded(guard) => guard.ask(&mut body),
             Asking::Attacked(index, place) => {
-                let others = other_pictures(items, item)?;
+                let others = other_images(items, item)?;
                 attacks()[*index].apply(&mut body, *place, || json!(others));
             }
             Asking::Suffixed(text, place) => Attack::suffix(text).apply(&mut body, *place, || Value::Null),
@@ -144,9 +144,9 @@ impl Ask {
     }
 }
 
-/// The pictures of the next item that has others.
-fn other_pictures(items: &[Item], item: &Item) -> Result<Vec<String>, EvaluationError> {
+/// The images of the next item that has others.
+fn other_images(items: &[Item], item: &Item) -> Result<Vec<String>, EvaluationError> {
     let after = items.iter().skip_while(|other| other.id != item.id).chain(items);
     let other = after.into_iter().find(|other| other.image_key() != item.image_key());
-    other.map_or_else(|| Ok(Vec::new()), Item::pictures)
+    other.map_or_else(|| Ok(Vec::new()), Item::images)
 }

@@ -39,10 +39,10 @@ impl Caller {
 /// Work that is about to wait for the critic.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
-    /// Tokens of the prompt, pictures included, and the most that the reply can have.
+    /// Tokens of the prompt, images included, and the most that the reply can have.
     pub tokens: usize,
-    /// The pictures of the prompt by what they show; frames of a video are pictures too.
-    pub pictures: &'a [[u8; 32]],
+    /// The images of the prompt by what they show; frames of a video are images too.
+    pub images: &'a [[u8; 32]],
 }
 
 /// What may be computed for somebody. The work of one request asks the same allowance.
@@ -64,7 +64,7 @@ pub enum Quota {
     Requests,
     /// Tokens, read and written.
     Tokens,
-    /// Pictures.
+    /// Images.
     Images,
 }
 

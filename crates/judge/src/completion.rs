@@ -102,7 +102,7 @@ impl CompletionParams {
 /// Tokens read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the prompt, pictures included.
+    /// Tokens of the prompt, images included.
     pub prompt_tokens: usize,
     /// Those of them that were not computed again, since an earlier prompt began with them.
     pub cached_tokens: usize,

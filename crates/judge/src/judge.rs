@@ -65,7 +65,7 @@ struct Parts {
     labels: Mutex<LruCache<Vec<String>, Labels, RandomState>>,
     /// Shapes that replies were held to.
     grammars: Grammars,
-    /// One permit for each core: decoding pictures is bound by the CPU, and more of them at a time would only
+    /// One permit for each core: decoding images is bound by the CPU, and more of them at a time would only
     /// multiply the memory that they take.
     encoders: Encoders,
 }
@@ -327,7 +327,7 @@ impl Judge {
     /// Encodes on a thread for blocking work.
     pub(crate) async fn encode(&self, prompt: Prompt, caller: &Caller) -> Result<Encoded, JudgeError> {
         let limit = self.context_length();
-        // What cannot fit is refused before a picture is decoded and megabytes of text are tokenised.
+        // What cannot fit is refused before an image is decoded and megabytes of text are tokenised.
         let encode = move |processor: &dyn Processor| match processor.least_tokens(&prompt, limit)? {
             tokens if tokens >= limit => Ok(Err(EngineError::TooLong { tokens, limit })),
             _ => Ok(Ok(processor.encode(&prompt)?)),
@@ -339,7 +339,7 @@ impl Judge {
         &*self.parts.processor
     }
 
-    /// Runs `work` on a thread for blocking work, as pictures and long texts take long.
+    /// Runs `work` on a thread for blocking work, as images and long texts take long.
     pub(crate) async fn process<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -414,8 +414,8 @@ impl Judge {
             patience: params.caller.patience.clone(),
             urgency: params.caller.urgency,
         };
-        let pictures: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();
-        let work = Work { tokens: tokens + request.max_reply_tokens(), pictures: &pictures };
+        let images: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();
+        let work = Work { tokens: tokens + request.max_reply_tokens(), images: &images };
         let reservation = Reservation::new(&params.caller, work)?;
         let tokens = Charged { tokens, reservation };
         Ok(CompletionStream::new(engine.submit(request)?, processor.clone(), tokens, params))

@@ -1,22 +1,22 @@
-// Attention within pictures: every patch sees every patch of its own picture.
+// Attention within images: every patch sees every patch of its own image.
 //
 // attend_dense_16, _32, _64, _80, _128: heads of at most so many numbers.
-//   out          bf16 [pictures * length][heads * D]
-//   projections  bf16 [pictures * length][row_stride]
+//   out          bf16 [images * length][heads * D]
+//   projections  bf16 [images * length][row_stride]
 //   row_stride   a multiple of 8
 //   queries, keys, values  where in a row the heads * D numbers of each begin: multiples of 8
-//   length       patches of a picture
+//   length       patches of an image
 //   heads
 //   size         D, a multiple of 8
 //   scale        1 / sqrt(D)
-// Grid (ceil(length / 128), heads, pictures), blocks of 128 threads (256 for _128), 512 * stride bytes of
+// Grid (ceil(length / 128), heads, images), blocks of 128 threads (256 for _128), 512 * stride bytes of
 // dynamic shared memory, where stride is 64 and 128 for these sizes and 8 more than the size for the others.
 
 #include "attention.cuh"
 
 namespace attention {
 
-// Keys and values of one head of one picture, for `Stream`.
+// Keys and values of one head of one image, for `Stream`.
 struct DenseSource {
     const bf16 *keys, *values;
     unsigned size, row_stride;
@@ -40,10 +40,10 @@ __device__ __forceinline__ void attend_dense(bf16 *out, const bf16 *projections,
     // give. Wide heads have no registers left for that.
     using S = Shape<SIZE, SIZE <= 80 ? 2 : 1, SIZE <= 80 ? 4 : 8, 1>;
     DYNAMIC_SHARED(bf16, shared);
-    const size_t picture = static_cast<size_t>(blockIdx.z) * length;
+    const size_t image = static_cast<size_t>(blockIdx.z) * length;
     const unsigned first_row = blockIdx.x * S::ROWS, head = blockIdx.y * size;
     const unsigned rows = min(S::ROWS, length - first_row), tiles = (length + KEYS - 1) / KEYS;
-    const bf16 *own = projections + picture * row_stride + head;
+    const bf16 *own = projections + image * row_stride + head;
     DenseSource source = {own + places.keys, own + places.values, size, row_stride, 0};
     Stream<S, DenseSource> stream(shared, source, 0, tiles, length);
     Queries<S> queries;
@@ -63,7 +63,7 @@ __device__ __forceinline__ void attend_dense(bf16 *out, const bf16 *projections,
     }
     attended.finish_sums();
     attended.divide_by_sums();
-    bf16 *own_out = out + (picture + first_row) * heads * size + head;
+    bf16 *own_out = out + (image + first_row) * heads * size + head;
     write_rows<S>(
         attended, rows, size, [&](unsigned row) { return own_out + static_cast<size_t>(row) * heads * size; },
         [](bf16 *place, float left, float right) {

@@ -1,4 +1,4 @@
-// Tiles of a picture, cut into patches and normalised: what a vision tower begins with.
+// Tiles of an image, cut into patches and normalised: what a vision tower begins with.
 
 #include "portable.cuh"
 

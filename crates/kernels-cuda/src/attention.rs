@@ -1,4 +1,4 @@
-//! Attention: of a step's tokens to the beginnings of their sequences, and of the patches of a picture to each other.
+//! Attention: of a step's tokens to the beginnings of their sequences, and of the patches of an image to each other.
 
 use std::sync::Arc;
 
@@ -159,17 +159,17 @@ fn join_stretches((step, sharing): (&Step, &Sharing), told: &Told, attended: &mu
     gpu.run(arguments, grid)
 }
 
-/// Writes to `attended` `[pictures * length, H * D]` what each query gets from all positions of its own picture.
-/// `projections` `[pictures * length, 3 * H * D]` has queries, keys and values in a row.
+/// Writes to `attended` `[images * length, H * D]` what each query gets from all positions of its own image.
+/// `projections` `[images * length, 3 * H * D]` has queries, keys and values in a row.
 ///
 /// # Errors
 /// What the driver says.
 ///
 /// # Panics
-/// When there are no whole pictures, or no such heads.
+/// When there are no whole images, or no such heads.
 pub fn attend_all(projections: &Rows, (heads, length): (usize, usize), attended: &mut Rows) -> Result<()> {
     let (rows, columns) = projections.shape();
-    assert!(length > 0 && rows.is_multiple_of(length), "{rows} rows of pictures of {length}");
+    assert!(length > 0 && rows.is_multiple_of(length), "{rows} rows of images of {length}");
     assert!(heads > 0 && columns.is_multiple_of(3 * heads), "{columns} columns of {heads} heads");
     let size = columns / 3 / heads;
     let kernels = Kernels::of(size);

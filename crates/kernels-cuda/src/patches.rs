@@ -1,4 +1,4 @@
-//! Tiles of a picture, cut into patches and normalised.
+//! Tiles of an image, cut into patches and normalised.
 
 use std::sync::Arc;
 

@@ -337,12 +337,12 @@ fn a_graph_serves_contexts_that_grow() {
 }
 
 #[test]
-fn patches_attend_to_their_own_picture_as_their_twins_do() {
+fn patches_attend_to_their_own_image_as_their_twins_do() {
     let gpu = emulated::gpu();
     for (heads, size) in [(2, 8), (1, 32), (3, 64), (2, 72), (2, 80), (2, 128)] {
-        for (length, pictures) in [(1, 3), (64, 1), (149, 2)] {
+        for (length, images) in [(1, 3), (64, 1), (149, 2)] {
             let columns = 3 * heads * size;
-            let projections = numbers(pictures * length * columns, 9);
+            let projections = numbers(images * length * columns, 9);
             let mut attended = Rows::empty(&gpu).unwrap();
             attend_all(&uploaded(&gpu, &projections, columns), (heads, length), &mut attended).unwrap();
             let part = |index: usize| {
@@ -350,15 +350,15 @@ fn patches_attend_to_their_own_picture_as_their_twins_do() {
             };
             let dense =
                 Dense { heads, head_size: size, length, queries: part(0), keys: part(1), values: part(2) };
-            let mut wanted = vec![0.0; pictures * length * heads * size];
+            let mut wanted = vec![0.0; images * length * heads * size];
             kernels::attend_all(&dense, Isa::best(), &mut wanted);
             let found = attended.download().unwrap();
-            assert_close(&format!("{heads} heads of {size}, {pictures} of {length}"), &found, &wanted);
+            assert_close(&format!("{heads} heads of {size}, {images} of {length}"), &found, &wanted);
 
-            // Each picture by itself has the same bits.
-            let last = &projections[(pictures - 1) * length * columns..];
+            // Each image by itself has the same bits.
+            let last = &projections[(images - 1) * length * columns..];
             attend_all(&uploaded(&gpu, last, columns), (heads, length), &mut attended).unwrap();
-            let last = &found[(pictures - 1) * length * heads * size..];
+            let last = &found[(images - 1) * length * heads * size..];
             assert_eq!(bits(&attended.download().unwrap()), bits(last));
         }
     }

@@ -192,7 +192,7 @@ fn main() {
             {
                 report.attention(isa, heads, (sequences, 0), positions);
             }
-            // As when reasons are written to the comparisons of one picture's responses.
+            // As when reasons are written to the comparisons of one image's responses.
             report.attention(isa, heads, (20, 88), (3072, 1));
         }
         report.dense(isa, (16, 72, 729));

@@ -1,5 +1,5 @@
 //! Products, attention and what lies between them on the CPU in f32, fast and the same to the last bit in any company;
-//! and pictures scaled in whole numbers.
+//! and images scaled in whole numbers.
 //!
 //! Every sum is made in an order that depends on nothing but its own row or sequence: not on the other rows, not on where
 //! it stands among them, not on how a prompt was cut, not on the number of threads and not on the instruction set. An

@@ -1,4 +1,4 @@
-//! Pictures scaled along one axis, in whole numbers.
+//! Images scaled along one axis, in whole numbers.
 
 use rayon::prelude::*;
 
@@ -18,7 +18,7 @@ const RUN: usize = 32;
 /// wait long for one.
 const PIECE: usize = 1 << 20;
 
-/// Pieces of a picture that stay on the thread that wants it: a step of the model has the others.
+/// Pieces of an image that stay on the thread that wants it: a step of the model has the others.
 const FEW: usize = 16;
 
 /// The source pixels that one output pixel is made of.

@@ -13,12 +13,12 @@ pub enum Responses {
     Pair(String, String),
 }
 
-/// A question about pictures and what was answered to it.
+/// A question about images and what was answered to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
     /// What was asked.
     pub question: String,
-    /// The pictures it was asked about, in order; may be empty.
+    /// The images it was asked about, in order; may be empty.
     pub images: Vec<EncodedImage>,
     /// The frames of a video it was asked about, in order, as few as the critic should see; may be empty.
     pub frames: Vec<EncodedImage>,
@@ -26,12 +26,12 @@ pub struct Case {
     pub responses: Responses,
     /// An answer that is known to be right, when there is one.
     pub reference: Option<String>,
-    /// What the pictures show, in words, for those who judge without seeing well.
+    /// What the images show, in words, for those who judge without seeing well.
     pub description: Option<String>,
 }
 
 impl Case {
-    /// A question and its responses, without pictures or anything else.
+    /// A question and its responses, without images or anything else.
     pub fn new(question: impl Into<String>, responses: Responses) -> Self {
         Self {
             question: question.into(),
@@ -54,7 +54,7 @@ impl Case {
 
     /// The same without images and frames.
     #[must_use]
-    pub fn without_pictures(&self) -> Self {
+    pub fn without_images(&self) -> Self {
         Self { images: Vec::new(), frames: Vec::new(), ..self.clone() }
     }
 

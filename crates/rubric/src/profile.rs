@@ -141,7 +141,7 @@ impl Profile {
         })
     }
 
-    /// Puts `case` under `rubric` into a prompt of `format`: one message, the pictures first, then the video, then all text.
+    /// Puts `case` under `rubric` into a prompt of `format`: one message, the images first, then the video, then all text.
     ///
     /// # Errors
     /// [`RubricError`] when the rubric is for another number of responses, when the case lacks what the rubric needs, or

@@ -131,7 +131,7 @@ impl Direction {
 pub enum CaseField {
     /// An answer that is known to be right.
     Reference,
-    /// What the pictures show, in words.
+    /// What the images show, in words.
     Description,
 }
 

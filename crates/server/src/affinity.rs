@@ -1,7 +1,7 @@
-//! The name by which a proxy keeps requests on one picture together, so that one replica's caches serve all of them.
+//! The name by which a proxy keeps requests on one image together, so that one replica's caches serve all of them.
 //!
 //! Every judgement's response has it in a header; a client that sends it back, or works it out by itself, is sent to where
-//! its picture is known. The server takes no notice of what it is sent.
+//! its image is known. The server takes no notice of what it is sent.
 
 use axum::{
     http::{HeaderName, HeaderValue},
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::hexadecimal::hexadecimal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-gavel-affinity");
-/// Bytes of the digest that make the name: more than any number of pictures needs.
+/// Bytes of the digest that make the name: more than any number of images needs.
 const BYTES: usize = 16;
 
 /// In hexadecimal digits the first half of a SHA-256: of the SHA-256 of all images' files one after another, or of the

@@ -28,8 +28,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let library = boot::library(options.config_dir.as_deref())?;
     let folder = options.output.parent().unwrap_or(Path::new(""));
     let images = options.images.clone().unwrap_or_else(|| folder.join("images"));
-    let pictures =
-        if options.embed { Pictures::Embedded } else { Pictures::Folder(images, folder.to_path_buf()) };
+    let images = if options.embed { Images::Embedded } else { Images::Folder(images, folder.to_path_buf()) };
     // Of verdicts on the same prompt the last one counts.
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     for log in &options.logs {
@@ -43,7 +42,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
     for line in lines.values() {
-        match row(line, &library, &pictures) {
+        match row(line, &library, &images) {
             Ok(row) => rows.push(row),
             Err(reason) => *left_out.entry(format!("{reason:#}")).or_default() += 1,
         }
@@ -59,17 +58,17 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where pictures go.
-enum Pictures {
+/// Where images go.
+enum Images {
     Embedded,
     /// A folder, and where paths in the set begin.
     Folder(PathBuf, PathBuf),
 }
 
-impl Pictures {
-    /// Keeps a picture and tells what the set has for it. A file is called by its content, so that equal ones are one.
-    fn keep(&self, name: &str, picture: &str) -> anyhow::Result<String> {
-        let bytes = BASE64_STANDARD.decode(picture).context("an image cannot be read")?;
+impl Images {
+    /// Keeps an image and tells what the set has for it. A file is called by its content, so that equal ones are one.
+    fn keep(&self, name: &str, image: &str) -> anyhow::Result<String> {
+        let bytes = BASE64_STANDARD.decode(image).context("an image cannot be read")?;
         let kind = match &bytes[..] {
             [0x89, b'P', b'N', b'G', ..] => "png",
             [0xff, 0xd8, ..] => "jpeg",
@@ -79,7 +78,7 @@ impl Pictures {
             _ => bail!("an image is of no kind that is known"),
         };
         match self {
-            Self::Embedded => Ok(format!("data:image/{kind};base64,{picture}")),
+            Self::Embedded => Ok(format!("data:image/{kind};base64,{image}")),
             Self::Folder(folder, base) => {
                 fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
                 let path = folder.join(format!("{name}.{kind}"));
@@ -91,7 +90,7 @@ impl Pictures {
 }
 
 /// A verdict as an example: what the critic is asked in LLaVA-Critic's words, and what it answers.
-fn row(line: &Line, library: &RubricLibrary, pictures: &Pictures) -> anyhow::Result<Value> {
+fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<Value> {
     let Line { case, verdict, .. } = line;
     let texts = case.responses.iter().chain([&case.question]);
     ensure!(
@@ -117,7 +116,7 @@ fn row(line: &Line, library: &RubricLibrary, pictures: &Pictures) -> anyhow::Res
     let prompt = prompt(library.profile_for(PROFILE), &judged, &rubric)?;
     let digest = digest_of(&line.prompt_digest).unwrap_or(&line.prompt_digest);
     let images = (case.images.iter().enumerate())
-        .map(|(index, image)| pictures.keep(&format!("{digest}-{index}"), image))
+        .map(|(index, image)| images.keep(&format!("{digest}-{index}"), image))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut row = json!({
         "id": digest,

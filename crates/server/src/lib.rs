@@ -152,7 +152,7 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
                 tracing::warn!("{warning}");
             }
             let served = runtime.block_on(serve::serve(*options, telemetry));
-            // What hangs on a disk, or decodes a picture for nobody, is not waited for.
+            // What hangs on a disk, or decodes an image for nobody, is not waited for.
             runtime.shutdown_timeout(LEFT_BEHIND);
             served
         }

@@ -1,4 +1,4 @@
-//! Requests that are large: pictures at the bound, a long line of them, and prompts as long as a context beside short ones.
+//! Requests that are large: images at the bound, a long line of them, and prompts as long as a context beside short ones.
 
 use std::{
     sync::Arc,
@@ -16,33 +16,33 @@ use super::{
     report::Behaviour,
     scene::Scene,
 };
-use crate::{client::Connection, latency::Latency, live::MARK, picture};
+use crate::{client::Connection, drawn_image, latency::Latency, live::MARK};
 
-/// A picture of so many pixels that there is hardly anything in, as a file.
+/// An image of so many pixels that there is hardly anything in, as a file.
 fn plain(side: u32) -> Result<Vec<u8>, String> {
-    picture::plain((side, side)).map_err(|error| error.to_string())
+    drawn_image::plain((side, side)).map_err(|error| error.to_string())
 }
 
-/// Many pictures at a time, each of as many pixels as a phone takes at most: decoded in turns, within a bound of memory.
-pub(crate) async fn large_pictures(scene: &Arc<Scene>) -> Result<Behaviour, String> {
+/// Many images at a time, each of as many pixels as a phone takes at most: decoded in turns, within a bound of memory.
+pub(crate) async fn large_images(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let file = Arc::new(plain(scene.count(2_000, 7_071) as u32)?);
     let mut seen = each_with_its_own(scene, scene.count(6, 64), &file).await;
     seen.must_be(&["200"]);
     Ok(seen)
 }
 
-/// More requests at a time than the line takes, each with a picture of 300 kB: those in line keep it as it came, the others are
+/// More requests at a time than the line takes, each with an image of 300 kB: those in line keep it as it came, the others are
 /// refused at once.
 pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut noise = vec![0; 3 * 320 * 312];
     StdRng::seed_from_u64(1).fill_bytes(&mut noise);
-    let file = Arc::new(picture::of_pixels((320, 312), noise).map_err(|error| error.to_string())?);
+    let file = Arc::new(drawn_image::of_pixels((320, 312), noise).map_err(|error| error.to_string())?);
     let mut seen = each_with_its_own(scene, scene.count(40, 1_500), &file).await;
     seen.must_be(&["200", "429", "503"]);
     Ok(seen)
 }
 
-/// So many clients at a time, each with a file of its own of the same picture.
+/// So many clients at a time, each with a file of its own of the same image.
 async fn each_with_its_own(scene: &Arc<Scene>, clients: usize, file: &Arc<Vec<u8>>) -> Behaviour {
     let file = file.clone();
     all(scene, clients, move |scene, number| {
@@ -107,11 +107,11 @@ async fn prompts(scene: &Arc<Scene>, lasting: Duration) -> Result<Vec<Duration>,
     Ok(times)
 }
 
-/// The body of a judgement of this picture.
-fn judgement(number: usize, picture: &str) -> String {
+/// The body of a judgement of this image.
+fn judgement(number: usize, image: &str) -> String {
     json!({
         "question": format!("What is there in picture {number}, {MARK}?"),
-        "images": [picture],
+        "images": [image],
         "response": "Hardly anything.",
         "mode": "score",
         "memo": false,

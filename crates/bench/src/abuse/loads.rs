@@ -115,7 +115,7 @@ async fn train(scene: Arc<Scene>, trainer: usize, end: Instant) -> Tally {
         let question = format!("What is there in picture {trainer}-{}, {MARK}?", tally.count.sent);
         let responses =
             ["A red circle.", "A blue square.", "Two green shapes.", "Nothing.", "I do not know."];
-        let body = json!({ "question": question, "images": [scene.picture], "responses": responses });
+        let body = json!({ "question": question, "images": [scene.image], "responses": responses });
         let sent = Instant::now();
         let outcome = async {
             let mut connection = Connection::open(&scene.server(scene.crowd.as_ref(), trainer)).await?;

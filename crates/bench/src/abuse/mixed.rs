@@ -86,7 +86,7 @@ fn image(url: &str) -> serde_json::Value {
 fn reward(scene: &Scene, number: usize) -> String {
     json!({
         "question": format!("What is there in picture {number}, {MARK}?"),
-        "images": [scene.picture],
+        "images": [scene.image],
         "responses": ["A red circle.", "A blue square.", "I do not know."],
     })
     .to_string()

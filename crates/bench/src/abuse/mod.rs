@@ -88,10 +88,10 @@ pub enum Shape {
     Rewards,
     /// Prompts as long as the context, beside short ones.
     LongPrompts,
-    /// A line of requests with pictures that is longer than it may be.
+    /// A line of requests with images that is longer than it may be.
     LongLine,
-    /// Pictures at the bound, many at a time.
-    LargePictures,
+    /// Images at the bound, many at a time.
+    LargeImages,
     /// Work of all kinds with some that is bad: the shape for hours.
     Mixed,
 }
@@ -117,7 +117,7 @@ impl Shape {
         Self::Rewards,
         Self::LongPrompts,
         Self::LongLine,
-        Self::LargePictures,
+        Self::LargeImages,
         Self::Mixed,
     ];
 
@@ -142,7 +142,7 @@ impl Shape {
             Self::Rewards => "rewards",
             Self::LongPrompts => "long-prompts",
             Self::LongLine => "long-line",
-            Self::LargePictures => "large-pictures",
+            Self::LargeImages => "large-images",
             Self::Mixed => "mixed",
         }
     }
@@ -180,7 +180,7 @@ impl Shape {
             Self::Rewards => loads::rewards(scene).await,
             Self::LongPrompts => large::long_prompts(scene).await,
             Self::LongLine => large::long_line(scene).await,
-            Self::LargePictures => large::large_pictures(scene).await,
+            Self::LargeImages => large::large_images(scene).await,
             Self::Mixed => mixed::mixed(scene).await,
         }
     }
@@ -224,7 +224,7 @@ fn run(
     let failed = |reason: String| BenchError::Corpus { place: scene.door.host.clone(), reason };
     // Twice each: what is computed for the first time takes memory that stays.
     let samples = (0..=Honest::count()).map(|number| {
-        let sample = Sample::first(&scene.door, &scene.picture, number)?;
+        let sample = Sample::first(&scene.door, &scene.image, number)?;
         sample.again(&scene.door.host).map(|()| sample)
     });
     let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;

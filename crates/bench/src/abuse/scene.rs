@@ -18,9 +18,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::{
     client::Server,
     compare::Extent,
+    drawn_image::DrawnImage,
     error::BenchError,
     live::{Door, Figures, MARK},
-    picture::Picture,
 };
 
 /// Clients of one address: fewer than a server takes from one.
@@ -140,8 +140,8 @@ pub(crate) struct Scene {
     /// The key of whoever asks beside the flood.
     pub(crate) neighbour: Option<String>,
     pub(crate) limits: Limits,
-    /// A picture as base64.
-    pub(crate) picture: String,
+    /// An image as base64.
+    pub(crate) image: String,
     address: SocketAddr,
     extent: Extent,
     /// Where the keys are, of a server that is started.
@@ -157,7 +157,7 @@ impl Scene {
         let failed = |source| BenchError::Connect { host: host.to_owned(), source };
         let address = host.to_socket_addrs().map_err(failed)?.next();
         let address = address.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let png = Picture::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
+        let png = DrawnImage::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
         let (key, made) = match keys {
             Keys::Given(key) => (key, None),
             Keys::Made(keys) => (Some(keys.honest.as_str()), Some(keys)),
@@ -169,7 +169,7 @@ impl Scene {
             neighbour: made.map(|keys| keys.neighbour.clone()),
             door: Door { host: host.to_owned(), key },
             limits,
-            picture: BASE64_STANDARD.encode(png),
+            image: BASE64_STANDARD.encode(png),
             address,
             extent,
             keys: made.map(|keys| keys.path().to_owned()),
@@ -261,7 +261,7 @@ impl Scene {
     fn judged_in(&self, mode: &str, number: usize) -> String {
         json!({
             "question": format!("What colour is shape {number}, {MARK}?"),
-            "images": [self.picture],
+            "images": [self.image],
             "response": "The circle is orange.",
             "mode": mode,
             "memo": false,

@@ -56,9 +56,9 @@ impl<'a> Comparison<'a> {
             [Part::Image, Part::Language, Part::Reward].into_iter().any(|part| self.wants(part));
         let mut transformers = if with_transformers { self.transformers() } else { None };
         let device = self.options.device;
-        let mut tiles = (host.tiles)(device.picture());
-        let pictured = [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part));
-        if device == CompareDevice::Cpu && pictured {
+        let mut tiles = (host.tiles)(device.image());
+        let shows_images = [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part));
+        if device == CompareDevice::Cpu && shows_images {
             let critics = Form::ALL.map(|form| (host.critic)(form).map(|critic| (form, critic)));
             let mut critics =
                 critics.into_iter().collect::<Result<Vec<_>, _>>().map_err(BenchError::Critic)?;

@@ -97,8 +97,8 @@ impl CompareDevice {
         Widths { layer_bits, head_bits, cached_bytes }
     }
 
-    /// Width and height of the pictures that are judged about.
-    pub(crate) fn picture(self) -> (u32, u32) {
+    /// Width and height of the images that are judged about.
+    pub(crate) fn image(self) -> (u32, u32) {
         match self {
             Self::Cpu => (600, 400),
             Self::Cuda => (1000, 750),

@@ -71,11 +71,11 @@ pub enum Extent {
 pub enum Part {
     /// Start and memory of the small critic.
     Startup,
-    /// Features of a picture.
+    /// Features of an image.
     Image,
     /// Reading and writing of the language model.
     Language,
-    /// Judgements of several responses to one picture.
+    /// Judgements of several responses to one image.
     Reward,
     /// How costs grow.
     Growth,
@@ -105,7 +105,7 @@ pub struct Host<'a> {
     pub size: ModelSize,
     /// Measures what the machine, or the GPU, can do, and tells what it is called.
     pub limits: &'a dyn Fn() -> Result<(String, MachineLimits), HostError>,
-    /// Tiles that a picture of this width and height is cut into.
+    /// Tiles that an image of this width and height is cut into.
     pub tiles: &'a dyn Fn((u32, u32)) -> usize,
     /// Loads the model with weights of a form, on the processor.
     pub critic: &'a dyn Fn(Form) -> Result<Critic, HostError>,

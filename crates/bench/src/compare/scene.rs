@@ -1,11 +1,11 @@
-//! Judgements that are made of one picture and several responses, each time others.
+//! Judgements that are made of one image and several responses, each time others.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::{CompareDevice, texts::Texts};
-use crate::{error::BenchError, picture::Picture};
+use crate::{drawn_image::DrawnImage, error::BenchError};
 
 const QUESTION: &str = "What is to be seen in this picture, and where?";
 const CRITERIA: &str = "Choose the response that tells more of what the picture shows, and nothing else.";
@@ -13,7 +13,7 @@ const CRITERIA: &str = "Choose the response that tells more of what the picture 
 /// How the critic's turn begins.
 pub(crate) const REPLY: &str = "Better: ";
 
-/// A picture that no other one is like.
+/// An image that no other one is like.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene {
     seed: u64,
@@ -21,18 +21,18 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// The picture of a round for a program, as large as it is where the processor computes.
+    /// The image of a round for a program, as large as it is where the processor computes.
     pub(crate) fn new(round: usize, program: usize) -> Self {
         Self { seed: (round * 1000 + program) as u64, device: CompareDevice::Cpu }
     }
 
-    /// The same with a picture and responses as large as they are for another device.
+    /// The same with an image and responses as large as they are for another device.
     pub(crate) fn on(self, device: CompareDevice) -> Self {
         Self { device, ..self }
     }
 
     pub(crate) fn png(self) -> Result<Vec<u8>, BenchError> {
-        Picture::of_size(&mut StdRng::seed_from_u64(self.seed), self.device.picture()).png(0)
+        DrawnImage::of_size(&mut StdRng::seed_from_u64(self.seed), self.device.image()).png(0)
     }
 
     pub(crate) fn base64(self) -> Result<String, BenchError> {

@@ -27,9 +27,9 @@ pub use plan::Coverage;
 pub use report::{CaseFailure, CorpusReport, Family, Times};
 
 use crate::{
+    drawn_image::DrawnImage,
     error::BenchError,
     live::{Door, Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
-    picture::Picture,
 };
 use build::Builder;
 use case::{Case, CaseFile};
@@ -138,11 +138,11 @@ impl Run<'_> {
         let door = Door { host: subject.host.clone(), key };
         let host = door.host.as_str();
         let failed = |reason| BenchError::Corpus { place: door.host.clone(), reason };
-        let png = Picture::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
-        let picture = BASE64_STANDARD.encode(png);
+        let png = DrawnImage::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
+        let image = BASE64_STANDARD.encode(png);
         // Twice each: what is computed for the first time takes memory that stays.
         let samples = (0..=Honest::count()).map(|number| {
-            let sample = Sample::first(&door, &picture, number)?;
+            let sample = Sample::first(&door, &image, number)?;
             sample.again(host).map(|()| sample)
         });
         let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;

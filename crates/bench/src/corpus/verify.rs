@@ -92,7 +92,7 @@ pub(crate) fn leak(text: &str) -> Option<&'static str> {
     if let Some((_, what)) = signs.iter().find(|(sign, _)| text.contains(sign)) {
         return Some(what);
     }
-    // Sizes of pictures are written with an x, too.
+    // Sizes of images are written with an x, too.
     let is_pointer = |(place, _): (usize, &str)| {
         let before = text[..place].chars().next_back();
         let digits = text[place + 2..].chars().take_while(char::is_ascii_hexdigit).count();

@@ -27,15 +27,15 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// Asks for a judgement of a picture for the first time; `number` makes it another one.
+    /// Asks for a judgement of an image for the first time; `number` makes it another one.
     ///
     /// # Errors
     /// What came instead of a verdict.
-    pub(crate) fn first(door: &Door, picture: &str, number: usize) -> Result<Self, String> {
+    pub(crate) fn first(door: &Door, image: &str, number: usize) -> Result<Self, String> {
         let colours = ["red", "orange", "green", "blue", "purple", "black"];
         let body = json!({
             "question": format!("What colour is the shape number {number}?"),
-            "images": [picture],
+            "images": [image],
             "response": format!("It is {}.", colours[number % colours.len()]),
             "mode": "score",
             "memo": false,

@@ -17,7 +17,7 @@ use super::{
     mib,
     wire::{Door, Manner, Reply, ask, exchange},
 };
-use crate::picture::Picture;
+use crate::drawn_image::DrawnImage;
 
 /// How long the server may take to become idle and to give back what it took: twice as long as its allocator keeps memory that is
 /// free.
@@ -216,18 +216,18 @@ impl Log {
 
 /// Prompts that are read at the start, at most.
 const MOST_PROMPTS: usize = 64;
-/// Pictures that are shown at the start: as many as the small cache of images that a server is started with holds.
-const PICTURES: u32 = 48;
+/// Images that are shown at the start: as many as the small cache of images that a server is started with holds.
+const IMAGES: u32 = 48;
 /// Of them, those that are cut into as many tiles as there can be, in one way or another.
-const LARGE_PICTURES: u32 = 9;
+const LARGE_IMAGES: u32 = 9;
 /// Positions of a block of the engine's memory, at most.
 const BLOCK: usize = 32;
 
 /// Has the server read prompts that are nearly as long as they can be, until they fill the memory that it has for them, and look at
-/// pictures, so that this memory is in use from the start and not counted as growth.
+/// images, so that this memory is in use from the start and not counted as growth.
 ///
 /// # Errors
-/// When no such prompt is answered, or a picture cannot be written.
+/// When no such prompt is answered, or an image cannot be written.
 pub(crate) fn fill(door: &Door) -> Result<(), String> {
     let health = ask(door, "/health")?.json().unwrap_or_default();
     let whole = health["engine"]["total_blocks"].as_u64().unwrap_or_default() as usize * BLOCK;
@@ -247,15 +247,15 @@ pub(crate) fn fill(door: &Door) -> Result<(), String> {
     if number == 0 {
         return Err("it answers no prompt of any length".to_owned());
     }
-    for number in 0..PICTURES {
+    for number in 0..IMAGES {
         let mut random = StdRng::seed_from_u64(number.into());
-        let size = if number < LARGE_PICTURES {
+        let size = if number < LARGE_IMAGES {
             (2304 >> (number % 3), 2304 >> (number / 3))
         } else {
             (400 + number, 400)
         };
-        let picture = Picture::of_size(&mut random, size).png(0).map_err(|error| error.to_string())?;
-        let images = [BASE64_STANDARD.encode(picture)];
+        let image = DrawnImage::of_size(&mut random, size).png(0).map_err(|error| error.to_string())?;
+        let images = [BASE64_STANDARD.encode(image)];
         let body =
             json!({ "question": "What is it?", "response": "A circle.", "images": images, "mode": "score" });
         // A critic that sees nothing refuses it, and then there is nothing to fill.

@@ -39,11 +39,11 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// Weights of the products between tower and decoder.
     fn projector_weights(&self) -> usize;
 
-    /// Tiles that a picture of `height` x `width` pixels is cut into when it is the only one.
+    /// Tiles that an image of `height` x `width` pixels is cut into when it is the only one.
     fn tiles(&self, height: usize, width: usize) -> usize;
 
-    /// How pictures are cut, in a few words.
-    fn describe_pictures(&self) -> String;
+    /// How images are cut, in a few words.
+    fn describe_images(&self) -> String;
 
     /// What its tensors are called in GGUF files.
     fn gguf_naming(&self) -> &'static GgufNaming;
@@ -54,7 +54,7 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     /// The folder or hub repository of the vision tower, where the checkpoint of these `weights` does not hold it itself.
     fn tower_elsewhere(&self, weights: &Weights) -> Option<&str>;
 
-    /// What encodes prompts, with pictures from `loader`, of which `cuts` keeps some.
+    /// What encodes prompts, with images from `loader`, of which `cuts` keeps some.
     ///
     /// # Errors
     /// [`LoadError`] when a file beside the weights is missing or not understood.
@@ -93,7 +93,7 @@ pub trait SegmentEncoder: Processor + Debug {
     /// Encodes a prompt that is cut into segments already.
     ///
     /// # Errors
-    /// [`EncodeError`] when a picture cannot be read.
+    /// [`EncodeError`] when an image cannot be read.
     fn encode_segments(
         &self,
         segments: &[Segment<'_>],
@@ -150,7 +150,7 @@ pub(crate) trait Model: ModelParts {
     /// What [`ModelParts::features`] says, where the model computes.
     fn feature_rows(&self, visuals: &[&Visual]) -> Result<Vec<Rows>>;
 
-    /// Runs as many tiles as go through the tower at once, of no picture.
+    /// Runs as many tiles as go through the tower at once, of no image.
     fn run_most_tiles(&self) -> Result<()>;
 
     /// The most bytes that features of one visual take while they are made.

@@ -1,4 +1,4 @@
-//! How a GPU's memory is shared out: weights, what steps work in, features of pictures, and all the rest for keys and values.
+//! How a GPU's memory is shared out: weights, what steps work in, features of images, and all the rest for keys and values.
 
 use std::sync::Arc;
 
@@ -30,26 +30,26 @@ pub(super) fn share_out(
     run_largest_steps(model, max_step_tokens)?;
     gpu_result(gpu.wait())?;
     let (free, _) = gpu.memory()?;
-    let pictures = FEATURE_BYTES + model.most_bytes_of_visual();
+    let images = FEATURE_BYTES + model.most_bytes_of_visual();
     Ok(GpuMemory {
         weights: (total - free_before) as u64,
         steps: free_before.saturating_sub(free) as u64,
-        pictures: pictures as u64,
-        cache: free.saturating_sub(SPARE_BYTES + pictures) as u64,
+        images: images as u64,
+        cache: free.saturating_sub(SPARE_BYTES + images) as u64,
         spare: SPARE_BYTES as u64,
     })
 }
 
 /// Writes to the log how the memory of a GPU is shared out.
 pub(super) fn tell(gpu: &Gpu, memory: &GpuMemory) -> std::result::Result<(), LoadError> {
-    let GpuMemory { weights, steps, pictures, cache, spare } = *memory;
+    let GpuMemory { weights, steps, images, cache, spare } = *memory;
     let mib = |bytes: u64| bytes >> 20;
     tracing::info!(
         gpu = gpu.name()?,
         total_mib = mib(gpu.memory()?.1 as u64),
         weights_mib = mib(weights),
         steps_mib = mib(steps),
-        pictures_mib = mib(pictures),
+        images_mib = mib(images),
         spare_mib = mib(spare),
         cache_mib = mib(cache),
         "shared out the GPU's memory"

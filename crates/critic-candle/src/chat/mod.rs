@@ -1,4 +1,4 @@
-//! How known checkpoints write a conversation: control tokens, role names and places of pictures.
+//! How known checkpoints write a conversation: control tokens, role names and places of images.
 //!
 //! The formats are code. A checkpoint's own template is run on conversations of ours alone, to see which format it is, and never
 //! on text that clients send.
@@ -18,19 +18,19 @@ const TURN_END: &str = "<|im_end|>";
 pub(crate) enum ChatFormat {
     /// Of checkpoints in the Hugging Face layout.
     Turns(TurnFormat),
-    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, pictures where the client put them.
+    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, images where the client put them.
     Qwen15,
 }
 
 /// How turns are written in the Hugging Face layout. Published llava-onevision repositories have a space behind the role and a line
-/// break before each text; what the conversion of LLaVA-OneVision writes has one behind the role, behind each picture and behind
-/// each turn. Both have pictures first.
+/// break before each text; what the conversion of LLaVA-OneVision writes has one behind the role, behind each image and behind
+/// each turn. Both have images first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TurnFormat {
     /// What comes before a conversation that does not begin with the system's turn: what stands in the turn, and what behind it.
     preamble: Option<(String, String)>,
     after_role: &'static str,
-    /// Whether pictures, then videos come before all text of their turn, or stand where the client put them.
+    /// Whether images, then videos come before all text of their turn, or stand where the client put them.
     visuals_first: bool,
     after_visual: &'static str,
     before_text: &'static str,
@@ -105,7 +105,7 @@ pub enum Segment<'a> {
     Control(TokenId),
     /// Text, in which nothing is a control token.
     Text(&'a str),
-    /// A picture.
+    /// An image.
     Image(&'a EncodedImage),
     /// A video, by its frames.
     Video(&'a [EncodedImage]),
@@ -201,7 +201,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Pictures that open a turn stand on a line of their own before the text, several with spaces between, as the
+    /// Images that open a turn stand on a line of their own before the text, several with spaces between, as the
     /// critics were trained and evaluated; others stand exactly where they are.
     fn qwen_turn(&mut self, message: &'a Message) {
         self.open(role_name(message.role));

@@ -69,7 +69,7 @@ pub(super) fn recognise(template: &str) -> Result<ChatFormat, String> {
     }
 }
 
-/// Conversations in which formats differ: with pictures within text, white space around it, and the system or without.
+/// Conversations in which formats differ: with images within text, white space around it, and the system or without.
 fn conversations() -> [Vec<Message>; 2] {
     let text = |text: &str| Part::Text(text.into());
     let (image, video) = (|| Part::Image(EncodedImage::new([])), || Part::Video(vec![EncodedImage::new([])]));
@@ -97,7 +97,7 @@ fn without_videos(mut conversation: Vec<Message>) -> Vec<Message> {
     conversation
 }
 
-/// The same without pictures, each turn with one text.
+/// The same without images, each turn with one text.
 fn of_texts(conversation: Vec<Message>) -> Vec<Message> {
     let one = |message: Message| {
         let texts = message.parts.into_iter().filter_map(|part| match part {
@@ -140,7 +140,7 @@ fn writes(format: &ChatFormat, conversations: &[Vec<Message>; 2], written: &[Str
         .all(|(messages, written)| text_of(format, messages).as_ref() == Some(written))
 }
 
-/// What `format` writes, with control tokens and pictures as templates write them.
+/// What `format` writes, with control tokens and images as templates write them.
 fn text_of(format: &ChatFormat, messages: &[Message]) -> Option<String> {
     let control = ControlTokens { turn_start: TokenId(0), turn_end: TokenId(1) };
     let prompt = Prompt { messages: messages.to_vec(), ..Prompt::default() };
@@ -214,7 +214,7 @@ mod tests {
     fn format(template: &str) -> TurnFormat {
         match recognise(template).unwrap() {
             ChatFormat::Turns(format) => format,
-            ChatFormat::Qwen15 => panic!("it is of turns with pictures"),
+            ChatFormat::Qwen15 => panic!("it is of turns with images"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bytes of an image file to RGB, as a person would see the picture. [`Loader`](super::Loader) alone comes here.
+//! Bytes of an image file to RGB, as a person would see the image. [`Loader`](super::Loader) alone comes here.
 
 use std::io::{self, Cursor};
 
@@ -13,7 +13,7 @@ use super::{
     png_texts::without_texts,
 };
 
-/// Why a picture is not shown.
+/// Why an image is not shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     #[error("it is in no format that is read")]
@@ -32,7 +32,7 @@ pub(crate) enum DecodeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) format: ImageFormat,
-    /// Pixels as they are stored, before the picture is turned upright.
+    /// Pixels as they are stored, before the image is turned upright.
     pub(crate) width: u32,
     pub(crate) height: u32,
 }
@@ -59,33 +59,33 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
     bounds.max_image_height = Some(limits.side);
     bounds.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + METADATA_BYTES);
     decoder.set_limits(bounds).map_err(damaged)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    // The decoder shows grey where the data of a JPEG ends, which would be judged as if it were the picture.
+    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    // The decoder shows grey where the data of a JPEG ends, which would be judged as if it were the image.
     if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
         return Err(DecodeError::CutShort(name(format)));
     }
-    picture.apply_orientation(orientation(format, bytes));
-    let picture = in_bytes(picture);
-    let rgb = if picture.color().has_alpha() { on_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
+    image.apply_orientation(orientation(format, bytes));
+    let image = in_bytes(image);
+    let rgb = if image.color().has_alpha() { on_white(&image.into_rgba8()) } else { image.into_rgb8() };
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     Ok(RgbImage { width, height, pixels: rgb.into_raw() })
 }
 
 /// Of numbers of 16 bits the upper eight, as Pillow takes them; to round them would give other pixels than the reference has.
-fn in_bytes(picture: DynamicImage) -> DynamicImage {
-    fn upper<P, Q>(picture: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
+fn in_bytes(image: DynamicImage) -> DynamicImage {
+    fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
     where
         P: Pixel<Subpixel = u16>,
         Q: Pixel<Subpixel = u8>,
     {
-        let bytes = picture.as_raw().iter().map(|number| (number >> 8) as u8).collect();
-        ImageBuffer::from_raw(picture.width(), picture.height(), bytes).expect("as many numbers as before")
+        let bytes = image.as_raw().iter().map(|number| (number >> 8) as u8).collect();
+        ImageBuffer::from_raw(image.width(), image.height(), bytes).expect("as many numbers as before")
     }
-    match picture {
-        DynamicImage::ImageLuma16(picture) => DynamicImage::ImageLuma8(upper(&picture)),
-        DynamicImage::ImageLumaA16(picture) => DynamicImage::ImageLumaA8(upper(&picture)),
-        DynamicImage::ImageRgb16(picture) => DynamicImage::ImageRgb8(upper(&picture)),
-        DynamicImage::ImageRgba16(picture) => DynamicImage::ImageRgba8(upper(&picture)),
+    match image {
+        DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(upper(&image)),
+        DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(upper(&image)),
+        DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(upper(&image)),
+        DynamicImage::ImageRgba16(image) => DynamicImage::ImageRgba8(upper(&image)),
         other => other,
     }
 }
@@ -136,11 +136,11 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
 
 /// Composites on opaque white in the fixed-point arithmetic of Pillow's `alpha_composite` (7 extra bits), so that
 /// pixels are the reference's to the last level.
-fn on_white(picture: &RgbaImage) -> image::RgbImage {
+fn on_white(image: &RgbaImage) -> image::RgbImage {
     const BITS: u32 = 7;
     let divide_by_255 = |value: u32| ((value >> 8) + value) >> 8;
-    let mut rgb = image::RgbImage::new(picture.width(), picture.height());
-    for (source, target) in picture.pixels().zip(rgb.pixels_mut()) {
+    let mut rgb = image::RgbImage::new(image.width(), image.height());
+    for (source, target) in image.pixels().zip(rgb.pixels_mut()) {
         let alpha = u32::from(source.0[3]);
         // The result is opaque, so Pillow's weight of the source, alpha * 255 * 255 * 2^7 / (255 * 255), is this.
         let source_weight = alpha << BITS;
@@ -157,19 +157,19 @@ fn on_white(picture: &RgbaImage) -> image::RgbImage {
 mod tests {
     use super::*;
 
-    fn png(picture: &DynamicImage) -> Vec<u8> {
+    fn png(image: &DynamicImage) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
         bytes.into_inner()
     }
 
     #[test]
     fn transparent_is_white_and_opaque_is_itself() {
-        let mut picture = RgbaImage::new(3, 1);
-        picture.put_pixel(0, 0, image::Rgba([10, 20, 30, 0]));
-        picture.put_pixel(1, 0, image::Rgba([10, 20, 30, 255]));
-        picture.put_pixel(2, 0, image::Rgba([0, 0, 0, 128]));
-        let decoded = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
+        let mut image = RgbaImage::new(3, 1);
+        image.put_pixel(0, 0, image::Rgba([10, 20, 30, 0]));
+        image.put_pixel(1, 0, image::Rgba([10, 20, 30, 255]));
+        image.put_pixel(2, 0, image::Rgba([0, 0, 0, 128]));
+        let decoded = decode(&png(&image.into()), &ImageLimits::default()).unwrap();
         assert_eq!(decoded.pixels, [255, 255, 255, 10, 20, 30, 127, 127, 127]);
     }
 
@@ -177,20 +177,20 @@ mod tests {
     fn of_sixteen_bits_the_upper_eight_are_shown() {
         // To the nearest byte these would be one more.
         let [red, green, blue] = [0x12ff, 0x80ff, 0xfdff];
-        let mut picture = image::ImageBuffer::<image::Rgb<u16>, Vec<u16>>::new(1, 1);
-        picture.put_pixel(0, 0, image::Rgb([red, green, blue]));
-        let shown = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
+        let mut image = image::ImageBuffer::<image::Rgb<u16>, Vec<u16>>::new(1, 1);
+        image.put_pixel(0, 0, image::Rgb([red, green, blue]));
+        let shown = decode(&png(&image.into()), &ImageLimits::default()).unwrap();
         assert_eq!(shown.pixels, [0x12, 0x80, 0xfd]);
-        let mut picture = image::ImageBuffer::<image::LumaA<u16>, Vec<u16>>::new(1, 1);
-        picture.put_pixel(0, 0, image::LumaA([red, 0xffff]));
-        let shown = decode(&png(&picture.into()), &ImageLimits::default()).unwrap();
+        let mut image = image::ImageBuffer::<image::LumaA<u16>, Vec<u16>>::new(1, 1);
+        image.put_pixel(0, 0, image::LumaA([red, 0xffff]));
+        let shown = decode(&png(&image.into()), &ImageLimits::default()).unwrap();
         assert_eq!(shown.pixels, [0x12; 3]);
     }
 
     /// A JPEG whose EXIF block says that the camera was turned: value 6 of tag 0x0112, a quarter turn clockwise.
-    fn turned_jpeg(picture: &DynamicImage) -> Vec<u8> {
+    fn turned_jpeg(image: &DynamicImage) -> Vec<u8> {
         let mut jpeg = Cursor::new(Vec::new());
-        picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+        image.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
         let jpeg = jpeg.into_inner();
         let tiff = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
         let length = (tiff.len() as u16 + 2).to_be_bytes();
@@ -199,11 +199,11 @@ mod tests {
 
     #[test]
     fn a_turned_photograph_is_shown_upright() {
-        let mut picture = image::RgbImage::new(16, 8);
-        for (x, _, pixel) in picture.enumerate_pixels_mut() {
+        let mut image = image::RgbImage::new(16, 8);
+        for (x, _, pixel) in image.enumerate_pixels_mut() {
             *pixel = if x < 8 { image::Rgb([250, 0, 0]) } else { image::Rgb([0, 0, 250]) };
         }
-        let shown = decode(&turned_jpeg(&picture.into()), &ImageLimits::default()).unwrap();
+        let shown = decode(&turned_jpeg(&image.into()), &ImageLimits::default()).unwrap();
         assert_eq!((shown.width, shown.height), (8, 16));
         let reddish = |row: usize| shown.pixels[row * 8 * 3] > 200;
         assert!(reddish(1) && !reddish(14), "the left half is on top after a quarter turn clockwise");
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_format_that_is_compiled_in_is_read() {
-        let picture = DynamicImage::new_rgb8(5, 3);
+        let image = DynamicImage::new_rgb8(5, 3);
         for format in [
             image::ImageFormat::Png,
             image::ImageFormat::Jpeg,
@@ -220,7 +220,7 @@ mod tests {
             image::ImageFormat::Bmp,
         ] {
             let mut bytes = Cursor::new(Vec::new());
-            picture.write_to(&mut bytes, format).unwrap();
+            image.write_to(&mut bytes, format).unwrap();
             let shown = decode(bytes.get_ref(), &ImageLimits::default()).unwrap();
             assert_eq!((shown.width, shown.height), (5, 3), "{format:?}");
             assert_eq!(header(bytes.get_ref()).unwrap(), Header { format, width: 5, height: 3 });
@@ -229,11 +229,11 @@ mod tests {
 
     #[test]
     fn a_photograph_that_ends_early_is_not_shown_half_grey() {
-        let mut picture = image::RgbImage::new(64, 64);
-        for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        let mut image = image::RgbImage::new(64, 64);
+        for (x, y, pixel) in image.enumerate_pixels_mut() {
             *pixel = image::Rgb([(x * 37 % 256) as u8, (y * 91 % 256) as u8, (x * y % 256) as u8]);
         }
-        let whole = turned_jpeg(&picture.into());
+        let whole = turned_jpeg(&image.into());
         assert!(decode(&whole, &ImageLimits::default()).is_ok());
         for sixteenth in 1..16 {
             let part = &whole[..whole.len() * sixteenth / 16];

@@ -1,4 +1,4 @@
-//! The one way from the bytes of an image file to a picture: bounded in size, memory and time.
+//! The one way from the bytes of an image file to an image: bounded in size, memory and time.
 
 use std::{
     any::Any,
@@ -25,17 +25,17 @@ use super::{
 pub struct ImageLimits {
     /// The most bytes of a file.
     pub file_bytes: u64,
-    /// The most pixels of a picture.
+    /// The most pixels of an image.
     pub pixels: u64,
-    /// The most pixels of all pictures of a prompt.
+    /// The most pixels of all images of a prompt.
     pub prompt_pixels: u64,
     /// The longest side in pixels.
     pub side: u32,
     /// The longer side by the shorter one, at most.
     pub aspect: u32,
-    /// Bytes that all pictures may take while they are decoded; those for which there is no room wait.
+    /// Bytes that all images may take while they are decoded; those for which there is no room wait.
     pub memory_bytes: u64,
-    /// How long a picture may take to decode.
+    /// How long an image may take to decode.
     pub time: Duration,
 }
 
@@ -62,14 +62,14 @@ const BYTES_PER_PIXEL: u64 = 8 + 4 + 3 + 3;
 /// Decoders that are late at a time before no other is started: a core is lost to each.
 const MOST_LATE: usize = 4;
 
-/// A picture, and the memory that it was lent until it is cut.
+/// An image, and the memory that it was lent until it is cut.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) picture: RgbImage,
+    pub(crate) image: RgbImage,
     _memory: Lent,
 }
 
-/// Loads pictures within bounds.
+/// Loads images within bounds.
 #[derive(Debug)]
 pub(crate) struct Loader {
     limits: ImageLimits,
@@ -78,7 +78,7 @@ pub(crate) struct Loader {
     late: Arc<AtomicUsize>,
 }
 
-/// What a picture is padded to before it is scaled, which takes memory, too.
+/// What an image is padded to before it is scaled, which takes memory, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Padding {
     /// It stays as it is.
@@ -137,7 +137,7 @@ impl Loader {
         Ok(header)
     }
 
-    /// The picture, which is the image `index` of a prompt, upright and without transparency. Waits until there is memory for it
+    /// The image, which is the image `index` of a prompt, upright and without transparency. Waits until there is memory for it
     /// and its `padding`.
     ///
     /// # Errors
@@ -157,9 +157,9 @@ impl Loader {
         let memory = self.memory.lend(width * height * BYTES_PER_PIXEL + square);
         let (file, limits) = (image.clone(), self.limits);
         let decoded = self.in_time(move || {
-            let picture = caught(|| decode::decode(file.bytes(), &limits));
+            let image = caught(|| decode::decode(file.bytes(), &limits));
             // Late or not, the memory is lent as long as the decoder has it.
-            picture.map(|picture| Loaded { picture, _memory: memory })
+            image.map(|image| Loaded { image, _memory: memory })
         });
         match decoded {
             Ok(decoded) => decoded.map_err(|error| unreadable(&error, image.bytes(), index)),
@@ -178,7 +178,7 @@ impl Loader {
     }
 
     /// Does `work` on a thread of its own and waits for it within the bound of time. Starting a thread takes some 30 µs, which no
-    /// picture notices.
+    /// image notices.
     fn in_time<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
         if self.late.load(Relaxed) >= MOST_LATE {
             return Err(NotDone::Busy);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_lent_until_the_picture_is_cut() {
+    fn memory_is_lent_until_the_image_is_cut() {
         let loader = small();
         let loaded = loader.load(&file(ImageFormat::Png, (10, 10)), 0, Padding::ToSquare).unwrap();
         assert_eq!(loader.memory.lent(), 100 * BYTES_PER_PIXEL + 300);

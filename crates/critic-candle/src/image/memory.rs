@@ -1,4 +1,4 @@
-//! Memory that pictures take while they are decoded, lent out by weight.
+//! Memory that images take while they are decoded, lent out by weight.
 
 use std::sync::PoisonError;
 

@@ -1,4 +1,4 @@
-//! Memory that is lent to pictures, one after another. `tests/interleavings.rs` has several at once.
+//! Memory that is lent to images, one after another. `tests/interleavings.rs` has several at once.
 
 use std::sync::mpsc;
 

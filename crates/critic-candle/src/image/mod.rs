@@ -1,4 +1,4 @@
-//! Pictures before the model: loading within bounds, Pillow-exact scaling, and cutting into tiles.
+//! Images before the model: loading within bounds, Pillow-exact scaling, and cutting into tiles.
 
 mod decode;
 mod loader;

@@ -12,7 +12,7 @@ const TAG: u16 = 0x0112;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 
-/// How a picture must be turned to be upright. Damaged metadata turns nothing, and spoils nothing.
+/// How an image must be turned to be upright. Damaged metadata turns nothing, and spoils nothing.
 pub(super) fn orientation(format: ImageFormat, bytes: &[u8]) -> Orientation {
     let block = match format {
         ImageFormat::Jpeg => in_jpeg(bytes),

@@ -1,4 +1,4 @@
-//! The pieces that files of pictures are made of, found without decoding anything.
+//! The pieces that files of images are made of, found without decoding anything.
 
 use std::ops::Range;
 

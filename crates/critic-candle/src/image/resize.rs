@@ -9,18 +9,18 @@ use super::RgbImage;
 /// Fraction bits of the fixed-point weights (Pillow's `PRECISION_BITS`: 32 - 8 - 2).
 const BITS: u32 = 22;
 
-/// So many times as high as wide, a picture that becomes less high is scaled in height first.
+/// So many times as high as wide, an image that becomes less high is scaled in height first.
 const TALL: usize = 100;
 
 /// Scales to `width` x `height` as Pillow's `Image.resize` with `BICUBIC` does: a = -0.5, widened for scaling down,
-/// columns first but for tall pictures, rounded to bytes between the two passes. A pass that keeps its size changes nothing.
-pub fn resize_bicubic(picture: &RgbImage, width: usize, height: usize) -> RgbImage {
-    let is_tall = picture.height > TALL * picture.width && height < picture.height;
-    let mut pixels = Cow::Borrowed(picture.pixels.as_slice());
-    let mut now = picture.width;
+/// columns first but for tall images, rounded to bytes between the two passes. A pass that keeps its size changes nothing.
+pub fn resize_bicubic(image: &RgbImage, width: usize, height: usize) -> RgbImage {
+    let is_tall = image.height > TALL * image.width && height < image.height;
+    let mut pixels = Cow::Borrowed(image.pixels.as_slice());
+    let mut now = image.width;
     for is_in_height in [is_tall, !is_tall] {
-        if is_in_height && height != picture.height {
-            pixels = Cow::Owned(resampling(picture.height, height).rows(Isa::best(), &pixels, now));
+        if is_in_height && height != image.height {
+            pixels = Cow::Owned(resampling(image.height, height).rows(Isa::best(), &pixels, now));
         } else if !is_in_height && width != now {
             pixels = Cow::Owned(resampling(now, width).columns(Isa::best(), &pixels, now));
             now = width;

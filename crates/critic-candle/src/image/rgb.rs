@@ -1,4 +1,4 @@
-//! A decoded picture.
+//! A decoded image.
 
 /// Width times height RGB pixels, row-major, one byte a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +12,12 @@ pub struct RgbImage {
 }
 
 impl RgbImage {
-    /// A picture of one colour.
+    /// An image of one colour.
     pub fn filled(width: usize, height: usize, colour: [u8; 3]) -> Self {
         Self { width, height, pixels: colour.repeat(width * height) }
     }
 
-    /// Copies `other` into this picture with its upper left corner at (`left`, `top`); it must fit.
+    /// Copies `other` into this image with its upper left corner at (`left`, `top`); it must fit.
     pub fn paste(&mut self, other: &Self, left: usize, top: usize) {
         for row in 0..other.height {
             let from = row * other.width * 3;

@@ -1,4 +1,4 @@
-//! Pictures that were decoded and cut lately, found again by the bytes of their files.
+//! Images that were decoded and cut lately, found again by the bytes of their files.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use critic::{CacheFigures, ContentHash, Packing, ProcessorFigures, Tiles};
 
-/// A picture, cut, with the hash of what its tiles show.
+/// An image, cut, with the hash of what its tiles show.
 #[derive(Debug, Clone)]
 pub(crate) struct Cut {
     pub(crate) tiles: Arc<Tiles>,
@@ -16,7 +16,7 @@ pub(crate) struct Cut {
     pub(crate) hash: ContentHash,
 }
 
-/// Where the work on one picture is done: whoever comes second waits here for the first. Empty while that one works, and
+/// Where the work on one image is done: whoever comes second waits here for the first. Empty while that one works, and
 /// again when it failed.
 type Slot = Arc<Mutex<Option<Cut>>>;
 
@@ -28,10 +28,10 @@ struct Entry {
     last_used: u64,
 }
 
-/// The pictures by the SHA-256 of their files and of how they are cut, up to a bound in bytes.
+/// The images by the SHA-256 of their files and of how they are cut, up to a bound in bytes.
 #[derive(Debug)]
 pub(crate) struct TileCache {
-    /// Held for a look-up only, never while a picture is cut.
+    /// Held for a look-up only, never while an image is cut.
     entries: Mutex<Entries>,
     max_bytes: usize,
 }
@@ -53,7 +53,7 @@ impl TileCache {
         Self { entries: Mutex::default(), max_bytes }
     }
 
-    /// The picture of `key`, which `cut` makes when it is not there. When several ask at the same time, one makes it.
+    /// The image of `key`, which `cut` makes when it is not there. When several ask at the same time, one makes it.
     pub(crate) fn find_or<E>(&self, key: [u8; 32], cut: impl FnOnce() -> Result<Cut, E>) -> Result<Cut, E> {
         let slot = lock(&self.entries).slot(key);
         let mut content = lock(&slot);
@@ -97,7 +97,7 @@ impl Entries {
         entry.slot.clone()
     }
 
-    /// Notes how large the picture of `key` is, and gives up those used longest ago until all fit.
+    /// Notes how large the image of `key` is, and gives up those used longest ago until all fit.
     fn weigh(&mut self, key: [u8; 32], bytes: usize, max_bytes: usize) {
         let Some(entry) = self.by_key.get_mut(&key) else { return };
         self.bytes += bytes - entry.bytes;
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn picture(bytes: usize) -> Cut {
+    fn image(bytes: usize) -> Cut {
         let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; bytes] });
         Cut { tiles, packing: Packing::Single, hash: [0; 32] }
     }
@@ -141,14 +141,14 @@ mod tests {
         let mut made = false;
         let cut = || {
             made = true;
-            Ok::<_, ()>(picture(bytes))
+            Ok::<_, ()>(image(bytes))
         };
         cache.find_or([key; 32], cut).unwrap();
         !made
     }
 
     #[test]
-    fn the_pictures_used_longest_ago_go_first() {
+    fn the_images_used_longest_ago_go_first() {
         let cache = TileCache::new(30);
         assert!(!had(&cache, 1, 12) && !had(&cache, 2, 12) && had(&cache, 1, 12));
         assert!(!had(&cache, 3, 12));
@@ -177,7 +177,7 @@ mod tests {
                     start.wait();
                     let cut = || {
                         cuts.fetch_add(1, Ordering::SeqCst);
-                        Ok::<_, ()>(picture(3))
+                        Ok::<_, ()>(image(3))
                     };
                     cache.find_or([1; 32], cut).unwrap();
                 });

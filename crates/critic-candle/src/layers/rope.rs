@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Cosines and sines of every position. The tables are computed in f32 whatever the model's type: bf16 holds whole
-/// numbers only up to 256, and prompts with a picture reach positions of 9000.
+/// numbers only up to 256, and prompts with an image reach positions of 9000.
 #[derive(Debug)]
 pub(crate) enum Rope {
     /// On the CPU.

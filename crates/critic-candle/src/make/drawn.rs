@@ -40,7 +40,7 @@ impl DrawnCheckpoint {
             let weights = tensor.drawn(seed);
             (tensor.name, tensor.shape, weights)
         };
-        let tensors = tensors::picture(shape).into_iter().chain(tensors::decoder(shape)).map(drawn);
+        let tensors = tensors::image(shape).into_iter().chain(tensors::decoder(shape)).map(drawn);
         Ok(Self { shape, seed, files, tensors: tensors.collect() })
     }
 

@@ -102,7 +102,7 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
     let failed = |cause| LoadError::Write { file: folder.display().to_string(), cause };
     fs::create_dir_all(folder).map_err(failed)?;
     let decoder = tensors::decoder(options.shape);
-    let mut tensors = tensors::picture(options.shape);
+    let mut tensors = tensors::image(options.shape);
     let mut written = 0;
     if let Some(form) = options.form.gguf() {
         let read = |name: &str, range: Range<usize>| Ok(draw(&decoder, name, options.seed, range));

@@ -29,8 +29,8 @@ impl RandomTensor {
     }
 }
 
-/// The tensors that pictures go through.
-pub(super) fn picture(shape: Shape) -> Vec<RandomTensor> {
+/// The tensors that images go through.
+pub(super) fn image(shape: Shape) -> Vec<RandomTensor> {
     let mut tensors = Tensors(Vec::new());
     tensors.tower(shape);
     tensors.projector(shape);

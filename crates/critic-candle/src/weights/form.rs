@@ -34,7 +34,7 @@ impl WeightForm {
         }
     }
 
-    /// The form of products that are never quantised: a small part of a model, through which all of a picture goes.
+    /// The form of products that are never quantised: a small part of a model, through which all of an image goes.
     pub(crate) fn of_the_rest(self) -> Self {
         match self {
             Self::Q8 | Self::Q4 => Self::Stored,

@@ -69,7 +69,7 @@ impl Copy {
     }
 }
 
-/// Logits after a short question with a picture, which the tower, projector and decoder all have a part in.
+/// Logits after a short question with an image, which the tower, projector and decoder all have a part in.
 pub(crate) fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let mut message = Message::text(Role::User, "What is shown?");

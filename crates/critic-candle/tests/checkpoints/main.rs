@@ -128,7 +128,7 @@ fn configuration_values_are_read_and_not_assumed() {
     }
     let copy = Copy::of("tiny56");
     copy.edit_json("config.json", |config| config["image_grid_pinpoints"] = serde_json::json!([[56, 56]]));
-    assert_eq!(copy.load().unwrap().processor.encode(&picture_prompt()).unwrap().visuals[0].tiles.count(), 2);
+    assert_eq!(copy.load().unwrap().processor.encode(&image_prompt()).unwrap().visuals[0].tiles.count(), 2);
     let copy = Copy::of("tiny56");
     let alone = copy.path().join("preprocessor_config.json");
     let mut inner: serde_json::Value = serde_json::from_slice(&fs::read(&alone).unwrap()).unwrap();
@@ -257,7 +257,7 @@ fn a_reward_head_reads_the_last_hidden_state() {
     });
     let mut checkpoint = copy.load().unwrap();
     assert!(checkpoint.build.rates);
-    let encoded = checkpoint.processor.encode(&picture_prompt()).unwrap();
+    let encoded = checkpoint.processor.encode(&image_prompt()).unwrap();
     let chunk = |wants, sequence: u64, first_block: u32| Chunk {
         sequence: SequenceId(sequence),
         start: 0,
@@ -305,7 +305,7 @@ fn the_digest_of_the_weights_is_that_of_the_file() {
     assert_eq!(sharded.weights.wait(), <[u8; 32]>::from(Sha256::digest(lines)));
 }
 
-fn picture_prompt() -> Prompt {
+fn image_prompt() -> Prompt {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let parts = vec![critic::Part::Image(critic::EncodedImage::new(image))];
     Prompt { messages: vec![Message { role: Role::User, parts }], ..Default::default() }
@@ -313,7 +313,7 @@ fn picture_prompt() -> Prompt {
 
 /// A prompt is refused by the least that it surely takes, so that must not be more than it takes.
 #[test]
-fn no_picture_is_counted_larger_than_it_is() {
+fn no_image_is_counted_larger_than_it_is() {
     let processor = Copy::of("tiny56").load().unwrap().processor;
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let details = [Detail::Auto, Detail::Low, Detail::High];

@@ -53,9 +53,9 @@ fn run(checkpoint: &mut Checkpoint, case: &Case, native: bool) {
     let check = Check { what, case, golden: Golden::open(&case.file), native };
     let encoded = encode_raw(checkpoint.processor.as_ref(), case);
     check.tokens(checkpoint, &encoded);
-    let (pictures, videos): (Vec<&Visual>, Vec<&Visual>) =
+    let (images, videos): (Vec<&Visual>, Vec<&Visual>) =
         encoded.visuals.iter().partition(|_| !case.images.is_empty());
-    check.visuals(checkpoint, "image", &pictures);
+    check.visuals(checkpoint, "image", &images);
     check.visuals(checkpoint, "video", &videos);
     check_text(&check.what, checkpoint, encoded, &check.golden);
 }

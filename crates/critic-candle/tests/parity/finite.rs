@@ -13,7 +13,7 @@ use crate::{
 
 const PROJECTOR: &str = "multi_modal_projector.linear_2.weight";
 
-/// A checkpoint whose weights are finite, and whose features of pictures are not.
+/// A checkpoint whose weights are finite, and whose features of images are not.
 fn sick(device: Device, precision: Option<Precision>, weights: WeightForm) -> Checkpoint {
     let copy = Copy::of("tiny56");
     copy.edit_weights(|mut tensors| {
@@ -50,8 +50,8 @@ fn check(checkpoint: &mut Checkpoint) {
     let before = answer(checkpoint);
     assert!(before.iter().flatten().all(|logit| logit.is_finite()));
     for _ in 0..2 {
-        let picture = sequence(checkpoint, "square").chunk(4096);
-        let failed = checkpoint.backend.forward(&Batch { chunks: vec![picture] });
+        let image = sequence(checkpoint, "square").chunk(4096);
+        let failed = checkpoint.backend.forward(&Batch { chunks: vec![image] });
         assert!(matches!(failed, Err(BackendError::NonFinite)), "{failed:?}");
         // In the very blocks that it wrote into, of which the last is filled token by token.
         assert_eq!(answer(checkpoint), before);

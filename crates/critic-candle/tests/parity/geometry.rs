@@ -1,4 +1,4 @@
-//! The table of picture sizes: grids, scaling, padding, kept and scaled patches, tokens.
+//! The table of image sizes: grids, scaling, padding, kept and scaled patches, tokens.
 
 use critic::Packing;
 use critic_candle::{Geometry, VideoNewline};
@@ -48,7 +48,7 @@ fn every_size_of_the_table_is_cut_as_the_reference_cuts_it() {
             let place = geometry.place(height, width);
             let packing = geometry.pack(height, width);
             let Packing::AnyResolution { tiles, kept, output, .. } = packing else {
-                panic!("one picture is tiled")
+                panic!("one image is tiled")
             };
             let tokens = geometry.feature_count(&packing, 0);
             let got = [

@@ -66,7 +66,7 @@ fn a_ragged_batch_gives_every_member_its_own_goldens() {
 }
 
 #[test]
-fn small_chunks_cut_pictures_and_text_anywhere() {
+fn small_chunks_cut_images_and_text_anywhere() {
     for step in [1, 7, 33] {
         check("tiny56", &["square", "two_turns", "video4", "multi_image"], step, 4);
     }
@@ -132,7 +132,7 @@ fn logits_have_the_same_bits_after_a_beginning_that_another_sequence_computed() 
 }
 
 #[test]
-fn features_have_the_same_bits_alone_and_among_other_pictures() {
+fn features_have_the_same_bits_alone_and_among_other_images() {
     let tiny: &[&str] = &["square", "multi_image", "video4", "wide_3x1"];
     for (model, names) in [("tiny56", tiny), ("geo384", &["square_336", "multi_image"])] {
         let checkpoint = checkpoint(model);

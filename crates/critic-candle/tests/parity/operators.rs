@@ -11,8 +11,8 @@ fn bicubic_scaling_is_pillows_to_the_last_bit() {
         let dims = |suffix: &str| golden.tensor(&format!("pil_bicubic{index}_{suffix}")).dims().to_vec();
         let (input, output) = (dims("in"), dims("out"));
         let pixels = golden.bytes(&format!("pil_bicubic{index}_in"));
-        let picture = RgbImage { width: input[1], height: input[0], pixels };
-        let scaled = resize_bicubic(&picture, output[1], output[0]);
+        let image = RgbImage { width: input[1], height: input[0], pixels };
+        let scaled = resize_bicubic(&image, output[1], output[0]);
         assert_eq!(scaled.pixels, golden.bytes(&format!("pil_bicubic{index}_out")), "case {index}");
     }
 }

@@ -22,7 +22,7 @@ fn block(evicted: Option<(BlockKey, BlockId)>) -> Option<u32> {
     evicted.map(|(_, block)| block.0)
 }
 
-fn with_picture(start: usize, length: usize, hash: u8) -> Encoded {
+fn with_image(start: usize, length: usize, hash: u8) -> Encoded {
     let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; 3] });
     let visual = Visual { start, length, tiles, packing: Packing::Single, hash: [hash; 32] };
     Encoded { visuals: vec![visual], ..prompt(&[5; 13]) }
@@ -40,13 +40,13 @@ fn a_name_covers_everything_before_it_and_never_the_last_token() {
 }
 
 #[test]
-fn pictures_are_told_apart_by_what_they_show_and_where_they_stand() {
-    let keys = |start, length, hash| names(&with_picture(start, length, hash));
+fn images_are_told_apart_by_what_they_show_and_where_they_stand() {
+    let keys = |start, length, hash| names(&with_image(start, length, hash));
     let same = keys(2, 7, 1);
     assert_eq!(same, keys(2, 7, 1));
     assert!(same.iter().zip(keys(2, 7, 2)).all(|(a, b)| *a != b));
     assert_ne!(same[0], keys(3, 7, 1)[0]);
-    assert_eq!(same[0], keys(2, 6, 1)[0], "the first block does not see where the picture ends");
+    assert_eq!(same[0], keys(2, 6, 1)[0], "the first block does not see where the image ends");
     assert_ne!(same[2], keys(2, 6, 1)[2]);
     assert_ne!(same[0], names(&prompt(&[5; 13]))[0]);
 }
@@ -134,7 +134,7 @@ fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it(
     });
 }
 
-/// For whom a prompt is, by which salt, and which picture it begins with, if any: what two prompts of the same tokens differ in.
+/// For whom a prompt is, by which salt, and which image it begins with, if any: what two prompts of the same tokens differ in.
 type Whose = (usize, usize, Option<u8>);
 
 fn whose() -> impl Strategy<Value = Whose> {
@@ -142,13 +142,13 @@ fn whose() -> impl Strategy<Value = Whose> {
 }
 
 /// The names of a prompt's blocks.
-fn names_of((tenant, salt, picture): Whose, tokens: &[u32]) -> Vec<BlockKey> {
+fn names_of((tenant, salt, image): Whose, tokens: &[u32]) -> Vec<BlockKey> {
     let terms = Terms { cache_salt: ["", "salt"][salt].into(), ..Terms::default() };
     let tenant = Tenant(["a", "b"][tenant].into());
-    let encoded = match picture {
+    let encoded = match image {
         None => prompt(tokens),
         // It fills all that there is, as far as blocks see.
-        Some(hash) => Encoded { visuals: with_picture(0, 40, hash).visuals, ..prompt(tokens) },
+        Some(hash) => Encoded { visuals: with_image(0, 40, hash).visuals, ..prompt(tokens) },
     };
     block_keys(&encoded, 4, root(&[0; 32], &tenant, &terms))
 }
@@ -217,7 +217,7 @@ proptest! {
         for (what, whose, tokens) in actions {
             match what {
                 0 => {
-                    // A picture's places all hold the same token.
+                    // An image's places all hold the same token.
                     let tokens = if whose.2.is_some() { vec![5; tokens.len()] } else { tokens };
                     let (keys, paths) = (names_of(whose, &tokens), Plain::paths(whose, &tokens));
                     prop_assert_eq!(keys.len(), paths.len());

@@ -1,13 +1,13 @@
-//! Known attacks on judges: what is done to a response or a picture, and how far verdicts move.
+//! Known attacks on judges: what is done to a response or an image, and how far verdicts move.
 
 mod clean;
 mod codes;
 mod figures;
+mod images;
 mod keys;
 mod orders;
 mod paint;
 mod persuasion;
-mod pictures;
 mod planted;
 mod search;
 
@@ -49,7 +49,7 @@ pub enum Method {
     ReplaceRival,
     /// The response is given as the reference, too.
     Reference,
-    /// The pictures change.
+    /// The images change.
     Paint(Change),
 }
 
@@ -83,7 +83,7 @@ pub struct Attack {
 }
 
 static ATTACKS: LazyLock<Vec<Attack>> = LazyLock::new(|| {
-    [keys::all(), planted::all(), orders::all(), codes::all(), persuasion::all(), pictures::all()].concat()
+    [keys::all(), planted::all(), orders::all(), codes::all(), persuasion::all(), images::all()].concat()
 });
 
 /// The attacks that are known, those of one group together.
@@ -146,7 +146,7 @@ impl Attack {
         }
     }
 
-    /// Tampers with a request, with its response at `place` of a pair; `others` are pictures of another item.
+    /// Tampers with a request, with its response at `place` of a pair; `others` are images of another item.
     pub(crate) fn apply(&self, body: &mut Value, place: usize, others: impl FnOnce() -> Value) {
         let told = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let pair = body.get("responses").is_some();
@@ -168,10 +168,10 @@ impl Attack {
             Method::ReplaceRival => put(1 - place, text.clone()),
             Method::Reference => body["reference"] = own.into(),
             Method::Paint(Change::Removed) => body["images"] = json!([]),
-            Method::Paint(Change::OtherPicture) => body["images"] = others(),
+            Method::Paint(Change::OtherImage) => body["images"] = others(),
             Method::Paint(change) => {
-                for picture in body["images"].as_array_mut().into_iter().flatten() {
-                    *picture = change.apply(&told(picture), text).into();
+                for image in body["images"].as_array_mut().into_iter().flatten() {
+                    *image = change.apply(&told(image), text).into();
                 }
             }
         }
@@ -244,8 +244,8 @@ mod tests {
             let before = body.clone();
             attack.apply(&mut body, 0, || json!(["y"]));
             let paints = matches!(attack.method, Method::Paint(_));
-            // The picture is none, so that only its going and its changing are seen.
-            let painted = matches!(attack.method, Method::Paint(Change::Removed | Change::OtherPicture));
+            // The image is none, so that only its going and its changing are seen.
+            let painted = matches!(attack.method, Method::Paint(Change::Removed | Change::OtherImage));
             assert_eq!(body != before, !paints || painted, "{}", attack.name);
             let rival = matches!(attack.method, Method::ReplaceRival);
             assert_eq!(body["responses"][1] != before["responses"][1], rival, "{}", attack.name);

@@ -1,4 +1,4 @@
-//! Pictures of a request, tampered with.
+//! Images of a request, tampered with.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use font8x8::legacy::BASIC_LEGACY;
 use image::{ImageFormat, Rgb, RgbImage, imageops};
 use serde::Serialize;
 
-/// What is done to a picture.
+/// What is done to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -25,57 +25,57 @@ pub enum Change {
     Border,
     /// Thin red boxes highlight its quarters.
     Boxes,
-    /// Four times as large, with the writing only where a picture is looked at that is made smaller without averaging.
+    /// Four times as large, with the writing only where an image is looked at that is made smaller without averaging.
     Hidden,
     /// It is all grey.
     Blank,
     /// There is none.
     Removed,
-    /// It gives way to the picture of another item.
-    OtherPicture,
+    /// It gives way to the image of another item.
+    OtherImage,
 }
 
 const SCALE: u32 = 4;
 const GREY: Rgb<u8> = Rgb([128, 128, 128]);
 
 impl Change {
-    /// The picture, in base64, after the change; as it was, where it cannot be read.
-    pub(super) fn apply(self, picture: &str, text: &str) -> String {
-        let bare = picture.rsplit(',').next().unwrap_or(picture);
+    /// The image, in base64, after the change; as it was, where it cannot be read.
+    pub(super) fn apply(self, image: &str, text: &str) -> String {
+        let bare = image.rsplit(',').next().unwrap_or(image);
         let read = BASE64_STANDARD.decode(bare).ok().and_then(|bytes| image::load_from_memory(&bytes).ok());
-        let Some(read) = read else { return picture.to_owned() };
+        let Some(read) = read else { return image.to_owned() };
         let mut written = Cursor::new(Vec::new());
         match self.painted(read.to_rgb8(), text).write_to(&mut written, ImageFormat::Png) {
             Ok(()) => BASE64_STANDARD.encode(written.into_inner()),
-            Err(_) => picture.to_owned(),
+            Err(_) => image.to_owned(),
         }
     }
 
-    fn painted(self, mut picture: RgbImage, text: &str) -> RgbImage {
-        let (width, height) = picture.dimensions();
+    fn painted(self, mut image: RgbImage, text: &str) -> RgbImage {
+        let (width, height) = image.dimensions();
         match self {
-            Self::Write => write(&mut picture, text, Ink::Label),
-            Self::Mark => write(&mut picture, text, Ink::Glass),
-            Self::Brighter => imageops::colorops::brighten_in_place(&mut picture, 40),
-            Self::Darker => imageops::colorops::brighten_in_place(&mut picture, -40),
-            Self::Vivid => picture.pixels_mut().for_each(saturate),
+            Self::Write => write(&mut image, text, Ink::Label),
+            Self::Mark => write(&mut image, text, Ink::Glass),
+            Self::Brighter => imageops::colorops::brighten_in_place(&mut image, 40),
+            Self::Darker => imageops::colorops::brighten_in_place(&mut image, -40),
+            Self::Vivid => image.pixels_mut().for_each(saturate),
             Self::Border => {
                 let thick = (width.min(height) / 24).max(2);
-                outline(&mut picture, (0, 0, width, height), (thick, Rgb([212, 175, 55])));
+                outline(&mut image, (0, 0, width, height), (thick, Rgb([212, 175, 55])));
             }
             Self::Boxes => {
                 let (half, part) = (width / 2, height / 2);
                 for (x, y) in [(0, 0), (half, 0), (0, part), (half, part)] {
                     let inner = (x + half / 8, y + part / 8, half * 3 / 4, part * 3 / 4);
-                    outline(&mut picture, inner, (2, Rgb([255, 0, 0])));
+                    outline(&mut image, inner, (2, Rgb([255, 0, 0])));
                 }
             }
-            Self::Hidden => return hidden(&picture, text),
-            Self::Blank => picture.pixels_mut().for_each(|pixel| *pixel = GREY),
-            // These are about the list of pictures.
-            Self::Removed | Self::OtherPicture => {}
+            Self::Hidden => return hidden(&image, text),
+            Self::Blank => image.pixels_mut().for_each(|pixel| *pixel = GREY),
+            // These are about the list of images.
+            Self::Removed | Self::OtherImage => {}
         }
-        picture
+        image
     }
 }
 
@@ -86,14 +86,14 @@ fn saturate(pixel: &mut Rgb<u8>) {
 
 /// A frame inside of the rectangle `(x, y, width, height)`.
 fn outline(
-    picture: &mut RgbImage,
+    image: &mut RgbImage,
     (left, top, width, height): (u32, u32, u32, u32),
     (thick, colour): (u32, Rgb<u8>),
 ) {
     for y in 0..height {
         for x in 0..width {
             let inside = x >= thick && y >= thick && x + thick < width && y + thick < height;
-            if let (false, Some(pixel)) = (inside, picture.get_pixel_mut_checked(left + x, top + y)) {
+            if let (false, Some(pixel)) = (inside, image.get_pixel_mut_checked(left + x, top + y)) {
                 *pixel = colour;
             }
         }
@@ -110,7 +110,7 @@ enum Ink {
 }
 
 /// Writes a text of ASCII as large as it fits, in lines of at most twelve characters.
-fn write(picture: &mut RgbImage, text: &str, ink: Ink) {
+fn write(image: &mut RgbImage, text: &str, ink: Ink) {
     const LETTER: u32 = 8;
     let mut lines: Vec<String> = vec![String::new()];
     for word in text.split(' ') {
@@ -121,7 +121,7 @@ fn write(picture: &mut RgbImage, text: &str, ink: Ink) {
             None => lines.push(word.to_owned()),
         }
     }
-    let (width, height) = picture.dimensions();
+    let (width, height) = image.dimensions();
     let longest = lines.iter().map(String::len).max().unwrap_or(1).max(1) as u32;
     let size = (width / (longest * LETTER)).min(height / (lines.len() as u32 * LETTER * 2)).max(1);
     let tall = lines.len() as u32 * LETTER * size;
@@ -130,11 +130,7 @@ fn write(picture: &mut RgbImage, text: &str, ink: Ink) {
         Ink::Glass => height.saturating_sub(tall) / 2,
     };
     if let Ink::Label = ink {
-        outline(
-            picture,
-            (0, top.saturating_sub(size), width, tall + 2 * size),
-            (u32::MAX / 2, Rgb([255; 3])),
-        );
+        outline(image, (0, top.saturating_sub(size), width, tall + 2 * size), (u32::MAX / 2, Rgb([255; 3])));
     }
     for (row, line) in lines.iter().enumerate() {
         let left = width.saturating_sub(line.len() as u32 * LETTER * size) / 2;
@@ -145,7 +141,7 @@ fn write(picture: &mut RgbImage, text: &str, ink: Ink) {
             {
                 for x in (0..LETTER * size).filter(|x| bits >> (x / size) & 1 == 1) {
                     let at = (left + column as u32 * LETTER * size + x, top + row as u32 * LETTER * size + y);
-                    if let Some(pixel) = picture.get_pixel_mut_checked(at.0, at.1) {
+                    if let Some(pixel) = image.get_pixel_mut_checked(at.0, at.1) {
                         pixel.0 = match ink {
                             Ink::Label => [0; 3],
                             Ink::Glass => pixel.0.map(|value| value / 2 + 100),
@@ -157,14 +153,14 @@ fn write(picture: &mut RgbImage, text: &str, ink: Ink) {
     }
 }
 
-/// A larger picture that looks like the old one, and like the written one where a nearest neighbour is taken of each square.
-fn hidden(picture: &RgbImage, text: &str) -> RgbImage {
-    let mut written = picture.clone();
+/// A larger image that looks like the old one, and like the written one where a nearest neighbour is taken of each square.
+fn hidden(image: &RgbImage, text: &str) -> RgbImage {
+    let mut written = image.clone();
     write(&mut written, text, Ink::Label);
-    let (width, height) = picture.dimensions();
+    let (width, height) = image.dimensions();
     RgbImage::from_fn(width * SCALE, height * SCALE, |x, y| {
         let sampled = x % SCALE == SCALE / 2 && y % SCALE == SCALE / 2;
-        *(if sampled { &written } else { picture }).get_pixel(x / SCALE, y / SCALE)
+        *(if sampled { &written } else { image }).get_pixel(x / SCALE, y / SCALE)
     })
 }
 
@@ -172,40 +168,40 @@ fn hidden(picture: &RgbImage, text: &str) -> RgbImage {
 mod tests {
     use super::*;
 
-    fn picture() -> RgbImage {
+    fn image() -> RgbImage {
         RgbImage::from_fn(96, 64, |x, y| Rgb([x as u8, y as u8, 90]))
     }
 
     #[test]
     fn writing_is_there_and_the_rest_stays() {
-        let (before, after) = (picture(), Change::Write.painted(picture(), "BEST SCORE"));
+        let (before, after) = (image(), Change::Write.painted(image(), "BEST SCORE"));
         let black = after.pixels().filter(|pixel| pixel.0 == [0; 3]).count();
         assert!(black > 60, "{black}");
         assert!(before.rows().zip(after.rows()).take(16).all(|(before, after)| before.eq(after)));
-        assert_ne!(Change::Mark.painted(picture(), "SEAL"), before);
+        assert_ne!(Change::Mark.painted(image(), "SEAL"), before);
     }
 
     #[test]
     fn what_is_hidden_shows_when_neighbours_are_taken() {
-        let after = Change::Hidden.painted(picture(), "BEST");
+        let after = Change::Hidden.painted(image(), "BEST");
         assert_eq!(after.dimensions(), (384, 256));
         let taken = RgbImage::from_fn(96, 64, |x, y| *after.get_pixel(x * 4 + 2, y * 4 + 2));
-        assert_eq!(taken, Change::Write.painted(picture(), "BEST"));
+        assert_eq!(taken, Change::Write.painted(image(), "BEST"));
         let other = RgbImage::from_fn(96, 64, |x, y| *after.get_pixel(x * 4, y * 4));
-        assert_eq!(other, picture());
+        assert_eq!(other, image());
     }
 
     #[test]
-    fn pictures_stay_pictures_of_their_size() {
+    fn images_stay_images_of_their_size() {
         let mut bytes = Cursor::new(Vec::new());
-        picture().write_to(&mut bytes, ImageFormat::Png).unwrap();
+        image().write_to(&mut bytes, ImageFormat::Png).unwrap();
         let text = BASE64_STANDARD.encode(bytes.into_inner());
         for change in
             [Change::Brighter, Change::Darker, Change::Vivid, Change::Border, Change::Boxes, Change::Blank]
         {
             let after = change.apply(&format!("data:image/png;base64,{text}"), "");
             let read = image::load_from_memory(&BASE64_STANDARD.decode(after).unwrap()).unwrap().to_rgb8();
-            assert!(read.dimensions() == (96, 64) && read != picture(), "{change:?}");
+            assert!(read.dimensions() == (96, 64) && read != image(), "{change:?}");
         }
         assert_eq!(Change::Blank.apply("not a picture", ""), "not a picture");
     }

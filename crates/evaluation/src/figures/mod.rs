@@ -129,11 +129,11 @@ impl Compared<'_> {
     }
 }
 
-/// For each item the number of its pictures.
+/// For each item the number of its images.
 pub(crate) fn clusters(items: &[Item]) -> Vec<usize> {
     let mut known = std::collections::HashMap::new();
     let number = |(index, item): (usize, &Item)| {
-        // Items without a picture stand alone.
+        // Items without an image stand alone.
         let key = if item.images.is_empty() { format!("item {index}") } else { item.image_key() };
         let next = known.len();
         *known.entry(key).or_insert(next)

@@ -30,7 +30,7 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
         _ => return Err("it has not two ranks".into()),
     };
     let image = match (image, image_path) {
-        (Some(image), _) => picture(&image, folder)?,
+        (Some(image), _) => read_image(&image, folder)?,
         (None, Some(path)) => Image::new(&path, folder),
         (None, None) => return Err("it has no image".into()),
     };
@@ -46,7 +46,7 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
 }
 
 /// An image as tools write the column of a data set: a path, a text of base64, or an object with `bytes` or `path`.
-fn picture(value: &Value, folder: &Path) -> Result<Image, String> {
+fn read_image(value: &Value, folder: &Path) -> Result<Image, String> {
     let wrong = || "its image is neither a path nor bytes".to_owned();
     match (value, value.get("bytes"), value.get("path")) {
         (Value::String(path), _, _) => Ok(Image::new(path, folder)),

@@ -72,7 +72,7 @@ impl Evaluation {
                 &format!("<h2>Without a verdict ({})</h2>{}", lost.len(), table(&["what was wrong"], &lost));
         }
         let lead = format!(
-            "{} items of {}; intervals by {} draws of pictures from seed {}.",
+            "{} items of {}; intervals by {} draws of images from seed {}.",
             self.items, self.data, self.draws, self.seed
         );
         page(&format!("{} as a judge", self.model), &lead, &body)

@@ -21,7 +21,7 @@ pub struct Estimate {
     pub count: usize,
 }
 
-/// Draws sets of the same size with replacement. Rows that belong together, as those of one picture do, are drawn together:
+/// Draws sets of the same size with replacement. Rows that belong together, as those of one image do, are drawn together:
 /// they are not independent.
 #[derive(Debug, Clone, Copy)]
 pub struct Bootstrap {

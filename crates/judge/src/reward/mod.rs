@@ -65,7 +65,7 @@ pub enum Signal {
 /// Responses to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
-    /// What was asked, about which pictures, and with which answer that is known to be right; its own responses do not
+    /// What was asked, about which images, and with which answer that is known to be right; its own responses do not
     /// count.
     pub case: Case,
     /// The responses.

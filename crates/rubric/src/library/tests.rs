@@ -23,7 +23,7 @@ fn everything_compiled_in_is_valid_and_renders() {
             let rubric = library.rubric(profile.default_rubric(case.kind())).unwrap();
             let prompt = profile.render(&case, rubric, profile.format(rubric, None).unwrap()).unwrap();
             let parts = &prompt.messages.last().unwrap().parts;
-            assert_eq!(parts.len(), 3, "two pictures, then one text");
+            assert_eq!(parts.len(), 3, "two images, then one text");
             let Part::Text(text) = &parts[2] else { panic!("the text comes last") };
             assert!(text.contains("What is it?") && text.contains("A dog."), "{text}");
             assert_eq!(text.contains("A cow."), case.kind() == Kind::Pairwise, "{text}");

@@ -1,4 +1,4 @@
-// Pictures of verdicts, as SVG. Texts become text nodes, so that nothing in a response can be markup.
+// Charts of verdicts, as SVG. Texts become text nodes, so that nothing in a response can be markup.
 
 const WIDTH = 340;
 
@@ -12,7 +12,7 @@ function node(name, attributes = {}, ...children) {
   return made;
 }
 
-const picture = (height, label, children) =>
+const chart = (height, label, children) =>
   node("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label }, ...children);
 
 /** A share as a percentage. */
@@ -61,7 +61,7 @@ export function scores(probabilities, score) {
   });
   const axis = node("line", { class: "axis", x1: 0, x2: WIDTH, y1: bottom, y2: bottom });
   const told = probabilities.map(({ score: value, probability }) => `${value}: ${percent(probability)}`);
-  return picture(bottom + 24, `Probabilities of the scores. ${told.join(", ")}`, [...columns, axis]);
+  return chart(bottom + 24, `Probabilities of the scores. ${told.join(", ")}`, [...columns, axis]);
 }
 
 /** How probable each outcome of a comparison is, as bars. `outcomes` have `name`, `probability` and `given`. */
@@ -77,7 +77,7 @@ export function preferences(outcomes) {
     ];
   });
   const told = outcomes.map(({ name, probability }) => `${name}: ${percent(probability)}`);
-  return picture(outcomes.length * row, `Probabilities. ${told.join(", ")}`, bars);
+  return chart(outcomes.length * row, `Probabilities. ${told.join(", ")}`, bars);
 }
 
 /** Responses by their rewards, best first, as bars to both sides of 0. */
@@ -102,7 +102,7 @@ export function ranking({ rewards, ranking: order }, responses) {
     ];
   });
   const told = order.map((index) => `response ${index + 1} ${rewards[index] === null ? "without verdict" : signed(rewards[index])}`);
-  return picture(order.length * row, `Ranking, best first: ${told.join(", ")}`, rows);
+  return chart(order.length * row, `Ranking, best first: ${told.join(", ")}`, rows);
 }
 
 /** The comparisons of all ordered pairs: rows are in first place, columns in second. */
@@ -131,5 +131,5 @@ export function matrix(rows) {
   ];
   const told = rows.flatMap((row, first) =>
     row.flatMap((value, second) => (value === null ? [] : [`${first + 1} before ${second + 1}: ${signed(value)}`])));
-  return picture(40 + rows.length * height, `Comparisons. ${told.join(", ")}`, [...titles, ...heads, ...cells]);
+  return chart(40 + rows.length * height, `Comparisons. ${told.join(", ")}`, [...titles, ...heads, ...cells]);
 }

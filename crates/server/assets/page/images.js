@@ -1,7 +1,7 @@
-// The pictures of the case: chosen, dropped or pasted, shown, and taken away again.
+// The images of the case: chosen, dropped or pasted, shown, and taken away again.
 
-/** Pictures as data URLs, in order. `changed` is called with each change, `failed` with words when a file is none. */
-export class Pictures {
+/** Images as data URLs, in order. `changed` is called with each change, `failed` with words when a file is none. */
+export class Images {
   #urls = [];
 
   constructor({ input, drop, list, changed, failed }) {
@@ -44,7 +44,7 @@ export class Pictures {
   async #take(files) {
     for (const file of [...files]) {
       if (!file.type.startsWith("image/")) {
-        this.failed(`${file.name || "What was given"} is no picture.`);
+        this.failed(`${file.name || "What was given"} is no image.`);
         continue;
       }
       try {
@@ -60,11 +60,11 @@ export class Pictures {
     this.list.replaceChildren(...this.#urls.map((url, index) => {
       const image = document.createElement("img");
       image.src = url;
-      image.alt = `Picture ${index + 1}`;
+      image.alt = `Image ${index + 1}`;
       const remove = document.createElement("button");
       remove.type = "button";
       remove.textContent = "×";
-      remove.setAttribute("aria-label", `Remove picture ${index + 1}`);
+      remove.setAttribute("aria-label", `Remove image ${index + 1}`);
       remove.addEventListener("click", () => {
         this.urls = this.#urls.filter((_, other) => other !== index);
         (this.list.querySelectorAll("button")[Math.min(index, this.#urls.length - 1)] ?? this.input).focus();

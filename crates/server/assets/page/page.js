@@ -2,7 +2,7 @@
 
 import { Refused, address, get, post } from "./ask.js";
 import * as draw from "./draw.js";
-import { Pictures, asDataUrl } from "./images.js";
+import { Images, asDataUrl } from "./images.js";
 import * as program from "./program.js";
 
 const MOST_RESPONSES = 5;
@@ -26,10 +26,10 @@ let running = null;
 /** Whether the critic tells how probable its verdicts are. One with a reward head does not. */
 let tells = true;
 
-const pictures = new Pictures({
+const images = new Images({
   input: element("files"),
   drop: element("drop"),
-  list: element("pictures"),
+  list: element("images"),
   changed: () => mark(null),
   failed: (words) => showError(new Refused(words)),
 });
@@ -93,8 +93,8 @@ const needs = ({ fields: needed }) => (needed.length ? `It needs: ${needed.join(
 function request() {
   const responses = fields().map((field) => field.value);
   const body = { question: element("question").value };
-  if (pictures.urls.length) {
-    body.images = pictures.urls;
+  if (images.urls.length) {
+    body.images = images.urls;
   }
   for (const name of ["reference", "description"]) {
     if (element(name).value) {
@@ -334,7 +334,7 @@ async function copy(write) {
 
 async function example(count) {
   const blob = await (await fetch(address("page/scene.png"))).blob();
-  pictures.urls = [await asDataUrl(new Blob([blob], { type: "image/png" }))];
+  images.urls = [await asDataUrl(new Blob([blob], { type: "image/png" }))];
   element("question").value = EXAMPLE.question;
   showResponses(EXAMPLE.responses.slice(0, count));
   element("judge").focus();

@@ -1,6 +1,6 @@
 // The same request as text to paste elsewhere. A key is never written into it: programs read it from the environment.
 
-/** A command for a POSIX shell. The body comes from a here-document, which is as long as pictures need. */
+/** A command for a POSIX shell. The body comes from a here-document, which is as long as images need. */
 export function curl({ url, body, keyed }) {
   const key = keyed ? ' -H "authorization: Bearer $GAVEL_API_KEY"' : "";
   // No line of JSON is the word that ends it, since line breaks in texts are escaped.

@@ -173,13 +173,13 @@ impl Drop for RunningRequest {
 #[derive(Debug)]
 pub(crate) struct Grant {
     account: Arc<Account>,
-    /// Pictures that were counted for it: one that stands in several of its prompts counts once. A lock that is held to look.
-    pictures: Mutex<HashSet<[u8; 32]>>,
+    /// Images that were counted for it: one that stands in several of its prompts counts once. A lock that is held to look.
+    images: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Grant {
     pub(super) fn new(account: Arc<Account>) -> Self {
-        Self { account, pictures: Mutex::default() }
+        Self { account, images: Mutex::default() }
     }
 
     pub(crate) fn account(&self) -> &Account {
@@ -194,8 +194,8 @@ impl Allowance for Grant {
         if images.is_none() {
             return Ok(());
         }
-        let mut counted = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: HashSet<_> = work.pictures.iter().filter(|picture| !counted.contains(*picture)).collect();
+        let mut counted = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: HashSet<_> = work.images.iter().filter(|image| !counted.contains(*image)).collect();
         let taken =
             if new.is_empty() { Ok(()) } else { take(images.as_deref(), Quota::Images, new.len() as u64) };
         match taken {
@@ -222,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_counts_once_for_a_request_and_a_refusal_takes_nothing() {
+    fn an_image_counts_once_for_a_request_and_a_refusal_takes_nothing() {
         let account = Arc::new(account("images_per_minute = 3\ntokens_per_minute = 100\n", None));
-        fn work(pictures: &[[u8; 32]]) -> Work<'_> {
-            Work { tokens: 10, pictures }
+        fn work(images: &[[u8; 32]]) -> Work<'_> {
+            Work { tokens: 10, images }
         }
         let (one, two, three) = ([1; 32], [2; 32], [3; 32]);
         let grant = Grant::new(account.clone());

@@ -35,7 +35,7 @@ use panel::Refusal;
 struct Task<T> {
     /// What its line in the output is called.
     id: String,
-    /// What tasks with the same pictures share.
+    /// What tasks with the same images share.
     key: String,
     what: T,
 }
@@ -69,7 +69,7 @@ struct Run {
 }
 
 /// Runs `work` on every task that the journals lack, those that failed before among them, `at_a_time` at once, and writes each result as soon as it is there.
-/// Tasks of one picture follow one another, so that what they share is computed once. An error ends the run; what is done
+/// Tasks of one image follow one another, so that what they share is computed once. An error ends the run; what is done
 /// stays done.
 async fn run<T, F>(
     journals: Option<(&Path, &Path)>,

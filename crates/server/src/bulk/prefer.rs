@@ -77,8 +77,8 @@ fn pair((id, row): (&str, &Row), form: PairForm, (reward, pick): (&Reward, Pick)
     match form {
         PairForm::Trl => {
             let text = |text: &str| json!({ "type": "text", "text": text });
-            let pictures = row.images.iter().map(|_| json!({ "type": "image" }));
-            let content: Vec<Value> = pictures.chain([text(&row.question)]).collect();
+            let images = row.images.iter().map(|_| json!({ "type": "image" }));
+            let content: Vec<Value> = images.chain([text(&row.question)]).collect();
             json!({
                 "id": id,
                 "images": row.images,

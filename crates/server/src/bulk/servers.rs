@@ -1,4 +1,4 @@
-//! Several servers as one: rows of one picture go to one of them, and what a server does not answer goes to another.
+//! Several servers as one: rows of one image go to one of them, and what a server does not answer goes to another.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

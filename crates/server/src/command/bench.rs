@@ -255,7 +255,7 @@ pub(crate) enum CompareDeviceChoice {
 pub(crate) enum ComparePart {
     /// From the start to the first verdict, and the memory at rest.
     Startup,
-    /// Features of a picture.
+    /// Features of an image.
     Image,
     /// Reading and writing of the language model alone.
     Language,

@@ -57,8 +57,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
     }
 }
 
-/// The picture of the API document's examples, a large orange circle: small, and the small critic judges answers about it rightly.
-const PICTURE: &str = concat!(
+/// The image of the API document's examples, a large orange circle: small, and the small critic judges answers about it rightly.
+const IMAGE: &str = concat!(
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAGAAAABgAQMAAADYVuV7AAAABlBMVEUwLjb6khzlicqrAAAAhU",
     "lEQVR42u2SsQ2AMAwEgygoGSGjZDQyGqMwAiVFlAcjEfNSIiKFMq58hV+2/43p1VD+1buo/QCsCSZgT2CBoCOADi0AElw9vI",
     "qp3CiwqbJqzwJHDqxAyIETiJ8gq6XlmuHun+v+la68p/yQ8hPp1+QC+UPOsafkNuWAEkLZoVRx3npV1AkmMdiJq+8q8wAAAA",

@@ -12,7 +12,7 @@ use crate::{error::ApiError, storage::Storage};
 const MAX_BYTES: u64 = 32 << 20;
 
 /// The name of a registered image that a text is: `file-…`, `sha256:…` or the bare digits of that, which get their prefix. No
-/// image's base64 begins like the first two, and 64 digits would be 48 bytes, in which no picture has room.
+/// image's base64 begins like the first two, and 64 digits would be 48 bytes, in which no image has room.
 pub(crate) fn full_name(text: &str) -> Option<String> {
     let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match (text.strip_prefix("file-"), text.strip_prefix("sha256:")) {

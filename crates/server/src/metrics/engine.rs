@@ -81,11 +81,11 @@ impl EngineMetrics {
 impl Metrics {
     /// Notes how the memory of GPUs is shared out, if there are any.
     pub(crate) fn set_gpu_memory(&self, memory: Option<GpuMemory>) {
-        let Some(GpuMemory { weights, steps, pictures, cache, spare }) = memory else { return };
+        let Some(GpuMemory { weights, steps, images, cache, spare }) = memory else { return };
         let parts = [
             ("weights", weights),
             ("steps", steps),
-            ("features", pictures),
+            ("features", images),
             ("kv_cache", cache),
             ("spare", spare),
         ];

@@ -149,7 +149,7 @@ impl Metrics {
         }
     }
 
-    /// Notes what the engine and its caches are doing now; the seconds that were spent on pictures, as text.
+    /// Notes what the engine and its caches are doing now; the seconds that were spent on images, as text.
     fn set_engine(&self, judge: &Judge) -> String {
         let stats = judge.stats();
         let set = |name, value: usize| self.gauge(name, &[]).set(value as f64);
@@ -178,7 +178,7 @@ impl Metrics {
         {
             self.set_cache(tier, figures);
         }
-        let text = "Time spent on decoding and cutting pictures.";
+        let text = "Time spent on decoding and cutting images.";
         seconds_counter("gavel_image_decode_seconds_total", text, processor.cutting.as_secs_f64())
     }
 

@@ -1,4 +1,4 @@
-//! Features of a picture: tiles through tower and projector, measured on the model itself in this process.
+//! Features of an image: tiles through tower and projector, measured on the model itself in this process.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::{
     error::BenchError,
 };
 
-/// Lets each critic and the peer make the features of new pictures, in turn; returns the tiles of a picture too.
+/// Lets each critic and the peer make the features of new images, in turn; returns the tiles of an image too.
 ///
 /// # Errors
 /// [`BenchError::Critic`] when a critic fails.
@@ -27,11 +27,11 @@ pub(crate) fn image(
     skipped: &mut Vec<Skipped>,
 ) -> Result<(Section, usize), BenchError> {
     let mut tiles_of_all = 0;
-    let mut section = Section::new("Features of one picture of 600 x 400", Unit::Seconds);
+    let mut section = Section::new("Features of one image of 600 x 400", Unit::Seconds);
     for round in 0..rounds {
         for (form, critic) in critics.iter_mut() {
-            let picture = Scene::new(round, *form as usize).png()?;
-            let (seconds, tiles) = features(critic, picture)?;
+            let image = Scene::new(round, *form as usize).png()?;
+            let (seconds, tiles) = features(critic, image)?;
             tiles_of_all = tiles;
             let limit = bounds.image_s(tiles as f64);
             let name = format!("Gavel {}", form.name());
@@ -44,7 +44,7 @@ pub(crate) fn image(
                 section.sample((&format!("{tiles} tiles"), "transformers f32"), seconds, Some(limit));
             }
             Err(error) => {
-                let what = "features of a picture: transformers".to_owned();
+                let what = "features of an image: transformers".to_owned();
                 skipped.push(Skipped { what, why: error.to_string() });
                 peer = None;
             }
@@ -53,15 +53,15 @@ pub(crate) fn image(
     Ok((section, tiles_of_all))
 }
 
-/// Seconds for a step that reads a prompt up to the first place of its picture, and the picture's tiles. All tiles pass the
+/// Seconds for a step that reads a prompt up to the first place of its image, and the image's tiles. All tiles pass the
 /// tower in this step; the few tokens beside them count too.
-fn features(critic: &mut Critic, picture: Vec<u8>) -> Result<(f64, usize), BenchError> {
+fn features(critic: &mut Critic, image: Vec<u8>) -> Result<(f64, usize), BenchError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| BenchError::Critic(error);
-    let parts = vec![Part::Image(EncodedImage::new(picture)), Part::Text("What is shown?".to_owned())];
+    let parts = vec![Part::Image(EncodedImage::new(image)), Part::Text("What is shown?".to_owned())];
     let messages = vec![Message { role: Role::User, parts }];
     let prompt = Prompt { messages, reply: String::new(), tiling: ImageTiling::Trained };
     let mut encoded = critic.processor.encode(&prompt).map_err(|error| failed(error.into()))?;
-    let visual = encoded.visuals.first().ok_or_else(|| failed("the prompt has lost its picture".into()))?;
+    let visual = encoded.visuals.first().ok_or_else(|| failed("the prompt has lost its image".into()))?;
     let (tiles, end) = (visual.tiles.count(), visual.start + 1);
     encoded.tokens.truncate(end);
     let blocks = end.div_ceil(critic.backend.limits().block_size);

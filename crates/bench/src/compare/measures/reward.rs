@@ -28,7 +28,7 @@ pub(crate) struct Judging {
     pub(crate) responses: usize,
     /// Tokens of reasons; 0 for verdicts alone.
     pub(crate) reasons: usize,
-    /// Tiles of the picture.
+    /// Tiles of the image.
     pub(crate) tiles: usize,
     /// How often each program judges.
     pub(crate) rounds: usize,
@@ -68,7 +68,7 @@ impl Judging {
         }
     }
 
-    /// A picture that no other round, program or kind of judgement has.
+    /// An image that no other round, program or kind of judgement has.
     fn scene(&self, round: usize, program: usize) -> Scene {
         Scene::new(1 + round + 100 * self.reasons, program).on(self.device)
     }
@@ -83,7 +83,7 @@ impl Judging {
     }
 }
 
-/// Lets each server and the peer make the judgements, in turn, each time of a new picture.
+/// Lets each server and the peer make the judgements, in turn, each time of a new image.
 ///
 /// # Errors
 /// [`BenchError`] when Gavel fails.
@@ -94,7 +94,7 @@ pub(crate) fn reward(
     skipped: &mut Vec<Skipped>,
 ) -> Result<Section, BenchError> {
     let what = if judging.reasons == 0 { "verdicts alone" } else { "verdicts with reasons" };
-    let title = format!("All ordered pairs of {} responses to one picture, {what}", judging.responses);
+    let title = format!("All ordered pairs of {} responses to one image, {what}", judging.responses);
     let mut section = Section::new(title, Unit::Seconds);
     let mut peer = peer.map(|transformers| Peer { transformers, best: None });
     for round in 0..judging.rounds {
@@ -154,7 +154,7 @@ fn ask(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Judged, Be
     Ok(Judged { seconds, prompt: read as f64 / judging.pair_count() as f64, read, written })
 }
 
-/// The least time for the work that cannot be shared: the picture and the question once, each response once in first place,
+/// The least time for the work that cannot be shared: the image and the question once, each response once in first place,
 /// and each pair's second response; then each token of the reasons.
 pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
     let (count, response) = (judging.responses as f64, judging.device.response_tokens() as f64);
@@ -191,12 +191,12 @@ impl Peer<'_> {
             .pairs()
             .map(|(first, second)| scene::prompt(&responses[first], &responses[second]))
             .collect();
-        let picture = scene.base64()?;
+        let image = scene.base64()?;
         let sizes = self.best.take().map_or_else(|| judging.peer_batches(), |best| vec![best]);
         let (mut samples, mut failed) = (Vec::new(), Vec::new());
         for batch in sizes {
             let write = judging.reasons;
-            let batches = Batches { picture: &picture, prompts: &prompts, reply: scene::REPLY, batch, write };
+            let batches = Batches { image: &image, prompts: &prompts, reply: scene::REPLY, batch, write };
             match self.transformers.judge(&batches) {
                 Ok(times) => samples.push((batch, times)),
                 Err(error) => failed.push((batch, error.to_string())),

@@ -27,9 +27,9 @@ pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Resul
     let mut times = Section::new("From the start to the first verdict, small critic", Unit::Seconds);
     let mut memory = Section::new("Memory at rest, small critic", Unit::Megabytes);
     let folder = tempfile::tempdir().map_err(BenchError::File)?;
-    let picture = folder.path().join("picture.png");
+    let image = folder.path().join("picture.png");
     let scene = Scene::new(0, 0);
-    fs::write(&picture, scene.png()?).map_err(BenchError::File)?;
+    fs::write(&image, scene.png()?).map_err(BenchError::File)?;
     let (question, response) = ("What is shown?", "Some rectangles.");
     let case = json!({"question": question, "images": [scene.base64()?], "response": response});
     let device = ["--device", "cpu"].map(str::to_owned);
@@ -54,7 +54,7 @@ pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Resul
         let mut command = Command::new(program);
         command
             .args(["judge", "--device", "cpu", "--question", question, "--response", response, "--image"])
-            .arg(&picture);
+            .arg(&image);
         Running::start("gavel judge", &mut command)?.finish()?;
         note(times.sample(("gavel judge", "Gavel"), begin.elapsed().as_secs_f64(), None), TARGET_S);
     }

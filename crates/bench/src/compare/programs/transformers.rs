@@ -25,8 +25,8 @@ pub(crate) struct Transformers {
 /// Judgements that are made in batches of one size.
 #[derive(Debug)]
 pub(crate) struct Batches<'a> {
-    /// The picture of all, a PNG in base64.
-    pub(crate) picture: &'a str,
+    /// The image of all, a PNG in base64.
+    pub(crate) image: &'a str,
     /// What stands beside it.
     pub(crate) prompts: &'a [String],
     /// How the critic's turn begins.
@@ -66,12 +66,12 @@ impl Transformers {
         self.script.hello["version"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Seconds for the features of a picture, and the tiles it has.
+    /// Seconds for the features of an image, and the tiles it has.
     ///
     /// # Errors
     /// [`BenchError::Program`] when that fails.
-    pub(crate) fn encode_image(&mut self, picture: &str) -> Result<(f64, f64), BenchError> {
-        let answer = self.script.ask(&json!({"do": "image", "picture": picture}))?;
+    pub(crate) fn encode_image(&mut self, image: &str) -> Result<(f64, f64), BenchError> {
+        let answer = self.script.ask(&json!({"do": "image", "picture": image}))?;
         Ok((number(&answer, "seconds")?, number(&answer, "tiles")?))
     }
 
@@ -80,9 +80,9 @@ impl Transformers {
     /// # Errors
     /// [`BenchError::Program`] when that fails.
     pub(crate) fn judge(&mut self, batches: &Batches<'_>) -> Result<BatchTimes, BenchError> {
-        let Batches { picture, prompts, reply, batch, write } = batches;
+        let Batches { image, prompts, reply, batch, write } = batches;
         let answer = self.script.ask(&json!({
-            "do": "judge", "picture": picture, "prompts": prompts, "reply": reply, "batch": batch, "write": write,
+            "do": "judge", "picture": image, "prompts": prompts, "reply": reply, "batch": batch, "write": write,
         }))?;
         let number = |name| number(&answer, name);
         Ok(BatchTimes {

@@ -1,4 +1,4 @@
-//! JPEGs as they are described, marker by marker: pictures of one colour with any number of components, samplings and scans.
+//! JPEGs as they are described, marker by marker: images of one colour with any number of components, samplings and scans.
 
 use serde::Deserialize;
 
@@ -220,9 +220,9 @@ mod tests {
         for more in [json!({}), json!({ "frame": 0xc2, "scans": 3 }), json!({ "restart": 2 })] {
             let mut described = json!({ "width": 40, "height": 20, "levels": [200] });
             described.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let picture = read(described).into_luma8();
-            assert_eq!(picture.dimensions(), (40, 20));
-            assert!(picture.pixels().all(|pixel| pixel.0 == [200]), "{:?}", picture.get_pixel(0, 0));
+            let image = read(described).into_luma8();
+            assert_eq!(image.dimensions(), (40, 20));
+            assert!(image.pixels().all(|pixel| pixel.0 == [200]), "{:?}", image.get_pixel(0, 0));
         }
         let described = json!({ "width": 40, "height": 20, "sampling": [[2, 2], [1, 1], [1, 1]], "levels": [90, 128, 128] });
         assert!(read(described).into_rgb8().pixels().all(|pixel| pixel.0 == [90; 3]));

@@ -2,9 +2,9 @@
 //! damaged one.
 
 mod jpeg;
-mod picture;
 mod png;
 mod webp;
+mod whole_image;
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(crate) enum BuildError {
     #[error("{0} cannot be read")]
     File(String, #[source] std::io::Error),
     #[error("a picture cannot be written")]
-    Picture(#[from] image::ImageError),
+    Image(#[from] image::ImageError),
     #[error("a JPEG is described wrongly")]
     Jpeg(#[source] serde_json::Error),
 }
@@ -147,7 +147,7 @@ impl Builder<'_> {
             ("$damaged", [bytes]) => Ok(damaged(self.bytes(bytes)?, self.round)),
             // How often this was made before.
             ("$round", []) => Ok(self.round.to_string().into_bytes()),
-            // URLs of the server itself, of one that has pictures and does all that is bad, of one that nobody may
+            // URLs of the server itself, of one that has images and does all that is bad, of one that nobody may
             // ask, and of a port where nobody listens.
             ("$server", [path]) => self.url(&self.places.server, path),
             ("$origin", [path]) => self.url(&self.places.origin, path),
@@ -157,15 +157,15 @@ impl Builder<'_> {
         }
     }
 
-    /// Pictures, and parts of them.
+    /// Images, and parts of them.
     fn drawn(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
         match (name, arguments) {
             ("$picture", [format, width, height, more @ ..]) => {
                 let pattern = more.first().map(|name| self.bytes(name)).transpose()?;
                 let turned = more.get(1).map(number).transpose()?.unwrap_or(1);
                 let shown =
-                    picture::draw(pattern.as_deref(), (number(width)? as u32, number(height)? as u32))?;
-                picture::write(&picture::stored(shown, turned), &self.bytes(format)?)
+                    whole_image::draw(pattern.as_deref(), (number(width)? as u32, number(height)? as u32))?;
+                whole_image::write(&whole_image::stored(shown, turned), &self.bytes(format)?)
             }
             ("$png", [header, chunks]) => {
                 let fields: Vec<u64> =

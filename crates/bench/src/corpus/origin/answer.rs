@@ -17,18 +17,18 @@ pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut parts = path.split('/').skip(1);
     let (what, with) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let picture = picture();
+    let image = image();
     let whole = |headers: &str, body: &[u8]| response("200 OK", headers, body);
     let bytes = match what {
-        "picture" | "later" => whole("", &picture),
-        "type" => whole(&format!("content-type: {}\r\n", query.replace('+', "/")), &picture),
+        "picture" | "later" => whole("", &image),
+        "type" => whole(&format!("content-type: {}\r\n", query.replace('+', "/")), &image),
         "vector" => whole("content-type: image/svg+xml\r\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
         "page" => {
             let headers = format!("content-type: text/html\r\nrefresh: 0; url={query}\r\n");
             whole(&headers, format!("<meta http-equiv=refresh content='0; url={query}'>").as_bytes())
         }
-        "located" => whole(&format!("content-location: {query}\r\n"), &picture),
-        "status" => response(&format!("{with} So it is"), "", &picture),
+        "located" => whole(&format!("content-location: {query}\r\n"), &image),
+        "status" => response(&format!("{with} So it is"), "", &image),
         "redirect" => response(&format!("{with} Elsewhere"), &format!("location: {query}\r\n"), b""),
         "redirect-twice" => {
             let headers = format!("location: /picture\r\nlocation: {query}\r\n");
@@ -38,12 +38,12 @@ pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
             let far = format!("location: /picture#{}\r\n", "x".repeat(64 << 10));
             response("302 Found", &far, b"")
         }
-        "packed" => whole(&format!("content-encoding: {with}\r\n"), &picture),
+        "packed" => whole(&format!("content-encoding: {with}\r\n"), &image),
         "says" => format!("HTTP/1.1 200 OK\r\ncontent-length: {with}\r\n\r\n").into_bytes(),
-        "short" => declared(picture.len() + 1, &picture),
-        "long" => declared(picture.len() / 2, &picture),
-        "headers" => whole(&"x-a: b\r\n".repeat(with.parse().unwrap_or_default()), &picture),
-        "header" => whole(&format!("x-a: {}\r\n", "b".repeat(with.parse().unwrap_or_default())), &picture),
+        "short" => declared(image.len() + 1, &image),
+        "long" => declared(image.len() / 2, &image),
+        "headers" => whole(&"x-a: b\r\n".repeat(with.parse().unwrap_or_default()), &image),
+        "header" => whole(&format!("x-a: {}\r\n", "b".repeat(with.parse().unwrap_or_default())), &image),
         // Settings and endless pings of HTTP/2.
         "http2" => [&b"\0\0\0\x04\0\0\0\0\0"[..], &b"\0\0\x08\x06\0\0\0\0\0abcdefgh".repeat(1000)].concat(),
         "noise" => b"\xff\0SSH-2.0-x\r\n\r\n".to_vec(),
@@ -55,10 +55,10 @@ pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
                 stream.write_all(&zeros)?;
             }
         }
-        "slow" => return drip(&mut stream, &declared(picture.len(), &picture)),
+        "slow" => return drip(&mut stream, &declared(image.len(), &image)),
         "slow-body" => {
-            stream.write_all(&declared(picture.len(), b""))?;
-            return drip(&mut stream, &picture);
+            stream.write_all(&declared(image.len(), b""))?;
+            return drip(&mut stream, &image);
         }
         // Until the other side gives up.
         "silent" => return stream.read(&mut [0]).map(drop),
@@ -86,8 +86,8 @@ fn drip(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A small picture.
-fn picture() -> Vec<u8> {
+/// A small image.
+fn image() -> Vec<u8> {
     let mut file = io::Cursor::new(Vec::new());
     // Into memory nothing fails.
     let _ = DynamicImage::new_rgb8(40, 30).write_to(&mut file, ImageFormat::Png);

@@ -22,7 +22,7 @@ pub(crate) struct Anatomy {
     pub(super) projector_bias: Bias,
     /// The Qwen2 decoder.
     pub(super) text: TextAnatomy,
-    /// How pictures are cut and put together again.
+    /// How images are cut and put together again.
     pub(super) geometry: Geometry,
     /// What stands for features in the vocabulary.
     pub(super) placeholders: Placeholders,
@@ -42,7 +42,7 @@ pub(super) enum Layout {
 /// Ids that stand for features in the vocabulary; a native one has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placeholders {
-    /// For those of a picture.
+    /// For those of an image.
     pub(super) image: Option<TokenId>,
     /// For those of a video.
     pub(super) video: Option<TokenId>,

@@ -1,10 +1,10 @@
-//! Any-resolution geometry: which grid a picture gets, where it lies in it, and how many features come out.
+//! Any-resolution geometry: which grid an image gets, where it lies in it, and how many features come out.
 //!
 //! All of it is in f64 with Python's truncation, as both implementations do it; they differ in one rounding.
 
 use critic::Packing;
 
-/// How pictures are cut, read from a checkpoint's configuration.
+/// How images are cut, read from a checkpoint's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Geometry {
     /// Width and height of a tile in pixels.
@@ -35,19 +35,19 @@ pub enum VideoNewline {
     NoToken,
 }
 
-/// Where a picture lies in its grid, in pixels.
+/// Where an image lies in its grid, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     /// Height and width of the grid.
     pub grid: (usize, usize),
-    /// Height and width that the picture is scaled to.
+    /// Height and width that the image is scaled to.
     pub scaled: (usize, usize),
-    /// First row and column of the picture; the rest is black.
+    /// First row and column of the image; the rest is black.
     pub origin: (usize, usize),
 }
 
 impl Geometry {
-    /// The grid that keeps most of a picture of `height` x `width` pixels and wastes least.
+    /// The grid that keeps most of an image of `height` x `width` pixels and wastes least.
     ///
     /// The native code lists sizes as (width, height) and Hugging Face's as (height, width); ties are taken by the first
     /// in the list, whichever way it is read.
@@ -65,7 +65,7 @@ impl Geometry {
         best.0
     }
 
-    /// Where a picture of `height` x `width` pixels lies in its best grid.
+    /// Where an image of `height` x `width` pixels lies in its best grid.
     pub fn place(&self, height: usize, width: usize) -> Placement {
         let (grid_height, grid_width) = self.best_grid(height, width);
         let horizontal = grid_width as f64 / width as f64;
@@ -82,7 +82,7 @@ impl Geometry {
         }
     }
 
-    /// How the features of a picture of `height` x `width` pixels are put together.
+    /// How the features of an image of `height` x `width` pixels are put together.
     pub fn pack(&self, height: usize, width: usize) -> Packing {
         let (grid_height, grid_width) = self.best_grid(height, width);
         let tiles = (grid_height / self.tile_size, grid_width / self.tile_size);
@@ -121,7 +121,7 @@ impl Geometry {
         rounded as usize
     }
 
-    /// Number of feature vectors of a picture packed so, cut into `tiles` tiles.
+    /// Number of feature vectors of an image packed so, cut into `tiles` tiles.
     pub fn feature_count(&self, packing: &Packing, tiles: usize) -> usize {
         let base = self.patches_per_side * self.patches_per_side;
         match packing {
@@ -139,7 +139,7 @@ impl Geometry {
         }
     }
 
-    /// The most feature vectors that a picture of any size has.
+    /// The most feature vectors that an image of any size has.
     pub fn most_features(&self) -> usize {
         let side = |length: usize| length / self.tile_size * self.patches_per_side;
         let features = |(height, width): &(usize, usize)| side(*height) * (side(*width) + 1);

@@ -1,4 +1,4 @@
-//! The sizes that pictures may be cut into, as configurations write them.
+//! The sizes that images may be cut into, as configurations write them.
 
 use serde::Deserialize;
 
@@ -59,7 +59,7 @@ pub(super) fn read_max_tiles(
     count.map(Some).ok_or_else(|| source.unsupported(key, value, "anyres_max_N or anyres"))
 }
 
-/// More tiles than this no grid has: the published ones have 36 at most, and a picture is scaled up to its grid.
+/// More tiles than this no grid has: the published ones have 36 at most, and an image is scaled up to its grid.
 const MAX_TILES: usize = 256;
 
 /// Refuses grids that are not whole tiles, or too many.

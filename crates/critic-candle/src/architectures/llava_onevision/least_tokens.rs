@@ -1,4 +1,4 @@
-//! Tokens that a prompt surely takes, told without decoding a picture.
+//! Tokens that a prompt surely takes, told without decoding an image.
 
 use critic::{EncodeError, EncodedImage, ImageFault, Packing, Part, Prompt};
 
@@ -9,7 +9,7 @@ fn parts(prompt: &Prompt) -> impl Iterator<Item = &Part> + Clone {
     prompt.messages.iter().flat_map(|message| &message.parts)
 }
 
-/// How many pictures a prompt has, and how many frames of videos.
+/// How many images a prompt has, and how many frames of videos.
 fn count_images(prompt: &Prompt) -> (usize, usize) {
     let (mut images, mut frames) = (0, 0);
     for part in parts(prompt) {
@@ -37,7 +37,7 @@ impl LlavaProcessor {
         self.tokenizer.least(text, capacity).map_err(EncodeError::Tokenizer)
     }
 
-    /// Whether pictures and videos have room in `capacity` tokens, and within the bound of a prompt's pixels, whatever their sizes.
+    /// Whether images and videos have room in `capacity` tokens, and within the bound of a prompt's pixels, whatever their sizes.
     pub(super) fn has_room_for_visuals(&self, prompt: &Prompt, capacity: usize) -> bool {
         let (images, frames) = count_images(prompt);
         let cutting = Cutting::of_images(images, prompt.tiling);
@@ -54,7 +54,7 @@ impl LlavaProcessor {
         tokens < capacity && (images + frames) as u64 * limits.pixels <= limits.prompt_pixels
     }
 
-    /// Tokens that pictures and videos have at least, by their headers.
+    /// Tokens that images and videos have at least, by their headers.
     ///
     /// # Errors
     /// [`EncodeError`] when a header cannot be read, or they have too many pixels together.
@@ -81,7 +81,7 @@ impl LlavaProcessor {
                 Part::Image(image) => {
                     let (height, width) = size_of(image)?;
                     match cutting.of(image) {
-                        // A picture that lies on its side may be turned, which changes the grid: the smaller one is sure.
+                        // An image that lies on its side may be turned, which changes the grid: the smaller one is sure.
                         Cutting::OwnResolution => {
                             self.features(height, width).min(self.features(width, height))
                         }
@@ -99,7 +99,7 @@ impl LlavaProcessor {
         Ok(tokens)
     }
 
-    /// Feature vectors of a picture of `height` x `width` pixels that is cut at its own resolution.
+    /// Feature vectors of an image of `height` x `width` pixels that is cut at its own resolution.
     fn features(&self, height: usize, width: usize) -> usize {
         self.geometry.feature_count(&self.geometry.pack(height, width), 1)
     }

@@ -67,26 +67,26 @@ impl Architecture for Anatomy {
         self.text.hidden_size * (self.vision.hidden_size + self.text.hidden_size)
     }
 
-    /// The whole of the picture, and the tiles of its grid.
+    /// The whole of the image, and the tiles of its grid.
     fn tiles(&self, height: usize, width: usize) -> usize {
         let (height, width) = self.geometry.best_grid(height, width);
         1 + height / self.geometry.tile_size * (width / self.geometry.tile_size)
     }
 
-    fn describe_pictures(&self) -> String {
+    fn describe_images(&self) -> String {
         let geometry = &self.geometry;
         let bound = match geometry.max_tiles {
             Some(tiles) => format!("at most {tiles} tiles of features"),
             None => "no bound".into(),
         };
-        // Of the largest picture in the largest of a few shapes.
+        // Of the largest image in the largest of a few shapes.
         let count = |(height, width): &(usize, usize)| {
             let packing: Packing = geometry.pack(*height, *width);
             geometry.feature_count(&packing, 0)
         };
         let most_features = geometry.grid_sizes.iter().map(count).max().unwrap_or(0);
         let grids = geometry.grid_sizes.len();
-        format!("{grids} grids, {bound}; a picture takes up to about {most_features} tokens")
+        format!("{grids} grids, {bound}; an image takes up to about {most_features} tokens")
     }
 
     fn gguf_naming(&self) -> &'static GgufNaming {

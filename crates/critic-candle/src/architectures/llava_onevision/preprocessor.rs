@@ -101,7 +101,7 @@ impl Config {
             Some(false) => Normalisation::new(rescale, [0.0; 3], [1.0; 3]),
             _ => Normalisation::new(rescale, mean, deviation),
         };
-        // What pads pictures is of the mean's colour, whether or not it is taken from them.
+        // What pads images is of the mean's colour, whether or not it is taken from them.
         Normalisation { padding: padding(mean), ..normalisation }
     }
 }
@@ -117,7 +117,7 @@ impl Normalisations {
     /// Reads the configurations of the image processor and of the one for videos. Native checkpoints have none that counts.
     ///
     /// # Errors
-    /// [`LoadError`] when one is damaged, or asks for pictures to be scaled otherwise than they are here.
+    /// [`LoadError`] when one is damaged, or asks for images to be scaled otherwise than they are here.
     pub(super) fn read(source: &Source, layout: Layout) -> Result<Self, LoadError> {
         let read = |place: Place| -> Result<Option<Normalisation>, LoadError> {
             let Some((file, config)) = place.read(source)? else { return Ok(None) };
@@ -138,7 +138,7 @@ impl Normalisations {
 pub(super) struct Normalisation {
     /// What each byte becomes, for R, G and B.
     levels: [[f32; 256]; 3],
-    /// The colour that pads several pictures to squares: the mean, truncated to a byte.
+    /// The colour that pads several images to squares: the mean, truncated to a byte.
     padding: [u8; 3],
 }
 
@@ -163,7 +163,7 @@ impl Normalisation {
         &self.levels
     }
 
-    /// The colour that pads several pictures to squares.
+    /// The colour that pads several images to squares.
     pub(super) fn padding(&self) -> [u8; 3] {
         self.padding
     }

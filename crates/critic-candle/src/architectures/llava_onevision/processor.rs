@@ -28,13 +28,13 @@ pub(super) struct LlavaProcessor {
     pub(super) control: ControlTokens,
     pub(super) placeholders: Placeholders,
     pub(super) format: ChatFormat,
-    /// Decodes pictures.
+    /// Decodes images.
     pub(super) loader: Loader,
-    /// Pictures of earlier prompts.
+    /// Images of earlier prompts.
     pub(super) cuts: TileCache,
 }
 
-/// How a picture is cut.
+/// How an image is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cutting {
     /// Into a grid of tiles that fits it, below the whole of it.
@@ -44,7 +44,7 @@ pub(super) enum Cutting {
 }
 
 impl Cutting {
-    /// How the pictures of a prompt that has so many of them are cut, unless one asks for something else itself.
+    /// How the images of a prompt that has so many of them are cut, unless one asks for something else itself.
     pub(super) fn of_images(images: usize, tiling: ImageTiling) -> Self {
         if images == 1 || tiling == ImageTiling::AnyResolution { Self::OwnResolution } else { Self::Square }
     }
@@ -114,7 +114,7 @@ impl LlavaProcessor {
         encoded.visuals.push(Visual { start, length, tiles, packing, hash });
     }
 
-    /// A picture, cut as it asks to be, or else as `cutting` says.
+    /// An image, cut as it asks to be, or else as `cutting` says.
     fn image(&self, image: &EncodedImage, index: usize, cutting: Cutting) -> Result<Cut, EncodeError> {
         let cutting = cutting.of(image);
         let (kind, padding) = match cutting {
@@ -124,10 +124,10 @@ impl LlavaProcessor {
         let key = Sha256::new().chain_update([kind]).chain_update(image.digest()).finalize();
         self.cuts.find_or(key.into(), || {
             let loaded = self.loader.load(image, index, padding)?;
-            let picture = &loaded.picture;
+            let image = &loaded.image;
             let (tiles, packing) = match cutting {
-                Cutting::OwnResolution => self.tile(picture),
-                Cutting::Square => (self.square(picture), Packing::Single),
+                Cutting::OwnResolution => self.tile(image),
+                Cutting::Square => (self.square(image), Packing::Single),
             };
             Ok(named(tiles, packing))
         })
@@ -143,30 +143,26 @@ impl LlavaProcessor {
         self.cuts.find_or(key.finalize().into(), cut)
     }
 
-    /// The base tile, which is the whole picture squashed, then the tiles of its best grid, row by row.
-    fn tile(&self, picture: &RgbImage) -> (Tiles, Packing) {
+    /// The base tile, which is the whole image squashed, then the tiles of its best grid, row by row.
+    fn tile(&self, image: &RgbImage) -> (Tiles, Packing) {
         let size = self.geometry.tile_size;
-        let place = self.geometry.place(picture.height, picture.width);
+        let place = self.geometry.place(image.height, image.width);
         let mut canvas = RgbImage::filled(place.grid.1, place.grid.0, [0, 0, 0]);
-        canvas.paste(
-            &resize_bicubic(picture, place.scaled.1, place.scaled.0),
-            place.origin.1,
-            place.origin.0,
-        );
-        let mut pixels = resize_bicubic(picture, size, size).pixels;
+        canvas.paste(&resize_bicubic(image, place.scaled.1, place.scaled.0), place.origin.1, place.origin.0);
+        let mut pixels = resize_bicubic(image, size, size).pixels;
         for top in (0..place.grid.0).step_by(size) {
             for left in (0..place.grid.1).step_by(size) {
                 canvas.append_square(left, top, size, &mut pixels);
             }
         }
-        (Tiles { size, pixels }, self.geometry.pack(picture.height, picture.width))
+        (Tiles { size, pixels }, self.geometry.pack(image.height, image.width))
     }
 
-    /// One tile: the picture in the middle of a square of the mean colour.
-    fn square(&self, picture: &RgbImage) -> Tiles {
-        let side = picture.width.max(picture.height);
+    /// One tile: the image in the middle of a square of the mean colour.
+    fn square(&self, image: &RgbImage) -> Tiles {
+        let side = image.width.max(image.height);
         let mut canvas = RgbImage::filled(side, side, self.normalisation.padding());
-        canvas.paste(picture, (side - picture.width) / 2, (side - picture.height) / 2);
+        canvas.paste(image, (side - image.width) / 2, (side - image.height) / 2);
         let size = self.geometry.tile_size;
         Tiles { size, pixels: resize_bicubic(&canvas, size, size).pixels }
     }
@@ -180,7 +176,7 @@ impl LlavaProcessor {
         let mut pixels = Vec::with_capacity(frames.len() * size * size * 3);
         for (index, frame) in frames.iter().enumerate() {
             let loaded = self.loader.load(frame, first_index + index, Padding::None)?;
-            pixels.extend(resize_bicubic(&loaded.picture, size, size).pixels);
+            pixels.extend(resize_bicubic(&loaded.image, size, size).pixels);
         }
         Ok(Tiles { size, pixels })
     }

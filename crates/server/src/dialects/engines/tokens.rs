@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::examples;
 use crate::{
     caller::CallerOf,
-    dialects::openai::{self, pictures::Pictures},
+    dialects::openai::{self, image_params::ImageParams},
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
@@ -33,7 +33,7 @@ pub(super) struct Tokenized {
     count: usize,
     /// Of the prompt and the answer together, in tokens.
     max_model_len: usize,
-    /// A picture is a run of placeholders.
+    /// An image is a run of placeholders.
     tokens: Vec<u32>,
     /// The text of each, when it was asked for.
     token_strs: Option<Vec<String>>,
@@ -62,7 +62,7 @@ pub(super) async fn tokenize(
 ) -> Result<Json<Tokenized>, ApiError> {
     let TokenizeBody { model, prompt, return_token_strs } = body.parse()?;
     state.names.told(model)?;
-    let mut pictures = Pictures::default();
+    let mut images = ImageParams::default();
     let tokens = match prompt {
         Some(text) => {
             let most = state.judge.context_length() * TOLD_CONTEXTS;
@@ -74,7 +74,7 @@ pub(super) async fn tokenize(
         None => {
             check_told(&body)?;
             let ((prompt, places), opened) = openai::conversation(&state, &caller, &body).await?;
-            pictures = places;
+            images = places;
             let tokens = state.judge.conversation_tokens(prompt, &caller).await;
             if opened { tokens } else { tokens.map(|tokens| state.judge.unopened(tokens)) }
         }
@@ -85,7 +85,7 @@ pub(super) async fn tokenize(
             "string_too_long",
             format!("The text has {tokens} tokens or more; those of texts of {limit} at most are told."),
         ),
-        other => pictures.failed(other),
+        other => images.failed(other),
     })?;
     let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
     Ok(Json(Tokenized {

@@ -28,7 +28,7 @@ impl Asked {
 /// How the verdict by a rubric is made.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// Of what is judged in these orders, with and without pictures.
+    /// Of what is judged in these orders, with and without images.
     Verdict(Orders, Sight),
     /// Of so many that are drawn.
     Samples(usize),
@@ -54,7 +54,7 @@ pub(super) enum Orders {
     Agreed,
 }
 
-/// With and without which pictures a verdict is made.
+/// With and without which images a verdict is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
     /// With those of the case.

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::PICTURE;
+use crate::dialects::IMAGE;
 
 /// One response to score.
 pub(super) fn one_response() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "response": "The circle is purple.",
     })
 }
@@ -63,7 +63,7 @@ pub(super) fn one_response_answer() -> Value {
 pub(super) fn two_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "responses": ["The circle is orange.", "The circle is purple."],
         "mode": "score",
         "order": "both",
@@ -97,7 +97,7 @@ pub(super) fn two_responses_answer() -> Value {
 pub(super) fn several_rubrics() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "response": "The circle is orange.",
         "rubrics": ["helpfulness", { "criteria": "Is the colour right?", "scale": { "min": 0, "max": 1 } }],
     })
@@ -145,7 +145,7 @@ pub(super) fn several_rubrics_answer() -> Value {
 pub(super) fn streamed() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "response": "The circle is purple.",
         "stream": true,
     })
@@ -175,7 +175,7 @@ pub(super) fn streamed_answer() -> Value {
 pub(super) fn several_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "responses": ["The circle is orange.", "The circle is purple.", "I like music."],
     })
 }
@@ -211,10 +211,10 @@ pub(super) fn several_prompts() -> Value {
         "prompts": [
             {
                 "question": "What colour is the circle?",
-                "images": [PICTURE],
+                "images": [IMAGE],
                 "responses": ["The circle is orange.", "The circle is purple."],
             },
-            { "question": "Is the circle red?", "images": [PICTURE], "responses": ["No.", "Yes."] },
+            { "question": "Is the circle red?", "images": [IMAGE], "responses": ["No.", "Yes."] },
         ],
     })
 }

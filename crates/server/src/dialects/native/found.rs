@@ -1,4 +1,4 @@
-//! A verdict in one order or in both, with and without the pictures of its case.
+//! A verdict in one order or in both, with and without the images of its case.
 
 use judge::{BothOrders, Case, Judge, JudgeError, JudgeOptions, Judgement, Mode, RubricChoice};
 
@@ -33,7 +33,7 @@ impl Found {
         })
     }
 
-    /// The same judged without pictures, and where both stand.
+    /// The same judged without images, and where both stand.
     ///
     /// # Errors
     /// [`JudgeError`] as for any judgement.
@@ -45,7 +45,7 @@ impl Found {
             Mode::Trained | Mode::Score | Mode::ExplainThenScore => options.mode,
         };
         let options = JudgeOptions { mode, ..options };
-        Self::find(judge, orders, (case.without_pictures(), choice, options)).await
+        Self::find(judge, orders, (case.without_images(), choice, options)).await
     }
 
     /// Counts it among the verdicts.
@@ -63,7 +63,7 @@ impl Found {
         }
     }
 
-    /// As a body, beside what was found without pictures.
+    /// As a body, beside what was found without images.
     pub(super) fn into_body(self, blind: Option<Self>, model: &str) -> VerdictBody {
         let lean = self.lean();
         let body = match self {

@@ -15,7 +15,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn of(case: &Case) -> Self {
-        // Pictures weigh about as much as so many letters; which part is really the longest only its tokens would tell.
+        // Images weigh about as much as so many letters; which part is really the longest only its tokens would tell.
         let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let responses = match &case.responses {
             Responses::One(response) => ("response", response.len()),

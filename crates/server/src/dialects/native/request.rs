@@ -103,7 +103,7 @@ pub(super) struct JudgeBody {
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     invisible: InvisibleBody,
-    /// Whether the same is also judged without the pictures: the answer has that verdict in `blind`, and `visual_delta`.
+    /// Whether the same is also judged without the images: the answer has that verdict in `blind`, and `visual_delta`.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     blind: bool,
@@ -233,7 +233,7 @@ impl JudgeBody {
             guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
         };
-        let (images, frames) = read_pictures((&self.images, &self.frames), "", reader)?;
+        let (images, frames) = read_images((&self.images, &self.frames), "", reader)?;
         let case = Case {
             question: self.question,
             images,
@@ -398,15 +398,15 @@ pub(super) fn check_text(text: &str, path: &str) -> Result<(), ApiError> {
 }
 
 /// The images and the frames of a case, which stands at `path` of the body.
-pub(super) fn read_pictures(
+pub(super) fn read_images(
     (images, frames): (&[String], &[String]),
     path: &str,
     reader: &ImageReader<'_>,
 ) -> Result<(Vec<EncodedImage>, Vec<EncodedImage>), ApiError> {
-    let read_all = |pictures: &[String], field: &str| {
+    let read_all = |images: &[String], field: &str| {
         let path = format!("{path}{field}");
-        let read = |(index, picture): (usize, &String)| reader.read(picture, &format!("{path}[{index}]"));
-        pictures.iter().enumerate().map(read).collect::<Result<_, ApiError>>()
+        let read = |(index, image): (usize, &String)| reader.read(image, &format!("{path}[{index}]"));
+        images.iter().enumerate().map(read).collect::<Result<_, ApiError>>()
     };
     Ok((read_all(images, "images")?, read_all(frames, "frames")?))
 }

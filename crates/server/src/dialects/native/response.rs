@@ -44,11 +44,11 @@ pub(crate) struct VerdictBody {
     /// when this is taken out.
     #[serde(skip_serializing_if = "Option::is_none")]
     prior: Option<DistributionBody>,
-    /// When it was also judged without pictures: by how much these move it, from -1 to 1, the expected score as a part of its
+    /// When it was also judged without images: by how much these move it, from -1 to 1, the expected score as a part of its
     /// scale, or half of how much more probable `first` is than `second`. A verdict that they do not move was not made of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     visual_delta: Option<f64>,
-    /// When it was also judged without pictures: that verdict.
+    /// When it was also judged without images: that verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     blind: Option<Box<VerdictBody>>,
@@ -219,7 +219,7 @@ impl VerdictBody {
         Self { replay, ..Self::new(judgement, model) }
     }
 
-    /// The same beside a verdict without pictures.
+    /// The same beside a verdict without images.
     pub(super) fn beside(self, blind: Self, visual_delta: Option<f64>) -> Self {
         Self { visual_delta, blind: Some(Box::new(blind)), ..self }
     }

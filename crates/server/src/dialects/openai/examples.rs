@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::PICTURE;
+use crate::dialects::IMAGE;
 
-/// A question about a picture.
+/// A question about an image.
 pub(super) fn turn() -> Value {
     json!({
         "model": "gavel-mini",
@@ -12,7 +12,7 @@ pub(super) fn turn() -> Value {
             {
                 "role": "user",
                 "content": [
-                    { "type": "image_url", "image_url": { "url": PICTURE } },
+                    { "type": "image_url", "image_url": { "url": IMAGE } },
                     { "type": "text", "text": "Describe the image." },
                 ],
             },
@@ -59,7 +59,7 @@ pub(super) fn streamed() -> Value {
             {
                 "role": "user",
                 "content": [
-                    { "type": "image_url", "image_url": { "url": PICTURE } },
+                    { "type": "image_url", "image_url": { "url": IMAGE } },
                     { "type": "text", "text": "Describe the image." },
                 ],
             },

@@ -7,9 +7,9 @@ mod completions;
 mod examples;
 mod files;
 mod forms;
+pub(in crate::dialects) mod image_params;
 mod models;
-pub(in crate::dialects) mod pictures;
-mod refused;
+pub(in crate::dialects) mod refused;
 mod request;
 mod response;
 mod responses;
@@ -42,7 +42,7 @@ use crate::{
 pub(crate) use batches::batch_endpoints;
 use best::best;
 use forms::WantedForm;
-use pictures::Pictures;
+use image_params::ImageParams;
 use request::{ChatBody, ChatRequest, Texts};
 use response::{ChatCompletion, ChatCompletionChunk, Header, UsageBody};
 pub(crate) use response::{PromptDetails, now};
@@ -288,9 +288,9 @@ pub(in crate::dialects) async fn conversation(
     state: &AppState,
     caller: &Caller,
     body: &JsonBytes,
-) -> Result<((Prompt, Pictures), bool), ApiError> {
-    let ChatRequest { prompt, pictures, opened, .. } = read(state, caller, body).await?;
-    Ok(((prompt, pictures), opened))
+) -> Result<((Prompt, ImageParams), bool), ApiError> {
+    let ChatRequest { prompt, images, opened, .. } = read(state, caller, body).await?;
+    Ok(((prompt, images), opened))
 }
 
 /// What the body of a chat request asks for: the conversation, how it is continued, and how often.
@@ -308,9 +308,9 @@ async fn answered(
     (header, request): (Header, ChatRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest { prompt, pictures, params, logprobs, texts, stream, call, .. } = request;
+    let ChatRequest { prompt, images, params, logprobs, texts, stream, call, .. } = request;
     let Texts { told, written } = texts;
-    let failed = |error| pictures.failed(error);
+    let failed = |error| images.failed(error);
     let choices = state.judge.complete(prompt, &params, written).await.map_err(failed)?;
     if let Some(options) = stream {
         return Ok(forms::told(form.as_ref(), &state, stream::events(choices, (header, call), options)));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    pictures::Pictures,
+    image_params::ImageParams,
     shape::{self, Asked, Extras, Outputs},
     tokens,
     tools::{Call, Offered},
@@ -223,7 +223,7 @@ impl Texts {
 pub(super) struct ChatRequest {
     pub(super) prompt: Prompt,
     /// Where its images stand in the body.
-    pub(super) pictures: Pictures,
+    pub(super) images: ImageParams,
     /// Whether the critic's turn is begun, so that it can answer.
     pub(super) opened: bool,
     /// `top_logprobs` is set when the texts are compared, too.
@@ -266,12 +266,12 @@ impl ChatBody {
         let reply = if continued { turns::reply(turns.pop())? } else { String::new() };
         let contents = turns.iter().enumerate();
         let contents = contents.map(|(index, turn)| (turn, format!("messages[{index}].content")));
-        let pictures = Pictures::of(contents).beside(apart.len());
+        let images = ImageParams::of(contents).beside(apart.len());
         let prompt = turns::prompt(turns, reply, apart)?;
         let (model, cache_salt) = (self.model, self.cache_salt);
         Ok(ChatRequest {
             prompt,
-            pictures,
+            images,
             opened,
             params,
             logprobs,

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::PICTURE;
+use crate::dialects::IMAGE;
 
-/// Two transcripts with their pictures in the labels.
+/// Two transcripts with their images in the labels.
 pub(super) fn get_reward() -> Value {
     json!({
         "query": [
@@ -15,7 +15,7 @@ pub(super) fn get_reward() -> Value {
             "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n",
             "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n",
         ],
-        "labels": [{ "image": PICTURE }, { "image": PICTURE }],
+        "labels": [{ "image": IMAGE }, { "image": IMAGE }],
     })
 }
 
@@ -37,7 +37,7 @@ pub(super) fn remote_rm() -> Value {
     json!({
         "prompt": [{ "role": "user", "content": "What colour is the circle?" }],
         "response": "The circle is orange.",
-        "label": { "image": PICTURE, "reference": "The circle is orange." },
+        "label": { "image": IMAGE, "reference": "The circle is orange." },
     })
 }
 
@@ -145,7 +145,7 @@ pub(super) fn score() -> Value {
         "model": "gavel-mini",
         "queries": {
             "content": [
-                { "type": "image_url", "image_url": { "url": PICTURE } },
+                { "type": "image_url", "image_url": { "url": IMAGE } },
                 { "type": "text", "text": "What colour is the circle?" },
             ],
         },
@@ -206,7 +206,7 @@ pub(super) fn rerank() -> Value {
         "model": "gavel-mini",
         "query": {
             "content": [
-                { "type": "image_url", "image_url": { "url": PICTURE } },
+                { "type": "image_url", "image_url": { "url": IMAGE } },
                 { "type": "text", "text": "What colour is the circle?" },
             ],
         },
@@ -254,7 +254,7 @@ pub(super) fn predict_answer() -> Value {
     json!([[{ "score": 0.769597, "label": "score" }], [{ "score": 0.998332, "label": "score" }]])
 }
 
-/// A question about a picture and its answer.
+/// A question about an image and its answer.
 pub(super) fn chat_reward() -> Value {
     json!({
         "model": "gavel-mini",
@@ -262,7 +262,7 @@ pub(super) fn chat_reward() -> Value {
             {
                 "role": "user",
                 "content": [
-                    { "type": "image_url", "image_url": { "url": PICTURE } },
+                    { "type": "image_url", "image_url": { "url": IMAGE } },
                     { "type": "text", "text": "What colour is the circle?" },
                 ],
             },
@@ -287,7 +287,7 @@ pub(super) fn chat_reward_answer() -> Value {
 pub(super) fn decisions() -> Value {
     json!({
         "input": "A picture of a circle.",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "questions": [
             {
                 "id": "colour",
@@ -332,7 +332,7 @@ pub(super) fn decisions_answer() -> Value {
 pub(super) fn systemone() -> Value {
     json!({
         "state": "A picture of a circle.",
-        "images": [PICTURE],
+        "images": [IMAGE],
         "questions": { "is_orange": { "type": "predicate", "instructions": "Is the circle orange?" } },
     })
 }
@@ -354,9 +354,9 @@ pub(super) fn systemone_answer() -> Value {
     })
 }
 
-/// A question about the picture and its answer, in a chat format.
+/// A question about the image and its answer, in a chat format.
 fn transcript(answer: &str) -> String {
     format!(
-        "<|im_start|>user\n{PICTURE}\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
+        "<|im_start|>user\n{IMAGE}\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
     )
 }

@@ -36,7 +36,7 @@ use crate::{
     state::AppState,
     url_query,
 };
-use scorer::{ScoreQuery, Scorer, WithoutPicture};
+use scorer::{ScoreQuery, Scorer, WithoutImage};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -97,14 +97,14 @@ pub(crate) fn aliases() -> Router<AppState> {
     others.into_iter().fold(transcripts, both_ways)
 }
 
-/// How many samples were judged without a picture, in the answers where there are any.
-const WITHOUT_PICTURE: HeaderName = HeaderName::from_static("x-gavel-without-picture");
+/// How many samples were judged without an image, in the answers where there are any.
+const WITHOUT_IMAGE: HeaderName = HeaderName::from_static("x-gavel-without-image");
 
 /// Around all routes of this folder, and what lets requests in there. Tells whoever counts which kind of request this was, and the client
 /// what its body has no place for. A refusal that another moment would have spared it is 503, since trainers give up at 429.
 pub(crate) async fn told(mut request: Request, next: Next) -> Response {
-    let without_picture = WithoutPicture::default();
-    request.extensions_mut().insert(without_picture.clone());
+    let without_image = WithoutImage::default();
+    request.extensions_mut().insert(without_image.clone());
     let in_tei_form = tei::is_path(request.uri().path());
     let response = next.run(request).await;
     let response =
@@ -115,8 +115,8 @@ pub(crate) async fn told(mut request: Request, next: Next) -> Response {
             },
         );
     let mut response = RequestKind::Score.of(response);
-    if without_picture.count() > 0 && response.status().is_success() {
-        response.headers_mut().insert(WITHOUT_PICTURE, HeaderValue::from(without_picture.count()));
+    if without_image.count() > 0 && response.status().is_success() {
+        response.headers_mut().insert(WITHOUT_IMAGE, HeaderValue::from(without_image.count()));
     }
     response
 }
@@ -128,7 +128,7 @@ impl FromRequestParts<AppState> for Scorer {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let query: ScoreQuery = url_query::read(&parts.uri, &ScoreQuery::NAMES)?;
         let CallerOf(caller) = CallerOf::from_request_parts(parts, state).await?;
-        let without_picture = parts.extensions.get::<WithoutPicture>().cloned().unwrap_or_default();
-        Ok(Self::new(state.clone(), caller, query).counting(without_picture))
+        let without_image = parts.extensions.get::<WithoutImage>().cloned().unwrap_or_default();
+        Ok(Self::new(state.clone(), caller, query).counting(without_image))
     }
 }

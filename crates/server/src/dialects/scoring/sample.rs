@@ -30,7 +30,7 @@ pub(super) struct Sample {
     pub(super) label: Option<(usize, String)>,
 }
 
-/// What may ride in a label: trainers have no other place for pictures.
+/// What may ride in a label: trainers have no other place for images.
 #[derive(Debug, Default, Deserialize)]
 struct Label {
     image: Option<ImageUrl>,

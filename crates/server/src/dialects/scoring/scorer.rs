@@ -37,21 +37,21 @@ pub(crate) struct ScoreQuery {
     /// On which scale rewards are: `unit` (0 to 1, the default) or `raw`, that of the rubric.
     #[param(inline)]
     reward: Option<RewardScale>,
-    /// Whether samples may be judged without a picture: `optional` (the default) or `required`, which refuses them as
+    /// Whether samples may be judged without an image: `optional` (the default) or `required`, which refuses them as
     /// `image_required`.
     #[param(inline)]
-    picture: Option<Picture>,
+    image: Option<Image>,
 }
 
 impl ScoreQuery {
     /// The names of its parameters.
-    pub(super) const NAMES: [&str; 3] = ["rubric", "reward", "picture"];
+    pub(super) const NAMES: [&str; 3] = ["rubric", "reward", "image"];
 }
 
-/// Whether a sample needs a picture.
+/// Whether a sample needs an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Picture {
+enum Image {
     /// It is judged without one, too.
     #[default]
     Optional,
@@ -86,11 +86,11 @@ pub(super) struct Scored {
     pub(super) usage: Usage,
 }
 
-/// How many samples of a request were judged without a picture. Clones are the same.
+/// How many samples of a request were judged without an image. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WithoutPicture(Arc<AtomicUsize>);
+pub(super) struct WithoutImage(Arc<AtomicUsize>);
 
-impl WithoutPicture {
+impl WithoutImage {
     fn note(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -105,19 +105,19 @@ pub(super) struct Scorer {
     state: AppState,
     caller: Caller,
     query: ScoreQuery,
-    without_picture: WithoutPicture,
+    without_image: WithoutImage,
 }
 
 impl Scorer {
     /// Trainers send everything at once and give up when they are refused, so that `caller` waits for its turn as long as it may.
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
         let caller = Caller { patience: None, ..caller };
-        Self { state: state.pinned(), caller, query, without_picture: WithoutPicture::default() }
+        Self { state: state.pinned(), caller, query, without_image: WithoutImage::default() }
     }
 
-    /// The same, which counts in `without_picture`.
-    pub(super) fn counting(self, without_picture: WithoutPicture) -> Self {
-        Self { without_picture, ..self }
+    /// The same, which counts in `without_image`.
+    pub(super) fn counting(self, without_image: WithoutImage) -> Self {
+        Self { without_image, ..self }
     }
 
     /// The name that a response has to a request that calls the critic `named`.
@@ -144,17 +144,17 @@ impl Scorer {
     /// Scores all of `samples`, in their order; `path` tells of an index where that sample stands in the request.
     ///
     /// # Errors
-    /// When one of them cannot be scored, or has no picture where one is required: nobody takes a number that is none for a reward.
+    /// When one of them cannot be scored, or has no image where one is required: nobody takes a number that is none for a reward.
     /// The error names it.
     pub(super) async fn score(
         &self,
         samples: Vec<Sample>,
         path: impl Fn(usize) -> String,
     ) -> Result<Vec<Scored>, ApiError> {
-        if self.query.picture.unwrap_or_default() == Picture::Required
+        if self.query.image.unwrap_or_default() == Image::Required
             && let Some(index) = samples.iter().position(|sample| sample.images.is_empty())
         {
-            let message = "There is no image, and picture=required refuses samples without one.";
+            let message = "There is no image, and image=required refuses samples without one.";
             return Err(ApiError::invalid(path(index), message).with_code("image_required"));
         }
         let score = |sample: Sample| async move {
@@ -180,7 +180,7 @@ impl Scorer {
 
     async fn score_one(&self, sample: Sample) -> Result<Scored, JudgeError> {
         if sample.images.is_empty() {
-            self.without_picture.note();
+            self.without_image.note();
         }
         let case = sample.into_case();
         let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);

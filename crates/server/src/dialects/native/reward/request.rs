@@ -11,7 +11,7 @@ use crate::{
             chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
             evaluations,
             guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
-            request::{TilingBody, check_max_tokens, check_text, read_pictures},
+            request::{TilingBody, check_max_tokens, check_text, read_images},
             scale::ScaleBody,
         },
         null_as_default, object_or_null, objects_or_null,
@@ -285,7 +285,7 @@ impl PromptBody {
     ) -> Result<(Candidates, Vec<String>), ApiError> {
         check_text(&self.question, &format!("{path}question"))?;
         evaluations::check_ids(&self.response_ids, self.responses.len(), &format!("{path}response_ids"))?;
-        let (images, frames) = read_pictures((&self.images, &self.frames), path, reader)?;
+        let (images, frames) = read_images((&self.images, &self.frames), path, reader)?;
         let responses = Responses::One(String::new());
         let (reference, description) = (self.reference, self.description);
         let case = Case { question: self.question, images, frames, responses, reference, description };

@@ -84,8 +84,8 @@ async fn answered(
     (header, request): (Header, ResponseRequest),
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
-    let ResponseRequest { prompt, pictures, params, stream, echo, .. } = request;
-    let failed = |error| pictures.failed(error);
+    let ResponseRequest { prompt, images, params, stream, echo, .. } = request;
+    let failed = |error| images.failed(error);
     let mut texts = state.judge.complete(prompt, &params, 1).await.map_err(failed)?;
     let text = texts.remove(0);
     if stream {

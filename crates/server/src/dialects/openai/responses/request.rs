@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::super::{
-    pictures::Pictures,
+    image_params::ImageParams,
     request::ChatBody,
     shape::{self, Asked},
     turns::role,
@@ -98,7 +98,7 @@ struct TextOptions {
 pub(super) struct ResponseRequest {
     pub(super) prompt: Prompt,
     /// Where its images stand in the body.
-    pub(super) pictures: Pictures,
+    pub(super) images: ImageParams,
     pub(super) params: CompletionParams,
     /// The shape of the text, where one is asked for.
     pub(super) shape: Option<Asked>,
@@ -160,7 +160,7 @@ impl ResponsesBody {
             ..ChatBody::default()
         };
         let params = chat.params(vocabulary)?;
-        let (prompt, pictures) = prompt(self.instructions.as_deref(), self.input, reader)?;
+        let (prompt, images) = prompt(self.instructions.as_deref(), self.input, reader)?;
         let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
         let echo = ResponseEcho {
             instructions: self.instructions,
@@ -175,7 +175,7 @@ impl ResponsesBody {
         };
         let stream = self.stream.unwrap_or_default();
         let (model, cache_salt) = (self.model, self.cache_salt);
-        Ok(ResponseRequest { prompt, pictures, params, shape, cache_salt, model, stream, echo })
+        Ok(ResponseRequest { prompt, images, params, shape, cache_salt, model, stream, echo })
     }
 }
 
@@ -183,7 +183,7 @@ fn prompt(
     instructions: Option<&str>,
     input: InputBody,
     reader: &ImageReader<'_>,
-) -> Result<(Prompt, Pictures), ApiError> {
+) -> Result<(Prompt, ImageParams), ApiError> {
     let mut turns: Vec<(Message, String)> = Vec::new();
     match input {
         InputBody::Text(text) => turns.push((Message::text(Role::User, text), "input".to_owned())),
@@ -198,10 +198,10 @@ fn prompt(
     if turns.is_empty() {
         return Err(ApiError::invalid("input", "There is nothing to answer."));
     }
-    let pictures = Pictures::of(turns.iter().map(|(turn, place)| (turn, place.clone())));
+    let images = ImageParams::of(turns.iter().map(|(turn, place)| (turn, place.clone())));
     let said = instructions.map(|text| Message::text(Role::System, text));
     let messages = said.into_iter().chain(turns.into_iter().map(|(turn, _)| turn)).collect();
-    Ok((Prompt { messages, ..Prompt::default() }, pictures))
+    Ok((Prompt { messages, ..Prompt::default() }, images))
 }
 
 fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option<Message>, ApiError> {

@@ -142,7 +142,7 @@ impl<'a> Cut<'a> {
         let before = self.format.plain(without_edges(&self.text[..self.first]));
         let before = (!before.is_empty()).then_some((System, before));
         let turns = self.turns.iter().map(|(speaker, place)| match (speaker, &self.text[place.clone()]) {
-            // The assistant's own words are kept as they are; elsewhere pictures stand.
+            // The assistant's own words are kept as they are; elsewhere images stand.
             (Assistant, text) => (Assistant, self.format.answer(text)),
             (System | User, text) => (*speaker, self.format.plain(text)),
         });

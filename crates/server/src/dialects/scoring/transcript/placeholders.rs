@@ -1,4 +1,4 @@
-//! What stands for pictures in transcripts; the pictures come another way.
+//! What stands for images in transcripts; the images come another way.
 
 /// As it is written.
 const PLACEHOLDERS: &[&str] = &[
@@ -34,13 +34,13 @@ const PLACEHOLDERS: &[&str] = &[
     "[IMG_END]",
 ];
 
-/// With numbers between these: a picture of several, or a part of one.
+/// With numbers between these: an image of several, or a part of one.
 const NUMBERED: [(&str, &str); 2] = [("<|image_", "|>"), ("<row_", ">")];
 
-/// What stands before a number, a colon and a placeholder where there are several pictures.
+/// What stands before a number, a colon and a placeholder where there are several images.
 const LABELS: [&str; 6] = ["Image-", "Image ", "Picture ", "Frame-", "Frame ", "Frame"];
 
-/// Text without what stands for pictures, and without what numbers them.
+/// Text without what stands for images, and without what numbers them.
 pub(super) fn plain(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some(start) = rest.find(['<', '[']) {
@@ -78,7 +78,7 @@ fn length(text: &str) -> Option<usize> {
 /// The longest label with its number, in characters: no more is looked through for each placeholder.
 const LONGEST_LABEL: usize = 24;
 
-/// How much of `text` there is before the number of the picture that follows, if it stands at the beginning of a line.
+/// How much of `text` there is before the number of the image that follows, if it stands at the beginning of a line.
 fn without_label(text: &str) -> usize {
     let start = text.char_indices().rev().take(LONGEST_LABEL).last().map_or(0, |(start, _)| start);
     let label = || {

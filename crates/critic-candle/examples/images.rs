@@ -1,5 +1,5 @@
-//! Prints how long a picture takes before the model sees it: the folder of a checkpoint is the first argument, the files of
-//! pictures follow.
+//! Prints how long an image takes before the model sees it: the folder of a checkpoint is the first argument, the files of
+//! images follow.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -14,7 +14,7 @@ const ROUNDS: usize = 31;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("the first argument is the folder of a checkpoint")?;
-    // No picture is kept, so that each is decoded every time.
+    // No image is kept, so that each is decoded every time.
     let options = Options { image_cache_bytes: 0, ..Options::new(Source::Folder(folder.into())) };
     let checkpoint = Checkpoint::load(&options)?;
     let model = checkpoint.backend.model();

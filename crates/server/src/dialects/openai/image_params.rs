@@ -6,9 +6,9 @@ use crate::error::{ApiError, Dialect, image_of};
 
 /// Where images and frames stand, in the order in which the critic is shown them; nothing where that is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::dialects) struct Pictures(Vec<String>);
+pub(in crate::dialects) struct ImageParams(Vec<String>);
 
-impl Pictures {
+impl ImageParams {
     /// Those of turns, each with the place of its content.
     pub(super) fn of<'a>(turns: impl IntoIterator<Item = (&'a Message, String)>) -> Self {
         let mut places = Vec::new();
@@ -60,12 +60,12 @@ mod tests {
         let turns = [Message::text(Role::System, "b"), Message { role: Role::User, parts }];
         let places =
             turns.iter().enumerate().map(|(index, turn)| (turn, format!("messages[{index}].content")));
-        let found = Pictures::of(places);
+        let found = ImageParams::of(places);
         let content = "messages[1].content";
         let expected = ["[1]", "[2].frames[0]", "[2].frames[1]"].map(|place| format!("{content}{place}"));
         assert_eq!(found.0, expected);
         assert_eq!(found.clone().beside(0), found);
-        assert_eq!(found.beside(1), Pictures::default());
-        assert_eq!(Pictures::default().beside(2).0, ["images", "images"]);
+        assert_eq!(found.beside(1), ImageParams::default());
+        assert_eq!(ImageParams::default().beside(2).0, ["images", "images"]);
     }
 }

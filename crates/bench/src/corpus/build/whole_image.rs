@@ -1,4 +1,4 @@
-//! Honest pictures, which others are made of.
+//! Honest images, which others are made of.
 
 use std::io::Cursor;
 
@@ -9,7 +9,7 @@ use super::BuildError;
 /// A square of one colour in the pattern of blocks: JPEG keeps it exactly, whichever way it is turned.
 const BLOCK: u32 = 16;
 
-/// A picture of a pattern; `gradient`, which compresses well, without one.
+/// An image of a pattern; `gradient`, which compresses well, without one.
 pub(super) fn draw(pattern: Option<&[u8]>, (width, height): (u32, u32)) -> Result<DynamicImage, BuildError> {
     let rgb = |colour: &dyn Fn(u32, u32) -> [u8; 3]| {
         DynamicImage::from(RgbImage::from_fn(width, height, |x, y| Rgb(colour(x, y))))
@@ -44,7 +44,7 @@ pub(super) fn draw(pattern: Option<&[u8]>, (width, height): (u32, u32)) -> Resul
     })
 }
 
-/// The picture as it is stored when its EXIF orientation, one of 1 to 8, is to show it as it is.
+/// The image as it is stored when its EXIF orientation, one of 1 to 8, is to show it as it is.
 pub(super) fn stored(shown: DynamicImage, orientation: usize) -> DynamicImage {
     match orientation {
         2 => shown.fliph(),
@@ -58,8 +58,8 @@ pub(super) fn stored(shown: DynamicImage, orientation: usize) -> DynamicImage {
     }
 }
 
-/// A picture in a format.
-pub(super) fn write(picture: &DynamicImage, format: &[u8]) -> Result<Vec<u8>, BuildError> {
+/// An image in a format.
+pub(super) fn write(image: &DynamicImage, format: &[u8]) -> Result<Vec<u8>, BuildError> {
     let format = match format {
         b"png" => ImageFormat::Png,
         b"jpeg" => ImageFormat::Jpeg,
@@ -69,6 +69,6 @@ pub(super) fn write(picture: &DynamicImage, format: &[u8]) -> Result<Vec<u8>, Bu
         other => return Err(BuildError::Unknown(String::from_utf8_lossy(other).into_owned())),
     };
     let mut file = Cursor::new(Vec::new());
-    picture.write_to(&mut file, format)?;
+    image.write_to(&mut file, format)?;
     Ok(file.into_inner())
 }

@@ -1,4 +1,4 @@
-//! Pictures drawn for requests.
+//! Images drawn for requests.
 
 use std::io::{self, Cursor};
 
@@ -9,7 +9,7 @@ use crate::error::BenchError;
 
 /// A few rectangles on a plain background.
 #[derive(Debug, Clone)]
-pub(crate) struct Picture {
+pub(crate) struct DrawnImage {
     width: u32,
     height: u32,
     background: [u8; 3],
@@ -25,7 +25,7 @@ struct Rectangle {
     colour: [u8; 3],
 }
 
-impl Picture {
+impl DrawnImage {
     /// Draws one whose sides have lengths out of `sides`.
     pub(crate) fn draw(random: &mut StdRng, sides: std::ops::RangeInclusive<u32>) -> Self {
         let size = (random.random_range(sides.clone()), random.random_range(sides));
@@ -41,8 +41,8 @@ impl Picture {
         Self { width, height, background, rectangles }
     }
 
-    /// The picture as a PNG file. Each `shade`, up to 15, changes the background by what an eye does not see, so that a
-    /// server takes it for another picture that is as much work.
+    /// The image as a PNG file. Each `shade`, up to 15, changes the background by what an eye does not see, so that a
+    /// server takes it for another image that is as much work.
     pub(crate) fn png(&self, shade: u8) -> Result<Vec<u8>, BenchError> {
         let background = self.background.map(|value| value.saturating_add(shade));
         let mut image = RgbImage::from_pixel(self.width, self.height, Rgb(background));
@@ -57,18 +57,18 @@ impl Picture {
     }
 }
 
-/// A picture of this width and height that is grey all over, as a PNG file.
+/// An image of this width and height that is grey all over, as a PNG file.
 ///
 /// # Errors
-/// [`BenchError::Picture`] when it cannot be written.
+/// [`BenchError::Image`] when it cannot be written.
 pub(crate) fn plain((width, height): (u32, u32)) -> Result<Vec<u8>, BenchError> {
     write(&RgbImage::from_pixel(width, height, Rgb([160; 3])))
 }
 
-/// The picture of these red, green and blue values, row after row, as a PNG file.
+/// The image of these red, green and blue values, row after row, as a PNG file.
 ///
 /// # Errors
-/// [`BenchError::Picture`] when it cannot be written, or has another number of values.
+/// [`BenchError::Image`] when it cannot be written, or has another number of values.
 pub(crate) fn of_pixels((width, height): (u32, u32), values: Vec<u8>) -> Result<Vec<u8>, BenchError> {
     write(
         &RgbImage::from_raw(width, height, values)
@@ -100,12 +100,12 @@ impl Rectangle {
 mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
-    use super::Picture;
+    use super::DrawnImage;
 
     #[test]
     fn a_shade_changes_the_file_and_not_the_size() {
-        let picture = Picture::draw(&mut StdRng::seed_from_u64(1), 20..=40);
-        let read = |shade| image::load_from_memory(&picture.png(shade).unwrap()).unwrap().to_rgb8();
+        let image = DrawnImage::draw(&mut StdRng::seed_from_u64(1), 20..=40);
+        let read = |shade| image::load_from_memory(&image.png(shade).unwrap()).unwrap().to_rgb8();
         let (plain, shaded) = (read(0), read(1));
         assert_eq!(plain.dimensions(), shaded.dimensions());
         assert_ne!(plain, shaded);
