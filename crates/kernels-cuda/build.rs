@@ -1,4 +1,4 @@
-//! Compiles each file of kernels into one binary for several GPUs, where the feature asks for it.
+//! Compiles each file of kernels into one binary for several GPUs, if the feature `cuda` is enabled.
 
 #![expect(
     clippy::disallowed_methods,
@@ -11,9 +11,15 @@ use std::{
     process::{Child, Command, ExitCode},
 };
 
-/// Machine code for A100 and H100, and the text that drivers compile for younger GPUs. What runs on 8.0 runs on 8.6 and 8.9.
+/// Machine code for A100 and H100, and PTX that drivers compile for newer GPUs. Code for 8.0 runs on 8.6 and 8.9,
+/// too.
 const TARGETS: [&str; 3] =
     ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"];
+
+/// Machine code for B200 and RTX 50, if the compiler supports them: without it their drivers compile the PTX when the
+/// program first runs, which takes a while. Code for 10.0 runs on 10.3, too, and code for 12.0 on 12.1.
+const YOUNGER: [(&str, &str); 2] =
+    [("sm_100", "arch=compute_100,code=sm_100"), ("sm_120", "arch=compute_120,code=sm_120")];
 
 fn main() -> ExitCode {
     match run() {
@@ -41,7 +47,7 @@ fn run() -> io::Result<()> {
     let mut list = String::from("&[\n");
     for source in &sources {
         let name = stem(source);
-        // No image that a driver takes: what is said then is that this program was built without kernels.
+        // Not an image that a driver accepts: the error then reports that this program was built without kernels.
         let image = match compiled {
             true => format!("include_bytes!({:?})", out.join(format!("{name}.fatbin"))),
             false => "b\"none\\0\"".to_owned(),
@@ -55,26 +61,36 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// As many compilers at once as Cargo has jobs.
+/// Returns the targets for which code is generated.
+fn targets(nvcc: &Path) -> io::Result<Vec<&'static str>> {
+    let listing = Command::new(nvcc).arg("--list-gpu-code").output();
+    let listed = listing.map_err(|error| no_compiler(nvcc, &error))?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    let is_known = |name: &str| listed.split_whitespace().any(|listed| listed == name);
+    let younger = YOUNGER.iter().filter(|(name, _)| is_known(name)).map(|(_, target)| *target);
+    Ok(TARGETS.into_iter().chain(younger).collect())
+}
+
+fn no_compiler(nvcc: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{}: {error}; the feature `cuda` needs CUDA's compiler", nvcc.display()))
+}
+
+/// Compiles all sources, with as many compilers at once as Cargo has jobs.
 fn compile(sources: &[PathBuf], out: &Path) -> io::Result<()> {
     let nvcc = env::var_os("NVCC").map(PathBuf::from).unwrap_or_else(|| {
         env::var_os("CUDA_HOME").map_or_else(|| "nvcc".into(), |home| Path::new(&home).join("bin/nvcc"))
     });
+    let targets = targets(&nvcc)?;
     let jobs: usize = env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
     for sources in sources.chunks(jobs.max(1)) {
         let start = |source: &PathBuf| {
             let mut command = Command::new(&nvcc);
             command.args(["-O3", "-std=c++17", "--fatbin"]);
-            TARGETS.iter().for_each(|target| {
+            targets.iter().for_each(|target| {
                 command.args(["-gencode", target]);
             });
             command.arg("-o").arg(out.join(format!("{}.fatbin", stem(source)))).arg(source);
-            command.spawn().map_err(|error| {
-                io::Error::other(format!(
-                    "{}: {error}; the feature `cuda` needs CUDA's compiler",
-                    nvcc.display()
-                ))
-            })
+            command.spawn().map_err(|error| no_compiler(&nvcc, &error))
         };
         let running: Vec<Child> = sources.iter().map(start).collect::<io::Result<_>>()?;
         for (mut child, source) in running.into_iter().zip(sources) {

@@ -1,12 +1,12 @@
-// Attention of a tile of queries to tiles of keys on tensor cores, with the softmax taken along the way.
+// Attention of a tile of queries to tiles of keys on tensor cores, with an online softmax.
 //
-// A warp has rows of queries in registers, 16 to a row tile. Keys and values come through shared memory,
-// `KEYS` positions at a time, the next ones under way while these are multiplied. A lane holds, of a row
-// tile, rows lane / 4 and lane / 4 + 8 (its two halves) as `multiply_16x8x16` lays them out.
+// A warp holds rows of queries in registers, 16 to a row tile. Keys and values pass through shared memory, `KEYS`
+// positions at a time; later ones are being copied while these are multiplied. Of a row tile, a lane holds rows lane
+// / 4 and lane / 4 + 8 (its two halves) in the layout of `multiply_16x8x16`.
 //
-// What a row comes to has the same bits in every kernel and in any company: keys are taken in tiles counted
-// from position 0, in order, and what a row does not see adds exact zeros to it. Sums of products are written
-// as `fmaf`, so that no compiler joins them in one kernel and not in another.
+// The result of a row has the same bits in every kernel and whatever else is computed: keys are processed in order,
+// in tiles counted from position 0, and keys that a row does not see add exact zeros to it. Sums of products are
+// written as `fmaf`, so that no compiler contracts them in one kernel and not in another.
 
 #pragma once
 
@@ -16,7 +16,7 @@ namespace attention {
 
 constexpr unsigned LANES = 32;
 constexpr unsigned ALL_LANES = 0xffffffff;
-// Keys of a tile: their scores are 32 registers for each row tile.
+// Keys of a tile: their scores take 32 registers for each row tile.
 constexpr unsigned KEYS = 64;
 constexpr float LOG2_E = 1.4426950408889634f;
 
@@ -24,34 +24,33 @@ __device__ __forceinline__ float minus_infinity() {
     return __uint_as_float(0xff800000);
 }
 
-// Rows of `SIZE` numbers in shared memory, of which 8 in a row and 8 in a column are read without bank
-// conflicts: by a stride that is an odd number of 16 bytes, or by permuting the 16-byte chunks of a row where
-// that saves the room.
+// Rows of `SIZE` numbers in shared memory, of which blocks of 8 x 8 are read without bank conflicts: by a stride that
+// is an odd multiple of 16 bytes, or by permuting the 16-byte chunks of a row where that saves the padding.
 template <unsigned SIZE>
 struct Rows {
     static constexpr unsigned CHUNKS = SIZE / 8;
     static constexpr bool PERMUTED = CHUNKS % 8 == 0;
     static constexpr unsigned STRIDE = PERMUTED ? SIZE : SIZE + 8;
 
-    // Where 8 numbers begin.
+    // The index of the first of the 8 numbers of a chunk.
     __device__ __forceinline__ static unsigned place(unsigned row, unsigned chunk) {
         return row * STRIDE + (PERMUTED ? chunk ^ row % 8 : chunk) * 8;
     }
 };
 
-// How a block shares its work out: each warp has `ROW_TILES` x 16 rows, and `SHARERS` warps the same rows; of
-// those each has a part of the columns of the values.
+// How a block divides its work: each warp has `ROW_TILES` x 16 rows. `SHARERS` warps have the same rows, each with
+// its part of the columns of the values.
 template <unsigned SIZE_, unsigned ROW_TILES_, unsigned WARPS_, unsigned SHARERS_>
 struct Shape {
     static constexpr unsigned SIZE = SIZE_, ROW_TILES = ROW_TILES_, WARPS = WARPS_, SHARERS = SHARERS_;
     static constexpr unsigned THREADS = WARPS * LANES;
     static constexpr unsigned WARP_ROWS = ROW_TILES * 16;
     static constexpr unsigned ROWS = WARPS / SHARERS * WARP_ROWS;
-    // Sixteen columns are one load of values.
+    // One load of values has sixteen columns.
     static constexpr unsigned COLUMN_TILES = SIZE / 16;
     static constexpr unsigned OWN_COLUMN_TILES = (COLUMN_TILES + SHARERS - 1) / SHARERS;
     static constexpr unsigned STAGE = 2 * KEYS * Rows<SIZE>::STRIDE;
-    // The queries pass through the second stage.
+    // The queries are loaded through the last stage.
     static_assert(ROWS <= 2 * KEYS, "the queries do not fit");
 
     __device__ __forceinline__ static unsigned first_row() {
@@ -73,15 +72,15 @@ using Queries = unsigned[S::ROW_TILES][S::SIZE / 16][4];
 template <class S>
 using Scores = float[S::ROW_TILES][KEYS / 8][4];
 
-// What rows see of the positions.
+// Which positions the rows see.
 template <class S>
 struct Sight {
-    unsigned last[S::ROW_TILES][2];  // the last one that each row of the lane sees
-    unsigned all;                    // every row of the warp sees all before this one
-    unsigned any;                    // no row of the warp sees this one or one behind it
+    unsigned last[S::ROW_TILES][2];  // the last position that each row of the lane sees
+    unsigned all;                    // every row of the warp sees all positions before this one
+    unsigned any;                    // no row of the warp sees this position or a later one
 };
 
-// What rows have come to: the highest score, and faded by it the sums of weights and of weighted values.
+// The state of the rows: the highest score, and relative to it the sums of weights and of weighted values.
 template <class S>
 struct Attended {
     float highest[S::ROW_TILES][2];
@@ -112,7 +111,7 @@ struct Attended {
         }
     }
 
-    // Sums the weights over the four lanes that have a row between them.
+    // Sums the weights over the four lanes that share a row.
     __device__ __forceinline__ void finish_sums() {
 #pragma unroll
         for (unsigned tile = 0; tile < S::ROW_TILES; tile++) {
@@ -125,11 +124,10 @@ struct Attended {
     }
 };
 
-// Begins to copy `S::ROWS` queries, `size` numbers at `source(row)` each, zeros from row `count` on, and
-// waits for them.
+// Starts copying `S::ROWS` queries, each `size` numbers at `source(row)`, or zeros from row `count` on, as one group
+// of copies.
 template <class S, class Source>
-__device__ __forceinline__ void load_queries(Queries<S> &queries, bf16 *shared, unsigned count, unsigned size,
-                                             const Source &source) {
+__device__ __forceinline__ void begin_queries(bf16 *shared, unsigned count, unsigned size, const Source &source) {
     using Layout = Rows<S::SIZE>;
     for (unsigned index = threadIdx.x; index < S::ROWS * Layout::CHUNKS; index += S::THREADS) {
         const unsigned row = index / Layout::CHUNKS, chunk = index % Layout::CHUNKS;
@@ -137,7 +135,12 @@ __device__ __forceinline__ void load_queries(Queries<S> &queries, bf16 *shared, 
         copy_async_16(shared + Layout::place(row, chunk), source(row) + chunk * 8, valid);
     }
     commit_copies();
-    wait_for_copies<0>();
+}
+
+// Waits for queries after which `later` groups of copies were started, and loads them to registers.
+template <class S, unsigned later>
+__device__ __forceinline__ void end_queries(Queries<S> &queries, const bf16 *shared) {
+    wait_for_copies<later>();
     __syncthreads();
     const unsigned lane = threadIdx.x % LANES;
 #pragma unroll
@@ -145,43 +148,67 @@ __device__ __forceinline__ void load_queries(Queries<S> &queries, bf16 *shared, 
         const unsigned row = S::first_row() + tile * 16 + lane % 16;
 #pragma unroll
         for (unsigned step = 0; step < S::SIZE / 16; step++) {
-            load_matrices(queries[tile][step], shared + Layout::place(row, step * 2 + lane / 16));
+            load_matrices(queries[tile][step], shared + Rows<S::SIZE>::place(row, step * 2 + lane / 16));
         }
     }
 }
 
-// Brings tile after tile of keys and values to shared memory: while one is used the next is under way.
+// Loads queries: `begin_queries`, then `end_queries`.
 template <class S, class Source>
+__device__ __forceinline__ void load_queries(Queries<S> &queries, bf16 *shared, unsigned count, unsigned size,
+                                             const Source &source) {
+    begin_queries<S>(shared, count, size, source);
+    end_queries<S, 0>(queries, shared);
+}
+
+// Copies keys and values tile by tile to shared memory, which has room for STAGES tiles: while one is used, the
+// others are being copied. The last stage is free until `next` is called.
+template <class S, class Source, unsigned STAGES = 2>
 class Stream {
 public:
-    // Tiles from `tile` up to `end`, whose positions from `count` on are taken as zeros.
+    // Groups of copies in flight after construction.
+    static constexpr unsigned AHEAD = STAGES - 1;
+
+    // Streams the tiles from `tile` to before `end`; positions from `count` on are taken as zeros.
     __device__ __forceinline__ Stream(bf16 *shared, Source &source, unsigned tile, unsigned end,
                                       unsigned count)
         : shared(shared), source(source), tile(tile), end(end), count(count) {
         source.look_up(tile);
         begin_copy(0);
+#pragma unroll
+        for (unsigned to = 1; to < AHEAD; to++) {
+            begin_next(to);
+        }
     }
 
-    // The keys of the next tile; its values lie `KEYS` rows behind them. All threads of the block call it.
+    // Returns the keys of the next tile, whose values lie `KEYS` rows after them. All threads of the block must call
+    // it.
     __device__ __forceinline__ const bf16 *next() {
         const bf16 *keys = shared + stage * S::STAGE;
-        wait_for_copies<0>();
-        // All have what was copied, and all have done with the other stage.
+        wait_for_copies<AHEAD - 1>();
+        // All threads see what was copied, and all are done with the previous stage.
         __syncthreads();
-        stage ^= 1;
-        tile++;
-        if (tile < end) {
-            begin_copy(stage);
-        }
+        begin_next(stage == 0 ? AHEAD : stage - 1);
+        stage = stage == AHEAD ? 0 : stage + 1;
         return keys;
     }
 
 private:
+    // After the last tile, commits an empty group where groups are counted.
+    __device__ __forceinline__ void begin_next(unsigned to) {
+        tile++;
+        if (tile < end) {
+            begin_copy(to);
+        } else if (AHEAD > 1) {
+            commit_copies();
+        }
+    }
+
     __device__ __forceinline__ void begin_copy(unsigned to) {
         using Layout = Rows<S::SIZE>;
         constexpr unsigned COPIES = KEYS * Layout::CHUNKS;
-        // Where whole rows of one half of the tile are copied at a time, a thread always has the same chunk
-        // of a row, and the compiler knows the half.
+        // Where whole rows of one half of the tile are copied at a time, a thread always has the same chunk of a row,
+        // and the half is a compile-time constant.
         constexpr bool WHOLE_ROWS =
             S::THREADS % Layout::CHUNKS == 0 && KEYS / 2 % (S::THREADS / Layout::CHUNKS) == 0;
         bf16 *keys = shared + to * S::STAGE, *values = keys + KEYS * Layout::STRIDE;
@@ -196,7 +223,7 @@ private:
             const unsigned half = (WHOLE_ROWS ? before : row) / (KEYS / 2);
             const unsigned place = Layout::place(row, chunk);
             const size_t from = source.place(row, half) + chunk * 8;
-            // What is not valid is not read, wherever it would be.
+            // An address that is not valid is not read, wherever it points.
             const bool valid = tile * KEYS + row < count && chunk * 8 < source.size;
             copy_async_16(keys + place, source.keys + from, valid);
             copy_async_16(values + place, source.values + from, valid);
@@ -254,8 +281,7 @@ __device__ __forceinline__ void hide(Scores<S> &scores, unsigned first_key, cons
     }
 }
 
-// Makes weights of scores, and fades what was attended to before. `scale` is that of the scores times
-// log2(e).
+// Turns scores into weights and rescales the state of the rows. `scale` is the scale of the scores times log2(e).
 template <class S>
 __device__ __forceinline__ void weigh(Scores<S> &scores, Attended<S> &attended, float scale) {
 #pragma unroll
@@ -271,9 +297,9 @@ __device__ __forceinline__ void weigh(Scores<S> &scores, Attended<S> &attended, 
             }
             highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 1));
             highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 2));
-            // A row that has seen no key yet must not take infinity from infinity.
+            // A row that has seen no key yet must not subtract infinity from infinity.
             const float base = highest == minus_infinity() ? 0.0f : highest;
-            // Exactly 1 while the highest score stays.
+            // Exactly 1 while the highest score does not change.
             const float fading = power_of_two((before - base) * scale);
             const float offset = base * scale;
             float sum = 0.0f;
@@ -329,7 +355,7 @@ __device__ __forceinline__ void add_values(Attended<S> &attended, const Scores<S
     }
 }
 
-// Attends to the tile at `keys` (as `Stream::next` gives it), whose first position is `first_key`.
+// Attends to the tile at `keys` (as returned by `Stream::next`), whose first position is `first_key`.
 template <class S>
 __device__ __forceinline__ void attend(Attended<S> &attended, const Queries<S> &queries, const bf16 *keys,
                                        unsigned first_key, const Sight<S> &sight, float scale) {
@@ -345,8 +371,8 @@ __device__ __forceinline__ void attend(Attended<S> &attended, const Queries<S> &
     add_values<S>(attended, scores, keys + KEYS * Rows<S::SIZE>::STRIDE);
 }
 
-// How two parts of what a row has attended to are joined: `value = fmaf(later, fading_later, earlier *
-// fading_earlier)`.
+// How two parts of a row's attention are joined: a value becomes `fmaf(later value, later, earlier value *
+// earlier)`, where `earlier` and `later` are factors.
 struct Joint {
     float highest, earlier, later;
 
@@ -360,9 +386,8 @@ struct Joint {
     }
 };
 
-// Calls `write(place, left, right)` with each two neighbours among the `size` columns of the warp's rows, as far
-// as these come before row `count` of the block; `row_place(row)` is where a row begins, or nowhere (null) if it
-// is not wanted.
+// Calls `write(place, left, right)` for each pair of neighbouring columns, of `size` in all, in the warp's rows
+// before row `count` of the block. `row_place(row)` returns where a row begins, or null if it is not wanted.
 template <class S, class Place, class Write>
 __device__ __forceinline__ void write_rows(const Attended<S> &attended, unsigned count, unsigned size,
                                            const Place &row_place, const Write &write) {

@@ -1,6 +1,6 @@
 // Attention within images: every patch sees every patch of its own image.
 //
-// attend_dense_16, _32, _64, _80, _128: heads of at most so many numbers.
+// attend_dense_16, _32, _64, _80, _128: for head sizes up to that number.
 //   out          bf16 [images * length][heads * D]
 //   projections  bf16 [images * length][row_stride]
 //   row_stride   a multiple of 8
@@ -9,8 +9,8 @@
 //   heads
 //   size         D, a multiple of 8
 //   scale        1 / sqrt(D)
-// Grid (ceil(length / 128), heads, images), blocks of 128 threads (256 for _128), 512 * stride bytes of
-// dynamic shared memory, where stride is 64 and 128 for these sizes and 8 more than the size for the others.
+// Grid (ceil(length / 128), heads, images), blocks of 128 threads (256 for _128), 512 * stride bytes of dynamic
+// shared memory, where stride is the size of the kernel for 64 and 128 and 8 more than it for the others.
 
 #include "attention.cuh"
 
@@ -36,8 +36,8 @@ template <unsigned SIZE>
 __device__ __forceinline__ void attend_dense(bf16 *out, const bf16 *projections, unsigned row_stride,
                                              Places places, unsigned length, unsigned heads, unsigned size,
                                              float scale) {
-    // Two row tiles for a warp use what is loaded of keys and values twice, which shared memory is slow to
-    // give. Wide heads have no registers left for that.
+    // With two row tiles per warp, the keys and values that are loaded from shared memory, which is slow, are used
+    // twice. Wide heads leave no registers for that.
     using S = Shape<SIZE, SIZE <= 80 ? 2 : 1, SIZE <= 80 ? 4 : 8, 1>;
     DYNAMIC_SHARED(bf16, shared);
     const size_t image = static_cast<size_t>(blockIdx.z) * length;

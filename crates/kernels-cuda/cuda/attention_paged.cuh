@@ -1,5 +1,5 @@
-// Where the queries, keys and values of ragged chunks lie that attend causally through block tables, and how
-// what stretches of the positions come to is joined.
+// Causal attention of ragged chunks through block tables: where queries, keys and values are, which positions a row
+// sees, and how its result is written.
 
 #pragma once
 
@@ -9,30 +9,31 @@ namespace attention {
 
 // Positions of a cache block.
 constexpr unsigned BLOCK_SIZE = 32;
-// Attention to each so many positions from 0 on is summed up by itself, and these sums are joined in order:
-// so blocks may share a long context out, and a position's result is the same whether they do or not.
+// Positions of a stretch, counted from position 0. The attention to each stretch is summed separately, and the sums
+// are joined in order. Blocks may therefore share a long context, and a position's result is the same whether they do
+// or not.
 constexpr unsigned STRETCH = 512;
 
 static_assert(STRETCH % KEYS == 0 && KEYS == 2 * BLOCK_SIZE, "a stretch is whole tiles, a tile two blocks");
 
-// What the kernels for chunks have in common; see attention_prefill.cu for the shapes.
+// The arguments that all kernels for chunks have; see attention_prefill.cu for the shapes.
 struct Step {
     const bf16 *projections;
     unsigned row_stride;
     const bf16 *keys, *values;
     const unsigned *tables;
     const uint4 *chunks;  // start, length, first row, first entry in `tables`
-    const uint4 *tiles;   // chunk, first position within it, positions, stretches that others attend to
+    const uint4 *tiles;   // chunk, first position within it, positions, stretches left to `attend_shared_*`
     unsigned heads, kv_heads, size;
 
     __device__ __forceinline__ unsigned group() const { return heads / kv_heads; }
 };
 
-// A tile of queries of one chunk, for one head of keys. Row r is position r / group and query head r % group.
+// A tile of queries of one chunk, for one KV head. Row r is position r / group and query head r % group.
 struct QueryTile {
     unsigned start;      // the position of row 0 in the sequence
-    unsigned positions;  // how many there are
-    unsigned first_row;  // the row of the first position among the step's
+    unsigned positions;  // the number of positions
+    unsigned first_row;  // the row of the first position in the step
     unsigned group, first_head, size;
     const unsigned *table;
 
@@ -49,12 +50,12 @@ struct QueryTile {
 
     __device__ __forceinline__ unsigned rows() const { return positions * group; }
 
-    // How many positions the last query sees.
+    // The number of positions that the last query sees.
     __device__ __forceinline__ unsigned end() const { return start + positions; }
 
     __device__ __forceinline__ unsigned position(unsigned row) const { return start + row / group; }
 
-    // Where a row begins in a matrix whose rows are `stride` long and begin with the heads.
+    // The index where a row begins in a matrix whose rows are `stride` long and begin with the heads.
     __device__ __forceinline__ size_t place(unsigned row, size_t stride) const {
         return (first_row + row / group) * stride + (first_head + row % group) * size;
     }
@@ -74,14 +75,14 @@ struct PagedSource {
           kv_heads(step.kv_heads),
           head(head) {}
 
-    // Reads the two blocks of a tile from the table, well before they are asked for. Behind the last block
-    // there may be nothing in the table; there is no position either.
+    // Reads the two blocks of a tile from the table, well before they are needed. The table may end after the last
+    // block, which is therefore read in place of any later one; no positions lie there.
     __device__ __forceinline__ void look_up(unsigned tile) {
         low = __ldg(table + min(tile * 2, last));
         high = __ldg(table + min(tile * 2 + 1, last));
     }
 
-    // Where a row of the tile that was looked up begins, which is in block `half` of its two.
+    // The index where a row of the tile that was looked up begins; the row is in block `half` of the tile's two.
     __device__ __forceinline__ size_t place(unsigned row, unsigned half) const {
         const unsigned block = half == 0 ? low : high;
         return static_cast<size_t>(block * kv_heads + head) * (BLOCK_SIZE * size) + row % BLOCK_SIZE * size;
@@ -93,7 +94,7 @@ private:
     unsigned low, high;
 };
 
-// Each row sees all up to its own position.
+// The sight of rows that each see all positions up to their own.
 template <class S>
 __device__ __forceinline__ Sight<S> see_up_to_itself(const QueryTile &queries) {
     Sight<S> sight;

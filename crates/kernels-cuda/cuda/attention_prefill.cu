@@ -1,27 +1,27 @@
 // Causal attention of ragged chunks through block tables, many queries at a time.
 //
-// attend_paged_16, _32, _64, _80, _128: heads of at most so many numbers.
+// attend_paged_16, _32, _64, _80, _128: for head sizes up to that number.
 //   out          bf16 [T][H * D]
 //   projections  bf16 [T][row_stride]: a row's first H * D numbers are its queries, rotated
 //   row_stride   a multiple of 8
-//   keys, values bf16 [blocks][K][32][D]: those of the chunks are written already
+//   keys, values bf16 [blocks][K][32][D]: those of the chunks are already written
 //   tables       u32: the cache blocks of each sequence, one after the other
 //   chunks       u32 [chunks][4]: start (position in the sequence), length, first row among the T, and where its
 //                table begins in `tables`
-//   tiles        u32 [grid.x][4]: a chunk, the first position within it, how many of them (128 / (H / K) at most),
-//                and nought. Those at the highest positions are best listed first.
+//   tiles        u32 [grid.x][4]: a chunk, the first position within it, the number of positions (128 / (H / K) at
+//                most), and 0. Tiles at the highest positions should be listed first.
 //   heads        H, a multiple of kv_heads with a quotient of at most 16
 //   kv_heads     K
 //   size         D, a multiple of 8
 //   scale        1 / sqrt(D)
-// Grid (tiles, K), blocks of 256 threads, 512 * stride bytes of dynamic shared memory, where stride is 64 and
-// 128 for these sizes and 8 more than the size for the others.
+// Grid (tiles, K), blocks of 256 threads, 512 * stride bytes of dynamic shared memory, where stride is the size of
+// the kernel for 64 and 128 and 8 more than it for the others.
 
 #include "attention_paged.cuh"
 
 namespace attention {
 
-// The earlier stretches of positions joined with one more.
+// Joins the earlier stretches of positions with the next one.
 template <class S>
 __device__ __forceinline__ void join(Attended<S> &earlier, const Attended<S> &later, float scale) {
 #pragma unroll
@@ -42,7 +42,7 @@ __device__ __forceinline__ void join(Attended<S> &earlier, const Attended<S> &la
 
 template <unsigned SIZE>
 __device__ __forceinline__ void attend_paged(bf16 *out, const Step &step, float scale) {
-    // One row tile for a warp: what it attends to in a stretch and before fits into its registers then.
+    // One row tile per warp, so that the state of a stretch and that of all earlier ones fit in its registers.
     using S = Shape<SIZE, 1, 8, 1>;
     DYNAMIC_SHARED(bf16, shared);
     const QueryTile queries(step, step.tiles[blockIdx.x], blockIdx.y);

@@ -1,12 +1,12 @@
 // Causal attention of a few queries each of several sequences to a stretch of 512 positions that all of these have in
-// common: its keys and values come to a multiprocessor once for all of them.
+// common: its keys and values are loaded to a multiprocessor once for all of them.
 //
-// attend_shared_16, _32, _64, _80, _128: heads of at most so many numbers. The arguments are those of
-// `attend_split_*` (attention_split.cu) without `out`, with three more behind `tile_rows`:
-//   stretches    those of `partial`
-//   families     u32 [grid.x][4]: a stretch, where its members begin in `members`, how many they are, and nought; a
-//                family of none has nothing to do
-//   members      u32: tiles, whose sequences have the same blocks in the stretch, and all of whose queries see all of
+// attend_shared_16, _32, _64, _80, _128: for head sizes up to that number. The parameters are those of
+// `attend_split_*` (attention_split.cu) without `out`, with three more after `tile_rows`:
+//   stretches    the number of stretches in `partial`
+//   families     u32 [grid.x][4]: a stretch, where its members begin in `members`, the number of members, and 0; a
+//                family without members has no work
+//   members      u32: tiles whose sequences have the same blocks in the stretch, and all of whose queries see all of
 //                it; 128 / tile_rows at most
 // Grid (families, K), blocks of 256 threads, 512 * stride bytes of dynamic shared memory as for `attend_paged_*`.
 //
@@ -36,11 +36,11 @@ __device__ __forceinline__ void attend_shared(const Stretches &stretches, const 
     load_queries<S>(loaded, shared + S::STAGE, rows, step.size, [&](unsigned row) {
         row = min(row, rows - 1);
         const QueryTile queries = queries_of(row);
-        // Tiles may have fewer rows than others; what stands in for the rest is not written.
+        // Tiles may have fewer rows than others; the rows loaded in place of the missing ones are not written.
         const unsigned own = min(row % stretches.tile_rows, queries.rows() - 1);
         return step.projections + queries.place(own, step.row_stride);
     });
-    // All rows see everything.
+    // All rows see the whole stretch.
     Sight<S> sight;
 #pragma unroll
     for (unsigned index = 0; index < S::ROW_TILES * 2; index++) {

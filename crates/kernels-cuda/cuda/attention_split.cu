@@ -1,17 +1,18 @@
-// Causal attention of a few queries to long contexts, which blocks share out by stretches of 512 positions.
+// Causal attention of a few queries to long contexts, which blocks divide into stretches of 512 positions.
 //
-// attend_split_16, _32, _64, _80, _128: heads of at most so many numbers. The arguments are those of
-// `attend_paged_*` (attention_prefill.cu), but that a tile takes 16 / (H / K) positions at most, and its last number
-// says how many stretches from 0 on are left to `attend_shared_*`; with three more behind `out`:
-//   partial      f32 [tiles][K][stretches][tile_rows][D]: weighted values of each stretch by itself
+// attend_split_16, _32, _64, _80, _128: for head sizes up to that number. The parameters are those of
+// `attend_paged_*` (attention_prefill.cu), but a tile has at most 16 / (H / K) positions, and its last number is the
+// number of stretches, from 0 on, that are left to `attend_shared_*`. There are three more after `out`:
+//   partial      f32 [tiles][K][stretches][tile_rows][D]: the sums of weighted values of each stretch
 //   extremes     f32 [tiles][K][stretches][tile_rows][2]: the highest score and the sum of the weights
-//   tile_rows    as many as the tile of most positions has, each position having H / K
-// Grid (tiles, K, stretches), with enough stretches for the longest context; blocks of 128 threads, 512 * stride
-// bytes of dynamic shared memory as for `attend_paged_*`. Contexts of one stretch go straight to `out`.
+//   tile_rows    the rows of the tile with the most positions, of which each has H / K
+// Grid (tiles, K, stretches), with enough stretches for the longest context; blocks of 128 threads, 768 * stride
+// bytes of dynamic shared memory, with the stride of `attend_paged_*`. Results of contexts of one stretch are written
+// directly to `out`.
 //
-// join_stretches joins the stretches of the longer ones in order.
+// join_stretches joins the stretches of the longer contexts in order.
 //   out, partial, extremes, chunks, tiles, heads, kv_heads, size, scale: as above
-//   stretches    those of the grid above
+//   stretches    as in the grid above
 // Grid (tiles, K, tile_rows), blocks of 128 threads, no dynamic shared memory.
 //
 // The results have the bits of `attend_paged_*`.
@@ -20,13 +21,18 @@
 
 namespace attention {
 
-// Rows of queries that a tile can have.
+// Rows of queries in a tile, at most.
 constexpr unsigned SPLIT_ROWS = 16;
+
+// Tiles of keys and values in shared memory. Few blocks run here, and each waits for memory the longer, the less it
+// has requested. For heads of 128 numbers, three tiles take 96 KiB, which all GPUs have.
+constexpr unsigned SPLIT_STAGES = 3;
 
 template <unsigned SIZE>
 __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretches, const Step &step,
                                              float scale) {
-    // All warps weigh the same keys, in less time than memory takes, and have their own columns of values.
+    // All warps compute the weights of the same keys, which takes less time than reading memory, and each has its own
+    // columns of values.
     using S = Shape<SIZE, 1, 4, 4>;
     static_assert(S::ROWS == SPLIT_ROWS, "a tile is the rows of one warp");
     DYNAMIC_SHARED(bf16, shared);
@@ -38,10 +44,14 @@ __device__ __forceinline__ void attend_split(bf16 *out, const Stretches &stretch
     }
     PagedSource source(step, queries, blockIdx.y);
     const unsigned first = first_key / KEYS, after = (min(end, first_key + STRETCH) + KEYS - 1) / KEYS;
-    Stream<S, PagedSource> stream(shared, source, first, after, end);
+    // The queries are loaded first, so that they do not wait for keys.
+    bf16 *const last_stage = shared + (SPLIT_STAGES - 1) * S::STAGE;
+    begin_queries<S>(last_stage, queries.rows(), step.size,
+                     [&](unsigned row) { return step.projections + queries.place(row, step.row_stride); });
+    using Tiles = Stream<S, PagedSource, SPLIT_STAGES>;
+    Tiles stream(shared, source, first, after, end);
     Queries<S> loaded;
-    load_queries<S>(loaded, shared + S::STAGE, queries.rows(), step.size,
-                    [&](unsigned row) { return step.projections + queries.place(row, step.row_stride); });
+    end_queries<S, Tiles::AHEAD>(loaded, last_stage);
     const Sight<S> sight = see_up_to_itself<S>(queries);
     Attended<S> attended;
     attended.clear();

@@ -1,4 +1,4 @@
-// What stretches of the positions come to by themselves, until they are joined.
+// Partial results of attention to stretches of the positions, until they are joined.
 
 #pragma once
 
@@ -6,23 +6,23 @@
 
 namespace attention {
 
-// What stretches come to, and how many rows a tile has there.
+// The partial results of all stretches (see attention_split.cu), and the rows of a tile in them.
 struct Stretches {
     float *partial, *extremes;
     unsigned count, tile_rows;
 
-    // Which row it is among all, for one of a tile and a head of keys.
+    // The index, among all rows of the partial results, of the first row of a tile for a KV head and a stretch.
     __device__ __forceinline__ size_t row(unsigned tile, unsigned head, unsigned kv_heads,
                                           unsigned stretch) const {
         return ((static_cast<size_t>(tile) * kv_heads + head) * count + stretch) * tile_rows;
     }
 };
 
-// No row among those of the stretches.
+// The index of a row without partial results.
 constexpr size_t NO_ROW = ~static_cast<size_t>(0);
 
-// Writes what the first `rows` rows of the block came to, where `row_of(row)` says which one it is among those of
-// the stretches, or `NO_ROW`.
+// Writes the partial results of the first `rows` rows of the block. `row_of(row)` returns the row's index among those
+// of the stretches, or `NO_ROW`.
 template <class S, class RowOf>
 __device__ __forceinline__ void write_stretch(const Stretches &stretches, const Attended<S> &attended,
                                               unsigned rows, unsigned size, const RowOf &row_of) {
@@ -36,7 +36,7 @@ __device__ __forceinline__ void write_stretch(const Stretches &stretches, const 
             *reinterpret_cast<float2 *>(place) = make_float2(left, right);
         });
     const unsigned lane = threadIdx.x % LANES;
-    // Those who share rows have the same, and so have the four lanes of a row.
+    // Warps that share rows hold the same values, and so do the four lanes of a row.
     if (threadIdx.x / LANES % S::SHARERS != 0 || lane % 4 != 0) {
         return;
     }

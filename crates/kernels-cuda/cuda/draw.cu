@@ -1,4 +1,4 @@
-// Random weights, the same bits as a processor draws: of index and key alone, nearly normal.
+// Random weights with the bits that the CPU draws: they depend on index and key alone and are nearly normal.
 //
 // draw_bf16: weights[i] = bf16(centre + spread * normal number first_index + i of the tensor whose key is
 // `key`).
@@ -7,17 +7,16 @@
 
 #include "portable.cuh"
 
-// 2^64 by the golden ratio: the step of SplitMix64.
+// 2^64 divided by the golden ratio: the step of SplitMix64.
 constexpr unsigned long long STEP = 0x9e3779b97f4a7c15;
 
-// The standard deviation of a sum of four whole numbers, each from 0 to 65535 with equal probability, divided
-// by 2^16.
+// The standard deviation of a sum of four integers, each uniformly distributed from 0 to 65535, divided by 2^16.
 constexpr float DEVIATION = 0.5773503f;
 
-// Each thread writes so many numbers, 16 bytes.
+// Numbers that each thread writes: 16 bytes.
 constexpr unsigned AT_ONCE = 8;
 
-// SplitMix64's way to spread each bit over all.
+// The mixing function of SplitMix64, which spreads each bit over all.
 __device__ __forceinline__ unsigned long long mixed(unsigned long long state) {
     unsigned long long bits = state + STEP;
     bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
@@ -25,7 +24,7 @@ __device__ __forceinline__ unsigned long long mixed(unsigned long long state) {
     return bits ^ (bits >> 31);
 }
 
-// The sum of four uniform numbers.
+// A nearly normal number: the sum of four uniform ones, minus its mean, divided by its standard deviation.
 __device__ __forceinline__ float normal(unsigned long long key, unsigned long long index) {
     const unsigned long long bits = mixed(key + index * STEP);
     unsigned sum = 0;

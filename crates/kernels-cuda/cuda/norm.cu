@@ -1,37 +1,38 @@
-// The two normalisations over a row: y = (x - mean) / sqrt(variance + epsilon) * weight + bias, and the same without mean and
-// bias. Sums are f32; each row has a block of its own, so that its bits depend on nothing else.
+// Layer normalisation of rows, y = (x - mean) / sqrt(variance + epsilon) * weight + bias, and RMS normalisation, the
+// same without mean and bias. Sums are f32. Each row has a block of its own, whose size depends on the columns alone,
+// so that a row's bits depend on nothing else.
+//
+// x, y: [rows, columns] bf16, columns a multiple of 8; weight, bias: [columns] f32. All are aligned to 16 bytes. Grid:
+// (rows), block: as many threads as a row has groups of eight numbers, rounded up to whole warps, but at most 512.
 
 #include "portable.cuh"
 
-// Threads of a block.
-constexpr unsigned THREADS = 256;
+// The largest number of threads in a block.
+constexpr unsigned MOST_THREADS = 512;
 
-// The sum of every thread's `value`, for all of them.
-static __device__ float block_sum(float value) {
-    __shared__ float of_warps[THREADS / 32];
-    for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(~0u, value, distance);
-    __syncthreads(); // whoever still reads the sums of the last call has done so
-    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
-    __syncthreads();
-    float sum = 0;
-    for (unsigned warp = 0; warp < THREADS / 32; warp++) sum += of_warps[warp];
-    return sum;
-}
+// Groups of eight numbers of a row that a thread reads once and keeps: all of up to 8192 columns. Those after them
+// are read again each time.
+constexpr unsigned KEPT = 2;
 
-// Eight numbers that lie together.
+// Eight contiguous numbers.
 struct Eight {
     float values[8];
 };
 
-static __device__ Eight read_eight(const bf16 *from) {
-    const uint4 words = *reinterpret_cast<const uint4 *>(from);
+static __device__ Eight to_eight(const uint4 &words) {
     const unsigned pairs[4] = {words.x, words.y, words.z, words.w};
     Eight eight;
+#pragma unroll
     for (int pair = 0; pair < 4; pair++) {
         eight.values[2 * pair] = to_float(bf16(pairs[pair] & 0xffff));
         eight.values[2 * pair + 1] = to_float(bf16(pairs[pair] >> 16));
     }
     return eight;
+}
+
+static __device__ Eight read_eight(const float *from) {
+    const float4 low = reinterpret_cast<const float4 *>(from)[0], high = reinterpret_cast<const float4 *>(from)[1];
+    return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
 }
 
 static __device__ void write_eight(bf16 *to, const Eight &eight) {
@@ -43,50 +44,102 @@ static __device__ void write_eight(bf16 *to, const Eight &eight) {
     *reinterpret_cast<uint4 *>(to) = words;
 }
 
-// y = (x - mean) * factor * weight + bias for one row; `bias` may be null.
-static __device__ void scale_row(bf16 *y, const bf16 *x, const float *weight, const float *bias, unsigned columns, float mean,
-                          float factor) {
-    for (unsigned column = threadIdx.x * 8; column < columns; column += THREADS * 8) {
-        Eight eight = read_eight(x + column);
-        for (int index = 0; index < 8; index++) {
-            const float scaled = (eight.values[index] - mean) * factor * weight[column + index];
-            eight.values[index] = bias ? scaled + bias[column + index] : scaled;
+// The block's row of x, and the weights. The constructor starts loading the first groups of both that this thread
+// needs into registers, so that nothing waits for memory a second time.
+class Row {
+public:
+    __device__ Row(const bf16 *x, const float *weights, unsigned columns) : x(x), weights(weights), columns(columns) {
+#pragma unroll
+        for (unsigned index = 0; index < KEPT; index++) {
+            const unsigned column = (index * blockDim.x + threadIdx.x) * 8;
+            if (column >= columns) break;
+            kept[index] = *reinterpret_cast<const uint4 *>(x + column);
+            kept_weights[index] = read_eight(weights + column);
         }
-        write_eight(y + column, eight);
     }
+
+    // Calls `use(column, numbers, weights)` for each of the thread's groups of eight, where `weights()` returns the
+    // weights from `column` on.
+    template <class Use>
+    __device__ void for_each(const Use &use) const {
+#pragma unroll
+        for (unsigned index = 0; index < KEPT; index++) {
+            const unsigned column = (index * blockDim.x + threadIdx.x) * 8;
+            if (column >= columns) return;
+            use(column, to_eight(kept[index]), [&] { return kept_weights[index]; });
+        }
+        for (unsigned column = (KEPT * blockDim.x + threadIdx.x) * 8; column < columns; column += blockDim.x * 8) {
+            const uint4 words = *reinterpret_cast<const uint4 *>(x + column);
+            use(column, to_eight(words), [&] { return read_eight(weights + column); });
+        }
+    }
+
+private:
+    const bf16 *x;
+    const float *weights;
+    unsigned columns;
+    uint4 kept[KEPT];
+    Eight kept_weights[KEPT];
+};
+
+// Returns the sum of every thread's `value` to all threads. `of_warps` must not be used for another sum.
+static __device__ float block_sum(float value, float (&of_warps)[MOST_THREADS / 32]) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(~0u, value, distance);
+    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
+    __syncthreads();
+    float sum = 0;
+    for (unsigned warp = 0; warp < blockDim.x / 32; warp++) sum += of_warps[warp];
+    return sum;
 }
 
 // The sum over a row of (x - mean)^2.
-static __device__ float sum_of_squares(const bf16 *x, unsigned columns, float mean) {
+static __device__ float sum_of_squares(const Row &row, float mean) {
+    __shared__ float of_warps[MOST_THREADS / 32];
     float sum = 0;
-    for (unsigned column = threadIdx.x * 8; column < columns; column += THREADS * 8) {
-        const Eight eight = read_eight(x + column);
+    row.for_each([&](unsigned, const Eight &eight, const auto &) {
+#pragma unroll
         for (int index = 0; index < 8; index++) {
             const float centred = eight.values[index] - mean;
             sum = fmaf(centred, centred, sum);
         }
-    }
-    return block_sum(sum);
+    });
+    return block_sum(sum, of_warps);
 }
 
-// x, y: [rows, columns] bf16, columns a multiple of 8; weight: [columns]. Grid: (rows), block: (256).
-KERNEL(rms_norm, (bf16 *y, const bf16 *x, const float *weight, unsigned columns, float epsilon)) {
-    x += size_t(blockIdx.x) * columns;
-    y += size_t(blockIdx.x) * columns;
-    const float factor = rsqrtf(sum_of_squares(x, columns, 0) / columns + epsilon);
-    scale_row(y, x, weight, nullptr, columns, 0, factor);
+// y = (x - mean) * factor * weight + bias for one row; `bias` may be null.
+static __device__ void scale_row(bf16 *y, const Row &row, const float *bias, float mean, float factor) {
+    row.for_each([&](unsigned column, Eight eight, const auto &weights) {
+        const Eight weight = weights(), offset = bias ? read_eight(bias + column) : Eight{};
+#pragma unroll
+        for (int index = 0; index < 8; index++) {
+            const float scaled = (eight.values[index] - mean) * factor * weight.values[index];
+            eight.values[index] = bias ? scaled + offset.values[index] : scaled;
+        }
+        write_eight(y + column, eight);
+    });
 }
 
-// The same shapes, and bias: [columns]. The mean goes first: mean of squares less square of mean loses digits.
-KERNEL(layer_norm, (bf16 *y, const bf16 *x, const float *weight, const float *bias, unsigned columns, float epsilon)) {
-    x += size_t(blockIdx.x) * columns;
-    y += size_t(blockIdx.x) * columns;
+BOUNDED_KERNEL(rms_norm, MOST_THREADS, 3,
+               (bf16 *y, const bf16 *x, const float *weight, unsigned columns, float epsilon)) {
+    const size_t first = size_t(blockIdx.x) * columns;
+    const Row row(x + first, weight, columns);
+    const float factor = rsqrtf(sum_of_squares(row, 0) / columns + epsilon);
+    scale_row(y + first, row, nullptr, 0, factor);
+}
+
+// The mean is subtracted first: the mean of squares minus the squared mean loses digits.
+BOUNDED_KERNEL(layer_norm, MOST_THREADS, 2,
+               (bf16 *y, const bf16 *x, const float *weight, const float *bias, unsigned columns, float epsilon)) {
+    __shared__ float of_warps[MOST_THREADS / 32];
+    const size_t first = size_t(blockIdx.x) * columns;
+    const Row row(x + first, weight, columns);
     float sum = 0;
-    for (unsigned column = threadIdx.x * 8; column < columns; column += THREADS * 8) {
-        const Eight eight = read_eight(x + column);
+    row.for_each([&](unsigned, const Eight &eight, const auto &) {
+#pragma unroll
         for (int index = 0; index < 8; index++) sum += eight.values[index];
-    }
-    const float mean = block_sum(sum) / columns;
-    const float factor = rsqrtf(sum_of_squares(x, columns, mean) / columns + epsilon);
-    scale_row(y, x, weight, bias, columns, mean, factor);
+    });
+    const float mean = block_sum(sum, of_warps) / columns;
+    const float factor = rsqrtf(sum_of_squares(row, mean) / columns + epsilon);
+    scale_row(y + first, row, bias, mean, factor);
 }

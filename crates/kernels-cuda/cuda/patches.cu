@@ -1,10 +1,10 @@
-// Tiles of an image, cut into patches and normalised: what a vision tower begins with.
+// Cuts tiles of an image into patches and normalises them, which is the first step of a vision tower.
 
 #include "portable.cuh"
 
-// patches: [N * side * side, 3 * patch * patch] bf16, row-major over the patches of a tile, a row being channel, y, x.
-// tiles: [N, size, size, 3] bytes; pixels on the right and below that fill no patch are left out. levels: [3][256] bf16, what
-// each byte of a channel becomes. Grid: (side * side, N), block: (256).
+// patches: [N * side * side, 3 * patch * patch] bf16, row-major over the patches of a tile; a row is ordered by
+// channel, y, x. tiles: [N, size, size, 3] bytes; pixels at the right and bottom that do not fill a patch are left
+// out. levels: [3][256] bf16, the value of each byte of a channel. Grid: (side * side, N), block: (256).
 KERNEL(cut_patches, (bf16 *patches, const unsigned char *tiles, const bf16 *levels, unsigned size, unsigned side,
                      unsigned patch)) {
     const unsigned row = blockIdx.x / side, column = blockIdx.x % side, area = patch * patch;

@@ -1,13 +1,13 @@
-// Weights of eight or four bits to bf16, for products of many rows.
+// Expands weights of eight or four bits to bf16, for products of many rows.
 //
 // expand_q8, expand_q4:
 //   y      [rows][inputs] bf16, aligned to 16 bytes
-//   codes, scales, levels: as quantised.cuh says, from the first of these rows on
+//   codes, scales, levels: as described in quantised.cuh, from the first of these rows on
 // inputs: a multiple of 32. Grid: (rows). Block: 128. No shared memory.
 
 #include "quantised.cuh"
 
-// Writes eight numbers of input `input` and after.
+// Writes eight numbers, times their scale, to `y`.
 __device__ __forceinline__ void write_eight(bf16 *y, const float (&numbers)[8], float scale) {
     uint4 words;
     words.x = pack_bf16(numbers[0] * scale, numbers[1] * scale);
@@ -17,7 +17,7 @@ __device__ __forceinline__ void write_eight(bf16 *y, const float (&numbers)[8], 
     *reinterpret_cast<uint4 *>(y) = words;
 }
 
-// Byte `index` of both words, as a number; `parts` of them make it.
+// The number at byte `index` of two words: the sum of its parts.
 template <int PARTS>
 __device__ __forceinline__ float number(const uint2 (&parts)[PARTS], int index) {
     int sum = 0;
@@ -29,7 +29,7 @@ __device__ __forceinline__ float number(const uint2 (&parts)[PARTS], int index) 
     return static_cast<float>(sum);
 }
 
-// Each thread takes what is one lane's in a stretch of a product, eight inputs of each block.
+// Each thread expands what one lane of a product has of a stretch: eight inputs of each block.
 template <class Bits>
 __device__ __forceinline__ void expand(bf16 *y, const unsigned char *codes, const unsigned short *scales,
                                        unsigned inputs, const Levels &levels) {

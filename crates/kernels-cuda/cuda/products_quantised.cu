@@ -1,27 +1,28 @@
-// Products of few rows with weights of eight or four bits, which are read once, and the rounding of rows for
-// them.
+// Products of few rows with weights of eight or four bits, which are read once, and the rounding of rows for them.
 //
-// round_rows: rows to whole numbers from -127 to 127, in blocks of 32 inputs with a scale each.
+// round_rows: rounds rows to integers from -127 to 127, in blocks of 32 inputs with a scale each.
 //   codes  [4 stretches][64 rows][32] i8
 //   scales [4 stretches][64 rows] f32
 //   x      [rows][inputs] bf16, aligned to 16 bytes
-// rows: at most 64; others are left as they were. inputs: a multiple of 32. stretches: inputs / 128, rounded
-// up; blocks behind the last one become 0. Grid: (16 stretches / 256, rounded up; rows). Block: 256.
+// rows: at most 64; the other rows of the output are left as they were. inputs: a multiple of 32. stretches: inputs /
+// 128, rounded up; blocks after the last one become 0. Grid: (16 stretches / 256, rounded up; rows). Block: 256.
 //
-// multiply_q8_N and multiply_q4_N, N = 1, 2, 4, 8: y = x W^T (+ bias), of 1 to 8 N rows.
-//   y       [rows][outputs] bf16, or f32 with bit 1 of `how`; bit 0 of `how`: adds to what it has
-//   x_codes, x_scales: as round_rows makes them
-//   codes, scales, levels: as quantised.cuh says
+// multiply_q8_N and multiply_q4_N, N = 1, 2, 3, 4, 8: y = x W^T (+ bias), for 1 to 8 N rows.
+//   y       [rows][outputs] bf16, or f32 with bit 1 of `how`; with bit 0 of `how`, products are added to its contents
+//   x_codes, x_scales: as round_rows writes them
+//   codes, scales, levels: as described in quantised.cuh
 //   bias    [outputs] f32, or null
-// outputs: any number.
-// Grid: any number of blocks, best as many as the GPU holds, but not above outputs / (16 R), rounded up, for
-// N = 8 times 2; R = 1 for N = 1 and 2, R = 2 for N = 4 and 8. Block: 256. No dynamic shared memory.
+// outputs: any number. Grid: any number of blocks, best as many as the GPU holds, but at most outputs / (16 R),
+// rounded up, for N = 8 times 2; R = 1 for N = 1 and 2, R = 2 for the others. Block: 256. No dynamic shared memory.
+//
+// gate_q8_N and gate_q4_N: y = activation(x V^T (+ bias)) * (x W^T (+ bias)), with V above W and one bias above the
+// other; y is [rows][outputs] bf16, and `how` is the activation. All else is as above, with 8 in place of 16.
 
 #include "products.cuh"
 #include "quantised.cuh"
 
-// Rows that there is room for where rounded rows are. The same for any number of them, so that how far apart
-// a lane's operands are is known when this is compiled; registers for their places would be missed elsewhere.
+// The number of rows that buffers of rounded rows hold. It is fixed, so that the distances between a lane's operands
+// are compile-time constants; registers for them would be missed elsewhere.
 constexpr unsigned MOST_ROWS = 64;
 
 struct RoundedOperands {
@@ -33,10 +34,10 @@ struct RoundedOperands {
     Levels levels;
 };
 
-// Loads of a lane for a row that are under way at once: 256 bytes of it, a chunk.
+// A lane's loads for a row that are in flight at once: 256 bytes of the row, a chunk.
 constexpr int LOADS_OF_CHUNK = 4;
 
-// 1.5 * 2^23: a whole number below 2^22 that is added to its bits stands in the lowest bits of a float.
+// 1.5 * 2^23: an integer below 2^22 that is added to the bits of this float is added to its value.
 constexpr int WHOLE_BITS = 0x4b400000;
 constexpr float WHOLE = 12582912.0f;
 
@@ -46,11 +47,12 @@ struct LanePlaces {
     const unsigned char *x_codes, *codes;
     const float *x_scales;
     const unsigned short *scales;
-    unsigned stretches[R][2]; // how many there are before each of its rows of W
+    unsigned stretches[R][2]; // the number of stretches before each of its rows of W
 
-    __device__ __forceinline__ LanePlaces(const Outputs &outputs, const RoundedOperands &operands)
+    template <class Places>
+    __device__ __forceinline__ LanePlaces(const Places &outputs, const RoundedOperands &operands)
         : scales(operands.scales) {
-        // With less than eight rows, those that are not there are the last one, which then is read but once.
+        // With fewer than eight rows, the missing ones are replaced by the last, which is then read only once.
         const unsigned row = min(row_of_lane(), outputs.rows - 1);
         x_codes = operands.x_codes + (outputs.first_row + row) * BLOCK_INPUTS + quarter_of_lane() * 8;
         x_scales = operands.x_scales + outputs.first_row + quarter_of_lane() * 2;
@@ -59,13 +61,13 @@ struct LanePlaces {
         for (int tile = 0; tile < R; tile++)
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                const unsigned row = outputs.first_output + weight_row(outputs, tile, half);
+                const unsigned row = outputs.first_output + outputs.weight_row(tile, half, row_of_lane());
                 stretches[tile][half] = row * operands.stretches;
             }
     }
 };
 
-// What a lane has of some rows of W, in one stretch.
+// A lane's codes and scales of some rows of W, in one stretch.
 template <class Bits, int R>
 struct Weights {
     uint4 codes[R][2][Bits::LOADS];
@@ -92,8 +94,8 @@ struct Weights {
     }
 };
 
-// Adds one step to each sum's chain: the exact sum of products of block `block` of `weights` and of the block
-// of rounded rows at x_codes and x_scales, times both scales.
+// Adds one step to each sum's chain: the exact sum of products of block `block` of `weights` and of the block of
+// rounded rows at x_codes and x_scales, times both scales.
 template <class Bits, int N, int R>
 __device__ __forceinline__ void multiply_block(const Weights<Bits, R> &weights, int block,
                                                const unsigned char *x_codes, const float *x_scales,
@@ -110,7 +112,7 @@ __device__ __forceinline__ void multiply_block(const Weights<Bits, R> &weights, 
 #pragma unroll
     for (int n = 0; n < N; n++) {
         const uint2 x = *reinterpret_cast<const uint2 *>(x_codes + n * TILE_ROWS * BLOCK_INPUTS);
-        // Those of the two rows that the lane has sums of.
+        // The scales of the two rows whose sums the lane has.
         const float2 row_scales = *reinterpret_cast<const float2 *>(x_scales + n * TILE_ROWS);
 #pragma unroll
         for (int tile = 0; tile < R; tile++) {
@@ -130,16 +132,15 @@ __device__ __forceinline__ void multiply_block(const Weights<Bits, R> &weights, 
     }
 }
 
-// Adds the products of STRETCHES stretches from `first` on, for all of which loads are under way before the
-// first is waited for.
+// Adds the products of STRETCHES stretches from `first` on, all of whose loads are in flight before the first is
+// waited for.
 template <class Bits, int N, int R, int STRETCHES>
 __device__ __forceinline__ void multiply_stretches(const LanePlaces<R> &places, unsigned first,
                                                    const Levels &levels, float (&sums)[R][N][4]) {
     Weights<Bits, R> weights[STRETCHES];
 #pragma unroll
     for (int ahead = 0; ahead < STRETCHES; ahead++) weights[ahead].load(places, first + ahead);
-    // Registers allowing, nothing is waited for before all loads are under way: the compiler moves none over
-    // this.
+    // Where registers suffice, all loads are in flight before any is waited for: the compiler moves none across this.
     if (N * R <= 2) __syncwarp();
     const size_t x_place = size_t(first) * BLOCKS_OF_STRETCH * MOST_ROWS;
     const unsigned char *x_codes = places.x_codes + x_place * BLOCK_INPUTS;
@@ -151,9 +152,9 @@ __device__ __forceinline__ void multiply_stretches(const LanePlaces<R> &places, 
                                    levels, sums);
 }
 
-// Makes the outputs from `outputs.first_output` on.
-template <class Bits, int N, int R>
-__device__ __forceinline__ void multiply_tiles(const Outputs &outputs, const RoundedOperands &operands,
+// Computes the outputs from `outputs.first_output` on.
+template <class Bits, int N, int R, class Places>
+__device__ __forceinline__ void multiply_tiles(const Places &outputs, const RoundedOperands &operands,
                                                unsigned round) {
     constexpr unsigned OF_CHUNK = LOADS_OF_CHUNK / Bits::LOADS, AT_ONCE = OF_CHUNK / R;
     const LanePlaces<R> places(outputs, operands);
@@ -164,58 +165,62 @@ __device__ __forceinline__ void multiply_tiles(const Outputs &outputs, const Rou
 #pragma unroll
         for (unsigned done = 0; done < OF_CHUNK; done += AT_ONCE)
             multiply_stretches<Bits, N, R, AT_ONCE>(places, first + done, operands.levels, sums);
-    // One warp has what is left: less than a chunk.
+    // One warp processes the rest, which is less than a chunk.
     for (; first < stretches; first++)
         multiply_stretches<Bits, N, R, 1>(places, first, operands.levels, sums);
     store_sums<N, R>(outputs, sums, round);
 }
 
-// Rows of x are shared out among `groups` of blocks. Those that have the same outputs follow each other, so
-// that W is read from memory for one of them and found in the second-level cache by the others.
-template <class Bits, int N, int R>
-__device__ __forceinline__ void multiply(Outputs outputs, const RoundedOperands &operands, unsigned groups) {
+// Rows of x are divided among `groups` blocks. Blocks with the same outputs follow each other, so that W is read from
+// memory for one of them and found in the L2 cache by the others.
+template <class Bits, int N, int R, class Places>
+__device__ __forceinline__ void multiply(Places outputs, const RoundedOperands &operands, unsigned groups) {
     for (unsigned round = 0;; round++) {
         const unsigned item = round * gridDim.x + blockIdx.x;
         outputs.first_row = item % groups * N * TILE_ROWS;
-        outputs.first_output = item / groups * R * TILE_OUTPUTS;
+        outputs.first_output = item / groups * R * Places::OF_TILE;
         if (outputs.first_output >= outputs.outputs) return;
         multiply_tiles<Bits, N, R>(outputs, operands, round);
     }
 }
 
-// `blocks` of them on a multiprocessor at a time, for which registers must do. For more than 32 rows these
-// would not, so that then two blocks share the rows.
-#define MULTIPLY(name, N, R, groups, blocks)                                                                 \
-    BOUNDED_KERNEL(multiply_q8_##name, THREADS, blocks,                                                      \
+// `blocks` blocks run on a multiprocessor at a time, which limits the registers of each. They would not suffice for
+// more than 32 rows, so two blocks share these.
+#define KERNELS(name, N, R, groups, blocks)                                                                  \
+    KERNELS_TO(multiply, Outputs, name, N, R, groups, blocks)                                                \
+    KERNELS_TO(gate, GatedOutputs, name, N, R, groups, blocks)
+#define KERNELS_TO(what, Places, name, N, R, groups, blocks)                                                 \
+    BOUNDED_KERNEL(what##_q8_##name, THREADS, blocks,                                                        \
                    (void *y, const unsigned char *x_codes, const float *x_scales,                            \
                     const unsigned char *codes, const unsigned short *scales, const float *bias,             \
                     unsigned rows, unsigned outputs, unsigned stretches, unsigned how)) {                    \
-        multiply<EightBits, N, R>({y, bias, rows, outputs, how, 0, 0},                                       \
+        multiply<EightBits, N, R>(Places{y, bias, rows, outputs, how, 0, 0},                                 \
                                   {x_codes, x_scales, codes, scales, stretches, {}}, groups);                \
     }                                                                                                        \
     BOUNDED_KERNEL(                                                                                          \
-        multiply_q4_##name, THREADS, blocks,                                                                 \
+        what##_q4_##name, THREADS, blocks,                                                                   \
         (void *y, const unsigned char *x_codes, const float *x_scales, const unsigned char *codes,           \
          const unsigned short *scales, const float *bias, unsigned rows, unsigned outputs,                   \
          unsigned stretches, unsigned how, unsigned long long low_levels, unsigned long long high_levels)) { \
         multiply<FourBits, N, R>(                                                                            \
-            {y, bias, rows, outputs, how, 0, 0},                                                             \
+            Places{y, bias, rows, outputs, how, 0, 0},                                                       \
             {x_codes, x_scales, codes, scales, stretches, levels_of(low_levels, high_levels)}, groups);      \
     }
 
-MULTIPLY(1, 1, 1, 1, 3)
-MULTIPLY(2, 2, 1, 1, 2)
-MULTIPLY(4, 4, 2, 1, 2)
-MULTIPLY(8, 4, 2, 2, 2)
+KERNELS(1, 1, 1, 1, 3)
+KERNELS(2, 2, 1, 1, 2)
+KERNELS(3, 3, 2, 1, 2)
+KERNELS(4, 4, 2, 1, 2)
+KERNELS(8, 4, 2, 2, 2)
 
-// The whole number nearest to `value`, as the lowest bits: even ones at a tie, none beyond eight bits.
+// The integer nearest to `value`, ties to even, clamped to eight bits, in the lowest bits.
 __device__ __forceinline__ unsigned whole(float value) {
     return __float_as_uint(fminf(fmaxf(value, -128.0f), 127.0f) + WHOLE) & 0xff;
 }
 
 KERNEL(round_rows, (unsigned char *codes, float *scales, const bf16 *x, unsigned rows, unsigned inputs)) {
     const unsigned stretches = (inputs + STRETCH_INPUTS - 1) / STRETCH_INPUTS;
-    // Four threads have a block of inputs, eight each.
+    // Four threads share a block of inputs, eight inputs each.
     const unsigned row = blockIdx.y, thread = blockIdx.x * blockDim.x + threadIdx.x, input = 8 * thread;
     const bool there = row < rows && input < inputs;
     const uint4 words =
@@ -225,14 +230,14 @@ KERNEL(round_rows, (unsigned char *codes, float *scales, const bf16 *x, unsigned
 #pragma unroll
     for (int index = 0; index < 8; index++) {
         numbers[index] = to_float(static_cast<bf16>(word_of(words, index / 2) >> 16 * (index % 2)));
-        // Without their signs, bits are in the order of the numbers; what is no number comes last.
+        // Without the sign bit, the bits of floats sort like their magnitudes, and NaN is the largest.
         largest_bits = max(largest_bits, __float_as_uint(numbers[index]) & 0x7fffffff);
     }
     largest_bits = max(largest_bits, __shfl_xor_sync(~0u, largest_bits, 1));
     largest_bits = max(largest_bits, __shfl_xor_sync(~0u, largest_bits, 2));
     if (input >= stretches * STRETCH_INPUTS) return;
     const float largest = __uint_as_float(largest_bits), inverse = 127.0f / largest;
-    // So small that it is nothing, or no number at all; the scale tells which.
+    // All numbers are (almost) 0, or one is NaN or infinite; the scale shows which.
     const bool nothing = !(inverse <= 3.402823466e38f) || inverse == 0.0f;
     uint2 packed = make_uint2(0, 0);
 #pragma unroll

@@ -1,14 +1,14 @@
-// How weights of eight and of four bits lie in memory, and what their codes stand for.
+// How weights of eight and of four bits are laid out in memory, and what their codes stand for.
 //
-// Inputs come in blocks of 32, which share a scale, and four blocks are a stretch of 128; rows are whole
-// stretches long, filled up with codes and scales that are 0. A tensor-core product takes one block: of each
-// row it has four lanes take eight codes each. What a lane loads at once is 16 bytes, so codes of one lane
-// for several blocks lie together:
-//   eight bits: a pair of blocks is 64 bytes; byte 16 lane + 8 block + i is the code of input 32 block + 8
-//   lane + i of it; four bits: a stretch is 64 bytes; bits 4 i to 4 i + 3 of the little-endian word 4 lane +
-//   block are the code of input 32 block + 8 lane + i of it. A code is the index of a level, one of 16 whole
-//   numbers: the first eight are below 0, the others from 0 to 126.
-// A weight is its scale, an f16, times the code or the level. Codes of one row follow those of another:
+// Inputs are in blocks of 32 that share a scale, and four blocks are a stretch of 128. Rows are whole stretches long,
+// padded with codes and scales that are 0. A tensor-core product takes one block: for each row, four lanes hold eight
+// codes each. A lane loads 16 bytes at once, so the codes of one lane for several blocks are adjacent:
+//   eight bits: a pair of blocks is 64 bytes; byte 16 lane + 8 block + i is the code of input 32 block + 8 lane + i of
+//   the pair;
+//   four bits: a stretch is 64 bytes; bits 4 i to 4 i + 3 of the little-endian word 4 lane + block are the code of input
+//   32 block + 8 lane + i of the stretch. A code is the index of a level, one of 16 integers: the first eight are below
+//   0, the others from 0 to 126.
+// A weight is its scale, an f16, times the code or the level. The codes of a row are followed by those of the next:
 //   codes  [outputs][stretches][128 or 64 bytes]
 //   scales [outputs][stretches][4] f16
 
@@ -20,8 +20,8 @@ constexpr unsigned BLOCK_INPUTS = 32;
 constexpr unsigned BLOCKS_OF_STRETCH = 4;
 constexpr unsigned STRETCH_INPUTS = BLOCK_INPUTS * BLOCKS_OF_STRETCH;
 
-// A byte for each four bits of the lower half of `selector`: of the eight bytes of `table` the one that the
-// lower three bits say; its sign in all eight bits where the upper one is set.
+// Returns a byte for each four bits of the lower half of `selector`: the one of the eight bytes of `table` that the
+// lower three bits index, or, where the upper bit is set, the sign of that byte in all eight bits.
 __device__ __forceinline__ unsigned select_bytes(uint2 table, unsigned selector) {
 #ifdef GAVEL_EMULATED
     unsigned selected = 0;
@@ -38,31 +38,31 @@ __device__ __forceinline__ unsigned select_bytes(uint2 table, unsigned selector)
 #endif
 }
 
-// Word `index` of `words`: a register, where `index` is known when this is compiled.
+// Word `index` of `words`: a register if `index` is a compile-time constant.
 __device__ __forceinline__ unsigned word_of(const uint4 &words, int index) {
     return index == 0 ? words.x : index == 1 ? words.y : index == 2 ? words.z : words.w;
 }
 
-// The 16 levels of four bits, a signed byte each, the first one in the lowest bits; to those of `high` 1 was
-// added.
+// The 16 levels of four-bit codes, a signed byte each, the first in the lowest bits. The levels in `high` are stored
+// plus 1.
 struct Levels {
     uint2 low, high;
 };
 
-// From arguments of a kernel, which have both as numbers of 64 bits.
+// Makes levels of the two 64-bit arguments of a kernel.
 __device__ __forceinline__ Levels levels_of(unsigned long long low, unsigned long long high) {
     return {make_uint2(unsigned(low), unsigned(low >> 32)), make_uint2(unsigned(high), unsigned(high >> 32))};
 }
 
 struct EightBits {
-    // Loads of a lane for a stretch of a row, and the bytes of all lanes' codes.
+    // A lane's loads for a stretch of a row, and the bytes of all lanes' codes.
     static constexpr int LOADS = 2;
     static constexpr unsigned STRETCH_BYTES = 128;
 
-    // The sum of so many numbers is what is to be multiplied.
+    // The number of parts whose sum is an operand of the product.
     static constexpr int PARTS = 1;
 
-    // The lane's eight inputs of block `block` of a stretch.
+    // The numbers of the lane's eight inputs of block `block` of a stretch.
     static __device__ __forceinline__ void numbers(uint2 (&parts)[PARTS], const uint4 (&loads)[LOADS],
                                                    int block, const Levels &) {
         const uint4 &pair = loads[block / 2];
@@ -70,10 +70,10 @@ struct EightBits {
     }
 };
 
-// Instructions for each code are what is scarce here, and products of tensor cores are not: all codes are
-// looked up in one half of the table and in the other, and both are multiplied. Where a code is of the other
-// half, the first one gives -1, the sign of all that is in it, for which the other one has 1 more; where it
-// is of the first half, the other one gives 0.
+// Instructions per code are the bottleneck here, and tensor-core products are not: each code is looked up in both
+// halves of the table, and both results are multiplied. For a code of the second half, the first half returns -1, the
+// sign of all its entries, for which the entries of the second half are stored plus 1. For a code of the first half,
+// the second half returns 0, the sign of its entries.
 struct FourBits {
     static constexpr int LOADS = 1;
     static constexpr unsigned STRETCH_BYTES = 64;

@@ -1,4 +1,5 @@
-// Rows that are looked up, added, mixed. Columns are multiples of 8: a thread has eight numbers.
+// Gathers, adds and mixes rows. Columns are multiples of 8 where a thread has eight numbers: everywhere but in
+// mix_rows.
 
 #include "portable.cuh"
 
@@ -24,8 +25,7 @@ KERNEL(gather_rows, (bf16 *y, const bf16 *table, const unsigned *indices, unsign
         *reinterpret_cast<uint4 *>(to + column) = *reinterpret_cast<const uint4 *>(from + column);
 }
 
-// Adds the rows of `table` [repeat, columns] to the first rows of x [rows, columns], to the next ones, and so on.
-// Grid: (rows), block: (128).
+// Adds `table` [repeat, columns] to each run of `repeat` rows of x [rows, columns]. Grid: (rows), block: (128).
 KERNEL(add_rows, (bf16 *x, const bf16 *table, unsigned repeat, unsigned columns)) {
     const bf16 *from = table + size_t(blockIdx.x % repeat) * columns;
     bf16 *to = x + size_t(blockIdx.x) * columns;
@@ -35,7 +35,7 @@ KERNEL(add_rows, (bf16 *x, const bf16 *table, unsigned repeat, unsigned columns)
     }
 }
 
-// A row that is mixed of up to four others, by weights that are 0 where there are fewer.
+// A row mixed from up to four others; the weights of unused ones are 0.
 struct Mixture {
     unsigned rows[4];
     float weights[4];

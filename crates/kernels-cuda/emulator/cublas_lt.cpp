@@ -1,6 +1,8 @@
-// cuBLASLt's interface, as far as the host code calls it: D = A^T B + beta C, with a bias and GELU where they are asked for.
+// cuBLASLt's interface, as far as the host code calls it: D = alpha A^T B + beta C, with a bias and GELU if
+// requested.
 //
-// Matrices are column-major, as there: A is [k, m], B [k, n], C and D [m, n]. A and B are bf16, D is bf16 or f32.
+// Matrices are column-major, as in cuBLASLt: A is [k, m], B [k, n], C and D [m, n]. A and B are bf16, C and D are
+// bf16 or f32.
 
 #include <cmath>
 #include <cstdint>
@@ -39,7 +41,7 @@ std::vector<float> widened_columns(const void *matrix, const Layout &layout) {
     return wide;
 }
 
-// Sixteen sums side by side: few enough for registers, enough for the processor's vectors.
+// Sixteen parallel sums: few enough for registers, enough for the CPU's vectors.
 float dot(const float *a, const float *b, uint64_t count) {
     float sums[16] = {};
     uint64_t index = 0;

@@ -1,5 +1,5 @@
-// Blocks and threads: each thread of a block is a fiber with its own stack, and a block stays on one thread
-// of the operating system, so that switching costs a few nanoseconds and a run is the same every time.
+// Blocks and threads: each thread of a block is a fiber with its own stack, and a block stays on one thread of the
+// operating system, so that switching takes a few nanoseconds and every run is the same.
 
 #include "device.h"
 
@@ -18,7 +18,8 @@
 #include <unordered_map>
 #include <vector>
 
-// Saves what a called function must keep, and the stack pointer to `*from`; takes up what was saved at `to`.
+// Saves the registers that a called function must preserve, and the stack pointer to `*from`; restores those saved at
+// `to`.
 extern "C" void emulator_switch(void **from, void *to);
 
 #if defined(__x86_64__)
@@ -90,7 +91,7 @@ constexpr unsigned LANES = 32;
 constexpr unsigned MOST_THREADS = 1024;
 constexpr size_t MOST_SHARED_BYTES = 227 * 1024;
 constexpr size_t STACK_BYTES = 128 * 1024;
-// Not a number in bf16, f32 and f16: shared memory is full of it at first, so that what nobody wrote shows.
+// NaN in bf16, f32 and f16: shared memory is filled with it, so that reading what was never written shows.
 constexpr int POISON = 0xff;
 
 std::unordered_map<std::string, Kernel> &kernels() {
@@ -130,7 +131,7 @@ struct Work {
     unsigned long long blocks;
 };
 
-// Memory whose end (or, for stacks, whose beginning) must not be touched.
+// Allocates memory whose end (or, for stacks, whose beginning) is a guard that must not be accessed.
 char *reserve(size_t bytes, size_t guard_at, size_t guard_bytes) {
     void *memory =
         mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -239,7 +240,7 @@ private:
         entry_now = work.entry;
         arguments_now = work.arguments;
         threads = work.block.x * work.block.y * work.block.z;
-        // Its end is the guard, so that no thread reaches beyond it unnoticed.
+        // It ends at the guard, so that accesses beyond it are detected.
         const size_t shared_bytes = (work.shared_bytes + 15) / 16 * 16;
         char *shared = shared_end - shared_bytes;
         memset(shared, POISON, shared_bytes);
@@ -271,11 +272,12 @@ private:
         fiber.index = index;
         fiber.copies.clear();
         fiber.copy_groups = 0;
-        // Tops at the same distance would all fall into the same few lines of the caches.
+        // Stack tops at equal distances would all map to the same few lines of the caches.
         char *top = stacks[index] + STACK_BYTES - index % 61 * 1088 - 64;
         void **words = reinterpret_cast<void **>(reinterpret_cast<size_t>(top) / 16 * 16);
 #if defined(__x86_64__)
-        // Six registers, then where the switch returns to; a function begins 8 bytes off a multiple of 16.
+        // Six registers, then the return address of the switch; on entry to a function, the stack pointer is 8 bytes
+        // off a multiple of 16.
         words -= 6;
         words[6] = reinterpret_cast<void *>(&begin);
 #else
@@ -297,7 +299,7 @@ private:
         pass_on();
     }
 
-    // Goes on with another thread; comes back when the current one can run again.
+    // Switches to another thread; returns when the current one can run again.
     void pass_on() {
         const unsigned own_warp = current / LANES, lane = current % LANES;
         const unsigned later = warps[own_warp].can_run & (~1u << lane);
@@ -359,8 +361,7 @@ void run_here(Work &work) {
     own->run(work);
 }
 
-// Threads that wait for blocks beside the one that launches. It is never destroyed: they wait until the
-// process ends.
+// Threads that run blocks beside the thread that launches. It is never destroyed: they wait until the process ends.
 class Pool {
 public:
     Pool() {

@@ -1,6 +1,6 @@
-// Stands in for a GPU: blocks, threads, shared memory and tensor-core products on the processor.
+// Emulates a GPU on the CPU: blocks, threads, shared memory and tensor-core products.
 //
-// The first part is the face to the driver; the second is what kernels see (cuda/portable.cuh documents it).
+// The first part is the interface to the driver; the second is what kernels see (documented in cuda/portable.cuh).
 
 #pragma once
 
@@ -20,26 +20,26 @@ struct Dim {
 // Runs a kernel's body for the current thread.
 using Entry = void (*)(void **arguments);
 
-// A kernel, and how many bytes each of its arguments has.
+// A kernel, and the size in bytes of each of its arguments.
 struct Kernel {
     Entry entry;
     std::vector<size_t> argument_bytes;
 };
 
-// Null when there is no such kernel.
+// Returns null if there is no such kernel.
 const Kernel *find_kernel(const char *name);
 
-// Returns when all blocks are done. Faults of a kernel (a barrier that not all threads reach, copies that are
-// not aligned and the like) end the process with a message.
+// Returns when all blocks are done. Faults of a kernel (a barrier that not all threads reach, copies that are not
+// aligned and the like) end the process with a message.
 void launch(Entry entry, Dim grid, Dim block, size_t dynamic_shared_bytes, void **arguments);
 
-// ---- What the macros and functions below are made of ----
+// ---- Helpers of the macros and functions below ----
 
 struct Registration {
     Registration(const char *name, Kernel kernel);
 };
 
-// Takes a kernel's arguments out of the driver's array, by the types of its parameters.
+// Reads a kernel's arguments from the driver's array, by the types of its parameters.
 template <auto *kernel>
 struct Call;
 
@@ -55,7 +55,7 @@ struct Call<kernel> {
     }
 };
 
-// What the current thread is and where its block's dynamic shared memory lies.
+// The indices of the current thread and its block, and the block's dynamic shared memory.
 struct Place {
     Dim thread, block, block_size, grid_size;
     void *shared;
@@ -64,7 +64,7 @@ struct Place {
 // One for each thread of the operating system.
 extern __thread const Place *place;
 
-// What the lanes of `mask` do together when all have arrived: each gave the address of its operand.
+// An operation that the lanes of `mask` do together when all have arrived; each passed the address of its operand.
 using Together = void (*)(void *const (&operands)[32], unsigned mask);
 
 enum class Lanes { AllThatExist, Exactly32 };
@@ -78,8 +78,8 @@ unsigned long long shuffle(unsigned mask, unsigned long long value, unsigned sou
 
 unsigned current_lane();
 
-// Copies under way: those of every second thread are made at once, those of the others when they are waited
-// for, since either may happen on a GPU.
+// Asynchronous copies: those of every second thread are made at once, those of the others when they are waited for,
+// since a GPU may do either.
 void begin_copy(void *shared, const void *global, bool valid);
 void end_copy_group();
 void finish_copies(unsigned pending);
@@ -184,7 +184,7 @@ inline T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
 template <class T>
 inline T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32) {
     const unsigned lane = emulator::current_lane(), source = lane ^ lanes;
-    // Beyond its own group a lane keeps what it has; groups before its own it may read.
+    // A lane keeps its own value if the source is beyond its group; it may read groups before its own.
     return emulator::shuffle_value(mask, value, source >= (lane | (width - 1u)) + 1 ? lane : source);
 }
 
@@ -211,7 +211,7 @@ inline float to_float(bf16 bits) { return __uint_as_float(static_cast<unsigned>(
 
 inline bf16 to_bf16(float value) {
     const unsigned bits = __float_as_uint(value);
-    // The bit before the last that stays decides a tie; what is no number must not round to infinity.
+    // The last bit that stays decides a tie; NaN must not round to infinity.
     return value != value ? 0x7fff : static_cast<bf16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 

@@ -1,10 +1,13 @@
-// The driver's interface, as far as the host code calls it, for two GPUs that are the processor itself.
+// The driver's interface, as far as the host code calls it, for two GPUs that are the CPU itself.
 //
-// Everything is done when a call returns. What a GPU would forgive is found out here: memory begins as numbers that are
-// none, bytes around every allocation are watched, and what cannot be part of a graph fails while one is captured.
+// All work is done when a call returns. Mistakes that a GPU would forgive are detected here: memory is initialised to
+// NaN, the bytes around every allocation are checked, and what cannot be part of a graph fails while one is captured.
+// So are calls that would hold up several GPUs only sometimes: those that may wait for a GPU while a sum is still
+// being submitted to another one.
 
 #include "driver.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -14,6 +17,8 @@
 #include <map>
 #include <mutex>
 #include <string>
+
+#include <unistd.h>
 
 namespace {
 
@@ -31,14 +36,19 @@ enum Result {
     CAPTURE_UNSUPPORTED = 900,
 };
 
-// Bytes around an allocation. All bits set is no number, as bf16 and as f32, so that what is read there shows.
+// Bytes around an allocation. All bits set is NaN, as bf16 and as f32, so that reading them shows.
 constexpr size_t GUARD = 256;
 constexpr unsigned char UNWRITTEN = 0xff;
+
+// Memory that must be free for a module to be loaded.
+constexpr size_t MODULE_BYTES = 64 << 10;
 
 struct Memory {
     std::mutex lock;
     std::map<unsigned long long, size_t> allocations; // address, bytes
     size_t used = 0;
+    size_t reserved = 0;           // by the pool: the largest `used` since it was trimmed
+    std::atomic<int> capturing{0}; // streams that capture a graph
 
     size_t total() const {
         const char *told = getenv("GAVEL_EMULATED_BYTES");
@@ -55,7 +65,7 @@ struct Memory {
     }
 };
 
-// After so many kernels the GPU is lost, as real ones are: whatever is asked of it fails then.
+// After GAVEL_EMULATED_LAUNCHES kernels the GPU is lost, as real ones may be: further work fails.
 struct Life {
     std::atomic<unsigned long long> launched{0};
     std::atomic<bool> lost{false};
@@ -67,14 +77,24 @@ struct Life {
 };
 
 Life life;
-// Each GPU's memory is its context, too.
+// Each GPU's memory is also its context.
 constexpr int GPU_COUNT = 2;
 // Never destroyed: a process may end while its engine still runs.
 std::array<Memory, GPU_COUNT> &gpus = *new std::array<Memory, GPU_COUNT>;
 Stream default_stream;
+
+// When a process runs its exit handlers, the driver is torn down under threads that use it, which is undefined. With
+// GAVEL_EMULATED_TEARDOWN set, the process then ends as after a crash.
+struct Teardown {
+    ~Teardown() {
+        if (getenv("GAVEL_EMULATED_TEARDOWN")) _exit(139);
+    }
+} teardown;
+
 thread_local void *current_context = nullptr;
 
-Memory &current_gpu() { return current_context ? *static_cast<Memory *>(current_context) : gpus[0]; }
+Memory &gpu_of(void *context) { return context ? *static_cast<Memory *>(context) : gpus[0]; }
+Memory &current_gpu() { return gpu_of(current_context); }
 
 bool is_gpu(int device) { return device >= 0 && device < GPU_COUNT; }
 
@@ -84,10 +104,23 @@ struct Event {
 
 Stream &of(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
 
-// Whether a stream is the current GPU's: what is asked of another's fails, as on GPUs.
+// Whether a stream belongs to the current GPU: launches in another GPU's stream fail, as on real GPUs.
 bool is_current(void *stream) { return !stream || of(stream).context == current_context; }
 
+// The number of sums that are being submitted among the GPUs with which this thread's GPU is connected.
+thread_local std::shared_ptr<std::atomic<int>> sums;
+
+// Checks calls that take locks of the driver and may wait for the GPU. The GPU may be waiting for another one's part
+// of a sum, whose thread needs the same locks to submit it: a deadlock.
+void may_wait(const char *call) {
+    if (sums && *sums > 0) {
+        fprintf(stderr, "emulated GPU: %s was called while another GPU was still asked for a sum\n", call);
+        abort();
+    }
+}
+
 Result allocate(unsigned long long *address, size_t bytes) {
+    may_wait("cuMemAlloc");
     Memory &memory = current_gpu();
     std::lock_guard<std::mutex> guard(memory.lock);
     if (life.lost) return ILLEGAL_ADDRESS;
@@ -98,6 +131,7 @@ Result allocate(unsigned long long *address, size_t bytes) {
     *address = reinterpret_cast<unsigned long long>(first + GUARD);
     memory.allocations[*address] = bytes;
     memory.used += bytes;
+    memory.reserved = std::max(memory.reserved, memory.used);
     return SUCCESS;
 }
 
@@ -127,6 +161,8 @@ void run(void *stream, std::function<void()> operation) {
     else
         operation();
 }
+
+void adds_up_with(std::shared_ptr<std::atomic<int>> others) { sums = std::move(others); }
 
 } // namespace emulator
 
@@ -175,17 +211,17 @@ int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &gp
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 int cuCtxSetCurrent(void *context) { return current_context = context, SUCCESS; }
 int cuCtxGetCurrent(void **context) { return *context = current_context, SUCCESS; }
-int cuCtxSynchronize() { return SUCCESS; }
+int cuCtxSynchronize() { return current_gpu().capturing ? CAPTURE_UNSUPPORTED : SUCCESS; }
 
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
     Memory &memory = current_gpu();
     std::lock_guard<std::mutex> guard(memory.lock);
     *total = memory.total();
-    *free = *total - memory.used;
+    *free = *total - memory.reserved;
     return SUCCESS;
 }
 
-// Memory. What is allocated in a stream that captures would become part of the graph; here it is refused.
+// Memory. Allocations in a stream that captures would become part of the graph; here they are refused.
 
 int cuMemAlloc_v2(unsigned long long *address, size_t bytes) { return allocate(address, bytes); }
 int cuMemFree_v2(unsigned long long address) { return release(address); }
@@ -201,12 +237,26 @@ int cuMemFreeAsync(unsigned long long address, void *stream) {
 int cuDeviceCanAccessPeer(int *can, int, int) { return *can = 1, SUCCESS; }
 int cuMemPoolSetAccess(void *, const void *, size_t) { return SUCCESS; }
 
-// Pools keep nothing: what is freed is free.
+// Pools keep freed memory until they are trimmed, like real ones with a high release threshold.
 int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &gpus[device], SUCCESS; }
 int cuMemPoolSetAttribute(void *, int, void *) { return SUCCESS; }
 
-int cuMemHostAlloc(void **address, size_t bytes, unsigned) { return *address = malloc(bytes), SUCCESS; }
-int cuMemFreeHost(void *address) { return free(address), SUCCESS; }
+int cuMemPoolTrimTo(void *pool, size_t) {
+    Memory &memory = *static_cast<Memory *>(pool);
+    std::lock_guard<std::mutex> guard(memory.lock);
+    memory.reserved = memory.used;
+    return SUCCESS;
+}
+
+int cuMemHostAlloc(void **address, size_t bytes, unsigned) {
+    may_wait("cuMemHostAlloc");
+    return *address = malloc(bytes), SUCCESS;
+}
+
+int cuMemFreeHost(void *address) {
+    may_wait("cuMemFreeHost");
+    return free(address), SUCCESS;
+}
 
 int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
@@ -265,10 +315,18 @@ int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
 
 // Modules. Whatever the image, the kernels are those that were compiled into this library.
 
-int cuModuleLoadData(void **module, const void *) { return *module = &gpus, SUCCESS; }
+int cuModuleLoadData(void **module, const void *) {
+    may_wait("cuModuleLoadData");
+    Memory &memory = current_gpu();
+    std::lock_guard<std::mutex> guard(memory.lock);
+    *module = &gpus;
+    return memory.used + MODULE_BYTES > memory.total() ? OUT_OF_MEMORY : SUCCESS;
+}
+
 int cuModuleUnload(void *) { return SUCCESS; }
 
 int cuModuleGetFunction(void **function, void *, const char *name) {
+    may_wait("cuModuleGetFunction");
     *function = const_cast<emulator::Kernel *>(emulator::find_kernel(name));
     return *function ? SUCCESS : NOT_FOUND;
 }
@@ -283,7 +341,7 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
     bool large = block_x * block_y * block_z > 1024 || grid_y > 65535 || grid_z > 65535 || shared_bytes > 232448;
     if (empty || large) return INVALID_VALUE;
     if (!is_current(stream)) return INVALID_HANDLE;
-    // The arguments are the caller's only until this returns.
+    // The arguments are valid only until this call returns.
     std::vector<std::vector<char>> kept;
     for (size_t index = 0; index < kernel->argument_bytes.size(); index++) {
         const char *first = static_cast<const char *>(arguments[index]);
@@ -304,13 +362,16 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
 
 int cuStreamBeginCapture_v2(void *stream, int) {
     if (!stream || of(stream).captured) return CAPTURE_UNSUPPORTED;
+    gpu_of(of(stream).context).capturing++;
     return of(stream).captured = new Graph, SUCCESS;
 }
 
 int cuStreamEndCapture(void *stream, void **graph) {
     *graph = of(stream).captured;
+    if (!*graph) return INVALID_VALUE;
     of(stream).captured = nullptr;
-    return *graph ? SUCCESS : INVALID_VALUE;
+    gpu_of(of(stream).context).capturing--;
+    return SUCCESS;
 }
 
 int cuStreamIsCapturing(void *stream, int *status) { return *status = of(stream).captured ? 1 : 0, SUCCESS; }

@@ -1,7 +1,9 @@
-// What the driver's parts share: streams that may capture a graph, and graphs.
+// What the parts of the driver share: streams that may capture a graph, and graphs.
 #pragma once
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "device.h"
@@ -13,11 +15,14 @@ struct Graph {
 };
 
 struct Stream {
-    Graph *captured = nullptr; // while one is captured
-    void *context = nullptr;   // of the GPU that it is of
+    Graph *captured = nullptr; // the graph that is being captured, or null
+    void *context = nullptr;   // of the stream's GPU
 };
 
 // Runs an operation of a stream, or keeps it for the graph that the stream captures.
 void run(void *stream, std::function<void()> operation);
+
+// Sets the counter of sums that are being submitted among the GPUs with which the calling thread's GPU is connected.
+void adds_up_with(std::shared_ptr<std::atomic<int>> sums);
 
 } // namespace emulator

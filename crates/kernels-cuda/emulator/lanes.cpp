@@ -1,4 +1,4 @@
-// What the lanes of a warp do together: shuffles, and the loads and products of tensor cores.
+// Operations that the lanes of a warp do together: shuffles, and the loads and products of tensor cores.
 
 // Packing numbers takes most of a product's time; unrolled it takes a third.
 #pragma GCC optimize("O3")
@@ -77,7 +77,7 @@ struct Product {
     const unsigned *b;
 };
 
-// Eight numbers side by side, which the compiler makes vectors of.
+// Eight numbers as a vector.
 typedef float Row __attribute__((vector_size(32)));
 
 // Adds a[16][depth] b[depth][8] to d.
@@ -92,7 +92,7 @@ void multiply(Row (&d)[16], const float (&a)[16][depth], const Row (&b)[depth]) 
     }
 }
 
-// What the registers of a product's factors have: how many numbers, and the one at `index` of them.
+// The contents of a register of a product's factors: the count of its numbers, and the number at `index`.
 struct Halves {
     static constexpr unsigned COUNT = 2;
     static float number(unsigned packed, unsigned index) {
@@ -105,7 +105,7 @@ struct Bytes {
     static float number(unsigned packed, unsigned index) { return static_cast<int8_t>(packed >> index * 8); }
 };
 
-// The places are the same for both kinds. Bytes are multiplied exactly in f32: sums over a depth of 32 stay
+// The layout is the same for both kinds of factors. Bytes are multiplied exactly in f32: sums over a depth of 32 stay
 // below 2^24.
 template <class Factors, class Number>
 void multiply_together(void *const (&operands)[LANES], unsigned) {
@@ -154,7 +154,7 @@ unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
     for (unsigned index = 0; index < 4; index++) {
         const unsigned choice = selector >> index * 4 & 15;
         const unsigned byte = static_cast<unsigned>(bytes >> (choice & 7) * 8 & 0xff);
-        // With its highest bit set, a choice is the byte's sign eight times.
+        // With its highest bit set, a choice is the sign of the byte in all eight bits.
         const unsigned chosen = choice < 8 ? byte : (byte & 0x80) != 0 ? 0xffu : 0u;
         result |= chosen << index * 8;
     }

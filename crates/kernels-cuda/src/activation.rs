@@ -6,7 +6,7 @@ use crate::{error::Result, gpu::Grid, rows::Rows};
 
 const THREADS: u32 = 256;
 
-/// An elementwise activation, with the number that `cuda/activation.cu` has for it.
+/// An elementwise activation, with its number in `cuda/activation.cuh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Activation {
@@ -21,10 +21,10 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Replaces each number by its activation.
+    /// Replaces each number of `x` by its activation.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::NoKernels` or `Error::Driver` if the kernel cannot be loaded or run.
     pub fn run(self, x: &mut Rows) -> Result<()> {
         let (rows, columns) = x.shape();
         let (count, kind) = (rows * columns, self as u32);
@@ -36,11 +36,15 @@ impl Activation {
         gpu.run(arguments, grid)
     }
 
-    /// The activation of the first half of each row of `x` `[rows, 2 * size]` times the second half, to `y`
-    /// `[rows, size]`.
+    /// Writes to `y` `[rows, size]` the activation of the first half of each row of `x` `[rows, 2 * size]`, times the
+    /// second half.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` if the GPU has no memory for `y`; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
+    ///
+    /// # Panics
+    /// If `size` is not a multiple of eight.
     pub fn gate(self, x: &Rows, y: &mut Rows) -> Result<()> {
         let (rows, columns) = x.shape();
         let size = columns / 2;

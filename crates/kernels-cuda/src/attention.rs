@@ -1,4 +1,4 @@
-//! Attention: of a step's tokens to the beginnings of their sequences, and of the patches of an image to each other.
+//! Attention of a step's tokens to the positions of their sequences, and of the patches of an image to each other.
 
 use std::sync::Arc;
 
@@ -18,7 +18,12 @@ use crate::{
 const LONG_THREADS: u32 = 256;
 const SHORT_THREADS: u32 = 128;
 
-/// The kernels for heads of up to so many numbers.
+/// Tiles of keys and values that a block has shared memory for: in `attend_split_*`, as in `cuda/attention_split.cu`,
+/// and in the other kernels.
+const SPLIT_STAGES: usize = 3;
+const STAGES: usize = 2;
+
+/// The kernels for head sizes up to `size`.
 struct Kernels {
     size: usize,
     paged: KernelName,
@@ -52,14 +57,15 @@ impl Kernels {
         kernels.unwrap_or_else(|| panic!("heads of {head_size} numbers"))
     }
 
-    /// Two stages of 64 keys and 64 values; rows are a few numbers longer where they would meet in the same banks.
-    fn shared_bytes(&self) -> u32 {
+    /// Returns the shared memory for `stages` tiles of 64 keys and 64 values each. Rows are padded where they would
+    /// otherwise meet in the same banks.
+    fn shared_bytes(&self, stages: usize) -> u32 {
         let stride = if self.size.is_multiple_of(64) { self.size } else { self.size + 8 };
-        (2 * (64 + 64) * stride * 2) as u32
+        (stages * (64 + 64) * stride * 2) as u32
     }
 }
 
-/// The numbers that kernels are told, in the order of their lists of arguments.
+/// The numbers that are passed to kernels, in the order of their parameters.
 struct Told {
     tile_rows: u32,
     row_stride: u32,
@@ -70,17 +76,20 @@ struct Told {
 }
 
 impl PagedCache {
-    /// Writes to `attended` `[T, H * D]` what each query, of the first H * D numbers of `projections`
-    /// `[T, (H + 2 K) * D]`, gets from the positions of its sequence up to its own: the softmax over keys of
-    /// `query * key / sqrt(D)`, times the values. All are in the cache already.
+    /// Writes to `attended` `[T, H * D]` the attention of each query, in the first H * D numbers of a row of
+    /// `projections` `[T, (H + 2 K) * D]`, to the positions of its sequence up to its own: the softmax over keys of
+    /// `query * key / sqrt(D)`, times the values. The keys and values must already be in the cache.
     ///
-    /// What comes of a position has the same bits whatever else is in the step, and however a sequence is cut into chunks.
+    /// The result of a position has the same bits whatever else is in the step, and however its sequence is split
+    /// into chunks.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` if the GPU has no memory for `attended`; `Error::NoKernels` or `Error::Driver` if a
+    /// kernel cannot be loaded or run.
     ///
     /// # Panics
-    /// When the shapes do not fit, or the step has no such heads.
+    /// If the shapes do not match, or `step` was not made for the heads of this cache with [`Step::attending`] or has
+    /// blocks beyond it.
     pub fn attend(&self, projections: &Rows, step: &Step, attended: &mut Rows) -> Result<()> {
         let sharing = step.sharing().expect("Step::attending tells a step its heads");
         let Heads { heads, kv_heads, size } = self.heads;
@@ -100,7 +109,7 @@ impl PagedCache {
         let gpu = projections.gpu();
         if sharing.long_tiles() > 0 {
             let blocks = (sharing.long_tiles(), told.kv_heads, 1);
-            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes() };
+            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes(STAGES) };
             let kernel = gpu.kernel(kernels.paged, grid)?;
             let mut arguments = gpu.arguments(&kernel);
             arguments.arg(&mut attended.numbers).arg(&projections.numbers).arg(&told.row_stride);
@@ -110,7 +119,7 @@ impl PagedCache {
         }
         if sharing.families() > 0 {
             let blocks = (sharing.families(), told.kv_heads, 1);
-            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes() };
+            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes(STAGES) };
             let kernel = gpu.kernel(kernels.shared, grid)?;
             let stretches = sharing.stretches as u32;
             let mut arguments = gpu.arguments(&kernel);
@@ -123,7 +132,8 @@ impl PagedCache {
         }
         if sharing.short_tiles() > 0 {
             let blocks = (sharing.short_tiles(), told.kv_heads, sharing.stretches as u32);
-            let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes: kernels.shared_bytes() };
+            let shared_bytes = kernels.shared_bytes(SPLIT_STAGES);
+            let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes };
             let kernel = gpu.kernel(kernels.split, grid)?;
             let mut arguments = gpu.arguments(&kernel);
             arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
@@ -138,14 +148,14 @@ impl PagedCache {
         Ok(())
     }
 
-    /// The arguments in the middle of all three kernels' lists.
+    /// Pushes the arguments in the middle of the parameters of all three kernels.
     fn tell<'a>(&'a self, arguments: &mut LaunchArgs<'a>, step: &'a Step, tiles: &'a List) {
         arguments.arg(&self.keys).arg(&self.values);
         arguments.arg(step.tables()).arg(step.chunks()).arg(tiles.numbers());
     }
 }
 
-/// Joins what contexts of several stretches came to.
+/// Joins the partial results of contexts that have several stretches.
 fn join_stretches((step, sharing): (&Step, &Sharing), told: &Told, attended: &mut Rows) -> Result<()> {
     let gpu = Arc::clone(attended.gpu());
     let blocks = (sharing.short_tiles(), told.kv_heads, told.tile_rows);
@@ -159,14 +169,15 @@ fn join_stretches((step, sharing): (&Step, &Sharing), told: &Told, attended: &mu
     gpu.run(arguments, grid)
 }
 
-/// Writes to `attended` `[images * length, H * D]` what each query gets from all positions of its own image.
-/// `projections` `[images * length, 3 * H * D]` has queries, keys and values in a row.
+/// Writes to `attended` `[images * length, H * D]` the attention of each query to all positions of its own image. A
+/// row of `projections` `[images * length, 3 * H * D]` holds queries, keys and values.
 ///
 /// # Errors
-/// What the driver says.
+/// `Error::OutOfMemory` if the GPU has no memory for `attended`; `Error::NoKernels` or `Error::Driver` if the kernel
+/// cannot be loaded or run.
 ///
 /// # Panics
-/// When there are no whole images, or no such heads.
+/// If the images or the heads are not whole, or the head size is not a multiple of 8 or is above 128.
 pub fn attend_all(projections: &Rows, (heads, length): (usize, usize), attended: &mut Rows) -> Result<()> {
     let (rows, columns) = projections.shape();
     assert!(length > 0 && rows.is_multiple_of(length), "{rows} rows of images of {length}");
@@ -176,7 +187,7 @@ pub fn attend_all(projections: &Rows, (heads, length): (usize, usize), attended:
     attended.room((rows, columns / 3))?;
     let gpu = projections.gpu();
     let blocks = (length.div_ceil(LONG_ROWS) as u32, heads as u32, (rows / length) as u32);
-    let grid = Grid { blocks, threads: kernels.dense_threads, shared_bytes: kernels.shared_bytes() };
+    let grid = Grid { blocks, threads: kernels.dense_threads, shared_bytes: kernels.shared_bytes(STAGES) };
     let kernel = gpu.kernel(kernels.dense, grid)?;
     let [row_stride, keys, values] = [columns, columns / 3, columns / 3 * 2].map(|number| number as u32);
     let [queries, length, heads] = [0, length, heads].map(|number| number as u32);

@@ -1,4 +1,4 @@
-//! Keys and values of one layer in blocks, and how they come there: with rotary positions.
+//! Keys and values of one layer in blocks, which are stored there with rotary position embeddings applied.
 
 use std::sync::Arc;
 
@@ -12,57 +12,62 @@ use crate::{
     step::Step,
 };
 
-/// Positions in a block.
+/// The number of positions in a block.
 pub const BLOCK_SIZE: usize = 32;
 
-const THREADS: u32 = 256;
+/// Threads of a block, and the numbers of a row that each processes, as in `cuda/rotate.cu`.
+const THREADS: u32 = 128;
+const THREAD_NUMBERS: usize = 8;
 
-/// The heads of a decoder's attention.
+/// The attention heads of a decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
-    /// Of queries.
+    /// The number of query heads.
     pub heads: usize,
-    /// Of keys and values; a divisor of `heads`.
+    /// The number of KV heads; a divisor of `heads`.
     pub kv_heads: usize,
-    /// Numbers of each.
+    /// The size (D) of each head.
     pub size: usize,
 }
 
 impl Heads {
-    /// Heads of queries that share one of keys.
+    /// Returns the number of query heads that share a KV head.
     pub(crate) fn group(self) -> usize {
         self.heads / self.kv_heads
     }
 
-    /// Numbers of a row of queries, keys and values.
+    /// Returns the length of a row of queries, keys and values.
     pub(crate) fn row(self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.size
     }
 }
 
-/// Keys and values of one layer.
+/// The keys and values of one layer.
 #[derive(Debug)]
 pub struct PagedCache {
     pub(crate) heads: Heads,
     pub(crate) blocks: usize,
     pub(crate) keys: CudaSlice<bf16>,   // [blocks][K][BLOCK_SIZE][D]
-    pub(crate) values: CudaSlice<bf16>, // the same
+    pub(crate) values: CudaSlice<bf16>, // [blocks][K][BLOCK_SIZE][D]
 }
 
-/// Cosines and sines of every position.
+/// The cosines and sines of every position.
 #[derive(Debug)]
 pub struct RotaryTable {
     cosines: CudaSlice<f32>, // [positions, D / 2]
-    sines: CudaSlice<f32>,   // the same
+    sines: CudaSlice<f32>,   // [positions, D / 2]
     positions: usize,
     head_size: usize,
 }
 
 impl RotaryTable {
-    /// Of `cosines` and `sines` `[positions, head_size / 2]`.
+    /// Uploads `cosines` and `sines` `[positions, head_size / 2]`.
     ///
     /// # Errors
-    /// When the GPU has no room.
+    /// `Error::OutOfMemory` or `Error::Driver` if they cannot be stored on the GPU.
+    ///
+    /// # Panics
+    /// If `cosines` and `sines` differ in length, or `head_size` is below 2.
     pub fn new(gpu: &Arc<Gpu>, (cosines, sines): (&[f32], &[f32]), head_size: usize) -> Result<Self> {
         assert_eq!(cosines.len(), sines.len(), "a sine for each cosine");
         let positions = cosines.len() / (head_size / 2);
@@ -71,21 +76,26 @@ impl RotaryTable {
 }
 
 impl PagedCache {
-    /// An empty cache of `blocks` blocks.
+    /// Creates an empty cache of `blocks` blocks.
     ///
     /// # Errors
-    /// When the GPU has no room for it.
+    /// `Error::OutOfMemory` or `Error::Driver` if it cannot be allocated on the GPU.
     pub fn new(gpu: &Arc<Gpu>, heads: Heads, blocks: usize) -> Result<Self> {
         let count = blocks * heads.kv_heads * BLOCK_SIZE * heads.size;
-        // Zeros, since a place that nobody wrote may be multiplied by a weight of nought, and would make it no number.
+        // Zeroed, since a slot that was never written may be multiplied by a weight of 0, which would not cancel a
+        // NaN.
         Ok(Self { heads, blocks, keys: gpu.zeros(count)?, values: gpu.zeros(count)? })
     }
 
-    /// Turns the queries and keys of `projections` `[T, (H + 2 K) * D]`, in which a row is queries, keys and values, by
-    /// their positions. Queries stay where they are; keys and values go to their places in the cache.
+    /// Rotates the queries and keys of `projections` `[T, (H + 2 K) * D]`, where a row is queries, keys and values,
+    /// by their positions. Queries are rotated in place; keys and values are written to the cache.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::NoKernels` or `Error::Driver` if the kernel cannot be loaded or run.
+    ///
+    /// # Panics
+    /// If the shapes do not match, the head size is not a multiple of 8, or a block or position of `step` is missing
+    /// as in [`assert_has`](Self::assert_has).
     pub fn rotate_and_store(
         &mut self,
         projections: &mut Rows,
@@ -95,9 +105,11 @@ impl PagedCache {
         let (rows, columns) = projections.shape();
         assert_eq!((rows, columns), (step.tokens(), self.heads.row()), "rows of a step");
         assert_eq!(table.head_size, self.heads.size, "size of a head");
-        assert!(step.end() <= table.positions && step.last_block() < self.blocks, "positions of a step");
+        assert!(self.heads.size.is_multiple_of(THREAD_NUMBERS), "heads of {} numbers", self.heads.size);
+        self.assert_has(step, table);
         let gpu = projections.gpu().clone();
-        let grid = Grid::new((rows as u32, 1, 1), THREADS);
+        let blocks = (columns / THREAD_NUMBERS).div_ceil(THREADS as usize);
+        let grid = Grid::new((rows as u32, blocks as u32, 1), THREADS);
         let kernel = gpu.kernel(("rotate", "rotate_and_store"), grid)?;
         let Heads { heads, kv_heads, size } = self.heads;
         let (heads, kv_heads, size) = (heads as u32, kv_heads as u32, size as u32);
@@ -108,10 +120,19 @@ impl PagedCache {
         gpu.run(arguments, grid)
     }
 
-    /// All keys and values, `[blocks][K][BLOCK_SIZE][D]` each.
+    /// Checks that the cache has the blocks of `step` and `table` its positions, which neither kernels nor graphs of
+    /// them check.
+    ///
+    /// # Panics
+    /// If a block or a position is missing.
+    pub fn assert_has(&self, step: &Step, table: &RotaryTable) {
+        assert!(step.end() <= table.positions && step.last_block() < self.blocks, "positions of a step");
+    }
+
+    /// Returns all keys and all values, `[blocks][K][BLOCK_SIZE][D]` each.
     ///
     /// # Errors
-    /// What went wrong on the GPU before.
+    /// `Error::Driver` if this or earlier work on the GPU failed.
     pub fn download(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<f32>)> {
         let read = |numbers| -> Result<Vec<f32>> {
             let numbers = gpu.stream().clone_dtoh(numbers)?;

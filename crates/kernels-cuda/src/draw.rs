@@ -1,4 +1,4 @@
-//! Random weights that are drawn on the GPU, with the bits that a processor draws.
+//! Random weights that are drawn on the GPU, with the bits that the CPU draws.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,17 +13,17 @@ use crate::{
 
 const THREADS: u32 = 256;
 
-/// Numbers that a thread draws, which it writes at once where they are aligned.
+/// Numbers that a thread draws, and writes at once if all of them fit, for which they must be aligned.
 const AT_ONCE: usize = 8;
 
-/// The numbers of one tensor: of a key and an index alone, nearly normal.
+/// The numbers of one tensor: they depend on its key and their index alone and are nearly normal.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
-    /// What tells tensors apart.
+    /// The key of the tensor, which differs from those of other tensors.
     pub key: u64,
     /// The mean of the numbers.
     pub centre: f32,
-    /// Their standard deviation.
+    /// The standard deviation of the numbers.
     pub spread: f32,
 }
 
@@ -31,10 +31,10 @@ impl Draw {
     /// Fills the rows `range` with the numbers from index `first` on.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::NoKernels` or `Error::Driver` if the kernel cannot be loaded or run.
     ///
     /// # Panics
-    /// When there are no such rows, or they begin at no multiple of eight numbers.
+    /// If `range` is out of bounds or does not begin at a multiple of eight numbers.
     pub fn fill(self, rows: &mut Rows, range: Range<usize>, first: u64) -> Result<()> {
         let (count, columns) = rows.shape();
         assert!(range.start <= range.end && range.end <= count, "rows {range:?} of {count}");
@@ -54,7 +54,7 @@ impl Draw {
         gpu.run(arguments, grid)
     }
 
-    /// Fills memory with the bits of numbers, whatever they are for.
+    /// Fills memory with the bits of random numbers.
     pub(crate) fn fill_bits(self, gpu: &Arc<Gpu>, memory: &mut CudaSlice<u8>) -> Result<()> {
         let (count, first) = ((memory.len() / size_of::<bf16>()) as u64, 0_u64);
         let blocks = (count as usize).div_ceil(AT_ONCE * THREADS as usize) as u32;

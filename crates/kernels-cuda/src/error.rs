@@ -1,4 +1,4 @@
-//! What can go wrong on a GPU.
+//! Errors of work on a GPU.
 
 use cudarc::{
     cublaslt::result::CublasError,
@@ -8,31 +8,31 @@ use cudarc::{
 /// Why something could not be done on a GPU.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No driver is there.
+    /// The machine has no CUDA driver.
     #[error("there is no CUDA driver on this machine (libcuda.so was not found)")]
     NoDriver,
-    /// A library that products need is not there.
+    /// cuBLASLt, which products need, was not found.
     #[error(
         "libcublasLt.so was not found: it comes with CUDA, or with a PyTorch install in nvidia/cu13/lib; name its folder in LD_LIBRARY_PATH"
     )]
     NoProducts,
-    /// The driver is there, but not this GPU.
+    /// The driver does not have the requested GPU.
     #[error("there is no GPU {ordinal}: the driver knows {count}")]
     NoGpu {
-        /// The one that was asked for.
+        /// The ordinal of the requested GPU.
         ordinal: usize,
-        /// How many there are.
+        /// The number of GPUs.
         count: usize,
     },
-    /// The GPU cannot run the kernels.
+    /// The GPU's compute capability is too low for the kernels.
     #[error("{name} has compute capability {}.{}: the kernels need 8.0", capability.0, capability.1)]
     TooOld {
-        /// What the GPU is called.
+        /// The name of the GPU.
         name: String,
-        /// What it can do.
+        /// Its compute capability, major and minor.
         capability: (i32, i32),
     },
-    /// The program has no kernels for it.
+    /// The program has no kernels that the driver can load.
     #[error(
         "no kernel can be loaded: this program was built without the feature `cuda`, or the driver is older than CUDA 13"
     )]
@@ -40,38 +40,50 @@ pub enum Error {
     /// The GPU's memory is full.
     #[error("the GPU has no room for another {bytes} bytes")]
     OutOfMemory {
-        /// What was asked for.
+        /// The bytes that were requested.
         bytes: usize,
     },
-    /// Memory was asked for by what is captured as a graph.
+    /// Memory was requested by work that is being captured as a graph.
     #[error("a graph was to be captured of work that asks for memory")]
     Capturing,
-    /// Several GPUs were to add up numbers, and the program cannot.
+    /// Several GPUs were to add up numbers in a program built without the feature `nccl`.
     #[error("this program was built without the feature `nccl`, which several GPUs need")]
     NoCommunication,
-    /// A library that several GPUs need is not there.
+    /// NCCL, which several GPUs need, was not found.
     #[error(
         "libnccl.so.2 was not found: several GPUs add up numbers by NCCL; name its folder in LD_LIBRARY_PATH"
     )]
     NoNccl,
-    /// NCCL says so.
+    /// NCCL reported an error.
     #[error("GPUs could not add up numbers: NCCL's status is {status}")]
     Communication {
-        /// Its number for what went wrong, of `ncclResult_t`.
+        /// Its status, of type `ncclResult_t`.
         status: i32,
     },
-    /// The connection of several GPUs was given up, since one of them failed.
+    /// The GPUs were disconnected, since one of them failed.
     #[error("the GPUs are no longer connected")]
     Disconnected,
-    /// The driver says so.
+    /// The driver reported an error.
     #[error("the GPU failed")]
     Driver(#[source] DriverError),
-    /// The library of products says so.
+    /// cuBLASLt reported an error.
     #[error("a matrix product failed on the GPU")]
     Product(#[source] CublasError),
 }
 
-/// What the driver said when it was asked for memory.
+/// Converts the driver's error on loading a file of kernels of `bytes` bytes, or one kernel of it.
+pub(crate) fn not_loaded(error: DriverError, bytes: usize) -> Error {
+    match error.0 {
+        CUresult::CUDA_ERROR_INVALID_IMAGE
+        | CUresult::CUDA_ERROR_INVALID_PTX
+        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+        | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+        | CUresult::CUDA_ERROR_NOT_FOUND => Error::NoKernels(error),
+        _ => full(error, bytes),
+    }
+}
+
+/// Converts the driver's error on allocating `bytes` bytes.
 pub(crate) fn full(error: DriverError, bytes: usize) -> Error {
     match error.0 {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { bytes },
@@ -91,5 +103,5 @@ impl From<CublasError> for Error {
     }
 }
 
-/// What can be done on a GPU.
+/// The result of work on a GPU.
 pub type Result<T> = std::result::Result<T, Error>;

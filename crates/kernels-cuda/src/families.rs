@@ -1,21 +1,21 @@
-//! Which sequences have stretches of their contexts in common.
+//! Finds sequences that have stretches of their contexts in common.
 
-/// Some that have the same blocks in one stretch and in all before it.
+/// Sequences that have the same blocks in one stretch and in all before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Family {
-    /// Which stretch, counted from 0.
+    /// The index of the stretch, from 0.
     pub(crate) stretch: usize,
-    /// Which ones, two at least.
+    /// The indices of the sequences, at least two.
     pub(crate) members: Vec<usize>,
 }
 
-/// All families among `tables`, each of which has `blocks` blocks for a stretch; stretches ascend.
+/// Returns all families among `tables`, by ascending stretch. A stretch has `blocks` blocks.
 pub(crate) fn families(tables: &[&[u32]], blocks: usize) -> Vec<Family> {
     let mut all: Vec<Family> = Vec::new();
     let mut together: Vec<Vec<usize>> = vec![(0..tables.len()).collect()];
     for stretch in 0.. {
         let part = |index: usize| tables[index].get(stretch * blocks..(stretch + 1) * blocks);
-        // Who parted once has nothing in common later.
+        // Sequences that have diverged have nothing in common later.
         together = together.iter().flat_map(|members| alike(members, part)).collect();
         if together.is_empty() {
             break;
@@ -25,7 +25,7 @@ pub(crate) fn families(tables: &[&[u32]], blocks: usize) -> Vec<Family> {
     all
 }
 
-/// Those of `members` of whom there are several with the same part.
+/// Returns the groups of `members`, of at least two each, that have the same part.
 fn alike<'a>(members: &[usize], part: impl Fn(usize) -> Option<&'a [u32]>) -> Vec<Vec<usize>> {
     let mut all: Vec<(&[u32], Vec<usize>)> = Vec::new();
     for member in members {

@@ -1,4 +1,4 @@
-//! Many kernels that are started together: a step that runs again with other numbers in the same places.
+//! Many kernels that are started together: a step that runs again with other numbers in the same memory.
 
 use std::{
     fmt,
@@ -10,10 +10,11 @@ use cudarc::driver::{CudaGraph, sys};
 
 use crate::{error::Result, gpu::Gpu};
 
-/// Work that was captured. It reads and writes the memory that was named when it was captured, which its owner keeps.
+/// Work that was captured. It reads and writes the memory that was used when it was captured, which its owner must
+/// keep.
 pub struct Graph(CudaGraph);
 
-// SAFETY: a graph is used by one thread at a time, and the driver does not mind which.
+// SAFETY: a graph is used by one thread at a time, and the driver accepts any thread.
 #[expect(unsafe_code, reason = "handles are pointers")]
 unsafe impl Send for Graph {}
 
@@ -24,11 +25,12 @@ impl fmt::Debug for Graph {
 }
 
 impl Graph {
-    /// Captures what `work` asks for, which is not done yet. All memory must be there before: none is allocated or freed
-    /// meanwhile, and nothing is copied from or to the host.
+    /// Captures the work that `work` submits, without running it. All memory must be allocated before: meanwhile none
+    /// is allocated or freed, and nothing is copied from or to the host.
     ///
     /// # Errors
-    /// What `work` says, or the driver; [`Capturing`](crate::Error::Capturing) where memory is not there.
+    /// The errors of `work`; [`Capturing`](crate::Error::Capturing) if it allocates memory;
+    /// [`Driver`](crate::Error::Driver) if the driver cannot capture it.
     pub fn capture<E: From<crate::Error>>(
         gpu: &Arc<Gpu>,
         work: impl FnOnce() -> std::result::Result<(), E>,
@@ -39,16 +41,16 @@ impl Graph {
         gpu.set_capturing(true);
         let worked = catch_unwind(AssertUnwindSafe(work));
         gpu.set_capturing(false);
-        // The capture ends whether or not it is of any use.
+        // The capture must end even if `work` failed.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(crate::Error::Driver);
         worked.unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok(Self(graph?.expect("a capture that began ends with a graph")))
     }
 
-    /// Does the work.
+    /// Runs the captured work.
     ///
     /// # Errors
-    /// What the driver says.
+    /// [`Driver`](crate::Error::Driver) if it cannot be started.
     pub fn run(&self) -> Result<()> {
         Ok(self.0.launch()?)
     }

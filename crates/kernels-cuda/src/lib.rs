@@ -1,11 +1,11 @@
-//! Arithmetic on GPUs that speak CUDA, in bf16 with sums in f32: products, attention over blocks, norms, rotations.
+//! Arithmetic on CUDA GPUs, in bf16 with sums in f32: products, attention over blocks, norms, rotary embeddings.
 //!
-//! What `kernels` is for the processor. The kernels themselves are in `cuda/`, compiled when the feature `cuda` asks for it;
-//! the driver and cuBLASLt are opened when a GPU is, so that a program starts where they are missing. `emulator/` is a
-//! driver whose GPU is the processor: tests run the same kernels on it.
+//! It is the counterpart of `kernels`, which is for the CPU. The kernels themselves are in `cuda/` and are compiled
+//! if the feature `cuda` is enabled. The driver and cuBLASLt are opened when a GPU is, so that a program starts where
+//! they are missing. `emulator/` is a driver whose GPU is the CPU: tests run the same kernels on it.
 //!
-//! Everything is asked for in one stream and done in order; a call returns before its work is done, and what reads results
-//! waits for them.
+//! All work is submitted to one stream and executed in order. Calls return before their work is done; reading results
+//! waits for it. Calls that allocate memory on the GPU fail with [`Error::Capturing`] while a graph is captured.
 
 mod activation;
 mod attention;

@@ -1,5 +1,5 @@
-//! A matrix product with an optional bias, of any number of rows: few by our own kernels, which read weights once, more by
-//! cuBLASLt.
+//! A matrix product with an optional bias, for any number of rows: few rows by our own kernels, which read weights
+//! once, more by cuBLASLt.
 
 use std::{
     ops::Range,
@@ -20,32 +20,33 @@ use crate::{
     rows::Rows,
 };
 
-/// Numbers of quantised weights that are expanded at a time, at most: 128 MiB in bf16. Fewer would stay in a second-level cache
-/// (50 MiB on H100), but a product of few outputs has too few tiles for all multiprocessors: of the 29,568 inputs of a 72B
-/// critic 16 Mi numbers are 567 outputs, which with 512 rows are some ten tiles of 128 x 256 for 132 multiprocessors.
+/// The largest number of quantised weights that are expanded at a time: 128 MiB in bf16. Fewer would stay in an L2
+/// cache (50 MiB on H100), but a product of few outputs has too few tiles for all multiprocessors: with the 29,568
+/// inputs of a 72B critic, 16 Mi weights are 567 outputs, which with 512 rows are some ten tiles of 128 x 256 for 132
+/// multiprocessors.
 const EXPANDED: usize = 64 << 20;
 
-/// Outputs that begin a piece are a multiple of this, so that what begins there in bf16 is aligned to 256 bytes, as memory is that
-/// was allocated: the library chooses its kernels for that.
+/// The first output of a piece is a multiple of this, so that its bf16 numbers are aligned to 256 bytes like
+/// allocated memory: the library chooses its kernels for that alignment.
 const ALIGNED_OUTPUTS: usize = 128;
 
-/// The weights of a product `[output, input]` as they come.
+/// The weights of a product `[output, input]` as they are given.
 #[derive(Debug, Clone, Copy)]
 pub enum Weight<'a> {
-    /// Numbers.
+    /// bf16 numbers.
     Bf16(&'a [bf16]),
-    /// Blocks as GGUF files have them.
+    /// Blocks of quantised weights as in GGUF files.
     Blocks(Blocks<'a>),
 }
 
-/// What becomes of a product.
+/// What happens to a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// It takes the place of what was there.
+    /// It replaces the previous contents.
     Replace,
-    /// It is added to what was there.
+    /// It is added to the previous contents.
     Add,
-    /// Its GELU, by tanh, takes the place of what was there.
+    /// Its GELU, by the tanh approximation, replaces the previous contents.
     GeluTanh,
 }
 
@@ -53,11 +54,11 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Linear {
     weights: Weights,
-    /// The bias for our own kernels, and the same for the library's.
+    /// The bias for our own kernels, and the same in bf16 for the library's.
     bias: Option<(Bias, CudaSlice<bf16>)>,
     output: usize,
     input: usize,
-    /// Memory for [`floats`](Self::floats), once they were asked for. Used by one thread, see `Gpu`.
+    /// Memory for [`floats`](Self::floats), allocated on first use. Used by one thread, see `Gpu`.
     floats: Mutex<Option<(Rows, Floats)>>,
 }
 
@@ -67,21 +68,21 @@ enum Weights {
     Quantised(QuantisedWeights, Arc<Scratch>),
 }
 
-/// What products with quantised weights work in, the same for all of a GPU, so that nothing is allocated while they run. The
-/// lock is never waited for, since one thread asks for all work.
+/// Working memory of products with quantised weights, shared by all products of a GPU and reused, so that it is not
+/// allocated for each. The lock is never contended, since one thread submits all work.
 #[derive(Debug)]
 pub(crate) struct Scratch(Mutex<Memory>);
 
 #[derive(Debug)]
 struct Memory {
     rounded: RoundedRows,
-    /// Inputs that there is room for.
+    /// The number of inputs that `rounded` has room for.
     input: usize,
     expanded: Rows,
 }
 
 impl Scratch {
-    /// That of a GPU, with room for products of `input` inputs.
+    /// Returns the GPU's working memory, with room for products of `input` inputs.
     fn of(gpu: &Arc<Gpu>, input: usize) -> Result<Arc<Self>> {
         let mut known = gpu.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scratch) = known.upgrade() {
@@ -105,13 +106,13 @@ impl Scratch {
 }
 
 impl Linear {
-    /// With a copy of the weights on the GPU.
+    /// Creates a product with a copy of the weights on the GPU.
     ///
     /// # Errors
-    /// When the GPU has no room.
+    /// `Error::OutOfMemory` or `Error::Driver` if they cannot be stored on the GPU.
     ///
     /// # Panics
-    /// When there are more or fewer weights.
+    /// If the length of the weights or the bias does not match the shape.
     pub fn new(
         gpu: &Arc<Gpu>,
         weight: Weight<'_>,
@@ -129,38 +130,40 @@ impl Linear {
         }
     }
 
-    /// With weights `[output, input]` that are on the GPU.
+    /// Creates a product with weights `[output, input]` that are on the GPU.
     ///
     /// # Errors
-    /// When the GPU has no room for the bias.
+    /// `Error::OutOfMemory` or `Error::Driver` if the bias cannot be stored on the GPU.
     pub fn of_rows(gpu: &Arc<Gpu>, rows: Rows, bias: Option<&[f32]>) -> Result<Self> {
         let (output, input) = rows.shape();
         let weights = Weights::Bf16(Bf16Weights::new(rows));
         Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input, floats: Mutex::default() })
     }
 
-    /// The same with quantised ones.
+    /// Creates a product with quantised weights that are on the GPU.
     ///
     /// # Errors
-    /// When the GPU has no room for the bias, or for what products need.
+    /// `Error::OutOfMemory` or `Error::Driver` if the bias cannot be stored, or working memory not be allocated, on
+    /// the GPU.
     pub fn of_blocks(gpu: &Arc<Gpu>, weights: QuantisedWeights, bias: Option<&[f32]>) -> Result<Self> {
         let (output, input) = weights.shape();
         let weights = Weights::Quantised(weights, Scratch::of(gpu, input)?);
         Ok(Self { weights, bias: upload_bias(gpu, bias, output)?, output, input, floats: Mutex::default() })
     }
 
-    /// Outputs and inputs.
+    /// Returns the numbers of outputs and inputs.
     pub fn shape(&self) -> (usize, usize) {
         (self.output, self.input)
     }
 
-    /// `x` `[rows, input]` to `y` `[rows, output]`.
+    /// Computes `y` `[rows, output]` from `x` `[rows, input]`.
     ///
     /// # Errors
-    /// What the driver or the library says.
+    /// `Error::OutOfMemory` if the GPU has no memory for `y`; `Error::NoKernels`, `Error::Driver` or `Error::Product`
+    /// if a kernel or the library fails.
     ///
     /// # Panics
-    /// When rows have another length.
+    /// If rows of `x` have another length, or products are added to a `y` of another shape.
     pub fn forward(&self, x: &Rows, y: &mut Rows, output: Output) -> Result<()> {
         assert_eq!(x.shape().1, self.input, "inputs of a product");
         if x.shape().0 > FEW_ROWS {
@@ -176,10 +179,35 @@ impl Linear {
         }
     }
 
-    /// For every row of `x` its numbers, which are not rounded to bf16.
+    /// Writes to `y` `[rows, output / 2]` the activation of the first half of the outputs of `x` `[rows, input]`,
+    /// times the second half. Few rows are gated in the kernel of the product; for more, all outputs are first
+    /// written to `products`.
     ///
     /// # Errors
-    /// What went wrong on the GPU.
+    /// `Error::OutOfMemory` if the GPU has no memory for `y` or `products`; `Error::NoKernels`, `Error::Driver` or
+    /// `Error::Product` if a kernel or the library fails.
+    ///
+    /// # Panics
+    /// If rows of `x` have another length, or half of the outputs is not a multiple of eight.
+    pub fn gated(
+        &self,
+        x: &Rows,
+        activation: Activation,
+        (products, y): (&mut Rows, &mut Rows),
+    ) -> Result<()> {
+        assert_eq!(x.shape().1, self.input, "inputs of a product");
+        assert!(self.output.is_multiple_of(16), "both halves of {} outputs", self.output);
+        if x.shape().0 <= FEW_ROWS {
+            return self.multiply_few(x, Destination::Gated(y, activation));
+        }
+        self.multiply_many(x, products, Output::Replace)?;
+        activation.gate(products, y)
+    }
+
+    /// Returns the products of every row of `x` in f32, not rounded to bf16.
+    ///
+    /// # Errors
+    /// `Error::OutOfMemory`, `Error::NoKernels` or `Error::Driver` if this or earlier work on the GPU failed.
     pub fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
         let (rows, input) = x.shape();
         let mut kept = self.floats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +220,8 @@ impl Linear {
             let range = first..rows.min(first + FEW_ROWS);
             part.room((range.len(), input))?.copy(0, x, range)?;
             self.multiply_few(&part, Destination::Floats(&mut floats))?;
-            // By several threads: 64 rows of a large vocabulary are 39 MB, which take one of them as long as half a step.
+            // Copied by several threads: 64 rows of a large vocabulary are 39 MB, which take one thread as long as
+            // half a step.
             let rows = floats.download()?.par_chunks(self.output);
             all.par_extend(rows.map(<[f32]>::to_vec));
         }
@@ -252,7 +281,8 @@ impl Linear {
     }
 }
 
-/// Which outputs are made at a time of weights that have to be expanded: parts that are about as large.
+/// Returns the ranges of outputs that are computed at a time with weights that have to be expanded, about equally
+/// large.
 fn pieces((output, input): (usize, usize)) -> impl Iterator<Item = Range<usize>> {
     let most = (EXPANDED / input / ALIGNED_OUTPUTS).max(1) * ALIGNED_OUTPUTS;
     let step = output.div_ceil(output.div_ceil(most).max(1)).next_multiple_of(ALIGNED_OUTPUTS);
@@ -276,7 +306,7 @@ mod tests {
 
     #[test]
     fn pieces_are_alike_and_begin_where_the_library_expects_them() {
-        // Outputs and inputs of 7B and 72B, and of small layers; how many pieces they make.
+        // Outputs and inputs of 7B and 72B models and of small layers, and the number of pieces.
         let shapes = [
             ((18944, 3584), 2),
             ((3584, 18944), 2),

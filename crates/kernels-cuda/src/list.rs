@@ -1,4 +1,4 @@
-//! Whole numbers on a GPU that change from step to step, in a place that stays.
+//! Integers on a GPU that change from step to step, at an address that stays.
 
 use std::sync::Arc;
 
@@ -6,47 +6,46 @@ use cudarc::driver::CudaSlice;
 
 use crate::{error::Result, gpu::Gpu};
 
-/// A list of numbers. Its place changes only when it grows beyond what it ever was.
+/// A list of numbers, whose address changes only when it grows beyond its capacity.
 #[derive(Debug)]
 pub(crate) struct List {
     numbers: CudaSlice<u32>,
     length: usize,
+    moves: usize,
 }
 
 impl List {
-    /// An empty one, with room for `room` numbers before it has to move.
+    /// Creates an empty list with room for `room` numbers.
     pub(crate) fn new(gpu: &Gpu, room: usize) -> Result<Self> {
-        Ok(Self { numbers: gpu.zeros(room)?, length: 0 })
+        Ok(Self { numbers: gpu.zeros(room)?, length: 0, moves: 0 })
     }
 
-    /// Becomes `numbers`; tells whether it had to move.
-    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, numbers: &[u32]) -> Result<Moved> {
-        let moves = self.numbers.len() < numbers.len();
-        if moves {
-            // Twice the room, so that a list that grows one by one moves seldom.
+    /// Replaces the contents by `numbers`. The list moves if they are more than it has room for.
+    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, numbers: &[u32]) -> Result<()> {
+        if self.numbers.len() < numbers.len() {
+            // Twice the room, so that a list that grows one by one rarely moves.
             self.numbers = gpu.memory_for(numbers.len() * 2)?;
+            self.moves += 1;
         }
         if !numbers.is_empty() {
             gpu.stream().memcpy_htod(numbers, &mut self.numbers.slice_mut(..numbers.len()))?;
         }
         self.length = numbers.len();
-        Ok(if moves { Moved::Yes } else { Moved::No })
+        Ok(())
     }
 
-    /// How many numbers there are.
+    /// Returns how often the list has moved to another address. A move counts even if the copy after it failed.
+    pub(crate) fn moves(&self) -> usize {
+        self.moves
+    }
+
+    /// Returns the length of the list.
     pub(crate) fn len(&self) -> usize {
         self.length
     }
 
-    /// Where they are.
+    /// Returns the memory of the list, which may be longer than the list.
     pub(crate) fn numbers(&self) -> &CudaSlice<u32> {
         &self.numbers
     }
-}
-
-/// Whether a list is at another place than before, so that what was captured with the old one cannot run again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moved {
-    Yes,
-    No,
 }

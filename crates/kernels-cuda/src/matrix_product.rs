@@ -1,4 +1,4 @@
-//! Products of many rows, by cuBLASLt: y = x W^T, with a bias and GELU in the same pass where they are asked for.
+//! Products of many rows by cuBLASLt: y = x W^T, with a bias and GELU in the same pass where they are requested.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -23,32 +23,33 @@ use half::bf16;
 
 use crate::error::{Error, Result, full};
 
-/// What a product may use to work in. NVIDIA recommends 32 MiB for GPUs of compute capability 9.0.
+/// The size of the library's workspace. NVIDIA recommends 32 MiB for GPUs of compute capability 9.0.
 const WORKSPACE_BYTES: usize = 32 << 20;
 
-/// How memory is aligned that was allocated, and so what the library expects of everything it is given.
+/// The alignment in bytes of allocated memory, which the library expects of every address.
 const ALIGNMENT: u64 = 256;
 
-/// How the library may put parts of a sum together: in f32 alone (`CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE`). In place, or in the type of
-/// what comes out, it would round them to bf16.
+/// How the library may combine parts of a sum: in f32 alone (`CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE`). In place, or
+/// in the output's type, it would round them to bf16.
 const REDUCTIONS: u32 = 2;
 
 /// What happens to a product before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum After {
-    /// It takes the place of what was there.
+    /// It replaces the previous contents.
     Replace,
-    /// It is added to what was there.
+    /// It is added to the previous contents.
     Add,
     /// The bias is added.
     Bias,
-    /// It and the bias are added to what was there.
+    /// It and the bias are added to the previous contents.
     AddBias,
-    /// The bias is added, and GELU by tanh is taken.
+    /// The bias is added, and GELU, by the tanh approximation, is applied.
     BiasGelu,
 }
 
-/// A product's sizes: rows of x, outputs and inputs of W, how far apart rows of y are, and what follows.
+/// A product's sizes: rows of x, outputs and inputs of W, the distance between rows of y, and what happens to the
+/// product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub(crate) rows: usize,
@@ -58,12 +59,13 @@ pub(crate) struct Shape {
     pub(crate) after: After,
 }
 
-/// The library's handle and what it needs.
+/// The library's handle, its workspace and the plans.
 pub(crate) struct MatrixProducts {
     handle: sys::cublasLtHandle_t,
     workspace: CudaSlice<u8>,
     stream: Arc<CudaStream>,
-    /// How each shape that came is computed: asking takes longer than many a product. Used by one thread, see `Gpu`.
+    /// The plan of each shape so far: requesting one from the library takes longer than many products. Used by one
+    /// thread, see `Gpu`.
     plans: Mutex<HashMap<Shape, Plan>>,
 }
 
@@ -76,13 +78,13 @@ struct Plan {
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
-/// More plans than this are forgotten all together: prompts have many lengths.
+/// At this number of plans all are dropped: prompts have many lengths.
 const PLANS: usize = 4096;
 
 // SAFETY: the handle and the plans are pointers to memory of the library, which may be used by any thread, one at a time.
 #[expect(unsafe_code, reason = "handles are pointers")]
 unsafe impl Send for MatrixProducts {}
-// SAFETY: what changes is behind the lock.
+// SAFETY: everything that changes is behind the lock.
 #[expect(unsafe_code, reason = "handles are pointers")]
 unsafe impl Sync for MatrixProducts {}
 
@@ -95,8 +97,8 @@ impl MatrixProducts {
         Ok(Self { handle, workspace, stream: Arc::clone(stream), plans: Mutex::default() })
     }
 
-    /// y, whose rows of `output` numbers begin `stride` numbers apart, of x `[rows, input]`, the weight `[output, input]` and the
-    /// bias `[output]`, which is there where `shape.after` says so.
+    /// Computes y, whose rows of `output` numbers begin `stride` numbers apart, from x `[rows, input]`, the weight
+    /// `[output, input]` and the bias `[output]`, which must be given if `shape.after` uses it.
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     pub(crate) fn run(
         &self,
@@ -151,7 +153,8 @@ impl MatrixProducts {
     }
 }
 
-/// An address as the library expects it: of another one it would read beyond what is there, and the GPU would be lost.
+/// Returns `address` if it is aligned as the library expects. With another one, it would read beyond the buffer, and
+/// the GPU would be lost.
 fn aligned(address: u64) -> u64 {
     assert!(address.is_multiple_of(ALIGNMENT), "numbers of a product that are not aligned");
     address
@@ -160,14 +163,14 @@ fn aligned(address: u64) -> u64 {
 impl Drop for MatrixProducts {
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     fn drop(&mut self) {
-        // SAFETY: nobody has the handle any more. What it says when it goes helps nobody.
+        // SAFETY: the handle is not used any more. There is nothing to do about an error here.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }
 
 impl Plan {
-    /// The library's matrices are column-major: for it, x is `[input, rows]`, y `[output, rows]`, and W `[input, output]`, to be
-    /// transposed.
+    /// Creates the plan of a shape. The library's matrices are column-major: for it, x is `[input, rows]`, y
+    /// `[output, rows]`, and W `[input, output]`, to be transposed.
     #[expect(unsafe_code, reason = "calls of the library by pointers")]
     fn new(handle: sys::cublasLtHandle_t, shape: Shape) -> Result<Self> {
         let Shape { rows, output, input, stride, after } = shape;
@@ -189,7 +192,7 @@ impl Plan {
         };
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
         let preference = result::create_matmul_pref()?;
-        // SAFETY: the pointers are those of this plan; the preference is given back whatever happens.
+        // SAFETY: the pointers are those of this plan; the preference is destroyed in any case.
         let found = unsafe {
             let bytes = WORKSPACE_BYTES as u64;
             result::set_matmul_pref_attribute(
@@ -218,7 +221,7 @@ impl Plan {
                 )
             })
         };
-        // SAFETY: nothing else has it.
+        // SAFETY: nothing else uses the preference.
         unsafe { result::destroy_matmul_pref(preference) }?;
         plan.algorithm = found?.algo;
         Ok(plan)
@@ -226,7 +229,7 @@ impl Plan {
 
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     fn set<T>(&self, attribute: Attribute, value: &T) -> Result<()> {
-        // SAFETY: the library copies as many bytes as it is told that there are.
+        // SAFETY: the library copies as many bytes as the size that it is passed.
         let set = unsafe {
             result::set_matmul_desc_attribute(
                 self.description,
@@ -242,7 +245,7 @@ impl Plan {
 impl Drop for Plan {
     #[expect(unsafe_code, reason = "calls of the library by pointers")]
     fn drop(&mut self) {
-        // SAFETY: this plan alone has them. What the library says when they go helps nobody.
+        // SAFETY: only this plan uses them. There is nothing to do about an error here.
         unsafe {
             let _ = result::destroy_matmul_desc(self.description);
             for layout in [self.weight, self.x, self.y] {

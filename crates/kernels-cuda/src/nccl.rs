@@ -1,4 +1,4 @@
-//! Communicators of NVIDIA's library for several GPUs.
+//! Communicators of NCCL, NVIDIA's library for several GPUs.
 
 use std::{
     ffi::{c_int, c_void},
@@ -15,8 +15,8 @@ use crate::{
     rows::Rows,
 };
 
-/// Names of the library: packages and PyTorch installs have the second alone, of which the bindings of the other libraries know
-/// nothing. That is why these few calls are declared here.
+/// Names of the library. Packages and PyTorch installs have only the second, which the bindings of the other
+/// libraries do not know. That is why these few calls are declared here.
 const NAMES: [&str; 2] = ["libnccl.so", "libnccl.so.2"];
 
 /// `ncclComm_t`.
@@ -27,7 +27,7 @@ const BF16: c_int = 9;
 const SUM: c_int = 0;
 const SUCCESS: c_int = 0;
 
-/// What is called of the library (NCCL 2, `nccl.h`).
+/// The functions of the library that are called (NCCL 2, `nccl.h`).
 #[derive(Debug)]
 struct Calls {
     /// `ncclCommInitAll(comms, count, devices)`
@@ -40,12 +40,12 @@ struct Calls {
 }
 
 impl Calls {
-    /// Opens the library, which then stays open.
+    /// Opens the library, which then stays open. Returns `None` if it or one of the functions is missing.
     #[expect(unsafe_code, reason = "opens a library, and takes its functions by their names")]
     fn open() -> Option<Self> {
-        // SAFETY: opening the library does nothing else.
+        // SAFETY: opening the library has no other effect.
         let library = NAMES.iter().find_map(|name| unsafe { Library::new(*name) }.ok())?;
-        // SAFETY: these are the types that the library's header has.
+        // SAFETY: these are the types in the library's header.
         let calls = unsafe {
             Self {
                 connect: *library.get(b"ncclCommInitAll\0").ok()?,
@@ -63,7 +63,8 @@ impl Calls {
     }
 }
 
-/// One GPU's. It is aborted when it goes: what it was asked for and has not done does not hold up the GPU.
+/// The communicator of one GPU. It is aborted when it is dropped: sums that were submitted and not computed do not
+/// hold up the GPU.
 #[derive(Debug)]
 pub(crate) struct Communicator {
     calls: &'static Calls,
@@ -75,13 +76,13 @@ pub(crate) struct Communicator {
 unsafe impl Send for Communicator {}
 
 impl Communicator {
-    /// One for each GPU, connected.
+    /// Creates a communicator for each GPU, connected to the others.
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     pub(crate) fn among(gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
         let calls = Calls::known()?;
         let ordinals: Vec<c_int> = gpus.iter().map(|gpu| gpu.ordinal() as c_int).collect();
         let mut handles = vec![ptr::null_mut(); gpus.len()];
-        // SAFETY: the library reads as many numbers and writes as many handles as it is told that there are.
+        // SAFETY: the library reads as many numbers and writes as many handles as the count that it is passed.
         check(unsafe { (calls.connect)(handles.as_mut_ptr(), gpus.len() as c_int, ordinals.as_ptr()) })?;
         Ok(handles.into_iter().map(|handle| Self { calls, handle }).collect())
     }
@@ -94,7 +95,7 @@ impl Communicator {
         gpu.bind()?;
         let (numbers, _written) = rows.numbers.device_ptr_mut(gpu.stream());
         let stream = gpu.stream().cu_stream().cast();
-        // SAFETY: there are at least as many numbers, which the stream's work alone touches.
+        // SAFETY: there are at least as many numbers, which only work of this stream accesses.
         check(unsafe {
             let (from, to) = (numbers as *const c_void, numbers as *mut c_void);
             (self.calls.all_reduce)(from, to, count * columns, BF16, SUM, self.handle, stream)
@@ -105,7 +106,7 @@ impl Communicator {
 impl Drop for Communicator {
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
     fn drop(&mut self) {
-        // SAFETY: nobody has the handle any more. What the library says when it goes helps nobody.
+        // SAFETY: the handle is not used any more. There is nothing to do about an error here.
         let _ = unsafe { (self.calls.abort)(self.handle) };
     }
 }

@@ -1,4 +1,5 @@
-//! What stands for NVIDIA's library for several GPUs in a program that was built without.
+//! The replacement for NCCL, NVIDIA's library for several GPUs, in a program that was built without the feature
+//! `nccl`.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -8,12 +9,12 @@ use crate::{
     rows::Rows,
 };
 
-/// There is none.
+/// A communicator that cannot exist.
 #[derive(Debug)]
 pub(crate) struct Communicator(Infallible);
 
 impl Communicator {
-    pub(crate) fn among(_cards: &[Arc<Gpu>]) -> Result<Vec<Self>> {
+    pub(crate) fn among(_gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
         Err(Error::NoCommunication)
     }
 

@@ -1,4 +1,4 @@
-//! The two normalisations over a row.
+//! Layer and RMS normalisation of rows.
 
 use std::sync::Arc;
 
@@ -10,10 +10,14 @@ use crate::{
     rows::Rows,
 };
 
-/// Threads of a block, as `cuda/norm.cu` has it.
-const THREADS: u32 = 256;
+/// The largest number of threads in a block, and the numbers that each processes at a time, as in `cuda/norm.cu`.
+const MOST_THREADS: usize = 512;
+const THREAD_NUMBERS: usize = 8;
 
-/// What a row is scaled by after it was normalised. With a bias the mean is taken away before.
+/// Threads of a warp: blocks consist of whole warps.
+const WARP: usize = 32;
+
+/// The parameters of a normalisation. With a bias, the mean is subtracted first.
 #[derive(Debug)]
 pub struct Norm {
     weight: CudaSlice<f32>,       // [columns]
@@ -22,14 +26,17 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// x / sqrt(mean of squares + epsilon) * weight, or with a bias
-    /// (x - mean) / sqrt(variance + epsilon) * weight + bias.
+    /// Uploads the parameters of `x / sqrt(mean of squares + epsilon) * weight`, or with a bias of `(x - mean) /
+    /// sqrt(variance + epsilon) * weight + bias`.
     ///
     /// # Errors
-    /// When the GPU has no room.
+    /// `Error::OutOfMemory` or `Error::Driver` if they cannot be stored on the GPU.
+    ///
+    /// # Panics
+    /// If `weight` and `bias` differ in length, or their length is not a multiple of eight.
     pub fn new(gpu: &Arc<Gpu>, weight: &[f32], bias: Option<&[f32]>, epsilon: f32) -> Result<Self> {
         assert!(bias.is_none_or(|bias| bias.len() == weight.len()), "a bias for each weight");
-        assert_eq!(weight.len() % 8, 0, "columns");
+        assert_eq!(weight.len() % THREAD_NUMBERS, 0, "columns");
         Ok(Self {
             weight: gpu.upload(weight)?,
             bias: bias.map(|bias| gpu.upload(bias)).transpose()?,
@@ -37,15 +44,21 @@ impl Norm {
         })
     }
 
-    /// `x` `[rows, columns]` to `y` of the same shape.
+    /// Normalises the rows of `x` `[rows, columns]` to `y` of the same shape.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` if the GPU has no memory for `y`; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
+    ///
+    /// # Panics
+    /// If the number of columns of `x` is not that of the weights.
     pub fn run(&self, x: &Rows, y: &mut Rows) -> Result<()> {
         let (rows, columns) = x.shape();
         assert_eq!(columns, self.weight.len(), "columns of a norm");
         y.room((rows, columns))?;
-        let grid = Grid::new((rows as u32, 1, 1), THREADS);
+        // Depends on the columns alone, since it determines the order of a row's sums.
+        let threads = (columns / THREAD_NUMBERS).next_multiple_of(WARP).min(MOST_THREADS);
+        let grid = Grid::new((rows as u32, 1, 1), threads as u32);
         let name = if self.bias.is_some() { "layer_norm" } else { "rms_norm" };
         let kernel = x.gpu.kernel(("norm", name), grid)?;
         let columns = columns as u32;

@@ -1,4 +1,4 @@
-//! Tiles of an image, cut into patches and normalised.
+//! Cuts tiles of an image into patches and normalises them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const THREADS: u32 = 256;
 
-/// How tiles are cut, and what their bytes become.
+/// The sizes of tiles and patches, and the values of bytes.
 #[derive(Debug)]
 pub struct PatchCutter {
     levels: CudaSlice<bf16>, // [3][256]
@@ -24,22 +24,25 @@ pub struct PatchCutter {
 }
 
 impl PatchCutter {
-    /// For tiles of `size` pixels a side and patches of `patch`; `levels` is what each byte of each channel becomes.
+    /// Creates a cutter for tiles of `size` pixels a side and patches of `patch`; `levels` holds the value of each
+    /// byte of each channel.
     ///
     /// # Errors
-    /// When the GPU has no room.
+    /// `Error::OutOfMemory` or `Error::Driver` if the levels cannot be stored on the GPU.
     pub fn new(gpu: &Gpu, levels: &[[f32; 256]; 3], (size, patch): (usize, usize)) -> Result<Self> {
         let narrow: Vec<bf16> = levels.as_flattened().iter().copied().map(bf16::from_f32).collect();
         Ok(Self { levels: gpu.upload(&narrow)?, size, patch })
     }
 
-    /// The patches of tiles `[size, size, 3]`: to `patches` `[tiles * side * side, 3 * patch * patch]`.
+    /// Writes the patches of tiles `[size, size, 3]` to `patches` `[tiles * side * side, 3 * patch * patch]`, where
+    /// `side` is `size / patch`.
     ///
     /// # Errors
-    /// When the GPU has no room.
+    /// `Error::OutOfMemory` if the GPU has no memory for tiles and patches; `Error::NoKernels` or `Error::Driver` if
+    /// the kernel cannot be loaded or run.
     ///
     /// # Panics
-    /// When a tile has another size.
+    /// If a tile has another size.
     pub fn cut(&self, tiles: &[&[u8]], patches: &mut Rows) -> Result<()> {
         let (side, bytes) = (self.size / self.patch, 3 * self.size * self.size);
         assert!(tiles.iter().all(|tile| tile.len() == bytes), "bytes of a tile");

@@ -1,4 +1,5 @@
-//! Weights of eight or four bits, which share a scale in blocks of 32 inputs, and rows that are rounded for their products.
+//! Weights of eight or four bits, which share a scale in blocks of 32 inputs, and rows that are rounded for products
+//! with them.
 
 use std::{ops::Range, sync::Arc, thread};
 
@@ -8,11 +9,12 @@ use crate::{
     draw::Draw,
     error::Result,
     gpu::{Gpu, Grid},
-    products::{Bias, Destination, FEW_ROWS, Product},
+    products::{Bias, Destination, FEW_ROWS, Names, Product, names},
     rows::Rows,
 };
 
-/// Inputs that share a scale, and blocks of a stretch: rows of weights are whole stretches, as `cuda/quantised.cuh` has it.
+/// Inputs that share a scale, and blocks in a stretch, as in `cuda/quantised.cuh`: rows of weights are whole
+/// stretches.
 const BLOCK: usize = 32;
 const BLOCKS_OF_STRETCH: usize = 4;
 
@@ -23,25 +25,26 @@ const LANES: usize = 4;
 const Q8_0_BYTES: usize = 34;
 const Q4_BYTES: usize = 18;
 
-/// Threads of a block of threads: of rounding, and of expanding.
+/// Threads of a CUDA block for rounding and for expanding.
 const ROUND_THREADS: u32 = 256;
 const EXPAND_THREADS: u32 = 128;
 
-/// What the four bits of GGUF's IQ4_NL stand for.
+/// The integers that the four-bit codes of GGUF's IQ4_NL stand for.
 const UNEVEN_LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// What the four bits of GGUF's Q4_0 stand for.
+/// The integers that the four-bit codes of GGUF's Q4_0 stand for.
 const EVEN_LEVELS: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
-/// Weights as a GGUF file has them, output by output: blocks of 32 inputs, each a scale as a little-endian f16 and its codes.
+/// Weights as in a GGUF file, output by output: blocks of 32 inputs, each a scale as a little-endian f16 and its
+/// codes.
 #[derive(Debug, Clone, Copy)]
 pub enum Blocks<'a> {
-    /// 32 whole numbers of eight bits.
+    /// 32 signed eight-bit integers.
     Q8_0(&'a [u8]),
-    /// 16 bytes: the lower four bits are of inputs 0 to 15, the upper ones of inputs 16 to 31. They stand for their number
-    /// less 8.
+    /// 16 bytes whose lower four bits are inputs 0 to 15 and whose upper four bits are inputs 16 to 31. A code stands
+    /// for its number less 8.
     Q4_0(&'a [u8]),
-    /// The same, and they stand for one of 16 uneven levels.
+    /// Codes as in Q4_0, each of which stands for one of 16 uneven levels.
     Iq4Nl(&'a [u8]),
 }
 
@@ -50,12 +53,12 @@ pub enum Blocks<'a> {
 pub struct QuantisedWeights {
     codes: CudaSlice<u8>,
     scales: CudaSlice<u16>, // bits of f16
-    levels: Option<Levels>, // where there are four bits
+    levels: Option<Levels>, // for codes of four bits
     output: usize,
     input: usize,
 }
 
-/// Rows of x in eight bits.
+/// Rows of x, rounded to eight bits.
 #[derive(Debug)]
 pub struct RoundedRows {
     codes: CudaSlice<u8>,
@@ -64,7 +67,8 @@ pub struct RoundedRows {
     input: usize,
 }
 
-/// Levels 0 to 7, and 8 to 15 with 1 added, the first one in the lowest byte: the two tables in which kernels look codes up.
+/// Levels 0 to 7, and levels 8 to 15 plus 1, the first in the lowest byte: the two tables in which kernels look codes
+/// up.
 #[derive(Debug, Clone, Copy)]
 struct Levels {
     low: u64,
@@ -104,17 +108,17 @@ impl Blocks<'_> {
     }
 }
 
-/// How many bits a code has.
+/// The number of bits of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeBits {
-    /// Eight.
+    /// Eight bits.
     Eight,
-    /// Four, which stand for GGUF's uneven levels.
+    /// Four bits, the index of one of 16 levels: GGUF's uneven ones where weights are drawn.
     Four,
 }
 
 impl CodeBits {
-    /// Bytes of a block in a file.
+    /// Returns the bytes of a block in a file.
     fn block_bytes(self) -> usize {
         match self {
             Self::Eight => Q8_0_BYTES,
@@ -122,7 +126,7 @@ impl CodeBits {
         }
     }
 
-    /// Bytes of a stretch of codes on the GPU.
+    /// Returns the bytes of a stretch of codes on the GPU.
     fn stretch_bytes(self) -> usize {
         match self {
             Self::Eight => BLOCKS_OF_STRETCH * BLOCK,
@@ -130,8 +134,8 @@ impl CodeBits {
         }
     }
 
-    /// Puts the codes of block `block` of a stretch where a kernel looks for them: those of one lane for several blocks
-    /// side by side.
+    /// Writes the codes of block `block` of a stretch where kernels read them: those of one lane for several blocks
+    /// are adjacent.
     fn place(self, codes: &[u8], block: usize, stretch: &mut [u8]) {
         match self {
             Self::Eight => {
@@ -140,7 +144,7 @@ impl CodeBits {
                 }
             }
             Self::Four => {
-                // Half of the inputs are in the lower bits of all bytes, the other half in the upper ones.
+                // The first half of the inputs is in the lower bits of the bytes, the second half in the upper ones.
                 for lane in 0..LANES {
                     let (half, shift) = (&codes[lane % 2 * 8..][..8], lane / 2 * 4);
                     let place = &mut stretch[lane * 16 + block * 4..][..4];
@@ -153,7 +157,8 @@ impl CodeBits {
     }
 }
 
-/// Codes and scales `[outputs][stretches]` of the blocks of as many outputs. Each row is filled up with zeros.
+/// Rearranges the blocks of some outputs into codes and scales `[outputs][stretches]`. What pads each row is not
+/// written and must be 0 already.
 fn rearrange(blocks: &[u8], bits: CodeBits, input: usize, (codes, scales): (&mut [u8], &mut [u16])) {
     let stretches = input.div_ceil(BLOCK * BLOCKS_OF_STRETCH);
     let rows = blocks.chunks_exact(input / BLOCK * bits.block_bytes());
@@ -171,13 +176,13 @@ fn rearrange(blocks: &[u8], bits: CodeBits, input: usize, (codes, scales): (&mut
 }
 
 impl QuantisedWeights {
-    /// A copy of `blocks` on the GPU.
+    /// Copies `blocks` to the GPU.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` or `Error::Driver` if they cannot be stored on the GPU.
     ///
     /// # Panics
-    /// When `input` is no multiple of 32, or there are more or less blocks.
+    /// If `input` is 0 or not a multiple of 32, or the number of blocks does not match the shape.
     pub fn upload(gpu: &Gpu, blocks: Blocks<'_>, (output, input): (usize, usize)) -> Result<Self> {
         assert!(input.is_multiple_of(BLOCK) && input > 0, "{input} inputs are no whole blocks");
         let bits = blocks.bits();
@@ -185,7 +190,7 @@ impl QuantisedWeights {
         let stretches = input.div_ceil(BLOCK * BLOCKS_OF_STRETCH);
         let (row_codes, row_scales) = (stretches * bits.stretch_bytes(), stretches * BLOCKS_OF_STRETCH);
         let (mut codes, mut scales) = (vec![0; output * row_codes], vec![0; output * row_scales]);
-        // Each thread has so many rows.
+        // Rows for each thread.
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let rows = output.div_ceil(threads).max(1);
         thread::scope(|scope| {
@@ -199,14 +204,15 @@ impl QuantisedWeights {
         Ok(Self { codes, scales, levels: blocks.levels(), output, input })
     }
 
-    /// Codes whose bits are those of random numbers, and one scale for all, with which the weights spread about as far as `draw`
-    /// says: for measuring, where only their number matters.
+    /// Creates weights with random codes and one scale for all, with which they spread about as far as `draw`
+    /// specifies: for measurements, where only their number matters.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
     ///
     /// # Panics
-    /// When `input` is no multiple of 32.
+    /// If `input` is 0 or not a multiple of 32.
     pub fn drawn(
         gpu: &Arc<Gpu>,
         draw: Draw,
@@ -218,7 +224,7 @@ impl QuantisedWeights {
         let code_bytes = output * stretches * bits.stretch_bytes();
         let mut codes = gpu.memory_for::<u8>(code_bytes)?;
         draw.fill_bits(gpu, &mut codes)?;
-        // Codes go up to 127 either way, and spread about half as far.
+        // Codes reach 127 in either direction, and their standard deviation is about half of that.
         let scale = half::f16::from_f32(draw.spread / 64.0).to_bits();
         let scales = gpu.upload(&vec![scale; output * stretches * BLOCKS_OF_STRETCH])?;
         let levels = match bits {
@@ -228,7 +234,7 @@ impl QuantisedWeights {
         Ok(Self { codes, scales, levels, output, input })
     }
 
-    /// How many outputs and inputs there are.
+    /// Returns the numbers of outputs and inputs.
     pub fn shape(&self) -> (usize, usize) {
         (self.output, self.input)
     }
@@ -241,13 +247,15 @@ impl QuantisedWeights {
         self.input.div_ceil(BLOCK * BLOCKS_OF_STRETCH)
     }
 
-    /// The products of rounded rows `[rows, input]`.
+    /// Writes the products of rounded rows `[rows, input]` to `destination`.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
     ///
     /// # Panics
-    /// When `x` is of other numbers.
+    /// If `x` has rows of another length, an odd number of outputs is to be gated, products are added to rows of
+    /// another shape, or the bias is too short.
     pub fn multiply(
         &self,
         gpu: &Gpu,
@@ -255,23 +263,22 @@ impl QuantisedWeights {
         bias: Option<&Bias>,
         destination: Destination<'_>,
     ) -> Result<()> {
-        const Q8_NAMES: [&str; 4] = ["multiply_q8_1", "multiply_q8_2", "multiply_q8_4", "multiply_q8_8"];
-        const Q4_NAMES: [&str; 4] = ["multiply_q4_1", "multiply_q4_2", "multiply_q4_4", "multiply_q4_8"];
+        const Q8_NAMES: Names = names!("q8");
+        const Q4_NAMES: Names = names!("q4");
         assert_eq!(x.input, self.input, "inputs of a product");
-        let product = Product { rows: x.rows, output: self.output };
+        let product = Product::new(x.rows, self.output, &destination);
         if product.is_nothing() {
             return product.prepare(destination).map(|_| ());
         }
-        let size = product.size();
-        // Of more than 32 rows, two blocks of threads have a part each.
-        let grid = product.grid(gpu, if size == Q8_NAMES.len() - 1 { 2 } else { 1 })?;
+        // More than 32 rows are shared by two CUDA blocks.
+        let grid = product.grid(gpu, if product.is_of_most_rows() { 2 } else { 1 })?;
         let name = match self.bits() {
-            CodeBits::Eight => Q8_NAMES[size],
-            CodeBits::Four => Q4_NAMES[size],
+            CodeBits::Eight => product.name(&Q8_NAMES),
+            CodeBits::Four => product.name(&Q4_NAMES),
         };
         let kernel = gpu.kernel(("products_quantised", name), grid)?;
         let prepared = product.prepare(destination)?;
-        let (rows, output, stretches) = (x.rows as u32, self.output as u32, self.stretches() as u32);
+        let ((rows, output), stretches) = (product.shape(), self.stretches() as u32);
         let (mut arguments, how) = prepared.begin(gpu, &kernel);
         arguments.arg(&x.codes).arg(&x.scales).arg(&self.codes).arg(&self.scales);
         product.push_bias(&mut arguments, bias);
@@ -282,13 +289,14 @@ impl QuantisedWeights {
         gpu.run(arguments, grid)
     }
 
-    /// Rows `range` of W in bf16, to `y`.
+    /// Writes rows `range` of W to `y` in bf16.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
     ///
     /// # Panics
-    /// When there are no such rows.
+    /// If `range` is out of bounds.
     pub fn expand(&self, range: Range<usize>, y: &mut Rows) -> Result<()> {
         assert!(range.start <= range.end && range.end <= self.output, "rows {range:?} of {}", self.output);
         y.room((range.len(), self.input))?;
@@ -317,17 +325,17 @@ impl QuantisedWeights {
 }
 
 impl RoundedRows {
-    /// None yet, and room for rows of up to `input` numbers: nothing need be allocated for these later.
+    /// Creates empty rows with room for any rows of up to `input` numbers, for which nothing need be allocated later.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` or `Error::Driver` if it cannot be allocated on the GPU.
     pub fn reserved(gpu: &Gpu, input: usize) -> Result<Self> {
         let (codes, scales) =
             (gpu.memory_for(Self::codes_of(input))?, gpu.memory_for(Self::scales_of(input))?);
         Ok(Self { codes, scales, rows: 0, input: 0 })
     }
 
-    /// Kernels know where each row is of as many as can be.
+    /// Returns the number of codes: kernels expect the layout of [`FEW_ROWS`] rows, whatever their number.
     fn codes_of(input: usize) -> usize {
         input.next_multiple_of(BLOCK * BLOCKS_OF_STRETCH) * FEW_ROWS
     }
@@ -336,13 +344,14 @@ impl RoundedRows {
         Self::codes_of(input) / BLOCK
     }
 
-    /// Becomes what `x` `[rows, input]` is rounded to.
+    /// Replaces the contents by the rows of `x` `[rows, input]`, rounded.
     ///
     /// # Errors
-    /// When the GPU has no room for it.
+    /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
     ///
     /// # Panics
-    /// When there are more than [`FEW_ROWS`] rows, or their numbers are no whole blocks of 32.
+    /// If there are more than [`FEW_ROWS`] rows, or their length is not a multiple of 32.
     pub fn round(&mut self, x: &Rows) -> Result<()> {
         let (rows, input) = x.shape();
         assert!(rows <= FEW_ROWS, "{rows} rows are not few");
@@ -353,7 +362,7 @@ impl RoundedRows {
             *self = Self::reserved(gpu, input)?;
         }
         (self.rows, self.input) = (rows, input);
-        // Each thread has eight numbers.
+        // Each thread rounds eight numbers.
         let threads = input.next_multiple_of(BLOCK * BLOCKS_OF_STRETCH) / 8;
         let grid =
             Grid::new((threads.div_ceil(ROUND_THREADS as usize) as u32, rows as u32, 1), ROUND_THREADS);
@@ -362,5 +371,20 @@ impl RoundedRows {
         let mut arguments = gpu.arguments(&kernel);
         arguments.arg(&mut self.codes).arg(&mut self.scales).arg(&x.numbers).arg(&rows).arg(&input);
         gpu.run(arguments, grid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `kernels` has these numbers too, since neither crate depends on the other outside tests.
+    #[test]
+    fn blocks_are_those_of_the_processor() {
+        assert_eq!(UNEVEN_LEVELS, kernels::IQ4_NL_LEVELS);
+        assert_eq!(
+            [BLOCK, Q8_0_BYTES, Q4_BYTES],
+            [kernels::QUANTISED_BLOCK, kernels::Q8_0_BYTES, kernels::Q4_BYTES]
+        );
     }
 }

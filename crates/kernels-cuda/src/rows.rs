@@ -1,4 +1,4 @@
-//! Rows of bf16 numbers on a GPU, in memory that stays from one use to the next.
+//! Rows of bf16 numbers on a GPU, in memory that is reused.
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,25 +10,25 @@ use crate::{
     gpu::{Gpu, Grid},
 };
 
-/// Threads for a row that is only moved.
+/// Threads for each row in the kernels that move, add or mix rows.
 const THREADS: u32 = 128;
 
 /// Rows of numbers, one for each token or patch.
 #[derive(Debug)]
 pub struct Rows {
     pub(crate) gpu: Arc<Gpu>,
-    pub(crate) numbers: CudaSlice<bf16>, // [rows, columns], and perhaps more
+    pub(crate) numbers: CudaSlice<bf16>, // [rows, columns], or longer
     rows: usize,
     columns: usize,
 }
 
-/// A row that is mixed of up to four others: their indices, and weights that are 0 where there are fewer.
+/// A row mixed from up to four others; the weights of unused ones are 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Mixture {
-    /// Which rows.
+    /// The indices of the rows, all of which must exist.
     pub rows: [u32; 4],
-    /// How much of each.
+    /// The weight of each row.
     pub weights: [f32; 4],
 }
 
@@ -37,31 +37,31 @@ pub struct Mixture {
 unsafe impl DeviceRepr for Mixture {}
 
 impl Rows {
-    /// None yet.
+    /// Creates empty rows.
     ///
     /// # Errors
-    /// When the GPU has no room at all.
+    /// `Error::OutOfMemory` or `Error::Driver` if the GPU has no memory left.
     pub fn empty(gpu: &Arc<Gpu>) -> Result<Self> {
         Ok(Self { gpu: Arc::clone(gpu), numbers: gpu.memory_for(1)?, rows: 0, columns: 0 })
     }
 
-    /// A copy of `numbers` `[rows, columns]` on the GPU.
+    /// Copies `numbers` `[rows, columns]` to the GPU.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` or `Error::Driver` if they cannot be stored on the GPU.
     ///
     /// # Panics
-    /// When they are no whole rows.
+    /// If `columns` is 0 or the rows are not whole.
     pub fn upload(gpu: &Arc<Gpu>, numbers: &[bf16], columns: usize) -> Result<Self> {
         assert_eq!(numbers.len() % columns, 0, "numbers are no whole rows");
         let rows = numbers.len() / columns;
         Ok(Self { gpu: Arc::clone(gpu), numbers: gpu.upload(numbers)?, rows, columns })
     }
 
-    /// All numbers `[rows, columns]`.
+    /// Returns all numbers `[rows, columns]`.
     ///
     /// # Errors
-    /// What went wrong on the GPU before.
+    /// `Error::Driver` if this or earlier work on the GPU failed.
     pub fn download(&self) -> Result<Vec<f32>> {
         let count = self.rows * self.columns;
         let mut numbers = vec![bf16::ZERO; count];
@@ -72,25 +72,26 @@ impl Rows {
         Ok(numbers.into_iter().map(bf16::to_f32).collect())
     }
 
-    /// The GPU they are on.
+    /// Returns the GPU that holds the rows.
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
     }
 
-    /// How many rows and columns there are.
+    /// Returns the numbers of rows and columns.
     pub fn shape(&self) -> (usize, usize) {
         (self.rows, self.columns)
     }
 
-    /// Bytes that they take.
+    /// Returns the size of their memory in bytes.
     pub fn bytes(&self) -> usize {
         self.numbers.num_bytes()
     }
 
-    /// Makes room for `rows` of `columns` numbers, all of which are to be written: there may be others in it.
+    /// Makes room for `rows` rows of `columns` numbers, all of which must then be written: the memory may hold
+    /// others.
     ///
     /// # Errors
-    /// When the GPU has no room for them.
+    /// `Error::OutOfMemory` or `Error::Driver` if it cannot be allocated on the GPU.
     pub fn room(&mut self, (rows, columns): (usize, usize)) -> Result<&mut Self> {
         if self.numbers.len() < rows * columns {
             self.numbers = self.gpu.memory_for(rows * columns)?;
@@ -99,13 +100,13 @@ impl Rows {
         Ok(self)
     }
 
-    /// Puts the rows `range` of `other` at row `first`.
+    /// Copies the rows `range` of `other` to the rows from `first` on.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::Driver` if the copy cannot be started.
     ///
     /// # Panics
-    /// When they do not fit.
+    /// If the columns differ, or either range of rows is out of bounds.
     pub fn copy(&mut self, first: usize, other: &Self, range: Range<usize>) -> Result<()> {
         assert_eq!(self.columns, other.columns, "rows of different lengths");
         let columns = self.columns;
@@ -118,13 +119,22 @@ impl Rows {
         Ok(())
     }
 
-    /// Adds the rows of `table` to the first rows, to the next ones, and so on.
+    /// Adds `table` to each run of as many rows as it has.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::NoKernels` or `Error::Driver` if the kernel cannot be loaded or run.
+    ///
+    /// # Panics
+    /// If the columns differ or are not a multiple of 8, or if the rows are not a multiple of those of `table`.
     pub fn add_repeated(&mut self, table: &Self) -> Result<()> {
         assert_eq!(self.columns, table.columns, "rows of different lengths");
         assert_eq!(self.columns % 8, 0, "columns");
+        assert!(
+            table.rows > 0 && self.rows.is_multiple_of(table.rows),
+            "{} rows of {}",
+            self.rows,
+            table.rows
+        );
         let gpu = Arc::clone(&self.gpu);
         let grid = Grid::new((self.rows as u32, 1, 1), THREADS);
         let kernel = gpu.kernel(("rows", "add_rows"), grid)?;
@@ -134,13 +144,14 @@ impl Rows {
         gpu.run(arguments, grid)
     }
 
-    /// Becomes the rows `indices` of `table`, in this order.
+    /// Replaces the contents by the rows `indices` of `table`, in this order.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
     ///
     /// # Panics
-    /// When an index is not in the table.
+    /// If an index is beyond the table, or its columns are not a multiple of 8.
     pub fn gather(&mut self, table: &Self, indices: &[u32]) -> Result<()> {
         assert!(indices.iter().all(|index| (*index as usize) < table.rows), "a row that is not there");
         assert_eq!(table.columns % 8, 0, "columns");
@@ -155,13 +166,14 @@ impl Rows {
         gpu.run(arguments, grid)
     }
 
-    /// Becomes mixtures of the rows of `other`.
+    /// Replaces the contents by mixtures of the rows of `other`.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
     ///
     /// # Panics
-    /// When a mixture has a row that is not there.
+    /// If a mixture names a row that `other` does not have.
     pub fn mix(&mut self, other: &Self, mixtures: &[Mixture]) -> Result<()> {
         let known = |mixture: &Mixture| mixture.rows.iter().all(|row| (*row as usize) < other.rows);
         assert!(mixtures.iter().all(known), "a row that is not there");

@@ -1,4 +1,4 @@
-//! How a step's attention is shared out among the blocks of a GPU.
+//! How a step's attention is divided among the blocks of a GPU.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -9,61 +9,64 @@ use crate::{
     error::Result,
     families::{Family, families},
     gpu::Gpu,
-    list::{List, Moved},
+    list::List,
     step::Chunk,
 };
 
-/// Rows of queries in a tile of `attend_paged_*` and of `attend_dense_*`, and those that `attend_shared_*` takes together; a
-/// row is one position and one head.
+/// Rows of queries in a tile of `attend_paged_*` and of `attend_dense_*`, and those that `attend_shared_*` takes
+/// together; a row is one position and one head.
 pub(crate) const LONG_ROWS: usize = 128;
-/// The same of `attend_split_*`: `SPLIT_ROWS` in `cuda/attention_split.cu`.
+/// Rows of queries in a tile of `attend_split_*`: `SPLIT_ROWS` in `cuda/attention_split.cu`.
 const SHORT_ROWS: usize = 16;
-/// Positions that `attend_split_*` sums up by themselves: `STRETCH` in `cuda/attention_paged.cuh`.
+/// Positions to which `attend_split_*` sums attention separately: `STRETCH` in `cuda/attention_paged.cuh`.
 const STRETCH: usize = 512;
-/// A chunk with at most so many rows for each head of keys goes to `attend_split_*`: with so few of them the tiles of the
+/// A chunk with at most this many rows for each KV head goes to `attend_split_*`: with so few rows the tiles of the
 /// other kernel would be less than half full.
 const FEW_QUERIES: usize = 48;
-/// So many times a stretch must be spared being read again for its tiles to go to `attend_shared_*`: starting one more kernel
-/// takes about as long as reading a few stretches from the second-level cache. By reckoning, not measured.
+/// The readings of stretches that a step must save for tiles to go to `attend_shared_*`: starting one more kernel
+/// takes about as long as reading a few stretches from the L2 cache. Estimated, not measured.
 const WORTH_SHARING: usize = 12;
 
-/// How a step's attention is shared out, the same for all layers.
+/// How a step's attention is divided, the same for all layers.
 #[derive(Debug)]
 pub(crate) struct Sharing {
     pub(crate) heads: Heads,
     multiprocessors: usize,
-    /// Tiles of `attend_paged_*`, four numbers each: see there.
+    /// Tiles of `attend_paged_*`, four numbers each, as described there.
     pub(crate) long: List,
     /// Tiles of `attend_split_*`.
     pub(crate) short: List,
-    /// Rows of the one of most positions.
+    /// Rows of the short tile with the most positions.
     pub(crate) tile_rows: usize,
-    /// Stretches of the longest context.
+    /// The number of stretches that the longest context may have.
     pub(crate) stretches: usize,
-    /// Short tiles that attend to a stretch together, in `attend_shared_*`: four numbers each, see there.
+    /// Families of short tiles that attend to a stretch together in `attend_shared_*`: four numbers each, as
+    /// described there.
     pub(crate) families: List,
     /// The tiles of families, one family after the other.
     pub(crate) members: List,
-    /// What rows of short tiles come to in each stretch: weighted values, `[tiles, K, stretches, tile_rows, D]`. One
-    /// layer after the other writes and reads it; the stream keeps them apart.
+    /// The sums of weighted values of short tiles' rows in each stretch, `[tiles, K, stretches, tile_rows, D]`.
+    /// Layers write and read it one after the other, in the order of the stream.
     pub(crate) partial: CudaSlice<f32>,
-    /// The same: highest score and sum of weights, `[tiles, K, stretches, tile_rows, 2]`.
+    /// The highest scores and the sums of weights of these rows, `[tiles, K, stretches, tile_rows, 2]`.
     pub(crate) extremes: CudaSlice<f32>,
+    /// How often `partial` or `extremes` was replaced by a larger buffer.
+    buffer_moves: usize,
 }
 
-/// Queries of a chunk that one block attends with.
+/// Queries of a chunk that one block processes.
 #[derive(Debug, Clone, Copy)]
 struct Tile {
     chunk: usize,
     /// The first of its positions within the chunk.
     first: usize,
     positions: usize,
-    /// Stretches from 0 on that it attends to with others.
+    /// The number of stretches, from 0 on, to which it attends together with others.
     shared: usize,
 }
 
 impl Tile {
-    /// Those of a chunk of `length` positions, at most `most` each.
+    /// Splits a chunk of `length` positions into tiles of at most `most` positions.
     fn of(chunk: usize, length: usize, most: usize) -> impl Iterator<Item = Self> {
         (0..length).step_by(most).map(move |first| Self {
             chunk,
@@ -73,8 +76,8 @@ impl Tile {
         })
     }
 
-    /// The blocks of the stretches of which all its queries see every position, unless one stretch is all they see: what
-    /// comes of that goes straight to where it belongs.
+    /// Returns the blocks of the stretches in which all its queries see every position; none if the queries see one
+    /// stretch only, whose result is written directly to the output.
     fn settled<'a>(&self, chunks: &[Chunk<'a>]) -> &'a [u32] {
         let Chunk { start, block_table, .. } = chunks[self.chunk];
         let first = start + self.first;
@@ -89,8 +92,13 @@ fn listed(tiles: &[Tile]) -> Vec<u32> {
 }
 
 impl Sharing {
-    /// For nothing yet. There is room for `sequences` of up to `context` positions that go on by one token each.
-    pub(crate) fn new(gpu: &Arc<Gpu>, heads: Heads, (sequences, context): (usize, usize)) -> Result<Self> {
+    /// Creates an empty division. There is room for `sequences` of up to `context` positions that decode one token
+    /// each, and for the tiles of any chunks of `tokens` tokens in all.
+    pub(crate) fn new(
+        gpu: &Arc<Gpu>,
+        heads: Heads,
+        (tokens, sequences, context): (usize, usize, usize),
+    ) -> Result<Self> {
         assert!(heads.kv_heads > 0 && heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
         assert!(heads.group() <= SHORT_ROWS, "{heads:?}");
         let stretches = sequences * context.div_ceil(STRETCH);
@@ -98,20 +106,23 @@ impl Sharing {
         Ok(Self {
             heads,
             multiprocessors: gpu.multiprocessors()?,
-            long: List::new(gpu, 0)?,
-            short: List::new(gpu, sequences * 4)?,
+            // A list that grew with a prompt would move, and graphs of decoding steps would be discarded. A long tile
+            // has at least two tokens, a short one has at least one.
+            long: List::new(gpu, tokens / 2 * 4)?,
+            short: List::new(gpu, tokens.max(sequences) * 4)?,
             tile_rows: 0,
             stretches: 1,
-            // A family has two members at least, and there may be nearly as many empty ones.
+            // A family has at least two members, and there may be nearly as many empty families.
             families: List::new(gpu, stretches * 4)?,
             members: List::new(gpu, stretches)?,
             partial: gpu.memory_for(rows * heads.size)?,
             extremes: gpu.memory_for(rows * 2)?,
+            buffer_moves: 0,
         })
     }
 
-    /// Becomes that of `chunks`, whose positions are all before `reach`.
-    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, chunks: &[Chunk<'_>], reach: usize) -> Result<Moved> {
+    /// Divides the attention of `chunks`, whose positions are all before `reach`.
+    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, chunks: &[Chunk<'_>], reach: usize) -> Result<()> {
         self.stretches = reach.div_ceil(STRETCH).max(1);
         let longest = self.longest_short(chunks);
         let group = self.heads.group();
@@ -123,28 +134,32 @@ impl Sharing {
                 long.extend(Tile::of(index, chunk.length, LONG_ROWS / group));
             }
         }
-        // What sees most begins first, so that no block has it left at the end.
+        // Tiles that see the most positions start first, so that no block is left with one at the end.
         long.sort_by_key(|tile| Reverse(chunks[tile.chunk].start + tile.first));
         let (tile_rows, rows) = self.rows_of_stretches(chunks, longest);
         self.tile_rows = tile_rows;
-        let grows = self.extremes.len() < rows * 2;
-        if grows {
+        if self.extremes.len() < rows * 2 {
             self.partial = gpu.memory_for(rows * self.heads.size)?;
+            self.buffer_moves += 1;
             self.extremes = gpu.memory_for(rows * 2)?;
+            self.buffer_moves += 1;
         }
         let (families, members) = self.put_together(&mut short, chunks);
-        let moved = [
-            self.long.set(gpu, &listed(&long))?,
-            self.short.set(gpu, &listed(&short))?,
-            self.families.set(gpu, &families)?,
-            self.members.set(gpu, &members)?,
-        ];
-        Ok(if grows || moved.contains(&Moved::Yes) { Moved::Yes } else { Moved::No })
+        self.long.set(gpu, &listed(&long))?;
+        self.short.set(gpu, &listed(&short))?;
+        self.families.set(gpu, &families)?;
+        self.members.set(gpu, &members)
     }
 
-    /// Finds out which of `tiles` share stretches, tells them, and lists families and members for the GPU: as many as are
-    /// not too many for one block. Families of no members make the list longer, so that what is prepared for its length
-    /// serves many steps.
+    /// Returns how often a list or buffer has moved to another address.
+    pub(crate) fn moves(&self) -> usize {
+        let lists = [&self.long, &self.short, &self.families, &self.members];
+        self.buffer_moves + lists.map(List::moves).iter().sum::<usize>()
+    }
+
+    /// Finds which of `tiles` share stretches, marks these tiles, and returns families and members as lists for the
+    /// GPU. A family has at most as many members as one block takes. Empty families pad the list, so that what is
+    /// prepared for its length serves many steps.
     fn put_together(&self, tiles: &mut [Tile], chunks: &[Chunk<'_>]) -> (Vec<u32>, Vec<u32>) {
         let settled: Vec<&[u32]> = tiles.iter().map(|tile| tile.settled(chunks)).collect();
         let found = families(&settled, STRETCH / BLOCK_SIZE);
@@ -169,7 +184,7 @@ impl Sharing {
         (list.into_flattened(), all)
     }
 
-    /// Up to which length chunks go to `attend_split_*`. The results have the same bits wherever a chunk goes.
+    /// Returns the length up to which chunks go to `attend_split_*`. The results have the same bits in either kernel.
     fn longest_short(&self, chunks: &[Chunk<'_>]) -> usize {
         let few = (FEW_QUERIES / self.heads.group()).max(1);
         let positions = LONG_ROWS / self.heads.group();
@@ -179,15 +194,15 @@ impl Sharing {
             .filter(|length| *length > few)
             .map(|length| length.div_ceil(positions))
             .sum();
-        // Where long tiles would leave most of the GPU idle, sharing them out more finely costs more work, of which there
-        // is little.
+        // Where long tiles would leave most of the GPU idle, dividing the work more finely costs additional work, but
+        // there is little of it.
         let all_short = tiles * self.heads.kv_heads * 4 <= self.multiprocessors;
         let fits = |longest: &usize| self.rows_of_stretches(chunks, *longest).1 * 2 <= self.extremes.len();
         let choices = [if all_short { usize::MAX } else { few }, few];
         choices.into_iter().find(fits).unwrap_or(1)
     }
 
-    /// Rows of a short tile and of `partial`, if chunks up to a length of `longest` are short.
+    /// Returns the rows of a short tile and of `partial`, if chunks of up to `longest` positions are short.
     fn rows_of_stretches(&self, chunks: &[Chunk<'_>], longest: usize) -> (usize, usize) {
         let group = self.heads.group();
         let positions = SHORT_ROWS / group;
@@ -195,7 +210,7 @@ impl Sharing {
         let tiles: usize = short().map(|length| length.div_ceil(positions)).sum();
         let tile_rows = short().map(|length| length.min(positions) * group).max().unwrap_or_default();
         match self.stretches {
-            // It goes straight to where it belongs.
+            // Results are written directly to the output.
             1 => (tile_rows, 0),
             stretches => (tile_rows, tiles * self.heads.kv_heads * stretches * tile_rows),
         }
@@ -209,7 +224,7 @@ impl Sharing {
         (self.short.len() / 4) as u32
     }
 
-    /// How many families are listed, those without members too.
+    /// Returns the number of families in the list, including empty ones.
     pub(crate) fn families(&self) -> u32 {
         (self.families.len() / 4) as u32
     }

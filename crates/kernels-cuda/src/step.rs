@@ -1,4 +1,4 @@
-//! What a step's kernels need to know of it: where its tokens stand, and in which blocks.
+//! What kernels need to know about a step: the positions of its tokens and their blocks.
 
 use std::sync::Arc;
 
@@ -8,45 +8,45 @@ use crate::{
     cache::{BLOCK_SIZE, Heads},
     error::Result,
     gpu::Gpu,
-    list::{List, Moved},
+    list::List,
     sharing::Sharing,
 };
 
 /// Consecutive tokens of one sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct Chunk<'a> {
-    /// Position of the first token.
+    /// The position of the first token.
     pub start: usize,
-    /// How many tokens.
+    /// The number of tokens.
     pub length: usize,
-    /// The sequence's blocks, in order of position; they cover at least the end of this chunk.
+    /// The sequence's blocks in order of position, at least up to the end of this chunk.
     pub block_table: &'a [u32],
 }
 
-/// The chunks of a step, on the GPU. It stays from one step to the next, and its lists stay in their places.
+/// The chunks of a step, on the GPU. It is reused from one step to the next, and its lists stay in their places.
 #[derive(Debug)]
 pub struct Step {
     pub(crate) gpu: Arc<Gpu>,
-    /// Of every token: its position.
+    /// The position of every token.
     positions: List,
-    /// Of every token: its place in the cache, block * BLOCK_SIZE + offset.
+    /// The place in the cache of every token: block * BLOCK_SIZE + offset.
     slots: List,
-    /// Of every chunk: start, length, its first row in the step, and where its block table begins in `tables`.
+    /// The start and length of every chunk, its first row in the step, and where its block table begins in `tables`.
     chunks: List,
     /// The block tables, one after the other.
     tables: List,
-    /// How attention is shared out, for a step that was told of which heads.
+    /// How attention is divided; `None` without [`attending`](Self::attending).
     sharing: Option<Sharing>,
     end: usize,
     last_block: usize,
-    moves: usize,
 }
 
 impl Step {
-    /// None yet; with room for `tokens` tokens, `chunks` chunks and `blocks` entries of block tables in all.
+    /// Creates an empty step with room for `tokens` tokens, `chunks` chunks and `blocks` entries of block tables in
+    /// all.
     ///
     /// # Errors
-    /// When the GPU has no room.
+    /// `Error::OutOfMemory` or `Error::Driver` if its lists cannot be allocated on the GPU.
     pub fn new(gpu: &Arc<Gpu>, (tokens, chunks, blocks): (usize, usize, usize)) -> Result<Self> {
         Ok(Self {
             gpu: Arc::clone(gpu),
@@ -57,30 +57,30 @@ impl Step {
             sharing: None,
             end: 0,
             last_block: 0,
-            moves: 0,
         })
     }
 
-    /// The same, whose chunks can attend with `heads`. There is room for contexts that fill the block tables evenly.
+    /// Lets the chunks attend with `heads`. There is room for contexts that fill the block tables evenly.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` or `Error::Driver` if its lists cannot be allocated on the GPU.
     ///
     /// # Panics
-    /// When more than 16 heads of queries share one of keys, or they cannot be shared out.
+    /// If `heads` is not a multiple of `kv_heads`, or more than 16 query heads share a KV head.
     pub fn attending(self, heads: Heads) -> Result<Self> {
         let chunks = self.chunks().len() / 4;
         let context = self.tables().len().div_ceil(chunks.max(1)) * BLOCK_SIZE;
-        Ok(Self { sharing: Some(Sharing::new(&self.gpu, heads, (chunks, context))?), ..self })
+        let room = (self.positions().len(), chunks, context);
+        Ok(Self { sharing: Some(Sharing::new(&self.gpu, heads, room)?), ..self })
     }
 
-    /// Becomes the step of `chunks`.
+    /// Replaces the chunks of the step.
     ///
     /// # Errors
-    /// What the driver says.
+    /// `Error::OutOfMemory` if a list has to grow and the GPU has no memory; `Error::Driver` if a copy fails.
     ///
     /// # Panics
-    /// When a block table is too short.
+    /// If a block table is too short.
     pub fn set(&mut self, chunks: &[Chunk<'_>]) -> Result<()> {
         let (mut positions, mut slots) = (Vec::new(), Vec::new());
         let (mut described, mut tables) = (Vec::new(), Vec::new());
@@ -98,42 +98,41 @@ impl Step {
         }
         self.end = chunks.iter().map(|chunk| chunk.start + chunk.length).max().unwrap_or_default();
         self.last_block = tables.iter().max().map_or(0, |block| *block as usize);
-        let moved = [
-            self.positions.set(&self.gpu, &positions)?,
-            self.slots.set(&self.gpu, &slots)?,
-            self.chunks.set(&self.gpu, &described)?,
-            self.tables.set(&self.gpu, &tables)?,
-        ];
+        self.positions.set(&self.gpu, &positions)?;
+        self.slots.set(&self.gpu, &slots)?;
+        self.chunks.set(&self.gpu, &described)?;
+        self.tables.set(&self.gpu, &tables)?;
         let reach = self.reach();
-        let shared = match &mut self.sharing {
-            Some(sharing) => sharing.set(&self.gpu, chunks, reach)?,
-            None => Moved::No,
-        };
-        self.moves += usize::from(shared == Moved::Yes || moved.contains(&Moved::Yes));
-        Ok(())
+        match &mut self.sharing {
+            Some(sharing) => sharing.set(&self.gpu, chunks, reach),
+            None => Ok(()),
+        }
     }
 
-    /// How often lists had to move: what was captured before the last time cannot run again.
+    /// Returns how often lists had to move: graphs captured before the last move cannot run again.
     pub fn moves(&self) -> usize {
-        self.moves
+        let lists = [&self.positions, &self.slots, &self.chunks, &self.tables];
+        let sharing = self.sharing.as_ref().map_or(0, Sharing::moves);
+        sharing + lists.map(List::moves).iter().sum::<usize>()
     }
 
-    /// How many tokens there are.
+    /// Returns the number of tokens.
     pub fn tokens(&self) -> usize {
         self.positions.len()
     }
 
-    /// One past the last position of all chunks.
+    /// Returns one past the last position of all chunks.
     pub fn end(&self) -> usize {
         self.end
     }
 
-    /// `end`, rounded up so that it changes seldom while sequences grow: what is prepared for it serves all that end before.
+    /// Returns `end`, rounded up to a power of two so that it rarely changes while sequences grow: what is prepared
+    /// for it serves all steps that end before.
     pub fn reach(&self) -> usize {
         self.end.next_power_of_two()
     }
 
-    /// How many stretches of contexts are read once for several sequences, rounded up likewise.
+    /// Returns the number of stretches of contexts that are read once for several sequences, rounded up likewise.
     pub fn shared_stretches(&self) -> usize {
         self.sharing.as_ref().map_or(0, |sharing| sharing.families() as usize)
     }

@@ -1,4 +1,4 @@
-//! Attention beside its twin on the processor, and the same bits however it is shared out.
+//! Attention compared with its CPU counterpart, and the same bits however its work is divided.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -12,7 +12,7 @@ use kernels_cuda::{BLOCK_SIZE, Chunk, Gpu, Graph, Heads, PagedCache, RotaryTable
 
 const BLOCKS: usize = 160;
 
-/// Numbers between -2 and 2, as bf16 has them.
+/// Returns pseudo-random numbers between -2 and 2, rounded to bf16.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let next = || {
@@ -29,7 +29,7 @@ fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
     Rows::upload(gpu, &narrow, columns).unwrap()
 }
 
-/// A sequence: queries, keys and values of each position, and where its blocks are.
+/// A sequence: queries, keys and values of each position, and its block table.
 #[derive(Clone)]
 struct Sequence {
     projections: Vec<f32>, // [length, (H + 2 K) * D]
@@ -37,13 +37,14 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Its blocks are `first`, `first - stride` and so on.
+    /// Creates a sequence whose blocks are `first`, `first - stride` and so on.
     fn new(heads: Heads, length: usize, (first, stride): (u32, u32)) -> Self {
         let table = (0..length.div_ceil(BLOCK_SIZE) as u32).map(|index| first - index * stride).collect();
         Self { projections: numbers(length * row(heads), first), table }
     }
 
-    /// One of `length` positions that begins with the first `shared` blocks of this one; its other blocks are from `first` on.
+    /// Returns a sequence of `length` positions that begins with the first `shared` blocks of this one; its other
+    /// blocks are those from `first` on.
     fn branch(&self, heads: Heads, length: usize, (shared, first): (usize, u32)) -> Self {
         let own = first..first + (length.div_ceil(BLOCK_SIZE) - shared) as u32;
         let begin = &self.projections[..shared * BLOCK_SIZE * row(heads)];
@@ -67,7 +68,7 @@ fn row(heads: Heads) -> usize {
     (heads.heads + 2 * heads.kv_heads) * heads.size
 }
 
-/// A GPU with a cache of one layer, all of whose blocks were used before by something that went wrong.
+/// A GPU with a cache of one layer whose blocks all hold NaN, as after a computation that went wrong.
 struct Layer {
     gpu: Arc<Gpu>,
     heads: Heads,
@@ -97,7 +98,7 @@ impl Layer {
         layer
     }
 
-    /// Makes this the step, and writes its keys and values to the cache.
+    /// Sets the step to `chunks` and writes their keys and values to the cache.
     fn store(&mut self, projections: &[f32], chunks: &[Chunk<'_>]) -> Rows {
         let mut rows = uploaded(&self.gpu, projections, row(self.heads));
         self.step.set(chunks).unwrap();
@@ -105,7 +106,7 @@ impl Layer {
         rows
     }
 
-    /// Makes positions `start` to `end` of some sequences the step; their projections.
+    /// Sets the step to positions `start` to `end` of some sequences, and returns their projections.
     fn begin(&mut self, parts: &[(&Sequence, usize, usize)]) -> Rows {
         let chunk = |(sequence, start, end): &(&'_ Sequence, usize, usize)| {
             (*start, end - start, sequence.table.clone())
@@ -122,7 +123,7 @@ impl Layer {
         self.store(&projections, &chunks)
     }
 
-    /// What they attended to.
+    /// Returns the attention of each part.
     fn attended(&self, parts: &[(&Sequence, usize, usize)]) -> Vec<Vec<f32>> {
         let mut all = self.attended.download().unwrap();
         let count =
@@ -144,7 +145,7 @@ impl Layer {
     }
 }
 
-/// What the twin makes of a whole sequence.
+/// Computes the attention of a whole sequence on the CPU.
 fn twin(heads: Heads, sequence: &Sequence) -> Vec<f32> {
     let Heads { heads: count, kv_heads, size } = heads;
     let mut cache = kernels::PagedCache::new(kernels::Heads { heads: count, kv_heads, size }, BLOCKS);
@@ -157,7 +158,7 @@ fn twin(heads: Heads, sequence: &Sequence) -> Vec<f32> {
     attended
 }
 
-/// Weights and results are rounded to 8 bits; values reach to 2.
+/// Checks results within a bound for weights and results that are rounded to 8 bits, with values of up to 2.
 fn assert_close(what: &str, found: &[f32], wanted: &[f32]) {
     assert_eq!(found.len(), wanted.len(), "{what}");
     let worst = found.iter().zip(wanted).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
@@ -187,7 +188,7 @@ fn chunks_of_several_sequences_attend_as_their_twins_do() {
         let mut layer = Layer::new(&gpu, heads);
         let (long, short) = (Sequence::new(heads, 330, (159, 3)), Sequence::new(heads, 70, (16, 5)));
         let one = Sequence::new(heads, 1, (20, 1));
-        // Enough rows at a time that some go to each of the kernels for steps.
+        // Enough rows in a step that each of the kernels for steps gets some.
         let mut found = layer.run(&[(&short, 0, 33), (&one, 0, 1), (&long, 0, 329)]);
         let rest = layer.run(&[(&long, 329, 330), (&short, 33, 70)]);
         found[2].extend(&rest[0]);
@@ -198,22 +199,30 @@ fn chunks_of_several_sequences_attend_as_their_twins_do() {
     }
 }
 
-/// Ends at the borders of tiles, blocks and stretches and beside them, and a context of many stretches.
+/// Chunks that end at the boundaries of tiles, blocks and stretches and next to them, and a context of many
+/// stretches.
 #[test]
 fn long_contexts_are_joined_as_if_they_had_been_one() {
     let gpu = emulated::gpu();
-    let heads = Heads { heads: 4, kv_heads: 2, size: 16 };
-    let mut layer = Layer::new(&gpu, heads);
-    let sequence = Sequence::new(heads, 2600, (159, 1));
-    let wanted = twin(heads, &sequence);
-    let columns = heads.heads * heads.size;
-    let whole = layer.run_alone(&sequence, &[2600]);
-    assert_close("as one chunk", &whole, &wanted);
-    for end in [64, 65, 511, 512, 513, 1024, 1025, 2047, 2049, 2600] {
-        for start in [end - 1, end - 3] {
-            let found = layer.run(&[(&sequence, start, end)]).remove(0);
-            assert_close(&format!("{start} to {end}"), &found, &wanted[start * columns..end * columns]);
-            assert_eq!(bits(&found), bits(&whole[start * columns..end * columns]), "{start} to {end}");
+    for (heads, length) in [
+        (Heads { heads: 4, kv_heads: 2, size: 16 }, 2600),
+        (Heads { heads: 3, kv_heads: 1, size: 72 }, 580),
+        (Heads { heads: 7, kv_heads: 1, size: 128 }, 580),
+    ] {
+        let mut layer = Layer::new(&gpu, heads);
+        let sequence = Sequence::new(heads, length, (159, 1));
+        let wanted = twin(heads, &sequence);
+        let columns = heads.heads * heads.size;
+        let whole = layer.run_alone(&sequence, &[length]);
+        assert_close("as one chunk", &whole, &wanted);
+        let ends = [64, 65, 129, 193, 511, 512, 513, 1024, 1025, 2047, 2049, length];
+        for end in ends.into_iter().filter(|end| *end <= length) {
+            for start in [end - 1, end - 3] {
+                let found = layer.run(&[(&sequence, start, end)]).remove(0);
+                let what = format!("{heads:?}, {start} to {end}");
+                assert_close(&what, &found, &wanted[start * columns..end * columns]);
+                assert_eq!(bits(&found), bits(&whole[start * columns..end * columns]), "{what}");
+            }
         }
     }
 }
@@ -237,19 +246,19 @@ fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
     }
 }
 
-/// Sequences that part after one stretch, within one, and after three; some with more queries than others, one that sees just
-/// one stretch, and one that is alone.
+/// Sequences that diverge after one stretch, within one, and after three; some have more queries than others, one
+/// sees just one stretch, and one shares nothing.
 #[test]
 fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
     let gpu = emulated::gpu();
-    // Three stretches are shared, by more rows than are taken together where there are many heads; and some are empty.
+    // Three stretches are shared, with many heads by more rows than one block takes; and some families are empty.
     for (heads, listed) in [
         (Heads { heads: 4, kv_heads: 2, size: 16 }, 4),
         (Heads { heads: 16, kv_heads: 1, size: 32 }, 8),
         (Heads { heads: 7, kv_heads: 1, size: 72 }, 4),
     ] {
         let mut layer = Layer::new(&gpu, heads);
-        // With room for as many sequences of several queries.
+        // Room for all sequences, with several queries each.
         layer.step = Step::new(&gpu, (32, 32, 32 * 52)).unwrap().attending(heads).unwrap();
         let root = Sequence::new(heads, 1550, (48, 1));
         layer.run_alone(&root, &[1550]);
@@ -299,7 +308,7 @@ fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
     }
 }
 
-/// What was captured at one length serves all up to the reach of its step.
+/// A graph captured at one length serves all lengths up to the reach of its step.
 #[test]
 fn a_graph_serves_contexts_that_grow() {
     let gpu = emulated::gpu();
@@ -355,7 +364,7 @@ fn patches_attend_to_their_own_image_as_their_twins_do() {
             let found = attended.download().unwrap();
             assert_close(&format!("{heads} heads of {size}, {images} of {length}"), &found, &wanted);
 
-            // Each image by itself has the same bits.
+            // Each image alone has the same bits.
             let last = &projections[(images - 1) * length * columns..];
             attend_all(&uploaded(&gpu, last, columns), (heads, length), &mut attended).unwrap();
             let last = &found[(images - 1) * length * heads * size..];

@@ -1,4 +1,4 @@
-//! Weights that are drawn on a GPU, beside the same by plain arithmetic.
+//! Weights that are drawn on a GPU, compared with plain arithmetic.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -7,10 +7,10 @@ mod emulated;
 use half::bf16;
 use kernels_cuda::{Draw, Rows};
 
-/// 2^64 by the golden ratio.
+/// 2^64 divided by the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// SplitMix64's way to spread each bit over all.
+/// The mixing function of SplitMix64, which spreads each bit over all.
 fn mixed(state: u64) -> u64 {
     let mut bits = state.wrapping_add(STEP);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,7 +18,8 @@ fn mixed(state: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The sum of four whole numbers of 16 bits, less its mean, by its deviation.
+/// Returns a number of `draw`: from the sum of four 16-bit integers, minus its mean, divided by its standard
+/// deviation.
 fn drawn(draw: Draw, index: u64) -> f32 {
     let bits = mixed(draw.key.wrapping_add(index.wrapping_mul(STEP)));
     let sum: u32 = (0..4).map(|part| (bits >> (16 * part)) as u32 & 0xffff).sum();

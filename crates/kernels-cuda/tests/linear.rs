@@ -1,4 +1,4 @@
-//! Products of many rows, by the library, are those of few rows, by our own kernels, to rounding.
+//! Products of many rows, by cuBLASLt, are those of few rows, by our own kernels, up to rounding.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use half::bf16;
 use kernels_cuda::{Activation, Blocks, FEW_ROWS, Gpu, Linear, Output, Rows, Weight};
 
-/// Numbers between -1 and 1.
+/// Returns pseudo-random numbers between -1 and 1.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let next = || {
@@ -27,7 +27,8 @@ fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
     Rows::upload(gpu, &narrow(numbers), columns).unwrap()
 }
 
-/// What becomes of `y` when `linear` gets all rows of `x` at once, and when it gets so few that they are ours.
+/// Returns `y` after `linear` has processed all rows of `x` at once, and after it has processed so few at a time that
+/// our own kernels are used.
 fn both_ways(gpu: &Arc<Gpu>, linear: &Linear, (x, y): (&[f32], &[f32]), output: Output) -> [Vec<f32>; 2] {
     let (outputs, inputs) = linear.shape();
     let rows = x.len() / inputs;
@@ -43,7 +44,7 @@ fn both_ways(gpu: &Arc<Gpu>, linear: &Linear, (x, y): (&[f32], &[f32]), output: 
     })
 }
 
-/// Each number differs by no more than `part` of the largest one.
+/// Checks that each number differs by no more than `part` of the largest one.
 fn assert_near(what: &str, [many, few]: &[Vec<f32>; 2], part: f32) {
     let largest = few.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
     assert!(largest > 0.0 && many.len() == few.len(), "{what}");
@@ -60,8 +61,8 @@ fn products_of_many_rows_are_those_of_few() {
     let (x, y) = (numbers(rows * inputs, 3), numbers(rows * outputs, 4));
     let (q8, q4) = (kernels::to_q8_0(&weights), kernels::to_iq4_nl(&weights));
     let wide = narrow(&weights);
-    // Sums differ in order alone. With blocks, rows are rounded to eight bits where they are few, and weights to bf16
-    // where they are many.
+    // bf16 sums differ in their order alone. With quantised weights, few rows are rounded to eight bits, and for many
+    // rows the weights are rounded to bf16.
     let forms = [
         ("bf16", Weight::Bf16(&wide), 0.01),
         ("q8", Weight::Blocks(Blocks::Q8_0(&q8)), 0.03),
@@ -75,7 +76,7 @@ fn products_of_many_rows_are_those_of_few() {
                 let what = format!("{name}, bias {}, {output:?}", bias.is_some());
                 let found = both_ways(&gpu, &linear, (&x, &y), output);
                 assert_near(&what, &found, part);
-                // And it is what is said: beside the plain product.
+                // Both are also compared with what `output` makes of the plain product.
                 let wanted: Vec<f32> = match output {
                     Output::Replace => plain[1].clone(),
                     Output::Add => {
@@ -93,7 +94,40 @@ fn products_of_many_rows_are_those_of_few() {
     }
 }
 
-/// More weights than are expanded at a time: the outputs of the pieces stand side by side.
+/// Few rows are gated in the kernel of the product, many by a separate kernel.
+#[test]
+fn gates_of_many_rows_are_those_of_few() {
+    let gpu = emulated::gpu();
+    let (rows, wide, inputs) = (FEW_ROWS + 9, 24, 96);
+    let (weights, x) = (numbers(2 * wide * inputs, 8), numbers(rows * inputs, 9));
+    let (q8, bf16) = (kernels::to_q8_0(&weights), narrow(&weights));
+    let forms = [("bf16", Weight::Bf16(&bf16), 0.02), ("q8", Weight::Blocks(Blocks::Q8_0(&q8)), 0.05)];
+    for (name, weight, part) in forms {
+        let linear = Linear::new(&gpu, weight, (2 * wide, inputs), None).unwrap();
+        let gated = |rows_at_once: usize| -> Vec<f32> {
+            let gate = |x: &[f32]| {
+                let (mut products, mut y) = (Rows::empty(&gpu).unwrap(), Rows::empty(&gpu).unwrap());
+                let x = uploaded(&gpu, x, inputs);
+                linear.gated(&x, Activation::Silu, (&mut products, &mut y)).unwrap();
+                assert_eq!(y.shape(), (x.shape().0, wide));
+                y.download().unwrap()
+            };
+            x.chunks(rows_at_once * inputs).flat_map(gate).collect()
+        };
+        let found = [gated(rows), gated(20)];
+        assert_near(name, &found, part);
+        // The result is also compared with gates of the plain products.
+        let plain = both_ways(&gpu, &linear, (&x, &vec![0.0; rows * 2 * wide]), Output::Replace);
+        let silu = |x: f32| x / (1.0 + (-x).exp());
+        let wanted = plain[1].chunks(2 * wide).flat_map(|products| {
+            let (gates, factors) = products.split_at(wide);
+            gates.iter().zip(factors).map(move |(gate, factor)| silu(*gate) * factor)
+        });
+        assert_near(name, &[found[1].clone(), wanted.collect()], 0.02);
+    }
+}
+
+/// More weights than are expanded at a time: the pieces compute adjacent outputs.
 #[test]
 fn weights_are_expanded_piece_by_piece() {
     let gpu = emulated::gpu();

@@ -1,4 +1,4 @@
-//! Products of few rows with weights in bf16, beside their twin on the processor.
+//! Products of few rows with weights in bf16, compared with their CPU counterpart.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -8,10 +8,10 @@ mod rounding;
 use std::sync::Arc;
 
 use half::bf16;
-use kernels_cuda::{Bf16Weights, Bias, Destination, Floats, Gpu, Rows};
+use kernels_cuda::{Activation, Bf16Weights, Bias, Destination, Floats, Gpu, Rows};
 use rounding::{assert_same, assert_same_in_any_company, numbers, rounded};
 
-/// A product and its twin.
+/// A product and its CPU counterpart.
 struct Case {
     gpu: Arc<Gpu>,
     weights: Bf16Weights,
@@ -38,7 +38,7 @@ impl Case {
         Self { gpu, weights, linear, bias }
     }
 
-    /// Products in f32.
+    /// Returns the products in f32.
     fn floats(&self, x: &[f32]) -> Vec<f32> {
         let mut y = Floats::empty(&self.gpu).unwrap();
         let x = uploaded(&self.gpu, x, self.linear.input());
@@ -47,7 +47,7 @@ impl Case {
         y.download().unwrap().to_vec()
     }
 
-    /// Products in bf16.
+    /// Returns the products in bf16.
     fn rows(&self, x: &[f32]) -> Vec<f32> {
         let mut y = Rows::empty(&self.gpu).unwrap();
         let x = uploaded(&self.gpu, x, self.linear.input());
@@ -55,8 +55,8 @@ impl Case {
         y.download().unwrap()
     }
 
-    /// What the twin makes, and for each number the sum of what is added, without signs: what sums may be off by goes with
-    /// it.
+    /// Returns the products of the CPU, and for each the sum of the magnitudes of its terms, to which the possible
+    /// error is proportional.
     fn wanted(&self, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (input, output) = (self.linear.input(), self.linear.output());
         let mut y = vec![0.0; x.len() / input * output];
@@ -69,16 +69,17 @@ impl Case {
     }
 }
 
-/// Each of `steps` sums on either side is off by at most half a unit of its last digit, 2^-24 of it, and no sum is larger
-/// than all that is added without signs. Tensor cores may cut digits off where a processor rounds: twice as much.
+/// Returns bounds of errors. Each of `steps` additions on either side is off by at most half a unit in the last
+/// place, 2^-24 of the sum, and no sum is larger than that of the magnitudes of all terms. Tensor cores may truncate
+/// where a CPU rounds: twice as much.
 fn bounds(sizes: &[f32], steps: usize) -> Vec<f32> {
     sizes.iter().map(|size| size * steps as f32 * 3.0 / 16_777_216.0).collect()
 }
 
 #[test]
 fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
-    // Whole chunks and parts of some, fewer than there are warps and more; rows aligned to 16 bytes and to 8; more
-    // outputs than a GPU's blocks make at a time.
+    // Whole and partial chunks, fewer than there are warps and more; rows aligned to 16 bytes and to 8; more outputs
+    // than a GPU's blocks compute at a time.
     let shapes = [
         (48, 128),
         (33, 1024),
@@ -93,12 +94,12 @@ fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
     ];
     for (shape, with_bias) in shapes.into_iter().zip([true, false].into_iter().cycle()) {
         let case = Case::new(shape, with_bias);
-        for rows in [1, 8, 9, 17, 33, 64] {
+        for rows in [1, 8, 9, 17, 25, 33, 64] {
             let x = numbers(rows * shape.1, 3);
             let (wanted, sizes) = case.wanted(&x);
             let bounds = bounds(&sizes, shape.1);
             assert_same(&case.floats(&x), &wanted, &bounds);
-            // bf16 has 8 digits: half a unit of the last one is at most 2^-8 of the number.
+            // bf16 has 8 significant bits: half a unit in the last place is at most 2^-8 of the number.
             let bounds: Vec<f32> = bounds
                 .iter()
                 .zip(&wanted)
@@ -137,7 +138,7 @@ fn products_are_added_to_what_is_there() {
         let mut y = uploaded(&case.gpu, &residual, 37);
         let x = uploaded(&case.gpu, &x, 192);
         case.weights.multiply(&x, case.bias.as_ref(), Destination::Add(&mut y)).unwrap();
-        // One sum in f32, and one rounding.
+        // One addition in f32, and one rounding.
         let wanted: Vec<f32> = rounded(&residual)
             .into_iter()
             .zip(products)
@@ -148,7 +149,34 @@ fn products_are_added_to_what_is_there() {
 }
 
 #[test]
+fn gated_products_have_the_bits_of_products_that_are_gated() {
+    // One tile of gates, several tiles, and more than a GPU's blocks compute at a time.
+    for (wide, input) in [(8, 128), (24, 172), (40, 1288), (176, 96), (600, 56)] {
+        for (activation, with_bias) in
+            [(Activation::Silu, false), (Activation::GeluTanh, true), (Activation::Gelu, false)]
+        {
+            let case = Case::new((2 * wide, input), with_bias);
+            for rows in [1, 7, 16, 20, 32, 64] {
+                let x = uploaded(&case.gpu, &numbers(rows * input, 8), input);
+                let [mut products, mut wanted, mut found] = [(); 3].map(|()| Rows::empty(&case.gpu).unwrap());
+                let bias = case.bias.as_ref();
+                case.weights.multiply(&x, bias, Destination::Replace(&mut products)).unwrap();
+                activation.gate(&products, &mut wanted).unwrap();
+                case.weights.multiply(&x, bias, Destination::Gated(&mut found, activation)).unwrap();
+                assert_eq!(found.shape(), (rows, wide));
+                let what = format!("{rows} rows of {input}, {wide} gates, {activation:?}");
+                assert_eq!(found.download().unwrap(), wanted.download().unwrap(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_rows_are_no_work() {
-    let case = Case::new((37, 192), true);
+    let case = Case::new((38, 192), true);
     assert_eq!(case.rows(&[]), []);
+    let (x, mut y) = (uploaded(&case.gpu, &[], 192), Rows::empty(&case.gpu).unwrap());
+    let destination = Destination::Gated(&mut y, Activation::Silu);
+    case.weights.multiply(&x, case.bias.as_ref(), destination).unwrap();
+    assert_eq!(y.shape(), (0, 19));
 }

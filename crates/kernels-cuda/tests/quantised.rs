@@ -1,4 +1,4 @@
-//! Products of few rows with weights of eight and four bits, beside their twin on the processor.
+//! Products of few rows with weights of eight and four bits, compared with their CPU counterpart.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use half::bf16;
 use kernels::{Form, Matrix};
-use kernels_cuda::{Bias, Blocks, Destination, Floats, Gpu, QuantisedWeights, RoundedRows, Rows};
+use kernels_cuda::{Activation, Bias, Blocks, Destination, Floats, Gpu, QuantisedWeights, RoundedRows, Rows};
 use rounding::{assert_same, assert_same_in_any_company, numbers, rounded};
 
-/// What weights are quantised to.
+/// The type of the blocks of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Q8_0,
@@ -27,7 +27,7 @@ impl Kind {
         match self {
             Self::Q8_0 => kernels::to_q8_0(weights),
             Self::Iq4Nl => kernels::to_iq4_nl(weights),
-            // Other weights, of the same bytes.
+            // The bytes stand for other weights as Q4_0, which does not matter here.
             Self::Q4_0 => kernels::to_iq4_nl(weights),
         }
     }
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// A product and its twin.
+/// A product and its CPU counterpart.
 struct Case {
     gpu: Arc<Gpu>,
     weights: QuantisedWeights,
@@ -79,18 +79,18 @@ impl Case {
         self.weights.multiply(&self.gpu, &rows, self.bias.as_ref(), destination).unwrap();
     }
 
-    /// Products in f32.
+    /// Returns the products in f32.
     fn floats(&self, x: &[f32]) -> Vec<f32> {
         let mut y = Floats::empty(&self.gpu).unwrap();
         self.multiply(x, Destination::Floats(&mut y));
         y.download().unwrap().to_vec()
     }
 
-    /// What the twin makes, and how far products may be from it. Sums over blocks are exact on both sides; behind them
-    /// both sides have the same products, and only add them in another order: each of as many sums as there are blocks,
-    /// warps and the bias is off by at most 2^-24 of it on either side, and none is larger than all that is added without
-    /// signs. That is bounded by weights times numbers that a rounded one may be: half a 127th of its block's largest
-    /// more, and these are below 1.
+    /// Returns the products of the CPU, and how far those of the GPU may be from them. Sums within blocks are exact
+    /// on both sides, and both add the same scaled block sums, only in another order: each of as many additions as
+    /// there are blocks, warps and the bias is off by at most 2^-24 of the sum on either side, and no sum is larger
+    /// than that of the magnitudes of all terms. That is bounded by weights times the largest that rounded numbers
+    /// may be: half a 127th of their block's largest number more, which is below 1.
     fn wanted(&self, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (input, output) = (self.linear.input(), self.linear.output());
         let mut y = vec![0.0; x.len() / input * output];
@@ -107,15 +107,15 @@ impl Case {
 
 #[test]
 fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
-    // A block alone, parts of a stretch, of a chunk, and more chunks than warps; more outputs than a GPU's blocks make at
-    // a time.
+    // A single block, parts of a stretch and of a chunk, and more chunks than warps; more outputs than a GPU's blocks
+    // compute at a time.
     let shapes =
         [(48, 128), (33, 1024), (5, 32), (70, 96), (17, 160), (1, 576), (24, 2208), (20, 4224), (333, 160)];
     for kind in KINDS {
         for (shape, with_bias) in shapes.into_iter().zip([true, false].into_iter().cycle()) {
             let case = Case::new(kind, shape, with_bias);
             assert_eq!(case.weights.shape(), shape);
-            for rows in [1, 8, 9, 17, 33, 64] {
+            for rows in [1, 8, 9, 17, 25, 33, 64] {
                 let x = numbers(rows * shape.1, 3);
                 let (wanted, bounds) = case.wanted(&x);
                 assert_same(&case.floats(&x), &wanted, &bounds);
@@ -174,13 +174,32 @@ fn products_are_added_to_what_is_there_or_rounded() {
         let products = case.floats(&x);
         let mut y = uploaded(&case.gpu, &residual, 37);
         case.multiply(&x, Destination::Add(&mut y));
-        // One sum in f32, and one rounding.
+        // One addition in f32, and one rounding.
         let round = |number: f32| bf16::from_f32(number).to_f32();
         let wanted: Vec<f32> =
             residual.iter().zip(&products).map(|(one, other)| round(one + other)).collect();
         assert_eq!(y.download().unwrap(), wanted);
         case.multiply(&x, Destination::Replace(&mut y));
         assert_eq!(y.download().unwrap(), products.into_iter().map(round).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn gated_products_have_the_bits_of_products_that_are_gated() {
+    for kind in KINDS {
+        for ((wide, input), with_bias) in [((8, 96), true), ((40, 1120), false), ((600, 64), true)] {
+            let case = Case::new(kind, (2 * wide, input), with_bias);
+            for rows in [1, 7, 16, 20, 32, 64] {
+                let x = numbers(rows * input, 8);
+                let [mut products, mut wanted, mut found] = [(); 3].map(|()| Rows::empty(&case.gpu).unwrap());
+                case.multiply(&x, Destination::Replace(&mut products));
+                Activation::Silu.gate(&products, &mut wanted).unwrap();
+                case.multiply(&x, Destination::Gated(&mut found, Activation::Silu));
+                assert_eq!(found.shape(), (rows, wide));
+                let what = format!("{kind:?}, {rows} rows of {input}, {wide} gates");
+                assert_eq!(found.download().unwrap(), wanted.download().unwrap(), "{what}");
+            }
+        }
     }
 }
 

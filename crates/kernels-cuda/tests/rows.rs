@@ -1,4 +1,4 @@
-//! What is done to rows beside products and attention, beside its twin on the processor or plain loops.
+//! Operations on rows other than products and attention, compared with their CPU counterparts or plain loops.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -12,7 +12,7 @@ use kernels_cuda::{
     Activation, Chunk, Gpu, Graph, Heads, Mixture, Norm, PagedCache, PatchCutter, RotaryTable, Rows, Step,
 };
 
-/// Numbers between -2 and 2, as bf16 has them.
+/// Returns pseudo-random numbers between -2 and 2, rounded to bf16.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let next = || {
@@ -27,8 +27,8 @@ fn uploaded(gpu: &Arc<Gpu>, numbers: &[f32], columns: usize) -> Rows {
     Rows::upload(gpu, &narrow, columns).unwrap()
 }
 
-/// Each number is the wanted one, rounded to 8 bits, give or take one of these bits: sums in another order may round the
-/// other way.
+/// Checks that each number is the wanted one rounded to 8 bits, give or take one unit in the last place: sums in
+/// another order may round the other way.
 fn assert_rounded(found: &[f32], wanted: &[f32]) {
     assert_eq!(found.len(), wanted.len());
     for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
@@ -40,16 +40,25 @@ fn assert_rounded(found: &[f32], wanted: &[f32]) {
 #[test]
 fn norms_are_their_twins() {
     let gpu = emulated::gpu();
-    for columns in [32, 64, 192, 3584] {
-        let x = numbers(3 * columns, 1);
-        let (weight, bias) = (numbers(columns, 2), numbers(columns, 3));
-        for bias in [None, Some(&bias[..])] {
-            let norm = Norm::new(&gpu, &weight, bias, 1e-6).unwrap();
-            let mut y = Rows::empty(&gpu).unwrap();
-            norm.run(&uploaded(&gpu, &x, columns), &mut y).unwrap();
-            let mut wanted = vec![0.0; x.len()];
-            kernels::Norm { weight: &weight, bias, epsilon: 1e-6 }.run(Isa::best(), &x, &mut wanted);
-            assert_rounded(&y.download().unwrap(), &wanted);
+    // Fewer groups of eight than a warp has threads, whole warps and parts of some, two groups for each thread, and
+    // more than threads keep.
+    for columns in [8, 24, 32, 64, 192, 1152, 3584, 8192, 8200, 12_296] {
+        for rows in [1, 7, 64] {
+            let x = numbers(rows * columns, 1);
+            let (weight, bias) = (numbers(columns, 2), numbers(columns, 3));
+            for bias in [None, Some(&bias[..])] {
+                let norm = Norm::new(&gpu, &weight, bias, 1e-6).unwrap();
+                let mut y = Rows::empty(&gpu).unwrap();
+                norm.run(&uploaded(&gpu, &x, columns), &mut y).unwrap();
+                let found = y.download().unwrap();
+                let mut wanted = vec![0.0; x.len()];
+                kernels::Norm { weight: &weight, bias, epsilon: 1e-6 }.run(Isa::best(), &x, &mut wanted);
+                assert_rounded(&found, &wanted);
+                // The bits of a row do not depend on the other rows.
+                let last = (rows - 1) * columns;
+                norm.run(&uploaded(&gpu, &x[last..], columns), &mut y).unwrap();
+                assert_eq!(y.download().unwrap(), found[last..], "{rows} rows of {columns}");
+            }
         }
     }
 }
@@ -76,7 +85,7 @@ fn activations_are_their_twins() {
         assert_eq!(y.shape(), (5, 176));
         assert_rounded(&y.download().unwrap(), &wanted);
     }
-    // 172 columns are no multiple of eight.
+    // 172 columns are not a multiple of eight.
     let mut y = uploaded(&gpu, &x[..3 * 172], 172);
     Activation::Tanh.run(&mut y).unwrap();
     let wanted: Vec<f32> = x[..3 * 172].iter().map(|x| x.tanh()).collect();
@@ -119,7 +128,7 @@ fn rows_are_looked_up_added_copied_and_mixed() {
     assert_rounded(&mixed.download().unwrap(), &wanted);
 }
 
-/// A captured step runs again with what stands in its memory then.
+/// A captured graph runs again on what its memory holds then.
 #[test]
 fn a_graph_does_again_what_it_saw() {
     let gpu = emulated::gpu();
@@ -140,28 +149,38 @@ fn a_graph_does_again_what_it_saw() {
     assert_ne!(first, again);
 }
 
-/// The driver would make the memory a part of the graph.
+/// Otherwise the driver would make the memory a part of the graph.
 #[test]
 fn memory_cannot_be_had_while_a_graph_is_captured() {
     let gpu = emulated::gpu();
     let x = uploaded(&gpu, &numbers(64, 6), 64);
     let captured = Graph::capture::<kernels_cuda::Error>(&gpu, || Rows::empty(&gpu)?.gather(&x, &[0]));
     assert!(matches!(captured, Err(kernels_cuda::Error::Capturing)));
-    // The GPU goes on.
+    // The GPU can still be used.
     assert_eq!(x.download().unwrap(), numbers(64, 6));
 }
 
 #[test]
 fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
+    for size in [8, 16, 24, 64, 72, 80, 96, 128] {
+        for (heads, kv_heads) in [(4, 2), (1, 1), (28, 4)] {
+            assert_turned(Heads { heads, kv_heads, size });
+        }
+    }
+}
+
+/// Checks two chunks of a step against plain loops.
+fn assert_turned(heads: Heads) {
     let gpu = emulated::gpu();
-    let heads = Heads { heads: 4, kv_heads: 2, size: 16 };
-    let positions = 100;
-    let angle = |position: usize, index: usize| position as f32 / 10f32.powi(index as i32);
+    let Heads { heads: count, kv_heads, size } = heads;
+    let (half, columns, positions) = (size / 2, (count + 2 * kv_heads) * size, 100);
+    let angle =
+        |position: usize, index: usize| position as f32 / 10f32.powf(index as f32 * 8.0 / half as f32);
     let table = |of: fn(f32) -> f32| -> Vec<f32> {
-        (0..positions).flat_map(|position| (0..8).map(move |index| of(angle(position, index)))).collect()
+        (0..positions).flat_map(|position| (0..half).map(move |index| of(angle(position, index)))).collect()
     };
     let (cosines, sines) = (table(f32::cos), table(f32::sin));
-    let rotary = RotaryTable::new(&gpu, (&cosines, &sines), 16).unwrap();
+    let rotary = RotaryTable::new(&gpu, (&cosines, &sines), size).unwrap();
     let mut cache = PagedCache::new(&gpu, heads, 5).unwrap();
     let mut step = Step::new(&gpu, (8, 2, 8)).unwrap();
     let chunks = [
@@ -169,27 +188,29 @@ fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
         Chunk { start: 0, length: 2, block_table: &[4] },
     ];
     step.set(&chunks).unwrap();
-    let x = numbers(7 * 8 * 16, 9);
-    let mut projections = uploaded(&gpu, &x, 8 * 16);
+    let x = numbers(7 * columns, 9);
+    let mut projections = uploaded(&gpu, &x, columns);
     cache.rotate_and_store(&mut projections, &rotary, &step).unwrap();
 
     let places = [(30, 3, 30), (31, 3, 31), (32, 1, 0), (33, 1, 1), (34, 1, 2), (0, 4, 0), (1, 4, 1)];
     let turned = |row: usize, head: usize, index: usize| {
-        let place = row * 128 + head * 16;
-        let (low, high) = (x[place + index % 8], x[place + 8 + index % 8]);
-        let (cosine, sine) = (cosines[places[row].0 * 8 + index % 8], sines[places[row].0 * 8 + index % 8]);
-        if index < 8 { low * cosine - high * sine } else { high * cosine + low * sine }
+        let place = row * columns + head * size + index % half;
+        let (low, high) = (x[place], x[place + half]);
+        let angle = places[row].0 * half + index % half;
+        let (cosine, sine) = (cosines[angle], sines[angle]);
+        if index < half { low * cosine - high * sine } else { high * cosine + low * sine }
     };
     let (queries, (keys, values)) = (projections.download().unwrap(), cache.download(&gpu).unwrap());
-    for row in 0..7 {
-        let wanted: Vec<f32> = (0..64).map(|index| turned(row, index / 16, index % 16)).collect();
-        assert_rounded(&queries[row * 128..][..64], &wanted);
-        let (_, block, offset) = places[row];
-        for head in 0..2 {
-            let place = ((block * 2 + head) * 32 + offset) * 16;
-            let wanted: Vec<f32> = (0..16).map(|index| turned(row, 4 + head, index)).collect();
-            assert_rounded(&keys[place..][..16], &wanted);
-            assert_eq!(values[place..][..16], x[row * 128 + (6 + head) * 16..][..16]);
+    for (row, (_, block, offset)) in places.into_iter().enumerate() {
+        let wanted: Vec<f32> =
+            (0..count * size).map(|index| turned(row, index / size, index % size)).collect();
+        assert_rounded(&queries[row * columns..][..count * size], &wanted);
+        for head in 0..kv_heads {
+            let place = ((block * kv_heads + head) * 32 + offset) * size;
+            let wanted: Vec<f32> = (0..size).map(|index| turned(row, count + head, index)).collect();
+            assert_rounded(&keys[place..][..size], &wanted);
+            let value = row * columns + (count + kv_heads + head) * size;
+            assert_eq!(values[place..][..size], x[value..][..size]);
         }
     }
 }
@@ -197,7 +218,7 @@ fn queries_turn_in_place_and_keys_on_their_way_into_the_cache() {
 #[test]
 fn tiles_are_cut_into_normalised_patches() {
     let gpu = emulated::gpu();
-    // Three patches a side and two pixels that fill none.
+    // Three patches a side, and two pixels that do not fill one.
     let (size, patch, side) = (14, 4, 3);
     let level = |channel: usize, byte: usize| byte as f32 / 32.0 - channel as f32;
     let levels = [0, 1, 2].map(|channel| std::array::from_fn(|byte| level(channel, byte)));

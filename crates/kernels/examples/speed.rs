@@ -1,5 +1,5 @@
-//! Prints how fast the kernels are beside what the machine can do: a table, and the same as JSON. An argument picks
-//! what has it in its name.
+//! Prints the speed of the kernels beside the limits of the machine, as a table and as JSON. An argument selects the
+//! measurements that have it in their names.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -11,21 +11,21 @@ use kernels::{
 };
 use serde_json::{Value, json};
 
-/// How long each measurement is repeated.
+/// For how long each measurement is repeated.
 const SPAN: Duration = Duration::from_millis(600);
 
-/// What was measured so far.
+/// The measurements so far.
 struct Report {
-    /// Only what has this in its name is measured.
+    /// Only measurements with this text in their names are run.
     wanted: String,
-    /// What is read to find out how fast that is.
+    /// Memory that is read to measure the rate of reading.
     memory: Vec<f32>,
-    /// The set whose limits are known, and these: 10^9 operations and bytes a second.
+    /// The instruction set whose limits are known, and its limits: 10^9 operations and 10^9 bytes a second.
     limits: Option<(Isa, f64, f64)>,
     lines: Vec<Value>,
 }
 
-/// The least seconds that `run` takes, since other work on the machine can only add to them.
+/// Returns the shortest time in seconds that `run` takes, since other work on the machine can only add to it.
 fn least_seconds(mut run: impl FnMut()) -> f64 {
     run();
     let begin = Instant::now();
@@ -40,7 +40,8 @@ fn least_seconds(mut run: impl FnMut()) -> f64 {
 }
 
 impl Report {
-    /// Measures and prints. `products` are multiply-adds and `bytes` those that have to be read.
+    /// Measures `run` and prints the result. `products` is its number of multiply-adds, `bytes` the bytes that it has
+    /// to read.
     fn measure(&mut self, (isa, name): (Isa, &str), (products, bytes): (f64, f64), run: impl FnMut()) {
         let limits = self.limits(isa);
         let seconds = least_seconds(run);
@@ -59,7 +60,7 @@ impl Report {
         }));
     }
 
-    /// Multiply-adds in f32 and reading.
+    /// Returns the limits of f32 arithmetic and of reading for `isa`, which are measured on first use.
     fn limits(&mut self, isa: Isa) -> (f64, f64) {
         match self.limits {
             Some((known, arithmetic, reading)) if known == isa => (arithmetic, reading),
@@ -74,7 +75,7 @@ impl Report {
         }
     }
 
-    /// A product with weights of each form. The rate of reading is that of the form's own bytes.
+    /// Measures a product with weights of each form. The rate of reading counts the bytes of that form.
     fn linear(&mut self, isa: Isa, rows: usize, (output, input): (usize, usize)) {
         for (kind, form) in [
             ("f32", Form::Given),
@@ -100,7 +101,7 @@ impl Report {
         }
     }
 
-    /// Making quantised panels, always with the widest set.
+    /// Measures packing weights into panels, always with the widest set.
     fn packing(&mut self, (output, input): (usize, usize)) {
         let weight: Vec<f32> = (0..output * input).map(|index| (index * 7919 % 2003) as f32 / 2e4).collect();
         let bits: Vec<u16> = weight.iter().map(|float| (float.to_bits() >> 16) as u16).collect();
@@ -121,7 +122,8 @@ impl Report {
         }
     }
 
-    /// Each of `sequences` has `seen` positions, of which the last `count` ask; all begin with the same `shared` blocks.
+    /// Measures attention of `sequences` sequences of `seen` positions, of which the last `count` are queries. All
+    /// begin with the same `shared` blocks.
     fn attention(
         &mut self,
         isa: Isa,
@@ -175,14 +177,14 @@ impl Report {
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let mut report = Report { wanted, memory: vec![1.0; 128 << 20], limits: None, lines: Vec::new() };
-    // The last set is there to be compared with, not to be fast.
+    // The last set is a reference and not meant to be fast.
     for isa in Isa::available().into_iter().filter(|isa| isa.name() != "portable") {
         for size in [1024, 4096] {
             for rows in [1, 2, 4, 8, 16, 32, 64, 512] {
                 report.linear(isa, rows, (size, size));
             }
         }
-        // So large that every weight is read from memory.
+        // So large that every weight is read from main memory.
         for rows in [1, 2, 4, 8, 16] {
             report.linear(isa, rows, (28_672, 4096));
         }
@@ -192,7 +194,7 @@ fn main() {
             {
                 report.attention(isa, heads, (sequences, 0), positions);
             }
-            // As when reasons are written to the comparisons of one image's responses.
+            // As when justifications are decoded for comparisons of responses about one image.
             report.attention(isa, heads, (20, 88), (3072, 1));
         }
         report.dense(isa, (16, 72, 729));

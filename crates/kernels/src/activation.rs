@@ -1,4 +1,4 @@
-//! Activations, number by number, the same bits in every instruction set.
+//! Elementwise activation functions, with the same bits in every instruction set.
 
 use rayon::prelude::*;
 
@@ -8,14 +8,14 @@ use crate::{
     lanes::{Lanewise, each},
 };
 
-/// Numbers of one piece of work.
+/// Numbers of one unit of work.
 const PIECE: usize = 8192;
 
-/// sqrt(2 / pi) and the factor of the cube, of the approximation of GELU by tanh (Hendrycks and Gimpel, 2016).
+/// sqrt(2 / pi) and the coefficient of x^3 in the tanh approximation of GELU (Hendrycks and Gimpel, 2016).
 const GELU: [f32; 2] = [0.797_884_6, 0.044_715];
 
-/// The normal distribution's tail beyond `a >= 0` is `exp(-a^2 / 2) t P(t)` with `t = 1 / (1 + SLOPE a)`. Of `P` from the
-/// highest power, fitted to the tail up to 14 so that it is off by less than 1e-9.
+/// The tail of the normal distribution beyond `a >= 0` is `exp(-a^2 / 2) t P(t)` with `t = 1 / (1 + SLOPE a)`. `TAIL`
+/// has the coefficients of `P` from the highest power, fitted up to `a = 14` with an error below 1e-9.
 const SLOPE: f32 = 0.25;
 const TAIL: [f32; 9] = [
     0.034_658_205,
@@ -29,19 +29,19 @@ const TAIL: [f32; 9] = [
     0.099_889_42,
 ];
 
-/// A function of one number.
+/// An activation function of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// x * sigmoid(x).
     Silu,
-    /// x times the normal distribution up to x.
+    /// x times the cumulative normal distribution at x.
     Gelu,
     /// GELU by the tanh approximation, which is x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)).
     GeluTanh,
 }
 
 impl Activation {
-    /// Replaces each of `x` by its activation.
+    /// Replaces each number of `x` by its activation.
     pub fn run(self, isa: Isa, x: &mut [f32]) {
         let piece = |x| isa.vectorize(Piece { activation: self, x });
         if x.len() <= PIECE {
@@ -51,11 +51,11 @@ impl Activation {
         }
     }
 
-    /// Writes to each row of `y` `[rows, size]` the activation of the first half of the row of `x` `[rows, 2 * size]`,
-    /// times the second half.
+    /// Writes to each row of `y` `[rows, size]` the activation of the first half of the row of `x`
+    /// `[rows, 2 * size]`, times the second half.
     ///
     /// # Panics
-    /// When the lengths do not fit.
+    /// If `x` is not twice as long as `y`, or the rows are not whole.
     pub fn gate(self, isa: Isa, x: &[f32], size: usize, y: &mut [f32]) {
         assert_eq!(x.len(), 2 * y.len(), "the lengths of what goes in and comes out");
         if y.is_empty() {
@@ -87,7 +87,7 @@ impl Lanewise<0, 1> for Activation {
     }
 }
 
-/// The activation of the first, times the second.
+/// The activation of the first input, times the second.
 impl Lanewise<2, 1> for Activation {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, [x, factor]: [S::Vector; 2], _: [S::Vector; 1]) -> [S::Vector; 1] {
@@ -108,19 +108,19 @@ struct Gate<'a> {
     y: &'a mut [f32],
 }
 
-/// x * sigmoid(y). The exponential is of -|y|, so that it does not overflow.
+/// x * sigmoid(y). The exponential is taken of -|y|, so that it does not overflow.
 #[inline(always)]
 fn times_sigmoid<S: Simd>(simd: S, x: S::Vector, y: S::Vector) -> S::Vector {
     let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
     let negative = simd.sub(zero, y);
     let power = exp(simd, simd.sub(zero, simd.max(y, negative)));
-    // 1 where y is not negative, else the power; one of the two is 0.
+    // The sum is 1 where y is not negative, else the power; one of its terms is 0.
     let upper = simd.zero_below(y, 0.0, one);
     let lower = simd.zero_below(negative, f32::MIN_POSITIVE, power);
     simd.div(simd.mul(x, simd.add(upper, lower)), simd.add(one, power))
 }
 
-/// The normal distribution up to x.
+/// Returns the cumulative normal distribution at x.
 #[inline(always)]
 fn normal<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
@@ -132,7 +132,7 @@ fn normal<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     }
     let power = exp(simd, simd.mul(simd.mul(magnitude, magnitude), simd.splat(-0.5)));
     let tail = simd.mul(simd.mul(sum, t), power);
-    // The tail where x is negative, else 1 less the tail.
+    // The tail where x is negative, else 1 minus the tail.
     simd.add(simd.zero_below(x, 0.0, simd.fma(tail, simd.splat(-2.0), one)), tail)
 }
 

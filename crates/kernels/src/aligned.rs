@@ -1,11 +1,11 @@
-//! Numbers that begin at a cache line, so that no vector is read out of two.
+//! Numbers that begin at a cache line, so that no vector spans two lines.
 
 use std::ops::{Deref, DerefMut};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// A fixed number of numbers. It has no copy: one would begin somewhere else.
+/// An array of fixed length. It is not `Clone`, since a copied `Vec` would begin at another alignment.
 #[derive(Debug)]
 pub(crate) struct Aligned<T> {
     memory: Vec<T>,
@@ -14,7 +14,7 @@ pub(crate) struct Aligned<T> {
 }
 
 impl<T: Copy + Default> Aligned<T> {
-    /// `length` zeros. The system gives the memory when it is first written to.
+    /// Returns `length` zeros. The system commits the memory when it is first written.
     pub(crate) fn zeros(length: usize) -> Self {
         let spare = LINE / size_of::<T>();
         let memory = vec![T::default(); length + spare];

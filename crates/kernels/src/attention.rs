@@ -1,4 +1,4 @@
-//! Attention of chunks of several sequences to their own beginnings, through block tables.
+//! Causal attention of chunks of several sequences, each to its own sequence, through block tables.
 
 use rayon::prelude::*;
 
@@ -10,17 +10,17 @@ use crate::{
     tile::{Sight, Tile, common, settled},
 };
 
-/// Rows, each one query of one head, that share a block of keys and values while it is in the first-level cache.
+/// Rows of a tile, each one query of one head, which share a block of keys and values while it is in the L1 cache.
 const TILE_ROWS: usize = 56;
 
-/// Tiles for each thread, where sequences that go on by a few positions are put together: fewer would leave some threads
-/// waiting for the last, and of more each would read what is shared again.
+/// Tiles per thread when chunks of few positions are combined: with fewer tiles, some threads would wait for the
+/// last; with more, each tile would read shared blocks again.
 const TILES_PER_THREAD: usize = 2;
 
-/// The queries of a chunk, whose keys and values are written already.
+/// The queries of a chunk, whose keys and values are already in the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'a> {
-    /// Where the chunk stands.
+    /// The chunk's first position and its sequence's block table.
     pub span: Span<'a>,
     /// `[t, H * D]`.
     pub queries: Columns<'a>,
@@ -32,18 +32,18 @@ pub(crate) struct Run<'a> {
     pub(crate) sight: Sight,
     /// `[positions, H * D]`.
     pub(crate) queries: Columns<'a>,
-    /// What they attend to, `[positions, H * D]`.
+    /// The attention output, `[positions, H * D]`.
     pub(crate) attended: &'a mut [f32],
 }
 
 impl PagedCache {
-    /// Writes to `attended` `[sum of t, H * D]`, chunk after chunk, what each query gets from the positions of its
+    /// Writes to `attended` `[sum of t, H * D]`, chunk by chunk, the attention of each query to the positions of its
     /// sequence up to its own: the softmax over keys of `query * key / sqrt(D)`, times the values.
     ///
-    /// Where sequences begin with the same blocks, what they share is read once for several of them.
+    /// Blocks that several sequences begin with are read once for several of them.
     ///
     /// # Panics
-    /// When the lengths do not fit or a table is too short.
+    /// If the shapes do not match or a block table is too short.
     pub fn attend(&self, chunks: &[Queries<'_>], attended: &mut [f32]) {
         let row = self.heads.heads * self.heads.size;
         let total: usize = chunks.iter().map(|chunk| chunk.queries.rows()).sum();
@@ -66,7 +66,7 @@ impl PagedCache {
         self.isa.run(RunAll { tiles, work });
     }
 
-    /// Cuts the queries of one sequence up, as many positions as a tile has at a time.
+    /// Splits the queries of one sequence into runs of at most as many positions as a tile has.
     pub(crate) fn runs<'a>(
         &self,
         (block_table, sight): (&'a [u32], Sight),
@@ -82,14 +82,14 @@ impl PagedCache {
         })
     }
 
-    /// Positions of a tile.
+    /// Returns the number of positions of a tile.
     fn tile_positions(&self) -> usize {
         (TILE_ROWS / self.heads.group()).max(1)
     }
 }
 
-/// Puts runs together whose sequences begin with the same blocks, so that all parts of such a family are about as large and
-/// have no more than `most` positions, unless one run has more.
+/// Combines runs whose sequences begin with the same blocks. The parts of such a family are about equally large and
+/// have at most `most` positions, unless a single run has more. Parts that see fewer keys come first.
 fn together(mut runs: Vec<Run<'_>>, most: usize) -> Vec<Vec<Run<'_>>> {
     runs.sort_by(|one, other| one.settled().cmp(other.settled()));
     let family = |runs: &[Run<'_>]| {
@@ -117,18 +117,18 @@ fn together(mut runs: Vec<Run<'_>>, most: usize) -> Vec<Vec<Run<'_>>> {
 }
 
 impl Run<'_> {
-    /// The blocks of which all its queries see every key.
+    /// Returns the blocks in which all its queries see every key.
     fn settled(&self) -> &[u32] {
         settled(self.block_table, self.sight)
     }
 
-    /// Keys that its queries see, all together and about.
+    /// Returns about how many keys its queries see in total.
     fn seen(&self) -> usize {
         self.queries.rows() * self.sight.visible(0)
     }
 }
 
-/// Runs tiles that have `work` multiply-adds together.
+/// Runs tiles whose scores take about `work` multiply-adds in total.
 pub(crate) struct RunAll<'a> {
     pub(crate) tiles: Vec<Tile<'a>>,
     pub(crate) work: usize,
@@ -141,7 +141,7 @@ impl Kernel for RunAll<'_> {
         if self.work < ONE_THREAD {
             self.tiles.into_iter().for_each(|tile| tile.run(simd));
         } else {
-            // The last queries see most; those tiles begin first, so that no thread has one left at the end.
+            // The last tiles see the most keys; they start first, so that no thread is left with one at the end.
             self.tiles.into_par_iter().rev().with_max_len(1).for_each(|tile| tile.run(simd));
         }
     }

@@ -1,30 +1,31 @@
-//! Weights as blocks of GGUF's types, for files.
+//! Quantises weights to blocks of GGUF's types, for files.
 
 use rayon::prelude::*;
 
 use crate::{
+    gguf::{EIGHT_BITS, FOUR_BITS},
     isa::Isa,
     quantise::{BLOCK, Quantised, ToQ4, to_q8},
 };
 
-/// Blocks of Q8_0, in the numbers that [`Form::Q8`](crate::Form::Q8) has for the same weights.
+/// Quantises weights to blocks of Q8_0 with the same codes and scales as [`Form::Q8`](crate::Form::Q8).
 ///
 /// # Panics
-/// When the weights are no whole blocks of 32.
+/// If the number of weights is not a multiple of 32.
 pub fn to_q8_0(weights: &[f32]) -> Vec<u8> {
-    blocks::<34>(weights, |weights| {
+    blocks::<EIGHT_BITS>(weights, |weights| {
         let Quantised { codes, scale } = to_q8(weights);
         let scale = scale.to_le_bytes();
         std::array::from_fn(|index| if index < 2 { scale[index] } else { codes[index - 2] as u8 })
     })
 }
 
-/// Blocks of IQ4_NL, in the numbers that [`Form::Q4`](crate::Form::Q4) has for the same weights.
+/// Quantises weights to blocks of IQ4_NL with the same codes and scales as [`Form::Q4`](crate::Form::Q4).
 ///
 /// # Panics
-/// When the weights are no whole blocks of 32.
+/// If the number of weights is not a multiple of 32.
 pub fn to_iq4_nl(weights: &[f32]) -> Vec<u8> {
-    blocks::<18>(weights, |weights| {
+    blocks::<FOUR_BITS>(weights, |weights| {
         let Quantised { codes, scale } = Isa::best().vectorize(ToQ4(weights));
         let scale = scale.to_le_bytes();
         let pair = |index: usize| codes[index] as u8 | (codes[index + BLOCK / 2] as u8) << 4;

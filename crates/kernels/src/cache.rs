@@ -12,27 +12,27 @@ use crate::{
 /// Positions in a block: as many as a panel has columns, so that the keys of a block are one panel.
 pub const BLOCK_SIZE: usize = PANEL;
 
-/// The heads of an attention.
+/// The attention heads of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
-    /// Heads of the queries: a multiple of `kv_heads`.
+    /// Query heads: a multiple of `kv_heads`.
     pub heads: usize,
-    /// Heads of keys and values.
+    /// Key and value heads.
     pub kv_heads: usize,
-    /// Numbers of a head.
+    /// The size (D) of a head.
     pub size: usize,
 }
 
-/// Where a run of positions of one sequence begins, and the blocks of that sequence.
+/// The start of a run of positions of one sequence, and the sequence's block table.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
     /// The first position.
     pub start: usize,
-    /// Block `i` has the positions from `i * BLOCK_SIZE` on.
+    /// The blocks of the sequence: entry `i` holds the positions from `i * BLOCK_SIZE` on.
     pub block_table: &'a [u32],
 }
 
-/// Keys and values of one layer, of many sequences.
+/// The keys and values of many sequences in one layer.
 #[derive(Debug)]
 pub struct PagedCache {
     keys: Aligned<f32>,   // [blocks][K][D][BLOCK_SIZE]
@@ -42,28 +42,28 @@ pub struct PagedCache {
 }
 
 impl Heads {
-    /// Query heads that share a head of keys.
+    /// Returns the number of query heads that share a KV head.
     pub(crate) fn group(&self) -> usize {
         self.heads / self.kv_heads
     }
 
-    /// Numbers of a head of values with the last panel filled up.
+    /// Returns the size of a value head, padded to whole vectors.
     pub(crate) fn wide(&self) -> usize {
         self.size.next_multiple_of(LANES)
     }
 }
 
-/// The panels of a head of values that has `wide` columns in all: the first column of each and how many it has. The
-/// last one is half as wide as the others where that is enough.
+/// Returns the first column and the width of each panel of a value head with `wide` columns. The last panel is half
+/// as wide as the others where that suffices.
 pub(crate) fn panels(wide: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..wide).step_by(PANEL).map(move |first| (first, PANEL.min(wide - first)))
 }
 
 impl PagedCache {
-    /// An empty cache of `blocks` blocks.
+    /// Creates an empty cache of `blocks` blocks.
     ///
     /// # Panics
-    /// When the queries' heads cannot be shared out among those of the keys, or there are none.
+    /// If `kv_heads` or `size` is 0, or `heads` is not a multiple of `kv_heads`.
     pub fn new(heads: Heads, blocks: usize) -> Self {
         assert!(heads.kv_heads > 0 && heads.size > 0, "{heads:?}");
         assert!(heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
@@ -76,16 +76,16 @@ impl PagedCache {
         }
     }
 
-    /// Takes all its memory from the system now, and forgets what it holds. Without it the system only promises it, and a
-    /// process grows as the cache fills: that there is too little is then found amid a step.
+    /// Commits all memory of the cache now and clears its contents. Without this call the system commits memory only
+    /// as the cache fills, so a lack of memory would show in the middle of a step.
     pub fn claim(&mut self) {
-        // Zeros that are seen to be zeros need not be written.
+        // The compiler may drop writes of zeros that it can see to be zeros.
         let zero = std::hint::black_box(0.0);
         self.keys.fill(zero);
         self.values.fill(zero);
     }
 
-    /// The same with the instructions of `isa`: the results have the same bits.
+    /// Uses the instructions of `isa`; the results have the same bits.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
@@ -94,7 +94,8 @@ impl PagedCache {
     /// Writes `keys` and `values`, `[t, K * D]` each, at the positions of `span`.
     ///
     /// # Panics
-    /// When the lengths do not fit or the table is too short.
+    /// If the shapes do not match the heads or each other, or the block table is too short or names a block beyond
+    /// the cache.
     pub fn write(&mut self, span: Span<'_>, keys: Columns<'_>, values: Columns<'_>) {
         let heads = self.heads;
         let row = heads.kv_heads * heads.size;
@@ -126,7 +127,7 @@ impl PagedCache {
         });
     }
 
-    /// Keys and values of head `head` in block `block`.
+    /// Returns the keys and values of head `head` in block `block`.
     pub(crate) fn head(&self, block: usize, head: usize) -> (&[f32], &[f32]) {
         let head = block * self.heads.kv_heads + head;
         let (size, wide) = (self.heads.size * BLOCK_SIZE, self.heads.wide() * BLOCK_SIZE);
@@ -143,7 +144,7 @@ fn write_slots(
 ) {
     for (index, (keys, values)) in keys.iter().zip(values.iter()).enumerate() {
         let slot = first + index;
-        // Heads lie one after the other, so that the keys of all of them are one run of dimensions.
+        // The heads are contiguous, so the keys of all heads are one run of dimensions.
         for (place, key) in own_keys[slot..].iter_mut().step_by(BLOCK_SIZE).zip(keys) {
             *place = *key;
         }

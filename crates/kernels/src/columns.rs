@@ -1,8 +1,8 @@
-//! Some columns of rows, as several products that were made as one leave them.
+//! Some columns of a matrix, such as the outputs of one of several products that were computed as one.
 
 use std::ops::Range;
 
-/// The same columns of rows that lie one after the other.
+/// A range of columns of contiguous rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns<'a> {
     rows: &'a [f32], // [rows, stride]
@@ -12,10 +12,10 @@ pub struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// `columns` of `rows`, of which each has `stride` numbers.
+    /// Selects `columns` of `rows`, each of which has `stride` numbers.
     ///
     /// # Panics
-    /// When there are none, rows are not whole or have no such columns.
+    /// If `columns` is empty or exceeds `stride`, or the rows are not whole.
     pub fn new(rows: &'a [f32], stride: usize, columns: Range<usize>) -> Self {
         assert!(
             stride > 0 && rows.len().is_multiple_of(stride),
@@ -26,34 +26,34 @@ impl<'a> Columns<'a> {
         Self { rows, stride, first: columns.start, count: columns.len() }
     }
 
-    /// All columns of rows of `count` numbers.
+    /// Selects all columns of rows of `count` numbers.
     ///
     /// # Panics
-    /// As [`new`](Self::new).
+    /// If `count` is 0 or the rows are not whole.
     pub fn all(rows: &'a [f32], count: usize) -> Self {
         Self::new(rows, count, 0..count)
     }
 
-    /// The same columns of some of the rows.
+    /// Returns the same columns of some of the rows.
     ///
     /// # Panics
-    /// When there are no such rows.
+    /// If `rows` is out of range.
     #[must_use]
     pub fn part(self, rows: Range<usize>) -> Self {
         Self { rows: &self.rows[rows.start * self.stride..rows.end * self.stride], ..self }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows.len() / self.stride
     }
 
-    /// How many columns there are.
+    /// Returns the number of selected columns.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Every row.
+    /// Iterates over the selected columns of each row.
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
         self.rows.chunks_exact(self.stride).map(move |row| &row[self.first..self.first + self.count])
     }

@@ -1,4 +1,4 @@
-//! Attention in which every position of a sequence sees every other, as between the patches of a tile.
+//! Attention in which every position of a sequence sees every other, as between the patches of an image tile.
 
 use crate::{
     attention::RunAll,
@@ -11,11 +11,11 @@ use crate::{
 /// The queries, keys and values of several sequences of equal length, `[sequences * t, H * D]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct Dense<'a> {
-    /// Heads of a position; keys and values have as many as queries.
+    /// The number of heads, for keys and values as for queries.
     pub heads: usize,
-    /// Numbers of a head.
+    /// The size (D) of a head.
     pub head_size: usize,
-    /// Positions of a sequence.
+    /// The number of positions (t) of a sequence.
     pub length: usize,
     /// Queries.
     pub queries: Columns<'a>,
@@ -25,10 +25,10 @@ pub struct Dense<'a> {
     pub values: Columns<'a>,
 }
 
-/// Writes to `attended` `[sequences * t, H * D]` what each query gets from all positions of its own sequence.
+/// Writes to `attended` `[sequences * t, H * D]` the attention of each query to all positions of its own sequence.
 ///
 /// # Panics
-/// When the lengths do not fit.
+/// If the shapes do not match or the sequences are not whole.
 pub fn attend_all(dense: &Dense<'_>, isa: Isa, attended: &mut [f32]) {
     let Dense { queries, keys, values, .. } = *dense;
     let row = dense.heads * dense.head_size;
@@ -42,7 +42,7 @@ pub fn attend_all(dense: &Dense<'_>, isa: Isa, attended: &mut [f32]) {
     let heads = Heads { heads: dense.heads, kv_heads: dense.heads, size: dense.head_size };
     let blocks = dense.length.div_ceil(BLOCK_SIZE);
     let table: Vec<u32> = (0..blocks as u32).collect();
-    // One sequence after another: the keys and values of one, as the kernels read them, fit in a cache.
+    // One sequence after another: the packed keys and values of one fit in the processor's cache.
     let mut cache = PagedCache::new(heads, blocks).with_isa(isa);
     for (index, attended) in attended.chunks_mut(dense.length * row).enumerate() {
         let own = index * dense.length..(index + 1) * dense.length;

@@ -1,7 +1,7 @@
-//! Products of rounded rows with quantised weights: exact sums over 32 inputs, then one chain of them.
+//! Products of rounded rows with quantised weights: exact sums over 32 inputs, added up in one chain.
 //!
-//! In each block of 32 inputs the products of whole numbers are summed as whole numbers, which is exact in any order. That
-//! sum, as f32, times the product of both scales is one step of the output's chain of fused multiply-adds.
+//! In each block of 32 inputs the products are summed as integers, which is exact in any order. That sum, as f32,
+//! times the product of both scales is one step of the output's chain of fused multiply-adds.
 
 use crate::{
     aligned::Aligned,
@@ -13,41 +13,42 @@ use crate::{
     task::Part,
 };
 
-/// Codes of eight bits, four inputs in a number, the first one in the lowest bits.
+/// The eight-bit codes of a block: four inputs in a word, the first in the lowest bits.
 pub(crate) type Eight = [[u32; PANEL]; QUADS];
 
-/// Codes of four bits: lower bits as in [`Eight`], upper bits the four inputs after those.
+/// The four-bit codes of a block: the lower bits of each byte as in [`Eight`], the upper bits for the four inputs
+/// after those.
 pub(crate) type Four = [[u32; PANEL]; QUADS / 2];
 
-/// Blocks that are multiplied before the next group of rows has its turn with the same panel: 32 KiB of codes.
+/// Blocks of a panel that one group of rows multiplies before the next group does: 32 KiB of codes.
 const BLOCKS_AT_ONCE: usize = 32;
 
-/// The same for codes that are unpacked first, when one group of rows is all: 8 KiB.
+/// Blocks that are unpacked at a time if there is only one group of rows: 8 KiB.
 const UNPACKED_AT_ONCE: usize = 8;
 
-/// How many bytes ahead codes are asked for.
+/// The prefetch distance of codes in bytes.
 const AHEAD_BYTES: usize = 4096;
 
-/// Blocks of a panel and whatever lies behind them.
+/// Consecutive blocks of a panel.
 #[derive(Clone, Copy)]
 struct Panel<'a> {
     codes: &'a [Eight],
-    /// Bits of f16, for each column.
+    /// The scales as bits of f16, for each block and column. May extend beyond the blocks of `codes`.
     scales: &'a [[u16; PANEL]],
-    /// Codes that come some time after each block.
+    /// The codes to prefetch while each block is multiplied. May be shorter than `codes`.
     later: &'a [Eight],
 }
 
-/// Codes of some panels.
+/// The codes of all panels of a weight.
 #[derive(Clone, Copy)]
 pub(crate) enum Codes<'a> {
-    /// Codes are whole numbers plus 128.
+    /// Codes are integers plus 128.
     Eight(&'a [Eight]),
-    /// Codes are places in the table, which has levels plus 128.
+    /// Codes are indices into the table, which holds the levels plus 128.
     Four(&'a [Four], [u8; 16]),
 }
 
-/// Adds the products to `sums` `[panels][rows][PANEL]`. `codes` and `scales` are all that the weight has.
+/// Adds the products to `sums` `[panels][rows][PANEL]`. `codes` and `scales` are those of the whole weight.
 pub(crate) fn multiply<S: Simd>(
     simd: S,
     (codes, scales): (Codes<'_>, &[[u16; PANEL]]),
@@ -89,7 +90,7 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
-/// Adds to `sums` `[rows][PANEL]` the products of all rows with a part of a panel, that from block `start` on.
+/// Adds to `sums` `[rows][PANEL]` the products of all rows with a part of a panel that begins at block `start`.
 fn multiply_groups<S: Simd>(
     simd: S,
     panel: Panel<'_>,
@@ -140,7 +141,7 @@ struct Dots<'a, const ROWS: usize> {
 }
 
 impl<const ROWS: usize> Dots<'_, ROWS> {
-    /// The columns of `VECTORS` vectors from vector `first` on.
+    /// Multiplies the columns of `VECTORS` vectors, starting at vector `first`.
     #[inline(always)]
     fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
         let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
@@ -199,7 +200,7 @@ impl<const ROWS: usize> Kernel for Dots<'_, ROWS> {
     }
 }
 
-/// Makes codes of eight bits of codes of four bits.
+/// Expands codes of four bits to codes of eight bits.
 struct Unpack<'a> {
     codes: &'a [Four],
     table: &'a [u8; 16],

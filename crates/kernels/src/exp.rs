@@ -1,22 +1,22 @@
-//! The exponential function, the same bits in every instruction set.
+//! The exponential function, with the same bits in every instruction set.
 
 use crate::isa::Simd;
 
-/// Below this the result is 0. From here up, powers of two are normal numbers.
+/// Inputs below this give 0. For all others, the powers of two are normal numbers.
 const LOWEST: f32 = -87.0;
 
-/// Adding this rounds to a whole number, which then stands in the lowest bits (1.5 * 2^23).
+/// Adding this number (1.5 * 2^23) rounds to an integer, which is then in the lowest bits.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
-/// ln 2, as a number with few bits and the rest.
+/// ln 2, as a number with few bits and the remainder.
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 
-/// Of r^2, from the highest power (Cephes).
+/// The coefficients of the polynomial in r by which r^2 is multiplied, from the highest power (Cephes).
 const COEFFICIENTS: [f32; 6] =
     [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
 
-/// e to the power of each lane. Lanes are at most 0, which a softmax sees to: exponents above 88 overflow into nonsense.
-/// The relative error is below 3e-7.
+/// Returns e to the power of each lane. Lanes must be at most 0, as in a softmax: exponents above 88 overflow to
+/// meaningless results. The relative error is at most 3e-7.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     let shifted = simd.fma(x, simd.splat(std::f32::consts::LOG2_E), simd.splat(ROUND));

@@ -1,4 +1,4 @@
-//! Products of rows with weights that are floats, which become f32 first where they are not.
+//! Products of rows with float weights, which are widened to f32 first if they have 16 bits.
 
 use crate::{
     aligned::Aligned,
@@ -9,17 +9,17 @@ use crate::{
     task::Part,
 };
 
-/// Inputs that are multiplied before the next group of rows has its turn with the same panel: 64 KiB of a panel, which
-/// stay in the second-level cache beside the rows.
+/// Inputs of a panel that one group of rows multiplies before the next group does: 64 KiB, which stay in the L2 cache
+/// beside the rows.
 const INPUTS_AT_ONCE: usize = 512;
 
-/// The same for weights that are widened first, when one group of rows is all: 16 KiB, which stay in the first level.
+/// Inputs that are widened at a time if there is only one group of rows: 16 KiB, which stay in the L1 cache.
 const WIDENED_AT_ONCE: usize = 128;
 
-/// How many inputs before they have their turn weights are asked for.
+/// The prefetch distance in inputs: 4 KiB.
 const AHEAD: usize = 32;
 
-/// Adds the products with `weights`, all panels that there are, to `sums` `[panels][rows][PANEL]`.
+/// Adds the products with `weights`, which hold all panels, to `sums` `[panels][rows][PANEL]`.
 pub(crate) fn multiply<S: Simd>(
     simd: S,
     weights: &[[f32; PANEL]],
@@ -39,7 +39,7 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
-/// The same with weights `bits` of floats that become f32 first.
+/// Adds the products with 16-bit float weights, whose `bits` hold all panels, to `sums` `[panels][rows][PANEL]`.
 pub(crate) fn widen<S: Simd, N: Narrow>(
     (simd, kind): (S, N),
     bits: &[[u16; PANEL]],
@@ -48,7 +48,7 @@ pub(crate) fn widen<S: Simd, N: Narrow>(
 ) {
     let (input, one_group) = (part.groups[0].size(), part.groups.len() == 1);
     let panel = |index| &bits[(part.first_panel + index) * input..];
-    // Two vectors of sums for each row, and two of weights.
+    // Each row needs two vectors of sums, and the weights need two.
     if one_group && 2 * (part.rows + 1) <= S::SUMS {
         return multiply_few((simd, kind), panel, (part.rows, &part.groups[0].packed), sums);
     }
@@ -64,7 +64,7 @@ pub(crate) fn widen<S: Simd, N: Narrow>(
     }
 }
 
-/// Adds to `sums` `[rows][PANEL]` the products of all rows with a part of a panel, that from input `start` on.
+/// Adds to `sums` `[rows][PANEL]` the products of all rows with a part of a panel that begins at input `start`.
 fn multiply_groups<S: Simd>(
     simd: S,
     panel: Panel<'_, PANEL>,

@@ -1,4 +1,4 @@
-//! A few rows of queries that take in blocks of keys and values together.
+//! Groups: a few query rows that attend to blocks of keys and values together.
 
 use crate::{
     aligned::Aligned,
@@ -9,25 +9,25 @@ use crate::{
     softmax::State,
 };
 
-/// Keys and values of one head in one block.
+/// The keys and values of one head in one block.
 pub(crate) struct Block<'a> {
     /// The position of its first key.
     pub(crate) start: usize,
     pub(crate) keys: &'a [f32],
     pub(crate) values: &'a [f32],
-    /// Those of the block that comes next.
+    /// The keys and values of the next block, to be prefetched; empty if this is the last.
     pub(crate) later: (&'a [f32], &'a [f32]),
 }
 
 /// One query of one head.
 pub(crate) struct Row<'a> {
     pub(crate) query: &'a [f32],
-    /// How many keys it sees, counted from the sequence's beginning.
+    /// How many keys it sees, counted from the beginning of the sequence.
     pub(crate) visible: usize,
 }
 
-/// As many rows as a kernel takes at once, and what they have come to. Where they do not see all of a block, those that see
-/// less come first.
+/// As many rows as a kernel processes at once, with their sums so far. Rows that see less of a block come before
+/// those that see more of it.
 pub(crate) struct Group {
     rows: usize,
     queries: Vec<f32>,  // [D][rows]
@@ -36,21 +36,21 @@ pub(crate) struct Group {
     state: State,
 }
 
-/// As few groups as hold `rows`, which have seen nothing.
+/// Splits `rows`, which have attended to no keys yet, into as few groups as possible.
 pub(crate) fn groups<S: Simd>(heads: Heads, mut rows: &[Row<'_>]) -> Vec<Group> {
     let sizes = group_sizes(rows.len(), S::ROWS);
     let mut next = |count| rows.split_off(..count).expect("groups hold no more than there is");
     sizes.map(|count| Group::new(heads, next(count))).collect()
 }
 
-/// New groups of the `count` rows of `groups` from row `first` on, as they stand.
+/// Returns new groups of the `count` rows of `groups` from row `first` on, with their state so far.
 pub(crate) fn part<S: Simd>(groups: &[Group], first: usize, count: usize) -> Vec<Group> {
     let mut rows = groups.iter().flat_map(|group| (0..group.rows).map(move |row| (group, row))).skip(first);
     group_sizes(count, S::ROWS).map(|count| Group::taken(count, rows.by_ref().take(count))).collect()
 }
 
 impl Group {
-    /// Packs the queries of `rows`, scaled.
+    /// Packs the queries of `rows`, scaled by `1 / sqrt(D)`.
     fn new(heads: Heads, rows: &[Row<'_>]) -> Self {
         let scale = (1.0 / (heads.size as f64).sqrt()) as f32;
         let mut group = Self::empty(rows.len(), (heads.size, heads.wide()));
@@ -63,7 +63,7 @@ impl Group {
         group
     }
 
-    /// Takes `count` rows out of other groups, one at least.
+    /// Copies `count` rows, at least one, out of other groups.
     fn taken<'a>(count: usize, rows: impl Iterator<Item = (&'a Self, usize)>) -> Self {
         let mut rows = rows.peekable();
         let (first, _) = rows.peek().expect("a group has rows");
@@ -86,12 +86,12 @@ impl Group {
         Self { rows, queries: vec![0.0; size * rows], sums, visible: [0; MOST_ROWS], state: State::new() }
     }
 
-    /// Sums of a row: a head's size in whole panels.
+    /// Returns the number of sums of a row: the head size, padded to whole vectors.
     fn wide(&self) -> usize {
         self.sums.len() / self.rows
     }
 
-    /// Takes in a block.
+    /// Attends to a block: adds its values, weighted by the softmax of their scores, to the sums of each row.
     pub(crate) fn attend<S: Simd>(&mut self, simd: S, block: &Block<'_>) {
         let start = block.start;
         let visible = &self.visible[..self.rows];
@@ -102,14 +102,15 @@ impl Group {
         let mut scores = [[0.0; PANEL]; MOST_ROWS];
         let scores = &mut scores[..self.rows];
         multiply_packed(simd, Panel::new(block.keys, block.later.0), &self.queries, scores);
-        // What stands in a block beyond the sequence's end is another's, and even 0 times it may be no number.
+        // Slots beyond the end of the sequence hold data of other sequences, and 0 times that may be NaN.
         let limits = visible.iter().map(|visible| (visible.saturating_sub(start)).min(BLOCK_SIZE));
         for (scores, limit) in scores.iter_mut().zip(limits) {
             scores[limit..].fill(f32::NEG_INFINITY);
         }
         let corrections = self.state.step(simd, first, &mut scores[first..]);
         self.correct(first, &corrections);
-        // Rows that see equally much of the block go together; nothing is added for a key that a row does not see.
+        // Rows that see equally many keys of the block are processed together; keys that a row does not see add
+        // nothing.
         let mut row = first;
         while row < self.rows {
             let limit = (self.visible[row] - start).min(BLOCK_SIZE);
@@ -120,7 +121,7 @@ impl Group {
         }
     }
 
-    /// Adds the first `limit` values of the block by `weights` to the sums of the rows from `row` on.
+    /// Adds the first `limit` values of the block, times `weights`, to the sums of the rows from `row` on.
     fn add_values<S: Simd>(
         &mut self,
         simd: S,
@@ -142,7 +143,7 @@ impl Group {
         }
     }
 
-    /// Multiplies the sums of the rows from `first` on by what the softmax found.
+    /// Multiplies the sums of the rows from `first` on by `corrections`, which the softmax returned.
     fn correct(&mut self, first: usize, corrections: &[f32; MOST_ROWS]) {
         let wide = self.wide();
         for (row, correction) in (first..self.rows).zip(corrections).filter(|(_, factor)| **factor != 1.0) {
@@ -153,7 +154,7 @@ impl Group {
         }
     }
 
-    /// Divides by the weights' sums and writes what each row comes to, to the next of `outputs`.
+    /// Divides the sums of each row by the total of its weights and writes the result to the next of `outputs`.
     pub(crate) fn finish<'a>(&self, outputs: impl Iterator<Item = &'a mut [f32]>) {
         let wide = self.wide();
         for (row, output) in (0..self.rows).zip(outputs) {

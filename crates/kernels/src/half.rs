@@ -1,20 +1,22 @@
-//! The two 16-bit floats, by their bits. Every one of them is an f32 too; numbers that are not finite stay so.
+//! Conversions of the two 16-bit floats, given as bits. All of their numbers are exact in f32; infinities and NaN are
+//! kept.
 
-/// Bits of a bf16 to the number: the upper half of an f32.
+/// Converts a bf16, which is the upper half of an f32.
 #[inline(always)]
 pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// The largest f16.
+/// The largest finite f16.
 const MOST_F16: f32 = 65_504.0;
 
-/// The nearest f16, of two equally near ones the even one; what is too large becomes the largest. `float` is finite.
+/// Returns the nearest f16, ties to even; a number that is too large becomes the largest finite one. `float` must be
+/// finite.
 #[inline(always)]
 pub(crate) fn f16_nearest(float: f32) -> u16 {
     let (sign, magnitude) = (float.to_bits() >> 16 & 0x8000, float.abs().min(MOST_F16));
     let rest = if magnitude < f32::MIN_POSITIVE * 2f32.powi(112) {
-        // Below the normal numbers: the digits of a sum that begins with 0.5 end at 2^-24, as those of the f16 do.
+        // Subnormal: the last bit of a sum with 0.5 is worth 2^-24, like that of the f16.
         (magnitude + 0.5).to_bits() - 0.5f32.to_bits()
     } else {
         let bits = magnitude.to_bits() - (112 << 23);
@@ -23,7 +25,8 @@ pub(crate) fn f16_nearest(float: f32) -> u16 {
     (sign | rest) as u16
 }
 
-/// The least f16 that is not below `float`, which is not negative; what is too large becomes the largest.
+/// Returns the smallest f16 that is not below `float`, which must not be negative; a number that is too large becomes
+/// the largest finite one.
 #[inline(always)]
 pub(crate) fn f16_above(float: f32) -> u16 {
     let float = float.min(MOST_F16);
@@ -31,16 +34,16 @@ pub(crate) fn f16_above(float: f32) -> u16 {
     nearest + u16::from(f16_to_f32(nearest) < float)
 }
 
-/// Bits of an f16 to the number.
+/// Converts an f16.
 #[inline(always)]
 pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let rest = u32::from(bits & 0x7fff);
     let magnitude = match rest >> 10 {
-        // Below the normal numbers: so many times 2^-24.
+        // Subnormal: a multiple of 2^-24.
         0 => (rest as f32 / (1 << 24) as f32).to_bits(),
         31 => rest << 13 | 0x7f80_0000,
-        // Exponents count from -112 further down in an f32.
+        // The exponent bias of an f32 is greater by 112.
         _ => (rest << 13) + (112 << 23),
     };
     f32::from_bits(sign | magnitude)

@@ -1,17 +1,18 @@
-//! Functions of single numbers, as many of them at once as a vector has lanes, and the sum of lanes.
+//! Elementwise functions, applied to a whole vector at a time, and the sum of a vector's lanes.
 
 use crate::isa::{LANES, Simd};
 
-/// A function of `FROM` numbers, and of the `TO` that are in the places where those that come out go.
+/// An elementwise function of `FROM` inputs and of the previous values of its `TO` outputs.
 pub(crate) trait Lanewise<const FROM: usize, const TO: usize>: Copy {
-    /// Of each lane. To be inlined always: it has no instruction set of its own.
+    /// Returns the outputs of each lane. Implementations must be `#[inline(always)]`, since the function itself is
+    /// not compiled for an instruction set.
     fn of<S: Simd>(self, simd: S, from: [S::Vector; FROM], to: [S::Vector; TO]) -> [S::Vector; TO];
 }
 
-/// Applies `function` to the numbers of slices, one after the other, as many as the first of `to` has.
+/// Applies `function` to each number of the slices in turn, as many as `to[0]` has.
 ///
-/// Whole vectors have a loop of their own: where it had the last few numbers as well, every vector would be copied through
-/// memory as if it were one of those.
+/// Whole vectors have a loop of their own: if it handled the last few numbers as well, every vector would be copied
+/// through memory as those are.
 #[inline(always)]
 pub(crate) fn each<S: Simd, const FROM: usize, const TO: usize>(
     simd: S,
@@ -22,7 +23,7 @@ pub(crate) fn each<S: Simd, const FROM: usize, const TO: usize>(
     let whole = to[0].len() / LANES;
     let from_vectors = from.map(|floats| &floats.as_chunks::<LANES>().0[..whole]);
     let mut to_vectors = to.each_mut().map(|floats| &mut floats.as_chunks_mut::<LANES>().0[..whole]);
-    // Loops: closures have no instruction set of their own, and need not be inlined.
+    // Loops, not closures, which are not compiled for the instruction set and may not be inlined.
     let (mut given, mut there) = ([simd.splat(0.0); FROM], [simd.splat(0.0); TO]);
     for index in 0..whole {
         for (given, vectors) in given.iter_mut().zip(&from_vectors) {
@@ -51,7 +52,7 @@ pub(crate) fn each<S: Simd, const FROM: usize, const TO: usize>(
     }
 }
 
-/// The first lanes are `floats`, of which there are fewer than lanes, the others 0.
+/// Loads `floats`, fewer than a vector has lanes, into the first lanes; the others are 0.
 #[inline(always)]
 pub(crate) fn load_some<S: Simd>(simd: S, floats: &[f32]) -> S::Vector {
     let mut filled = [0.0; LANES];
@@ -67,7 +68,7 @@ fn store_some<S: Simd>(simd: S, vector: S::Vector, floats: &mut [f32]) {
     floats.copy_from_slice(&all[..floats.len()]);
 }
 
-/// The sum of all lanes, in the order of [`sum_of`].
+/// Returns the sum of all lanes, in the order of [`sum_of`].
 #[inline(always)]
 pub(crate) fn sum<S: Simd>(simd: S, vector: S::Vector) -> f32 {
     let mut lanes = [0.0; LANES];
@@ -75,7 +76,8 @@ pub(crate) fn sum<S: Simd>(simd: S, vector: S::Vector) -> f32 {
     sum_of(lanes)
 }
 
-/// The sum of lanes, half of them upon the other half until one is left: the same order in every instruction set.
+/// Returns the sum of the lanes, adding the upper half to the lower half until one is left: the same order in every
+/// instruction set.
 #[inline(always)]
 pub(crate) fn sum_of(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;

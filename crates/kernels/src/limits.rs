@@ -1,4 +1,4 @@
-//! What this machine can do at most, so that a benchmark has something to stand beside.
+//! Measures the peak arithmetic and memory throughput of this machine, with which benchmarks are compared.
 
 use std::{
     hint::black_box,
@@ -9,21 +9,22 @@ use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel, LANES, Simd};
 
-/// Long enough for clocks to settle.
+/// The duration of one measurement of arithmetic: long enough for clock frequencies to settle.
 const SPAN: Duration = Duration::from_millis(60);
 
-/// How often each limit is looked for: the best time counts, since other work on the machine can only hold one up.
+/// The number of measurements of each limit. The best one counts, since other work on the machine can only slow one
+/// down.
 const TRIES: usize = 10;
 
-/// Independent sums: more than the products that are under way at once.
+/// Independent sums: more than the multiply-adds that are in flight at once.
 const CHAINS: usize = 12;
 
 const STEPS: usize = 1 << 14;
 
-/// How many steps ahead memory is asked for: 4 KiB, as in the products.
+/// The prefetch distance in steps: 4 KiB, as in the products.
 const AHEAD: usize = 16;
 
-/// Products that need no memory.
+/// Multiply-adds that need no memory.
 struct Multiply;
 
 impl Kernel for Multiply {
@@ -45,7 +46,7 @@ impl Kernel for Multiply {
     }
 }
 
-/// A pass over memory.
+/// One pass over memory.
 struct Read<'a>(&'a [f32]);
 
 impl Kernel for Read<'_> {
@@ -56,7 +57,7 @@ impl Kernel for Read<'_> {
         let mut sums = [simd.splat(0.0); 4];
         let steps = self.0.as_chunks::<LANES>().0.as_chunks::<4>().0;
         for (index, floats) in steps.iter().enumerate() {
-            // The processor's own guesses end with every page of memory.
+            // Hardware prefetchers stop at page boundaries.
             if let Some(ahead) = steps.get(index + AHEAD) {
                 ahead.iter().for_each(|line| simd.prefetch(line));
             }
@@ -70,7 +71,8 @@ impl Kernel for Read<'_> {
     }
 }
 
-/// Multiply-adds of all threads together, in 10^9 operations a second; a multiply-add is two.
+/// Returns the rate of multiply-adds of all threads together, in 10^9 operations a second; a multiply-add counts as
+/// two.
 pub fn arithmetic(isa: Isa) -> f64 {
     (0..TRIES).map(|_| arithmetic_once(isa)).fold(0.0, f64::max)
 }
@@ -93,7 +95,7 @@ fn arithmetic_once(isa: Isa) -> f64 {
     (rounds * STEPS * CHAINS * LANES * 2) as f64 / begin.elapsed().as_secs_f64() / 1e9
 }
 
-/// What all threads together read of `floats`, in 10^9 bytes a second.
+/// Returns the rate at which all threads together read `floats`, in 10^9 bytes a second.
 pub fn reading(isa: Isa, floats: &[f32]) -> f64 {
     let part = floats.len().div_ceil(rayon::current_num_threads()).max(1);
     let pass = || {

@@ -17,32 +17,34 @@ use crate::{
 
 /// x W^T + b.
 ///
-/// Each output begins with its bias. With weights that are floats it adds the products with inputs 0, 1, 2 and so on. With
-/// quantised weights the rows of x are rounded to eight bits for each 32 inputs, and it adds, for one block after the
-/// other, the exact sum of the products of whole numbers times both scales.
+/// Each output starts at its bias. With float weights, the products with inputs 0, 1, 2 and so on are added in this
+/// order. With quantised weights, the rows of x are rounded to eight bits in blocks of 32 inputs, and block by block
+/// the exact sum of the integer products, times both scales, is added.
 #[derive(Debug)]
 pub struct Linear {
     panels: Panels,
-    bias: Vec<f32>, // as many as the panels have columns
+    bias: Vec<f32>, // padded to whole panels
     input: usize,
     output: usize,
     isa: Isa,
 }
 
 impl Linear {
-    /// Packs `weight` `[output, input]` in f32; without `bias` `[output]` it is 0.
+    /// Packs `weight` `[output, input]` in f32. `shape` is `(output, input)`; without a `bias` `[output]`, the bias
+    /// is 0.
     ///
     /// # Panics
-    /// When the lengths are others.
+    /// If the length of `weight` or `bias` does not match `shape`.
     pub fn new(weight: &[f32], shape: (usize, usize), bias: Option<&[f32]>) -> Self {
         Self::with_form(Matrix::F32(weight), Form::Given, shape, bias)
     }
 
-    /// Packs `weight` `[output, input]` in a form that may take less memory; what is to
-    /// be quantised should be finite.
+    /// Packs `weight` `[output, input]` in `form`, which may take less memory. Weights that are quantised should be
+    /// finite.
     ///
     /// # Panics
-    /// When the lengths are others, or `weight` is given in blocks and `input` is no multiple of 32.
+    /// If the length of `weight` or `bias` does not match the shape, or `weight` is given in blocks and `input` is
+    /// not a multiple of 32.
     pub fn with_form(
         weight: Matrix<'_>,
         form: Form,
@@ -64,40 +66,40 @@ impl Linear {
         Self { panels, bias: padded, input, output, isa: Isa::best() }
     }
 
-    /// The same with the instructions of `isa`: the results have the same bits.
+    /// Uses the instructions of `isa`; the results have the same bits.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
     }
 
-    /// Numbers of a row that goes in.
+    /// Returns the length of an input row.
     pub fn input(&self) -> usize {
         self.input
     }
 
-    /// Numbers of a row that comes out.
+    /// Returns the length of an output row.
     pub fn output(&self) -> usize {
         self.output
     }
 
-    /// Row `index` of the weight, the `input` numbers that output `index` is made with, as they are multiplied.
+    /// Returns row `index` of the weight, the `input` weights of output `index`, as they are multiplied.
     ///
     /// # Panics
-    /// When there is no such output.
+    /// If `index` is not below the number of outputs.
     pub fn weight_row(&self, index: usize) -> impl Iterator<Item = f32> {
         assert!(index < self.output, "output {index} of {}", self.output);
         (0..self.input).map(move |input| self.panels.weight(index, (input, self.input)))
     }
 
-    /// Bytes of the packed weight.
+    /// Returns the size of the packed weight in bytes.
     pub fn size_bytes(&self) -> usize {
         self.panels.size_bytes()
     }
 
-    /// Rows `x` `[rows, input]` to `y` `[rows, output]`.
+    /// Computes `y` `[rows, output]` from the rows `x` `[rows, input]`.
     ///
     /// # Panics
-    /// When the lengths do not fit each other.
+    /// If `x` and `y` do not have the same number of whole rows.
     pub fn forward(&self, x: &[f32], y: &mut [f32]) {
         if self.output == 0 {
             return assert!(y.is_empty(), "the length of the outputs");

@@ -1,25 +1,25 @@
-//! The inner loops: a few rows times a panel, with all their sums in registers.
+//! The inner loops: a few rows times a panel, with all sums held in registers.
 
 use crate::isa::{Kernel, LANES, Simd};
 
 /// Columns of a full panel: two vectors.
 pub(crate) const PANEL: usize = 2 * LANES;
 
-/// The most rows that any instruction set takes at once.
+/// The largest number of rows that a kernel of any instruction set processes at once.
 pub(crate) const MOST_ROWS: usize = 14;
 
-/// What rows are multiplied with.
+/// A panel of numbers that rows are multiplied with.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a, const WIDTH: usize> {
-    /// The numbers of one step after the other.
+    /// The numbers of each step: those of step `k` multiply number `k` of each row.
     pub(crate) steps: &'a [[f32; WIDTH]],
-    /// What will be wanted some time after each step and is fetched meanwhile; the processor's own guesses end with
-    /// every page of memory. May be shorter.
+    /// Memory to prefetch at each step because it is needed some time later; hardware prefetchers stop at page
+    /// boundaries. May be shorter than `steps`.
     pub(crate) later: &'a [[f32; WIDTH]],
 }
 
 impl<'a, const WIDTH: usize> Panel<'a, WIDTH> {
-    /// Of numbers `[k][WIDTH]`.
+    /// Creates a panel from numbers `[k][WIDTH]`.
     pub(crate) fn new(steps: &'a [f32], later: &'a [f32]) -> Self {
         Self { steps: steps.as_chunks().0, later: later.as_chunks().0 }
     }
@@ -39,7 +39,8 @@ struct Plain<'a, const ROWS: usize, const WIDTH: usize> {
     sums: &'a mut [[f32; WIDTH]; ROWS],
 }
 
-/// The sums of a tile in registers, or as many of them as there is room for: vectors from `first` on of each row.
+/// Loads sums of each row into registers, `VECTORS` vectors starting at vector `first`: all sums of the rows, or as
+/// many as fit.
 #[inline(always)]
 fn load<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
@@ -69,7 +70,7 @@ fn store<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     }
 }
 
-/// `VECTORS` vectors of a step, from vector `first` on.
+/// Returns `VECTORS` vectors of a step, starting at vector `first`.
 #[inline(always)]
 pub(crate) fn vectors<T, const VECTORS: usize, const WIDTH: usize>(
     step: &[T; WIDTH],
@@ -79,7 +80,7 @@ pub(crate) fn vectors<T, const VECTORS: usize, const WIDTH: usize>(
 }
 
 impl<const ROWS: usize> Packed<'_, ROWS> {
-    /// The columns of `VECTORS` vectors from vector `first` on.
+    /// Multiplies the columns of `VECTORS` vectors, starting at vector `first`.
     #[inline(always)]
     fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
         let mut sums = load::<S, ROWS, VECTORS, PANEL>(simd, self.sums, first);
@@ -115,7 +116,7 @@ impl<const ROWS: usize> Kernel for Packed<'_, ROWS> {
 }
 
 impl<const ROWS: usize, const WIDTH: usize> Plain<'_, ROWS, WIDTH> {
-    /// The columns of `VECTORS` vectors from vector `first` on.
+    /// Multiplies the columns of `VECTORS` vectors, starting at vector `first`.
     #[inline(always)]
     fn columns<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
         let mut sums = load::<S, ROWS, VECTORS, WIDTH>(simd, self.sums, first);
@@ -152,7 +153,7 @@ impl<const ROWS: usize, const WIDTH: usize> Kernel for Plain<'_, ROWS, WIDTH> {
     }
 }
 
-/// Calls a macro with the number of rows as a constant.
+/// Calls the macro `$call` with the number of rows as a literal constant.
 macro_rules! by_rows {
     ($rows:expr, $call:ident) => {
         match $rows {
@@ -178,7 +179,7 @@ macro_rules! by_rows {
 
 pub(crate) use by_rows;
 
-/// `sums` `[rows][PANEL]` plus `x` `[k][rows]` times `panel` `[k][PANEL]`.
+/// Adds to `sums` `[rows][PANEL]` the product of `x` `[k][rows]` and `panel` `[k][PANEL]`.
 pub(crate) fn multiply_packed<S: Simd>(
     simd: S,
     panel: Panel<'_, PANEL>,
@@ -195,7 +196,8 @@ pub(crate) fn multiply_packed<S: Simd>(
     by_rows!(sums.len(), call)
 }
 
-/// `sums` `[rows][WIDTH]` plus `x` `[rows][..k]` times `panel` `[k][WIDTH]`, for at most [`PANEL`] `k`.
+/// Adds to `sums` `[rows][WIDTH]` the product of `x` `[rows][..k]` and `panel` `[k][WIDTH]`, for at most [`PANEL`]
+/// steps `k`.
 pub(crate) fn multiply_plain<S: Simd, const WIDTH: usize>(
     simd: S,
     panel: Panel<'_, WIDTH>,

@@ -1,28 +1,28 @@
-//! Floats of 16 bits, which become f32 where they are multiplied.
+//! Weights in 16-bit floats, which are widened to f32 where they are multiplied.
 //!
-//! Becoming f32 is exact, so that the products are those of f32 weights, bit for bit. Many rows share a piece of a panel
-//! that was widened into a cache; for few rows the weights are widened in registers, for very few in two panels together:
-//! one alone would wait for its own sums.
+//! Widening is exact, so the products are those of f32 weights, bit for bit. Many rows share a part of a panel that
+//! was widened into cache memory. For few rows the weights are widened in registers, and for very few rows in two
+//! panels together, since one alone would wait for the latency of its own sums.
 
 use crate::{
     isa::{Kernel, LANES, Simd},
     micro::{PANEL, by_rows},
 };
 
-/// How many steps ahead weights are asked for: 4 KiB.
+/// The prefetch distance in steps: 4 KiB.
 const AHEAD: usize = 64;
 
-/// A type of floats, given by their bits. A panel is the steps from one on and whatever lies behind them.
+/// A type of 16-bit floats, given as bits. Panels are passed as slices that may extend beyond their last step.
 pub(crate) trait Narrow: Copy + Send + Sync {
-    /// The numbers as f32.
+    /// Converts the numbers to f32.
     fn widen<S: Simd>(self, simd: S, bits: &[u16; LANES]) -> S::Vector;
 }
 
-/// 8 exponent bits.
+/// bfloat16, with 8 exponent bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16;
 
-/// 5 exponent bits.
+/// IEEE half precision, with 5 exponent bits.
 #[derive(Clone, Copy)]
 pub(crate) struct F16;
 
@@ -40,7 +40,7 @@ impl Narrow for F16 {
     }
 }
 
-/// Writes the weights of the first steps of a panel to `tile`.
+/// Writes the weights of the first steps of a panel to `tile` as f32.
 pub(crate) struct Widen<'a, N> {
     pub(crate) panel: &'a [[u16; PANEL]],
     pub(crate) kind: N,
@@ -113,7 +113,7 @@ impl<N: Narrow, const ROWS: usize, const PANELS: usize> Kernel for FewRows<'_, N
     }
 }
 
-/// `sums` `[panels][rows][PANEL]` plus `x` `[k][rows]` times the first `k` steps of the panels.
+/// Adds to `sums` `[panels][rows][PANEL]` the products of `x` `[k][rows]` and the first `k` steps of the panels.
 pub(crate) fn multiply_few<'a, S: Simd, N: Narrow>(
     (simd, kind): (S, N),
     panel: impl Fn(usize) -> &'a [[u16; PANEL]],
@@ -136,7 +136,7 @@ fn few<'a, S: Simd, N: Narrow, const ROWS: usize>(
 ) {
     let x = x.as_chunks().0;
     let sums = sums.as_chunks_mut::<ROWS>().0;
-    // Two vectors of sums for each row of a panel.
+    // Each row needs two vectors of sums per panel.
     let (pairs, rest) = if 4 * ROWS <= S::SUMS { sums.as_chunks_mut() } else { (&mut [][..], sums) };
     let paired = 2 * pairs.len();
     for (index, sums) in pairs.iter_mut().enumerate() {

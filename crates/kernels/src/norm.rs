@@ -1,5 +1,5 @@
-//! Normalisations of rows. A row's sums are 16 that run side by side and are added up at its end, whatever the
-//! instruction set.
+//! Layer and RMS normalisation of rows. A sum over a row has 16 partial sums, which are added up at its end, in every
+//! instruction set; a mean square sums the last `size % 16` numbers separately.
 
 use rayon::prelude::*;
 
@@ -8,27 +8,27 @@ use crate::{
     lanes::{self, Lanewise, each, load_some},
 };
 
-/// Numbers of one piece of work, or one row.
+/// Numbers of one unit of work, or one row if it is longer.
 const PIECE: usize = 8192;
 
-/// What a row of `size` numbers is normalised with.
+/// The parameters of a normalisation of rows of `size` numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm<'a> {
-    /// `[size]`.
+    /// The weight, `[size]`.
     pub weight: &'a [f32],
-    /// `[size]`, with which the mean is taken away first (layer normalisation); without it, the root of the mean square
-    /// is all that is divided by.
+    /// The bias, `[size]`. With it, the mean is subtracted first (layer normalisation); without it, rows are only
+    /// divided by their root mean square (RMS normalisation).
     pub bias: Option<&'a [f32]>,
-    /// What is added to the mean square.
+    /// The number that is added to the mean square.
     pub epsilon: f32,
 }
 
 impl Norm<'_> {
-    /// Rows `x` `[rows, size]` to `y` of the same shape: `(x - mean) / sqrt(variance + epsilon) * weight + bias`, or
-    /// `x / sqrt(mean of squares + epsilon) * weight`.
+    /// Normalises the rows of `x` `[rows, size]` to `y` of the same shape: `(x - mean) / sqrt(variance + epsilon) *
+    /// weight + bias`, or without a bias `x / sqrt(mean of squares + epsilon) * weight`.
     ///
     /// # Panics
-    /// When the lengths do not fit.
+    /// If the lengths of `x` and `y` or of the weight and the bias differ, or the rows are not whole.
     pub fn run(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
         let size = self.weight.len();
         assert_eq!(x.len(), y.len(), "the lengths of what goes in and comes out");
@@ -53,7 +53,7 @@ struct Piece<'a> {
     y: &'a mut [f32],
 }
 
-/// The mean of the squares of `row - mean`.
+/// Returns the mean of the squares of `row - mean`.
 #[inline(always)]
 fn mean_square<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
     let (whole, rest) = row.as_chunks::<LANES>();
@@ -86,7 +86,7 @@ impl Kernel for Piece<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Norm { weight, bias, epsilon } = self.norm;
         for (x, y) in self.x.chunks_exact(weight.len()).zip(self.y.chunks_exact_mut(weight.len())) {
-            // The mean goes first: mean of squares less square of mean loses digits in f32.
+            // The mean is subtracted first: the mean of squares minus the squared mean loses digits in f32.
             let mean = if bias.is_some() { mean(simd, x) } else { 0.0 };
             let centred = Centred { mean, scale: 1.0 / (mean_square(simd, x, mean) + epsilon).sqrt() };
             match bias {
@@ -97,7 +97,7 @@ impl Kernel for Piece<'_> {
     }
 }
 
-/// What is done to the numbers of a row whose mean and scale are known.
+/// Normalises the numbers of a row whose mean and scale are known.
 #[derive(Clone, Copy)]
 struct Centred {
     mean: f32,
@@ -111,7 +111,7 @@ impl Centred {
     }
 }
 
-/// Of a number and its weight.
+/// RMS normalisation of a number, with its weight.
 impl Lanewise<2, 1> for Centred {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, [x, weight]: [S::Vector; 2], _: [S::Vector; 1]) -> [S::Vector; 1] {
@@ -119,7 +119,7 @@ impl Lanewise<2, 1> for Centred {
     }
 }
 
-/// Of a number, its weight and its bias.
+/// Layer normalisation of a number, with its weight and its bias.
 impl Lanewise<3, 1> for Centred {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, [x, weight, bias]: [S::Vector; 3], _: [S::Vector; 1]) -> [S::Vector; 1] {

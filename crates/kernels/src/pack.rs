@@ -1,4 +1,4 @@
-//! Weights put into panels: next to each other stands what is multiplied at once.
+//! Packs weights into panels: numbers that are multiplied in one step lie next to each other.
 
 use std::ops::Range;
 
@@ -14,14 +14,14 @@ use crate::{
     weights::Matrix,
 };
 
-/// Blocks of a column that have their turn before the next column: while they last, their part of the panel stays in the
-/// first-level cache.
+/// Blocks of a column that are packed before those of the next column: this part of the panel stays in the L1 cache
+/// meanwhile.
 const BLOCKS_AT_ONCE: usize = 16;
 
-/// The same in inputs, for weights that are floats.
+/// Inputs of a column that are packed before those of the next column, for float weights.
 const INPUTS_AT_ONCE: usize = 128;
 
-/// Weights as they are.
+/// Packs `weight` `[output, input]` unchanged into panels `[panels][input][PANEL]`.
 pub(crate) fn pack_floats<T: Copy + Default + Send + Sync>(
     weight: &[T],
     (output, input): (usize, usize),
@@ -39,29 +39,30 @@ pub(crate) fn pack_floats<T: Copy + Default + Send + Sync>(
     panels
 }
 
-/// Where quantised blocks come from; the codes of one are `WORDS` words.
+/// A source of quantised blocks, each of which has `WORDS` words of codes.
 pub(crate) trait Blocks<const WORDS: usize>: Copy + Sync {
-    /// The codes and the scale of the block that begins with weight `start` and has `length` weights.
+    /// Returns the codes and the scale (bits of an f16) of the block of `length` weights that begins at weight
+    /// `start`.
     fn block<S: Simd>(self, simd: S, start: usize, length: usize) -> ([u32; WORDS], u16);
 }
 
-/// Codes of eight bits for weights.
+/// Quantises weights to codes of eight bits.
 #[derive(Clone, Copy)]
 pub(crate) struct ToEight<'a>(pub(crate) Matrix<'a>);
 
-/// Codes of four bits for weights.
+/// Quantises weights to codes of four bits.
 #[derive(Clone, Copy)]
 pub(crate) struct ToFour<'a>(pub(crate) Matrix<'a>);
 
-/// Codes of eight bits as they are given.
+/// Copies the eight-bit codes of blocks of Q8_0.
 #[derive(Clone, Copy)]
 pub(crate) struct GivenEight<'a>(pub(crate) &'a [u8]);
 
-/// Codes of four bits as they are given.
+/// Copies the four-bit codes of blocks of Q4_0 or IQ4_NL.
 #[derive(Clone, Copy)]
 pub(crate) struct GivenFour<'a>(pub(crate) &'a [u8]);
 
-/// As [`crate::dots::Eight`] has them.
+/// Returns the codes of a block in the layout of [`crate::dots::Eight`], and its scale.
 #[inline(always)]
 fn eight_words(block: &Quantised) -> ([u32; QUADS], u16) {
     let mut words = [0; QUADS];
@@ -71,7 +72,7 @@ fn eight_words(block: &Quantised) -> ([u32; QUADS], u16) {
     (words, block.scale)
 }
 
-/// As [`crate::dots::Four`] has them.
+/// Returns the codes of a block in the layout of [`crate::dots::Four`], and its scale.
 #[inline(always)]
 fn four_words(block: &Quantised) -> ([u32; QUADS / 2], u16) {
     let mut words = [0; QUADS / 2];
@@ -110,7 +111,7 @@ impl Blocks<{ QUADS / 2 }> for GivenFour<'_> {
     }
 }
 
-/// Codes `[panels][blocks][WORDS][PANEL]` and scales `[panels][blocks][PANEL]`.
+/// Packs blocks into codes `[panels][blocks][WORDS][PANEL]` and scales `[panels][blocks][PANEL]`.
 pub(crate) fn pack_blocks<const WORDS: usize>(
     blocks: impl Blocks<WORDS>,
     (output, input): (usize, usize),
@@ -130,7 +131,7 @@ pub(crate) fn pack_blocks<const WORDS: usize>(
 
 struct PackPanel<'a, B, const WORDS: usize> {
     blocks: B,
-    /// Of the weight.
+    /// The rows of the weight that belong to the panel.
     rows: Range<usize>,
     input: usize,
     codes: &'a mut [[[u32; PANEL]; WORDS]],

@@ -1,4 +1,4 @@
-//! Weights cut into panels of 32 outputs, in one of the forms in which they are kept.
+//! Weights split into panels of 32 outputs, in one of the forms in which they are stored.
 
 use crate::{
     aligned::Aligned,
@@ -10,37 +10,39 @@ use crate::{
     weights::Matrix,
 };
 
-/// The form in which a weight is kept. What is given in as few bits already, or fewer, is kept as it is by every form.
+/// The form in which a weight is stored. A weight that is given in as few bits or fewer is stored as it is, whatever
+/// the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
-    /// In the type that it is given in: nothing is lost.
+    /// The type in which the weight is given, without loss.
     #[default]
     Given,
-    /// Eight bits, and an f16 for each 32 inputs of an output: 8.5 bits a weight.
+    /// Eight bits a weight and an f16 scale for each 32 inputs of an output: 8.5 bits a weight in total.
     Q8,
-    /// Four bits at uneven levels, and an f16 for each 32 inputs of an output: 4.5 bits a weight.
+    /// Four bits a weight, at uneven levels, and an f16 scale for each 32 inputs of an output: 4.5 bits a weight in
+    /// total.
     Q4,
 }
 
-/// The panels.
+/// The panels of a weight in one of the forms.
 #[derive(Debug)]
 pub(crate) enum Panels {
     F32(Aligned<f32>),  // [panels][input][PANEL]
-    Bf16(Aligned<u16>), // the same
-    F16(Aligned<u16>),  // the same
+    Bf16(Aligned<u16>), // [panels][input][PANEL]
+    F16(Aligned<u16>),  // [panels][input][PANEL]
     Q8 {
-        codes: Aligned<u32>,  // [panels][blocks][QUADS][PANEL], as `dots::Eight` has it
+        codes: Aligned<u32>,  // [panels][blocks][QUADS][PANEL], in the layout of `dots::Eight`
         scales: Aligned<u16>, // [panels][blocks][PANEL]
     },
     Q4 {
-        codes: Aligned<u32>,  // [panels][blocks][QUADS / 2][PANEL], as `dots::Four` has it
+        codes: Aligned<u32>,  // [panels][blocks][QUADS / 2][PANEL], in the layout of `dots::Four`
         scales: Aligned<u16>, // [panels][blocks][PANEL]
         levels: [i8; 16],
     },
 }
 
 impl Panels {
-    /// Packs `weight` `[output, input]`; neither is 0.
+    /// Packs `weight` `[output, input]`; neither dimension is 0.
     pub(crate) fn new(weight: Matrix<'_>, form: Form, shape: (usize, usize)) -> Self {
         match (form, weight) {
             (Form::Given, Matrix::F32(floats)) => Self::F32(pack_floats(floats, shape)),
@@ -70,13 +72,13 @@ impl Panels {
         Self::Q4 { codes, scales, levels }
     }
 
-    /// The weight of `output` and `input`; `inputs` are all there are.
+    /// Returns the weight of `output` and `input`. `inputs` is the total number of inputs.
     pub(crate) fn weight(&self, output: usize, (input, inputs): (usize, usize)) -> f32 {
         let (panel, column) = (output / PANEL, output % PANEL);
         let at = |steps: usize, step: usize| (panel * steps + step) * PANEL + column;
         let blocks = inputs.div_ceil(BLOCK);
         let scale = |scales: &Aligned<u16>| f16_to_f32(scales[at(blocks, input / BLOCK)]);
-        // The byte of an input in its word.
+        // Returns the byte of the input in its word.
         let byte = |word: u32| word.to_le_bytes()[input % QUAD];
         match self {
             Self::F32(floats) => floats[at(inputs, input)],
@@ -93,7 +95,7 @@ impl Panels {
         }
     }
 
-    /// Bytes that are read when every weight is read once.
+    /// Returns the size of the panels in bytes: what is read when every weight is read once.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::F32(floats) => size_of_val(&**floats),

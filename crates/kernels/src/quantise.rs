@@ -1,7 +1,7 @@
-//! Blocks of 32 weights as whole numbers and a scale.
+//! Quantises blocks of 32 weights to integers and a scale.
 //!
-//! A scale is an f16, which has 11 digits, and a whole number here has 7 and a sign: their product has at most 18 and is
-//! an f32 without rounding.
+//! A scale is an f16, which has 11 significant bits, and an integer here has 7 and a sign: their product has at most
+//! 18 and is exact in f32.
 
 use crate::{
     exp::ROUND,
@@ -10,38 +10,38 @@ use crate::{
     lanes::sum,
 };
 
-/// Weights along the input that share a scale.
-pub(crate) const BLOCK: usize = 32;
+/// The number of weights along the input that share a scale.
+pub const BLOCK: usize = 32;
 
-/// What four bits stand for when weights are quantised here: closer together where weights are many. These are the levels
-/// of GGUF's type IQ4_NL.
-pub(crate) const LEVELS: [i8; 16] =
-    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+/// The integers that four-bit codes stand for when weights are quantised here: the levels of GGUF's type IQ4_NL,
+/// which lie closer together near 0, where weights are most frequent.
+pub const LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// What the four bits of GGUF's type Q4_0 stand for.
+/// The integers that the four-bit codes of GGUF's type Q4_0 stand for.
 pub(crate) const EVEN_LEVELS: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
-/// Scales that are tried for four bits: each puts the largest weight at this place among the levels.
+/// The scales that are tried for four bits: each maps the weight of largest magnitude to this value.
 const TRIED: [f32; 7] = [-144.0, -135.0, -127.0, -119.0, -111.0, 113.0, 125.0];
 
-/// Codes and their scale, as bits of an f16. Weight `i` is `scale * code[i]`, or for four bits `scale * LEVELS[code[i]]`.
+/// The codes of a block and their scale, as bits of an f16. Weight `i` is `scale * codes[i]`, or for four bits
+/// `scale * LEVELS[codes[i]]`.
 pub(crate) struct Quantised {
     pub(crate) codes: [i8; BLOCK],
     pub(crate) scale: u16,
 }
 
-/// The byte that stands for a whole number where both have eight bits: 128 more.
+/// Returns the byte that encodes an eight-bit integer: the integer plus 128.
 #[inline(always)]
 pub(crate) fn code(number: i8) -> u8 {
     number as u8 ^ 128
 }
 
-/// The whole number that a byte stands for.
+/// Returns the integer that a byte encodes.
 pub(crate) fn number(code: u8) -> i8 {
     (code ^ 128) as i8
 }
 
-/// Where a level becomes nearer than the one before it.
+/// The midpoints between neighbouring levels, from which on the higher one is chosen.
 const BOUNDS: [f32; 15] = bounds();
 
 const fn bounds() -> [f32; 15] {
@@ -54,33 +54,33 @@ const fn bounds() -> [f32; 15] {
     bounds
 }
 
-/// The weight that is furthest from 0, with its sign; of two of them the positive one.
+/// Returns the weight of largest magnitude, with its sign; if both signs have it, the positive one.
 #[inline(always)]
 fn furthest(weights: &[f32; BLOCK]) -> f32 {
-    // The bits of numbers without their signs are in the order of the numbers.
+    // Without the sign bit, the bits of floats sort like their magnitudes.
     let most = weights.iter().fold(0, |most, weight| (weight.to_bits() & 0x7fff_ffff).max(most));
     let positive = weights.iter().fold(false, |found, weight| found | (weight.to_bits() == most));
     if positive { f32::from_bits(most) } else { -f32::from_bits(most) }
 }
 
-/// 1 by `scale`, or 0 where the scale is so small that all codes are 0.
+/// Returns `1 / scale`, or 0 where the scale is so small that all codes become 0.
 #[inline(always)]
 fn inverse(scale: f32) -> f32 {
     let inverse = 1.0 / scale;
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-/// The nearest whole number, as far as it is one of eight bits. By hand: processors from before 2008 have no instruction
-/// for it, and code for them is what a compiler writes unless told otherwise.
+/// Returns the nearest integer, limited to eight bits. Written by hand: x86-64 processors from before 2008 have no
+/// instruction for it, and compilers generate code for them by default.
 #[inline(always)]
 pub(crate) fn whole(float: f32) -> i8 {
     (float.clamp(-128.0, 127.0) + ROUND).to_bits() as i8
 }
 
-/// Eight bits: from -127 to 127 times the scale. No weight is off by more than half a scale.
+/// Quantises to eight bits: integers from -127 to 127, times the scale. No weight is off by more than half a scale.
 #[inline(always)]
 pub(crate) fn to_q8(weights: &[f32; BLOCK]) -> Quantised {
-    // Rounded up, so that the largest weight is not cut off.
+    // Rounded up, so that the largest weight is not clipped.
     let scale = f16_above(furthest(weights).abs() / 127.0);
     let inverse = inverse(f16_to_f32(scale));
     let mut codes = [0; BLOCK];
@@ -90,15 +90,15 @@ pub(crate) fn to_q8(weights: &[f32; BLOCK]) -> Quantised {
     Quantised { codes, scale }
 }
 
-/// Four bits. For codes at hand the best scale is that of least squares, the sum of products of weights and levels by that
-/// of squares of levels, and then the squares of errors are less by the square of the former by the latter. So of the codes
-/// that the tried scales lead to those are taken for which that is most, and the weights are coded anew with their scale,
-/// whose sign says at which end of the levels the largest weight is.
+/// Quantises to four bits. For given codes the best scale is that of least squares, P / Q, where P is the sum of the
+/// products of weights and levels and Q the sum of the squared levels; it reduces the sum of squared errors by P^2 /
+/// Q. The codes with the largest P^2 / Q among the tried scales determine the scale, with which the weights are then
+/// coded anew. Its sign determines at which end of the levels the largest weight lies.
 #[inline(always)]
 pub(crate) fn to_q4<S: Simd>(simd: S, weights: &[f32; BLOCK]) -> Quantised {
     let vectors: [S::Vector; 2] = [load(simd, weights, 0), load(simd, weights, 1)];
     let furthest = furthest(weights);
-    // All first, then the choice: to guess while sums are still made what will be chosen is to guess wrong often.
+    // All sums are computed before the choice: a branch between them would often be mispredicted.
     let mut tried = [[0.0; 2]; TRIED.len()];
     for (place, sums) in TRIED.into_iter().zip(&mut tried) {
         let factor = simd.splat(inverse(furthest / place));
@@ -138,7 +138,7 @@ pub(crate) fn to_q4<S: Simd>(simd: S, weights: &[f32; BLOCK]) -> Quantised {
     Quantised { codes, scale }
 }
 
-/// [`to_q4`] as a kernel of its own.
+/// [`to_q4`] as a [`Kernel`].
 pub(crate) struct ToQ4<'a>(pub(crate) &'a [f32; BLOCK]);
 
 impl Kernel for ToQ4<'_> {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
 
-    /// Weights as they are in models: sums of many small numbers.
+    /// Weights distributed as in models: sums of many small numbers.
     fn weights(seed: u32) -> [f32; BLOCK] {
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         let mut next = || {
@@ -172,7 +172,7 @@ mod tests {
         std::array::from_fn(|_| (0..12).map(|_| next()).sum::<f32>() * 0.02)
     }
 
-    /// The root of the mean square of errors by that of weights, in f64, over many blocks.
+    /// Returns the RMS error divided by the RMS of the weights, in f64, over many blocks.
     fn relative_error(restored: impl Fn(&[f32; BLOCK]) -> [f64; BLOCK]) -> f64 {
         let (mut errors, mut squares) = (0.0, 0.0);
         for seed in 1..2000 {
@@ -193,7 +193,8 @@ mod tests {
         Isa::best().run(ToQ4(weights)).at_levels(&LEVELS).map(f64::from)
     }
 
-    /// Four bits between the least and the largest weight, with both of them kept: what was not taken.
+    /// The rejected alternative: four bits in even steps from the smallest to the largest weight, both of which are
+    /// stored.
     fn scale_and_minimum(weights: &[f32; BLOCK]) -> [f64; BLOCK] {
         let least = weights.iter().copied().fold(f32::INFINITY, f32::min);
         let most = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -1,4 +1,4 @@
-//! Images scaled along one axis, in whole numbers.
+//! Scales images along one axis, in integer arithmetic.
 
 use rayon::prelude::*;
 
@@ -7,43 +7,44 @@ use crate::isa::{Isa, Kernel, Simd};
 /// Bytes of a pixel: red, green and blue.
 const PIXEL: usize = 3;
 
-/// Rows that are scaled side by side, and lanes of a column of them: a fourth byte fills a pixel up.
+/// Rows that are scaled side by side, and the bytes of a column of them, in which pixels are padded to four bytes.
 const ROWS: usize = 4;
 const COLUMN: usize = ROWS * 4;
 
-/// Bytes of a row that are summed up together.
+/// Bytes of a row that are summed together.
 const RUN: usize = 32;
 
-/// Multiply-adds of one piece of work, about a tenth of a millisecond: a step of the model that shares the threads does not
-/// wait long for one.
+/// Multiply-adds of one unit of work, about a tenth of a millisecond: a model step on the same threads does not wait
+/// long for one.
 const PIECE: usize = 1 << 20;
 
-/// Pieces of an image that stay on the thread that wants it: a step of the model has the others.
+/// An image of at most this many units of work is scaled on the calling thread, which leaves the others to a model
+/// step.
 const FEW: usize = 16;
 
-/// The source pixels that one output pixel is made of.
+/// The source pixels that contribute to one output pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// The first one.
+    /// The index of the first source pixel.
     pub first: usize,
-    /// What it and those after it are multiplied with. Sums of bytes by these stay within an i32.
+    /// The weights of the source pixels from `first` on. Sums of bytes times these weights must fit in an i32.
     pub weights: Vec<i32>,
 }
 
-/// Weights in fixed point, for each output pixel along an axis.
+/// The fixed-point weights of each output pixel along an axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resampling {
-    /// For each output pixel its window.
+    /// The window of each output pixel.
     pub windows: Vec<Window>,
-    /// Bits of the weights behind the point. Sums are rounded to whole numbers and cut off below 0 and above 255.
+    /// The fractional bits of the weights. Sums are rounded to integers and clamped to 0 to 255.
     pub fraction_bits: u32,
 }
 
 impl Resampling {
-    /// Scales rows of `width` pixels.
+    /// Scales rows of `width` pixels to `windows.len()` pixels each.
     ///
     /// # Panics
-    /// When rows are not whole or a window ends beyond them.
+    /// If the rows are not whole or a window ends beyond a row.
     pub fn columns(&self, isa: Isa, pixels: &[u8], width: usize) -> Vec<u8> {
         let (from, to) = (width * PIXEL, self.windows.len() * PIXEL);
         if to == 0 || pixels.is_empty() {
@@ -61,10 +62,10 @@ impl Resampling {
         scaled
     }
 
-    /// Scales columns; rows have `width` pixels.
+    /// Scales the columns of rows of `width` pixels to `windows.len()` rows.
     ///
     /// # Panics
-    /// As [`columns`](Self::columns).
+    /// If the rows are not whole or a window ends beyond the last row.
     pub fn rows(&self, isa: Isa, pixels: &[u8], width: usize) -> Vec<u8> {
         let row = width * PIXEL;
         if row == 0 {
@@ -86,7 +87,7 @@ impl Resampling {
         scaled
     }
 
-    /// Multiply-adds of one channel along the axis, once.
+    /// Returns the multiply-adds of one line of pixels along the axis, with all its channels.
     fn work(&self) -> usize {
         self.windows.iter().map(|window| window.weights.len()).sum::<usize>() * PIXEL
     }
@@ -107,8 +108,8 @@ struct Rows<'a> {
     scaled: &'a mut [u8],
 }
 
-/// Writes the sums of `LANES` bytes side by side, rounded, to `scaled`. A compiler makes vectors of the loops over them as
-/// long as `scaled` is a place in memory, of which no single byte is asked for.
+/// Writes `LANES` weighted sums of bytes, rounded, to `scaled`. A compiler vectorises the loops over the lanes as
+/// long as `scaled` is memory from which no single byte is taken.
 #[inline(always)]
 fn weigh<'a, const LANES: usize>(
     bytes: impl Iterator<Item = &'a [u8; LANES]>,

@@ -1,4 +1,4 @@
-//! What a layer adds to what went into it.
+//! The residual addition: a layer's output is added to its input.
 
 use rayon::prelude::*;
 
@@ -7,13 +7,13 @@ use crate::{
     lanes::{Lanewise, each},
 };
 
-/// Numbers of one piece of work: adding is over sooner than another thread has come.
+/// Numbers of one unit of work: adding fewer takes less time than waking another thread.
 const PIECE: usize = 32_768;
 
-/// Adds `y` to `x`; behind the last of `y` it begins again with the first.
+/// Adds `y` to `x`, repeating `y` over the length of `x`.
 ///
 /// # Panics
-/// When `x` is not a whole number of times as long as `y`.
+/// If the length of `x` is not a multiple of that of `y`.
 pub fn add(isa: Isa, x: &mut [f32], y: &[f32]) {
     assert!(x.is_empty() || !y.is_empty() && x.len().is_multiple_of(y.len()), "{} and {}", x.len(), y.len());
     for x in x.chunks_mut(y.len().max(1)) {
@@ -40,7 +40,7 @@ impl Kernel for Piece<'_> {
     }
 }
 
-/// Adds.
+/// Adds two numbers.
 #[derive(Clone, Copy)]
 struct Sum;
 

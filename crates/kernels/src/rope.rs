@@ -1,4 +1,4 @@
-//! Rotary positions, half-split: number `i` of a head turns together with number `i + D / 2`.
+//! Rotary position embeddings, half-split: number `i` of a head is rotated together with number `i + D / 2`.
 
 use rayon::prelude::*;
 
@@ -7,25 +7,26 @@ use crate::{
     lanes::{Lanewise, each},
 };
 
-/// Numbers of one piece of work, or one row.
+/// Numbers of one unit of work, or one row if it is longer.
 const PIECE: usize = 8192;
 
-/// By how much each row of a step turns.
+/// The rotation of each row of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation<'a> {
     /// Cosines, `[rows, D / 2]`.
     pub cos: &'a [f32],
     /// Sines, `[rows, D / 2]`.
     pub sin: &'a [f32],
-    /// Numbers of a head, an even number.
+    /// The size of a head, an even number.
     pub head_size: usize,
 }
 
 impl Rotation<'_> {
-    /// Turns the first `heads` heads of each of `rows`, of which each has `size` numbers.
+    /// Rotates the first `heads` heads of each row of `rows`; a row has `size` numbers.
     ///
     /// # Panics
-    /// When the lengths do not fit.
+    /// If `head_size` is odd, the heads exceed a row, the rows are not whole, or `cos` and `sin` do not match their
+    /// number.
     pub fn run(&self, isa: Isa, rows: &mut [f32], (size, heads): (usize, usize)) {
         let half = self.head_size / 2;
         assert!(
@@ -76,7 +77,7 @@ impl Kernel for Piece<'_> {
     }
 }
 
-/// Turns two numbers by an angle.
+/// Rotates two numbers by an angle.
 #[derive(Clone, Copy)]
 struct Turn;
 

@@ -1,7 +1,7 @@
-//! Rows rounded to whole numbers of eight bits, 32 inputs at a time.
+//! Rows rounded to eight-bit integers in blocks of 32 inputs.
 //!
-//! The largest of 32 numbers becomes 127 or -127, so that none is off by more than a 254th of the largest. Rounding looks
-//! at nothing but the 32 numbers themselves.
+//! The number of largest magnitude in a block becomes 127 or -127, so no number is off by more than 1/254 of it.
+//! Rounding depends on nothing but the 32 numbers themselves.
 
 use crate::{
     isa::{Kernel, Simd},
@@ -9,21 +9,21 @@ use crate::{
     rows::{Rows, groups},
 };
 
-/// Inputs whose products are summed at once, in each column.
+/// Inputs whose products are summed in one step in each column.
 pub(crate) const QUAD: usize = 4;
 
-/// Steps of a block.
+/// Steps in a block.
 pub(crate) const QUADS: usize = BLOCK / QUAD;
 
-/// A few rows side by side.
+/// A group of a few rounded rows, interleaved.
 #[derive(Debug)]
 pub(crate) struct Rounded {
     rows: usize,
-    /// Four numbers in each, the first one in the lowest bits: `[blocks][QUADS][rows]`.
+    /// Four integers in each word, the first in the lowest bits: `[blocks][QUADS][rows]`.
     pub(crate) quads: Vec<u32>,
-    /// The sum of the numbers, `[blocks][rows]`.
+    /// The sum of the integers in each block, `[blocks][rows]`.
     pub(crate) sums: Vec<i32>,
-    /// What the numbers are to be multiplied with, `[blocks][rows]`.
+    /// The scales by which the integers are multiplied, `[blocks][rows]`.
     pub(crate) scales: Vec<f32>,
 }
 
@@ -35,7 +35,7 @@ impl Rows for Rounded {
 
 /// Rounds the rows of `x` `[rows][size]`, in groups of at most `most`.
 pub(crate) fn round<S: Simd>(simd: S, x: &[f32], (size, most): (usize, usize)) -> Vec<Rounded> {
-    // A number here is worth several multiply-adds.
+    // Rounding a number costs about as much as eight multiply-adds.
     groups(x, (size, most), 8, |x| round_group(simd, x, size))
 }
 
@@ -80,14 +80,14 @@ impl Kernel for RoundRow<'_> {
     }
 }
 
-/// Whole numbers from -127 to 127 and their scale. If one of `x` is no number or infinite, so is the scale.
+/// Returns integers from -127 to 127 and their scale. The scale is not finite if a number of `x` is NaN or infinite.
 #[inline(always)]
 fn round_block(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32) {
-    // The bits of numbers without their signs are in the order of the numbers; what is no number comes last.
+    // Without the sign bit, the bits of floats sort like their magnitudes, and NaN is the largest.
     let largest = x.iter().fold(0, |largest, x| (x.to_bits() & 0x7fff_ffff).max(largest));
     let largest = f32::from_bits(largest);
     let inverse = 127.0 / largest;
-    // So small that it is nothing, or no number at all.
+    // Infinite if all numbers are (almost) 0, and NaN if one of them is.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
     let mut numbers = [0; BLOCK];
     for (number, x) in numbers.iter_mut().zip(x) {
@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    /// Groups as plain rows: of each the numbers and the scales.
+    /// Returns the integers and the scales of each row of `groups`.
     fn rows_of(groups: &[Rounded], size: usize) -> Vec<(Vec<i8>, Vec<f32>)> {
         let row = |group: &Rounded, row: usize| {
             let quads = group.quads.iter().skip(row).step_by(group.rows);

@@ -1,4 +1,4 @@
-//! Rows put together in groups that a kernel takes at once.
+//! Rows packed into groups that a kernel processes at once.
 
 use std::borrow::Cow;
 
@@ -6,17 +6,17 @@ use rayon::prelude::*;
 
 use crate::ONE_THREAD;
 
-/// A few rows side by side: `[k][rows]`, so that a step of a product reads them in one place.
+/// A few rows, interleaved as `[k][rows]`, so that a step of a product reads them in one place.
 pub(crate) struct Group<'x> {
-    /// How many rows.
+    /// The number of rows.
     pub(crate) rows: usize,
-    /// The rows' numbers.
+    /// The interleaved numbers of the rows.
     pub(crate) packed: Cow<'x, [f32]>,
 }
 
 /// Rows that are multiplied together.
 pub(crate) trait Rows {
-    /// How many.
+    /// Returns the number of rows.
     fn rows(&self) -> usize;
 }
 
@@ -27,26 +27,27 @@ impl Rows for Group<'_> {
 }
 
 impl Group<'_> {
-    /// Numbers of a row.
+    /// Returns the length of a row.
     pub(crate) fn size(&self) -> usize {
         self.packed.len() / self.rows
     }
 }
 
-/// The sizes of the fewest groups of at most `most` that hold `rows`, all about as large.
+/// Returns the sizes of the fewest groups of at most `most` that hold `rows` rows; they differ by at most 1.
 pub(crate) fn group_sizes(rows: usize, most: usize) -> impl Iterator<Item = usize> {
     let groups = rows.div_ceil(most);
     (0..groups).map(move |index| (index + 1) * rows / groups - index * rows / groups)
 }
 
-/// The rows of `x` `[rows][size]`, in the fewest runs of at most `most`, all about as long.
+/// Splits the rows of `x` `[rows][size]` into the fewest runs of at most `most` rows, which differ by at most 1.
 fn runs(x: &[f32], (size, most): (usize, usize)) -> Vec<&[f32]> {
     let mut rest = x;
     let sizes = group_sizes(x.len() / size, most);
     sizes.filter_map(|rows| rest.split_off(..rows * size)).collect()
 }
 
-/// Makes a group of each run of rows of `x` `[rows][size]`. What is made of a number is worth `worth` multiply-adds.
+/// Makes a group of each run of rows of `x` `[rows][size]`; `shape` is `(size, most)`. Processing a number costs
+/// about as much as `worth` multiply-adds.
 pub(crate) fn groups<'x, G: Send>(
     x: &'x [f32],
     shape: (usize, usize),
@@ -61,7 +62,7 @@ pub(crate) fn groups<'x, G: Send>(
     }
 }
 
-/// Packs the rows of `x` `[rows][size]`, at most `most` together.
+/// Packs the rows of `x` `[rows][size]` into groups of at most `most`.
 pub(crate) fn pack(x: &[f32], (size, most): (usize, usize)) -> Vec<Group<'_>> {
     groups(x, (size, most), 2, |own| {
         let rows = own.len() / size;
@@ -70,7 +71,8 @@ pub(crate) fn pack(x: &[f32], (size, most): (usize, usize)) -> Vec<Group<'_>> {
     })
 }
 
-/// `[rows][size]` to `[size][rows]`, some columns after others: what is written of them stays in the cache meanwhile.
+/// Transposes `[rows][size]` to `[size][rows]`, `COLUMNS` columns at a time: what is written of them stays in the
+/// cache meanwhile.
 fn interleave(x: &[f32], size: usize, rows: usize) -> Vec<f32> {
     const COLUMNS: usize = 128;
     let mut packed = vec![0.0; x.len()];

@@ -1,4 +1,4 @@
-//! One block's step of a softmax that sees its scores block after block.
+//! One step of an online softmax, which receives its scores block by block.
 
 use crate::{
     exp::exp,
@@ -7,11 +7,11 @@ use crate::{
     micro::{MOST_ROWS, PANEL},
 };
 
-/// What is known of the rows of a group so far.
+/// The softmax state of the rows of a group.
 pub(crate) struct State {
-    /// The largest score of each row.
+    /// The largest score of each row so far.
     largest: [f32; MOST_ROWS],
-    /// The sums of the exponentials of each row, still one for each lane.
+    /// The sum of the exponentials of each row, still one partial sum per lane.
     totals: [[f32; LANES]; MOST_ROWS],
 }
 
@@ -20,18 +20,18 @@ struct Step<'a> {
     state: &'a mut State,
     first: usize,
     scores: &'a mut [[f32; PANEL]],
-    /// By how much the sums of each row are too large, now that a larger score has been seen.
+    /// The factor for the sums of each row: below 1 if a larger score has been seen, else 1.
     corrections: &'a mut [f32],
 }
 
 impl State {
-    /// Nothing has been seen.
+    /// Creates the state of rows that have seen no scores.
     pub(crate) fn new() -> Self {
         Self { largest: [f32::NEG_INFINITY; MOST_ROWS], totals: [[0.0; LANES]; MOST_ROWS] }
     }
 
-    /// Turns the scores of the rows from `first` on into weights, relative to the largest score so far, and tells by
-    /// what the sums of each row are to be multiplied.
+    /// Turns the scores of the rows from `first` on into weights, relative to the largest score so far, and returns
+    /// the factors by which the sums of these rows must be multiplied.
     pub(crate) fn step<S: Simd>(
         &mut self,
         simd: S,
@@ -43,13 +43,13 @@ impl State {
         corrections
     }
 
-    /// Makes what is known of row `to` what `other` knows of row `from`.
+    /// Copies the state of row `from` of `other` to row `to`.
     pub(crate) fn take(&mut self, to: usize, other: &Self, from: usize) {
         self.largest[to] = other.largest[from];
         self.totals[to] = other.totals[from];
     }
 
-    /// The sum of all weights of `row`.
+    /// Returns the sum of all weights of `row`.
     pub(crate) fn total(&self, row: usize) -> f32 {
         sum_of(self.totals[row])
     }

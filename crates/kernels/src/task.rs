@@ -1,30 +1,30 @@
-//! A product cut into pieces of work, each of them some rows in some panels.
+//! A product split into tasks, each of which computes some rows of some panels.
 
 use rayon::prelude::*;
 
 use crate::{ONE_THREAD, aligned::Aligned, micro::PANEL, rows::Rows};
 
-/// Rows that share what is read of a panel.
+/// The largest number of rows of one task, which share each part of a panel that is read.
 const ROWS_AT_ONCE: usize = 256;
 
-/// Panels of one piece of work: while it lasts, its part of the rows stays in the cache.
+/// The largest number of panels of one task, throughout which its rows stay in the cache.
 const PANELS_AT_ONCE: usize = 8;
 
-/// Outputs that are to be computed.
+/// The outputs of a product.
 pub(crate) struct Outputs<'a> {
-    /// What each begins with, filled up to whole panels.
+    /// The initial value of each output, padded to whole panels.
     pub(crate) bias: &'a [[f32; PANEL]],
-    /// How many a row has.
+    /// The number of outputs of a row.
     pub(crate) output: usize,
-    /// `[rows][output]`.
+    /// The outputs, `[rows][output]`.
     pub(crate) y: &'a mut [f32],
 }
 
-/// What a piece of work is about.
+/// The panels and rows of one task.
 pub(crate) struct Part<'a, G> {
     pub(crate) first_panel: usize,
     pub(crate) groups: &'a [G],
-    /// Of all groups.
+    /// The total number of rows of `groups`.
     pub(crate) rows: usize,
 }
 
@@ -35,8 +35,9 @@ struct Task<'a, G> {
 }
 
 impl Outputs<'_> {
-    /// Computes them: `multiply` adds the products of a part to the sums that it is given, `[panels][rows][PANEL]`.
-    /// `input` is the number of products of a sum, `most_rows` that of rows in a group.
+    /// Computes the outputs: `multiply` adds the products of a part to the sums that it receives,
+    /// `[panels][rows][PANEL]`. `input` is the number of products per sum, `most_rows` the largest number of rows in
+    /// a group.
     pub(crate) fn compute<G: Rows + Sync>(
         mut self,
         groups: &[G],
@@ -52,7 +53,7 @@ impl Outputs<'_> {
         }
     }
 
-    /// Cuts the work up: every task has its own part of `y`.
+    /// Splits the work into tasks, each with its own part of `y`.
     fn tasks<'a, G: Rows>(&'a mut self, groups: &'a [G], most_rows: usize) -> Vec<Task<'a, G>> {
         let panels = self.bias.len();
         let run = PANELS_AT_ONCE.min(panels.div_ceil(4 * rayon::current_num_threads()));
@@ -81,8 +82,8 @@ impl<G> Task<'_, G> {
     fn run(self, multiply: impl Fn(&Part<'_, G>, &mut [[f32; PANEL]])) {
         let rows = self.part.rows;
         let panels = self.outputs[0].len().div_ceil(PANEL);
-        // Sums that wait lie close together here; rows of the outputs may be a power of two apart, where they would
-        // drive each other out of the cache.
+        // Partial sums are contiguous here; rows of `y` may lie a power of two apart, where they would evict each
+        // other from the cache.
         let mut sums = Aligned::zeros(panels * rows * PANEL);
         let sums: &mut [[f32; PANEL]] = sums.as_chunks_mut().0;
         sums.chunks_exact_mut(rows).zip(self.bias).for_each(|(sums, bias)| sums.fill(*bias));

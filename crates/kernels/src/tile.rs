@@ -1,4 +1,4 @@
-//! Rows of queries that go over blocks of keys and values together: over those that they share, once.
+//! Tiles: query rows that traverse blocks of keys and values together and read the blocks that they share once.
 
 use crate::{
     attention::Run,
@@ -8,17 +8,17 @@ use crate::{
     isa::Simd,
 };
 
-/// How many keys a query sees, counted from the sequence's beginning.
+/// How many keys a query sees, counted from the beginning of its sequence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sight {
-    /// The query at this position and its own key; the queries after it one more each.
+    /// The first query is at this position and sees the keys up to its own; each query after it sees one more.
     Causal(usize),
-    /// The same for all queries.
+    /// All queries see this many keys.
     All(usize),
 }
 
 impl Sight {
-    /// What the query `count` further on sees, as the first one.
+    /// Returns the sight of the queries from index `count` on.
     pub(crate) fn after(self, count: usize) -> Self {
         match self {
             Self::Causal(start) => Self::Causal(start + count),
@@ -26,7 +26,7 @@ impl Sight {
         }
     }
 
-    /// Keys that query `index` sees.
+    /// Returns the number of keys that query `index` sees.
     pub(crate) fn visible(self, index: usize) -> usize {
         match self {
             Self::Causal(start) => start + index + 1,
@@ -35,26 +35,26 @@ impl Sight {
     }
 }
 
-/// The queries of some positions of one sequence for one head of keys.
+/// The queries of some positions of one sequence for one KV head.
 struct Piece<'a> {
     block_table: &'a [u32],
     sight: Sight,
-    /// `[positions, H * D]`: all heads, of which only the tile's are read.
+    /// `[positions, H * D]`: all heads, of which only those of the tile are read.
     queries: Columns<'a>,
-    /// For each position what the tile's heads attend to, `[group, D]`.
+    /// For each position, the outputs of the tile's heads, `[group, D]`.
     outputs: Vec<&'a mut [f32]>,
 }
 
-/// Pieces for the same head of keys: one piece of work.
+/// Pieces for the same KV head: one unit of work.
 pub(crate) struct Tile<'a> {
     cache: &'a PagedCache,
     head: usize,
-    /// Those whose sequences begin with the same blocks are neighbours.
+    /// Pieces whose sequences begin with the same blocks are adjacent.
     pieces: Vec<Piece<'a>>,
 }
 
 impl<'a> Tile<'a> {
-    /// Of `runs` for each head of keys. Runs whose sequences begin with the same blocks are neighbours.
+    /// Returns a tile of `runs` for each KV head. Runs whose sequences begin with the same blocks must be adjacent.
     pub(crate) fn of_each_head(cache: &'a PagedCache, runs: Vec<Run<'a>>) -> Vec<Self> {
         let heads = cache.heads;
         let tile = |head| Self { cache, head, pieces: Vec::with_capacity(runs.len()) };
@@ -73,7 +73,7 @@ impl<'a> Tile<'a> {
         tiles
     }
 
-    /// Attends.
+    /// Computes the attention of all pieces and writes it to their outputs.
     pub(crate) fn run<S: Simd>(mut self, simd: S) {
         let heads = self.cache.heads;
         let own = self.head * heads.group() * heads.size..(self.head + 1) * heads.group() * heads.size;
@@ -92,36 +92,36 @@ impl<'a> Tile<'a> {
 }
 
 impl Piece<'_> {
-    /// How many rows it has, `group` for each position.
+    /// Returns the number of rows, `group` for each position.
     fn rows(&self, group: usize) -> usize {
         self.outputs.len() * group
     }
 
-    /// The blocks of which all its rows see every key.
+    /// Returns the blocks in which all its rows see every key.
     fn settled(&self) -> &[u32] {
         settled(self.block_table, self.sight)
     }
 }
 
-/// The blocks of a sequence of which all queries see every key, if the first sees as much as `sight` says.
+/// Returns the blocks of a sequence in which all queries see every key, if `sight` is that of the first query.
 pub(crate) fn settled(block_table: &[u32], sight: Sight) -> &[u32] {
     &block_table[..sight.visible(0) / BLOCK_SIZE]
 }
 
-/// With how many blocks both begin.
+/// Returns the number of blocks that both begin with.
 pub(crate) fn common(one: &[u32], other: &[u32]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
-/// Where a tile walks.
+/// The keys and values that a tile traverses.
 struct Walk<'a> {
     cache: &'a PagedCache,
     head: usize,
 }
 
 impl Walk<'_> {
-    /// Takes `pieces`, whose rows are those of `groups`, from block `first` to their ends. All have taken in the same blocks
-    /// before it.
+    /// Processes the blocks of `pieces`, whose rows are those of `groups`, from block `first` to their ends, and
+    /// writes the outputs. The pieces share all blocks before `first`, which are already processed.
     fn go_on<S: Simd>(&self, simd: S, pieces: &mut [Piece<'_>], mut groups: Vec<Group>, first: usize) {
         let heads = self.cache.heads;
         let [one, .., other] = &*pieces else {
@@ -133,7 +133,7 @@ impl Walk<'_> {
             groups.iter().for_each(|group| group.finish(&mut outputs));
             return;
         };
-        // What the first and the last begin with, all between them do, being in order.
+        // The pieces are sorted, so what the first and the last begin with is shared by all between them.
         let shared = common(one.settled(), other.settled());
         self.take_in(simd, &mut groups, (&one.block_table[..shared], first));
         let mut row = 0;
@@ -148,7 +148,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Has `groups` take in the blocks of a sequence from the one at `first` on.
+    /// Makes `groups` attend to `blocks` of a sequence, from index `first` on.
     fn take_in<S: Simd>(&self, simd: S, groups: &mut [Group], (blocks, first): (&[u32], usize)) {
         let blocks = blocks.iter().enumerate().skip(first);
         let mut blocks = blocks
@@ -157,7 +157,7 @@ impl Walk<'_> {
         while let Some((start, (keys, values))) = blocks.next() {
             let mut later = blocks.peek().map(|(_, later)| *later).unwrap_or_default();
             for group in &mut *groups {
-                // The first group fetches what comes next for all of them.
+                // The first group prefetches the next block for all of them.
                 let block = Block { start, keys, values, later: std::mem::take(&mut later) };
                 group.attend(simd, &block);
             }

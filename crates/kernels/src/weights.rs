@@ -1,4 +1,4 @@
-//! A weight in the types that files have.
+//! A weight matrix in the types in which files store it.
 
 use crate::{
     gguf::{self, eight_bits, four_bits},
@@ -6,7 +6,7 @@ use crate::{
     quantise::{BLOCK, EVEN_LEVELS, LEVELS},
 };
 
-/// A weight `[output, input]` in the type that it is given in.
+/// A weight `[output, input]` in the type in which it is given.
 #[derive(Debug, Clone, Copy)]
 pub enum Matrix<'a> {
     /// 32-bit floats.
@@ -15,20 +15,20 @@ pub enum Matrix<'a> {
     Bf16(&'a [u16]),
     /// Bits of 16-bit floats with 5 exponent bits.
     F16(&'a [u16]),
-    /// Blocks of GGUF's type Q8_0, output by output. A block is 34 bytes for 32 inputs: a scale as a little-endian f16, and
-    /// a whole number of eight bits with its sign for each input. A weight is its number times the scale.
+    /// Blocks of GGUF's type Q8_0, output by output. A block has 34 bytes for 32 inputs: a scale as a little-endian
+    /// f16, and a signed eight-bit integer for each input. A weight is its integer times the scale.
     Q8_0(&'a [u8]),
-    /// Blocks of GGUF's type Q4_0, output by output. A block is 18 bytes for 32 inputs: a scale as a little-endian f16, and
-    /// 16 bytes, whose lower four bits are of inputs 0 to 15 and whose upper four bits are of inputs 16 to 31. A weight is
-    /// its bits, less 8, times the scale.
+    /// Blocks of GGUF's type Q4_0, output by output. A block has 18 bytes for 32 inputs: a scale as a little-endian
+    /// f16, and 16 bytes whose lower four bits are inputs 0 to 15 and whose upper four bits are inputs 16 to 31. A
+    /// weight is its four bits, less 8, times the scale.
     Q4_0(&'a [u8]),
-    /// Blocks of GGUF's type IQ4_NL: as those of Q4_0, but the bits name one of 16 levels, and a weight is its level
-    /// times the scale.
+    /// Blocks of GGUF's type IQ4_NL: like those of Q4_0, but the four bits index one of 16 levels, and a weight is
+    /// its level times the scale.
     Iq4Nl(&'a [u8]),
 }
 
 impl Matrix<'_> {
-    /// How many weights there are.
+    /// Returns the number of weights.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::F32(floats) => floats.len(),
@@ -38,7 +38,7 @@ impl Matrix<'_> {
         }
     }
 
-    /// How many inputs an output's blocks must fill.
+    /// Returns the number of which `input` must be a multiple: 32 for types in blocks, else 1.
     pub(crate) fn block_size(&self) -> usize {
         match self {
             Self::F32(_) | Self::Bf16(_) | Self::F16(_) => 1,
@@ -46,7 +46,8 @@ impl Matrix<'_> {
         }
     }
 
-    /// Up to 32 weights from `start` on, zeros behind them; of what is given in blocks, the block that begins there.
+    /// Returns `length` weights from `start` on, at most 32, padded with zeros; for types in blocks, the block that
+    /// begins there.
     #[inline(always)]
     pub(crate) fn block<S: Simd>(&self, simd: S, start: usize, length: usize) -> [f32; BLOCK] {
         match self {
@@ -74,7 +75,7 @@ impl Matrix<'_> {
     }
 }
 
-/// A block of at most 32 numbers, and zeros behind them.
+/// Returns a block of the first 32 of `numbers`, padded with zeros if there are fewer.
 #[inline(always)]
 fn filled<T: Copy + Default>(numbers: &[T]) -> [T; BLOCK] {
     numbers.first_chunk().copied().unwrap_or_else(|| {
@@ -84,7 +85,7 @@ fn filled<T: Copy + Default>(numbers: &[T]) -> [T; BLOCK] {
     })
 }
 
-/// How many blocks `bytes` are.
+/// Returns the number of blocks in `bytes`.
 fn whole_blocks(bytes: &[u8], size: usize) -> usize {
     assert!(bytes.len().is_multiple_of(size), "{} bytes are no blocks of {size}", bytes.len());
     bytes.len() / size

@@ -1,4 +1,4 @@
-//! Attention: right, and the same bits alone, in chunks, in any blocks, and in every instruction set.
+//! Attention: correct, and with the same bits alone, in chunks, in any blocks, and in every instruction set.
 
 mod numbers;
 
@@ -17,7 +17,7 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Its blocks are `first`, `first + stride` and so on.
+    /// Creates a sequence whose blocks are `first`, `first + stride` and so on.
     fn new(seed: u32, heads: Heads, length: usize, (first, stride): (u32, u32)) -> Self {
         let size = length * heads.kv_heads * heads.size;
         let queries = floats(seed, length * heads.heads * heads.size);
@@ -50,7 +50,7 @@ impl Sequence {
         Queries { span: self.span(start), queries }
     }
 
-    /// Runs the sequence in chunks that end at `ends`, on a cache full of what is no number.
+    /// Runs the sequence in chunks that end at `ends`, on a cache full of NaN.
     fn run(&self, isa: Isa, ends: &[usize]) -> Vec<f32> {
         let mut cache = dirty(self.heads, isa);
         let mut attended = Vec::new();
@@ -63,7 +63,7 @@ impl Sequence {
         attended
     }
 
-    /// The definition, in f64; `visible` tells how many keys a query sees.
+    /// Computes attention by its definition, in f64; `visible` returns how many keys a query sees.
     fn reference(&self, visible: impl Fn(usize) -> usize) -> Vec<f64> {
         let Heads { heads, kv_heads, size } = self.heads;
         let float = |floats: &[f32], row, head, heads, d| f64::from(floats[(row * heads + head) * size + d]);
@@ -95,12 +95,12 @@ impl Sequence {
 
 const BLOCKS: usize = 64;
 
-/// A cache whose blocks were all used before by something that went wrong.
+/// Creates a cache whose blocks hold NaN, as after a computation that went wrong.
 fn dirty(heads: Heads, isa: Isa) -> PagedCache {
     filled((heads, isa), |count| vec![f32::NAN; count])
 }
 
-/// A cache whose blocks all hold the keys and values that `floats` makes, so many in all.
+/// Creates a cache whose blocks all hold keys and values that `floats` returns for their number.
 fn filled((heads, isa): (Heads, Isa), floats: impl Fn(usize) -> Vec<f32>) -> PagedCache {
     let mut cache = PagedCache::new(heads, BLOCKS).with_isa(isa);
     let table: Vec<u32> = (0..BLOCKS as u32).collect();
@@ -123,7 +123,7 @@ fn assert_close(what: &str, found: &[f32], wanted: &[f64]) {
     assert!(worst < 5e-6 && !found.iter().any(|float| float.is_nan()), "{what}: {worst:e}");
 }
 
-/// Any ratio of heads and any size of them.
+/// Various ratios and sizes of heads.
 const HEADS: [Heads; 8] = [
     Heads { heads: 1, kv_heads: 1, size: 1 },
     Heads { heads: 3, kv_heads: 1, size: 5 },
@@ -178,7 +178,7 @@ fn scores_far_apart_neither_overflow_nor_vanish() {
     sequence.queries.iter_mut().for_each(|query| *query *= 30.0);
     let wanted = sequence.reference(|query| query + 1);
     let found = sequence.run(Isa::best(), &[70]);
-    // Exponents of this size have few digits after the point.
+    // Exponents of this size have few fractional digits in f32.
     for (found, wanted) in found.iter().zip(&wanted) {
         assert!((f64::from(*found) - wanted).abs() < 1e-3);
     }
@@ -196,7 +196,7 @@ fn all_see_all_and_tiles_do_not_know_each_other() {
         let run = |isa, range: std::ops::Range<usize>| {
             let part = range.start * tiles[0].keys.len()..range.end * tiles[0].keys.len();
             let mut attended = vec![f32::NAN; part.len()];
-            // One product made all three.
+            // As one product computes them: queries, keys and values side by side.
             let row = heads * size;
             let parts = [&queries, &keys, &values].map(|floats| floats[part.clone()].chunks_exact(row));
             let [queries, keys, values] = parts;
@@ -238,7 +238,7 @@ proptest! {
         prop_assert_eq!(bits(&elsewhere.run(Isa::best(), &ends)), bits(&whole));
     }
 
-    /// Sequences choose between few blocks at each place, so that they begin alike and part anywhere.
+    /// Each sequence has one of two blocks at each index, so that sequences begin alike and diverge anywhere.
     #[test]
     fn what_sequences_share_changes_nothing(
         heads in proptest::sample::select(HEADS.to_vec()),

@@ -1,4 +1,4 @@
-//! Weights that take less memory: floats of 16 bits give the products of the f32 weights that they are, to the last bit.
+//! Weights that take less memory: 16-bit floats give the same products as equal f32 weights, to the last bit.
 
 mod numbers;
 
@@ -11,7 +11,7 @@ fn forward(linear: &Linear, x: &[f32], rows: usize) -> Vec<f32> {
     y
 }
 
-/// A weight as it is given, and how it is to be kept.
+/// A weight as it is given, and the form in which it is stored.
 struct Kept {
     name: &'static str,
     floats: Vec<f32>,
@@ -20,11 +20,11 @@ struct Kept {
 }
 
 impl Kept {
-    /// Every form of one weight of `count` numbers.
+    /// Returns every form of one weight of `count` numbers.
     fn all(count: usize) -> Vec<Self> {
         let floats = floats(1, count);
         let bf16: Vec<u16> = floats.iter().map(|weight| (weight.to_bits() >> 16) as u16).collect();
-        // Exponents in the middle of those of f16.
+        // Exponents in the middle of the range of f16.
         let f16: Vec<u16> = bf16.iter().map(|bits| bits & 0x8fff | 0x2000).collect();
         [
             ("bf16", &bf16, Form::Given),
@@ -92,7 +92,7 @@ fn weights_of_16_bits_are_kept_as_they_are() {
         let wanted = weight[row * input..][..input].iter().map(|bits| f32::from_bits(u32::from(*bits) << 16));
         assert!(linear.weight_row(row).eq(wanted));
     }
-    // 1, -2 and the least number above 0.
+    // 1, -2 and the smallest positive number.
     let weight = [0x3c00, 0xc000, 0x0001];
     let linear = Linear::with_form(Matrix::F16(&weight), Form::Given, (1, 3), None);
     assert!(linear.weight_row(0).eq([1.0, -2.0, 2f32.powi(-24)]));

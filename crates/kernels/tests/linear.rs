@@ -1,4 +1,4 @@
-//! Products: right, and the same bits alone and among others, in pieces, and in every instruction set.
+//! Products: correct, and with the same bits alone and among other rows, in parts, and in every instruction set.
 
 mod numbers;
 

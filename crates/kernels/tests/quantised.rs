@@ -1,4 +1,4 @@
-//! Quantised weights: their products are one chain over exact sums of blocks, whose bits are the same in any company.
+//! Quantised weights: each product is one chain over exact sums of blocks, with the same bits beside any other rows.
 
 mod numbers;
 
@@ -12,7 +12,7 @@ fn forward(linear: &Linear, x: &[f32], rows: usize) -> Vec<f32> {
     y
 }
 
-/// Blocks of GGUF with scales of many sizes and all codes: `bytes` of codes each.
+/// Returns `count` GGUF blocks with scales of many sizes and arbitrary codes, `bytes` bytes of codes each.
 fn blocks(count: usize, bytes: usize) -> Vec<u8> {
     let random = floats(9, count * bytes);
     let block = |index: usize| {
@@ -23,7 +23,7 @@ fn blocks(count: usize, bytes: usize) -> Vec<u8> {
     (0..count).flat_map(block).collect()
 }
 
-/// What an f16 is, for normal numbers and those below them.
+/// Converts an f16, normal or subnormal.
 fn f16(bits: &[u8]) -> f32 {
     let bits = u16::from_le_bytes([bits[0], bits[1]]);
     let (exponent, digits) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
@@ -35,16 +35,16 @@ fn f16(bits: &[u8]) -> f32 {
 /// The levels of IQ4_NL.
 const LEVELS: [i32; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// A block of 32 weights: whole numbers and what they are to be multiplied with.
+/// A block of 32 weights: integers and their scale.
 type Block = (Vec<i32>, f32);
 
-/// What blocks of Q8_0 say.
+/// Reads blocks of Q8_0.
 fn eight_bits(bytes: &[u8]) -> Vec<Block> {
     let block = |block: &[u8]| (block[2..].iter().map(|code| i32::from(*code as i8)).collect(), f16(block));
     bytes.chunks(34).map(block).collect()
 }
 
-/// What blocks say whose codes are places among `levels`.
+/// Reads blocks whose codes are indices of `levels`.
 fn four_bits(bytes: &[u8], levels: [i32; 16]) -> Vec<Block> {
     let block = |block: &[u8]| {
         let codes = block[2..].iter().map(|byte| byte & 15).chain(block[2..].iter().map(|byte| byte >> 4));
@@ -53,7 +53,7 @@ fn four_bits(bytes: &[u8], levels: [i32; 16]) -> Vec<Block> {
     bytes.chunks(18).map(block).collect()
 }
 
-/// The chain of an output, block by block.
+/// Computes an output as one chain, block by block.
 fn chain(x: &[f32], weights: &[Block], bias: f32) -> f32 {
     x.chunks(32).zip(weights).fold(bias, |sum, (x, (codes, weight_scale))| {
         let largest = x.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
@@ -63,7 +63,7 @@ fn chain(x: &[f32], weights: &[Block], bias: f32) -> f32 {
     })
 }
 
-/// The three kinds of blocks, each with what it says.
+/// Calls `check` with blocks of each of the three types, their weights, and the forms that keep them as they are.
 fn each_kind(count: usize, check: impl Fn(Matrix<'_>, &[Block], &[Form])) {
     let (eight, four) = (blocks(count, 32), blocks(count, 16));
     check(Matrix::Q8_0(&eight), &eight_bits(&eight), &[Form::Given, Form::Q8]);
@@ -130,7 +130,7 @@ fn any_number_of_inputs_will_do_in_every_instruction_set() {
                     let (x, column) = (&x[index / output * input..][..input], index % output);
                     let products = x.iter().zip(&kept[column]).map(|(x, w)| f64::from(*x) * f64::from(*w));
                     let exact = f64::from(bias[column]) + products.sum::<f64>();
-                    // No input is off by more than a 254th of the largest one, which is below 1.
+                    // No input is off by more than 1/254 of the largest one, which is at most 1.
                     let bound: f64 = kept[column].iter().map(|weight| f64::from(weight.abs()) / 253.0).sum();
                     assert!(
                         (f64::from(*y) - exact).abs() <= bound + 1e-5,
@@ -146,7 +146,7 @@ fn any_number_of_inputs_will_do_in_every_instruction_set() {
     }
 }
 
-/// The root of the mean square of errors of outputs, by that of outputs, against products in f64.
+/// Returns the RMS error of the outputs divided by their RMS, in comparison with products in f64.
 fn relative_error(form: Form) -> f64 {
     let (output, input, rows) = (64, 512, 5);
     let (weight, x) = (floats(7, output * input), floats(8, rows * input));
@@ -164,7 +164,7 @@ fn relative_error(form: Form) -> f64 {
 #[test]
 fn products_are_close_to_exact_ones() {
     let errors = [Form::Given, Form::Q8, Form::Q4].map(relative_error);
-    // Weights spread evenly are the worst for levels that are closer together around 0.
+    // Uniformly distributed weights are the worst case for levels that lie closer together around 0.
     assert!(errors[0] < 1e-6 && errors[1] < 0.007 && errors[2] < 0.09, "{errors:?}");
 }
 

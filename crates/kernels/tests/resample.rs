@@ -1,10 +1,10 @@
-//! Bytes scaled along one axis: each is the rounded sum of its window, in every instruction set.
+//! Bytes scaled along one axis: each is the rounded weighted sum of its window, in every instruction set.
 
 use kernels::{Isa, Resampling, Window};
 
 const FRACTION_BITS: u32 = 22;
 
-/// Windows of 1 to `most` pixels of `input` for `output` pixels, some with weights below 0 and sums above 1.
+/// Returns windows of 1 to `most` of `input` pixels for `output` pixels, some with negative weights and sums above 1.
 fn resampling(input: usize, output: usize, most: usize) -> Resampling {
     let window = |index: usize| {
         let count = (1 + index % most).min(input);
@@ -15,7 +15,7 @@ fn resampling(input: usize, output: usize, most: usize) -> Resampling {
     Resampling { windows: (0..output).map(window).collect(), fraction_bits: FRACTION_BITS }
 }
 
-/// The byte that `window` makes of the bytes that `source` has at places along the axis.
+/// Computes the byte of `window`, where `source` returns the byte at an index along the axis.
 fn byte(window: &Window, source: impl Fn(usize) -> u8) -> u8 {
     let product = |(tap, weight): (usize, &i32)| i64::from(*weight) * i64::from(source(window.first + tap));
     let sum: i64 = window.weights.iter().enumerate().map(product).sum();
@@ -28,7 +28,7 @@ fn pixels(count: usize) -> Vec<u8> {
 
 #[test]
 fn each_byte_is_the_rounded_sum_of_its_window() {
-    // The last two are many pieces of work.
+    // The last two are split into many units of work.
     for (width, height, output, most) in [
         (1, 1, 1, 1),
         (5, 3, 9, 4),

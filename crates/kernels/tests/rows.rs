@@ -1,8 +1,9 @@
-//! Activations, rotations and normalisations: right, and the same bits in every instruction set and in any company.
+//! Activations, rotations and normalisations: correct, and with the same bits in every instruction set and beside any
+//! other rows.
 
 use kernels::{Activation, Isa, Norm, Rotation, add};
 
-/// Numbers from -12 to 12, unlike each other.
+/// Returns varied numbers from -12 to 12.
 fn floats(count: usize) -> Vec<f32> {
     (0..count).map(|index| ((index * 7919) % 24_001) as f32 / 1000.0 - 12.0).collect()
 }
@@ -136,7 +137,7 @@ fn a_sum_begins_again_where_what_is_added_ends() {
 fn norms_are_close_to_exact_ones_and_equal_in_every_set() {
     for size in [1, 7, 16, 65, 1000] {
         let (rows, weight, bias) = (23, floats(size), floats(size + 3)[3..].to_vec());
-        // A large mean, which must not cost digits.
+        // A large mean, which must not cost precision.
         let x: Vec<f32> = floats(rows * size).iter().map(|float| float + 50.0).collect();
         for bias in [None, Some(&bias[..])] {
             let norm = Norm { weight: &weight, bias, epsilon: 1e-6 };

@@ -1,4 +1,4 @@
-//! GPUs to test on: the machine's own where this program has kernels for it, and the processor's imitation elsewhere.
+//! GPUs for tests: the machine's own if this program has kernels for it, else the emulator's.
 
 #![expect(unsafe_code, reason = "opens a library")]
 
@@ -6,8 +6,9 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use kernels_cuda::Gpu;
 
-/// Opens the first one, and where `GAVEL_REAL_GPU` is set no other. Libraries that are open already are found by their names,
-/// wherever they are.
+/// Opens the first GPU: the machine's own if it can be opened, else the emulator's. With `GAVEL_REAL_GPU` set, only
+/// the machine's own is opened. The emulator's libraries are found by their names wherever they are, since they are
+/// open already.
 pub(crate) fn gpu() -> Arc<Gpu> {
     if std::env::var_os("GAVEL_REAL_GPU").is_some() {
         let gpu = Gpu::open(0).unwrap();
@@ -20,7 +21,7 @@ pub(crate) fn gpu() -> Arc<Gpu> {
         return gpu;
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulator");
-    // Other crates test on it, too.
+    // Other crates include this file, too.
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels-cuda/emulator/build");
     let status = Command::new(script).arg(&folder).status().unwrap();
     assert!(status.success(), "the emulator does not compile");

@@ -1,4 +1,4 @@
-//! Vectors as two registers of AVX2.
+//! Vectors as two AVX2 registers.
 
 #![expect(unsafe_code, reason = "the processor's instructions are reached through unsafe intrinsics only")]
 
@@ -6,13 +6,13 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
 
-/// There is one only where AVX2, FMA and the conversions of f16 were found, and the instructions for sums of products of
-/// bytes where `VNNI` says so.
+/// The token of AVX2 with FMA and the f16 conversions of F16C, and with the byte dot products of AVX-VNNI if `VNNI`.
+/// It is created only where all of these were detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx2<const VNNI: bool>(());
 
 impl<const VNNI: bool> Avx2<VNNI> {
-    /// The token, when the processor has the instructions.
+    /// Returns the token if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
@@ -38,21 +38,21 @@ fn run_vnni<K: Kernel>(simd: Avx2<true>, kernel: K) -> K::Output {
 #[derive(Clone, Copy)]
 pub(crate) struct Pair(__m256, __m256);
 
-/// Whole numbers in the lower and the upper eight lanes.
+/// Integers in the lower and the upper eight lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct Whole(__m256i, __m256i);
 
-/// Codes of four steps.
+/// Four codes in each lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Codes {
-    /// As they are, or without VNNI how large the numbers are that they stand for.
+    /// The codes as stored, or without VNNI the magnitudes of the integers that they encode.
     bytes: Whole,
-    /// These numbers, where there is no VNNI.
+    /// Those integers with their signs; used only without VNNI.
     numbers: Whole,
 }
 
 // SAFETY of every block below: a value of `Avx2` exists only where AVX2, FMA and F16C were detected, and with `VNNI`
-// AVX-VNNI too, and pointers come from references to arrays of which eight floats or words, or 16 bytes, from there on are
+// AVX-VNNI too. Pointers come from references to arrays of which the next eight floats or words, or 16 bytes, are
 // read or written.
 impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type Vector = Pair;
@@ -188,7 +188,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
                 let dot = |dots, bytes| _mm256_dpbusd_avx_epi32(dots, bytes, factors);
                 return Whole(dot(dots.0, codes.bytes.0), dot(dots.1, codes.bytes.1));
             }
-            // A sign goes over to the other factor, and two products of at most 128 * 127 fit in 16 bits.
+            // The sign moves to the other factor, and two products of at most 128 * 127 fit in 16 bits.
             let dot = |dots, bytes, numbers| {
                 let pairs = _mm256_maddubs_epi16(bytes, _mm256_sign_epi8(factors, numbers));
                 _mm256_add_epi32(dots, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))

@@ -1,4 +1,4 @@
-//! Vectors as one register of AVX-512.
+//! Vectors as one AVX-512 register.
 
 #![expect(unsafe_code, reason = "the processor's instructions are reached through unsafe intrinsics only")]
 
@@ -6,13 +6,13 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
 
-/// There is one only where AVX-512 was found with its instructions for bytes, and with those for sums of products of
-/// bytes where `VNNI` says so.
+/// The token of AVX-512F with the byte instructions of AVX-512BW, and with the byte dot products of AVX-512 VNNI if
+/// `VNNI`. It is created only where all of these were detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx512<const VNNI: bool>(());
 
 impl<const VNNI: bool> Avx512<VNNI> {
-    /// The token, when the processor has the instructions.
+    /// Returns the token if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
@@ -35,17 +35,18 @@ fn run_vnni<K: Kernel>(simd: Avx512<true>, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-/// Codes of four steps.
+/// Four codes in each lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Codes {
-    /// As they are, or without VNNI how large the numbers are that they stand for.
+    /// The codes as stored, or without VNNI the magnitudes of the integers that they encode.
     bytes: __m512i,
-    /// Which of these numbers are negative, where there is no VNNI.
+    /// Which of those integers are negative; used only without VNNI.
     negative: __mmask64,
 }
 
-// SAFETY of every block below: a value of `Avx512` exists only where AVX-512F, AVX-512BW and AVX2 were detected, and with
-// `VNNI` AVX-512VNNI too, and pointers come from references to arrays of the very size that is read or written.
+// SAFETY of every block below: a value of `Avx512` exists only where AVX-512F, AVX-512BW, AVX2 and FMA were detected,
+// and with `VNNI` AVX-512VNNI too. Pointers come from references to arrays of exactly the size that is read or
+// written.
 impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type Vector = __m512;
     type Codes = Codes;
@@ -164,7 +165,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             if VNNI {
                 return _mm512_dpbusd_epi32(dots, codes.bytes, numbers);
             }
-            // A sign goes over to the other factor, and two products of at most 128 * 127 fit in 16 bits.
+            // The sign moves to the other factor, and two products of at most 128 * 127 fit in 16 bits.
             let numbers = _mm512_mask_sub_epi8(numbers, codes.negative, _mm512_setzero_si512(), numbers);
             let pairs = _mm512_maddubs_epi16(codes.bytes, numbers);
             _mm512_add_epi32(dots, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))

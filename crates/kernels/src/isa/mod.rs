@@ -1,8 +1,8 @@
-//! Vectors of 16 floats, and the instruction sets that have them.
+//! Vectors of 16 floats, and the instruction sets that implement them.
 //!
-//! A type that implements [`Simd`] is a token: to hold one is to know that the processor has the instructions. So
-//! kernels are written once, generic over the token and without `unsafe`, and all sets give the same bits because each
-//! operation is exactly rounded or exact.
+//! A type that implements [`Simd`] is a token: a value of it proves that the processor has the instructions. Kernels
+//! are therefore written once, generic over the token and without `unsafe`. All sets give the same bits because each
+//! operation is exact or correctly rounded.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -25,20 +25,20 @@ use portable::Portable;
 /// Floats in a [`Simd::Vector`].
 pub(crate) const LANES: usize = 16;
 
-/// Operations on vectors of [`LANES`] floats, and on whole numbers of eight bits. All are lane by lane, except `largest`.
+/// Operations on vectors of [`LANES`] floats and on eight-bit integers. All work lane by lane, except `largest`.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// [`LANES`] floats.
     type Vector: Copy;
-    /// Four codes of eight bits in each lane, made ready to be multiplied.
+    /// Four eight-bit codes in each lane, prepared for multiplication.
     type Codes: Copy;
-    /// [`LANES`] whole numbers of 32 bits.
+    /// [`LANES`] 32-bit integers.
     type Dots: Copy;
-    /// Vectors of sums that fit in the registers beside what a step of a product loads.
+    /// The number of vectors of sums that fit in the registers beside the operands of one step of a product.
     const SUMS: usize;
-    /// Rows that are multiplied at once: as many as there are sums, or half as many where the registers then hold the
-    /// sums of a whole panel.
+    /// Rows that are multiplied at once: `SUMS`, or half of it where the registers then hold the sums of a whole
+    /// panel.
     const ROWS: usize;
-    /// Rows of whole numbers that are multiplied at once.
+    /// Rows of integers that are multiplied at once.
     const DOT_ROWS: usize;
     /// Vectors of a panel whose codes are multiplied at once, 1 or 2.
     const DOT_VECTORS: usize;
@@ -56,46 +56,48 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The largest lane.
     fn largest(self, a: Self::Vector) -> f32;
-    /// The first one of `values` where `a < bound`, else the second one.
+    /// `values[0]` where `a < bound`, else `values[1]`.
     fn below(self, a: Self::Vector, bound: f32, values: [Self::Vector; 2]) -> Self::Vector;
     /// 0 where `a < bound`, else `value`.
     #[inline(always)]
     fn zero_below(self, a: Self::Vector, bound: f32, value: Self::Vector) -> Self::Vector {
         self.below(a, bound, [self.splat(0.0), value])
     }
-    /// `2^n`, where the lowest bits of the number that `a` is in memory are `n`.
+    /// `2^n`, where `n` is in the lowest bits of the representation of `a`.
     fn power_of_two(self, a: Self::Vector) -> Self::Vector;
-    /// bf16 numbers, given by their bits.
+    /// Converts bf16 numbers, given as bits, to f32.
     fn widen_bf16(self, bits: &[u16; LANES]) -> Self::Vector;
-    /// f16 numbers, given by their bits.
+    /// Converts f16 numbers, given as bits, to f32.
     fn widen_f16(self, bits: &[u16; LANES]) -> Self::Vector;
-    /// Four codes in each lane, the first one in the lowest bits. A code is a whole number from -128 to 127, plus 128.
+    /// Loads four codes into each lane, the first in the lowest bits. A code is an integer from -128 to 127, plus
+    /// 128.
     fn codes(self, words: &[u32; LANES]) -> Self::Codes;
-    /// Sums of products of codes and some whole numbers before the first one. `sum` is the sum of all those numbers: what
-    /// a set that multiplies codes as they are, 128 too large, puts right with it.
+    /// Returns the initial value of sums of products of codes and integers. `sum` is the sum of those integers: a set
+    /// that multiplies codes as stored, 128 too large, starts at `-128 * sum` to compensate.
     fn dots(self, sum: i32) -> Self::Dots;
-    /// The sums plus the products of the four numbers of each lane and four whole numbers from -127 to 127, the first one
-    /// in the lowest bits.
+    /// Adds to each lane of `dots` the products of its four codes and the four integers in `numbers`, from -127 to
+    /// 127, the first in the lowest bits.
     fn dot(self, codes: Self::Codes, numbers: u32, dots: Self::Dots) -> Self::Dots;
-    /// Sums of less than 24 bits.
+    /// Converts sums to floats, exactly, since they have fewer than 24 bits.
     fn floats(self, dots: Self::Dots) -> Self::Vector;
-    /// Of `table` the bytes that the lower four bits of each byte name, and those that the upper four bits name.
+    /// Writes the bytes of `table` that the lower four bits of each byte of `words` index to `found[0]`, and those
+    /// that the upper four bits index to `found[1]`.
     fn look_up(self, words: &[u32; LANES], table: &[u8; 16], found: [&mut [u32; LANES]; 2]);
-    /// Asks for the cache line of `place` before it is needed.
+    /// Prefetches the cache line of `place`.
     fn prefetch<T>(self, place: &T);
-    /// Runs `kernel` as code of this instruction set.
+    /// Runs `kernel` as code compiled for this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
 }
 
-/// Something that is written once for all instruction sets. `run` is to be `#[inline(always)]`, so that it becomes a
-/// part of the function that is compiled for the set.
+/// Code that is written once for all instruction sets. For [`Simd::vectorize`], `run` must be `#[inline(always)]`, so
+/// that it becomes part of the function that is compiled for the set.
 pub(crate) trait Kernel {
     type Output;
 
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// An instruction set that this processor has.
+/// An instruction set that this processor supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Set);
 
@@ -117,13 +119,14 @@ enum Set {
 }
 
 impl Isa {
-    /// The widest one.
+    /// Returns the widest set that this processor supports.
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| Self::available()[0])
     }
 
-    /// All, the widest first. The last one is made of plain floats and is there on any processor.
+    /// Returns all supported sets, the widest first. The last one works on plain arrays and is available on any
+    /// processor.
     pub fn available() -> Vec<Self> {
         let portable = Set::Portable(Portable);
         #[cfg(target_arch = "x86_64")]
@@ -141,7 +144,7 @@ impl Isa {
         found.into_iter().flatten().map(Self).collect()
     }
 
-    /// Its name.
+    /// Returns the name of the set, such as `AVX2`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Portable(_) => "portable",
@@ -160,12 +163,12 @@ impl Isa {
         }
     }
 
-    /// Runs `kernel` as code of this set.
+    /// Runs `kernel` as code compiled for this set.
     pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         self.run(Vectorized(kernel))
     }
 
-    /// Hands `kernel` the token of this set. What it does itself is code for any processor.
+    /// Passes the token of this set to `kernel`, whose own code is compiled for the baseline processor.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Set::Portable(simd) => kernel.run(simd),
@@ -185,7 +188,7 @@ impl Isa {
     }
 }
 
-/// A kernel that is run as code of the set whose token it is handed.
+/// A kernel that runs another as code compiled for the set of the token.
 struct Vectorized<K>(K);
 
 impl<K: Kernel> Kernel for Vectorized<K> {

@@ -1,4 +1,4 @@
-//! Vectors as four registers of NEON.
+//! Vectors as four NEON registers.
 
 #![expect(unsafe_code, reason = "the processor's instructions are reached through unsafe intrinsics only")]
 
@@ -9,12 +9,12 @@ use super::{Kernel, LANES, Simd};
 /// Floats in a register.
 const WIDTH: usize = 4;
 
-/// There is one only where NEON was found, and the instructions for sums of products of bytes where `DOTPROD` says so.
+/// The token of NEON, and of its byte dot products if `DOTPROD`. It is created only where these were detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Neon<const DOTPROD: bool>(());
 
 impl<const DOTPROD: bool> Neon<DOTPROD> {
-    /// The token, when the processor has the instructions.
+    /// Returns the token if the processor has the instructions.
     pub(crate) fn detect() -> Option<Self> {
         let has =
             is_aarch64_feature_detected!("neon") && (!DOTPROD || is_aarch64_feature_detected!("dotprod"));
@@ -34,10 +34,10 @@ fn run_dotprod<K: Kernel>(simd: Neon<true>, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-/// Lanes 0 to 3, 4 to 7 and so on.
+/// Four registers, which hold lanes 0 to 3, 4 to 7 and so on.
 type Four<T> = [T; LANES / WIDTH];
 
-/// `operation` on each pair of registers.
+/// Applies `operation` to each pair of registers.
 #[inline(always)]
 fn zip<T: Copy, U: Copy>(a: Four<T>, b: Four<T>, operation: impl Fn(T, T) -> U) -> Four<U> {
     [operation(a[0], b[0]), operation(a[1], b[1]), operation(a[2], b[2]), operation(a[3], b[3])]
@@ -45,15 +45,15 @@ fn zip<T: Copy, U: Copy>(a: Four<T>, b: Four<T>, operation: impl Fn(T, T) -> U) 
 
 /// `a` where it is larger, else `b`.
 ///
-/// SAFETY: whoever calls it has a [`Neon`].
+/// SAFETY: the caller holds a [`Neon`].
 #[inline]
 #[target_feature(enable = "neon")]
 fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
     vbslq_f32(vcgtq_f32(a, b), a, b)
 }
 
-// SAFETY of every block below: a value of `Neon` exists only where NEON was detected, and with `DOTPROD` its instructions
-// too, and pointers come from references to arrays of which one register is read or written.
+// SAFETY of every block below: a value of `Neon` exists only where NEON was detected, and with `DOTPROD` its
+// instructions too. Pointers come from references to arrays of which one register is read or written.
 impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     type Vector = Four<float32x4_t>;
     type Codes = Four<int8x16_t>;
@@ -118,7 +118,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     fn largest(self, a: Self::Vector) -> f32 {
         unsafe {
             let four = larger(larger(a[0], a[2]), larger(a[1], a[3]));
-            // The upper half comes down.
+            // The upper half moves down.
             let two = larger(four, vextq_f32::<2>(four, four));
             vgetq_lane_f32::<0>(larger(two, vdupq_laneq_f32::<1>(two)))
         }
@@ -212,7 +212,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
 
     #[inline(always)]
     fn prefetch<T>(self, place: &T) {
-        // SAFETY: the instruction changes nothing that a program can see. There is no stable intrinsic for it.
+        // SAFETY: a prefetch has no effect that a program can observe. There is no stable intrinsic for it.
         unsafe {
             asm!("prfm pldl1keep, [{}]", in(reg) std::ptr::from_ref(place),
                 options(nostack, readonly, preserves_flags));
@@ -225,20 +225,20 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     }
 }
 
-/// What each register is loaded from.
+/// Returns the numbers of each register.
 #[inline(always)]
 fn quarters<T>(numbers: &[T; LANES]) -> [&[T; WIDTH]; 4] {
     let quarters: &[[T; WIDTH]; 4] = numbers.as_chunks().0.first_chunk().expect("16 are four times 4");
     quarters.each_ref()
 }
 
-/// `dots` plus, in each lane, the sum of the four products of its bytes. There is no stable intrinsic for it.
+/// Adds to each lane of `dots` the sum of the four products of its bytes. There is no stable intrinsic for it.
 ///
-/// SAFETY: whoever calls it has a `Neon<true>`.
+/// SAFETY: the caller holds a `Neon<true>`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot_product(mut dots: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: the instruction has no effect but on the register that is named as changed, and the processor has it.
+    // SAFETY: the instruction changes only the register that is declared as changed, and the processor supports it.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) dots, in(vreg) a, in(vreg) b,
             options(pure, nomem, nostack, preserves_flags));

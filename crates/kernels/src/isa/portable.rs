@@ -1,16 +1,16 @@
-//! Vectors as arrays: what the other sets must equal, and what a compiler makes good code of where fused multiply-add
+//! Vectors as arrays: the reference for the other sets, which compilers turn into good code where fused multiply-add
 //! is part of every processor.
 
 use super::{Kernel, LANES, Simd};
 use crate::half::{bf16_to_f32, f16_to_f32};
 
-/// Needs nothing.
+/// The token of the portable set, which needs no particular instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Portable;
 
 type Vector = [f32; LANES];
 
-/// `operation` on each pair of lanes.
+/// Applies `operation` to each pair of lanes.
 #[inline(always)]
 fn zip(a: Vector, b: Vector, operation: impl Fn(f32, f32) -> f32) -> Vector {
     std::array::from_fn(|lane| operation(a[lane], b[lane]))
@@ -140,7 +140,7 @@ impl Simd for Portable {
     }
 }
 
-/// As the processors' instructions have it: the second number where the two cannot be compared.
+/// Returns the larger number, or `b` if the two cannot be compared, like the processors' instructions.
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }

@@ -1,6 +1,6 @@
-//! Numbers to compute with, and how they are compared.
+//! Pseudo-random numbers for the tests, and their bits for comparison.
 
-/// Numbers between -1 and 1 that look like nothing in particular.
+/// Returns `count` pseudo-random numbers between -1 and 1.
 pub(crate) fn floats(seed: u32, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut next = || {
@@ -12,7 +12,7 @@ pub(crate) fn floats(seed: u32, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// What two results must have in common to be the same to the last bit.
+/// Returns the bits of `floats`, which two identical results have in common.
 pub(crate) fn bits(floats: &[f32]) -> Vec<u32> {
     floats.iter().map(|float| float.to_bits()).collect()
 }
