@@ -1,5 +1,5 @@
-//! Prints how long an image takes before the model sees it: the folder of a checkpoint is the first argument, the files of
-//! images follow.
+//! Prints how long decoding, cutting and normalising an image takes. Arguments: the folder of a checkpoint, then
+//! image files.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -8,13 +8,13 @@ use std::time::Instant;
 use critic::{EncodedImage, ImageTiling, Visual};
 use critic_candle::{Checkpoint, Options, Segment, Source};
 
-/// Of so many times the median counts.
+/// Rounds of each measurement, of which the median is printed.
 const ROUNDS: usize = 31;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("the first argument is the folder of a checkpoint")?;
-    // No image is kept, so that each is decoded every time.
+    // Without a cache, so that every round decodes the image.
     let options = Options { image_cache_bytes: 0, ..Options::new(Source::Folder(folder.into())) };
     let checkpoint = Checkpoint::load(&options)?;
     let model = checkpoint.backend.model();
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Milliseconds of `work`.
+/// Median duration of `work` in milliseconds.
 fn median<E>(work: impl Fn() -> Result<(), E>) -> Result<f64, E> {
     let mut times = Vec::new();
     for _ in 0..ROUNDS {

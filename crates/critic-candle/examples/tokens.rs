@@ -1,5 +1,5 @@
-//! Prints how long steps of a checkpoint take: the folder is the first argument, `stored`, `f32`, `q8` or `q4` the
-//! second. Tokens and images are any.
+//! Prints how long steps of a checkpoint take. Arguments: the folder of a checkpoint, then `stored` (the default),
+//! `f32`, `q8` or `q4`. Tokens and images are synthetic.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -8,31 +8,31 @@ use std::{sync::Arc, time::Instant};
 use critic::{Backend, Batch, BlockId, Chunk, Packing, SequenceId, Tiles, TokenId, Visual};
 use critic_candle::{CandleBackend, Checkpoint, Options, Source, WeightForm};
 
-/// Tokens of the prompt, which run in steps of this many.
+/// Tokens of the prompt, and tokens of each step in which it is prefilled.
 const PROMPT: usize = 1024;
 const STEP: usize = 512;
 
-/// Tokens that are written after it.
+/// Tokens that are decoded after the prompt.
 const WRITTEN: usize = 64;
 
-/// Sequences that write together.
+/// Sequences that decode together.
 const TOGETHER: usize = 8;
 
-/// Tiles of the image, and pixels of a side of theirs.
+/// Tiles of the image, and pixels along a tile's side.
 const TILES: usize = 5;
 const SIDE: usize = 384;
 
-/// The prompt and the image are run so often. Of all times of one kind the median counts.
+/// Rounds in which the prompt and the image are run. The median of all times of a kind is printed.
 const ROUNDS: usize = 7;
 
-/// Milliseconds of every step of a kind.
+/// Times of each kind, in milliseconds.
 #[derive(Default)]
 struct Times {
     /// The prompt.
     reading: Vec<f64>,
     /// A token of one sequence.
     alone: Vec<f64>,
-    /// A token each of [`TOGETHER`] sequences.
+    /// A token of each of [`TOGETHER`] sequences.
     together: Vec<f64>,
     /// The image.
     seeing: Vec<f64>,
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("  prompt of {PROMPT}      {:8.2} ms", median(times.reading));
     println!("  token of 1           {:8.3} ms", median(times.alone));
     println!("  tokens of {TOGETHER}          {:8.3} ms", median(times.together));
-    println!("  picture of {TILES} tiles   {:8.2} ms", median(times.seeing));
+    println!("  image of {TILES} tiles     {:8.2} ms", median(times.seeing));
     Ok(())
 }
 
@@ -71,7 +71,7 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn round(backend: &mut CandleBackend, times: &mut Times) -> Result<(), Box<dyn std::error::Error>> {
     let mut run = |chunks| milliseconds(|| backend.forward(&Batch { chunks }).map(drop));
-    // The prompts of the others stay in the cache from the first round on.
+    // The prompts of the other sequences stay in the cache after the first round.
     let sequences = if times.reading.is_empty() { TOGETHER } else { 1 };
     for sequence in 0..sequences {
         let steps = (0..PROMPT).step_by(STEP).map(|start| run(vec![chunk(sequence, start, STEP)]));

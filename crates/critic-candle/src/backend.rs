@@ -1,4 +1,4 @@
-//! Steps of a model on one device: features of images, the cache of keys and values, logits.
+//! Runs the steps of a model on one device: features of images, the cache of keys and values, logits.
 
 mod gpu_memory;
 
@@ -7,72 +7,94 @@ use std::{ops::Range, time::Instant};
 use candle_core::{Device, Result, Tensor};
 use critic::{
     Backend, BackendError, BackendFigures, Batch, ContentHash, GpuMemory, Limits, Logits, Visual, Wants,
+    is_finite,
 };
 use kernels::BLOCK_SIZE;
+use rayon::prelude::*;
 
 use crate::{
     architectures::{Model, ModelParts},
+    decoders::TokensOf,
     error::LoadError,
     kv_cache::LayerCache,
     layers::{ComputeDevice, Rows},
 };
 
-/// Features of recent images are kept up to this many bytes, so that an image that is still being read in pieces, or
-/// asked about again, goes through the tower once.
+/// Bytes of the cache of recent images' features, so that an image whose prompt runs in several chunks, or that is
+/// used again, goes through the tower once.
 const FEATURE_BYTES: usize = 256 << 20;
 
-/// Contexts for which the cache of keys and values of a processor has room where nobody says how many bytes it has, ...
+/// Whole contexts that fit into the cache of keys and values on the CPU by default, within [`CACHE_BYTES`].
 const CONTEXTS: usize = 3;
 
-/// ... which then are so many at least, for models whose positions are small, and at most.
+/// Least and most bytes of the cache of keys and values on the CPU by default. The least is for models with few
+/// bytes per position.
 const CACHE_BYTES: [usize; 2] = [64 << 20, 256 << 20];
 
-/// A model with its cache.
+/// From this many logits on, several threads check that they are finite: waking the threads takes some tens of
+/// microseconds.
+const MANY_LOGITS: usize = 1 << 20;
+
+/// A model with its caches.
 #[derive(Debug)]
 pub struct CandleBackend {
     model: Box<dyn Model>,
     caches: Vec<LayerCache>,
-    /// Features `[length, C]` of recent visuals, the latest used last.
+    /// Features `[length, C]` of recent visuals, the most recently used last.
     features: Vec<(ContentHash, Rows)>,
     limits: Limits,
     figures: BackendFigures,
     gpu_memory: Option<GpuMemory>,
 }
 
-/// The memory that a backend gets.
+/// The memory that a backend allocates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
-    /// Bytes of the cache of keys and values; none is as much as the device is for. One whole context has room in any case.
+    /// Bytes of the cache of keys and values, over all ranks. `None` is all that is left on a GPU, and on the CPU
+    /// [`CONTEXTS`] contexts within [`CACHE_BYTES`]. The cache always holds at least one whole context.
     pub(crate) cache_bytes: Option<usize>,
-    /// Whether all that is needed to serve is taken at once, or as it is used.
+    /// Whether all memory that serving needs is allocated at the start instead of on first use.
     pub(crate) claimed: bool,
 }
 
+/// The largest steps that run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LargestSteps {
+    /// The most tokens of a step.
+    pub(crate) tokens: usize,
+    /// The most sequences that run at once, each with at least one token in a step.
+    pub(crate) sequences: usize,
+}
+
 impl CandleBackend {
-    /// Gives `model` its memory, and steps of `max_step_tokens`. Where it is one rank of several, they have the bytes of the
-    /// cache together.
+    /// Allocates the caches of `model`, whose steps are at most `largest`. Where it is one rank of several, the
+    /// ranks share the bytes of the cache equally.
+    ///
+    /// # Errors
+    /// [`LoadError::CacheTooLarge`] when the GPU has less memory left than `memory` demands; [`LoadError::Gpu`] and
+    /// [`LoadError::Tensor`] when a step or an allocation fails.
     pub(crate) fn new(
         mut model: Box<dyn Model>,
         memory: Memory,
-        max_step_tokens: usize,
+        largest: LargestSteps,
     ) -> std::result::Result<Self, LoadError> {
         let (shard, device) = (model.rank().shard, model.device().clone());
         let text = model.own_text();
         let position_bytes = text.cache_bytes_per_position(device.number_bytes());
         let one_context = text.context_length.div_ceil(BLOCK_SIZE);
         let given_bytes = memory.cache_bytes.map(|bytes| bytes / shard.ranks());
-        // What serves under any load must have run its largest steps before the cache takes what they need.
+        // The largest steps run before the cache is sized, so that their working memory is not given to the cache.
         let mut gpu_memory = match &device {
             ComputeDevice::Gpu(gpu) if memory.claimed || given_bytes.is_none() => {
-                Some(gpu_memory::share_out(model.as_mut(), gpu, max_step_tokens)?)
+                Some(gpu_memory::share_out(model.as_mut(), gpu, largest)?)
             }
             ComputeDevice::Gpu(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let cache_bytes = match (given_bytes, &gpu_memory) {
             (Some(asked), Some(GpuMemory { cache, .. })) if asked as u64 > *cache => {
                 return Err(LoadError::CacheTooLarge {
-                    asked_mib: asked >> 20,
-                    left_mib: (cache >> 20) as usize,
+                    asked_mib: (asked * shard.ranks()) >> 20,
+                    left_mib: (*cache as usize * shard.ranks()) >> 20,
                 });
             }
             (Some(bytes), _) => bytes,
@@ -103,14 +125,14 @@ impl CandleBackend {
             block_size: BLOCK_SIZE,
             block_count,
             context_length: text.context_length,
-            max_step_tokens,
-            efficient_step_tokens: efficient_step_tokens(&device).min(max_step_tokens),
+            max_step_tokens: largest.tokens,
+            efficient_step_tokens: efficient_step_tokens(&device).min(largest.tokens),
         };
         let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
         Ok(Self { caches, features: Vec::new(), limits, figures, gpu_memory, model })
     }
 
-    /// How the memory of its GPU is shared out, if it has one and serves.
+    /// How the memory of its GPU is divided; `None` on the CPU, and where it was not measured.
     pub(crate) fn gpu_memory(&self) -> Option<GpuMemory> {
         self.gpu_memory
     }
@@ -118,16 +140,16 @@ impl CandleBackend {
     /// The normalised hidden states `[T, C]` of every token of `batch`.
     ///
     /// # Errors
-    /// What the tensor library says.
+    /// [`candle_core::Error`] when the step fails.
     pub fn hidden(&mut self, batch: &Batch) -> Result<Tensor> {
-        let hidden = self.decode(batch)?;
+        let hidden = self.decode(batch, TokensOf::Every)?;
         self.model.normalise(&hidden)?.into_tensor()
     }
 
     /// The logits `[rows, V]` of normalised hidden states `[rows, C]`.
     ///
     /// # Errors
-    /// What the tensor library says.
+    /// [`candle_core::Error`] when the computation fails.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let rows = self.model.logits(&self.model.device().rows(hidden)?)?;
         let count = rows.len();
@@ -144,7 +166,7 @@ impl CandleBackend {
         self.model.has_reward_head()
     }
 
-    /// Makes the features of those of `visuals` that are not known yet, each once, and some of them together.
+    /// Computes the features of those of `visuals` that are not cached, each once and all in one call of the model.
     fn encode(&mut self, visuals: &[Placed<'_>]) -> Result<()> {
         let mut new: Vec<&Visual> = Vec::new();
         let figures = &mut self.figures;
@@ -170,7 +192,7 @@ impl CandleBackend {
         Ok(())
     }
 
-    /// Drops the features used longest ago until the rest fits.
+    /// Evicts the least recently used features until the rest fit into [`FEATURE_BYTES`].
     fn forget_old_features(&mut self) {
         let mut total: usize = self.features.iter().map(|(_, features)| features.bytes()).sum();
         while total > FEATURE_BYTES {
@@ -180,8 +202,8 @@ impl CandleBackend {
         self.figures.features.bytes = total as u64;
     }
 
-    /// The hidden states `[T, C]` of every token of `batch`.
-    fn decode(&mut self, batch: &Batch) -> Result<Rows> {
+    /// The hidden states `[wanted, C]` of the wanted tokens of `batch`.
+    fn decode(&mut self, batch: &Batch, wanted: TokensOf<'_>) -> Result<Rows> {
         let mut rows = self.model.embed(batch)?;
         let row_bytes = self.model.hidden_size() * self.model.device().number_bytes();
         let visuals = placed(batch);
@@ -194,65 +216,75 @@ impl CandleBackend {
             }
             self.forget_old_features();
         }
-        self.model.decode(&mut rows, batch, &mut self.caches)?;
+        self.model.decode(&mut rows, wanted, batch, &mut self.caches)?;
         Ok(rows)
     }
 
-    /// What each chunk wants of its last token: the reward, or the logits of this rank's part of the vocabulary.
+    /// A row for each chunk that wants one: the reward, or the logits of this rank's part of the vocabulary.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Logits>> {
-        let hidden = self.decode(batch)?;
-        let (mut wanted, mut end) = (Vec::new(), 0);
-        for chunk in &batch.chunks {
-            end += chunk.tokens.len();
-            if chunk.wants != Wants::Nothing {
-                wanted.push((chunk.wants, end as u32 - 1));
-            }
-        }
+        let (wants, tokens) = wanted_tokens(batch);
+        let hidden = self.decode(batch, TokensOf::These(&tokens))?;
         let of = |kind: Wants| -> Result<std::vec::IntoIter<Logits>> {
-            let wanted = wanted.iter().filter(|(wants, _)| *wants == kind);
-            let last: Vec<u32> = wanted.map(|(_, row)| *row).collect();
-            if last.is_empty() {
+            let rows = (0..).zip(&wants).filter(|(_, wants)| **wants == kind);
+            let rows: Vec<u32> = rows.map(|(row, _)| row).collect();
+            if rows.is_empty() {
                 return Ok(Vec::new().into_iter());
             }
-            let rows = self.model.normalise(&hidden.pick(&last)?)?;
-            let read =
-                if kind == Wants::Reward { self.model.rewards(&rows)? } else { self.model.logits(&rows)? };
+            let normed = match rows.len() == wants.len() {
+                true => self.model.normalise(&hidden)?,
+                false => self.model.normalise(&hidden.pick(&rows)?)?,
+            };
+            let read = if kind == Wants::Reward {
+                self.model.rewards(&normed)?
+            } else {
+                self.model.logits(&normed)?
+            };
             Ok(read.into_iter())
         };
         let (mut logits, mut rewards) = (of(Wants::Logits)?, of(Wants::Reward)?);
-        if wanted.is_empty() {
-            // Nothing was read that would have waited: what a step takes is told by when it returns.
+        if wants.is_empty() {
+            // Reading a result waits for the device. Without one, wait here: a step is timed by when it returns.
             self.model.device().wait()?;
         }
-        let row = |(wants, _): &(Wants, u32)| {
+        let row = |wants: &Wants| {
             let rows = if *wants == Wants::Reward { &mut rewards } else { &mut logits };
             rows.next().expect("a row was read for each chunk that wants one")
         };
-        Ok(wanted.iter().map(row).collect())
+        Ok(wants.iter().map(row).collect())
     }
 }
 
-/// How many tokens a step needs to run about as many each second as a long one.
+/// For each chunk of `batch` that wants a result: what it wants, and the row of its last token in the step.
+fn wanted_tokens(batch: &Batch) -> (Vec<Wants>, Vec<u32>) {
+    let ends = batch.chunks.iter().scan(0, |end, chunk| {
+        *end += chunk.tokens.len() as u32;
+        Some((chunk.wants, *end - 1))
+    });
+    ends.filter(|(wants, _)| *wants != Wants::Nothing).unzip()
+}
+
+/// The fewest tokens per step at which throughput is about that of a full step.
 fn efficient_step_tokens(device: &ComputeDevice) -> usize {
     match device {
-        // Measured with weights in f32 and in eight bits: no more tokens run each second in steps of 256 or 512, and fewer
-        // in steps of 64 where the weights are f32.
+        // Measured with weights in f32 and in eight bits: steps of 256 or 512 have no higher throughput, and steps
+        // of 64 have a lower one where the weights are f32.
         ComputeDevice::Kernels => 128,
-        // The library cuts a product by its size, and so its sums; what fewer tokens cost a GPU was not measured.
+        // The matrix library divides products, and so sums, according to their size. The cost of smaller steps on a
+        // GPU was not measured.
         ComputeDevice::Tensors(_) | ComputeDevice::Gpu(_) => usize::MAX,
     }
 }
 
-/// A part of a visual that belongs into a step.
+/// The part of a visual that lies in one chunk.
 struct Placed<'a> {
     visual: &'a Visual,
-    /// The first of its rows in the step.
+    /// Row of its first feature in the step.
     row: usize,
-    /// Which of its features.
+    /// The range of its features.
     range: Range<usize>,
 }
 
-/// The visuals of a batch, in order.
+/// The parts of visuals in the chunks of a batch, in order.
 fn placed(batch: &Batch) -> Vec<Placed<'_>> {
     let mut placed = Vec::new();
     let mut first = 0;
@@ -268,8 +300,8 @@ fn placed(batch: &Batch) -> Vec<Placed<'_>> {
     placed
 }
 
-/// Whether a visual goes with those before it, for visuals asked about in order: their features together, `row_bytes` each, are
-/// no more than what is kept.
+/// A predicate for `chunk_by`, called for visuals in order: whether a visual joins the group of those before it,
+/// because the features of the whole group, `row_bytes` each, fit into the cache ([`FEATURE_BYTES`]).
 fn together(row_bytes: usize) -> impl FnMut(&Placed<'_>, &Placed<'_>) -> bool {
     let mut bytes = 0;
     move |before, visual| {
@@ -280,6 +312,14 @@ fn together(row_bytes: usize) -> impl FnMut(&Placed<'_>, &Placed<'_>) -> bool {
     }
 }
 
+/// Whether all numbers of all rows are finite.
+fn are_finite(rows: &[Logits]) -> bool {
+    match rows.iter().map(Vec::len).sum::<usize>() < MANY_LOGITS {
+        true => rows.iter().all(|row| is_finite(row)),
+        false => rows.par_iter().all(|row| is_finite(row)),
+    }
+}
+
 impl Backend for CandleBackend {
     fn limits(&self) -> Limits {
         self.limits
@@ -287,24 +327,24 @@ impl Backend for CandleBackend {
 
     fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
         let logits = match self.model.device() {
-            // A rank waits for others, which a thread that shares loops must not: it might have to run the other.
+            // A rank waits for the others, which a thread that shares loops must not do: it may be needed to run
+            // one of them.
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) if self.model.rank().shard.is_whole() => {
                 kernels::together(|| self.run(batch))
             }
-            // A GPU is asked by one thread and has no loops to share.
+            // One thread launches the kernels of a GPU, which have no CPU loops to share.
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) | ComputeDevice::Gpu(_) => self.run(batch),
         };
         let logits = logits.map_err(|error| {
-            // After some errors a GPU does nothing more for this process, which then must be replaced.
+            // After some errors a GPU refuses all further work of this process, which must then be restarted.
             if let Err(lost) = self.model.device().wait() {
                 panic!("the GPU is lost: {lost}");
             }
             BackendError::Compute(error.into())
         })?;
-        // All are looked at: a loop that may end early looks at one at a time.
-        let finite = |row: &Logits| row.iter().fold(true, |all, logit| all & logit.is_finite());
-        if !logits.iter().all(finite) {
-            // Numbers that are none might be in what is kept of an image, and everybody who asks about it would fail as well.
+        if !are_finite(&logits) {
+            // Cached features may contain the numbers that are not finite, and would fail every later step with the
+            // image.
             self.features.clear();
             return Err(BackendError::NonFinite);
         }

@@ -1,8 +1,9 @@
-//! Why a checkpoint cannot be served or written: one sentence that names the file, what is wrong and what was expected.
+//! Errors of loading and writing checkpoints. Each message is one sentence with the file, the problem and the
+//! expectation.
 
 use crate::hub::HubError;
 
-/// A checkpoint that cannot be loaded or written.
+/// Why a checkpoint cannot be loaded or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file that every checkpoint has is absent.
@@ -10,9 +11,9 @@ pub enum LoadError {
     MissingFile {
         /// Name of the file.
         file: String,
-        /// Where it was looked for.
+        /// The folder, or other source, that should contain it.
         folder: String,
-        /// What it should hold.
+        /// What it should contain.
         expected: &'static str,
     },
     /// A file could not be read.
@@ -20,7 +21,7 @@ pub enum LoadError {
     Read {
         /// Path of the file.
         file: String,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         cause: std::io::Error,
     },
@@ -29,33 +30,33 @@ pub enum LoadError {
     Write {
         /// Path of the file.
         file: String,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         cause: std::io::Error,
     },
-    /// A file that was to be made is there already.
+    /// A file that should be created exists already.
     #[error("{file} is there already; expected a new name, so that nothing is lost")]
     Exists {
         /// Path of the file.
         file: String,
     },
-    /// A JSON file does not hold what it should.
+    /// A JSON file does not have the expected contents.
     #[error("{file} is not a valid {expected}")]
     Json {
         /// Path of the file.
         file: String,
         /// What it should be.
         expected: &'static str,
-        /// Where the parser stopped.
+        /// The error of the parser, with its position.
         #[source]
         cause: serde_json::Error,
     },
-    /// A file of weights does not agree with its own header.
+    /// A file of weights contradicts its own header, or an index lists a file outside of the folder.
     #[error("{file} is damaged: {reason}")]
     Damaged {
         /// Path of the file.
         file: String,
-        /// What does not agree.
+        /// What is wrong.
         reason: String,
     },
     /// A tensor is absent.
@@ -63,7 +64,7 @@ pub enum LoadError {
     MissingTensor {
         /// Its name in this checkpoint's layout.
         tensor: String,
-        /// The file or folder that should hold it.
+        /// The file or folder that should contain it.
         file: String,
         /// The shape that the configuration implies.
         expected: Vec<usize>,
@@ -80,7 +81,7 @@ pub enum LoadError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
-    /// A tensor is in two files.
+    /// A tensor is in two files, of which at least one is GGUF.
     #[error("tensor {tensor} is in {} and in {}; expected one file that has it", files[0], files[1])]
     Twice {
         /// Its name.
@@ -88,13 +89,13 @@ pub enum LoadError {
         /// The files.
         files: [String; 2],
     },
-    /// A weight is too large for the type that it should get.
+    /// A weight is too large for f16, the form in which it should be written.
     #[error("tensor {tensor} has a weight that is too large for f16; expected another form")]
     TooLarge {
         /// Its name.
         tensor: String,
     },
-    /// A tensor is stored in a form that is not read.
+    /// A tensor is stored in a type that is not supported.
     #[error(
         "tensor {tensor} in {file} is stored as {found}; expected F32, F16 or BF16, or of GGUF's types one of Q2 to Q8 or IQ4_NL"
     )]
@@ -106,7 +107,7 @@ pub enum LoadError {
         /// The type in the file.
         found: String,
     },
-    /// A part of a tensor would begin or end within a block.
+    /// The part of a tensor for one rank would begin or end within a quantised block.
     #[error(
         "tensor {tensor} in {file} is stored in blocks of {block} weights; expected a part of each row from {} to {} to be whole blocks: choose another number of ranks, or a checkpoint in 16 bits",
         columns.start,
@@ -119,10 +120,17 @@ pub enum LoadError {
         file: String,
         /// Weights of a block.
         block: usize,
-        /// Which weights of each row the part has.
+        /// The range of weights of each row in the part.
         columns: std::ops::Range<usize>,
     },
-    /// The decoder was to be split over no rank at all.
+    /// No thread could be started to compute the digest of the weights.
+    #[error("no thread can be started to read the weights")]
+    Thread {
+        /// The error of the system.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The options have 0 ranks.
     #[error("a decoder cannot be split over 0 ranks; expected at least 1")]
     NoRanks,
     /// A weight is infinite or not a number.
@@ -133,17 +141,17 @@ pub enum LoadError {
         /// The file that holds it.
         file: String,
     },
-    /// `config.json` names an architecture that is not known.
+    /// `config.json` names an unknown architecture.
     #[error("{file} names the architecture {found:?}; expected one of {expected:?}")]
     UnknownArchitecture {
         /// Path of the file.
         file: String,
-        /// What it names.
+        /// The name in the file.
         found: String,
-        /// What is known.
+        /// The known names.
         expected: Vec<&'static str>,
     },
-    /// A configuration value is absent, out of range, or asks for something that is not implemented.
+    /// A configuration value is absent, out of range or not implemented.
     #[error("{file}: {key} is {found}; expected {expected}")]
     Unsupported {
         /// Path of the file.
@@ -152,10 +160,10 @@ pub enum LoadError {
         key: &'static str,
         /// Its value.
         found: String,
-        /// What would be right.
+        /// The supported values.
         expected: String,
     },
-    /// The tokenizer cannot be built.
+    /// The tokenizer is not supported or inconsistent with the model.
     #[error("{file} is not a tokenizer that can be read: {reason}")]
     Tokenizer {
         /// Path of the file.
@@ -163,44 +171,72 @@ pub enum LoadError {
         /// What is wrong.
         reason: String,
     },
-    /// The vision tower that the checkpoint refers to cannot be had.
+    /// The vision tower that the checkpoint refers to cannot be resolved.
     #[error("the vision tower {tower:?} that {file} refers to cannot be had")]
     VisionTower {
-        /// What `mm_vision_tower` says.
+        /// The value of `mm_vision_tower`.
         tower: String,
         /// Path of the file.
         file: String,
-        /// Why not.
+        /// The error of the hub.
         #[source]
         cause: HubError,
     },
     /// The tensor library failed.
     #[error("the tensor library failed while loading")]
-    Tensor(#[from] candle_core::Error),
-    /// The GPU failed, or is not there.
+    Tensor(#[source] candle_core::Error),
+    /// The GPU failed, or does not exist.
     #[error("the GPU cannot be used")]
     Gpu(#[from] kernels_cuda::Error),
-    /// Contexts were to be longer than the checkpoint's, or without a token.
+    /// The configured context length is 0, or longer than the checkpoint's.
     #[error(
         "a context of {asked} tokens was asked for; expected 1 to {has}, for which the checkpoint was made"
     )]
     ContextLength {
-        /// What was asked for.
+        /// The configured tokens.
         asked: usize,
-        /// What the checkpoint has.
+        /// The tokens of the checkpoint's context.
         has: usize,
     },
-    /// The cache of keys and values was to be larger than what is left of a GPU.
+    /// The configured cache of keys and values is larger than the memory left on the GPU.
     #[error(
         "the GPU has {left_mib} MiB left for the cache of keys and values; expected no more than that to be asked for, and not {asked_mib} MiB"
     )]
     CacheTooLarge {
-        /// What was asked for.
+        /// The configured size, in MiB.
         asked_mib: usize,
-        /// What is left when everything else has its memory.
+        /// The memory left after everything else is allocated, on all GPUs of the critic, in MiB.
         left_mib: usize,
     },
-    /// Another number type was asked for on a GPU.
+    /// A precision other than bf16 was configured on a GPU.
     #[error("a GPU computes in bf16; expected no other precision to be asked for")]
     GpuPrecision,
+}
+
+impl From<candle_core::Error> for LoadError {
+    /// An error of a GPU that `gpu_result` has wrapped as one of the tensor library becomes [`LoadError::Gpu`] again.
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::Cuda(cause) => match cause.downcast::<kernels_cuda::Error>() {
+                Ok(cause) => Self::Gpu(*cause),
+                Err(cause) => Self::Tensor(candle_core::Error::Cuda(cause)),
+            },
+            other => Self::Tensor(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::gpu_result;
+
+    #[test]
+    fn a_gpu_that_is_full_is_no_failure_of_the_tensor_library() {
+        let full = gpu_result::<()>(Err(kernels_cuda::Error::OutOfMemory { bytes: 7 })).unwrap_err();
+        assert!(full.to_string().contains("no room for another 7 bytes"), "{full}");
+        let full = LoadError::from(full);
+        assert!(matches!(full, LoadError::Gpu(kernels_cuda::Error::OutOfMemory { bytes: 7 })), "{full}");
+        assert!(matches!(LoadError::from(candle_core::Error::UnwrapNone), LoadError::Tensor(_)));
+    }
 }

@@ -1,4 +1,4 @@
-//! How a checkpoint wants to generate: `generation_config.json`.
+//! The generation defaults of a checkpoint: `generation_config.json`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{error::LoadError, source::Source};
 
 const FILE: &str = "generation_config.json";
 
-/// What it can ask for and is not done here. A value that asks for nothing is none.
+/// Settings that are not supported; a warning is logged when one has an effect.
 const LEFT_OUT: [&str; 10] = [
     "suppress_tokens",
     "begin_suppress_tokens",
@@ -32,7 +32,7 @@ struct Config {
     others: BTreeMap<String, Value>,
 }
 
-/// What `config.json` says of it, where there is no file of its own.
+/// The end tokens in `config.json`, used where there is no `generation_config.json`.
 #[derive(Deserialize)]
 struct ModelConfig {
     eos_token_id: Option<EndTokens>,
@@ -51,10 +51,12 @@ enum EndTokens {
     Several(Vec<u32>),
 }
 
-/// Reads the defaults; without any a reply ends with the token that ends the turns of `processor`.
+/// Reads the defaults. Where no file names end tokens, the only one is the token that ends a turn in `processor`'s
+/// format.
 ///
 /// # Errors
-/// [`LoadError`] when the file is damaged, or asks for a penalty that is none.
+/// [`LoadError`] when a file cannot be read or parsed, and [`LoadError::Unsupported`] when the penalty is not above
+/// 0.
 pub(crate) fn read(source: &Source, processor: &dyn Processor) -> Result<GenerationDefaults, LoadError> {
     let config: Option<Config> = source.json(FILE, "generation configuration")?;
     let (end_tokens, penalty) = match config {
@@ -70,7 +72,7 @@ pub(crate) fn read(source: &Source, processor: &dyn Processor) -> Result<Generat
         None => processor.turn_end().into_iter().take(1).collect(),
     };
     let repetition_penalty = penalty.unwrap_or(1.0);
-    // Logits are divided by it.
+    // Logits are divided by the penalty.
     if !repetition_penalty.is_finite() || repetition_penalty <= 0.0 {
         return Err(LoadError::Unsupported {
             file: source.path(FILE),
@@ -82,21 +84,23 @@ pub(crate) fn read(source: &Source, processor: &dyn Processor) -> Result<Generat
     Ok(GenerationDefaults { end_tokens, repetition_penalty })
 }
 
-/// The end tokens of a model whose files do not say how to generate.
+/// The end tokens in `config.json`, its own or else those of its text configuration.
 fn of_model(source: &Source) -> Result<Option<EndTokens>, LoadError> {
     let config: Option<ModelConfig> = source.json("config.json", "model configuration")?;
     Ok(config.and_then(|config| config.eos_token_id.or(config.text_config?.eos_token_id)))
 }
 
-/// Tells of what is not done that the checkpoint asks for.
+/// Logs a warning for each unsupported setting that has an effect.
 fn warn_of(others: &BTreeMap<String, Value>) {
-    let asks = |value: &Value| match value {
+    let asks = |key: &str, value: &Value| match value {
         Value::Null => false,
+        // Any number is a token, and 0 or 1 of anything else changes nothing.
+        Value::Number(_) if key.ends_with("_token_id") => true,
         Value::Number(number) => number.as_u64().is_none_or(|number| number > 1),
         Value::Array(list) => !list.is_empty(),
         Value::Bool(_) | Value::String(_) | Value::Object(_) => true,
     };
-    let left_out = LEFT_OUT.into_iter().filter(|key| others.get(*key).is_some_and(asks));
+    let left_out = LEFT_OUT.into_iter().filter(|key| others.get(*key).is_some_and(|value| asks(key, value)));
     for key in left_out {
         tracing::warn!("{FILE} has {key}, which changes nothing here");
     }

@@ -1,7 +1,7 @@
-//! From the name of a model to a folder on disk: a folder as it is, a hub repository through the shared cache.
+//! Resolves the name of a model to a folder on disk: a local folder, or a hub repository through the shared cache.
 //!
-//! The cache has the layout of the hub's own clients (`models--owner--name/{blobs,refs,snapshots}`), so a model that
-//! another tool downloaded is found, and the other way round. Only the files that a critic reads are fetched.
+//! The cache has the layout of the hub's own clients (`models--owner--name/{blobs,refs,snapshots}`), so models that
+//! other tools downloaded are found, and vice versa. Only the files that a critic reads are downloaded.
 
 mod download;
 
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use download::{Hub, RepoInfo};
 
-/// Where models come from when nothing else is said.
+/// The default hub and revision.
 const ENDPOINT: &str = "https://huggingface.co";
 const DEFAULT_REVISION: &str = "main";
 
@@ -37,18 +37,18 @@ const OPTIONAL_FILES: [&str; 9] = [
     "chat_template.json",
 ];
 
-/// How the hub is reached. The default asks the public hub for the main branch, with the token of an earlier login.
+/// How the hub is accessed. The default is the main branch on the public hub, with the token of an earlier login.
 #[derive(Clone, Default)]
 pub struct HubOptions {
-    /// Address of the hub, for a mirror.
+    /// Address of a mirror; by default the public hub.
     pub endpoint: Option<String>,
     /// Cache folder; by default the one in the home folder that the hub's other clients use.
     pub cache: Option<PathBuf>,
-    /// Access token, for gated and private repositories.
+    /// Access token, for gated and private repositories; by default, on the public hub, that of an earlier login.
     pub token: Option<String>,
     /// Branch, tag or commit; by default the main branch.
     pub revision: Option<String>,
-    /// Use only what is in the cache.
+    /// Whether to use only the cache, without any request.
     pub offline: bool,
 }
 
@@ -64,22 +64,22 @@ impl fmt::Debug for HubOptions {
     }
 }
 
-/// Why a model cannot be had.
+/// Why a model cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The name is neither a folder nor the name of a repository.
     #[error("{model:?} is neither a folder nor a model id of the form owner/name")]
     NotAModel {
-        /// What was asked for.
+        /// The requested name.
         model: String,
     },
     /// The revision cannot be a branch, tag or commit.
     #[error("{revision:?} cannot be the name of a revision")]
     NotARevision {
-        /// What was asked for.
+        /// The requested revision.
         revision: String,
     },
-    /// The hub wants a token that has access.
+    /// The hub requires a token, and none was given.
     #[error("{model} is gated, private or absent: it needs an access token, and none was given")]
     TokenRequired {
         /// The repository.
@@ -91,7 +91,7 @@ pub enum HubError {
         /// The repository.
         model: String,
     },
-    /// The hub knows no such repository or revision.
+    /// The hub has no such repository or revision.
     #[error("the hub has no {model} at revision {revision}")]
     NotFound {
         /// The repository.
@@ -107,7 +107,7 @@ pub enum HubError {
         /// Name of the file.
         file: String,
     },
-    /// Offline, and the cache does not hold the whole model.
+    /// Downloads are switched off, and the cache does not contain the whole model.
     #[error(
         "{model} is not complete in the cache {cache}: {missing} is missing, and downloads are switched off"
     )]
@@ -116,26 +116,27 @@ pub enum HubError {
         model: String,
         /// The cache folder.
         cache: String,
-        /// The first file that is missing, or the whole revision.
+        /// The first missing file, or the revision if it is missing altogether.
         missing: String,
     },
     /// The hub could not be reached, or failed.
-    #[error("the hub cannot be reached at {url}: {cause}")]
+    #[error("the hub cannot be reached at {url}")]
     Unreachable {
-        /// What was asked for.
+        /// The requested address.
         url: String,
-        /// What went wrong.
-        cause: String,
+        /// The cause.
+        #[source]
+        cause: Unanswered,
     },
-    /// The hub answered something that a hub does not answer.
+    /// A response is not one that a hub sends.
     #[error("{url} does not answer as a model hub does: {reason}")]
     Answer {
-        /// What was asked for.
+        /// The requested address.
         url: String,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
     },
-    /// A file arrived with other bytes than the hub announced; it has been removed from the cache.
+    /// A file did not match the hash that the hub announced, twice; it has been removed from the cache.
     #[error("{file} of {model} arrived damaged twice; what arrived has been removed")]
     Damaged {
         /// The repository.
@@ -144,14 +145,31 @@ pub enum HubError {
         file: String,
     },
     /// The cache folder cannot be used.
-    #[error("{path} cannot be used: {cause}")]
+    #[error("{path} cannot be used")]
     Cache {
         /// The file or folder.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         cause: std::io::Error,
     },
+}
+
+/// Why there was no response from the hub, or no complete one.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The hub responded with a status that may be temporary: 408, 429 or 5xx.
+    #[error("it answers with status {0}")]
+    Status(u16),
+    /// There was no connection, or it broke before the response. The message already contains the system's error.
+    #[error("{0}")]
+    Transport(Box<ureq::Transport>),
+    /// The connection broke while a file was transferred.
+    #[error("the connection broke")]
+    Broken(#[source] std::io::Error),
+    /// The response ended before all announced bytes arrived.
+    #[error("it ended early")]
+    Short,
 }
 
 impl HubError {
@@ -168,7 +186,10 @@ struct Model {
 }
 
 impl Model {
-    /// Reads `owner/name`. Both names become parts of a path, so only the hub's own characters pass.
+    /// Parses `owner/name`. Both names become parts of a path, so only characters that the hub uses are accepted.
+    ///
+    /// # Errors
+    /// [`HubError::NotAModel`] and [`HubError::NotARevision`].
     fn parse(id: &str, revision: Option<&str>) -> Result<Self, HubError> {
         let plain = |text: &str, more: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(c);
@@ -193,13 +214,13 @@ impl Model {
     }
 }
 
-/// The folder that holds `model`: the folder of that path, or a snapshot of the hub repository `owner/name`.
+/// The folder of `model`: the local folder of that path, or a snapshot of the hub repository `owner/name`.
 ///
-/// A repository is brought up to date first; when the hub cannot be reached and the cache holds the whole model, the
-/// cached one is used. A download that was cut goes on where it stopped. Blocks until everything is on disk.
+/// A repository is updated first; when the hub cannot be reached and the cache contains the whole model, the cached
+/// one is used. An interrupted download is resumed. Blocks until everything is on disk.
 ///
 /// # Errors
-/// [`HubError`] says in one sentence what is missing or refused.
+/// [`HubError`], whose message is one sentence about what is missing or refused.
 pub fn resolve(model: &str, options: &HubOptions) -> Result<PathBuf, HubError> {
     if Path::new(model).is_dir() {
         return Ok(model.into());
@@ -211,7 +232,7 @@ pub fn resolve(model: &str, options: &HubOptions) -> Result<PathBuf, HubError> {
     }
     match Hub::new(&model, options).and_then(|hub| fetch(&hub, &model, &store)) {
         Err(error @ HubError::Unreachable { .. }) => {
-            let folder = store.cached().map_err(|_| error)?; // the hub's silence is the cause, not the empty cache
+            let folder = store.cached().map_err(|_| error)?; // report the unreachable hub, not the incomplete cache
             tracing::warn!(model = model.id, "the hub cannot be reached; using the cached model");
             Ok(folder)
         }
@@ -219,19 +240,20 @@ pub fn resolve(model: &str, options: &HubOptions) -> Result<PathBuf, HubError> {
     }
 }
 
-/// Downloads what the cache lacks and returns the snapshot. The weights come last: where they are, all the rest is.
+/// Downloads the files that the cache lacks and returns the snapshot. The weights come last, so that where they
+/// exist, all other files do.
 fn fetch(hub: &Hub, model: &Model, store: &Store) -> Result<PathBuf, HubError> {
     let RepoInfo { siblings, sha } = hub.info()?;
     let listed: HashSet<&str> = siblings.iter().map(|sibling| sibling.rfilename.as_str()).collect();
     let missing = |file: &str| HubError::MissingFile { model: model.id.clone(), file: file.into() };
-    // As transformers has it: an index beside a single file is of earlier weights.
+    // As in transformers: an index beside a single file belongs to earlier weights.
     let is_sharded = listed.contains(INDEX) && !listed.contains(SINGLE_WEIGHTS);
     let weights = if is_sharded { INDEX } else { SINGLE_WEIGHTS };
     if let Some(absent) = [CONFIG, weights].into_iter().find(|file| !listed.contains(file)) {
         return Err(missing(absent));
     }
     for file in OPTIONAL_FILES.into_iter().filter(|file| listed.contains(file)) {
-        hub.download(file, &sha, store)?; // listed and yet not there: as good as not listed
+        hub.download(file, &sha, store)?; // a file that is listed but does not exist is ignored
     }
     for file in [CONFIG, weights] {
         hub.download(file, &sha, store)?.ok_or_else(|| missing(file))?;
@@ -242,12 +264,12 @@ fn fetch(hub: &Hub, model: &Model, store: &Store) -> Result<PathBuf, HubError> {
             hub.download(&shard, &sha, store)?.ok_or_else(|| missing(&shard))?;
         }
     }
-    // Only now does the branch point here, so that the cache alone never offers half a model.
+    // The branch points to the snapshot only now, so that the cache never contains a branch with half a model.
     store.point(&sha)?;
     Ok(folder)
 }
 
-/// The weight files that a snapshot's index lists, in order.
+/// The weight files that a snapshot's index lists, sorted.
 fn shards(folder: &Path, model: &str) -> Result<Vec<String>, HubError> {
     #[derive(Deserialize)]
     struct Index {
@@ -260,7 +282,7 @@ fn shards(folder: &Path, model: &str) -> Result<Vec<String>, HubError> {
     let mut files: Vec<String> = index.weight_map.into_values().collect();
     files.sort_unstable();
     files.dedup();
-    // The names become paths.
+    // The names become parts of paths.
     match files.iter().find(|file| !file.ends_with(".safetensors") || file.contains(['/', '\\'])) {
         Some(file) => Err(bad(format!("it lists {file:?} as a weight file"))),
         None => Ok(files),
@@ -282,23 +304,26 @@ impl Store {
         Self { model: model.clone(), cache, root }
     }
 
-    /// Where the files of one commit are.
+    /// The folder with the files of one commit.
     fn snapshot(&self, commit: &str) -> PathBuf {
         self.root.join("snapshots").join(commit)
     }
 
-    /// Where the bytes with this tag are.
+    /// The file with the bytes of this ETag.
     fn blob(&self, etag: &str) -> PathBuf {
         self.root.join("blobs").join(etag)
     }
 
-    /// Notes that the revision is `commit`.
+    /// Records that the revision is `commit`.
     fn point(&self, commit: &str) -> Result<(), HubError> {
         let repo = self.cache.repo(self.model.repo());
         repo.create_ref(commit).map_err(|cause| HubError::cache(&self.root.join("refs"), cause))
     }
 
-    /// The snapshot of the revision, if every file that a critic needs is there.
+    /// The cached snapshot of the revision.
+    ///
+    /// # Errors
+    /// [`HubError::NotCached`] when a file that a critic needs is missing.
     fn cached(&self) -> Result<PathBuf, HubError> {
         let incomplete = |missing: String| HubError::NotCached {
             model: self.model.id.clone(),

@@ -1,4 +1,4 @@
-//! What a checkpoint is and how much memory it needs, without loading it.
+//! Describes a checkpoint and the memory it needs, without loading it.
 
 use std::{fmt, sync::Arc};
 
@@ -11,29 +11,32 @@ use crate::{
     load::read_architecture,
     parallel::Rank,
     source::Source,
-    weights::{WeightForm, Weights},
+    weights::{
+        StoredType::{self, Iq4Nl, Q8_0},
+        WeightForm, Weights,
+    },
 };
 
-/// A checkpoint, described. Its `Display` is a short table.
+/// The description of a checkpoint. Its `Display` is a short table.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     architecture: Arc<dyn Architecture>,
     parameters: usize,
     stored_bytes: usize,
-    /// Bytes in memory, when all is kept as it is stored.
+    /// Bytes in memory when all weights are kept as stored.
     kept_bytes: usize,
-    /// How many tensors are stored in which type.
+    /// The number of tensors of each stored type, as text.
     types: Vec<String>,
-    /// Weights of the layers of tower and decoder, as far as the checkpoint has them, and of the head.
+    /// Weights of the layers of the decoder and, if the checkpoint contains it, the tower; then those of the head.
     quantisable: (usize, usize),
-    /// Whether the embeddings are the head, too.
+    /// Whether the head uses the embedding's weights.
     tied: bool,
 }
 
 /// Reads the configuration and the headers of the weights.
 ///
 /// # Errors
-/// [`LoadError`] when a file is missing, damaged or not understood.
+/// [`LoadError`] when a file is missing, damaged or not supported.
 pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     let architecture = read_architecture(source)?;
     let naming = architecture.gguf_naming();
@@ -60,7 +63,7 @@ impl Inspection {
         self.parameters
     }
 
-    /// Of what the model is made.
+    /// The sizes of the model.
     pub fn size(&self) -> ModelSize {
         let (vision, text) = (self.architecture.vision(), self.architecture.text());
         ModelSize {
@@ -79,24 +82,30 @@ impl Inspection {
         }
     }
 
-    /// Tiles that an image of this many pixels is cut into when it is the only one.
+    /// Number of tiles that an image of `width` x `height` pixels is cut into when it is the only one of its prompt.
     pub fn tiles(&self, width: u32, height: u32) -> usize {
         self.architecture.tiles(height as usize, width as usize)
     }
 
-    /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds to it: the
-    /// table of embeddings stays as it is.
+    /// Bytes of the weights in memory when they are kept in `form`. Where the head is tied, quantising adds a
+    /// quantised copy for the head: the embedding table stays as stored.
     pub fn weight_bytes(&self, form: WeightForm) -> usize {
         let (layers, head) = self.quantisable;
         let stored = |weights: usize| share(self.kept_bytes, weights, self.parameters);
         let quantised = layers + if self.tied { 0 } else { head };
         let others = self.parameters.saturating_sub(quantised);
+        let in_blocks = |stored_type: StoredType, weights: usize| {
+            let (weights_of_block, bytes) = stored_type.block();
+            weights * bytes / weights_of_block
+        };
         match form {
             WeightForm::Stored => self.kept_bytes,
             WeightForm::F32 => self.parameters * 4,
-            // Blocks of 32 with a scale of two bytes; what is stored in fewer bits stays as it is.
-            WeightForm::Q8 => stored(others) + stored(layers + head).min((layers + head) * 34 / 32),
-            WeightForm::Q4 => stored(others) + stored(layers + head).min(layers * 18 / 32 + head * 34 / 32),
+            // Weights that are stored in fewer bits stay as they are.
+            WeightForm::Q8 => stored(others) + stored(layers + head).min(in_blocks(Q8_0, layers + head)),
+            WeightForm::Q4 => {
+                stored(others) + stored(layers + head).min(in_blocks(Iq4Nl, layers) + in_blocks(Q8_0, head))
+            }
         }
     }
 }
@@ -127,7 +136,7 @@ impl fmt::Display for Inspection {
             if self.tied { "tied" } else { "own" }
         )?;
         writeln!(formatter, "context          {} tokens", text.context_length)?;
-        writeln!(formatter, "images         {}", self.architecture.describe_images())?;
+        writeln!(formatter, "images           {}", self.architecture.describe_images())?;
         let position = text.cache_bytes_per_position(4);
         writeln!(formatter, "size on disk     {:.1} MiB", mebibytes(self.stored_bytes))?;
         writeln!(formatter, "tensors on disk  {}", self.types.join(", "))?;
@@ -147,7 +156,7 @@ impl fmt::Display for Inspection {
     }
 }
 
-/// The bytes of `part` weights of `whole` that take `bytes`, all of them as much.
+/// The bytes of `part` weights where `whole` weights take `bytes`, all weights being of equal size.
 fn share(bytes: usize, part: usize, whole: usize) -> usize {
     // Weights times bytes of the largest models do not fit into 64 bits.
     (part as u128 * bytes as u128).checked_div(whole as u128).unwrap_or(0) as usize

@@ -1,10 +1,10 @@
 //! Critic models in candle: weights, layers, vision towers, image tiles, tokenizer.
 //!
-//! [`load`] reads a checkpoint folder into a [`critic::Critic`]. The crate names candle so that no other has to.
+//! [`load`] reads a checkpoint into a [`critic::Critic`]. No other crate of the workspace depends on candle.
 //!
-//! Shapes in comments use these letters: `T` tokens in a step, `S` positions of a sequence, `C` hidden size, `H` query
-//! heads, `K` key/value heads, `D` size of a head, `V` vocabulary, `N` tiles, `P` patches of a tile, `E` hidden size of
-//! the vision tower.
+//! Shapes in comments use these letters: `T` tokens in a step, `S` positions of a sequence, `C` hidden size, `H`
+//! query heads, `K` key/value heads, `D` size of a head, `V` vocabulary, `N` tiles, `P` patches of a tile, `E`
+//! hidden size of the vision tower.
 
 mod architectures;
 mod backend;
@@ -33,7 +33,7 @@ pub use backend::CandleBackend;
 pub use chat::Segment;
 pub use convert::{GgufForm, convert};
 pub use error::LoadError;
-pub use hub::{HubError, HubOptions, resolve};
+pub use hub::{HubError, HubOptions, Unanswered, resolve};
 pub use image::{ImageLimits, RgbImage, resize_bicubic};
 pub use inspect::{Inspection, inspect};
 pub use load::{Checkpoint, Device, Options, Precision, load};

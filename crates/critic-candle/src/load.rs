@@ -1,4 +1,4 @@
-//! From a checkpoint's files to a critic.
+//! Loads a critic from the files of a checkpoint.
 
 use std::{
     ops::Add,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     architectures::{Architecture, ModelFiles, SegmentEncoder, llava_onevision},
-    backend::{CandleBackend, Memory},
+    backend::{CandleBackend, LargestSteps, Memory},
     decoders::TextAnatomy,
     error::LoadError,
     generation,
@@ -34,12 +34,12 @@ type ReadArchitecture = fn(&Source) -> Result<Arc<dyn Architecture>, LoadError>;
 struct Known {
     /// `architectures[0]` in `config.json`.
     name: &'static str,
-    /// What only its configurations have, for files that name no architecture, or the decoder's.
+    /// Recognises its configurations by their keys, for files that name no architecture, or only the decoder's.
     recognises: fn(&Value) -> bool,
     read: ReadArchitecture,
 }
 
-/// All of them.
+/// All known architectures.
 const ARCHITECTURES: &[Known] = &[
     Known {
         name: "LlavaOnevisionForConditionalGeneration",
@@ -56,7 +56,7 @@ const ARCHITECTURES: &[Known] = &[
 /// The number type that a model computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 32-bit floats: the reference on a CPU, where computing in half types is only slower.
+    /// 32-bit floats: the default on the CPU, where 16-bit types are only slower.
     #[default]
     F32,
     /// 16-bit floats with 8 exponent bits.
@@ -66,7 +66,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What it is called.
+    /// The name of the type.
     fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -84,60 +84,65 @@ impl Precision {
     }
 }
 
-/// What a model computes on.
+/// The device that a model computes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     #[default]
     Cpu,
-    /// A GPU, by its number.
+    /// The GPU with this number.
     Cuda(usize),
 }
 
 impl Device {
-    /// The first GPU where there is one and this program has kernels for it, else the processor.
+    /// The first GPU, if there is one and this program has kernels for it; otherwise the CPU.
     pub fn best() -> Self {
         if kernels_cuda::is_ready() { Self::Cuda(0) } else { Self::Cpu }
     }
 }
 
-/// What to load, and how much room it gets.
+/// The checkpoint to load, the device, and limits of memory and steps.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The checkpoint.
     pub source: Source,
-    /// What to compute on; of several GPUs the first.
+    /// The device to compute on; with several ranks on GPUs, the first GPU.
     pub device: Device,
-    /// How many ranks the decoder is split over: as many GPUs, or as many threads on the processor.
+    /// Number of ranks that the decoder is split over: as many GPUs, or as many threads on the CPU.
     pub ranks: usize,
-    /// The number type to compute in, whatever the files are stored in; none is f32 on the processor and bf16 on a GPU,
-    /// which has no other.
+    /// The number type to compute in, whatever the stored type. `None` is f32 on the CPU, and bf16 on a GPU, which
+    /// supports no other.
     pub precision: Option<Precision>,
-    /// How weights are kept in memory. On the processor only f32 has forms: the other types keep weights as they compute
-    /// with them.
+    /// How weights are kept in memory. On the CPU it has an effect only with f32: with other types, weights are
+    /// kept in the type of the computation.
     pub weights: WeightForm,
-    /// The most tokens of a prompt and its reply together; none is what the checkpoint was made for.
+    /// The most tokens of a prompt and its reply together; `None` is the checkpoint's own context length.
     pub context_length: Option<usize>,
-    /// Bytes for the cache of keys and values; at least one whole context is given. None is 256 MiB on the processor, and on
-    /// a GPU what is left when all else is there.
+    /// Bytes of the cache of keys and values, over all ranks; the cache holds at least one whole context in any
+    /// case. `None` is three contexts on the CPU, but at least 64 MiB and at most 256 MiB, and on a GPU all memory
+    /// that is left.
     pub cache_bytes: Option<usize>,
-    /// Whether all memory is taken from the start: that of the cache, and on a GPU that of the largest steps, which then run
-    /// once. Without it a process takes it as it needs it: a single judgement needs little, and what serves for days must
-    /// neither grow nor lack any.
+    /// Whether to allocate all memory at the start: that of the cache, and on a GPU that of the largest steps,
+    /// which then run once. Otherwise, memory is allocated on demand: a single judgement needs little, but a server
+    /// that runs for days must neither grow nor run out of memory.
     pub claim_memory: bool,
-    /// The most tokens that one step runs; none is 512 on the processor and 4096 on a GPU, which such a step keeps busy.
+    /// The most tokens of a step; `None` is 512 on the CPU, and 4096 on a GPU, enough to keep it busy.
     pub max_step_tokens: Option<usize>,
-    /// Bounds of images.
+    /// The most sequences that run at once. A GPU runs a step with one token of each before the size of its cache
+    /// is set.
+    pub max_sequences: usize,
+    /// Limits of images.
     pub image_limits: ImageLimits,
-    /// Bytes for images that were decoded and cut for earlier prompts.
+    /// Bytes of the cache of images that were decoded and cut.
     pub image_cache_bytes: usize,
     /// Where a vision tower that the checkpoint only refers to is downloaded from.
     pub hub: HubOptions,
 }
 
 impl Options {
-    /// `source` with the defaults: on the processor in f32 with weights as they are stored, 256 MiB of cache that take memory
-    /// as they fill, 512 tokens a step, images within their usual bounds, of which 128 MiB are kept.
+    /// `source` with the defaults: on the CPU in f32 with weights as stored, a cache of keys and values of 64 to
+    /// 256 MiB that allocates on demand, 512 tokens per step, one sequence, default image limits, and an image
+    /// cache of 128 MiB.
     pub fn new(source: Source) -> Self {
         Self {
             source,
@@ -149,6 +154,7 @@ impl Options {
             cache_bytes: None,
             claim_memory: false,
             max_step_tokens: None,
+            max_sequences: 1,
             image_limits: ImageLimits::default(),
             image_cache_bytes: 128 << 20,
             hub: HubOptions::default(),
@@ -157,7 +163,7 @@ impl Options {
 }
 
 impl Options {
-    /// The number type that is computed in.
+    /// The number type to compute in.
     fn precision(&self) -> Precision {
         self.precision.unwrap_or(match self.device {
             Device::Cpu => Precision::F32,
@@ -165,7 +171,10 @@ impl Options {
         })
     }
 
-    /// The architecture with contexts as long as was asked for.
+    /// The architecture with the configured context length.
+    ///
+    /// # Errors
+    /// [`LoadError::ContextLength`] when that is 0, or longer than the checkpoint's.
     fn limited(&self, architecture: Arc<dyn Architecture>) -> Result<Arc<dyn Architecture>, LoadError> {
         let has = architecture.text().context_length;
         match self.context_length {
@@ -175,7 +184,7 @@ impl Options {
         }
     }
 
-    /// The most tokens that one step runs.
+    /// The most tokens of a step.
     fn max_step_tokens(&self) -> usize {
         self.max_step_tokens.unwrap_or(match self.device {
             Device::Cpu => 512,
@@ -183,7 +192,11 @@ impl Options {
         })
     }
 
-    /// Where the ranks of a model that has this decoder, `text`, are to compute; GPUs are opened.
+    /// Opens the devices of the ranks, and checks that the decoder `text` can be split over them.
+    ///
+    /// # Errors
+    /// [`LoadError::NoRanks`], [`LoadError::GpuPrecision`], [`LoadError::Gpu`] when a GPU cannot be opened, and
+    /// [`LoadError::Unsupported`] when the decoder cannot be split.
     fn devices(&self, text: &TextAnatomy) -> Result<Vec<ComputeDevice>, LoadError> {
         let device = |rank| match (self.device, self.precision()) {
             (Device::Cpu, Precision::F32) => Ok(ComputeDevice::Kernels),
@@ -205,21 +218,21 @@ impl Options {
 /// The parts of a loaded checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// Prompts to tokens.
+    /// Encodes prompts.
     pub processor: Arc<dyn SegmentEncoder>,
-    /// Steps.
+    /// Runs steps.
     pub backend: CandleBackend,
-    /// Defaults of generation.
+    /// Generation defaults.
     pub generation: GenerationDefaults,
-    /// What it is made of.
+    /// The properties that verdicts depend on.
     pub build: Build,
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint, whose decoder stays in one piece whatever the options say.
+    /// Loads a checkpoint on a single rank, whatever the options.
     ///
     /// # Errors
-    /// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
+    /// [`LoadError`], a sentence with the file, the problem and the expectation.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let Ranks { processor, mut backends, generation, build, .. } =
             Ranks::load(&Options { ranks: 1, ..options.clone() })?;
@@ -228,7 +241,7 @@ impl Checkpoint {
     }
 }
 
-/// The parts of a loaded checkpoint, with as many backends as there are ranks.
+/// The parts of a loaded checkpoint, with a backend for each rank.
 struct Ranks {
     processor: Arc<dyn SegmentEncoder>,
     backends: Vec<CandleBackend>,
@@ -252,14 +265,16 @@ impl Ranks {
         let (loader, cuts) = (Loader::new(options.image_limits), TileCache::new(options.image_cache_bytes));
         let processor = architecture.read_processor(source, tokenizer, loader, cuts)?;
         let generation = generation::read(source, processor.as_ref())?;
-        let (ranks, group) = Rank::among(options.devices(architecture.text())?)?;
+        // The ranks add up a row of the hidden size for each token of a step.
+        let most_summed = options.max_step_tokens() * architecture.text().hidden_size;
+        let (ranks, group) = Rank::among(options.devices(architecture.text())?, most_summed)?;
         let first = ranks.first().ok_or(LoadError::NoRanks)?;
         let naming = architecture.gguf_naming();
         let weights = Weights::open(source, naming, first, options.weights)?;
         let tower = match architecture.tower_elsewhere(&weights) {
             None => None,
             Some(tower) => {
-                // The revision that was asked for is one of the checkpoint's repository.
+                // The configured revision belongs to the checkpoint's repository, not to the tower's.
                 let hub = HubOptions { revision: None, ..options.hub.clone() };
                 let folder = hub::resolve(tower, &hub).map_err(|cause| LoadError::VisionTower {
                     tower: tower.into(),
@@ -269,14 +284,16 @@ impl Ranks {
                 Some(Weights::open(&Source::Folder(folder), naming, first, options.weights)?)
             }
         };
-        let digest = weights.digest(tower.as_ref());
+        let digest = weights.digest(tower.as_ref())?;
         let load = |rank: &Rank| {
             let (weights, tower) =
                 (weights.on_behalf_of(rank), tower.as_ref().map(|tower| tower.on_behalf_of(rank)));
             let files = ModelFiles { source, weights: &weights, tower: tower.as_ref() };
             let model = architecture.read_model(files, options.max_step_tokens())?;
             let memory = Memory { cache_bytes: options.cache_bytes, claimed: options.claim_memory };
-            CandleBackend::new(model, memory, options.max_step_tokens())
+            let largest =
+                LargestSteps { tokens: options.max_step_tokens(), sequences: options.max_sequences };
+            CandleBackend::new(model, memory, largest)
         };
         let backends = at_once(&ranks, &group, load)?;
         let build = Build {
@@ -284,7 +301,7 @@ impl Ranks {
             precision: options.precision().name(),
             form: options.weights.name(),
             ranks: options.ranks,
-            // Sums in half types depend on what runs beside them.
+            // Elsewhere, sums may depend on what else is in the step.
             exact: matches!(first.device, ComputeDevice::Kernels),
             rates: backends.iter().any(|backend| backend.has_reward_head()),
         };
@@ -292,8 +309,8 @@ impl Ranks {
     }
 }
 
-/// Loads all ranks, each on a thread of its own: GPUs are filled side by side, and steps to see what memory they need are run
-/// together.
+/// Loads all ranks, each on a thread of its own: GPUs are filled in parallel, and the steps that measure memory
+/// need all ranks at once.
 fn at_once(
     ranks: &[Rank],
     group: &Group,
@@ -311,7 +328,7 @@ fn at_once(
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
         let mut loaded: Vec<_> = threads.into_iter().map(join).collect();
-        // What the others say is only that this one failed.
+        // The errors of the other ranks only report that another one failed.
         if let Some(failed) = group.failed() {
             loaded.swap(0, failed);
         }
@@ -322,7 +339,7 @@ fn at_once(
 /// Loads a critic.
 ///
 /// # Errors
-/// [`LoadError`], one sentence that names the file, what is wrong and what was expected.
+/// [`LoadError`], a sentence with the file, the problem and the expectation.
 pub fn load(options: &Options) -> Result<Critic, LoadError> {
     let Ranks { processor, mut backends, group, generation, build } = Ranks::load(options)?;
     let gpu_memory = backends.iter().filter_map(CandleBackend::gpu_memory).reduce(Add::add);
@@ -337,7 +354,10 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
     Ok(Critic { processor, backend, generation, build, gpu_memory })
 }
 
-/// Reads `config.json` by the architecture that it names.
+/// Reads `config.json` of the architecture that it names, or that its keys belong to.
+///
+/// # Errors
+/// [`LoadError::UnknownArchitecture`], and those of reading the configuration.
 pub(crate) fn read_architecture(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     const FILE: &str = "config.json";
     let config: Value = source.required_json(FILE, "model configuration")?;

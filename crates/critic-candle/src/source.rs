@@ -1,4 +1,4 @@
-//! Where a checkpoint's files are: a folder, or the binary itself.
+//! The source of a checkpoint's files: a folder, the binary itself, or a generator of random weights.
 
 use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
@@ -13,12 +13,12 @@ pub enum Source {
     Folder(PathBuf),
     /// Files compiled into the binary, by name.
     Embedded(&'static [(&'static str, &'static [u8])]),
-    /// Nowhere: weights are drawn when they are loaded.
+    /// No files: random weights are drawn when they are loaded.
     Drawn(Arc<DrawnCheckpoint>),
 }
 
 impl Source {
-    /// How the place is called in messages.
+    /// The name of the source in messages.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Folder(folder) => folder.display().to_string(),
@@ -27,7 +27,7 @@ impl Source {
         }
     }
 
-    /// How `file` is called in messages.
+    /// The name of `file` in messages.
     pub(crate) fn path(&self, file: &str) -> String {
         match self {
             Self::Folder(folder) => folder.join(file).display().to_string(),
@@ -50,11 +50,11 @@ impl Source {
         }
     }
 
-    /// The names of all files that end in `ending`, in order.
+    /// The names of all files that end in `ending`, sorted.
     pub(crate) fn names_ending(&self, ending: &str) -> Result<Vec<String>, LoadError> {
         let mut names: Vec<String> = match self {
             Self::Embedded(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            Self::Drawn(_) => Vec::new(), // nobody asks for files other than of weights
+            Self::Drawn(_) => Vec::new(), // only weight files are listed, and it has none
             Self::Folder(folder) => {
                 let entries =
                     std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
@@ -81,7 +81,7 @@ impl Source {
         })
     }
 
-    /// What is wrong with the value `found` of `key` in `config.json`: it is not implemented, or makes no sense.
+    /// The error for a value `found` of `key` in `config.json` that is not implemented or makes no sense.
     #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and literals")]
     pub(crate) fn unsupported(
         &self,
@@ -97,7 +97,10 @@ impl Source {
         }
     }
 
-    /// A JSON file that must be there.
+    /// A JSON file that must exist.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingFile`] when it is absent, [`LoadError::Read`] or [`LoadError::Json`] when it is damaged.
     pub(crate) fn required_json<T: DeserializeOwned>(
         &self,
         file: &str,

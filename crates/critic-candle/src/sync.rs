@@ -1,4 +1,4 @@
-//! What decoders wait for each other by. `tests/interleavings.rs` puts a model of it in its place, which tries every order of what
-//! threads do.
+//! The synchronisation primitives of `image/memory.rs`. `tests/interleavings.rs` replaces them with loom's, which
+//! explores the interleavings of threads.
 
 pub(crate) use std::sync::{Arc, Condvar, Mutex};

@@ -1,8 +1,8 @@
-//! A checkpoint's tokenizer with its control tokens taken out.
+//! A checkpoint's tokenizer, without its control tokens.
 //!
-//! Text that a client sends must never become a role or an image, so the control tokens of `tokenizer.json` are
-//! removed before the tokenizer is built: there is nothing left in it that could match them. They are put in by id
-//! where the structure of a conversation asks for them. Words that somebody added stay, since they are text.
+//! Text from a client must never become a role or an image, so the control tokens of `tokenizer.json` are removed
+//! before the tokenizer is built: nothing is left that could match them. The chat format inserts them by id where
+//! the structure of a conversation needs them. Other added tokens stay, since they are text.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use serde::Deserialize;
 
 use crate::{error::LoadError, source::Source};
 
-/// Text to ids and ids to bytes.
+/// Converts text to ids and ids to bytes.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     control: HashMap<String, TokenId>,
     control_text: HashMap<TokenId, String>,
-    /// Words that were added. They are written as they are, and not in the byte-level alphabet.
+    /// Added tokens that are ordinary words. Their text is plain, not in the byte-level alphabet.
     words: HashMap<TokenId, String>,
-    /// Their ids by those that the library gives them, which numbers them anew where control tokens are missing.
+    /// The ids of `words` by the ids in `inner`: the library renumbers added tokens when control tokens are missing.
     numbers: HashMap<u32, TokenId>,
 }
 
@@ -32,7 +32,8 @@ struct AddedToken {
 }
 
 impl AddedToken {
-    /// Whether it is structure and no text: it is called special, looks like the tokens that are, or stands for an image.
+    /// Whether it is structure and not text: it is marked as special, is written `<|…|>`, or stands for an image or
+    /// video.
     fn is_control(&self) -> bool {
         let marked = self.content.starts_with("<|") && self.content.ends_with("|>");
         self.special || marked || ["<image>", "<video>"].contains(&self.content.as_str())
@@ -43,7 +44,8 @@ impl Tokenizer {
     /// Reads `tokenizer.json`.
     ///
     /// # Errors
-    /// [`LoadError`] when the file is absent or is no byte-level tokenizer.
+    /// [`LoadError::MissingFile`], [`LoadError::Read`] or [`LoadError::Json`] when the file is absent or damaged;
+    /// [`LoadError::Tokenizer`] when it is not a byte-level tokenizer, or adds tokens to every text.
     pub fn load(source: &Source) -> Result<Self, LoadError> {
         const FILE: &str = "tokenizer.json";
         let mut json: serde_json::Value = source.required_json(FILE, "tokenizer")?;
@@ -52,7 +54,7 @@ impl Tokenizer {
         if !json.is_object() {
             return Err(error("it is JSON and no object".into()));
         }
-        // What was set for some call of a library when the file was written; it would cut texts, or lengthen them.
+        // Settings of some earlier call of the library, saved with the file; they would truncate or pad texts.
         for setting in ["truncation", "padding"] {
             json[setting] = serde_json::Value::Null;
         }
@@ -78,7 +80,7 @@ impl Tokenizer {
         }
         let inner: tokenizers::Tokenizer =
             serde_json::from_value(json).map_err(|cause| error(cause.to_string()))?;
-        // It would be put around a whole prompt, which is encoded here in pieces.
+        // Such tokens are meant to enclose a whole prompt, but prompts are encoded here in pieces.
         let length = |adds: bool| inner.encode_fast("a", adds).map(|encoding| encoding.get_ids().len());
         if length(true).ok() != length(false).ok() {
             return Err(error("its post_processor adds tokens to every text; expected none".into()));
@@ -89,7 +91,7 @@ impl Tokenizer {
         Ok(Self { inner, control, control_text, words, numbers })
     }
 
-    /// How many tokens there are: their ids are those below.
+    /// Size of the vocabulary: all token ids are below it.
     pub fn vocabulary(&self) -> usize {
         let added = self.control_text.keys().chain(self.words.keys());
         let added = added.map(|token| token.0 as usize + 1).max().unwrap_or(0);
@@ -99,31 +101,32 @@ impl Tokenizer {
     /// The ids of `text`, in which no control token is recognised.
     ///
     /// # Errors
-    /// What the tokenizer library says.
+    /// [`tokenizers::Error`] when the library cannot encode the text.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, tokenizers::Error> {
         let encoding = self.inner.encode_fast(text, false)?;
         let number = |id: &u32| self.numbers.get(id).copied().unwrap_or(TokenId(*id));
         Ok(encoding.get_ids().iter().map(number).collect())
     }
 
-    /// Tokens that long texts surely have together; 0 for texts that are no longer than so many tokens can be. They are read in
-    /// pieces, and no further than is needed to know that they have more than `most`: to tokenise megabytes takes seconds and a
-    /// hundred times their memory.
+    /// A lower bound on the tokens of all `texts`, when they certainly have `most` tokens or more; otherwise 0.
+    /// Short texts are not tokenised, and long ones in pieces and only until the bound is known: tokenising
+    /// megabytes takes seconds and a hundred times their memory.
     ///
     /// # Errors
-    /// What the tokenizer library says.
+    /// [`tokenizers::Error`] when the library cannot encode a text.
     pub fn least<'a>(
         &self,
         texts: impl Iterator<Item = &'a str> + Clone,
         most: usize,
     ) -> Result<usize, tokenizers::Error> {
-        /// Bytes of a token in plain text are four on average; texts with so many for each are looked at.
+        /// Texts are tokenised above this many bytes for each of `most` tokens; a token of plain text has four on
+        /// average.
         const LONG: usize = 16;
         const PIECE: usize = 16 << 10;
         if texts.clone().map(str::len).sum::<usize>() <= most.saturating_mul(LONG) {
             return Ok(0);
         }
-        // A cut may part a token in two, and so may what it does to the tokens around it; that never doubles them all.
+        // A cut may split a token and change the tokens around it, but never doubles the number of all tokens.
         let enough = most.saturating_mul(2);
         let mut tokens = 0;
         for mut text in texts {
@@ -139,7 +142,7 @@ impl Tokenizer {
         Ok(0)
     }
 
-    /// The control token that is written as `text`, such as `<|im_end|>`.
+    /// The control token that is written as `text`, such as `<|im_end|>`; `None` if there is none.
     pub fn control(&self, text: &str) -> Option<TokenId> {
         self.control.get(text).copied()
     }
@@ -149,7 +152,7 @@ impl Tokenizer {
         self.control_text.contains_key(&token)
     }
 
-    /// The bytes that `token` stands for; none for an id that the vocabulary does not have.
+    /// The bytes that `token` stands for; empty for an id that the vocabulary does not have.
     pub fn bytes(&self, token: TokenId) -> Vec<u8> {
         if let Some(text) = self.control_text.get(&token).or_else(|| self.words.get(&token)) {
             return text.clone().into_bytes();
@@ -159,8 +162,8 @@ impl Tokenizer {
     }
 }
 
-/// Undoes the byte-level alphabet, in which printable bytes stand for themselves and the others, in order, for the
-/// characters from U+0100 on.
+/// Decodes the byte-level alphabet, in which printable bytes are written as themselves and the others, in order, as
+/// the characters from U+0100 on.
 fn byte_of(character: char) -> Vec<u8> {
     let code = character as u32;
     match code {

@@ -1,4 +1,4 @@
-//! Downloads from a hub that this test runs itself: whole, cut and resumed, gated, offline, and with files missing.
+//! Downloads from a local hub: complete, interrupted and resumed, gated, offline, and with missing files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -6,21 +6,22 @@ mod local_hub;
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     fs,
     path::{Path, PathBuf},
 };
 
-use critic_candle::{HubError, HubOptions, resolve};
+use critic_candle::{HubError, HubOptions, Unanswered, resolve};
 use local_hub::{COMMIT, Faults, LocalHub, sha256};
 
 const MODEL: &str = "gavel/tiny";
 
-/// A checkpoint of the golden data, with its weights in one file.
+/// The files of a reference checkpoint with its weights in one file.
 fn tiny() -> BTreeMap<String, Vec<u8>> {
     files_of("tiny56")
 }
 
-/// A checkpoint of the golden data, with its weights in two files and an index.
+/// The files of a reference checkpoint with its weights in two files and an index.
 fn sharded() -> BTreeMap<String, Vec<u8>> {
     files_of("geo384")
 }
@@ -76,7 +77,7 @@ fn a_whole_model_arrives_once_and_only_what_is_needed() {
     assert!(!folder.join("optimizer.bin").exists());
     let sent = hub.bytes_sent("model.safetensors");
     assert_eq!(sent, tiny()["model.safetensors"].len());
-    // Again: the hub is asked what the branch is, and nothing is sent.
+    // A second call only requests the branch's commit, and downloads nothing.
     let requests = hub.requests().len();
     assert_eq!(resolve(MODEL, &options(&hub, &cache)).unwrap(), folder);
     assert_eq!(hub.requests().len(), requests + 1, "{:?}", hub.requests());
@@ -88,7 +89,7 @@ fn a_cut_connection_is_resumed_in_the_same_call() {
     let hub = LocalHub::start(tiny(), Faults { cut_after: Some(weights / 3), ..Faults::default() });
     let folder = resolve(MODEL, &options(&hub, &cache("cut"))).unwrap();
     assert_holds(&folder, &tiny());
-    // Every byte crossed the wire once: what had arrived before the cut was not asked for again.
+    // Every byte was sent once: those that arrived before the cut were not requested again.
     assert_eq!(hub.bytes_sent("model.safetensors"), weights);
     let ranges = hub.ranges("model.safetensors");
     assert_eq!(ranges, [None, Some(weights / 3)]);
@@ -106,7 +107,7 @@ fn a_broken_download_is_resumed_by_a_later_call() {
     assert!(matches!(error, HubError::TokenRequired { .. }), "{error}");
     let part = cache.join("models--gavel--tiny/blobs").join(sha256(&files["model.safetensors"]) + ".part");
     assert_eq!(fs::metadata(&part).unwrap().len() as usize, weights / 2);
-    // Half a model is no model.
+    // Offline, an incomplete model is not used.
     let offline = HubOptions { offline: true, ..options.clone() };
     assert!(matches!(resolve(MODEL, &offline), Err(HubError::NotCached { .. })));
     hub.heal();
@@ -171,7 +172,7 @@ fn a_gated_model_needs_a_token_and_the_token_stays_on_the_hub() {
     let with = |token: &str| HubOptions { token: Some(token.into()), ..options.clone() };
     assert!(matches!(resolve(MODEL, &with("wrong")), Err(HubError::AccessDenied { .. })));
     assert_holds(&resolve(MODEL, &with("secret")).unwrap(), &tiny());
-    // The large file comes from another host, which has no business with the token.
+    // The large file comes from another host, which must not receive the token.
     assert!(hub.requests().iter().any(|request| request.path.starts_with("/cdn/")));
     for request in hub.requests().iter().filter(|request| request.path.starts_with("/cdn/")) {
         assert_eq!(request.authorization, None, "{request:?}");
@@ -202,12 +203,38 @@ fn a_silent_hub_is_no_obstacle_once_the_model_is_cached() {
     let hub = LocalHub::start(tiny(), Faults::default());
     let cache = cache("silent");
     let folder = resolve(MODEL, &options(&hub, &cache)).unwrap();
-    // Nobody listens on the port of a listener that is gone.
+    // No program listens on the port of a closed listener.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let silent = HubOptions { endpoint: Some(format!("http://127.0.0.1:{port}")), ..options(&hub, &cache) };
     assert_eq!(resolve(MODEL, &silent).unwrap(), folder);
     let error = resolve("gavel/other", &silent).unwrap_err();
-    assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, HubError::Unreachable { cause: Unanswered::Transport(_), .. }), "{error}");
+    assert_each_is_said_once(&error);
+}
+
+/// Asserts that no error of the chain repeats a message before it.
+fn assert_each_is_said_once(error: &dyn Error) {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    assert!(next.is_some(), "{said}: and why?");
+    while let Some(cause) = next {
+        assert!(!said.contains(&cause.to_string()), "{said}: {cause}");
+        said = format!("{said}: {cause}");
+        next = cause.source();
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_is_named_and_why_is_said_once() {
+    let hub = LocalHub::start(tiny(), Faults::default());
+    let cache = cache("no-folder");
+    fs::create_dir_all(cache.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(&cache);
+    fs::write(&cache, "a file").unwrap();
+    let error = resolve(MODEL, &options(&hub, &cache)).unwrap_err();
+    assert!(matches!(error, HubError::Cache { .. }), "{error}");
+    assert!(error.to_string().contains("no-folder"), "{error}");
+    assert_each_is_said_once(&error);
 }
 
 #[test]
@@ -240,7 +267,7 @@ fn an_index_cannot_lead_out_of_the_cache() {
 fn optional_files_may_be_absent_and_needed_ones_are_named() {
     let mut files = tiny();
     files.retain(|name, _| name == "config.json" || name == "model.safetensors");
-    // Listed, and yet not there.
+    // An optional file that is listed but does not exist.
     let faults = Faults { absent: vec!["generation_config.json"], ..Faults::default() };
     let hub = LocalHub::start(files.clone(), faults);
     assert_holds(&resolve(MODEL, &options(&hub, &cache("bare"))).unwrap(), &files);

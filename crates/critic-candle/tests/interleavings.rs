@@ -1,11 +1,11 @@
-//! The memory that is lent to images in every order in which decoders can ask for it: the file itself, on locks that a model checker
-//! runs. It finds waits that never end, too.
+//! Model checking of `image/memory.rs`: loom runs the file itself, with its own locks, in all interleavings of
+//! decoders up to a bound on preemptions. It also detects deadlocks.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod sync {
     pub(crate) use loom::sync::{Condvar, Mutex};
-    // The model's own cannot be a receiver of methods; counting handles is the standard library's affair.
+    // loom's `Arc` cannot be a method receiver. Reference counting needs no checking here.
     pub(crate) use std::sync::Arc;
 }
 #[path = "../src/image/memory.rs"]
@@ -14,7 +14,7 @@ mod memory;
 use loom::thread;
 use memory::Memory;
 
-/// Lends and gives back at once, in threads of their own.
+/// Checks decoders that reserve `wants` bytes each, of `total`, and release them, on concurrent threads.
 fn decoders(total: u64, wants: &'static [u64], preemptions: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);

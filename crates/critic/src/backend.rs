@@ -13,13 +13,20 @@ pub struct Limits {
     pub context_length: usize,
     /// The most tokens that one step may run.
     pub max_step_tokens: usize,
-    /// As many tokens as a step needs to run about as many each second as a full one; at most `max_step_tokens`. Where the numbers
-    /// of a token depend on what else is in its step it is `max_step_tokens`, so that a prompt that is alone is always cut alike.
+    /// The fewest tokens per step at which throughput is about that of a full step; at most `max_step_tokens`. Equals
+    /// `max_step_tokens` where a token's numbers depend on the rest of its step, so that a prompt that runs alone is
+    /// always cut into the same chunks.
     pub efficient_step_tokens: usize,
 }
 
-/// Unnormalised scores of every token of the vocabulary for the next position, in f32 whatever the model computes in.
+/// Unnormalised scores of every token of the vocabulary for the next position, in f32 whatever the model's precision.
 pub type Logits = Vec<f32>;
+
+/// Whether all numbers of a row are finite.
+pub fn is_finite(row: &[f32]) -> bool {
+    // No early exit: a loop that may end early is not vectorised.
+    row.iter().fold(true, |all, number| all & number.is_finite())
+}
 
 /// Why a step failed. The batch is lost; the model is still usable.
 #[derive(Debug, thiserror::Error)]
@@ -27,25 +34,25 @@ pub enum BackendError {
     /// The tensor library or the device failed.
     #[error("the model failed on a step")]
     Compute(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The model wrote numbers that are not finite.
+    /// The model computed logits or rewards that are not finite.
     #[error("the model wrote logits that are not finite")]
     NonFinite,
 }
 
-/// A model that runs steps. Owned by one thread; nothing else calls it.
+/// A model that runs steps. It is owned and called by one thread.
 pub trait Backend: Send {
-    /// The sizes to plan with.
+    /// The sizes that the scheduler plans with.
     fn limits(&self) -> Limits;
 
-    /// Runs one step: writes the keys and values of every chunk into its blocks and returns a row for each chunk that
-    /// [`wants`](crate::Chunk::wants) one of its last token, in the order of the batch: its logits, or the one number of the
+    /// Runs one step: writes the keys and values of every chunk into its blocks. Returns, in batch order, a row for
+    /// each chunk that [`wants`](crate::Chunk::wants) one for its last token: its logits, or the one number of the
     /// reward head.
     ///
     /// # Errors
-    /// [`BackendError`] when the step could not be computed.
+    /// [`BackendError::Compute`] when the step failed, [`BackendError::NonFinite`] when a row is not finite.
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError>;
 
-    /// What it did since its start; asked for after every step.
+    /// Counters since the start, read after every step; all zeros by default.
     fn figures(&self) -> BackendFigures {
         BackendFigures::default()
     }

@@ -2,43 +2,44 @@
 
 use crate::Visual;
 
-/// A token of the checkpoint's vocabulary.
+/// The id of a token in the checkpoint's vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub u32);
 
-/// A block of the paged key/value cache.
+/// The index of a block of the paged key/value cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockId(pub u32);
 
-/// A sequence, for the life of one engine.
+/// The id of a sequence, valid for the life of one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
-/// What is wanted of the last token of a chunk.
+/// What a step returns for the last token of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wants {
-    /// Nothing: more of the sequence follows.
+    /// Nothing: more of the prompt follows.
     Nothing,
     /// Its logits.
     Logits,
-    /// What the checkpoint's reward head makes of it: one number.
+    /// The one number that the checkpoint's reward head computes from its hidden state.
     Reward,
 }
 
-/// Consecutive tokens of one sequence to run in this step: a piece of its prompt, or the one token it just wrote.
+/// Consecutive tokens of one sequence to run in this step: a part of its prompt, or the token it generated last.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// Whose tokens these are.
+    /// The sequence of these tokens.
     pub sequence: SequenceId,
     /// The tokens, at positions `start .. start + tokens.len()`.
     pub tokens: Vec<TokenId>,
     /// Position of the first token in its sequence.
     pub start: usize,
-    /// The sequence's blocks, in order of position; they cover at least the end of this chunk.
+    /// The sequence's block table, in order of position; it covers at least the positions up to the end of this
+    /// chunk.
     pub block_table: Vec<BlockId>,
     /// Visuals whose spans (in positions of the sequence) touch this chunk.
     pub visuals: Vec<Visual>,
-    /// What is wanted of the last token.
+    /// What the step returns for the last token.
     pub wants: Wants,
 }
 

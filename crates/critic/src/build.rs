@@ -1,8 +1,9 @@
-//! What a loaded critic is made of, as far as its verdicts depend on it.
+//! The properties of a loaded critic that its verdicts depend on.
 
 use std::sync::{Arc, OnceLock};
 
-/// What a critic's verdicts depend on beside what it is asked. The default is a critic of no checkpoint.
+/// The properties of a critic, besides the request, that its verdicts depend on. The default is a critic without a
+/// checkpoint.
 #[derive(Debug, Clone)]
 pub struct Build {
     /// The digest of its weights.
@@ -11,7 +12,8 @@ pub struct Build {
     pub precision: &'static str,
     /// How its weights are kept in memory, such as `stored` or `q8`.
     pub form: &'static str,
-    /// How many ranks it is split over, whose numbers are added up: by other orders of sums, verdicts may differ.
+    /// Number of ranks that the decoder is split over. It determines the order of sums, so verdicts may differ with
+    /// it.
     pub ranks: usize,
     /// Whether equal requests get the same numbers to the last bit, whatever else runs.
     pub exact: bool,
@@ -25,8 +27,8 @@ impl Default for Build {
     }
 }
 
-/// A SHA-256 that is worked out beside everything else, since the weights of a large critic take a while. Clones are
-/// the same one. A digest that nobody works out is all zeros.
+/// A SHA-256 that is computed in the background, since hashing the weights of a large critic takes many seconds.
+/// Clones share one value. The default, for critics without a digest, is all zeros.
 #[derive(Debug, Clone)]
 pub struct LateDigest(Arc<OnceLock<[u8; 32]>>);
 
@@ -37,18 +39,18 @@ impl Default for LateDigest {
 }
 
 impl LateDigest {
-    /// One that [`set`](Self::set) gives its value.
+    /// A digest without a value until [`set`](Self::set) is called.
     pub fn pending() -> Self {
         Self(Arc::default())
     }
 
-    /// Gives it its value; only the first one counts.
+    /// Sets the value; later calls change nothing.
     pub fn set(&self, digest: [u8; 32]) {
-        // A second value of the same thing is the same one.
+        // An error means that a value is set already, which stays.
         let _ = self.0.set(digest);
     }
 
-    /// The value, when it is known.
+    /// The value; `None` while it is pending.
     pub fn get(&self) -> Option<[u8; 32]> {
         self.0.get().copied()
     }

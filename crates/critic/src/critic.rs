@@ -1,40 +1,42 @@
-//! A critic that is ready to serve: its processor, its model, and what its checkpoint says of generation.
+//! A critic that is ready to serve: its processor, its model, and its checkpoint's generation defaults.
 
 use std::sync::Arc;
 
 use crate::{
     Backend, BackendError, Batch, BlockId, Build, Chunk, GpuMemory, Processor, SequenceId, TokenId, Wants,
+    backend::is_finite,
 };
 
-/// What the checkpoint's `generation_config.json` asks for.
+/// The checkpoint's generation defaults, from `generation_config.json` where there is one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationDefaults {
     /// Any of these ends the critic's turn.
     pub end_tokens: Vec<TokenId>,
-    /// Penalty on tokens already generated; it holds in greedy decoding too.
+    /// Penalty on tokens already generated; it applies to greedy decoding too.
     pub repetition_penalty: f32,
 }
 
 /// A loaded critic.
 pub struct Critic {
-    /// Text and images to tokens and tiles, and back.
+    /// Turns prompts into tokens and tiles, and tokens back into bytes.
     pub processor: Arc<dyn Processor>,
     /// The model.
     pub backend: Box<dyn Backend>,
-    /// Defaults of generation.
+    /// Generation defaults of the checkpoint.
     pub generation: GenerationDefaults,
-    /// What it is made of.
+    /// The properties that its verdicts depend on.
     pub build: Build,
-    /// How the memory of its GPUs is shared out; none without GPUs, or where nothing was shared out.
+    /// How the memory of its GPUs is divided; `None` without GPUs, and where it was not measured, because the size
+    /// of the cache was configured and memory is not claimed at the start.
     pub gpu_memory: Option<GpuMemory>,
 }
 
 impl Critic {
-    /// Runs one token through the model, so that what is wrong with it shows before anybody asks. What this leaves in the
-    /// cache is nobody's and is written over.
+    /// Runs one token through the model, so that a broken model fails before the first request. The keys and values
+    /// that this leaves in block 0 belong to no sequence and are overwritten.
     ///
     /// # Errors
-    /// [`BackendError`] when the token cannot be run, or what comes out are no numbers.
+    /// [`BackendError::Compute`] when the step fails, [`BackendError::NonFinite`] when a logit is not finite.
     pub fn warm_up(&mut self) -> Result<(), BackendError> {
         let chunk = Chunk {
             sequence: SequenceId(0),
@@ -45,10 +47,6 @@ impl Critic {
             wants: Wants::Logits,
         };
         let logits = self.backend.forward(&Batch { chunks: vec![chunk] })?;
-        if logits.iter().flatten().all(|logit| logit.is_finite()) {
-            Ok(())
-        } else {
-            Err(BackendError::NonFinite)
-        }
+        if logits.iter().all(|row| is_finite(row)) { Ok(()) } else { Err(BackendError::NonFinite) }
     }
 }

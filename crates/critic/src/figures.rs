@@ -1,43 +1,43 @@
-//! What a critic did since its start, in plain figures.
+//! Counters of a critic since its start, as plain data.
 
 use std::time::Duration;
 
-/// A cache at work.
+/// Counters of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheFigures {
-    /// How often what was looked for was there.
+    /// Lookups that found an entry.
     pub hits: u64,
-    /// How often it was not.
+    /// Lookups that found no entry.
     pub misses: u64,
-    /// How much was given up to make room.
+    /// Entries evicted to make room.
     pub evictions: u64,
-    /// Bytes that it holds now.
+    /// Bytes held now.
     pub bytes: u64,
 }
 
-/// A model at work. What a model does not know of itself is 0.
+/// Counters of a model; 0 where the model does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackendFigures {
-    /// Time spent on features of images.
+    /// Time spent on computing features of images and videos.
     pub vision: Duration,
-    /// Features of images that are kept, each image counted once a step.
+    /// The cache of features. Each visual of each chunk is a lookup, but a new one that chunks share is one miss.
     pub features: CacheFigures,
     /// Bytes of one block of keys and values.
     pub block_bytes: u64,
 }
 
-/// How the memory of GPUs is shared out, in bytes; of several GPUs it is that of all.
+/// How the memory of GPUs is divided, in bytes, summed over all GPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GpuMemory {
-    /// Weights, and what the driver and others took before.
+    /// Taken while the weights were loaded.
     pub weights: u64,
-    /// What the largest steps and the largest batch of tiles work in.
+    /// Working memory of the largest steps and the largest batch of tiles.
     pub steps: u64,
-    /// Features of images.
+    /// Reserved for features of images and videos.
     pub images: u64,
-    /// Keys and values.
+    /// The cache of keys and values.
     pub cache: u64,
-    /// What is kept free: for graphs, and since the driver cannot divide memory exactly.
+    /// Kept free for graphs, for allocations within a step, and for the driver, which allocates in coarse units.
     pub spare: u64,
 }
 
@@ -55,11 +55,11 @@ impl std::ops::Add for GpuMemory {
     }
 }
 
-/// A processor at work. What a processor does not know of itself is 0.
+/// Counters of a processor; 0 where the processor does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessorFigures {
-    /// Images that are kept as tiles.
+    /// The cache of images that were cut into tiles.
     pub tiles: CacheFigures,
-    /// Time spent on decoding and cutting images, of all threads together.
+    /// Time spent on decoding and cutting images, summed over all threads.
     pub cutting: Duration,
 }

@@ -1,8 +1,8 @@
-//! Images as the vision tower takes them: square tiles, and how their features are put in a row.
+//! Images as the vision tower takes them: square tiles, and how their features are packed into a prompt.
 
 use std::sync::Arc;
 
-/// SHA-256 over the pixels of a visual, its size and how it was cut; equal hashes have equal features.
+/// SHA-256 over a visual's tile size, packing and pixels; visuals with equal hashes have equal features.
 pub type ContentHash = [u8; 32];
 
 /// Square RGB tiles of one image or video, `[count, size, size, 3]`, row-major bytes.
@@ -15,7 +15,7 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// How many tiles there are.
+    /// Number of tiles.
     pub fn count(&self) -> usize {
         self.pixels.len() / (self.size * self.size * 3)
     }
@@ -27,11 +27,11 @@ impl Tiles {
     }
 }
 
-/// How the features of the tiles become the row of features that replaces the placeholders in a prompt.
+/// How the features of the tiles become the feature vectors that replace the placeholders in a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Packing {
-    /// One image at any resolution: the base tile first, then a grid of tiles whose padding is cut away, which is
-    /// scaled down when it is too large, and which ends each row with the newline vector.
+    /// One image at any resolution: the features of the base tile, then those of a grid of tiles, with the padding
+    /// cropped, scaled down when there are too many, and with the newline vector after each row.
     AnyResolution {
         /// Tiles of the grid, rows and columns.
         tiles: (usize, usize),
@@ -44,7 +44,8 @@ pub enum Packing {
     },
     /// One of several images: one tile, its features and one newline vector.
     Single,
-    /// A video: each tile is a frame, pooled to half the rows and columns; newline vectors as the checkpoint says.
+    /// A video: each tile is a frame, pooled to half the rows and columns; the checkpoint configures the newline
+    /// vectors.
     Video,
 }
 
@@ -57,8 +58,8 @@ pub struct Visual {
     pub length: usize,
     /// Its pixels.
     pub tiles: Arc<Tiles>,
-    /// How the tiles are put in a row.
+    /// How the features of the tiles are packed.
     pub packing: Packing,
-    /// What it shows.
+    /// Identifies its content.
     pub hash: ContentHash,
 }

@@ -1,8 +1,8 @@
-//! What a critic model is: two traits and the plain data they exchange.
+//! The interface of critic models: two traits and the plain data they exchange.
 //!
 //! A [`Processor`] turns a [`Prompt`] into token ids and image tiles; a [`Backend`] runs a [`Batch`] of chunks of
-//! several sequences and returns logits. Nothing here knows a tensor library, an HTTP server or a scheduler, so
-//! every other crate can point at this one and at nothing else.
+//! several sequences and returns logits. This crate depends on no tensor library, HTTP server or scheduler, so that
+//! all other crates can depend on it.
 
 mod backend;
 mod batch;
@@ -16,7 +16,7 @@ mod sampling;
 mod size;
 mod text;
 
-pub use backend::{Backend, BackendError, Limits, Logits};
+pub use backend::{Backend, BackendError, Limits, Logits, is_finite};
 pub use batch::{Batch, BlockId, Chunk, SequenceId, TokenId, Wants};
 pub use build::{Build, LateDigest};
 pub use critic::{Critic, GenerationDefaults};

@@ -1,11 +1,11 @@
-//! From prompts to token ids and tiles, and from token ids back to bytes.
+//! Encoding of prompts to token ids and tiles, and decoding of token ids to bytes.
 
 use crate::{ProcessorFigures, Prompt, TokenId, Visual};
 
-/// A prompt as the model reads it.
+/// An encoded prompt, the model's input.
 #[derive(Debug, Clone, Default)]
 pub struct Encoded {
-    /// Token ids; each visual stands as a run of placeholder ids, one for each feature vector.
+    /// Token ids; each visual is a run of placeholder ids, one for each feature vector.
     pub tokens: Vec<TokenId>,
     /// The images and videos, in the order of their spans.
     pub visuals: Vec<Visual>,
@@ -14,35 +14,37 @@ pub struct Encoded {
 /// What is wrong with an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFault {
-    /// It is in none of the formats that are read.
+    /// Its format, or its variant of the format, is not supported.
     Unsupported,
-    /// It is in one of them, and damaged or cut short.
+    /// Its format is supported, but the data is damaged or cut short.
     Damaged,
-    /// It has no byte, or no pixel.
+    /// Decoding it took longer than the limit.
+    TooSlow,
+    /// The file has no bytes, or the image no pixels.
     Empty,
-    /// It has too many bytes.
+    /// The file has too many bytes.
     FileTooLarge,
-    /// Its sides are too long or too unequal, or the images of a prompt have too many pixels together.
+    /// A side is too long, the sides are too unequal, or the images of the prompt have too many pixels in total.
     TooLarge,
 }
 
-/// Why a prompt cannot be shown to a critic.
+/// Why a prompt cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The bytes of an image are in no format that is read, or they are damaged.
+    /// An image is in an unsupported format, is damaged, or exceeds a limit.
     #[error("image {index} cannot be read: {reason}")]
     Image {
-        /// Which image of the prompt, from 0.
+        /// Zero-based index of the image in the prompt.
         index: usize,
-        /// What is wrong with it, for programs.
+        /// What is wrong with it, as a code.
         fault: ImageFault,
-        /// What is wrong with it, for people: words of our own, since those of decoders quote what they read.
+        /// What is wrong with it, as text. Not the decoder's own message, since that may quote the file.
         reason: String,
     },
-    /// The image is larger than the limit on pixels.
+    /// An image has more pixels than the limit.
     #[error("image {index} has {width}x{height} pixels; the limit is {limit} pixels in all")]
     ImageTooLarge {
-        /// Which image of the prompt, from 0.
+        /// Zero-based index of the image in the prompt.
         index: usize,
         /// Its width in pixels.
         width: u32,
@@ -51,7 +53,8 @@ pub enum EncodeError {
         /// The most pixels that an image may have.
         limit: u64,
     },
-    /// Decoders that took too long are still running, so many that no further image is decoded now.
+    /// Too many decoders that exceeded the time limit are still running to start another, or no thread could be
+    /// started.
     #[error("too many images are being decoded")]
     Busy,
     /// A video has no frames.
@@ -65,26 +68,26 @@ pub enum EncodeError {
     Conversation(&'static str),
 }
 
-/// Turns prompts into what the model reads and its tokens back into bytes. Runs on the CPU, shared by all requests.
+/// Turns prompts into the model's input, and its tokens back into bytes. Runs on the CPU, shared by all requests.
 pub trait Processor: Send + Sync {
-    /// Applies the chat format, tokenises, cuts images into tiles and makes room for their features.
+    /// Applies the chat format, tokenises, cuts images into tiles, and inserts placeholders for their features.
     ///
     /// # Errors
-    /// [`EncodeError`] when an image cannot be read or the conversation cannot be expressed.
+    /// [`EncodeError`] when an image cannot be read, or the conversation cannot be expressed or tokenised.
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError>;
 
-    /// Tokens that a prompt surely takes, told by the headers of its images and the beginning of its text; no image is
-    /// decoded. 0 where it is plain without a look that images have room in `capacity` tokens.
+    /// A lower bound on the prompt's tokens, from the headers of its images and the beginning of its text; no image
+    /// is decoded. Returns 0 where the images fit into `capacity` tokens whatever their sizes.
     ///
     /// # Errors
-    /// [`EncodeError`] when a header cannot be read or says that a bound is passed.
+    /// [`EncodeError`] when a header cannot be read, an image exceeds a limit, or the text cannot be tokenised.
     fn least_tokens(&self, prompt: &Prompt, capacity: usize) -> Result<usize, EncodeError> {
         let _ = (prompt, capacity);
         Ok(0)
     }
 
-    /// Tokens that a text surely has by itself, told by its beginning; 0 where it is plain without a look that it may have no more
-    /// than `capacity`.
+    /// A lower bound on the tokens of `text` alone, from its beginning, when it certainly has `capacity` tokens or
+    /// more; otherwise 0.
     ///
     /// # Errors
     /// [`EncodeError::Tokenizer`] when the text cannot be tokenised.
@@ -93,29 +96,29 @@ pub trait Processor: Send + Sync {
         Ok(0)
     }
 
-    /// The bytes that `token` stands for; a character may be spread over several tokens. A control token gives the
+    /// The bytes that `token` stands for; a character may be spread over several tokens. For a control token, the
     /// text it is written as, such as `<|im_end|>`.
     fn token_bytes(&self, token: TokenId) -> Vec<u8>;
 
-    /// How many tokens there are: their ids are those below.
+    /// Size of the vocabulary: all token ids are below it.
     fn vocabulary(&self) -> usize;
 
-    /// The tokens by which the chat format ends the critic's turn, those that follow the end token included; none where
-    /// that is not known.
+    /// The tokens with which the chat format ends the critic's turn: the end token and those that follow it. Empty
+    /// where they are not known.
     fn turn_end(&self) -> Vec<TokenId> {
         Vec::new()
     }
 
-    /// Whether `token` is a control token, which ordinary output leaves out.
+    /// Whether `token` is a control token, which is left out of ordinary output.
     fn is_control(&self, token: TokenId) -> bool;
 
-    /// The ids of `text` as it would stand alone, with control tokens switched off.
+    /// The ids of `text` on its own, in which no control token is recognised.
     ///
     /// # Errors
     /// [`EncodeError::Tokenizer`] when the text cannot be tokenised.
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError>;
 
-    /// What it did since its start.
+    /// Counters since the start; all zeros by default.
     fn figures(&self) -> ProcessorFigures {
         ProcessorFigures::default()
     }

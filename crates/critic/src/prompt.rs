@@ -1,44 +1,44 @@
-//! What a client asks: messages made of text, images and videos, before any chat format or tokenizer.
+//! Prompts: messages made of text, images and videos, before any chat format or tokenizer.
 
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
-/// Who speaks in a [`Message`].
+/// The author of a [`Message`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Instructions that hold for the whole conversation.
     System,
-    /// The person who asks.
+    /// The user.
     User,
-    /// The critic itself.
+    /// The critic.
     Assistant,
 }
 
-/// The bytes of an image file (PNG, JPEG, WebP, GIF or BMP) as the client sent them; decoding is the processor's.
-/// Clones are the same image.
+/// The bytes of an image file (PNG, JPEG, WebP, GIF or BMP) as the client sent them; the processor decodes them.
+/// Clones share the bytes and their digest.
 #[derive(Debug, Clone)]
 pub struct EncodedImage {
     file: Arc<File>,
     detail: Detail,
 }
 
-/// How finely one image is cut.
+/// How one image is cut into tiles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// As the checkpoints were trained, or as the prompt says for all.
+    /// By the [`ImageTiling`] of the prompt.
     #[default]
     Auto,
     /// As one tile, whatever its resolution.
     Low,
-    /// At its own resolution, among other images too.
+    /// At its own resolution, even among other images.
     High,
 }
 
 #[derive(Debug)]
 struct File {
     bytes: Box<[u8]>,
-    /// Worked out when it is first asked for, and once: many judgements may be about one image.
+    /// Computed on first use, and once: many judgements may be about one image.
     digest: OnceLock<[u8; 32]>,
 }
 
@@ -49,12 +49,12 @@ impl EncodedImage {
         Self { file, detail: Detail::Auto }
     }
 
-    /// The same image, cut so finely.
+    /// The same image, cut according to `detail`.
     pub fn with_detail(self, detail: Detail) -> Self {
         Self { detail, ..self }
     }
 
-    /// How finely it is cut.
+    /// How it is cut into tiles.
     pub fn detail(&self) -> Detail {
         self.detail
     }
@@ -64,7 +64,7 @@ impl EncodedImage {
         &self.file.bytes
     }
 
-    /// Their SHA-256.
+    /// SHA-256 of the bytes of the file.
     pub fn digest(&self) -> [u8; 32] {
         *self.file.digest.get_or_init(|| Sha256::digest(&self.file.bytes).into())
     }
@@ -83,7 +83,7 @@ impl Eq for EncodedImage {}
 pub enum Part {
     /// Plain text.
     Text(String),
-    /// An image, in its place between the texts.
+    /// An image at this position between the texts.
     Image(EncodedImage),
     /// A video, as the frames that the critic should see, in order.
     Video(Vec<EncodedImage>),
@@ -92,20 +92,21 @@ pub enum Part {
 /// One turn of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said and shown, in order.
+    /// Texts, images and videos, in order.
     pub parts: Vec<Part>,
 }
 
 impl Message {
-    /// A turn of text alone.
+    /// A turn that is one text.
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self { role, parts: vec![Part::Text(text.into())] }
     }
 }
 
-/// How the images of a prompt with several images are cut. A single image is always tiled.
+/// How images with [`Detail::Auto`] are cut in a prompt with several. A single image is always cut at its own
+/// resolution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ImageTiling {
     /// As the checkpoints were trained: one image at any resolution, several as one padded tile each.
@@ -127,7 +128,8 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// Names all that it says and shows: SHA-256 over its parts, each with its kind and length, images by their own SHA-256.
+    /// Identifies the prompt: SHA-256 over its parts, each with its kind and length; an image enters as its own
+    /// SHA-256.
     pub fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |kind: u8, bytes: &[u8]| {

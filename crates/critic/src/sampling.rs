@@ -2,19 +2,19 @@
 
 use crate::TokenId;
 
-/// The choices of a request. The default is plain greedy.
+/// Sampling parameters of a request. The default is plain greedy decoding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
     /// 0 takes the most probable token; above 0, logits are divided by it before drawing.
     pub temperature: f32,
-    /// Draw only from the smallest set of tokens whose probability reaches this; 1 draws from all.
+    /// Draw only from the smallest set of tokens whose total probability reaches this; 1 draws from all.
     pub top_p: f32,
-    /// Draw only from this many most probable tokens, when given.
+    /// Draw only from this many most probable tokens; `None` draws from all.
     pub top_k: Option<usize>,
     /// Tokens already generated (never those of the prompt) have positive logits divided and negative ones multiplied
     /// by this; 1 changes nothing.
     pub repetition_penalty: f32,
-    /// Subtracted from the logit of each token that was generated already.
+    /// Subtracted once from the logit of each token that was generated already.
     pub presence_penalty: f32,
     /// Subtracted from a token's logit once for each time that it was generated already.
     pub frequency_penalty: f32,
@@ -22,26 +22,28 @@ pub struct SamplingParams {
     pub logit_bias: Vec<(TokenId, f32)>,
     /// Draw only from tokens at least this many times as probable as the most probable one; 0 draws from all.
     pub min_p: f32,
-    /// No end token is chosen before so many tokens are written.
+    /// No end token is chosen before the critic has written this many tokens; parts of a reply that are given, or
+    /// chosen among labels, do not count.
     pub min_tokens: usize,
-    /// Tokens are drawn of those below this one alone, where it is given: a vocabulary may be padded with rows that stand for nothing and
-    /// were never trained. That does not hold where the most probable token is one of them.
+    /// Draw only from tokens below this one: a vocabulary may be padded with rows that stand for no token and were
+    /// never trained. Has no effect where the most probable token is itself such a row, and in greedy decoding.
+    /// `None` draws from all.
     pub drawn_below: Option<TokenId>,
-    /// Start of the random numbers; the same seed and request give the same text in any batch.
+    /// Seed of the random numbers; the same seed and request give the same text in any batch.
     pub seed: u64,
-    /// What is told about each token that is chosen.
+    /// Which log-probabilities are reported for each chosen token.
     pub report: Report,
 }
 
-/// The log-probabilities that are told about a token that was chosen, all under the raw logits.
+/// Which log-probabilities are reported for a chosen token, all computed from the raw logits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Report {
-    /// None: they take another pass over the whole vocabulary.
+    /// None, which saves another pass over the whole vocabulary.
     #[default]
     Nothing,
-    /// Its own, and those of so many most probable ones.
+    /// The chosen token's own, and those of this many most probable tokens.
     MostProbable(usize),
-    /// Its own, and those of these tokens, in this order.
+    /// The chosen token's own, and those of these tokens, in this order.
     Of(Vec<TokenId>),
 }
 

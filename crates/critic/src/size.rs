@@ -1,25 +1,25 @@
-//! Of what a model is made, for telling how much work it is.
+//! The sizes of a model, for estimating how much work a step is.
 
-/// The parts of a model that cost time.
+/// The sizes that determine a model's compute and memory traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelSize {
-    /// Weights of the products of all layers of the decoder.
+    /// Weights of the matrix products of all decoder layers.
     pub decoder_weights: usize,
-    /// Weights of the product that makes logits.
+    /// Weights of the matrix product that computes logits.
     pub head_weights: usize,
     /// Layers of the decoder.
     pub decoder_layers: usize,
-    /// Width of all query heads of a layer together.
+    /// Query heads of a layer times head size.
     pub attention_width: usize,
-    /// Numbers that are kept of each position, in all layers.
+    /// Numbers in the key/value cache for each position, over all layers.
     pub cached_numbers: usize,
     /// Tokens of the vocabulary.
     pub vocabulary: usize,
-    /// Weights of the products of all layers of the vision tower.
+    /// Weights of the matrix products of all layers of the vision tower.
     pub tower_weights: usize,
     /// Layers of the vision tower.
     pub tower_layers: usize,
-    /// Width of the vision tower.
+    /// Hidden size of the vision tower.
     pub tower_width: usize,
     /// Pixels along a tile's side.
     pub tile_size: usize,

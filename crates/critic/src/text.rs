@@ -1,6 +1,6 @@
-//! Bytes of tokens into text, holding back characters that are not complete yet.
+//! Decoding of token bytes to text, which holds back characters that are not complete yet.
 
-/// Gathers the bytes of tokens and releases whole characters. Bytes that can never become UTF-8 come out as U+FFFD.
+/// Collects the bytes of tokens and returns whole characters. Invalid UTF-8 becomes U+FFFD.
 #[derive(Debug, Default)]
 pub struct Utf8Stream {
     pending: Vec<u8>,

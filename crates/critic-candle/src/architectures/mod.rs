@@ -1,4 +1,5 @@
-//! Every architecture that can be loaded, one folder each, and what the rest of the crate knows of any of them.
+//! Every architecture that can be loaded, one folder each, and the traits through which the rest of the crate uses
+//! them.
 
 pub(crate) mod llava_onevision;
 
@@ -9,7 +10,7 @@ use critic::{Batch, EncodeError, Encoded, ImageTiling, Processor, TokenId, Visua
 
 use crate::{
     chat::Segment,
-    decoders::{DecoderNames, TextAnatomy},
+    decoders::{DecoderNames, TextAnatomy, TokensOf},
     error::LoadError,
     image::{Loader, TileCache},
     kv_cache::LayerCache,
@@ -22,42 +23,42 @@ use crate::{
 };
 pub use llava_onevision::{Geometry, Placement, VideoNewline};
 
-/// What a configuration describes, and how its checkpoint becomes a critic.
+/// The architecture that a configuration describes, and how its checkpoint is loaded.
 pub(crate) trait Architecture: Debug + Send + Sync {
-    /// What it is called, and whose layout its files have.
+    /// Name of the architecture and of the layout of its files, for people.
     fn name(&self) -> &'static str;
 
-    /// The vision tower.
+    /// Sizes of the vision tower.
     fn vision(&self) -> &VisionAnatomy;
 
-    /// The decoder.
+    /// Sizes of the decoder.
     fn text(&self) -> &TextAnatomy;
 
-    /// The same, with contexts of at most so many tokens.
+    /// The same architecture with `context_length` tokens of context.
     fn limited_to(&self, context_length: usize) -> Arc<dyn Architecture>;
 
-    /// Weights of the products between tower and decoder.
+    /// Number of weights of the matrix products between tower and decoder.
     fn projector_weights(&self) -> usize;
 
-    /// Tiles that an image of `height` x `width` pixels is cut into when it is the only one.
+    /// Number of tiles that an image of `height` x `width` pixels is cut into when it is the only one of its prompt.
     fn tiles(&self, height: usize, width: usize) -> usize;
 
-    /// How images are cut, in a few words.
+    /// A short description of how images are cut, for people.
     fn describe_images(&self) -> String;
 
-    /// What its tensors are called in GGUF files.
+    /// Names of its tensors in GGUF files.
     fn gguf_naming(&self) -> &'static GgufNaming;
 
-    /// What the decoder's tensors are called in `weights`.
+    /// Names of the decoder's tensors in `weights`.
     fn decoder_names(&self, weights: &Weights) -> DecoderNames;
 
-    /// The folder or hub repository of the vision tower, where the checkpoint of these `weights` does not hold it itself.
+    /// The folder or hub repository of the vision tower where `weights` do not contain it; otherwise `None`.
     fn tower_elsewhere(&self, weights: &Weights) -> Option<&str>;
 
-    /// What encodes prompts, with images from `loader`, of which `cuts` keeps some.
+    /// Builds the processor, which loads images with `loader` and caches their tiles in `cuts`.
     ///
     /// # Errors
-    /// [`LoadError`] when a file beside the weights is missing or not understood.
+    /// [`LoadError`] when a file beside the weights is missing, damaged or not supported.
     fn read_processor(
         &self,
         source: &Source,
@@ -66,7 +67,7 @@ pub(crate) trait Architecture: Debug + Send + Sync {
         cuts: TileCache,
     ) -> std::result::Result<Arc<dyn SegmentEncoder>, LoadError>;
 
-    /// The model, whose steps have at most `max_step_tokens` tokens.
+    /// Loads the model, whose steps have at most `max_step_tokens` tokens.
     ///
     /// # Errors
     /// [`LoadError`] when a tensor is missing or has another shape, or the GPU fails.
@@ -77,106 +78,115 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     ) -> std::result::Result<Box<dyn Model>, LoadError>;
 }
 
-/// What a model is read from.
+/// The files that a model is loaded from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ModelFiles<'a> {
     /// The files beside the weights.
     pub(crate) source: &'a Source,
     /// The weights, for one rank.
     pub(crate) weights: &'a Weights,
-    /// Those of a vision tower that is kept elsewhere.
+    /// The weights of the vision tower, where the checkpoint does not contain it.
     pub(crate) tower: Option<&'a Weights>,
 }
 
-/// A processor that takes a prompt in any format, too.
+/// A processor that can also encode a prompt in any chat format.
 pub trait SegmentEncoder: Processor + Debug {
-    /// Encodes a prompt that is cut into segments already.
+    /// Encodes a prompt that is already cut into segments.
     ///
     /// # Errors
-    /// [`EncodeError`] when an image cannot be read.
+    /// [`EncodeError`] when an image cannot be read, a video is empty, or the text cannot be tokenised.
     fn encode_segments(
         &self,
         segments: &[Segment<'_>],
         tiling: ImageTiling,
     ) -> std::result::Result<Encoded, EncodeError>;
 
-    /// The control token that is written as `text`.
+    /// The control token that is written as `text`; `None` where the vocabulary has no such token.
     fn control(&self, text: &str) -> Option<TokenId>;
 }
 
-/// The parts of a model one by one, which are compared with other implementations.
+/// The parts of a model, which tests compare one by one with other implementations.
 pub trait ModelParts: Debug + Send {
     /// Size of a hidden state of the decoder.
     fn hidden_size(&self) -> usize;
 
-    /// Normalised pixels `[N, 3, size, size]` of tiles, each `[size, size, 3]`.
+    /// Normalised pixels `[N, 3, size, size]` of image tiles, each of `[size, size, 3]` bytes.
     ///
     /// # Errors
-    /// What the tensor library says.
+    /// [`candle_core::Error`] when the computation fails.
     fn pixels(&self, tiles: &[&[u8]]) -> Result<Tensor>;
 
     /// The tower's residual stream for `pixels`: after the embedding and after each layer, `[N, P, E]` each. The last
-    /// one is what the projector gets.
+    /// one is the projector's input.
     ///
     /// # Errors
-    /// What the tensor library says.
+    /// [`candle_core::Error`] when the computation fails.
     fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>>;
 
-    /// Features `[N, P, E]` of the tower to vectors `[N, P, C]` of the decoder.
+    /// Projects the tower's features `[N, P, E]` to vectors `[N, P, C]` of the decoder.
     ///
     /// # Errors
-    /// What the tensor library says.
+    /// [`candle_core::Error`] when the computation fails.
     fn project(&self, features: &Tensor) -> Result<Tensor>;
 
-    /// For each of `visuals` the vectors `[length, C]` that replace its placeholders. Tiles of all of them go through
-    /// the tower together.
+    /// For each of `visuals`, the vectors `[length, C]` that replace its placeholders. The tower runs on the tiles of
+    /// several visuals at once.
     ///
     /// # Errors
-    /// What the tensor library says.
+    /// [`candle_core::Error`] when the computation fails.
     fn features(&self, visuals: &[&Visual]) -> Result<Vec<Tensor>>;
 }
 
-/// A loaded model, as whoever runs its steps knows it.
+/// A loaded model, as the backend that runs its steps uses it.
 pub(crate) trait Model: ModelParts {
-    /// Which rank of a split decoder it is part of.
+    /// The rank that this part of a split decoder belongs to.
     fn rank(&self) -> &Rank;
 
-    /// The decoder, all of it.
+    /// Sizes of the whole decoder, over all ranks.
     fn text(&self) -> &TextAnatomy;
 
     /// Whether the checkpoint has a reward head.
     fn has_reward_head(&self) -> bool;
 
-    /// What [`ModelParts::features`] says, where the model computes.
+    /// The same as [`ModelParts::features`], as rows on the model's device.
     fn feature_rows(&self, visuals: &[&Visual]) -> Result<Vec<Rows>>;
 
-    /// Runs as many tiles as go through the tower at once, of no image.
+    /// Runs the largest batch of tiles through the tower and projector, with black tiles, so that working memory is
+    /// allocated.
     fn run_most_tiles(&self) -> Result<()>;
 
-    /// The most bytes that features of one visual take while they are made.
+    /// Upper bound of the bytes that the features of one visual take while they are computed.
     fn most_bytes_of_visual(&self) -> usize;
 
-    /// The embedded tokens `[T, C]` of `batch`. Rows of placeholders are those of some token: features are to go there.
+    /// The embedded tokens `[T, C]` of `batch`. Rows of placeholders have unspecified values, since features
+    /// replace them.
     fn embed(&self, batch: &Batch) -> Result<Rows>;
 
-    /// Runs embedded rows `x` `[T, C]` of `batch` through the decoder; they become the hidden states.
-    fn decode(&mut self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()>;
+    /// Runs the embedded rows `x` `[T, C]` of `batch` through the decoder; `x` becomes the hidden states of the
+    /// wanted tokens, `[wanted, C]`.
+    fn decode(
+        &mut self,
+        x: &mut Rows,
+        wanted: TokensOf<'_>,
+        batch: &Batch,
+        caches: &mut [LayerCache],
+    ) -> Result<()>;
 
-    /// Hidden states `[rows, C]`, normalised for the head.
+    /// Applies the final norm to hidden states `[rows, C]`.
     fn normalise(&self, hidden: &Rows) -> Result<Rows>;
 
-    /// Normalised hidden states `[rows, C]` to the logits of each row, `[V]` or this rank's part of them.
+    /// The logits of each row of normalised hidden states `[rows, C]`: `[V]`, or this rank's part of the vocabulary.
     fn logits(&self, normed: &Rows) -> Result<Vec<Vec<f32>>>;
 
-    /// Normalised hidden states `[rows, C]` to the reward of each row, one number.
+    /// The reward of each row of normalised hidden states `[rows, C]`, one number.
     fn rewards(&self, normed: &Rows) -> Result<Vec<Vec<f32>>>;
 
-    /// Where the model computes.
+    /// The device that the model computes on.
     fn device(&self) -> &ComputeDevice {
         &self.rank().device
     }
 
-    /// The decoder as this rank has it.
+    /// Sizes of this rank's part of the decoder.
     fn own_text(&self) -> TextAnatomy {
         self.text().part(self.rank().shard)
     }

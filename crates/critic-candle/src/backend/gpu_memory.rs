@@ -1,4 +1,4 @@
-//! How a GPU's memory is shared out: weights, what steps work in, features of images, and all the rest for keys and values.
+//! Divides a GPU's memory: weights, working memory of steps, features of images, and the rest for keys and values.
 
 use std::sync::Arc;
 
@@ -7,32 +7,30 @@ use critic::{Batch, BlockId, Chunk, GpuMemory, SequenceId, TokenId, Wants};
 use kernels::BLOCK_SIZE;
 use kernels_cuda::Gpu;
 
-use super::FEATURE_BYTES;
+use super::{FEATURE_BYTES, LargestSteps, wanted_tokens};
 use crate::{
     architectures::Model,
+    decoders::TokensOf,
     error::LoadError,
     kv_cache::LayerCache,
     layers::{SPARE_BYTES, gpu_result},
 };
 
-/// Sequences of the step that needs the most memory for attention: as many as the engine runs by default.
-const SEQUENCES: usize = 64;
-
-/// Runs the largest steps and the largest batch of tiles, so that all that they work in is there, and tells what is left: the
-/// cache may have that.
+/// Measures how the memory of a GPU is divided. Runs the largest steps and the largest batch of tiles first, so
+/// that their working memory is allocated; the rest, except for features and spare memory, is for the cache.
 pub(super) fn share_out(
     model: &mut dyn Model,
     gpu: &Arc<Gpu>,
-    max_step_tokens: usize,
+    largest: LargestSteps,
 ) -> std::result::Result<GpuMemory, LoadError> {
-    let (free_before, total) = gpu.memory()?;
+    let (free_before, _) = gpu.memory()?;
     model.run_most_tiles()?;
-    run_largest_steps(model, max_step_tokens)?;
+    run_largest_steps(model, largest)?;
     gpu_result(gpu.wait())?;
     let (free, _) = gpu.memory()?;
     let images = FEATURE_BYTES + model.most_bytes_of_visual();
     Ok(GpuMemory {
-        weights: (total - free_before) as u64,
+        weights: gpu.free_when_opened().saturating_sub(free_before) as u64,
         steps: free_before.saturating_sub(free) as u64,
         images: images as u64,
         cache: free.saturating_sub(SPARE_BYTES + images) as u64,
@@ -40,7 +38,7 @@ pub(super) fn share_out(
     })
 }
 
-/// Writes to the log how the memory of a GPU is shared out.
+/// Logs how the memory of a GPU is divided.
 pub(super) fn tell(gpu: &Gpu, memory: &GpuMemory) -> std::result::Result<(), LoadError> {
     let GpuMemory { weights, steps, images, cache, spare } = *memory;
     let mib = |bytes: u64| bytes >> 20;
@@ -57,8 +55,11 @@ pub(super) fn tell(gpu: &Gpu, memory: &GpuMemory) -> std::result::Result<(), Loa
     Ok(())
 }
 
-/// The caches of `most` blocks, or of fewer: the driver gives memory in parts that are larger than what is asked for, by how much it
-/// does not tell.
+/// Allocates caches of `most` blocks, or of fewer where these do not fit, since the driver allocates in units whose
+/// size it does not report. Returns the number of blocks and the caches.
+///
+/// # Errors
+/// The error of `caches` when `least` blocks, or half of `most`, do not fit.
 pub(super) fn what_fits<T>(
     most: usize,
     least: usize,
@@ -77,9 +78,9 @@ pub(super) fn what_fits<T>(
     }
 }
 
-/// A step of as many tokens as a step may have, and one of single tokens at the ends of whole contexts. All positions are in
-/// the one block of a cache that is thrown away.
-fn run_largest_steps(model: &mut dyn Model, max_step_tokens: usize) -> Result<()> {
+/// Runs a step with the most tokens, and one with a single token at the end of a whole context for each sequence. All
+/// positions are in the one block of a temporary cache.
+fn run_largest_steps(model: &mut dyn Model, LargestSteps { tokens, sequences }: LargestSteps) -> Result<()> {
     let text = model.own_text();
     let context = text.context_length;
     let heads = text.heads();
@@ -96,17 +97,16 @@ fn run_largest_steps(model: &mut dyn Model, max_step_tokens: usize) -> Result<()
         wants: Wants::Logits,
     };
     let mut prompts = Vec::new();
-    for first in (0..max_step_tokens).step_by(context) {
-        prompts.push(chunk(prompts.len(), 0, context.min(max_step_tokens - first)));
+    for first in (0..tokens).step_by(context) {
+        prompts.push(chunk(prompts.len(), 0, context.min(tokens - first)));
     }
-    let single: Vec<Chunk> =
-        (0..SEQUENCES.min(max_step_tokens)).map(|index| chunk(index, context - 1, 1)).collect();
+    let single: Vec<Chunk> = (0..sequences.min(tokens)).map(|index| chunk(index, context - 1, 1)).collect();
     for chunks in [prompts, single] {
         let batch = Batch { chunks };
         let mut rows = model.embed(&batch)?;
-        model.decode(&mut rows, &batch, &mut caches)?;
-        let last: Vec<u32> = (0..batch.chunks.len() as u32).collect();
-        let normed = model.normalise(&rows.pick(&last)?)?;
+        let (_, last) = wanted_tokens(&batch);
+        model.decode(&mut rows, TokensOf::These(&last), &batch, &mut caches)?;
+        let normed = model.normalise(&rows)?;
         model.logits(&normed)?;
     }
     Ok(())

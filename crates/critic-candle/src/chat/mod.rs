@@ -1,7 +1,7 @@
-//! How known checkpoints write a conversation: control tokens, role names and places of images.
+//! The chat formats of known checkpoints: control tokens, role names and places of images.
 //!
-//! The formats are code. A checkpoint's own template is run on conversations of ours alone, to see which format it is, and never
-//! on text that clients send.
+//! The formats are code. A checkpoint's own template is run only on fixed conversations, to recognise its format,
+//! never on text from clients.
 
 mod template;
 
@@ -9,28 +9,29 @@ use critic::{EncodeError, EncodedImage, Message, Part, Prompt, Role, TokenId};
 
 use crate::{error::LoadError, source::Source, tokenizer::Tokenizer};
 
-/// How the control tokens are written.
+/// The control tokens that start and end a turn.
 const TURN_START: &str = "<|im_start|>";
 const TURN_END: &str = "<|im_end|>";
 
-/// A way to write a conversation.
+/// A chat format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ChatFormat {
-    /// Of checkpoints in the Hugging Face layout.
+    /// The format of checkpoints in the Hugging Face layout.
     Turns(TurnFormat),
-    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, images where the client put them.
+    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, and images where the client placed them.
     Qwen15,
 }
 
-/// How turns are written in the Hugging Face layout. Published llava-onevision repositories have a space behind the role and a line
-/// break before each text; what the conversion of LLaVA-OneVision writes has one behind the role, behind each image and behind
-/// each turn. Both have images first.
+/// How turns are written in the Hugging Face layout. Published llava-onevision repositories have a space after the
+/// role and a line break before each text; checkpoints written by LLaVA-OneVision's conversion script have a line
+/// break after the role, after each image and after each turn. Both place images first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TurnFormat {
-    /// What comes before a conversation that does not begin with the system's turn: what stands in the turn, and what behind it.
+    /// The turn that precedes a conversation without a system turn: its content, and the text after its end token.
+    /// `None` for no such turn.
     preamble: Option<(String, String)>,
     after_role: &'static str,
-    /// Whether images, then videos come before all text of their turn, or stand where the client put them.
+    /// Whether images, then videos, precede all text of their turn, or are where the client placed them.
     visuals_first: bool,
     after_visual: &'static str,
     before_text: &'static str,
@@ -38,10 +39,11 @@ pub(crate) struct TurnFormat {
 }
 
 impl ChatFormat {
-    /// Recognises the format of a checkpoint by what its template writes.
+    /// Recognises the format of a checkpoint by the output of its template.
     ///
     /// # Errors
-    /// [`LoadError`] when there is no template, or it writes something that is not known.
+    /// [`LoadError::MissingFile`] when there is no template, [`LoadError::Unsupported`] when its output matches no
+    /// format.
     pub(crate) fn recognise(source: &Source) -> Result<Self, LoadError> {
         let (file, template) = template::read(source)?.ok_or_else(|| LoadError::MissingFile {
             file: "chat_template.jinja".into(),
@@ -58,7 +60,7 @@ impl ChatFormat {
         })
     }
 
-    /// What stands between the end token of a turn and the next turn.
+    /// The text between the end token of a turn and the next turn.
     pub(crate) fn after_turn(&self) -> &'static str {
         match self {
             Self::Turns(format) => format.after_turn,
@@ -66,7 +68,10 @@ impl ChatFormat {
         }
     }
 
-    /// Writes `prompt` as segments that end where the critic goes on.
+    /// Writes `prompt` as segments that end where the critic continues.
+    ///
+    /// # Errors
+    /// [`EncodeError::Conversation`] when the prompt has no messages.
     pub(crate) fn write<'a>(
         &'a self,
         prompt: &'a Prompt,
@@ -107,15 +112,15 @@ pub enum Segment<'a> {
     Text(&'a str),
     /// An image.
     Image(&'a EncodedImage),
-    /// A video, by its frames.
+    /// A video, as its frames.
     Video(&'a [EncodedImage]),
 }
 
 impl ControlTokens {
-    /// Those of a vocabulary.
+    /// Looks up the control tokens in the vocabulary of `tokenizer`.
     ///
     /// # Errors
-    /// [`LoadError::Tokenizer`] when it lacks one.
+    /// [`LoadError::Tokenizer`] when one is missing.
     pub(crate) fn read(source: &Source, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
         let control = |text: &str| {
             tokenizer.control(text).ok_or_else(|| LoadError::Tokenizer {
@@ -155,7 +160,7 @@ impl<'a> Writer<'a> {
         self.segments.push(Segment::Text(text));
     }
 
-    /// What comes before a conversation without a turn of the system.
+    /// Writes the turn that precedes a conversation without a system turn.
     fn preamble(&mut self, format: &'a ChatFormat) {
         let (turn, after) = match format {
             ChatFormat::Turns(TurnFormat { preamble: None, .. }) => return,
@@ -201,8 +206,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Images that open a turn stand on a line of their own before the text, several with spaces between, as the
-    /// critics were trained and evaluated; others stand exactly where they are.
+    /// Writes images at the start of a turn on a line of their own before the text, separated by spaces, as the
+    /// critics were trained and evaluated; other images stay exactly where they are.
     fn qwen_turn(&mut self, message: &'a Message) {
         self.open(role_name(message.role));
         self.text("\n");

@@ -1,5 +1,5 @@
-//! Which of the known formats a checkpoint's chat template is: it is run on conversations of our own, and what it writes is compared
-//! with what the formats write.
+//! Recognises the known format of a checkpoint's chat template: the template is run on fixed conversations, and its
+//! output is compared with that of the formats.
 
 use critic::{EncodedImage, Message, Part, Prompt, Role, TokenId};
 use minijinja::{Environment, Error, ErrorKind, Value, syntax::SyntaxConfig, value::Serde};
@@ -8,11 +8,12 @@ use serde_json::json;
 use super::{ChatFormat, ControlTokens, Segment, TURN_END, TURN_START, TurnFormat};
 use crate::{error::LoadError, source::Source};
 
-/// What a template may take to write a few turns: steps, and templates within templates.
+/// Limits of a template's run, ample for a few turns: minijinja's fuel (instructions), and the depth of recursion.
 const MOST_STEPS: u64 = 100_000;
 const DEEPEST: usize = 20;
 
-/// The template and the file that it is in, where transformers looks for it: the processor's come before the tokenizer's.
+/// The name of the template's file and the template, searched for as transformers does: the processor's files come
+/// before the tokenizer's. `None` where there is none.
 pub(super) fn read(source: &Source) -> Result<Option<(&'static str, String)>, LoadError> {
     let in_json = |file: &'static str| -> Result<Option<(&'static str, String)>, LoadError> {
         let json: Option<serde_json::Value> = source.json(file, "JSON object")?;
@@ -31,24 +32,24 @@ pub(super) fn read(source: &Source) -> Result<Option<(&'static str, String)>, Lo
     }
 }
 
-/// A template, or of several with names the one that is used where none is named.
+/// The template, or of a list of named templates the default one.
 fn default_template(templates: &serde_json::Value) -> Option<&str> {
     let named = |template: &&serde_json::Value| template["name"] == "default";
     let several = || templates.as_array()?.iter().find(named)?["template"].as_str();
     templates.as_str().or_else(several)
 }
 
-/// The format that writes what `template` writes.
+/// The format whose output equals that of `template`.
 ///
 /// # Errors
-/// What is wrong with the template.
+/// A description of the template when it cannot be run, or its output matches no format.
 pub(super) fn recognise(template: &str) -> Result<ChatFormat, String> {
     let template = without_generation(template);
     let run = |conversations: &[Vec<Message>], in_parts: bool| -> Result<Vec<String>, Error> {
         conversations.iter().map(|messages| render(&template, messages, in_parts)).collect()
     };
     let mut failure = None;
-    // Some have no place for videos, which then stand where those of others do.
+    // Some templates do not write videos. Their format is recognised without, and places videos like images.
     for conversations in [conversations(), conversations().map(without_videos)] {
         match run(&conversations, true) {
             Ok(written) => {
@@ -60,7 +61,7 @@ pub(super) fn recognise(template: &str) -> Result<ChatFormat, String> {
             Err(error) => failure = Some(error),
         }
     }
-    // Qwen2's own takes texts alone.
+    // Qwen2's own template accepts only text.
     let conversations = conversations().map(of_texts);
     match (run(&conversations, false), failure) {
         (Ok(written), _) if writes(&ChatFormat::Qwen15, &conversations, &written) => Ok(ChatFormat::Qwen15),
@@ -69,7 +70,8 @@ pub(super) fn recognise(template: &str) -> Result<ChatFormat, String> {
     }
 }
 
-/// Conversations in which formats differ: with images within text, white space around it, and the system or without.
+/// Conversations that the formats write differently: with images within text, white space around text, and with or
+/// without a system turn.
 fn conversations() -> [Vec<Message>; 2] {
     let text = |text: &str| Part::Text(text.into());
     let (image, video) = (|| Part::Image(EncodedImage::new([])), || Part::Video(vec![EncodedImage::new([])]));
@@ -89,7 +91,7 @@ fn conversations() -> [Vec<Message>; 2] {
     ]
 }
 
-/// The same without videos.
+/// The conversation without its videos.
 fn without_videos(mut conversation: Vec<Message>) -> Vec<Message> {
     for message in &mut conversation {
         message.parts.retain(|part| !matches!(part, Part::Video(_)));
@@ -97,7 +99,7 @@ fn without_videos(mut conversation: Vec<Message>) -> Vec<Message> {
     conversation
 }
 
-/// The same without images, each turn with one text.
+/// The conversation without images and videos, with one text for each turn.
 fn of_texts(conversation: Vec<Message>) -> Vec<Message> {
     let one = |message: Message| {
         let texts = message.parts.into_iter().filter_map(|part| match part {
@@ -109,7 +111,7 @@ fn of_texts(conversation: Vec<Message>) -> Vec<Message> {
     conversation.into_iter().map(one).collect()
 }
 
-/// All formats of turns, each with the preamble that `written` has.
+/// All turn formats, each with the preamble of `written`.
 fn formats(written: &str) -> impl Iterator<Item = ChatFormat> {
     let preamble = preamble(written);
     let choices = |number: usize, texts: [&'static str; 2], bit: usize| texts[number >> bit & 1];
@@ -125,14 +127,15 @@ fn formats(written: &str) -> impl Iterator<Item = ChatFormat> {
     })
 }
 
-/// What a conversation begins with that nobody said: what stands in that turn, and what behind it.
+/// The system turn at the start of `written`, which the template added: its content, and the text between its end
+/// and the next turn.
 fn preamble(written: &str) -> Option<(String, String)> {
     let (turn, rest) = written.strip_prefix(TURN_START)?.split_once(TURN_END)?;
     let (after, _) = rest.split_once(TURN_START)?;
     turn.starts_with("system").then(|| (turn.to_owned(), after.to_owned()))
 }
 
-/// Whether a format writes all conversations as the template has.
+/// Whether `format` writes all conversations as the template did.
 fn writes(format: &ChatFormat, conversations: &[Vec<Message>; 2], written: &[String]) -> bool {
     conversations
         .iter()
@@ -140,7 +143,7 @@ fn writes(format: &ChatFormat, conversations: &[Vec<Message>; 2], written: &[Str
         .all(|(messages, written)| text_of(format, messages).as_ref() == Some(written))
 }
 
-/// What `format` writes, with control tokens and images as templates write them.
+/// The output of `format` for a conversation, with control tokens and images as templates write them.
 fn text_of(format: &ChatFormat, messages: &[Message]) -> Option<String> {
     let control = ControlTokens { turn_start: TokenId(0), turn_end: TokenId(1) };
     let prompt = Prompt { messages: messages.to_vec(), ..Prompt::default() };
@@ -155,8 +158,8 @@ fn text_of(format: &ChatFormat, messages: &[Message]) -> Option<String> {
     Some(text.collect())
 }
 
-/// What the template writes for a conversation and the critic's turn, in the dialect of transformers: blocks take the line break
-/// behind them away, and the white space before them.
+/// The output of the template for a conversation and the start of the critic's turn, with transformers' settings: a
+/// block removes the line break after it and the white space before it.
 fn render(template: &str, messages: &[Message], in_parts: bool) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
@@ -181,7 +184,7 @@ fn render(template: &str, messages: &[Message], in_parts: bool) -> Result<String
     environment.render_str(template, Serde(json!({ "messages": messages, "add_generation_prompt": true })))
 }
 
-/// The template without the marks of what the critic is trained on, which are no part of the language.
+/// Replaces the `generation` blocks of a template, which mark what a model is trained on and are not standard Jinja.
 fn without_generation(template: &str) -> String {
     let mut blocks = template.split("{%");
     let mut text = blocks.next().unwrap_or_default().to_owned();
@@ -203,7 +206,7 @@ fn without_generation(template: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Published, and written by the conversion.
+    /// Templates of a published repository, of the conversion script, and of Qwen2.
     const HUB: &str = include_str!("../../../../tests/reference/models/tiny56/chat_template.jinja");
     const CONVERT: &str = include_str!("../../../../tests/reference/models/geo384/chat_template.jinja");
     const QWEN2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
@@ -237,7 +240,7 @@ mod tests {
         };
         assert_eq!((format(HUB), format(CONVERT)), (hub.clone(), convert.clone()));
         assert_eq!(recognise(QWEN2), Ok(ChatFormat::Qwen15));
-        // In other words, and with something more.
+        // Another template with the same output, then templates with additional output.
         let broken = HUB.replace("{% for", "\n  {%- for").replace("{% end", "\n {%- end");
         assert_eq!(format(&broken), hub);
         assert_eq!(format(&HUB.replace("'<|im_end|>'", "'<|im_end|>' + '\n'")).after_turn, "\n");

@@ -1,4 +1,4 @@
-//! Forms of weights in a GGUF file that is written.
+//! The forms in which weights are written to a GGUF file.
 
 use std::borrow::Cow;
 
@@ -7,37 +7,43 @@ use candle_core::{
     quantized::{GgmlDType, QTensor},
 };
 
-use crate::{error::LoadError, weights::StoredType};
+use crate::{
+    error::LoadError,
+    weights::{
+        StoredType,
+        gguf_format::{file_type, tensor_type},
+    },
+};
 
-/// How weights of products are written. Norms and biases are always 32-bit floats, and of the four-bit forms the table of
-/// the vocabulary and the head have eight.
+/// How weights of matrix products are written. Norms and biases are always 32-bit floats; in the four-bit forms, the
+/// embedding table and the head have eight bits. Matrices whose rows are not whole blocks become 16-bit floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GgufForm {
     /// 32-bit floats.
     F32,
     /// 16-bit floats with 5 exponent bits.
     F16,
-    /// Eight bits, and a scale for 32 weights.
+    /// Eight bits, and a scale for each 32 weights.
     Q8_0,
-    /// Four bits at even levels.
+    /// Four bits with evenly spaced levels, and a scale for each 32 weights.
     Q4_0,
-    /// Four bits at uneven levels.
+    /// Four bits with unevenly spaced levels, and a scale for each 32 weights.
     Iq4Nl,
 }
 
 impl GgufForm {
-    /// The number that the format has for a file whose weights are mostly like this.
+    /// The format's number for a file whose weights mostly have this form.
     pub(super) fn file_type(self) -> u32 {
         match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q8_0 => 7,
-            Self::Iq4Nl => 25,
+            Self::F32 => file_type::F32,
+            Self::F16 => file_type::F16,
+            Self::Q4_0 => file_type::Q4_0,
+            Self::Q8_0 => file_type::Q8_0,
+            Self::Iq4Nl => file_type::IQ4_NL,
         }
     }
 
-    /// The form of a table of the vocabulary, whose weights have eight bits at least.
+    /// The form of the embedding table or the head, whose weights have at least eight bits.
     pub(super) fn of_table(self, shape: &[usize]) -> Self {
         match self.of_tensor(shape) {
             Self::Q4_0 | Self::Iq4Nl => Self::Q8_0,
@@ -45,42 +51,48 @@ impl GgufForm {
         }
     }
 
-    /// The form of one tensor that is none.
+    /// The form of any other tensor.
     pub(super) fn of_tensor(self, shape: &[usize]) -> Self {
-        let whole_blocks = shape.last().is_some_and(|row| row.is_multiple_of(32));
-        match self {
-            _ if shape.len() < 2 => Self::F32,
-            Self::F32 | Self::F16 => self,
-            Self::Q8_0 | Self::Q4_0 | Self::Iq4Nl if !whole_blocks => Self::F16,
-            Self::Q8_0 | Self::Q4_0 | Self::Iq4Nl => self,
+        let (block, _) = self.stored_type().block();
+        match shape {
+            [] | [_] => Self::F32,
+            [.., row] if !row.is_multiple_of(block) => Self::F16,
+            [..] => self,
         }
     }
 
-    /// The number that the format has for the type of a tensor.
+    /// The format's number for a tensor of this form.
     pub(super) fn tensor_type(self) -> u32 {
         match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q8_0 => 8,
-            Self::Iq4Nl => 20,
+            Self::F32 => tensor_type::F32,
+            Self::F16 => tensor_type::F16,
+            Self::Q4_0 => tensor_type::Q4_0,
+            Self::Q8_0 => tensor_type::Q8_0,
+            Self::Iq4Nl => tensor_type::IQ4_NL,
         }
     }
 
-    /// Bytes that `weights` weights take.
-    pub(super) fn size_bytes(self, weights: usize) -> usize {
-        let stored_type = match self {
+    /// The type with which such a tensor is read.
+    fn stored_type(self) -> StoredType {
+        match self {
             Self::F32 => StoredType::F32,
             Self::F16 => StoredType::F16,
             Self::Q4_0 => StoredType::Q4_0,
             Self::Q8_0 => StoredType::Q8_0,
             Self::Iq4Nl => StoredType::Iq4Nl,
-        };
-        let (block, bytes) = stored_type.block();
+        }
+    }
+
+    /// Bytes that `weights` weights take.
+    pub(super) fn size_bytes(self, weights: usize) -> usize {
+        let (block, bytes) = self.stored_type().block();
         weights / block * bytes
     }
 
-    /// The bytes of `weights` of the tensor `name`, whole blocks of it.
+    /// Encodes `weights` of the tensor `name`, a whole number of blocks.
+    ///
+    /// # Errors
+    /// [`LoadError::TooLarge`] when a weight is too large for f16, [`LoadError::Tensor`] when quantising fails.
     pub(super) fn encode(self, weights: &[f32], name: &str) -> Result<Vec<u8>, LoadError> {
         match self {
             Self::F32 => Ok(weights.iter().flat_map(|weight| weight.to_le_bytes()).collect()),

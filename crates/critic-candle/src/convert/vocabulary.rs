@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::writer::Value;
-use crate::{error::LoadError, source::Source};
+use crate::{
+    error::LoadError,
+    source::Source,
+    weights::gguf_format::{KeyValue, Value},
+};
 
 const FILE: &str = "tokenizer.json";
 
-/// How Qwen2 cuts text before it looks for tokens. llama.cpp knows it by a name and has it built in.
+/// Qwen2's pre-tokenizer pattern. llama.cpp has it built in, under a name.
 const QWEN2_PIECES: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Kinds of tokens in the format.
+/// Token types of the format.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 const GIVEN: i32 = 4;
@@ -32,7 +35,7 @@ struct Model {
     merges: Vec<Merge>,
 }
 
-/// Two tokens that become one, as older and newer files have them.
+/// A pair of tokens to merge: older files join it to one text, newer ones list both.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Merge {
@@ -48,12 +51,13 @@ struct AddedToken {
     special: bool,
 }
 
-/// ChatML, the chat format of Qwen2, for programs that take conversations only with a template of their own.
+/// ChatML, the chat format of Qwen2, for programs that accept conversations only if the model has a template.
 const CHAT_TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n\
     {{ message['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
-/// Reads `tokenizer.json`; tokens that fill the vocabulary up to `size` are made up, as other converters do.
-pub(super) fn read(source: &Source, size: usize) -> Result<Vec<(String, Value)>, LoadError> {
+/// Reads `tokenizer.json` as metadata. Ids below `size` without a token become padding tokens, as in other
+/// converters.
+pub(super) fn read(source: &Source, size: usize) -> Result<Vec<KeyValue>, LoadError> {
     let Tokenizer { model, added_tokens, pre_tokenizer } =
         source.required_json(FILE, "byte-level tokenizer")?;
     let fault = |reason| LoadError::Tokenizer { file: source.path(FILE), reason };
@@ -96,7 +100,7 @@ pub(super) fn read(source: &Source, size: usize) -> Result<Vec<(String, Value)>,
     Ok(values.chain([template]).collect())
 }
 
-/// Whether one of the steps, or the only one, splits by Qwen2's pattern.
+/// Whether a pre-tokenizer, or one of its steps, splits by Qwen2's pattern.
 fn cuts_like_qwen2(pre_tokenizer: &serde_json::Value) -> bool {
     let steps = pre_tokenizer["pretokenizers"].as_array();
     let mut steps = steps.into_iter().flatten().chain([pre_tokenizer]);

@@ -1,4 +1,4 @@
-//! Writes GGUF files, version 3, one piece of a tensor after the other.
+//! Writes GGUF files, version 3, with only a piece of a tensor in memory at a time.
 
 use std::{
     fs::{self, File},
@@ -6,47 +6,31 @@ use std::{
     path::Path,
 };
 
-use super::{ReadWeights, form::GgufForm};
-use crate::error::LoadError;
+use super::{OpenTensor, form::GgufForm};
+use crate::{
+    decoders::DecoderTensor,
+    error::LoadError,
+    weights::gguf_format::{ALIGNMENT, KeyValue, MAGIC, Value, value_kind},
+};
 
-/// Each tensor begins at a multiple of so many bytes, which is what readers take for granted.
-const ALIGNMENT: usize = 32;
+/// The version of the format that is written.
+const VERSION: u32 = 3;
 
-/// Weights that are read before they are written; whole blocks.
+/// Weights that are read and written at a time: a multiple of every block size.
 const WEIGHTS_AT_ONCE: usize = 1 << 20;
-
-/// A value of the metadata.
-pub(super) enum Value {
-    U32(u32),
-    F32(f32),
-    Bool(bool),
-    Text(String),
-    Integers(Vec<i32>),
-    Texts(Vec<String>),
-}
 
 /// A tensor to be written.
 pub(super) struct Outgoing {
-    /// Its name in the file.
-    pub(super) name: String,
-    /// Its name where weights are read.
-    pub(super) ours: String,
-    pub(super) shape: Vec<usize>,
+    pub(super) tensor: DecoderTensor,
     pub(super) form: GgufForm,
 }
 
-impl Outgoing {
-    fn weights(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-/// Writes a new file: first under another name, so that what has its name is complete.
+/// Writes a new file, which has the ending `.part` until it is complete.
 pub(super) fn write(
     path: &Path,
-    metadata: &[(String, Value)],
+    metadata: &[KeyValue],
     tensors: &[Outgoing],
-    read: &ReadWeights<'_>,
+    open: &OpenTensor<'_>,
 ) -> Result<(), LoadError> {
     let failed = |cause| LoadError::Write { file: path.display().to_string(), cause };
     let mut part = path.as_os_str().to_owned();
@@ -54,26 +38,28 @@ pub(super) fn write(
     let written = File::create(&part).map_err(failed).and_then(|file| {
         let mut file = BufWriter::new(file);
         file.write_all(&header(metadata, tensors)).map_err(failed)?;
-        for tensor in tensors {
-            for start in (0..tensor.weights()).step_by(WEIGHTS_AT_ONCE) {
-                let weights = read(&tensor.ours, start..tensor.weights().min(start + WEIGHTS_AT_ONCE))?;
-                file.write_all(&tensor.form.encode(&weights, &tensor.name)?).map_err(failed)?;
+        for Outgoing { tensor, form } in tensors {
+            let (count, read) = (tensor.weights(), open(tensor)?);
+            for start in (0..count).step_by(WEIGHTS_AT_ONCE) {
+                let weights = read(start..count.min(start + WEIGHTS_AT_ONCE))?;
+                file.write_all(&form.encode(&weights, &tensor.name_in_gguf)?).map_err(failed)?;
             }
-            let length = tensor.form.size_bytes(tensor.weights());
+            let length = form.size_bytes(count);
             file.write_all(&vec![0; length.next_multiple_of(ALIGNMENT) - length]).map_err(failed)?;
         }
         file.into_inner().map_err(std::io::IntoInnerError::into_error).map_err(failed)?;
         fs::rename(&part, path).map_err(failed)
     });
     if written.is_err() {
-        // The first error is the one to tell; what cannot be removed was not made.
+        // The first error is the one to report. Removing fails where the file was never created.
         let _ = fs::remove_file(&part);
     }
     written
 }
 
-fn header(metadata: &[(String, Value)], tensors: &[Outgoing]) -> Vec<u8> {
-    let mut header = Header(b"GGUF\x03\0\0\0".to_vec());
+fn header(metadata: &[KeyValue], tensors: &[Outgoing]) -> Vec<u8> {
+    let mut header = Header(MAGIC.to_vec());
+    header.number(VERSION);
     header.length(tensors.len());
     header.length(metadata.len());
     for (key, value) in metadata {
@@ -81,14 +67,14 @@ fn header(metadata: &[(String, Value)], tensors: &[Outgoing]) -> Vec<u8> {
         header.value(value);
     }
     let mut offset = 0;
-    for tensor in tensors {
-        header.text(&tensor.name);
+    for Outgoing { tensor, form } in tensors {
+        header.text(&tensor.name_in_gguf);
         header.number(tensor.shape.len() as u32);
-        // The format has the innermost dimension first.
+        // The format lists the innermost dimension first.
         tensor.shape.iter().rev().for_each(|size| header.length(*size));
-        header.number(tensor.form.tensor_type());
+        header.number(form.tensor_type());
         header.length(offset);
-        offset += tensor.form.size_bytes(tensor.weights()).next_multiple_of(ALIGNMENT);
+        offset += form.size_bytes(tensor.weights()).next_multiple_of(ALIGNMENT);
     }
     header.0.resize(header.0.len().next_multiple_of(ALIGNMENT), 0);
     header.0
@@ -110,37 +96,34 @@ impl Header {
         self.0.extend(text.as_bytes());
     }
 
-    /// The number of a kind, and the value.
+    /// Writes the number of the value's kind, then the value.
     fn value(&mut self, value: &Value) {
-        const INTEGER: u32 = 5;
-        const TEXT: u32 = 8;
-        const ARRAY: u32 = 9;
         match value {
             Value::U32(number) => {
-                self.number(4);
+                self.number(value_kind::U32);
                 self.number(*number);
             }
             Value::F32(float) => {
-                self.number(6);
+                self.number(value_kind::F32);
                 self.number(float.to_bits());
             }
             Value::Bool(value) => {
-                self.number(7);
+                self.number(value_kind::BOOL);
                 self.0.push(u8::from(*value));
             }
             Value::Text(text) => {
-                self.number(TEXT);
+                self.number(value_kind::TEXT);
                 self.text(text);
             }
             Value::Integers(numbers) => {
-                self.number(ARRAY);
-                self.number(INTEGER);
+                self.number(value_kind::ARRAY);
+                self.number(value_kind::I32);
                 self.length(numbers.len());
                 numbers.iter().for_each(|number| self.0.extend(number.to_le_bytes()));
             }
             Value::Texts(texts) => {
-                self.number(ARRAY);
-                self.number(TEXT);
+                self.number(value_kind::ARRAY);
+                self.number(value_kind::TEXT);
                 self.length(texts.len());
                 texts.iter().for_each(|text| self.text(text));
             }

@@ -1,4 +1,4 @@
-//! What a configuration says about a decoder.
+//! The sizes and settings of a decoder.
 
 use kernels::Heads;
 
@@ -10,10 +10,10 @@ use crate::{
     weights::Weights,
 };
 
-/// Columns of matrices on a GPU are read by eights.
+/// GPU kernels read the columns of matrices in groups of this many.
 const GPU_COLUMNS: usize = 8;
 
-/// A decoder, measured: grouped-query attention, rotary positions, gated MLP.
+/// The sizes and settings of a decoder with grouped-query attention, rotary positions and a gated MLP.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TextAnatomy {
     pub(crate) hidden_size: usize,
@@ -27,39 +27,40 @@ pub(crate) struct TextAnatomy {
     pub(crate) norm_epsilon: f64,
     pub(crate) rope_theta: f64,
     pub(crate) activation: Activation,
-    /// Whether the head uses the embedding's weights.
+    /// Whether the configuration says that the head uses the embedding's weights.
     pub(crate) tied: bool,
-    /// Whether a head of other weights counts all the same where it is stored, as in transformers 5.
+    /// Whether a stored head with other weights is used even if `tied`, as in transformers 5.
     pub(crate) stored_head_counts: bool,
 }
 
 impl TextAnatomy {
-    /// Whether the embeddings of `weights` are the head, too: where there is no other, since what converts checkpoints clones the
-    /// embeddings then, whatever the configuration says, and where the configuration says so.
+    /// Whether the head uses the embedding's weights: where no head is stored, whatever the configuration says,
+    /// since converters then copy the embedding; and where the configuration says so, unless another head is stored
+    /// that counts.
     pub(crate) fn ties_head(&self, weights: &Weights, names: DecoderNames) -> bool {
         let table = names.embedding();
         !weights.contains(names.head)
             || self.tied && (!self.stored_head_counts || weights.are_equal(&table, names.head))
     }
 
-    /// The heads of its attention.
+    /// The attention heads.
     pub(crate) fn heads(&self) -> Heads {
         Heads { heads: self.heads, kv_heads: self.kv_heads, size: self.head_size }
     }
 
-    /// Weights of the products of all layers.
+    /// Number of weights of the matrix products of all layers.
     pub(crate) fn product_weights(&self) -> usize {
         let Self { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = self;
         let attention = 2 * hidden_size * (heads + kv_heads) * head_size;
         self.layers * (attention + 3 * hidden_size * intermediate_size)
     }
 
-    /// Bytes of keys and values of one position in all layers, for numbers of `width` bytes.
+    /// Bytes of the keys and values of one position in all layers, for numbers of `width` bytes.
     pub(crate) fn cache_bytes_per_position(&self, width: usize) -> usize {
         2 * self.layers * self.kv_heads * self.head_size * width
     }
 
-    /// The decoder as the rank that has `shard` of it attends and activates.
+    /// The decoder with the numbers of heads and of MLP units of the rank with this `shard`.
     pub(crate) fn part(&self, shard: Shard) -> Self {
         Self {
             heads: shard.of(self.heads).len(),
@@ -69,16 +70,16 @@ impl TextAnatomy {
         }
     }
 
-    /// Whether the decoder, which the configuration `file` describes, can be split over ranks on `devices`.
+    /// Checks that the decoder, configured in `file`, can be split over ranks on `devices`.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`], which says what stands against it.
+    /// [`LoadError::Unsupported`] with the first size that is not divisible.
     pub(crate) fn check_split(&self, devices: &[ComputeDevice], file: &str) -> Result<(), LoadError> {
         let ranks = devices.len();
         let on_gpus = devices.iter().any(|device| matches!(device, ComputeDevice::Gpu(_)));
         let wide_unit = if on_gpus && ranks > 1 { GPU_COLUMNS } else { 1 };
         let wanted = [
-            // With whole key heads a rank has whole groups of the query heads that share them.
+            // With whole key heads, a rank also has all query heads that share them.
             ("num_key_value_heads", self.kv_heads, ranks),
             ("num_attention_heads", self.heads, ranks),
             ("intermediate_size", self.intermediate_size, ranks * wide_unit),

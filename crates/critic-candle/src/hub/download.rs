@@ -1,4 +1,5 @@
-//! One file from the hub into the cache: announced size and hash, resumed when cut, checked before it counts.
+//! Downloads one file from the hub into the cache: resumes interrupted transfers, and verifies the announced size
+//! and hash.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,31 +13,32 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{ENDPOINT, HubError, HubOptions, Model, Store};
+use super::{ENDPOINT, HubError, HubOptions, Model, Store, Unanswered};
 
-/// A hub that is silent for this long is asked again; a weight file never pauses so long on a living connection.
+/// Timeout of connecting and of each read, after which a request is retried. A live transfer never pauses for this
+/// long.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Pauses before a question is asked again.
+/// Pauses before retries of a metadata request.
 const ASKING_PAUSES_MS: &[u64] = &[500, 2_000];
-/// Pauses before a transfer goes on; each attempt that brings new bytes starts the count anew.
+/// Pauses before retries of a transfer; an attempt that brings new bytes resets the count.
 const TRANSFER_PAUSES_MS: &[u64] = &[500, 2_000, 5_000, 10_000];
-/// Redirects that stay on the hub, before the one that leaves it.
+/// The most requests for a file's metadata, which follow redirects that stay on the hub.
 const MAX_HOPS: usize = 5;
 const COPY_BYTES: usize = 1 << 18;
 
-/// What the hub says of a file before it is sent.
+/// The metadata of a file, requested before its transfer.
 #[derive(Debug)]
 struct Announced {
-    /// SHA-256 of the bytes for a large file, another hash for a small one. Names the blob in the cache.
+    /// SHA-256 of the bytes for a large file, another hash for a small one. The blob's name in the cache.
     etag: String,
-    /// Absent for a small file that the hub packs on the way.
+    /// Bytes; `None` for a small file whose response is compressed.
     size: Option<u64>,
 }
 
-/// What the hub says of a revision, in its own names.
+/// The hub's description of a revision, with its own key names.
 #[derive(Deserialize)]
 pub(super) struct RepoInfo {
-    /// The commit that the revision is.
+    /// The commit of the revision.
     pub(super) sha: String,
     /// The files of the commit.
     pub(super) siblings: Vec<Sibling>,
@@ -49,14 +51,14 @@ pub(super) struct Sibling {
     pub(super) rfilename: String,
 }
 
-/// A hub, and the one repository of it that is asked for.
+/// A client of a hub for one repository.
 pub(super) struct Hub {
     model: Model,
     endpoint: String,
     token: Option<String>,
-    /// Follows redirects, and takes the token along only while they stay on the same host.
+    /// Follows redirects, and sends the token only to the same host.
     agent: ureq::Agent,
-    /// Follows none: the answer that redirects is the one that announces size and hash.
+    /// Follows no redirects: the redirecting response has the size and hash.
     asking: ureq::Agent,
 }
 
@@ -69,7 +71,7 @@ impl Hub {
                 reason: "its address is not one of http or https".into(),
             });
         }
-        // The token of an earlier login belongs to the public hub; a mirror gets only a token that was meant for it.
+        // The token of an earlier login belongs to the public hub; a mirror gets only a token that was configured.
         let stored = || if endpoint == ENDPOINT { hf_hub::Cache::default().token() } else { None };
         let token = options.token.clone().filter(|token| !token.is_empty()).or_else(stored);
         let builder = || {
@@ -84,7 +86,7 @@ impl Hub {
         Ok(Self { model: model.clone(), endpoint, token, agent, asking })
     }
 
-    /// The commit of the revision and the files it has.
+    /// The commit of the revision, and its files.
     pub(super) fn info(&self) -> Result<RepoInfo, HubError> {
         let revision = self.model.revision.replace('/', "%2F");
         let url = format!("{}/api/models/{}/revision/{revision}", self.endpoint, self.model.id);
@@ -105,7 +107,7 @@ impl Hub {
         Ok(info)
     }
 
-    /// Brings `file` of `commit` into the cache; `None` when the hub has no such file.
+    /// Downloads `file` of `commit` into the cache and returns its path; `None` when the hub has no such file.
     pub(super) fn download(
         &self,
         file: &str,
@@ -123,7 +125,7 @@ impl Hub {
             let folder = path.parent().unwrap_or(path);
             std::fs::create_dir_all(folder).map_err(|cause| HubError::cache(folder, cause))?;
         }
-        // Two processes may want the same file; the second waits here and then finds it done.
+        // Two processes may download the same file; the second waits here and then finds it complete.
         let lock_path = with_ending(&blob, "lock");
         let lock = File::create(&lock_path).map_err(|cause| HubError::cache(&lock_path, cause))?;
         lock.lock().map_err(|cause| HubError::cache(&lock_path, cause))?;
@@ -146,7 +148,8 @@ impl Hub {
             let Some(response) = asked else { return Ok(None) };
             let header = |name: &str| response.header(name).map(str::to_owned);
             let redirected = (300..400).contains(&response.status());
-            // The hub's own headers hold even on a redirect; the plain ones speak of the answer's own body.
+            // The hub's own headers describe the file even in a redirect; the standard ones describe the response's
+            // body.
             let etag = header("x-linked-etag").or_else(|| header("etag").filter(|_| !redirected));
             match (etag, header("location")) {
                 (None, Some(location)) if redirected && location.starts_with('/') => {
@@ -167,7 +170,10 @@ impl Hub {
         Err(HubError::Answer { url: url.into(), reason: "it announces no usable ETag".into() })
     }
 
-    /// Fills the blob. Bytes that an earlier attempt left are kept, unless the whole does not match its hash.
+    /// Downloads the blob. Bytes of an earlier attempt are kept, unless the complete file does not match its hash.
+    ///
+    /// # Errors
+    /// [`HubError::Damaged`] when the hash does not match twice, and those of [`Self::fill`].
     fn transfer(&self, file: &str, url: &str, announced: &Announced, blob: &Path) -> Result<(), HubError> {
         let part = with_ending(blob, "part");
         let failed = |cause| HubError::cache(&part, cause);
@@ -181,7 +187,10 @@ impl Hub {
         Err(HubError::Damaged { model: self.model.id.clone(), file: file.into() })
     }
 
-    /// Asks for what `part` lacks until it has all of it.
+    /// Requests the bytes that the file `part` lacks until it is complete.
+    ///
+    /// # Errors
+    /// [`HubError::Unreachable`] when retries are exhausted, [`HubError::Cache`] when the file cannot be written.
     fn fill(&self, file: &str, url: &str, size: Option<u64>, part: &Path) -> Result<(), HubError> {
         let mut sink = OpenOptions::new()
             .append(true)
@@ -195,7 +204,7 @@ impl Hub {
             let here = |cause| Trouble::Final(HubError::cache(part, cause));
             let mut have = sink.metadata().map_err(here)?.len();
             if size.is_none_or(|size| have > size) {
-                // Without a size nothing tells whether the rest would fit.
+                // Without a size, it is unknown whether the bytes are a part of the file. Start again.
                 sink.set_len(0).map_err(here)?;
                 have = 0;
             }
@@ -208,13 +217,13 @@ impl Hub {
             }
             let response = request.call().map_err(|error| self.trouble(url, error))?;
             if response.status() != 206 && have > 0 {
-                sink.set_len(0).map_err(here)?; // the whole file comes again
+                sink.set_len(0).map_err(here)?; // the range was ignored: the response is the whole file
                 have = 0;
             }
             bar.set_position(have);
             let copied = copy(&mut response.into_reader(), &mut sink, &bar).map_err(here)?;
             let now = have + copied.bytes;
-            let cut = copied.cut.or_else(|| size.filter(|size| now < *size).map(|_| "it ended early".into()));
+            let cut = copied.cut.or_else(|| size.filter(|size| now < *size).map(|_| Unanswered::Short));
             match cut {
                 Some(_) if now > most => {
                     most = now;
@@ -229,7 +238,7 @@ impl Hub {
     }
 
     fn request(&self, agent: &ureq::Agent, method: &str, url: &str) -> ureq::Request {
-        // Packed bytes could be neither counted nor resumed.
+        // Compressed transfers could be neither counted nor resumed.
         let request = agent.request(method, url).set("Accept-Encoding", "identity");
         match &self.token {
             Some(token) => request.set("Authorization", &format!("Bearer {token}")),
@@ -237,7 +246,7 @@ impl Hub {
         }
     }
 
-    /// Whether asking again may help, and what to say if not.
+    /// Classifies an error: whether a retry may help, and the error to report.
     fn trouble(&self, url: &str, error: ureq::Error) -> Trouble {
         let url = url.to_owned();
         let model = self.model.id.clone();
@@ -246,31 +255,30 @@ impl Hub {
                 Trouble::Final(HubError::TokenRequired { model })
             }
             ureq::Error::Status(401 | 403, _) => Trouble::Final(HubError::AccessDenied { model }),
-            ureq::Error::Status(status @ (408 | 429 | 500..), _) => Trouble::Passing(HubError::Unreachable {
-                url,
-                cause: format!("it answers with status {status}"),
-            }),
+            ureq::Error::Status(status @ (408 | 429 | 500..), _) => {
+                Trouble::Passing(HubError::Unreachable { url, cause: Unanswered::Status(status) })
+            }
             ureq::Error::Status(status, _) => {
                 Trouble::Final(HubError::Answer { url, reason: format!("it answers with status {status}") })
             }
             ureq::Error::Transport(cause) => {
-                Trouble::Passing(HubError::Unreachable { url, cause: cause.to_string() })
+                Trouble::Passing(HubError::Unreachable { url, cause: Unanswered::Transport(Box::new(cause)) })
             }
         }
     }
 }
 
-/// What an attempt ended with.
+/// Why an attempt failed.
 enum Trouble {
-    /// Asking again cannot help.
+    /// A retry cannot help.
     Final(HubError),
-    /// Asking again may help.
+    /// A retry may help.
     Passing(HubError),
-    /// The connection broke, but brought bytes; asking again does help.
+    /// The connection broke after new bytes arrived; a retry will continue from there.
     Progress,
 }
 
-/// Tries until it succeeds, until it cannot, or until it has failed once more than there are pauses.
+/// Calls `attempt` until it succeeds, fails for good, or has failed once more than there are pauses.
 fn patiently<T>(pauses_ms: &[u64], mut attempt: impl FnMut() -> Result<T, Trouble>) -> Result<T, HubError> {
     let mut pauses = pauses_ms.iter();
     loop {
@@ -287,13 +295,13 @@ fn patiently<T>(pauses_ms: &[u64], mut attempt: impl FnMut() -> Result<T, Troubl
     }
 }
 
-/// How a copy went: bytes that were kept, and why no more came, if the source failed.
+/// The result of a copy: the bytes written, and the error of the source, if it failed.
 struct Copied {
     bytes: u64,
-    cut: Option<String>,
+    cut: Option<Unanswered>,
 }
 
-/// Copies until the source ends or fails; only a failing sink is an error.
+/// Copies until the source ends or fails; only a failure of the sink is an error.
 fn copy(source: &mut dyn Read, sink: &mut File, bar: &ProgressBar) -> io::Result<Copied> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut bytes = 0;
@@ -302,7 +310,7 @@ fn copy(source: &mut dyn Read, sink: &mut File, bar: &ProgressBar) -> io::Result
             Ok(0) => return Ok(Copied { bytes, cut: None }),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Ok(Copied { bytes, cut: Some(error.to_string()) }),
+            Err(error) => return Ok(Copied { bytes, cut: Some(Unanswered::Broken(error)) }),
         };
         sink.write_all(&buffer[..count])?;
         bytes += count as u64;
@@ -310,7 +318,7 @@ fn copy(source: &mut dyn Read, sink: &mut File, bar: &ProgressBar) -> io::Result
     }
 }
 
-/// Whether the file has the SHA-256 that its tag is; a tag of another length says nothing about the bytes.
+/// Whether the file has the SHA-256 in its ETag; true for an ETag of another length, which is not a SHA-256.
 fn matches(path: &Path, etag: &str) -> io::Result<bool> {
     if etag.len() != 64 {
         return Ok(true);
@@ -321,7 +329,7 @@ fn matches(path: &Path, etag: &str) -> io::Result<bool> {
     Ok(hex == etag)
 }
 
-/// Lets the snapshot show the blob, by a relative link so that the cache can be moved.
+/// Links the blob into the snapshot, with a relative link so that the cache can be moved.
 fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -335,7 +343,7 @@ fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
     std::fs::hard_link(blob, pointer)
 }
 
-/// A bar on the terminal's error stream; nothing is drawn where there is no terminal.
+/// A progress bar on standard error; hidden where that is not a terminal.
 fn bar(file: &str, size: Option<u64>) -> ProgressBar {
     let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
     let style =
@@ -351,7 +359,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Whether a text of the hub can safely name a file in the cache.
+/// Whether a text from the hub is safe as the name of a file in the cache.
 fn is_file_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }

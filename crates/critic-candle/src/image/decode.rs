@@ -1,4 +1,4 @@
-//! Bytes of an image file to RGB, as a person would see the image. [`Loader`](super::Loader) alone comes here.
+//! Decodes an image file to RGB, as a person would see the image. Called only by [`Loader`](super::Loader).
 
 use std::io::{self, Cursor};
 
@@ -13,7 +13,7 @@ use super::{
     png_texts::without_texts,
 };
 
-/// Why an image is not shown.
+/// Why an image cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     #[error("it is in no format that is read")]
@@ -28,19 +28,19 @@ pub(crate) enum DecodeError {
     Panicked,
 }
 
-/// What the beginning of a file says.
+/// The format and size in the header of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) format: ImageFormat,
-    /// Pixels as they are stored, before the image is turned upright.
+    /// Width of the stored image, before it is turned upright; the same holds for the height.
     pub(crate) width: u32,
     pub(crate) height: u32,
 }
 
-/// Bytes that a decoder may keep of what is no pixel, such as colour profiles.
+/// Bytes that a decoder may allocate for anything but pixels, such as colour profiles.
 const METADATA_BYTES: u64 = 16 << 20;
 
-/// Reads format and size; no pixel is decoded.
+/// Reads format and size, without decoding pixels.
 pub(crate) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let bytes = without_texts(bytes);
     let (format, decoder) = open(&bytes)?;
@@ -48,8 +48,8 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     Ok(Header { format, width, height })
 }
 
-/// Decodes a PNG, JPEG, WebP, GIF or BMP, its first frame: orientation applied, transparency composited on white, RGB. Colour
-/// profiles are ignored, as by the reference; nothing else of its metadata is looked at.
+/// Decodes the first frame of a PNG, JPEG, WebP, GIF or BMP to RGB, turned by its EXIF orientation and composited
+/// on white. Colour profiles are ignored, as in the reference, and so is all other metadata.
 pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, DecodeError> {
     let bytes = &*without_texts(bytes);
     let (format, mut decoder) = open(bytes)?;
@@ -60,7 +60,8 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
     bounds.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + METADATA_BYTES);
     decoder.set_limits(bounds).map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    // The decoder shows grey where the data of a JPEG ends, which would be judged as if it were the image.
+    // For a JPEG that is cut short, the decoder fills the rest with grey, which would be judged as a part of the
+    // image.
     if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
         return Err(DecodeError::CutShort(name(format)));
     }
@@ -71,7 +72,8 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
     Ok(RgbImage { width, height, pixels: rgb.into_raw() })
 }
 
-/// Of numbers of 16 bits the upper eight, as Pillow takes them; to round them would give other pixels than the reference has.
+/// Reduces channels of 16 bits to their upper eight, as Pillow does; rounding would differ from the reference's
+/// pixels.
 fn in_bytes(image: DynamicImage) -> DynamicImage {
     fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
     where
@@ -90,7 +92,7 @@ fn in_bytes(image: DynamicImage) -> DynamicImage {
     }
 }
 
-/// The decoder of a file, which has read its header. The format is told by the first bytes.
+/// The format of a file, detected by its first bytes, and a decoder that has read its header.
 fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), DecodeError> {
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| DecodeError::Unknown)?;
@@ -123,26 +125,27 @@ fn name(format: ImageFormat) -> &'static str {
     }
 }
 
-/// Whether the mark of the end of a JPEG stands somewhere behind the first scan's head. Within a scan 0xff is followed by 0, so
-/// that nothing there looks like the mark.
+/// Whether a JPEG has an end-of-image marker after the header of its first scan. Within a scan, the byte 0xff is
+/// followed by 0, so nothing there looks like the marker.
 fn jpeg_ends(bytes: &[u8]) -> bool {
     let ends = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == [0xff, 0xd9]);
     match segments(bytes).find(|segment| segment.marker == SCAN) {
         Some(scan) => ends(&bytes[scan.place.start..]),
-        // Something between the segments; the decoder found its way, so any mark will do.
+        // There are bytes between the segments that the decoder skipped, so the marker may be anywhere.
         None => ends(bytes),
     }
 }
 
-/// Composites on opaque white in the fixed-point arithmetic of Pillow's `alpha_composite` (7 extra bits), so that
-/// pixels are the reference's to the last level.
+/// Composites on opaque white with the fixed-point arithmetic of Pillow's `alpha_composite` (7 extra bits), so that
+/// pixels equal the reference's exactly.
 fn on_white(image: &RgbaImage) -> image::RgbImage {
     const BITS: u32 = 7;
     let divide_by_255 = |value: u32| ((value >> 8) + value) >> 8;
     let mut rgb = image::RgbImage::new(image.width(), image.height());
     for (source, target) in image.pixels().zip(rgb.pixels_mut()) {
         let alpha = u32::from(source.0[3]);
-        // The result is opaque, so Pillow's weight of the source, alpha * 255 * 255 * 2^7 / (255 * 255), is this.
+        // The result is opaque, so Pillow's weight of the source, alpha * 255 * 255 * 2^7 / (255 * 255), reduces to
+        // this.
         let source_weight = alpha << BITS;
         let white_weight = (255 << BITS) - source_weight;
         for channel in 0..3 {
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn of_sixteen_bits_the_upper_eight_are_shown() {
-        // To the nearest byte these would be one more.
+        // Rounded to the nearest byte, each would be one more.
         let [red, green, blue] = [0x12ff, 0x80ff, 0xfdff];
         let mut image = image::ImageBuffer::<image::Rgb<u16>, Vec<u16>>::new(1, 1);
         image.put_pixel(0, 0, image::Rgb([red, green, blue]));
@@ -187,7 +190,7 @@ mod tests {
         assert_eq!(shown.pixels, [0x12; 3]);
     }
 
-    /// A JPEG whose EXIF block says that the camera was turned: value 6 of tag 0x0112, a quarter turn clockwise.
+    /// A JPEG with EXIF orientation 6 (tag 0x0112): to be shown after a quarter turn clockwise.
     fn turned_jpeg(image: &DynamicImage) -> Vec<u8> {
         let mut jpeg = Cursor::new(Vec::new());
         image.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();

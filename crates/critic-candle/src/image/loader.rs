@@ -1,4 +1,4 @@
-//! The one way from the bytes of an image file to an image: bounded in size, memory and time.
+//! Loads images from the bytes of files within limits of size, memory and time. No other code decodes images.
 
 use std::{
     any::Any,
@@ -20,28 +20,28 @@ use super::{
     memory::{Lent, Memory},
 };
 
-/// Bounds of image files and of what they become.
+/// Limits of image files and of decoded images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ImageLimits {
     /// The most bytes of a file.
     pub file_bytes: u64,
     /// The most pixels of an image.
     pub pixels: u64,
-    /// The most pixels of all images of a prompt.
+    /// The most pixels of all images of a prompt together.
     pub prompt_pixels: u64,
-    /// The longest side in pixels.
+    /// The most pixels of a side.
     pub side: u32,
-    /// The longer side by the shorter one, at most.
+    /// The largest ratio of the longer side to the shorter one.
     pub aspect: u32,
-    /// Bytes that all images may take while they are decoded; those for which there is no room wait.
+    /// Bytes that all images being decoded may take together; an image that does not fit waits.
     pub memory_bytes: u64,
-    /// How long an image may take to decode.
+    /// The longest time for decoding one image.
     pub time: Duration,
 }
 
 impl Default for ImageLimits {
-    /// 20 MiB; 64 million pixels, which the largest sensors of phones have, and sixteen times that in a prompt; sides up to
-    /// 16,384 and 200 to 1; 2 GiB, and 5 s.
+    /// 20 MiB per file; 64 million pixels, as many as large phone sensors have, and sixteen times that per prompt;
+    /// sides up to 16,384 pixels, with ratios up to 200; 2 GiB of memory, and 5 s.
     fn default() -> Self {
         Self {
             file_bytes: 20 << 20,
@@ -55,35 +55,36 @@ impl Default for ImageLimits {
     }
 }
 
-/// Bytes that a pixel takes while it is decoded, at most: four channels of 16 bits as decoders keep them, the same in eight bits,
-/// and RGB as it is turned and as it is kept.
+/// The most bytes of a pixel while it is decoded: four channels of 16 bits from the decoder, the same in eight
+/// bits, and RGB twice, turned and final.
 const BYTES_PER_PIXEL: u64 = 8 + 4 + 3 + 3;
 
-/// Decoders that are late at a time before no other is started: a core is lost to each.
+/// Decoders past their time limit that may be running before no other is started: each occupies a core.
 const MOST_LATE: usize = 4;
 
-/// An image, and the memory that it was lent until it is cut.
+/// An image, and the memory reserved for it until it is cut.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) image: RgbImage,
     _memory: Lent,
 }
 
-/// Loads images within bounds.
+/// Loads images within limits.
 #[derive(Debug)]
 pub(crate) struct Loader {
     limits: ImageLimits,
     memory: Arc<Memory>,
-    /// Decoders that nobody waits for any more. A thread cannot be ended, but every decoder ends some time.
+    /// Number of decoders past their time limit that are still running. A thread cannot be killed, but every
+    /// decoder ends eventually.
     late: Arc<AtomicUsize>,
 }
 
-/// What an image is padded to before it is scaled, which takes memory, too.
+/// The padding of an image before it is scaled, which needs memory as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Padding {
-    /// It stays as it is.
+    /// No padding.
     None,
-    /// A square.
+    /// To a square with the longer side.
     ToSquare,
 }
 
@@ -92,15 +93,16 @@ impl Loader {
         Self { limits, memory: Memory::new(limits.memory_bytes), late: Arc::default() }
     }
 
-    /// The bounds.
+    /// The limits.
     pub(crate) fn limits(&self) -> &ImageLimits {
         &self.limits
     }
 
-    /// Format and size of an image, by its header alone, when they are within bounds.
+    /// Format and size of an image, the `index`-th of its prompt, from its header alone.
     ///
     /// # Errors
-    /// [`EncodeError::Image`] and [`EncodeError::ImageTooLarge`].
+    /// [`EncodeError::ImageTooLarge`] for too many pixels, [`EncodeError::Image`] for any other limit or an
+    /// unreadable header.
     pub(crate) fn header(&self, image: &EncodedImage, index: usize) -> Result<Header, EncodeError> {
         let bytes = image.bytes();
         let refuse = |fault, reason| Err(EncodeError::Image { index, fault, reason });
@@ -137,11 +139,11 @@ impl Loader {
         Ok(header)
     }
 
-    /// The image, which is the image `index` of a prompt, upright and without transparency. Waits until there is memory for it
-    /// and its `padding`.
+    /// Decodes an image, the `index`-th of its prompt, upright and without transparency. Waits until there is
+    /// memory for it and its `padding`.
     ///
     /// # Errors
-    /// As [`Loader::header`]; also when it is damaged or takes too long, and [`EncodeError::Busy`].
+    /// As [`Loader::header`]; [`EncodeError::Image`] when it is damaged or takes too long, and [`EncodeError::Busy`].
     pub(crate) fn load(
         &self,
         image: &EncodedImage,
@@ -158,35 +160,26 @@ impl Loader {
         let (file, limits) = (image.clone(), self.limits);
         let decoded = self.in_time(move || {
             let image = caught(|| decode::decode(file.bytes(), &limits));
-            // Late or not, the memory is lent as long as the decoder has it.
+            // The memory stays reserved as long as the decoder runs, even past its time limit.
             image.map(|image| Loaded { image, _memory: memory })
         });
         match decoded {
             Ok(decoded) => decoded.map_err(|error| unreadable(&error, image.bytes(), index)),
             Err(NotDone::Busy) => Err(EncodeError::Busy),
-            Err(NotDone::Late) => {
-                let reason = format!(
-                    "decoding its {}x{} pixels took longer than {} s, which is the limit \
-                     (decode_timeout_s)",
-                    header.width,
-                    header.height,
-                    self.limits.time.as_secs_f64()
-                );
-                Err(EncodeError::Image { index, fault: ImageFault::Damaged, reason })
-            }
+            Err(NotDone::Late) => Err(too_slow(&header, index, self.limits.time)),
         }
     }
 
-    /// Does `work` on a thread of its own and waits for it within the bound of time. Starting a thread takes some 30 µs, which no
-    /// image notices.
+    /// Runs `work` on a thread of its own and waits for it up to the time limit. Starting a thread takes some 30
+    /// µs, which is little compared with decoding any image.
     fn in_time<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
         if self.late.load(Relaxed) >= MOST_LATE {
             return Err(NotDone::Busy);
         }
-        // One result, so that the thread never waits for a reader.
+        // Capacity for the one result, so that the thread never waits for the receiver.
         let (told, heard) = mpsc::sync_channel(1);
         let working = thread::Builder::new().name("decode".into()).spawn(move || {
-            let _ = told.send(work()); // nobody may be waiting any more
+            let _ = told.send(work()); // fails if the receiver has timed out
         });
         let Ok(thread) = working else { return Err(NotDone::Busy) };
         match heard.recv_timeout(self.limits.time) {
@@ -195,7 +188,8 @@ impl Loader {
                 self.late.fetch_add(1, Relaxed);
                 let late = self.late.clone();
                 tracing::warn!(late = late.load(Relaxed), "an image takes too long to decode");
-                // Someone must notice when it ends. If nobody can, it counts as late for ever, which is the safe side.
+                // Another thread waits for its end. If that cannot be started, the decoder counts as late for ever,
+                // which is safe.
                 let watch = move || {
                     let _ = thread.join();
                     late.fetch_sub(1, Relaxed);
@@ -207,20 +201,30 @@ impl Loader {
     }
 }
 
-/// Why there is no result.
+/// Why there is no result: the time limit was exceeded, or no thread was started.
 #[derive(Debug, PartialEq, Eq)]
 enum NotDone {
     Late,
     Busy,
 }
 
-/// A panic of a decoder is the fault of the file.
+/// Runs a decoder and turns its panic into an error of the file.
 fn caught<T>(decode: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     let panicked = |_: Box<dyn Any + Send>| Err(DecodeError::Panicked);
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(panicked)
 }
 
-/// What a client is told. The decoder's own words go to the log: they quote what they read.
+/// The error for an image whose decoding takes longer than `limit`.
+fn too_slow(header: &Header, index: usize, limit: Duration) -> EncodeError {
+    let Header { width, height, .. } = header;
+    let seconds = limit.as_secs_f64();
+    let reason = format!(
+        "decoding its {width}x{height} pixels took longer than {seconds} s, which is the limit (decode_timeout_s)"
+    );
+    EncodeError::Image { index, fault: ImageFault::TooSlow, reason }
+}
+
+/// The error for an unreadable image. The decoder's own message goes only to the log, since it may quote the file.
 fn unreadable(error: &DecodeError, bytes: &[u8], index: usize) -> EncodeError {
     tracing::debug!(error = error as &dyn std::error::Error, bytes = bytes.len(), "an image cannot be read");
     let (fault, reason) = match error {
@@ -250,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// Loads an image that is the fourth of its prompt.
+    /// Loads an image as the fourth of its prompt.
     fn load(loader: &Loader, image: &EncodedImage) -> Result<Loaded, EncodeError> {
         loader.load(image, 3, Padding::None)
     }
@@ -322,6 +326,16 @@ mod tests {
             thread::yield_now();
         }
         assert!(load(&loader, &file(ImageFormat::Png, (9, 9))).is_ok());
+    }
+
+    #[test]
+    fn an_image_that_takes_too_long_is_told_as_that_and_not_as_damaged() {
+        let loader = small();
+        let header = loader.header(&file(ImageFormat::Png, (9, 8)), 3).unwrap();
+        let error = too_slow(&header, 3, loader.limits.time);
+        assert!(matches!(error, EncodeError::Image { index: 3, fault: ImageFault::TooSlow, .. }));
+        let words = "its 9x8 pixels took longer than 0.2 s, which is the limit (decode_timeout_s)";
+        assert!(error.to_string().ends_with(words), "{error}");
     }
 
     #[test]

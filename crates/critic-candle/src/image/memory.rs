@@ -1,11 +1,11 @@
-//! Memory that images take while they are decoded, lent out by weight.
+//! A budget of bytes for the images that are being decoded.
 
 use std::sync::PoisonError;
 
 use crate::sync::{Arc, Condvar, Mutex};
 
-/// Bytes that are lent to decoders. A lock and not a semaphore of tokio's, since decoders run on threads for blocking work and
-/// this crate knows no runtime; it is held for an addition.
+/// The bytes reserved by decoders. A lock with a condition variable instead of tokio's semaphore, since decoders
+/// run on blocking threads and this crate does not depend on a runtime. The lock is held only for an addition.
 #[derive(Debug)]
 pub(crate) struct Memory {
     total: u64,
@@ -13,7 +13,7 @@ pub(crate) struct Memory {
     returned: Condvar,
 }
 
-/// Bytes that are lent until this is dropped.
+/// A reservation of bytes, returned when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lent {
     memory: Arc<Memory>,
@@ -25,7 +25,8 @@ impl Memory {
         Arc::new(Self { total, lent: Mutex::default(), returned: Condvar::new() })
     }
 
-    /// Waits until `bytes` are free. What is larger than all there is waits for all of it, so that it runs alone.
+    /// Waits until `bytes` are free and reserves them. A request above the total waits for all of it, so that it
+    /// runs alone.
     pub(crate) fn lend(self: &Arc<Self>, bytes: u64) -> Lent {
         let bytes = bytes.min(self.total);
         let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +37,7 @@ impl Memory {
         Lent { memory: self.clone(), bytes }
     }
 
-    /// Bytes that are lent now.
+    /// Bytes that are reserved now.
     #[cfg(test)]
     pub(crate) fn lent(&self) -> u64 {
         *self.lent.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,7 +45,7 @@ impl Memory {
 }
 
 impl Lent {
-    /// How many bytes are lent.
+    /// Bytes of this reservation.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

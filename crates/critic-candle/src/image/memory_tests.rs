@@ -1,4 +1,4 @@
-//! Memory that is lent to images, one after another. `tests/interleavings.rs` has several at once.
+//! Reservations of image memory in one order. `tests/interleavings.rs` tests concurrent ones.
 
 use std::sync::mpsc;
 

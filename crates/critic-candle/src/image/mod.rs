@@ -1,4 +1,4 @@
-//! Images before the model: loading within bounds, Pillow-exact scaling, and cutting into tiles.
+//! Image preprocessing: loading within limits, scaling with Pillow's exact results, and a cache of tiles.
 
 mod decode;
 mod loader;

@@ -1,18 +1,18 @@
-//! How a camera was held, as the EXIF block of a JPEG, PNG or WebP says.
+//! The orientation in the EXIF block of a JPEG, PNG or WebP.
 
 use image::{ImageFormat, metadata::Orientation};
 
 use super::pieces::{SCAN, Segment, chunks, segments};
 
-/// What a block may begin with, though in a PNG or WebP nothing needs to tell what it is.
+/// The identifier at the start of a block in a JPEG. In a PNG or WebP it is not needed, but may be there.
 const NAME: &[u8] = b"Exif\0\0";
 
-/// The tag, and the types that its value may have.
+/// The orientation tag, and the types that its value may have.
 const TAG: u16 = 0x0112;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 
-/// How an image must be turned to be upright. Damaged metadata turns nothing, and spoils nothing.
+/// The transform that makes an image upright. Damaged metadata is ignored: the image stays as it is.
 pub(super) fn orientation(format: ImageFormat, bytes: &[u8]) -> Orientation {
     let block = match format {
         ImageFormat::Jpeg => in_jpeg(bytes),
@@ -24,7 +24,7 @@ pub(super) fn orientation(format: ImageFormat, bytes: &[u8]) -> Orientation {
     value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }
 
-/// The first block: whoever adds another leaves it in its place.
+/// The first block: programs that add another leave it in its place.
 fn in_jpeg(bytes: &[u8]) -> Option<&[u8]> {
     const APPLICATION: u8 = 0xe1;
     for Segment { marker, place } in segments(bytes) {
@@ -39,7 +39,7 @@ fn in_jpeg(bytes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The chunk may stand behind the pixels, too.
+/// The EXIF chunk, which may also follow the pixels.
 fn in_png(bytes: &[u8]) -> Option<&[u8]> {
     let found = chunks(bytes).find(|chunk| chunk.kind == b"eXIf")?;
     bytes.get(found.content)
@@ -52,12 +52,12 @@ fn in_webp(bytes: &[u8]) -> Option<&[u8]> {
         if kind == b"EXIF" {
             return bytes.get(at + 8..end);
         }
-        at = end.checked_add(end % 2)?; // chunks begin at even places
+        at = end.checked_add(end % 2)?; // chunks begin at even offsets
     }
     None
 }
 
-/// The value of the tag in the first directory of a block.
+/// The value of the orientation tag in the first directory of a block.
 fn value(mut block: &[u8]) -> Option<u32> {
     while let Some(rest) = block.strip_prefix(NAME) {
         block = rest;
@@ -89,7 +89,7 @@ fn value(mut block: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// A block whose camera was turned in the sixth way; the value is of `kind`.
+    /// A block with orientation 6, whose value has the type `kind`.
     fn block(kind: u16) -> Vec<u8> {
         let value = if kind == SHORT { [0, 6, 0, 0] } else { [0, 0, 0, 6] };
         let entry = [&TAG.to_be_bytes()[..], &kind.to_be_bytes(), &1_u32.to_be_bytes(), &value].concat();

@@ -1,18 +1,18 @@
-//! The pieces that files of images are made of, found without decoding anything.
+//! Parses image files into their segments and chunks, without decoding them.
 
 use std::ops::Range;
 
-/// Of a JPEG: begins the scan, behind which no more segments are told apart.
+/// The JPEG marker of a scan, after which segments are not parsed reliably.
 pub(super) const SCAN: u8 = 0xda;
 
-/// A segment of a JPEG, or what calls itself so: it may end behind the file.
+/// A segment of a JPEG. Its stated length is not checked: it may end beyond the file.
 pub(super) struct Segment {
     pub(super) marker: u8,
-    /// Its length, of two bytes, and its content.
+    /// The range of its length field, of two bytes, and its content.
     pub(super) place: Range<usize>,
 }
 
-/// The segments of a JPEG, up to what is none.
+/// The segments of a JPEG, up to the first bytes that are not a segment.
 pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment> {
     let mut at = 2;
     std::iter::from_fn(move || {
@@ -29,18 +29,18 @@ pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment> {
     })
 }
 
-/// How a PNG begins.
+/// The first bytes of a PNG.
 pub(super) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// A chunk of a PNG, or what calls itself so: it may end behind the file.
+/// A chunk of a PNG. Its stated length is not checked: it may end beyond the file.
 pub(super) struct Chunk<'a> {
     pub(super) kind: &'a [u8],
-    /// The chunk with its length and kind before its content, and its checksum behind it.
+    /// The range of the whole chunk: length, kind, content and checksum.
     pub(super) whole: Range<usize>,
     pub(super) content: Range<usize>,
 }
 
-/// The chunks of a PNG, up to one that ends behind the file.
+/// The chunks of a PNG, up to and including the first one that ends beyond the file.
 pub(super) fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     let mut at = PNG_SIGNATURE.len();
     std::iter::from_fn(move || {

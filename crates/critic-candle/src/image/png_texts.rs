@@ -1,11 +1,11 @@
-//! PNGs without the texts that stand in them.
+//! Removes text chunks from PNGs.
 
 use std::borrow::Cow;
 
 use super::pieces::{Chunk, PNG_SIGNATURE, chunks};
 
-/// The bytes of a file without the texts that nobody reads; other files as they are. The decoder keeps each text, and a million
-/// of them, which fit into a file, leave memory in pieces.
+/// The bytes of a PNG without its text chunks, which are never used; other files unchanged. The decoder would keep
+/// each text, and a file can contain a million of them, which fragment memory.
 pub(super) fn without_texts(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.starts_with(PNG_SIGNATURE) {
         return Cow::Borrowed(bytes);

@@ -1,4 +1,4 @@
-//! Bicubic scaling, bit for bit that of Pillow: the vision tower was trained on its pixels.
+//! Bicubic scaling with the same results as Pillow, bit for bit: the vision tower was trained on Pillow's pixels.
 
 use std::borrow::Cow;
 
@@ -9,11 +9,12 @@ use super::RgbImage;
 /// Fraction bits of the fixed-point weights (Pillow's `PRECISION_BITS`: 32 - 8 - 2).
 const BITS: u32 = 22;
 
-/// So many times as high as wide, an image that becomes less high is scaled in height first.
+/// An image more than this many times as high as wide is scaled in height first if its height shrinks.
 const TALL: usize = 100;
 
-/// Scales to `width` x `height` as Pillow's `Image.resize` with `BICUBIC` does: a = -0.5, widened for scaling down,
-/// columns first but for tall images, rounded to bytes between the two passes. A pass that keeps its size changes nothing.
+/// Scales to `width` x `height` as Pillow's `Image.resize` with `BICUBIC` does: a = -0.5, with a wider kernel for
+/// scaling down, horizontally first except for tall images, and rounded to bytes between the two passes. A pass
+/// that would keep its size is skipped.
 pub fn resize_bicubic(image: &RgbImage, width: usize, height: usize) -> RgbImage {
     let is_tall = image.height > TALL * image.width && height < image.height;
     let mut pixels = Cow::Borrowed(image.pixels.as_slice());

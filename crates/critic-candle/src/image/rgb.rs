@@ -1,6 +1,6 @@
 //! A decoded image.
 
-/// Width times height RGB pixels, row-major, one byte a channel.
+/// `width * height` RGB pixels, row-major, one byte per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {
     /// Width in pixels.
@@ -17,7 +17,7 @@ impl RgbImage {
         Self { width, height, pixels: colour.repeat(width * height) }
     }
 
-    /// Copies `other` into this image with its upper left corner at (`left`, `top`); it must fit.
+    /// Copies `other` into this image with its upper left corner at (`left`, `top`), where it must fit.
     pub fn paste(&mut self, other: &Self, left: usize, top: usize) {
         for row in 0..other.height {
             let from = row * other.width * 3;

@@ -1,4 +1,4 @@
-//! Images that were decoded and cut lately, found again by the bytes of their files.
+//! A cache of images that were decoded and cut recently, by the bytes of their files.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use critic::{CacheFigures, ContentHash, Packing, ProcessorFigures, Tiles};
 
-/// An image, cut, with the hash of what its tiles show.
+/// The tiles of an image or video, with the hash of their content.
 #[derive(Debug, Clone)]
 pub(crate) struct Cut {
     pub(crate) tiles: Arc<Tiles>,
@@ -16,22 +16,23 @@ pub(crate) struct Cut {
     pub(crate) hash: ContentHash,
 }
 
-/// Where the work on one image is done: whoever comes second waits here for the first. Empty while that one works, and
-/// again when it failed.
+/// The result for one image. Its lock is held while the image is cut, so that concurrent requests for the same
+/// image wait. `None` until the image is cut, and after a failure.
 type Slot = Arc<Mutex<Option<Cut>>>;
 
 #[derive(Debug)]
 struct Entry {
     slot: Slot,
-    /// 0 until the work is done.
+    /// Bytes of the tiles; 0 until the image is cut.
     bytes: usize,
     last_used: u64,
 }
 
-/// The images by the SHA-256 of their files and of how they are cut, up to a bound in bytes.
+/// A least-recently-used cache of tiles, bounded in bytes. Keys are a SHA-256 over the kind of cutting and the
+/// digests of the files.
 #[derive(Debug)]
 pub(crate) struct TileCache {
-    /// Held for a look-up only, never while an image is cut.
+    /// Locked only for lookups and accounting, never while an image is cut.
     entries: Mutex<Entries>,
     max_bytes: usize,
 }
@@ -40,7 +41,7 @@ pub(crate) struct TileCache {
 struct Entries {
     by_key: HashMap<[u8; 32], Entry>,
     bytes: usize,
-    /// Counts uses; only the order matters.
+    /// Counts lookups, to order entries by their last use.
     clock: u64,
     hits: u64,
     misses: u64,
@@ -53,7 +54,8 @@ impl TileCache {
         Self { entries: Mutex::default(), max_bytes }
     }
 
-    /// The image of `key`, which `cut` makes when it is not there. When several ask at the same time, one makes it.
+    /// The tiles of `key`, computed by `cut` if they are not cached. Of several concurrent calls, one computes and
+    /// the others wait.
     pub(crate) fn find_or<E>(&self, key: [u8; 32], cut: impl FnOnce() -> Result<Cut, E>) -> Result<Cut, E> {
         let slot = lock(&self.entries).slot(key);
         let mut content = lock(&slot);
@@ -74,7 +76,7 @@ impl TileCache {
         made
     }
 
-    /// What was looked for and made since the start.
+    /// Counters since the start.
     pub(crate) fn figures(&self) -> ProcessorFigures {
         let entries = lock(&self.entries);
         let Entries { hits, misses, evictions, cutting, .. } = *entries;
@@ -97,7 +99,7 @@ impl Entries {
         entry.slot.clone()
     }
 
-    /// Notes how large the image of `key` is, and gives up those used longest ago until all fit.
+    /// Records the bytes of the entry `key`, and evicts the least recently used entries until all fit.
     fn weigh(&mut self, key: [u8; 32], bytes: usize, max_bytes: usize) {
         let Some(entry) = self.by_key.get_mut(&key) else { return };
         self.bytes += bytes - entry.bytes;
@@ -117,7 +119,7 @@ impl Entries {
     }
 }
 
-/// A panic elsewhere leaves nothing half done here: what is kept is whole or absent.
+/// Ignores poisoning: a panic leaves no inconsistent state, since entries are complete or absent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -136,7 +138,7 @@ mod tests {
         Cut { tiles, packing: Packing::Single, hash: [0; 32] }
     }
 
-    /// Whether the cache had it.
+    /// Whether the cache had the entry.
     fn had(cache: &TileCache, key: u8, bytes: usize) -> bool {
         let mut made = false;
         let cut = || {

@@ -8,9 +8,12 @@ use kernels::{BLOCK_SIZE, Columns, Heads, PagedCache, Queries, Span};
 use kernels_cuda::{Chunk, RotaryTable, Step};
 
 use self::tensors::{Masks, TensorCache};
-use crate::layers::{ComputeDevice, Rope, Rotation, Rows, gpu_result};
+use crate::{
+    decoders::TokensOf,
+    layers::{ComputeDevice, Rope, Rotation, Rows, gpu_result},
+};
 
-/// Keys and values of one layer, in blocks.
+/// The keys and values of one layer, in blocks.
 #[derive(Debug)]
 pub(crate) enum LayerCache {
     /// On the CPU in f32.
@@ -21,27 +24,28 @@ pub(crate) enum LayerCache {
     Gpu(kernels_cuda::PagedCache),
 }
 
-/// What attention needs to know of a step, worked out once for all layers.
+/// The inputs of attention that depend on the step, computed once for all layers.
 pub(crate) enum Plan<'a> {
     /// On the CPU.
     Host(Box<HostPlan<'a>>),
-    /// On a GPU: the chunks are there.
+    /// On a GPU, which holds the chunks.
     Gpu(&'a Step, &'a RotaryTable),
 }
 
-/// What attention on the CPU needs to know of a step.
+/// The inputs of attention on the CPU that depend on the step.
 pub(crate) struct HostPlan<'a> {
     batch: &'a Batch,
     /// The block tables of the chunks.
     tables: Vec<Vec<u32>>,
-    /// The masks of the chunks, where they are asked for.
+    /// The masks of the chunks; empty in f32, whose kernels need none.
     masks: Vec<Masks>,
-    /// By every token's position.
+    /// The rotation of each token by its position.
     rotation: Rotation,
 }
 
 impl<'a> Plan<'a> {
-    /// For `batch`, with rotations from `rope`; on a GPU `step` becomes that of the batch.
+    /// The plan of `batch`, with rotations from `rope`. On a GPU, `step` is required and set to the chunks of the
+    /// batch.
     pub(crate) fn new(batch: &'a Batch, rope: &'a Rope, step: Option<&'a mut Step>) -> Result<Self> {
         let table = |chunk: &critic::Chunk| chunk.block_table.iter().map(|block| block.0).collect();
         let tables: Vec<Vec<u32>> = batch.chunks.iter().map(table).collect();
@@ -80,13 +84,24 @@ impl<'a> Plan<'a> {
 }
 
 impl HostPlan<'_> {
-    /// For each chunk where it stands and which rows of the step it has.
+    /// For each chunk, its place in its sequence and its range of rows in the step.
     fn spans(&self) -> impl Iterator<Item = (Span<'_>, std::ops::Range<usize>)> {
         let mut row = 0;
         self.batch.chunks.iter().zip(&self.tables).map(move |(chunk, table)| {
             let rows = row..row + chunk.tokens.len();
             row = rows.end;
             (Span { start: chunk.start, block_table: table }, rows)
+        })
+    }
+}
+
+impl<'a> HostPlan<'a> {
+    /// The position in its sequence of each of `tokens`, rows of the step in ascending order, and its row.
+    fn tokens(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = (Span<'a>, usize)> {
+        let mut tokens = tokens.iter().map(|token| *token as usize).peekable();
+        self.spans().flat_map(move |(Span { start, block_table }, rows)| {
+            let own = std::iter::from_fn(|| tokens.next_if(|token| rows.contains(token)));
+            own.map(|row| (Span { start: start + row - rows.start, block_table }, row)).collect::<Vec<_>>()
         })
     }
 }
@@ -109,7 +124,8 @@ impl LayerCache {
         }
     }
 
-    /// Takes all its memory from the system now, and forgets what it holds. On a GPU it is always so.
+    /// Makes the system allocate all memory of the cache now, and clears it. On a GPU, memory is always allocated
+    /// already.
     pub(crate) fn claim(&mut self) -> Result<()> {
         match self {
             Self::Paged(cache, _) => cache.claim(),
@@ -119,25 +135,35 @@ impl LayerCache {
         Ok(())
     }
 
-    /// Turns the queries and keys of `projections` `[T, (H + 2 K) * D]`, in which a row is queries, keys and values, by their
-    /// positions, writes keys and values to their places, and attends with each query to its sequence up to its own
-    /// position, to `attended` `[T, H * D]`.
+    /// Causal attention of a step. Each row of `projections` `[T, (H + 2 K) * D]` holds queries, keys and values.
+    /// Rotates queries and keys by their positions, writes keys and values to the cache, and attends with the
+    /// queries of the `wanted` tokens to their sequences up to their own positions. `attended` becomes `[wanted, H
+    /// * D]`.
     pub(crate) fn attend(
         &mut self,
         projections: &mut Rows,
-        plan: &Plan<'_>,
+        (plan, wanted): (&Plan<'_>, TokensOf<'_>),
         attended: &mut Rows,
     ) -> Result<()> {
         match (self, plan) {
             (Self::Paged(cache, heads), Plan::Host(plan)) => {
                 plan.rotation.apply(projections, heads.heads + heads.kv_heads)?;
-                let attended = attended.room((projections.shape()?.0, heads.heads * heads.size));
-                attend_paged((cache, *heads), projections.floats()?, plan, attended);
+                let tokens = match wanted {
+                    TokensOf::Every => projections.shape()?.0,
+                    TokensOf::These(tokens) => tokens.len(),
+                };
+                let attended = attended.room((tokens, heads.heads * heads.size));
+                attend_paged((cache, *heads), projections.floats()?, (plan, wanted), attended);
                 Ok(())
             }
             (Self::Tensors(cache, heads), Plan::Host(plan)) => {
                 plan.rotation.apply(projections, heads.heads + heads.kv_heads)?;
-                *attended = Rows::Tensor(attend_tensors((cache, *heads), projections.tensor()?, plan)?);
+                let all = Rows::Tensor(attend_tensors((cache, *heads), projections.tensor()?, plan)?);
+                match wanted {
+                    TokensOf::Every => *attended = all,
+                    TokensOf::These([]) => {}
+                    TokensOf::These(tokens) => *attended = all.pick(tokens)?,
+                }
                 Ok(())
             }
             (Self::Gpu(cache), Plan::Gpu(step, rotations)) => {
@@ -145,7 +171,16 @@ impl LayerCache {
                     candle_core::bail!("rows that are not on the GPU came to its cache")
                 };
                 gpu_result(cache.rotate_and_store(projections, rotations, step))?;
-                gpu_result(cache.attend(projections, step, attended.on(projections.gpu())?))
+                let attended = attended.on(projections.gpu())?;
+                match wanted {
+                    TokensOf::Every => gpu_result(cache.attend(projections, step, attended)),
+                    TokensOf::These([]) => Ok(()),
+                    TokensOf::These(tokens) => {
+                        let mut all = gpu_result(kernels_cuda::Rows::empty(projections.gpu()))?;
+                        gpu_result(cache.attend(projections, step, &mut all))?;
+                        gpu_result(attended.gather(&all, tokens))
+                    }
+                }
             }
             (Self::Paged(..) | Self::Tensors(..), Plan::Gpu(..)) | (Self::Gpu(_), Plan::Host(_)) => {
                 candle_core::bail!("a step and a cache are on different devices")
@@ -177,7 +212,7 @@ fn attend_tensors(
 fn attend_paged(
     (cache, heads): (&mut PagedCache, Heads),
     projections: &[f32],
-    plan: &HostPlan<'_>,
+    (plan, wanted): (&HostPlan<'_>, TokensOf<'_>),
     attended: &mut [f32],
 ) {
     let (queries, keys) = (heads.heads * heads.size, heads.kv_heads * heads.size);
@@ -187,6 +222,14 @@ fn attend_paged(
     for (span, rows) in plan.spans() {
         cache.write(span, key.part(rows.clone()), value.part(rows));
     }
-    let chunk = |(span, rows)| Queries { span, queries: query.part(rows) };
-    cache.attend(&plan.spans().map(chunk).collect::<Vec<_>>(), attended);
+    let queries: Vec<Queries<'_>> = match wanted {
+        TokensOf::Every => {
+            plan.spans().map(|(span, rows)| Queries { span, queries: query.part(rows) }).collect()
+        }
+        TokensOf::These(tokens) => plan
+            .tokens(tokens)
+            .map(|(span, row)| Queries { span, queries: query.part(row..row + 1) })
+            .collect(),
+    };
+    cache.attend(&queries, attended);
 }

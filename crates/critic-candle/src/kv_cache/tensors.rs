@@ -3,13 +3,14 @@
 use candle_core::{DType, Device, Result, Tensor};
 use critic::{BlockId, Chunk};
 
-/// Query rows that attend at once: bounds the matrix of scores to this times the context for each head.
+/// Query rows that attend at once: bounds the matrix of scores of a head to this times the context.
 const QUERY_ROWS: usize = 256;
 
-/// The masks of the pieces of a chunk of at most [`QUERY_ROWS`] queries; a single query sees everything.
+/// The causal masks of a chunk's pieces of at most [`QUERY_ROWS`] queries; `None` for a single query, which sees
+/// every key.
 pub(crate) struct Masks(Vec<Option<Tensor>>);
 
-/// Keys and values of one layer, `[K, slots, D]` each: block `b` is slots `b * block_size ..`.
+/// Keys and values of one layer, `[K, slots, D]` each; block `b` starts at slot `b * block_size`.
 #[derive(Debug)]
 pub(crate) struct TensorCache {
     keys: Tensor,
@@ -17,7 +18,7 @@ pub(crate) struct TensorCache {
     block_size: usize,
 }
 
-/// A run of slots that lie side by side in the cache.
+/// A run of adjacent slots of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     slot: usize,
@@ -37,7 +38,7 @@ impl TensorCache {
         Ok(Self { keys, values, block_size })
     }
 
-    /// Takes all its memory from the system now, and forgets what it holds.
+    /// Makes the system allocate all memory of the cache now, and clears it.
     pub(crate) fn claim(&self) -> Result<()> {
         self.keys.zero_set()?;
         self.values.zero_set()
@@ -67,12 +68,12 @@ impl TensorCache {
         Ok((gather(&self.keys)?, gather(&self.values)?))
     }
 
-    /// Queries `[t, H, D]` of one chunk over its sequence so far, to `[t, H * D]`.
+    /// Attention of the queries `[t, H, D]` of one chunk over its sequence so far; returns `[t, H * D]`.
     pub(super) fn attend(&self, query: &Tensor, chunk: &Chunk, masks: &Masks) -> Result<Tensor> {
         let (keys, values) = self.read(&chunk.block_table, chunk.end())?; // [K, S, D]
         let mut rows = Vec::with_capacity(masks.0.len());
         for ((first, length), mask) in pieces(chunk).zip(&masks.0) {
-            let seen = chunk.start + first + length; // no query of this piece sees further
+            let seen = chunk.start + first + length; // no query of this piece sees later keys
             let piece = query.narrow(0, first, length)?;
             let (keys, values) = (keys.narrow(1, 0, seen)?, values.narrow(1, 0, seen)?);
             rows.push(attend_piece(&piece, mask.as_ref(), (&keys, &values))?);
@@ -95,13 +96,13 @@ impl Masks {
     }
 }
 
-/// Queries `[t, H, D]` over keys and values `[K, S, D]`, with a mask `[t, S]`, to `[t, H * D]`.
+/// Attention of queries `[t, H, D]` over keys and values `[K, S, D]`, with a mask `[t, S]`; returns `[t, H * D]`.
 fn attend_piece(query: &Tensor, mask: Option<&Tensor>, (keys, values): (&Tensor, &Tensor)) -> Result<Tensor> {
     let (count, heads, head_size) = query.dims3()?;
     let (kv_heads, seen, _) = keys.dims3()?;
     let group = heads / kv_heads;
     let scale = 1.0 / (head_size as f64).sqrt();
-    // Query heads that share a key head are rows of one product.
+    // Query heads that share a key head become rows of one matrix product.
     let query = (query * scale)?
         .reshape((count, kv_heads, group, head_size))?
         .permute((1, 2, 0, 3))?
@@ -120,7 +121,7 @@ fn attend_piece(query: &Tensor, mask: Option<&Tensor>, (keys, values): (&Tensor,
         .reshape((count, heads * head_size))
 }
 
-/// The pieces in which the queries of a chunk attend: index of the first and how many.
+/// The pieces in which the queries of a chunk attend: index of the first query, and their number.
 fn pieces(chunk: &Chunk) -> impl Iterator<Item = (usize, usize)> {
     let count = chunk.tokens.len();
     (0..count).step_by(QUERY_ROWS).map(move |first| (first, QUERY_ROWS.min(count - first)))
@@ -134,7 +135,7 @@ fn causal_mask(rows: usize, start: usize, columns: usize, device: &Device) -> Re
     Tensor::from_vec(mask, (rows, columns), device)
 }
 
-/// The slots of positions `start..end`, neighbouring blocks joined.
+/// The slots of positions `start..end`, with adjacent blocks joined to one run.
 fn runs(table: &[BlockId], block_size: usize, start: usize, end: usize) -> impl Iterator<Item = Run> {
     let mut position = start;
     std::iter::from_fn(move || {

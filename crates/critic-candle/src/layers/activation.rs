@@ -1,4 +1,4 @@
-//! The activations that configurations name.
+//! The activation functions that configurations name.
 
 use candle_core::{Result, Tensor};
 use kernels::Isa;
@@ -9,16 +9,19 @@ use crate::{error::LoadError, source::Source};
 /// An elementwise activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
-    /// Exact GELU, by the error function.
+    /// Exact GELU, with the error function.
     Gelu,
-    /// GELU by the tanh approximation.
+    /// GELU with the tanh approximation.
     GeluTanh,
     /// x * sigmoid(x).
     Silu,
 }
 
 impl Activation {
-    /// Reads the name that `key` has in `config.json`.
+    /// The activation with this `name`, which is the value of `key` in `config.json`.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] for an unknown name.
     pub(crate) fn read(
         source: &Source,
         key: &'static str,
@@ -37,7 +40,7 @@ impl Activation {
         }
     }
 
-    /// Replaces each number by its activation.
+    /// Applies the activation to each number in place.
     pub(crate) fn forward(self, x: &mut Rows) -> Result<()> {
         match x {
             Rows::Floats { floats, .. } => self.kernel().run(Isa::best(), floats),
@@ -47,8 +50,8 @@ impl Activation {
         Ok(())
     }
 
-    /// The activation of the first half of each row of `x` `[rows, 2 * size]` times the second half, to `y`
-    /// `[rows, size]`.
+    /// Computes `y` `[rows, size]` from `x` `[rows, 2 * size]`: the activation of the first half of each row times
+    /// the second half.
     pub(crate) fn gate(self, x: &Rows, y: &mut Rows) -> Result<()> {
         let (rows, size) = (x.shape()?.0, x.shape()?.1 / 2);
         match x {
@@ -79,7 +82,7 @@ impl Activation {
         }
     }
 
-    fn to_cuda(self) -> kernels_cuda::Activation {
+    pub(super) fn to_cuda(self) -> kernels_cuda::Activation {
         match self {
             Self::Gelu => kernels_cuda::Activation::Gelu,
             Self::GeluTanh => kernels_cuda::Activation::GeluTanh,

@@ -1,4 +1,4 @@
-//! Where a model computes, and in what numbers.
+//! The device and number type that a model computes with.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use kernels_cuda::Gpu;
 
 use super::Rows;
 
-/// Bytes of a GPU that are left for what is allocated and freed within a step, for graphs, and for what the driver needs.
+/// Bytes of a GPU that are kept free: for allocations within a step, for graphs, and for the driver's own needs.
 pub(crate) const SPARE_BYTES: usize = 512 << 20;
 
-/// Where a model computes, and in what numbers.
+/// The device and number type that a model computes with.
 #[derive(Debug, Clone)]
 pub(crate) enum ComputeDevice {
     /// On the CPU in f32, by `kernels`.
@@ -23,7 +23,7 @@ pub(crate) enum ComputeDevice {
 }
 
 impl ComputeDevice {
-    /// The type of tensors that are on the way to where the model computes.
+    /// The type of host tensors that are passed to the device.
     pub(crate) fn dtype(&self) -> DType {
         match self {
             Self::Kernels | Self::Gpu(_) => DType::F32,
@@ -31,7 +31,7 @@ impl ComputeDevice {
         }
     }
 
-    /// Bytes of a number that the model computes with.
+    /// Bytes of one number that the model computes with.
     pub(crate) fn number_bytes(&self) -> usize {
         match self {
             Self::Kernels => 4,
@@ -40,7 +40,7 @@ impl ComputeDevice {
         }
     }
 
-    /// Waits until what was asked for is done; what is computed by the processor is.
+    /// Waits until all queued work is done; on the CPU, nothing is ever queued.
     pub(crate) fn wait(&self) -> Result<()> {
         match self {
             Self::Kernels | Self::Tensors(_) => Ok(()),
@@ -48,7 +48,7 @@ impl ComputeDevice {
         }
     }
 
-    /// The numbers of a tensor `[rows, columns]` where the model computes.
+    /// Copies a tensor `[rows, columns]` to the device, in the model's number type.
     pub(crate) fn rows(&self, tensor: &Tensor) -> Result<Rows> {
         let columns = tensor.dim(1)?;
         match self {
@@ -65,12 +65,17 @@ impl ComputeDevice {
     }
 }
 
-/// What a GPU answered, as the tensor library would say it.
+/// A result of the GPU's crate, with its error as one of the tensor library.
 pub(crate) fn gpu_result<T>(answer: kernels_cuda::Result<T>) -> Result<T> {
-    answer.map_err(candle_core::Error::wrap)
+    answer.map_err(gpu_error)
 }
 
-/// The numbers of a tensor on the CPU, widened.
+/// An error of the GPU's crate as one of the tensor library. `LoadError::from` recovers the original.
+pub(crate) fn gpu_error(error: kernels_cuda::Error) -> candle_core::Error {
+    candle_core::Error::Cuda(Box::new(error))
+}
+
+/// All numbers of a tensor, copied to the CPU and converted to f32.
 pub(crate) fn widened(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }

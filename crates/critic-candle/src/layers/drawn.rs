@@ -1,8 +1,9 @@
-//! Random weights that are drawn on the GPU on which they are to be.
+//! Random weights that are drawn on the GPU that uses them.
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use kernels::QUANTISED_BLOCK;
 use kernels_cuda::{CodeBits, Draw, Gpu, Linear, QuantisedWeights, Rows};
 
 use super::device::widened;
@@ -12,11 +13,10 @@ use crate::{
     weights::{Products, WeightForm, Weights},
 };
 
-/// Inputs of a block of quantised weights.
-const BLOCK: usize = 32;
-
-/// The product of weights by name and shape one below the other; none where they are in a file, or a part of them is wanted. Quantised ones are codes and
-/// scales that are drawn themselves: such a model is for measuring how fast it is.
+/// A linear layer of the weights with these names and shapes, stacked by rows; `None` where they are in a file, or
+/// only a part of them is read.
+///
+/// For quantised weights, codes and scales themselves are drawn: such a model only serves to measure speed.
 pub(super) fn linear(
     products: Products<'_>,
     gpu: &Arc<Gpu>,
@@ -38,7 +38,7 @@ pub(super) fn linear(
         WeightForm::Q4 => Some(CodeBits::Four),
         WeightForm::Stored | WeightForm::F32 => None,
     };
-    if let Some(bits) = bits.filter(|_| input.is_multiple_of(BLOCK)) {
+    if let Some(bits) = bits.filter(|_| input.is_multiple_of(QUANTISED_BLOCK)) {
         let blocks = QuantisedWeights::drawn(gpu, draw(&parts[0].0), bits, (output, input))?;
         return Ok(Some(Linear::of_blocks(gpu, blocks, bias.as_deref())?));
     }
@@ -52,7 +52,7 @@ pub(super) fn linear(
     Ok(Some(Linear::of_rows(gpu, rows, bias.as_deref())?))
 }
 
-/// A table of rows; none where it is in a file.
+/// An embedding table; `None` where it is in a file.
 pub(super) fn table(
     weights: &Weights,
     gpu: &Arc<Gpu>,

@@ -1,7 +1,8 @@
-//! The table of the vocabulary.
+//! The embedding table of the vocabulary.
 
 use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
+use half::{bf16, slice::HalfBitsSliceExt};
 
 use super::{
     Rows,
@@ -17,16 +18,16 @@ use crate::{
 /// A table `[V, C]` of which a few rows are read at a time.
 #[derive(Debug)]
 pub(crate) enum Embedding {
-    /// Numbers.
+    /// On the CPU, as numbers.
     Table { table: Tensor, device: ComputeDevice },
-    /// Blocks, which stay as they are stored.
+    /// On the CPU, in the quantised blocks of the file.
     Packed(Box<Linear>),
-    /// Numbers on a GPU.
+    /// On a GPU, as numbers.
     Gpu(kernels_cuda::Rows),
 }
 
 impl Embedding {
-    /// Reads the table `name`, whose rows come out in the type in which the model computes.
+    /// Loads the table `name`. Its rows are returned in the type in which the model computes.
     pub(crate) fn load(
         weights: &Weights,
         name: &str,
@@ -38,10 +39,9 @@ impl Embedding {
                 if let Some(table) = drawn::table(weights, gpu, name, shape)? {
                     return Ok(Self::Gpu(table));
                 }
-                let Rows::Gpu(table) = weights.device().rows(&weights.get(name, shape)?)? else {
-                    unreachable!("rows of a GPU are on it")
-                };
-                return Ok(Self::Gpu(table));
+                let words = weights.stored(name, shape)?.into_bf16()?;
+                let numbers = words.reinterpret_cast::<bf16>();
+                return Ok(Self::Gpu(kernels_cuda::Rows::upload(gpu, numbers, shape[1])?));
             }
             ComputeDevice::Kernels => {
                 let is_blocks = weights.stored(name, shape)?.stored_type.dtype().is_none();
@@ -56,7 +56,7 @@ impl Embedding {
         Ok(Self::Table { table: weights.table(name, shape)?, device: weights.device().clone() })
     }
 
-    /// The rows `[tokens, C]` of `tokens`.
+    /// The embeddings `[tokens, C]` of `tokens`.
     pub(crate) fn forward(&self, tokens: &[TokenId]) -> Result<Rows> {
         match self {
             Self::Table { table, device } => device.rows(&look_up(table, tokens, device.dtype())?),
@@ -71,7 +71,7 @@ impl Embedding {
     }
 }
 
-/// The rows `[tokens, C]` of a table `[V, C]`, as `dtype`.
+/// The rows `[tokens, C]` of a table `[V, C]`, converted to `dtype`.
 pub(super) fn look_up(table: &Tensor, tokens: &[TokenId], dtype: DType) -> Result<Tensor> {
     let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
     table.index_select(&Tensor::new(ids, table.device())?, 0)?.to_dtype(dtype)

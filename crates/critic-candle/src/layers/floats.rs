@@ -1,8 +1,8 @@
-//! Tensors as the slices that `kernels` takes.
+//! Access to tensors as slices, for `kernels`.
 
 use candle_core::{Result, Storage, Tensor};
 
-/// Gives `read` the numbers of `tensor`, which is on the CPU in f32, in the order of its dimensions.
+/// Calls `read` with the numbers of `tensor`, which is on the CPU in f32, in row-major order.
 pub(crate) fn with_floats<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();

@@ -1,4 +1,4 @@
-//! A matrix product with an optional bias.
+//! Linear layers: a matrix product with an optional bias.
 
 use candle_core::{Result, Tensor};
 use critic::TokenId;
@@ -17,29 +17,29 @@ use crate::{
     weights::{Products, WeightForm},
 };
 
-/// Whether a product has a bias.
+/// Whether a linear layer has a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bias {
     Present,
     Absent,
 }
 
-/// x W^T + b.
+/// A linear layer, x W^T + b.
 #[derive(Debug)]
 pub(crate) enum Linear {
-    /// On the CPU with arithmetic in f32: the only copy of the weight is the packed one, in any form.
+    /// On the CPU with arithmetic in f32. The packed weight, in any form, is the only copy.
     Packed(kernels::Linear),
     /// On the CPU in another type.
     Tensors {
         weight: Tensor,       // [out, in]
         bias: Option<Tensor>, // [out]
     },
-    /// On a GPU: in bf16, or in blocks.
+    /// On a GPU, in bf16 or in quantised blocks.
     Gpu(Box<kernels_cuda::Linear>),
 }
 
 impl Linear {
-    /// Reads `{prefix}weight`, and `{prefix}bias` where it is present.
+    /// Loads `{prefix}weight`, and `{prefix}bias` where it is present.
     pub(crate) fn load(
         products: Products<'_>,
         prefix: &str,
@@ -49,8 +49,8 @@ impl Linear {
         Self::load_joined(products, (prefix, &[("", output)]), input, bias)
     }
 
-    /// The same of several products of the same inputs, as one whose outputs stand side by side: each of `parts` is what
-    /// its names begin with behind `prefix`, and how many outputs it has.
+    /// Loads several linear layers with the same inputs as one, whose outputs are concatenated. Each of `parts` is
+    /// the part's prefix after `prefix`, and its number of outputs.
     pub(crate) fn load_joined(
         products: Products<'_>,
         (prefix, parts): (&str, &[(&str, usize)]),
@@ -71,12 +71,12 @@ impl Linear {
         Self::read(products, &names.collect::<Vec<_>>(), bias)
     }
 
-    /// Reads weights by name and shape, whose first dimension is the output and whose others together are the input, one
-    /// below the other.
+    /// Loads weights by name and shape, stacked by rows. The first dimension of a shape is the output, the product
+    /// of the others the input.
     pub(crate) fn read(
         products: Products<'_>,
         names: &[(String, Vec<usize>)],
-        bias: Option<Tensor>, // [out] of what is read
+        bias: Option<Tensor>, // [out], of this rank's part
     ) -> std::result::Result<Self, LoadError> {
         let output = names.iter().map(|(_, shape)| products.shape_of(shape).0).sum();
         let input = products.shape_of(&names[0].1).1;
@@ -122,7 +122,7 @@ impl Linear {
         }
     }
 
-    /// `x` `[rows, in]` to `y` `[rows, out]`.
+    /// Computes `y` `[rows, out]` from `x` `[rows, in]`.
     pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
         match self {
             Self::Packed(linear) => linear.forward(x.floats()?, y.room((x.shape()?.0, linear.output()))),
@@ -141,7 +141,7 @@ impl Linear {
         Ok(())
     }
 
-    /// The same with an activation after it.
+    /// Computes `y` `[rows, out]` from `x` `[rows, in]`, and applies `activation` to it.
     pub(crate) fn activated(&self, x: &Rows, y: &mut Rows, activation: Activation) -> Result<()> {
         match (self, activation) {
             (Self::Gpu(linear), Activation::GeluTanh) => {
@@ -155,7 +155,23 @@ impl Linear {
         }
     }
 
-    /// Adds what comes of `x` `[rows, in]` to `y` `[rows, out]`; `change` is memory to do so.
+    /// Computes `y` `[rows, out / 2]` from `x` `[rows, in]`: the activation of the first half of the outputs times
+    /// the second half. `products` is working memory.
+    pub(crate) fn gated(
+        &self,
+        x: &Rows,
+        activation: Activation,
+        (products, y): (&mut Rows, &mut Rows),
+    ) -> Result<()> {
+        if let Self::Gpu(linear) = self {
+            let (x, activation) = (x.gpu()?, activation.to_cuda());
+            return gpu_result(linear.gated(x, activation, (products.on(x.gpu())?, y.on(x.gpu())?)));
+        }
+        self.forward(x, products)?;
+        activation.gate(products, y)
+    }
+
+    /// Adds the outputs for `x` `[rows, in]` to `y` `[rows, out]`; `change` is working memory.
     pub(crate) fn add(&self, x: &Rows, y: &mut Rows, change: &mut Rows) -> Result<()> {
         if let (Self::Gpu(linear), Rows::Gpu(y)) = (self, &mut *y) {
             return gpu_result(linear.forward(x.gpu()?, y, Output::Add));
@@ -164,7 +180,7 @@ impl Linear {
         y.add(change)
     }
 
-    /// What comes of `x` `[rows, in]`, for every row its numbers in f32.
+    /// The outputs for `x` `[rows, in]`, one vector in f32 for each row.
     pub(crate) fn floats(&self, x: &Rows) -> Result<Vec<Vec<f32>>> {
         match self {
             Self::Gpu(linear) => gpu_result(linear.floats(x.gpu()?)),
@@ -176,7 +192,7 @@ impl Linear {
         }
     }
 
-    /// The rows of the weight, `[tokens, in]`, that are the embedding of `tokens` where the two are one.
+    /// The embeddings `[tokens, in]` of `tokens`, where the embedding table and this weight are the same.
     pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Rows> {
         match self {
             Self::Packed(linear) => {

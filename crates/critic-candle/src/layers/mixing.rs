@@ -1,8 +1,8 @@
-//! Rows that are mixed of others, on the CPU in f32.
+//! Weighted sums of rows, on the CPU in f32.
 
 use kernels_cuda::Mixture;
 
-/// Mixtures `[mixtures, columns]` of the rows of `floats` `[rows, columns]`.
+/// The `mixtures` `[mixtures, columns]` of the rows of `floats` `[rows, columns]`.
 pub(super) fn mix(floats: &[f32], columns: usize, mixtures: &[Mixture]) -> Vec<f32> {
     let row = |index: u32| &floats[index as usize * columns..][..columns];
     let mut mixed = Vec::with_capacity(mixtures.len() * columns);

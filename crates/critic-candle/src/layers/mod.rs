@@ -1,4 +1,4 @@
-//! Pieces that towers and decoders are made of.
+//! The layers that towers and decoders are built from.
 
 mod activation;
 mod device;
@@ -14,7 +14,7 @@ mod rows;
 mod summed;
 
 pub(crate) use activation::Activation;
-pub(crate) use device::{ComputeDevice, SPARE_BYTES, gpu_result, widened};
+pub(crate) use device::{ComputeDevice, SPARE_BYTES, gpu_error, gpu_result, widened};
 pub(crate) use embedding::Embedding;
 pub(crate) use floats::with_floats;
 pub(crate) use linear::{Bias, Linear};

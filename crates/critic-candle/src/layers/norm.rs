@@ -1,4 +1,4 @@
-//! The two normalisations over the last dimension.
+//! Layer norm and RMS norm, over the last dimension.
 
 use candle_core::{D, Result, Tensor};
 use kernels::Isa;
@@ -10,18 +10,19 @@ use super::{
 };
 use crate::{error::LoadError, weights::Weights};
 
-/// x / sqrt(mean of squares + epsilon) * weight; with a bias (x - mean) / sqrt(variance + epsilon) * weight + bias.
+/// Without a bias, RMS norm: x / sqrt(mean of squares + epsilon) * weight. With a bias, layer norm: (x - mean) /
+/// sqrt(variance + epsilon) * weight + bias.
 #[derive(Debug)]
 pub(crate) struct Norm {
     pub(super) weight: Tensor,       // [size]
     pub(super) bias: Option<Tensor>, // [size]
     pub(super) epsilon: f32,
-    /// The same on a GPU, where the model is there.
+    /// The norm on the GPU, where the model computes on one.
     pub(super) gpu: Option<kernels_cuda::Norm>,
 }
 
 impl Norm {
-    /// The layer norm whose tensors are `{prefix}weight` and `{prefix}bias`.
+    /// Loads the layer norm with the tensors `{prefix}weight` and `{prefix}bias`.
     pub(crate) fn layer(
         weights: &Weights,
         prefix: &str,
@@ -32,7 +33,7 @@ impl Norm {
         Self::new(weights, (&format!("{prefix}weight"), size), Some(bias), epsilon)
     }
 
-    /// The RMS norm whose weight is called `name`.
+    /// Loads the RMS norm with the weight `name`.
     pub(crate) fn rms(
         weights: &Weights,
         name: &str,
@@ -59,7 +60,7 @@ impl Norm {
         Ok(Self { weight, bias, epsilon, gpu })
     }
 
-    /// `x` `[rows, size]` to `y` of the same shape.
+    /// Computes `y` from `x` `[rows, size]`, of the same shape.
     pub(crate) fn forward(&self, x: &Rows, y: &mut Rows) -> Result<()> {
         let shape = x.shape()?;
         match (x, &self.bias) {
@@ -78,7 +79,7 @@ impl Norm {
                 Ok(())
             }
             (Rows::Tensor(x), Some(bias)) => {
-                // The mean goes first: mean of squares less square of mean loses digits in f32.
+                // The mean is subtracted first: the mean of squares minus the square of the mean loses digits in f32.
                 let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
                 let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
                 let scaled = centred.broadcast_div(&(variance + f64::from(self.epsilon))?.sqrt()?)?;

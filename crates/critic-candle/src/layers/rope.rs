@@ -1,4 +1,4 @@
-//! Rotary position embedding, half-split rotation.
+//! Rotary position embedding with half-split rotation.
 
 use candle_core::{Device, Result, Tensor};
 use kernels::Isa;
@@ -9,8 +9,8 @@ use super::{
     device::{ComputeDevice, gpu_result},
 };
 
-/// Cosines and sines of every position. The tables are computed in f32 whatever the model's type: bf16 holds whole
-/// numbers only up to 256, and prompts with an image reach positions of 9000.
+/// Cosines and sines of every position. Angles are computed in f32 whatever the model's type: bf16 represents all
+/// whole numbers only up to 256, and prompts with an image reach positions of 9000.
 #[derive(Debug)]
 pub(crate) enum Rope {
     /// On the CPU.
@@ -23,7 +23,7 @@ pub(crate) enum Rope {
     Gpu(RotaryTable),
 }
 
-/// By how much each row of a step turns.
+/// The rotation of each row of a step.
 #[derive(Debug)]
 pub(crate) struct Rotation {
     pub(super) cos: Rows, // [T, D / 2]
@@ -60,12 +60,12 @@ impl Rope {
 }
 
 impl Rotation {
-    /// The rotations at `positions` of tables of `cos` and `sin`.
+    /// The rotations at `positions`, from the tables `cos` and `sin`.
     pub(crate) fn at(positions: &[u32], (cos, sin): (&Rows, &Rows), head_size: usize) -> Result<Self> {
         Ok(Self { cos: cos.pick(positions)?, sin: sin.pick(positions)?, head_size })
     }
 
-    /// Turns the first `heads` heads of each row of `x` `[T, at least heads * D]`.
+    /// Rotates the first `heads` heads of each row of `x` `[T, at least heads * D]`.
     pub(crate) fn apply(&self, x: &mut Rows, heads: usize) -> Result<()> {
         let (rows, columns) = x.shape()?;
         match x {

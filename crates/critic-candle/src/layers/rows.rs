@@ -1,4 +1,4 @@
-//! The numbers that layers hand on, and the buffers that they are in.
+//! The activations that layers pass on, and their buffers.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,27 +11,28 @@ use super::{
     mixing,
 };
 
-/// Rows of numbers, one for each token or patch. What is a row's own comes out the same whatever the other rows are.
+/// Rows of numbers, one for each token or patch. Operations on single rows give the same result whatever the other
+/// rows are.
 #[derive(Debug)]
 pub(crate) enum Rows {
-    /// On the CPU in f32, where `kernels` works. The memory stays from one use to the next.
+    /// On the CPU in f32, for `kernels`. The memory is reused.
     Floats {
         floats: Vec<f32>, // [rows, columns]
         columns: usize,
     },
     /// On the CPU in another type.
     Tensor(Tensor), // [rows, columns]
-    /// On a GPU in bf16, where `kernels_cuda` works. The memory stays from one use to the next.
+    /// On a GPU in bf16, for `kernels_cuda`. The memory is reused.
     Gpu(kernels_cuda::Rows), // [rows, columns]
 }
 
 impl Rows {
-    /// None yet.
+    /// An empty buffer, which allocates on first use.
     pub(crate) fn new() -> Self {
         Self::Floats { floats: Vec::new(), columns: 0 }
     }
 
-    /// As a tensor `[rows, columns]` on the CPU.
+    /// Converts the rows to a tensor `[rows, columns]` on the CPU.
     pub(crate) fn into_tensor(self) -> Result<Tensor> {
         match self {
             Self::Floats { floats, columns } => {
@@ -43,7 +44,7 @@ impl Rows {
         }
     }
 
-    /// A copy of them as a tensor `[rows, columns]` on the CPU.
+    /// A copy of the rows as a tensor `[rows, columns]` on the CPU.
     pub(crate) fn to_tensor(&self) -> Result<Tensor> {
         match self {
             Self::Floats { floats, columns } => {
@@ -54,7 +55,7 @@ impl Rows {
         }
     }
 
-    /// Each row's numbers, widened.
+    /// The numbers of each row, converted to f32.
     pub(crate) fn into_vectors(self) -> Result<Vec<Vec<f32>>> {
         let columns = self.shape()?.1;
         let floats = match self {
@@ -65,7 +66,7 @@ impl Rows {
         Ok(floats.chunks(columns.max(1)).map(<[f32]>::to_vec).collect())
     }
 
-    /// How many rows and columns there are.
+    /// The numbers of rows and columns.
     pub(crate) fn shape(&self) -> Result<(usize, usize)> {
         match self {
             Self::Floats { floats, columns } => {
@@ -76,7 +77,7 @@ impl Rows {
         }
     }
 
-    /// Bytes that they take.
+    /// Size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Floats { floats, .. } => size_of_val(floats.as_slice()),
@@ -85,7 +86,7 @@ impl Rows {
         }
     }
 
-    /// The numbers, for a kernel on the CPU.
+    /// The numbers, for a kernel on the CPU; an error for other kinds of rows.
     pub(crate) fn floats(&self) -> Result<&[f32]> {
         match self {
             Self::Floats { floats, .. } => Ok(floats),
@@ -93,7 +94,7 @@ impl Rows {
         }
     }
 
-    /// The numbers, for the tensor library.
+    /// The numbers, for the tensor library; an error for other kinds of rows.
     pub(crate) fn tensor(&self) -> Result<&Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor),
@@ -101,7 +102,7 @@ impl Rows {
         }
     }
 
-    /// The numbers, for a kernel on a GPU.
+    /// The numbers, for a kernel on a GPU; an error for other kinds of rows.
     pub(crate) fn gpu(&self) -> Result<&kernels_cuda::Rows> {
         match self {
             Self::Gpu(rows) => Ok(rows),
@@ -109,7 +110,8 @@ impl Rows {
         }
     }
 
-    /// Makes room for `rows` of `columns` numbers on the CPU, all of which are to be written: there may be others in it.
+    /// Makes room on the CPU for `rows` rows of `columns` numbers. The content is unspecified, so the caller must
+    /// write every number.
     pub(crate) fn room(&mut self, (rows, columns): (usize, usize)) -> &mut [f32] {
         if !matches!(self, Self::Floats { .. }) {
             *self = Self::new();
@@ -120,7 +122,7 @@ impl Rows {
         floats
     }
 
-    /// The memory for rows on a GPU, whatever they were before.
+    /// A buffer on `gpu`, which replaces rows of another kind.
     pub(crate) fn on(&mut self, gpu: &Arc<Gpu>) -> Result<&mut kernels_cuda::Rows> {
         if !matches!(self, Self::Gpu(_)) {
             *self = Self::Gpu(gpu_result(kernels_cuda::Rows::empty(gpu))?);
@@ -129,7 +131,7 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Puts the rows `range` of `other` at row `first`.
+    /// Copies the rows `range` of `other` to the rows from `first` on.
     pub(crate) fn copy(&mut self, first: usize, other: &Self, range: Range<usize>) -> Result<()> {
         match self {
             Self::Floats { floats, columns } => {
@@ -145,7 +147,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Adds other rows of the same shape.
+    /// Adds the rows of `other`, of the same shape.
     pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         match self {
             Self::Floats { floats, .. } => kernels::add(Isa::best(), floats, other.floats()?),
@@ -155,7 +157,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Adds the rows of `other` `[some, columns]` to the first rows, to the next ones, and so on.
+    /// Adds `other` `[count, columns]` to each group of `count` consecutive rows.
     pub(crate) fn add_repeated(&mut self, other: &Self) -> Result<()> {
         let (rows, columns) = self.shape()?;
         match self {
@@ -181,7 +183,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows of these numbers, in this order.
+    /// The rows with these indices, in this order.
     pub(crate) fn pick(&self, indices: &[u32]) -> Result<Self> {
         match self {
             Self::Floats { floats, columns } => {
@@ -202,7 +204,7 @@ impl Rows {
         }
     }
 
-    /// Mixtures of these rows.
+    /// The `mixtures` of these rows, one row each.
     pub(crate) fn mix(&self, mixtures: &[Mixture]) -> Result<Self> {
         match self {
             Self::Floats { floats, columns } => {
@@ -222,7 +224,7 @@ impl Rows {
         }
     }
 
-    /// Pieces of rows, at least one, that are all on the same kind of device, one after the other.
+    /// Concatenates pieces of rows: at least one, all of the same kind.
     pub(crate) fn join(pieces: &[(&Self, Range<usize>)]) -> Result<Self> {
         let columns = pieces[0].0.shape()?.1;
         match pieces[0].0 {

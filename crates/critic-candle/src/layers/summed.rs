@@ -1,4 +1,4 @@
-//! A product whose inputs are split over the ranks of a decoder.
+//! A linear layer whose inputs are split over the ranks of a decoder.
 
 use candle_core::Result;
 
@@ -9,7 +9,8 @@ use crate::{
     weights::{WeightForm, Weights},
 };
 
-/// x W^T, of which each rank has some columns of W and the numbers of x that belong to them, and all together the sum.
+/// A linear layer, x W^T, of which each rank has some columns of W and the corresponding numbers of x; the ranks'
+/// partial products are summed.
 #[derive(Debug)]
 pub(crate) struct SummedLinear {
     part: Linear,
@@ -17,7 +18,7 @@ pub(crate) struct SummedLinear {
 }
 
 impl SummedLinear {
-    /// Reads this rank's part of `{prefix}weight`, which is `[output, input]` as a whole, to be kept in `form`.
+    /// Loads this rank's part of `{prefix}weight`, kept in `form`; `shape` is (input, output) of the whole weight.
     pub(crate) fn load(
         weights: &Weights,
         form: WeightForm,
@@ -28,8 +29,8 @@ impl SummedLinear {
         Ok(Self { part, reduce: weights.rank().reduce.clone() })
     }
 
-    /// Adds what comes of `x`, this rank's part of `[rows, in]`, and of the other ranks' parts to `y` `[rows, out]`; `change` is
-    /// memory to do so.
+    /// Adds the product of `x`, this rank's part of `[rows, in]`, summed over all ranks, to `y` `[rows, out]`;
+    /// `change` is working memory.
     pub(crate) fn add(&self, x: &Rows, y: &mut Rows, change: &mut Rows) -> Result<()> {
         let Some(reduce) = &self.reduce else { return self.part.add(x, y, change) };
         self.part.forward(x, change)?;

@@ -1,4 +1,4 @@
-//! Single operators against their goldens from torch.
+//! Single operators against golden data from torch.
 
 use std::collections::HashMap;
 
@@ -18,14 +18,14 @@ fn assert_close(what: &str, got: &Tensor, wanted: &Tensor, tolerance: f32) {
     assert!(worst <= tolerance, "{what} differs by {worst:e}");
 }
 
-/// The rows of `x`, of any shape, whose last dimension is the columns.
+/// `x`, of any shape, as rows; the last dimension becomes the columns.
 fn rows(x: &Tensor) -> Rows {
     ComputeDevice::Kernels.rows(&x.flatten_to(x.rank() - 2).unwrap()).unwrap()
 }
 
-/// What `layer` writes for `x`, in the shape of `x`.
+/// The output of `layer` for `x`, in the shape of `x`.
 fn forward(x: &Tensor, layer: impl Fn(&Rows, &mut Rows) -> candle_core::Result<()>) -> Tensor {
-    // What was in the memory before is not what comes out.
+    // The buffer starts with NaN, so that values left from before would be noticed.
     let mut y = Rows::Floats { floats: vec![f32::NAN; 7], columns: 7 };
     layer(&rows(x), &mut y).unwrap();
     y.into_tensor().unwrap().reshape(x.shape()).unwrap()
@@ -72,7 +72,7 @@ fn rotation() {
         };
         let x = &golden[&format!("rope{size}_in")]; // [T, D]
         let wanted = &golden[&format!("rope{size}_out")];
-        // By the kernel and by tensors.
+        // With the kernel, then with tensors.
         for (mut turned, device) in
             [(rows(x), ComputeDevice::Kernels), (Rows::Tensor(x.clone()), ComputeDevice::Tensors(DType::F32))]
         {

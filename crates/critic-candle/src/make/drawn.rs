@@ -1,15 +1,15 @@
-//! A checkpoint of random weights that is on no disk: its tensors are drawn when they are loaded, on a GPU where the model is to
-//! be there.
+//! A checkpoint of random weights that is not on disk: its tensors are drawn when they are loaded, on the GPU where
+//! the model computes on one.
 
 use std::{borrow::Cow, ops::Range, thread};
 
 use super::{MadeForm, MakeOptions, files, random, shape::Shape, tensors};
 use crate::{error::LoadError, source::Source};
 
-/// The fewest weights that a thread is started for: less takes no longer than the start.
+/// The fewest weights per thread: fewer are drawn in no more time than starting the thread takes.
 const WEIGHTS_OF_A_THREAD: usize = 1 << 15;
 
-/// The files of such a checkpoint, and its tensors.
+/// The files beside the weights of a checkpoint, and generators of its tensors.
 #[derive(Debug)]
 pub struct DrawnCheckpoint {
     shape: Shape,
@@ -18,22 +18,22 @@ pub struct DrawnCheckpoint {
     tensors: Vec<(String, Vec<usize>, DrawnTensor)>,
 }
 
-/// The weights of one tensor: each follows from its index, nearly normal.
+/// The generator of one tensor: each weight depends on its index and is approximately normal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DrawnTensor {
     numbers: random::Drawn,
     /// The mean of the weights.
     pub(crate) centre: f32,
-    /// Their standard deviation.
+    /// The standard deviation of the weights.
     pub(crate) spread: f32,
 }
 
 impl DrawnCheckpoint {
-    /// The checkpoint that [`make_model`](super::make_model) writes for the same shape and seed, with the tokenizer and the chat
-    /// template of `vocabulary`.
+    /// The checkpoint that [`make_model`](super::make_model) writes for the same shape and seed in bf16, with the
+    /// tokenizer and the chat template of `vocabulary`.
     ///
     /// # Errors
-    /// [`LoadError`] when `vocabulary` lacks what a checkpoint needs.
+    /// [`LoadError`] when `vocabulary` lacks a file or a control token.
     pub fn new(shape: Shape, seed: u64, vocabulary: &Source) -> Result<Self, LoadError> {
         let files = files::describe(vocabulary, MakeOptions { shape, seed, form: MadeForm::Bf16 })?;
         let drawn = |tensor: tensors::RandomTensor| {
@@ -44,39 +44,39 @@ impl DrawnCheckpoint {
         Ok(Self { shape, seed, files, tensors: tensors.collect() })
     }
 
-    /// What it is called in messages.
+    /// The name of the checkpoint in messages.
     pub(crate) fn name(&self) -> String {
         format!("the checkpoint of shape {:?} drawn from seed {}", self.shape, self.seed)
     }
 
-    /// A file beside the weights.
+    /// The content of a file beside the weights; `None` when it does not exist.
     pub(crate) fn read(&self, file: &str) -> Option<Cow<'static, [u8]>> {
         self.files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| Cow::Owned(bytes.clone()))
     }
 
-    /// Name, shape and weights of every tensor, all of them bf16.
+    /// Name, shape and generator of every tensor, all of them bf16.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], DrawnTensor)> {
         self.tensors.iter().map(|(name, shape, weights)| (name.as_str(), shape.as_slice(), *weights))
     }
 }
 
 impl DrawnTensor {
-    /// Those of the tensor `name` of the checkpoint that follows from `seed`.
+    /// The generator of the tensor `name` of the checkpoint with this `seed`.
     pub(super) fn new(seed: u64, name: &str, centre: f32, spread: f32) -> Self {
         Self { numbers: random::Drawn::new(seed, name), centre, spread }
     }
 
-    /// What tells this tensor's numbers from those of others.
+    /// The key that distinguishes this tensor's numbers from those of others.
     pub(crate) fn key(&self) -> u64 {
         self.numbers.key()
     }
 
-    /// The first `count` weights as little-endian bf16, drawn by all processors.
+    /// The first `count` weights as little-endian bf16, drawn on all cores.
     pub(crate) fn bytes(&self, count: usize) -> Vec<u8> {
         self.bytes_of(0..count)
     }
 
-    /// The weights of `range`, the same way.
+    /// The weights of `range` as little-endian bf16, drawn on all cores.
     pub(super) fn bytes_of(&self, range: Range<usize>) -> Vec<u8> {
         let mut bytes = vec![0; 2 * range.len()];
         let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -93,7 +93,7 @@ impl DrawnTensor {
         bytes
     }
 
-    /// The bits of weight `index`, a bf16.
+    /// The bits of weight `index` in bf16.
     fn bits(&self, index: usize) -> u16 {
         random::bf16_bits(self.centre + self.spread * self.numbers.normal(index))
     }

@@ -1,4 +1,4 @@
-//! What lies beside the weights of a made checkpoint, as both transformers and this crate read it.
+//! The files beside the weights of a made checkpoint, which both transformers and this crate can read.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::{error::LoadError, source::Source, tokenizer::Tokenizer};
 const TOKENIZER: &str = "tokenizer.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
-/// Ids of the control tokens that configurations name.
+/// Ids of the control tokens that configurations refer to.
 struct Ids {
     padding: u32,
     turn_end: u32,
@@ -38,7 +38,7 @@ impl Ids {
     }
 }
 
-/// Every file but the weights, `config.json` last.
+/// The name and content of every file except the weights, with `config.json` last.
 pub(super) fn describe(
     vocabulary: &Source,
     options: MakeOptions,
@@ -69,7 +69,7 @@ fn text(json: &Value) -> Vec<u8> {
     format!("{json:#}\n").into_bytes()
 }
 
-/// Grids of up to 6 by 6 tiles, as the published checkpoints have them.
+/// Grids of up to 6 by 6 tiles, as in published checkpoints.
 fn grid_sizes(shape: Shape) -> Value {
     let tile = shape.vision().image_size;
     (1..=6).flat_map(|rows| (1..=6).map(move |columns| json!([tile * rows, tile * columns]))).collect()
@@ -145,7 +145,7 @@ fn video_processor(shape: Shape) -> Value {
     keys
 }
 
-/// What is done to the pixels of images and of frames.
+/// The settings that the processors of images and of videos share.
 fn pixels(shape: Shape) -> Value {
     let size = shape.vision().image_size;
     json!({

@@ -1,4 +1,4 @@
-//! Checkpoints of random weights, for measuring: the shape of a real one, and weights that follow from a seed.
+//! Checkpoints of random weights for benchmarks, with the shape of a real model and weights determined by a seed.
 
 mod drawn;
 mod files;
@@ -17,7 +17,8 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    convert::{GgufForm, LanguageModel, write_language_model},
+    convert::{GgufForm, LanguageModel, ReadWeights, write_language_model},
+    decoders::{DecoderNames, DecoderTensor},
     error::LoadError,
     source::Source,
 };
@@ -29,31 +30,31 @@ use tensors::RandomTensor;
 /// The file with the weights.
 const WEIGHTS: &str = "model.safetensors";
 
-/// The file with the language model, where it has one of its own.
+/// The file with the language model, where it is stored as GGUF.
 const LANGUAGE_MODEL: &str = "model.gguf";
 
-/// Weights that are drawn before they are written: bounds the memory that a checkpoint of any size takes, and keeps many processors
-/// busy for longer than it takes to start their threads.
+/// Weights that are drawn and written at a time: few enough to bound the memory for a checkpoint of any size, and
+/// enough to keep many cores busy for longer than their threads take to start.
 const WEIGHTS_AT_ONCE: usize = 1 << 24;
 
-/// What to make.
+/// Options of a checkpoint to make.
 #[derive(Debug, Clone, Copy)]
 pub struct MakeOptions {
-    /// Which model's shape it has.
+    /// The shape of the model.
     pub shape: Shape,
-    /// From which all weights follow.
+    /// Determines all weights.
     pub seed: u64,
     /// How weights are stored.
     pub form: MadeForm,
 }
 
-/// How made weights are stored. The numbers are the same in both forms of floats, since all of them are numbers of bf16;
-/// other forms are made of the same numbers.
+/// How made weights are stored. Both forms of floats hold the same numbers, since all can be represented in bf16; the
+/// other forms are quantised from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MadeForm {
     /// 32-bit floats.
     F32,
-    /// 16-bit floats, as published checkpoints have them.
+    /// 16-bit floats, as in published checkpoints.
     Bf16,
     /// The language model as GGUF in eight bits, the rest in bf16.
     Q8,
@@ -69,7 +70,7 @@ impl MadeForm {
         }
     }
 
-    /// What a configuration calls it.
+    /// The name of the float type in a configuration.
     fn torch_name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -77,7 +78,7 @@ impl MadeForm {
         }
     }
 
-    /// The form of the language model, where it gets a file of its own.
+    /// The form of the language model in its GGUF file; `None` where it is stored with the other weights.
     fn gguf(self) -> Option<GgufForm> {
         match self {
             Self::F32 | Self::Bf16 => None,
@@ -87,12 +88,13 @@ impl MadeForm {
     }
 }
 
-/// Makes a checkpoint in the Hugging Face layout in `folder`, with the tokenizer and the chat template of `vocabulary`.
-/// The number of its weights is returned. `config.json` is written last: without it a folder is no checkpoint.
+/// Writes a checkpoint in the Hugging Face layout to `folder`, with the tokenizer and the chat template of
+/// `vocabulary`. Returns the number of weights. `config.json` is written last, so that an incomplete folder is not
+/// a checkpoint.
 ///
 /// # Errors
-/// [`LoadError`] when `vocabulary` lacks what a checkpoint needs, when `folder` has a checkpoint already, or when it
-/// cannot be written.
+/// [`LoadError`] when `vocabulary` lacks a file or a control token, `folder` contains a checkpoint already, or a
+/// file cannot be written.
 pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> Result<usize, LoadError> {
     let config = folder.join("config.json");
     if config.exists() {
@@ -105,10 +107,17 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
     let mut tensors = tensors::image(options.shape);
     let mut written = 0;
     if let Some(form) = options.form.gguf() {
-        let read = |name: &str, range: Range<usize>| Ok(draw(&decoder, name, options.seed, range));
+        let (decoder, seed) = (&decoder, options.seed);
+        let open = |tensor: &DecoderTensor| {
+            let name = tensor.name.clone();
+            let read: ReadWeights<'_> =
+                Box::new(move |range: Range<usize>| Ok(draw(decoder, &name, seed, range)));
+            Ok::<_, LoadError>(read)
+        };
         let (path, anatomy) = (folder.join(LANGUAGE_MODEL), options.shape.text());
-        written =
-            write_language_model(&path, form, LanguageModel { anatomy: &anatomy, vocabulary, read: &read })?;
+        let names = DecoderNames::PUBLISHED;
+        let model = LanguageModel { anatomy: &anatomy, names, vocabulary, open: &open };
+        written = write_language_model(&path, form, model)?;
     } else {
         tensors.extend(decoder);
     }
@@ -123,7 +132,7 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
     Ok(written + tensors.iter().map(RandomTensor::len).sum::<usize>())
 }
 
-/// Weights of the tensor `name`, one of `tensors`, from a seed.
+/// The weights `range` of the tensor `name`, one of `tensors`, for a seed.
 fn draw(tensors: &[RandomTensor], name: &str, seed: u64, range: Range<usize>) -> Vec<f32> {
     let tensor = tensors.iter().find(|tensor| tensor.name == name);
     let bytes = tensor.map(|tensor| tensor.drawn(seed).bytes_of(range)).unwrap_or_default();
@@ -131,7 +140,7 @@ fn draw(tensors: &[RandomTensor], name: &str, seed: u64, range: Range<usize>) ->
     words.map(|bits| f32::from_bits(bits << 16)).collect()
 }
 
-/// Writes the header, and then one piece of one tensor after the other.
+/// Writes the header, then the tensors in pieces.
 fn write_weights(path: &Path, tensors: &[RandomTensor], options: MakeOptions) -> std::io::Result<()> {
     let width = options.form.dtype().bitsize() / 8;
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
@@ -144,7 +153,7 @@ fn write_weights(path: &Path, tensors: &[RandomTensor], options: MakeOptions) ->
         header.insert(tensor.name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string();
-    // The data begins at a multiple of 8, so that a mapped file is aligned.
+    // The data begins at a multiple of 8, so that tensors of a mapped file are aligned.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
     let mut file = BufWriter::new(File::create(path)?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;

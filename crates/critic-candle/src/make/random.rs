@@ -1,19 +1,19 @@
-//! Random numbers that depend on a seed, a name and an index alone, the same on every machine.
+//! Random numbers that depend only on a seed, a name and an index, and are the same on every machine.
 
-/// The numbers of one tensor.
+/// The random numbers of one tensor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drawn {
     key: u64,
 }
 
-/// 2^64 by the golden ratio: the step of SplitMix64.
+/// 2^64 divided by the golden ratio: the increment of SplitMix64.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The standard deviation of a sum of four whole numbers, each from 0 to 65535 with equal probability, divided by 2^16.
+/// The standard deviation of the sum of four uniformly distributed integers from 0 to 65535, divided by 2^16.
 const DEVIATION: f32 = 0.577_350_3;
 
 impl Drawn {
-    /// Those of the tensor `name`.
+    /// The numbers of the tensor `name` for `seed`.
     pub(super) fn new(seed: u64, name: &str) -> Self {
         // FNV-1a.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
@@ -22,12 +22,13 @@ impl Drawn {
         Self { key: mixed(mixed(seed) ^ hash) }
     }
 
-    /// What tells these numbers from those of other tensors.
+    /// The key that distinguishes these numbers from those of other tensors.
     pub(super) fn key(self) -> u64 {
         self.key
     }
 
-    /// Number `index`, nearly normal with mean 0 and deviation 1: the sum of four uniform ones, which ends at 3.5.
+    /// Number `index`, approximately normal with mean 0 and standard deviation 1: a sum of four uniform numbers, at
+    /// most 3.5 in magnitude.
     pub(super) fn normal(self, index: usize) -> f32 {
         let bits = mixed(self.key.wrapping_add((index as u64).wrapping_mul(STEP)));
         let sum: u32 = (0..4).map(|part| (bits >> (16 * part)) as u32 & 0xffff).sum();
@@ -35,7 +36,7 @@ impl Drawn {
     }
 }
 
-/// SplitMix64's way to spread each bit over all.
+/// SplitMix64's mixing function, in which each bit of the input affects all bits.
 fn mixed(state: u64) -> u64 {
     let mut bits = state.wrapping_add(STEP);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -43,7 +44,7 @@ fn mixed(state: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The bits of the bf16 that is nearest to a finite `float`, to even ones at a tie.
+/// The bits of the bf16 nearest to a finite `float`, with ties to even.
 pub(super) fn bf16_bits(float: f32) -> u16 {
     let bits = float.to_bits();
     ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16

@@ -1,11 +1,11 @@
-//! Shapes of models that can be made.
+//! The shapes of models that can be made.
 
 use crate::{decoders::TextAnatomy, layers::Activation, vision::VisionAnatomy};
 
-/// Which model's shape a made one has.
+/// The shape of a made model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// 50 million weights, 5 million of them a tower that sees tiles of the published size: for comparing programs.
+    /// 50 million weights, 5 million of them in the tower, with tiles of the published size: for comparing programs.
     Small,
     /// LLaVA-Critic-7B: Qwen2-7B under SigLIP so400m.
     SevenB,
@@ -14,7 +14,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The tower, all of whose layers are run.
+    /// The sizes of the tower, all of whose layers are run.
     pub(super) fn vision(self) -> VisionAnatomy {
         let (hidden_size, intermediate_size, layers, heads) = match self {
             Self::Small => (256, 1024, 6, 4),
@@ -32,7 +32,7 @@ impl Shape {
         }
     }
 
-    /// The decoder, whose head is its own.
+    /// The sizes of the decoder, whose head is not tied.
     pub(super) fn text(self) -> TextAnatomy {
         let (hidden_size, intermediate_size, layers, heads, kv_heads, vocabulary) = match self {
             Self::Small => (512, 1536, 12, 8, 2, 8192),

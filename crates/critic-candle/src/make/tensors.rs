@@ -1,11 +1,12 @@
-//! The tensors of a made model: names, shapes, and how far their weights spread.
+//! The tensors of a made model: names, shapes, and the mean and standard deviation of their weights.
 //!
-//! With these spreads, activations keep their size through any number of layers, and biases, norms and heads all have a
-//! part in the output.
+//! With these deviations, activations keep their magnitude through any number of layers, and biases, norms and
+//! heads all affect the output.
 
 use super::{drawn::DrawnTensor, shape::Shape};
+use crate::decoders::{DecoderNames, DecoderTensor, TensorRole, decoder_tensors};
 
-/// A tensor to be drawn.
+/// A tensor to draw.
 #[derive(Debug)]
 pub(super) struct RandomTensor {
     /// Its name in the Hugging Face layout.
@@ -13,7 +14,7 @@ pub(super) struct RandomTensor {
     pub(super) shape: Vec<usize>,
     /// The mean of its weights.
     pub(super) centre: f32,
-    /// Their standard deviation.
+    /// The standard deviation of its weights.
     pub(super) spread: f32,
 }
 
@@ -23,13 +24,13 @@ impl RandomTensor {
         self.shape.iter().product()
     }
 
-    /// Its weights, which follow from `seed`.
+    /// The generator of its weights for `seed`.
     pub(super) fn drawn(&self, seed: u64) -> DrawnTensor {
         DrawnTensor::new(seed, &self.name, self.centre, self.spread)
     }
 }
 
-/// The tensors that images go through.
+/// The tensors of the tower and the projector, and the newline vector.
 pub(super) fn image(shape: Shape) -> Vec<RandomTensor> {
     let mut tensors = Tensors(Vec::new());
     tensors.tower(shape);
@@ -39,40 +40,51 @@ pub(super) fn image(shape: Shape) -> Vec<RandomTensor> {
 
 /// The tensors of the language model.
 pub(super) fn decoder(shape: Shape) -> Vec<RandomTensor> {
-    let mut tensors = Tensors(Vec::new());
-    tensors.decoder(shape);
-    tensors.0
+    decoder_tensors(&shape.text(), DecoderNames::PUBLISHED).into_iter().map(of_decoder).collect()
+}
+
+/// The mean and the standard deviation of the weights of a norm.
+const NORM: (f32, f32) = (1.0, 0.2);
+
+/// The standard deviation of the weights of a product whose outputs are `gain` times as large as its inputs.
+fn spread_of_product(gain: f32, input: usize) -> f32 {
+    gain / (input as f32).sqrt()
+}
+
+fn of_decoder(tensor: DecoderTensor) -> RandomTensor {
+    let product = |gain| (0.0, spread_of_product(gain, tensor.shape[1]));
+    let (centre, spread) = match tensor.role {
+        TensorRole::Embedding => (0.0, 1.0),
+        TensorRole::Norm => NORM,
+        TensorRole::Bias => (0.0, 0.4),
+        TensorRole::Queries | TensorRole::Keys => product(1.7),
+        TensorRole::Values | TensorRole::AttentionOutput | TensorRole::Gate | TensorRole::Up => product(1.0),
+        // The output of a layer should outweigh the embedding, or the model would only repeat each token.
+        TensorRole::Down | TensorRole::Head => product(3.0),
+    };
+    RandomTensor { name: tensor.name, shape: tensor.shape, centre, spread }
 }
 
 struct Tensors(Vec<RandomTensor>);
+
+/// The standard deviation of the biases of tower and projector.
+const BIAS: f32 = 0.15;
 
 impl Tensors {
     fn add(&mut self, name: String, shape: &[usize], spread: f32) {
         self.0.push(RandomTensor { name, shape: shape.to_vec(), centre: 0.0, spread });
     }
 
-    /// A product whose outputs are `gain` times as large as its inputs.
-    fn product(&mut self, name: &str, (output, input): (usize, usize), gain: f32) {
-        self.add(format!("{name}.weight"), &[output, input], gain / (input as f32).sqrt());
-    }
-
-    fn biased_product(&mut self, name: &str, shape: (usize, usize), gain: f32, bias: f32) {
-        self.product(name, shape, gain);
-        self.add(format!("{name}.bias"), &[shape.0], bias);
-    }
-
-    fn norm(&mut self, name: &str, size: usize) {
-        self.0.push(RandomTensor {
-            name: format!("{name}.weight"),
-            shape: vec![size],
-            centre: 1.0,
-            spread: 0.2,
-        });
+    /// A product whose outputs are `gain` times as large as its inputs, and its bias.
+    fn biased_product(&mut self, name: &str, (output, input): (usize, usize), gain: f32) {
+        self.add(format!("{name}.weight"), &[output, input], spread_of_product(gain, input));
+        self.add(format!("{name}.bias"), &[output], BIAS);
     }
 
     fn biased_norm(&mut self, name: &str, size: usize) {
-        self.norm(name, size);
-        self.add(format!("{name}.bias"), &[size], 0.15);
+        let (centre, spread) = NORM;
+        self.0.push(RandomTensor { name: format!("{name}.weight"), shape: vec![size], centre, spread });
+        self.add(format!("{name}.bias"), &[size], BIAS);
     }
 
     fn tower(&mut self, shape: Shape) {
@@ -82,49 +94,27 @@ impl Tensors {
         let inputs = 3 * patch * patch;
         let kernel = format!("{prefix}.embeddings.patch_embedding.weight");
         self.add(kernel, &[size, 3, patch, patch], 1.0 / (inputs as f32).sqrt());
-        self.add(format!("{prefix}.embeddings.patch_embedding.bias"), &[size], 0.15);
+        self.add(format!("{prefix}.embeddings.patch_embedding.bias"), &[size], BIAS);
         let positions = anatomy.patches_per_side().pow(2);
         self.add(format!("{prefix}.embeddings.position_embedding.weight"), &[positions, size], 0.5);
         for layer in 0..anatomy.layers {
             let name = |part: &str| format!("{prefix}.encoder.layers.{layer}.{part}");
             self.biased_norm(&name("layer_norm1"), size);
             for (part, gain) in [("q_proj", 1.4), ("k_proj", 1.4), ("v_proj", 1.0), ("out_proj", 1.0)] {
-                self.biased_product(&name(&format!("self_attn.{part}")), (size, size), gain, 0.15);
+                self.biased_product(&name(&format!("self_attn.{part}")), (size, size), gain);
             }
             self.biased_norm(&name("layer_norm2"), size);
-            self.biased_product(&name("mlp.fc1"), (wide, size), 1.0, 0.15);
-            self.biased_product(&name("mlp.fc2"), (size, wide), 1.0, 0.15);
+            self.biased_product(&name("mlp.fc1"), (wide, size), 1.0);
+            self.biased_product(&name("mlp.fc2"), (size, wide), 1.0);
         }
-        // Never applied, but published checkpoints have it.
+        // Never applied, but part of published checkpoints.
         self.biased_norm(&format!("{prefix}.post_layernorm"), size);
     }
 
     fn projector(&mut self, shape: Shape) {
         let (seen, size) = (shape.vision().hidden_size, shape.text().hidden_size);
-        self.biased_product("multi_modal_projector.linear_1", (size, seen), 1.0, 0.15);
-        self.biased_product("multi_modal_projector.linear_2", (size, size), 1.7, 0.15);
+        self.biased_product("multi_modal_projector.linear_1", (size, seen), 1.0);
+        self.biased_product("multi_modal_projector.linear_2", (size, size), 1.7);
         self.add("image_newline".into(), &[size], 1.0);
-    }
-
-    fn decoder(&mut self, shape: Shape) {
-        let anatomy = shape.text();
-        let (size, wide) = (anatomy.hidden_size, anatomy.intermediate_size);
-        let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
-        self.add("language_model.model.embed_tokens.weight".into(), &[anatomy.vocabulary, size], 1.0);
-        for layer in 0..anatomy.layers {
-            let name = |part: &str| format!("language_model.model.layers.{layer}.{part}");
-            self.norm(&name("input_layernorm"), size);
-            self.biased_product(&name("self_attn.q_proj"), (queries, size), 1.7, 0.4);
-            self.biased_product(&name("self_attn.k_proj"), (keys, size), 1.7, 0.4);
-            self.biased_product(&name("self_attn.v_proj"), (keys, size), 1.0, 0.4);
-            self.product(&name("self_attn.o_proj"), (size, queries), 1.0);
-            self.norm(&name("post_attention_layernorm"), size);
-            self.product(&name("mlp.gate_proj"), (wide, size), 1.0);
-            self.product(&name("mlp.up_proj"), (wide, size), 1.0);
-            // What a layer adds should outweigh the embedding, or each token would only repeat itself.
-            self.product(&name("mlp.down_proj"), (size, wide), 3.0);
-        }
-        self.norm("language_model.model.norm", size);
-        self.product("language_model.lm_head", (anatomy.vocabulary, size), 3.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Steps of all ranks of a decoder, as those of one backend.
+//! A backend that runs the steps of all ranks of a decoder.
 
 use std::{
     panic::resume_unwind,
@@ -10,20 +10,23 @@ use critic::{Backend, BackendError, BackendFigures, Batch, Limits, Logits, Wants
 
 use super::Group;
 
-/// One rank's part in a step.
+/// The result of one rank's part of a step.
 type Answer = Result<Vec<Logits>, BackendError>;
 
 /// Ranks that run every step together.
 ///
-/// Each step has a thread for every rank, which ends with it: starting them takes some ten microseconds each, and a rank that
-/// fails or panics can leave nothing behind.
+/// Each step starts a thread for every rank, which ends with the step: starting one takes some ten microseconds,
+/// and a rank that fails or panics leaves nothing behind.
 pub(crate) struct ParallelBackend {
     ranks: Vec<Box<dyn Backend>>,
     group: Arc<Group>,
 }
 
 impl ParallelBackend {
-    /// Of the ranks of `group`, at least one.
+    /// A backend of the ranks of `group`.
+    ///
+    /// # Panics
+    /// When there are no ranks.
     pub(crate) fn new(ranks: Vec<Box<dyn Backend>>, group: Arc<Group>) -> Self {
         assert!(!ranks.is_empty(), "a decoder has at least one rank");
         Self { ranks, group }
@@ -33,7 +36,7 @@ impl ParallelBackend {
 impl Backend for ParallelBackend {
     fn limits(&self) -> Limits {
         let limits = self.ranks[0].limits();
-        // GPUs may have room for more blocks than one of them has.
+        // GPUs may have room for different numbers of blocks; all use the smallest.
         let block_count = self.ranks.iter().map(|rank| rank.limits().block_count).min();
         Limits { block_count: block_count.unwrap_or(limits.block_count), ..limits }
     }
@@ -77,19 +80,20 @@ impl Backend for ParallelBackend {
     }
 }
 
-/// A rank's part in a step. One that fails tells those that wait for it.
+/// Runs a rank's part of a step. If it fails, the step is abandoned, so that the other ranks stop waiting for it.
 fn run(index: usize, rank: &mut dyn Backend, batch: &Batch, group: &Group) -> Answer {
     let unless_done = group.abandon_unless_done(index);
     let answer = rank.forward(batch);
     match &answer {
-        // Numbers that are not finite are found when a rank is through.
+        // Rows that are not finite are detected after all sums, when no rank waits for this one.
         Ok(_) | Err(BackendError::NonFinite) => unless_done.done(),
         Err(BackendError::Compute(_)) => {}
     }
     answer
 }
 
-/// What each chunk wants: of logits the parts of all ranks side by side, of rewards, which every rank has, the first.
+/// The row of each chunk that wants one: for logits, the parts of all ranks concatenated; for a reward, which every
+/// rank computes in full, the first rank's.
 fn join(batch: &Batch, parts: &mut [std::vec::IntoIter<Logits>]) -> Vec<Logits> {
     let wanted = batch.chunks.iter().map(|chunk| chunk.wants).filter(|wants| *wants != Wants::Nothing);
     wanted

@@ -1,11 +1,12 @@
-//! Where the ranks of a process meet in a step, and what they add up there on the CPU.
+//! The barrier at which the ranks of a process meet in a step, and where they add up numbers on the CPU.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Where ranks meet: nobody goes on before all have come, unless one of them cannot come any more.
+/// A barrier: each rank waits until all have come, or one of them has failed.
 ///
-/// A lock and a condition, though it is on every step's way twice for each layer: on the CPU what is between two meetings takes
-/// far longer than waking a thread does, and on GPUs ranks that meet are ahead of what the GPUs have still to do.
+/// A lock and a condition variable suffice, although ranks meet at least twice per layer: on the CPU, the work
+/// between two meetings takes far longer than waking a thread, and on GPUs, the ranks run ahead of the work queued
+/// on the GPUs.
 #[derive(Debug)]
 pub(super) struct Meeting {
     ranks: usize,
@@ -15,13 +16,14 @@ pub(super) struct Meeting {
 
 #[derive(Debug)]
 struct State {
-    /// What each rank brought to the present meeting.
+    /// The numbers that each rank has brought to the current meeting.
     addends: Vec<Option<Vec<f32>>>,
-    /// How many meetings are over.
+    /// Number of completed meetings.
     over: u64,
-    /// What the latest came to. Nobody overwrites it before all have it: the next meeting is over when all have come.
+    /// The sum of the latest meeting. It is overwritten only when all ranks have come to the next one, and so have
+    /// read it.
     sum: Arc<Vec<f32>>,
-    /// The first rank that failed.
+    /// The first rank that failed in the current step.
     failed: Option<usize>,
 }
 
@@ -31,26 +33,26 @@ struct State {
 pub(super) struct Abandoned;
 
 impl Meeting {
-    /// For `ranks` ranks.
+    /// A barrier of `ranks` ranks.
     pub(super) fn new(ranks: usize) -> Self {
         let state = State { addends: vec![None; ranks], over: 0, sum: Arc::default(), failed: None };
         Self { ranks, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Begins a step, while no rank is in one.
+    /// Begins a step. No rank may be in a step.
     pub(super) fn begin(&self) {
         let mut state = self.state();
         state.addends.fill(None);
         state.failed = None;
     }
 
-    /// Tells everybody that a rank has failed and will not come any more in this step.
+    /// Notifies all ranks that `rank` has failed and will not come again in this step.
     pub(super) fn abandon(&self, rank: usize) {
         self.state().failed.get_or_insert(rank);
         self.changed.notify_all();
     }
 
-    /// The rank that failed first in this step: what the others then say is only that it did.
+    /// The rank that failed first in this step. The errors of the others only report that another rank failed.
     pub(super) fn failed(&self) -> Option<usize> {
         self.state().failed
     }
@@ -58,16 +60,16 @@ impl Meeting {
     /// Waits until all ranks have come.
     ///
     /// # Errors
-    /// [`Abandoned`] when one cannot.
+    /// [`Abandoned`] when another rank has failed.
     pub(super) fn meet(&self, rank: usize) -> Result<(), Abandoned> {
         self.sum(rank, &mut [])
     }
 
-    /// Replaces `numbers` by the sum of what all ranks bring, as many each. They are added in the order of the ranks, so that a
-    /// sum is the same whoever comes first.
+    /// Replaces `numbers` by their sums over all ranks, each of which must bring as many. They are added in the
+    /// order of the ranks, so that the result does not depend on the order of arrival.
     ///
     /// # Errors
-    /// [`Abandoned`] when one cannot come.
+    /// [`Abandoned`] when another rank has failed.
     pub(super) fn sum(&self, rank: usize, numbers: &mut [f32]) -> Result<(), Abandoned> {
         let mut state = self.state();
         if state.failed.is_some() {
@@ -92,7 +94,7 @@ impl Meeting {
         Ok(())
     }
 
-    /// A rank that panics does so outside of the lock, or leaves nothing half done.
+    /// Ignores poisoning: ranks panic outside of the lock, or leave no inconsistent state.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,7 +146,7 @@ mod tests {
             assert!(waiting.join().unwrap());
         });
         assert!(meeting.meet(1).is_err());
-        // The next step is one like any other: what was brought before is forgotten.
+        // The next step is not affected: numbers that were brought before are forgotten.
         meeting.begin();
         thread::scope(|scope| {
             let other = scope.spawn(|| meeting.sum(1, &mut [2.0]).is_ok());

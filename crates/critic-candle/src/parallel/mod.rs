@@ -1,9 +1,10 @@
-//! A decoder that is split over several ranks, each of which multiplies with a part of every weight: tensor parallelism.
+//! Tensor parallelism: a decoder is split over several ranks, each of which multiplies with a part of every weight.
 //!
-//! Queries, keys, values and the MLP's wide numbers are split by heads and outputs, so that a rank needs nothing of the others
-//! to attend and to activate. The two products after which the hidden state goes on, the output projection and `down`, are
-//! split by inputs: each rank has an addend of every number, and [`Reduce`] adds them up. The head is split by rows of the
-//! vocabulary, and [`ParallelBackend`] puts the logits side by side. All else is on every rank.
+//! Queries, keys, values and the intermediate numbers of the MLP are split by heads and outputs, so that attention
+//! and activation need no communication. The output projection and `down`, whose results are added to the residual
+//! stream, are split by inputs: each rank computes a partial sum of every number, and [`Reduce`] adds them up. The
+//! head is split by rows of the vocabulary, and [`ParallelBackend`] concatenates the logits. All other weights are
+//! on every rank.
 
 mod backend;
 mod meeting;
@@ -18,29 +19,32 @@ use std::sync::Arc;
 
 use crate::{error::LoadError, layers::ComputeDevice};
 
-/// One of those that a decoder is split over; one alone has all of it.
+/// One of the ranks that a decoder is split over; a single rank has the whole decoder.
 #[derive(Debug, Clone)]
 pub(crate) struct Rank {
-    /// Which part of the weights it has.
+    /// Its part of the weights.
     pub(crate) shard: Shard,
-    /// Where it computes.
+    /// The device that it computes on.
     pub(crate) device: ComputeDevice,
-    /// How it adds up numbers with the others, where there are any.
+    /// Sums over all ranks; `None` for a single rank.
     pub(crate) reduce: Option<Reduce>,
 }
 
 impl Rank {
-    /// The only one.
+    /// The only rank of a decoder that is not split.
     pub(crate) fn alone(device: ComputeDevice) -> Self {
         Self { shard: Shard::WHOLE, device, reduce: None }
     }
 
-    /// One on each of `devices`, and their group.
+    /// One rank on each of `devices`, and their group, which adds up at most `most` numbers at once.
     ///
     /// # Errors
-    /// When GPUs cannot be connected.
-    pub(crate) fn among(devices: Vec<ComputeDevice>) -> Result<(Vec<Self>, Arc<Group>), LoadError> {
-        let (group, count) = (Arc::new(Group::among(&devices)?), devices.len());
+    /// [`LoadError::Gpu`] when several GPUs cannot be connected.
+    pub(crate) fn among(
+        devices: Vec<ComputeDevice>,
+        most: usize,
+    ) -> Result<(Vec<Self>, Arc<Group>), LoadError> {
+        let (group, count) = (Arc::new(Group::among(&devices, most)?), devices.len());
         let rank = |(rank, device)| Self {
             shard: Shard::new(rank, count),
             device,

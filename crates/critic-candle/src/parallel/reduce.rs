@@ -15,18 +15,18 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Group {
     meeting: Meeting,
-    /// Where the ranks are on GPUs.
+    /// The communicators of the GPUs; `None` on the CPU and on a single GPU.
     gpus: Option<Communicators>,
 }
 
-/// Abandons a step when it goes before the rank is done, by a panic, too.
+/// Abandons the step when it is dropped, by a panic as well, unless [`done`](Self::done) was called.
 #[derive(Debug)]
 pub(crate) struct AbandonUnlessDone<'a> {
     group: Option<&'a Group>,
     rank: usize,
 }
 
-/// How a rank adds up rows with the others.
+/// A rank's access to sums over all ranks.
 #[derive(Debug, Clone)]
 pub(crate) struct Reduce {
     rank: usize,
@@ -34,49 +34,50 @@ pub(crate) struct Reduce {
 }
 
 impl Group {
-    /// One rank on each of `devices`, which are all of a kind.
+    /// The group of one rank on each of `devices`, which are all of one kind. GPUs add up at most `most` numbers at
+    /// once.
     ///
     /// # Errors
-    /// When GPUs cannot be connected.
-    pub(super) fn among(devices: &[ComputeDevice]) -> std::result::Result<Self, LoadError> {
+    /// [`LoadError::Gpu`] when several GPUs cannot be connected.
+    pub(super) fn among(devices: &[ComputeDevice], most: usize) -> std::result::Result<Self, LoadError> {
         let gpu = |device: &ComputeDevice| match device {
             ComputeDevice::Gpu(gpu) => Some(Arc::clone(gpu)),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let gpus: Vec<_> = devices.iter().filter_map(gpu).collect();
-        // One GPU has nobody to add up with.
-        let gpus = if gpus.len() > 1 { Some(Communicators::among(gpus)?) } else { None };
+        // A single GPU needs no communicator.
+        let gpus = if gpus.len() > 1 { Some(Communicators::among(gpus, most)?) } else { None };
         Ok(Self { meeting: Meeting::new(devices.len()), gpus })
     }
 
-    /// Begins a step, while no rank is in one.
+    /// Begins a step. No rank may be in a step.
     ///
     /// # Errors
-    /// When GPUs have to be connected again after a step that failed, and cannot be.
+    /// When the GPUs cannot be connected again after a step that failed.
     pub(super) fn begin(&self) -> kernels_cuda::Result<()> {
         self.meeting.begin();
         self.gpus.as_ref().map_or(Ok(()), Communicators::renew)
     }
 
-    /// Ends the step for all ranks, since this one has failed in it. A GPU that waits for another's numbers stops doing so.
+    /// Ends the step for all ranks, since `rank` has failed. GPUs that wait for numbers of another are released.
     pub(super) fn abandon(&self, rank: usize) {
         self.meeting.abandon(rank);
         self.gpus.iter().for_each(Communicators::abort);
     }
 
-    /// The same when what is returned goes before it is told that the rank is done.
+    /// A guard that abandons the step when it is dropped, unless the rank was done.
     pub(crate) fn abandon_unless_done(&self, rank: usize) -> AbandonUnlessDone<'_> {
         AbandonUnlessDone { group: Some(self), rank }
     }
 
-    /// The rank that failed first in the present step.
+    /// The rank that failed first in the current step; `None` if none has failed.
     pub(crate) fn failed(&self) -> Option<usize> {
         self.meeting.failed()
     }
 }
 
 impl AbandonUnlessDone<'_> {
-    /// The rank is done.
+    /// Marks the rank's part of the step as done.
     pub(crate) fn done(mut self) {
         self.group = None;
     }
@@ -95,10 +96,10 @@ impl Reduce {
         Self { rank, group: Arc::clone(group) }
     }
 
-    /// Replaces the numbers of `rows`, of which every rank has as many, by the sums of all ranks' numbers.
+    /// Replaces the numbers of `rows`, which have the same shape on every rank, by their sums over all ranks.
     ///
     /// # Errors
-    /// When another rank has failed, or the GPUs cannot.
+    /// When another rank has failed, or the sum on the GPUs fails.
     pub(crate) fn sum(&self, rows: &mut Rows) -> Result<()> {
         let meeting = &self.group.meeting;
         match rows {
@@ -111,12 +112,17 @@ impl Reduce {
                 Ok(())
             }
             Rows::Gpu(rows) => {
-                // A sum that not all GPUs begin never ends. So they meet before it is begun.
+                let Some(gpus) = &self.group.gpus else {
+                    candle_core::bail!("rows of a GPU came to a rank that is on none")
+                };
+                // A sum that is not started on all GPUs never ends, so the ranks meet before they start it.
                 meeting.meet(self.rank).map_err(Error::wrap)?;
-                match &self.group.gpus {
-                    Some(gpus) => gpu_result(gpus.sum(self.rank, rows)),
-                    None => candle_core::bail!("rows of a GPU came to a rank that is on none"),
-                }
+                gpu_result(gpus.sum(self.rank, rows))?;
+                // They meet again after all have started it. Otherwise, a rank could continue to a call that waits
+                // for its GPU, and so for the other GPUs' parts of the sum, while it holds driver locks that other
+                // ranks need to start theirs. A rank that fails to start the sum does not come, but abandons the
+                // step, which ends the sum for the others.
+                meeting.meet(self.rank).map_err(Error::wrap)
             }
         }
     }

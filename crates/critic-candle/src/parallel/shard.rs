@@ -1,8 +1,8 @@
-//! Which part of a decoder a rank has.
+//! The part of a decoder that a rank has.
 
 use std::ops::Range;
 
-/// Which part of a decoder a rank has.
+/// The part of a decoder that a rank has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shard {
     rank: usize,
@@ -10,26 +10,29 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// All of it.
+    /// The whole decoder.
     pub(crate) const WHOLE: Self = Self { rank: 0, ranks: 1 };
 
-    /// The part of `rank`, of `ranks`.
+    /// The part of rank number `rank`, of `ranks`.
+    ///
+    /// # Panics
+    /// When `rank` is not below `ranks`.
     pub(crate) fn new(rank: usize, ranks: usize) -> Self {
         assert!(rank < ranks, "rank {rank} of {ranks}");
         Self { rank, ranks }
     }
 
-    /// How many ranks there are.
+    /// Number of ranks.
     pub(crate) fn ranks(self) -> usize {
         self.ranks
     }
 
-    /// Whether it is all.
+    /// Whether it is the whole decoder.
     pub(crate) fn is_whole(self) -> bool {
         self.ranks == 1
     }
 
-    /// Which of `count` things, that stand side by side, are in it: of all parts together each is in exactly one.
+    /// The range of this part in a list of `count` items; each item is in the part of exactly one rank.
     pub(crate) fn of(self, count: usize) -> Range<usize> {
         count * self.rank / self.ranks..count * (self.rank + 1) / self.ranks
     }

@@ -1,8 +1,8 @@
-//! What a configuration says about a vision tower.
+//! The sizes and settings of a vision tower.
 
 use crate::layers::Activation;
 
-/// A tower, measured: a transformer over the patches of square tiles.
+/// The sizes and settings of a tower: a transformer over the patches of square tiles.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct VisionAnatomy {
     pub(crate) hidden_size: usize,
@@ -17,12 +17,12 @@ pub(crate) struct VisionAnatomy {
 }
 
 impl VisionAnatomy {
-    /// Weights of the products of all layers.
+    /// Number of weights of the matrix products of all layers.
     pub(crate) fn product_weights(&self) -> usize {
         self.layers * (4 * self.hidden_size.pow(2) + 2 * self.hidden_size * self.intermediate_size)
     }
 
-    /// Patches along one side of a tile; pixels that fill no patch are left out.
+    /// Patches along one side of a tile; pixels beyond the last whole patch are ignored.
     pub(crate) fn patches_per_side(&self) -> usize {
         self.image_size / self.patch_size
     }

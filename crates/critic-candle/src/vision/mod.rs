@@ -1,4 +1,4 @@
-//! Vision towers, shared by architectures.
+//! Vision towers, which architectures share.
 
 mod anatomy;
 mod siglip;

@@ -4,24 +4,28 @@ use std::{
     borrow::Cow,
     fs::File,
     io::{self, ErrorKind, Read, Seek},
+    ops::Range,
 };
 
 use memmap2::Mmap;
 
 use crate::{error::LoadError, source::Source};
 
-/// The bytes of one file.
+/// The contents of one file.
 #[derive(Debug)]
 pub(super) enum Bytes {
-    /// The file, and all of it.
+    /// A file, and its contents mapped into memory.
     Mapped(File, Mmap),
     Static(&'static [u8]),
-    /// What drawn weights follow from, which stands for them where files are told apart.
-    Told(String),
+    /// The name of a checkpoint of random weights, which have no file; hashed in the place of a file's contents.
+    Synthetic(String),
 }
 
 impl Bytes {
     /// Maps `file`, or takes it from the binary; `None` when it is absent.
+    ///
+    /// # Errors
+    /// [`LoadError::Read`] when it cannot be opened or mapped.
     pub(super) fn open(source: &Source, file: &str) -> Result<Option<Self>, LoadError> {
         let failed = |cause| LoadError::Read { file: source.path(file), cause };
         match source {
@@ -45,19 +49,30 @@ impl Bytes {
         match self {
             Self::Mapped(_, map) => map,
             Self::Static(bytes) => bytes,
-            Self::Told(text) => text.as_bytes(),
+            Self::Synthetic(text) => text.as_bytes(),
         }
     }
 
-    /// Hands everything over in pieces. A file is read and not looked at where it is mapped: one that somebody shortens is an
-    /// error then, and no signal.
+    /// Advises the system that the bytes of `range` are about to be read, so that it reads the disk in large
+    /// requests instead of one for every few pages that are touched.
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "the system takes no advice"))]
+    pub(super) fn will_read(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(_, map) = self {
+            // Only advice: if it is rejected, the bytes are read anyway.
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+    }
+
+    /// Calls `take` with all bytes, in pieces. Reads a file instead of its mapping, so that a file that was
+    /// truncated is an error and not a signal.
     ///
     /// # Errors
-    /// When the file cannot be read, or has another length than before.
+    /// When the file cannot be read, or its length has changed.
     pub(super) fn read_all(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let (file, length) = match self {
             Self::Mapped(file, map) => (file, map.len()),
-            Self::Static(_) | Self::Told(_) => {
+            Self::Static(_) | Self::Synthetic(_) => {
                 take(self.as_slice());
                 return Ok(());
             }
@@ -78,12 +93,20 @@ impl Bytes {
     }
 }
 
-/// How much of a file is read at a time.
+/// Bytes of a file that are read at a time.
 const PIECE: usize = 1 << 20;
 
 #[expect(unsafe_code, reason = "weights are mapped, not copied: a 7B checkpoint has 16 GB")]
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read only. A checkpoint that another process shortens while it is loaded would raise a signal; the
-    // documents ask not to write into such a folder.
-    unsafe { Mmap::map(file) }
+    // SAFETY: this program does not write to the map. Another process may write to the file while it is mapped:
+    // then bytes change behind a `&[u8]` that was checked already, or, if the file was truncated, reading raises a
+    // signal. Both are accepted: neither can be prevented on Unix, a copy of the file would take the memory that
+    // mapping saves, and docs/faults-and-proofs.md requires that a checkpoint is replaced, never written to. The
+    // bytes of weights only become numbers, for which all bit patterns are valid; lengths and offsets come from a
+    // header that is read once and copied out of the map.
+    let map = unsafe { Mmap::map(file) }?;
+    // Weights are read once, from start to end. Without this advice, reading is slower.
+    #[cfg(unix)]
+    let _ = map.advise(memmap2::Advice::Sequential);
+    Ok(map)
 }

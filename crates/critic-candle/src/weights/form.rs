@@ -1,22 +1,22 @@
 //! How weights are kept in memory.
 
-/// How the weights of products are kept in memory on the CPU, where arithmetic is in f32 whatever the form.
+/// How the weights of matrix products are kept in memory. On the CPU, arithmetic is in f32 whatever the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightForm {
-    /// In the type of the file: 16-bit floats become f32 where they are multiplied, which loses nothing. Of GGUF's types
-    /// Q8_0, Q4_0 and IQ4_NL stay as they are; what has others is kept in eight bits.
+    /// In the stored type: the CPU converts 16-bit floats to f32, without loss, when it multiplies. Of GGUF's
+    /// quantised types, Q8_0, Q4_0 and IQ4_NL stay as they are; the others are kept in eight bits.
     #[default]
     Stored,
-    /// In f32.
+    /// In f32 on the CPU.
     F32,
-    /// Layers of tower and decoder and the head in eight bits, or as stored where that is fewer.
+    /// Layers of tower and decoder and the head in eight bits, or as stored if that is fewer.
     Q8,
-    /// Layers of tower and decoder in four bits, the head in eight, or as stored where that is fewer.
+    /// Layers of tower and decoder in four bits, the head in eight, or as stored if that is fewer.
     Q4,
 }
 
 impl WeightForm {
-    /// What it is called.
+    /// The name of the form, as in the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -26,7 +26,7 @@ impl WeightForm {
         }
     }
 
-    /// The form of the head, whose errors go into the logits as they are.
+    /// The form of the head, which keeps at least eight bits, since its errors go directly into the logits.
     pub(crate) fn of_head(self) -> Self {
         match self {
             Self::Q4 => Self::Q8,
@@ -34,7 +34,8 @@ impl WeightForm {
         }
     }
 
-    /// The form of products that are never quantised: a small part of a model, through which all of an image goes.
+    /// The form of products that are never quantised: they are a small part of the model, and all of an image
+    /// depends on them.
     pub(crate) fn of_the_rest(self) -> Self {
         match self {
             Self::Q8 | Self::Q4 => Self::Stored,
@@ -42,7 +43,7 @@ impl WeightForm {
         }
     }
 
-    /// Whether weights are quantised.
+    /// Whether it quantises weights that are stored as floats.
     pub(crate) fn is_quantised(self) -> bool {
         matches!(self, Self::Q8 | Self::Q4)
     }

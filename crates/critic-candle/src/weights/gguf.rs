@@ -1,49 +1,58 @@
-//! Headers of GGUF files, versions 2 and 3: tensors, and what of the metadata says whose they are.
+//! Reads headers of GGUF files, versions 2 and 3: the tensors, and the architecture in the metadata.
 //!
-//! A file may come from anywhere: every length is compared with what is left of the file before it is believed.
+//! A file is untrusted: every length is compared with the rest of the file before it is used.
 
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
-use super::{Entry, GgufNaming, file::Bytes, safetensors::missing, stored::StoredType};
+use super::{
+    Entry, GgufNaming,
+    file::Bytes,
+    gguf_format::{ALIGNMENT, ARCHITECTURE_KEY, MAGIC, tensor_type, value_kind},
+    safetensors::missing,
+    stored::StoredType,
+};
 use crate::{error::LoadError, source::Source};
 
-/// More keys or tensors than this are damage: the largest models have a few thousand.
+/// The most keys or tensors of a file: the largest models have a few thousand, so more means damage.
 const MAX_ENTRIES: u64 = 1 << 16;
 
-/// More dimensions than this no tensor has (the format's own bound).
+/// The most dimensions of a tensor, the format's own limit.
 const MAX_DIMENSIONS: u32 = 4;
 
-/// What a file says about itself, as far as it matters here.
+/// The contents of a header that are used here.
 struct Header {
     architecture: Option<String>,
     tensors: Vec<Description>,
     data_start: usize,
 }
 
-/// A tensor of a header.
+/// A tensor in a header.
 struct Description {
     name: String,
-    /// Rows first, other than in the file.
+    /// Outermost dimension first; the file has the opposite order.
     shape: Vec<usize>,
     stored_type: Result<StoredType, String>,
-    /// From the start of the data.
+    /// In bytes from the start of the data.
     offset: usize,
     length: usize,
 }
 
-/// Reads one file.
+/// Reads the tensors of one file.
+///
+/// # Errors
+/// [`LoadError::Damaged`] for a wrong header, [`LoadError::Unsupported`] for an architecture that is not in `naming`.
 pub(super) fn read(source: &Source, file: &str, naming: &GgufNaming) -> Result<Vec<Entry>, LoadError> {
     let bytes = Bytes::open(source, file)?.ok_or_else(|| missing(source, file))?;
     let path = source.path(file);
     let header =
         read_header(bytes.as_slice()).map_err(|reason| LoadError::Damaged { file: path.clone(), reason })?;
-    // Parts of a split file after the first one do not say it.
+    // The parts of a split file after the first one have no architecture.
     if let Some(found) = header.architecture.filter(|found| !naming.architectures.contains(&found.as_str())) {
         return Err(LoadError::Unsupported {
             file: path,
-            key: "general.architecture",
+            key: ARCHITECTURE_KEY,
             found,
             expected: naming.architectures.join(" or "),
         });
@@ -66,7 +75,7 @@ pub(super) fn read(source: &Source, file: &str, naming: &GgufNaming) -> Result<V
 
 fn read_header(bytes: &[u8]) -> Result<Header, String> {
     let mut reader = Reader { rest: bytes };
-    if reader.take(4)? != b"GGUF" {
+    if reader.take(4)? != MAGIC {
         return Err("it does not begin with GGUF".into());
     }
     let version = reader.u32()?;
@@ -74,21 +83,21 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
         return Err(format!("it is of version {version}; expected 2 or 3, little-endian"));
     }
     let (tensors, keys) = (reader.count("tensors")?, reader.count("keys")?);
-    let (mut architecture, mut alignment) = (None, 32);
+    let (mut architecture, mut alignment) = (None, ALIGNMENT);
     for _ in 0..keys {
         let key = reader.text()?;
         let kind = reader.u32()?;
         match (key.as_str(), kind) {
-            ("general.architecture", TEXT) => architecture = Some(reader.text()?),
-            ("general.alignment", U32) => alignment = reader.u32()? as usize,
+            (ARCHITECTURE_KEY, value_kind::TEXT) => architecture = Some(reader.text()?),
+            ("general.alignment", value_kind::U32) => alignment = reader.u32()? as usize,
             _ => reader.skip(kind).map_err(|reason| format!("key {key}: {reason}"))?,
         }
     }
-    // Floats are read where they lie, so that less than their size will not do.
+    // Numbers are read in place, which needs at least the alignment of their type.
     if !alignment.is_power_of_two() || !(8..=1 << 16).contains(&alignment) {
         return Err(format!("general.alignment is {alignment}; expected a power of two from 8 to 65536"));
     }
-    // Their number is only said; the file's length bounds them as they are read.
+    // No capacity is reserved for the count in the header, which may be false; the file's length bounds the loop.
     let mut descriptions = Vec::new();
     for _ in 0..tensors {
         let name = reader.text()?;
@@ -107,18 +116,13 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
     Ok(Header { architecture, tensors: descriptions, data_start })
 }
 
-/// Kinds of values.
-const U32: u32 = 4;
-const TEXT: u32 = 8;
-const ARRAY: u32 = 9;
-
-/// Bytes of a value of this kind, where all of them have as many.
+/// Bytes of a value of this kind; `None` where values differ in length, and for unknown kinds.
 fn width(kind: u32) -> Option<u64> {
     match kind {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        U32 | 5 | 6 => Some(4),
-        10..=12 => Some(8),
+        value_kind::U8 | value_kind::I8 | value_kind::BOOL => Some(1),
+        value_kind::U16 | value_kind::I16 => Some(2),
+        value_kind::U32 | value_kind::I32 | value_kind::F32 => Some(4),
+        value_kind::U64 | value_kind::I64 | value_kind::F64 => Some(8),
         _ => None,
     }
 }
@@ -126,25 +130,25 @@ fn width(kind: u32) -> Option<u64> {
 /// The type of a tensor by its number in the format.
 fn stored_type(number: u32) -> Result<StoredType, String> {
     Ok(match number {
-        0 => StoredType::F32,
-        1 => StoredType::F16,
-        2 => StoredType::Q4_0,
-        3 => StoredType::Other(GgmlDType::Q4_1),
-        6 => StoredType::Other(GgmlDType::Q5_0),
-        7 => StoredType::Other(GgmlDType::Q5_1),
-        8 => StoredType::Q8_0,
-        10 => StoredType::Other(GgmlDType::Q2K),
-        11 => StoredType::Other(GgmlDType::Q3K),
-        12 => StoredType::Other(GgmlDType::Q4K),
-        13 => StoredType::Other(GgmlDType::Q5K),
-        14 => StoredType::Other(GgmlDType::Q6K),
-        20 => StoredType::Iq4Nl,
-        30 => StoredType::Bf16,
+        tensor_type::F32 => StoredType::F32,
+        tensor_type::F16 => StoredType::F16,
+        tensor_type::BF16 => StoredType::Bf16,
+        tensor_type::Q8_0 => StoredType::Q8_0,
+        tensor_type::Q4_0 => StoredType::Q4_0,
+        tensor_type::IQ4_NL => StoredType::Iq4Nl,
+        tensor_type::Q4_1 => StoredType::Other(GgmlDType::Q4_1),
+        tensor_type::Q5_0 => StoredType::Other(GgmlDType::Q5_0),
+        tensor_type::Q5_1 => StoredType::Other(GgmlDType::Q5_1),
+        tensor_type::Q2_K => StoredType::Other(GgmlDType::Q2K),
+        tensor_type::Q3_K => StoredType::Other(GgmlDType::Q3K),
+        tensor_type::Q4_K => StoredType::Other(GgmlDType::Q4K),
+        tensor_type::Q5_K => StoredType::Other(GgmlDType::Q5K),
+        tensor_type::Q6_K => StoredType::Other(GgmlDType::Q6K),
         other => return Err(format!("GGUF's type {other}")),
     })
 }
 
-/// What is left of a header.
+/// A cursor over the rest of a header.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -183,19 +187,19 @@ impl<'a> Reader<'a> {
         String::from_utf8(bytes.to_vec()).map_err(|_| "a name in its header is no text".into())
     }
 
-    /// Leaves out a value of this kind.
+    /// Skips a value of this kind.
     fn skip(&mut self, kind: u32) -> Result<(), String> {
-        if kind != ARRAY {
+        if kind != value_kind::ARRAY {
             return self.skip_plain(kind, 1);
         }
         let (kind, count) = (self.u32()?, self.u64()?);
         self.skip_plain(kind, count)
     }
 
-    /// Leaves out `count` values of a kind that is no array.
+    /// Skips `count` values of a kind other than array.
     fn skip_plain(&mut self, kind: u32, count: u64) -> Result<(), String> {
-        if kind == TEXT {
-            // Each takes eight bytes at least, so that a false count soon comes to the end of the file.
+        if kind == value_kind::TEXT {
+            // Each text takes at least eight bytes, so a false count soon reaches the end of the file.
             for _ in 0..count {
                 let length = self.u64()?;
                 self.take(length)?;
@@ -222,7 +226,7 @@ impl<'a> Reader<'a> {
             .ok()
             .filter(|offset| offset.is_multiple_of(alignment))
             .ok_or_else(|| format!("it begins at byte {offset}; expected a multiple of {alignment}"))?;
-        // What is of a type that is not read has no length that is known; it is told when it is needed.
+        // The length of an unsupported type is unknown. It is an error only when the tensor is loaded.
         let (block, bytes) = stored_type.as_ref().map_or((1, 0), |stored_type| stored_type.block());
         let row = shape.first().copied().unwrap_or(1);
         if !row.is_multiple_of(block) {

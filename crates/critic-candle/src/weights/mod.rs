@@ -1,10 +1,13 @@
-//! Tensors of a checkpoint by name, from safetensors and GGUF files that were checked against their headers.
+//! Tensors of a checkpoint by name, from safetensors and GGUF files whose headers have been checked.
 
 mod digest;
 mod file;
+mod finite;
 mod form;
 mod gguf;
+pub(crate) mod gguf_format;
 mod naming;
+mod parallel_map;
 mod products;
 mod safetensors;
 mod stored;
@@ -27,6 +30,7 @@ use crate::{
 use file::Bytes;
 pub use form::WeightForm;
 pub(crate) use naming::{GgufNaming, PartNames};
+pub(crate) use parallel_map::{FLOATS_AT_ONCE, map_all};
 pub(crate) use products::Products;
 use stored::Part;
 pub(crate) use stored::{Stored, StoredType};
@@ -34,26 +38,26 @@ pub(crate) use stored::{Stored, StoredType};
 /// One tensor in a file: its header entry and where its bytes are.
 #[derive(Debug, Clone)]
 struct Entry {
-    /// Its name there.
+    /// Its name in the file.
     name: String,
     shape: Vec<usize>,
-    /// How it is stored, or the name of a type that is not read.
+    /// How it is stored, or the name of a type that is not supported.
     stored_type: Result<StoredType, String>,
     file: Arc<str>,
     bytes: Arc<Bytes>,
-    /// Its bytes in the file.
+    /// The range of its bytes in the file.
     range: Range<usize>,
-    /// What it is drawn from, where it is in no file.
+    /// The generator of its random weights, where it is in no file.
     drawn: Option<DrawnTensor>,
 }
 
 impl Entry {
-    /// Bytes that it takes, or would take, in a file.
+    /// Bytes that it takes in a file; for random weights, that it would take in bf16.
     fn stored_bytes(&self) -> usize {
         if self.drawn.is_some() { 2 * self.weights() } else { self.range.len() }
     }
 
-    /// Its bytes.
+    /// Its stored bytes.
     fn as_slice(&self) -> &[u8] {
         &self.bytes.as_slice()[self.range.clone()]
     }
@@ -67,22 +71,26 @@ impl Entry {
 /// Tensors by their names in the files.
 type Entries = HashMap<String, Entry>;
 
-/// Every tensor of a checkpoint, by its name in the file; bytes are read when a tensor is asked for.
+/// Every tensor of a checkpoint, by its name in the file. Bytes are read when a tensor is loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
     entries: Entries,
     naming: &'static GgufNaming,
     has_gguf: bool,
-    /// What the files are called when none of them can be named.
+    /// The name of the source, for errors about a tensor that is in no file.
     files: String,
     rank: Rank,
     form: WeightForm,
 }
 
 impl Weights {
-    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and every GGUF file beside them.
-    /// Tensors come out on the CPU, in the type that is on the way to where `rank` computes; products keep their weights in
-    /// `form`.
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and every GGUF file
+    /// beside them. Tensors are returned on the CPU, in the host type of the device of `rank`; matrix products keep
+    /// their weights in `form`.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingFile`] when there are no weights, [`LoadError::Twice`] when a tensor is in two files,
+    /// and others when a file cannot be read or its header is wrong.
     pub(crate) fn open(
         source: &Source,
         naming: &'static GgufNaming,
@@ -97,7 +105,7 @@ impl Weights {
             None if files.is_empty() => return Err(safetensors::missing(source, "model.safetensors")),
             found => found.unwrap_or_default(),
         };
-        // By the names that GGUF has for them, so that a tensor in both formats is found out.
+        // Tensors of safetensors by their names in GGUF, so that a tensor in both formats is detected.
         let mut known: HashMap<String, Arc<str>> = HashMap::new();
         if !files.is_empty() {
             for entry in entries.values() {
@@ -119,12 +127,12 @@ impl Weights {
         Ok(Self { entries, naming, has_gguf, files: source.place(), rank: rank.clone(), form })
     }
 
-    /// The same for another rank.
+    /// The same weights, read for another rank.
     pub(crate) fn on_behalf_of(&self, rank: &Rank) -> Self {
         Self { rank: rank.clone(), ..self.clone() }
     }
 
-    /// Those of a checkpoint that is in no file.
+    /// The weights of a checkpoint of random weights.
     fn drawn(
         checkpoint: &DrawnCheckpoint,
         naming: &'static GgufNaming,
@@ -132,7 +140,7 @@ impl Weights {
         form: WeightForm,
     ) -> Self {
         let files = checkpoint.name();
-        let (file, bytes) = (Arc::<str>::from(files.as_str()), Arc::new(Bytes::Told(files.clone())));
+        let (file, bytes) = (Arc::<str>::from(files.as_str()), Arc::new(Bytes::Synthetic(files.clone())));
         let entry = |(name, shape, drawn): (&str, &[usize], DrawnTensor)| {
             let entry = Entry {
                 name: name.to_owned(),
@@ -149,25 +157,26 @@ impl Weights {
         Self { entries, naming, has_gguf: false, files, rank: rank.clone(), form }
     }
 
-    /// What the weights of this name, which has shape `expected`, are drawn from; none where they are in a file.
+    /// The generator of the random tensor `name`; `None` where the weights are in files, or the shape is not
+    /// `expected`.
     pub(crate) fn drawn_tensor(&self, name: &str, expected: &[usize]) -> Option<DrawnTensor> {
         self.find(name, Some(expected)).filter(|entry| entry.shape == expected)?.drawn
     }
 
-    /// Whether a tensor of this name is there, under this name or another that it may have.
+    /// Whether the tensor `name` exists, under this name or one of its names in GGUF.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.find(name, None).is_some()
     }
 
-    /// Whether two tensors are stored as the same bytes.
+    /// Whether two tensors have the same shape, type and stored bytes. Always false for random weights.
     pub(crate) fn are_equal(&self, one: &str, other: &str) -> bool {
         let (Some(one), Some(other)) = (self.find(one, None), self.find(other, None)) else { return false };
         let alike = one.shape == other.shape && one.stored_type == other.stored_type;
         alike && one.drawn.is_none() && one.as_slice() == other.as_slice()
     }
 
-    /// The tensor of this name. Where it may have several in GGUF, the one with shape `expected` is it: files of some age
-    /// have names of two layers the wrong way round.
+    /// The tensor of this name. Where it may have several names in GGUF, the tensor with shape `expected` is
+    /// preferred: older files swap the names of two layers.
     fn find(&self, name: &str, expected: Option<&[usize]>) -> Option<&Entry> {
         if let Some(entry) = self.entries.get(name) {
             return Some(entry);
@@ -180,7 +189,7 @@ impl Weights {
         found().find(|entry| expected == Some(&entry.shape)).or_else(|| found().next())
     }
 
-    /// The first of `prefixes` under which `suffix` is there, or the first prefix when it is nowhere.
+    /// The first of `prefixes` for which a tensor named prefix and `suffix` exists, or else the first prefix.
     pub(crate) fn prefix_of<'a>(&self, prefixes: &[&'a str], suffix: &str) -> &'a str {
         let found = prefixes.iter().find(|prefix| self.contains(&format!("{prefix}{suffix}")));
         found.unwrap_or(&prefixes[0])
@@ -196,7 +205,7 @@ impl Weights {
         self.entries.values().map(Entry::stored_bytes).sum()
     }
 
-    /// Bytes of all tensors in memory, when they are kept as stored.
+    /// Bytes of all tensors in memory when they are kept as stored.
     pub(crate) fn kept_bytes(&self) -> usize {
         let kept = |entry: &Entry| {
             let stored_type = entry.stored_type.as_ref();
@@ -205,7 +214,7 @@ impl Weights {
         self.entries.values().map(kept).sum()
     }
 
-    /// How many tensors are of which type in the files.
+    /// The number of tensors of each stored type.
     pub(crate) fn types(&self) -> BTreeMap<String, usize> {
         let mut types = BTreeMap::new();
         for entry in self.entries.values() {
@@ -215,28 +224,28 @@ impl Weights {
         types
     }
 
-    /// Where the model computes.
+    /// The device that the model computes on.
     pub(crate) fn device(&self) -> &ComputeDevice {
         &self.rank.device
     }
 
-    /// For whom they are read.
+    /// The rank that they are read for.
     pub(crate) fn rank(&self) -> &Rank {
         &self.rank
     }
 
-    /// How products keep their weights.
+    /// The form in which matrix products keep their weights.
     pub(crate) fn form(&self) -> WeightForm {
         self.form
     }
 
-    /// The tensor `name`, which must have shape `expected` and finite values.
+    /// The tensor `name`, which must have shape `expected` and finite values, in the device's host type.
     pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         Ok(self.as_stored(name, expected)?.to_dtype(self.device().dtype())?)
     }
 
-    /// The same for a table of which only a few rows are read at a time: in the type of the file where that is the
-    /// shorter one, unless everything is to be f32.
+    /// Like [`Self::get`], for a table of which only a few rows are read at a time: in the stored type where that
+    /// is smaller, unless the form is f32.
     pub(crate) fn table(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         let table = self.as_stored(name, expected)?;
         let dtype = self.device().dtype();
@@ -244,17 +253,20 @@ impl Weights {
         if keep { Ok(table) } else { Ok(table.to_dtype(dtype)?) }
     }
 
-    /// The tensor `name` in the type of the file, or in f32 where that is one of blocks.
+    /// The tensor `name` in its stored type, or in f32 where that is quantised.
     fn as_stored(&self, name: &str, expected: &[usize]) -> Result<Tensor, LoadError> {
         self.stored(name, expected)?.tensor(expected)
     }
 
-    /// The tensor `name` as it is stored, which must have shape `expected` and finite values.
+    /// The stored tensor `name`, which must have shape `expected` and finite values.
     pub(crate) fn stored(&self, name: &str, expected: &[usize]) -> Result<Stored<'_>, LoadError> {
         self.stored_part(name, expected, Part::all(expected))
     }
 
-    /// The same of a part of it.
+    /// A part of the stored tensor `name`. The whole must have shape `expected`, the part finite values.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`], [`LoadError::WrongShape`], and those of [`Stored::new`].
     fn stored_part(&self, name: &str, expected: &[usize], part: Part) -> Result<Stored<'_>, LoadError> {
         let entry = self.find(name, Some(expected)).ok_or_else(|| {
             let in_gguf = self.has_gguf.then(|| (self.naming.names)(name).into_iter().next()).flatten();

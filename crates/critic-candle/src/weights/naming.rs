@@ -1,32 +1,32 @@
-//! What tensors are called in GGUF files.
+//! Names of tensors in GGUF files.
 
-/// What an architecture's tensors are called in GGUF files.
+/// The names of an architecture's tensors in GGUF files.
 #[derive(Debug)]
 pub(crate) struct GgufNaming {
-    /// What such a file may call the architecture.
+    /// The values of `general.architecture` that a file may have.
     pub(crate) architectures: &'static [&'static str],
-    /// The names there that the tensor of a name of ours may have.
+    /// Maps a tensor's name in safetensors to the names that it may have in GGUF; empty for tensors of no known part.
     pub(crate) names: fn(&str) -> Vec<String>,
 }
 
-/// Parts of names, ours and those that llama.cpp has for them.
+/// Parts of names in safetensors, with the alternatives that llama.cpp uses for each.
 type Parts = &'static [(&'static str, &'static [&'static str])];
 
-/// The names of a tower or a decoder, without what stands before all of them.
+/// The names of a tower or a decoder, without their common prefix.
 #[derive(Debug)]
 pub(crate) struct PartNames {
-    /// What stands before the number of a layer, ...
+    /// The text before the number of a layer in safetensors.
     pub(crate) layers: &'static str,
-    /// ... and what stands there in GGUF.
+    /// The text before the number of a layer in GGUF.
     pub(crate) layers_in_gguf: &'static str,
-    /// What is in no layer.
+    /// Tensors outside of the layers.
     pub(crate) whole: Parts,
-    /// What is in a layer, behind its number.
+    /// Tensors of a layer, after its number.
     pub(crate) of_layer: Parts,
 }
 
 impl PartNames {
-    /// What the tensor that we call `name` may be called in GGUF; none where it is no part of this.
+    /// The names that tensor `name` may have in GGUF; empty where it is not part of this tower or decoder.
     pub(crate) fn in_gguf(&self, name: &str) -> Vec<String> {
         let translated = |name: &str, parts: Parts| -> Vec<String> {
             let Some((part, kind)) = name.rsplit_once('.') else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! Weights of products as they are to be read: in what form they are kept, and which part of them.
+//! Access to the weights of matrix products: the form in which they are kept, and the part of each that a rank reads.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::{Part, Stored, WeightForm, Weights};
 use crate::{error::LoadError, layers::ComputeDevice, make::DrawnTensor};
 
-/// Weights of products as they are to be read.
+/// Reads weights of matrix products, to be kept in one form and split in one way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Products<'a> {
     weights: &'a Weights,
@@ -15,68 +15,70 @@ pub(crate) struct Products<'a> {
     split: Split,
 }
 
-/// How a weight `[out, in]` is shared out over the ranks of a decoder.
+/// How a weight `[out, in]` is split over the ranks of a decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Split {
-    /// Each has all of it.
+    /// Each rank has the whole weight.
     Not,
     ByOutputs,
     ByInputs,
 }
 
 impl Weights {
-    /// Those of products, whole, to be kept in `form`.
+    /// The weights of matrix products, not split, to be kept in `form`.
     pub(crate) fn products(&self, form: WeightForm) -> Products<'_> {
         Products { weights: self, form, split: Split::Not }
     }
 }
 
 impl<'a> Products<'a> {
-    /// Of every weight and bias the rank's part of the outputs.
+    /// Restricts every weight and bias to the rank's part of the outputs.
     pub(crate) fn split_by_outputs(self) -> Self {
         Self { split: Split::ByOutputs, ..self }
     }
 
-    /// Of every weight the rank's part of the inputs.
+    /// Restricts every weight to the rank's part of the inputs.
     pub(crate) fn split_by_inputs(self) -> Self {
         Self { split: Split::ByInputs, ..self }
     }
 
-    /// In what form they are kept.
+    /// The form in which the weights are kept.
     pub(crate) fn form(self) -> WeightForm {
         self.form
     }
 
-    /// Where they are multiplied.
+    /// The device that multiplies with them.
     pub(crate) fn device(self) -> &'a ComputeDevice {
         self.weights.device()
     }
 
-    /// Outputs and inputs of what is read of a weight of `shape`, whose first dimension is the output and whose others together
-    /// are the input.
+    /// Numbers of outputs and inputs of the part that is read of a weight of `shape`, whose first dimension is the
+    /// output and the product of the others the input.
     pub(crate) fn shape_of(self, shape: &[usize]) -> (usize, usize) {
         let Part { rows, columns } = self.part_of(shape);
         (rows.len(), columns.len())
     }
 
-    /// What is read of the tensor `name`, as it is stored; as a whole it must have `shape` and finite values.
+    /// This rank's part of the tensor `name`, as stored. The whole tensor must have `shape`, and the part finite
+    /// values.
     pub(crate) fn stored(self, name: &str, shape: &[usize]) -> Result<Stored<'a>, LoadError> {
         self.weights.stored_part(name, shape, self.part_of(shape))
     }
 
-    /// What the weights of this name are drawn from; none where they are in a file, or where only a part of them is read.
+    /// The generator of the random weights of this name; `None` where they are in a file, or only a part of them is
+    /// read.
     pub(crate) fn drawn(self, name: &str, shape: &[usize]) -> Option<DrawnTensor> {
         let is_part = self.split != Split::Not && !self.weights.rank().shard.is_whole();
         if is_part { None } else { self.weights.drawn_tensor(name, shape) }
     }
 
-    /// The same as a tensor on the way to where the model computes, `[out, in]`.
+    /// This rank's part of the tensor `name`, `[out, in]`, on the CPU in the device's host type.
     pub(crate) fn tensor(self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
         let tensor = self.stored(name, shape)?.tensor(&<[usize; 2]>::from(self.shape_of(shape)))?;
         Ok(tensor.to_dtype(self.device().dtype())?)
     }
 
-    /// What is read of a bias `[out]`.
+    /// This rank's part of a bias of `output` numbers.
     pub(crate) fn bias(self, name: &str, output: usize) -> Result<Tensor, LoadError> {
         Ok(self.tensor(name, &[output])?.flatten_all()?)
     }

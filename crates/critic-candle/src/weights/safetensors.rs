@@ -1,4 +1,4 @@
-//! Headers of safetensors files, checked against the length of the file.
+//! Reads headers of safetensors files and checks them against the length of the file.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +16,7 @@ use serde::{
 use super::{Entries, Entry, file::Bytes, stored::StoredType};
 use crate::{error::LoadError, source::Source};
 
-/// A header longer than this is damage, not a checkpoint (the format's own bound).
+/// The most bytes of a header, the format's own limit; a longer one is damaged.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 #[derive(Deserialize)]
@@ -24,7 +24,7 @@ struct Index {
     weight_map: HashMap<String, String>,
 }
 
-/// The members of a header in their order: one that is there twice would hide the other in a map.
+/// The members of a header in their order. A map would hide duplicates.
 struct Header(Vec<(String, serde_json::Value)>);
 
 impl<'de> Deserialize<'de> for Header {
@@ -51,13 +51,13 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Whose weights are several files.
+/// The index of a checkpoint whose weights are in several files.
 const INDEX: &str = "model.safetensors.index.json";
 
 /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists; `None` when there is neither.
 pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
     let mut entries = Entries::new();
-    // As transformers does: where both are there, the index is of earlier weights, over which these were saved.
+    // As in transformers: where both exist, the index belongs to earlier weights, which the single file replaced.
     if read_file(source, "model.safetensors", &mut entries)? {
         return Ok(Some(entries));
     }
@@ -67,7 +67,7 @@ pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
     files.sort_unstable();
     files.dedup();
     for file in files {
-        // The index comes with the weights, and whoever wrote it must not choose what else is read.
+        // The index is downloaded with the weights, and must not be able to select files outside of the folder.
         if !Path::new(&file).components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(LoadError::Damaged {
                 file: source.path(INDEX),
@@ -81,7 +81,7 @@ pub(super) fn read(source: &Source) -> Result<Option<Entries>, LoadError> {
     Ok(Some(entries))
 }
 
-/// A file of weights that should be there.
+/// The error for a missing file of weights.
 pub(super) fn missing(source: &Source, file: &str) -> LoadError {
     LoadError::MissingFile {
         file: file.into(),
@@ -90,7 +90,7 @@ pub(super) fn missing(source: &Source, file: &str) -> LoadError {
     }
 }
 
-/// Adds the tensors of one file; whether it is there.
+/// Adds the tensors of one file to `entries`. Returns whether the file exists.
 fn read_file(source: &Source, file: &str, entries: &mut Entries) -> Result<bool, LoadError> {
     let Some(bytes) = Bytes::open(source, file)? else { return Ok(false) };
     let path = source.path(file);
@@ -118,7 +118,7 @@ fn read_file(source: &Source, file: &str, entries: &mut Entries) -> Result<bool,
     Ok(true)
 }
 
-/// Checks a header against the length of the file: where the data starts, and its tensors.
+/// Reads a header and checks it against the length of the file. Returns the offset of the data, and the tensors.
 fn read_header(bytes: &[u8], path: &str) -> Result<(usize, Vec<(String, TensorInfo)>), LoadError> {
     let damaged = |reason: String| LoadError::Damaged { file: path.into(), reason };
     let file_length = bytes.len();
@@ -164,7 +164,7 @@ fn read_header(bytes: &[u8], path: &str) -> Result<(usize, Vec<(String, TensorIn
     Ok((8 + header.len(), infos))
 }
 
-/// Checks that tensors neither overlap nor leave bytes of the data to nobody, as the format wants it.
+/// Checks that tensors cover the data without overlaps and gaps, as the format requires.
 fn without_gaps(infos: &[(String, TensorInfo)], data_length: usize) -> Result<(), String> {
     let mut ranges: Vec<(usize, usize, &str)> =
         infos.iter().map(|(name, info)| (info.data_offsets.0, info.data_offsets.1, name.as_str())).collect();

@@ -1,13 +1,20 @@
-//! One tensor as its file has it.
+//! One tensor as stored in its file.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use bytemuck::AnyBitPattern;
 use candle_core::{
     DType, Device, Tensor,
     quantized::{GgmlDType, QStorage, QTensor},
 };
+use half::{bf16, f16};
+use kernels::{IQ4_NL_LEVELS, Q4_BYTES, Q8_0_BYTES, QUANTISED_BLOCK};
 
-use super::Entry;
+use super::{
+    Entry,
+    finite::{are_finite, floats_are_finite},
+    parallel_map::{FLOATS_AT_ONCE, map_all},
+};
 use crate::error::LoadError;
 
 /// The type of a tensor in its file.
@@ -16,21 +23,16 @@ pub(crate) enum StoredType {
     F32,
     F16,
     Bf16,
-    /// Blocks that are kept as they are.
+    /// Quantised blocks, which are kept as they are; so are those of the next two types.
     Q8_0,
     Q4_0,
     Iq4Nl,
-    /// Another of GGUF's quantised types, which becomes floats when it is read.
+    /// Another of GGUF's quantised types, which is dequantised on reading.
     Other(GgmlDType),
 }
 
-/// What the four bits of IQ4_NL stand for, times a block's scale.
-const IQ4_NL_LEVELS: [f32; 16] = [
-    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
-];
-
 impl StoredType {
-    /// The type of number, where each weight is a number of its own.
+    /// The number type, where each weight is stored as a number; `None` for quantised blocks.
     pub(crate) fn dtype(self) -> Option<DType> {
         match self {
             Self::F32 => Some(DType::F32),
@@ -40,13 +42,13 @@ impl StoredType {
         }
     }
 
-    /// Weights of a block and its bytes; a number of its own is a block of one.
+    /// The weights of a block, and its bytes. Types of plain numbers have blocks of one weight.
     pub(crate) fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
-            Self::Q8_0 => (32, 34),
-            Self::Q4_0 | Self::Iq4Nl => (32, 18),
+            Self::Q8_0 => (QUANTISED_BLOCK, Q8_0_BYTES),
+            Self::Q4_0 | Self::Iq4Nl => (QUANTISED_BLOCK, Q4_BYTES),
             Self::Other(other) => (other.block_size(), other.type_size()),
         }
     }
@@ -70,7 +72,7 @@ impl fmt::Display for StoredType {
             Self::Q8_0 => formatter.write_str("Q8_0"),
             Self::Q4_0 => formatter.write_str("Q4_0"),
             Self::Iq4Nl => formatter.write_str("IQ4_NL"),
-            // The library has `Q4K` for Q4_K.
+            // The library writes `Q4K` for Q4_K.
             Self::Other(other) => formatter.write_str(&format!("{other:?}").replace('K', "_K")),
         }
     }
@@ -84,7 +86,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// All of a tensor: its first dimension are the rows, and the others together the columns.
+    /// The whole of a tensor: its first dimension is the rows, the product of the others the columns.
     pub(super) fn all(shape: &[usize]) -> Self {
         let (rows, columns) =
             shape.split_first().map_or((1, 1), |(rows, rest)| (*rows, rest.iter().product()));
@@ -92,17 +94,20 @@ impl Part {
     }
 }
 
-/// A tensor as its file has it, or a part of it, with finite values.
+/// A tensor as stored in its file, or a part of it. Its values have been checked to be finite.
 pub(crate) struct Stored<'a> {
     entry: &'a Entry,
     pub(crate) stored_type: StoredType,
-    /// Those of the file where they stand together there.
+    /// Borrowed from the file where they are contiguous there.
     bytes: Cow<'a, [u8]>,
     weights: usize,
 }
 
 impl<'a> Stored<'a> {
-    /// Checks that the type is read, and that values are finite. Nothing else of the tensor is read than the part.
+    /// Checks that the type is supported and the values are finite. Reads only the part of the tensor.
+    ///
+    /// # Errors
+    /// [`LoadError::WrongType`], [`LoadError::CutBlock`] and [`LoadError::NonFinite`].
     pub(super) fn new(entry: &'a Entry, part: Part) -> Result<Self, LoadError> {
         let stored_type = entry.stored_type.clone().map_err(|found| LoadError::WrongType {
             tensor: entry.name.clone(),
@@ -111,30 +116,29 @@ impl<'a> Stored<'a> {
         })?;
         let weights = part.rows.len() * part.columns.len();
         let stored = Self { bytes: bytes_of(entry, stored_type, part)?, entry, stored_type, weights };
-        let finite = match stored_type {
-            StoredType::F32 => exponents_below(stored.bytes(), (4, 2), 0x7f80),
-            StoredType::F16 => exponents_below(stored.bytes(), (2, 0), 0x7c00),
-            StoredType::Bf16 => exponents_below(stored.bytes(), (2, 0), 0x7f80),
-            // The scale, an f16, stands first.
-            StoredType::Q8_0 | StoredType::Q4_0 | StoredType::Iq4Nl => {
-                exponents_below(stored.bytes(), (stored_type.block().1, 0), 0x7c00)
-            }
-            // Looked at when it has become floats.
-            StoredType::Other(_) => true,
-        };
-        if finite { Ok(stored) } else { Err(stored.not_finite()) }
+        if are_finite(stored_type, stored.bytes()) { Ok(stored) } else { Err(stored.not_finite()) }
     }
 
     fn not_finite(&self) -> LoadError {
         LoadError::NonFinite { tensor: self.entry.name.clone(), file: self.entry.file.to_string() }
     }
 
-    /// The bytes of the file.
+    /// The stored bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// In the type of the file, or in f32 where that is one of blocks; `shape` has as many weights.
+    /// The stored bytes, without a copy where they are contiguous in the file.
+    pub(crate) fn into_bytes(self) -> Cow<'a, [u8]> {
+        self.bytes
+    }
+
+    /// Number of weights.
+    pub(crate) fn weights(&self) -> usize {
+        self.weights
+    }
+
+    /// A tensor of this `shape`, which has as many weights; in the stored type, or in f32 where that is quantised.
     pub(super) fn tensor(&self, shape: &[usize]) -> Result<Tensor, LoadError> {
         Ok(match self.stored_type.dtype() {
             Some(dtype) => Tensor::from_raw_buffer(self.bytes(), dtype, shape, &Device::Cpu)?,
@@ -142,9 +146,38 @@ impl<'a> Stored<'a> {
         })
     }
 
-    /// The bits of 16-bit floats.
-    pub(crate) fn words(&self) -> Vec<u16> {
-        self.bytes().as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect()
+    /// The bits of 16-bit floats, without a copy where alignment and byte order permit.
+    pub(crate) fn into_words(self) -> Cow<'a, [u16]> {
+        if let Cow::Borrowed(bytes) = self.bytes
+            && let Some(words) = in_place(bytes)
+        {
+            return Cow::Borrowed(words);
+        }
+        Cow::Owned(map_all(self.bytes().as_chunks().0, |word| u16::from_le_bytes(*word)))
+    }
+
+    /// All weights as 32-bit floats, without a copy where type, alignment and byte order permit.
+    pub(crate) fn into_floats(self) -> Result<Cow<'a, [f32]>, LoadError> {
+        if self.stored_type == StoredType::F32
+            && let Cow::Borrowed(bytes) = self.bytes
+            && let Some(floats) = in_place(bytes)
+        {
+            return Ok(Cow::Borrowed(floats));
+        }
+        self.floats().map(Cow::Owned)
+    }
+
+    /// The bits of the nearest bf16 of every weight, without a copy where type, alignment and byte order permit.
+    pub(crate) fn into_bf16(self) -> Result<Cow<'a, [u16]>, LoadError> {
+        if self.stored_type == StoredType::Bf16 {
+            return Ok(self.into_words());
+        }
+        let mut all = Vec::with_capacity(self.weights);
+        for start in (0..self.weights).step_by(FLOATS_AT_ONCE) {
+            let floats = self.floats_of(start..self.weights.min(start + FLOATS_AT_ONCE))?;
+            all.append(&mut map_all(&floats, |float| bf16::from_f32(*float).to_bits()));
+        }
+        Ok(Cow::Owned(all))
     }
 
     /// All weights as 32-bit floats.
@@ -152,42 +185,44 @@ impl<'a> Stored<'a> {
         self.floats_of(0..self.weights)
     }
 
-    /// Some weights as 32-bit floats; the range begins and ends with a block.
+    /// A range of weights as 32-bit floats; it begins and ends at the boundary of a block.
     pub(crate) fn floats_of(&self, weights: Range<usize>) -> Result<Vec<f32>, LoadError> {
         let (block, width) = self.stored_type.block();
         let bytes = &self.bytes()[weights.start / block * width..weights.end / block * width];
-        let words = || bytes.as_chunks().0.iter().map(|word| u16::from_le_bytes(*word));
         match self.stored_type {
-            StoredType::F32 => {
-                Ok(bytes.as_chunks().0.iter().map(|float| f32::from_le_bytes(*float)).collect())
-            }
-            StoredType::F16 => Ok(words().map(|bits| half::f16::from_bits(bits).to_f32()).collect()),
-            StoredType::Bf16 => Ok(words().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()),
+            StoredType::F32 => Ok(map_all(bytes.as_chunks().0, |float| f32::from_le_bytes(*float))),
+            StoredType::F16 => Ok(map_all(bytes.as_chunks().0, |word| f16::from_le_bytes(*word).to_f32())),
+            // The same as half's conversion, without its test for NaN, since the weights are finite.
+            StoredType::Bf16 => Ok(map_all(bytes.as_chunks().0, |word| {
+                f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16)
+            })),
             StoredType::Q8_0 => Ok(dequantise(bytes, GgmlDType::Q8_0, weights.len())?),
             StoredType::Q4_0 => Ok(dequantise(bytes, GgmlDType::Q4_0, weights.len())?),
-            StoredType::Iq4Nl => Ok(bytes.as_chunks().0.iter().flat_map(iq4_nl).collect()),
+            StoredType::Iq4Nl => Ok(map_all(bytes.as_chunks().0, iq4_nl).into_flattened()),
             StoredType::Other(other) => {
                 let floats = dequantise(bytes, other, weights.len())?;
-                let finite = floats.iter().all(|float| float.is_finite());
-                if finite { Ok(floats) } else { Err(self.not_finite()) }
+                if floats_are_finite(&floats) { Ok(floats) } else { Err(self.not_finite()) }
             }
         }
     }
 }
 
-/// The bytes of a part of a tensor: rows that are whole lie side by side, pieces of rows are put together.
+/// The bytes of a part of a tensor. Whole rows are contiguous in the file; parts of rows are copied together.
 fn bytes_of(entry: &Entry, stored_type: StoredType, part: Part) -> Result<Cow<'_, [u8]>, LoadError> {
-    let bytes = match &entry.drawn {
-        Some(drawn) => Cow::Owned(drawn.bytes(entry.weights())),
-        None => Cow::Borrowed(&entry.bytes.as_slice()[entry.range.clone()]),
-    };
     let whole = Part::all(&entry.shape);
-    if part == whole {
-        return Ok(bytes);
-    }
     let (block, width) = stored_type.block();
     let row_bytes = whole.columns.len() / block * width;
     let rows = part.rows.start * row_bytes..part.rows.end * row_bytes;
+    let bytes = match &entry.drawn {
+        Some(drawn) => Cow::Owned(drawn.bytes(entry.weights())),
+        None => {
+            entry.bytes.will_read(entry.range.start + rows.start..entry.range.start + rows.end);
+            Cow::Borrowed(entry.as_slice())
+        }
+    };
+    if part == whole {
+        return Ok(bytes);
+    }
     if part.columns == whole.columns {
         return Ok(match bytes {
             Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[rows]),
@@ -207,24 +242,23 @@ fn bytes_of(entry: &Entry, stored_type: StoredType, part: Part) -> Result<Cow<'_
     Ok(Cow::Owned(bytes[rows].chunks_exact(row_bytes).flat_map(piece).collect()))
 }
 
-/// Whether no little-endian float has all exponent bits set: one stands in every `width` bytes, whose upper two bytes, over
-/// which `mask` is, begin at `upper`.
-fn exponents_below(bytes: &[u8], (width, upper): (usize, usize), mask: u16) -> bool {
-    bytes.chunks_exact(width).all(|float| u16::from_le_bytes([float[upper], float[upper + 1]]) & mask != mask)
+/// `bytes` as numbers, without a copy; `None` where they are misaligned or this processor has another byte order.
+fn in_place<T: AnyBitPattern>(bytes: &[u8]) -> Option<&[T]> {
+    if cfg!(target_endian = "little") { bytemuck::try_cast_slice(bytes).ok() } else { None }
 }
 
-/// The floats of blocks that the tensor library knows.
+/// The floats of blocks of a type that the tensor library supports.
 fn dequantise(bytes: &[u8], ggml_type: GgmlDType, weights: usize) -> candle_core::Result<Vec<f32>> {
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, ggml_type)?;
     QTensor::new(storage, weights)?.dequantize(&Device::Cpu)?.to_vec1()
 }
 
-/// The floats of a block of IQ4_NL: a scale as f16, then 16 bytes whose lower bits are the first half.
-fn iq4_nl(block: &[u8; 18]) -> [f32; 32] {
-    let scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+/// The floats of a block of IQ4_NL: a scale as f16, then 16 bytes whose lower four bits are the first 16 weights.
+fn iq4_nl(block: &[u8; Q4_BYTES]) -> [f32; QUANTISED_BLOCK] {
+    let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
     std::array::from_fn(|index| {
         let level = block[2 + index % 16] >> (index / 16 * 4) & 15;
-        scale * IQ4_NL_LEVELS[usize::from(level)]
+        scale * f32::from(IQ4_NL_LEVELS[usize::from(level)])
     })
 }
 
@@ -234,14 +268,14 @@ mod tests {
 
     #[test]
     fn a_block_of_iq4_nl_has_its_lower_bits_first() {
-        let mut block = [0x80; 18];
-        block[..2].copy_from_slice(&half::f16::from_f32(0.5).to_le_bytes());
+        let mut block = [0x80; Q4_BYTES];
+        block[..2].copy_from_slice(&f16::from_f32(0.5).to_le_bytes());
         block[2] = 0xf1;
         let floats = iq4_nl(&block);
         assert_eq!((floats[0], floats[1], floats[16], floats[31]), (-52.0, -63.5, 56.5, 0.5));
     }
 
-    /// Blocks of 256 that begin where a file's alignment lets them: at any multiple of eight.
+    /// Blocks of 256 weights that begin at a multiple of eight bytes, the least alignment of a file.
     #[test]
     fn blocks_of_256_are_read_where_they_lie() {
         let weights: Vec<f32> = (0..512).map(|index| (index as f32 * 0.3).sin()).collect();

@@ -1,4 +1,4 @@
-//! A reference checkpoint that a test may spoil, and what a checkpoint answers.
+//! Copies of reference checkpoints that a test may damage, and the logits of a checkpoint.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ pub(crate) fn reference(model: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/models").join(model)
 }
 
-/// A copy of a reference checkpoint that a test may spoil.
+/// A copy of a reference checkpoint that a test may damage.
 pub(crate) struct Copy(tempfile::TempDir);
 
 impl Copy {
@@ -35,7 +35,7 @@ impl Copy {
         self.path().join("model.safetensors")
     }
 
-    /// Rewrites the tensors, given and returned by name.
+    /// Rewrites the weights: `edit` maps the old tensors by name to the new ones.
     pub(crate) fn edit_weights(&self, edit: impl FnOnce(HashMap<String, Tensor>) -> HashMap<String, Tensor>) {
         let tensors = candle_core::safetensors::load(self.weights(), &Device::Cpu).unwrap();
         candle_core::safetensors::save(&edit(tensors), self.weights()).unwrap();
@@ -60,7 +60,7 @@ impl Copy {
         Ok(Checkpoint::load(&Options::new(Source::Folder(self.path().into())))?)
     }
 
-    /// The sentence with which loading fails.
+    /// The error message with which loading fails.
     pub(crate) fn complaint(&self) -> String {
         match self.load() {
             Ok(_) => panic!("a spoilt checkpoint loaded"),
@@ -69,7 +69,7 @@ impl Copy {
     }
 }
 
-/// Logits after a short question with an image, which the tower, projector and decoder all have a part in.
+/// Logits after a short question with an image, which depend on the tower, the projector and the decoder.
 pub(crate) fn answer(checkpoint: &mut Checkpoint) -> Vec<f32> {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let mut message = Message::text(Role::User, "What is shown?");

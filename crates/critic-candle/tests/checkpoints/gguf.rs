@@ -1,6 +1,6 @@
-//! Checkpoints whose weights are in GGUF files: the same model, in any type; and what a wrong file says.
+//! Checkpoints with weights in GGUF files: the same model in every type, and the errors for wrong files.
 //!
-//! The files are written by candle, which is not what reads them.
+//! The files are written by candle, whose reader is not used here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,14 +19,14 @@ use critic_candle::{Checkpoint, GgufForm, Options, Source, WeightForm, convert, 
 
 use crate::copy::{Copy, answer, reference, worst_difference};
 
-/// The names of llama.cpp's projector files of different age.
+/// The age of a projector file of llama.cpp, which determines its names.
 #[derive(Clone, Copy, PartialEq)]
 enum Age {
     Old,
     New,
 }
 
-/// What llama.cpp calls a tensor of the published Hugging Face layout, by replacement as its converters do it.
+/// llama.cpp's name of a tensor of the published Hugging Face layout, by the replacements of its converters.
 fn renamed(name: &str, age: Age) -> String {
     let newline = if age == Age::Old { "model.image_newline" } else { "v.image_newline" };
     if name == "image_newline" {
@@ -75,7 +75,7 @@ fn tensors(model: &str) -> Tensors {
 /// Writes a GGUF file with tensors of given types.
 fn write(path: &Path, architecture: &str, tensors: &[(String, QTensor)]) {
     let architecture = Value::String(architecture.into());
-    // Keys of several kinds, which are left out.
+    // Values of several kinds, which the reader skips.
     let tokens = Value::Array(vec![Value::String("a".into()), Value::String("b".into())]);
     let epsilon = Value::F32(1e-6);
     let metadata = [("general.architecture", &architecture), ("tokens", &tokens), ("epsilon", &epsilon)];
@@ -84,7 +84,8 @@ fn write(path: &Path, architecture: &str, tensors: &[(String, QTensor)]) {
     gguf_file::write(&mut File::create(path).unwrap(), &metadata, &tensors).unwrap();
 }
 
-/// Those of `tensors` that `belongs` picks, under llama.cpp's names, products in `ggml_type` where rows are whole blocks.
+/// The tensors that `belongs` selects, under llama.cpp's names; matrices in `ggml_type` where rows are whole
+/// blocks, others in F32.
 fn quantised(
     tensors: &Tensors,
     ggml_type: GgmlDType,
@@ -101,7 +102,8 @@ fn quantised(
     own.into_iter().map(quantise).collect()
 }
 
-/// A copy of `model` whose weights are GGUF files of one type: one for the language model, one for tower and projector.
+/// A copy of `model` with its weights in GGUF files of one type: one for the language model, one for tower and
+/// projector.
 fn in_gguf(model: &str, ggml_type: GgmlDType, age: Age) -> Copy {
     let (copy, tensors) = (Copy::of(model), tensors(model));
     fs::remove_file(copy.weights()).unwrap();
@@ -161,7 +163,8 @@ fn a_tower_may_stay_in_safetensors_and_names_may_be_native() {
     assert_eq!(bits(answer_in(&native, WeightForm::Stored)), wanted);
 }
 
-/// Of every type the numbers are those that the writer meant; products with blocks are near to products with these.
+/// Dequantised weights equal the writer's exactly, and products with quantised blocks are close to products with
+/// these.
 #[test]
 fn quantised_types_are_the_numbers_that_they_stand_for() {
     for ggml_type in [GgmlDType::Q8_0, GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1] {
@@ -212,7 +215,7 @@ fn a_converted_checkpoint_keeps_its_tied_head_and_its_blocks() {
     }
 }
 
-/// The sentence about a language model's file whose tensors were changed.
+/// The error message for a language model's file whose tensors were changed by `edit`.
 fn complaint_of(edit: impl FnOnce(&mut Vec<(String, QTensor)>)) -> String {
     let copy = in_gguf("tiny56", GgmlDType::Q8_0, Age::New);
     let mut text = quantised(&tensors("tiny56"), GgmlDType::Q8_0, Age::New, is_text);
@@ -255,7 +258,7 @@ fn a_wrong_file_names_itself_and_the_tensor() {
     assert!(copy.complaint().contains("config.json is missing"), "{}", copy.complaint());
 }
 
-/// Writes `bytes` in the place of a file's language model and returns the sentence.
+/// Replaces the language model's file by `bytes` and returns the error message.
 fn complaint_about(bytes: &[u8]) -> String {
     let copy = in_gguf("tiny56", GgmlDType::F32, Age::New);
     fs::write(copy.path().join("model.gguf"), bytes).unwrap();
@@ -301,7 +304,7 @@ fn a_damaged_file_is_told_whatever_is_damaged() {
     assert!(of_tensor(offset, &[0, 0, 0, 0, 0, 0, 0, 1]).contains("cut off"));
 }
 
-/// No change of a byte of the header makes anything worse than an error.
+/// No change of a byte of the header causes anything worse than an error.
 #[test]
 fn a_header_with_any_byte_changed_is_read_or_refused() {
     let copy = in_gguf("tiny56", GgmlDType::Q8_0, Age::New);
@@ -318,6 +321,6 @@ fn a_header_with_any_byte_changed_is_read_or_refused() {
             Err(_) => refused += 1,
         }
     }
-    // Most of a header is names.
+    // Most bytes of a header belong to names, whose change is not an error.
     assert!(read > 50 && refused > 50, "{read} and {refused}");
 }

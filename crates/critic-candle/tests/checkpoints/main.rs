@@ -1,4 +1,5 @@
-//! Which checkpoints load: every generation of names, a tower kept elsewhere, 16-bit files; and what a wrong one says.
+//! Checkpoints that load (every generation of names, a tower in another place, 16-bit files), and the errors for
+//! wrong ones.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -152,7 +153,7 @@ fn configuration_values_are_read_and_not_assumed() {
     assert!(copy.complaint().contains("repetition_penalty"), "logits cannot be divided by nothing");
 }
 
-/// Versions of the programs that write configurations say the same in several ways.
+/// Different versions of the programs that write configurations express the same settings differently.
 #[test]
 fn configurations_say_the_same_in_several_ways() {
     type Change = fn(&mut serde_json::Value);
@@ -229,7 +230,7 @@ fn without_a_head_the_embeddings_are_the_head() {
     assert_eq!(answer(&mut copy.load().unwrap()), tied, "whatever the configuration says");
 }
 
-/// Numbers that look random and are the same each time, from -0.5 to 0.5.
+/// Pseudorandom numbers from -0.5 to 0.5, determined by `seed`.
 fn spread(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
@@ -268,7 +269,7 @@ fn a_reward_head_reads_the_last_hidden_state() {
         visuals: encoded.visuals.clone(),
         wants,
     };
-    // A reward between two rows of logits: each gets its own.
+    // A reward between two rows of logits: each chunk must get its own row.
     let batch = Batch {
         chunks: vec![chunk(Wants::Logits, 0, 0), chunk(Wants::Reward, 1, 10), chunk(Wants::Logits, 2, 20)],
     };
@@ -296,7 +297,7 @@ fn the_digest_of_the_weights_is_that_of_the_file() {
     let file = fs::read(reference("tiny56").join("model.safetensors")).unwrap();
     let whole = Copy::of("tiny56").load().unwrap().build;
     assert_eq!(whole.weights.wait(), <[u8; 32]>::from(Sha256::digest(&file)));
-    // Of several files it is what `sha256sum *.safetensors | sha256sum` says.
+    // For several files, it is the result of `sha256sum *.safetensors | sha256sum`.
     let sharded = Checkpoint::load(&Options::new(Source::Folder(reference("geo384")))).unwrap().build;
     let line = |name: &str| {
         format!("{:x}  {name}\n", Sha256::digest(fs::read(reference("geo384").join(name)).unwrap()))
@@ -311,7 +312,7 @@ fn image_prompt() -> Prompt {
     Prompt { messages: vec![Message { role: Role::User, parts }], ..Default::default() }
 }
 
-/// A prompt is refused by the least that it surely takes, so that must not be more than it takes.
+/// A prompt is refused by its lower bound, which must not exceed its real number of tokens.
 #[test]
 fn no_image_is_counted_larger_than_it_is() {
     let processor = Copy::of("tiny56").load().unwrap().processor;
@@ -425,8 +426,8 @@ fn inspection_tells_size_and_memory() {
     }
 }
 
-/// What llava-critic-7b's own configuration says: Qwen2's keys at the top, the tower by its name only, and a stub of a text
-/// configuration that describes another model.
+/// The contents of llava-critic-7b's own configuration: Qwen2's keys at the top level, the tower only by name, and
+/// a stub of a text configuration that describes another model.
 #[test]
 fn the_published_native_configuration_is_understood_without_a_vision_config() {
     let copy = Copy::of("tiny56-native");

@@ -1,4 +1,4 @@
-//! Files beside the weights are read as transformers 5 reads them, whichever of several says something.
+//! Files beside the weights are read as in transformers 5, with the same precedence among several files.
 
 use std::fs;
 
@@ -10,14 +10,14 @@ use crate::{
     wanted,
 };
 
-/// A checkpoint with one file changed.
+/// A copy of a checkpoint with one file changed.
 fn changed(model: &str, file: &str, change: impl FnOnce(&mut Value)) -> Copy {
     let copy = Copy::of(model);
     copy.edit_json(file, change);
     copy
 }
 
-/// Its answer.
+/// The logits of a copy for the usual question.
 fn answer_of(copy: &Copy) -> Vec<f32> {
     answer(&mut copy.load().unwrap())
 }
@@ -92,7 +92,7 @@ fn a_head_that_is_stored_counts_in_the_hugging_face_layout() {
     assert_eq!(tie("tiny56", |config| config), wanted());
     let native = answer_of(&Copy::of("tiny56-native"));
     assert_ne!(tie("tiny56-native", |config| config), native, "older versions tie whatever is stored");
-    // One that is the same is the embeddings.
+    // A stored head that equals the embeddings counts as tied.
     let copy = Copy::of("tiny56");
     copy.edit_weights(|tensors| tensors.into_iter().filter(|(name, _)| !name.contains("lm_head")).collect());
     let tied = answer_of(&copy);
@@ -189,12 +189,12 @@ fn what_a_processor_does_to_pixels_is_what_its_file_says() {
     for (key, value) in [("do_resize", false), ("do_center_crop", true)] {
         assert!(changed("tiny56", FILE, |config| config[key] = value.into()).complaint().contains(key));
     }
-    // A part of the whole processor's file counts more.
+    // The part in the file of the whole processor takes precedence.
     let both = changed("tiny56", "processor_config.json", |config| {
         config["image_processor"] = json!({ "resample": 3 });
     });
     assert_eq!(answer_of(&both), clip);
-    // The native code reads none.
+    // Native checkpoints ignore the file.
     let native = Copy::of("tiny56-native");
     fs::write(native.path().join(FILE), json!({ "do_normalize": false }).to_string()).unwrap();
     assert_eq!(answer_of(&native), answer_of(&Copy::of("tiny56-native")));
@@ -214,7 +214,8 @@ fn videos_have_a_processor_of_their_own() {
     let shown = seen(&brighter);
     assert_ne!(shown, usual);
     assert_eq!(answer_of(&brighter), wanted(), "images have theirs");
-    // Without one, it is that of images; within the whole processor's file it counts more.
+    // Without a file for videos, that for images applies. The part in the file of the whole processor takes
+    // precedence.
     fs::remove_file(brighter.path().join("video_preprocessor_config.json")).unwrap();
     assert_eq!(seen(&brighter), usual);
     brighter.edit_json("processor_config.json", |config| {

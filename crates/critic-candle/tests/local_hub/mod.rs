@@ -1,4 +1,4 @@
-//! A model hub in the small: one repository over HTTP, with the faults that a test asks for.
+//! A minimal model hub: one repository over HTTP, with configurable faults.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,30 +14,30 @@ use sha2::{Digest, Sha256};
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = ".safetensors";
 
-/// What goes wrong.
+/// The faults of the hub.
 #[derive(Default)]
 pub(crate) struct Faults {
-    /// The first answer with a weight file's bytes ends after this many.
+    /// The first response with a weight file ends after this many bytes.
     pub(crate) cut_after: Option<usize>,
-    /// After that cut, the weights are refused until [`LocalHub::heal`].
+    /// After that cut, requests for weights are refused until [`LocalHub::heal`].
     pub(crate) refuse_after_cut: bool,
-    /// Every answer is the whole file, whatever range was asked for.
+    /// Every response is the whole file, whatever the requested range.
     pub(crate) ignore_ranges: bool,
     /// Weights are sent with one byte changed.
     pub(crate) damage: bool,
     /// Requests without this token are refused.
     pub(crate) token: Option<&'static str>,
-    /// Files that are listed but not there.
+    /// Files that are listed but do not exist.
     pub(crate) absent: Vec<&'static str>,
 }
 
-/// One request as it arrived.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
-    /// First byte that was asked for, if a range was.
+    /// First byte of the requested range; `None` without a range.
     pub(crate) range: Option<usize>,
 }
 
@@ -50,7 +50,7 @@ struct State {
     healed: bool,
 }
 
-/// The running hub. Large files come from a second address, as a real hub's do.
+/// The running hub. Large files are served from a second address, as by a real hub.
 pub(crate) struct LocalHub {
     pub(crate) endpoint: String,
     state: Arc<Mutex<State>>,
@@ -63,10 +63,10 @@ impl LocalHub {
         let state = Arc::new(Mutex::new(state));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        // Another name of the same machine is another host to a client.
+        // For a client, another name of the same machine is another host.
         let cdn = format!("http://localhost:{port}/cdn");
         let shared = Arc::clone(&state);
-        // The threads end with the test's process.
+        // The threads end with the process of the test.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (state, cdn) = (Arc::clone(&shared), cdn.clone());
@@ -76,7 +76,7 @@ impl LocalHub {
         Self { endpoint: format!("http://127.0.0.1:{port}"), state }
     }
 
-    /// Ends the refusals.
+    /// Ends the refusals of [`Faults::refuse_after_cut`].
     pub(crate) fn heal(&self) {
         self.state.lock().unwrap().healed = true;
     }
@@ -85,12 +85,12 @@ impl LocalHub {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// Bytes of `file` that were sent, in all answers together.
+    /// Bytes of `file` that were sent in all responses together.
     pub(crate) fn bytes_sent(&self, file: &str) -> usize {
         self.state.lock().unwrap().sent.get(file).copied().unwrap_or(0)
     }
 
-    /// The first bytes that were asked for, for each time that the bytes of `file` were asked for.
+    /// The start of the requested range of each request for the bytes of `file`.
     pub(crate) fn ranges(&self, file: &str) -> Vec<Option<usize>> {
         let wanted = |request: &Request| request.method == "GET" && request.path == format!("/cdn/{file}");
         self.requests().into_iter().filter(wanted).map(|request| request.range).collect()
@@ -102,7 +102,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One request for each connection.
+/// Serves one request, after which the connection is closed.
 fn serve(stream: TcpStream, cdn: &str, state: &Mutex<State>) {
     let Some(request) = read(&stream) else { return };
     let mut state = state.lock().unwrap();
@@ -137,7 +137,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// Status line with headers, and the bytes to send.
+/// The status line with headers, and the body.
 fn answer(request: &Request, cdn: &str, state: &mut State) -> (String, Vec<u8>) {
     let empty = |status: &str| (format!("{status}\r\nContent-Length: 0"), vec![]);
     if let Some(file) = request.path.strip_prefix("/cdn/") {
@@ -167,7 +167,7 @@ fn answer(request: &Request, cdn: &str, state: &mut State) -> (String, Vec<u8>) 
     (format!("200 OK\r\n{commit}\r\nETag: W/\"{etag}\"\r\nContent-Length: {}", bytes.len()), bytes.clone())
 }
 
-/// The bytes of a weight file, from the first that was asked for.
+/// The response with the bytes of a weight file, from the start of the requested range.
 fn transfer(request: &Request, file: &str, state: &mut State) -> (String, Vec<u8>) {
     if state.faults.refuse_after_cut && state.cut && !state.healed {
         return ("403 Forbidden\r\nContent-Length: 0".into(), vec![]);

@@ -1,4 +1,4 @@
-//! Every single case, on its checkpoint and on the native twin: tiles, features, logits, greedy text.
+//! Every single-sequence case, on its checkpoint and on the native twin: tiles, features, logits, greedy text.
 
 use candle_core::{IndexOp, Tensor};
 use critic::{Encoded, Visual};
@@ -153,7 +153,7 @@ fn check_tensor(what: &str, name: &str, got: &Tensor, golden: &Golden, tolerance
     assert_close(&format!("{what}: {name}"), &floats(got), &golden.floats(name), tolerance);
 }
 
-/// The first 16 hex digits of SHA-256 over each tile as planes, as the goldens have them.
+/// The first 16 hex digits of the SHA-256 of each tile as planes, as in the golden data.
 fn tile_hashes(visual: &Visual) -> Vec<String> {
     let tiles = &visual.tiles;
     let hash = |index: usize| {

@@ -1,4 +1,6 @@
-//! What coarser arithmetic does to log-probabilities, on the cases of the reference checkpoints.
+//! Measures how coarser arithmetic changes log-probabilities, on the cases of the reference checkpoints.
+
+use std::ops::RangeBounds;
 
 use critic_candle::Checkpoint;
 
@@ -7,13 +9,13 @@ use crate::{
     runner::{Sequence, argmax, encode_raw, log_softmax, prefill},
 };
 
-/// How far from the reference the log-probabilities of the tokens of prompts and of greedy answers are.
+/// The differences from the reference in the log-probabilities of the tokens of prompts and greedy replies.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) worst: f32,
     sum: f64,
     count: usize,
-    /// Greedy tokens, after the reference's words so far, and how many of them are the reference's.
+    /// Number of greedy tokens, each after the reference's tokens so far, and how many of them equal the reference's.
     tokens: usize,
     unchanged: usize,
 }
@@ -35,14 +37,15 @@ impl Change {
     }
 }
 
-/// Runs the reference's own words, prompt and greedy answer, of all cases of `model` with prompts of up to `longest` tokens.
-pub(crate) fn change(checkpoint: &mut Checkpoint, model: &str, longest: usize) -> Change {
+/// Runs the reference's own tokens, prompt and greedy reply, of all cases of `model` whose prompt length is in
+/// `lengths`.
+pub(crate) fn change(checkpoint: &mut Checkpoint, model: &str, lengths: impl RangeBounds<usize>) -> Change {
     let mut change = Change::default();
     for case in cases().iter().filter(|case| case.model == model && case.kind == "single") {
         let golden = Golden::open(&case.file);
         let mut encoded = encode_raw(checkpoint.processor.as_ref(), case);
         let prompt = encoded.tokens.len();
-        if prompt > longest {
+        if !lengths.contains(&prompt) {
             continue;
         }
         let greedy = golden.integers("greedy_ids");

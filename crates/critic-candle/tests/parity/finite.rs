@@ -1,4 +1,4 @@
-//! Numbers that are none stay with the request that they came from: whoever gets its blocks afterwards finds nothing of them.
+//! Values that are not finite affect only the request that produced them, not later sequences in the same blocks.
 
 use candle_core::{Device as Host, Tensor};
 use critic::{Backend, BackendError, Batch};
@@ -13,7 +13,7 @@ use crate::{
 
 const PROJECTOR: &str = "multi_modal_projector.linear_2.weight";
 
-/// A checkpoint whose weights are finite, and whose features of images are not.
+/// A checkpoint with finite weights whose features of images are not finite.
 fn sick(device: Device, precision: Option<Precision>, weights: WeightForm) -> Checkpoint {
     let copy = Copy::of("tiny56");
     copy.edit_weights(|mut tensors| {
@@ -31,12 +31,12 @@ fn sick(device: Device, precision: Option<Precision>, weights: WeightForm) -> Ch
     Checkpoint::load(&options).unwrap()
 }
 
-/// The sequence of a case, in the blocks from the first on.
+/// The sequence of a case, in the cache's first blocks.
 fn sequence(checkpoint: &Checkpoint, name: &str) -> Sequence {
     Sequence::new(encode_raw(checkpoint.processor.as_ref(), &case("tiny56", name)), 0, 1)
 }
 
-/// The rows of logits of a text that is read and written on.
+/// The rows of logits of a text prompt and of eight tokens that continue it.
 fn answer(checkpoint: &mut Checkpoint) -> Vec<Vec<f32>> {
     let mut text = sequence(checkpoint, "text_only");
     let prompt = text.chunk(4096);
@@ -53,7 +53,7 @@ fn check(checkpoint: &mut Checkpoint) {
         let image = sequence(checkpoint, "square").chunk(4096);
         let failed = checkpoint.backend.forward(&Batch { chunks: vec![image] });
         assert!(matches!(failed, Err(BackendError::NonFinite)), "{failed:?}");
-        // In the very blocks that it wrote into, of which the last is filled token by token.
+        // This runs in the blocks that the image's step wrote into, of which the last is filled token by token.
         assert_eq!(answer(checkpoint), before);
     }
 }

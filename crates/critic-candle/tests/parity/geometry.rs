@@ -1,4 +1,4 @@
-//! The table of image sizes: grids, scaling, padding, kept and scaled patches, tokens.
+//! The reference's table of image sizes: grids, scaling, padding, kept and scaled patches, tokens.
 
 use critic::Packing;
 use critic_candle::{Geometry, VideoNewline};
@@ -85,7 +85,7 @@ fn the_native_truncation_differs_where_the_table_says_so() {
             differing += row[14];
         }
     }
-    // A size that the specification names, in case the table has none: 1880x2538 pixels (width x height).
+    // A known size where both differ, in case the table has none: 1880x2538 pixels (width x height).
     let table = &tables()[0];
     let count = |rounds| {
         let geometry = table.geometry(rounds);

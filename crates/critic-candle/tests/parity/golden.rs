@@ -1,4 +1,4 @@
-//! Reading the golden data.
+//! Reads the golden data.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -16,7 +16,7 @@ pub(crate) fn checkpoint(model: &str) -> Checkpoint {
     checkpoint_in(model, WeightForm::Stored)
 }
 
-/// The same with its weights in another form.
+/// Loads a reference checkpoint with its weights in another form.
 pub(crate) fn checkpoint_in(model: &str, weights: WeightForm) -> Checkpoint {
     let source = Source::Folder(path(&format!("models/{model}")));
     Checkpoint::load(&Options { weights, ..Options::new(source) }).unwrap()

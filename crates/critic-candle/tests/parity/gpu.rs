@@ -1,4 +1,4 @@
-//! The model on a GPU, beside the reference: within what torch's own arithmetic in 16 bits differs by.
+//! The model on a GPU compared with the reference, within the differences of torch's own 16-bit arithmetic.
 
 use critic::{Backend, Batch};
 use critic_candle::{Checkpoint, Device, Options, Source, WeightForm};
@@ -10,8 +10,15 @@ use crate::{
     runner::{Sequence, decode, encode_raw},
 };
 
-/// Prompts on an emulated GPU, which is slow.
-const LONGEST: usize = 1500;
+/// Whether the tests run on a real GPU instead of an emulated one.
+fn is_real() -> bool {
+    std::env::var_os("GAVEL_REAL_GPU").is_some()
+}
+
+/// The most tokens of a tested prompt; fewer on an emulated GPU, which is slow.
+fn longest() -> usize {
+    if is_real() { 2500 } else { 1500 }
+}
 
 fn on_gpu(model: &str, form: WeightForm) -> Checkpoint {
     let _open = emulated::gpu();
@@ -28,11 +35,17 @@ fn on_gpu(model: &str, form: WeightForm) -> Checkpoint {
 #[test]
 fn a_gpu_is_as_near_to_the_reference_as_sixteen_bits_can_be() {
     for model in ["tiny56", "tiny56-native", "geo384"] {
-        let change =
-            change(&mut on_gpu(model, WeightForm::Stored), model.trim_end_matches("-native"), LONGEST);
-        let near = change.worst > 0.0 && change.worst < 0.5 && change.mean() < 0.05;
-        assert!(near && change.unchanged_share() > 0.9, "{model}: {change:?}");
-        eprintln!("{model}: {change:?}");
+        let (mut checkpoint, reference) =
+            (on_gpu(model, WeightForm::Stored), model.trim_end_matches("-native"));
+        let found = change(&mut checkpoint, reference, ..=longest());
+        let near = found.worst > 0.0 && found.worst < 0.5 && found.mean() < 0.05;
+        assert!(near && found.unchanged_share() > 0.9, "{model}: {found:?}");
+        eprintln!("{model}: {found:?}");
+        // For longer prompts, no bound is known yet for the differences of 16-bit arithmetic.
+        if is_real() {
+            let longer = change(&mut checkpoint, reference, longest() + 1..);
+            eprintln!("{model}, longer prompts: {longer:?}");
+        }
     }
 }
 
@@ -40,14 +53,15 @@ fn a_gpu_is_as_near_to_the_reference_as_sixteen_bits_can_be() {
 fn quantised_weights_change_as_much_on_a_gpu_as_on_the_processor() {
     for (form, worst, mean, unchanged) in [(WeightForm::Q8, 1.0, 0.12, 0.85), (WeightForm::Q4, 9.0, 0.9, 0.5)]
     {
-        let change = change(&mut on_gpu("tiny56", form), "tiny56", LONGEST);
+        let change = change(&mut on_gpu("tiny56", form), "tiny56", ..=longest());
         let small = change.worst > 0.0 && change.worst < worst && change.mean() < mean;
         assert!(small && change.unchanged_share() > unchanged, "{form:?}: {change:?}");
         eprintln!("{form:?}: {change:?}");
     }
 }
 
-/// The first time a step of single tokens comes up it runs as it is, the second time it is captured, then it is run again.
+/// A step of single tokens runs without a graph at first, is captured as a graph the second time, and runs as that
+/// graph later.
 #[test]
 fn steps_that_run_as_graphs_have_the_bits_of_those_that_do_not() {
     let case = cases().into_iter().find(|case| case.model == "tiny56" && case.kind == "single").unwrap();

@@ -1,14 +1,16 @@
-//! A sequence alone, in a batch, in small chunks, or in scattered blocks: always its own goldens, and the same bits.
+//! A sequence alone, in a batch, in small chunks or in scattered blocks always matches its golden data, with the
+//! same bits.
 
+use candle_core::{Device, Tensor};
 use critic::{Backend, Batch, TokenId, Visual, Wants};
-use critic_candle::{Checkpoint, WeightForm};
+use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm};
 
 use crate::{
-    golden::{Golden, assert_close, case, cases, checkpoint, checkpoint_in, floats},
+    golden::{Golden, assert_close, case, cases, checkpoint, checkpoint_in, floats, path},
     runner::{Sequence, argmax, decode, encode_raw, log_softmax},
 };
 
-/// Runs sequences together, `step` prompt tokens of each at a time, and returns the rows of logits of each.
+/// Runs sequences together, with at most `step` tokens of each per step, and returns the rows of logits of each.
 fn run_together(model: &str, names: &[&str], step: usize, stride: u32) -> Vec<Vec<Vec<f32>>> {
     run_on(&mut checkpoint(model), (model, names), step, stride)
 }
@@ -29,7 +31,7 @@ fn run_on(
         .collect();
     let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); names.len()];
     while rows.iter().any(|rows| rows.len() < 32) {
-        // A sequence that has written its 32 tokens leaves; the others go on.
+        // A sequence with 32 rows leaves the batch; the others continue.
         let live: Vec<usize> = (0..names.len()).filter(|index| rows[*index].len() < 32).collect();
         let batch = Batch { chunks: live.iter().map(|index| sequences[*index].chunk(step)).collect() };
         let mut logits = checkpoint.backend.forward(&batch).unwrap().into_iter();
@@ -92,6 +94,44 @@ fn logits_have_the_same_bits_however_the_prompt_is_cut() {
     for step in [1, 31, 32, 50] {
         assert!(bits(&run_together("tiny56", &["square"], step, 3).remove(0)) == whole, "steps of {step}");
     }
+}
+
+#[test]
+fn the_last_token_has_the_same_bits_where_no_other_is_wanted() {
+    check_last_tokens(&mut checkpoint("tiny56"), |found, wanted| assert!(bits(found) == bits(wanted)));
+    // In 16 bits the library cuts a product by the number of its rows, and so its sums.
+    let source = Source::Folder(path("models/tiny56"));
+    let options = Options { precision: Some(Precision::Bf16), ..Options::new(source) };
+    check_last_tokens(&mut Checkpoint::load(&options).unwrap(), |found, wanted| {
+        assert_eq!(found.len(), wanted.len());
+        assert_close("in bf16", &found.concat(), &wanted.concat(), 0.1);
+    });
+}
+
+fn check_last_tokens(checkpoint: &mut Checkpoint, same: impl Fn(&[Vec<f32>], &[Vec<f32>])) {
+    const NAMES: [&str; 3] = ["square", "two_turns", "multi_image"];
+    let sequence = |(index, name): (u32, &str)| {
+        Sequence::new(encode_raw(checkpoint.processor.as_ref(), &case("tiny56", name)), index, 4)
+    };
+    let sequences: Vec<Sequence> = (0..).zip(NAMES).map(sequence).collect();
+    let mut batch = Batch { chunks: sequences.iter().map(|sequence| sequence.chunk(4096)).collect() };
+    let hidden = checkpoint.backend.hidden(&batch).unwrap();
+    let ends = batch.chunks.iter().scan(0, |end, chunk| {
+        *end += chunk.tokens.len() as u32;
+        Some(*end - 1)
+    });
+    let ends = Tensor::new(ends.collect::<Vec<u32>>(), &Device::Cpu).unwrap();
+    let last = checkpoint.backend.logits(&hidden.index_select(&ends, 0).unwrap()).unwrap();
+    let wanted = last.to_vec2::<f32>().unwrap();
+    let mut read = |batch: &Batch| checkpoint.backend.forward(batch).unwrap();
+    same(&read(&batch), &wanted);
+    // Nothing is wanted of one of them, then nothing of all, for which their keys and values are written all the same.
+    batch.chunks[1].wants = Wants::Nothing;
+    same(&read(&batch), &[wanted[0].clone(), wanted[2].clone()]);
+    batch.chunks.iter_mut().for_each(|chunk| chunk.wants = Wants::Nothing);
+    assert!(read(&batch).is_empty());
+    batch.chunks.iter_mut().for_each(|chunk| chunk.wants = Wants::Logits);
+    same(&read(&batch), &wanted);
 }
 
 #[test]

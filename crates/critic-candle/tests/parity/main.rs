@@ -1,4 +1,4 @@
-//! Equality with the reference: golden data that transformers computed for tiny random checkpoints of every layout.
+//! Comparison with the reference: golden data that transformers computed for tiny random checkpoints of every layout.
 //!
 //! `tests/reference/README.md` describes the data and its tolerances.
 

@@ -1,4 +1,4 @@
-//! Single operators against their goldens: Pillow's bicubic scaling.
+//! Single operators against golden data: Pillow's bicubic scaling.
 
 use critic_candle::{RgbImage, resize_bicubic};
 

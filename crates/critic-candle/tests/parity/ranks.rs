@@ -1,4 +1,4 @@
-//! Decoders that are split over ranks, beside the reference.
+//! Decoders that are split over ranks, compared with the reference.
 
 use candle_core::Tensor;
 use critic::{Backend, Batch, Critic, Encoded, Logits, TokenId, Wants};
@@ -22,8 +22,8 @@ fn split(options: &Options, ranks: usize) -> Critic {
     load(&Options { ranks, ..options.clone() }).unwrap()
 }
 
-/// The logits after each `step` tokens of a prompt, with the position of the last of them, and those of 32 tokens that are written
-/// greedily after it.
+/// Runs a prompt in chunks of `step` tokens, then decodes greedily. Returns the logits after each chunk but the
+/// last, with the position of the chunk's last token, and 32 rows of logits from the end of the prompt on.
 fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize, Logits)>, Vec<Logits>) {
     let mut sequence = Sequence::new(encoded, 0, 1);
     let (mut prompt, mut end) = (Vec::new(), 0);
@@ -50,7 +50,7 @@ fn answer(checkpoint: &Checkpoint, critic: &mut Critic) -> Vec<f32> {
     critic.backend.forward(&prompt).unwrap().remove(0)
 }
 
-/// All cases of `model` on a critic whose prompts `checkpoint` encodes.
+/// Checks all cases of `model` on `critic`; `checkpoint` encodes the prompts.
 fn check(model: &str, critic: &mut Critic, checkpoint: &Checkpoint) {
     let mut ran = 0;
     for case in cases().iter().filter(|case| case.model == model && case.kind == "single") {
@@ -77,7 +77,8 @@ fn two_ranks_equal_the_reference() {
     }
 }
 
-/// The reference's two key heads as four, each of which is there twice: the same decoder for four ranks.
+/// A checkpoint with each of the reference's two key heads twice: the same decoder, with four key heads for four
+/// ranks.
 fn with_four_key_heads() -> Copy {
     let copy = Copy::of("tiny56");
     copy.edit_json("config.json", |config| config["text_config"]["num_key_value_heads"] = 4.into());
@@ -103,7 +104,7 @@ fn four_ranks_equal_the_reference() {
     check("tiny56", &mut split(&options, 4), &Checkpoint::load(&options).unwrap());
 }
 
-/// The output projection has 64 inputs: two parts of it are one block each, four would be halves.
+/// The output projection has 64 inputs: each of two parts is one block, each of four would be half a block.
 #[test]
 fn weights_in_blocks_are_split_between_blocks_or_not_at_all() {
     let copy = with_four_key_heads();
@@ -136,13 +137,14 @@ fn sums_over_ranks_have_the_same_bits_however_a_prompt_is_cut() {
     }
 }
 
-/// Numbers of 16 bits, and weights in eight and four bits, whose blocks are not cut: near to what one rank has.
+/// Split decoders in bf16, and with weights quantised at load to eight and four bits, give results close to those
+/// of one rank.
 #[test]
 fn other_precisions_and_forms_can_be_split() {
     let whole = options("tiny56");
     let half = Options { precision: Some(Precision::Bf16), ..whole.clone() };
     let in_form = |weights| Options { weights, ..whole.clone() };
-    // Down has 176 inputs, which are cut at 88: what its blocks have in common is rounded otherwise than on one rank.
+    // `down` has 176 inputs, which are split at 88, so that the scales of its blocks differ from those on one rank.
     let kinds = [(half, 0.9), (in_form(WeightForm::Q8), 0.5), (in_form(WeightForm::Q4), 6.0)];
     for (options, tolerance) in kinds {
         let checkpoint = Checkpoint::load(&options).unwrap();
@@ -152,7 +154,7 @@ fn other_precisions_and_forms_can_be_split() {
     }
 }
 
-/// Two emulated GPUs, and steps of one token, too.
+/// Runs on two emulated GPUs, with steps of single tokens as well.
 #[cfg(feature = "nccl")]
 #[test]
 fn two_gpus_are_as_near_to_one_as_sixteen_bits_can_be() {
@@ -176,14 +178,14 @@ fn two_gpus_are_as_near_to_one_as_sixteen_bits_can_be() {
     }
 }
 
-/// Without the feature, GPUs are refused by name.
+/// Without the feature `nccl`, several GPUs are refused, with an error that names the feature.
 #[cfg(not(feature = "nccl"))]
 #[test]
 fn gpus_of_a_program_without_nccl_are_refused() {
     let _open = crate::emulated::gpu();
     let options = Options { device: critic_candle::Device::Cuda(0), ranks: 2, ..options("tiny56") };
     let refused = std::error::Error::source(&load(&options).err().unwrap()).map(ToString::to_string);
-    // A machine with one GPU of its own has no second one.
+    // On a machine with one real GPU, the missing second GPU is reported first.
     let refused = refused.unwrap_or_default();
     assert!(refused.contains("feature `nccl`") || refused.contains("no GPU 1"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! Runs cases on a checkpoint: prompts to segments, sequences to logits.
+//! Runs cases on a checkpoint: cuts prompts into segments, and runs sequences to logits.
 
 use candle_core::Tensor;
 use critic::Backend;
@@ -39,7 +39,7 @@ pub(crate) fn encode_raw(processor: &dyn SegmentEncoder, case: &Case) -> Encoded
     processor.encode_segments(&segments, ImageTiling::Trained).unwrap()
 }
 
-/// Encodes the messages of a case by the checkpoint's chat format.
+/// Encodes the messages of a case in the checkpoint's chat format; `None` where the case has only a raw prompt.
 pub(crate) fn encode_messages(processor: &dyn SegmentEncoder, case: &Case) -> Option<Encoded> {
     let mut images = read_images(&case.images).into_iter();
     let messages = case.messages.as_ref()?.iter().map(|message| Message {
@@ -62,7 +62,7 @@ pub(crate) fn encode_messages(processor: &dyn SegmentEncoder, case: &Case) -> Op
     Some(processor.encode(&prompt).unwrap())
 }
 
-/// One sequence on a backend, with blocks that no other sequence has.
+/// A sequence on a backend, with blocks of its own.
 pub(crate) struct Sequence {
     id: SequenceId,
     encoded: Encoded,
@@ -84,14 +84,14 @@ impl Sequence {
         }
     }
 
-    /// The same prompt up to the end of block `blocks`, and from there on other words; in blocks of its own.
+    /// A sequence with the same first `blocks` blocks of tokens and other tokens after them, in blocks of its own.
     pub(crate) fn ending_otherwise(&self, blocks: usize, first_block: u32) -> Self {
         let mut encoded = self.encoded.clone();
         encoded.tokens[blocks * 32..].reverse();
         Self::new(encoded, first_block, 1)
     }
 
-    /// The same, with the first `blocks` blocks of `other`, which has computed what is in them.
+    /// This sequence with the first `blocks` blocks of `other`, which has computed their keys and values already.
     pub(crate) fn after(mut self, other: &Self, blocks: usize) -> Self {
         self.block_table[..blocks].copy_from_slice(&other.block_table[..blocks]);
         self.computed = blocks * 32;
@@ -102,7 +102,7 @@ impl Sequence {
         self.computed >= self.encoded.tokens.len()
     }
 
-    /// The next at most `most` tokens.
+    /// The next tokens as a chunk, at most `most`.
     pub(crate) fn chunk(&self, most: usize) -> Chunk {
         let mut tokens = self.encoded.tokens.clone();
         tokens.extend(&self.generated);
@@ -132,7 +132,7 @@ impl Sequence {
     }
 }
 
-/// Runs the whole prompt in chunks of `step` and returns the hidden states `[T, C]` of every position.
+/// Runs the whole prompt in chunks of `step` tokens and returns the hidden states `[T, C]` of all positions.
 pub(crate) fn prefill(backend: &mut CandleBackend, sequence: &mut Sequence, step: usize) -> Tensor {
     let mut hidden = Vec::new();
     while !sequence.is_prefilled() {
@@ -143,7 +143,7 @@ pub(crate) fn prefill(backend: &mut CandleBackend, sequence: &mut Sequence, step
     Tensor::cat(&hidden, 0).unwrap()
 }
 
-/// Writes one token greedily from `logits`, then runs it, `count` times; returns the logits before each token.
+/// Decodes greedily from the logits `first`; returns the rows of logits of `count` tokens, starting with `first`.
 pub(crate) fn decode(
     backend: &mut CandleBackend,
     sequence: &mut Sequence,

@@ -1,4 +1,4 @@
-//! Ids and bytes of text, and control tokens that text cannot write.
+//! Ids and bytes of text, and that text cannot produce control tokens.
 
 use critic::{Message, Part, Prompt, Role, Utf8Stream};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ fn cases() -> Vec<Case> {
     serde_json::from_slice(&std::fs::read(path("tokenizer_cases.json")).unwrap()).unwrap()
 }
 
-/// Ids of the vocabulary's control tokens start here.
+/// The first id of the vocabulary's control tokens.
 const FIRST_CONTROL: u32 = 640;
 
 #[test]
@@ -56,7 +56,7 @@ fn control_tokens_in_text_stay_text() {
     assert_eq!(control(&turns(attack)), control(&turns("fine")));
 }
 
-/// A number from a state without a pattern (xorshift).
+/// The next pseudorandom number (xorshift).
 fn next(state: &mut u64) -> usize {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -129,7 +129,7 @@ fn no_text_in_any_field_becomes_a_control_token() {
     }
 }
 
-/// The texts of the corpus of bad input that want to be more than text.
+/// The texts of the corpus of bad input that attempt injection or contain unusual Unicode.
 fn texts_of_the_corpus() -> Vec<String> {
     let mut texts = Vec::new();
     for file in ["injection", "unicode"] {
@@ -170,7 +170,7 @@ fn no_text_of_the_corpus_becomes_a_control_token_or_changes_what_stands_around_i
             reply: text.into(),
             ..Default::default()
         };
-        // What stands between control tokens, with a word for the text that no text of ours has.
+        // The control tokens, and the bytes between them. The placeholder does not occur in any other text.
         const PLACE: &str = "PLACEHOLDER";
         let pieces = |text: &str| -> (Vec<critic::TokenId>, Vec<Vec<u8>>) {
             let encoded = processor.encode(&prompt(text)).unwrap();

@@ -1,4 +1,4 @@
-//! Everything that a configuration says about the model, in one form for both layouts.
+//! The sizes and settings of a model, in one form for both layouts of its configuration.
 
 use critic::TokenId;
 
@@ -9,28 +9,28 @@ use crate::{
     vision::VisionAnatomy,
 };
 
-/// A model, measured.
+/// The sizes and settings of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Anatomy {
-    /// Which layout the configuration has.
+    /// The layout of the checkpoint.
     pub(super) layout: Layout,
     /// The SigLIP tower.
     pub(super) vision: VisionAnatomy,
     /// Activation between the projector's two layers.
     pub(super) projector_activation: Activation,
-    /// Of the projector's layers.
+    /// Whether the projector's layers have a bias.
     pub(super) projector_bias: Bias,
     /// The Qwen2 decoder.
     pub(super) text: TextAnatomy,
-    /// How images are cut and put together again.
+    /// How images are cut into tiles and how their features are packed.
     pub(super) geometry: Geometry,
-    /// What stands for features in the vocabulary.
+    /// The token ids that stand for features in a prompt.
     pub(super) placeholders: Placeholders,
     /// Where the vision tower's weights are.
     pub(super) vision_source: VisionSource,
 }
 
-/// Whose names and conventions a checkpoint follows.
+/// The layout of a checkpoint: names of tensors, keys of the configuration and conventions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     /// `LlavaOnevisionForConditionalGeneration`.
@@ -39,12 +39,12 @@ pub(super) enum Layout {
     Native,
 }
 
-/// Ids that stand for features in the vocabulary; a native one has none.
+/// Token ids that stand for features in a prompt; `None` in the native layout, whose vocabulary has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placeholders {
-    /// For those of an image.
+    /// For the features of an image.
     pub(super) image: Option<TokenId>,
-    /// For those of a video.
+    /// For the features of a video.
     pub(super) video: Option<TokenId>,
 }
 

@@ -1,6 +1,6 @@
-//! Any-resolution geometry: which grid an image gets, where it lies in it, and how many features come out.
+//! Any-resolution geometry: the grid of an image, its place in the grid, and the number of its features.
 //!
-//! All of it is in f64 with Python's truncation, as both implementations do it; they differ in one rounding.
+//! All arithmetic is in f64 with Python's truncation, as in both implementations; they differ in one rounding.
 
 use critic::Packing;
 
@@ -13,29 +13,29 @@ pub struct Geometry {
     pub patches_per_side: usize,
     /// Sizes that a grid may have, (height, width) in pixels, in the configuration's order.
     pub grid_sizes: Vec<(usize, usize)>,
-    /// The grid is scaled down above this many tiles' worth of features (`anyres_max_N`); never, when absent.
+    /// Grids with more features than this many tiles have are scaled down (`anyres_max_N`); `None` for no bound.
     pub max_tiles: Option<usize>,
-    /// Whether a kept length is rounded to 7 digits before it is truncated, as Hugging Face's code does and the native
-    /// code does not.
+    /// Whether a kept length is rounded to 7 digits before it is truncated, as Hugging Face's code does and the
+    /// native code does not.
     pub rounds_kept_length: bool,
-    /// Where newline vectors stand in the features of a video.
+    /// Where newline vectors are placed in the features of a video.
     pub video_newline: VideoNewline,
 }
 
-/// Where newline vectors stand in the features of a video (`mm_newline_position`).
+/// Where newline vectors are placed in the features of a video (`mm_newline_position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoNewline {
-    /// One at the very end.
+    /// One at the end of the video.
     OneToken,
     /// One after each row of each frame.
     Grid,
     /// One after each frame.
     Frame,
-    /// None.
+    /// No newline vectors.
     NoToken,
 }
 
-/// Where an image lies in its grid, in pixels.
+/// The place of an image in its grid, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     /// Height and width of the grid.
@@ -47,10 +47,11 @@ pub struct Placement {
 }
 
 impl Geometry {
-    /// The grid that keeps most of an image of `height` x `width` pixels and wastes least.
+    /// The grid, (height, width) in pixels, that keeps most pixels of an image of `height` x `width` pixels and,
+    /// among those, wastes fewest.
     ///
-    /// The native code lists sizes as (width, height) and Hugging Face's as (height, width); ties are taken by the first
-    /// in the list, whichever way it is read.
+    /// The native code lists sizes as (width, height) and Hugging Face's as (height, width); in both, the first of
+    /// equal sizes in the list is taken.
     pub fn best_grid(&self, height: usize, width: usize) -> (usize, usize) {
         let mut best = (self.grid_sizes[0], 0, usize::MAX);
         for (grid_height, grid_width) in &self.grid_sizes {
@@ -65,7 +66,7 @@ impl Geometry {
         best.0
     }
 
-    /// Where an image of `height` x `width` pixels lies in its best grid.
+    /// The place of an image of `height` x `width` pixels in its best grid.
     pub fn place(&self, height: usize, width: usize) -> Placement {
         let (grid_height, grid_width) = self.best_grid(height, width);
         let horizontal = grid_width as f64 / width as f64;
@@ -82,7 +83,7 @@ impl Geometry {
         }
     }
 
-    /// How the features of an image of `height` x `width` pixels are put together.
+    /// How the features of an image of `height` x `width` pixels are packed.
     pub fn pack(&self, height: usize, width: usize) -> Packing {
         let (grid_height, grid_width) = self.best_grid(height, width);
         let tiles = (grid_height / self.tile_size, grid_width / self.tile_size);
@@ -96,12 +97,12 @@ impl Geometry {
             let kept = self.truncate(width * (rows as f64 / height));
             origin.1 = (columns - kept.min(columns)) / 2;
         }
-        // The margin is rounded down and cut on both sides, so one row or column more than asked may be kept.
+        // The margin is rounded down and cut off on both sides, so one row or column more than computed may be kept.
         let kept = (rows - 2 * origin.0, columns - 2 * origin.1);
         Packing::AnyResolution { tiles, origin, kept, output: self.scale_down(kept) }
     }
 
-    /// Rows and columns after the bilinear scaling that large grids get.
+    /// Rows and columns after the bilinear scaling of large grids.
     fn scale_down(&self, kept: (usize, usize)) -> (usize, usize) {
         let Some(max_tiles) = self.max_tiles else { return kept };
         let room = (max_tiles * self.patches_per_side * self.patches_per_side) as f64;
@@ -116,12 +117,12 @@ impl Geometry {
         if !self.rounds_kept_length {
             return length as usize;
         }
-        // Python's round(x, 7) is the nearest decimal, which formatting finds exactly.
+        // Python's round(x, 7) is the nearest decimal, which formatting computes exactly.
         let rounded: f64 = format!("{length:.7}").parse().expect("a formatted float parses");
         rounded as usize
     }
 
-    /// Number of feature vectors of an image packed so, cut into `tiles` tiles.
+    /// Number of feature vectors of a visual with this packing. `tiles` counts only for a video: its frames.
     pub fn feature_count(&self, packing: &Packing, tiles: usize) -> usize {
         let base = self.patches_per_side * self.patches_per_side;
         match packing {
@@ -139,7 +140,7 @@ impl Geometry {
         }
     }
 
-    /// The most feature vectors that an image of any size has.
+    /// Upper bound of the feature vectors of an image of any size.
     pub fn most_features(&self) -> usize {
         let side = |length: usize| length / self.tile_size * self.patches_per_side;
         let features = |(height, width): &(usize, usize)| side(*height) * (side(*width) + 1);
@@ -153,8 +154,8 @@ impl Geometry {
     }
 }
 
-/// Python's `a // b` for positive floats. It takes the exact remainder away first, so where a / b rounds up to a whole
-/// number it is one less than the floor of the quotient.
+/// Python's `a // b` for positive floats. It subtracts the exact remainder first, so where a / b rounds up to a whole
+/// number the result is one less than the floor of the quotient.
 fn floor_divide(a: f64, b: f64) -> usize {
     let whole = (a - a % b) / b;
     let floor = whole.floor();

@@ -1,4 +1,4 @@
-//! The sizes that images may be cut into, as configurations write them.
+//! The sizes that a grid of tiles may have, as configurations write them.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use crate::{error::LoadError, source::Source};
 
 const KEY: &str = "image_grid_pinpoints";
 
-/// Pairs of sizes in pixels, or text: such a list, or a range `(1x1),...,(6x6)` in tiles.
+/// Pairs of sizes in pixels, or a text: such a list, or a range `(1x1),...,(6x6)` in tiles.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Grid {
@@ -15,7 +15,7 @@ pub(super) enum Grid {
 }
 
 impl Grid {
-    /// The pairs in pixels, in the order in which they stand; a range has them all, the second number changing first.
+    /// The pairs in pixels, in their written order; a range is expanded with the second number changing fastest.
     pub(super) fn sizes(self, source: &Source, tile: usize) -> Result<Vec<(usize, usize)>, LoadError> {
         let text = match self {
             Self::Sizes(sizes) => return Ok(sizes),
@@ -27,7 +27,8 @@ impl Grid {
     }
 }
 
-/// From the first pair `(AxB)` in a text to the last, whatever stands between, as the native code reads it; in pixels.
+/// The range from the first pair `(AxB)` of a text to the last, in pixels; text between them is ignored, as in the
+/// native code.
 fn range(text: &str, tile: usize) -> Option<Vec<(usize, usize)>> {
     let pair = |part: &str| -> Option<(usize, usize)> {
         let (first, second) = part.split_once(')')?.0.split_once('x')?;
@@ -36,7 +37,7 @@ fn range(text: &str, tile: usize) -> Option<Vec<(usize, usize)>> {
     let mut pairs = text.split('(').filter_map(pair);
     let first = pairs.next()?;
     let last = pairs.next_back().unwrap_or(first);
-    // More than are allowed are refused by who checks them; a list of millions is not made for it.
+    // `check_grid` would refuse grids of this size anyway; this avoids building a list of millions first.
     let counts = [last.0.checked_sub(first.0)?, last.1.checked_sub(first.1)?];
     if counts.iter().any(|count| *count >= MAX_TILES) || last.0.max(last.1) > MAX_TILES {
         return None;
@@ -45,7 +46,7 @@ fn range(text: &str, tile: usize) -> Option<Vec<(usize, usize)>> {
     Some(rows.flat_map(|one| (first.1..=last.1).map(move |other| (one * tile, other * tile))).collect())
 }
 
-/// `anyres_max_N` to N, `anyres` to no bound.
+/// Reads `anyres_max_N` as N and `anyres` as `None`, no bound.
 pub(super) fn read_max_tiles(
     source: &Source,
     key: &'static str,
@@ -59,10 +60,10 @@ pub(super) fn read_max_tiles(
     count.map(Some).ok_or_else(|| source.unsupported(key, value, "anyres_max_N or anyres"))
 }
 
-/// More tiles than this no grid has: the published ones have 36 at most, and an image is scaled up to its grid.
+/// The most tiles of a grid: published configurations have up to 36, and every image is scaled up to its grid.
 const MAX_TILES: usize = 256;
 
-/// Refuses grids that are not whole tiles, or too many.
+/// Refuses an empty list, and sizes that are not whole tiles or have more than [`MAX_TILES`].
 pub(super) fn check_grid(source: &Source, sizes: &[(usize, usize)], tile: usize) -> Result<(), LoadError> {
     let whole = |(height, width): &(usize, usize)| {
         let tiles = (height / tile).checked_mul(width / tile);

@@ -1,6 +1,6 @@
 //! The Hugging Face layout of a configuration: `LlavaOnevisionForConditionalGeneration`.
 //!
-//! `save_pretrained` leaves out values equal to a class's defaults, so each default here is the class's.
+//! `save_pretrained` leaves out values that equal the class's defaults, so each default here is the class's.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const FILE: &str = "config.json";
 struct Config {
     text_config: Qwen2Config,
     vision_config: SiglipConfig,
-    // Each has two names, of which files may carry both.
+    // Each id has an older and a newer name; a file may contain both.
     image_token_id: Option<u32>,
     image_token_index: Option<u32>,
     video_token_id: Option<u32>,
@@ -50,16 +50,16 @@ struct Config {
     use_image_newline_parameter: Option<bool>,
 }
 
-/// How many layers `vision_feature_layer` asks for, of `stored` that there are.
+/// Number of layers to run for `vision_feature_layer`, of `stored` layers in the checkpoint.
 fn layers_to_run(
     source: &Source,
     layer: Option<&serde_json::Value>,
     stored: usize,
 ) -> Result<usize, LoadError> {
-    // A list of several would join the features of several layers.
+    // A list of several indices would join the features of several layers, which is not supported.
     let only = layer.and_then(|layer| layer.as_array()).filter(|list| list.len() == 1).map(|list| &list[0]);
     let value = only.or(layer).map_or(Some(-1), serde_json::Value::as_i64);
-    // Index into the hidden states: the embeddings, then one after each layer.
+    // The value indexes the hidden states: the embeddings, then one after each layer.
     let states = stored as i64 + 1;
     let run = value.map(|value| if value < 0 { states + value } else { value });
     run.filter(|run| (0..states).contains(run)).map(|run| run as usize).ok_or_else(|| {
@@ -85,7 +85,7 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     let layer = config.vision_feature_layer;
     let vision =
         config.vision_config.anatomy(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
-    // Which of the two flags a file carries depends on the version that wrote it; the decoder's own goes first.
+    // Which of the two flags a file has depends on the version that wrote it; the decoder's own takes precedence.
     let mut text = config.text_config;
     if let Some(kind) = text.model_type.as_deref().filter(|kind| *kind != "qwen2") {
         return Err(source.unsupported("text_config.model_type", kind, "qwen2"));

@@ -1,4 +1,4 @@
-//! Tokens that a prompt surely takes, told without decoding an image.
+//! Lower bounds on the tokens of a prompt, without decoding an image.
 
 use critic::{EncodeError, EncodedImage, ImageFault, Packing, Part, Prompt};
 
@@ -9,7 +9,7 @@ fn parts(prompt: &Prompt) -> impl Iterator<Item = &Part> + Clone {
     prompt.messages.iter().flat_map(|message| &message.parts)
 }
 
-/// How many images a prompt has, and how many frames of videos.
+/// Number of images of a prompt, and number of frames of its videos.
 fn count_images(prompt: &Prompt) -> (usize, usize) {
     let (mut images, mut frames) = (0, 0);
     for part in parts(prompt) {
@@ -23,7 +23,11 @@ fn count_images(prompt: &Prompt) -> (usize, usize) {
 }
 
 impl LlavaProcessor {
-    /// Tokens that the text surely has, when it is plain at its beginning that it may have more than `capacity`; else 0.
+    /// A lower bound on the tokens of the text, from its beginning, when it certainly has `capacity` tokens or
+    /// more; otherwise 0.
+    ///
+    /// # Errors
+    /// [`EncodeError::Tokenizer`] when the text cannot be tokenised.
     pub(super) fn least_tokens_of_text(
         &self,
         prompt: &Prompt,
@@ -37,7 +41,8 @@ impl LlavaProcessor {
         self.tokenizer.least(text, capacity).map_err(EncodeError::Tokenizer)
     }
 
-    /// Whether images and videos have room in `capacity` tokens, and within the bound of a prompt's pixels, whatever their sizes.
+    /// Whether the images and videos fit into `capacity` tokens, and into the limit on a prompt's pixels, whatever
+    /// their sizes.
     pub(super) fn has_room_for_visuals(&self, prompt: &Prompt, capacity: usize) -> bool {
         let (images, frames) = count_images(prompt);
         let cutting = Cutting::of_images(images, prompt.tiling);
@@ -54,10 +59,10 @@ impl LlavaProcessor {
         tokens < capacity && (images + frames) as u64 * limits.pixels <= limits.prompt_pixels
     }
 
-    /// Tokens that images and videos have at least, by their headers.
+    /// A lower bound on the tokens of the images and videos, from their headers.
     ///
     /// # Errors
-    /// [`EncodeError`] when a header cannot be read, or they have too many pixels together.
+    /// [`EncodeError`] when a header cannot be read, an image exceeds a limit, or all together have too many pixels.
     pub(super) fn least_tokens_of_visuals(&self, prompt: &Prompt) -> Result<usize, EncodeError> {
         let cutting = Cutting::of_images(count_images(prompt).0, prompt.tiling);
         let most_pixels = self.loader.limits().prompt_pixels;
@@ -81,7 +86,8 @@ impl LlavaProcessor {
                 Part::Image(image) => {
                     let (height, width) = size_of(image)?;
                     match cutting.of(image) {
-                        // An image that lies on its side may be turned, which changes the grid: the smaller one is sure.
+                        // EXIF may turn the image by 90 degrees, which changes its grid, so the smaller count is
+                        // the bound.
                         Cutting::OwnResolution => {
                             self.features(height, width).min(self.features(width, height))
                         }
@@ -99,7 +105,7 @@ impl LlavaProcessor {
         Ok(tokens)
     }
 
-    /// Feature vectors of an image of `height` x `width` pixels that is cut at its own resolution.
+    /// Number of feature vectors of an image of `height` x `width` pixels that is cut at its own resolution.
     fn features(&self, height: usize, width: usize) -> usize {
         self.geometry.feature_count(&self.geometry.pack(height, width), 1)
     }

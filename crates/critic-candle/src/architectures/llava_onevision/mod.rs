@@ -1,7 +1,8 @@
 //! LLaVA-OneVision: SigLIP tower, two-layer projector, any-resolution tiles, Qwen2 decoder.
 //!
-//! LLaVA-Critic, UnifiedReward-7b, the llava-onevision chat models and, with a reward head, MM-RLHF-Reward-7B share it. Two layouts of checkpoint are read:
-//! Hugging Face's ([`hf_config`]) and LLaVA-NeXT's own ([`native_config`]); both become one [`Anatomy`].
+//! The architecture of LLaVA-Critic, UnifiedReward-7b, the llava-onevision chat models and, with a reward head,
+//! MM-RLHF-Reward-7B. Two layouts of checkpoint are read, Hugging Face's ([`hf_config`]) and LLaVA-NeXT's own
+//! ([`native_config`]); both become one [`Anatomy`].
 
 mod anatomy;
 mod geometry;
@@ -67,7 +68,7 @@ impl Architecture for Anatomy {
         self.text.hidden_size * (self.vision.hidden_size + self.text.hidden_size)
     }
 
-    /// The whole of the image, and the tiles of its grid.
+    /// One tile for the whole image, and those of its grid.
     fn tiles(&self, height: usize, width: usize) -> usize {
         let (height, width) = self.geometry.best_grid(height, width);
         1 + height / self.geometry.tile_size * (width / self.geometry.tile_size)
@@ -79,7 +80,7 @@ impl Architecture for Anatomy {
             Some(tiles) => format!("at most {tiles} tiles of features"),
             None => "no bound".into(),
         };
-        // Of the largest image in the largest of a few shapes.
+        // An image exactly of the size of each grid, which fills it without padding.
         let count = |(height, width): &(usize, usize)| {
             let packing: Packing = geometry.pack(*height, *width);
             geometry.feature_count(&packing, 0)
@@ -113,7 +114,7 @@ impl Architecture for Anatomy {
     ) -> Result<Arc<dyn SegmentEncoder>, LoadError> {
         let Normalisations { images, .. } = Normalisations::read(source, self.layout)?;
         let control = ControlTokens::read(source, &tokenizer)?;
-        // The native code has its own format and ignores the tokenizer's template.
+        // The native code uses a format of its own and ignores the tokenizer's template.
         let format = match self.layout {
             Layout::HuggingFace => ChatFormat::recognise(source)?,
             Layout::Native => ChatFormat::Qwen15,

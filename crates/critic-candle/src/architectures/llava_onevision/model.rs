@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     architectures::{Model, ModelFiles, ModelParts},
-    decoders::{Qwen2, TextAnatomy},
+    decoders::{Qwen2, TextAnatomy, TokensOf},
     error::LoadError,
     kv_cache::LayerCache,
     layers::{Activation, ComputeDevice, Linear, Rows, gpu_result},
@@ -23,7 +23,7 @@ use crate::{
     vision::Siglip,
 };
 
-/// Tiles that go through the tower at once: bounds its scores to this times heads times patches squared.
+/// Tiles that the tower runs on at once: bounds its attention scores to this times heads times patches squared.
 const TILES_AT_ONCE: usize = 8;
 
 /// A loaded LLaVA-OneVision model.
@@ -32,7 +32,7 @@ pub(super) struct LlavaModel {
     anatomy: Anatomy,
     normalisations: Normalisations,
     vision: Siglip,
-    /// Cut tiles of images and of videos where the model is on a GPU.
+    /// On a GPU, the kernels that normalise tiles and cut them into patches: of images, then of videos.
     cutters: Option<[PatchCutter; 2]>,
     projector: [Linear; 2], // [E] -> [C] -> [C]
     projector_activation: Activation,
@@ -43,7 +43,7 @@ pub(super) struct LlavaModel {
 }
 
 impl LlavaModel {
-    /// Reads the model that `anatomy` measures.
+    /// Loads the model that `anatomy` describes.
     pub(super) fn load(
         anatomy: &Anatomy,
         ModelFiles { source, weights, tower }: ModelFiles<'_>,
@@ -95,7 +95,7 @@ impl LlavaModel {
         Ok(projected)
     }
 
-    /// How many tiles go through the tower at once.
+    /// Number of tiles that the tower runs on at once.
     fn tiles_at_once(&self) -> usize {
         match self.device() {
             ComputeDevice::Kernels => 1,
@@ -103,7 +103,7 @@ impl LlavaModel {
         }
     }
 
-    /// The tower's features `[N * P, E]` of tiles that are all of images, or all of videos.
+    /// The tower's features `[N * P, E]` of tiles that are all of one medium.
     fn see(&self, tiles: &[&[u8]], medium: Medium) -> Result<Rows> {
         match (&self.cutters, self.device()) {
             (Some(cutters), ComputeDevice::Gpu(gpu)) => {
@@ -115,7 +115,7 @@ impl LlavaModel {
         }
     }
 
-    /// Normalised pixels `[N, 3, size, size]` of such tiles.
+    /// Normalised pixels `[N, 3, size, size]` of tiles that are all of one medium.
     fn pixels_of(&self, tiles: &[&[u8]], medium: Medium) -> Result<Tensor> {
         let size = self.anatomy.geometry.tile_size;
         let normalisation = match medium {
@@ -131,7 +131,7 @@ impl LlavaModel {
     }
 }
 
-/// What tiles are of, which may be normalised in two ways.
+/// The medium of a tile; images and videos may be normalised differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Medium {
     Image,
@@ -225,7 +225,8 @@ impl Model for LlavaModel {
         Ok(())
     }
 
-    /// Those of all its tiles twice, as they come and joined, and what is made of them. A video is as long as a context holds.
+    /// Three copies of its features: as computed per batch of tiles, joined, and packed. A video is as long as a
+    /// context allows.
     fn most_bytes_of_visual(&self) -> usize {
         let Anatomy { geometry, text, .. } = &self.anatomy;
         let patches = geometry.patches_per_side.pow(2);
@@ -238,13 +239,19 @@ impl Model for LlavaModel {
     fn embed(&self, batch: &Batch) -> Result<Rows> {
         let vocabulary = self.anatomy.text.vocabulary;
         let tokens = batch.chunks.iter().flat_map(|chunk| &chunk.tokens);
-        // A placeholder may be no token of the table. Any row does, since features go over it.
+        // A placeholder's id may be outside of the table. Any row will do, since features replace it.
         let known = |token: &TokenId| if (token.0 as usize) < vocabulary { *token } else { TokenId(0) };
         self.decoder.embed(&tokens.map(known).collect::<Vec<_>>())
     }
 
-    fn decode(&mut self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
-        self.decoder.forward(x, batch, caches)
+    fn decode(
+        &mut self,
+        x: &mut Rows,
+        wanted: TokensOf<'_>,
+        batch: &Batch,
+        caches: &mut [LayerCache],
+    ) -> Result<()> {
+        self.decoder.forward(x, wanted, batch, caches)
     }
 
     fn normalise(&self, hidden: &Rows) -> Result<Rows> {

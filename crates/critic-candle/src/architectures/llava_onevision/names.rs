@@ -1,5 +1,5 @@
-//! What the tensors are called: native, and three generations of Hugging Face names, told apart by what is there; and
-//! what each of them is called in GGUF.
+//! Names of the tensors: native ones and three generations of Hugging Face names, detected by the tensors that
+//! exist, and the names of each in GGUF.
 
 use crate::{
     decoders::{DecoderNames, HEAD_IN_GGUF, QWEN2_IN_GGUF},
@@ -7,20 +7,20 @@ use crate::{
     weights::{GgufNaming, Weights},
 };
 
-/// The names of one checkpoint. Prefixes end with a dot.
+/// The names that one checkpoint uses. Prefixes end with a dot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Names {
-    /// The decoder's.
+    /// Names of the decoder.
     pub(super) decoder: DecoderNames,
-    /// Before `embeddings` and `encoder`.
+    /// Prefix of the vision tower, before `embeddings` and `encoder`.
     pub(super) vision: &'static str,
-    /// The projector's two layers.
+    /// Prefixes of the projector's two layers.
     pub(super) projector: [&'static str; 2],
-    /// The newline vector's whole name.
+    /// Full name of the newline vector.
     pub(super) newline: &'static str,
 }
 
-/// Longest first, since `model.` begins others.
+/// Longest first, since `model.` is a prefix of another.
 const TEXT: &[&str] = &["language_model.model.", "model.language_model.", "model."];
 const HEAD: &[&str] = &["lm_head.weight", "language_model.lm_head.weight", "model.lm_head.weight"];
 const VISION: &[&str] = &[
@@ -30,7 +30,7 @@ const VISION: &[&str] = &[
     "model.vision_tower.",
     "vision_tower.",
 ];
-/// Names of a tower in a repository of its own.
+/// Prefixes of a tower in a repository of its own.
 const ALONE: &[&str] = &["vision_model.", ""];
 const PROJECTOR: &[[&str; 2]] = &[
     ["multi_modal_projector.linear_1.", "multi_modal_projector.linear_2."],
@@ -39,11 +39,12 @@ const PROJECTOR: &[[&str; 2]] = &[
 ];
 const NEWLINE: &[&str] = &["image_newline", "model.image_newline"];
 
-/// A tensor that every tower has, by which its prefix is found.
+/// A tensor that every tower has, by which its prefix is detected.
 const TOWER_PROBE: &str = "embeddings.patch_embedding.weight";
 
 impl Names {
-    /// The names that `weights` uses. Where nothing matches, the first form is taken, and loading names what is missing.
+    /// Detects the names that `weights` use. Where nothing matches, returns the first candidate, so that loading
+    /// reports the missing tensor.
     pub(super) fn detect(weights: &Weights) -> Self {
         let projector = PROJECTOR.iter().find(|names| weights.contains(&format!("{}weight", names[0])));
         Self {
@@ -62,18 +63,18 @@ impl Names {
         weights.contains(&format!("{}{TOWER_PROBE}", self.vision))
     }
 
-    /// The prefix in a repository that holds a tower alone.
+    /// Prefix of the tower in a repository of its own.
     pub(super) fn vision_alone(weights: &Weights) -> &'static str {
         weights.prefix_of(ALONE, TOWER_PROBE)
     }
 }
 
-/// The names of llama.cpp: its Qwen2, and its projector files, which have the tower too.
+/// The names of llama.cpp: those of its Qwen2, and those of its projector files, which also contain the tower.
 pub(super) static GGUF: GgufNaming = GgufNaming { architectures: &["qwen2", "clip"], names: in_gguf };
 
 const NEWLINE_IN_GGUF: [&str; 2] = ["v.image_newline", "model.image_newline"];
 
-/// What the tensor that we call `name` may be called in GGUF; none for what is no part of the model.
+/// The names that tensor `name` may have in GGUF files; empty for a tensor that is not part of the model.
 fn in_gguf(name: &str) -> Vec<String> {
     if NEWLINE.contains(&name) {
         return NEWLINE_IN_GGUF.map(str::to_owned).to_vec();
@@ -87,7 +88,7 @@ fn in_gguf(name: &str) -> Vec<String> {
             return vec![format!("{other}{rest}")];
         }
     }
-    // What begins like the name of a tower's tensor may begin like one of a decoder's, too.
+    // The tower is tried first: the decoder's prefix `model.` also matches names of the tower.
     let vision = VISION.iter().filter_map(|prefix| name.strip_prefix(prefix));
     let vision: Vec<String> = vision.flat_map(|rest| SIGLIP_IN_GGUF.in_gguf(rest)).collect();
     if !vision.is_empty() {

@@ -1,6 +1,6 @@
-//! The native LLaVA-NeXT layout of a configuration: `LlavaQwenForCausalLM`, which llava-critic-7b and -72b ship.
+//! The native LLaVA-NeXT layout of a configuration: `LlavaQwenForCausalLM`, which llava-critic-7b and -72b use.
 //!
-//! Qwen2's keys stand at the top level. A `text_config` may be there too and is a stub: it is not read.
+//! Qwen2's keys are at the top level. A `text_config` may exist as well; it is a stub and is not read.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     }
     let tower = config.mm_vision_tower.unwrap_or_default();
     let vision = match config.vision_config.filter(SiglipConfig::has_sizes) {
-        // Stored layers are run layers: `mm_vision_select_layer` was realised by deleting the last one.
+        // All stored layers are run: the native code implements `mm_vision_select_layer` by deleting the last one.
         Some(vision) => vision.anatomy(source, Ok)?,
         None => known_tower(source, &tower)?,
     };
@@ -60,7 +60,7 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     let Some(grid) = config.image_grid_pinpoints else {
         return Err(source.unsupported("image_grid_pinpoints", "absent", "the sizes that a grid may have"));
     };
-    // The native code has the width first.
+    // The native code writes the width first.
     let sizes = grid.sizes(source, tile)?.into_iter();
     let grid_sizes: Vec<_> = sizes.map(|(width, height)| (height, width)).collect();
     check_grid(source, &grid_sizes, tile)?;
@@ -97,7 +97,8 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     }))
 }
 
-/// The tower that native checkpoints name instead of describing. The native code builds 27 layers and deletes the last.
+/// The sizes of the tower that native checkpoints refer to by name. The native code builds 27 layers and deletes
+/// the last.
 fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> {
     if !name.contains("siglip-so400m-patch14-384") {
         return Err(source.unsupported(

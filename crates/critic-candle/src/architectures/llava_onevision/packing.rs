@@ -1,12 +1,12 @@
-//! From features of tiles to the row of vectors that replaces the placeholders of a prompt: for each of these which rows of
-//! the features it is mixed of.
+//! Packs features of tiles into the vectors that replace the placeholders of a prompt: each vector is a weighted
+//! sum of up to four rows of the features.
 
 use critic::Packing;
 use kernels_cuda::Mixture;
 
 use super::geometry::{Geometry, VideoNewline};
 
-/// Where the features of a visual are: those of tile `t` are the rows `first + t * P ..`.
+/// Where the features of a visual are: those of tile `t` start at row `first + t * P`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Features {
     /// Row of the first tile's first patch.
@@ -17,7 +17,7 @@ pub(super) struct Features {
     pub(super) newline: usize,
 }
 
-/// The vectors that `features` are packed to.
+/// The packed vectors of `features`, as mixtures of rows.
 pub(super) fn pack(features: Features, packing: Packing, geometry: &Geometry) -> Vec<Mixture> {
     let side = geometry.patches_per_side;
     let patches = side * side;
@@ -26,13 +26,14 @@ pub(super) fn pack(features: Features, packing: Packing, geometry: &Geometry) ->
         Packing::AnyResolution { tiles, origin, kept, output } => {
             let mut packed: Vec<Mixture> = base.collect();
             if output.0 == 0 {
-                return packed; // a sliver: the whole grid was padding
+                return packed; // a very thin image: the whole grid is padding
             }
             if kept.1 == 0 {
                 packed.extend(std::iter::repeat_n(newline, output.0));
                 return packed;
             }
-            // Tiles 1.., row-major over `tiles` rows and columns, as one grid of patches.
+            // Tiles from 1 on, row-major over `tiles` rows and columns, as one grid of patches; tile 0 is the base
+            // tile.
             let patch = |(y, x): (usize, usize)| {
                 let (y, x) = (origin.0 + y, origin.1 + x);
                 let tile = 1 + y / side * tiles.1 + x / side;
@@ -61,13 +62,13 @@ pub(super) fn pack(features: Features, packing: Packing, geometry: &Geometry) ->
     }
 }
 
-/// One row as it is.
+/// One row, unchanged.
 fn row(index: usize) -> Mixture {
     Mixture { rows: [index as u32; 4], weights: [1.0, 0.0, 0.0, 0.0] }
 }
 
-/// Bilinear scaling of a grid, rows and columns, with half-pixel centres and no antialiasing; `patch` is which row stands where.
-/// Every row of the result ends with `end`.
+/// Scales a grid of (rows, columns) bilinearly, with half-pixel centres and no antialiasing; `patch` maps a place
+/// (y, x) to its row of features. Appends `end`, if given, after every row of the result.
 fn scale(
     packed: &mut Vec<Mixture>,
     (from, to): ((usize, usize), (usize, usize)),
@@ -97,7 +98,8 @@ fn scale(
     }
 }
 
-/// Between which two of `from` places the place `index` of `to` lies, and how near the second one. In f32, as torch has it.
+/// The two source places, of `from`, between which target place `index`, of `to`, lies, and the weight of the
+/// second one. In f32, as in torch.
 fn between(index: usize, from: usize, to: usize) -> (usize, usize, f32) {
     let place = ((index as f32 + 0.5) * (from as f32 / to as f32) - 0.5).max(0.0);
     let first = (place as usize).min(from - 1);

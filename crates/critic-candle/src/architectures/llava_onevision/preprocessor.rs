@@ -1,4 +1,4 @@
-//! From bytes of pixels to the numbers that the tower takes, as the image processor's configuration says.
+//! Normalisation of pixels for the tower, according to the image processor's configuration.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::anatomy::Layout;
 use crate::{error::LoadError, source::Source};
 
-/// Where a processor's configuration is, in the order in which transformers looks: a part of the file of the whole processor, or a file
-/// of its own.
+/// Where a processor's configuration is, in the order in which transformers looks: a part of the file of the whole
+/// processor, or a file of its own.
 const WHOLE: &str = "processor_config.json";
 const IMAGES: Place = Place { part: "image_processor", file: "preprocessor_config.json" };
 const VIDEOS: Place = Place { part: "video_processor", file: "video_preprocessor_config.json" };
@@ -17,7 +17,8 @@ struct Place {
     file: &'static str,
 }
 
-/// Its keys. `save_pretrained` leaves out values equal to a class's defaults, so each default is the class's.
+/// The keys of an image or video processor. `save_pretrained` leaves out values that equal the class's defaults, so
+/// each default is the class's.
 #[derive(Deserialize)]
 struct Config {
     image_mean: Option<Channels>,
@@ -30,14 +31,14 @@ struct Config {
     do_normalize: Option<bool>,
 }
 
-/// CLIP's mean and deviation, which are those of the class.
+/// CLIP's mean and standard deviation, the defaults of the class.
 const CLIP_MEAN: Channels = Channels::Each([0.481_454_66, 0.457_827_5, 0.408_210_73]);
 const CLIP_DEVIATION: Channels = Channels::Each([0.268_629_54, 0.261_302_58, 0.275_777_11]);
 
-/// SigLIP's, which the native code has.
+/// SigLIP's mean and standard deviation, which the native code uses.
 const SIGLIP: [f64; 3] = [0.5; 3];
 
-/// A number for each channel, or one for all.
+/// A number for each channel, or one for all channels.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(untagged)]
 enum Channels {
@@ -55,7 +56,7 @@ impl Channels {
 }
 
 impl Place {
-    /// What is there, and in which file.
+    /// The configuration and the name of its file; `None` where there is neither.
     fn read(&self, source: &Source) -> Result<Option<(&'static str, Config)>, LoadError> {
         const EXPECTED: &str = "image processor configuration";
         let whole: Option<Value> = source.json(WHOLE, EXPECTED)?;
@@ -74,7 +75,7 @@ impl Place {
 }
 
 impl Config {
-    /// Refuses what is not done here; `file` has it.
+    /// Refuses settings that are not supported; `file` is the name of the configuration's file.
     fn check(&self, source: &Source, file: &str) -> Result<(), LoadError> {
         let refuse = |key, found: String, expected: &str| {
             let expected = expected.into();
@@ -101,12 +102,12 @@ impl Config {
             Some(false) => Normalisation::new(rescale, [0.0; 3], [1.0; 3]),
             _ => Normalisation::new(rescale, mean, deviation),
         };
-        // What pads images is of the mean's colour, whether or not it is taken from them.
+        // Padding has the colour of the mean even where pixels are not normalised.
         Normalisation { padding: padding(mean), ..normalisation }
     }
 }
 
-/// From bytes of pixels to the numbers that the tower takes, for each kind of visual.
+/// Normalisations of the pixels of images and of videos.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Normalisations {
     pub(super) images: Normalisation,
@@ -114,10 +115,11 @@ pub(super) struct Normalisations {
 }
 
 impl Normalisations {
-    /// Reads the configurations of the image processor and of the one for videos. Native checkpoints have none that counts.
+    /// Reads the configurations of the image and video processors. Native checkpoints always use SigLIP's values.
     ///
     /// # Errors
-    /// [`LoadError`] when one is damaged, or asks for images to be scaled otherwise than they are here.
+    /// [`LoadError::Read`] and [`LoadError::Json`] for a damaged file, [`LoadError::Unsupported`] for another way
+    /// of scaling images.
     pub(super) fn read(source: &Source, layout: Layout) -> Result<Self, LoadError> {
         let read = |place: Place| -> Result<Option<Normalisation>, LoadError> {
             let Some((file, config)) = place.read(source)? else { return Ok(None) };
@@ -133,12 +135,12 @@ impl Normalisations {
     }
 }
 
-/// From bytes of pixels to the numbers that the tower takes.
+/// Maps the bytes of pixels to the normalised numbers that the tower takes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Normalisation {
-    /// What each byte becomes, for R, G and B.
+    /// The normalised number of each byte, for R, G and B.
     levels: [[f32; 256]; 3],
-    /// The colour that pads several images to squares: the mean, truncated to a byte.
+    /// The colour with which images are padded to squares: the mean, truncated to a byte.
     padding: [u8; 3],
 }
 
@@ -147,7 +149,8 @@ fn padding(mean: [f64; 3]) -> [u8; 3] {
 }
 
 impl Normalisation {
-    /// (byte * rescale - mean) / deviation; the product in f64 and rounded to f32, the rest in f32, as the reference.
+    /// (byte * rescale - mean) / deviation; the product in f64 and rounded to f32, the rest in f32, as in the
+    /// reference.
     fn new(rescale: f64, mean: [f64; 3], deviation: [f64; 3]) -> Self {
         let level = |channel: usize, byte: usize| {
             ((byte as f64 * rescale) as f32 - mean[channel] as f32) / deviation[channel] as f32
@@ -158,17 +161,17 @@ impl Normalisation {
         }
     }
 
-    /// What each byte of each channel becomes.
+    /// The normalised number of each byte of each channel.
     pub(super) fn levels(&self) -> &[[f32; 256]; 3] {
         &self.levels
     }
 
-    /// The colour that pads several images to squares.
+    /// The colour with which images are padded to squares.
     pub(super) fn padding(&self) -> [u8; 3] {
         self.padding
     }
 
-    /// A tile `[size, size, 3]` to planes `[3, size, size]`.
+    /// Writes the normalised pixels of a tile `[size, size, 3]` to planes `[3, size, size]`.
     pub(super) fn planes(&self, tile: &[u8], planes: &mut [f32]) {
         let pixels = tile.as_chunks::<3>().0;
         for (channel, plane) in planes.chunks_exact_mut(pixels.len()).enumerate() {

@@ -1,4 +1,4 @@
-//! Prompts to token ids and tiles.
+//! Encodes prompts to token ids and tiles.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// What stands for features where the vocabulary has nothing for them. Any token does, since features go over its row.
+/// The placeholder where the vocabulary has none. Any token will do, since features replace its row.
 const ANY_TOKEN: TokenId = TokenId(0);
 
 /// Encodes prompts for one checkpoint.
@@ -30,26 +30,26 @@ pub(super) struct LlavaProcessor {
     pub(super) format: ChatFormat,
     /// Decodes images.
     pub(super) loader: Loader,
-    /// Images of earlier prompts.
+    /// Tiles of images of earlier prompts.
     pub(super) cuts: TileCache,
 }
 
 /// How an image is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cutting {
-    /// Into a grid of tiles that fits it, below the whole of it.
+    /// Into a base tile with the whole image and a grid of tiles that fits it.
     OwnResolution,
-    /// As one square.
+    /// As one tile, padded to a square.
     Square,
 }
 
 impl Cutting {
-    /// How the images of a prompt that has so many of them are cut, unless one asks for something else itself.
+    /// How the images of a prompt with `images` images are cut, except those with a [`Detail`] of their own.
     pub(super) fn of_images(images: usize, tiling: ImageTiling) -> Self {
         if images == 1 || tiling == ImageTiling::AnyResolution { Self::OwnResolution } else { Self::Square }
     }
 
-    /// How one of them is cut, which may ask for something else itself.
+    /// How one image is cut: by its [`Detail`], or else by this.
     pub(super) fn of(self, image: &EncodedImage) -> Self {
         match image.detail() {
             Detail::Auto => self,
@@ -97,7 +97,7 @@ impl SegmentEncoder for LlavaProcessor {
 }
 
 impl LlavaProcessor {
-    /// Tokenises and empties `text`.
+    /// Tokenises `text` and clears it.
     fn append_text(&self, text: &mut String, encoded: &mut Encoded) -> Result<(), EncodeError> {
         if !text.is_empty() {
             encoded.tokens.extend(self.tokenizer.encode(text).map_err(EncodeError::Tokenizer)?);
@@ -114,7 +114,7 @@ impl LlavaProcessor {
         encoded.visuals.push(Visual { start, length, tiles, packing, hash });
     }
 
-    /// An image, cut as it asks to be, or else as `cutting` says.
+    /// The tiles of an image, the `index`-th of the prompt, cut by its [`Detail`] or else by `cutting`.
     fn image(&self, image: &EncodedImage, index: usize, cutting: Cutting) -> Result<Cut, EncodeError> {
         let cutting = cutting.of(image);
         let (kind, padding) = match cutting {
@@ -133,7 +133,8 @@ impl LlavaProcessor {
         })
     }
 
-    /// A video, one tile for each frame.
+    /// The tiles of a video, one for each frame; `first_index` is the index of its first frame among the prompt's
+    /// images.
     fn video(&self, frames: &[EncodedImage], first_index: usize) -> Result<Cut, EncodeError> {
         let mut key = Sha256::new().chain_update([2]);
         for frame in frames {
@@ -143,7 +144,7 @@ impl LlavaProcessor {
         self.cuts.find_or(key.finalize().into(), cut)
     }
 
-    /// The base tile, which is the whole image squashed, then the tiles of its best grid, row by row.
+    /// The base tile, which is the whole image scaled to a square, then the tiles of its best grid, row by row.
     fn tile(&self, image: &RgbImage) -> (Tiles, Packing) {
         let size = self.geometry.tile_size;
         let place = self.geometry.place(image.height, image.width);
@@ -158,7 +159,7 @@ impl LlavaProcessor {
         (Tiles { size, pixels }, self.geometry.pack(image.height, image.width))
     }
 
-    /// One tile: the image in the middle of a square of the mean colour.
+    /// One tile: the image centred in a square of the mean colour.
     fn square(&self, image: &RgbImage) -> Tiles {
         let side = image.width.max(image.height);
         let mut canvas = RgbImage::filled(side, side, self.normalisation.padding());
@@ -167,7 +168,7 @@ impl LlavaProcessor {
         Tiles { size, pixels: resize_bicubic(&canvas, size, size).pixels }
     }
 
-    /// One squashed tile for each frame.
+    /// One tile for each frame, scaled to a square.
     fn frames(&self, frames: &[EncodedImage], first_index: usize) -> Result<Tiles, EncodeError> {
         if frames.is_empty() {
             return Err(EncodeError::EmptyVideo);
@@ -182,7 +183,7 @@ impl LlavaProcessor {
     }
 }
 
-/// Tiles with the hash of what they show.
+/// Tiles with the hash of their content.
 fn named(tiles: Tiles, packing: Packing) -> Cut {
     let mut hasher = Sha256::new();
     hasher.update(format!("{} {packing:?}", tiles.size));

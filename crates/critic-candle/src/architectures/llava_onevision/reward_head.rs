@@ -1,4 +1,4 @@
-//! The head of a reward model: one number for a whole sequence, read at its last token, as MM-RLHF-Reward-7B has it.
+//! The head of a reward model such as MM-RLHF-Reward-7B: one number for a whole sequence, computed at its last token.
 
 use candle_core::Result;
 
@@ -8,11 +8,11 @@ use crate::{
     weights::Weights,
 };
 
-/// Before the names of its two layers.
+/// Prefix of the names of its two layers.
 const PREFIX: &str = "rm_head.";
 
-/// Two layers with tanh between, over the decoder's normalised hidden state: `[C] -> [C] -> [1]`. They are never
-/// quantised, being small and the last that is computed.
+/// Two layers with tanh between them, over the decoder's normalised hidden state: `[C] -> [C] -> [1]`. They are never
+/// quantised: they are small, and their errors would go into the reward directly.
 #[derive(Debug)]
 pub(super) struct RewardHead {
     dense: Linear,
@@ -20,10 +20,10 @@ pub(super) struct RewardHead {
 }
 
 impl RewardHead {
-    /// Reads it; `None` when the checkpoint has none.
+    /// Loads the head; `None` when the checkpoint has none.
     ///
     /// # Errors
-    /// [`LoadError`] when a part of it is missing or has the wrong shape.
+    /// [`LoadError`] when one of its tensors is missing, or has the wrong shape or type.
     pub(super) fn load(weights: &Weights, size: usize) -> std::result::Result<Option<Self>, LoadError> {
         if !weights.contains(&format!("{PREFIX}dense.weight")) {
             return Ok(None);
@@ -35,7 +35,7 @@ impl RewardHead {
         Ok(Some(Self { dense: layer("dense", size)?, output: layer("out_proj", 1)? }))
     }
 
-    /// Hidden states `[rows, C]` to the reward of each row, one number.
+    /// The reward of each row of hidden states `[rows, C]`, one number.
     pub(super) fn forward(&self, hidden: &Rows) -> Result<Vec<Vec<f32>>> {
         let mut dense = Rows::new();
         self.dense.forward(hidden, &mut dense)?;

@@ -1,17 +1,17 @@
-//! A Qwen2 decoder as configurations of transformers describe it.
+//! Reads the transformers configuration of a Qwen2 decoder.
 
 use serde::{Deserialize, Deserializer};
 
 use crate::{decoders::TextAnatomy, error::LoadError, layers::Activation, source::Source};
 
-/// Qwen2's keys. `save_pretrained` leaves out values equal to a class's defaults, so each default is the class's.
+/// Qwen2's keys. `save_pretrained` leaves out values that equal the class's defaults, so each default is the class's.
 #[derive(Deserialize)]
 pub(crate) struct Qwen2Config {
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
     num_hidden_layers: Option<usize>,
     num_attention_heads: Option<usize>,
-    /// `null` is not the class's default: it means as many as there are query heads.
+    /// `null` differs from an absent key: it means as many as there are query heads.
     #[serde(default, deserialize_with = "given")]
     num_key_value_heads: Option<Option<usize>>,
     head_dim: Option<usize>,
@@ -23,12 +23,12 @@ pub(crate) struct Qwen2Config {
     rope_scaling: Option<RopeParameters>,
     hidden_act: Option<String>,
     use_sliding_window: Option<bool>,
-    /// `null` is no window.
+    /// `null` means no window.
     #[serde(default, deserialize_with = "given")]
     sliding_window: Option<Option<usize>>,
     max_window_layers: Option<usize>,
     layer_types: Option<Vec<String>>,
-    /// The kind of decoder, where it has a configuration of its own.
+    /// The kind of decoder, where the decoder has a configuration of its own.
     pub(crate) model_type: Option<String>,
     pub(crate) tie_word_embeddings: Option<bool>,
 }
@@ -37,20 +37,20 @@ pub(crate) struct Qwen2Config {
 struct RopeParameters {
     rope_theta: Option<f64>,
     rope_type: Option<String>,
-    /// The name that it had before; files may carry both.
+    /// The older name of `rope_type`; a file may contain both.
     #[serde(rename = "type")]
     old_rope_type: Option<String>,
 }
 
-/// What a key says that is there, be it `null`.
+/// The value of a key that exists, where `null` is a value.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 impl Qwen2Config {
-    /// Over how many positions a layer attends that has a window, if any of `layers` has one.
+    /// The sliding window in positions; `None` if none of `layers` layers has one.
     fn narrowest(&self, layers: usize) -> Option<usize> {
-        // Where the layers are not listed, the window is that of those from one of them on.
+        // Where layers are not listed, those from `max_window_layers` on have the window.
         let windowed = match &self.layer_types {
             Some(kinds) => kinds.iter().any(|kind| kind != "full_attention"),
             None => self.max_window_layers.unwrap_or(28) < layers,
@@ -59,7 +59,10 @@ impl Qwen2Config {
         window.filter(|_| windowed && self.use_sliding_window == Some(true))
     }
 
-    /// The decoder.
+    /// The sizes and settings of the decoder.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] for a value that is not implemented or makes no sense.
     pub(crate) fn anatomy(self, source: &Source) -> Result<TextAnatomy, LoadError> {
         let layers = self.num_hidden_layers.unwrap_or(32);
         let context_length = self.max_position_embeddings.unwrap_or(32_768);

@@ -1,6 +1,7 @@
 //! The Qwen2 decoder over a paged cache: grouped-query attention, rotary positions, gated MLP.
 
 mod config;
+mod inventory;
 mod names;
 mod on_gpu;
 
@@ -13,10 +14,11 @@ use kernels_cuda::Gpu;
 use self::on_gpu::OnGpu;
 pub(crate) use self::{
     config::Qwen2Config,
+    inventory::{DecoderTensor, GGUF_ARCHITECTURE, Role, gguf_metadata, tensors},
     names::{HEAD_IN_GGUF, IN_GGUF, Names},
 };
 
-use super::TextAnatomy;
+use super::{TextAnatomy, TokensOf};
 use crate::{
     error::LoadError,
     kv_cache::{LayerCache, Plan},
@@ -29,12 +31,12 @@ use crate::{
 /// A decoder.
 #[derive(Debug)]
 pub(crate) struct Qwen2 {
-    embedding: Option<Embedding>, // [V, C], unless it is the head's weight as it is
+    embedding: Option<Embedding>, // [V, C]; `None` where the head's weight serves as the table
     layers: Layers,
     norm: Norm,
     head: Linear, // [C] -> [V], or a rank's part of the vocabulary
     rope: Rope,
-    /// Where the model is on a GPU.
+    /// The state of a decoder on a GPU.
     on_gpu: Option<OnGpu>,
 }
 
@@ -42,7 +44,14 @@ pub(crate) struct Qwen2 {
 #[derive(Debug)]
 struct Layers(Vec<Layer>);
 
-/// What a layer works in, the same memory for all of them.
+/// The inputs of a step that all layers share.
+#[derive(Clone, Copy)]
+struct DecoderStep<'a> {
+    plan: &'a Plan<'a>,
+    wanted: TokensOf<'a>,
+}
+
+/// Working memory of a layer, shared by all layers.
 #[derive(Debug)]
 struct Buffers {
     normed: Rows,      // [T, C]
@@ -58,7 +67,7 @@ struct Layer {
     attention_norm: Norm,
     attention: Attention,
     mlp_norm: Norm,
-    gates: Linear, // [C] -> [2 * wide], what is activated and then what that is multiplied with
+    gates: Linear, // [C] -> [2 * wide]: gate, which is activated, then up, which it is multiplied with
     down: SummedLinear, // [wide] -> [C]
     activation: Activation,
 }
@@ -70,8 +79,9 @@ struct Attention {
 }
 
 impl Qwen2 {
-    /// Reads the decoder whose tensors have these `names`; without a head, as where it is tied, the embeddings are the head. Of several ranks that of
-    /// `weights`, whose parts of `H`, `K`, the MLP and the vocabulary it has.
+    /// Loads the decoder whose tensors have these `names`. Where the head is tied or missing, the embedding's
+    /// weight is the head. On one of several ranks, loads only the rank's part of `H`, `K`, the MLP and the head's
+    /// vocabulary.
     pub(crate) fn load(
         weights: &Weights,
         names: Names,
@@ -108,7 +118,7 @@ impl Qwen2 {
         })
     }
 
-    /// The vectors `[tokens, C]` of `tokens`.
+    /// The embeddings `[tokens, C]` of `tokens`.
     pub(crate) fn embed(&self, tokens: &[TokenId]) -> Result<Rows> {
         match &self.embedding {
             Some(table) => table.forward(tokens),
@@ -116,38 +126,53 @@ impl Qwen2 {
         }
     }
 
-    /// Runs the chunks of `batch` whose embedded tokens are the rows of `x` `[T, C]`, which become the hidden states.
-    pub(crate) fn forward(&mut self, x: &mut Rows, batch: &Batch, caches: &mut [LayerCache]) -> Result<()> {
+    /// Runs the chunks of `batch`, whose embedded tokens are the rows of `x` `[T, C]`, through all layers. `x`
+    /// becomes the hidden states of the `wanted` tokens, `[wanted, C]`.
+    pub(crate) fn forward(
+        &mut self,
+        x: &mut Rows,
+        wanted: TokensOf<'_>,
+        batch: &Batch,
+        caches: &mut [LayerCache],
+    ) -> Result<()> {
         if let Some(on_gpu) = &mut self.on_gpu {
-            return on_gpu.forward((&self.layers, &self.rope), x, batch, caches);
+            return on_gpu.forward((&self.layers, &self.rope), (x, wanted), batch, caches);
         }
-        let plan = Plan::new(batch, &self.rope, None)?;
-        self.layers.forward(x, &plan, caches, &mut Buffers::new())
+        let step = DecoderStep { plan: &Plan::new(batch, &self.rope, None)?, wanted };
+        self.layers.forward(x, step, caches, &mut Buffers::new())
     }
 
-    /// Hidden states `[rows, C]`, normalised.
+    /// Applies the final norm to hidden states `[rows, C]`.
     pub(crate) fn normalise(&self, hidden: &Rows) -> Result<Rows> {
         let mut normed = Rows::new();
         self.norm.forward(hidden, &mut normed)?;
         Ok(normed)
     }
 
-    /// Normalised hidden states `[rows, C]` to the logits of each row, `[V]` or this rank's part of them.
+    /// The logits of each row of normalised hidden states `[rows, C]`: `[V]`, or this rank's part of the vocabulary.
     pub(crate) fn logits(&self, normed: &Rows) -> Result<Vec<Vec<f32>>> {
         self.head.floats(normed)
     }
 }
 
 impl Layers {
-    /// Runs a step through all layers: `x` `[T, C]` becomes the hidden states.
+    /// Runs a step through all layers: `x` `[T, C]` becomes the hidden states of the wanted tokens, `[wanted, C]`.
+    ///
+    /// In the last layer, only keys and values are computed for the other tokens: later tokens attend to these, and
+    /// nothing reads the rest.
     fn forward(
         &self,
         x: &mut Rows,
-        plan: &Plan<'_>,
+        DecoderStep { plan, wanted }: DecoderStep<'_>,
         caches: &mut [LayerCache],
         buffers: &mut Buffers,
     ) -> Result<()> {
-        self.0.iter().zip(caches).try_for_each(|(layer, cache)| layer.forward(x, plan, cache, buffers))
+        let last = self.0.len().saturating_sub(1);
+        for (index, (layer, cache)) in self.0.iter().zip(caches).enumerate() {
+            let wanted = if index == last { wanted } else { TokensOf::Every };
+            layer.forward(x, DecoderStep { plan, wanted }, cache, buffers)?;
+        }
+        Ok(())
     }
 }
 
@@ -157,7 +182,7 @@ impl Buffers {
         Self { normed, projections, attended, gates, gated, change }
     }
 
-    /// On a GPU, with memory for `rows` rows.
+    /// Buffers on a GPU, with memory for `rows` rows.
     fn reserved(gpu: &Arc<Gpu>, anatomy: &TextAnatomy, rows: usize) -> Result<Self> {
         let mut buffers = Self::new();
         let TextAnatomy { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = anatomy;
@@ -201,35 +226,38 @@ impl Layer {
         })
     }
 
-    /// Adds to `x` `[T, C]` what the layer makes of it.
+    /// Runs the layer on the residual stream `x` `[T, C]`, which keeps only the rows of the wanted tokens.
     fn forward(
         &self,
         x: &mut Rows,
-        plan: &Plan<'_>,
+        step: DecoderStep<'_>,
         cache: &mut LayerCache,
         buffers: &mut Buffers,
     ) -> Result<()> {
         self.attention_norm.forward(x, &mut buffers.normed)?;
-        self.attention.forward(x, plan, cache, buffers)?;
+        self.attention.attend(step, cache, buffers)?;
+        match step.wanted {
+            TokensOf::Every => {}
+            TokensOf::These([]) => return Ok(()),
+            TokensOf::These(tokens) => *x = x.pick(tokens)?,
+        }
+        self.attention.output.add(&buffers.attended, x, &mut buffers.change)?;
         self.mlp_norm.forward(x, &mut buffers.normed)?;
-        self.gates.forward(&buffers.normed, &mut buffers.gates)?;
-        self.activation.gate(&buffers.gates, &mut buffers.gated)?;
+        self.gates.gated(&buffers.normed, self.activation, (&mut buffers.gates, &mut buffers.gated))?;
         self.down.add(&buffers.gated, x, &mut buffers.change)
     }
 }
 
 impl Attention {
-    /// Adds to `x` what comes of the normed rows. Keys and values go into the cache, and each chunk attends to its own
-    /// sequence.
-    fn forward(
+    /// Attention of the normed rows, before the output projection. Writes their keys and values into the cache;
+    /// each chunk attends to its own sequence.
+    fn attend(
         &self,
-        x: &mut Rows,
-        plan: &Plan<'_>,
+        DecoderStep { plan, wanted }: DecoderStep<'_>,
         cache: &mut LayerCache,
         buffers: &mut Buffers,
     ) -> Result<()> {
         self.projections.forward(&buffers.normed, &mut buffers.projections)?;
-        cache.attend(&mut buffers.projections, plan, &mut buffers.attended)?;
-        self.output.add(&buffers.attended, x, &mut buffers.change)
+        cache.attend(&mut buffers.projections, (plan, wanted), &mut buffers.attended)
     }
 }

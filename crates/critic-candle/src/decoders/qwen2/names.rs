@@ -1,24 +1,28 @@
-//! What the decoder's tensors are called.
+//! Names of the decoder's tensors.
 
 use crate::weights::PartNames;
 
-/// The names of one checkpoint.
+/// The names that one checkpoint uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// Before `embed_tokens`, `layers`, `norm`; it ends with a dot.
+    /// Prefix before `embed_tokens`, `layers` and `norm`; it ends with a dot.
     pub(crate) prefix: &'static str,
-    /// The head's whole name.
+    /// Full name of the head.
     pub(crate) head: &'static str,
 }
 
 impl Names {
-    /// The name of the embeddings.
+    /// The names of published checkpoints in the Hugging Face layout.
+    pub(crate) const PUBLISHED: Self =
+        Self { prefix: "language_model.model.", head: "language_model.lm_head.weight" };
+
+    /// Full name of the embedding table.
     pub(crate) fn embedding(self) -> String {
         format!("{}embed_tokens.weight", self.prefix)
     }
 }
 
-/// The names of llama.cpp, for those behind the prefix.
+/// llama.cpp's names for the names after the prefix.
 pub(crate) static IN_GGUF: PartNames = PartNames {
     layers: "layers.",
     layers_in_gguf: "blk.",
@@ -36,5 +40,5 @@ pub(crate) static IN_GGUF: PartNames = PartNames {
     ],
 };
 
-/// What llama.cpp calls the head.
+/// llama.cpp's name of the head.
 pub(crate) const HEAD_IN_GGUF: &str = "output.weight";

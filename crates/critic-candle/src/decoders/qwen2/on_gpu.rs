@@ -1,87 +1,93 @@
-//! Steps of a decoder on a GPU. Where each sequence has one token, the kernels of all layers are started as one graph.
+//! Runs the steps of a decoder on a GPU. Where each sequence has one token, the kernels of all layers are launched
+//! as one graph.
 //!
-//! A step of single tokens is short: starting some ten kernels for each layer one by one would take the processor longer
-//! than the GPU needs to run them.
+//! A step of single tokens is short: launching some ten kernels per layer one by one would take the CPU longer than
+//! the GPU needs to run them.
 
-use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use candle_core::Result;
 use critic::Batch;
 use kernels_cuda::{Gpu, Graph, Heads, Step};
 
-use super::{Buffers, Layers};
+use super::{Buffers, DecoderStep, Layers};
 use crate::{
-    decoders::TextAnatomy,
+    decoders::{TextAnatomy, TokensOf},
     kv_cache::{LayerCache, Plan},
-    layers::{Rope, Rows, SPARE_BYTES, gpu_result},
+    layers::{Rope, Rows, SPARE_BYTES, gpu_error, gpu_result},
     parallel::Rank,
 };
 
-/// Steps of up to this many single tokens run as graphs. More are long enough to hide how they are started.
+/// Steps of up to this many single tokens run as graphs. Longer steps hide the time of their launches.
 const GRAPH_ROWS: usize = 64;
 
-/// Bytes of the GPU for graphs: what one takes, which no documentation tells, is measured with the first.
+/// Bytes of the GPU for graphs. The size of a graph is not documented, and is measured with the first one.
 const GRAPH_BYTES: usize = SPARE_BYTES / 2;
 
-/// Graphs that are kept at least and at most, whatever they take. Hardly so many classes come up.
-const GRAPHS: RangeInclusive<usize> = 8..=512;
+/// The least bytes that a graph is assumed to take. The driver allocates in large units, so the first graph may fit
+/// into one that exists already and appear to take nothing. Some 290 kernels of about 10 KiB each are 3 MiB.
+const LEAST_GRAPH_BYTES: usize = 4 << 20;
 
-/// Classes that are remembered; more are forgotten all together.
+/// Graphs that may always be kept, whatever their size.
+const FEWEST_GRAPHS: usize = 8;
+
+/// The most classes that are remembered; then all are forgotten together.
 const MOST_CLASSES: usize = 4096;
 
-/// What a GPU keeps from one step to the next.
+/// The state of a decoder on a GPU that lasts from one step to the next.
 #[derive(Debug)]
 pub(super) struct OnGpu {
     step: Step,
-    /// What graphs work in: their memory never moves.
+    /// Residual stream and working memory of graphs, whose addresses never change.
     fixed: (Rows, Buffers),
-    /// What other steps work in.
+    /// Working memory of other steps.
     buffers: Buffers,
-    /// Steps of up to this many single tokens run as graphs.
+    /// Steps of up to this many single tokens run as graphs; 0 for none.
     graph_rows: usize,
     classes: HashMap<Class, Captured>,
     graphs: Graphs,
 }
 
-/// How many graphs there are.
+/// The accounting of graphs.
 #[derive(Debug, Default)]
 struct Graphs {
-    /// How many may be, once it is known what one takes.
+    /// The most graphs to keep; `None` until the first one has been measured.
     most: Option<usize>,
     count: usize,
-    /// Counts the uses of all.
+    /// Counts steps of single tokens, to order graphs by their last use.
     uses: u64,
 }
 
-/// What two steps have in common that can be run by the same graph.
+/// The properties in which steps must agree to run as the same graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Class {
     tokens: usize,
-    /// Up to which position attention looks at most.
+    /// Upper bound of the positions that attention reads, rounded up to a power of two.
     reach: usize,
-    /// How many stretches of contexts sequences share.
+    /// Number of stretches of contexts that sequences share, rounded up as well.
     shared_stretches: usize,
 }
 
-/// A class of steps that came up.
+/// The state of a class of steps that has occurred.
 #[derive(Debug)]
 enum Captured {
-    /// Once: all kernels have been loaded.
+    /// There is no graph, but the kernels have been loaded.
     Seen,
-    /// Again, when the step's lists had moved so many times.
+    /// Captured as a graph, which is valid while the step's lists have moved exactly `moves` times.
     Graph {
         graph: Graph,
         moves: usize,
-        /// Which use of a graph was this one's last.
+        /// The value of [`Graphs::uses`] at its last use.
         used: u64,
     },
 }
 
 impl OnGpu {
-    /// For steps of at most `tokens` tokens of the decoder that `anatomy` measures, or a rank's part of it.
+    /// The state for steps of at most `tokens` tokens of the decoder with this `anatomy`, or of a rank's part of it.
     ///
-    /// Several ranks run without graphs: that sums over GPUs are captured in one thread while others run has not been seen on
-    /// any GPU. What of a decoder must be split takes a GPU longer for each layer than starting its kernels takes.
+    /// Several ranks run without graphs: capturing sums over GPUs in one thread while others run has not been
+    /// tested on any GPU. In a decoder that is large enough to be split, a layer takes the GPU longer than
+    /// launching its kernels.
     pub(super) fn new(gpu: &Arc<Gpu>, rank: &Rank, anatomy: &TextAnatomy, tokens: usize) -> Result<Self> {
         let graph_rows = if rank.shard.is_whole() { GRAPH_ROWS } else { 0 };
         let anatomy = &anatomy.part(rank.shard);
@@ -102,21 +108,29 @@ impl OnGpu {
         })
     }
 
-    /// Runs the chunks of `batch` through all layers.
+    /// Runs the chunks of `batch`, whose embedded tokens are the rows of `x` `[T, C]`, through all layers. `x`
+    /// becomes the hidden states of the wanted tokens, `[wanted, C]`.
     pub(super) fn forward(
         &mut self,
         (layers, rope): (&Layers, &Rope),
-        x: &mut Rows,
+        (x, wanted): (&mut Rows, TokensOf<'_>),
         batch: &Batch,
         caches: &mut [LayerCache],
     ) -> Result<()> {
         let plan = Plan::new(batch, rope, Some(&mut self.step))?;
-        let Plan::Gpu(step, _) = &plan else { candle_core::bail!("a GPU's rotations are not on the GPU") };
+        let Plan::Gpu(step, rotations) = &plan else {
+            candle_core::bail!("a GPU's rotations are not on the GPU")
+        };
         let class =
             Class { tokens: step.tokens(), reach: step.reach(), shared_stretches: step.shared_stretches() };
-        let is_short = class.tokens <= self.graph_rows && batch.chunks.len() == class.tokens;
-        if !is_short {
-            return layers.forward(x, &plan, caches, &mut self.buffers);
+        if class.tokens > self.graph_rows || !has_single_tokens(batch) {
+            return layers.forward(x, DecoderStep { plan: &plan, wanted }, caches, &mut self.buffers);
+        }
+        // Checked here, since running a captured graph repeats no checks.
+        for cache in caches.iter() {
+            if let LayerCache::Gpu(cache) = cache {
+                cache.assert_has(step, rotations);
+            }
         }
         let moves = step.moves();
         let (own, buffers) = &mut self.fixed;
@@ -127,11 +141,13 @@ impl OnGpu {
             x.gpu()?,
             0..class.tokens,
         ))?;
-        let mut work = || layers.forward(own, &plan, caches, buffers);
+        // A graph computes all tokens, since all tokens of a short step are usually wanted.
+        let all = DecoderStep { plan: &plan, wanted: TokensOf::Every };
+        let mut work = || layers.forward(own, all, caches, buffers);
         self.graphs.uses += 1;
         match self.classes.get_mut(&class) {
             None => {
-                // Kernels are loaded when they first run, which cannot be while a graph is captured.
+                // Kernels are loaded at their first launch, which is not possible while a graph is captured.
                 work()?;
                 if self.classes.len() >= MOST_CLASSES {
                     self.classes.clear();
@@ -152,7 +168,8 @@ impl OnGpu {
                     self.graphs.make_room(&mut self.classes);
                 }
                 Err(error) => {
-                    // A graph is only faster. Where the GPU is lost the step fails, too.
+                    // Graphs are only an optimisation, so the step runs without one. If the GPU is lost, that fails
+                    // as well.
                     tracing::warn!(%error, "no more steps are run as graphs");
                     self.graph_rows = 0;
                     self.classes.clear();
@@ -160,26 +177,31 @@ impl OnGpu {
                 }
             },
         }
-        gpu_result(x.on(&gpu)?.copy(0, own.gpu()?, 0..class.tokens))
+        match wanted {
+            TokensOf::Every => gpu_result(x.on(&gpu)?.copy(0, own.gpu()?, 0..class.tokens))?,
+            TokensOf::These([]) => {}
+            TokensOf::These(rows) => *x = own.pick(rows)?,
+        }
+        Ok(())
     }
 }
 
 impl Graphs {
-    /// Captures what `work` asks for, and runs it.
+    /// Captures the kernels that `work` launches as a graph, and runs it.
     fn capture(&mut self, gpu: &Arc<Gpu>, work: &mut impl FnMut() -> Result<()>) -> Result<Graph> {
         let before = gpu.memory();
         let graph = Graph::capture(gpu, || work().map_err(Failed)).map_err(|Failed(error)| error)?;
         gpu_result(graph.run())?;
         if let (None, Ok((before, _)), Ok((after, _))) = (self.most, before, gpu.memory()) {
-            let bytes = before.saturating_sub(after).max(1);
-            let most = (GRAPH_BYTES / bytes).clamp(*GRAPHS.start(), *GRAPHS.end());
+            let bytes = before.saturating_sub(after);
+            let most = most_graphs(bytes);
             tracing::info!(graph_kib = bytes >> 10, most, "captured the first step as a graph");
             self.most = Some(most);
         }
         Ok(graph)
     }
 
-    /// Forgets the graph used longest ago while there are too many.
+    /// Evicts the least recently used graphs while there are too many.
     fn make_room(&mut self, classes: &mut HashMap<Class, Captured>) {
         while self.most.is_some_and(|most| self.count > most) {
             let used = |(class, captured): (&Class, &Captured)| match captured {
@@ -200,6 +222,47 @@ struct Failed(candle_core::Error);
 
 impl From<kernels_cuda::Error> for Failed {
     fn from(error: kernels_cuda::Error) -> Self {
-        Self(candle_core::Error::wrap(error))
+        Self(gpu_error(error))
+    }
+}
+
+/// Whether each chunk of `batch` is one token. The total is not sufficient: one chunk may have two tokens, and
+/// another none.
+fn has_single_tokens(batch: &Batch) -> bool {
+    batch.chunks.iter().all(|chunk| chunk.tokens.len() == 1)
+}
+
+/// The most graphs to keep if the first one took `bytes`.
+fn most_graphs(bytes: usize) -> usize {
+    (GRAPH_BYTES / bytes.max(LEAST_GRAPH_BYTES)).max(FEWEST_GRAPHS)
+}
+
+#[cfg(test)]
+mod tests {
+    use critic::{Chunk, SequenceId, TokenId, Wants};
+
+    use super::*;
+
+    #[test]
+    fn steps_of_single_tokens_are_those_whose_every_chunk_is_one() {
+        let has = |lengths: &[usize]| {
+            let chunk = |length: &usize| Chunk {
+                sequence: SequenceId(0),
+                tokens: vec![TokenId(0); *length],
+                start: 0,
+                block_table: Vec::new(),
+                visuals: Vec::new(),
+                wants: Wants::Logits,
+            };
+            has_single_tokens(&Batch { chunks: lengths.iter().map(chunk).collect() })
+        };
+        assert!(has(&[1]) && has(&[1, 1, 1]));
+        // As many tokens as chunks.
+        assert!(!has(&[2, 0]) && !has(&[0, 1, 2]) && !has(&[3]));
+    }
+
+    #[test]
+    fn graphs_are_as_many_as_fit_though_the_first_seems_to_take_nothing() {
+        assert_eq!([0, 1 << 20, 8 << 20, 1 << 30].map(most_graphs), [64, 64, 32, 8]);
     }
 }

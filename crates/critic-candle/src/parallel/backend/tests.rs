@@ -1,4 +1,4 @@
-//! Ranks that fail, panic and go on, with sums of plain numbers in the place of a decoder.
+//! Ranks that fail, panic and continue, with sums of plain numbers in place of a decoder.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,12 +13,13 @@ use crate::{
     parallel::Reduce,
 };
 
-/// Tokens with which a rank does something else than its part.
+/// Tokens that make a rank fail: the constant plus the rank's number.
 const FAILS: u32 = 100;
 const PANICS: u32 = 200;
 const IS_NOT_FINITE: u32 = 300;
 
-/// A rank whose logits are its own number, and the sum of what all ranks made of the token.
+/// A rank whose logits are its own number and a sum over all ranks, to which each adds the token times its number
+/// plus one.
 struct Adder {
     rank: u32,
     blocks: usize,
@@ -54,7 +55,7 @@ impl Backend for Adder {
 }
 
 fn backend(ranks: u32) -> ParallelBackend {
-    let group = Arc::new(Group::among(&vec![ComputeDevice::Kernels; ranks as usize]).unwrap());
+    let group = Arc::new(Group::among(&vec![ComputeDevice::Kernels; ranks as usize], 1).unwrap());
     let adder = |rank| {
         let reduce = Reduce::new(rank as usize, &group);
         Box::new(Adder { rank, blocks: 9 - rank as usize, reduce }) as Box<dyn Backend>
@@ -74,7 +75,7 @@ fn batch(token: u32) -> Batch {
     Batch { chunks: vec![chunk(0, Wants::Reward), chunk(1, Wants::Nothing), chunk(2, Wants::Logits)] }
 }
 
-/// What a step of three ranks gives: the first rank's reward, and all ranks' logits side by side.
+/// Asserts the result of a normal step of three ranks: the first rank's reward, and all ranks' logits concatenated.
 fn assert_works(backend: &mut ParallelBackend) {
     let rows = backend.forward(&batch(7)).unwrap();
     assert_eq!(rows, [vec![0.0, 42.0], vec![0.0, 42.0, 1.0, 42.0, 2.0, 42.0]]);

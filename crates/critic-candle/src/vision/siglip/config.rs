@@ -1,10 +1,11 @@
-//! A SigLIP tower as configurations of transformers describe it.
+//! Reads the transformers configuration of a SigLIP tower.
 
 use serde::Deserialize;
 
 use crate::{error::LoadError, layers::Activation, source::Source, vision::VisionAnatomy};
 
-/// SigLIP's keys. `save_pretrained` leaves out values equal to a class's defaults, so each default is the class's.
+/// SigLIP's keys. `save_pretrained` leaves out values that equal the class's defaults, so each default is the
+/// class's.
 #[derive(Deserialize)]
 pub(crate) struct SiglipConfig {
     hidden_size: Option<usize>,
@@ -17,7 +18,7 @@ pub(crate) struct SiglipConfig {
     hidden_act: Option<String>,
 }
 
-/// The side of a square, once or twice.
+/// The side of a square, as one number or as height and width.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(untagged)]
 enum Side {
@@ -36,12 +37,15 @@ impl Side {
 }
 
 impl SiglipConfig {
-    /// Whether it says of what size a tower is: some files have a stub that names a class and nothing else.
+    /// Whether it contains sizes of a tower: in some files it is a stub that only names a class.
     pub(crate) fn has_sizes(&self) -> bool {
         self.hidden_size.is_some() || self.num_hidden_layers.is_some() || self.image_size.is_some()
     }
 
-    /// The tower; `run` turns the number of stored layers into the number of layers that are run.
+    /// The sizes and settings of the tower; `run` maps the number of stored layers to the number of layers to run.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] for a value that is not implemented or makes no sense.
     pub(crate) fn anatomy(
         self,
         source: &Source,

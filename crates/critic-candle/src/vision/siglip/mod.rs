@@ -1,4 +1,4 @@
-//! The SigLIP vision tower up to the last layer that is run; its final norm and pooling head are never applied.
+//! The SigLIP vision tower up to the last layer that is run, without its final norm and pooling head.
 
 mod config;
 mod names;
@@ -18,7 +18,7 @@ use crate::{
 /// A tower that turns tiles into one vector for each patch.
 #[derive(Debug)]
 pub(crate) struct Siglip {
-    patches: Linear, // [3 * patch * patch] -> [E], a convolution whose stride is its size
+    patches: Linear, // [3 * patch * patch] -> [E], a convolution whose stride is its kernel size
     positions: Rows, // [P, E]
     layers: Vec<Layer>,
     side: usize,
@@ -43,7 +43,7 @@ struct Attention {
     heads: usize,
 }
 
-/// What a layer works in, the same memory for all of them.
+/// Working memory of a layer, shared by all layers.
 struct Buffers {
     normed: Rows,      // [N * P, E]
     projections: Rows, // [N * P, 3 * E]
@@ -53,7 +53,7 @@ struct Buffers {
 }
 
 impl Siglip {
-    /// Reads the tower whose tensors begin with `prefix`.
+    /// Loads the tower whose tensors' names begin with `prefix`.
     pub(crate) fn load(
         weights: &Weights,
         prefix: &str,
@@ -81,12 +81,12 @@ impl Siglip {
         })
     }
 
-    /// `pixels`: `[N, 3, size, size]`, normalised, to features `[N * P, E]`.
+    /// The features `[N * P, E]` of normalised pixels `[N, 3, size, size]`.
     pub(crate) fn forward(&self, pixels: &Tensor) -> Result<Rows> {
         self.run(pixels, |_| Ok(()))
     }
 
-    /// The same of tiles that are cut already: `[N * P, 3 * patch * patch]`, normalised.
+    /// The features `[N * P, E]` of tiles that are cut already: normalised patches `[N * P, 3 * patch * patch]`.
     pub(crate) fn forward_patches(&self, patches: &Rows) -> Result<Rows> {
         self.run_layers(self.embed_patches(patches)?, |_| Ok(()))
     }
@@ -102,12 +102,12 @@ impl Siglip {
         Ok(states)
     }
 
-    /// Shows `see` the residual stream after the embedding and after each layer.
+    /// The features of `pixels`; calls `see` with the residual stream after the embedding and after each layer.
     fn run(&self, pixels: &Tensor, see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
         self.run_layers(self.embed_patches(&self.cut(pixels)?)?, see)
     }
 
-    /// The same from the embedded patches on.
+    /// Like [`Self::run`], from the embedded patches `x` `[N * P, E]` on.
     fn run_layers(&self, mut x: Rows, mut see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
         see(&x)?;
         let mut buffers = Buffers::new();
@@ -118,7 +118,7 @@ impl Siglip {
         Ok(x)
     }
 
-    /// Cuts tiles into patches, row-major; pixels on the right and below that fill no patch are left out.
+    /// Cuts tiles into patches, row-major; pixels to the right of and below the last whole patch are ignored.
     fn cut(&self, pixels: &Tensor) -> Result<Rows> {
         let (tiles, channels, _, _) = pixels.dims4()?;
         let (side, patch) = (self.side, self.patch_size);
@@ -133,7 +133,7 @@ impl Siglip {
         self.device.rows(&patches)
     }
 
-    /// Patches `[N * P, 3 * patch * patch]` to what the layers begin with.
+    /// The input of the first layer `[N * P, E]` for patches `[N * P, 3 * patch * patch]`.
     fn embed_patches(&self, patches: &Rows) -> Result<Rows> {
         let mut x = Rows::new(); // [N * P, E]
         self.patches.forward(patches, &mut x)?;
@@ -156,7 +156,8 @@ impl Layer {
         anatomy: &VisionAnatomy,
     ) -> std::result::Result<Self, LoadError> {
         let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
-        // On a GPU all of a tile's rows are multiplied at once, for which quantised weights would be expanded first.
+        // On a GPU, all rows of a tile are multiplied at once, for which quantised weights would have to be
+        // expanded first.
         let form = match weights.device() {
             ComputeDevice::Gpu(_) => weights.form().of_the_rest(),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => weights.form(),
@@ -180,7 +181,7 @@ impl Layer {
         })
     }
 
-    /// Adds to `x` `[N * P, E]`, tiles of `patches` patches, what the layer makes of it.
+    /// Runs the layer on the residual stream `x` `[N * P, E]` of tiles with `patches` patches.
     fn forward(&self, x: &mut Rows, patches: usize, buffers: &mut Buffers) -> Result<()> {
         self.attention_norm.forward(x, &mut buffers.normed)?;
         self.attention.forward(x, patches, buffers)?;
@@ -191,7 +192,7 @@ impl Layer {
 }
 
 impl Attention {
-    /// Adds to `x` what comes of the normed rows. Every patch of a tile sees every patch of it.
+    /// Adds the attention output of the normed rows to `x`. Each patch attends to all patches of its tile.
     fn forward(&self, x: &mut Rows, patches: usize, buffers: &mut Buffers) -> Result<()> {
         self.projections.forward(&buffers.normed, &mut buffers.projections)?;
         let (rows, columns) = buffers.projections.shape()?;
@@ -227,7 +228,7 @@ impl Attention {
         self.output.add(&buffers.attended, x, &mut buffers.change)
     }
 
-    /// Attention by tensors.
+    /// Attention with tensors of the library: `[N * P, E]` from queries, keys and values of the same shape.
     fn attend(
         &self,
         query: &Tensor,

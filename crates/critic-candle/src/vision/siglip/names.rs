@@ -1,8 +1,8 @@
-//! What the tower's tensors are called.
+//! Names of the tower's tensors.
 
 use crate::weights::PartNames;
 
-/// The names of llama.cpp, for those behind the prefix.
+/// llama.cpp's names for the names after the prefix.
 pub(crate) static IN_GGUF: PartNames = PartNames {
     layers: "encoder.layers.",
     layers_in_gguf: "v.blk.",
@@ -18,7 +18,7 @@ pub(crate) static IN_GGUF: PartNames = PartNames {
         ("self_attn.k_proj", &["attn_k"]),
         ("self_attn.v_proj", &["attn_v"]),
         ("self_attn.out_proj", &["attn_out"]),
-        // The older converter has these two the wrong way round.
+        // Older converters swap these two names.
         ("mlp.fc1", &["ffn_up", "ffn_down"]),
         ("mlp.fc2", &["ffn_down", "ffn_up"]),
     ],
