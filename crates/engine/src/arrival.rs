@@ -8,19 +8,19 @@ use crate::{
     audience::Audience, backlog::Place, prefix_cache::BlockKey, request::Request, suspects::Fingerprint,
 };
 
-/// What two requests have in common when one answer serves both.
+/// A digest that is equal for requests that one answer can serve.
 pub(crate) type Identity = [u8; 32];
 
-/// What the engine's handle worked out of a request.
+/// A request with the data that the handle derived from it.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) id: SequenceId,
     pub(crate) request: Request,
-    /// Names of the full blocks of the prompt.
+    /// Keys of the shareable full blocks of the prompt.
     pub(crate) block_keys: Vec<BlockKey>,
     pub(crate) identity: Identity,
     pub(crate) fingerprint: Fingerprint,
-    /// Whether an engine may have died of it.
+    /// Whether it must run alone, since an engine may have died of it.
     pub(crate) runs_alone: bool,
     pub(crate) audience: Audience,
     pub(crate) place: Option<Place>,

@@ -1,4 +1,4 @@
-//! The clients that listen to one sequence: one, or several whose requests are the same.
+//! The clients that receive the events of one sequence: one client, or several with equal requests.
 
 use std::{
     sync::{
@@ -17,20 +17,20 @@ use crate::{
     stream::{Event, TokenStream},
 };
 
-/// One client.
+/// The sender for one client.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// Holds every event that the sequence can have, so that sending never waits for a slow client.
+    /// Has room for every event of the sequence, so that sending never waits for a slow client.
     events: mpsc::Sender<Event>,
-    /// Whether a stream that is closed was so because its client has all that it wants. It is set before, and nothing else depends
-    /// on it.
+    /// Whether the client closed its stream because it has all that it wants. Set before the stream is closed; no
+    /// other data depends on it, so that relaxed ordering is enough.
     satisfied: Arc<AtomicBool>,
     deadline: Option<Instant>,
     patience: Option<Patience>,
 }
 
 impl Listener {
-    /// A client and its stream, which holds `events` events.
+    /// A listener and its stream, with room for `events` events.
     pub(crate) fn connected(
         events: usize,
         deadline: Option<Instant>,
@@ -42,7 +42,7 @@ impl Listener {
         (Self { events: sender, satisfied, deadline, patience }, stream)
     }
 
-    /// Sends an event. A client that went away is no error: it is left out before the next step.
+    /// Sends an event. A closed stream is not an error: its listener is removed before the next step.
     fn tell(&self, event: Event) {
         let sent = self.events.try_send(event);
         assert!(
@@ -51,7 +51,8 @@ impl Listener {
         );
     }
 
-    /// Why it wants no answer any more, when that is so; one whose time is up is told.
+    /// The reason why the client no longer needs the sequence, if it does not. A client whose deadline has passed
+    /// is sent [`Failure::Expired`].
     fn leaves(&self, now: Instant) -> Option<Ending> {
         if self.events.is_closed() {
             let satisfied = self.satisfied.load(Relaxed);
@@ -64,7 +65,7 @@ impl Listener {
     }
 }
 
-/// All clients of a sequence, and what they were told, for those that come later.
+/// All listeners of a sequence, and the events sent so far, which later listeners receive as well.
 #[derive(Debug)]
 pub(crate) struct Audience {
     listeners: Vec<Listener>,
@@ -76,7 +77,7 @@ impl Audience {
         Self { listeners: vec![first], told: Vec::new() }
     }
 
-    /// Takes in the listeners of an equal request, which hear everything from the start.
+    /// Adds the listeners of an equal request, which receive all events from the start.
     pub(crate) fn join(&mut self, others: Self) {
         for listener in others.listeners {
             for event in &self.told {
@@ -86,7 +87,8 @@ impl Audience {
         }
     }
 
-    /// Leaves out those that went away or whose time is up; tells how the last one left when nobody stays.
+    /// Removes listeners that closed their stream or whose deadline has passed. If no listener is left, returns why
+    /// the last one was removed.
     pub(crate) fn gone(&mut self, now: Instant) -> Option<Ending> {
         let mut last = Ending::Abandoned;
         self.listeners.retain(|listener| {
@@ -97,13 +99,13 @@ impl Audience {
         self.listeners.is_empty().then_some(last)
     }
 
-    /// Notes that what they wait for is begun.
+    /// Tells all listeners' [`Patience`] that the sequence has started.
     pub(crate) fn begin(&self) {
         self.listeners.iter().filter_map(|listener| listener.patience.as_ref()).for_each(Patience::begin);
     }
 
-    /// Leaves out those that will wait no longer for it to be begun, and tells them when to come again; tells whether nobody
-    /// stays.
+    /// Removes listeners whose patience is over before the sequence has started, and sends them [`Failure::Waited`]
+    /// with a time to retry. Returns whether no listener is left.
     pub(crate) fn lose_patience(&mut self, now: Instant, retry_after_s: impl Fn() -> u64) -> bool {
         self.listeners.retain(|listener| {
             let over = listener.patience.as_ref().and_then(|patience| patience.over(now));

@@ -1,42 +1,158 @@
-//! How much waits, how fast it goes, and whether there is room for more. Handles ask; the engine's thread keeps it true.
+//! The load of the queue, its throughput, and admission control for new requests. Handles query it; the engine's
+//! thread keeps the throughput and the cached blocks up to date.
+//!
+//! A client's request is one entry, however many parts it has: its [`Ticket`] is counted once, and after it was
+//! accepted, its parts join the queue as there is room. One part of it may always join, so that an accepted request
+//! makes progress. Beyond these, there are at most as many parts as requests may wait.
 
 use std::{collections::HashMap, sync::PoisonError};
 
+use tokio::sync::{Notify, futures::Notified};
+
 use crate::{
+    average::MovingAverage,
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
     request::{Lane, Tenant, Urgency},
-    sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering::Relaxed},
+    sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed},
+    ticket::{Comes, Counted, Standing, Ticket},
 };
 
-/// Slots for names of known blocks: 512 KiB, room for the blocks of two million tokens.
+/// Number of slots for keys of cached blocks: 512 KiB, enough for the blocks of two million tokens.
 const KNOWN_SLOTS: usize = 1 << 16;
 
-/// The longest time that a client is told to stay away: clients of OpenAI's kind give up at longer ones, and the figures have changed
-/// by then anyway.
+/// Upper bound on the retry time sent to clients, in seconds: OpenAI clients give up at longer ones, and the load
+/// has changed by then anyway.
 const MAX_RETRY_S: u64 = 20;
 
-/// The waiting line in figures. Relaxed throughout: each figure stands alone.
+/// The load of the queue.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    /// Those of both lanes, in one number, so that of several that come at once exactly as many get in as there is room for.
-    requests: AtomicUsize,
-    score_requests: AtomicUsize,
-    explain_requests: AtomicUsize,
-    tokens: AtomicUsize,
-    /// Requests that are made ready for the line.
-    preparing: AtomicUsize,
-    /// Tokens that were run each second of work, lately; 0 before the first step.
+    /// The lock makes every admission atomic: a request gets everything that it needs, or nothing.
+    line: Mutex<Line>,
+    /// A [`MovingAverage`] of the throughput in tokens per second of work, as bits. Only the engine's thread writes
+    /// it.
     rate: AtomicU64,
-    refused_requests: AtomicU64,
-    refused_tokens: AtomicU64,
-    /// What each tenant that may not have the whole line has of it, as long as it has something there. A lock that is held to
-    /// count, and not taken where nobody is bounded.
-    shares: Mutex<HashMap<Tenant, Share>>,
-    /// Names of blocks that are kept or will be, each in the slot of its first bits. One that another one pushed out only
-    /// makes a prompt look longer than it is.
+    /// Keys of blocks that are or will be cached, each in the slot of its first bits. A key overwritten by another
+    /// one only makes a prompt count as longer than it is. Relaxed ordering is enough, since each slot is
+    /// independent.
     known: Vec<AtomicU64>,
+    /// Notified whenever something leaves the queue.
+    left: Notify,
+}
+
+/// The requests and parts that wait or are being prepared.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    all: Load,
+    /// Number of parts that write text.
+    explaining: usize,
+    /// The load of each tenant with a limited share, as long as it has any.
+    pub(crate) shares: HashMap<Tenant, Load>,
+    refused_requests: u64,
+    refused_tokens: u64,
+}
+
+/// The load of the queue or of one tenant.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    /// Number of requests with a part that waits or is being prepared.
+    requests: usize,
+    /// Number of parts in the queue.
+    parts: usize,
+    /// Number of tokens of these parts.
+    tokens: usize,
+}
+
+/// A request that needs room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// The ticket of the request.
+    pub(crate) ticket: &'a Ticket,
+    pub(crate) tenant: &'a Tenant,
+    /// The fraction of the queue that the tenant may use.
+    pub(crate) share: f32,
+    pub(crate) urgency: Urgency,
+}
+
+/// A part that tries to join the queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Newcomer<'a> {
+    pub(crate) asker: Asker<'a>,
+    pub(crate) lane: Lane,
+    /// Number of tokens of its prompt.
+    pub(crate) tokens: usize,
+    /// Keys of the shareable full blocks of its prompt.
+    pub(crate) keys: &'a [BlockKey],
+    /// Number of tokens per block.
+    pub(crate) block_size: usize,
+}
+
+/// A part being prepared for the queue, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Coming {
+    backlog: Arc<Backlog>,
+    ticket: Ticket,
+}
+
+/// The place of a part in the queue; dropping it leaves the queue.
+#[derive(Debug)]
+pub(crate) struct Place {
+    backlog: Arc<Backlog>,
+    ticket: Ticket,
+    part: Part,
+    /// The tenant whose share it uses, if that is limited.
+    tenant: Option<Tenant>,
+}
+
+/// A part in the queue.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    lane: Lane,
+    /// Number of prompt tokens that neither are nor will be in the prefix cache.
+    tokens: usize,
+}
+
+/// A demand for room.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    comes: Comes,
+    /// Whether the request is not counted yet.
+    is_new: bool,
+    /// The part that joins; `None` for one that is only being prepared.
+    part: Option<Part>,
+}
+
+/// Upper bounds on a load.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Maximum number of requests, and of parts beyond the one that each may always have.
+    requests: usize,
+    tokens: usize,
+}
+
+/// The upper bounds on the queue and on the tenant's share.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    line: Bounds,
+    share: Bounds,
+}
+
+/// The exceeded bound, and the load that exceeds it.
+#[derive(Debug, Clone, Copy)]
+struct Lack {
+    bound: Bound,
+    load: Load,
+}
+
+/// A bound that was exceeded.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    Requests,
+    Tokens,
+    /// Either bound of the tenant's share.
+    Share,
 }
 
 impl Default for Backlog {
@@ -46,224 +162,159 @@ impl Default for Backlog {
 }
 
 impl Backlog {
-    /// An empty line with room for the names of `slots` known blocks.
+    /// An empty queue with slots for `slots` keys of cached blocks.
     pub(crate) fn with_slots(slots: usize) -> Self {
         Self {
-            requests: AtomicUsize::new(0),
-            score_requests: AtomicUsize::new(0),
-            explain_requests: AtomicUsize::new(0),
-            tokens: AtomicUsize::new(0),
-            preparing: AtomicUsize::new(0),
+            line: Mutex::default(),
             rate: AtomicU64::new(0),
-            refused_requests: AtomicU64::new(0),
-            refused_tokens: AtomicU64::new(0),
-            shares: Mutex::default(),
             known: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            left: Notify::new(),
         }
     }
-}
 
-/// A tenant's part of the line.
-#[derive(Debug, Default)]
-pub(crate) struct Share {
-    requests: usize,
-    tokens: usize,
-    preparing: usize,
-}
-
-/// A request that is made ready for the line, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Coming {
-    backlog: Arc<Backlog>,
-    /// Whose share it is a part of.
-    tenant: Option<Tenant>,
-}
-
-/// A place in the waiting line; dropping it leaves the line.
-#[derive(Debug)]
-pub(crate) struct Place {
-    backlog: Arc<Backlog>,
-    lane: Lane,
-    tokens: usize,
-    /// Whose share it is a part of.
-    tenant: Option<Tenant>,
-}
-
-/// Who wants to join.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Newcomer<'a> {
-    pub(crate) lane: Lane,
-    pub(crate) urgency: Urgency,
-    /// Tokens of its prompt.
-    pub(crate) tokens: usize,
-    /// Names of the full blocks of its prompt.
-    pub(crate) keys: &'a [BlockKey],
-    /// Tokens of a block.
-    pub(crate) block_size: usize,
-    pub(crate) tenant: &'a Tenant,
-    /// The part of the line that the tenant may take.
-    pub(crate) share: f32,
-}
-
-impl Backlog {
-    /// Counts a request that is made ready, where `free` sequences could run at once: one for which there will be no room is refused
-    /// before anything is done for it.
+    /// Counts a part being prepared for the queue, when `free` more sequences could run at once. A request for
+    /// which there will be no room is rejected before any work is done for it.
     ///
     /// # Errors
-    /// As of joining, by the number of requests alone: how many tokens it has is not known yet.
+    /// As for [`join`](Self::join), by the number of requests alone, since the number of tokens is not known yet.
     pub(crate) fn prepare(
         self: &Arc<Self>,
-        (tenant, share, urgency): (&Tenant, f32, Urgency),
+        asker: Asker<'_>,
         config: &Config,
         free: usize,
     ) -> Result<Coming, EngineError> {
-        let before = self.preparing.fetch_add(1, Relaxed);
-        let mut coming = Coming { backlog: self.clone(), tenant: None };
-        let requests = self.requests.load(Relaxed) + before;
-        let tokens = self.tokens();
-        let retry_after_s = self.retry_after_s(tokens);
-        if requests >= (config.max_waiting / part_of(urgency)).max(1) + free {
-            self.refused_requests.fetch_add(1, Relaxed);
-            return Err(EngineError::Overloaded { requests, tokens, retry_after_s });
-        }
-        if share < 1.0 {
-            let most = (config.max_waiting as f64 * f64::from(share)) as usize;
-            let mut shares = self.shares();
-            let own = shares.entry(tenant.clone()).or_default();
-            let requests = own.requests + own.preparing;
-            if requests >= most.max(1) + free {
-                return Err(EngineError::ShareTaken { requests, tokens: own.tokens, retry_after_s });
-            }
-            own.preparing += 1;
-            coming.tenant = Some(tenant.clone());
-        }
-        Ok(coming)
+        let mut standing = asker.ticket.standing();
+        self.take(asker, &mut standing, None, Most::of(asker, config).and(free))?;
+        standing.prepare();
+        Ok(Coming { backlog: self.clone(), ticket: asker.ticket.clone() })
     }
 
-    /// Joins the line. Whoever may wait finds half of it: the other half is for those that may not.
+    /// Adds a part to the queue. When no tokens wait, a single part of any length may join.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`] when the line is full, [`EngineError::ShareTaken`] when the tenant's part of it is. Where
-    /// no token waits, any one request may.
+    /// [`EngineError::Overloaded`] when there is no room in the queue, [`EngineError::ShareTaken`] when there is
+    /// none in the tenant's share. If the ticket [waits](Ticket::waits), the error does not reject the request, and
+    /// the caller may try again.
     pub(crate) fn join(
         self: &Arc<Self>,
         newcomer: Newcomer<'_>,
         config: &Config,
     ) -> Result<Place, EngineError> {
-        let Newcomer { lane, urgency, tokens, keys, block_size, tenant, share } = newcomer;
+        let Newcomer { asker, lane, tokens, keys, block_size } = newcomer;
         let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
-        let tokens = tokens.saturating_sub(known);
-        // The place is taken first and given back on refusal. Each number is read as it is added to: of two requests that come
-        // at once one sees the other, so that they cannot both take the last place, nor both find the line empty.
-        let requests = self.requests.fetch_add(1, Relaxed);
-        let waiting = self.tokens.fetch_add(tokens, Relaxed);
-        self.lane(lane).fetch_add(1, Relaxed);
-        let mut place = Place { backlog: self.clone(), lane, tokens, tenant: None };
-        let part = part_of(urgency);
-        let refused = if requests >= (config.max_waiting / part).max(1) {
-            Some(&self.refused_requests)
-        } else if waiting > 0 && waiting + tokens > config.max_waiting_tokens / part {
-            Some(&self.refused_tokens)
-        } else {
-            None
-        };
-        if let Some(refused) = refused {
-            refused.fetch_add(1, Relaxed);
-            return Err(EngineError::Overloaded {
-                requests,
-                tokens: waiting,
-                retry_after_s: self.retry_after_s(waiting),
-            });
-        }
-        if share < 1.0 {
-            place.tenant = Some(self.take_share(tenant, (tokens, share), config)?);
-        }
-        // Equal beginnings that come after this one will find it computed.
+        let part = Part { lane, tokens: tokens.saturating_sub(known) };
+        let mut standing = asker.ticket.standing();
+        self.take(asker, &mut standing, Some(part), Most::of(asker, config))?;
+        standing.join();
+        // Later prompts with the same prefix will find it computed.
         keys.iter().for_each(|key| self.learn(key));
-        Ok(place)
+        let tenant = asker.bounded().cloned();
+        Ok(Place { backlog: self.clone(), ticket: asker.ticket.clone(), part, tenant })
     }
 
-    /// Counts one more request among those of `tenant`.
-    fn take_share(
+    /// Reserves room, and counts the request if it is not counted yet. Without room, the request is rejected as a
+    /// whole, unless it waits.
+    fn take(
         &self,
-        tenant: &Tenant,
-        (tokens, share): (usize, f32),
-        config: &Config,
-    ) -> Result<Tenant, EngineError> {
-        let part = |whole: usize| (whole as f64 * f64::from(share)) as usize;
-        let mut shares = self.shares();
-        let own = shares.entry(tenant.clone()).or_default();
-        let (requests, waiting) = (own.requests, own.tokens);
-        let full =
-            requests >= part(config.max_waiting).max(1) || waiting + tokens > part(config.max_waiting_tokens);
-        if requests > 0 && full {
-            let retry_after_s = self.retry_after_s(waiting);
-            return Err(EngineError::ShareTaken { requests, tokens: waiting, retry_after_s });
+        asker: Asker<'_>,
+        standing: &mut Standing,
+        part: Option<Part>,
+        most: Most,
+    ) -> Result<(), EngineError> {
+        if let Some(refused) = &standing.refused {
+            return Err(refused.clone());
         }
-        (own.requests, own.tokens) = (requests + 1, waiting + tokens);
-        Ok(tenant.clone())
-    }
-
-    /// Takes something off a tenant's part, which is forgotten when nothing is left of it.
-    fn give_share_back(&self, tenant: &Tenant, less: impl FnOnce(&mut Share)) {
-        let mut shares = self.shares();
-        if let Some(own) = shares.get_mut(tenant) {
-            less(own);
-            if own.requests + own.preparing == 0 {
-                shares.remove(tenant);
+        let wanted = Wanted { comes: standing.comes(), is_new: standing.counted.is_none(), part };
+        let mut line = self.line();
+        if let Err(lack) = line.take(asker, wanted, most) {
+            let error = self.error(lack);
+            if !standing.waits() {
+                line.note_refused(lack.bound);
+                standing.refused = Some(error.clone());
             }
+            return Err(error);
+        }
+        if wanted.is_new {
+            standing.counted = Some(Counted { tenant: asker.bounded().cloned() });
+        }
+        Ok(())
+    }
+
+    /// The error for a lack of room.
+    fn error(&self, lack: Lack) -> EngineError {
+        let Lack { bound, load: Load { requests, tokens, .. } } = lack;
+        let retry_after_s = self.retry_after_s(tokens);
+        match bound {
+            Bound::Requests | Bound::Tokens => EngineError::Overloaded { requests, tokens, retry_after_s },
+            Bound::Share => EngineError::ShareTaken { requests, tokens, retry_after_s },
         }
     }
 
-    pub(crate) fn shares(&self) -> MutexGuard<'_, HashMap<Tenant, Share>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests in the line.
+    /// Waits until something leaves the queue. Departures after this call count, even before the future is polled.
+    pub(crate) fn left(&self) -> Notified<'_> {
+        self.left.notified()
+    }
+
+    /// Number of requests with a part that waits or is being prepared.
     #[cfg(test)]
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Relaxed)
+        self.line().all.requests
     }
 
-    /// Requests of one lane in the line.
-    pub(crate) fn lane_requests(&self, lane: Lane) -> usize {
-        self.lane(lane).load(Relaxed)
+    /// Number of parts in the queue.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> usize {
+        self.line().all.parts
     }
 
-    /// Tokens of prompts in the line.
+    /// Number of parts of one lane in the queue.
+    pub(crate) fn lane_parts(&self, lane: Lane) -> usize {
+        let line = self.line();
+        match lane {
+            Lane::Score => line.all.parts - line.explaining,
+            Lane::Explain => line.explaining,
+        }
+    }
+
+    /// Number of uncached prompt tokens in the queue.
     pub(crate) fn tokens(&self) -> usize {
-        self.tokens.load(Relaxed)
+        self.line().all.tokens
     }
 
-    /// Requests that were refused: for their number, and for their tokens.
+    /// Number of rejected requests: because of the number of requests, and because of their tokens.
     pub(crate) fn refused(&self) -> (u64, u64) {
-        (self.refused_requests.load(Relaxed), self.refused_tokens.load(Relaxed))
+        let line = self.line();
+        (line.refused_requests, line.refused_tokens)
     }
 
-    /// Tokens that are run each second of work.
+    /// Recent throughput in tokens per second of work; 0 before the first step.
     pub(crate) fn rate(&self) -> u64 {
-        self.rate.load(Relaxed)
+        let rate = MovingAverage::from_bits(self.rate.load(Relaxed)).value();
+        rate.map_or(0, |rate| (rate as u64).max(1))
     }
 
-    /// Notes a step of `tokens` tokens that took `seconds`. The last ten steps or so make the rate.
+    /// Records a step of `tokens` tokens that took `seconds`.
     pub(crate) fn note_step(&self, tokens: usize, seconds: f64) {
-        let now = tokens as f64 / seconds.max(1e-6);
-        let before = self.rate();
-        let rate = if before == 0 { now } else { 0.9 * before as f64 + 0.1 * now };
-        self.rate.store((rate as u64).max(1), Relaxed);
+        let before = MovingAverage::from_bits(self.rate.load(Relaxed));
+        let rate = before.after(tokens as f64 / seconds.max(1e-6));
+        self.rate.store(rate.to_bits(), Relaxed);
     }
 
-    /// Notes that a block is kept or will be.
+    /// Records that a block is or will be cached.
     pub(crate) fn learn(&self, key: &BlockKey) {
         self.slot(key).store(key.bits(), Relaxed);
     }
 
-    /// Notes that a block is kept no more.
+    /// Records that a block is no longer cached.
     pub(crate) fn forget(&self, key: &BlockKey) {
         let _ = self.slot(key).compare_exchange(key.bits(), 0, Relaxed, Relaxed);
     }
 
-    /// Notes that no block is kept.
+    /// Records that no block is cached.
     pub(crate) fn forget_all(&self) {
         self.known.iter().for_each(|slot| slot.store(0, Relaxed));
     }
@@ -276,46 +327,131 @@ impl Backlog {
         &self.known[key.bits() as usize % self.known.len()]
     }
 
-    fn lane(&self, lane: Lane) -> &AtomicUsize {
-        match lane {
-            Lane::Score => &self.score_requests,
-            Lane::Explain => &self.explain_requests,
-        }
-    }
-
-    /// When so many tokens should have been run, in seconds.
+    /// The time in seconds after which this many tokens should have been processed, from 1 to `MAX_RETRY_S`.
     pub(crate) fn retry_after_s(&self, tokens: usize) -> u64 {
         let rate = self.rate();
         if rate == 0 { 1 } else { (tokens as u64).div_ceil(rate).clamp(1, MAX_RETRY_S) }
     }
 }
 
+impl Line {
+    /// Reserves room in the queue and in the tenant's share of it, or nothing.
+    fn take(&mut self, asker: Asker<'_>, wanted: Wanted, most: Most) -> Result<(), Lack> {
+        if let Some(bound) = self.all.lacks(wanted, most.line) {
+            return Err(Lack { bound, load: self.all });
+        }
+        if let Some(tenant) = asker.bounded() {
+            let own = self.shares.get(tenant).copied().unwrap_or_default();
+            if own.lacks(wanted, most.share).is_some() {
+                return Err(Lack { bound: Bound::Share, load: own });
+            }
+            self.shares.entry(tenant.clone()).or_default().add(wanted);
+        }
+        self.all.add(wanted);
+        self.explaining += usize::from(wanted.part.is_some_and(|part| part.lane == Lane::Explain));
+        Ok(())
+    }
+
+    /// Releases room, also in a tenant's share, whose entry is removed when nothing is left of it.
+    fn give_back(&mut self, tenant: Option<&Tenant>, less: impl Fn(&mut Load)) {
+        less(&mut self.all);
+        let Some(tenant) = tenant else { return };
+        if let Some(own) = self.shares.get_mut(tenant) {
+            less(own);
+            if own.requests + own.parts == 0 {
+                self.shares.remove(tenant);
+            }
+        }
+    }
+
+    /// Releases the room of a request that no longer counts.
+    fn end(&mut self, ended: Option<Counted>) {
+        if let Some(Counted { tenant }) = ended {
+            self.give_back(tenant.as_ref(), |load| load.requests -= 1);
+        }
+    }
+
+    fn note_refused(&mut self, bound: Bound) {
+        match bound {
+            Bound::Requests => self.refused_requests += 1,
+            Bound::Tokens => self.refused_tokens += 1,
+            Bound::Share => {}
+        }
+    }
+}
+
+impl Load {
+    /// The bound exceeded by a demand, if there is one.
+    fn lacks(&self, wanted: Wanted, most: Bounds) -> Option<Bound> {
+        if wanted.is_new && wanted.comes == Comes::First && self.requests >= most.requests {
+            return Some(Bound::Requests);
+        }
+        let Part { tokens, .. } = wanted.part?;
+        let is_too_much = self.tokens > 0 && self.tokens + tokens > most.tokens;
+        match wanted.comes {
+            Comes::Next => None,
+            Comes::Beside if self.parts >= most.requests => Some(Bound::Requests),
+            Comes::First | Comes::Beside => is_too_much.then_some(Bound::Tokens),
+        }
+    }
+
+    fn add(&mut self, wanted: Wanted) {
+        self.requests += usize::from(wanted.is_new);
+        if let Some(part) = wanted.part {
+            (self.parts, self.tokens) = (self.parts + 1, self.tokens + part.tokens);
+        }
+    }
+}
+
+impl<'a> Asker<'a> {
+    /// The tenant, if its share is limited.
+    fn bounded(self) -> Option<&'a Tenant> {
+        (self.share < 1.0).then_some(self.tenant)
+    }
+}
+
+impl Most {
+    /// The bounds for a request. Those of low urgency may fill only half of the queue; the other half is reserved
+    /// for urgent ones.
+    fn of(asker: Asker<'_>, config: &Config) -> Self {
+        let Config { max_waiting, max_waiting_tokens, .. } = *config;
+        let part = match asker.urgency {
+            Urgency::Now => 1,
+            Urgency::Whenever => 2,
+        };
+        let line = Bounds { requests: (max_waiting / part).max(1), tokens: max_waiting_tokens / part };
+        let own = |whole: usize| (whole as f64 * f64::from(asker.share)) as usize;
+        let share = Bounds { requests: own(max_waiting).max(1), tokens: own(max_waiting_tokens) };
+        Self { line, share }
+    }
+
+    /// The same bounds with room for `more` requests.
+    fn and(self, more: usize) -> Self {
+        let and = |bounds: Bounds| Bounds { requests: bounds.requests.saturating_add(more), ..bounds };
+        Self { line: and(self.line), share: and(self.share) }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.backlog.lane(self.lane).fetch_sub(1, Relaxed);
-        self.backlog.tokens.fetch_sub(self.tokens, Relaxed);
-        self.backlog.requests.fetch_sub(1, Relaxed);
-        if let Some(tenant) = &self.tenant {
-            self.backlog.give_share_back(tenant, |own| {
-                (own.requests, own.tokens) = (own.requests - 1, own.tokens - self.tokens);
-            });
-        }
+        let mut standing = self.ticket.standing();
+        let mut line = self.backlog.line();
+        let Part { lane, tokens } = self.part;
+        line.end(standing.leave());
+        line.give_back(self.tenant.as_ref(), |load| {
+            (load.parts, load.tokens) = (load.parts - 1, load.tokens - tokens);
+        });
+        line.explaining -= usize::from(lane == Lane::Explain);
+        drop((line, standing));
+        self.backlog.left.notify_waiters();
     }
 }
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.backlog.preparing.fetch_sub(1, Relaxed);
-        if let Some(tenant) = &self.tenant {
-            self.backlog.give_share_back(tenant, |own| own.preparing -= 1);
-        }
-    }
-}
-
-/// Whoever may wait finds this part of the line, one by it.
-fn part_of(urgency: Urgency) -> usize {
-    match urgency {
-        Urgency::Now => 1,
-        Urgency::Whenever => 2,
+        let mut standing = self.ticket.standing();
+        self.backlog.line().end(standing.prepared());
+        drop(standing);
+        self.backlog.left.notify_waiters();
     }
 }

@@ -1,14 +1,15 @@
-//! Places in the waiting line, one request after another. `tests/interleavings` has several at once.
+//! Tests of places in the queue with one request at a time. `tests/interleavings` tests concurrent ones.
 
 use critic::{Encoded, TokenId};
 
 use crate::{
-    backlog::{Backlog, Newcomer, Place},
+    backlog::{Asker, Backlog, Newcomer, Place},
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
     request::{Lane, Tenant, Urgency},
     sync::Arc,
+    ticket::Ticket,
 };
 use crate::{
     prefix_cache::{block_keys, root},
@@ -28,9 +29,24 @@ fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
     Config { max_waiting, max_waiting_tokens, ..Config::default() }
 }
 
-fn newcomer(lane: Lane, tokens: usize, keys: &[BlockKey]) -> Newcomer<'_> {
+/// A request without a limited share.
+fn asker(ticket: &Ticket) -> Asker<'_> {
     static TENANT: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::default);
-    Newcomer { lane, urgency: Urgency::Now, tokens, keys, block_size: 4, tenant: &TENANT, share: 1.0 }
+    Asker { ticket, tenant: &TENANT, share: 1.0, urgency: Urgency::Now }
+}
+
+fn newcomer<'a>(asker: Asker<'a>, tokens: usize, keys: &'a [BlockKey]) -> Newcomer<'a> {
+    Newcomer { asker, lane: Lane::Score, tokens, keys, block_size: 4 }
+}
+
+/// A new request joins with a single part.
+fn join(
+    backlog: &Arc<Backlog>,
+    tokens: usize,
+    keys: &[BlockKey],
+    config: &Config,
+) -> Result<Place, EngineError> {
+    backlog.join(newcomer(asker(&Ticket::default()), tokens, keys), config)
 }
 
 #[test]
@@ -39,33 +55,34 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
     let config = config(8, 1000);
     let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
     let of = |tenant, tokens| {
-        let newcomer = Newcomer { tenant, share: 0.25, ..newcomer(Lane::Score, tokens, &[]) };
-        backlog.join(newcomer, &config)
+        let ticket = Ticket::default();
+        let asker = Asker { tenant, share: 0.25, ..asker(&ticket) };
+        backlog.join(newcomer(asker, tokens, &[]), &config)
     };
     let first = of(&a, 10).unwrap();
     let _second = of(&a, 10).unwrap();
     let refused = of(&a, 10).unwrap_err();
     assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 20, .. }), "{refused}");
-    assert_eq!(backlog.requests(), 2, "whoever is refused leaves no trace");
-    // Tokens count too, but one request always may wait.
+    assert_eq!((backlog.requests(), backlog.parts()), (2, 2), "whoever is refused leaves no trace");
+    // Tokens count too, but one request may always wait.
     let large = of(&b, 900).unwrap();
     assert!(of(&b, 1).is_err());
     drop(first);
     let _third = of(&a, 10).unwrap();
     drop(large);
-    assert_eq!(backlog.shares().len(), 1);
+    assert_eq!(backlog.line().shares.len(), 1);
 }
 
 #[test]
 fn places_are_given_and_come_back_after_a_panic_amid_them() {
     let backlog = Arc::new(Backlog::default());
     let config = config(2, 1000);
-    let join = || backlog.join(newcomer(Lane::Score, 5, &[]), &config);
+    let join = || join(&backlog, 5, &[], &config);
     let before = join().unwrap();
     let amid = std::thread::spawn({
         let backlog = backlog.clone();
         move || {
-            let _held = backlog.shares();
+            let _held = backlog.line();
             panic!("a panic of this test's own");
         }
     });
@@ -73,7 +90,7 @@ fn places_are_given_and_come_back_after_a_panic_amid_them() {
     let after = join().unwrap();
     assert!(join().is_err(), "the bound still holds");
     drop((before, after));
-    assert_eq!((backlog.requests(), backlog.shares().len()), (0, 0));
+    assert_eq!((backlog.requests(), backlog.parts()), (0, 0));
 }
 
 #[test]
@@ -81,20 +98,23 @@ fn what_is_made_ready_counts_before_it_joins() {
     let backlog = Arc::new(Backlog::default());
     let config = config(8, 1000);
     let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
-    let prepare = |tenant, free| backlog.prepare((tenant, 0.25, Urgency::Now), &config, free);
-    let place = backlog.join(Newcomer { tenant: &a, share: 0.25, ..newcomer(Lane::Score, 5, &[]) }, &config);
+    let tickets: Vec<Ticket> = (0..16).map(|_| Ticket::default()).collect();
+    let mut tickets = tickets.iter();
+    let mut asker = |tenant, share| Asker { tenant, share, ..asker(tickets.next().unwrap()) };
+    let place = backlog.join(newcomer(asker(&a, 0.25), 5, &[]), &config);
+    let mut prepare = |tenant, free| backlog.prepare(asker(tenant, 0.25), &config, free);
     let _second = prepare(&a, 0).unwrap();
     let refused = prepare(&a, 0).unwrap_err();
     assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 5, .. }), "{refused}");
     drop((prepare(&a, 1).unwrap(), prepare(&b, 0).unwrap()));
     drop(place);
-    let more: Vec<_> =
-        (0..7).map(|_| backlog.prepare((&b, 1.0, Urgency::Now), &config, 0).unwrap()).collect();
-    let full = backlog.prepare((&b, 1.0, Urgency::Now), &config, 0).unwrap_err();
+    let more: Vec<_> = (0..7).map(|_| backlog.prepare(asker(&b, 1.0), &config, 0).unwrap()).collect();
+    let full = backlog.prepare(asker(&b, 1.0), &config, 0).unwrap_err();
     assert!(matches!(full, EngineError::Overloaded { requests: 8, .. }), "{full}");
-    assert_eq!(backlog.shares().len(), 1, "whoever left is forgotten");
+    assert_eq!(backlog.line().shares.len(), 1, "whoever left is forgotten");
     drop(more);
-    assert!(backlog.prepare((&b, 1.0, Urgency::Whenever), &config, 0).is_ok());
+    let later = Asker { urgency: Urgency::Whenever, ..asker(&b, 1.0) };
+    assert!(backlog.prepare(later, &config, 0).is_ok());
 }
 
 #[test]
@@ -102,16 +122,19 @@ fn a_known_beginning_counts_once_and_places_are_given_back() {
     let backlog = Arc::new(Backlog::default());
     let config = config(10, 30);
     let prompt: Vec<u32> = (0..21).collect();
-    let first = backlog.join(newcomer(Lane::Score, 21, &keys(&prompt)), &config).unwrap();
-    let second = backlog.join(newcomer(Lane::Explain, 21, &keys(&prompt)), &config).unwrap();
+    let first = join(&backlog, 21, &keys(&prompt), &config).unwrap();
+    let (ticket, known) = (Ticket::default(), keys(&prompt));
+    let second = Newcomer { lane: Lane::Explain, ..newcomer(asker(&ticket), 21, &known) };
+    let second = backlog.join(second, &config).unwrap();
     assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
+    assert_eq!([Lane::Score, Lane::Explain].map(|lane| backlog.lane_parts(lane)), [1, 1]);
     let other: Vec<u32> = (100..121).collect();
-    assert!(backlog.join(newcomer(Lane::Score, 21, &keys(&other)), &config).is_err());
+    assert!(join(&backlog, 21, &keys(&other), &config).is_err());
     assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
     drop((first, second));
     assert_eq!((backlog.tokens(), backlog.requests()), (0, 0));
     backlog.forget(&keys(&prompt)[1]);
-    let _third = backlog.join(newcomer(Lane::Score, 21, &keys(&prompt)), &config).unwrap();
+    let _third = join(&backlog, 21, &keys(&prompt), &config).unwrap();
     assert_eq!(backlog.tokens(), 17);
 }
 
@@ -119,16 +142,16 @@ fn a_known_beginning_counts_once_and_places_are_given_back() {
 fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
     let backlog = Arc::new(Backlog::default());
     let config = config(2, 10);
-    let _first = backlog.join(newcomer(Lane::Score, 500, &[]), &config).unwrap();
+    let _first = join(&backlog, 500, &[], &config).unwrap();
     let told = |refused: Result<Place, EngineError>| match refused.unwrap_err() {
         EngineError::Overloaded { requests, tokens, retry_after_s } => (requests, tokens, retry_after_s),
         other => panic!("{other}"),
     };
-    assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 1));
+    assert_eq!(told(join(&backlog, 1, &[], &config)), (1, 500, 1));
     backlog.note_step(1000, 10.0);
-    assert_eq!(told(backlog.join(newcomer(Lane::Score, 1, &[]), &config)), (1, 500, 5));
-    let _second = backlog.join(newcomer(Lane::Score, 0, &[]), &Config { max_waiting_tokens: 999, ..config });
-    assert_eq!(told(backlog.join(newcomer(Lane::Score, 0, &[]), &config)), (2, 500, 5));
+    assert_eq!(told(join(&backlog, 1, &[], &config)), (1, 500, 5));
+    let _second = join(&backlog, 0, &[], &Config { max_waiting_tokens: 999, ..config });
+    assert_eq!(told(join(&backlog, 0, &[], &config)), (2, 500, 5));
     assert_eq!(backlog.refused(), (1, 2));
 }
 
@@ -136,14 +159,90 @@ fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
 fn whoever_may_wait_finds_half_of_the_line() {
     let backlog = Arc::new(Backlog::default());
     let config = config(4, 1000);
-    let join = |urgency| backlog.join(Newcomer { urgency, ..newcomer(Lane::Score, 1, &[]) }, &config);
+    let join = |urgency| {
+        let ticket = Ticket::default();
+        backlog.join(newcomer(Asker { urgency, ..asker(&ticket) }, 1, &[]), &config)
+    };
     let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
     assert!(join(Urgency::Whenever).is_err());
     let _more = [join(Urgency::Now).unwrap(), join(Urgency::Now).unwrap()];
     assert!(join(Urgency::Now).is_err());
 }
 
-/// One that waits in the plain list: whose it is, and its tokens.
+#[test]
+fn a_tenant_whose_share_is_taken_is_told_when_its_own_tokens_are_gone() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(8, 1000);
+    let tenant = Tenant("a".into());
+    backlog.note_step(100, 1.0);
+    let _others = join(&backlog, 700, &[], &config).unwrap();
+    let tickets = [Ticket::default(), Ticket::default(), Ticket::default()];
+    let [first, by_tokens, by_requests] = [&tickets[0], &tickets[1], &tickets[2]].map(|ticket| Asker {
+        tenant: &tenant,
+        share: 0.25,
+        ..asker(ticket)
+    });
+    let _own = backlog.join(newcomer(first, 200, &[]), &config).unwrap();
+    let again = |error: EngineError| match error {
+        EngineError::ShareTaken { retry_after_s, .. } => retry_after_s,
+        other => panic!("{other}"),
+    };
+    assert_eq!(again(backlog.join(newcomer(by_tokens, 100, &[]), &config).unwrap_err()), 2);
+    let narrow = Config { max_waiting: 4, ..config };
+    assert_eq!(again(backlog.prepare(by_requests, &narrow, 0).unwrap_err()), 2);
+    assert_eq!(backlog.refused(), (0, 0), "neither is a refusal of the line");
+}
+
+#[test]
+fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(2, 100);
+    let tickets = [Ticket::default(), Ticket::default(), Ticket::default()];
+    let join = |ticket: &Ticket, tokens| backlog.join(newcomer(asker(ticket), tokens, &[]), &config);
+    let [large, small, refused] = &tickets;
+    // It is one request, however many parts are being prepared or wait.
+    let ready: Vec<_> = (0..9).map(|_| backlog.prepare(asker(large), &config, 0).unwrap()).collect();
+    let first = join(large, 60).unwrap();
+    assert_eq!((backlog.requests(), backlog.parts()), (1, 1));
+    assert!(join(large, 60).is_err() && large.waits(), "its tokens find no room, and it waits for some");
+    let second = join(large, 40).unwrap();
+    assert!(join(large, 0).is_err(), "no more parts than requests are let in");
+    // Another request gets its place all the same; a third one exceeds the limit and is rejected, once.
+    let small = join(small, 0).unwrap();
+    assert!(join(refused, 0).is_err() && join(refused, 0).is_err() && !refused.waits());
+    assert!(
+        backlog.prepare(asker(refused), &config, 9).is_err(),
+        "nor is there room for another part of it later"
+    );
+    assert_eq!((backlog.requests(), backlog.parts(), backlog.refused()), (2, 3, (1, 0)));
+    drop((first, second, ready));
+    assert_eq!(backlog.requests(), 1);
+    // It was accepted, and makes progress although others have taken all the room meanwhile.
+    let (other, flood) = (Ticket::default(), Config { max_waiting_tokens: 1000, ..config });
+    let _other = backlog.join(newcomer(asker(&other), 900, &[]), &flood).unwrap();
+    let next = join(large, 60).unwrap();
+    assert_eq!(backlog.requests(), 3);
+    assert!(join(large, 1).is_err(), "beside which there is no room");
+    drop((next, small));
+    assert_eq!((backlog.requests(), backlog.refused()), (1, (1, 0)));
+}
+
+#[test]
+fn a_patient_request_is_not_refused_until_it_waits_no_more() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(1, 100);
+    let before = join(&backlog, 1, &[], &config).unwrap();
+    let patient = Ticket::patient();
+    let prepare = || backlog.prepare(asker(&patient), &config, 0);
+    assert!(prepare().is_err() && patient.waits() && backlog.refused() == (0, 0));
+    drop(before);
+    drop(prepare().unwrap());
+    let _again = join(&backlog, 1, &[], &config).unwrap();
+    patient.stop_waiting();
+    assert!(prepare().is_err() && prepare().is_err() && backlog.refused() == (1, 0));
+}
+
+/// A waiting part in the reference model: the index of its tenant, and its tokens.
 type Waiting = (usize, usize);
 
 proptest::proptest! {
@@ -161,7 +260,8 @@ proptest::proptest! {
             if what == 0 && !line.is_empty() {
                 line.swap_remove(tokens % line.len());
             } else {
-                let newcomer = Newcomer { tenant: &tenants[whose], share, ..newcomer(Lane::Score, tokens, &[]) };
+                let ticket = Ticket::default();
+                let asker = Asker { tenant: &tenants[whose], share, ..asker(&ticket) };
                 let own: Vec<usize> =
                     line.iter().map(|(_, waiting)| *waiting).filter(|one| one.0 == whose).map(|one| one.1).collect();
                 let all: usize = line.iter().map(|(_, (_, tokens))| tokens).sum();
@@ -169,7 +269,7 @@ proptest::proptest! {
                 let most = ((max_waiting as f64 * f64::from(share)) as usize).max(1);
                 let has_room = own.is_empty()
                     || (own.len() < most && own.iter().sum::<usize>() + tokens <= (200.0 * f64::from(share)) as usize);
-                match backlog.join(newcomer, &config) {
+                match backlog.join(newcomer(asker, tokens, &[]), &config) {
                     Ok(place) => {
                         proptest::prop_assert!(there_is_room && has_room);
                         line.push((place, (whose, tokens)));
@@ -183,6 +283,6 @@ proptest::proptest! {
             proptest::prop_assert_eq!(backlog.tokens(), line.iter().map(|(_, (_, tokens))| tokens).sum::<usize>());
         }
         drop(line);
-        proptest::prop_assert!(backlog.shares().is_empty() && backlog.tokens() == 0);
+        proptest::prop_assert!(backlog.line().shares.is_empty() && backlog.tokens() == 0);
     }
 }

@@ -1,33 +1,33 @@
-//! Which blocks of the paged cache are free.
+//! The free list of the paged cache.
 
 use critic::BlockId;
 
-/// Hands out cache blocks, lowest number first, so that a fresh cache gives each sequence one contiguous run.
+/// Allocates cache blocks, lowest number first, so that in a fresh cache each sequence gets a contiguous run.
 #[derive(Debug)]
 pub(crate) struct BlockAllocator {
-    /// Free blocks, the next one to hand out last.
+    /// Free blocks; the next one to allocate is the last.
     free: Vec<BlockId>,
     total: usize,
 }
 
 impl BlockAllocator {
-    /// A cache of `total` free blocks.
+    /// An allocator of `total` free blocks.
     pub(crate) fn new(total: usize) -> Self {
         let free = (0..u32::try_from(total).expect("a cache has fewer than 2^32 blocks")).rev().map(BlockId);
         Self { free: free.collect(), total }
     }
 
-    /// How many blocks are free.
+    /// The number of free blocks.
     pub(crate) fn free_count(&self) -> usize {
         self.free.len()
     }
 
-    /// How many blocks there are.
+    /// The total number of blocks.
     pub(crate) fn total(&self) -> usize {
         self.total
     }
 
-    /// Takes `count` blocks, or none when there are not enough.
+    /// Allocates `count` blocks; `None` if there are not enough.
     pub(crate) fn allocate(&mut self, count: usize) -> Option<Vec<BlockId>> {
         let rest = self.free.len().checked_sub(count)?;
         let mut blocks = self.free.split_off(rest);
@@ -35,7 +35,7 @@ impl BlockAllocator {
         Some(blocks)
     }
 
-    /// Takes back the blocks of a sequence that ended.
+    /// Frees the blocks of a sequence that ended.
     pub(crate) fn release(&mut self, blocks: Vec<BlockId>) {
         self.free.extend(blocks.into_iter().rev());
         assert!(self.free.len() <= self.total, "a block was released twice");

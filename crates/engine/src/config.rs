@@ -1,39 +1,45 @@
-//! What the operator of an engine chooses.
+//! The configuration of an engine.
 
 use std::time::Duration;
 
-/// What happens when the model's code panics. The requests that are there fail either way.
+/// The reaction to a panic in the model's code. The current requests fail either way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnPanic {
-    /// The engine stops for good, so that the process can be replaced.
+    /// The engine stops permanently, so that the process can be restarted.
     #[default]
     Stop,
-    /// The engine goes on with an empty cache.
+    /// The engine continues with an empty cache.
     Restart,
 }
 
-/// Bounds of one engine.
+/// The limits of one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// The most sequences that run in one step. More sequences share a step's fixed cost; each needs cache blocks.
+    /// Maximum number of running sequences. More sequences share the fixed cost of a step, but each needs cache
+    /// blocks.
     pub max_sequences: usize,
-    /// How many of these may write text. The rest is kept for verdicts that are read from logits: they stay for one step or
-    /// a few, and are not to wait behind texts of hundreds of tokens.
+    /// Maximum number of them that may write text. The rest is reserved for verdicts read from logits, which take
+    /// one step or a few and should not wait behind texts of hundreds of tokens.
     pub max_explaining: usize,
-    /// The most tokens of prompts in a step in which others write: bounds how long these wait for their next token.
+    /// Maximum number of prompt tokens in a step that also decodes: bounds how long the decoding sequences wait for
+    /// their next token.
     pub max_prefill_tokens: usize,
-    /// How long a step should last, as far as the device is kept busy by so few tokens: whoever comes amid one waits for its end.
+    /// The intended duration of a step, unless so few tokens would leave the device underused: a request that
+    /// arrives during a step waits for its end.
     pub step_time: Duration,
-    /// The most requests that may wait to be admitted; one more is refused at once.
+    /// Maximum number of requests waiting for admission; any further one is rejected at once. Requests with one
+    /// [`Ticket`](crate::Ticket) count as one. The same limit applies to the number of their waiting parts, beyond
+    /// one part per request that may always wait.
     pub max_waiting: usize,
-    /// The most tokens of waiting prompts, those left out that are known from earlier requests.
+    /// Maximum number of tokens in waiting prompts, without those that are or will be in the prefix cache. One
+    /// prompt of an accepted request may always wait.
     pub max_waiting_tokens: usize,
     /// A request that has waited this long is admitted before all younger ones, whatever their tenants' shares.
     pub max_age: Duration,
-    /// What happens when the model's code panics.
+    /// The reaction to a panic in the model's code.
     pub on_panic: OnPanic,
-    /// Mixed into the names of kept blocks, so that a client that knows another's prompt cannot find out from the time of
-    /// an answer that it is kept. Best drawn anew at each start.
+    /// A secret in the keys of cached blocks, so that a client that knows another tenant's prompt cannot find out
+    /// by timing whether it is cached. Should be drawn at random at each start.
     pub cache_secret: [u8; 32],
 }
 

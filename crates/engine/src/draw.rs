@@ -1,18 +1,18 @@
-//! Draws by probability, without putting a whole vocabulary in order.
+//! Sampling from logits without sorting the whole vocabulary.
 
 use critic::SamplingParams;
 use rand::{Rng, rngs::StdRng};
 
 use crate::probability::{argmax, mass};
 
-/// By how much, in temperatures, logits that are put in order first are below the largest: beyond it is less than 1/2980 as
-/// probable as that. As a rule some dozens are within.
+/// How far below the largest logit, in units of the temperature, logits are sorted at first: those beyond are less
+/// than 1/2980 as probable. Usually some dozens are within.
 const FIRST_REACH: f32 = 8.0;
 
-/// Farther than this below the largest, in temperatures, an exponential is zero.
+/// Beyond this distance below the largest logit, in units of the temperature, the exponential is zero.
 const LAST_REACH: f32 = 1000.0;
 
-/// Temperature, then top-k, then top-p, then min-p, then one draw.
+/// Samples an index: applies temperature, top-k, top-p and min-p in this order, then draws once.
 pub(crate) fn draw(logits: &[f32], params: &SamplingParams, random: &mut StdRng) -> usize {
     let mut ranking = Ranking::new(logits, params.temperature);
     let limit = params.top_k.filter(|k| *k > 0).unwrap_or(logits.len());
@@ -26,7 +26,7 @@ pub(crate) fn draw(logits: &[f32], params: &SamplingParams, random: &mut StdRng)
         let wanted = f64::from(params.top_p.clamp(0.0, 1.0)) * total;
         (count, kept) = (0, 0.0);
         while count == 0 || (count < limit && kept < wanted) {
-            // The first is the most probable one, whose weight is 1.
+            // The first one is the most probable, with weight 1.
             let probable = |(_, weight): &(usize, f64)| count == 0 || *weight >= f64::from(params.min_p);
             let Some((_, weight)) = ranking.get(count).filter(probable) else { break };
             kept += weight;
@@ -40,11 +40,11 @@ pub(crate) fn draw(logits: &[f32], params: &SamplingParams, random: &mut StdRng)
             return index;
         }
     }
-    // What rounding left over.
+    // Reached only through rounding errors.
     argmax(logits)
 }
 
-/// Indices of the few largest logits, `count` of them, best first, equal ones in order of index.
+/// Indices of the `count` largest logits, best first, equal ones in order of index.
 pub(crate) fn ranked(logits: &[f32], count: usize) -> Vec<usize> {
     let mut best: Vec<usize> = Vec::with_capacity(count + 1);
     for (index, logit) in logits.iter().enumerate() {
@@ -57,14 +57,14 @@ pub(crate) fn ranked(logits: &[f32], count: usize) -> Vec<usize> {
     best
 }
 
-/// Logits from the largest on, put in order only as far as somebody looks; those that are minus infinity are left out.
+/// Logits in descending order, sorted only as far as they are accessed; minus infinity is left out.
 struct Ranking<'a> {
     logits: &'a [f32],
     temperature: f32,
     largest: f32,
-    /// Indices of all logits that are within reach, the largest first, equal ones in order of index.
+    /// Indices of the logits sorted so far, the largest first, equal ones in order of index.
     order: Vec<usize>,
-    /// How far below the largest a logit may be, in temperatures; without it, any is within.
+    /// How far below the largest the next logits may be, in units of the temperature; `None` for any distance.
     reach: Option<f32>,
 }
 
@@ -76,7 +76,8 @@ impl<'a> Ranking<'a> {
         ranking
     }
 
-    /// The index of the logit that has this rank, and its weight: 1 for the largest.
+    /// The index of the logit with this rank, and its weight, which is 1 for the largest; `None` if there are fewer
+    /// logits.
     fn get(&mut self, rank: usize) -> Option<(usize, f64)> {
         while rank >= self.order.len() {
             let (reach, ceiling) = (self.reach?, self.floor());
@@ -88,12 +89,12 @@ impl<'a> Ranking<'a> {
         Some((index, (below / f64::from(self.temperature)).exp()))
     }
 
-    /// What is smaller is out of reach.
+    /// The smallest logit within reach.
     fn floor(&self) -> f32 {
         self.reach.map_or(f32::MIN, |reach| self.largest - reach * self.temperature)
     }
 
-    /// Puts in order what is within reach now, and below `ceiling`.
+    /// Sorts the logits within reach and below `ceiling`, and appends them.
     fn add(&mut self, ceiling: f32) {
         let floor = self.floor();
         let within =
@@ -111,12 +112,12 @@ mod tests {
 
     use super::*;
 
-    /// A vocabulary with logits of many sizes, equal ones among them.
+    /// Logits of many magnitudes, with equal ones among them.
     fn vocabulary(count: u32) -> Vec<f32> {
         (0..count).map(|index| (index.wrapping_mul(2_654_435_761) >> 20) as f32 / 50.0).collect()
     }
 
-    /// The same draw over a vocabulary that is put in order as a whole.
+    /// Samples from a fully sorted vocabulary, for comparison.
     fn draw_from_all(logits: &[f32], params: &SamplingParams, random: &mut StdRng) -> usize {
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]));

@@ -1,4 +1,4 @@
-//! The handle that callers hold.
+//! The handle of an engine.
 
 use std::{
     collections::BTreeSet,
@@ -12,53 +12,78 @@ use std::{
 
 use critic::{Backend, Encoded, Limits, SamplingParams, SequenceId};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{futures::Notified, mpsc};
 
 use crate::{
     arrival::{Arrival, Identity},
     audience::{Audience, Listener},
-    backlog::{Backlog, Coming, Newcomer},
+    backlog::{Asker, Backlog, Coming, Newcomer, Place},
     config::Config,
-    error::EngineError,
+    error::{EngineError, Failure},
     observer::{Observer, Unobserved},
-    prefix_cache::{block_keys, root},
+    prefix_cache::{BlockKey, block_keys, root},
     request::{Part, Request, Tenant, Terms, Urgency},
     scheduler::Scheduler,
     stats::{Counters, Stats},
     stream::TokenStream,
     suspects::{Fingerprint, Standing, Suspect, Suspects},
+    ticket::Ticket,
     worker::Worker,
 };
 
-/// A running engine. Clones are handles to the same one; when the last is dropped and all work is done, its thread ends.
+/// A running engine. Clones are handles of the same engine; when the last one is dropped and all work is done, its
+/// thread ends.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// The way into the waiting line. The line itself is the scheduler's, which looks past its head; its bound is kept by
-    /// [`Backlog`], so the channel needs none.
+    /// The channel to the engine's thread. The scheduler owns the queue itself, since it admits out of order;
+    /// [`Backlog`] limits its length, so that the channel is unbounded.
     inbox: mpsc::UnboundedSender<Arrival>,
     config: Config,
     limits: Limits,
     backlog: Arc<Backlog>,
     counters: Arc<Counters>,
-    /// Whether everything is to end: looked at between two steps.
+    /// Whether all requests must end; checked between steps.
     given_up: Arc<AtomicBool>,
     suspects: Arc<Suspects>,
     next_id: Arc<AtomicU64>,
 }
 
-/// A request that is made ready for the waiting line, until it is dropped.
+/// A part of a request that is being prepared for the queue, until this is dropped.
 #[derive(Debug)]
 pub struct Preparing {
     _coming: Coming,
 }
 
+/// The request for which a part is prepared.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The ticket of the request.
+    pub ticket: &'a Ticket,
+    /// The tenant of the request.
+    pub tenant: &'a Tenant,
+    /// The terms of the tenant.
+    pub terms: &'a Terms,
+    /// The urgency of the request.
+    pub urgency: Urgency,
+    /// The time after which the answer is useless.
+    pub deadline: Option<Instant>,
+}
+
+/// Data derived from a request before it joins the queue.
+struct Named {
+    root: [u8; 32],
+    block_keys: Vec<BlockKey>,
+    fingerprint: Fingerprint,
+    runs_alone: bool,
+}
+
 impl Engine {
-    /// Starts the thread that owns `backend`.
+    /// Starts the engine's thread, which owns `backend`.
     pub fn start(backend: Box<dyn Backend>, config: Config) -> Self {
         Self::observed(backend, config, Arc::new(Unobserved))
     }
 
-    /// The same, watched by `observer`.
+    /// Starts the engine's thread with an observer.
     pub fn observed(backend: Box<dyn Backend>, config: Config, observer: Arc<dyn Observer>) -> Self {
         let limits = backend.limits();
         let (inbox, arrivals) = mpsc::unbounded_channel();
@@ -85,32 +110,82 @@ impl Engine {
         Self { inbox, config, limits, backlog, counters, given_up, suspects, next_id: Arc::default() }
     }
 
-    /// Takes over what is known of requests that earlier engines were running when they died.
+    /// Adds requests that earlier engines were running when they died.
     pub fn remember(&self, suspects: &[Suspect]) {
         self.suspects.remember(suspects, Instant::now());
     }
 
-    /// Counts a request whose prompt is being encoded as one that will come, until what is returned is dropped. So many are let
-    /// in as can wait or run: a flood is refused before its prompts cost anything, and does not make others wait to be encoded.
+    /// Counts a request whose prompt is being encoded as one that will join the queue, until the result is dropped.
+    /// The limit is the number of requests that can wait or run, so that a flood is rejected before its prompts are
+    /// encoded and does not delay the encoding of others. A request counts once, however many parts it has; one
+    /// with a [patient](Ticket::patient) ticket waits for room.
     ///
     /// # Errors
     /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when there will be no room.
-    pub fn prepare(
-        &self,
-        tenant: &Tenant,
-        terms: &Terms,
-        urgency: Urgency,
-    ) -> Result<Preparing, EngineError> {
-        let free = self.config.max_sequences.saturating_sub(self.counters.running());
-        let coming = self.backlog.prepare((tenant, terms.queue_share, urgency), &self.config, free)?;
-        Ok(Preparing { _coming: coming })
+    pub async fn prepare(&self, claim: Claim<'_>) -> Result<Preparing, EngineError> {
+        let Claim { ticket, tenant, terms, urgency, deadline } = claim;
+        let asker = Asker { ticket, tenant, share: terms.queue_share, urgency };
+        let _turn = ticket.turn().await;
+        loop {
+            let left = self.backlog.left();
+            let free = self.config.max_sequences.saturating_sub(self.counters.running());
+            let prepared = self.backlog.prepare(asker, &self.config, free);
+            match prepared {
+                Ok(coming) => return Ok(Preparing { _coming: coming }),
+                Err(error) if !ticket.waits() => return Err(error),
+                Err(_) => {}
+            }
+            if !leaves_in_time(left, deadline).await {
+                // The last attempt; without room, the request is rejected.
+                ticket.stop_waiting();
+            }
+        }
     }
 
-    /// Puts a request into the waiting line; never waits itself.
+    /// Adds a request to the queue, as the only part of a client's request. Never waits.
     ///
     /// # Errors
-    /// [`EngineError`] when the line is full, the request can never fit, it is empty, engines died of it, or the thread has ended.
+    /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when the queue is full, [`EngineError::TooLong`]
+    /// when the request can never fit, [`EngineError::Empty`] when its prompt or its script has nothing to run,
+    /// [`EngineError::Quarantined`] when engines died of it, and [`EngineError::Stopped`] when the engine's thread
+    /// has ended.
     pub fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
+        let named = self.name(&request)?;
+        let place = self.join((&request, &named), &Ticket::default())?;
+        self.send(request, named, place)
+    }
+
+    /// Adds a part of a client's request to the queue. It waits for room if another part was accepted or the ticket
+    /// is patient. If the deadline or the patience is over before there is room, the returned stream fails.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit); a full queue rejects all parts of a request or none.
+    pub async fn submit_part(&self, request: Request, ticket: &Ticket) -> Result<TokenStream, EngineError> {
+        let named = self.name(&request)?;
+        let turn = ticket.turn().await;
+        let place = loop {
+            let left = self.backlog.left();
+            let joined = self.join((&request, &named), ticket);
+            match joined {
+                Ok(place) => break place,
+                Err(error) if !ticket.waits() => return Err(error),
+                Err(_) => {}
+            }
+            let over = request.patience.as_ref().and_then(|patience| patience.over(Instant::now()));
+            if let Some(most) = over {
+                let retry_after_s = self.backlog.retry_after_s(self.backlog.tokens());
+                return Ok(TokenStream::failed(Failure::Waited { most, retry_after_s }));
+            }
+            if !leaves_in_time(left, request.deadline).await {
+                return Ok(TokenStream::failed(Failure::Expired));
+            }
+        };
+        drop(turn);
+        self.send(request, named, place)
+    }
+
+    /// Validates a request on its own and derives its keys.
+    fn name(&self, request: &Request) -> Result<Named, EngineError> {
         let (tokens, reply) = (request.encoded.tokens.len(), request.max_reply_tokens());
         let decides = |part: &Part| {
             matches!(
@@ -125,7 +200,7 @@ impl Engine {
         if tokens + reply > limit {
             return Err(EngineError::TooLong { tokens, limit });
         }
-        let fingerprint = fingerprint(&request);
+        let fingerprint = fingerprint(request);
         let runs_alone = match self.suspects.standing(&fingerprint, Instant::now()) {
             Standing::Clear => false,
             Standing::Suspect => true,
@@ -135,18 +210,27 @@ impl Engine {
         };
         let root = root(&self.config.cache_secret, &request.tenant, &request.terms);
         let block_keys = block_keys(&request.encoded, self.limits.block_size, root);
+        Ok(Named { root, block_keys, fingerprint, runs_alone })
+    }
+
+    /// Reserves a place in the queue.
+    fn join(&self, (request, named): (&Request, &Named), ticket: &Ticket) -> Result<Place, EngineError> {
+        let Request { tenant, terms, urgency, encoded, .. } = request;
         let newcomer = Newcomer {
+            asker: Asker { ticket, tenant, share: terms.queue_share, urgency: *urgency },
             lane: request.lane(),
-            urgency: request.urgency,
-            tokens,
-            keys: &block_keys,
+            tokens: encoded.tokens.len(),
+            keys: &named.block_keys,
             block_size: self.limits.block_size,
-            tenant: &request.tenant,
-            share: request.terms.queue_share,
         };
-        let place = self.backlog.join(newcomer, &self.config)?;
-        // Every token, an event for each piece, the beginning and the end: sending can never find it full.
-        let events = reply + request.script.len() + 2;
+        self.backlog.join(newcomer, &self.config)
+    }
+
+    /// Sends a request with its place to the engine's thread.
+    fn send(&self, request: Request, named: Named, place: Place) -> Result<TokenStream, EngineError> {
+        let Named { root, block_keys, fingerprint, runs_alone } = named;
+        // One event per token and per piece, and two for the start and the end, so that the channel is never full.
+        let events = request.max_reply_tokens() + request.script.len() + 2;
         let (listener, stream) = Listener::connected(events, request.deadline, request.patience.clone());
         let arrival = Arrival {
             id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
@@ -163,53 +247,63 @@ impl Engine {
         Ok(stream)
     }
 
-    /// Ends everything that waits or runs before the next step, and all that comes later.
+    /// Fails all waiting and running requests before the next step, and all later ones.
     pub fn give_up(&self) {
         self.given_up.store(true, Relaxed);
     }
 
-    /// The most tokens that a prompt and its output may have together.
+    /// The maximum number of tokens of a prompt and its reply together.
     pub fn capacity(&self) -> usize {
         self.limits.context_length.min(self.limits.block_size * self.limits.block_count)
     }
 
-    /// The sizes of the model.
+    /// The limits of the model.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Waits until the engine's thread has ended, which before the last handle is dropped means that the model's code
-    /// panicked.
+    /// Waits until the engine's thread has ended. While a handle exists, this means that the model's code panicked.
     pub async fn stopped(&self) {
         self.inbox.closed().await;
     }
 
-    /// Figures of this moment.
+    /// Statistics at this moment.
     pub fn stats(&self) -> Stats {
         self.counters.stats(!self.inbox.is_closed(), self.limits.block_count, &self.backlog)
     }
 }
 
-/// Names everything that an answer depends on, for one tenant.
+/// Waits until something leaves the queue; returns false if the deadline comes first.
+async fn leaves_in_time(left: Notified<'_>, deadline: Option<Instant>) -> bool {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), left).await.is_ok(),
+        None => {
+            left.await;
+            true
+        }
+    }
+}
+
+/// A digest of everything on which the answer depends, for one tenant and salt.
 fn identity(fingerprint: Fingerprint, root: [u8; 32]) -> Identity {
     Sha256::new().chain_update(root).chain_update(fingerprint.0).finalize().into()
 }
 
-/// The same for everybody.
+/// A digest of everything on which the answer depends, for all tenants.
 fn fingerprint(request: &Request) -> Fingerprint {
     let Encoded { tokens, visuals } = &request.encoded;
     let mut digest = Digesting(Sha256::new());
     tokens.hash(&mut digest);
     visuals.iter().for_each(|visual| (visual.start, visual.hash).hash(&mut digest));
     (&request.script, &request.end_tokens).hash(&mut digest);
-    // Without drawing, the random numbers do not matter.
+    // Without sampling, the seed has no effect.
     let seed = if request.sampling.temperature > 0.0 { request.sampling.seed } else { 0 };
     let sampling = SamplingParams { seed, ..request.sampling.clone() };
-    digest.write(format!("{sampling:?}").as_bytes()); // it has floats, which have no hash
+    digest.write(format!("{sampling:?}").as_bytes()); // floats do not implement `Hash`
     Fingerprint(digest.0.finalize().into())
 }
 
-/// Feeds a digest what is hashed, so that even a client that tries finds no two requests of one name.
+/// A hasher that feeds a cryptographic digest, so that clients cannot construct collisions between requests.
 struct Digesting(Sha256);
 
 impl Hasher for Digesting {

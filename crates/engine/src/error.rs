@@ -1,4 +1,4 @@
-//! Why the engine did not take or could not finish a request.
+//! Errors of rejected and of failed requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,48 +6,48 @@ use critic::BackendError;
 
 use crate::guide::Lost;
 
-/// Why a request was not taken.
-#[derive(Debug, thiserror::Error)]
+/// Why a request was rejected.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
-    /// The waiting line is full, in requests or in tokens.
+    /// The queue is full, in requests or in tokens.
     #[error("{requests} requests with {tokens} tokens are waiting already")]
     Overloaded {
-        /// Requests in the waiting line.
+        /// Number of requests that wait or are being prepared.
         requests: usize,
-        /// Tokens of their prompts.
+        /// Number of uncached prompt tokens in the queue.
         tokens: usize,
-        /// When there should be room again, in seconds: the line's tokens by the tokens that are run each second.
+        /// Seconds after which there should be room again: the tokens in the queue divided by the throughput.
         retry_after_s: u64,
     },
-    /// Its tenant has its share of the waiting line already.
+    /// The tenant has used up its share of the queue.
     #[error(
         "{requests} requests with {tokens} tokens of the same tenant are waiting already, which is its share"
     )]
     ShareTaken {
-        /// Requests of the tenant in the waiting line.
+        /// Number of the tenant's requests that wait or are being prepared.
         requests: usize,
-        /// Tokens of their prompts.
+        /// Number of the tenant's uncached prompt tokens in the queue.
         tokens: usize,
-        /// When some of them should be gone, in seconds.
+        /// Seconds after which some of them should have left: the tenant's tokens divided by the throughput.
         retry_after_s: u64,
     },
-    /// Prompt and output together can never fit.
+    /// The prompt and the reply together can never fit.
     #[error("the prompt has {tokens} tokens; there is room for {limit}")]
     TooLong {
-        /// Tokens of the prompt.
+        /// Number of prompt tokens.
         tokens: usize,
-        /// The most tokens that prompt and output may have together.
+        /// The maximum number of tokens of a prompt and its reply together.
         limit: usize,
     },
-    /// The prompt has no token, or no output is asked for.
+    /// The prompt has no tokens, or the script requests no output.
     #[error("a request needs at least one prompt token and one output token")]
     Empty,
-    /// Engines died while they ran it, once it alone.
+    /// Engines died while they ran this request, at least once while it ran alone.
     #[error(
         "the engine ended when it ran this request, more than once; it is refused for {left_s} seconds more"
     )]
     Quarantined {
-        /// For how long still, in seconds.
+        /// Remaining time of the quarantine, in seconds.
         left_s: u64,
     },
     /// The engine's thread has ended.
@@ -55,36 +55,36 @@ pub enum EngineError {
     Stopped,
 }
 
-/// Why a request that was taken has no answer.
+/// Why an accepted request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// Its step failed, and failed again when it was alone.
+    /// Its step failed, and failed again when it ran alone.
     #[error(transparent)]
     Backend(Arc<BackendError>),
     /// The model's code panicked.
     #[error("the model's code panicked")]
     Panicked,
-    /// The rules for what it may write failed.
+    /// The guide of its text failed.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
-    /// It was not begun for as long as it would wait.
+    /// It was not started within its patience.
     #[error("the request waited in line for {} s and was not begun", .most.as_secs_f64())]
     Waited {
-        /// How long it would wait.
+        /// The maximum time that it would wait.
         most: Duration,
-        /// When there should be room for it, in seconds: the line's tokens by the tokens that are run each second.
+        /// Seconds after which there should be room for it: the tokens in the queue divided by the throughput.
         retry_after_s: u64,
     },
-    /// The engine was told to end everything.
+    /// The engine was requested to end all work.
     #[error("the server stopped before the request was answered")]
     GivenUp,
 }
 
 impl Failure {
-    /// Whether the model wrote no numbers.
+    /// Whether the model computed non-finite numbers.
     pub fn is_non_finite(&self) -> bool {
         matches!(self, Self::Backend(error) if matches!(**error, BackendError::NonFinite))
     }

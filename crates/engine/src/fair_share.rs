@@ -1,33 +1,35 @@
-//! Whose turn it is: tenants get equal shares of the tokens that are run.
+//! Fair sharing between tenants: each gets an equal share of the tokens that are run, by weight.
 //!
-//! Start-time fair queueing: each tenant has a clock that its admitted tokens move on, and the one whose clock is furthest
-//! behind comes next. A tenant that had nothing to run starts at the present time, so it cannot save up a share.
+//! Start-time fair queueing: each tenant has a virtual clock that its admitted tokens advance, and the tenant whose
+//! clock is furthest behind is next. A tenant without work resumes at the present time, so that it cannot save up a
+//! share.
 
 use std::collections::HashMap;
 
 use crate::request::Tenant;
 
-/// With more tenants than this, the half whose clocks are least ahead is forgotten: that costs the others least.
+/// With more tenants than this, the half whose clocks are furthest behind is forgotten, which affects the others
+/// least.
 const MANY_TENANTS: usize = 1024;
 
-/// Parts of a token that clocks count, so that a weight does not round small requests away.
+/// Clock units per token, so that the division by a weight does not round small requests to 0.
 const SCALE: u64 = 1 << 10;
 
-/// The clocks of the tenants.
+/// The virtual clocks of the tenants.
 #[derive(Debug, Default)]
 pub(crate) struct FairShare {
     clocks: HashMap<Tenant, u64>,
-    /// The clock of the tenant that was served last, before it was moved on.
+    /// The clock of the last served tenant, before it was advanced.
     now: u64,
 }
 
 impl FairShare {
-    /// Where the clock of `tenant` stands.
+    /// The current clock of `tenant`.
     pub(crate) fn clock(&self, tenant: &Tenant) -> u64 {
         self.clocks.get(tenant).copied().unwrap_or(0).max(self.now)
     }
 
-    /// Moves the clock of `tenant` on by `tokens`; more slowly the more weight it has.
+    /// Advances the clock of `tenant` by `tokens`, divided by its weight.
     pub(crate) fn charge(&mut self, tenant: &Tenant, tokens: usize, weight: u32) {
         self.now = self.clock(tenant);
         self.clocks.insert(tenant.clone(), self.now + tokens as u64 * SCALE / u64::from(weight.max(1)));

@@ -1,6 +1,6 @@
-//! Rules for what a critic may write: which tokens can come next, told anew after each token.
+//! Rules for the text that a critic writes: the tokens allowed next, recomputed after each token.
 //!
-//! The engine knows tokens alone. Whoever knows texts and grammars makes a [`Guided`] of them.
+//! The engine handles tokens only. Crates that know texts and grammars build a [`Guided`] from them.
 
 use std::{
     fmt,
@@ -10,23 +10,24 @@ use std::{
 
 use critic::TokenId;
 
-/// What may come next.
+/// The tokens allowed next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// One bit for each token, that of token 0 the lowest of the first word; tokens beyond the last word are not allowed.
+    /// A bit mask over the tokens; token 0 is the lowest bit of the first word. Tokens beyond the last word are not
+    /// allowed.
     pub tokens: Vec<u32>,
     /// Whether the text may also end here.
     pub end: bool,
 }
 
 impl Allowed {
-    /// Whether `token` may come next.
+    /// Whether `token` is allowed next.
     pub fn contains(&self, token: TokenId) -> bool {
         let (word, bit) = (token.0 as usize / 32, token.0 % 32);
         self.tokens.get(word).is_some_and(|bits| bits >> bit & 1 == 1)
     }
 
-    /// The tokens that may come next, in order.
+    /// The allowed tokens in ascending order.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = TokenId> {
         let words = (0_u32..).zip(&self.tokens).filter(|(_, bits)| **bits != 0);
         words.flat_map(|(word, bits)| {
@@ -35,41 +36,41 @@ impl Allowed {
     }
 }
 
-/// What became of a token that was chosen.
+/// The result of a chosen token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// It does not stand: after it no text could be whole within its bound. Another is to be chosen of what is allowed now.
+    /// Rejected: after it, no text could be complete within the token limit. Another allowed token must be chosen.
     Refused,
-    /// It stands, and the text cannot end here.
+    /// Accepted, and the text cannot end here.
     Open,
-    /// It stands, and the text is whole, though more may follow.
+    /// Accepted, and the text is complete, though more may follow.
     Whole,
-    /// It stands, and nothing may follow.
+    /// Accepted, and nothing may follow.
     Complete,
 }
 
-/// A guide can tell nothing more.
+/// A guide cannot continue.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the rules of this text cannot be followed: {0}")]
 pub struct Lost(pub String);
 
-/// The rules for one text, while it is written.
+/// The rules for one text while it is written.
 ///
-/// It is asked on the engine's thread, which everybody waits for. Whatever takes long about the next token is therefore to
-/// be begun by [`take`](Self::take) on another thread, which has the whole next step of the model to do it in, and is only
-/// waited for by [`allowed`](Self::allowed).
+/// Methods are called on the engine's thread, which blocks all requests. Expensive work for the next token should
+/// therefore be started by [`take`](Self::take) on another thread, where it can run during the whole next step of
+/// the model, and only be awaited by [`allowed`](Self::allowed).
 pub trait Guide: Send {
-    /// What may come next, when `left` tokens more can be written, this one included.
+    /// The tokens allowed next, when `left` more tokens can be written, including this one.
     ///
     /// # Errors
-    /// [`Lost`] when that cannot be told.
+    /// [`Lost`] when they cannot be determined.
     fn allowed(&mut self, left: usize) -> Result<&Allowed, Lost>;
 
-    /// Takes a token that was chosen of what is allowed; after it `left` more can be written. Of the tokens that are allowed
-    /// at one place one at least is not refused.
+    /// Takes a token that was chosen among the allowed ones; `left` more can be written after it. At least one of
+    /// the tokens allowed at a position must be accepted.
     ///
     /// # Errors
-    /// [`Lost`] when the token cannot be followed.
+    /// [`Lost`] when the rules cannot follow the token.
     fn take(&mut self, token: TokenId, left: usize) -> Result<Taken, Lost>;
 }
 
@@ -79,13 +80,14 @@ impl fmt::Debug for dyn Guide {
     }
 }
 
-/// Rules before any text is written by them.
+/// Rules from which texts can be started.
 pub trait Rule: Send + Sync {
-    /// A guide at the beginning of a text.
+    /// Starts a guide for a new text.
     fn begin(&self) -> Box<dyn Guide>;
 }
 
-/// Rules with a name: two of the same name are the same rules, so that one text serves two requests that are equal otherwise.
+/// Rules with a digest: equal digests mean equal rules, so that requests that are equal otherwise can share a
+/// sequence.
 #[derive(Clone)]
 pub struct Guided {
     name: [u8; 32],
@@ -93,12 +95,12 @@ pub struct Guided {
 }
 
 impl Guided {
-    /// Rules by the digest of all that they depend on.
+    /// Rules with a digest of everything on which they depend.
     pub fn new(name: [u8; 32], rule: Arc<dyn Rule>) -> Self {
         Self { name, rule }
     }
 
-    /// A guide at the beginning of a text.
+    /// Starts a guide for a new text.
     pub(crate) fn begin(&self) -> Box<dyn Guide> {
         self.rule.begin()
     }

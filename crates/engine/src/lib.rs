@@ -1,13 +1,14 @@
 //! Decides which sequences run next and in which cache blocks; owns the one thread that calls the model.
 //!
-//! [`Engine`] is the handle that everything else holds. Behind it one thread owns the [`Scheduler`](scheduler) and the
-//! backend by value and repeats four verbs: receive, schedule, forward, commit. A [`Request`] says by a script what its
-//! reply is made of: text that the critic writes, by the rules of a [`Guide`] or freely, text that is given, and labels of
-//! which it chooses one. Tokens come back
-//! on a [`TokenStream`]; dropping the stream cancels the sequence before the next step.
+//! [`Engine`] is the handle for all other code. Behind it, one thread owns the [`Scheduler`](scheduler) and the
+//! backend by value and repeats four operations: receive, schedule, forward, commit. The script of a [`Request`]
+//! lists the pieces of its reply: text that the critic writes, freely or by the rules of a [`Guide`], fixed text,
+//! labels of which it chooses one, and numbers of a reward head. Tokens are returned on a [`TokenStream`]; dropping
+//! the stream cancels the sequence before the next step.
 
 mod arrival;
 mod audience;
+mod average;
 mod backlog;
 #[cfg(test)]
 mod backlog_tests;
@@ -35,11 +36,12 @@ mod stats;
 mod stream;
 mod suspects;
 mod sync;
+mod ticket;
 mod turns;
 mod worker;
 
 pub use config::{Config, OnPanic};
-pub use engine::{Engine, Preparing};
+pub use engine::{Claim, Engine, Preparing};
 pub use error::{EngineError, Failure};
 pub use guide::{Allowed, Guide, Guided, Lost, Rule, Taken};
 pub use labels::{Labels, LabelsError};
@@ -49,3 +51,4 @@ pub use request::{Lane, Part, Request, Tenant, Terms, Urgency};
 pub use stats::{MANY_NON_FINITE, Stats};
 pub use stream::{Choice, Event, FinishReason, Reported, Sampled, TokenStream};
 pub use suspects::{Fingerprint, QUARANTINE, Suspect};
+pub use ticket::Ticket;

@@ -1,22 +1,22 @@
-//! Whether a tenant has the engine to itself, or others have come lately for whom it leaves room.
+//! Tracks whether a tenant has the engine to itself, or leaves room for others that sent requests recently.
 
 use std::time::{Duration, Instant};
 
 use crate::request::Tenant;
 
-/// For how long somebody who came may come again.
+/// How long after its last request a tenant is expected to send another.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// Who came last, and when somebody else did.
+/// The tenant of the latest request, and the time of the latest request of any other.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     latest: Option<(Tenant, Instant)>,
-    /// When any other tenant than the latest came last.
+    /// Time of the latest request of a tenant other than the latest one.
     other: Option<Instant>,
 }
 
 impl Neighbours {
-    /// Notes that a request of `tenant` came.
+    /// Records a request of `tenant`.
     pub(crate) fn note(&mut self, tenant: &Tenant, at: Instant) {
         match &mut self.latest {
             Some((latest, time)) if latest == tenant => *time = at,
@@ -24,7 +24,7 @@ impl Neighbours {
         }
     }
 
-    /// Whether anybody but `tenant` came lately.
+    /// Whether any tenant but `tenant` sent a request recently.
     pub(crate) fn has_others(&self, tenant: &Tenant, now: Instant) -> bool {
         let came = match &self.latest {
             Some((latest, time)) if latest != tenant => Some(*time),

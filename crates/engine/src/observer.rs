@@ -1,101 +1,102 @@
-//! What an engine tells whoever watches it, as plain data.
+//! The reports of an engine to its observer, as plain data.
 
 use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
 use crate::{request::Lane, suspects::Fingerprint};
 
-/// A step that was run.
+/// A completed step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepReport {
-    /// Sequences in it.
+    /// Number of sequences in the step.
     pub sequences: usize,
-    /// Those of them whose prompts it ran.
+    /// Number of them in the prefill phase.
     pub prompt_sequences: usize,
-    /// Tokens of prompts that it ran.
+    /// Number of prompt tokens.
     pub prompt_tokens: usize,
-    /// Tokens of replies that it ran, those that were only looked ahead at among them.
+    /// Number of reply tokens, including those run only to look ahead.
     pub reply_tokens: usize,
-    /// How long it took.
+    /// Duration of the step.
     pub duration: Duration,
-    /// How much of that went into features of images.
+    /// The part of it spent on image features.
     pub vision: Duration,
 }
 
-/// How far a sequence came.
+/// The progress of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It waited.
+    /// In the queue.
     Waiting,
     /// Its prompt was being run.
     Prefill,
-    /// Its reply was being written.
+    /// Its reply was being generated.
     Decode,
 }
 
 /// How a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Its reply is complete.
+    /// Its reply is complete, or its client had all that it wanted.
     Finished,
-    /// Its step failed.
+    /// A step failed.
     Failed,
-    /// Everyone who waited for it went away.
+    /// All its clients dropped their streams.
     Abandoned,
-    /// The last one who waited for it ran out of time.
+    /// The deadline of its last client passed.
     Expired,
-    /// It was not begun for as long as those who asked it would wait.
+    /// It was not started within the patience of its clients.
     Waited,
 }
 
-/// A sequence that ended.
+/// The report of a sequence that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SequenceReport {
-    /// What it did to the device.
+    /// The kind of its work.
     pub lane: Lane,
     /// How it ended.
     pub ending: Ending,
-    /// How far it came.
+    /// The stage in which it ended.
     pub stage: Stage,
-    /// From its arrival to its admission, or to its end when it was never admitted.
+    /// Time from arrival to admission, or to the end if it was never admitted.
     pub queued: Duration,
-    /// From its arrival to the first token or label that it wrote.
+    /// Time from arrival to the first token or label; `None` if there was none.
     pub to_first_token: Option<Duration>,
-    /// From its arrival to the first label that it chose.
+    /// Time from arrival to the first chosen label or reward; `None` if there was none.
     pub to_choice: Option<Duration>,
-    /// From its arrival to its end.
+    /// Time from arrival to the end.
     pub total: Duration,
-    /// Steps that it was in.
+    /// Number of steps in which it ran.
     pub steps: usize,
-    /// Tokens of its prompt.
+    /// Number of prompt tokens.
     pub prompt_tokens: usize,
-    /// Those of them that were kept from earlier prompts.
+    /// Number of prompt tokens taken from the prefix cache.
     pub cached_tokens: usize,
-    /// Tokens of its reply.
+    /// Number of reply tokens.
     pub reply_tokens: usize,
-    /// Its images and videos.
+    /// Number of images and videos.
     pub visuals: usize,
-    /// Tokens of its prompt that stand for them.
+    /// Number of prompt tokens that represent them.
     pub visual_tokens: usize,
-    /// Tiles that they were cut into.
+    /// Number of tiles into which they were split.
     pub visual_tiles: usize,
-    /// How many sequences ran with the beginning that it found kept, itself among them, when it was admitted; 0 when it
-    /// found none.
+    /// Number of running sequences, including itself, that used its cached prefix when it was admitted; 0 without a
+    /// cached prefix.
     pub fanout: usize,
 }
 
-/// Watches an engine. Called on its thread, between steps: it must be quick and never wait.
+/// Observes an engine. Called on the engine's thread between steps, so that implementations must be fast and never
+/// block.
 pub trait Observer: Debug + Send + Sync {
-    /// The next step has these requests, which are other ones than before; none when nothing is left to do.
+    /// The set of requests in the next step has changed to `requests`; empty when there is no work left.
     fn about_to_run(&self, requests: &BTreeSet<Fingerprint>);
-    /// A step was run.
+    /// A step was completed.
     fn step(&self, step: &StepReport);
-    /// A sequence wrote a token so long after the one before.
+    /// A sequence wrote a token, `gap` after its previous one.
     fn wrote(&self, gap: Duration);
     /// A sequence ended.
     fn ended(&self, sequence: &SequenceReport);
 }
 
-/// Watches nothing.
+/// An observer that ignores everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
 

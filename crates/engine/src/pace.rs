@@ -1,45 +1,46 @@
-//! How many tokens a step runs, so that it lasts about as long as whoever comes amid it may have to wait.
+//! Chooses the number of tokens of a step, so that its duration is about as long as a request that arrives during
+//! it may have to wait.
 
 use std::time::Duration;
 
 use critic::Limits;
 
-/// The weight of the latest step in what tokens are thought to cost: the last ten or so decide, and no single slow one.
-const LATEST: f64 = 0.1;
+use crate::average::MovingAverage;
 
-/// What a token costs, learnt from steps, and what follows for the next one.
+/// The cost of a token, learned from steps, and the resulting size of the next step.
 #[derive(Debug)]
 pub(crate) struct Pace {
     wished: Duration,
     least: usize,
     most: usize,
-    /// Seconds that a token takes; 0 before it is known.
-    token_s: f64,
+    /// Seconds per token.
+    token_s: MovingAverage,
 }
 
 impl Pace {
-    /// Steps of at most as many tokens as `limits` allow, that last as long as `wished` as far as these allow it.
+    /// A pace for steps that take `wished`, as far as the minimum and maximum sizes in `limits` allow it.
     pub(crate) fn new(limits: Limits, wished: Duration) -> Self {
         let most = limits.max_step_tokens;
-        Self { wished, least: limits.efficient_step_tokens.clamp(1, most.max(1)), most, token_s: 0.0 }
+        let least = limits.efficient_step_tokens.clamp(1, most.max(1));
+        Self { wished, least, most, token_s: MovingAverage::default() }
     }
 
-    /// How many tokens the next step may have of which `writing` are those of texts. For prompts there are always as many as
-    /// keep the device busy, as far as a step has room for them.
+    /// Number of tokens of the next step, of which `writing` decode. Prompts always get at least as many as keep
+    /// the device busy, within the maximum of a step.
     pub(crate) fn tokens(&self, writing: usize) -> usize {
         let wished =
-            if self.token_s > 0.0 { self.wished.as_secs_f64() / self.token_s } else { f64::INFINITY };
-        // Of a float that is too large for it a usize becomes the largest one.
+            self.token_s.value().map_or(f64::INFINITY, |token_s| self.wished.as_secs_f64() / token_s);
+        // The conversion of a float saturates at the largest `usize`.
         (wished as usize).max(self.least + writing).min(self.most)
     }
 
-    /// Notes how long a step took without its images. One of few tokens says nothing: it costs what the weights do.
+    /// Records the duration of a step without its images. A step of few tokens is ignored, since its cost is that
+    /// of reading the weights.
     pub(crate) fn note(&mut self, tokens: usize, took: Duration) {
         if tokens < self.least {
             return;
         }
-        let now = took.as_secs_f64() / tokens as f64;
-        self.token_s = if self.token_s > 0.0 { (1.0 - LATEST) * self.token_s + LATEST * now } else { now };
+        self.token_s = self.token_s.after(took.as_secs_f64() / tokens as f64);
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
         assert!((64..100).contains(&hiccup), "{hiccup}");
         let slower = after(steady.into_iter().chain([(100, 12); 60])).tokens(0);
         assert!((82..86).contains(&slower), "{slower}");
-        // Steps of few tokens take as long as their weights take to be read.
+        // A step of few tokens takes as long as reading the weights.
         assert_eq!(after(steady.into_iter().chain([(3, 9); 60])).tokens(0), 100);
     }
 

@@ -1,12 +1,12 @@
-//! Work on many numbers, by several threads.
+//! Parallel processing of large arrays.
 
 use rayon::prelude::*;
 
-/// From so many numbers on it is worth waking other threads: that takes some tens of microseconds, as long as one thread needs to
-/// choose a token among a hundred thousand.
+/// Number of values from which waking other threads pays off: it takes some tens of microseconds, as long as one
+/// thread needs to choose a token among a hundred thousand.
 const MANY: usize = 1 << 20;
 
-/// What `of` makes of each item, in their order; they have `numbers` numbers together.
+/// Applies `of` to each item and keeps their order; `numbers` is the number of values in all items together.
 pub(crate) fn map<T: Send, R: Send>(
     items: Vec<T>,
     numbers: usize,

@@ -1,4 +1,4 @@
-//! How long a request waits to be begun.
+//! The maximum time that a request waits to be started.
 
 use std::{
     sync::{
@@ -8,28 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a request, and all those that have a clone of this, wait in line until the first of them is begun. What was
-/// asked in several requests is refused as a whole, before anything is done for it, or not at all.
+/// The time that requests with clones of this value wait in the queue until the first of them is started. Work that
+/// was split into several requests is thus rejected as a whole, before any of it is done, or not at all.
 #[derive(Debug, Clone)]
 pub struct Patience {
     since: Instant,
     most: Duration,
-    /// Set once, by the engine's thread alone: nothing else follows from it, so that its order does not matter.
+    /// Set once, only by the engine's thread. No other data depends on it, so that relaxed ordering is enough.
     begun: Arc<AtomicBool>,
 }
 
 impl Patience {
-    /// From `since` on for `most`.
+    /// A wait of at most `most` from `since` on.
     pub fn new(since: Instant, most: Duration) -> Self {
         Self { since, most, begun: Arc::default() }
     }
 
-    /// Notes that one of its requests is begun.
+    /// Records that one of its requests was started.
     pub(crate) fn begin(&self) {
         self.begun.store(true, Relaxed);
     }
 
-    /// How long it was, when that is over.
+    /// The maximum time, if it is over.
     pub(crate) fn over(&self, now: Instant) -> Option<Duration> {
         let is_over = !self.begun.load(Relaxed) && now.saturating_duration_since(self.since) >= self.most;
         is_over.then_some(self.most)

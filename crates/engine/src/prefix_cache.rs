@@ -1,10 +1,11 @@
-//! Blocks whose keys and values are kept after their sequence ends, found again by what they hold.
+//! The prefix cache: blocks whose keys and values are kept after their sequence ends, looked up by their content.
 //!
-//! A tree: each node is one full block, its parent the block before it. A node is named by a digest of its own content
-//! and its parent's name, so finding the longest known prefix of a prompt is one look-up for each block. Nodes that
-//! running sequences read are leased. Of the others the leaf used longest ago is given up first; but what was found again counts as
-//! used later than it was, by as many uses as there are blocks. So what one prompt alone has, and most have, does not push out
-//! what many share, and that is given up too when nobody comes for it.
+//! The cache is a tree: each node is one full block, and its parent is the block before it. The key of a node is a
+//! digest of its content and its parent's key, so that the longest cached prefix of a prompt is found with one
+//! look-up per block. Nodes in use by running sequences are leased. Among the others, the least recently used leaf
+//! is evicted first, but a block that was found again counts as used later, by as many uses as there are blocks.
+//! Blocks of a single prompt, which are the majority, therefore do not evict blocks that many prompts share, and
+//! those are evicted too when they are no longer used.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,20 +14,20 @@ use sha2::{Digest, Sha256};
 
 use crate::request::{Tenant, Terms};
 
-/// Names the content of a full block and of everything before it.
+/// A digest of a full block's content and of everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BlockKey([u8; 32]);
 
 impl BlockKey {
-    /// Its first 64 bits.
+    /// The first 64 bits of the key.
     pub(crate) fn bits(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
-/// Stands before the first block of every prompt of `tenant` with its salt. Without `secret` nobody can name another tenant's
-/// blocks, and no salt leads to them.
+/// The parent key of the first block of every prompt of `tenant` with its salt. The secret keeps clients from
+/// computing keys of another tenant, and no salt leads to them.
 pub(crate) fn root(secret: &[u8; 32], tenant: &Tenant, terms: &Terms) -> [u8; 32] {
     Sha256::new()
         .chain_update(secret)
@@ -37,11 +38,11 @@ pub(crate) fn root(secret: &[u8; 32], tenant: &Tenant, terms: &Terms) -> [u8; 32
         .into()
 }
 
-/// The names of the full blocks of `prompt` that may be shared. The last token is never in one, since it has to be run
-/// for its logits.
+/// The keys of the shareable full blocks of `prompt`. The last token is never included, since it must be run for
+/// its logits.
 ///
-/// A position of an image is named by the image's 256-bit content hash and the place in it, never by its
-/// placeholder, so that two images cannot be taken for each other. `root` stands before the first block.
+/// A position of an image is hashed as the image's 256-bit content hash and the offset in it, never as its
+/// placeholder token, so that two images cannot be confused. `root` is the parent key of the first block.
 pub(crate) fn block_keys(prompt: &Encoded, block_size: usize, root: [u8; 32]) -> Vec<BlockKey> {
     let shareable = prompt.tokens.len().saturating_sub(1) / block_size;
     let mut visuals = prompt.visuals.iter().peekable();
@@ -81,45 +82,45 @@ struct Node {
     block: BlockId,
     parent: Option<BlockKey>,
     children: usize,
-    /// Running sequences that read this block. Whoever leases a node leases its parents too.
+    /// Number of running sequences that use this block. A lease on a node implies leases on all its ancestors.
     leases: usize,
-    /// When it is given up, of those that can be: the one of the least goes first.
+    /// Eviction priority, as a time of use: the lowest is evicted first.
     worth: u64,
 }
 
-/// The tree of kept blocks.
+/// The tree of cached blocks.
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
     nodes: HashMap<BlockKey, Node>,
-    /// Leaves that nobody leases, the one of the least worth first.
+    /// Leaves without leases, the next one to evict first.
     evictable: BTreeSet<(u64, BlockKey)>,
-    /// Nodes that nobody leases.
+    /// Number of nodes without leases.
     idle: usize,
-    /// Counts uses; only the order matters.
+    /// Counts look-ups; only the order matters.
     clock: u64,
-    /// How much later than it was what was found again counts as used.
+    /// The number of uses by which a block that was found again counts as used later.
     credit: u64,
 }
 
 impl PrefixCache {
-    /// An empty tree in a memory of so many blocks.
+    /// An empty cache for a memory of `blocks` blocks.
     pub(crate) fn new(blocks: usize) -> Self {
         Self { nodes: HashMap::new(), evictable: BTreeSet::new(), idle: 0, clock: 0, credit: blocks as u64 }
     }
 
-    /// How many of `keys`, from the first on, are kept.
+    /// The number of leading `keys` that are cached.
     pub(crate) fn known(&self, keys: &[BlockKey]) -> usize {
         keys.iter().take_while(|key| self.nodes.contains_key(key)).count()
     }
 
-    /// Leases the blocks of the longest kept prefix of `keys`.
+    /// Leases the blocks of the longest cached prefix of `keys`.
     pub(crate) fn lease(&mut self, keys: &[BlockKey]) -> Vec<BlockId> {
         self.clock += 1;
         let known = self.known(keys);
         keys[..known].iter().map(|key| self.lease_node(key)).collect()
     }
 
-    /// Keeps `block`, whose content `keys[index]` names, as a child of `keys[index - 1]`, leased by the caller.
+    /// Adds `block`, whose key is `keys[index]`, as a child of `keys[index - 1]`, leased by the caller.
     pub(crate) fn insert(&mut self, keys: &[BlockKey], index: usize, block: BlockId) {
         let parent = index.checked_sub(1).map(|parent| keys[parent]);
         if let Some(parent) = &parent {
@@ -130,7 +131,7 @@ impl PrefixCache {
         assert!(previous.is_none(), "no two sequences compute one block");
     }
 
-    /// Gives back the leases on `keys`.
+    /// Releases the leases on `keys`.
     pub(crate) fn release(&mut self, keys: &[BlockKey]) {
         for key in keys {
             let node = self.nodes.get_mut(key).expect("a leased node is kept");
@@ -144,37 +145,38 @@ impl PrefixCache {
         }
     }
 
-    /// How many running sequences read the block of `key`.
+    /// The number of running sequences that use the block of `key`.
     pub(crate) fn leases(&self, key: &BlockKey) -> usize {
         self.nodes.get(key).map_or(0, |node| node.leases)
     }
 
-    /// How many of `keys`, which are all kept, nobody leases.
+    /// The number of blocks without leases among `keys`, which must all be cached.
     pub(crate) fn idle_among(&self, keys: &[BlockKey]) -> usize {
         keys.iter().filter(|key| self.leases(key) == 0).count()
     }
 
-    /// How many blocks are kept that nobody leases.
+    /// The number of cached blocks without leases.
     pub(crate) fn idle_count(&self) -> usize {
         self.idle
     }
 
-    /// How many blocks are kept.
+    /// The number of cached blocks.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Gives up the leaf of the least worth of those that nobody leases: its name and block.
+    /// Evicts the leaf without leases that has the lowest priority; returns its key and block.
     pub(crate) fn evict(&mut self) -> Option<(BlockKey, BlockId)> {
         let (_, key) = *self.evictable.first()?;
         Some((key, self.remove_idle(&key)))
     }
 
-    /// Gives up those blocks of `keys` that nobody leases, and all that was computed after them.
+    /// Removes the blocks of `keys` that have no leases, and all blocks computed after them.
     pub(crate) fn give_up(&mut self, keys: &[BlockKey]) -> Vec<(BlockKey, BlockId)> {
         let idle = |key: &&BlockKey| self.nodes.get(key).is_some_and(|node| node.leases == 0);
         let Some(first) = keys.iter().find(idle) else { return Vec::new() };
-        // It is rare, so that no node needs to know its children; nobody leases what comes after a block that nobody leases.
+        // This is rare, so that nodes need not store their children. A descendant of a block without leases has no
+        // leases either.
         let mut after: HashMap<BlockKey, Vec<BlockKey>> = HashMap::new();
         for (key, node) in &self.nodes {
             if let Some(parent) = node.parent {
@@ -187,11 +189,11 @@ impl PrefixCache {
             doomed.extend(after.remove(key).unwrap_or_default());
             next += 1;
         }
-        // Leaves first, as they are evicted.
+        // Leaves first, as in eviction.
         doomed.iter().rev().map(|key| (*key, self.remove_idle(key))).collect()
     }
 
-    /// Removes a node that nobody leases and that has no children.
+    /// Removes a node without leases and children.
     fn remove_idle(&mut self, key: &BlockKey) -> BlockId {
         let node = self.nodes.remove(key).expect("the caller found it");
         self.evictable.remove(&(node.worth, *key));

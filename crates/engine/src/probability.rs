@@ -1,13 +1,13 @@
-//! Sums over a whole vocabulary, which has a hundred thousand logits or more: loops of the kind that a compiler turns into
-//! vector instructions. Each comes to the same bits on every machine.
+//! Sums over a whole vocabulary of a hundred thousand logits or more, written as loops that compilers vectorise.
+//! The results are bit-identical on every machine.
 
-/// Numbers that go side by side.
+/// Number of values processed side by side.
 const LANES: usize = 8;
 
-/// Logits of which the largest is looked for at a time, before it is looked for where it stands.
+/// Number of logits of which only the maximum is computed, before its position is searched.
 const PIECE: usize = 1024;
 
-/// The first of the largest; 0 where there is none.
+/// The index of the first of the largest logits; 0 for an empty slice.
 pub(crate) fn argmax(logits: &[f32]) -> usize {
     let mut best = (f32::NEG_INFINITY, 0);
     for (index, piece) in logits.chunks(PIECE).enumerate() {
@@ -20,7 +20,7 @@ pub(crate) fn argmax(logits: &[f32]) -> usize {
     first + logits[first..].iter().position(|logit| *logit == largest).unwrap_or(0)
 }
 
-/// The largest of some logits, none of which is NaN.
+/// The largest logit. There must be no NaN.
 fn largest(logits: &[f32]) -> f32 {
     let larger = |one: f32, other: f32| if other > one { other } else { one };
     let (whole, rest) = logits.as_chunks::<LANES>();
@@ -33,14 +33,14 @@ fn largest(logits: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
 }
 
-/// The logarithm of the sum of all logits' exponentials.
+/// The natural logarithm of the sum of the exponentials of all logits.
 pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = largest(logits);
     f64::from(largest) + mass(logits, largest, 1.0).ln()
 }
 
-/// The sum of `exp((logit - largest) / temperature)`, where no logit is larger than `largest`. Each exponential is rounded to
-/// f32, and the sum is one of f64.
+/// The sum of `exp((logit - largest) / temperature)`; no logit may be larger than `largest`. Each exponential is
+/// rounded to f32, and the sum is accumulated in f64.
 pub(crate) fn mass(logits: &[f32], largest: f32, temperature: f32) -> f64 {
     let factor = 1.0 / temperature;
     let weight = |logit: f32| exp_of_none_above_zero((logit - largest) * factor);
@@ -55,14 +55,15 @@ pub(crate) fn mass(logits: &[f32], largest: f32, temperature: f32) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|float| f64::from(weight(*float))).sum::<f64>()
 }
 
-/// The exponential of a number that is not above zero, within two units of the last place; 0 for what is below 1e-37.
+/// The exponential of a number that is at most zero, within two units in the last place; 0 for results below 1e-37.
 ///
-/// `exp(x) = 2^n * exp(r)` with the whole number `n` next to `x / ln 2`, and `|r| <= ln 2 / 2`, where eight terms of the series do.
+/// `exp(x) = 2^n * exp(r)`, where the integer `n` is nearest to `x / ln 2` and `|r| <= ln 2 / 2`, so that eight
+/// terms of the series are enough.
 #[inline(always)]
 fn exp_of_none_above_zero(x: f32) -> f32 {
-    /// Added to a small number, it leaves its nearest whole number in the lowest bits of the sum.
+    /// Added to a small number, it leaves the nearest integer in the lowest bits of the sum.
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
-    /// `ln 2` in two parts, of which the first has so few bits that its product with `n` is exact.
+    /// `ln 2` in two parts; the first has so few bits that its product with `n` is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4]; // the first is 355 / 512
     const SMALLEST: f32 = -85.0;
     let within = if x > SMALLEST { x } else { SMALLEST };

@@ -1,4 +1,4 @@
-//! A reply while it is made, piece by piece, by the logits that come.
+//! A reply that is generated piece by piece from the logits.
 
 use std::collections::VecDeque;
 
@@ -9,31 +9,31 @@ use crate::{
     audience::Audience,
     error::Failure,
     guide::{Allowed, Guide, Lost, Taken},
-    labels::Reading,
+    labels::{BranchReading, Coverage, LabelReader},
     request::Part,
-    sampler::{Choices, SamplingContext, logprobs_of, sample},
+    sampler::{Choices, SamplingContext, choose_label, logprobs_of, reported_others, sample},
     stream::{Event, FinishReason, Sampled},
 };
 
-/// The piece that a reply is at.
+/// The current piece of a reply.
 #[derive(Debug)]
 enum Doing {
-    /// None: it is not begun, or complete.
+    /// None: the reply has not begun or is complete.
     Nothing,
-    /// The critic writes; so many tokens more at most.
+    /// Free text, with at most this many more tokens.
     Writing(usize),
-    /// The same by rules.
+    /// Text by the rules of a guide, with at most this many more tokens.
     Following(usize, Box<dyn Guide>),
-    /// It chooses a label, looking ahead along the beginnings that labels share.
-    Reading(Box<Reading>),
-    /// Its reward head is read.
+    /// A choice among labels, with look-ahead along their shared prefixes.
+    Reading(Box<LabelReader>),
+    /// A reward.
     Rating,
 }
 
-/// What came of some logits.
+/// The effect of a row of logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Did {
-    /// The text ended, or others are wanted to go on.
+    /// The text ended, or more logits are needed.
     Nothing,
     /// A token was written.
     Wrote,
@@ -43,31 +43,33 @@ pub(crate) enum Did {
     Rated,
 }
 
-/// How a reply went on.
+/// The progress of a reply.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) did: Did,
-    /// How many tokens need not be run again, of the prompt's last one and those that were run after it.
+    /// Number of tokens that stay valid in the cache, counted from the last token of the prompt.
     pub(crate) stand: usize,
-    /// Why it is complete, when it is.
+    /// Why the reply is complete, if it is.
     pub(crate) finished: Option<FinishReason>,
 }
 
-/// The tokens of a reply, and what is to come of it.
+/// The tokens of a reply, and its remaining pieces.
 #[derive(Debug)]
 pub(crate) struct Reply {
     written: Vec<TokenId>,
-    /// Tokens after the written ones that are run only to read what would come after them.
+    /// Number of written tokens that are text of the critic; the others are given, or labels that were chosen.
+    own: usize,
+    /// Look-ahead tokens after the written ones, run only to read the logits after them.
     ahead: Vec<TokenId>,
     doing: Doing,
-    /// Pieces that come after the present one.
+    /// The pieces after the current one.
     script: VecDeque<Part>,
-    /// Whether what the critic wrote was cut by its bound.
+    /// Whether text of the critic was cut by its limit.
     cut: bool,
     sampling: SamplingParams,
     random: StdRng,
     end_tokens: Vec<TokenId>,
-    /// What [`Accepted::stand`] says.
+    /// The value for [`Accepted::stand`].
     stand: usize,
 }
 
@@ -75,6 +77,7 @@ impl Reply {
     pub(crate) fn new(script: Vec<Part>, sampling: SamplingParams, end_tokens: Vec<TokenId>) -> Self {
         Self {
             written: Vec::new(),
+            own: 0,
             ahead: Vec::new(),
             doing: Doing::Nothing,
             script: script.into(),
@@ -86,27 +89,27 @@ impl Reply {
         }
     }
 
-    /// How many tokens are written.
+    /// The number of written tokens.
     pub(crate) fn len(&self) -> usize {
         self.written.len()
     }
 
-    /// Whether it is written by rules now, which may have to be waited for.
+    /// Whether the current text follows rules, for which another thread may have to be awaited.
     pub(crate) fn follows_rules(&self) -> bool {
         matches!(self.doing, Doing::Following(..))
     }
 
-    /// The tokens to run after the prompt: those that are written, then those ahead.
+    /// The tokens to run after the prompt: the written ones, then the look-ahead.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = TokenId> {
         self.written.iter().chain(&self.ahead).copied()
     }
 
-    /// How many these are.
+    /// The number of tokens to run after the prompt.
     pub(crate) fn token_count(&self) -> usize {
         self.written.len() + self.ahead.len()
     }
 
-    /// What is wanted of the last token.
+    /// What is wanted after the last token.
     pub(crate) fn wants(&self) -> Wants {
         match &self.doing {
             Doing::Rating => Wants::Reward,
@@ -114,15 +117,15 @@ impl Reply {
         }
     }
 
-    /// Goes to the first piece that needs logits.
+    /// Advances to the first piece that needs logits.
     pub(crate) fn begin(&mut self, audience: &mut Audience) {
         self.begin_part(audience);
     }
 
-    /// Goes on by the logits after the last token, or by its reward.
+    /// Continues by the logits after the last token, or by its reward.
     ///
     /// # Errors
-    /// When rules tell no more what may be written.
+    /// [`Failure::Lost`] when the guide cannot continue, or no token is allowed.
     pub(crate) fn accept(&mut self, logits: &[f32], audience: &mut Audience) -> Result<Accepted, Failure> {
         self.stand = usize::MAX;
         let (did, finished) = match std::mem::replace(&mut self.doing, Doing::Nothing) {
@@ -130,7 +133,7 @@ impl Reply {
             Doing::Following(left, guide) => self.follow(logits, (left, guide), audience)?,
             Doing::Reading(reading) => self.read(logits, reading, audience),
             Doing::Rating => {
-                // The row of a chunk that wants a reward is that one number.
+                // For a reward, the row consists of this one number.
                 logits.first().into_iter().for_each(|reward| audience.tell(Event::Rated(*reward)));
                 (Did::Rated, self.go_on(audience))
             }
@@ -144,8 +147,7 @@ impl Reply {
         if self.end_tokens.contains(&sampled.token) {
             return (Did::Nothing, self.go_on(audience));
         }
-        self.written.push(sampled.token);
-        audience.tell(Event::Token(sampled));
+        self.push(sampled, audience);
         if left > 1 {
             self.doing = Doing::Writing(left - 1);
             return (Did::Wrote, None);
@@ -154,7 +156,7 @@ impl Reply {
         (Did::Wrote, self.go_on(audience))
     }
 
-    /// Writes the next token by the rules of `guide`, which may refuse some of what it allows.
+    /// Writes the next token by the rules of `guide`, which may refuse allowed tokens.
     fn follow(
         &mut self,
         logits: &[f32],
@@ -168,7 +170,7 @@ impl Reply {
             if !possible && !allowed.end {
                 return Err(Lost("no token may come next".into()));
             }
-            // Where no token can end a text, it ends by itself.
+            // If no token can end the text, it ends without one.
             let sampled = possible.then(|| self.sample(logits, Choices::By(allowed)));
             let Some(sampled) = sampled.filter(|sampled| !self.ends(sampled.token, allowed)) else {
                 return Ok((Did::Nothing, self.go_on(audience)));
@@ -178,8 +180,7 @@ impl Reply {
                 taken => break (sampled, taken),
             }
         };
-        self.written.push(sampled.token);
-        audience.tell(Event::Token(sampled));
+        self.push(sampled, audience);
         if left > 1 && taken != Taken::Complete {
             self.doing = Doing::Following(left - 1, guide);
             return Ok((Did::Wrote, None));
@@ -188,15 +189,22 @@ impl Reply {
         Ok((Did::Wrote, self.go_on(audience)))
     }
 
-    /// Whether `token` ends a text here.
+    /// Adds a token to the critic's text.
+    fn push(&mut self, sampled: Sampled, audience: &mut Audience) {
+        self.written.push(sampled.token);
+        self.own += 1;
+        audience.tell(Event::Token(sampled));
+    }
+
+    /// Whether `token` ends the text here.
     fn ends(&self, token: TokenId, allowed: &Allowed) -> bool {
         allowed.end && self.end_tokens.contains(&token)
     }
 
-    /// Chooses what comes next.
+    /// Samples the next token.
     fn sample(&mut self, logits: &[f32], choices: Choices<'_>) -> Sampled {
-        // An end that comes too early is none, unless nothing else may come.
-        let early = self.written.len() < self.sampling.min_tokens;
+        // End tokens are banned before the minimum length of the critic's text, unless nothing else is allowed.
+        let early = self.own < self.sampling.min_tokens;
         let context = SamplingContext {
             generated: &self.written,
             ends: &self.end_tokens,
@@ -209,48 +217,46 @@ impl Reply {
     fn read(
         &mut self,
         logits: &[f32],
-        mut reading: Box<Reading>,
+        mut reader: Box<LabelReader>,
         audience: &mut Audience,
     ) -> (Did, Option<FinishReason>) {
-        let ways = &reading.branch().ways;
-        let replied: Vec<TokenId> = self.tokens().collect();
-        let choices = Choices::These(ways);
-        let context = SamplingContext { generated: &replied, ends: &[], banned: &[], choices };
-        let chosen = sample(logits, &self.sampling, &context, &mut self.random);
-        let logprobs = if reading.is_of_all() { logprobs_of(logits, ways) } else { Vec::new() };
-        if reading.note(chosen, logprobs) {
-            let path = reading.branch().path.clone();
+        let logprobs = logprobs_of(logits, &reader.branch().ways);
+        let others = reported_others(logits, &self.sampling.report);
+        if reader.note(BranchReading { logprobs, others }) {
+            let path = reader.branch().path.clone();
             self.look_ahead(path);
-            self.doing = Doing::Reading(reading);
+            self.doing = Doing::Reading(reader);
             return (Did::Nothing, None);
         }
-        let choice = reading.choice();
+        let chosen =
+            choose_label(&reader.scores(&self.sampling.logit_bias), &self.sampling, &mut self.random);
+        let choice = reader.choice(chosen);
         let label: Vec<TokenId> = choice.tokens.iter().map(|(token, _)| *token).collect();
-        // What was run on the way to this label is kept.
+        // The positions run along this label stay in the cache.
         self.look_ahead(label);
         self.written.append(&mut self.ahead);
         audience.tell(Event::Chosen(choice));
         (Did::Chose, self.go_on(audience))
     }
 
-    /// Replaces the tokens that are run ahead; those that the old and the new ones begin with stay computed.
+    /// Replaces the look-ahead tokens; the common prefix of the old and the new ones stays valid in the cache.
     fn look_ahead(&mut self, path: Vec<TokenId>) {
         let same = self.ahead.iter().zip(&path).take_while(|(old, new)| old == new).count();
         self.stand = self.stand.min(1 + self.written.len() + same);
         self.ahead = path;
     }
 
-    /// Begins the next piece; tells why the reply is complete, when it is.
+    /// Begins the next piece; returns why the reply is complete, if it is.
     fn go_on(&mut self, audience: &mut Audience) -> Option<FinishReason> {
         let reason = if self.cut { FinishReason::Length } else { FinishReason::End };
         let complete = self.begin_part(audience);
-        // The next piece needs what follows the last token. When the piece before added none, that was run already and is run
-        // again, into the same place.
+        // The next piece needs the logits after the last token. If the previous piece added none, that token was
+        // already run and is run again, into the same slot.
         self.stand = self.stand.min(self.written.len());
         complete.then_some(reason)
     }
 
-    /// Begins the next piece that needs logits; tells whether there is none.
+    /// Begins the next piece that needs logits; returns whether there is none.
     fn begin_part(&mut self, audience: &mut Audience) -> bool {
         while let Some(part) = self.script.pop_front() {
             self.doing = match part {
@@ -264,7 +270,11 @@ impl Reply {
                 }
                 Part::Rate => Doing::Rating,
                 Part::Choose { labels, distribution } => {
-                    Doing::Reading(Box::new(Reading::new(labels, distribution)))
+                    // Sampling needs all probabilities, and a bias may favour any label.
+                    let SamplingParams { temperature, logit_bias, .. } = &self.sampling;
+                    let all = distribution || *temperature > 0.0 || !logit_bias.is_empty();
+                    let coverage = if all { Coverage::Every } else { Coverage::ToTheBest };
+                    Doing::Reading(Box::new(LabelReader::new(labels, coverage)))
                 }
             };
             return false;

@@ -1,4 +1,4 @@
-//! What callers ask of an engine.
+//! The requests to an engine.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,30 +9,31 @@ use crate::{guide::Guided, labels::Labels, patience::Patience};
 /// A piece of a reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// The critic writes as it likes, until it ends its turn or has written this many tokens.
+    /// Text that the critic writes freely, until it ends its turn or has written this many tokens.
     Write(usize),
-    /// The same by rules, which may also end it.
+    /// Text that the critic writes by rules, which may also end it.
     WriteBy {
-        /// The most tokens.
+        /// The maximum number of tokens.
         tokens: usize,
-        /// What it may write.
+        /// The rules of the text.
         rules: Guided,
     },
-    /// These tokens stand there, whatever the critic would write.
+    /// Fixed tokens, whatever the critic would write.
     Say(Vec<TokenId>),
-    /// The critic writes one of the labels.
+    /// One of several labels: the most probable one, or one sampled by the labels' probabilities.
     Choose {
-        /// What it may write.
+        /// The labels.
         labels: Labels,
-        /// Whether the probability of each label is reported. It costs a look at every beginning that labels share.
+        /// Whether the probability of each label is reported, which requires the logits after every shared prefix.
+        /// Without it, only as many are read as are needed to find the most probable label.
         distribution: bool,
     },
-    /// The critic's reward head reads a number at the last token so far. Nothing is written.
+    /// The reward head's number at the last token so far. No token is added.
     Rate,
 }
 
 impl Part {
-    /// The most tokens that it can add.
+    /// The maximum number of tokens that this piece can add.
     pub fn max_tokens(&self) -> usize {
         match self {
             Self::Write(tokens) | Self::WriteBy { tokens, .. } => *tokens,
@@ -43,37 +44,37 @@ impl Part {
     }
 }
 
-/// What a request does to the device.
+/// The kind of a request's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Reads a verdict from the logits after its prompt.
+    /// A verdict read from the logits after the prompt.
     Score,
-    /// Writes text, token by token.
+    /// Text generated token by token.
     Explain,
 }
 
-/// How soon a request is wanted.
+/// The urgency of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Somebody waits for it.
+    /// A client waits for the answer.
     #[default]
     Now,
-    /// It may wait for as long as others are wanted now, however long that is.
+    /// The request may wait as long as there are urgent ones, without a limit.
     Whenever,
 }
 
-/// Whose request it is. Tenants share the device fairly and never share what is kept of their prompts.
+/// The tenant of a request. Tenants share the device fairly and never share cached prompts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(pub Arc<str>);
 
-/// What a tenant is granted beside others, and how it guards itself.
+/// The rights of a tenant relative to others, and its cache salt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    /// How many tokens it gets for each one of a tenant of weight 1 while both wait. At least 1.
+    /// Its share of the tokens relative to a tenant of weight 1 while both wait. At least 1.
     pub weight: u32,
-    /// The part of the waiting line that it may take, in requests and in tokens; 1 is all of it.
+    /// The fraction of the queue that it may use, in requests and in tokens; 1 is all of it.
     pub queue_share: f32,
-    /// Only requests of the same tenant with the same salt share what is kept of their prompts.
+    /// Only requests of the same tenant with the same salt share cached prompts.
     pub cache_salt: Arc<str>,
 }
 
@@ -83,36 +84,36 @@ impl Default for Terms {
     }
 }
 
-/// One reply to write.
+/// A request for one reply.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The prompt.
     pub encoded: Encoded,
-    /// How tokens are chosen.
+    /// The sampling parameters.
     pub sampling: SamplingParams,
-    /// The reply, piece by piece; it is complete when the last piece is.
+    /// The pieces of the reply, in order; it is complete when the last one is.
     pub script: Vec<Part>,
-    /// Any of these ends what the critic writes and is not part of it; may be empty.
+    /// Each of these tokens ends what the critic writes and is not part of it; may be empty.
     pub end_tokens: Vec<TokenId>,
-    /// Whose request it is.
+    /// The tenant of the request.
     pub tenant: Tenant,
-    /// What its tenant is granted.
+    /// The terms of its tenant.
     pub terms: Terms,
-    /// When its answer is of no more use.
+    /// The time after which the answer is useless.
     pub deadline: Option<Instant>,
-    /// How long it waits to be begun; without one until its deadline.
+    /// How long the request may wait to be started; without it, until its deadline.
     pub patience: Option<Patience>,
-    /// How soon it is wanted.
+    /// The urgency of the request.
     pub urgency: Urgency,
 }
 
 impl Request {
-    /// The most tokens that the reply can have.
+    /// The maximum number of tokens of the reply.
     pub fn max_reply_tokens(&self) -> usize {
         self.script.iter().map(Part::max_tokens).sum()
     }
 
-    /// What it does to the device.
+    /// The kind of its work.
     pub fn lane(&self) -> Lane {
         let writes =
             |part: &Part| matches!(part, Part::Write(tokens) | Part::WriteBy { tokens, .. } if *tokens > 0);

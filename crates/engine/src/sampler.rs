@@ -1,4 +1,4 @@
-//! From logits to a token.
+//! Samples a token from logits.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -12,31 +12,29 @@ use crate::{
     stream::{Reported, Sampled},
 };
 
-/// Of which tokens one is chosen.
+/// The tokens among which one is chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Choices<'a> {
-    /// All.
+    /// All tokens.
     All,
-    /// These, at least one.
-    These(&'a [TokenId]),
-    /// Those that rules allow, and an end token where they allow the end.
+    /// Those allowed by rules, and the end tokens where the rules allow the end.
     By(&'a Allowed),
 }
 
-/// What a choice depends on beside the logits.
+/// The context of a choice, besides the logits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SamplingContext<'a> {
-    /// The tokens of the output so far, which penalties act on.
+    /// The tokens of the reply so far, to which penalties apply.
     pub(crate) generated: &'a [TokenId],
     /// The tokens that can end the text here.
     pub(crate) ends: &'a [TokenId],
-    /// Tokens that are not chosen here, unless nothing else can be.
+    /// Tokens that are not chosen here, unless nothing else is allowed.
     pub(crate) banned: &'a [TokenId],
     pub(crate) choices: Choices<'a>,
 }
 
-/// Chooses the next token. Penalties and biases change the logits before anything is left out; reported log-probabilities are
-/// those of the raw logits.
+/// Samples the next token. Penalties and biases change the logits before candidates are excluded; reported
+/// log-probabilities are those of the raw logits.
 pub(crate) fn sample(
     logits: &[f32],
     params: &SamplingParams,
@@ -53,34 +51,44 @@ pub(crate) fn sample(
     Sampled { token, report: report(logits, token, &params.report) }
 }
 
-/// Natural logarithms of the probabilities of `tokens` among the whole vocabulary, under the raw logits.
+/// Chooses a label by scores, which are log-probabilities: the first of the highest, or by sampling with the
+/// temperature and limits of `params`. Repetition penalties do not apply, since they are meant for written text.
+pub(crate) fn choose_label(scores: &[f32], params: &SamplingParams, random: &mut StdRng) -> usize {
+    if params.temperature <= 0.0 { argmax(scores) } else { draw(scores, params, random) }
+}
+
+/// Log-probabilities (natural logarithm) of `tokens` over the whole vocabulary, under the raw logits.
 pub(crate) fn logprobs_of(logits: &[f32], tokens: &[TokenId]) -> Vec<f32> {
     let normaliser = log_sum_exp(logits);
     tokens.iter().map(|token| (f64::from(logits[token.0 as usize]) - normaliser) as f32).collect()
 }
 
-fn report(logits: &[f32], token: TokenId, report: &Report) -> Option<Reported> {
-    let mut tokens = vec![token];
-    match report {
+/// The log-probabilities to report for tokens other than the chosen one, if any are requested.
+pub(crate) fn reported_others(logits: &[f32], report: &Report) -> Option<Vec<(TokenId, f32)>> {
+    let tokens: Vec<TokenId> = match report {
         Report::Nothing => return None,
         Report::MostProbable(count) => {
-            tokens.extend(ranked(logits, *count).into_iter().map(|index| TokenId(index as u32)));
+            ranked(logits, *count).into_iter().map(|index| TokenId(index as u32)).collect()
         }
         Report::Of(others) => {
-            tokens.extend(others.iter().filter(|token| (token.0 as usize) < logits.len()));
+            others.iter().copied().filter(|token| (token.0 as usize) < logits.len()).collect()
         }
-    }
+    };
     let logprobs = logprobs_of(logits, &tokens);
-    let others = tokens[1..].iter().copied().zip(logprobs[1..].iter().copied()).collect();
-    Some(Reported { chosen: logprobs[0], others })
+    Some(tokens.into_iter().zip(logprobs).collect())
 }
 
-/// What can be chosen.
+fn report(logits: &[f32], token: TokenId, report: &Report) -> Option<Reported> {
+    let others = reported_others(logits, report)?;
+    Some(Reported { chosen: logprobs_of(logits, &[token])[0], others })
+}
+
+/// The candidates of a choice.
 struct Candidates<'a> {
-    /// In order; without them, all.
+    /// The candidate tokens in ascending order; `None` for all tokens.
     tokens: Option<Vec<TokenId>>,
-    /// Theirs, by which one is chosen. Those of the whole vocabulary are copied only where something changes them: that they
-    /// are many is what choosing takes its time for.
+    /// The adjusted logits of the candidates. Those of the whole vocabulary are copied only if something changes,
+    /// since their number dominates the time of a choice.
     logits: Cow<'a, [f32]>,
 }
 
@@ -109,7 +117,8 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// Of how many of the first tokens one is chosen. Where even the most probable one is padding, it means something to this checkpoint.
+/// The number of leading tokens among which one is sampled. If even the most probable token is in the padding after
+/// the vocabulary, this checkpoint uses the padding, and all tokens are candidates.
 fn drawn_of(logits: &[f32], params: &SamplingParams) -> usize {
     let known = params.drawn_below.map_or(logits.len(), |end| logits.len().min(end.0 as usize));
     if params.temperature > 0.0 && known < logits.len() && argmax(logits) < known {
@@ -119,17 +128,17 @@ fn drawn_of(logits: &[f32], params: &SamplingParams) -> usize {
     }
 }
 
-/// The tokens of which one can be chosen, in order, of `count` that there are; `None` where it can be any that is not banned.
+/// The candidate tokens in ascending order, of a vocabulary of `count`; `None` if every token that is not banned is
+/// one.
 fn possible(context: &SamplingContext<'_>, count: usize) -> Option<Vec<TokenId>> {
-    let mut tokens = match context.choices {
+    let mut tokens: Vec<TokenId> = match context.choices {
         Choices::All => return None,
-        Choices::These(tokens) => tokens.to_vec(),
         Choices::By(allowed) => {
             let ends: &[TokenId] = if allowed.end { context.ends } else { &[] };
             allowed.tokens().chain(ends.iter().copied()).collect()
         }
     };
-    tokens.retain(|token| (token.0 as usize) < count); // a checkpoint may name an end token that it does not have
+    tokens.retain(|token| (token.0 as usize) < count); // a checkpoint may name an end token outside its vocabulary
     tokens.sort_unstable();
     tokens.dedup();
     if tokens.iter().any(|token| !context.banned.contains(token)) {
@@ -138,7 +147,7 @@ fn possible(context: &SamplingContext<'_>, count: usize) -> Option<Vec<TokenId>>
     Some(tokens)
 }
 
-/// The logits that penalties and biases change, as they are then.
+/// The logits changed by penalties and biases, with their new values.
 fn changed(logits: &[f32], params: &SamplingParams, generated: &[TokenId]) -> BTreeMap<usize, f32> {
     let SamplingParams { repetition_penalty, presence_penalty, frequency_penalty, .. } = *params;
     let mut changed = BTreeMap::new();
@@ -146,7 +155,8 @@ fn changed(logits: &[f32], params: &SamplingParams, generated: &[TokenId]) -> BT
         let mut seen: Vec<usize> = generated.iter().map(|token| token.0 as usize).collect();
         seen.sort_unstable();
         for same in seen.chunk_by(|one, other| one == other) {
-            let logit = logits[same[0]];
+            // A token of a fixed text may have no logit.
+            let Some(logit) = logits.get(same[0]).copied() else { continue };
             let repeated = if logit > 0.0 { logit / repetition_penalty } else { logit * repetition_penalty };
             let penalty = presence_penalty + frequency_penalty * same.len() as f32;
             changed.insert(same[0], repeated - penalty);
@@ -171,7 +181,7 @@ mod tests {
         SamplingContext { generated, ends: &[TokenId(4)], banned: &[], choices }
     }
 
-    /// Greedy, with so many reports beside that of the chosen token.
+    /// Greedy sampling that reports `count` tokens in addition to the chosen one.
     fn told(count: usize) -> SamplingParams {
         SamplingParams { report: Report::MostProbable(count), ..Default::default() }
     }
@@ -205,24 +215,33 @@ mod tests {
     fn only_allowed_tokens_are_chosen() {
         for temperature in [0.0, 2.0] {
             let params = SamplingParams { temperature, ..told(0) };
-            let allowed = [TokenId(3), TokenId(0)];
             let mut random = StdRng::seed_from_u64(7);
-            let sampled = sample(
-                &[-40.0, 9.0, 8.0, -30.0],
-                &params,
-                &context(&[], Choices::These(&allowed)),
-                &mut random,
-            );
-            assert_eq!(sampled.token, TokenId(3));
-            assert!(sampled.report.unwrap().chosen < -38.0, "the report is that of the raw logits");
             let by_rules = Allowed { tokens: vec![0b1001], end: false };
             let logits = [-40.0, 9.0, 8.0, -30.0, 20.0];
             let sampled = sample(&logits, &params, &context(&[], Choices::By(&by_rules)), &mut random);
             assert_eq!(sampled.token, TokenId(3));
+            assert!(sampled.report.unwrap().chosen < -38.0, "the report is that of the raw logits");
             let ends = Allowed { end: true, ..by_rules };
             let sampled = sample(&logits, &params, &context(&[], Choices::By(&ends)), &mut random);
             assert_eq!(sampled.token, TokenId(4));
         }
+    }
+
+    #[test]
+    fn labels_are_chosen_by_their_scores() {
+        let scores = [-3.0, -0.5, -0.5, -1.5];
+        let chosen =
+            |params: SamplingParams| choose_label(&scores, &params, &mut StdRng::seed_from_u64(params.seed));
+        assert_eq!(chosen(SamplingParams { repetition_penalty: 9.0, ..Default::default() }), 1);
+        let drawn = |seed| SamplingParams { temperature: 1.0, seed, ..Default::default() };
+        let total: f64 = scores.iter().map(|score: &f32| f64::from(*score).exp()).sum();
+        for (label, score) in scores.iter().enumerate() {
+            let found = (0..4000).filter(|seed| chosen(drawn(*seed)) == label).count() as f64;
+            let expected = 4000.0 * f64::from(*score).exp() / total;
+            assert!((found - expected).abs() < 150.0, "{label}: {found} of 4000, {expected} expected");
+        }
+        let narrow = |seed| SamplingParams { top_p: 0.5, ..drawn(seed) };
+        assert!((0..200).all(|seed| [1, 2].contains(&chosen(narrow(seed)))));
     }
 
     #[test]

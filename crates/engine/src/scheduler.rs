@@ -1,9 +1,10 @@
-//! What runs in the next step: plain state and a step function, no thread, no clock of its own.
+//! Decides what runs in the next step: plain state and a step function, without a thread or a clock of its own.
 //!
-//! *Admission* is in `admission.rs`: who runs, and with which blocks.
+//! *Admission* is in `admission.rs`: which sequences run, and with which blocks.
 //!
-//! *Steps.* Each runs what decoding sequences wrote first, then pieces of prompts, up to as many tokens as [`Pace`] grants:
-//! by turns of their tenants, those first that need the fewest steps, and before all of them those that have waited very long.
+//! *Steps.* Each step first runs the decoding sequences, then chunks of prompts, up to as many tokens as [`Pace`]
+//! allows. Prompts take turns by tenant, those that need the fewest steps first; prompts that have waited very long
+//! come before all others.
 
 mod admission;
 
@@ -33,38 +34,38 @@ use crate::{
     suspects::Fingerprint,
 };
 
-/// What a step gave one chunk: logits, when it wanted them.
+/// The result of a step for one chunk: the logits, if the chunk wants them.
 pub(crate) type Outcome = Result<Option<Logits>, Failure>;
 
-/// The sequences that wait and run, and the blocks they hold.
+/// The waiting and running sequences, and their blocks.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
     config: Config,
     allocator: BlockAllocator,
     cache: PrefixCache,
-    /// Learns which blocks are kept.
+    /// Is informed which blocks are cached.
     backlog: Arc<Backlog>,
-    /// Names of the blocks that running sequences are going to compute.
+    /// Keys of the blocks that running sequences will compute.
     computing: HashSet<BlockKey>,
     share: FairShare,
     neighbours: Neighbours,
     pace: Pace,
-    /// In order of arrival. Its bound is kept where requests come in.
+    /// In order of arrival. The length is limited when requests are submitted.
     waiting: VecDeque<Box<Sequence>>,
-    /// What is asked by those that wait and run.
+    /// Identities of all waiting and running sequences.
     asked: HashSet<Identity>,
     /// In order of admission.
     running: Vec<Sequence>,
-    /// Indices into `running` of the chunks of the batch in flight, in its order.
+    /// For each chunk of the batch in flight, the index of its sequence in `running`.
     in_flight: Vec<usize>,
-    /// Sequences that ended, for those who watch.
+    /// Reports of ended sequences, for the observer.
     ended: Vec<SequenceReport>,
-    /// Times between tokens that were written, for those who watch.
+    /// Times between generated tokens, for the observer.
     gaps: Vec<Duration>,
     /// Suspects that were run to their end.
     acquitted: Vec<Fingerprint>,
-    /// Blocks that were looked for at admissions; the bytes are not known here.
+    /// Cache look-ups at admission; the size in bytes is not known here.
     prefix: CacheFigures,
 }
 
@@ -91,47 +92,47 @@ impl Scheduler {
         }
     }
 
-    /// Takes the reports of the sequences that ended since the last call.
+    /// Returns the reports of the sequences that ended since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<SequenceReport> {
         std::mem::take(&mut self.ended)
     }
 
-    /// Takes the times between tokens that were written since the last call.
+    /// Returns the times between tokens generated since the last call.
     pub(crate) fn take_gaps(&mut self) -> Vec<Duration> {
         std::mem::take(&mut self.gaps)
     }
 
-    /// The same with an empty cache, which counts on from what another has counted: figures of one process only ever grow.
+    /// The same scheduler with cache figures that continue from `prefix`: the counters of a process never decrease.
     pub(crate) fn counting_from(self, prefix: CacheFigures) -> Self {
         Self { prefix, ..self }
     }
 
-    /// Kept blocks that were looked for, found and given up.
+    /// Number of cached blocks found, missing and evicted.
     pub(crate) fn prefix(&self) -> CacheFigures {
         self.prefix
     }
 
-    /// How many sequences run.
+    /// The number of running sequences.
     pub(crate) fn running_count(&self) -> usize {
         self.running.len()
     }
 
-    /// How many blocks no running sequence holds.
+    /// The number of blocks not held by a running sequence.
     pub(crate) fn free_blocks(&self) -> usize {
         self.allocator.free_count() + self.cache.idle_count()
     }
 
-    /// How many of these are kept for later sequences.
+    /// The number of these that are cached for later sequences.
     pub(crate) fn idle_blocks(&self) -> usize {
         self.cache.idle_count()
     }
 
-    /// How many blocks are kept for later sequences, those that are being read among them.
+    /// The number of cached blocks, including those in use.
     pub(crate) fn cached_blocks(&self) -> usize {
         self.cache.len()
     }
 
-    /// Puts a sequence at the end of the line; when an equal one is there already, its clients listen to that one.
+    /// Appends a sequence to the queue. If an equal one is waiting or running, its clients join that one instead.
     pub(crate) fn enqueue(&mut self, sequence: Sequence) {
         self.neighbours.note(sequence.tenant(), sequence.arrived());
         if self.asked.insert(*sequence.identity()) {
@@ -149,8 +150,8 @@ impl Scheduler {
         }
     }
 
-    /// Drops the sequences that nobody waits for any more, admits those that fit, and chooses the next batch; `None` when
-    /// nothing waits or runs.
+    /// Drops the sequences without clients, admits those that fit, and chooses the next batch; `None` when nothing
+    /// waits or runs.
     pub(crate) fn schedule(&mut self, now: Instant) -> Option<Batch> {
         self.drop_waiting(now, |sequence| sequence.audience.gone(now));
         let gone: Vec<Option<Ending>> =
@@ -173,7 +174,8 @@ impl Scheduler {
         (!batch.chunks.is_empty()).then_some(batch)
     }
 
-    /// Adds the next tokens of running sequences to a batch, in this order and up to `budget` tokens; tells how many there are.
+    /// Adds the next tokens of these running sequences to a batch, in this order and up to `budget` tokens; returns
+    /// the number added.
     fn add(&mut self, indices: Vec<usize>, budget: usize, batch: &mut Batch) -> usize {
         let mut left = budget;
         for index in indices {
@@ -188,9 +190,10 @@ impl Scheduler {
         budget - left
     }
 
-    /// The running sequences whose prompts are not read yet. Each tenant brings first what needs the fewest steps, the older of
-    /// equals before; then it is the first of each tenant's turn, then the second of each, and so on. So a prompt waits neither for
-    /// all those that another tenant brought before it, nor for one that is as long as the context, unless that has waited long.
+    /// The running sequences in the prefill phase, in the order in which they run. Each tenant's prompts are
+    /// ordered by the number of steps that they need, then by age; the first prompts of all tenants come first,
+    /// then the second ones, and so on. A prompt therefore waits neither for all earlier prompts of another tenant,
+    /// nor for one as long as the context, unless that has waited long.
     fn prompts_by_turns(&self, budget: usize, now: Instant) -> Vec<usize> {
         let reading = (0..self.running.len()).filter(|index| !self.running[*index].is_decoding());
         let mut order: Vec<(bool, usize, usize)> = reading
@@ -203,7 +206,7 @@ impl Scheduler {
             .collect();
         order.sort_unstable();
         let mut turns: HashMap<&Tenant, usize> = HashMap::new();
-        // Its order is that by steps, which decides where turns are equal.
+        // The sort is stable, so that the order by steps decides between equal turns.
         order.sort_by_cached_key(|(is_young, _, index)| {
             let turn = turns.entry(self.running[*index].tenant()).or_default();
             *turn += 1;
@@ -212,29 +215,30 @@ impl Scheduler {
         order.into_iter().map(|(.., index)| index).collect()
     }
 
-    /// What is in the batch in flight, each once.
+    /// The distinct requests in the batch in flight.
     pub(crate) fn fingerprints(&self) -> BTreeSet<Fingerprint> {
         self.in_flight.iter().map(|index| self.running[*index].fingerprint()).collect()
     }
 
-    /// Takes the suspects that were run to their end since the last call.
+    /// Returns the suspects that were run to their end since the last call.
     pub(crate) fn take_acquitted(&mut self) -> Vec<Fingerprint> {
         std::mem::take(&mut self.acquitted)
     }
 
-    /// How many prompts, and how many tokens of them, are in the batch in flight.
+    /// The number of prompts in the batch in flight, and of their tokens.
     pub(crate) fn prompts(&self, batch: &Batch) -> (usize, usize) {
         let chunks = batch.chunks.iter().zip(&self.in_flight);
         let prompts = chunks.filter(|(_, index)| !self.running[**index].is_decoding());
         prompts.fold((0, 0), |(count, tokens), (chunk, _)| (count + 1, tokens + chunk.tokens.len()))
     }
 
-    /// Learns from how long a step of so many tokens took, its images left out, how many the next ones should have.
+    /// Adjusts the size of later steps to the duration of a step of `tokens` tokens, excluding its images.
     pub(crate) fn note_step(&mut self, tokens: usize, took: Duration) {
         self.pace.note(tokens, took);
     }
 
-    /// Takes what the batch in flight gave: every sequence advances, and those that asked go on by their logits.
+    /// Processes the results of the batch in flight: every sequence advances, and those that wanted logits continue
+    /// by them.
     pub(crate) fn commit(&mut self, batch: &Batch, outcomes: Vec<Outcome>, now: Instant) {
         let indices = std::mem::take(&mut self.in_flight);
         let mut rows: Vec<Option<Outcome>> = self.running.iter().map(|_| None).collect();
@@ -247,7 +251,8 @@ impl Scheduler {
         let numbers = rows.iter().flatten().flatten().flatten().map(Vec::len).sum();
         let mut ended = vec![None; rows.len()];
         let rows = ended.iter_mut().zip(self.running.iter_mut().zip(rows));
-        // Threads that many share are not to wait for rules.
+        // Sequences with rules may have to wait for another thread, so that they do not occupy threads of the
+        // shared pool.
         let (guided, free): (Vec<_>, Vec<_>) = rows.partition(|(_, (sequence, _))| sequence.follows_rules());
         let go_on = |(ending, (sequence, row)): (&mut Option<Ending>, (&mut Sequence, Option<Outcome>))| {
             *ending = row.and_then(|row| sequence.go_on(row, now));
@@ -258,7 +263,7 @@ impl Scheduler {
         self.end_marked(&ended, now);
     }
 
-    /// Ends everything: what the cache holds cannot be trusted.
+    /// Fails all sequences, since the content of the cache cannot be trusted.
     pub(crate) fn fail_all(&mut self, failure: &Failure, now: Instant) {
         for mut sequence in self.running.drain(..).chain(self.waiting.drain(..).map(|sequence| *sequence)) {
             sequence.audience.tell(Event::Failed(failure.clone()));
@@ -267,18 +272,19 @@ impl Scheduler {
         self.asked.clear();
     }
 
-    /// Whether every block is free, kept or held once.
+    /// Whether every block is free, cached, or held exactly once.
     pub(crate) fn is_whole(&self) -> bool {
         let own: usize = self.running.iter().map(Sequence::own_block_count).sum();
         self.allocator.free_count() + self.cache.len() + own == self.allocator.total()
     }
 
-    /// Whether nothing waits.
+    /// Whether no sequence waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Notes that one sequence has `tokens` more in the cache, and lets others read the blocks that are full.
+    /// Records that a sequence has `tokens` more positions in the cache, and adds its full blocks to the prefix
+    /// cache.
     fn advance(&mut self, index: usize, tokens: usize) {
         let sequence = &mut self.running[index];
         sequence.advance(tokens);
@@ -291,7 +297,7 @@ impl Scheduler {
         }
     }
 
-    /// Drops the sequences that still wait, and whose clients would wait no longer to see them begun.
+    /// Drops the waiting sequences whose clients' patience is over.
     fn lose_patience(&mut self, now: Instant) {
         let backlog = Arc::clone(&self.backlog);
         let retry_after_s = || backlog.retry_after_s(backlog.tokens());
@@ -300,7 +306,7 @@ impl Scheduler {
         });
     }
 
-    /// Drops the waiting sequences that have an ending.
+    /// Drops the waiting sequences for which `ending` returns an ending.
     fn drop_waiting(&mut self, now: Instant, mut ending: impl FnMut(&mut Sequence) -> Option<Ending>) {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain_mut(|sequence| {
@@ -313,15 +319,16 @@ impl Scheduler {
         self.waiting = waiting;
     }
 
-    /// Forgets that the blocks of `keys` will be kept, as far as they neither are nor are being computed: who was to compute them will
-    /// not. Another one that waits may yet; until then its prompt looks longer than it is.
+    /// Forgets the promise that the blocks of `keys` will be cached, for those that are neither cached nor being
+    /// computed: the sequence that was to compute them will not. Another waiting sequence may still compute them;
+    /// until then, its prompt counts as longer than it is.
     fn forget_promised(&self, keys: &[BlockKey]) {
         let missing = &keys[self.cache.known(keys)..];
         missing.iter().filter(|key| !self.computing.contains(*key)).for_each(|key| self.backlog.forget(key));
     }
 
-    /// Gives up what is kept of a sequence that failed: numbers that are none might be in any block of it, and everybody who
-    /// found that block kept would fail as well.
+    /// Removes the cached blocks of a sequence that failed: any of them might contain non-finite numbers, on which
+    /// every later sequence with the same prefix would fail as well.
     fn give_up(&mut self, keys: &[BlockKey]) {
         for (key, block) in self.cache.give_up(keys) {
             self.backlog.forget(&key);
@@ -330,7 +337,7 @@ impl Scheduler {
         }
     }
 
-    /// Removes the marked sequences, keeping the order of the others, and takes their blocks back.
+    /// Removes the marked sequences, keeps the order of the others, and frees their blocks.
     fn end_marked(&mut self, marks: &[Option<Ending>], now: Instant) {
         if marks.iter().all(Option::is_none) {
             return;

@@ -1,4 +1,4 @@
-//! One request while it runs.
+//! A request in the scheduler, waiting or running.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use crate::{
     suspects::Fingerprint,
 };
 
-/// A request with its place in the cache and its clients.
+/// A request with its cache blocks and its clients.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     id: SequenceId,
     prompt: Encoded,
     reply: Reply,
-    /// Positions whose keys and values are in the cache, of the prompt and the reply's tokens.
+    /// Number of positions of the prompt and the reply whose keys and values are in the cache.
     computed: usize,
     lane: Lane,
     tenant: Tenant,
@@ -35,35 +35,36 @@ pub(crate) struct Sequence {
     runs_alone: bool,
     max_positions: usize,
     block_keys: Vec<BlockKey>,
-    /// `[ leased from the prefix cache | its own ]`: the first `leased` blocks belong to the prefix cache.
+    /// `[ leased from the prefix cache | own ]`: the first `leased` blocks belong to the prefix cache.
     block_table: Vec<BlockId>,
     leased: usize,
     pub(crate) audience: Audience,
-    /// Its place in the waiting line, while it waits.
+    /// Its place in the queue; `None` once it is admitted.
     place: Option<Place>,
     times: Times,
-    /// Steps that it was in.
+    /// Number of steps in which it ran.
     steps: usize,
-    /// Tokens of its prompt that were kept from earlier ones.
+    /// Number of prompt tokens taken from the prefix cache.
     cached: usize,
-    /// How many sequences read what it found kept when it was admitted.
+    /// Number of sequences that used its cached prefix when it was admitted.
     fanout: usize,
 }
 
-/// When what happened to a sequence.
+/// The times of a sequence's events.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     arrived: Instant,
     admitted: Option<Instant>,
     first_token: Option<Instant>,
     choice: Option<Instant>,
-    /// When it last wrote a token by itself.
+    /// When it last wrote a token freely or by rules.
     token: Option<Instant>,
-    /// From the token before to that one, until it is taken.
+    /// The time between its last two such tokens, until it is taken.
     gap: Option<Duration>,
 }
 
-/// Whether the last token of a reply is run, since its reward is wanted. No other last token is.
+/// Whether the last token of a reply is run, because the reward head is read at it. Otherwise the last token is
+/// never run.
 fn rates_last_token(script: &[Part]) -> bool {
     let last = script.iter().rev().find(|part| part.max_tokens() > 0 || **part == Part::Rate);
     last == Some(&Part::Rate)
@@ -99,7 +100,7 @@ impl Sequence {
         }
     }
 
-    /// The most positions it can ever have in the cache.
+    /// The maximum number of positions that it can have in the cache.
     pub(crate) fn max_positions(&self) -> usize {
         self.max_positions
     }
@@ -121,12 +122,12 @@ impl Sequence {
         self.urgency
     }
 
-    /// Notes that somebody wants it this soon, too.
+    /// Raises the urgency to that of another client of the sequence.
     pub(crate) fn want(&mut self, urgency: Urgency) {
         self.urgency = self.urgency.min(urgency);
     }
 
-    /// How much its tenant weighs among others.
+    /// The weight of its tenant.
     pub(crate) fn weight(&self) -> u32 {
         self.weight
     }
@@ -139,22 +140,22 @@ impl Sequence {
         self.fingerprint
     }
 
-    /// Whether nothing may run beside it, since an engine may have died of it.
+    /// Whether it must run alone, since an engine may have died of it.
     pub(crate) fn runs_alone(&self) -> bool {
         self.runs_alone
     }
 
-    /// When it joined the waiting line.
+    /// When it joined the queue.
     pub(crate) fn arrived(&self) -> Instant {
         self.times.arrived
     }
 
-    /// Whether it has been there for so long.
+    /// Whether at least this time has passed since its arrival.
     pub(crate) fn has_waited(&self, at_least: Duration, now: Instant) -> bool {
         now.saturating_duration_since(self.arrived()) >= at_least
     }
 
-    /// What there is to say of it at its end.
+    /// The report of its end.
     pub(crate) fn report(&self, ending: Ending, now: Instant) -> SequenceReport {
         let Times { arrived, admitted, first_token, choice, .. } = self.times;
         let visuals = &self.prompt.visuals;
@@ -182,12 +183,12 @@ impl Sequence {
         }
     }
 
-    /// Notes how many sequences read what it found kept.
+    /// Records the number of sequences that use its cached prefix.
     pub(crate) fn note_fanout(&mut self, sequences: usize) {
         self.fanout = sequences;
     }
 
-    /// From the token before to the one that it wrote last, if that was not taken yet.
+    /// The time between its last two tokens, if it was not returned before.
     pub(crate) fn take_gap(&mut self) -> Option<Duration> {
         self.times.gap.take()
     }
@@ -197,18 +198,18 @@ impl Sequence {
         self.computed >= self.prompt.tokens.len()
     }
 
-    /// Names of the blocks that it may share.
+    /// Keys of the shareable blocks of its prompt.
     pub(crate) fn block_keys(&self) -> &[BlockKey] {
         &self.block_keys
     }
 
-    /// Names of the blocks that it will compute itself and others may read then.
+    /// Keys of the blocks that it will compute itself, and that others may use afterwards.
     pub(crate) fn unshared_keys(&self) -> &[BlockKey] {
         &self.block_keys[self.leased..]
     }
 
-    /// Takes it out of the waiting line and gives it its blocks, enough for [`max_positions`](Self::max_positions):
-    /// `leased` ones, which hold the beginning of its prompt, then `own`. Its next tokens are those after the leased ones.
+    /// Removes it from the queue and assigns its blocks, enough for [`max_positions`](Self::max_positions):
+    /// `leased` ones, which hold the cached prefix of its prompt, then `own`. It continues after the leased ones.
     pub(crate) fn admit(
         &mut self,
         (leased, own): (Vec<BlockId>, Vec<BlockId>),
@@ -226,40 +227,41 @@ impl Sequence {
         self.reply.begin(&mut self.audience);
     }
 
-    /// The next of its own blocks that is full and may be shared: its index.
+    /// The index of its next own block that is full and shareable.
     pub(crate) fn next_shareable(&self, block_size: usize) -> Option<usize> {
         let full = self.leased < self.block_keys.len() && (self.leased + 1) * block_size <= self.computed;
         full.then_some(self.leased)
     }
 
-    /// Hands the block of [`next_shareable`](Self::next_shareable) to the prefix cache and goes on as its lessee.
+    /// Hands the block of [`next_shareable`](Self::next_shareable) over to the prefix cache, and leases it from
+    /// there.
     pub(crate) fn share(&mut self) -> BlockId {
         self.leased += 1;
         self.block_table[self.leased - 1]
     }
 
-    /// How many blocks are its own.
+    /// The number of its own blocks.
     pub(crate) fn own_block_count(&self) -> usize {
         self.block_table.len() - self.leased
     }
 
-    /// Ends it: the names of the blocks that it leases, and its own blocks.
+    /// Ends it; returns the keys of its leased blocks, and its own blocks.
     pub(crate) fn into_blocks(mut self) -> (Vec<BlockKey>, Vec<BlockId>) {
         let own = self.block_table.split_off(self.leased);
         self.block_keys.truncate(self.leased);
         (self.block_keys, own)
     }
 
-    /// How many tokens of its prompt are not read yet.
+    /// The number of prompt tokens not yet run.
     pub(crate) fn unread(&self) -> usize {
         self.prompt.tokens.len().saturating_sub(self.computed)
     }
 
-    /// The next tokens to run, at most `budget` (which is not 0).
+    /// The next tokens to run, at most `budget`, which must not be 0.
     pub(crate) fn next_chunk(&self, budget: usize) -> Chunk {
         let prompt = &self.prompt.tokens;
         let all = prompt.len() + self.reply.token_count();
-        // A piece of prompt ends with the prompt, so that how a prompt is cut never depends on the reply.
+        // A prompt chunk never extends into the reply, so that the split of a prompt does not depend on the reply.
         let last = if self.is_decoding() { all } else { prompt.len() };
         let span = self.computed..last.min(self.computed + budget);
         let tokens = prompt.iter().copied().chain(self.reply.tokens());
@@ -274,18 +276,18 @@ impl Sequence {
         }
     }
 
-    /// Notes that a step put `count` more positions into the cache.
+    /// Records that a step added `count` positions to the cache.
     pub(crate) fn advance(&mut self, count: usize) {
         self.steps += 1;
         self.computed += count;
     }
 
-    /// Whether others may have to be waited for when it goes on.
+    /// Whether it may have to wait for another thread when it continues.
     pub(crate) fn follows_rules(&self) -> bool {
         self.reply.follows_rules()
     }
 
-    /// Goes on by what a step gave it, and tells its clients; tells how it ended, when it did.
+    /// Continues by the result of a step and sends the events; returns how it ended, if it did.
     pub(crate) fn go_on(&mut self, outcome: Outcome, now: Instant) -> Option<Ending> {
         let finished = outcome.and_then(|logits| logits.map_or(Ok(None), |logits| self.accept(&logits, now)));
         let (event, ending) = match finished {
@@ -300,7 +302,7 @@ impl Sequence {
         Some(ending)
     }
 
-    /// Goes on by the logits after its last token; tells why it is complete, when it is.
+    /// Continues by the logits after its last token; returns why it is complete, if it is.
     fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
         let Accepted { did, stand, finished } = self.reply.accept(logits, &mut self.audience)?;
         self.computed = self.computed.min((self.prompt.tokens.len() - 1).saturating_add(stand));

@@ -1,4 +1,4 @@
-//! Plain figures of an engine at work.
+//! Statistics of a running engine.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -9,76 +9,78 @@ use critic::{BackendFigures, CacheFigures};
 
 use crate::{backlog::Backlog, request::Lane, scheduler::Scheduler};
 
-/// A snapshot; the fields are read one after another, so they may be one step apart.
+/// A snapshot. The fields are read one after another, so that they may differ by one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Whether the engine's thread still takes requests.
+    /// Whether the engine's thread still accepts requests.
     pub alive: bool,
-    /// Requests for scores that wait to be admitted.
+    /// Number of waiting sequences for scores; a request may consist of several.
     pub waiting_scores: usize,
-    /// Requests for text that wait to be admitted.
+    /// Number of waiting sequences for text.
     pub waiting_texts: usize,
-    /// Tokens of the prompts that wait, those left out that are known.
+    /// Number of tokens in waiting prompts, without those that are or will be in the prefix cache.
     pub waiting_tokens: usize,
-    /// Sequences that are running.
+    /// Number of running sequences.
     pub running: usize,
-    /// Cache blocks that no running sequence holds; those kept for later requests among them.
+    /// Number of cache blocks not held by a running sequence, including those cached for later requests.
     pub free_blocks: usize,
-    /// Those of them that are kept for later requests.
+    /// The number of these that are cached for later requests.
     pub idle_blocks: usize,
-    /// Cache blocks that hold the beginnings of prompts for later requests.
+    /// Number of cache blocks that hold prompt prefixes for later requests.
     pub cached_blocks: usize,
-    /// Cache blocks in all.
+    /// Total number of cache blocks.
     pub total_blocks: usize,
-    /// Steps run since the start.
+    /// Number of steps since the start.
     pub steps: u64,
-    /// Tokens run through the model since the start, prompts included.
+    /// Number of tokens run through the model since the start, including prompts.
     pub tokens: u64,
-    /// Tokens run each second of work, lately; 0 before the first step.
+    /// Recent throughput in tokens per second of work; 0 before the first step.
     pub tokens_per_second: u64,
-    /// For how long the step that runs now has been running, with all that is done before and after the model; 0 while there
-    /// is nothing to do.
+    /// How long the current step has been running, including the work before and after the model; 0 when there is
+    /// no work.
     pub step_running: Duration,
-    /// Requests that failed since the model wrote no numbers.
+    /// Number of requests that failed because the model computed non-finite numbers.
     pub non_finite: u64,
-    /// Those of the last minute, [`MANY_NON_FINITE`] at most.
+    /// The number of these in the last minute, at most [`MANY_NON_FINITE`].
     pub non_finite_lately: usize,
-    /// How long the longest step took.
+    /// Duration of the longest step.
     pub longest_step: Duration,
-    /// Requests refused since the line had too many.
+    /// Number of requests rejected because the queue had too many requests; each is counted once.
     pub refused_requests: u64,
-    /// Requests refused since the line had too many tokens.
+    /// Number of requests rejected because the queue had too many tokens.
     pub refused_tokens: u64,
-    /// Blocks of prompts that were looked for at admissions.
+    /// Look-ups of prompt blocks at admission.
     pub prefix: CacheFigures,
-    /// Features of images.
+    /// The cache of image features.
     pub features: CacheFigures,
 }
 
-/// After so many failures of that kind in a minute the model or what it runs on is to be doubted, and no longer a request.
+/// This many non-finite failures within a minute indicate a fault of the model or its device rather than of a
+/// request.
 pub const MANY_NON_FINITE: usize = 3;
 
-/// How long such a failure is remembered.
+/// How long a non-finite failure counts as recent.
 const LATELY: Duration = Duration::from_secs(60);
 
 impl Stats {
-    /// Requests that wait to be admitted.
+    /// Number of waiting sequences.
     pub fn waiting(&self) -> usize {
         self.waiting_scores + self.waiting_texts
     }
 }
 
-/// The counters that the engine's thread writes and handles read. Relaxed: each figure stands alone.
+/// The counters that the engine's thread writes and handles read. Relaxed ordering is enough, since each figure is
+/// independent.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// From when on times are counted.
+    /// The origin of all times.
     start: Instant,
-    /// When the step that runs began, in microseconds after `start`, and at least 1; 0 between steps.
+    /// Start of the current step, in microseconds after `start`, and at least 1; 0 between steps.
     step_began: AtomicU64,
-    /// Microseconds of the longest step.
+    /// Duration of the longest step in microseconds.
     longest_step: AtomicU64,
     non_finite: AtomicU64,
-    /// When the last ones were, in microseconds after `start` and at least 1; 0 where there was none.
+    /// Times of the latest non-finite failures, in microseconds after `start`, and at least 1; 0 for none.
     non_finite_at: [AtomicU64; MANY_NON_FINITE],
     running: AtomicUsize,
     free_blocks: AtomicUsize,
@@ -111,18 +113,18 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Notes that a step begins.
+    /// Records the start of a step.
     pub(crate) fn begin_step(&self) {
         self.step_began.store(self.now().max(1), Relaxed);
     }
 
-    /// Notes that the step has ended, well or not.
+    /// Records the end of a step, whether or not it succeeded.
     pub(crate) fn end_step(&self) {
         let began = self.step_began.swap(0, Relaxed);
         self.longest_step.fetch_max(self.now().saturating_sub(began), Relaxed);
     }
 
-    /// Notes a request that failed since the model wrote no numbers.
+    /// Records a request that failed because of non-finite numbers.
     pub(crate) fn note_non_finite(&self) {
         let earlier = self.non_finite.fetch_add(1, Relaxed) as usize;
         self.non_finite_at[earlier % MANY_NON_FINITE].store(self.now().max(1), Relaxed);
@@ -133,12 +135,12 @@ impl Counters {
         self.non_finite_at.iter().filter(|at| at.load(Relaxed) > since).count()
     }
 
-    /// Microseconds since the start; those of 64 bits last for half a million years.
+    /// Microseconds since the start; 64 bits last for half a million years.
     fn now(&self) -> u64 {
         self.start.elapsed().as_micros() as u64
     }
 
-    /// Notes the state between two steps.
+    /// Records the state between two steps.
     pub(crate) fn set_state(&self, scheduler: &Scheduler, backend: BackendFigures) {
         self.running.store(scheduler.running_count(), Relaxed);
         self.free_blocks.store(scheduler.free_blocks(), Relaxed);
@@ -149,24 +151,24 @@ impl Counters {
         self.features.set(backend.features);
     }
 
-    /// Sequences that are running.
+    /// The number of running sequences.
     pub(crate) fn running(&self) -> usize {
         self.running.load(Relaxed)
     }
 
-    /// Notes a step of `tokens` tokens.
+    /// Records a step of `tokens` tokens.
     pub(crate) fn add_step(&self, tokens: usize) {
         self.steps.fetch_add(1, Relaxed);
         self.tokens.fetch_add(tokens as u64, Relaxed);
     }
 
-    /// Everything at this moment.
+    /// A snapshot of all figures.
     pub(crate) fn stats(&self, alive: bool, total_blocks: usize, backlog: &Backlog) -> Stats {
         let (refused_requests, refused_tokens) = backlog.refused();
         Stats {
             alive,
-            waiting_scores: backlog.lane_requests(Lane::Score),
-            waiting_texts: backlog.lane_requests(Lane::Explain),
+            waiting_scores: backlog.lane_parts(Lane::Score),
+            waiting_texts: backlog.lane_parts(Lane::Explain),
             waiting_tokens: backlog.tokens(),
             running: self.running.load(Relaxed),
             free_blocks: self.free_blocks.load(Relaxed),
@@ -191,7 +193,7 @@ impl Counters {
     }
 }
 
-/// [`CacheFigures`] that are written by one thread and read by others.
+/// [`CacheFigures`] that one thread writes and others read.
 #[derive(Debug, Default)]
 struct CacheCounters {
     hits: AtomicU64,

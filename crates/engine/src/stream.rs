@@ -1,4 +1,4 @@
-//! What comes back from a running sequence.
+//! The stream of events of a sequence.
 
 use std::{
     future::Future,
@@ -16,82 +16,84 @@ use tokio::{sync::mpsc, time::Sleep};
 
 use crate::{error::Failure, observer::SequenceReport};
 
-/// A token that was chosen.
+/// A sampled token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
     /// The token.
     pub token: TokenId,
-    /// What was to be reported of it.
+    /// Its log-probabilities, if they were requested.
     pub report: Option<Reported>,
 }
 
 /// Log-probabilities under the raw logits, before penalties and temperature.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reported {
-    /// That of the chosen token.
+    /// The log-probability of the chosen token.
     pub chosen: f32,
-    /// Those of the tokens that were asked for: the most probable ones, best first, or given ones in their order.
+    /// Those of the requested tokens: the most probable ones, best first, or given ones in their order.
     pub others: Vec<(TokenId, f32)>,
 }
 
 /// Why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The critic wrote one of its end tokens, or the reply's last piece is complete.
+    /// The critic wrote an end token, or the last piece of the reply is complete.
     End,
-    /// It is complete, but what the critic wrote was cut by its bound.
+    /// The reply is complete, but text of the critic was cut by its limit.
     Length,
 }
 
-/// The label that was chosen of a [`Choose`](crate::Part::Choose).
+/// The label chosen for a [`Choose`](crate::Part::Choose).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// Which label, from 0.
+    /// Index of the label, from 0.
     pub label: usize,
-    /// Its tokens, with what was sampled where it was not the only label left.
+    /// The tokens of the label, with the sampled token at each branch between labels.
     pub tokens: Vec<(TokenId, Option<Sampled>)>,
-    /// Natural logarithms of the probabilities of all labels under the raw logits, in their order, when they were asked
-    /// for. What the probabilities lack to 1 is what the critic would rather have written.
+    /// Log-probabilities (natural logarithm) of all labels under the raw logits, in their order, if they were
+    /// requested. The remainder of the probabilities to 1 is text that is not one of the labels.
     pub logprobs: Option<Vec<f32>>,
 }
 
-/// Something that happened to a sequence.
+/// An event of a sequence.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// It began to run; the first of all events.
+    /// The sequence was admitted; the first of all events.
     Admitted {
-        /// Tokens of its prompt whose keys and values were kept from earlier requests.
+        /// Number of prompt tokens taken from the prefix cache.
         cached_tokens: usize,
     },
-    /// It wrote a token; an end token is not reported.
+    /// A token was written; an end token is not reported.
     Token(Sampled),
-    /// Tokens that stand there without being chosen.
+    /// Fixed tokens of the script.
     Said(Vec<TokenId>),
-    /// It chose a label.
+    /// A label was chosen.
     Chosen(Choice),
-    /// The reward head read this number.
+    /// The number of the reward head.
     Rated(f32),
-    /// It is complete, for this reason, and this became of it; nothing follows.
+    /// The sequence is complete, with the reason and a report; no event follows.
     Finished(FinishReason, Box<SequenceReport>),
-    /// There will be no more of it; nothing follows.
+    /// The sequence failed; no event follows.
     Failed(Failure),
 }
 
-/// For so long after its time is up a request is left to the engine, which says so between two steps and counts it.
+/// How long after the deadline the stream waits for the engine to report the expiry, which it does between two
+/// steps.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The events of one sequence. Dropping it cancels the sequence before the next step; [`satisfied`](Self::satisfied) ends it. When its time is up while the engine is in
-/// a step that does not end, the stream says so itself.
+/// The events of one sequence. Dropping the stream cancels the sequence before the next step;
+/// [`satisfied`](Self::satisfied) ends it as complete. If the deadline passes while the engine is stuck in a step,
+/// the stream itself reports the expiry.
 ///
 /// A stream that ends without [`Event::Finished`] or [`Event::Failed`] means that the engine's thread died.
 #[derive(Debug)]
 pub struct TokenStream {
     events: mpsc::Receiver<Event>,
-    /// Shared with the listener at the other end.
+    /// Shared with the listener at the engine's end.
     satisfied: Arc<AtomicBool>,
-    /// When nobody waits for the engine any more.
+    /// The time at which the stream stops waiting for the engine.
     end: Option<Instant>,
-    /// The alarm for that, once somebody waits.
+    /// The timer for `end`, created by the first poll that has to wait.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -105,12 +107,20 @@ impl TokenStream {
         Self { events, satisfied, end, alarm: None }
     }
 
-    /// Ends the sequence before the next step, as one that is complete: its client has all that it wants.
+    /// A stream with only a failure, for a request that failed before it became a sequence.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        // The channel has room for one event and an open receiver, so that sending cannot fail.
+        let _ = sender.try_send(Event::Failed(failure));
+        Self::new(receiver, Arc::default(), None)
+    }
+
+    /// Ends the sequence before the next step and reports it as finished, since the client has all that it wants.
     pub fn satisfied(self) {
         self.satisfied.store(true, Relaxed);
     }
 
-    /// Waits for the next event on a thread that is not an asynchronous one, for as long as it takes.
+    /// Waits for the next event without a time limit, on a thread outside the asynchronous runtime.
     pub fn blocking_next(&mut self) -> Option<Event> {
         self.events.blocking_recv()
     }
@@ -118,7 +128,7 @@ impl TokenStream {
 
 #[cfg(test)]
 impl TokenStream {
-    /// The next event, when it is there already.
+    /// The next event, if it has already arrived.
     pub(crate) fn try_next(&mut self) -> Option<Event> {
         self.events.try_recv().ok()
     }

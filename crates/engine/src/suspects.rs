@@ -1,4 +1,4 @@
-//! Requests that an engine was running when it died, and what becomes of them in the next one.
+//! Requests that an engine was running when it died, and their treatment afterwards.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -6,42 +6,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many deaths, in one of which it was all that ran, and a request is refused.
+/// Number of deaths after which a request is rejected, if it was the only one running in one of them.
 const DEATHS: u32 = 2;
 
-/// For so long after the last of them.
+/// How long a request is rejected after the last of these deaths.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
 
-/// Names what a request makes the critic compute, whoever asks: its tokens, images, script and sampling. SHA-256.
+/// A SHA-256 digest of a request's computation, independent of the tenant: its tokens, images, script and sampling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// A request that was in the step in which an engine died, in this process or an earlier one.
+/// A request in the step during which an engine died, in this process or an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suspect {
-    /// Which one.
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// In how many deaths it had a part.
+    /// Number of deaths in whose last step it was.
     pub deaths: u32,
-    /// Whether it was all that ran in one of them.
+    /// Whether it was the only request in one of them.
     pub was_alone: bool,
-    /// How long ago the last one was.
+    /// Time since the last one.
     pub since: Duration,
 }
 
-/// What a request's past means for it.
+/// The treatment of a request according to its past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Nothing is known against it.
+    /// It has no part in any death.
     Clear,
-    /// It may have been the cause of a death: it runs, and nothing beside it, so that the next death would tell.
+    /// It may have caused a death: it runs alone, so that another death would identify it.
     Suspect,
-    /// It was the cause, as far as anybody can see; it is refused for so long.
+    /// It most likely caused a death: it is rejected for this time.
     Refused(Duration),
 }
 
-/// Those known to an engine. The lock is held for a look at the map, which is empty in nearly every process; handles look when a
-/// request comes, the thread writes when one of these ends or the engine dies.
+/// The suspects known to an engine. The lock is held only for an access to the map, which is empty in nearly every
+/// process: handles read it for each request, and the engine's thread writes when a suspect ends or the engine
+/// dies.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects(Mutex<HashMap<Fingerprint, Past>>);
 
@@ -49,12 +50,12 @@ pub(crate) struct Suspects(Mutex<HashMap<Fingerprint, Past>>);
 struct Past {
     deaths: u32,
     was_alone: bool,
-    /// When the last death is forgiven.
+    /// The end of the quarantine after the last death.
     until: Instant,
 }
 
 impl Suspects {
-    /// Adds what an earlier process has found.
+    /// Adds the suspects of an earlier process.
     pub(crate) fn remember(&self, suspects: &[Suspect], now: Instant) {
         let mut map = self.map();
         for suspect in suspects {
@@ -64,7 +65,7 @@ impl Suspects {
         }
     }
 
-    /// Notes that the engine died while it ran these.
+    /// Records that the engine died while it ran these requests.
     pub(crate) fn died(&self, running: &BTreeSet<Fingerprint>, now: Instant) {
         let mut map = self.map();
         for fingerprint in running {
@@ -75,7 +76,7 @@ impl Suspects {
         }
     }
 
-    /// What is to become of a request.
+    /// The treatment of a request.
     pub(crate) fn standing(&self, fingerprint: &Fingerprint, now: Instant) -> Standing {
         let Some(past) = self.map().get(fingerprint).copied() else { return Standing::Clear };
         let left = past.until.saturating_duration_since(now);
@@ -86,7 +87,7 @@ impl Suspects {
         }
     }
 
-    /// Notes that a request was run to its end, and the engine lives.
+    /// Records that a request was run to its end and the engine survived.
     pub(crate) fn acquit(&self, fingerprint: &Fingerprint) {
         self.map().remove(fingerprint);
     }

@@ -1,7 +1,7 @@
-//! What handles and the engine's thread share memory by. `tests/interleavings` puts a model of it in its place, which tries
-//! every order of what threads do.
+//! The synchronisation types shared by handles and the engine's thread. `tests/interleavings` replaces them by
+//! those of a model checker, which tries every interleaving of the threads.
 
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };

@@ -1,4 +1,4 @@
-//! In which order waiting sequences are looked at.
+//! The order in which waiting sequences are considered for admission.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,8 +8,8 @@ use crate::{
     sequence::Sequence,
 };
 
-/// Places in the waiting line, each given out once: first those that are old, in order, then by turns of their tenants, and
-/// last in the same way those that may wait.
+/// Indices into the queue, each returned once: first old sequences in order of arrival, then by turns of their
+/// tenants, and last those of low urgency, also by turns.
 #[derive(Debug)]
 pub(crate) struct Turns {
     old: VecDeque<usize>,
@@ -24,7 +24,7 @@ impl Turns {
         let mut turns = Self { old: VecDeque::new(), now: HashMap::new(), whenever: HashMap::new() };
         for (index, sequence) in line.iter().enumerate() {
             let by_tenant = match sequence.urgency() {
-                // The line is in order of arrival, and so are these.
+                // The queue is in order of arrival, and so are these.
                 Urgency::Now if is_old(sequence) => {
                     turns.old.push_back(index);
                     continue;
@@ -40,13 +40,14 @@ impl Turns {
         turns
     }
 
-    /// Gives out no more places of `tenant` but those that are old.
+    /// Skips all further sequences of `tenant`, except old ones.
     pub(crate) fn pass_over(&mut self, tenant: &Tenant) {
         self.now.remove(tenant);
         self.whenever.remove(tenant);
     }
 
-    /// The next place: of the tenant that is furthest behind, of several the one that has waited longest.
+    /// The next index: of the tenant that is furthest behind, and of several the one whose sequence has waited
+    /// longest.
     pub(crate) fn next(&mut self, share: &FairShare) -> Option<usize> {
         let old = self.old.pop_front();
         old.or_else(|| next_of(&mut self.now, share)).or_else(|| next_of(&mut self.whenever, share))

@@ -1,4 +1,4 @@
-//! The thread behind the handles: receive, schedule, forward, commit.
+//! The engine's thread: receive, schedule, forward, commit.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use critic::{Backend, BackendError, Batch, Logits, Wants};
+use critic::{Backend, BackendError, Batch, Logits, Wants, is_finite};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     suspects::{Fingerprint, Suspects},
 };
 
-/// What the engine's thread owns.
+/// The state of the engine's thread.
 pub(crate) struct Worker {
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) config: Config,
@@ -38,15 +38,16 @@ pub(crate) struct Worker {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) given_up: Arc<AtomicBool>,
     pub(crate) suspects: Arc<Suspects>,
-    /// What the observer was told last that runs.
+    /// The set of requests last reported to the observer.
     pub(crate) noted: BTreeSet<Fingerprint>,
 }
 
 impl Worker {
-    /// Goes on until every handle is dropped and all work is done, or a step panics, most likely the model's code in it.
+    /// Runs until all handles are dropped and all work is done, or until a step panics (most likely in the model's
+    /// code) and the engine does not restart.
     pub(crate) fn run(mut self) {
         loop {
-            // The whole round is timed and not the model alone: whatever in it does not end holds everybody up.
+            // The whole iteration is timed, not only the model: any part of it that hangs blocks all requests.
             self.counters.begin_step();
             while let Ok(arrival) = self.arrivals.try_recv() {
                 self.scheduler.enqueue(Sequence::new(arrival));
@@ -59,7 +60,8 @@ impl Worker {
             self.tell_ended();
             self.note_running();
             let Some(batch) = batch else {
-                // With nothing running every block can be had, and `submit` has refused what never fits.
+                // With nothing running, all blocks are available, and `submit` has rejected requests that can never
+                // fit.
                 assert!(self.scheduler.is_idle() && self.scheduler.is_whole());
                 self.counters.end_step();
                 let Some(arrival) = self.arrivals.blocking_recv() else { return };
@@ -67,7 +69,7 @@ impl Worker {
                 self.scheduler.enqueue(Sequence::new(arrival));
                 continue;
             };
-            // After a panic nothing of the step is used, and nothing of the cache.
+            // After a panic neither the results of the step nor the cache are used.
             let stepped = catch_unwind(AssertUnwindSafe(|| self.step(&batch)));
             self.counters.end_step();
             if stepped.is_err() && !self.survives_panic() {
@@ -84,7 +86,8 @@ impl Worker {
         let duration = end.duration_since(start);
         let (prompt_sequences, prompt_tokens) = self.scheduler.prompts(batch);
         let tokens = batch.token_count();
-        // Counted before anybody hears of it, so that who has an answer finds its tokens in the figures.
+        // Counted before clients receive events, so that a client with an answer finds its tokens in the
+        // statistics.
         self.counters.add_step(tokens);
         let failures = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
         failures.filter(|failure| failure.is_non_finite()).for_each(|_| self.counters.note_non_finite());
@@ -103,8 +106,8 @@ impl Worker {
         self.scheduler.take_gaps().into_iter().for_each(|gap| self.observer.wrote(gap));
     }
 
-    /// Runs a batch; when it fails, each of its chunks alone, so that only those fail that cannot run. A chunk that runs
-    /// twice writes the same keys and values into the same places.
+    /// Runs a batch. If it fails, each chunk is run alone, so that only those fail that cannot run. A chunk that
+    /// runs twice writes the same keys and values to the same slots.
     fn forward(&mut self, batch: &Batch) -> Vec<Outcome> {
         let error = match self.backend.forward(batch) {
             Ok(rows) => return share_out(batch, rows),
@@ -129,7 +132,7 @@ impl Worker {
         outcomes
     }
 
-    /// Tells what is about to be run before it is, so that somebody knows if it never ends.
+    /// Reports the next requests before they run, so that they are known if the step never ends.
     fn note_running(&mut self) {
         let running = self.scheduler.fingerprints();
         if running != self.noted {
@@ -143,7 +146,7 @@ impl Worker {
         self.scheduler.take_ended().iter().for_each(|report| self.observer.ended(report));
     }
 
-    /// Fails everything that waits or runs; tells whether the engine goes on.
+    /// Fails all waiting and running requests; returns whether the engine continues.
     fn survives_panic(&mut self) -> bool {
         let restarts = self.config.on_panic == OnPanic::Restart;
         self.suspects.died(&self.noted, Instant::now());
@@ -158,7 +161,7 @@ impl Worker {
         restarts
     }
 
-    /// Fails everything that waits or runs, and begins anew with an empty cache.
+    /// Fails all waiting and running requests, and starts again with an empty cache.
     fn fail_everything(&mut self, failure: &Failure) {
         self.scheduler.fail_all(failure, Instant::now());
         self.tell_ended();
@@ -168,13 +171,11 @@ impl Worker {
     }
 }
 
-/// Gives each chunk that wanted something its row. A row that is not finite fails its own chunk.
+/// Assigns each row to the chunk that wanted it. A row that is not finite fails its own chunk.
 fn share_out(batch: &Batch, rows: Vec<Logits>) -> Vec<Outcome> {
     let numbers = rows.iter().map(Vec::len).sum();
     let mut rows = parallel::map(rows, numbers, |row| {
-        // All are looked at: a loop that may end early looks at one at a time.
-        let is_finite = row.iter().fold(true, |all, logit| all & logit.is_finite());
-        if is_finite { Ok(Some(row)) } else { Err(Failure::Backend(Arc::new(BackendError::NonFinite))) }
+        if is_finite(&row) { Ok(Some(row)) } else { Err(Failure::Backend(Arc::new(BackendError::NonFinite))) }
     })
     .into_iter();
     let outcome = |wants: Wants| {

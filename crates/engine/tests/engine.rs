@@ -1,4 +1,4 @@
-//! The engine over a small backend of plain arithmetic: what comes back, and what happens to blocks.
+//! Tests of the engine with a small arithmetic backend: the results, and the use of blocks.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,24 +14,25 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic, Part,
-    Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
+    Claim, Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic,
+    Part, Patience, Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Ticket, Urgency,
 };
+use futures::{FutureExt, future::join_all};
 
-/// Writes the successor of the last token, modulo the vocabulary. It checks that every sequence's tokens arrive in
+/// Writes the successor of the last token, modulo the vocabulary, and checks that every sequence's tokens arrive in
 /// order and once.
 struct Counting {
     limits: Limits,
-    /// Waits for a message before each step, when there is one.
+    /// If set, each step waits for a message.
     gate: Option<mpsc::Receiver<()>>,
-    /// Steps fail that have this token in them.
+    /// Steps that contain this token fail.
     poison: Option<u32>,
     largest_step: Arc<AtomicUsize>,
     computed: std::collections::HashMap<u64, usize>,
 }
 
 const VOCABULARY: u32 = 50;
-/// What comes after it is not a number.
+/// The logits after this token are not finite.
 const NO_NUMBER: u32 = 49;
 
 impl Backend for Counting {
@@ -109,7 +110,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
     }
 }
 
-/// All tokens of a stream and why it ended.
+/// All tokens of a stream and its end.
 fn collect(mut stream: engine::TokenStream) -> (Vec<u32>, Result<FinishReason, String>) {
     let mut tokens = Vec::new();
     loop {
@@ -125,7 +126,7 @@ fn collect(mut stream: engine::TokenStream) -> (Vec<u32>, Result<FinishReason, S
     }
 }
 
-/// Waits until the engine's figures are as wanted; a minute is far more than any machine needs.
+/// Waits until the statistics satisfy a condition; a minute is far more than any machine needs.
 fn wait_for(engine: &Engine, wanted: impl Fn(&Stats) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !wanted(&engine.stats()) {
@@ -188,7 +189,7 @@ fn what_cannot_be_run_fails_alone() {
     let bench = start(true, Config::default());
     let [good, poisoned, no_number] =
         [&[1, 2][..], &[7, 48], &[NO_NUMBER]].map(|prompt| bench.engine.submit(request(prompt, 3)).unwrap());
-    // The step of all three fails and is run again one by one.
+    // The step of all three fails and is repeated one by one.
     for _ in 0..12 {
         bench.gate.send(()).unwrap();
     }
@@ -225,7 +226,7 @@ fn a_reply_follows_its_script() {
     let labels = Labels::new(texts).unwrap();
     let choose = Part::Choose { labels, distribution: true };
     let asked = Request { script: vec![choose, Part::Write(3)], ..request(&[1], 1) };
-    // After 1 the backend would write 2, which no label has; 7 and 8 are as likely, and 7 goes first.
+    // After 1 the backend would write 2, which is in no label; 7 and 8 are equally likely, and 7 is the first.
     let (tokens, reason) = collect(bench.engine.submit(asked).unwrap());
     assert_eq!((tokens, reason), (vec![7, 9, 10, 11, 12], Ok(FinishReason::Length)));
     let nothing = Request { script: vec![Part::Say(vec![TokenId(1)]), Part::Write(0)], ..request(&[1], 1) };
@@ -244,11 +245,65 @@ fn the_waiting_line_is_bounded_in_tokens_too() {
         Err(EngineError::Overloaded { requests: 1, tokens: 15, retry_after_s: 1.. }) => {}
         other => panic!("{other:?}"),
     }
-    // Twelve of these tokens are going to be known from the one before.
+    // Twelve of these tokens will be cached by the request before.
     let _known = bench.engine.submit(request(&[&[2; 15][..], &[9]].concat(), 3)).unwrap();
     assert_eq!(bench.engine.stats().waiting_tokens, 19);
     drop(bench.gate);
     assert_eq!(collect(running).0, [2, 3, 4]);
+}
+
+#[test]
+fn the_parts_of_a_request_that_was_let_in_wait_for_room_and_other_requests_are_refused() {
+    let bench = start(true, Config { max_sequences: 1, max_waiting: 1, ..Config::default() });
+    let running = bench.engine.submit(request(&[1], 3)).unwrap();
+    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let ticket = Ticket::default();
+    let parts = (2..8).map(|first| bench.engine.submit_part(request(&[first], 1), &ticket));
+    let mut parts = Box::pin(join_all(parts));
+    // The first part is in the queue, and the others wait for it to leave.
+    assert!(runtime.block_on(async { (&mut parts).now_or_never() }).is_none());
+    assert_eq!(bench.engine.stats().waiting(), 1);
+    // Another request is rejected once, whichever of its parts comes first.
+    let refused = Ticket::default();
+    for _ in 0..2 {
+        let part = runtime.block_on(bench.engine.submit_part(request(&[9], 1), &refused));
+        assert!(matches!(part, Err(EngineError::Overloaded { requests: 1, .. })));
+    }
+    // A patient request waits until its deadline, and is rejected then.
+    let (patient, tenant, terms) = (Ticket::patient(), Tenant::default(), Terms::default());
+    let claim = Claim {
+        ticket: &patient,
+        tenant: &tenant,
+        terms: &terms,
+        urgency: Urgency::Now,
+        deadline: Some(Instant::now()),
+    };
+    assert!(runtime.block_on(bench.engine.prepare(claim)).is_err());
+    assert_eq!(bench.engine.stats().refused_requests, 2);
+    drop(bench.gate);
+    for (first, part) in (2..).zip(runtime.block_on(parts)) {
+        assert_eq!(collect(part.unwrap()), (vec![first + 1], Ok(FinishReason::Length)));
+    }
+    assert_eq!(collect(running).0, [2, 3, 4]);
+    wait_for(&bench.engine, |stats| stats.free_blocks == stats.total_blocks);
+}
+
+#[test]
+fn a_part_whose_time_is_up_before_there_is_room_says_so() {
+    let bench = start(true, Config { max_sequences: 1, max_waiting: 1, ..Config::default() });
+    let _running = bench.engine.submit(request(&[1], 3)).unwrap();
+    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let ticket = Ticket::default();
+    let submit = |asked: Request| runtime.block_on(bench.engine.submit_part(asked, &ticket)).unwrap();
+    let _first = submit(request(&[2], 1));
+    let late = submit(Request { deadline: Some(Instant::now()), ..request(&[3], 1) });
+    assert_eq!(collect(late).1, Err("the request ran out of time".into()));
+    let patience = Patience::new(Instant::now(), Duration::ZERO);
+    let impatient = submit(Request { patience: Some(patience), ..request(&[4], 1) });
+    assert!(collect(impatient).1.unwrap_err().contains("waited in line"));
+    assert_eq!(bench.engine.stats().refused_requests, 0);
 }
 
 #[test]
@@ -261,7 +316,7 @@ fn one_answer_serves_all_who_ask_the_same() {
     for stream in streams.into_iter().chain([other]) {
         assert_eq!(collect(stream), (vec![4, 5, 6, 7], Ok(FinishReason::Length)));
     }
-    // Two prompts of three tokens and two times three tokens after the first: those of the tenants.
+    // For each of the two tenants: a prompt of three tokens, and three tokens after the first of its reply.
     wait_for(&bench.engine, |stats| stats.running == 0);
     assert_eq!(bench.engine.stats().tokens, 12);
 }
@@ -308,14 +363,14 @@ fn an_engine_that_restarts_goes_on_after_a_panic() {
     assert!(collect(engine.submit(request(&[1], 1)).unwrap()).1.is_err());
     assert_eq!(collect(engine.submit(request(&[2], 1)).unwrap()), (vec![0], Ok(FinishReason::Length)));
     assert!(engine.stats().alive);
-    // What it kept is gone, and what it has counted is not.
+    // The cache is empty, and the counters continue.
     assert!(collect(engine.submit(request(&known, 1)).unwrap()).1.is_ok());
     assert_eq!(found(&engine.stats()), 1);
     assert!(collect(engine.submit(request(&known, 1)).unwrap()).1.is_ok());
     wait_for(&engine, |stats| found(stats) == 2);
 }
 
-/// Remembers what it is told.
+/// Records all reports.
 #[derive(Debug, Default)]
 struct Recorder {
     run: Mutex<Vec<usize>>,
@@ -390,7 +445,7 @@ fn the_age_of_a_step_tells_a_stall_and_a_request_that_ran_out_of_time_is_told_ap
     wait_for(&engine, |stats| stats.step_running.is_zero() && stats.running == 0);
     let ended: Vec<Ending> = recorder.ended.lock().unwrap().iter().map(|report| report.ending).collect();
     assert!(ended.contains(&Ending::Expired), "{ended:?}");
-    // Of nine tokens two blocks of four can be kept; a third equal prompt finds both.
+    // Two blocks of four of the nine tokens can be cached; the equal prompt that follows finds both.
     collect(engine.submit(request(&[2; 9], 2)).unwrap()).1.unwrap();
     let prefix = engine.stats().prefix;
     assert_eq!((prefix.hits, prefix.evictions), (2, 0));

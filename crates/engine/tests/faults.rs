@@ -1,4 +1,5 @@
-//! A backend that panics, runs out of memory, or computes no numbers: what becomes of those who are there and of their neighbours.
+//! Tests of a backend that panics, runs out of memory or computes non-finite numbers: the effect on its requests
+//! and on their neighbours.
 
 use std::{
     collections::HashMap,
@@ -18,25 +19,25 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 const VOCABULARY: u32 = 50;
 
-/// What goes wrong in a step.
+/// The faults of a backend.
 #[derive(Default)]
 struct Faults {
     /// The step that panics, counted from 1; 0 for none.
     panics_at: AtomicUsize,
-    /// Every step panics in which a prompt begins that begins with this token; 0 for none.
+    /// Every step panics that starts a prompt whose first token is this one; 0 for none.
     panics_over: AtomicU32,
-    /// Whether steps fail that have more tokens than there is room for at the moment.
+    /// Whether steps with more tokens than the random room of the moment fail.
     is_tight: AtomicBool,
-    /// Whether what is computed for [`SICK`] is no number.
+    /// Whether the value computed for [`SICK`] is not a number.
     is_sick: AtomicBool,
-    /// Steps that failed.
+    /// Number of failed steps.
     failed: AtomicUsize,
 }
 
-/// A token that a device in a bad moment makes no number of.
+/// A token for which a faulty device computes NaN.
 const SICK: u32 = 40;
 
-/// Keeps a number for each position in its block, and writes the sum of all numbers of a sequence.
+/// Stores a number for each position in its block, and writes the sum of all numbers of a sequence.
 struct Summing {
     faults: Arc<Faults>,
     memory: HashMap<(u32, usize), f32>,
@@ -74,7 +75,7 @@ impl Backend for Summing {
                 self.memory.insert(place(position), if sick { f32::NAN } else { token.0 as f32 });
             }
             if chunk.wants != Wants::Nothing {
-                // Positions before the chunk may have been computed for others.
+                // Positions before the chunk may have been computed by another sequence.
                 let sum: f32 = (0..chunk.end()).map(|position| self.memory[&place(position)]).sum();
                 let high = if sum.is_nan() { f32::NAN } else { 5.0 };
                 let next = sum as u32 % VOCABULARY;
@@ -109,7 +110,7 @@ fn request(prompt: &[u32], tenant: &str) -> Request {
     }
 }
 
-/// The tokens of a stream, or why there are none.
+/// The tokens of a stream, or the failure.
 fn collect(mut stream: TokenStream) -> Result<Vec<u32>, String> {
     let mut tokens = Vec::new();
     loop {
@@ -134,7 +135,7 @@ fn is_whole(stats: &Stats) -> bool {
     stats.running == 0 && stats.waiting() == 0 && stats.free_blocks == stats.total_blocks
 }
 
-/// Some prompts of different lengths, which share beginnings.
+/// Prompts of different lengths, which share prefixes.
 fn prompts() -> Vec<Vec<u32>> {
     (0..24u32).map(|index| (0..3 + index % 20).map(|at| (at * 7 + index / 4) % 30).collect()).collect()
 }
@@ -176,7 +177,7 @@ fn what_the_engine_dies_of_is_found_out_among_its_neighbours_and_refused() {
     let engine = start_with(&faults, Config { on_panic: OnPanic::Restart, ..Config::default() });
     let poisoned = || engine.submit(request(&[POISON, 1, 2], "a"));
     let mut deaths = 0;
-    // All come again after each death, as clients do that try again.
+    // All requests are repeated after each death, as by clients that retry.
     let refused = loop {
         let neighbours: Vec<_> =
             prompts()[..6].iter().map(|prompt| engine.submit(request(prompt, "b"))).collect();
@@ -193,7 +194,7 @@ fn what_the_engine_dies_of_is_found_out_among_its_neighbours_and_refused() {
         matches!(refused, EngineError::Quarantined { left_s } if left_s <= QUARANTINE.as_secs()),
         "{refused}"
     );
-    // Whoever asks, and nobody else.
+    // It is rejected for every tenant, and nothing else is.
     assert!(matches!(engine.submit(request(&[POISON, 1, 2], "c")), Err(EngineError::Quarantined { .. })));
     for prompt in &prompts() {
         assert!(collect(engine.submit(request(prompt, "b")).unwrap()).is_ok());
@@ -206,7 +207,7 @@ fn a_device_without_memory_hurts_those_alone_who_need_too_much_alone() {
     let faults = Arc::new(Faults::default());
     let engine = start(&faults);
     let ask = |prompt: &Vec<u32>, round: usize| {
-        // A tenant of its own, so that nothing is kept from the round before.
+        // Each round has its own tenant, so that nothing is cached from the round before.
         engine.submit(request(prompt, &round.to_string())).unwrap()
     };
     let wanted: Vec<_> = prompts().iter().map(|prompt| collect(ask(prompt, 0)).unwrap()).collect();
@@ -241,7 +242,7 @@ fn what_is_no_number_hurts_one_request_and_is_kept_for_nobody() {
     let faults = Arc::new(Faults::default());
     let engine = start(&faults);
     let ask = |prompt: &[u32]| engine.submit(request(prompt, "a")).unwrap();
-    // Longer than a step, so that the sick block is kept before anybody looks at a number.
+    // Longer than a step, so that the faulty block is cached before its logits are checked.
     let mut sick: Vec<u32> = (0..30).map(|at| at % 9).collect();
     sick[1] = SICK;
     let well: Vec<Vec<u32>> = (1..6).map(|seed| (0..20).map(|at| (at + seed) % 11).collect()).collect();
@@ -257,13 +258,13 @@ fn what_is_no_number_hurts_one_request_and_is_kept_for_nobody() {
         }
         let stats = engine.stats();
         assert_eq!((stats.non_finite, stats.non_finite_lately), (round as u64, round));
-        // The moment is over: the same prompt finds nothing of what was computed then, and neither does anybody else.
+        // After the fault, neither the same prompt nor any other finds anything that was computed during it.
         faults.is_sick.store(false, SeqCst);
         collect(ask(&sick)).unwrap();
         for (prompt, wanted) in well.iter().zip(&wanted) {
             assert_eq!(collect(ask(prompt)).unwrap(), *wanted);
         }
-        sick[2] += 1; // what was well has now been kept
+        sick[2] += 1; // the healthy blocks are cached by now
     }
     wait_for(&engine, is_whole);
 }

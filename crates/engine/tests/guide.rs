@@ -1,4 +1,4 @@
-//! Text that is written by rules: what is allowed, what is refused, where it ends, and who shares it.
+//! Tests of text written by rules: allowed and refused tokens, the end of a text, and sharing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -13,7 +13,7 @@ use engine::{
 const VOCABULARY: u32 = 40;
 const END: u32 = 39;
 
-/// Likes the successor of the last token best and each later one less; the end token is likelier still.
+/// Prefers the successor of the last token, and later ones less and less; the end token is more probable than all.
 struct Counting;
 
 impl Backend for Counting {
@@ -37,7 +37,7 @@ impl Backend for Counting {
     }
 }
 
-/// Multiples of a number, of which some are refused at first and a number of which makes a text.
+/// Allows multiples of a number, refuses some of them at first, and counts them for the end of a text.
 #[derive(Clone)]
 struct Multiples {
     of: u32,
@@ -46,7 +46,7 @@ struct Multiples {
     refused: Vec<u32>,
     allowed: Allowed,
     taken: usize,
-    /// How many more can be written, as it was told.
+    /// The number of tokens left, as passed to the last call.
     left: Option<usize>,
 }
 
@@ -133,7 +133,7 @@ fn only_what_is_allowed_is_written_until_nothing_may_follow() {
         written(request(10, Multiples::of(5, (3, 3)).guided(0))),
         (vec![5, 10, 15], Ok(FinishReason::End))
     );
-    // What may end is ended by the end token alone, which is the most probable one here.
+    // A text that may end ends only with the end token, which is the most probable one here.
     assert_eq!(
         written(request(10, Multiples::of(5, (2, 9)).guided(0))),
         (vec![5, 10], Ok(FinishReason::End))
@@ -162,12 +162,16 @@ fn no_end_comes_before_the_least_number_of_tokens() {
     let sampling = SamplingParams { min_tokens: 3, ..SamplingParams::default() };
     assert_eq!(written(Request { sampling: sampling.clone(), ..asked.clone() }).0, [5, 10, 15]);
     let free = Request { script: vec![Part::Write(9)], sampling, ..asked };
-    assert_eq!(written(free), (vec![2, 3, 4], Ok(FinishReason::End)));
+    assert_eq!(written(free.clone()), (vec![2, 3, 4], Ok(FinishReason::End)));
+    // What is given is no text of the critic, however long it is.
+    let given = [20, 20, 20, 20].map(TokenId).to_vec();
+    let after = Request { script: vec![Part::Say(given), Part::Write(9)], ..free };
+    assert_eq!(written(after), (vec![20, 20, 20, 20, 21, 22, 23], Ok(FinishReason::End)));
 }
 
 #[test]
 fn a_text_that_can_only_end_ends_however_long_it_was_to_be() {
-    // The end alone may come, and an end token that the vocabulary does not have beside it.
+    // Only the end is allowed; one of the end tokens is outside the vocabulary.
     let only_end = Allowed { tokens: Vec::new(), end: true };
     let rules = Multiples { allowed: only_end, ..Multiples::of(5, (0, 9)) };
     let sampling = SamplingParams { min_tokens: 3, ..SamplingParams::default() };

@@ -1,8 +1,9 @@
-//! The waiting line in every order in which threads can come to it: the file itself, on atomics that a model checker runs.
+//! Tests of the queue under every interleaving of threads: its own source files, compiled with the locks and
+//! atomics of a model checker.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-// What the file takes from its crate.
+// Replacements for the modules that these files use from their crate.
 mod config {
     pub(crate) use engine::Config;
 }
@@ -13,7 +14,7 @@ mod request {
     pub(crate) use engine::{Lane, Tenant, Urgency};
 }
 mod prefix_cache {
-    /// As much of a block's name as the line looks at.
+    /// The part of a block key that the queue uses.
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct BlockKey(pub(crate) u64);
 
@@ -26,20 +27,30 @@ mod prefix_cache {
 mod sync {
     pub(crate) use loom::sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     };
-    // The model's own cannot be a receiver of methods; counting handles is the standard library's affair.
+    // Loom's `Arc` cannot be a method receiver; reference counting need not be checked here.
     pub(crate) use std::sync::Arc;
 }
+#[path = "../src/average.rs"]
+mod average;
 #[path = "../src/backlog.rs"]
 #[expect(dead_code, reason = "only what threads share is tried here")]
 mod backlog;
+#[path = "../src/ticket.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "only what threads share is tried here, and nobody else uses it"
+)]
+mod ticket;
 
-use backlog::{Backlog, Newcomer, Place};
+use backlog::{Asker, Backlog, Newcomer, Place};
 use engine::{Config, EngineError, Lane, Tenant, Urgency};
 use loom::thread;
 use prefix_cache::BlockKey;
 use sync::Arc;
+use ticket::Ticket;
 
 const BLOCK: usize = 4;
 
@@ -57,12 +68,21 @@ fn join(
     keys: &[BlockKey],
     config: &Config,
 ) -> Result<Place, EngineError> {
-    let (lane, urgency) = (Lane::Score, Urgency::Now);
-    let tenant = &Tenant::default();
-    line.join(Newcomer { lane, urgency, tokens, keys, block_size: BLOCK, tenant, share: 1.0 }, config)
+    part(line, &Ticket::default(), (tokens, keys), config)
 }
 
-/// Two threads join at once; how many got in.
+/// A part of the request of `ticket` joins.
+fn part(
+    line: &Arc<Backlog>,
+    ticket: &Ticket,
+    (tokens, keys): (usize, &[BlockKey]),
+    config: &Config,
+) -> Result<Place, EngineError> {
+    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now };
+    line.join(Newcomer { asker, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
+}
+
+/// Two threads join concurrently; returns the places that they got.
 fn both_join(line: &Arc<Backlog>, tokens: usize, config: Config) -> Vec<Place> {
     let other = {
         let line = line.clone();
@@ -74,9 +94,10 @@ fn both_join(line: &Arc<Backlog>, tokens: usize, config: Config) -> Vec<Place> {
 
 fn is_empty(line: &Backlog) -> bool {
     line.requests() == 0
+        && line.parts() == 0
         && line.tokens() == 0
-        && line.lane_requests(Lane::Score) == 0
-        && line.lane_requests(Lane::Explain) == 0
+        && line.lane_parts(Lane::Score) == 0
+        && line.lane_parts(Lane::Explain) == 0
 }
 
 #[test]
@@ -104,8 +125,26 @@ fn two_that_are_too_large_do_not_both_find_the_line_empty() {
 }
 
 #[test]
+fn parts_of_one_request_that_come_and_go_count_as_one() {
+    loom::model(|| {
+        let (line, ticket, config) = (line(), Ticket::default(), config(1, 100));
+        let first = part(&line, &ticket, (3, &[]), &config).unwrap();
+        let leaving = thread::spawn(move || drop(first));
+        // Beside the first part there is no room; after it there always is, since the request was accepted.
+        let second = part(&line, &ticket, (3, &[]), &config);
+        assert!(second.is_ok() || ticket.waits());
+        leaving.join().unwrap();
+        assert_eq!(line.requests(), usize::from(second.is_ok()));
+        drop(second);
+        assert!(part(&line, &ticket, (3, &[]), &config).is_ok());
+        assert!(is_empty(&line));
+        assert_eq!(line.refused(), (0, 0));
+    });
+}
+
+#[test]
 fn places_come_back_while_others_are_taken() {
-    // Three threads have too many orders; three changes of thread where none is needed find nearly all that goes wrong.
+    // Three threads have too many interleavings; those with up to three preemptions find nearly all errors.
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
@@ -119,7 +158,7 @@ fn places_come_back_while_others_are_taken() {
         };
         let own = join(&line, 7, &[], &config);
         leaving.join().unwrap();
-        // With two places and one leaving, of two that come at least one gets in.
+        // With two places and one of them being freed, at least one of the two threads gets in.
         let got_in = other.join().unwrap();
         assert!(got_in || own.is_ok());
         assert_eq!(line.tokens(), if own.is_ok() { 7 } else { 0 });

@@ -1,4 +1,4 @@
-//! Names of blocks, and the tree of those that are kept.
+//! Tests of block keys and of the tree of cached blocks.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What was found again counts as used so many uses later.
+/// The size of the cache, and the number of uses by which a block that was found again counts as younger.
 const BLOCKS: usize = 8;
 
 fn prompt(tokens: &[u32]) -> Encoded {
@@ -89,7 +89,7 @@ fn a_use_makes_a_leaf_young() {
     let mut cache = PrefixCache::new(BLOCKS);
     let prompts = [1, 2, 3].map(|id| names(&prompt(&[id; 5])));
     for (index, keys) in prompts.iter().enumerate() {
-        cache.lease(keys); // moves the clock
+        cache.lease(keys); // advances the clock
         cache.insert(keys, 0, BlockId(index as u32));
         cache.release(keys);
     }
@@ -111,7 +111,7 @@ fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it(
     let shared = names(&prompt(&[0; 5]));
     assert_eq!(cache.lease(&shared), [BlockId(0)]);
     cache.release(&shared);
-    // A flood of prompts that nobody asks again, where there is room for eight.
+    // Many prompts that are never repeated, in a cache of eight blocks.
     (1..8).for_each(|id| once(&mut cache, id));
     let mut given_up = Vec::new();
     while !given_up.contains(&0) && given_up.len() < 50 {
@@ -126,7 +126,7 @@ fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it(
         if id >= 8 {
             cache.evict();
         }
-        // Somebody comes for it more seldom than there are new ones to fill all the room.
+        // It is used less often than new blocks fill the whole cache.
         if id % 12 == 6 {
             assert_eq!(cache.lease(&shared), [BlockId(0)]);
             cache.release(&shared);
@@ -134,26 +134,27 @@ fn what_was_found_again_outlives_what_was_not_and_goes_when_nobody_comes_for_it(
     });
 }
 
-/// For whom a prompt is, by which salt, and which image it begins with, if any: what two prompts of the same tokens differ in.
+/// Tenant, salt and the image at the beginning of a prompt, if any: the differences between prompts with equal
+/// tokens.
 type Whose = (usize, usize, Option<u8>);
 
 fn whose() -> impl Strategy<Value = Whose> {
     (0..2usize, 0..2usize, proptest::option::of(0..2u8))
 }
 
-/// The names of a prompt's blocks.
+/// The keys of a prompt's blocks.
 fn names_of((tenant, salt, image): Whose, tokens: &[u32]) -> Vec<BlockKey> {
     let terms = Terms { cache_salt: ["", "salt"][salt].into(), ..Terms::default() };
     let tenant = Tenant(["a", "b"][tenant].into());
     let encoded = match image {
         None => prompt(tokens),
-        // It fills all that there is, as far as blocks see.
+        // The image covers all positions of the blocks.
         Some(hash) => Encoded { visuals: with_image(0, 40, hash).visuals, ..prompt(tokens) },
     };
     block_keys(&encoded, 4, root(&[0; 32], &tenant, &terms))
 }
 
-/// The same tree as a plain list of nodes, by the prompts that they stand for.
+/// The same tree as a plain list of nodes, identified by their prompts.
 #[derive(Default)]
 struct Plain {
     nodes: Vec<PlainNode>,
@@ -161,7 +162,7 @@ struct Plain {
 }
 
 struct PlainNode {
-    /// Whose it is, and all tokens up to its end.
+    /// The owner, and all tokens up to the end of the block.
     path: (Whose, Vec<u32>),
     block: u32,
     leases: usize,
@@ -180,13 +181,13 @@ impl Plain {
         self.nodes.iter().any(below)
     }
 
-    /// The paths of the full blocks of a prompt that may be shared.
+    /// The paths of the shareable full blocks of a prompt.
     fn paths(whose: Whose, prompt: &[u32]) -> Vec<(Whose, Vec<u32>)> {
         let blocks = prompt.len().saturating_sub(1) / 4;
         (1..=blocks).map(|count| (whose, prompt[..count * 4].to_vec())).collect()
     }
 
-    /// The leaf of the least worth that nobody leases. Of several any may go.
+    /// The leaves without leases that share the lowest priority; any of them may be evicted.
     fn least_leaves(&self) -> Vec<u32> {
         let free = |node: &&PlainNode| node.leases == 0 && !self.has_children(&node.path);
         let least = self.nodes.iter().filter(free).map(|node| node.worth).min();
@@ -195,7 +196,7 @@ impl Plain {
     }
 }
 
-/// A running sequence: its names and paths, and how many of these it leases.
+/// A running sequence: its keys and paths, and the number of them that it leases.
 struct Lessee {
     keys: Vec<BlockKey>,
     paths: Vec<(Whose, Vec<u32>)>,
@@ -205,8 +206,8 @@ struct Lessee {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Prompts of few tokens, so that they share beginnings in all ways: begun, computed block by block, ended; and memory that
-    /// runs out in between.
+    /// Prompts over few tokens, which share prefixes in many ways: sequences start, compute block by block and end,
+    /// and blocks are evicted in between.
     #[test]
     fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_given_up(
         actions in proptest::collection::vec((0..5usize, whose(), proptest::collection::vec(0..2u32, 0..18)), 1..60)
@@ -217,7 +218,7 @@ proptest! {
         for (what, whose, tokens) in actions {
             match what {
                 0 => {
-                    // An image's places all hold the same token.
+                    // All positions of an image have the same token.
                     let tokens = if whose.2.is_some() { vec![5; tokens.len()] } else { tokens };
                     let (keys, paths) = (names_of(whose, &tokens), Plain::paths(whose, &tokens));
                     prop_assert_eq!(keys.len(), paths.len());
@@ -235,7 +236,7 @@ proptest! {
                     running.push(Lessee { keys, paths, leased: wanted.len() });
                 }
                 1 => {
-                    // One of them has computed its next block, which nobody else has computed meanwhile.
+                    // A sequence computed its next block, unless another one has added it in the meantime.
                     let Some(index) = tokens.len().checked_rem(running.len()) else { continue };
                     let lessee = &mut running[index];
                     let Some(path) = lessee.paths.get(lessee.leased) else { continue };
@@ -254,7 +255,7 @@ proptest! {
                     paths[..leased].iter().for_each(|path| plain.find(path).unwrap().leases -= 1);
                 }
                 3 => {
-                    // Somebody has failed: what nobody reads of it goes, with all that stands below.
+                    // A sequence failed: its blocks without leases are removed, with all their descendants.
                     let tokens = if whose.2.is_some() { vec![5; tokens.len()] } else { tokens };
                     let keys = names_of(whose, &tokens);
                     let mut gone: Vec<u32> = cache.give_up(&keys).into_iter().map(|(_, block)| block.0).collect();
@@ -286,7 +287,7 @@ proptest! {
             prop_assert_eq!(cache.len(), plain.nodes.len());
             prop_assert_eq!(cache.idle_count(), plain.nodes.iter().filter(|node| node.leases == 0).count());
         }
-        // When nobody reads any more, everything can be had back.
+        // Without leases, everything can be evicted.
         running.iter().for_each(|lessee| cache.release(&lessee.keys[..lessee.leased]));
         let count = cache.len();
         prop_assert_eq!(std::iter::from_fn(|| cache.evict()).count(), count);

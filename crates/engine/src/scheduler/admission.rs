@@ -1,12 +1,12 @@
-//! Which sequences run, and with which blocks.
+//! Decides which sequences run, and with which blocks.
 //!
-//! A sequence is admitted when blocks for its whole prompt and reply are free, so a running one never waits for memory;
-//! the beginning of its prompt that an earlier one computed is read from the prefix cache. When a running sequence is
-//! about to compute the same beginning, the later one waits until it has: one leads, the others follow with the whole
-//! beginning at once. Whose turn it is, [`FairShare`](crate::fair_share::FairShare) says, but one that has waited very
-//! long goes first. Some room is kept for sequences that write no text. Those that may wait come last, and leave room for
-//! those that may not. A tenant that runs something already leaves room for others who have come lately
-//! ([`Neighbours`](crate::neighbours::Neighbours)), so that they are admitted at once.
+//! A sequence is admitted when blocks for its whole prompt and reply are free, so that a running sequence never
+//! waits for memory; the cached prefix of its prompt is read from the prefix cache. When a running sequence is
+//! about to compute the same prefix, the later one waits for it: one leads, and the others follow with the whole
+//! prefix at once. [`FairShare`](crate::fair_share::FairShare) determines whose turn it is, but a sequence that has
+//! waited very long comes first. Some slots are reserved for sequences that write no text. Sequences of low urgency
+//! come last, and leave room for urgent ones. A tenant with a running sequence leaves memory for others that have
+//! sent requests recently ([`Neighbours`](crate::neighbours::Neighbours)), so that those are admitted at once.
 
 use std::time::Instant;
 
@@ -19,24 +19,26 @@ use crate::{
     turns::Turns,
 };
 
-/// What a running tenant leaves of the memory to others is one of so many parts, at most a whole context.
+/// A tenant with a running sequence leaves this fraction of the blocks (1 of 8) free for others, but no more than a
+/// whole context needs.
 const PART_FOR_OTHERS: usize = 8;
 
-/// What those that may wait leave to those that may not.
+/// Sequences of low urgency leave this fraction of the blocks (1 of 4) free for urgent ones.
 const PART_FOR_URGENT: usize = 4;
 
-/// Whom a sequence that cannot start now holds up.
+/// The sequences held up by one that cannot start now.
 enum HoldsUp {
-    /// Itself alone: it is kept out for what will pass by itself.
+    /// Only itself: the obstacle will pass without further action.
     Itself,
-    /// All of its tenant, which leaves memory to others.
+    /// All of its tenant, which leaves memory for others.
     ItsTenant,
-    /// Everybody, or it might never fit.
+    /// All sequences, since otherwise it might never fit.
     Everybody,
 }
 
 impl Scheduler {
-    /// Starts waiting sequences, each looked at once: first those that have waited too long, then by turns of their tenants.
+    /// Starts waiting sequences, each considered once: first those that have waited too long, then by turns of
+    /// their tenants.
     pub(super) fn admit(&mut self, now: Instant) {
         if self.waiting.is_empty() || self.running.len() >= self.config.max_sequences {
             return;
@@ -63,7 +65,7 @@ impl Scheduler {
         self.waiting.extend(line.into_iter().flatten());
     }
 
-    /// What keeps a waiting sequence from starting, if anything does.
+    /// The reason why a waiting sequence cannot start, if there is one.
     fn hindrance(&self, sequence: &Sequence, now: Instant) -> Option<HoldsUp> {
         if sequence.runs_alone() && !self.running.is_empty() {
             return Some(HoldsUp::Everybody);
@@ -75,15 +77,16 @@ impl Scheduler {
         (!self.fits(sequence, left)).then_some(holds_up)
     }
 
-    /// Whether a waiting sequence is neither kept out by a full lane nor follows a running sequence, which lets others past,
-    /// as what it waits for takes a few steps.
+    /// Whether a waiting sequence may start: its lane has room, and it does not follow a running sequence. One that
+    /// may not start lets others pass, since its obstacle lasts only a few steps.
     pub(super) fn may_start(&self, sequence: &Sequence) -> bool {
         let has_room =
             sequence.lane() == Lane::Score || self.explaining() < self.config.max_explaining.max(1);
         let waiting = |sequence: &&Sequence| sequence.urgency() == Urgency::Whenever;
         let is_let_in = match sequence.urgency() {
             Urgency::Now => true,
-            // At most a half of what runs may wait, so that whoever comes finds a place at once.
+            // At most half of the slots may run sequences of low urgency, so that an urgent one finds a slot at
+            // once.
             Urgency::Whenever => {
                 self.running.iter().filter(waiting).count() < self.config.max_sequences.div_ceil(2)
             }
@@ -91,13 +94,13 @@ impl Scheduler {
         has_room && is_let_in && !self.follows(sequence)
     }
 
-    /// How many sequences that write text run.
+    /// The number of running sequences that write text.
     pub(super) fn explaining(&self) -> usize {
         self.running.iter().filter(|sequence| sequence.lane() == Lane::Explain).count()
     }
 
-    /// How many blocks a sequence leaves free for others when it starts, and whom it holds up where that cannot be. Of places
-    /// none are left: they change hands at nearly every step.
+    /// The number of blocks that must stay free for others when a sequence starts, and the sequences held up
+    /// otherwise. Slots are not reserved, since they become free at nearly every step.
     fn left_to_others(&self, sequence: &Sequence, now: Instant) -> (usize, HoldsUp) {
         let tenant = sequence.tenant();
         let total = self.allocator.total();
@@ -116,16 +119,16 @@ impl Scheduler {
         }
     }
 
-    /// Whether a sequence finds enough blocks, so that `left` of them are free still.
+    /// Whether there are enough blocks for a sequence and `left` more.
     fn fits(&self, sequence: &Sequence, left: usize) -> bool {
         let keys = sequence.block_keys();
         let known = self.cache.known(keys);
-        // What it leases is free no more.
+        // Cached blocks without leases that it will lease are no longer free.
         let wanted = self.wanted_blocks(sequence, known) + self.cache.idle_among(&keys[..known]);
         wanted + left <= self.free_blocks()
     }
 
-    /// How many blocks a sequence needs beside the `known` ones.
+    /// The number of blocks that a sequence needs besides the `known` ones.
     fn wanted_blocks(&self, sequence: &Sequence, known: usize) -> usize {
         sequence.max_positions().div_ceil(self.limits.block_size) - known
     }
@@ -138,13 +141,13 @@ impl Scheduler {
         self.running.push(*sequence);
     }
 
-    /// Whether a running sequence is going to compute the first block that this one lacks.
+    /// Whether a running sequence will compute the first block that this one lacks.
     fn follows(&self, sequence: &Sequence) -> bool {
         let keys = sequence.block_keys();
         keys.get(self.cache.known(keys)).is_some_and(|key| self.computing.contains(key))
     }
 
-    /// Gives a sequence that fits its blocks, at the cost of kept ones if need be.
+    /// Assigns blocks to a sequence that fits, evicting cached ones if necessary.
     fn place(&mut self, sequence: &mut Sequence, now: Instant) {
         let keys = sequence.block_keys();
         let leased = self.cache.lease(keys);

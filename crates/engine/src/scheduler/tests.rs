@@ -1,4 +1,4 @@
-//! The scheduler over a memory that remembers which token each slot holds.
+//! Tests of the scheduler with a memory that records the token of each slot.
 
 mod properties;
 mod sharing;
@@ -12,12 +12,13 @@ use super::*;
 use crate::{
     arrival::Arrival,
     audience::{Audience, Listener},
-    backlog::Newcomer,
+    backlog::{Asker, Newcomer},
     labels::Labels,
     patience::Patience,
     prefix_cache::{block_keys, root},
     request::{Lane, Part, Request, Tenant, Terms, Urgency},
     stream::TokenStream,
+    ticket::Ticket,
 };
 
 const LIMITS: Limits = Limits {
@@ -29,7 +30,7 @@ const LIMITS: Limits = Limits {
 };
 const VOCABULARY: usize = 8;
 
-/// What a request looked like, and its stream while the client listens.
+/// The data of a request, and its stream while the client listens.
 struct Client {
     prompt: Vec<u32>,
     reply: usize,
@@ -37,7 +38,7 @@ struct Client {
     stream: Option<TokenStream>,
 }
 
-/// What is not the same in all requests.
+/// The properties in which requests differ.
 #[derive(Default, Clone)]
 struct Traits {
     tenant: &'static str,
@@ -45,25 +46,25 @@ struct Traits {
     /// Requests with the same name are equal.
     name: Option<u8>,
     urgency: Urgency,
-    /// What ends a text.
+    /// The token that ends a text.
     end: Option<u32>,
     temperature: f32,
-    /// Whether an engine may have died of it.
+    /// Whether the request is a suspect.
     runs_alone: bool,
     patience: Option<Patience>,
 }
 
-/// A scheduler, the tokens in its blocks, and its clients by the number of their sequence.
+/// A scheduler, the tokens in its blocks, and its clients in the order of their sequence numbers.
 struct Bench {
     scheduler: Scheduler,
     memory: HashMap<(u32, usize), u32>,
-    /// What each sequence has run so far.
+    /// The tokens that each sequence has run so far.
     said: HashMap<u64, Vec<u32>>,
     clients: Vec<Client>,
     now: Instant,
-    /// The token that the logits favour after a text.
+    /// The token favoured by the logits after a text.
     favours: fn(&[u32]) -> u32,
-    /// How long each token takes.
+    /// The duration of a step per token.
     token_time: Duration,
 }
 
@@ -135,7 +136,8 @@ impl Bench {
         self.clients.push(Client { prompt: prompt.to_vec(), reply, deadline, stream: Some(stream) });
     }
 
-    /// Runs one step, checking that every chunk finds in its blocks what its sequence has said so far. Tells what ran.
+    /// Runs one step, and checks that every chunk finds the earlier tokens of its sequence in its blocks. Returns
+    /// the chunks as text.
     fn step(&mut self) -> Option<String> {
         let waiting: Vec<(u64, Instant)> = self.waiting().collect();
         let batch = self.scheduler.schedule(self.now)?;
@@ -167,7 +169,7 @@ impl Bench {
         self.scheduler.waiting.iter().map(|sequence| (sequence.id().0, sequence.arrived()))
     }
 
-    /// Who has waited too long is passed by younger ones only where it could not have been started.
+    /// A sequence that has waited too long may be overtaken by younger ones only if it could not have started.
     fn check_order(&self, before: &[(u64, Instant)]) {
         let age = |arrived: Instant| self.now.saturating_duration_since(arrived);
         let is_old = |arrived: Instant| age(arrived) >= self.scheduler.config.max_age;
@@ -183,7 +185,7 @@ impl Bench {
         }
     }
 
-    /// A step keeps within its tokens, its lanes, and the time that those who write are made to wait.
+    /// A step respects the limits on its tokens and lanes, and on the prompt tokens beside decoding sequences.
     fn check_budget(&self, batch: &Batch) {
         let Scheduler { limits, config, running, .. } = &self.scheduler;
         assert!(!batch.chunks.is_empty() && batch.token_count() <= limits.max_step_tokens);
@@ -205,7 +207,7 @@ impl Bench {
         let slot = |position: usize| (chunk.block_table[position / 4].0, position % 4);
         let tokens: Vec<u32> = chunk.tokens.iter().map(|token| token.0).collect();
         if chunk.start >= prompt.len() {
-            said.truncate(chunk.start); // what was read ahead is taken back
+            said.truncate(chunk.start); // discards the look-ahead
             said.extend(&tokens);
         }
         assert_eq!(tokens, said[chunk.start..chunk.end()]);
@@ -219,7 +221,7 @@ impl Bench {
         }
     }
 
-    /// Steps until nothing is left; tells how many steps it took.
+    /// Runs steps until no work is left; returns their number.
     fn drain(&mut self) -> usize {
         let most: usize = self.clients.iter().map(|client| client.prompt.len() + 9 * client.reply).sum();
         let mut steps = 0;
@@ -230,7 +232,7 @@ impl Bench {
         steps
     }
 
-    /// How many tokens each client got, and how many of its prompt were cached; `None` for those that left.
+    /// For each client the number of tokens received and of cached prompt tokens; `None` for those that left.
     fn outcomes(&mut self) -> Vec<Option<(usize, usize)>> {
         let outcome = |stream: &mut TokenStream| {
             let (mut tokens, mut cached, mut finished) = (0, 0, false);
@@ -282,11 +284,12 @@ fn choose(texts: &[&[u32]], distribution: bool) -> Part {
 #[test]
 fn labels_are_read_at_their_branches_and_the_chosen_one_goes_on_from_what_was_run() {
     let mut bench = Bench::new(8);
-    // The logits favour 1 always: 1, then 1 again, is what is chosen of 7., 1., 11. and 12. where 0 is the point.
+    // The logits always favour 1, so that "11." is chosen among "7.", "1.", "11.", "12." and "77.", with 0 as the
+    // full stop.
     let labels = choose(&[&[7, 0], &[1, 0], &[1, 1, 0], &[1, 2, 0], &[7, 7, 0]], true);
     bench.ask(&[5; 6], vec![labels, Part::Write(2)], Traits::default());
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
-    // After the prompt: "1" to read on, "7" in its place, and then "11." whole.
+    // After the prompt: "1" to look ahead, "7" in its place, then "11." as a whole.
     assert_eq!(timeline, ["A[0..6]", "A[6..7]", "A[6..7]", "A[6..9]", "A[9..10]"]);
     let mut events = std::iter::from_fn(|| bench.clients[0].stream.as_mut().unwrap().try_next());
     let choice = events.find_map(|event| match event {
@@ -322,7 +325,7 @@ fn text_may_come_before_the_label() {
 #[test]
 fn a_piece_that_adds_nothing_leaves_its_last_token_to_the_next_one() {
     let mut bench = Bench::new(8);
-    // The text ends at once, as 1 is what is favoured, and nothing is rated into the reply.
+    // The text ends at once, since its end token 1 is favoured; rewards add no tokens.
     let ends = Traits { end: Some(1), ..Traits::default() };
     bench.ask(&[5; 6], vec![Part::Write(3), choose(&[&[2, 0], &[3, 0]], false)], ends);
     bench.ask(&[6; 6], vec![Part::Rate, Part::Rate, Part::Write(2)], Traits::default());
@@ -335,7 +338,7 @@ fn a_piece_that_adds_nothing_leaves_its_last_token_to_the_next_one() {
 #[test]
 fn a_reward_after_the_last_token_has_a_place_whatever_follows_it() {
     let mut bench = Bench::new(8);
-    // Its ninth position needs a third block, though the pieces after the reward add none.
+    // The ninth position needs a third block, although the pieces after the reward add none.
     bench.ask(
         &[5; 6],
         vec![Part::Write(3), Part::Rate, Part::Write(0), Part::Say(Vec::new())],
@@ -403,7 +406,7 @@ fn steps_are_as_long_as_they_may_last_and_keep_the_device_busy() {
     let config = Config { step_time: Duration::from_millis(6), ..Config::default() };
     let mut bench = Bench { token_time: Duration::from_millis(1), ..Bench::within(limits, config) };
     bench.enqueue(&[1; 23], 1);
-    // Who comes while a long prompt is read, and needs fewer steps, is in the next one.
+    // A request that arrives while a long prompt is run, and needs fewer steps, is in the next step.
     assert_eq!(bench.step().unwrap(), "A[0..10]");
     bench.enqueue(&[2; 5], 1);
     assert_eq!(bench.step().unwrap(), "B[0..5] A[10..11]");

@@ -1,10 +1,10 @@
-//! What holds whatever happens to a scheduler.
+//! Property tests of the scheduler.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// One thing that happens to a scheduler.
+/// A random action on a scheduler.
 #[derive(Debug, Clone)]
 enum Action {
     Arrive { family: u32, shared: usize, own: usize, output: usize, how: usize },
@@ -14,7 +14,7 @@ enum Action {
     Wait,
 }
 
-/// Scripts of several kinds; some of them have two tokens of other pieces beside their text.
+/// Scripts of several kinds; in some of them other pieces add two tokens to the text.
 fn script(how: usize, output: usize) -> Vec<Part> {
     let labels = |distribution| choose(&[&[1, 1], &[1, 2], &[2, 1]], distribution);
     match how {
@@ -69,7 +69,8 @@ fn by_the_text(text: &[u32]) -> u32 {
     text.iter().fold(17u32, |sum, token| sum.wrapping_mul(31).wrapping_add(*token)) / 7 % VOCABULARY as u32
 }
 
-/// Every token of every request when they come in this order and in a scheduler of these bounds, by their index.
+/// All tokens of every request, indexed as in `asked`, when the requests arrive in `order` at a scheduler with
+/// these limits.
 fn replies(asked: &[Asked], order: &[usize], (limits, config): (Limits, Config)) -> Vec<Vec<u32>> {
     let token_time = Duration::from_millis(3);
     let mut bench = Bench { favours: by_the_text, token_time, ..Bench::within(limits, config) };
@@ -105,7 +106,7 @@ proptest! {
         config in config(),
     ) {
         let mut bench = Bench::with(config);
-        // Those that wait for a while alone, each for itself.
+        // Whether each request has limited patience, which it shares with no other.
         let mut impatient = Vec::new();
         for action in actions {
             match action {

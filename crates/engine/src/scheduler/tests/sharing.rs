@@ -1,4 +1,4 @@
-//! What sequences have in common is computed once, and kept while there is room.
+//! Tests of shared prefixes: they are computed once, and cached while there is room.
 
 use super::*;
 
@@ -11,7 +11,8 @@ fn followers_wait_for_their_leader_and_start_after_the_shared_beginning() {
     }
     bench.enqueue(&[7, 7, 7], 1);
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
-    // A leads. D shares nothing, is short, and passes all; B and C start at 16 once A has computed the blocks up to there.
+    // A leads. D shares nothing, is short, and overtakes all; B and C start at 16 once A has computed the blocks up
+    // to there.
     assert_eq!(
         timeline,
         ["D[0..3] A[0..7]", "A[7..17]", "A[17..18] B[16..18] C[16..18]", "A[18..19] B[18..19] C[18..19]"]
@@ -33,7 +34,8 @@ fn a_follower_leads_when_its_leader_leaves() {
     assert_eq!(bench.outcomes()[1], Some((4, 8)));
 }
 
-/// What is told of a prompt that nobody is going to compute any more must be its whole length.
+/// The uncached length of a prompt must be its whole length again when its blocks are no longer going to be
+/// computed.
 #[test]
 fn blocks_that_were_only_promised_are_not_known_when_nobody_computes_them() {
     let mut bench = Bench::new(1);
@@ -45,14 +47,13 @@ fn blocks_that_were_only_promised_are_not_known_when_nobody_computes_them() {
     };
     let backlog = Arc::clone(&bench.scheduler.backlog);
     let counted = |prompt: &[u32]| {
+        let (ticket, tenant) = (Ticket::default(), Tenant::default());
         let newcomer = Newcomer {
+            asker: Asker { ticket: &ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now },
             lane: Lane::Explain,
-            urgency: Urgency::Now,
             tokens: prompt.len(),
             keys: &keys(prompt),
             block_size: LIMITS.block_size,
-            tenant: &Tenant::default(),
-            share: 1.0,
         };
         let place = backlog.join(newcomer, &Config::default()).unwrap();
         let tokens = backlog.tokens();
@@ -64,7 +65,7 @@ fn blocks_that_were_only_promised_are_not_known_when_nobody_computes_them() {
         bench.enqueue(prompt, 1);
     }
     assert_eq!(counted(&prompts[1]), 1, "two blocks are promised");
-    // The first has computed two blocks of seven; the second waits.
+    // The first has computed two of seven blocks; the second waits.
     assert_eq!(bench.step().unwrap(), "A[0..10]");
     bench.clients[0].stream = None;
     bench.clients[1].stream = None;
@@ -97,7 +98,7 @@ fn to_wait_for_memory_is_no_use_of_what_is_kept() {
         bench.enqueue(&shared, 1);
         bench.drain();
     }
-    // The second has no room beside the first, and is looked at in each of its steps.
+    // The second has no room beside the first, and is considered again in each step.
     bench.enqueue(&[1; 6], 26);
     bench.enqueue(&[2; 21], 1);
     bench.drain();

@@ -1,4 +1,4 @@
-//! Whose turn it is: of tenants, of prompts long and short, of those that may wait.
+//! Tests of turns: between tenants, between long and short prompts, and for sequences of low urgency.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
     assert_eq!(bench.step().unwrap(), "A[0..10]");
     ask(&mut bench, "other", 6);
     ask(&mut bench, "one", 7);
-    // Of one tenant, too; what is left of the step goes to the long one.
+    // This holds within one tenant too; the rest of the step is used for the long prompt.
     assert_eq!(bench.step().unwrap(), "B[0..6] C[0..4]");
     assert_eq!(bench.step().unwrap(), "C[4..7] A[10..17]");
     bench.now += Duration::from_secs(6);
@@ -62,7 +62,7 @@ fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
 
 #[test]
 fn a_tenant_that_runs_leaves_memory_for_others_who_came_lately() {
-    // Of 24 blocks each request takes three.
+    // Each request takes three of 24 blocks.
     let mut bench = Bench::within(Limits { block_count: 24, ..LIMITS }, Config::default());
     let ask = |bench: &mut Bench, tenant| {
         let serial = bench.clients.len() as u32;
@@ -99,14 +99,14 @@ fn those_that_may_wait_come_last_and_leave_room() {
         bench.ask(&[id; 3], vec![Part::Write(2)], whenever());
     }
     bench.enqueue(&[3; 3], 1);
-    // However long they have waited.
+    // Even after a long wait.
     bench.now += Duration::from_secs(60);
     bench.enqueue(&[4; 3], 1);
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
-    // C and D first; then A has a half of the room, though there is more.
+    // C and D first; then A gets half of the slots, though more are free.
     assert_eq!(timeline, ["C[0..3] D[0..3]", "A[0..3]", "A[3..4]", "B[0..3]", "B[3..4]"]);
 
-    // Of 12 blocks a quarter is left to others, unless nothing else runs.
+    // A quarter of the 12 blocks stays free for others, unless nothing else runs.
     let mut bench = Bench::new(4);
     bench.enqueue(&[1; 4], 4);
     bench.ask(&[2; 20], vec![Part::Write(13)], whenever());
@@ -145,7 +145,7 @@ fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
     let refused = last(&mut bench.clients[2]);
     let Event::Failed(Failure::Waited { most, retry_after_s }) = refused else { panic!("{refused:?}") };
     assert_eq!((most, retry_after_s), (Duration::from_secs(1), 1));
-    // Where there is room nobody asks how long somebody has waited.
+    // Where there is room, the waiting time does not matter.
     bench.drain();
     bench.ask(&[6; 6], vec![Part::Write(2)], Traits { patience: Some(patience()), ..Traits::default() });
     bench.drain();

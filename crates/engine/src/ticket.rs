@@ -1,0 +1,134 @@
+//! The state shared by the parts of one client's request in the queue.
+
+use std::sync::PoisonError;
+
+use crate::{
+    error::EngineError,
+    request::Tenant,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// The ticket of a client's request. Every part of the request has a clone of it, so that the request is accepted
+/// or rejected as a whole: once one part was accepted, the others wait for room. It counts as one request as long
+/// as any of its parts waits or is being prepared.
+#[derive(Debug, Clone, Default)]
+pub struct Ticket(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held only to count, never while anything waits. Lock order: the lock of the queue may be taken while this
+    /// one is held, but not the reverse.
+    standing: Mutex<Standing>,
+    /// Held while a part tries to join the queue, so that parts join in the order in which they were submitted, and
+    /// at most one of them waits for room.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// The state of a request relative to the queue.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// Whether it waits for room where other requests are rejected.
+    patient: bool,
+    /// Whether any of its parts was ever in the queue.
+    let_in: bool,
+    /// Why it was rejected, which applies to all of its parts.
+    pub(crate) refused: Option<EngineError>,
+    /// Set while it counts as one of the queue's requests.
+    pub(crate) counted: Option<Counted>,
+    /// Number of parts being prepared.
+    preparing: usize,
+    /// Number of parts in the queue.
+    waiting: usize,
+}
+
+/// Marks a request that counts as one of the queue's requests.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    /// The tenant in whose share it counts too, if that is limited.
+    pub(crate) tenant: Option<Tenant>,
+}
+
+/// How the next part of a request joins the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comes {
+    /// As the first part of all, for which there must be room.
+    First,
+    /// While no other part is in the queue: it is accepted without a limit, so that an accepted request always
+    /// makes progress.
+    Next,
+    /// Beside other parts, as soon as there is room.
+    Beside,
+}
+
+impl Ticket {
+    /// The ticket of a request that waits for room until its deadline, where other requests are rejected.
+    #[must_use]
+    pub fn patient() -> Self {
+        let standing = Standing { patient: true, ..Standing::default() };
+        Self(Arc::new(Shared { standing: Mutex::new(standing), turn: tokio::sync::Mutex::default() }))
+    }
+
+    pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its parts wait when there is no room.
+    pub(crate) fn waits(&self) -> bool {
+        self.standing().waits()
+    }
+
+    /// Makes the request be rejected when there is no room, unless it was already accepted.
+    pub(crate) fn stop_waiting(&self) {
+        self.standing().patient = false;
+    }
+
+    /// Waits until no other part of the request tries to join the queue.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.turn.lock().await
+    }
+}
+
+impl Standing {
+    /// Whether its parts wait when there is no room.
+    pub(crate) fn waits(&self) -> bool {
+        self.patient || self.let_in
+    }
+
+    /// How its next part joins.
+    pub(crate) fn comes(&self) -> Comes {
+        match (self.let_in, self.waiting) {
+            (false, _) => Comes::First,
+            (true, 0) => Comes::Next,
+            (true, _) => Comes::Beside,
+        }
+    }
+
+    /// Records that a part is being prepared.
+    pub(crate) fn prepare(&mut self) {
+        self.preparing += 1;
+    }
+
+    /// Records that a part is no longer being prepared. A returned value means that the request no longer counts.
+    pub(crate) fn prepared(&mut self) -> Option<Counted> {
+        self.preparing -= 1;
+        self.settled()
+    }
+
+    /// Records that a part has joined the queue.
+    pub(crate) fn join(&mut self) {
+        self.waiting += 1;
+        self.let_in = true;
+    }
+
+    /// Records that a part has left the queue. A returned value means that the request no longer counts.
+    pub(crate) fn leave(&mut self) -> Option<Counted> {
+        self.waiting -= 1;
+        self.settled()
+    }
+
+    /// Clears `counted`, and returns it, when no part waits or is being prepared.
+    fn settled(&mut self) -> Option<Counted> {
+        let is_idle = self.preparing + self.waiting == 0;
+        self.counted.take_if(|_| is_idle)
+    }
+}
