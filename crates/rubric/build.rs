@@ -1,4 +1,5 @@
-//! Lists the files of `config/rubrics`, `config/critics` and `config/forms`, so that the folder alone decides what is compiled in.
+//! Generates the list of files in `config/rubrics`, `config/critics` and `config/forms` that are compiled in, so
+//! that adding a file to a folder is enough.
 
 use std::{env, fmt::Write, fs, io, path::Path};
 

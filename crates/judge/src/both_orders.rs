@@ -1,4 +1,4 @@
-//! One pair judged in both orders, so that a liking for a place cancels.
+//! Judges one pair in both orders, so that a preference for a position cancels out.
 
 use futures::future::try_join;
 use rubric::{Case, Distribution, Flag, Outcome, Preference, Responses};
@@ -8,17 +8,18 @@ use crate::{Judge, JudgeError, JudgeOptions, Judgement, RubricChoice};
 /// A pair judged in both orders.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BothOrders {
-    /// The verdict on the pair as it was given.
+    /// The verdict on the pair in its original order.
     pub given: Judgement,
-    /// The verdict on the pair turned round; its `First` is the one that was given second.
+    /// The verdict on the swapped pair; its `First` is the second response of the original pair.
     pub turned: Judgement,
-    /// The mean of both distributions, in terms of the pair as it was given.
+    /// The mean of both distributions, in terms of the original order.
     pub distribution: Distribution,
-    /// The most probable by that mean.
+    /// The most probable preference of that mean; a tie when no side is strictly more probable than everything
+    /// else.
     pub preference: Preference,
-    /// Whether both orders say the same.
+    /// Whether both orders have the same winner.
     pub consistent: bool,
-    /// What is odd about the responses and the verdicts.
+    /// Flags of the responses and of both verdicts.
     pub flags: Vec<Flag>,
 }
 
@@ -26,7 +27,7 @@ impl Judge {
     /// Judges the pair of `case` in both orders.
     ///
     /// # Errors
-    /// [`JudgeError`] as for one judgement, and when the case is no pair.
+    /// [`JudgeError::TooFewResponses`] when the case has one response; otherwise as for a single judgement.
     pub async fn judge_both_orders(
         &self,
         case: Case,
@@ -46,7 +47,8 @@ impl Judge {
 }
 
 impl BothOrders {
-    /// The same, as a tie unless both orders name one winner. Texts that move a critic mostly do so in one place only.
+    /// The same result, but a tie unless both orders have the same winner. Texts that manipulate a critic mostly do
+    /// so in one position only.
     #[must_use]
     pub fn agreed(self) -> Self {
         let preference = if self.consistent { self.preference } else { Preference::Tie };
@@ -55,7 +57,7 @@ impl BothOrders {
 
     fn new(given: Judgement, turned: Judgement) -> Self {
         let (distribution, preference) = mean(given.distribution.as_ref(), turned.distribution.as_ref());
-        // By how much is another question: the same winner is consistent.
+        // Only the winner counts; the strength of the preference may differ.
         let back = turned.verdict.outcome.preference().map(Preference::turned);
         let consistent = given.verdict.outcome.preference() == back;
         let mut flags = [&given.flags[..], &turned.flags].concat();
@@ -66,7 +68,8 @@ impl BothOrders {
     }
 }
 
-/// The mean of what was believed of a pair and of what was believed of it turned round, in terms of the pair, and what it prefers.
+/// The mean of the distributions of the original and the swapped pair, in terms of the original order, and the
+/// preference that follows from it.
 fn mean(given: Option<&Distribution>, turned: Option<&Distribution>) -> (Distribution, Preference) {
     let mean = |preference: Preference| {
         let there = given.map_or(0.0, |found| found.probability(preference));
@@ -76,7 +79,7 @@ fn mean(given: Option<&Distribution>, turned: Option<&Distribution>) -> (Distrib
     let sides = [Preference::First, Preference::Second, Preference::Tie];
     let probabilities = sides.map(|side| (side, mean(side)));
     let [(_, first), (_, second), (_, tie)] = probabilities;
-    // Of two that are equally probable neither is preferred.
+    // Neither of two equally probable responses is preferred.
     let preference = if first > second.max(tie) {
         Preference::First
     } else if second > first.max(tie) {
@@ -100,7 +103,8 @@ mod tests {
 
     const SIDES: [Preference; 3] = [Preference::First, Preference::Second, Preference::Tie];
 
-    /// Beliefs of few values, so that ties come often; some have no tie among them, as some rubrics.
+    /// Distributions with few distinct weights, so that ties are frequent; some have no tie among the decisions, as
+    /// some answer forms do.
     fn beliefs() -> impl Strategy<Value = Option<Distribution>> {
         let distribution = (proptest::array::uniform3(0..4u8), 2..4usize, 0.0..=1.0f64).prop_map(
             |(weights, sides, label_mass)| {

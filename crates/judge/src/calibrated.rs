@@ -1,4 +1,4 @@
-//! Verdicts out of which is taken what the critic says whatever is answered.
+//! Calibrated verdicts, from which the critic's content-independent bias is removed.
 
 use std::{
     hash::RandomState,
@@ -18,27 +18,27 @@ use crate::{
     reply::Reader,
 };
 
-/// Answers without content, as in contextual calibration (arXiv 2102.09690), whose empty one is a space here.
+/// Content-free responses, as in contextual calibration (arXiv 2102.09690), with a space instead of the empty one.
 const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", " "];
 
-/// The most bytes that priors take: those of some three thousand questions on a scale of ten.
+/// Upper bound on the memory for priors, in bytes: enough for about 2300 questions on a scale of ten scores.
 const MOST_BYTES: usize = 1 << 20;
 
-/// What an entry takes beside its probabilities, about.
+/// Approximate size of an entry in bytes, without its probabilities.
 const ENTRY_BYTES: usize = 128;
 
-/// A prior, found once by whoever asks first: the comparisons of one reward all want the same.
+/// A prior, computed once by the first request that needs it: all comparisons of one reward use the same one.
 type PriorCell = Arc<OnceCell<Distribution>>;
 
-/// What the critic says of answers without content, by question and rubric, of those asked about latest. Nobody finds what
-/// another tenant asked about, since the time of an answer would tell.
+/// The critic's verdicts on content-free responses for the latest questions, by tenant, question and rubric.
+/// Tenants do not share entries, since the response time would reveal what another one asked.
 pub(crate) struct Priors {
-    /// Held only to look up or to put one entry, so that nobody waits for work.
+    /// Held only to look up or insert an entry, so that no request waits for a computation.
     kept: Mutex<Kept>,
 }
 
 struct Kept {
-    /// With the bytes of each.
+    /// Each prior with its size in bytes.
     cells: LruCache<Sha, (PriorCell, usize), RandomState>,
     bytes: usize,
 }
@@ -51,7 +51,7 @@ impl Default for Priors {
 }
 
 impl Priors {
-    /// Where a prior of so many decisions is kept.
+    /// The cell of the prior for `key`, which has `decisions` decisions.
     fn cell(&self, key: Sha, decisions: usize) -> PriorCell {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((cell, _)) = kept.cells.get(&key) {
@@ -69,7 +69,8 @@ impl Priors {
     }
 }
 
-/// Refuses what cannot be calibrated: reasons were written for the verdict as it was, and a reward head has no labels.
+/// Rejects verdicts that cannot be calibrated: a justification was written for the uncalibrated verdict, and a
+/// reward head has no labels.
 pub(crate) fn check(options: &JudgeOptions, reader: &Reader) -> Result<(), RubricError> {
     let refuse = |reason| Err(RubricError::Unsupported { key: "calibration", reason });
     let reads = options.mode == Mode::Score && options.drawing.temperature <= 0.0;
@@ -86,10 +87,10 @@ pub(crate) fn check(options: &JudgeOptions, reader: &Reader) -> Result<(), Rubri
 }
 
 impl Judge {
-    /// Judges `case`, and calibrates the verdict where the options want it.
+    /// Judges `case`, and calibrates the verdict if the options request it.
     ///
     /// # Errors
-    /// [`JudgeError`] when the case cannot be judged or its verdict not be calibrated.
+    /// [`JudgeError`] when the case cannot be judged or its verdict cannot be calibrated.
     pub async fn verdict(
         &self,
         case: Case,
@@ -101,18 +102,19 @@ impl Judge {
         judge.calibrate(verdict.collect().await?, (case, choice, options)).await
     }
 
-    /// What becomes of a verdict when it is calibrated, where the options with which it was asked for want that. A pinned handle
-    /// does so by the rules by which it judged.
+    /// Calibrates `judgement` if its options request it, and records that in the receipt. A pinned handle uses the
+    /// rules by which it judged.
     ///
     /// # Errors
-    /// [`JudgeError`] when answers without content cannot be judged.
+    /// [`JudgeError`] when the content-free responses cannot be judged.
     pub async fn calibrate(
         &self,
-        judgement: Judgement,
+        mut judgement: Judgement,
         (case, choice, options): (Case, RubricChoice, JudgeOptions),
     ) -> Result<Judgement, JudgeError> {
+        judgement.receipt.calibration = options.guards.calibration;
         let Some(read) = judgement.distribution.clone() else { return Ok(judgement) };
-        // What is certain without the critic is not the critic's liking.
+        // A verdict that was decided without the critic has no bias to remove.
         let certain = read.probabilities.iter().any(|(_, probability)| *probability >= 1.0);
         if options.guards.calibration == Calibration::None || certain {
             return Ok(judgement);
@@ -125,7 +127,6 @@ impl Judge {
             Reading::Written => None,
             Reading::Expected => distribution.expected_score().map(Outcome::Score),
         };
-        let mut judgement = judgement;
         judgement.usage = judgement.usage + usage;
         if let Some(outcome) = expected.or_else(|| distribution.leading()) {
             judgement.verdict.outcome = outcome;
@@ -136,8 +137,8 @@ impl Judge {
         Ok(judgement)
     }
 
-    /// The mean of what the critic says of answers without content to this question, and what it took to know that. Its handle is
-    /// pinned.
+    /// The mean distribution over the content-free responses to this question, and the tokens spent on it. The
+    /// handle must be pinned.
     async fn prior(
         &self,
         (case, choice, options): (Case, RubricChoice, JudgeOptions),

@@ -1,31 +1,35 @@
-//! For whom work is done, how much of it, and until when.
+//! The client of a request: its tenant, its limits and its deadlines.
 
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
-use engine::{Patience, Tenant, Terms, Urgency};
+use engine::{Patience, Tenant, Terms, Ticket, Urgency};
 use sha2::{Digest, Sha256};
 
 use crate::receipt::Sha;
 
-/// For whom a request is run. The default is one tenant for all, without bounds of its own and without a deadline.
+/// The client of a request. The default is a single tenant for all requests, without limits of its own and without
+/// a deadline.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// Whose request it is: tenants share the device fairly, and never what is kept of their prompts.
+    /// The tenant: tenants share the device fairly, and never share cached prompts.
     pub tenant: Tenant,
-    /// What its tenant is granted of the waiting line and of the device.
+    /// The tenant's rights in the queue and on the device.
     pub terms: Terms,
-    /// What its tenant may have computed; without one, all there is.
+    /// The tenant's quota of computation; `None` for no limit.
     pub allowance: Option<Arc<dyn Allowance>>,
-    /// When the answer is of no more use.
+    /// The time after which the answer is useless.
     pub deadline: Option<Instant>,
-    /// How long it waits for the first of its work to be begun; without one until the deadline.
+    /// How long the request may wait until the first of its sequences is started; without it, until the deadline.
     pub patience: Option<Patience>,
-    /// How soon the answer is wanted.
+    /// The urgency of the answer.
     pub urgency: Urgency,
+    /// The ticket by which all sequences of the request are accepted into the queue, or rejected, as a whole.
+    /// Clones belong to the same request; each default belongs to a new one.
+    pub ticket: Ticket,
 }
 
 impl Caller {
-    /// Names those who may find what is remembered for it: its tenant, and of it those with the same salt.
+    /// A digest of the tenant and its salt, which limits the callers that can find cached results.
     pub(crate) fn scope(&self) -> Sha {
         let (tenant, salt) = (&self.tenant.0, &self.terms.cache_salt);
         let digest = Sha256::new()
@@ -36,40 +40,40 @@ impl Caller {
     }
 }
 
-/// Work that is about to wait for the critic.
+/// Work about to be submitted to the critic.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
-    /// Tokens of the prompt, images included, and the most that the reply can have.
+    /// Number of prompt tokens, including images, plus the maximum of the reply.
     pub tokens: usize,
-    /// The images of the prompt by what they show; frames of a video are images too.
+    /// Content hashes of the prompt's images, including the frames of videos.
     pub images: &'a [[u8; 32]],
 }
 
-/// What may be computed for somebody. The work of one request asks the same allowance.
+/// A quota of computation. All work of one request uses the same allowance.
 pub trait Allowance: Debug + Send + Sync {
-    /// Takes what the work needs, whole or not at all.
+    /// Takes what the work needs, or nothing.
     ///
     /// # Errors
-    /// When that is more than is left.
+    /// [`Exhausted`] when not enough is left.
     fn take(&self, work: Work<'_>) -> Result<(), Exhausted>;
 
-    /// Gives tokens back that were taken and not used.
+    /// Returns tokens that were taken and not used.
     fn give_back(&self, tokens: usize);
 }
 
-/// What is counted each minute.
+/// A quantity with a limit per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
-    /// Requests.
+    /// Number of requests.
     Requests,
-    /// Tokens, read and written.
+    /// Number of tokens, read and written.
     Tokens,
-    /// Images.
+    /// Number of images.
     Images,
 }
 
 impl Quota {
-    /// Its name, as it is told.
+    /// The name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
@@ -79,16 +83,16 @@ impl Quota {
     }
 }
 
-/// More was asked for than is left.
+/// More was requested than is left of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted {
-    /// Of what.
+    /// The exhausted quota.
     pub quota: Quota,
-    /// How much there is each minute.
+    /// The limit per minute.
     pub limit: u64,
-    /// How much was asked for.
+    /// The requested amount.
     pub asked: u64,
-    /// When that much will be left, in seconds; never, if it is more than there is each minute.
+    /// Seconds until that much will be left; `None` if it exceeds the limit per minute.
     pub retry_after_s: Option<u64>,
 }
 
@@ -106,7 +110,7 @@ impl std::fmt::Display for Exhausted {
 
 impl std::error::Error for Exhausted {}
 
-/// Tokens that were taken from an allowance: what is not used by the end goes back.
+/// Tokens taken from an allowance. Unused ones are returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     allowance: Option<Arc<dyn Allowance>>,
@@ -115,10 +119,10 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Takes what `work` needs.
+    /// Takes what `work` needs from the caller's allowance.
     ///
     /// # Errors
-    /// When that is more than is left.
+    /// [`Exhausted`] when not enough is left.
     pub(crate) fn new(caller: &Caller, work: Work<'_>) -> Result<Self, Exhausted> {
         let allowance = caller.allowance.clone();
         if let Some(allowance) = &allowance {
@@ -127,7 +131,7 @@ impl Reservation {
         Ok(Self { allowance, tokens: work.tokens, used: 0 })
     }
 
-    /// Notes how many tokens were used so far.
+    /// Records the number of tokens used so far.
     pub(crate) fn used(&mut self, tokens: usize) {
         self.used = tokens;
     }

@@ -1,4 +1,4 @@
-//! Text that a critic writes, as it comes.
+//! The text that a critic writes, as a stream.
 
 use std::{
     collections::VecDeque,
@@ -13,58 +13,61 @@ use futures::{Stream, StreamExt};
 use rubric::Restraint;
 
 use crate::{
-    Caller, JudgeError, ReplyPart,
+    Bound, Caller, JudgeError, ReplyPart,
     caller::Reservation,
     restrained::Restrained,
     stop::{Released, StopStrings},
     traced::SequenceSpans,
 };
 
-/// How a text is to be written.
+/// How a text is written.
 #[derive(Debug, Clone)]
 pub struct CompletionParams {
-    /// 0 takes the most probable token.
+    /// 0 selects the most probable token.
     pub temperature: f32,
-    /// Draw only from the smallest set of tokens whose probability reaches this.
+    /// Sample only from the smallest set of tokens whose total probability reaches this.
     pub top_p: f32,
-    /// Draw only from this many most probable tokens.
+    /// Sample only from this many most probable tokens.
     pub top_k: Option<usize>,
-    /// Start of the random numbers; without one, each request has its own.
+    /// Seed of the random numbers; `None` chooses a random one for each request.
     pub seed: Option<u64>,
-    /// Penalty on tokens already written; without one, what the checkpoint asks for.
+    /// Penalty on tokens already written; `None` uses the checkpoint's default.
     pub repetition_penalty: Option<f32>,
-    /// Subtracted from the logit of a token that was written already.
+    /// Subtracted from the logit of every token already written.
     pub presence_penalty: f32,
-    /// Subtracted from a token's logit for each time that it was written.
+    /// Subtracted from a token's logit once for each time that it was written.
     pub frequency_penalty: f32,
-    /// Added to the logits of tokens.
+    /// Values added to the logits of these tokens.
     pub logit_bias: Vec<(TokenId, f32)>,
-    /// Draw only from tokens at least this many times as probable as the most probable one.
+    /// Sample only from tokens with at least this fraction of the most probable token's probability.
     pub min_p: f32,
-    /// Tokens to write at least before the critic may end its turn.
+    /// Minimum number of tokens before the critic may end its turn.
     pub min_tokens: usize,
-    /// Tokens to write at most; more than there is room for means all the room.
+    /// Maximum number of tokens, counted as `bound` defines; limited by the room left in the context.
     pub max_tokens: usize,
-    /// Any of these ends the text and is not part of it.
+    /// Each of these strings ends the text and is not part of it.
     pub stop: Vec<String>,
-    /// What the text is made of; `max_tokens` bounds what the critic writes.
+    /// The pieces of the reply, in order.
     pub script: Vec<ReplyPart>,
-    /// What the written text must not have.
+    /// What `max_tokens` limits.
+    pub bound: Bound,
+    /// Restrictions on the written text.
     pub restraint: Restraint,
-    /// Report the probability of each token and of this many most probable ones.
+    /// Report the log-probability of each token and of this many most probable tokens.
     pub top_logprobs: Option<usize>,
-    /// With `top_logprobs`, report these tokens in this order and not the most probable ones; empty for those.
+    /// With `top_logprobs`, report these tokens in this order instead of the most probable ones; empty for the
+    /// latter.
     pub logprob_tokens: Vec<TokenId>,
-    /// Write on until `max_tokens`, whatever the critic says.
+    /// Write until `max_tokens`, ignoring end tokens.
     pub ignore_end: bool,
-    /// Show control tokens in the text.
+    /// Include control tokens in the text.
     pub show_control: bool,
-    /// For whom it is written.
+    /// The client for which the text is written.
     pub caller: Caller,
 }
 
 impl CompletionParams {
-    /// Greedy, with all defaults.
+    /// Greedy decoding with default values for everything else.
     pub fn greedy(max_tokens: usize) -> Self {
         Self {
             temperature: 0.0,
@@ -80,6 +83,7 @@ impl CompletionParams {
             max_tokens,
             stop: Vec::new(),
             script: vec![ReplyPart::Write],
+            bound: Bound::default(),
             restraint: Restraint::default(),
             top_logprobs: None,
             logprob_tokens: Vec::new(),
@@ -89,7 +93,7 @@ impl CompletionParams {
         }
     }
 
-    /// What is told about each token.
+    /// What the engine reports about each token.
     pub(crate) fn report(&self) -> Report {
         match self.top_logprobs {
             None => Report::Nothing,
@@ -99,14 +103,14 @@ impl CompletionParams {
     }
 }
 
-/// Tokens read and written.
+/// The number of tokens read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt, images included.
     pub prompt_tokens: usize,
-    /// Those of them that were not computed again, since an earlier prompt began with them.
+    /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: usize,
-    /// Tokens written; the end token is not counted.
+    /// Tokens of the reply, including fixed and chosen texts; the token that ends the turn is not counted.
     pub completion_tokens: usize,
 }
 
@@ -125,29 +129,29 @@ impl std::ops::Add for Usage {
 /// Why a text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The critic ended its turn, or wrote a stop string.
+    /// The critic ended its turn, or a stop string was found.
     Stop,
-    /// It reached its bound of tokens.
+    /// The token limit was reached.
     Length,
 }
 
-/// A token of the text and how probable it was, under the raw logits.
+/// A token of the text and its log-probability under the raw logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprob {
-    /// The bytes it stands for; a character may be spread over several tokens.
+    /// The bytes of the token; a character may be spread over several tokens.
     pub bytes: Vec<u8>,
-    /// Natural logarithm of its probability.
+    /// Natural logarithm of the token's probability.
     pub logprob: f32,
-    /// The most probable tokens in its place, best first.
+    /// The most probable tokens at this position, best first, or the tokens of `logprob_tokens` in their order.
     pub top: Vec<(Vec<u8>, f32)>,
 }
 
 /// A piece of text and the tokens that it completes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Piece {
-    /// The text; empty when a token completes no character yet.
+    /// The text; empty when the tokens complete no character yet.
     pub text: String,
-    /// Its tokens, when they were asked for.
+    /// The completed tokens, if log-probabilities were requested.
     pub logprobs: Vec<TokenLogprob>,
 }
 
@@ -159,44 +163,44 @@ impl std::ops::Add<&str> for Piece {
     }
 }
 
-/// A text that was chosen.
+/// A text that the critic chose.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
-    /// Which of the texts, from 0.
+    /// Index of the text among the choices, from 0.
     pub index: usize,
-    /// It as text.
+    /// The chosen text.
     pub piece: Piece,
-    /// Natural logarithms of the probabilities of all texts, when they were asked for.
+    /// Log-probabilities (natural logarithm) of all texts, if they were requested.
     pub logprobs: Option<Vec<f32>>,
 }
 
-/// What a stream of text yields.
+/// An event of a text stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CompletionEvent {
     /// More text that the critic wrote.
     Piece(Piece),
-    /// Text that stands there without being chosen.
+    /// A fixed text of the script.
     Said(Piece),
-    /// One of the texts that the critic had to choose from.
+    /// One of the texts among which the critic had to choose.
     Chosen(Chosen),
-    /// What the critic's reward head made of everything so far.
+    /// The reward head's number for everything so far.
     Rated(f32),
-    /// The end; nothing follows.
+    /// The end; no event follows.
     Finished(FinishReason, Usage),
 }
 
-/// A whole text.
+/// A complete text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     /// The text and its tokens.
     pub piece: Piece,
-    /// Why it ended.
+    /// Why the text ended.
     pub reason: FinishReason,
-    /// Tokens read and written.
+    /// The number of tokens read and written.
     pub usage: Usage,
 }
 
-/// A token whose text was not shown yet, and the bytes of all text before and after it.
+/// A token whose text has not been released yet, with its start and end byte in the whole text.
 #[derive(Debug)]
 struct HeldToken {
     start: usize,
@@ -212,29 +216,32 @@ pub struct CompletionStream {
     characters: Utf8Stream,
     stops: StopStrings,
     restrained: Restrained,
-    /// The texts of each choice that is still to come, in order.
+    /// The finish reason if some of the text is cut by its limit.
+    at_bound: FinishReason,
+    /// The texts of the remaining choices, in order.
     choices: VecDeque<Vec<String>>,
     top_logprobs: Option<usize>,
     show_control: bool,
     usage: Usage,
-    /// Tokens wait here until their text is shown, or is known to belong to a stop string.
+    /// Tokens whose text has not been released, and may still belong to a stop string.
     held: VecDeque<HeldToken>,
-    /// Bytes of all text so far, and of what was shown of it.
+    /// Bytes of text generated so far, and of text released.
     written: usize,
     shown: usize,
-    /// Whether a token was written that is no control token, be it of text or of none.
+    /// Whether a token other than a control token was written, even if it completed no text.
     wrote: bool,
-    /// Whether something was chosen or read, or a stop string came, which is an answer whatever its text.
+    /// Whether a text was chosen, a reward was read or a stop string was found, which makes even an empty text an
+    /// answer.
     answered: bool,
-    /// What its caller's allowance gave for it.
+    /// The tokens reserved from the caller's allowance.
     reservation: Reservation,
-    /// Whether it ever ran.
+    /// Whether the sequence was admitted to the engine's running batch.
     admitted: bool,
-    /// Set when the last piece has been given and the end has not.
+    /// Set when the last piece has been emitted, but not yet the end.
     finish: Option<FinishReason>,
 }
 
-/// The tokens of a prompt, and what was taken for it and its reply.
+/// The length of a prompt in tokens, and the reservation for it and its reply.
 pub(crate) struct Charged {
     pub(crate) tokens: usize,
     pub(crate) reservation: Reservation,
@@ -254,6 +261,7 @@ impl CompletionStream {
             characters: Utf8Stream::default(),
             stops: StopStrings::new(params.stop.clone()),
             restrained: Restrained::new(params.restraint.clone()),
+            at_bound: params.bound.reason(&params.script),
             choices: params.script.iter().filter_map(ReplyPart::texts).collect(),
             top_logprobs: params.top_logprobs.map(|count| count.max(params.logprob_tokens.len())),
             show_control: params.show_control,
@@ -269,10 +277,11 @@ impl CompletionStream {
         }
     }
 
-    /// Waits for the whole text.
+    /// Waits for the complete text.
     ///
     /// # Errors
-    /// [`JudgeError`] when the model fails, or writes nothing.
+    /// [`JudgeError::Failed`] when the model fails, [`JudgeError::Silent`] when the text is empty,
+    /// [`JudgeError::Engine`] when the engine has stopped.
     pub async fn collect(mut self) -> Result<Completion, JudgeError> {
         let mut whole = Piece::default();
         while let Some(event) = self.next().await {
@@ -326,7 +335,7 @@ impl CompletionStream {
         self.show(released)
     }
 
-    /// Text that no stop string ends, after what was held back of the text before it.
+    /// Fixed text, in which stop strings do not apply, after whatever was held back of the text before it.
     fn given(&mut self, tokens: &[(TokenId, Option<Sampled>)]) -> Piece {
         self.usage.completion_tokens += tokens.len();
         let held = self.restrained.finish();
@@ -349,8 +358,8 @@ impl CompletionStream {
         Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone() }
     }
 
-    /// How probable the tokens of a choice were. In the place of a choice of single tokens, the most probable ones are told
-    /// among the choices: what else the critic would have written cannot stand there.
+    /// Log-probabilities of the tokens of a choice. For a choice between single tokens the most probable
+    /// alternatives are taken from the choices, since no other token is possible there.
     fn logprobs_of(&self, choice: &Choice, texts: &[String], count: usize) -> Vec<TokenLogprob> {
         let sampled = choice.tokens.iter().map(|(token, sampled)| {
             let (logprob, top) = match sampled.as_ref().and_then(|sampled| sampled.report.as_ref()) {
@@ -375,7 +384,8 @@ impl CompletionStream {
         self.processor.token_bytes(token)
     }
 
-    /// The text with the tokens that it completes; at a stop string also the token that it cuts, and none after.
+    /// The released text with the tokens that it completes. A stop string also releases the token that it cuts, and
+    /// no later one.
     fn show(&mut self, released: Released) -> Option<Piece> {
         let (text, stopped) = match released {
             Released::Text(text) => (text, false),
@@ -394,7 +404,7 @@ impl CompletionStream {
         (!text.is_empty() || !logprobs.is_empty()).then_some(Piece { text, logprobs })
     }
 
-    /// The text that was held back, when the critic itself ended.
+    /// Releases the text held back, at the end of the sequence.
     fn rest(&mut self, reason: FinishReason) -> Option<Piece> {
         let unfinished = self.characters.finish();
         self.written += unfinished.len();
@@ -411,7 +421,7 @@ impl CompletionStream {
         if held.is_empty() { piece } else { Some(piece.unwrap_or_default() + &held) }
     }
 
-    /// Cancels the sequence when it still runs.
+    /// Sets the finish reason, and cancels the sequence if it still runs.
     fn end(&mut self, reason: FinishReason) {
         self.finish = Some(reason);
         if let Some(tokens) = self.tokens.take() {
@@ -434,8 +444,8 @@ impl Stream for CompletionStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(reason) = self.finish.take() {
-                // An end without a word would read as an empty answer, which most clients take for a verdict. What was cut amid
-                // what it wrote says that it is not whole, and whoever named a stop string can find it at the beginning.
+                // An empty text would look like an empty answer, which most clients take for a verdict. A text cut
+                // by its limit is marked as incomplete, and a stop string may legitimately come first.
                 let cut = reason == FinishReason::Length && self.wrote;
                 let silent = self.shown == 0 && !self.answered && !cut;
                 let event = CompletionEvent::Finished(reason, self.usage);
@@ -466,7 +476,10 @@ impl Stream for CompletionStream {
                     return Poll::Ready(Some(Ok(CompletionEvent::Rated(reward))));
                 }
                 Some(Event::Finished(engine::FinishReason::End, _)) => self.rest(FinishReason::Stop),
-                Some(Event::Finished(engine::FinishReason::Length, _)) => self.rest(FinishReason::Length),
+                Some(Event::Finished(engine::FinishReason::Length, _)) => {
+                    let reason = self.at_bound;
+                    self.rest(reason)
+                }
                 Some(Event::Failed(failure)) => {
                     self.tokens = None;
                     return Poll::Ready(Some(Err(failure.into())));

@@ -1,4 +1,4 @@
-//! Threads on which prompts are made ready, given out by turns.
+//! Permits for the threads that encode prompts, granted to tenants in turn.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,15 +8,15 @@ use std::{
 use engine::{Tenant, Urgency};
 use tokio::sync::oneshot;
 
-/// Permits to keep a core busy with a prompt. When all are out, tenants wait in a ring and get one each in turn, so that nobody
-/// waits for all the prompts that another one brought before; those that may wait come last.
+/// Permits to keep a core busy with encoding. When all are taken, tenants wait in a ring and get one each in turn,
+/// so that a tenant does not wait for all earlier prompts of another one. Requests of low urgency come last.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoders {
-    /// Held to look up and change a place, never while anything runs.
+    /// Held only to look up or change an entry, never while a prompt is encoded.
     line: Arc<Mutex<Line>>,
 }
 
-/// A permit that is out, until it is dropped.
+/// A permit, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     encoders: Encoders,
@@ -24,13 +24,13 @@ pub(crate) struct Permit {
 
 #[derive(Debug)]
 struct Line {
-    /// Permits that nobody has; there are none while somebody waits.
+    /// Number of unused permits; 0 while any request waits.
     free: usize,
     now: Ring,
     whenever: Ring,
 }
 
-/// Tenants in the order of their turns, each once, and those who wait for them.
+/// Waiting requests by tenant, and the tenants in the order of their turns, each once.
 #[derive(Debug, Default)]
 struct Ring {
     tenants: VecDeque<Tenant>,
@@ -38,13 +38,13 @@ struct Ring {
 }
 
 impl Encoders {
-    /// As many permits as `threads`.
+    /// A pool of `threads` permits.
     pub(crate) fn new(threads: usize) -> Self {
         let line = Line { free: threads, now: Ring::default(), whenever: Ring::default() };
         Self { line: Arc::new(Mutex::new(line)) }
     }
 
-    /// Waits for a turn. Whoever stops waiting is passed over.
+    /// Waits for a permit. A dropped future loses its place.
     pub(crate) async fn turn(&self, tenant: &Tenant, urgency: Urgency) -> Permit {
         let given = {
             let mut line = self.line();
@@ -67,7 +67,7 @@ impl Encoders {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who is next; nobody makes a permit free.
+    /// The next waiting request; if there is none, the permit becomes free.
     fn next(&self) -> Option<oneshot::Sender<Permit>> {
         let mut line = self.line();
         let next = line.now.pop().or_else(|| line.whenever.pop());
@@ -81,7 +81,7 @@ impl Encoders {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(next) = self.encoders.next() {
-            // Where somebody leaves at this very moment the permit comes back, and is passed on from there.
+            // If the receiver is dropped at this moment, `send` returns the permit, whose drop passes it on.
             drop(next.send(Self { encoders: self.encoders.clone() }));
         }
     }
@@ -97,7 +97,7 @@ impl Ring {
         self.tenants.push_back(tenant.clone());
     }
 
-    /// The first of the tenant whose turn it is, who still waits.
+    /// The first request still waiting of the tenant whose turn it is.
     fn pop(&mut self) -> Option<oneshot::Sender<Permit>> {
         while let Some(tenant) = self.tenants.pop_front() {
             let Some(places) = self.waiting.get_mut(&tenant) else { continue };
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// Somebody in line: asked once, and so in it.
+    /// A request in the queue: its future was polled once.
     fn wait<'a>(encoders: &'a Encoders, tenant: &str, urgency: Urgency) -> BoxFuture<'a, Permit> {
         let tenant = Tenant(tenant.into());
         let mut turn = async move { encoders.turn(&tenant, urgency).await }.boxed();
@@ -138,7 +138,7 @@ mod tests {
         let urgency = |name| if name == "later" { Urgency::Whenever } else { Urgency::Now };
         let mut line: Vec<_> =
             names.iter().map(|name| Some((*name, wait(&encoders, name, urgency(*name))))).collect();
-        // One of them leaves.
+        // One request leaves the queue.
         line[2] = None;
         let mut order = Vec::new();
         for _ in 0..names.len() - 1 {
@@ -164,7 +164,7 @@ mod tests {
         let held = encoders.turn(&Tenant::default(), Urgency::Now).now_or_never();
         let gone = wait(&encoders, "a", Urgency::Now);
         let mut stays = wait(&encoders, "a", Urgency::Now);
-        // It is given a permit, which it never takes.
+        // The request gets a permit that it never takes.
         drop(held);
         drop(gone);
         assert!((&mut stays).now_or_never().is_some());

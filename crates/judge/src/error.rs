@@ -1,4 +1,4 @@
-//! Why there is no verdict or no text.
+//! Errors of judgements and completions.
 
 use crate::Exhausted;
 use critic::EncodeError;
@@ -13,61 +13,64 @@ pub enum JudgeError {
     /// The rubric is unknown or does not fit the case.
     #[error(transparent)]
     Rubric(#[from] RubricError),
-    /// The critic cannot be shown the prompt.
+    /// The prompt cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// There is nothing to compare.
+    /// There are too few responses to compare.
     #[error("{}; at least {least} are needed", there_are(*count))]
     TooFewResponses {
-        /// Responses that were given.
+        /// The number of responses given.
         count: usize,
-        /// How many it takes.
+        /// The minimum number of responses.
         least: usize,
     },
-    /// To this critic's tokenizer the possible verdicts are not different enough.
+    /// The tokenizer of this critic maps possible verdicts to token sequences that cannot be distinguished.
     #[error("the verdicts that are possible under rubric {rubric:?} cannot be told apart as tokens")]
     Labels {
-        /// Name of the rubric, whose scale makes the labels.
+        /// Name of the rubric, whose scale defines the labels.
         rubric: String,
-        /// What is wrong with them.
+        /// The problem with the labels.
         #[source]
         source: LabelsError,
     },
-    /// Labels of a conversation's own cannot be told apart.
+    /// The texts of a choice in the request cannot be distinguished as tokens.
     #[error("the texts to choose from cannot be told apart as tokens")]
     Texts(#[from] LabelsError),
-    /// No reply can be held to the shape that was asked for.
+    /// The requested shape cannot be enforced.
     #[error("a reply cannot be held to this shape: {0}")]
     Grammar(#[from] GrammarError),
-    /// A token to choose is none of the critic's.
+    /// A requested token id is outside the critic's vocabulary.
     #[error("there is no token {token}; the critic's vocabulary has {vocabulary}")]
     UnknownToken {
-        /// The token.
+        /// The token id.
         token: u32,
-        /// How many there are.
+        /// The size of the vocabulary.
         vocabulary: usize,
     },
-    /// The critic's checkpoint has no reward head, or its profile does not say how that is asked.
+    /// The critic's checkpoint has no reward head, or its profile has no prompt format for it.
     #[error("this critic has no reward head, so that it gives no scalar rewards")]
     NoRewardHead,
-    /// The engine did not take the request, or its thread ended.
+    /// The engine rejected the request, or its thread has ended.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Whoever asks has had all that it may have for now.
+    /// No thread became available in time to encode the prompt or compile a grammar. A later attempt may succeed.
+    #[error("the system starts no further thread now")]
+    NoThread,
+    /// The caller has used up its allowance for now.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// The model failed while it wrote.
+    /// The model failed while it generated the reply.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// The critic wrote something that is not a verdict.
+    /// The critic's text has no valid verdict.
     #[error("{source}")]
     Unparsable {
-        /// What is wrong with it.
+        /// The problem with the text.
         source: VerdictError,
-        /// What it wrote.
+        /// The critic's text.
         text: String,
     },
-    /// The critic ended its turn at once.
+    /// The critic ended its turn without writing any text.
     #[error("the critic ended its turn without writing anything")]
     Silent,
 }

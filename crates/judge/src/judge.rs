@@ -1,4 +1,4 @@
-//! The service itself: one critic, its engine, and the rubrics it judges by.
+//! The service itself: one critic, its engine and its rubrics.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,7 +12,8 @@ use critic::{
     SamplingParams, TokenId,
 };
 use engine::{
-    Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Suspect, Unobserved,
+    Claim, Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Suspect,
+    Unobserved,
 };
 use lru::LruCache;
 use rubric::{Case, Kind, RubricError, RubricLibrary};
@@ -32,17 +33,17 @@ use crate::{
     verdict_stream::flags_with,
 };
 
-/// How long work may wait for a thread before its request is refused.
+/// How long work may wait for a thread before its request is rejected.
 const THREAD_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Lists of labels that are kept as tokens: more than the rubrics and formats of any server.
+/// Number of tokenised label lists kept: more than the rubrics and formats of any server.
 const KEPT_LABELS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
 
-/// A critic that is ready to judge. Clones are handles to the same one.
+/// A critic that is ready to judge. Clones are handles of the same judge.
 #[derive(Clone)]
 pub struct Judge {
     parts: Arc<Parts>,
-    /// The rules of a handle that is [`pinned`](Self::pinned).
+    /// The rules of a [`pinned`](Self::pinned) handle.
     pinned: Option<Arc<Rules>>,
 }
 
@@ -51,46 +52,45 @@ struct Parts {
     processor: Arc<dyn Processor>,
     generation: GenerationDefaults,
     engine: Engine,
-    /// Replaced as a whole. The lock is held only to copy or to put the pointer, so that a judgement that runs goes on with
-    /// the rules that it began with.
+    /// Replaced as a whole. The lock is held only to copy or replace the pointer, so that a running judgement keeps
+    /// the rules with which it began.
     rules: RwLock<Arc<Rules>>,
-    /// What the critic is made of.
+    /// A description of the critic's build.
     build: Build,
-    /// Verdicts that are remembered.
+    /// The cache of verdicts.
     memo: Memo,
-    /// What the critic says of answers without content.
+    /// Distributions for content-free responses.
     priors: Priors,
-    /// Labels of the rubrics that were used latest, as tokens: a long scale has hundreds, which need not be made again for
-    /// each request. Held only to look up or to put one entry.
+    /// Tokenised labels of the latest rubrics: a long scale has hundreds, which need not be tokenised for each
+    /// request. The lock is held only to look up or insert an entry.
     labels: Mutex<LruCache<Vec<String>, Labels, RandomState>>,
-    /// Shapes that replies were held to.
+    /// Compiled shapes of replies.
     grammars: Grammars,
-    /// One permit for each core: decoding images is bound by the CPU, and more of them at a time would only
-    /// multiply the memory that they take.
+    /// One permit per core: decoding images is bound by the CPU, and more at a time would only take more memory.
     encoders: Encoders,
 }
 
-/// What a judge is made of.
+/// The components of a judge.
 pub struct Setup {
-    /// Name of the checkpoint, which chooses the profile.
+    /// Name of the checkpoint, which selects the profile.
     pub model: String,
     /// The critic.
     pub critic: Critic,
-    /// The rubrics and profiles.
+    /// The rubrics, profiles and forms.
     pub library: RubricLibrary,
-    /// Bounds of the engine.
+    /// The configuration of the engine.
     pub engine: engine::Config,
-    /// Who watches the engine.
+    /// The observer of the engine.
     pub observer: Arc<dyn Observer>,
-    /// What earlier engines were running when they died.
+    /// Requests that earlier engines were running when they died.
     pub suspects: Vec<Suspect>,
-    /// How many verdicts are remembered; 0 for none.
+    /// Number of cached verdicts; 0 disables the cache.
     pub memo_entries: usize,
 }
 
 impl Judge {
-    /// Starts the engine of `critic`; `model` is the name of its checkpoint, which chooses the profile. Nobody watches, and
-    /// nothing is remembered.
+    /// Starts the engine of `critic`; `model` is the name of its checkpoint, which selects the profile. Without an
+    /// observer and without a cache of verdicts.
     pub fn new(model: String, critic: Critic, library: RubricLibrary, config: engine::Config) -> Self {
         let observer = Arc::new(Unobserved);
         Self::start(Setup {
@@ -131,19 +131,19 @@ impl Judge {
         Self { parts: Arc::new(parts), pinned: None }
     }
 
-    /// A handle by which everything is judged by the rules that hold now, whatever replaces them later: for an answer that is
-    /// made of several judgements.
+    /// A handle that keeps the current rules even if they are replaced later, for answers that consist of several
+    /// judgements.
     #[must_use]
     pub fn pinned(&self) -> Self {
         Self { parts: self.parts.clone(), pinned: Some(self.rules()) }
     }
 
-    /// What the critic is made of.
+    /// A description of the critic's build.
     pub fn build(&self) -> &Build {
         &self.parts.build
     }
 
-    /// How its checkpoint wants to generate.
+    /// The checkpoint's generation defaults.
     pub fn generation(&self) -> &GenerationDefaults {
         &self.parts.generation
     }
@@ -151,11 +151,12 @@ impl Judge {
     /// Waits until the digest of the weights is known.
     pub async fn weights_known(&self) {
         let digest = self.parts.build.weights.clone();
-        // It is a thread for blocking work that waits; that it was cancelled means that nobody asks any more.
+        // The wait blocks, so that it needs a thread for blocking work. If the task is cancelled, the runtime is
+        // shutting down.
         let _ = tokio::task::spawn_blocking(move || digest.wait()).await;
     }
 
-    /// How often a verdict was remembered.
+    /// The hits and misses of the verdict cache.
     pub fn memo_counts(&self) -> MemoCounts {
         self.parts.memo.counts()
     }
@@ -173,26 +174,25 @@ impl Judge {
         &self.parts.model
     }
 
-    /// The rules that hold now, or those of a pinned handle.
+    /// The current rules, or those of a pinned handle.
     pub fn rules(&self) -> Arc<Rules> {
-        // A writer cannot leave a half-written pointer behind.
+        // A writer that panics cannot leave a half-written pointer behind.
         let now = || self.parts.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         self.pinned.clone().unwrap_or_else(now)
     }
 
-    /// Puts rubrics and profiles in the place of all that were known. What is judged already is judged by the old ones, and so
-    /// is what a pinned handle is asked.
+    /// Replaces all rubrics, profiles and forms. Running judgements and pinned handles keep the old ones.
     pub fn replace_library(&self, library: RubricLibrary) {
         let rules = Arc::new(Rules::new(library, &self.parts.model));
         *self.parts.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
-    /// Figures of the engine.
+    /// Statistics of the engine.
     pub fn stats(&self) -> Stats {
         self.parts.engine.stats()
     }
 
-    /// Figures of what turns prompts into tokens and tiles.
+    /// Statistics of the processor, which turns prompts into tokens and tiles.
     pub fn processor_figures(&self) -> ProcessorFigures {
         self.parts.processor.figures()
     }
@@ -202,12 +202,12 @@ impl Judge {
         self.parts.engine.stopped().await;
     }
 
-    /// Ends everything that waits or runs, and all that comes later.
+    /// Fails all waiting and running requests, and all later ones.
     pub fn give_up(&self) {
         self.parts.engine.give_up();
     }
 
-    /// The most tokens that a prompt and its output may have together.
+    /// The maximum number of tokens of a prompt and its reply together.
     pub fn context_length(&self) -> usize {
         self.parts.engine.capacity()
     }
@@ -215,7 +215,7 @@ impl Judge {
     /// Starts judging `case`. Dropping the stream cancels the work.
     ///
     /// # Errors
-    /// [`JudgeError`] when the rubric does not fit, the prompt cannot be encoded or the engine does not take it.
+    /// [`JudgeError`] when the rubric does not fit, the prompt cannot be encoded or the engine rejects it.
     pub async fn judge(
         &self,
         case: Case,
@@ -227,23 +227,28 @@ impl Judge {
             return Ok(VerdictStream::remembered(foregone));
         }
         if let Some(mut known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
-            // What is odd may have been left out of an equal prompt.
+            // Requests with equal prompts may differ in their flags, for example by removed characters.
             known.flags = flags_with(prepared.flags, known.distribution.as_ref());
             return Ok(VerdictStream::remembered(known));
         }
-        let _preparing = self.prepare_for(prepared.caller())?;
+        let _preparing = self.prepare_for(prepared.caller()).await?;
         let prompt = std::mem::take(&mut prepared.prompt);
         let encoded = self.encode(prompt, prepared.caller()).await?;
-        self.begin(prepared, encoded)
+        self.begin(prepared, encoded).await
     }
 
-    /// Asks the critic.
-    pub(crate) fn begin(&self, prepared: Prepared, encoded: Encoded) -> Result<VerdictStream, JudgeError> {
+    /// Submits a prepared judgement to the engine, unless its verdict is certain without the critic.
+    pub(crate) async fn begin(
+        &self,
+        prepared: Prepared,
+        encoded: Encoded,
+    ) -> Result<VerdictStream, JudgeError> {
         if let Some(foregone) = prepared.foregone() {
             return Ok(VerdictStream::remembered(foregone));
         }
         let seed = prepared.drawing.seed.unwrap_or_default();
-        let completion = self.submit(encoded, &prepared.params(), seed).map_err(|error| match error {
+        let params = prepared.params();
+        let completion = self.submit(encoded, &params, seed).await.map_err(|error| match error {
             JudgeError::Texts(source) => JudgeError::Labels { rubric: prepared.rubric.name.clone(), source },
             other => other,
         })?;
@@ -251,35 +256,38 @@ impl Judge {
         Ok(VerdictStream::new(completion, prepared, slot))
     }
 
-    /// Starts writing `count` texts that continue `prompt`, each with random numbers of its own.
+    /// Starts writing `count` continuations of `prompt`, each with its own random numbers.
     ///
     /// # Errors
-    /// [`JudgeError`] when the prompt cannot be encoded or the engine does not take all of them.
+    /// [`JudgeError`] when the prompt cannot be encoded or the engine rejects the sequences: it accepts all of
+    /// them, some after waiting, or none.
     pub async fn complete(
         &self,
         prompt: Prompt,
         params: &CompletionParams,
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
-        let _preparing = self.prepare_for(&params.caller)?;
+        let _preparing = self.prepare_for(&params.caller).await?;
         let encoded = self.encode(prompt, &params.caller).await?;
-        self.submit_all(&encoded, params, count)
+        self.submit_all(&encoded, params, count).await
     }
 
-    /// Starts `count` sequences over one prompt.
-    pub(crate) fn submit_all(
+    /// Starts `count` sequences for one prompt.
+    pub(crate) async fn submit_all(
         &self,
         encoded: &Encoded,
         params: &CompletionParams,
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         let start = params.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        (0..count as u64)
-            .map(|index| self.submit(encoded.clone(), params, start.wrapping_add(index)))
-            .collect()
+        let mut streams = Vec::with_capacity(count);
+        for index in 0..count as u64 {
+            streams.push(self.submit(encoded.clone(), params, start.wrapping_add(index)).await?);
+        }
+        Ok(streams)
     }
 
-    /// Tells in advance what would be wrong with every judgement of this kind.
+    /// Checks in advance for errors that every judgement of this kind would have.
     pub(crate) fn check(
         &self,
         kind: Kind,
@@ -296,15 +304,16 @@ impl Judge {
         }
     }
 
-    /// How many tokens the critic has: their ids are those below.
+    /// The size of the critic's vocabulary; token ids are below it.
     pub fn vocabulary(&self) -> usize {
         self.parts.processor.vocabulary()
     }
 
-    /// The rules that hold a reply to a shape, for [`ReplyPart::WriteBy`].
+    /// The rules that enforce a shape, for [`ReplyPart::WriteBy`].
     ///
     /// # Errors
-    /// [`JudgeError::Grammar`] when no reply can be held to it.
+    /// [`JudgeError::Grammar`] when the shape cannot be enforced, [`JudgeError::NoThread`] when no thread is
+    /// available to compile it.
     pub async fn rules_for(&self, shape: Shape, caller: &Caller) -> Result<Guided, JudgeError> {
         if let Some(kept) = self.parts.grammars.kept(&shape) {
             return Ok(kept);
@@ -315,19 +324,21 @@ impl Judge {
             .map_err(Into::into)
     }
 
-    /// Counts a request that is about to be encoded, until what is returned is dropped; one for which there will be no room is
-    /// refused here, where it has cost nothing.
+    /// Counts a part of the caller's request that will be encoded, until the result is dropped. A request for which
+    /// there will be no room is rejected here, before it costs anything; a patient one waits for room.
     ///
     /// # Errors
-    /// [`JudgeError::Engine`] when the waiting line, or the caller's part of it, is full.
-    pub fn prepare_for(&self, caller: &Caller) -> Result<Preparing, JudgeError> {
-        Ok(self.parts.engine.prepare(&caller.tenant, &caller.terms, caller.urgency)?)
+    /// [`JudgeError::Engine`] when the queue, or the tenant's share of it, is full.
+    pub async fn prepare_for(&self, caller: &Caller) -> Result<Preparing, JudgeError> {
+        let Caller { tenant, terms, urgency, deadline, ticket, .. } = caller;
+        let claim = Claim { ticket, tenant, terms, urgency: *urgency, deadline: *deadline };
+        Ok(self.parts.engine.prepare(claim).await?)
     }
 
-    /// Encodes on a thread for blocking work.
+    /// Encodes a prompt on a thread for blocking work.
     pub(crate) async fn encode(&self, prompt: Prompt, caller: &Caller) -> Result<Encoded, JudgeError> {
         let limit = self.context_length();
-        // What cannot fit is refused before an image is decoded and megabytes of text are tokenised.
+        // A prompt that cannot fit is rejected before an image is decoded or megabytes of text are tokenised.
         let encode = move |processor: &dyn Processor| match processor.least_tokens(&prompt, limit)? {
             tokens if tokens >= limit => Ok(Err(EngineError::TooLong { tokens, limit })),
             _ => Ok(Ok(processor.encode(&prompt)?)),
@@ -339,7 +350,7 @@ impl Judge {
         &*self.parts.processor
     }
 
-    /// Runs `work` on a thread for blocking work, as images and long texts take long.
+    /// Runs `work` on a thread for blocking work, since images and long texts take long.
     pub(crate) async fn process<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -350,7 +361,11 @@ impl Judge {
         Ok(self.blocking(caller, move || span.in_scope(|| work(&*processor))).await??)
     }
 
-    /// Does what takes long on a thread for blocking work, on as many at a time as there are cores, when it is the caller's turn.
+    /// Runs long work on a thread for blocking work when it is the caller's turn; at most one job per core runs at
+    /// a time.
+    ///
+    /// # Errors
+    /// [`JudgeError::NoThread`] when no thread is available in time.
     async fn blocking<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -359,15 +374,16 @@ impl Judge {
         let permit = self.parts.encoders.turn(&caller.tenant, caller.urgency).await;
         let (begun, begins) = oneshot::channel();
         let work = tokio::task::spawn_blocking(move || {
-            let _ = begun.send(()); // nobody may be waiting any more
+            let _ = begun.send(()); // the receiver may be gone
             let done = work();
-            drop(permit); // held by the work itself, which goes on when the client leaves
+            drop(permit); // held by the work, which continues when the client leaves
             done
         });
-        // There is a thread for each permit, or one can be started: when none is, the system gives no more.
+        // The runtime has a thread for each permit or starts one. If none begins in time, the system cannot start
+        // more threads.
         if tokio::time::timeout(THREAD_PATIENCE, begins).await.is_err() {
-            work.abort(); // does nothing to what has begun meanwhile, of which nobody hears then
-            return Err(EncodeError::Busy.into());
+            work.abort(); // no effect if it began meanwhile; its result is dropped then
+            return Err(JudgeError::NoThread);
         }
         match work.await {
             Ok(done) => Ok(done),
@@ -378,7 +394,8 @@ impl Judge {
         }
     }
 
-    fn submit(
+    /// Submits a sequence to the engine. It waits for room if the caller's request was already accepted.
+    async fn submit(
         &self,
         encoded: Encoded,
         params: &CompletionParams,
@@ -418,10 +435,11 @@ impl Judge {
         let work = Work { tokens: tokens + request.max_reply_tokens(), images: &images };
         let reservation = Reservation::new(&params.caller, work)?;
         let tokens = Charged { tokens, reservation };
-        Ok(CompletionStream::new(engine.submit(request)?, processor.clone(), tokens, params))
+        let stream = engine.submit_part(request, &params.caller.ticket).await?;
+        Ok(CompletionStream::new(stream, processor.clone(), tokens, params))
     }
 
-    /// The pieces of a reply as tokens. What is left of `room` by the others bounds the text.
+    /// Tokenises the pieces of a reply. The text is limited to the part of `room` that the other pieces leave.
     fn script(&self, params: &CompletionParams, room: usize) -> Result<Vec<Part>, JudgeError> {
         let tokenize = |text: &String| self.parts.processor.tokenize(text);
         let mut parts = Vec::with_capacity(params.script.len());
@@ -442,18 +460,20 @@ impl Judge {
                 ReplyPart::Rate => Part::Rate,
             });
         }
-        // An end of turn that nothing is known of says nothing.
+        // Empty pieces are dropped, such as the end of the turn if the chat format does not define it.
         parts.retain(|part| !matches!(part, Part::Say(tokens) if tokens.is_empty()));
-        let room = room.saturating_sub(parts.iter().map(Part::max_tokens).sum());
+        let others: usize = parts.iter().map(Part::max_tokens).sum();
+        let room = room.saturating_sub(others);
+        let text = params.bound.of_text(params.max_tokens, others);
         for part in &mut parts {
             if let Part::Write(most) | Part::WriteBy { tokens: most, .. } = part {
-                *most = params.max_tokens.clamp(1, room.max(1));
+                *most = text.clamp(1, room.max(1));
             }
         }
         Ok(parts)
     }
 
-    /// The labels that `texts` are to this critic, made once for each list as long as it is in use.
+    /// The labels for `texts`, tokenised once for each list in use.
     fn labels(&self, texts: &Vec<String>) -> Result<Labels, JudgeError> {
         let kept = || self.parts.labels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(labels) = kept().get(texts) {

@@ -1,7 +1,7 @@
-//! The judging service: a [`Judge`] applies a rubric to a case and streams a verdict, or just continues a
-//! conversation. It knows neither HTTP nor tensors, so that a batch job can hold one as well as a server can.
+//! The judging service: a [`Judge`] applies a rubric to a case and streams a verdict, or continues a conversation.
+//! It knows neither HTTP nor tensors, so that a batch job can use it as well as a server.
 //!
-//! What callers name of the crates below is re-exported here.
+//! The types of lower crates that callers need are re-exported here.
 
 mod both_orders;
 mod calibrated;
@@ -38,7 +38,7 @@ pub use critic::{
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,
     Observer, OnPanic, Patience, Preparing, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant, Terms,
-    Urgency,
+    Ticket, Urgency,
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};
@@ -49,7 +49,7 @@ pub use options::{
 };
 pub use raw::RawPrompt;
 pub use receipt::{Receipt, Sha};
-pub use reply::{Mode, ReplyPart};
+pub use reply::{Bound, Mode, ReplyPart};
 pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reasons, Reward, RewardOptions, Signal,
 };

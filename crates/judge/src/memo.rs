@@ -1,4 +1,4 @@
-//! Verdicts that are remembered: who asks the same again gets the same, and nothing is computed.
+//! A cache of verdicts: a repeated request gets the same verdict without computation.
 
 use std::{
     hash::RandomState,
@@ -12,36 +12,36 @@ use std::{
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::{Caller, Judgement, Receipt, ReplyPart, receipt::Sha};
+use crate::{Caller, Judgement, Receipt, ReplyPart, receipt::Sha, reply::Reader};
 
-/// The verdicts that were asked for latest, up to a number. Clones are the same memory.
+/// The latest verdicts, up to a maximum number. Clones share the same cache.
 #[derive(Clone)]
 pub(crate) struct Memo(Option<Arc<Memory>>);
 
 struct Memory {
-    /// Held only to look up or to put one entry, so that nobody waits for work.
+    /// Held only to look up or insert an entry, so that no request waits for a computation.
     verdicts: Mutex<LruCache<Sha, Judgement, RandomState>>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
-/// How often a verdict was looked for since the start.
+/// Number of cache lookups since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoCounts {
-    /// It was remembered.
+    /// Lookups that found a verdict.
     pub hits: u64,
-    /// It was not.
+    /// Lookups that found none.
     pub misses: u64,
 }
 
-/// A place for one verdict.
+/// The cache slot of one verdict.
 pub(crate) struct Slot {
     memo: Memo,
     key: Sha,
 }
 
 impl Memo {
-    /// Room for `entries` verdicts; with 0 nothing is remembered.
+    /// A cache of `entries` verdicts; 0 disables it.
     pub(crate) fn new(entries: usize) -> Self {
         Self(NonZeroUsize::new(entries).map(|entries| {
             let verdicts = Mutex::new(LruCache::with_hasher(entries, RandomState::new()));
@@ -49,7 +49,7 @@ impl Memo {
         }))
     }
 
-    /// How often it was of use.
+    /// The number of hits and misses so far.
     pub(crate) fn counts(&self) -> MemoCounts {
         let counts = |memory: &Arc<Memory>| MemoCounts {
             hits: memory.hits.load(Ordering::Relaxed),
@@ -58,22 +58,37 @@ impl Memo {
         self.0.as_ref().map(counts).unwrap_or_default()
     }
 
-    /// The place of the verdict that a receipt and the plan of the reply promise to `caller`; `None` without a memory.
-    pub(crate) fn slot(&self, receipt: &Receipt, script: &[ReplyPart], caller: &Caller) -> Option<Slot> {
+    /// The slot for the verdict determined by `caller`, a receipt, the script of the reply and how it is read; `None` if
+    /// the cache is disabled.
+    pub(crate) fn slot(
+        &self,
+        receipt: &Receipt,
+        (script, reader): (&[ReplyPart], &Reader),
+        caller: &Caller,
+    ) -> Option<Slot> {
         self.0.as_ref()?;
+        // Labels are part of the script. How a text is read may change without a change of the prompt, when profiles are reloaded.
+        let parser = match reader {
+            Reader::Text(parser) => Some(parser),
+            Reader::Choice(_) | Reader::Reward => None,
+        };
         let Receipt { rubric, rubric_version, rubric_digest, prompt_digest, mode, max_tokens, .. } = receipt;
+        let mode = mode.as_str();
         let drawing = (receipt.temperature.to_bits(), receipt.top_p.to_bits(), receipt.seed);
         let digest = Sha256::new()
             .chain_update(caller.scope())
             .chain_update(rubric_digest)
             .chain_update(prompt_digest)
-            .chain_update(format!("{rubric:?} {rubric_version} {mode} {max_tokens} {drawing:?} {script:?}"));
+            .chain_update(format!(
+                "{rubric:?} {rubric_version} {mode} {max_tokens} {drawing:?} {script:?} {parser:?}"
+            ));
         Some(Slot { memo: self.clone(), key: digest.finalize().into() })
     }
 }
 
 impl Slot {
-    /// What is remembered there, as a verdict for which nothing was computed; `receipt` is that of who asks now.
+    /// The cached verdict, if there is one, with no prompt tokens computed; `receipt` is that of the current
+    /// request.
     pub(crate) fn recall(&self, receipt: &Receipt) -> Option<Judgement> {
         let memory = self.memo.0.as_ref()?;
         let known = memory.verdicts.lock().unwrap_or_else(PoisonError::into_inner).get(&self.key).cloned();
@@ -87,7 +102,7 @@ impl Slot {
         Some(judgement)
     }
 
-    /// Remembers a verdict.
+    /// Stores a verdict.
     pub(crate) fn remember(self, judgement: Judgement) {
         if let Some(memory) = &self.memo.0 {
             memory.verdicts.lock().unwrap_or_else(PoisonError::into_inner).put(self.key, judgement);

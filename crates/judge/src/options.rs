@@ -1,4 +1,4 @@
-//! What a request can choose of how it is judged.
+//! The options of a judgement.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -7,34 +7,34 @@ use rubric::Scale;
 
 use crate::{Caller, reply::Mode};
 
-/// Seeds that are drawn stay below this many bits, so that any client can read them as a number.
+/// Number of bits of a generated seed, which every client can represent exactly as a JSON number.
 const SEED_BITS: u32 = 53;
 
-/// By which rubric a request is judged.
+/// The rubric of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum RubricChoice {
-    /// The critic's own default for the number of responses.
+    /// The critic's default for the number of responses.
     #[default]
     Default,
-    /// A rubric of the library.
+    /// A rubric of the library, by name.
     Named(String),
-    /// Criteria that the request brings along, with a scale when one response is scored.
+    /// Criteria that are part of the request, with a scale if one response is scored.
     Inline {
-        /// What to look at.
+        /// The criteria in words.
         criteria: String,
-        /// The scores.
+        /// The scale of scores.
         scale: Option<Scale>,
     },
 }
 
-/// How tokens and verdicts are drawn. The default is greedy: the same case gets the same verdict.
+/// How tokens and verdicts are sampled. The default is greedy: the same case gets the same verdict.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drawing {
-    /// 0 takes what is most probable; above 0, logits are divided by it before drawing.
+    /// 0 selects the most probable one; otherwise, logits are divided by it before sampling.
     pub temperature: f32,
-    /// Draw only from the smallest set whose probability reaches this.
+    /// Sample only from the smallest set whose total probability reaches this.
     pub top_p: f32,
-    /// Start of the random numbers; without one, each request has its own.
+    /// Seed of the random numbers; `None` chooses a random one for each request.
     pub seed: Option<u64>,
 }
 
@@ -45,61 +45,61 @@ impl Default for Drawing {
 }
 
 impl Drawing {
-    /// The same with a seed where something is drawn, and with none where nothing is.
+    /// The same with a seed if anything is sampled, and without one if not.
     pub(crate) fn seeded(self) -> Self {
         let random = || RandomState::new().hash_one(0) >> (u64::BITS - SEED_BITS);
         let seed = (self.temperature > 0.0).then(|| self.seed.unwrap_or_else(random));
         Self { seed, ..self }
     }
 
-    /// Whether the same request gets the same verdict.
+    /// Whether the same request always gets the same verdict.
     pub(crate) fn is_deterministic(self) -> bool {
         self.temperature <= 0.0 || self.seed.is_some()
     }
 }
 
-/// Whether a verdict that is remembered may answer.
+/// Whether a cached verdict may be returned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Remembering {
-    /// When the same was asked before and is still known.
+    /// Return the cached verdict of an equal request.
     #[default]
     Allowed,
-    /// Never: the critic is asked.
+    /// Always ask the critic.
     Off,
 }
 
-/// What becomes of a response that answers nothing.
+/// How a response without an answer is treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Degenerate {
-    /// It gets the worst verdict, and the critic is not asked.
+    /// It gets the worst verdict without asking the critic.
     #[default]
     Worst,
-    /// The critic judges it as any other.
+    /// The critic judges it like any other.
     Judged,
 }
 
-/// What becomes of characters of responses that nobody sees.
+/// How invisible characters in responses are treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Invisible {
     /// The critic reads them.
     #[default]
     Kept,
-    /// They are left out before anything is judged.
+    /// They are removed before the responses are judged.
     Stripped,
 }
 
-/// Whether what the critic says whatever is answered is taken out of its verdict.
+/// Whether the critic's content-independent bias is removed from its verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Calibration {
-    /// No.
+    /// It is not removed.
     #[default]
     None,
-    /// Probabilities are divided by those on answers without content.
+    /// Probabilities are divided by those of content-free responses, with a lower bound of 1e-6 for the latter.
     ContentFree,
 }
 
 impl Calibration {
-    /// What requests and receipts call it.
+    /// The name in requests and receipts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -108,38 +108,38 @@ impl Calibration {
     }
 }
 
-/// What is done about responses that mean to deceive.
+/// Measures against responses that try to manipulate the critic, and against its bias.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Guards {
-    /// About responses that answer nothing.
+    /// How responses without an answer are treated.
     pub degenerate: Degenerate,
-    /// About what nobody sees.
+    /// How invisible characters are treated.
     pub invisible: Invisible,
-    /// About what the critic likes whatever is answered.
+    /// Whether the content-independent bias is removed.
     pub calibration: Calibration,
 }
 
-/// Choices of a judgement.
+/// The options of one judgement.
 #[derive(Debug, Clone)]
 pub struct JudgeOptions {
-    /// Tokens of reasons to write at most.
+    /// Maximum number of tokens of the justification.
     pub max_tokens: usize,
-    /// Name of the critic's prompt format; its first one for the kind of judgement when absent.
+    /// Name of the critic's prompt format; `None` for the best one for the rubric.
     pub format: Option<String>,
-    /// In which order verdict and reasons come.
+    /// The order of verdict and justification.
     pub mode: Mode,
-    /// Whether the probability of every possible verdict is read. It is in any case when the verdict is read from the
-    /// logits alone.
+    /// Whether the probability of every possible verdict is read. It always is in the modes [`Mode::Score`] and
+    /// [`Mode::ExplainThenScore`], except for a reward head.
     pub distribution: bool,
-    /// How verdict and reasons are drawn.
+    /// How the verdict and the justification are sampled.
     pub drawing: Drawing,
-    /// How several images are cut.
+    /// How images are split into tiles when there are several.
     pub tiling: ImageTiling,
-    /// Whether a remembered verdict may answer.
+    /// Whether a cached verdict may be returned.
     pub remembering: Remembering,
-    /// What is done about responses that mean to deceive.
+    /// Measures against manipulation and bias.
     pub guards: Guards,
-    /// For whom it is judged.
+    /// The client for which the case is judged.
     pub caller: Caller,
 }
 

@@ -1,4 +1,4 @@
-//! A judgement before its critic is asked: everything is decided, nothing is computed.
+//! A prepared judgement: everything is decided, and nothing is computed yet.
 
 use std::borrow::Cow;
 
@@ -9,34 +9,34 @@ use rubric::{
 };
 
 use crate::{
-    Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError, JudgeOptions,
-    Judgement, Mode, Receipt, Remembering, ReplyPart, RubricChoice, Usage, calibrated,
+    Calibration, Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError,
+    JudgeOptions, Judgement, Mode, Receipt, Remembering, ReplyPart, RubricChoice, Usage, calibrated,
     memo::Slot,
     receipt::verdict_digest,
     reply::{Plan, Reader, Wanted},
 };
 
-/// A judgement before its critic is asked. A clone is the same judgement again.
+/// A judgement before the critic is asked. A clone repeats the same judgement.
 #[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) prompt: Prompt,
     pub(crate) script: Vec<ReplyPart>,
     pub(crate) reader: Reader,
     pub(crate) rubric: Rubric,
-    /// With a seed wherever something is drawn.
+    /// Has a seed if anything is sampled.
     pub(crate) drawing: Drawing,
     pub(crate) receipt: Receipt,
-    /// What is odd about the responses.
+    /// Flags of the responses.
     pub(crate) flags: Vec<Flag>,
-    /// What is certain without asking the critic, with its probability among all decisions where that is wanted.
+    /// The outcome that is certain without asking the critic, and its distribution if that is requested.
     certain: Option<(Outcome, Option<Distribution>)>,
     max_tokens: usize,
     caller: Caller,
-    /// Whether the verdict may be one that is remembered, and be remembered itself.
+    /// Whether the verdict may be read from and stored in the cache.
     repeats: bool,
 }
 
-/// A case as the critic is asked about it.
+/// A case rendered for the critic.
 struct Rendered<'a> {
     profile: &'a Profile,
     format: &'a Format,
@@ -45,7 +45,7 @@ struct Rendered<'a> {
 }
 
 impl Judge {
-    /// Decides everything about a judgement but the verdict.
+    /// Decides everything about a judgement except the verdict.
     pub(crate) fn prepare(
         &self,
         case: &Case,
@@ -90,7 +90,7 @@ impl Judge {
         })
     }
 
-    /// What a verdict depends on that is not there yet.
+    /// The receipt, as far as it is known before the verdict.
     fn receipt(&self, rendered: &Rendered<'_>, options: &JudgeOptions) -> Receipt {
         let Rendered { profile, format, rubric, prompt } = rendered;
         let build = self.build();
@@ -107,9 +107,9 @@ impl Judge {
             rubric_version: rubric.version,
             rubric_digest: rubric.digest(),
             prompt_digest: prompt.digest(),
-            mode: options.mode.as_str(),
+            mode: options.mode,
             distribution: options.distribution,
-            calibration: options.guards.calibration.as_str(),
+            calibration: Calibration::None,
             max_tokens: options.max_tokens,
             temperature: options.drawing.temperature,
             top_p: options.drawing.top_p,
@@ -122,15 +122,15 @@ impl Judge {
     }
 }
 
-/// What is certain about a case without asking the critic, if the options want that to be decided so; with its probability
-/// among all decisions where these are read.
+/// The outcome that is certain without asking the critic, if the options allow that, with its distribution over all
+/// decisions if that is requested.
 fn certain(
     seen: &Case,
     (rubric, format): (&Rubric, &Format),
     reader: &Reader,
     options: &JudgeOptions,
 ) -> Option<(Outcome, Option<Distribution>)> {
-    // A reward head knows no scale, so that it has no worst score.
+    // A reward head has no scale, and therefore no worst score.
     if options.guards.degenerate == Degenerate::Judged || matches!(reader, Reader::Reward) {
         return None;
     }
@@ -140,10 +140,10 @@ fn certain(
     Some((outcome, reads.then(|| certainty(outcome, among()))))
 }
 
-/// What is odd about a case, of which `seen` is what may be shown to the critic.
+/// The flags of a case, of which `seen` is the part shown to the critic.
 fn flags(case: &Case, seen: &Case, (rubric, format): (&Rubric, &Format)) -> Vec<Flag> {
     let mut flags = Flag::of(seen, rubric);
-    // What was left out is told as well.
+    // Removed characters are reported as well.
     if case.has_invisible() && !seen.has_invisible() {
         flags.push(Flag::InvisibleCharacters);
     }
@@ -155,18 +155,18 @@ fn flags(case: &Case, seen: &Case, (rubric, format): (&Rubric, &Format)) -> Vec<
 }
 
 impl Prepared {
-    /// For whom it is.
+    /// The client for which the case is judged.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// The same with other random numbers; it is not remembered.
+    /// The same judgement with other random numbers; its verdict is not cached.
     pub(crate) fn drawn(&self, drawing: Drawing) -> Self {
         let receipt = Receipt { seed: drawing.seed, ..self.receipt.clone() };
         Self { drawing, receipt, repeats: false, ..self.clone() }
     }
 
-    /// The verdict, where it is certain without asking the critic.
+    /// The verdict, if it is certain without asking the critic.
     pub(crate) fn foregone(&self) -> Option<Judgement> {
         let (outcome, distribution) = self.certain.clone()?;
         let justification = match outcome {
@@ -197,13 +197,13 @@ impl Prepared {
         Some(judgement)
     }
 
-    /// Where its verdict is remembered, if it may be.
+    /// The cache slot of the verdict, if it may be cached.
     pub(crate) fn slot(&self, judge: &Judge) -> Option<Slot> {
-        let slot = || judge.memo().slot(&self.receipt, &self.script, &self.caller);
+        let slot = || judge.memo().slot(&self.receipt, (&self.script, &self.reader), &self.caller);
         self.repeats.then(slot).flatten()
     }
 
-    /// How its text is written.
+    /// The parameters of the critic's text.
     pub(crate) fn params(&self) -> CompletionParams {
         CompletionParams {
             script: self.script.clone(),
@@ -215,7 +215,7 @@ impl Prepared {
     }
 }
 
-/// All probability for one decision among others.
+/// A distribution with all probability on one decision.
 fn certainty(outcome: Outcome, among: Vec<Outcome>) -> Distribution {
     let among = if among.contains(&outcome) { among } else { vec![outcome] };
     let probability = |other: Outcome| if other == outcome { 1.0 } else { 0.0 };

@@ -1,25 +1,27 @@
-//! Text without a conversation: what a client gives as tokens, or as text that stands for its tokens alone.
+//! Text completion without a conversation: the prompt is given as tokens, or as text that is tokenised without the
+//! chat format.
 
 use critic::{Encoded, Processor, Prompt, TokenId, Utf8Stream};
 use engine::EngineError;
 
 use crate::{Caller, CompletionParams, CompletionStream, Judge, JudgeError};
 
-/// A text that is not put into the chat format.
+/// A prompt that is not put into the chat format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawPrompt {
-    /// As text, in which nothing is a control token.
+    /// Text, in which nothing is parsed as a control token.
     Text(String),
-    /// As tokens of the critic's vocabulary.
+    /// Tokens of the critic's vocabulary.
     Tokens(Vec<TokenId>),
 }
 
 impl Judge {
-    /// The tokens of `prompt`, without any before or after. A text that surely has more than `most` is refused by its beginning: to
-    /// tokenise megabytes takes seconds and gigabytes.
+    /// The tokens of `prompt`, without any added before or after. A text certain to have more than `most` is
+    /// rejected by its beginning, since tokenising megabytes takes seconds and gigabytes of memory.
     ///
     /// # Errors
-    /// [`JudgeError::UnknownToken`] for an id that the vocabulary does not have, [`EngineError::TooLong`] for such a text.
+    /// [`JudgeError::UnknownToken`] for an id outside the vocabulary, [`EngineError::TooLong`] for a text that is
+    /// too long, and [`JudgeError::Encode`] or [`JudgeError::NoThread`] when a text cannot be tokenised.
     pub async fn tokens(
         &self,
         prompt: RawPrompt,
@@ -38,7 +40,7 @@ impl Judge {
         }
     }
 
-    /// These tokens, if they all are of the critic's vocabulary.
+    /// Returns these tokens if all of them are in the critic's vocabulary.
     ///
     /// # Errors
     /// [`JudgeError::UnknownToken`] for the first one that is not.
@@ -55,10 +57,11 @@ impl Judge {
         }
     }
 
-    /// The tokens of a conversation as the critic reads it; each visual is a run of placeholders.
+    /// The tokens of a conversation as the critic reads it; each image or video is a run of placeholders.
     ///
     /// # Errors
-    /// [`JudgeError::Encode`] when it cannot be encoded.
+    /// [`JudgeError::Encode`] when it cannot be encoded, [`EngineError::TooLong`] when it does not fit the context,
+    /// and [`JudgeError::NoThread`] when no thread is available.
     pub async fn conversation_tokens(
         &self,
         prompt: Prompt,
@@ -67,14 +70,14 @@ impl Judge {
         Ok(self.encode(prompt, caller).await?.tokens)
     }
 
-    /// The tokens of a conversation without the beginning of the critic's turn, which has the last control token.
+    /// The tokens of a conversation up to, and excluding, its last control token, which opens the critic's turn.
     pub fn unopened(&self, mut tokens: Vec<TokenId>) -> Vec<TokenId> {
         let opening = tokens.iter().rposition(|token| self.processor().is_control(*token));
         tokens.truncate(opening.unwrap_or(tokens.len()));
         tokens
     }
 
-    /// The text that `tokens` stand for, control tokens as they are written; a part of a character becomes U+FFFD.
+    /// The text of `tokens`, with control tokens as they are written; an incomplete character becomes U+FFFD.
     pub fn text(&self, tokens: &[TokenId]) -> String {
         let mut characters = Utf8Stream::default();
         let text: String =
@@ -82,16 +85,16 @@ impl Judge {
         text + &characters.finish()
     }
 
-    /// Starts writing `count` texts that continue `tokens`, each with random numbers of its own.
+    /// Starts writing `count` continuations of `tokens`, each with its own random numbers.
     ///
     /// # Errors
-    /// [`JudgeError`] when the engine does not take all of them.
-    pub fn continue_tokens(
+    /// [`JudgeError`] when the engine rejects them: it accepts all of them, some after waiting, or none.
+    pub async fn continue_tokens(
         &self,
         tokens: Vec<TokenId>,
         params: &CompletionParams,
         count: usize,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
-        self.submit_all(&Encoded { tokens, visuals: Vec::new() }, params, count)
+        self.submit_all(&Encoded { tokens, visuals: Vec::new() }, params, count).await
     }
 }

@@ -1,29 +1,29 @@
-//! What a verdict depended on, so that it can be had again.
+//! A record of everything on which a verdict depended, so that it can be reproduced.
 
 use critic::GenerationDefaults;
 use rubric::Outcome;
 use sha2::{Digest, Sha256};
 
-use crate::Judgement;
+use crate::{Calibration, Judgement, Mode};
 
-/// A SHA-256.
+/// A SHA-256 digest.
 pub type Sha = [u8; 32];
 
-/// What a verdict depended on. The same request with the same receipt is the same judgement; what a receipt lacks of
-/// another names the reason why verdicts differ.
+/// The inputs of a verdict. The same request with the same receipt gives the same judgement; where verdicts differ,
+/// a difference between the receipts shows why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     /// Name of the checkpoint.
     pub model: String,
-    /// Digest of its weights, once it is known: they are read beside the first requests.
+    /// Digest of the weights, once it is known: it is computed while the first requests are served.
     pub weights: Option<Sha>,
-    /// The number type that is computed in.
+    /// The number type of the computation.
     pub precision: &'static str,
-    /// How weights are kept.
+    /// The storage form of the weights.
     pub form: &'static str,
-    /// How many ranks the critic is split over.
+    /// The number of ranks over which the critic is split.
     pub ranks: usize,
-    /// Whether the same numbers come to the last bit, whatever else runs.
+    /// Whether results are bit-identical whatever else runs at the same time.
     pub exact: bool,
     /// Name of the critic's profile.
     pub profile: String,
@@ -31,37 +31,38 @@ pub struct Receipt {
     pub format: String,
     /// Name of the rubric.
     pub rubric: String,
-    /// Its version; 0 for criteria of a request's own.
+    /// Version of the rubric; 0 for criteria that are part of the request.
     pub rubric_version: u32,
-    /// Digest of what the rubric says.
+    /// Digest of the rubric's content.
     pub rubric_digest: Sha,
     /// Digest of the rendered prompt, images included.
     pub prompt_digest: Sha,
-    /// In which order verdict and reasons come.
-    pub mode: &'static str,
-    /// Whether all probabilities were read.
+    /// The order of verdict and justification.
+    pub mode: Mode,
+    /// Whether all probabilities were requested.
     pub distribution: bool,
-    /// How the verdict was corrected by what the critic says whatever is answered.
-    pub calibration: &'static str,
-    /// Tokens of reasons at most.
+    /// The correction of the verdict for content-independent bias; `None` before
+    /// [`Judge::calibrate`](crate::Judge::calibrate).
+    pub calibration: Calibration,
+    /// Maximum number of tokens of the justification.
     pub max_tokens: usize,
-    /// 0 when nothing was drawn.
+    /// Sampling temperature; 0 when nothing was sampled.
     pub temperature: f32,
-    /// The share of probability that was drawn from.
+    /// The share of probability from which was sampled.
     pub top_p: f32,
-    /// Start of the random numbers, when something was drawn.
+    /// Seed of the random numbers, if anything was sampled.
     pub seed: Option<u64>,
-    /// What the checkpoint asks for in all generation: its end tokens, and the penalty on tokens already generated.
+    /// The checkpoint's generation defaults: its end tokens, and the penalty on tokens already generated.
     pub generation: GenerationDefaults,
-    /// Tokens of the prompt that were not computed again.
+    /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: usize,
-    /// Whether the verdict was remembered, so that nothing was computed.
+    /// Whether the verdict was cached, so that nothing was computed.
     pub remembered: bool,
     /// Digest of the verdict; all zeros before there is one.
     pub verdict_digest: Sha,
 }
 
-/// Names a verdict and its reasons.
+/// The digest of the decision, the finish reason and the justification.
 pub(crate) fn verdict_digest(judgement: &Judgement) -> Sha {
     let decision = match judgement.verdict.outcome {
         Outcome::Score(score) => format!("score {score}"),

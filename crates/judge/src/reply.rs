@@ -1,49 +1,52 @@
-//! What a verdict's text is made of, and in which order verdict and reasons come.
+//! The structure of a reply with a verdict, and the order of verdict and justification.
 
 use critic::TokenId;
 use engine::Guided;
 use rubric::{AnswerForm, Choices, Format, Outcome, Reading, Rubric, RubricError, VerdictParser};
 
-/// In which order verdict and reasons come.
+use crate::FinishReason;
+
+/// The order of verdict and justification.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// As the critic was trained to answer.
+    /// The order on which the critic was trained.
     #[default]
     Trained,
-    /// The verdict alone, read from the logits at its place. Nothing is written.
+    /// The verdict alone, read from the logits at its position, without any written text.
     Score,
-    /// The verdict, then the reasons.
+    /// The verdict, then the justification.
     ScoreThenExplain,
-    /// The reasons, then the verdict, read from the logits at the place it is then asked for.
+    /// The justification, then the verdict, read from the logits after the critic is prompted for it.
     ExplainThenScore,
 }
 
-/// A piece of a reply, in text.
+/// A piece of a reply, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyPart {
-    /// The critic writes.
+    /// Text written by the critic.
     Write,
-    /// The critic writes what has a shape, by the rules of [`Judge::rules_for`](crate::Judge::rules_for).
+    /// Text written by the critic in the shape enforced by the rules of
+    /// [`Judge::rules_for`](crate::Judge::rules_for).
     WriteBy(Guided),
-    /// This stands there.
+    /// A fixed text.
     Say(String),
-    /// The critic writes one of these.
+    /// One of several texts, chosen by the critic.
     Choose {
-        /// The texts. None is the beginning of another.
+        /// The texts. None is a prefix of another.
         texts: Vec<String>,
-        /// Whether the probability of each is wanted.
+        /// Whether the probability of each text is requested.
         distribution: bool,
     },
-    /// The critic writes one of these tokens, and the probability of each is wanted.
+    /// One of these tokens, chosen by the critic, with the probability of each.
     ChooseTokens(Vec<TokenId>),
-    /// The critic's turn ends here, whether it ended it itself or not.
+    /// The tokens that end the critic's turn, whether or not it ended the turn itself.
     EndTurn,
-    /// The critic's reward head reads what stands there.
+    /// The critic's reward head is read at this position.
     Rate,
 }
 
 impl ReplyPart {
-    /// The texts to choose from.
+    /// The texts to choose from; empty for a choice of tokens, `None` for other pieces.
     pub(crate) fn texts(&self) -> Option<Vec<String>> {
         match self {
             Self::Choose { texts, .. } => Some(texts.clone()),
@@ -53,36 +56,68 @@ impl ReplyPart {
     }
 }
 
-/// How the verdict is known.
+/// What a token limit applies to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Bound {
+    /// The text that the critic writes. If it is cut, the finish reason is [`FinishReason::Length`], even if other
+    /// pieces follow.
+    #[default]
+    Text,
+    /// The whole reply: the critic may write what the other pieces leave, but at least one token. The finish reason
+    /// is [`FinishReason::Length`] only if no piece follows the cut text.
+    Reply,
+}
+
+impl Bound {
+    /// The finish reason of a reply with these pieces, in which some text was cut.
+    pub(crate) fn reason(self, script: &[ReplyPart]) -> FinishReason {
+        let open = matches!(script.last(), Some(ReplyPart::Write | ReplyPart::WriteBy(_)));
+        match self {
+            Self::Reply if !open => FinishReason::Stop,
+            Self::Text | Self::Reply => FinishReason::Length,
+        }
+    }
+
+    /// The number of tokens that the critic may write under a limit of `most`, when the other pieces have `others`
+    /// tokens.
+    pub(crate) fn of_text(self, most: usize, others: usize) -> usize {
+        match self {
+            Self::Text => most,
+            Self::Reply => most.saturating_sub(others),
+        }
+    }
+}
+
+/// How the verdict is obtained.
 #[derive(Debug, Clone)]
 pub(crate) enum Reader {
-    /// The critic chooses one of these.
+    /// The critic chooses among the labels of these outcomes.
     Choice(Vec<Outcome>),
-    /// It stands in the text.
+    /// It is parsed from the text.
     Text(VerdictParser),
-    /// The critic's reward head reads it.
+    /// It is the number of the critic's reward head.
     Reward,
 }
 
-/// What is wanted of a reply.
+/// The requested properties of a reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     pub(crate) mode: Mode,
-    /// Whether the probability of every possible verdict is to be read.
+    /// Whether the probability of every possible verdict is read.
     pub(crate) distribution: bool,
 }
 
-/// How a verdict is asked for and read.
+/// How a verdict is requested and read.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// The start of the critic's turn, as part of the prompt.
+    /// The beginning of the critic's turn, as part of the prompt.
     pub(crate) reply: String,
     pub(crate) script: Vec<ReplyPart>,
     pub(crate) reader: Reader,
 }
 
 impl Mode {
-    /// What requests call it.
+    /// The name in requests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trained => "trained",
@@ -94,17 +129,17 @@ impl Mode {
 }
 
 impl Plan {
-    /// For an answer of `format` under `rubric`.
+    /// Plans the reply for an answer of `format` under `rubric`.
     ///
     /// # Errors
-    /// [`RubricError::InvalidRubric`] when the mode needs the scores listed and there are too many, and
-    /// [`RubricError::Unsupported`] when a reward head cannot do what is asked.
+    /// [`RubricError::InvalidRubric`] when the scores must be listed and there are too many,
+    /// [`RubricError::Unsupported`] when a reward head does not support the mode or the distribution.
     pub(crate) fn new(format: &Format, rubric: &Rubric, wanted: Wanted) -> Result<Self, RubricError> {
         if format.answer(rubric) == AnswerForm::Scalar {
             return Self::reward(format, rubric, wanted);
         }
         let decides_first = format.answer(rubric).decides_first();
-        // What is expected follows from all probabilities.
+        // The expected score is computed from all probabilities.
         let distribution = wanted.distribution || rubric.reading == Reading::Expected;
         let reply = format.reply(rubric);
         let Some(choices) = format.choices(rubric) else {
@@ -117,7 +152,8 @@ impl Plan {
                 }),
             };
         };
-        // A profile can begin the critic's turn with more than the lead: its verdict then is in the text.
+        // A profile may begin the critic's turn with text other than the lead, in which case the verdict is parsed
+        // from the text.
         let begins_with_lead = choices.rest_of_lead(reply).is_some();
         let mode = match wanted.mode {
             Mode::Trained if decides_first && begins_with_lead => Mode::ScoreThenExplain,
@@ -129,7 +165,8 @@ impl Plan {
         Ok(Self::with(Wanted { mode, distribution }, choices, reply))
     }
 
-    /// A number of the reward head: after the reasons, as such critics are trained, or after the prompt alone.
+    /// Plans a reward head's number: after the justification, as these critics are trained, or right after the
+    /// prompt.
     fn reward(format: &Format, rubric: &Rubric, wanted: Wanted) -> Result<Self, RubricError> {
         let Wanted { mode, distribution } = wanted;
         let script = match mode {
@@ -155,7 +192,7 @@ impl Plan {
     fn with(wanted: Wanted, choices: Choices, reply: &str) -> Self {
         let Wanted { mode, distribution } = wanted;
         let last = mode == Mode::ExplainThenScore;
-        // A turn that begins with the verdict's lead cannot begin with reasons.
+        // A turn that begins with the verdict's lead cannot begin with the justification.
         let (reply, lead) = match choices.rest_of_lead(reply) {
             Some(rest) if !last => (reply, rest.to_owned()),
             None if !last => ("", choices.lead.clone()),

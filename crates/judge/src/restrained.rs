@@ -1,10 +1,10 @@
-//! Keeps a text that comes in pieces from having what a form does not allow.
+//! Removes from streamed text what a form does not allow.
 
 use rubric::{Escape, Restraint};
 
 use crate::stop::overlap;
 
-/// Watches a text for what it must not have, holding back what may be the start of it.
+/// Filters a text for forbidden strings, holding back what may be the beginning of one.
 #[derive(Debug, Default)]
 pub(crate) struct Restrained {
     restraint: Restraint,
@@ -16,12 +16,12 @@ impl Restrained {
         Self { restraint, held: String::new() }
     }
 
-    /// Adds text; gives what can be shown of it.
+    /// Appends text; returns the part that can be released.
     pub(crate) fn push(&mut self, text: &str) -> String {
-        self.held += text;
+        self.held.extend(text.chars().filter(|character| !self.restraint.without.contains(*character)));
         let mut shown = String::new();
         while let Some((at, found)) = self.first() {
-            // A space after the first character, so that nobody's pattern finds it and people can still read it.
+            // A space after the first character breaks the pattern and leaves the text readable.
             let broken = at + found.chars().next().map_or(1, char::len_utf8);
             shown += &self.held[..broken];
             shown.push(' ');
@@ -33,13 +33,13 @@ impl Restrained {
         self.escaped(&shown)
     }
 
-    /// Ends the text and gives what was held back.
+    /// Ends the text; returns the part that was held back.
     pub(crate) fn finish(&mut self) -> String {
         let held = std::mem::take(&mut self.held);
         self.escaped(&held)
     }
 
-    /// The first thing that is not allowed, and where it begins.
+    /// The first forbidden string and its byte position.
     fn first(&self) -> Option<(usize, &str)> {
         let found =
             self.restraint.never.iter().filter_map(|never| Some((self.held.find(never)?, never.as_str())));
@@ -54,7 +54,7 @@ impl Restrained {
     }
 }
 
-/// A character inside a string of JSON.
+/// Escapes a character for a JSON string.
 fn json(character: char) -> String {
     match character {
         '"' | '\\' => format!("\\{character}"),
@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_what_is_not_allowed_however_it_is_split() {
-        let restraint = Restraint { never: ["[[", "Rating", "A>"].map(str::to_owned).into(), escape: None };
+        let never = ["[[", "Rating", "A>"].map(str::to_owned).into();
+        let restraint = Restraint { never, ..Restraint::default() };
         for size in 1..8 {
             assert_eq!(shown(&restraint, "a [[A>>B]] [x] Ratin", size), "a [ [A >>B]] [x] Ratin", "{size}");
             assert_eq!(shown(&restraint, "[[[Rating: 5", size), "[ [ [R ating: 5", "{size}");
@@ -88,8 +89,16 @@ mod tests {
     }
 
     #[test]
+    fn characters_are_left_out() {
+        let restraint = Restraint { without: "{}".into(), ..Restraint::default() };
+        for size in 1..4 {
+            assert_eq!(shown(&restraint, "a {b} é}{", size), "a b é", "{size}");
+        }
+    }
+
+    #[test]
     fn text_becomes_the_inside_of_a_json_string() {
-        let restraint = Restraint { never: Vec::new(), escape: Some(Escape::Json) };
+        let restraint = Restraint { escape: Some(Escape::Json), ..Restraint::default() };
         let text = "He said \"no\\yes\"\n\u{1}é\t.";
         for size in 1..5 {
             let inside = shown(&restraint, text, size);

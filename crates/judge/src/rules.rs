@@ -1,10 +1,10 @@
-//! What a critic judges by: the rubrics, and how it is asked.
+//! The rules of a critic: the rubrics, and its profile.
 
 use rubric::{Kind, Profile, Rubric, RubricError, RubricLibrary};
 
 use crate::RubricChoice;
 
-/// The rubrics, and how this critic is asked.
+/// The rubrics, and the profile of this critic.
 #[derive(Debug)]
 pub struct Rules {
     library: RubricLibrary,
@@ -17,17 +17,17 @@ impl Rules {
         Self { library, profile }
     }
 
-    /// The rubrics.
+    /// All rubrics, profiles and forms.
     pub fn library(&self) -> &RubricLibrary {
         &self.library
     }
 
-    /// Name of the rubric for a request that names none.
+    /// Name of the default rubric for `kind`.
     pub fn default_rubric(&self, kind: Kind) -> &str {
         self.profile.default_rubric(kind)
     }
 
-    /// How this critic is asked.
+    /// The profile of this critic.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }

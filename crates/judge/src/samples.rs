@@ -1,4 +1,4 @@
-//! Several verdicts on one case, drawn over one shared prompt, and how far they lie apart.
+//! Several sampled verdicts on one case, generated from one shared prompt, and their spread.
 
 use futures::future::join_all;
 use rubric::{Case, Outcome, Preference};
@@ -8,41 +8,40 @@ use crate::{Drawing, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, U
 /// Several verdicts on one case.
 #[derive(Debug)]
 pub struct Samples {
-    /// Each verdict, or why there is none, in the order of their seeds.
+    /// The verdicts or errors, in the order of their seeds.
     pub verdicts: Vec<Result<Judgement, JudgeError>>,
-    /// What they say together.
+    /// The summary of all verdicts.
     pub summary: Summary,
-    /// Index of a verdict that says what they say together, or comes nearest to it.
+    /// Index of a verdict equal or nearest to the summary.
     pub typical: usize,
-    /// Tokens of all verdicts together.
+    /// The number of tokens of all verdicts together.
     pub usage: Usage,
 }
 
-/// What several verdicts say together. Samples without a verdict have no part in it.
+/// A summary of several verdicts. Samples without a verdict are ignored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Summary {
-    /// Of one response: the mean score, and the standard deviation of the sample (divided by one less than their number;
-    /// 0 for a single score).
+    /// For one response: the mean score and the sample standard deviation (divided by n - 1; 0 for a single score).
     Scores {
-        /// The mean.
+        /// The mean score.
         mean: f64,
-        /// How far they lie apart.
+        /// The sample standard deviation.
         standard_deviation: f64,
     },
-    /// Of two responses: the preference of most verdicts, a tie when none has most.
+    /// For two responses: the most frequent preference, or a tie if several are equally frequent.
     Preferences {
-        /// The preference.
+        /// The most frequent preference.
         majority: Preference,
-        /// The share of the verdicts that say it.
+        /// The fraction of verdicts with this preference.
         agreement: f64,
     },
 }
 
 impl Judge {
-    /// Draws `count` verdicts, each with random numbers of its own, from seeds that follow each other.
+    /// Samples `count` verdicts with consecutive seeds.
     ///
     /// # Errors
-    /// [`JudgeError`] when the case cannot be judged, the engine does not take all samples, or none is a verdict.
+    /// [`JudgeError`] when the case cannot be judged, the engine rejects the samples, or no sample has a verdict.
     pub async fn judge_samples(
         &self,
         case: Case,
@@ -50,14 +49,14 @@ impl Judge {
         (options, count): (JudgeOptions, usize),
     ) -> Result<Samples, JudgeError> {
         let prepared = self.prepare(&case, choice, options)?;
-        let _preparing = self.prepare_for(prepared.caller())?;
+        let _preparing = self.prepare_for(prepared.caller()).await?;
         let encoded = self.encode(prepared.prompt.clone(), prepared.caller()).await?;
         let start = prepared.drawing.seed.unwrap_or_default();
-        let streams = (0..count as u64).map(|index| {
+        let mut streams = Vec::with_capacity(count);
+        for index in 0..count as u64 {
             let drawing = Drawing { seed: Some(start.wrapping_add(index)), ..prepared.drawing };
-            self.begin(prepared.drawn(drawing), encoded.clone())
-        });
-        let streams = streams.collect::<Result<Vec<_>, _>>()?;
+            streams.push(self.begin(prepared.drawn(drawing), encoded.clone()).await?);
+        }
         Samples::new(join_all(streams.into_iter().map(|stream| stream.collect())).await)
     }
 }
@@ -80,7 +79,7 @@ impl Samples {
 }
 
 impl Summary {
-    /// `None` for no verdict at all.
+    /// The summary of these outcomes; `None` if there are none.
     fn new(outcomes: &[Outcome]) -> Option<Self> {
         let count = outcomes.len() as f64;
         let scores: Vec<f64> = outcomes.iter().filter_map(|outcome| score(*outcome)).collect();
@@ -100,7 +99,7 @@ impl Summary {
         Some(Self::Preferences { majority, agreement: says(majority) as f64 / count })
     }
 
-    /// How far an outcome lies from what all say together.
+    /// The distance of an outcome from the summary.
     fn distance(self, outcome: Outcome) -> f64 {
         match self {
             Self::Scores { mean, .. } => score(outcome).map_or(f64::INFINITY, |score| (score - mean).abs()),

@@ -1,15 +1,15 @@
-//! Finds stop strings in text that comes in pieces, holding back what may be the start of one.
+//! Finds stop strings in streamed text, holding back what may be the beginning of one.
 
-/// What may be shown of the text so far.
+/// Text released by [`StopStrings::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Released {
-    /// This much more, and the text goes on.
+    /// More text; the stream continues.
     Text(String),
-    /// This much more, and then a stop string.
+    /// The last text, before a stop string.
     Last(String),
 }
 
-/// Watches a text for stop strings.
+/// Searches a text for stop strings.
 #[derive(Debug)]
 pub(crate) struct StopStrings {
     stops: Vec<String>,
@@ -17,13 +17,13 @@ pub(crate) struct StopStrings {
 }
 
 impl StopStrings {
-    /// Empty strings never stop a text.
+    /// Creates the filter; empty strings are ignored.
     pub(crate) fn new(mut stops: Vec<String>) -> Self {
         stops.retain(|stop| !stop.is_empty());
         Self { stops, held: String::new() }
     }
 
-    /// Adds text; the earliest stop string ends it.
+    /// Appends text; the earliest stop string ends it.
     pub(crate) fn push(&mut self, text: &str) -> Released {
         self.held.push_str(text);
         if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
@@ -35,13 +35,13 @@ impl StopStrings {
         Released::Text(std::mem::replace(&mut self.held, held))
     }
 
-    /// Ends the text and gives what was held back.
+    /// Ends the text; returns the part that was held back.
     pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
 
-/// Length in bytes of the longest end of `text` that is a start of `stop`.
+/// Length in bytes of the longest proper prefix of `stop` that is a suffix of `text`.
 pub(crate) fn overlap(text: &str, stop: &str) -> usize {
     stop.char_indices()
         .map(|(length, _)| length)
@@ -54,7 +54,7 @@ pub(crate) fn overlap(text: &str, stop: &str) -> usize {
 mod tests {
     use super::{Released, StopStrings};
 
-    /// The text that is shown and whether a stop string ended it, for `text` cut into pieces of `size` characters.
+    /// The released text, and whether a stop string ended it, for `text` split into pieces of `size` characters.
     fn shown(stops: &[&str], text: &str, size: usize) -> (String, bool) {
         let mut filter = StopStrings::new(stops.iter().map(|stop| (*stop).to_owned()).collect());
         let mut shown = String::new();

@@ -1,20 +1,19 @@
-//! Where a sequence is, as spans for whoever records them: one for all of it, and in that one each for the line, the prompt
-//! and the reply.
+//! Tracing spans of a sequence: one for the whole, with children for the queue, the prefill and the decoding.
 
 use engine::SequenceReport;
 use tracing::{Span, debug_span, field};
 
-/// The spans of one sequence. They cost next to nothing when nobody records them.
+/// The spans of one sequence. Their cost is negligible when they are not recorded.
 #[derive(Debug)]
 pub(crate) struct SequenceSpans {
     whole: Span,
-    /// Where it is now.
+    /// The span of the current stage.
     stage: Span,
     writes: bool,
 }
 
 impl SequenceSpans {
-    /// It was handed to the engine, on behalf of whatever span is current.
+    /// Starts the spans when the sequence is submitted to the engine, as children of the current span.
     pub(crate) fn submitted(prompt_tokens: usize) -> Self {
         let whole = debug_span!(
             "sequence",
@@ -30,14 +29,14 @@ impl SequenceSpans {
         Self { whole, stage, writes: false }
     }
 
-    /// Its prompt is read from now on.
+    /// Starts the prefill stage.
     pub(crate) fn admitted(&mut self, cached_tokens: usize) {
         self.whole.record("cached_tokens", cached_tokens);
         self.stage = Span::none(); // one stage ends before the next begins
         self.stage = debug_span!(parent: &self.whole, "prefill");
     }
 
-    /// There is something of its reply.
+    /// Starts the decode stage at the first part of the reply.
     pub(crate) fn replied(&mut self) {
         if !self.writes {
             self.writes = true;
@@ -46,7 +45,8 @@ impl SequenceSpans {
         }
     }
 
-    /// It is complete. The engine's own times are told beside the spans', which also have the reader's.
+    /// Ends the spans of a complete sequence. The engine's own times are recorded as fields, since the spans also
+    /// include the time of the reader.
     pub(crate) fn finished(&mut self, report: &SequenceReport) {
         self.stage = Span::none();
         self.whole.record("gen_ai.usage.output_tokens", report.reply_tokens);
@@ -55,7 +55,7 @@ impl SequenceSpans {
         self.whole.record("computed_s", report.total.saturating_sub(report.queued).as_secs_f64());
     }
 
-    /// There will be no more of it.
+    /// Ends the spans of a failed sequence.
     pub(crate) fn failed(&mut self, failure: &dyn std::error::Error) {
         self.stage = Span::none();
         self.whole.record("failure", field::display(failure));

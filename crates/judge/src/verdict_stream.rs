@@ -1,4 +1,4 @@
-//! A verdict on its way.
+//! A verdict as a stream.
 
 use std::{
     collections::VecDeque,
@@ -18,60 +18,60 @@ use crate::{
     prepared::Prepared, receipt::verdict_digest, reply::Reader,
 };
 
-/// A verdict and how it came about.
+/// A verdict and the circumstances of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// The decision and why.
+    /// The decision and the justification.
     pub verdict: Verdict,
     /// Name of the rubric.
     pub rubric: String,
-    /// The scale of the rubric, for a score.
+    /// The scale of the rubric; `None` without one, and for rewards of a reward head.
     pub scale: Option<Scale>,
-    /// Which scores are good.
+    /// Which end of the scale is better.
     pub direction: Direction,
-    /// How probable every possible decision was, when that was read.
+    /// The probability of every possible decision, if it was read.
     pub distribution: Option<Distribution>,
-    /// What the critic says whatever is answered, when the verdict is calibrated by it.
+    /// The distribution for content-free responses, if the verdict is calibrated.
     pub prior: Option<Distribution>,
-    /// What is odd about the responses and the verdict.
+    /// Flags of the responses and the verdict.
     pub flags: Vec<Flag>,
     /// Why the text ended; a justification may be cut.
     pub reason: FinishReason,
-    /// Tokens read and written.
+    /// The number of tokens read and written.
     pub usage: Usage,
-    /// What all this depended on.
+    /// The inputs on which the verdict depends.
     pub receipt: Box<Receipt>,
 }
 
-/// What a stream of a verdict yields.
+/// An event of a verdict stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VerdictEvent {
-    /// What the critic decided, as soon as it is known, which may be before, amid or after the justification. Critics that
-    /// decide somewhere in free text have none: their verdict is known at the end.
+    /// The decision, as soon as it is known: before, during or after the justification. Critics that write their
+    /// decision within free text emit none; their decision is known at the end.
     Decision(Outcome, Option<Distribution>),
     /// More of the justification; all pieces together are the justification of the verdict.
     Justification(String),
-    /// The verdict; nothing follows.
+    /// The verdict; no event follows.
     Verdict(Judgement),
 }
 
-/// What is known so far.
+/// The state of a verdict so far.
 enum Progress {
-    /// The critic chooses one of these; what it writes is its reasons.
+    /// The critic chooses one of these outcomes; the text that it writes is the justification.
     Choosing {
         outcomes: Vec<Outcome>,
         reading: Reading,
         chosen: Option<(Outcome, Option<Distribution>)>,
         justification: Justification,
     },
-    /// Its text has everything.
+    /// The decision and the justification are parsed from the text.
     Reading(VerdictParser),
-    /// Its reward head says how good it is; what it writes is its reasons.
+    /// The reward head computes the reward; the text that the critic writes is the justification.
     Rating { reward: Option<f64>, justification: Justification },
 }
 
 impl Progress {
-    /// Takes text that the critic wrote; tells what it brought to light.
+    /// Processes text that the critic wrote; returns the events that follow from it.
     fn push(&mut self, text: &str) -> Vec<VerdictEvent> {
         match self {
             Self::Choosing { justification, .. } | Self::Rating { justification, .. } => {
@@ -117,7 +117,7 @@ impl Progress {
             FinishReason::Stop => Ending::Complete,
             FinishReason::Length => Ending::Cut,
         };
-        // What is chosen among labels, or a number, is no guess at what a text meant.
+        // A chosen label or a reward is never inferred from free text.
         let confidence = Confidence::Stated;
         match self {
             Self::Choosing { chosen, justification, .. } => {
@@ -151,15 +151,15 @@ impl Progress {
     }
 }
 
-/// A verdict that is being written, or one that is remembered. Dropping it cancels the work.
+/// A verdict that is being written, or a known one. Dropping it cancels the work.
 pub struct VerdictStream {
     work: Option<Unfinished>,
     receipt: Receipt,
-    /// One piece of text may hold several events.
+    /// Pending events, since one piece of text may cause several.
     ready: VecDeque<VerdictEvent>,
 }
 
-/// What a verdict is being made of; gone when it has been given.
+/// A verdict in progress; removed when the verdict is emitted.
 struct Unfinished {
     completion: CompletionStream,
     progress: Progress,
@@ -184,7 +184,7 @@ impl VerdictStream {
         Self { work: Some(work), receipt, ready: VecDeque::new() }
     }
 
-    /// A verdict that is known already; its justification comes in one piece.
+    /// A stream of a known verdict; its justification is one piece.
     pub(crate) fn remembered(judgement: Judgement) -> Self {
         let Judgement { verdict, distribution, receipt, .. } = &judgement;
         let (receipt, reasons) = (Receipt::clone(receipt), verdict.justification.clone());
@@ -194,7 +194,7 @@ impl VerdictStream {
         Self { work: None, receipt, ready }
     }
 
-    /// What the verdict will depend on.
+    /// The inputs on which the verdict will depend.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
@@ -202,7 +202,8 @@ impl VerdictStream {
     /// Waits for the verdict.
     ///
     /// # Errors
-    /// [`JudgeError`] when the model fails or its text is no verdict.
+    /// [`JudgeError::Unparsable`] when the text has no valid verdict; otherwise the errors of the model and the
+    /// engine, as for [`CompletionStream::collect`].
     pub async fn collect(mut self) -> Result<Judgement, JudgeError> {
         while let Some(event) = self.next().await {
             match event? {
@@ -214,7 +215,7 @@ impl VerdictStream {
     }
 }
 
-/// What is odd about responses, and about what was read of the critic.
+/// The flags of the responses, and those that follow from the distribution.
 pub(crate) fn flags_with(mut flags: Vec<Flag>, distribution: Option<&Distribution>) -> Vec<Flag> {
     if distribution.is_some_and(Distribution::is_off_label) {
         flags.push(Flag::LowLabelMass);
@@ -232,7 +233,7 @@ impl Unfinished {
         let on_scale = !matches!(progress, Progress::Rating { .. });
         let (verdict, distribution) = progress.finish(reason)?;
         let Rubric { name: rubric, scale, direction, .. } = rubric;
-        // A reward head knows no scale, and to it higher is better.
+        // A reward head has no scale, and higher rewards are better.
         let scale = scale.filter(|_| on_scale);
         let direction = if on_scale { direction } else { Direction::Higher };
         let receipt = Box::new(Receipt { cached_tokens: usage.cached_tokens, ..receipt });

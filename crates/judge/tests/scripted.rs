@@ -1,4 +1,4 @@
-//! The service on a critic that writes what a script says, one byte a token: every way in which a text can end.
+//! Tests of the service with a scripted critic that writes one byte per token: all ways in which a text can end.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -15,16 +15,16 @@ use critic::{
     Message, Part, Processor, Prompt, Role, TokenId, Wants,
 };
 use judge::{
-    Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure, FinishReason,
-    Guards, Judge, JudgeError, JudgeOptions, Method, Mode, Outcome, Preference, Responses, RewardOptions,
-    RubricChoice, RubricLibrary, Signal, Summary, Usage, VerdictError,
+    Bound, Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure,
+    FinishReason, Guards, Judge, JudgeError, JudgeOptions, Method, Mode, Outcome, Preference, ReplyPart,
+    Responses, RewardOptions, RubricChoice, RubricLibrary, Signal, Summary, Usage, VerdictError,
 };
 
-/// The token that ends a turn; the others are bytes.
+/// The token that ends a turn; all others are bytes.
 const END: u32 = 256;
-/// Where a script says this, the model fails.
+/// The script entry at which the model fails.
 const FAILURE: u32 = 1000;
-/// A prompt is one token, so that a position tells the place in the script.
+/// A prompt is one token, so that the position in the sequence gives the position in the script.
 const PROMPT: usize = 1;
 
 struct Script(Vec<u32>);
@@ -53,13 +53,13 @@ impl Backend for Script {
 
 #[derive(Default)]
 struct Bytes {
-    /// How often a text was tokenised.
+    /// Number of texts tokenised.
     tokenised: Arc<AtomicUsize>,
-    /// What is done when a prompt is encoded next, once.
+    /// An action for the next encoding of a prompt.
     next: NextEncoding,
 }
 
-/// Something to do amid a call: while its first prompt is encoded, on another thread.
+/// An action during a call: it runs once, on the thread that encodes the call's first prompt.
 type NextEncoding = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 impl Processor for Bytes {
@@ -92,12 +92,12 @@ impl Processor for Bytes {
     }
 }
 
-/// A judge whose critic writes `text` and then `last`. Its name chooses how it is asked.
+/// A judge whose critic writes `text` and then `last`. `name` selects its profile.
 fn judge(name: &str, text: &str, last: u32) -> Judge {
     judge_of(name, Bytes::default(), (text, last))
 }
 
-/// The same, and how many texts were tokenised for it.
+/// The same, with a count of the texts tokenised.
 fn counting(name: &str, text: &str, last: u32) -> (Judge, Arc<AtomicUsize>) {
     let processor = Bytes::default();
     let tokenised = processor.tokenised.clone();
@@ -159,6 +159,24 @@ async fn a_text_ends_with_its_turn_or_at_its_bound() {
 }
 
 #[tokio::test]
+async fn a_bound_of_the_whole_reply_leaves_room_for_what_is_fixed() {
+    let writer = judge("any", "abcdefghij", END);
+    let fixed = || ReplyPart::Say("..".into());
+    for (script, bound, most, expected) in [
+        (vec![ReplyPart::Write, fixed()], Bound::Text, 5, ("abcde..", FinishReason::Length)),
+        (vec![ReplyPart::Write, fixed()], Bound::Reply, 5, ("abc..", FinishReason::Stop)),
+        (vec![ReplyPart::Write, fixed()], Bound::Reply, 1, ("a..", FinishReason::Stop)),
+        // Here the cut text is the last piece, so that the finish reason is the limit.
+        (vec![fixed(), ReplyPart::Write], Bound::Reply, 5, ("..cde", FinishReason::Length)),
+    ] {
+        let params = CompletionParams { script, bound, ..CompletionParams::greedy(most) };
+        let written = complete(&writer, &params).await.unwrap();
+        assert_eq!((written.piece.text.as_str(), written.reason), expected);
+        assert_eq!(written.usage.completion_tokens, expected.0.len());
+    }
+}
+
+#[tokio::test]
 async fn control_tokens_are_hidden_unless_they_are_asked_for() {
     let writer = judge("any", "ab", END);
     let on = CompletionParams { ignore_end: true, ..CompletionParams::greedy(3) };
@@ -186,12 +204,12 @@ async fn tokens_of_a_stop_string_are_not_reported() {
 async fn a_turn_that_ends_at_once_is_an_error() {
     let silent = judge("any", "", END);
     assert!(matches!(complete(&silent, &CompletionParams::greedy(9)).await, Err(JudgeError::Silent)));
-    // So is one of tokens that nobody sees, unless they are shown.
+    // A text of hidden control tokens is also an error, unless they are shown.
     let hidden = CompletionParams { ignore_end: true, ..CompletionParams::greedy(3) };
     assert!(matches!(complete(&silent, &hidden).await, Err(JudgeError::Silent)));
     let shown = CompletionParams { show_control: true, ..hidden };
     assert!(complete(&silent, &shown).await.unwrap().piece.text.starts_with("<end>"));
-    // A text that a stop string ends before its first word is an answer: it has what was asked for.
+    // A text that begins with a stop string is a valid answer: the critic wrote the requested string.
     let stop = CompletionParams { stop: vec!["a".into()], ..CompletionParams::greedy(9) };
     let stopped = complete(&judge("any", "abc", END), &stop).await.unwrap();
     assert_eq!((stopped.piece.text.as_str(), stopped.reason), ("", FinishReason::Stop));
@@ -216,6 +234,21 @@ async fn a_panic_of_the_processor_reaches_the_caller_alone() {
     assert_eq!(complete(&writer, &CompletionParams::greedy(9)).await.unwrap().piece.text, "ab");
 }
 
+#[test]
+fn who_finds_no_thread_may_come_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let writer = judge("any", "ab", END);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let other = tokio::task::spawn_blocking(move || ended.recv());
+        let refused = complete(&writer, &CompletionParams::greedy(9)).await.unwrap_err();
+        assert!(matches!(refused, JudgeError::NoThread), "{refused}");
+        drop(end);
+        assert!(other.await.unwrap().is_err());
+        assert_eq!(complete(&writer, &CompletionParams::greedy(9)).await.unwrap().piece.text, "ab");
+    });
+}
+
 #[tokio::test]
 async fn each_family_of_critics_is_read_in_its_own_way() {
     let card = judge("llava-critic-7b", "It is right. Score: [85]. Well done.", END);
@@ -235,7 +268,7 @@ async fn each_family_of_critics_is_read_in_its_own_way() {
 
 #[tokio::test]
 async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
-    // At this temperature most tokens are those of the script, and some are not.
+    // At this temperature most sampled tokens are those of the script, but not all.
     let card = judge("llava-critic-7b", "Score: [85]. Good.", END);
     let drawing = Drawing { temperature: 0.4, seed: Some(1), ..Drawing::default() };
     let options = JudgeOptions { max_tokens: 60, drawing, ..JudgeOptions::default() };
@@ -257,7 +290,7 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     assert!((told - mean).abs() < 1e-9);
     assert!((standard_deviation - (squares / (scores.len() - 1) as f64).sqrt()).abs() < 1e-9);
 
-    // The third is what its own seed gives alone.
+    // The third sample equals a single judgement with its seed.
     let seed = samples.verdicts[2].as_ref().map_or(Some(3), |judgement| judgement.receipt.seed);
     assert_eq!(seed, Some(3));
     let alone = JudgeOptions { drawing: Drawing { seed, ..drawing }, ..options.clone() };
@@ -278,12 +311,12 @@ async fn a_verdict_can_be_read_without_a_word() {
     let read = judged(&mini, pair, options.clone()).await.unwrap();
     assert_eq!(read.verdict.outcome, Outcome::Preference(Preference::Second));
     assert_eq!((read.verdict.justification.as_str(), read.usage.completion_tokens), ("", 2));
-    // The logit of "2" is 4, that of each of 256 others 0.
+    // The logit of "2" is 4, those of the other 256 tokens are 0.
     let (distribution, rest) = (read.distribution.unwrap(), 4f64.exp());
     assert!((distribution.label_mass - (rest + 2.0) / (rest + 256.0)).abs() < 1e-6);
     assert!((distribution.probabilities[1].1 - rest / (rest + 2.0)).abs() < 1e-6);
 
-    // The card's critic is led to its number: after "Score: [" it says 4, and after the 4 a 7.
+    // The script has 4 after the given lead "Score: [", and 7 after the 4.
     let card = judge("llava-critic-7b", "........47.", END);
     let read = judged(&card, one(), options).await.unwrap();
     assert_eq!((read.verdict.outcome, read.verdict.justification.as_str()), (Outcome::Score(47.0), ""));
@@ -298,13 +331,13 @@ async fn labels_are_tokenised_once_for_each_scale() {
     judged(&card, one(), options.clone()).await.unwrap();
     let first = tokenised.swap(0, Ordering::Relaxed);
     judged(&card, one(), options).await.unwrap();
-    // A hundred and one scores and their lead; then the lead alone.
+    // At first 101 scores and their lead, then the lead alone.
     assert_eq!((first, tokenised.load(Ordering::Relaxed)), (102, 1));
 }
 
 #[tokio::test]
 async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
-    // It ends its turn after its reasons; what it is made to say then takes nine places, and the number follows.
+    // The justification is cut after 12 tokens; the lead takes nine positions, and the number follows.
     let script = "It is right.\u{1}........85.";
     let card = judge("llava-critic-7b", script, END);
     let options = JudgeOptions { mode: Mode::ExplainThenScore, max_tokens: 12, ..JudgeOptions::default() };
@@ -339,7 +372,7 @@ async fn rubrics_can_be_replaced_and_silence_is_judged() {
     assert_eq!(nothing.err().unwrap().to_string(), "the question is empty");
 }
 
-/// A judge that knows the rubric `own` until its next prompt is encoded, and then no more.
+/// A judge that knows the rubric `own` only until its next prompt is encoded.
 fn forgetful(kind: &str, text: &str) -> Judge {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("rubrics")).unwrap();
@@ -368,7 +401,7 @@ async fn all_of_one_reward_is_by_the_rules_that_it_began_with() {
     let candidates = Candidates { case, responses: ["A cat.", "A dog.", "A cow."].map(str::to_owned).into() };
     let options = RewardOptions { method: Method::Tournament, rubric: own(), ..RewardOptions::default() };
     let reward = judge.reward(&candidates, &options).await.unwrap();
-    // The second round comes after the rubric was taken away.
+    // The second round begins after the rubric was removed.
     assert!(reward.failures.is_empty(), "{:?}", reward.failures);
     assert_eq!(reward.judgements.len(), 4);
     let later = judge.reward(&candidates, &options).await.unwrap_err();
@@ -392,7 +425,7 @@ async fn rewards_by_scores_are_differences_in_points() {
     assert!(expected > 0.5 && expected < 1.5, "the second place is given a point more: {expected}");
     assert_eq!((read.rewards, read.pick), (vec![Some(0.0); 2], None));
 
-    // Who answers nothing loses by all points of the scale, in both orders.
+    // A response without an answer loses by all points of the scale, in both orders.
     let empty = reward(&["A cat.", " "], "llava-bench-pair", Method::RoundRobin).await.unwrap();
     assert_eq!(empty.rewards, [Some(18.0), Some(-18.0)]);
     let strengths = reward(&["A cat.", " "], "llava-bench-pair", Method::BradleyTerry).await.unwrap();
@@ -416,6 +449,22 @@ async fn a_verdict_is_calibrated_by_the_rules_that_it_is_by() {
     let verdict = judge.verdict(Case::new("What?", one()), own(), options.clone()).await.unwrap();
     assert!(verdict.prior.is_some());
     assert!(judge.verdict(Case::new("What?", one()), own(), options).await.is_err());
+}
+
+#[tokio::test]
+async fn a_receipt_says_calibrated_where_the_verdict_is() {
+    let mini = judge("gavel-mini", "2", END);
+    let guards = Guards { calibration: Calibration::ContentFree, ..Guards::default() };
+    let options = JudgeOptions { mode: Mode::Score, guards, ..JudgeOptions::default() };
+    let (case, choice) = (Case::new("What?", one()), RubricChoice::Default);
+    let read = judged(&mini, one(), options.clone()).await.unwrap();
+    let samples = mini.judge_samples(case.clone(), choice.clone(), (options.clone(), 1)).await.unwrap();
+    let sample = samples.verdicts[0].as_ref().unwrap();
+    for plain in [&read, sample] {
+        assert_eq!((plain.receipt.calibration, &plain.prior), (Calibration::None, &None));
+    }
+    let calibrated = mini.verdict(case, choice, options).await.unwrap();
+    assert_eq!(calibrated.receipt.calibration, Calibration::ContentFree);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is judged.
+//! The case that is judged: a question, its images and the responses.
 
 use critic::EncodedImage;
 
@@ -9,29 +9,30 @@ use crate::{CaseField, Kind, RubricError};
 pub enum Responses {
     /// One response, to be scored.
     One(String),
-    /// Two responses, of which the better is wanted.
+    /// Two responses, to be compared.
     Pair(String, String),
 }
 
-/// A question about images and what was answered to it.
+/// A question about images and the responses to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
-    /// What was asked.
+    /// The question.
     pub question: String,
-    /// The images it was asked about, in order; may be empty.
+    /// The images that the question is about, in order; may be empty.
     pub images: Vec<EncodedImage>,
-    /// The frames of a video it was asked about, in order, as few as the critic should see; may be empty.
+    /// The frames of a video that the question is about, in order, already reduced to the number that the critic
+    /// sees; may be empty.
     pub frames: Vec<EncodedImage>,
-    /// What was answered.
+    /// The responses to judge.
     pub responses: Responses,
-    /// An answer that is known to be right, when there is one.
+    /// An answer known to be right, if there is one.
     pub reference: Option<String>,
-    /// What the images show, in words, for those who judge without seeing well.
+    /// A description of the images in words, for critics that see poorly.
     pub description: Option<String>,
 }
 
 impl Case {
-    /// A question and its responses, without images or anything else.
+    /// A case with a question and responses only: no images, reference or description.
     pub fn new(question: impl Into<String>, responses: Responses) -> Self {
         Self {
             question: question.into(),
@@ -43,7 +44,7 @@ impl Case {
         }
     }
 
-    /// What it has of a field that it may lack. An empty text is none.
+    /// The value of an optional field; `None` if it is missing or empty.
     pub fn field(&self, field: CaseField) -> Option<&str> {
         let value = match field {
             CaseField::Reference => &self.reference,
@@ -52,26 +53,27 @@ impl Case {
         value.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// The same without images and frames.
+    /// A copy without images and frames.
     #[must_use]
     pub fn without_images(&self) -> Self {
         Self { images: Vec::new(), frames: Vec::new(), ..self.clone() }
     }
 
-    /// Whether something was asked. Silence is a poor response to it, but it is one.
+    /// Checks that the question is not blank. An empty response is allowed: it is a poor response, but it can be
+    /// judged.
     ///
     /// # Errors
-    /// [`RubricError::NoQuestion`] when nothing was.
+    /// [`RubricError::NoQuestion`] if the question is empty or white space.
     pub fn check(&self) -> Result<(), RubricError> {
         if self.question.trim().is_empty() { Err(RubricError::NoQuestion) } else { Ok(()) }
     }
 
-    /// The fields that it has and may lack.
+    /// The optional fields that this case has.
     pub(crate) fn fields(&self) -> impl Iterator<Item = CaseField> {
         CaseField::ALL.into_iter().filter(|field| self.field(*field).is_some())
     }
 
-    /// The kind of judgement that fits the number of responses.
+    /// The kind of judgement for this number of responses.
     pub fn kind(&self) -> Kind {
         match self.responses {
             Responses::One(_) => Kind::Pointwise,

@@ -1,18 +1,19 @@
-//! The texts by which a critic can decide, and what each means.
+//! The texts that can express a critic's decision, and the meaning of each.
 
 use crate::{AnswerForm, Grade, Outcome, Preference, Rubric, ScorePair};
 
-/// What stands before a decision and the texts that the decision can be.
+/// The text before a decision and the possible texts of the decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choices {
     /// The text before the decision; may be empty.
     pub lead: String,
-    /// The decisions in order, worst score first. None of the texts is the beginning of another.
+    /// The decisions in order, scores in ascending order. No text is a prefix of another.
     pub texts: Vec<(String, Outcome)>,
 }
 
 impl Choices {
-    /// Those of `form` under `rubric`; `None` when the scale has too many scores to list.
+    /// The choices of `form` under `rubric`; `None` when the scale has too many scores to list, and for
+    /// [`AnswerForm::Scalar`].
     pub(crate) fn new(form: AnswerForm, rubric: &Rubric) -> Option<Self> {
         let (lead, texts) = match form {
             AnswerForm::ScoreLine => ("Score: ", scores(rubric, "\n")?),
@@ -39,12 +40,13 @@ impl Choices {
         Some(Self { lead: lead.to_owned(), texts })
     }
 
-    /// The decisions alone.
+    /// The decisions without their texts.
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.texts.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// What is left of the lead after a reply that was begun with `reply`; `None` when that is no part of the lead.
+    /// The part of the lead that remains after a reply that already begins with `reply`; `None` when `reply` is not
+    /// a prefix of the lead.
     pub fn rest_of_lead(&self, reply: &str) -> Option<&str> {
         self.lead.strip_prefix(reply)
     }
@@ -58,7 +60,7 @@ fn scores(rubric: &Rubric, end: &str) -> Option<Vec<(String, Outcome)>> {
     Some(scores.map(|score| (format!("{score}{end}"), Outcome::Score(score))).collect())
 }
 
-/// Every pair of scores, when they are no more than a scale may have.
+/// Every pair of scores; `None` when there are more than 1000 pairs.
 fn score_pairs(rubric: &Rubric) -> Option<Vec<(String, Outcome)>> {
     let scores: Vec<f64> = rubric.scale?.scores()?.collect();
     let pair = |first: f64, second: f64| {
@@ -74,7 +76,7 @@ fn preferences(texts: [&str; 3]) -> Vec<(String, Outcome)> {
     texts.map(str::to_owned).into_iter().zip(meanings.map(Outcome::Preference)).collect()
 }
 
-/// The five labels, the best of the first response first.
+/// The five labels, from the one most in favour of the first response to the one most in favour of the second.
 pub(crate) const GRADES: [(&str, Grade); 5] = [
     ("A>>B", Grade::FirstByFar),
     ("A>B", Grade::First),

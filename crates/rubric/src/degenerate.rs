@@ -1,8 +1,9 @@
-//! Responses that answer nothing, and the verdicts that follow without asking anybody.
+//! Responses without an answer, and the verdicts on them that need no critic.
 
 use crate::{Case, CaseField, Direction, Outcome, Preference, Responses, Rubric, invisible::is_invisible};
 
-/// What announces an answer and is none, in lower case. Such texts are known to be scored well by some judges (arXiv 2507.08794).
+/// Announcements of an answer that contain no answer, in lower case. Some judges are known to give such texts high
+/// scores (arXiv 2507.08794).
 const ANNOUNCEMENTS: [&str; 7] = [
     "thought process",
     "let's solve this problem step by step",
@@ -13,8 +14,9 @@ const ANNOUNCEMENTS: [&str; 7] = [
     "respuesta",
 ];
 
-/// The verdict that follows from degenerate responses without asking anybody: the worst score for one, defeat by a response
-/// that says something, and a tie of two.
+/// The verdict on degenerate responses, decided without the critic: the worst score for a single one, the win of
+/// the other response in a pair, and a tie of two degenerate ones. `None` when no response is degenerate, or a
+/// pointwise rubric has no scale.
 pub fn foregone(case: &Case, rubric: &Rubric) -> Option<Outcome> {
     let degenerate = |text: &str| is_degenerate(text, case);
     match &case.responses {
@@ -34,17 +36,18 @@ pub fn foregone(case: &Case, rubric: &Rubric) -> Option<Outcome> {
     }
 }
 
-/// Whether a response answers nothing. One that is the reference answer does not.
+/// Whether a response contains no answer. A response equal to the reference answer is never degenerate.
 pub(crate) fn is_degenerate(response: &str, case: &Case) -> bool {
     let said = response.trim_matches(|c: char| !is_content(c));
-    // Longer than any announcement in whatever letters; megabytes are not copied to see that.
+    // The length is checked first, so that a long response is not copied: no announcement exceeds 100 bytes, in
+    // upper or lower case.
     let announces = said.len() <= 100 && ANNOUNCEMENTS.contains(&said.to_lowercase().as_str());
     let right = case.field(CaseField::Reference).is_some_and(|right| right.trim() == response.trim());
     (said.is_empty() || announces) && !right
 }
 
-/// Whether a character can be part of an answer: neither white space nor punctuation nor invisible. Pictographs and signs of
-/// other kinds can.
+/// Whether a character can be part of an answer, which excludes white space, control characters, punctuation and
+/// invisible characters. Emoji and other symbols can be.
 fn is_content(c: char) -> bool {
     let punctuation = c.is_ascii_punctuation()
         || matches!(

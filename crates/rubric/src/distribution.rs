@@ -1,21 +1,22 @@
-//! How probable each decision was to a critic.
+//! The probability that a critic assigns to each decision.
 
 use crate::{Outcome, Preference, Scale};
 
 /// Probabilities of decisions, read from logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Each decision with its probability among these decisions; together 1.
+    /// Each decision with its probability, normalised over these decisions; the sum is 1.
     pub probabilities: Vec<(Outcome, f64)>,
-    /// The probability that the critic decides for any of these at all: what this lacks to 1 is what it would rather
-    /// have written. A small one says that the critic does not take the question as it was meant.
+    /// The probability mass of all these decisions together; the remainder to 1 is text that is not one of them. A
+    /// small value means that the critic did not understand the question as intended.
     pub label_mass: f64,
 }
 
 impl Distribution {
-    /// From natural logarithms of the decisions' probabilities, those of everything else left out.
+    /// Builds a distribution from the decisions' log-probabilities (natural logarithm), taken over the whole
+    /// vocabulary.
     pub fn new(decisions: impl IntoIterator<Item = Outcome>, logprobs: &[f32]) -> Self {
-        // Subtracting the largest first, since all of them may be too small to be told from 0.
+        // The largest is subtracted first, since all of them may underflow to 0.
         let largest = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weights: Vec<f64> = logprobs.iter().map(|logprob| f64::from(logprob - largest).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -23,14 +24,14 @@ impl Distribution {
         Self { probabilities, label_mass: (total * f64::from(largest).exp()).min(1.0) }
     }
 
-    /// How probable `preference` is, of whatever strength; 0 when no decision says it.
+    /// The probability of `preference`, summed over its strengths; 0 when no decision has it.
     pub fn probability(&self, preference: Preference) -> f64 {
         let says = |(outcome, _): &&(Outcome, f64)| outcome.preference() == Some(preference);
-        // Started from 0 and not from the -0 of an empty sum.
+        // The fold starts at 0.0, since an empty `sum()` of floats is -0.0.
         self.probabilities.iter().filter(says).fold(0.0, |sum, (_, probability)| sum + probability)
     }
 
-    /// The mean of the scores by their probabilities; `None` for preferences.
+    /// The mean of the scores, weighted by their probabilities; `None` if the decisions are not single scores.
     pub fn expected_score(&self) -> Option<f64> {
         let weighted = |(outcome, probability): &(Outcome, f64)| match outcome {
             Outcome::Score(score) => Some(score * probability),
@@ -39,8 +40,8 @@ impl Distribution {
         self.probabilities.iter().map(weighted).sum()
     }
 
-    /// By how many points the second response is better, the mean by the probabilities; `None` for anything but pairs of
-    /// scores.
+    /// The expected lead of the second response in points of the scale, as the mean weighted by the probabilities;
+    /// `None` for anything but pairs of scores.
     pub fn expected_advantage(&self) -> Option<f64> {
         let weighted = |(outcome, probability): &(Outcome, f64)| match outcome {
             Outcome::Scores(pair) => Some(pair.advantage() * probability),
@@ -49,7 +50,7 @@ impl Distribution {
         self.probabilities.iter().map(weighted).sum()
     }
 
-    /// The most probable decision; of equal ones the first.
+    /// The most probable decision, the first one on a tie; `None` when there are no decisions.
     pub fn leading(&self) -> Option<Outcome> {
         let better = |one: Option<(Outcome, f64)>, other: &(Outcome, f64)| match one {
             Some(one) if one.1 >= other.1 => Some(one),
@@ -58,11 +59,11 @@ impl Distribution {
         self.probabilities.iter().fold(None, better).map(|(outcome, _)| outcome)
     }
 
-    /// These probabilities divided by those that the same decisions have by `prior`, and scaled to 1 again: the contextual
+    /// The probabilities divided by those of the same decisions in `prior`, and normalised again: the contextual
     /// calibration of Zhao et al. (arXiv 2102.09690), with the diagonal weights 1 / p of a content-free input.
     #[must_use]
     pub fn calibrated(&self, prior: &Self) -> Self {
-        // What the prior holds for impossible is left to its floor and does not win by it.
+        // Lower bound for prior probabilities, so that division by a prior near 0 does not make that decision win.
         const FLOOR: f64 = 1e-6;
         let weights = self.probabilities.iter().map(|(outcome, probability)| {
             let before = prior.probabilities.iter().find(|(other, _)| other == outcome);
@@ -75,7 +76,7 @@ impl Distribution {
         Self { probabilities, label_mass: self.label_mass }
     }
 
-    /// The mean of several distributions of the same decisions; `None` of none.
+    /// The mean of several distributions over the same decisions; `None` when `several` is empty.
     pub fn mean(several: &[Self]) -> Option<Self> {
         let count = several.len() as f64;
         let mean = |index: usize| several.iter().map(|one| one.probabilities[index].1).sum::<f64>() / count;
@@ -85,13 +86,13 @@ impl Distribution {
         Some(Self { probabilities, label_mass })
     }
 
-    /// Whether the critic would rather have written something else.
+    /// Whether most of the probability mass is on text that is none of the decisions (less than 0.5 on the labels).
     pub fn is_off_label(&self) -> bool {
         self.label_mass < 0.5
     }
 
-    /// Where the critic stands between its extremes, from 0 to 1: the expected score as a part of `scale`, or for a comparison
-    /// from the second response (0) over a tie to the first (1).
+    /// The position between both extremes, from 0 to 1: the expected score as a fraction of `scale`, or for a
+    /// comparison from the second response (0) through a tie (0.5) to the first (1).
     pub fn lean(&self, scale: Option<Scale>) -> f64 {
         match (self.expected_score(), scale) {
             (Some(score), Some(scale)) => scale.part(score),
@@ -101,10 +102,10 @@ impl Distribution {
         }
     }
 
-    /// How undecided the critic is, in nats: 0 when it is sure.
+    /// The entropy in nats; 0 for a certain decision.
     pub fn entropy(&self) -> f64 {
         let terms = self.probabilities.iter().filter(|(_, probability)| *probability > 0.0);
-        // 0 and not -0 for a sure decision.
+        // Subtracted from 0.0, since a negation would give -0.0 for a certain decision.
         0.0 - terms.map(|(_, probability)| probability * probability.ln()).sum::<f64>()
     }
 }
@@ -162,11 +163,11 @@ mod tests {
         let sides = [Preference::First, Preference::Second, Preference::Tie].map(Outcome::Preference);
         let of = |parts: [f32; 3]| Distribution::new(sides, &parts.map(f32::ln));
         let (read, prior) = (of([0.3, 0.5, 0.2]), of([0.2, 0.7, 0.1]));
-        // 1.5, 5/7 and 2, of 59/14 together.
+        // The weights are 1.5, 5/7 and 2, which sum to 59/14.
         let found = read.calibrated(&prior);
         assert!((found.probabilities[0].1 - 21.0 / 59.0).abs() < 1e-6, "{found:?}");
         assert_eq!((read.leading(), found.leading()), (Some(sides[1]), Some(sides[2])));
-        // A prior that likes all alike changes nothing.
+        // A uniform prior changes nothing.
         let even = read.calibrated(&of([0.1, 0.1, 0.1]));
         assert!(even.probabilities.iter().zip(&read.probabilities).all(|(a, b)| (a.1 - b.1).abs() < 1e-6));
         let mean = Distribution::mean(&[read.clone(), prior]).unwrap();

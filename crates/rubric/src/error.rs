@@ -1,81 +1,81 @@
-//! Why a rubric or a profile cannot be used.
+//! Reasons why a rubric or a profile cannot be used.
 
 use crate::{CaseField, Kind, Problems};
 
-/// Why rubrics and profiles could not be loaded, or do not fit a case.
+/// Errors of loading rubrics and profiles, and of applying them to a case.
 #[derive(Debug, thiserror::Error)]
 pub enum RubricError {
-    /// No rubric of this name is known.
+    /// There is no rubric of this name.
     #[error("there is no rubric named {name:?}{}", did_you_mean(nearest))]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// Known names that are spelt alike, nearest first.
+        /// Known names with a similar spelling, nearest first.
         nearest: Vec<String>,
     },
-    /// The rubric is for another number of responses.
+    /// The rubric is for a different number of responses.
     #[error("rubric {rubric:?} {}", other_kind(*rubric_kind))]
     WrongKind {
         /// Name of the rubric.
         rubric: String,
-        /// What the rubric is for.
+        /// The kind that the rubric is for.
         rubric_kind: Kind,
-        /// What the case has.
+        /// The kind of the case.
         case_kind: Kind,
     },
-    /// The case lacks what the rubric judges by.
+    /// The case lacks a field that the rubric needs.
     #[error("rubric {rubric:?} needs a {field}")]
     MissingField {
         /// Name of the rubric.
         rubric: String,
-        /// What is missing.
+        /// The missing field.
         field: CaseField,
     },
-    /// The critic would not be shown what the rubric judges by.
+    /// The critic's prompt format has no place for a field that the rubric needs.
     #[error("rubric {rubric:?} needs a {field}, for which the critic's format {format:?} has no place")]
     NoPlace {
         /// Name of the rubric.
         rubric: String,
-        /// What cannot be shown.
+        /// The field that cannot be shown.
         field: CaseField,
         /// Name of the format.
         format: String,
     },
-    /// Nothing was asked.
+    /// The question is empty.
     #[error("the question is empty")]
     NoQuestion,
-    /// The critic has no such prompt format.
+    /// The critic has no prompt format of this name for this kind.
     #[error("there is no format named {name:?} for this kind; the critic has {known:?}")]
     UnknownFormat {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// The formats of the kind.
+        /// The names of the critic's formats of this kind.
         known: Vec<String>,
     },
-    /// A rubric contradicts itself.
+    /// A rubric is invalid or contradicts itself.
     #[error("rubric {name:?} is not valid: {reason}")]
     InvalidRubric {
         /// Name of the rubric.
         name: String,
-        /// Which of its keys is to blame.
+        /// The key at fault.
         key: &'static str,
-        /// What is wrong.
+        /// A description of the problem.
         reason: String,
     },
-    /// The critic's way of answering does not allow what is asked of it.
+    /// The critic's answer form does not support a requested option.
     #[error("{reason}")]
     Unsupported {
-        /// Which choice is to blame.
+        /// The option at fault.
         key: &'static str,
-        /// Why.
+        /// A description of the problem.
         reason: &'static str,
     },
-    /// Files of rubrics and profiles cannot be used; all that is wrong is told at once.
+    /// Files of rubrics, profiles or forms are invalid; all problems are reported at once.
     #[error("{0}")]
     Library(Problems),
 }
 
-/// In the words of people who ask: they name no kinds.
+/// Describes the mismatch in terms of responses, since clients do not know the kinds.
 fn other_kind(rubric: Kind) -> &'static str {
     match rubric {
         Kind::Pointwise => "scores one response, and here two are compared",

@@ -1,4 +1,5 @@
-//! What is odd about a judgement: responses that answer nothing or want to be more than data, and verdicts that say little.
+//! Flags for unusual judgements: responses without an answer, responses that try to be more than data, and verdicts
+//! with little support.
 
 use std::sync::LazyLock;
 
@@ -6,40 +7,42 @@ use regex::Regex;
 
 use crate::{Case, Responses, Rubric, degenerate::is_degenerate};
 
-/// Something odd about a response or the verdict on it. It is told with the verdict; only [`Flag::Degenerate`] can also decide
-/// it.
+/// An anomaly of a response or of its verdict, reported with the verdict. Only [`Flag::Degenerate`] can also decide
+/// the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flag {
-    /// A response has no word: nothing, white space, punctuation, or the announcement of an answer that does not follow.
+    /// A response contains no answer: it is empty, white space, punctuation, or the announcement of an answer that
+    /// does not follow.
     Degenerate,
-    /// It has characters that nobody sees, such as Unicode tags.
+    /// A response has invisible characters, such as Unicode tags.
     InvisibleCharacters,
-    /// It spells a control token. To the critic that is plain text.
+    /// A response spells a control token, which the critic receives as plain text.
     ControlTokenText,
-    /// It states a verdict, speaks to the judge, or has much in base64.
+    /// A response states a verdict, addresses the judge, or contains a long run of base64.
     InjectionSuspected,
-    /// It is the question or the criteria, word for word.
+    /// A response is a verbatim copy of the question or the criteria.
     Copied,
-    /// Both responses are the same.
+    /// Both responses are equal.
     Identical,
-    /// Of two responses the longer one is more than three times as long, and no short one.
+    /// The longer of two responses is more than three times as long as the other, and has at least 120 characters.
     LengthRatio,
-    /// A reference or a description was given for which the critic's prompt has no place: it was not shown.
+    /// A reference or description was given that the critic did not see, since its prompt has no place for it.
     NotShown,
-    /// The critic believes less than a half in all possible verdicts together.
+    /// The critic assigns less than 0.5 to all possible verdicts together.
     LowLabelMass,
-    /// Both orders of a pair were judged, and name different winners.
+    /// A pair was judged in both orders, with different winners.
     OrderInconsistent,
 }
 
-/// Characters from which on a response is no short one. A word beside a sentence is usual.
+/// The minimum length of a long response, in characters. Below it, a large ratio is common, as with one word beside
+/// a sentence.
 const LONG: usize = 120;
 
-/// Characters of base64 without a gap from which on they can hold an instruction.
+/// The minimum length of an uninterrupted run of base64 that can hold an instruction, in characters.
 const LONG_BLOB: usize = 40;
 
 impl Flag {
-    /// All of them.
+    /// All flags.
     pub const ALL: [Self; 10] = [
         Self::Degenerate,
         Self::InvisibleCharacters,
@@ -53,7 +56,7 @@ impl Flag {
         Self::OrderInconsistent,
     ];
 
-    /// The word for it.
+    /// The name of the flag in responses and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Degenerate => "degenerate",
@@ -69,7 +72,7 @@ impl Flag {
         }
     }
 
-    /// What is odd about the responses of `case`, which are judged by `rubric`.
+    /// The flags that follow from the responses of `case` and `rubric` alone.
     pub fn of(case: &Case, rubric: &Rubric) -> Vec<Self> {
         let texts = responses(case);
         let any = |holds: &dyn Fn(&str) -> bool| texts.iter().any(|text| holds(text));
@@ -93,7 +96,8 @@ fn differ_in_length(first: &str, second: &str) -> bool {
     first.max(second) >= LONG && first.max(second) > 3 * first.min(second)
 }
 
-/// Whether there is base64 that may hold an instruction: digits and letters of both cases without a gap.
+/// Whether a text has an uninterrupted run of base64 that may hold an instruction: it mixes digits, upper-case and
+/// lower-case letters.
 fn has_blob(text: &str) -> bool {
     let in_blob = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let mixed = |part: &str| {
@@ -112,8 +116,8 @@ fn responses(case: &Case) -> Vec<&str> {
 
 static CONTROL: LazyLock<Regex> = LazyLock::new(|| regex(r"<\|[A-Za-z_]+\|>|<image>|<video>|</?s>"));
 
-/// Verdicts in the forms that critics use, and what is said to a judge. Words end where ASCII letters do: with the ends of words of
-/// all scripts, megabytes of another script take thirty times as long.
+/// Verdicts in the forms that critics use, and phrases addressed to a judge. Word boundaries are ASCII-only:
+/// Unicode boundaries take thirty times as long on megabytes of another script.
 static INJECTION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?im)^\s*(?:final\s+score|score|rating|better|the\s+better\s+response)\s*:\s*\[?\s*(?:\d|first|second|tie(?-u:\b))|\[\[[ABC<>=]+\]\]|(?-u:\b)(?:answer|response)\s+[12ab]\s+is\s+(?:the\s+)?better(?-u:\b)|(?-u:\b)(?:judge|grader|evaluator)(?-u:\b).{0,60}(?-u:\b)(?:score|prefer|rate|verdict)|(?-u:\b)ignore(?-u:\b).{0,30}(?-u:\b)(?:criteria|instructions?|rubric)(?-u:\b)|(?-u:\b)(?:highest|best|full|top)\s+(?:possible\s+)?(?:score|verdict|marks?|rating)(?-u:\b)",
@@ -178,7 +182,7 @@ mod tests {
             of(&"A cat is shown. ".repeat(8), "A cat is shown, and nothing but a cat is."),
             [Flag::LengthRatio]
         );
-        // A word beside a sentence, and texts that are long both.
+        // A word beside a sentence, and two long texts.
         assert_eq!(of("Yes.", "Yes, there is a cat at the left of the dog."), []);
         assert_eq!(of(&"A cat is shown. ".repeat(8), &"A cat. ".repeat(8)), []);
     }

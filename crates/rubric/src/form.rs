@@ -1,72 +1,125 @@
-//! The forms that programs want their judge's answer in, and how a program is told by its prompt.
+//! The answer formats that other programs expect of their judge, and the detection of a program by its prompt.
 //!
-//! Most programs look for a verdict with a pattern and take whatever they find, or nothing, for what was meant. A form says
-//! what the answer is to be made of, so that the pattern finds the verdict and nothing else.
+//! Most programs search for a verdict with a pattern and accept any match, or treat a missing one as a verdict. A
+//! form prescribes the structure of the answer, so that the pattern finds the verdict and nothing else.
+
+mod points;
 
 use std::cmp::Reverse;
 
 use serde::Deserialize;
 
-/// A form.
+pub use points::Points;
+
+/// The answer format of one program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
-    /// What it is called.
+    /// The name of the form.
     pub name: String,
-    /// Whose form it is, and what is to be heeded.
+    /// The program that uses the form, and remarks on it.
     pub about: String,
-    /// Texts that a prompt of the program has all of, however they are broken into lines.
+    /// Texts that all occur in every prompt of the program. White space and line breaks are not significant.
     pub fingerprint: Vec<String>,
-    /// Where the fingerprint comes after the texts that are judged: words with which the prompt, or one like it, begins
+    /// For a fingerprint that follows the judged texts: words with which this prompt, or a variant of it, begins
     /// before them.
     #[serde(default)]
     pub opening: Vec<String>,
-    /// What the answer is made of, in order.
+    /// The pieces of the answer, in order.
     pub reply: Vec<FormPart>,
+    /// A choice that precedes these pieces, where the prompt states how many points there are.
+    pub points: Option<Points>,
 }
 
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FormPart {
-    /// This stands there.
+    /// A fixed text.
     Say(String),
-    /// The critic writes one of these.
+    /// One of these texts, chosen by the critic.
     Choose(Vec<String>),
-    /// The critic writes what it likes, as far as the rest of the form allows.
+    /// Text that the critic writes freely, within these restrictions.
     Write(Restraint),
 }
 
-/// What text must not have, so that it is not taken for the verdict.
+impl FormPart {
+    /// An example of this piece for a check of the answer as JSON: the choice number `index` modulo the number of
+    /// choices, and the empty string for free text. `None` for free text that is not escaped for a JSON string.
+    fn sample(&self, index: usize) -> Option<&str> {
+        match self {
+            Self::Say(text) => Some(text),
+            Self::Choose(texts) => texts.get(index % texts.len().max(1)).map(String::as_str),
+            Self::Write(restraint) => restraint.escape.map(|Escape::Json| ""),
+        }
+    }
+}
+
+/// Restrictions on free text, so that it is not mistaken for the verdict.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restraint {
-    /// These are written with a space after their first character.
+    /// Texts that must not occur: a space is inserted after the first character of each.
     #[serde(default)]
     pub never: Vec<String>,
-    /// The text stands inside a string of this language.
+    /// The escaping of the text, if it is inside a string literal.
     pub escape: Option<Escape>,
+    /// Characters that are removed.
+    #[serde(default)]
+    pub without: String,
 }
 
-/// How a text becomes the inside of a string.
+/// How a text is escaped inside a string literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Escape {
-    /// As JSON has it.
+    /// As in a JSON string.
     Json,
 }
 
-/// Fewer characters than this are no fingerprint: they stand in many prompts.
+/// The minimum length of a fingerprint in bytes, over all its texts: shorter ones occur in many prompts.
 const FINGERPRINT: usize = 24;
 
 impl Form {
-    /// Brings the fingerprint into the form in which prompts are looked at.
+    /// Collapses white space in the fingerprint, the opening and the words around the points, as is done with
+    /// prompts.
     pub(crate) fn prepare(self) -> Self {
         let flat_all = |texts: &[String]| texts.iter().map(|text| flat(text)).collect();
-        Self { fingerprint: flat_all(&self.fingerprint), opening: flat_all(&self.opening), ..self }
+        let points = self.points.map(|points| Points {
+            after: flat(&points.after),
+            before: flat(&points.before),
+            ..points
+        });
+        Self { fingerprint: flat_all(&self.fingerprint), opening: flat_all(&self.opening), points, ..self }
     }
 
-    /// What is wrong with it: the key and why.
+    /// The form for a prompt with these texts. If it has points, the choices are built from the points that the
+    /// prompt states; `None` if the prompt does not state them, or allows too many combinations.
+    pub fn for_prompt(mut self, texts: &[&str]) -> Option<Self> {
+        if let Some(points) = self.points.take() {
+            let choices = points.texts(&flat(&texts.join(" ")))?;
+            self.reply.insert(0, FormPart::Choose(choices));
+        }
+        Some(self)
+    }
+
+    /// Whether every possible answer is one JSON object, whatever is chosen and written.
+    pub fn is_json_object(&self) -> bool {
+        let choices = |part: &FormPart| match part {
+            FormPart::Choose(texts) => texts.len(),
+            FormPart::Say(_) | FormPart::Write(_) => 1,
+        };
+        let most = self.reply.iter().map(choices).max().unwrap_or(0);
+        self.points.is_none()
+            && most > 0
+            && (0..most).all(|index| {
+                let answer: Option<String> = self.reply.iter().map(|part| part.sample(index)).collect();
+                let read = answer.and_then(|answer| serde_json::from_str(&answer).ok());
+                matches!(read, Some(serde_json::Value::Object(_)))
+            })
+    }
+
+    /// Validates the form; the error is the key at fault and the reason.
     pub(crate) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |key: &str, reason: &str| Err((key.to_owned(), reason.to_owned()));
         if self.fingerprint.iter().map(String::len).sum::<usize>() < FINGERPRINT {
@@ -75,7 +128,11 @@ impl Form {
         if self.opening.iter().any(|text| text.trim().is_empty()) {
             return wrong("opening", "every prompt begins with an empty one");
         }
-        if !self.reply.iter().any(|part| matches!(part, FormPart::Choose(_))) {
+        if let Some((key, reason)) = self.points.as_ref().and_then(Points::problem) {
+            return wrong(key, reason);
+        }
+        let chooses = self.reply.iter().any(|part| matches!(part, FormPart::Choose(_)));
+        if !chooses && self.points.is_none() {
             return wrong("reply", "nothing is chosen in it, so that it has no verdict");
         }
         if self.reply.iter().filter(|part| matches!(part, FormPart::Write(_))).count() > 1 {
@@ -105,7 +162,8 @@ impl Form {
         Ok(())
     }
 
-    /// Where a prompt, with single spaces, has this form; `None` when it lacks some of the fingerprint.
+    /// Where this form is found in a prompt with collapsed white space; `None` when the prompt lacks a text of the
+    /// fingerprint.
     fn found_in(&self, prompt: &str) -> Option<Found> {
         let begins = self.fingerprint.iter().map(|text| prompt.find(text)).collect::<Option<Vec<_>>>()?;
         let openings = self.opening.iter().filter_map(|text| prompt.find(text));
@@ -121,19 +179,22 @@ impl Form {
     }
 }
 
-/// Where a form is found. The least of several is that of the program; the others stand in what is judged.
+/// The position of a form in a prompt. Of several forms the least position is the program's own; the others are in
+/// the judged texts.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
-    /// A judged text comes after words of the program, be they its instructions or its opening.
+    /// Position of the first fingerprint or opening text. It comes first in the order, since judged texts follow
+    /// the program's own words.
     begin: usize,
-    /// Programs that begin alike give their instructions at the end, after the judged texts: the last ones first.
+    /// End positions of the fingerprint's texts, last one first. Programs with the same beginning put their
+    /// instructions at the end, after the judged texts, so that the later ends win.
     ends: Reverse<Vec<usize>>,
-    /// Of two fingerprints in the same place one is the other and more.
+    /// Total length of the fingerprint. Of two in the same place, one extends the other, and the longer wins.
     length: Reverse<usize>,
 }
 
-/// The form of a prompt with these texts, those of the system first. A text that is judged may have the fingerprint of another
-/// program, so that the form is that of the words before it.
+/// The form of a prompt with these texts, system messages first. A judged text may contain the fingerprint of
+/// another program, so that the earliest form wins.
 pub(crate) fn form_of<'a>(forms: impl Iterator<Item = &'a Form>, texts: &[&str]) -> Option<&'a Form> {
     let prompt = flat(&texts.join(" "));
     forms
@@ -142,7 +203,7 @@ pub(crate) fn form_of<'a>(forms: impl Iterator<Item = &'a Form>, texts: &[&str])
         .map(|(_, form)| form)
 }
 
-/// The words with single spaces between them.
+/// Collapses white space to single spaces.
 fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -195,14 +256,50 @@ mod tests {
         let plain = "Answer with one letter and nothing else at all.";
         let other = "Reply with a number and nothing more.";
         let alike = "Reply with a digit and nothing more.";
-        // The instructions come first, in a turn of their own or not.
+        // Instructions at the beginning, in a message of their own or not.
         assert_eq!(name(&[plain, other]), "plain");
         assert_eq!(name(&[&format!("{plain} The answer: {other}")]), "plain");
-        // They come last, and the prompt is known by its first words.
+        // Instructions at the end; the prompt is recognised by its opening.
         for judged in [plain, alike] {
             assert_eq!(name(&[&format!("Here are two answers. {judged} {other}")]), "other", "{judged}");
         }
         assert_eq!(name(&[&format!("Here are two answers. {other} {alike}")]), "alike");
+    }
+
+    #[test]
+    fn points_are_those_of_the_prompt() {
+        let text = r#"
+            name = "points"
+            about = "Somebody's."
+            fingerprint = ["Give points for each of the parts"]
+            reply = [{ write = {} }]
+            points = { after = "Worth:", before = "Give", part = "{part}: {points}, ", total = "{points}" }
+        "#;
+        assert_eq!(form(text).check(), Ok(()));
+        let for_prompt = |prompt: &str| form(text).for_prompt(&[prompt]).map(|form| form.reply);
+        let texts = ["1: 0, 0", "1: 1, 1"].map(str::to_owned).into();
+        let expected = vec![FormPart::Choose(texts), FormPart::Write(Restraint::default())];
+        assert_eq!(for_prompt("Worth:\n1\nGive points for each of the parts"), Some(expected));
+        assert_eq!(for_prompt("Give points for each of the parts"), None);
+        let wrong = text.replace("total = \"{points}\"", "total = \"all\"");
+        assert_eq!(form(&wrong).check().unwrap_err().0, "points.total");
+    }
+
+    #[test]
+    fn an_answer_is_an_object_of_json_or_not() {
+        let object = |reply: &str| {
+            let text = format!("name = \"a\"\nabout = \"b\"\nfingerprint = []\nreply = [{reply}]");
+            form(&text).is_json_object()
+        };
+        let (begin, choose) = (r#"{ say = '{"a": "' }"#, r#"{ choose = ['", "b": 1}', '", "b": 10}'] }"#);
+        assert!(object(&format!("{begin}, {{ write = {{ escape = \"json\" }} }}, {choose}")));
+        assert!(!object(&format!("{begin}, {{ write = {{}} }}, {choose}")), "a quote would end the string");
+        assert!(
+            !object(&format!("{begin}, {}", choose.replace(": 10}", ": 1"))),
+            "some choice leaves it open"
+        );
+        assert!(!object(r#"{ choose = ["1", "2"] }"#));
+        assert!(!object(""));
     }
 
     #[test]

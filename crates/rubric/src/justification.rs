@@ -1,15 +1,16 @@
-//! Reasons as they come, without white space at either end.
+//! A justification that is streamed without leading and trailing white space.
 
-/// Gathers the text of a justification and tells what is new of it.
+/// Collects the text of a justification and returns the new part of it on each call.
 #[derive(Debug, Clone, Default)]
 pub struct Justification {
     text: String,
-    /// Byte up to which it has been told.
+    /// Number of bytes returned so far.
     told: usize,
 }
 
 impl Justification {
-    /// Adds text; gives the part that was not told yet. White space waits for what follows it.
+    /// Appends text and returns the part not returned before, if any. Trailing white space is held back until text
+    /// follows.
     pub fn push(&mut self, text: &str) -> Option<String> {
         self.text.push_str(if self.text.is_empty() { text.trim_start() } else { text });
         let known = self.text.trim_end().len();
@@ -21,7 +22,7 @@ impl Justification {
         Some(untold)
     }
 
-    /// All that was told.
+    /// All the text that was returned.
     pub fn into_text(mut self) -> String {
         self.text.truncate(self.told);
         self.text

@@ -1,9 +1,9 @@
-//! What a judgement is: renders a [`Case`] under a [`Rubric`] into a prompt, and reads the critic's text as a
-//! [`Verdict`].
+//! The definition of a judgement: renders a [`Case`] under a [`Rubric`] into a prompt, and parses the critic's text
+//! into a [`Verdict`].
 //!
-//! A [`Rubric`] says by what measure; a [`Profile`] says how one family of checkpoints was trained to be asked and to
-//! answer. They are kept apart so that a new critic needs no new rubrics. Everything is pure but [`RubricLibrary`],
-//! which can read a folder.
+//! A [`Rubric`] defines the criteria and the scale; a [`Profile`] defines the prompt formats and answer forms on
+//! which one family of checkpoints was trained. They are separate so that a new critic needs no new rubrics.
+//! Everything is pure except [`RubricLibrary`], which can read a folder.
 
 mod answer;
 mod case;
@@ -31,7 +31,7 @@ pub use degenerate::foregone;
 pub use distribution::Distribution;
 pub use error::RubricError;
 pub use flag::Flag;
-pub use form::{Escape, Form, FormPart, Restraint};
+pub use form::{Escape, Form, FormPart, Points, Restraint};
 pub use justification::Justification;
 pub use library::RubricLibrary;
 pub use nearest::{nearest, slips};

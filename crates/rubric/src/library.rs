@@ -1,4 +1,4 @@
-//! The rubrics, critic profiles and forms that a server knows: those compiled in, and those of a folder.
+//! The rubrics, critic profiles and forms known to a server: those compiled in, and those of a folder.
 
 mod reading;
 
@@ -6,23 +6,26 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use reading::read;
 
-use crate::{Form, Kind, Problem, Problems, Profile, Rubric, RubricError, form::form_of, nearest::nearest};
+use crate::{
+    Form, Kind, Problem, Problems, Profile, Rubric, RubricError, form::form_of, nearest::nearest,
+    problem::KeyProblem,
+};
 
 include!(concat!(env!("OUT_DIR"), "/compiled_in.rs"));
 
-/// The profile for checkpoints that no other profile claims.
+/// The profile for checkpoints that match no other profile.
 const GENERIC: &str = "generic";
 
-/// Where a file comes from.
+/// The origin of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// It is one of the program's own, which others may replace.
+    /// Compiled into the program; a file of a folder may replace it.
     CompiledIn,
-    /// It is in a folder that was named.
+    /// Read from a configured folder.
     Folder,
 }
 
-/// Something of a library and the file that it came from.
+/// A value of the library and the file that it was read from.
 #[derive(Debug, Clone)]
 struct Entry<T> {
     file: String,
@@ -39,19 +42,19 @@ pub struct RubricLibrary {
 }
 
 impl RubricLibrary {
-    /// What is compiled in: the files of `config/rubrics`, `config/critics` and `config/forms`.
+    /// Loads the compiled-in files of `config/rubrics`, `config/critics` and `config/forms`.
     ///
     /// # Errors
-    /// [`RubricError::Library`] when such a file is not valid, which a test excludes for a released program.
+    /// [`RubricError::Library`] when one of these files is invalid; a test rules this out for a released program.
     pub fn compiled_in() -> Result<Self, RubricError> {
         Self::load(None)
     }
 
-    /// What is compiled in and the files of `folder/rubrics`, `folder/critics` and `folder/forms`, which replace those of
-    /// the same name. Any of them may be missing, but not all.
+    /// Loads the compiled-in files and those of `folder/rubrics`, `folder/critics` and `folder/forms`, which
+    /// replace entries of the same name. Any of these folders may be missing, but not all.
     ///
     /// # Errors
-    /// [`RubricError::Library`] with everything that is wrong with any file.
+    /// [`RubricError::Library`] with all problems of all files.
     pub fn with_folder(folder: &Path) -> Result<Self, RubricError> {
         Self::load(Some(folder))
     }
@@ -94,10 +97,10 @@ impl RubricLibrary {
         if problems.is_empty() { Ok(library) } else { Err(RubricError::Library(Problems(problems))) }
     }
 
-    /// The rubric of this name.
+    /// Returns the rubric of this name.
     ///
     /// # Errors
-    /// [`RubricError::Unknown`] when there is none, with those that are spelt alike.
+    /// [`RubricError::Unknown`] if there is none, with the names of similar spelling.
     pub fn rubric(&self, name: &str) -> Result<&Rubric, RubricError> {
         self.rubrics.get(name).map(|entry| &entry.value).ok_or_else(|| RubricError::Unknown {
             name: name.to_owned(),
@@ -105,18 +108,18 @@ impl RubricLibrary {
         })
     }
 
-    /// All rubrics, in order of their names.
+    /// All rubrics, ordered by name.
     pub fn rubrics(&self) -> impl Iterator<Item = &Rubric> {
         self.rubrics.values().map(|entry| &entry.value)
     }
 
-    /// All profiles, in order of their names.
+    /// All profiles, ordered by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
         self.profiles.values().map(|entry| &entry.value)
     }
 
-    /// The profile for the checkpoint called `model`: the one whose own name or longest match is in its name, else the
-    /// generic one.
+    /// The profile for the checkpoint called `model`: the one whose name or longest entry of `matches` occurs in
+    /// the checkpoint's name, ignoring case, or else the generic one.
     pub fn profile_for(&self, model: &str) -> &Profile {
         let model = model.to_lowercase();
         let longest = |profile: &Profile| {
@@ -130,17 +133,17 @@ impl RubricLibrary {
             .map_or_else(|| &self.profiles[GENERIC].value, |(_, profile)| profile)
     }
 
-    /// All forms, in order of their names.
+    /// All forms, ordered by name.
     pub fn forms(&self) -> impl Iterator<Item = &Form> {
         self.forms.values().map(|entry| &entry.value)
     }
 
-    /// The form of this name.
+    /// The form of this name, if there is one.
     pub fn form(&self, name: &str) -> Option<&Form> {
         self.forms.get(name).map(|entry| &entry.value)
     }
 
-    /// The form that a program wants whose prompt has these texts.
+    /// The form expected by the program whose prompt has these texts.
     pub fn form_of(&self, texts: &[&str]) -> Option<&Form> {
         form_of(self.forms(), texts)
     }
@@ -154,8 +157,9 @@ impl RubricLibrary {
 
     fn add_rubric(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
         let mut reading = read::<Rubric>(file, text);
-        for (key, reason) in reading.value.as_ref().map(Rubric::problems).unwrap_or_default() {
-            // Whether the scale fits depends on nearly everything else, and a name on nothing.
+        for KeyProblem { key, reason } in reading.value.as_ref().map(Rubric::problems).unwrap_or_default() {
+            // The validity of most keys depends on the kind, the answer and the scale; that of the name depends on
+            // nothing.
             let others: &[&str] = if key == "name" { &[] } else { &["kind", "answer", "scale"] };
             if !reading.hides(key, others) {
                 reading.tell(key, reason);
@@ -167,13 +171,16 @@ impl RubricLibrary {
     }
 
     fn add_profile(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
-        let mut profile = read::<Profile>(file, text).right()?;
-        profile.prepare().map_err(|(key, reason)| Problems(vec![Problem::at(file, key, reason)]))?;
+        let profile = read::<Profile>(file, text).right()?;
+        let wrong =
+            |KeyProblem { key, reason }: KeyProblem<String>| Problems(vec![Problem::at(file, key, reason)]);
+        profile.check().map_err(wrong)?;
         let name = profile.name.clone();
         insert(&mut self.profiles, name, Entry { file: file.to_owned(), origin, value: profile })
     }
 
-    /// Every default that a profile names is a rubric of its kind, and there is a generic profile.
+    /// Checks that the default rubrics of every profile exist and have the right kind, and that there is a generic
+    /// profile.
     fn check(&self, problems: &mut Vec<Problem>) {
         for Entry { file, value: profile, .. } in self.profiles.values() {
             for kind in [Kind::Pointwise, Kind::Pairwise] {
@@ -190,7 +197,7 @@ impl RubricLibrary {
     }
 }
 
-/// Adds an entry; one of the program's own gives way, another one of the same name does not.
+/// Adds an entry. It replaces a compiled-in one of the same name; a duplicate of the same origin is a problem.
 fn insert<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, new: Entry<T>) -> Result<(), Problems> {
     match entries.get(&name) {
         Some(old) if old.origin == new.origin => {
@@ -204,7 +211,7 @@ fn insert<T>(entries: &mut BTreeMap<String, Entry<T>>, name: String, new: Entry<
     }
 }
 
-/// Name and text of every TOML file of a folder, in order of their names; nothing when the folder does not exist.
+/// Path and text of every TOML file of a folder, ordered by path; empty when the folder does not exist.
 fn read_folder(folder: &Path, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let failed = |path: &Path, error: std::io::Error| Problem {

@@ -1,11 +1,12 @@
-//! Names that are spelt nearly like one that does not exist.
+//! Suggestions of names with a spelling similar to an unknown one.
 
-/// No name is longer, and whoever asks for a longer one did not mistype it: to count its slips would take long.
+/// Upper bound on the length of a name, in bytes. No known name is longer, so that a longer one is not a typing
+/// error, and the edit distance of long names is expensive.
 const LONGEST: usize = 256;
-/// How many names are told.
+/// The maximum number of suggestions.
 const MOST: usize = 3;
 
-/// The names among `known` that are nearest to `name`, nearest first; none when all are far.
+/// The names among `known` that are nearest to `name`, nearest first; empty when none is near.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
     if name.len() > LONGEST {
         return Vec::new();
@@ -13,8 +14,10 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<Stri
     let far = name.chars().count().div_ceil(3).max(2);
     let mut found: Vec<(usize, &str)> = known
         .map(|other| {
-            // A part of a name is near to it, however long the rest is.
-            let part = name.len() > 2 && (other.contains(name) || name.contains(other));
+            // A part of a known name is near: it is how people shorten names. A known name that is a part is near if
+            // it is at least half of the whole, because short ones are inside of many others by chance.
+            let whole = 2 * other.len() >= name.len() && name.contains(other);
+            let part = name.len() > 2 && (other.contains(name) || whole);
             (if part { 1 } else { slips(name, other) }, other)
         })
         .filter(|(distance, _)| *distance <= far)
@@ -23,7 +26,8 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<Stri
     found.into_iter().take(MOST).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// How many characters must be put in, left out, changed, or put in the place of their neighbour to make `b` of `a`.
+/// The edit distance between `a` and `b`: insertions, deletions, substitutions and swaps of neighbouring
+/// characters.
 pub fn slips(a: &str, b: &str) -> usize {
     let [a, b] = [a, b].map(|text| text.chars().collect::<Vec<_>>());
     let mut before: Vec<usize> = Vec::new();
@@ -65,6 +69,8 @@ mod tests {
         assert_eq!(near("acuracy"), ["accuracy"]);
         assert_eq!(near("help"), ["helpfulness"]);
         assert_eq!(near("mmvet"), ["mm-vet"]);
+        assert_eq!(near("mm-vet-v2"), ["mm-vet"]);
+        assert!(near("mm-vet-hard-subset").is_empty(), "less than half of it is the known name");
         assert!(near("no-such-rubric").is_empty());
         assert!(near(&"helpfulness".repeat(100)).is_empty());
     }

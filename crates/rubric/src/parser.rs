@@ -1,4 +1,5 @@
-//! Reads a critic's text as it comes: justification for those who watch, and at the end a verdict.
+//! An incremental parser of a critic's text: it emits the justification while the text is written, and a verdict at
+//! the end.
 
 mod claims;
 mod json;
@@ -12,61 +13,64 @@ use std::ops::Range;
 
 use regex::Regex;
 
-use crate::{AnswerForm, Confidence, Direction, Justification, Outcome, Scale, Verdict, VerdictError};
+use crate::{
+    AnswerForm, Confidence, Direction, Justification, Outcome, Scale, Verdict, VerdictError,
+    answer::FirstLine,
+};
 
-/// What a piece of text brought to light.
+/// New information from a piece of text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParserEvent {
     /// More of the justification. All pieces together are the justification of the verdict.
     Justification(String),
-    /// The decision is known before the text ends.
+    /// The decision, known before the end of the text.
     Outcome(Outcome),
 }
 
-/// How a text ended.
+/// How a critic's text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The critic ended it.
+    /// The critic ended it itself.
     Complete,
-    /// It was cut by its token limit.
+    /// It was cut off by the token limit.
     Cut,
 }
 
-/// Reads one answer. However the text is split into pieces, the same verdict comes out.
+/// A parser of one answer. The verdict does not depend on how the text is split into pieces.
 #[derive(Debug, Clone)]
 pub struct VerdictParser {
     form: AnswerForm,
     scale: Option<Scale>,
     direction: Direction,
-    /// Everything so far, the start that the critic was given included.
+    /// The whole text so far, including the beginning that was given to the critic.
     text: String,
-    /// The justification so far, once it is known where it starts.
+    /// The justification so far; `None` until its beginning is known.
     justification: Option<Justification>,
-    /// Byte of the text up to which the justification has taken it.
+    /// Number of bytes of the text that were passed on to the justification.
     taken: usize,
 }
 
 impl VerdictParser {
-    /// A reader for answers of `form` on `scale`, which start with the text `reply`.
+    /// A parser of answers of `form` on `scale` that begin with the text `reply`.
     pub fn new(form: AnswerForm, scale: Option<Scale>, reply: &str) -> Self {
         let (text, direction) = (reply.to_owned(), Direction::default());
         Self { form, scale, direction, text, justification: None, taken: 0 }
     }
 
-    /// The same reader for a scale whose better scores are where `direction` says.
+    /// The same parser with the given direction of the scale.
     #[must_use]
     pub fn in_direction(self, direction: Direction) -> Self {
         Self { direction, ..self }
     }
 
-    /// Adds text and tells what it brought to light.
+    /// Appends text and returns the events that follow from it.
     pub fn push(&mut self, text: &str) -> Vec<ParserEvent> {
         self.text.push_str(text);
         let mut events = Vec::new();
         let Some(reasons) = self.reasons() else { return events };
-        if self.justification.is_none() && self.form.decides_first() {
-            // The justification waits for a valid first line.
-            let Ok(outcome) = self.decide_first(&self.text[..reasons.start]) else { return events };
+        if let (None, Some(first)) = (&self.justification, self.form.first_line()) {
+            // The justification starts only after a valid first line.
+            let Ok(outcome) = self.decide_first(first, &self.text[..reasons.start]) else { return events };
             events.push(ParserEvent::Outcome(outcome));
         }
         let new = self.taken.max(reasons.start)..reasons.end;
@@ -79,10 +83,10 @@ impl VerdictParser {
         events
     }
 
-    /// Ends the text and decides.
+    /// Ends the text and returns the verdict.
     ///
     /// # Errors
-    /// [`VerdictError`] when the text does not say one verdict on the scale.
+    /// [`VerdictError`] when the text does not state exactly one verdict on the scale.
     pub fn finish(self, ending: Ending) -> Result<Verdict, VerdictError> {
         let (outcome, confidence) = self.decide(ending).map_err(|error| match (error, ending) {
             (VerdictError::Missing, Ending::Cut) => VerdictError::Truncated,
@@ -92,12 +96,13 @@ impl VerdictParser {
         Ok(Verdict { outcome, confidence, justification: reasons.trim().to_owned() })
     }
 
-    /// Everything so far, the start that the critic was given included.
+    /// The whole text so far, including the beginning that was given to the critic.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Which part of the text is known to be reasons: it starts where it started before and only grows.
+    /// The part of the text known to be the justification; `None` before it begins. Its start is fixed and it only
+    /// grows.
     fn reasons(&self) -> Option<Range<usize>> {
         if self.form == AnswerForm::ThinkAnswer {
             return think::thoughts(&self.text);
@@ -116,11 +121,15 @@ impl VerdictParser {
             AnswerForm::ScoreLine
             | AnswerForm::NumberLine
             | AnswerForm::BetterLine
-            | AnswerForm::TwoScoresLine => match (self.reasons(), ending) {
-                (Some(reasons), _) => self.decide_first(&text[..reasons.start]),
-                (None, Ending::Complete) => self.decide_first(text),
-                (None, Ending::Cut) => Err(VerdictError::Missing),
-            },
+            | AnswerForm::TwoScoresLine => {
+                let line = match (self.reasons(), ending) {
+                    (Some(reasons), _) => Some(&text[..reasons.start]),
+                    (None, Ending::Complete) => Some(text.as_str()),
+                    (None, Ending::Cut) => None,
+                };
+                let (first, line) = self.form.first_line().zip(line).ok_or(VerdictError::Missing)?;
+                self.decide_first(first, line)
+            }
             AnswerForm::BracketedScore => scores::anywhere(&scores::SCORE, text, (self.scale()?, ending)),
             AnswerForm::Rating => scores::anywhere(&scores::RATING, text, (self.scale()?, ending)),
             AnswerForm::FinalScore => scores::anywhere(&scores::FINAL, text, (self.scale()?, ending)),
@@ -130,39 +139,29 @@ impl VerdictParser {
             AnswerForm::FiveWay => preferences::five_way(text),
             AnswerForm::AnswerSentence => preferences::sentence(text, ending),
             AnswerForm::ThinkAnswer => think::answer(text),
-            // Its number is no text.
+            // The reward head's number is not part of the text.
             AnswerForm::Scalar => Err(VerdictError::Missing),
         };
         stated.map(|outcome| (outcome, Confidence::Stated))
     }
 
-    /// Reads what stands before the reasons, of forms that begin with their decision.
-    fn decide_first(&self, line: &str) -> Result<Outcome, VerdictError> {
-        match self.form {
-            AnswerForm::NumberLine => line::number(line, self.scale()?),
-            AnswerForm::TwoScoresLine => line::two_scores(line, self.scale()?, self.direction),
-            AnswerForm::BetterLine => line::better(line),
-            AnswerForm::ScoreLine
-            | AnswerForm::BracketedScore
-            | AnswerForm::Rating
-            | AnswerForm::FinalScore
-            | AnswerForm::JsonScore
-            | AnswerForm::BracketedPreference
-            | AnswerForm::ThreeWay
-            | AnswerForm::FiveWay
-            | AnswerForm::AnswerSentence
-            | AnswerForm::ThinkAnswer
-            | AnswerForm::Scalar => line::score(line, self.scale()?),
+    /// Parses the text before the justification, for forms that begin with their decision.
+    fn decide_first(&self, first: FirstLine, line: &str) -> Result<Outcome, VerdictError> {
+        match first {
+            FirstLine::Score => line::score(line, self.scale()?),
+            FirstLine::Number => line::number(line, self.scale()?),
+            FirstLine::Better => line::better(line),
+            FirstLine::TwoScores => line::two_scores(line, self.scale()?, self.direction),
         }
     }
 
-    /// The scale of a form that is made of scores. Without one, no score is a verdict.
+    /// The scale for a form that consists of scores; without one, no score is valid.
     fn scale(&self) -> Result<Scale, VerdictError> {
         self.scale.ok_or(VerdictError::Missing)
     }
 }
 
-/// The one decision that all `decisions` are.
+/// The decision on which all `decisions` agree.
 fn agreed(decisions: &[Outcome]) -> Result<Outcome, VerdictError> {
     let first = *decisions.first().ok_or(VerdictError::Missing)?;
     match decisions.iter().find(|decision| **decision != first) {

@@ -1,22 +1,37 @@
-//! What is wrong with files of rubrics and profiles: each problem with the file and the key.
+//! Problems in files of rubrics, profiles and forms, each with its file and key.
 
 use std::fmt;
 
-/// One thing that is wrong with a file.
+/// One problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file or folder.
     pub file: String,
-    /// The key to blame, as a path such as `scale.step`; absent when the file as a whole is.
+    /// The key at fault, as a path such as `scale.step`; `None` if the whole file is at fault.
     pub key: Option<String>,
-    /// What is wrong.
+    /// A description of the problem.
     pub reason: String,
 }
 
 impl Problem {
-    /// A problem of `file`, at `key`.
+    /// A problem of `file` at `key`.
     pub(crate) fn at(file: &str, key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { file: file.to_owned(), key: Some(key.into()), reason: reason.into() }
+    }
+}
+
+/// A problem at a key of a definition, independent of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyProblem<K> {
+    /// The key at fault, as a path such as `scale.step`.
+    pub(crate) key: K,
+    /// A description of the problem.
+    pub(crate) reason: String,
+}
+
+impl<K> KeyProblem<K> {
+    pub(crate) fn new(key: K, reason: impl Into<String>) -> Self {
+        Self { key, reason: reason.into() }
     }
 }
 
@@ -29,7 +44,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, one line each.
+/// All problems; displayed one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 

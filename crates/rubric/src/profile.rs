@@ -1,75 +1,77 @@
-//! How one family of critics was trained to be asked and to answer.
+//! The prompt formats and answer forms on which one family of critics was trained.
 
 use critic::{ImageTiling, Message, Part, Prompt, Role};
 use serde::Deserialize;
 
 use crate::{
     AnswerForm, Case, CaseField, Choices, Kind, Rubric, RubricError, VerdictParser,
+    problem::KeyProblem,
     template::{Field, Template},
 };
 
-/// One way of asking.
+/// One prompt format.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Format {
-    /// What it is called.
+    /// The name of the format.
     pub name: String,
     /// Whether it asks for a score or a preference.
     pub kind: Kind,
-    /// Pieces of the prompt's text, put together without anything between; a piece that names a value which the case
+    /// The pieces of the prompt's text, concatenated without separators. A piece that names a value that the case
     /// lacks is left out.
-    parts: Vec<String>,
-    /// The start of the critic's turn, which it continues.
+    parts: Vec<Template>,
+    /// The beginning of the critic's turn, which the critic continues.
     #[serde(default)]
     reply: String,
-    /// How the critic answers, unless the rubric wants another form and the parts ask for it by `{instruction}`.
+    /// The form of the answer, unless the rubric requests another one and the parts contain `{instruction}`.
     answer: AnswerForm,
-    /// Kept from training to measure whether a critic understands other wordings; used only when a request names it.
+    /// Excluded from training, to measure whether a critic understands other wordings; used only when a request
+    /// names it.
     #[serde(default)]
     pub held_out: bool,
-    #[serde(skip)]
-    templates: Vec<Template>,
 }
 
 impl Format {
     fn text(&self, case: &Case, rubric: &Rubric) -> String {
         let instruction = self.answer(rubric).instruction(rubric);
-        self.templates.iter().filter_map(|template| template.fill(case, rubric, &instruction)).collect()
+        self.parts.iter().filter_map(|part| part.fill(case, rubric, &instruction)).collect()
     }
 
-    /// How the critic answers under `rubric`: as the rubric wants, when this format tells the critic in words how to
-    /// answer; else as it was trained.
+    /// The form of the answer under `rubric`: the one that the rubric requests, if this format contains the
+    /// instruction; otherwise the one on which the critic was trained.
     pub fn answer(&self, rubric: &Rubric) -> AnswerForm {
         rubric.answer.filter(|_| self.names(Field::Instruction)).unwrap_or(self.answer)
     }
 
-    /// The start of the critic's turn under `rubric`; none when its answer is of another form than the one it begins.
+    /// The beginning of the critic's turn under `rubric`; empty when the rubric requests another form than the one
+    /// it begins.
     pub fn reply(&self, rubric: &Rubric) -> &str {
         if self.answer(rubric) == self.answer { &self.reply } else { "" }
     }
 
-    /// A reader for what the critic answers under `rubric`.
+    /// A parser of the critic's answers under `rubric`.
     pub fn parser(&self, rubric: &Rubric) -> VerdictParser {
         VerdictParser::new(self.answer(rubric), rubric.scale, self.reply(rubric))
             .in_direction(rubric.direction)
     }
 
-    /// The texts by which the critic can decide; `None` when there are too many to list.
+    /// The texts of all possible decisions; `None` when there are too many to list, or the answer is a reward
+    /// head's number.
     pub fn choices(&self, rubric: &Rubric) -> Option<Choices> {
         Choices::new(self.answer(rubric), rubric)
     }
 
-    /// What `rubric` judges by and this format has no place for.
+    /// The first field that `rubric` needs and this format has no place for, if any.
     pub fn hidden(&self, rubric: &Rubric) -> Option<CaseField> {
         rubric.fields.iter().copied().find(|field| !self.shows(*field))
     }
 
-    /// Whether `case` has something that this format has no place for, so that the critic is not shown it.
+    /// Whether `case` has a field that this format has no place for, so that the critic does not see it.
     pub fn leaves_out(&self, case: &Case) -> bool {
         case.fields().any(|field| !self.shows(field))
     }
 
-    /// Whether it has a place for a field.
+    /// Whether the format has a place for `field`.
     fn shows(&self, field: CaseField) -> bool {
         self.names(match field {
             CaseField::Reference => Field::Reference,
@@ -78,23 +80,24 @@ impl Format {
     }
 
     fn names(&self, field: Field) -> bool {
-        self.templates.iter().any(|template| template.names(field))
+        self.parts.iter().any(|part| part.names(field))
     }
 }
 
-/// A family of critics: its formats and the rubrics it is asked by when a request names none.
+/// A family of critics: its prompt formats, and its default rubrics.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What it is called.
+    /// The name of the family.
     pub name: String,
-    /// Name of the rubric for one response when a request names none.
+    /// Name of the default rubric for one response.
     pub default_pointwise: String,
-    /// Name of the rubric for two responses when a request names none.
+    /// Name of the default rubric for two responses.
     pub default_pairwise: String,
-    /// Instructions before the conversation; without them the checkpoint's chat format has its own.
+    /// The system message; without it, the checkpoint's chat format uses its own.
     pub system: Option<String>,
-    /// A model belongs to this family when its name contains the family's own name or one of these, in lower case.
+    /// Substrings in lower case, besides the family's own name, that identify a checkpoint of this family by its
+    /// name.
     #[serde(default)]
     pub matches: Vec<String>,
     formats: Vec<Format>,
@@ -109,19 +112,21 @@ impl Profile {
         }
     }
 
-    /// The format of this `name`, or the first one, whose answer is a number of the reward head, if the profile has one.
+    /// The format of this `name`, or the first one, among those answered by the reward head; `None` if there is
+    /// none.
     pub fn scalar_format(&self, name: Option<&str>) -> Option<&Format> {
         let mut scalar = self.formats.iter().filter(|format| format.answer == AnswerForm::Scalar);
         scalar.find(|format| name.is_none_or(|name| format.name == name))
     }
 
-    /// All ways of asking, in their order; the first of a kind that is not held out is its default.
+    /// All formats in order; the first of a kind that is not held out is the default of the kind.
     pub fn formats(&self) -> &[Format] {
         &self.formats
     }
 
-    /// The format for `rubric`: the one of this `name`; else one that is not held out, best one whose critics were trained
-    /// on the answer that the rubric wants, or one that asks for it in words, or the first.
+    /// The format for `rubric`: the one called `name`, or else the first that is not held out and has the answer
+    /// form that the rubric requests, by training if possible, or else by instruction. Without such a format, the
+    /// default of the kind.
     ///
     /// # Errors
     /// [`RubricError::UnknownFormat`] when no format of this kind has the name.
@@ -141,11 +146,14 @@ impl Profile {
         })
     }
 
-    /// Puts `case` under `rubric` into a prompt of `format`: one message, the images first, then the video, then all text.
+    /// Renders `case` under `rubric` into a prompt of `format`: one user message with the images, then the video,
+    /// then all text, after the family's system message if there is one.
     ///
     /// # Errors
-    /// [`RubricError`] when the rubric is for another number of responses, when the case lacks what the rubric needs, or
-    /// when the format has no place for it.
+    /// [`RubricError::WrongKind`] when the rubric is for another number of responses, [`RubricError::MissingField`]
+    /// when the case lacks a field that the rubric needs, [`RubricError::NoPlace`] when the format has no place for
+    /// it, and [`RubricError::InvalidRubric`] when the format's answer consists of scores and the rubric has no
+    /// scale.
     pub fn render(&self, case: &Case, rubric: &Rubric, format: &Format) -> Result<Prompt, RubricError> {
         check(case, rubric, format)?;
         let system = self.system.as_ref().map(|text| Message::text(Role::System, text));
@@ -156,31 +164,22 @@ impl Profile {
         Ok(Prompt { messages, reply: format.reply(rubric).to_owned(), tiling: ImageTiling::Trained })
     }
 
-    /// Parses the parts and checks that every kind can be asked for; an error is a key and what is wrong there.
-    pub(crate) fn prepare(&mut self) -> Result<(), (String, String)> {
-        for (index, format) in self.formats.iter_mut().enumerate() {
-            let key = |name: &str| format!("formats[{index}].{name}");
-            if format.answer.kind() != format.kind {
-                return Err((key("answer"), "it answers another kind than the format asks for".into()));
-            }
-            for (part, text) in format.parts.iter().enumerate() {
-                let template = Template::parse(text).map_err(|field| {
-                    let reason = format!("it names a field {field:?} that does not exist");
-                    (key(&format!("parts[{part}]")), reason)
-                })?;
-                format.templates.push(template);
-            }
+    /// Checks that every format answers its own kind and that each kind has a format that is not held out.
+    pub(crate) fn check(&self) -> Result<(), KeyProblem<String>> {
+        if let Some(index) = self.formats.iter().position(|format| format.answer.kind() != format.kind) {
+            let reason = "it answers another kind than the format asks for";
+            return Err(KeyProblem::new(format!("formats[{index}].answer"), reason));
         }
         for kind in [Kind::Pointwise, Kind::Pairwise] {
             if !self.formats.iter().any(|format| format.kind == kind && !format.held_out) {
-                return Err(("formats".into(), format!("it has no {kind} format")));
+                return Err(KeyProblem::new("formats".into(), format!("it has no {kind} format")));
             }
         }
         Ok(())
     }
 }
 
-/// Whether `case` can be judged by `rubric` when it is asked in `format`.
+/// Checks that `case` can be judged by `rubric` in `format`.
 fn check(case: &Case, rubric: &Rubric, format: &Format) -> Result<(), RubricError> {
     if case.kind() != rubric.kind {
         return Err(RubricError::WrongKind {

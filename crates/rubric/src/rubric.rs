@@ -1,19 +1,19 @@
-//! By what measure a case is judged.
+//! The criteria and the scale by which a case is judged.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{AnswerForm, Choices, RubricError};
+use crate::{AnswerForm, Choices, RubricError, problem::KeyProblem};
 
-/// How many responses a judgement is about.
+/// The kind of a judgement, by the number of responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// One response gets a score.
+    /// One response is scored.
     Pointwise,
-    /// The better of two responses is named.
+    /// Two responses are compared.
     Pairwise,
 }
 
@@ -26,71 +26,71 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The scores that a pointwise judgement may give: `min`, `min + step`, … up to `max`, and what lies between where
-/// decimals are allowed.
+/// The valid scores: `min`, `min + step`, … up to `max`, and with `decimals` also the numbers between them.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scale {
-    /// The worst score.
+    /// The lowest score.
     pub min: f64,
-    /// The best score.
+    /// The highest score.
     pub max: f64,
     /// The distance between neighbouring scores.
     #[serde(default = "Scale::default_step")]
     pub step: f64,
-    /// Whether a critic may write a score between the steps, as it may where a benchmark's own parser reads any number. What
-    /// it chooses among, and whose probabilities are read, are the steps all the same.
+    /// Whether a critic may write a score between the steps, for benchmarks whose own parser accepts any number.
+    /// The labels whose probabilities are read are still the steps.
     #[serde(default)]
     pub decimals: bool,
 }
 
 impl Scale {
-    /// The step of a scale that does not give one: whole numbers.
+    /// The default step: whole numbers.
     pub fn default_step() -> f64 {
         1.0
     }
 
-    /// Whether `score` is one of the scores of this scale.
+    /// Whether `score` is a valid score.
     pub fn contains(&self, score: f64) -> bool {
         score >= self.min && score <= self.max && (self.decimals || self.is_step(score))
     }
 
-    /// Whether `score` is a whole number of steps above the least one.
+    /// Whether `score` is a whole number of steps above `min`.
     fn is_step(&self, score: f64) -> bool {
         let steps = (score - self.min) / self.step;
         (steps - steps.round()).abs() < 1e-6
     }
 
-    /// Where `score` lies between the scale's ends, as 0 to 1.
+    /// The position of `score` between `min` (0) and `max` (1).
     pub fn part(&self, score: f64) -> f64 {
         (score - self.min) / (self.max - self.min)
     }
 
-    /// All scores in order, when they are few enough to be listed.
+    /// All scores at the steps in ascending order; `None` when the scale has more than 1000 steps.
     pub(crate) fn scores(self) -> Option<impl Iterator<Item = f64>> {
         const MOST: f64 = 1000.0;
         let Self { min, max, step, .. } = self;
         let steps = ((max - min) / step).round();
-        // Rounded, so that a sum of tenths is written as tenths.
+        // Rounded to 1e-6, so that multiples of 0.1 are printed without rounding errors.
         let score = move |index: u32| ((min + f64::from(index) * step) * 1e6).round() / 1e6;
         (steps <= MOST).then(|| (0..=steps as u32).map(score))
     }
 
-    /// Whether it is one; an error is the key to blame and what is wrong.
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    /// Checks that the numbers are finite and that the steps lead from `min` to `max`.
+    fn check(&self) -> Result<(), KeyProblem<&'static str>> {
         let Self { min, max, step, .. } = *self;
         for (key, number) in [("scale.min", min), ("scale.max", max), ("scale.step", step)] {
             if !number.is_finite() {
-                return Err((key, "the numbers of the scale must be finite".into()));
+                return Err(KeyProblem::new(key, "the numbers of the scale must be finite"));
             }
         }
         if min >= max {
-            return Err(("scale.max", format!("the scale's min {min} must be below its max {max}")));
+            let reason = format!("the scale's min {min} must be below its max {max}");
+            return Err(KeyProblem::new("scale.max", reason));
         }
-        // A scale of one score, to which a step that is far too long is rounded, is none.
+        // A step far longer than the scale would pass `is_step` as zero steps, which would leave a single score.
         if step <= 0.0 || (max - min) / step < 0.5 || !self.is_step(max) {
             let reason = format!("the scale's step {step} must be above 0 and lead from {min} to {max}");
-            return Err(("scale.step", reason));
+            return Err(KeyProblem::new("scale.step", reason));
         }
         Ok(())
     }
@@ -104,19 +104,19 @@ impl fmt::Display for Scale {
     }
 }
 
-/// Which end of a scale is the good one.
+/// Which end of a scale is the better one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Higher scores are better.
     #[default]
     Higher,
-    /// Lower scores are better, as where faults are counted.
+    /// Lower scores are better, as when errors are counted.
     Lower,
 }
 
 impl Direction {
-    /// The score as a number that is higher the better the response is.
+    /// The score, negated if needed, so that a higher number is always better.
     pub fn goodness(self, score: f64) -> f64 {
         match self {
             Self::Higher => score,
@@ -125,21 +125,21 @@ impl Direction {
     }
 }
 
-/// Something that a case may lack and a rubric may need.
+/// An optional field of a case that a rubric may require.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CaseField {
-    /// An answer that is known to be right.
+    /// An answer known to be right.
     Reference,
-    /// What the images show, in words.
+    /// A description of the images in words.
     Description,
 }
 
 impl CaseField {
-    /// All of them.
+    /// All fields.
     pub const ALL: [Self; 2] = [Self::Reference, Self::Description];
 
-    /// What it is called in requests and in rubrics.
+    /// The name of the field in requests and rubrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reference => "reference",
@@ -154,54 +154,56 @@ impl fmt::Display for CaseField {
     }
 }
 
-/// How a score is had from what the critic thinks.
+/// How a score is obtained from the critic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reading {
-    /// The one that it writes.
+    /// The score that the critic writes.
     #[default]
     Written,
-    /// The mean of all scores by how probable the critic finds each, which may lie between two of them.
+    /// The mean of all scores, weighted by the critic's probabilities; it may lie between two steps.
     Expected,
 }
 
-/// A measure: criteria in words, and for one response the scale.
+/// A rubric: criteria in words, and the scale of scores.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rubric {
-    /// What requests call it.
+    /// The name by which requests select the rubric.
     pub name: String,
-    /// Raised with every change that changes verdicts.
+    /// Incremented with every change that affects verdicts.
     pub version: u32,
     /// Whether it scores one response or compares two.
     pub kind: Kind,
     /// One line for people who choose among rubrics.
     pub summary: String,
-    /// What the critic is told to look at; empty leaves that to the critic.
+    /// The criteria in the critic's prompt; if empty, the critic applies its own.
     pub criteria: String,
-    /// The scores: for one response, or for each of two when the answer is two scores.
+    /// The scale of the score, or of both scores when the answer is two scores; `None` for other comparisons.
     pub scale: Option<Scale>,
-    /// Which scores are good.
+    /// Which end of the scale is better.
     #[serde(default)]
     pub direction: Direction,
-    /// What a case must have.
+    /// The optional fields that a case must have.
     #[serde(default)]
     pub fields: Vec<CaseField>,
-    /// How the critic is to answer, where it can be told; else it answers as it was trained.
+    /// The requested form of the answer, for critics that follow instructions; otherwise the form on which the
+    /// critic was trained.
     pub answer: Option<AnswerForm>,
-    /// How the score is had.
+    /// How the score is obtained.
     #[serde(default)]
     pub reading: Reading,
 }
 
 impl Rubric {
-    /// Name of a rubric that a request brings along.
+    /// The name of a rubric whose criteria are part of the request.
     pub const INLINE: &str = "inline";
 
-    /// A rubric from criteria that a request brings along.
+    /// A rubric from criteria that are part of a request.
     ///
     /// # Errors
-    /// [`RubricError::InvalidRubric`] when the criteria are empty or the scale contradicts itself or the kind.
+    /// [`RubricError::InvalidRubric`] when the criteria are blank, or the scale is invalid or does not fit the
+    /// kind.
     pub fn inline(kind: Kind, criteria: String, scale: Option<Scale>) -> Result<Self, RubricError> {
         let rubric = Self {
             name: Self::INLINE.into(),
@@ -219,19 +221,20 @@ impl Rubric {
             let (name, reason) = (rubric.name, "it needs criteria".into());
             return Err(RubricError::InvalidRubric { name, key: "criteria", reason });
         }
-        rubric.check().map_err(|(key, reason)| RubricError::InvalidRubric {
-            name: Self::INLINE.into(),
-            key,
-            reason,
-        })?;
-        Ok(rubric)
+        match rubric.problems().into_iter().next() {
+            Some(KeyProblem { key, reason }) => {
+                Err(RubricError::InvalidRubric { name: rubric.name, key, reason })
+            }
+            None => Ok(rubric),
+        }
     }
 
-    /// Names all that its verdicts depend on: SHA-256 over everything but its name, version and summary.
+    /// A digest of everything on which verdicts depend: SHA-256 over all fields but name, version and summary.
     pub fn digest(&self) -> [u8; 32] {
         let Self { kind, criteria, scale, direction, fields, answer, reading, .. } = self;
         let steps = scale.map(|Scale { min, max, step, .. }| [min, max, step]);
-        // Told only where it is so, so that the names of rubrics that lack it stay what they were.
+        // Added only when set, so that the digests of rubrics without decimals did not change when the field was
+        // introduced.
         let decimals = if scale.is_some_and(|scale| scale.decimals) { " decimals" } else { "" };
         let parts = format!(
             "{kind:?} {criteria:?} {steps:?} {direction:?} {fields:?} {answer:?} {reading:?}{decimals}"
@@ -239,52 +242,50 @@ impl Rubric {
         Sha256::digest(parts).into()
     }
 
-    /// Whether it makes sense; an error is the key to blame and what is wrong.
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        self.problems().into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// All that makes no sense, each with the key to blame.
-    pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
+    /// All problems of the rubric.
+    pub(crate) fn problems(&self) -> Vec<KeyProblem<&'static str>> {
         let mut problems = Vec::new();
         if self.name.trim().is_empty() {
-            problems.push(("name", "it needs a name".into()));
+            problems.push(KeyProblem::new("name", "it needs a name"));
         }
         let fits = self.answer.is_none_or(|answer| answer.kind() == self.kind);
         if self.answer == Some(AnswerForm::Scalar) {
-            problems.push(("answer", "only a critic's profile can answer by a reward head".into()));
+            problems.push(KeyProblem::new("answer", "only a critic's profile can answer by a reward head"));
         } else if !fits {
-            problems.push(("answer", format!("this answer is none of a {} rubric", self.kind)));
+            let reason = format!("this answer is none of a {} rubric", self.kind);
+            problems.push(KeyProblem::new("answer", reason));
         }
-        // By an answer of another kind nobody knows whether two responses need a scale.
+        // With an answer of the wrong kind, it is unknown whether a pairwise rubric needs a scale.
         let scale = if fits || self.kind == Kind::Pointwise { self.check_scale() } else { Ok(()) };
-        // Without a scale nobody knows what can be read by it.
+        // A pointwise reading cannot be checked without a valid scale.
         let read = if scale.is_ok() || self.kind == Kind::Pairwise { self.check_reading() } else { Ok(()) };
         problems.extend([scale, read].into_iter().filter_map(Result::err));
         problems
     }
 
-    fn check_scale(&self) -> Result<(), (&'static str, String)> {
+    fn check_scale(&self) -> Result<(), KeyProblem<&'static str>> {
         let two_scores = self.answer.is_some_and(AnswerForm::needs_scale);
+        let wrong = |reason: &str| Err(KeyProblem::new("scale", reason));
         match (self.kind, &self.scale) {
             (Kind::Pointwise, Some(scale)) => scale.check(),
             (Kind::Pairwise, Some(scale)) if two_scores => scale.check(),
             (Kind::Pairwise, None) if !two_scores => Ok(()),
-            (Kind::Pointwise, None) => Err(("scale", "a rubric for one response needs a scale".into())),
-            (Kind::Pairwise, None) => Err(("scale", "an answer of two scores needs a scale".into())),
-            (Kind::Pairwise, Some(_)) => Err(("scale", "a rubric for two responses has no scale".into())),
+            (Kind::Pointwise, None) => wrong("a rubric for one response needs a scale"),
+            (Kind::Pairwise, None) => wrong("an answer of two scores needs a scale"),
+            (Kind::Pairwise, Some(_)) => wrong("a rubric for two responses has no scale"),
         }
     }
 
-    fn check_reading(&self) -> Result<(), (&'static str, String)> {
+    fn check_reading(&self) -> Result<(), KeyProblem<&'static str>> {
+        let wrong = |reason: &str| Err(KeyProblem::new("reading", reason));
         match (self.reading, self.kind) {
             (Reading::Written, _) => Ok(()),
             (Reading::Expected, Kind::Pairwise) => {
-                Err(("reading", "only the score of one response can be an expected one".into()))
+                wrong("only the score of one response can be an expected one")
             }
             (Reading::Expected, Kind::Pointwise) => match Choices::new(AnswerForm::NumberLine, self) {
                 Some(_) => Ok(()),
-                None => Err(("reading", "the scale has too many scores for an expected one".into())),
+                None => wrong("the scale has too many scores for an expected one"),
             },
         }
     }

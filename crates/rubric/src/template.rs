@@ -1,10 +1,12 @@
-//! One part of a prompt: text with named fields, filled in a single pass.
+//! A piece of a prompt: text with named fields, filled in a single pass.
 
 use std::fmt::Write;
 
+use serde::Deserialize;
+
 use crate::{Case, CaseField, Responses, Rubric};
 
-/// A value that a template can ask for.
+/// A value that a template can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
     Question,
@@ -33,8 +35,8 @@ impl Field {
         ("instruction", Self::Instruction),
     ];
 
-    /// Writes the value, or returns nothing when it is lacking. Empty criteria and an empty reference are lacking; an
-    /// empty response is one that says nothing.
+    /// Appends the value to `text`; `None` when it is missing. Empty criteria and an empty reference or description
+    /// count as missing; an empty response does not.
     fn write(self, text: &mut String, case: &Case, (rubric, instruction): (&Rubric, &str)) -> Option<()> {
         let value = match (self, &case.responses) {
             (Self::Question, _) => &case.question,
@@ -65,16 +67,26 @@ enum Piece {
     Fenced(Field),
 }
 
-/// What follows a field's name to have it fenced.
+/// The suffix of a field's name that puts its value in fences.
 const FENCED: &str = ":fenced";
 
-/// A parsed part. Braces around anything but lower-case letters, digits and `_` are plain text. `{response:fenced}` puts the
-/// value between lines of backticks, more of them than stand together anywhere in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A parsed template. Braces around anything but lower-case ASCII letters, digits and `_` are plain text.
+/// `{response:fenced}` puts the value between two lines of backticks, which are longer than any run of backticks in
+/// the value.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Template(Vec<Piece>);
 
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(source: String) -> Result<Self, String> {
+        Self::parse(&source).map_err(|field| format!("it names a field {field:?} that does not exist"))
+    }
+}
+
 impl Template {
-    /// Reads a part; the error is the name of a field that does not exist.
+    /// Parses a template; the error is the name of an unknown field.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -99,12 +111,12 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// Whether it asks for this value.
+    /// Whether the template names this field.
     pub(crate) fn names(&self, field: Field) -> bool {
         self.0.contains(&Piece::Field(field)) || self.0.contains(&Piece::Fenced(field))
     }
 
-    /// The filled part, or nothing when a value that it names is lacking. Values are copied, never scanned.
+    /// The filled text; `None` when a named value is missing. Values are copied, never scanned for fields.
     pub(crate) fn fill(&self, case: &Case, rubric: &Rubric, instruction: &str) -> Option<String> {
         let mut text = String::new();
         for piece in &self.0 {
@@ -122,7 +134,7 @@ impl Template {
     }
 }
 
-/// Writes `value` between two lines of backticks that are longer than any in it.
+/// Writes `value` between two lines of backticks that are longer than any run of backticks in it.
 fn fence(text: &mut String, value: &str) {
     let longest = value.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let line = "`".repeat(longest.max(2) + 1);

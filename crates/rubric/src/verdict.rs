@@ -1,20 +1,23 @@
-//! What a critic decided, and the ways in which its text can fail to say so.
+//! The decisions of a critic, and the errors of reading them from its text.
+
+use serde::Serialize;
 
 use crate::{Direction, Scale};
 
 /// Which of two responses is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Preference {
     /// The first response.
     First,
     /// The second response.
     Second,
-    /// Neither: they are equally good.
+    /// Neither, as they are equally good.
     Tie,
 }
 
 impl Preference {
-    /// The same when the responses change places.
+    /// The preference after the responses are swapped.
     pub fn turned(self) -> Self {
         match self {
             Self::First => Self::Second,
@@ -23,7 +26,7 @@ impl Preference {
         }
     }
 
-    /// The word for it: `first`, `second` or `tie`.
+    /// The name: `first`, `second` or `tie`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::First => "first",
@@ -33,18 +36,18 @@ impl Preference {
     }
 }
 
-/// Which of two responses is better, and by how much, in five steps.
+/// Which of two responses is better and by how much, in five grades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grade {
-    /// The first response by far.
+    /// The first response is better by far.
     FirstByFar,
-    /// The first response by a little.
+    /// The first response is slightly better.
     First,
-    /// Neither.
+    /// Both are equally good.
     Tie,
-    /// The second response by a little.
+    /// The second response is slightly better.
     Second,
-    /// The second response by far.
+    /// The second response is better by far.
     SecondByFar,
 }
 
@@ -58,7 +61,7 @@ impl Grade {
         }
     }
 
-    /// How strong the preference is; `None` for a tie, which has no strength.
+    /// The strength of the preference; `None` for a tie.
     pub fn strength(self) -> Option<Strength> {
         match self {
             Self::FirstByFar | Self::SecondByFar => Some(Strength::ByFar),
@@ -68,17 +71,18 @@ impl Grade {
     }
 }
 
-/// How strong a preference is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The strength of a preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strength {
-    /// A little.
+    /// Slightly better.
     Slight,
-    /// By far.
+    /// Better by far.
     ByFar,
 }
 
 impl Strength {
-    /// The word for it: `slight` or `by_far`.
+    /// The name: `slight` or `by_far`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Slight => "slight",
@@ -87,7 +91,7 @@ impl Strength {
     }
 }
 
-/// The scores of two responses. Which is better follows from them, so that they cannot contradict it.
+/// The scores of two responses. The preference is derived from them, so that both cannot contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScorePair {
     first: f64,
@@ -96,7 +100,7 @@ pub struct ScorePair {
 }
 
 impl ScorePair {
-    /// Scores of the first and the second response, the better being where `direction` says.
+    /// A pair of scores on a scale with the given direction.
     pub fn new(first: f64, second: f64, direction: Direction) -> Self {
         Self { first, second, direction }
     }
@@ -106,7 +110,7 @@ impl ScorePair {
         [self.first, self.second]
     }
 
-    /// By how much the score of the second response is better, in points of the scale.
+    /// The lead of the second response over the first, in points of the scale; negative if the first is better.
     pub fn advantage(self) -> f64 {
         let [first, second] = self.scores().map(|score| self.direction.goodness(score));
         second - first
@@ -125,7 +129,7 @@ impl ScorePair {
     }
 }
 
-/// The decision.
+/// A decision of the critic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
     /// A score on the rubric's scale.
@@ -139,7 +143,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The preference between two responses, however it was told; `None` for the score of one.
+    /// The preference between two responses, in any of the pairwise variants; `None` for a single score.
     pub fn preference(self) -> Option<Preference> {
         match self {
             Self::Score(_) => None,
@@ -150,47 +154,48 @@ impl Outcome {
     }
 }
 
-/// How sure it is that a decision is the one which the critic meant.
+/// How certain it is that a decision is the one that the critic meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confidence {
-    /// It stands in the form that was asked for.
+    /// The decision is written in the requested form.
     Stated,
-    /// Nothing stands in that form. It is taken from words that the critic may have meant for a verdict.
+    /// Nothing is written in the requested form; the decision is inferred from other words that the critic may have
+    /// meant as a verdict.
     Fallback,
 }
 
-/// A decision and why.
+/// A decision and its justification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The decision.
     pub outcome: Outcome,
-    /// How sure it is that the critic meant it.
+    /// How certain it is that the critic meant this decision.
     pub confidence: Confidence,
-    /// The critic's reasons, without white space at either end; empty when it gave none.
+    /// The critic's reasons, without leading and trailing white space; empty when it gave none.
     pub justification: String,
 }
 
-/// Why a critic's text is no verdict. A failure is never turned into some default score or a tie.
+/// Why a critic's text has no valid verdict. An error never becomes a default score or a tie.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum VerdictError {
     /// The text has no verdict in the form that this critic uses.
     #[error("the critic's text has no verdict")]
     Missing,
-    /// The text has several verdicts that differ.
+    /// The text has several contradictory verdicts.
     #[error("the critic's text has verdicts that contradict each other: {0}")]
     Conflicting(String),
-    /// What stands in the place of a verdict is none: a range, a label that does not exist, JSON with an error.
+    /// The text has something invalid in the place of a verdict: a range, an unknown label or invalid JSON.
     #[error("what the critic's text has for a verdict cannot be read: {0}")]
     Malformed(String),
-    /// The score is none of the scale's.
+    /// The score is not on the scale, or is given out of another maximum.
     #[error("the critic's score {found} is not on the scale {scale}")]
     OutOfScale {
         /// The score as it was written.
         found: String,
-        /// The scale that was asked for.
+        /// The scale of the rubric.
         scale: Scale,
     },
-    /// The text was cut by its token limit before a whole verdict.
+    /// The text was cut off by the token limit before a complete verdict.
     #[error("the critic's text was cut by its token limit before a verdict")]
     Truncated,
 }

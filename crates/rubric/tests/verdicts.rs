@@ -1,4 +1,5 @@
-//! The corpus of texts that a critic may write: what is read does not depend on how they are split, and is never a guess.
+//! Tests on a corpus of texts that a critic may write: the result does not depend on the split into pieces, and is
+//! never a guess.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ struct Case {
     expect: toml::Value,
 }
 
-/// Whether a form is read on a scale.
+/// Whether a form needs a scale in these tests.
 fn with_scale(form: AnswerForm) -> bool {
     use AnswerForm as Form;
     !matches!(
@@ -36,7 +37,7 @@ fn with_scale(form: AnswerForm) -> bool {
     )
 }
 
-/// What a text says, read in pieces.
+/// The outcome of a text that is parsed in pieces.
 fn read<'a>(
     (form, scale): (AnswerForm, Option<Scale>),
     pieces: impl IntoIterator<Item = &'a str>,
@@ -95,7 +96,7 @@ fn every_text_of_the_corpus_is_read_as_it_says() {
     assert!(texts > 50, "{texts} texts");
 }
 
-/// A number from a state without a pattern (xorshift).
+/// The next number of a pseudo-random sequence (xorshift).
 fn next(state: &mut u64) -> usize {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -167,7 +168,8 @@ fn no_text_gives_a_verdict_outside_of_the_grammar() {
     }
 }
 
-/// Pieces of numbers and words, of which an answer that begins with its decision may be made.
+/// The decision and justification reported while the text is written must equal those of the final verdict, here
+/// for random sequences of numbers and words.
 #[test]
 fn what_was_told_on_the_way_is_what_the_verdict_says() {
     let pieces =
@@ -230,7 +232,7 @@ fn a_long_text_takes_no_longer_than_its_length() {
         for form in AnswerForm::ALL {
             let start = Instant::now();
             let _ = read((form, with_scale(form).then_some(scale)), [text.as_str()], Ending::Complete);
-            // Linear work takes some milliseconds; what grows with the square takes hours.
+            // Linear work takes a few milliseconds, quadratic work hours.
             assert!(
                 start.elapsed() < Duration::from_secs(20),
                 "{form:?} and {piece:?}: {:?}",

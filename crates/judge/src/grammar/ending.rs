@@ -1,8 +1,8 @@
-//! Short ways to the end of a text, so that it can be whole when its bound of tokens comes.
+//! Finds short endings of a text, so that it can be complete when its token limit is reached.
 //!
-//! The automaton of a grammar tells what may come next and not how far the end is. So a copy of it is led to the end byte by
-//! byte: in JSON always by what closes most, with the alternatives of each value compared where there are several. What is
-//! found is an ending for certain; that none is shorter is not.
+//! A grammar's automaton knows which bytes may come next, but not how far the end is. A copy of it is therefore
+//! advanced byte by byte to the end: in JSON always by what closes most, comparing the alternatives of each value
+//! where there are several. The result is always a valid ending, but not always the shortest one.
 
 use std::sync::Arc;
 
@@ -13,36 +13,37 @@ use super::{
     vocabulary::Vocabulary,
 };
 
-/// How often a byte is tried for one string or number before the first way that works is good enough.
+/// Number of attempted bytes for one string or number after which the first ending found is accepted.
 const TRIES: usize = 2000;
-/// How often a byte is tried before the search is given up: some tens of milliseconds.
+/// Number of attempted bytes after which the search is abandoned: some tens of milliseconds.
 pub(super) const ALL_TRIES: usize = 20_000;
-/// The same where everybody waits for it: about a millisecond.
+/// The same limit for searches on the engine's thread, for which all requests wait: about a millisecond.
 pub(super) const FEW_TRIES: usize = 1000;
-/// The longest endings of one string or number that are looked for one after the other, in bytes.
+/// Successive upper bounds on the ending of one string or number, in bytes.
 const LEXEMES: [usize; 3] = [8, 100, 1500];
-/// The longest ending that is looked for, in bytes. It is gone along again for each token that is near the bound.
+/// Upper bound on the whole ending, in bytes: it is validated again for each token near the limit.
 const LONGEST: usize = 8 << 10;
-/// Values inside each other that are begun to find an ending.
+/// Maximum nesting depth of the values that the search opens.
 const DEEPEST: usize = 24;
-/// How many ways on are compared at one place inside a string or number.
+/// Maximum number of alternatives compared at one position inside a string or number.
 const WAYS: usize = 6;
-/// Where all of these may come, anything may.
+/// If all of these bytes are allowed, any text is assumed to be allowed.
 const FREE: &[u8] = b"0aZ~^ ;";
 
-/// Bytes by how likely they shorten a string or number; all others come after them.
+/// Bytes in the order in which they are likely to lead to a short string or number; all other bytes follow.
 const LIKELY: &[u8] =
     b"015aeiotnrslcdmupgbfhvykwxjqz2346789 -_.,:ABCDEFGHIJKLMNOPQRSTUVWXYZ/@+#()[]{}<>!?'*&%$=;|~^`";
 
-/// What the search knows beside the automaton.
+/// The inputs of the search besides the automaton.
 pub(super) struct Ways {
     pub(super) vocabulary: Arc<Vocabulary>,
-    /// Keys that some object needs, as they are written behind their opening quote. Another key would only come before them.
+    /// Keys that some object requires, as written after their opening quote. Any other key would only make the
+    /// ending longer.
     pub(super) needed: Vec<Vec<u8>>,
 }
 
-/// The bytes of a short ending from where `matcher` stands, which is `position` of a document where the grammar is one of
-/// JSON; none where no ending is found by so many tries.
+/// The bytes of a short ending from the current state of `matcher`, which is at `position` of a document for JSON
+/// grammars; `None` if none is found within `tries` attempts.
 pub(super) fn ending(
     ways: &Ways,
     matcher: &Matcher,
@@ -67,29 +68,29 @@ pub(super) fn ending(
 
 #[cfg(test)]
 thread_local! {
-    /// How often a byte was tried on this thread.
+    /// Number of bytes attempted on this thread.
     pub(super) static TRIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Where a string, a number or a free text ends.
+/// The end of a string, a number or a free text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
-    /// Behind its closing quote.
+    /// After the closing quote.
     Quote,
-    /// Where something else may follow.
+    /// Where a delimiter may follow.
     Delimiter,
-    /// Where all may end.
+    /// Where the whole text may end.
     End,
 }
 
-/// A copy of the automaton that is led along a path.
+/// A copy of the automaton that is advanced along a path of bytes.
 struct Search<'a> {
     ways: &'a Ways,
     matcher: Matcher,
     path: Vec<u8>,
-    /// A longer path is of no use.
+    /// Maximum length of the path: a longer one cannot beat the best ending so far.
     limit: usize,
-    /// Bytes that are still tried for the string or number at hand, and for all.
+    /// Remaining attempts for the current string or number, and in total.
     tries: usize,
     left: usize,
     depth: usize,
@@ -108,7 +109,7 @@ impl Search<'_> {
         taken
     }
 
-    /// Takes one of the tries that are left.
+    /// Uses up one attempt; returns whether there was one left.
     fn spend(&mut self) -> bool {
         if self.left == 0 {
             return false;
@@ -124,7 +125,7 @@ impl Search<'_> {
         bytes.iter().all(|byte| self.step(*byte)).then_some(())
     }
 
-    /// Whether a byte may come next, without going there.
+    /// Whether a byte may come next, without advancing.
     fn may(&mut self, byte: u8) -> bool {
         let token = self.ways.vocabulary.byte(byte);
         self.spend()
@@ -136,7 +137,7 @@ impl Search<'_> {
         self.matcher.is_stopped() && !self.matcher.is_error() || self.matcher.is_accepting().unwrap_or(false)
     }
 
-    /// Goes back to where the path had this length; gives what is cut off.
+    /// Rolls the path back to this length; returns the bytes cut off.
     fn back(&mut self, length: usize) -> Option<Vec<u8>> {
         let cut = self.path.split_off(length);
         self.matcher.rollback(cut.len()).ok()?;
@@ -153,7 +154,7 @@ impl Search<'_> {
                 self.pair()?;
             }
             At::Colon => self.pair()?,
-            // What has just been opened may be closed, or has what it needs still before it.
+            // An empty container may be closed at once, unless a member or a value is required.
             At::Key if self.may(b'"') && !self.may(b'}') => {
                 self.member()?;
             }
@@ -163,7 +164,8 @@ impl Search<'_> {
         position.open.iter().rev().try_for_each(|container| self.close(*container))
     }
 
-    /// Ends a container after one of its values, or behind its beginning.
+    /// Closes a container, after one of its values or right after its opening bracket, adding what it still
+    /// requires.
     fn close(&mut self, container: Container) -> Option<()> {
         let closer = match container {
             Container::Object => b'}',
@@ -185,7 +187,7 @@ impl Search<'_> {
         self.lexeme(Goal::Quote, false)
     }
 
-    /// A key and its value: one that is needed, or else one with a short key.
+    /// Writes a key and its value: a required key if possible, otherwise one with a short name.
     fn member(&mut self) -> Option<()> {
         self.steps(b"\"")?;
         let ways = self.ways;
@@ -200,7 +202,8 @@ impl Search<'_> {
             None => self.lexeme(Goal::Quote, false)?,
             Some(only) if others.is_empty() || self.left < ALL_TRIES / 2 => self.steps(only)?,
             Some(first) => {
-                // A name can be needed in one object and not in another: it is better where the object can end then.
+                // `needed` has the keys of all objects, so that several may fit here. One after which the object
+                // can be closed is preferred.
                 let mut best: Option<((bool, usize), &Vec<u8>)> = None;
                 for key in others.into_iter().chain([first]) {
                     let start = self.path.len();
@@ -222,7 +225,7 @@ impl Search<'_> {
         self.value()
     }
 
-    /// The shortest value that is found here.
+    /// Writes the shortest value found.
     fn value(&mut self) -> Option<()> {
         if self.depth >= DEEPEST {
             return None;
@@ -258,12 +261,12 @@ impl Search<'_> {
         self.lexeme(Goal::Delimiter, false)
     }
 
-    /// Ends what the path stands in; `escaped` when a backslash is before it.
+    /// Ends the current string, number or text; `escaped` means that a backslash precedes.
     fn lexeme(&mut self, goal: Goal, escaped: bool) -> Option<()> {
         if escaped && !self.escape() {
             return None;
         }
-        // Short ones first, since a long way is easily found where a short one is wanted.
+        // Short bounds first, since otherwise a long ending is easily found where a short one exists.
         let bytes = LEXEMES.into_iter().find_map(|bound| {
             self.tries = TRIES.min(self.left);
             self.explore(goal, bound)
@@ -271,12 +274,13 @@ impl Search<'_> {
         self.steps(&bytes?)
     }
 
-    /// Goes past what follows a backslash.
+    /// Writes a character that completes an escape sequence.
     fn escape(&mut self) -> bool {
         br#"n"\trbf/u"#.iter().any(|byte| self.step(*byte))
     }
 
-    /// The bytes that may come next: of letters of one case and of digits one, where there are many.
+    /// The bytes to try next. If there are many, one represents all digits, one the letters of each case and one
+    /// the non-ASCII bytes, with at most `WAYS` in total.
     fn ways_on(&mut self) -> Vec<u8> {
         if let Some(forced) = self.matcher.compute_ff_bytes().first() {
             return vec![*forced];
@@ -305,7 +309,7 @@ impl Search<'_> {
         ways.into_iter().filter(first_of_class).take(WAYS).collect()
     }
 
-    /// The shortest way to `goal` that is found, at most `bound` bytes. The path stays as it is.
+    /// The shortest way to `goal` that is found, of at most `bound` bytes. The path is left unchanged.
     fn explore(&mut self, goal: Goal, bound: usize) -> Option<Vec<u8>> {
         let start = self.path.len();
         match goal {

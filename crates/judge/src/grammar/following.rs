@@ -1,4 +1,4 @@
-//! The rules of one grammar, and one text that follows them.
+//! The rules of one compiled grammar, and a text that follows them.
 
 use std::{
     sync::{Arc, mpsc},
@@ -17,24 +17,24 @@ use super::{
     vocabulary::Vocabulary,
 };
 
-/// After so many refused tokens at one place the known ending is written.
+/// Number of refused tokens at one position after which the known ending is written.
 const MAX_REFUSED: usize = 4;
 
-/// How long everybody waits for what is worked out on another thread. It takes some tens of milliseconds; what has not come by then has
-/// found no thread.
+/// How long the engine waits for a look-ahead on another thread. It takes some tens of milliseconds; a longer wait
+/// means that no thread was available.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The rules of one grammar.
 pub(super) struct Compiled {
     ways: Arc<Ways>,
     start: Text,
-    /// A token is believed to lengthen the way to the end by no more tokens than this.
+    /// Assumed maximum number of tokens by which a single token lengthens the ending.
     slack: usize,
     runtime: Handle,
 }
 
 impl Compiled {
-    /// Works out what may come first and how a text could end at once.
+    /// Computes the tokens allowed first, and an ending from the start.
     pub(super) fn new(
         ways: Ways,
         (matcher, position): (Matcher, Option<Position>),
@@ -51,13 +51,13 @@ impl Compiled {
 
 #[cfg(test)]
 impl Compiled {
-    /// The shortest text that is known.
+    /// The shortest text known to be complete.
     pub(super) fn start_ending(&self) -> Option<String> {
         self.start.ending.as_ref().map(|ending| String::from_utf8_lossy(&ending.bytes).into_owned())
     }
 }
 
-/// A known way to the end of a text.
+/// A known ending of a text.
 #[derive(Debug, Clone)]
 struct Ending {
     bytes: Vec<u8>,
@@ -70,7 +70,8 @@ impl Ending {
         Some(Self { bytes, tokens })
     }
 
-    /// What is left of it behind a token that it begins with.
+    /// The rest of this ending after `token`; `None` if it does not begin with that token or the rest has no
+    /// tokens.
     fn after(&self, vocabulary: &Vocabulary, token: u32) -> Option<Self> {
         let bytes = self.bytes.strip_prefix(vocabulary.bytes_of(token))?.to_vec();
         match self.tokens.split_first() {
@@ -80,29 +81,29 @@ impl Ending {
     }
 }
 
-/// A text so far.
+/// The state of a text so far.
 #[derive(Clone)]
 struct Text {
     matcher: Matcher,
     position: Option<Position>,
-    /// The shortest way to the end that is known.
+    /// The shortest ending known from here.
     ending: Option<Ending>,
-    /// How often no ending was found since one was, and for how many tokens none is looked for: a search that fails takes
-    /// long, and the next one is likely to fail too.
+    /// Number of failed searches since an ending was found, and number of tokens for which no search is made: a
+    /// failing search takes long, and the next one is likely to fail too.
     misses: u32,
     rest: u32,
     allowed: Allowed,
 }
 
 impl Text {
-    /// Works out what may come next.
+    /// Computes the tokens allowed next.
     fn look(&mut self, vocabulary: &Vocabulary) -> Result<(), Lost> {
         let mask = self.matcher.compute_mask().map_err(|error| Lost(format!("{error:#}")))?;
         self.allowed = allowed(&mask, vocabulary);
         Ok(())
     }
 
-    /// Goes past a token.
+    /// Advances by a token.
     fn pass(&mut self, vocabulary: &Vocabulary, token: u32) -> Result<(), Lost> {
         self.matcher.consume_token(token).map_err(|error| Lost(format!("{error:#}")))?;
         if let Some(position) = &mut self.position {
@@ -111,7 +112,7 @@ impl Text {
         Ok(())
     }
 
-    /// What became of it with its last token.
+    /// The state of the text after its last token.
     fn standing(&mut self) -> Result<Taken, Lost> {
         match self.matcher.get_error() {
             Some(error) => Err(Lost(error)),
@@ -124,14 +125,14 @@ impl Text {
         }
     }
 
-    /// How it can end behind the last token, when before it could as `self.ending` says.
+    /// The ending after the last token, which was `token`; `self.ending` is still the ending before it.
     fn ending_behind_last(&mut self, ways: &Ways, token: u32) -> Option<Ending> {
         self.known_ending(ways, token, Passed::Already, usize::MAX)
             .or_else(|| self.sought_ending(|text| text.search(ways, ALL_TRIES)))
     }
 
-    /// How it can end with at most `most` tokens behind `token`, which comes next. Others wait meanwhile, so that a long way is not
-    /// looked for.
+    /// An ending of at most `most` tokens after `token`, which comes next. The engine's thread waits meanwhile, so
+    /// that the search is short.
     fn ending_behind_next(&mut self, ways: &Ways, token: u32, most: usize) -> Option<Ending> {
         self.known_ending(ways, token, Passed::Not, most)
             .or_else(|| {
@@ -144,14 +145,14 @@ impl Text {
             .filter(|ending| ending.tokens.len() <= most)
     }
 
-    /// The ending that is known already, if behind `token` it is one still.
+    /// The known ending, if it is still valid after `token`.
     fn known_ending(&mut self, ways: &Ways, token: u32, passed: Passed, most: usize) -> Option<Ending> {
         if let Some(known) = self.ending.as_ref() {
             let fits = |ending: &Ending| ending.tokens.len() <= most;
             if let Some(rest) = known.after(&ways.vocabulary, token).filter(fits) {
                 return Some(rest);
             }
-            // Most tokens stand inside a string, whose end they do not change.
+            // Most tokens are inside a string and do not change its ending.
             let next = (passed == Passed::Not).then_some(token);
             let way: Vec<u32> = next.into_iter().chain(known.tokens.iter().copied()).collect();
             if fits(known) && ends(&mut self.matcher, way, ways.vocabulary.end()) {
@@ -161,7 +162,7 @@ impl Text {
         None
     }
 
-    /// What `search` finds, unless the last ones found nothing.
+    /// The result of `search`, which is skipped for some tokens after it failed.
     fn sought_ending(&mut self, search: impl FnOnce(&Self) -> Option<Ending>) -> Option<Ending> {
         if self.rest > 0 {
             self.rest -= 1;
@@ -178,20 +179,20 @@ impl Text {
     }
 }
 
-/// Whether a token was passed.
+/// Whether a token was already consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passed {
     Already,
     Not,
 }
 
-/// Whether a text ends with these tokens; it stays where it is.
+/// Whether the text ends with these tokens; the matcher does not advance.
 fn ends(matcher: &mut Matcher, mut tokens: Vec<u32>, end: u32) -> bool {
     tokens.push(end);
     matcher.validate_tokens(&tokens).is_ok_and(|count| count == tokens.len())
 }
 
-/// A mask over the vocabulary as what is allowed.
+/// Converts a mask over the vocabulary.
 fn allowed(mask: &SimpleVob, vocabulary: &Vocabulary) -> Allowed {
     let size = vocabulary.size() as usize;
     let mut tokens = mask.as_slice()[..size.div_ceil(32).min(mask.as_slice().len())].to_vec();
@@ -201,17 +202,17 @@ fn allowed(mask: &SimpleVob, vocabulary: &Vocabulary) -> Allowed {
     Allowed { tokens, end: mask.is_allowed(vocabulary.end()) }
 }
 
-/// A text that follows the rules. What is worked out about its next token is worked out on a thread for blocking work while
-/// the model runs; the text is away meanwhile.
+/// A text that follows the rules. Work for its next token runs on a thread for blocking work while the model runs;
+/// the state is moved there meanwhile.
 struct Following {
     rules: Arc<Shared>,
     text: Where,
-    /// What is allowed when the text must end now, or after tokens were refused.
+    /// The restricted set of allowed tokens, when the text must end now or tokens were refused.
     narrowed: Option<Allowed>,
     refused: usize,
 }
 
-/// What texts of one grammar share.
+/// The data shared by all texts of one grammar.
 struct Shared {
     ways: Arc<Ways>,
     slack: usize,
@@ -220,13 +221,14 @@ struct Shared {
 
 enum Where {
     Here(Box<Text>),
-    /// It comes back once; the channel is dropped where the work panics or the runtime ends.
+    /// The state is sent back once; the channel closes if the work panics or the runtime shuts down.
     Away(mpsc::Receiver<Result<Box<Text>, Lost>>),
 }
 
 impl Rule for Compiled {
     fn begin(&self) -> Box<dyn Guide> {
-        // A copy of its own, so that texts neither wait for each other nor add to what is kept.
+        // Each text has its own copy, so that texts neither wait for each other nor grow the automaton kept for the
+        // grammar.
         let text = Text { matcher: self.start.matcher.deep_clone(), ..self.start.clone() };
         let (ways, runtime) = (self.ways.clone(), self.runtime.clone());
         Box::new(Following {
@@ -239,7 +241,7 @@ impl Rule for Compiled {
 }
 
 impl Following {
-    /// Waits for what is worked out, and gives the text up when that takes too long.
+    /// Waits for the pending look-ahead; the text fails if that takes longer than `PATIENCE`.
     fn home(&mut self) -> Result<&mut Text, Lost> {
         let lost = || Lost("what may come next could not be worked out".into());
         if let Where::Away(back) = &self.text {
@@ -251,24 +253,24 @@ impl Following {
         }
     }
 
-    /// Has worked out what may come next, and, where `passed` is given, how the text can end behind that token.
+    /// Starts to compute the tokens allowed next, and with `passed` also the ending after that token.
     fn look_ahead(&mut self, passed: Option<u32>) {
         let (done, back) = mpsc::channel();
         let Where::Here(mut text) = std::mem::replace(&mut self.text, Where::Away(back)) else { return };
         let rules = self.rules.clone();
-        // The text comes back by the channel; nobody waits for the task itself.
+        // The state is sent back through the channel; the task's handle is not needed.
         drop(self.rules.runtime.spawn_blocking(move || {
             if let Some(token) = passed {
                 text.ending = text.ending_behind_last(&rules.ways, token);
             }
             let looked = text.look(&rules.ways.vocabulary);
-            // A client that has left needs none.
+            // The receiver is gone if the client has left.
             let _ = done.send(looked.map(|()| text));
         }));
     }
 }
 
-/// Allows one token, or the end alone.
+/// Allows this token alone, or with `None` only the end of the text.
 fn only(token: Option<u32>) -> Allowed {
     let mut tokens = vec![0; token.map_or(0, |token| token as usize / 32 + 1)];
     if let (Some(token), Some(last)) = (token, tokens.last_mut()) {
@@ -294,7 +296,7 @@ impl Guide for Following {
     fn take(&mut self, token: TokenId, left: usize) -> Result<Taken, Lost> {
         let (token, rules) = (token.0, self.rules.clone());
         let text = self.home()?;
-        // A known ending is a promise: a text that could end in time always can.
+        // A known ending that fits is a guarantee: a text that can end in time must remain able to.
         let promised =
             text.ending.as_ref().map(|ending| ending.tokens.len()).filter(|length| *length <= left + 1);
         let near = promised.is_some_and(|length| left < length + rules.slack);

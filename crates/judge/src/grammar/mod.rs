@@ -1,8 +1,8 @@
-//! Replies of a certain shape: a JSON document of a schema, a text of a pattern, one of several texts.
+//! Replies of a given shape: a JSON document of a schema, a text that matches a pattern, or one of several texts.
 //!
-//! The one place that knows grammars. A [`Shape`] is compiled into rules that the engine's guide follows token by token; what is
-//! compiled is kept for the next request. `ending` looks for short ways to the end, so that a text is whole when its bound
-//! of tokens comes.
+//! Grammars are known here only. A [`Shape`] is compiled into rules that the engine's guide follows token by token;
+//! compiled rules are kept for later requests. `ending` finds short endings, so that a text is complete when its
+//! token limit is reached.
 
 mod ending;
 mod following;
@@ -30,17 +30,19 @@ use following::Compiled;
 use position::Position;
 use vocabulary::Vocabulary;
 
-/// Grammars that are kept: an evaluation uses one or a few, and each takes about a megabyte.
+/// Number of compiled grammars kept: an evaluation uses one or a few, and each takes about a megabyte.
 const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
-/// The longest pattern, in bytes.
+/// Maximum length of a pattern, in bytes.
 const MAX_PATTERN: usize = 8 << 10;
-/// How many texts there may be to choose from, and their bytes together.
-const MAX_TEXTS: (usize, usize) = (1000, 64 << 10);
+/// Maximum number of texts to choose from.
+const MAX_TEXTS: usize = 1000;
+/// Maximum total length of the texts to choose from, in bytes.
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
-/// What a reply must be.
+/// The shape that a reply must have.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// A JSON object, whatever is in it.
+    /// Any JSON object.
     Object,
     /// A JSON document that is valid under this schema.
     Schema(Value),
@@ -50,42 +52,50 @@ pub enum Shape {
     OneOf(Vec<String>),
 }
 
-/// Why no reply can be held to a shape.
+/// Why a shape cannot be enforced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrammarError {
-    /// It is longer than what is compiled while others wait.
+    /// The shape is longer than the limit, which keeps compilation short for other requests.
     #[error("it has {bytes} bytes; {most} are compiled at most")]
     TooLarge {
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
-        /// The longest.
+        /// The maximum length in bytes.
         most: usize,
     },
-    /// Its parts stand inside each other too deep.
+    /// There are more texts to choose from than the limit, which keeps compilation short for other requests.
+    #[error("it has {count} texts; {most} are compiled at most")]
+    TooMany {
+        /// The number of texts.
+        count: usize,
+        /// The maximum number of texts.
+        most: usize,
+    },
+    /// The parts of the schema are nested too deep.
     #[error("its parts stand inside each other more than {most} deep")]
     TooDeep {
-        /// The deepest.
+        /// The maximum depth.
         most: usize,
     },
-    /// It makes no sense, asks for what cannot be held to token by token, or would take too much work.
+    /// The shape is invalid, cannot be enforced token by token, or would take too much work.
     #[error("{0}")]
     Refused(String),
 }
 
 impl GrammarError {
-    /// What the compiler said.
+    /// An error of the grammar compiler.
     fn refused(error: impl std::fmt::Display) -> Self {
         Self::Refused(format!("{error:#}"))
     }
 }
 
-/// The shapes that were asked for latest, as one critic's rules.
+/// The compiled rules of the latest shapes, for one critic.
 #[derive(Default)]
 pub(crate) struct Grammars {
-    /// Made when the first shape is asked for, since most servers see none and it has every token of the critic.
+    /// Built for the first shape, since most servers see none and it holds every token of the critic.
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
-    /// Held only to look up or to put one entry, never while a grammar is compiled: two that compile the same one at a time
-    /// make it twice.
+    /// Held only to look up or insert an entry, never while a grammar is compiled: two concurrent requests for the
+    /// same shape compile it twice.
     kept: Mutex<Option<LruCache<[u8; 32], Guided>>>,
 }
 
@@ -96,8 +106,8 @@ impl Grammars {
         kept.as_mut()?.get(&name(shape)).cloned()
     }
 
-    /// Makes the rules for `shape`, which takes up to some hundred milliseconds; `runtime` computes for them what the engine
-    /// need not wait for.
+    /// Compiles the rules for `shape`, which takes up to some hundred milliseconds. Their look-ahead runs on
+    /// blocking threads of `runtime`.
     pub(crate) fn compile(
         &self,
         shape: &Shape,
@@ -114,14 +124,14 @@ impl Grammars {
     }
 }
 
-/// The rules for `shape` over a vocabulary.
+/// Compiles the rules for `shape` over a vocabulary.
 fn compile(shape: &Shape, vocabulary: Arc<Vocabulary>, runtime: Handle) -> Result<Compiled, GrammarError> {
     let (grammar, position) = grammar(shape)?;
     let needed = match shape {
         Shape::Schema(schema) => schema::needed(schema),
         Shape::Object | Shape::Pattern(_) | Shape::OneOf(_) => Vec::new(),
     };
-    // What can be opened with one token is closed with about as many as its schema has letters.
+    // One token may open structures that take about as many tokens to close as the schema has characters.
     let slack = 64 + schema_length(shape);
     let matcher = Matcher::new(vocabulary.factory.create_parser(grammar));
     if let Some(error) = matcher.get_error() {
@@ -144,16 +154,17 @@ fn schema_length(shape: &Shape) -> usize {
     }
 }
 
-/// The pattern without the anchors at its ends, since the whole text matches anyway.
+/// The pattern without the anchors at its ends, since the whole text must match anyway.
 fn unanchored(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     match pattern.strip_suffix('$') {
-        Some(inner) if !inner.ends_with('\\') => inner,
+        // A dollar sign after an even number of backslashes is not escaped.
+        Some(inner) if (inner.len() - inner.trim_end_matches('\\').len()).is_multiple_of(2) => inner,
         _ => pattern,
     }
 }
 
-/// The shape as the compiler reads it, and where its texts begin when they are documents.
+/// The shape as the compiler's grammar, and the start position in the document for JSON shapes.
 fn grammar(shape: &Shape) -> Result<(TopLevelGrammar, Option<Position>), GrammarError> {
     Ok(match shape {
         Shape::Object => (
@@ -174,8 +185,11 @@ fn grammar(shape: &Shape) -> Result<(TopLevelGrammar, Option<Position>), Grammar
                     "there must be texts to choose from, and none empty".into(),
                 ));
             }
-            if texts.len() > MAX_TEXTS.0 || bytes > MAX_TEXTS.1 {
-                return Err(GrammarError::TooLarge { bytes, most: MAX_TEXTS.1 });
+            if texts.len() > MAX_TEXTS {
+                return Err(GrammarError::TooMany { count: texts.len(), most: MAX_TEXTS });
+            }
+            if bytes > MAX_TEXT_BYTES {
+                return Err(GrammarError::TooLarge { bytes, most: MAX_TEXT_BYTES });
             }
             let quoted: Vec<String> =
                 texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();

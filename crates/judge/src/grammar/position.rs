@@ -1,38 +1,38 @@
-//! Where in a JSON document a text stands, told from its bytes.
+//! Tracks the position in a JSON document from the bytes before it.
 
-/// What is open around a place.
+/// An open container around the position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
     Object,
     Array,
 }
 
-/// What stands at a place.
+/// The syntactic state at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
-    /// A value begins here, or an array that has none yet ends.
+    /// Before a value, or before the closing bracket of an empty array.
     Value,
-    /// A key begins here, or an object that has none yet ends.
+    /// Before a key, or before the closing brace of an empty object.
     Key,
     /// Inside a key.
     InKey,
-    /// After a key, before its colon.
+    /// After a key, before the colon.
     Colon,
     /// Inside a string that is a value.
     InString,
-    /// Inside a number or a word.
+    /// Inside a number or a literal name.
     InScalar,
     /// After a value.
     After,
 }
 
-/// A place in a document.
+/// A position in a document.
 #[derive(Debug, Clone)]
 pub(super) struct Position {
-    /// The innermost is the last.
+    /// The open containers, innermost last.
     pub(super) open: Vec<Container>,
     pub(super) at: At,
-    /// Whether the byte before began an escape.
+    /// Whether the previous byte began an escape sequence.
     pub(super) escaped: bool,
 }
 
@@ -42,7 +42,7 @@ impl Position {
         Self { open: Vec::new(), at: At::Value, escaped: false }
     }
 
-    /// Goes past bytes that some grammar of JSON allows here.
+    /// Advances over bytes that some JSON grammar allows here.
     pub(super) fn advance(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.pass(*byte));
     }

@@ -1,24 +1,26 @@
-//! JSON schemas as they are compiled: bounded, and narrowed where a valid document would still be a nuisance.
+//! Prepares JSON schemas for compilation: bounds their size, and narrows them to exclude valid but impractical
+//! documents.
 
 use serde_json::{Map, Value, json};
 
 use super::GrammarError;
 
-/// The longest schema, in bytes of JSON: more than any that people write, and compiled in some hundred milliseconds.
+/// Maximum length of a schema, in bytes of JSON: longer than any written by people, and compiled in some hundred
+/// milliseconds.
 const MAX_BYTES: usize = 128 << 10;
-/// How deep its parts may stand inside each other; the compiler calls itself that often.
+/// Maximum nesting depth of a schema, since the compiler recurses that deep.
 const MAX_DEPTH: usize = 64;
-/// The largest whole number that every reader of JSON keeps exactly.
+/// The largest integer that every JSON parser represents exactly.
 const LARGEST: i64 = (1 << 53) - 1;
 
-/// Keywords whose value is a schema.
+/// Keywords whose value is one schema.
 const ONE: [&str; 4] = ["items", "additionalProperties", "additionalItems", "not"];
 /// Keywords whose value is a list of schemas.
 const LIST: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
-/// Keywords whose value has schemas by names.
+/// Keywords whose value is a map of names to schemas.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
 
-/// A schema for any JSON object, with numbers that every reader can read.
+/// A schema for any JSON object.
 pub(super) fn any_object() -> Value {
     json!({
         "type": "object",
@@ -31,11 +33,13 @@ pub(super) fn any_object() -> Value {
     })
 }
 
-/// The schema as the compiler takes it. Documents that it allows are valid under `schema`; of those that are, it leaves out
-/// ones with white space or with properties that nobody named, and numbers that readers lose.
+/// The schema for the compiler. Every document that it allows is valid under `schema`. It excludes white space
+/// except single spaces after separators, and, where only one schema applies to each value, unnamed properties and
+/// numbers that parsers cannot represent exactly.
 ///
 /// # Errors
-/// [`GrammarError`] when it is none, or too large.
+/// [`GrammarError::Refused`] when it is not a schema, [`GrammarError::TooLarge`] and [`GrammarError::TooDeep`] when
+/// it is beyond the limits.
 pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     if schema == Value::Bool(true) {
         schema = json!({});
@@ -49,7 +53,8 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     }
     check_depth(&schema, 0)?;
     drop_off(&mut schema);
-    // Where several schemas hold for one value, what is left out of one may be needed by the other.
+    // Where several schemas apply to one value, one may require what another would exclude, so that nothing is
+    // narrowed.
     let narrows = !intersects(&schema);
     if narrows {
         narrow(&mut schema);
@@ -61,7 +66,7 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
                 "whitespace_flexible": false,
                 "item_separator": ", ?",
                 "key_separator": ": ?",
-                // An escape can be half of a character that is none.
+                // Without `\u` escapes, which could be lone surrogates.
                 "json_allowed_escapes": "nrbtf\\\"",
             }),
         );
@@ -69,7 +74,7 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     Ok(schema)
 }
 
-/// Leaves out what the compiler refuses and what asks for nothing.
+/// Removes keywords that the compiler rejects although they have no effect.
 fn drop_off(schema: &mut Value) {
     let Some(keywords) = schema.as_object_mut() else { return };
     if keywords.get("uniqueItems") == Some(&Value::Bool(false)) {
@@ -89,7 +94,7 @@ fn check_depth(value: &Value, depth: usize) -> Result<(), GrammarError> {
     }
 }
 
-/// The keys that some object of the schema needs, as they are written behind their opening quote.
+/// The keys required by any object of the schema, as written after their opening quote.
 pub(super) fn needed(schema: &Value) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
     collect_needed(&mut schema.clone(), &mut keys);
@@ -113,7 +118,7 @@ fn collect_needed(schema: &mut Value, keys: &mut Vec<Vec<u8>>) {
     parts(keywords).for_each(|part| collect_needed(part, keys));
 }
 
-/// The schemas directly inside a schema.
+/// The direct subschemas of a schema.
 fn parts(schema: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
     schema.iter_mut().flat_map(|(key, value)| -> Vec<&mut Value> {
         let is_in = |keys: [&str; 4]| keys.contains(&key.as_str());
@@ -129,7 +134,7 @@ fn parts(schema: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
     })
 }
 
-/// Whether two schemas hold for one value anywhere.
+/// Whether several schemas apply to one value anywhere in the schema.
 fn intersects(schema: &Value) -> bool {
     let Some(keywords) = schema.as_object() else { return false };
     let says = |key: &str| {
@@ -160,7 +165,8 @@ fn narrow(schema: &mut Value) {
     }
 }
 
-/// Whether an object can do with the properties that are named.
+/// Whether an object can be restricted to its named properties: it names some, requires no others, and has no
+/// keyword about others.
 fn named_alone(keywords: &Map<String, Value>) -> bool {
     let Some(properties) = keywords.get("properties").and_then(Value::as_object) else { return false };
     let known = |name: &Value| name.as_str().is_some_and(|name| properties.contains_key(name));
@@ -171,7 +177,7 @@ fn named_alone(keywords: &Map<String, Value>) -> bool {
         && !others.iter().any(|key| keywords.contains_key(*key))
 }
 
-/// Bounds numbers that nothing bounds.
+/// Adds bounds to numbers that have none.
 fn bound(keywords: &mut Map<String, Value>) {
     let given = |keys: [&str; 2]| keys.iter().filter_map(|key| keywords.get(*key)?.as_f64()).next();
     let low = given(["minimum", "exclusiveMinimum"]);

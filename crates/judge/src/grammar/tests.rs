@@ -1,4 +1,4 @@
-//! Texts that follow grammars, on a vocabulary of bytes and a few words.
+//! Tests of texts that follow grammars, with a vocabulary of bytes and a few words.
 
 use critic::{EncodeError, Encoded, Prompt, TokenId};
 use engine::{Allowed, Lost, Rule, Taken};
@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-/// Tokens that end in the middle of things, beside the bytes.
+/// Tokens that end inside JSON elements, in addition to the bytes.
 const WORDS: [&str; 9] = ["{\"", "\":", "\", \"", "\"}", "re", "reason", "the", " no\"", "]}"];
 
 struct Words;
@@ -82,7 +82,7 @@ async fn endings_are_short() {
     }
 }
 
-/// Writes a text of at most `left` tokens by tokens that are drawn from what is allowed; tells whether it is whole.
+/// Generates a text of at most `left` tokens, drawn from the allowed ones; returns whether it is complete.
 fn write(
     rules: &Compiled,
     mut left: usize,
@@ -116,7 +116,7 @@ fn write(
     }
 }
 
-/// Numbers by chance, from a seed.
+/// A seeded generator of pseudo-random numbers.
 fn chance(mut state: u64) -> impl FnMut(usize) -> usize {
     move |below| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -124,7 +124,7 @@ fn chance(mut state: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-// The texts are written on a thread of their own, as the engine has one, while others work out what comes next.
+// The texts are generated on one thread, like the engine's, and the look-ahead runs on others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
     let node = json!({
@@ -167,6 +167,32 @@ async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
     }
 }
 
+#[test]
+fn only_an_anchor_is_taken_from_the_end_of_a_pattern() {
+    for (pattern, inner) in [
+        ("^a$", "a"),
+        ("a", "a"),
+        ("a$", "a"),
+        (r"a\$", r"a\$"),
+        (r"a\\$", r"a\\"),
+        (r"a\\\$", r"a\\\$"),
+        ("^$", ""),
+    ] {
+        assert_eq!(unanchored(pattern), inner, "{pattern}");
+    }
+}
+
+#[test]
+fn texts_to_choose_from_are_bounded_in_number_and_in_bytes() {
+    let refused = |texts: Vec<String>| grammar(&Shape::OneOf(texts)).err();
+    let texts = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+    assert_eq!(refused(texts(MAX_TEXTS)), None);
+    assert_eq!(refused(texts(MAX_TEXTS + 1)), Some(GrammarError::TooMany { count: 1001, most: 1000 }));
+    let bytes = MAX_TEXT_BYTES + 1;
+    let long = vec!["a".repeat(bytes - 1), "b".into()];
+    assert_eq!(refused(long), Some(GrammarError::TooLarge { bytes, most: MAX_TEXT_BYTES }));
+}
+
 #[tokio::test]
 async fn what_was_compiled_is_kept_by_its_shape() {
     let grammars = Grammars::default();
@@ -181,14 +207,14 @@ async fn what_was_compiled_is_kept_by_its_shape() {
     assert!(grammars.kept(&shape("a")).is_none(), "the oldest made room");
 }
 
-/// What becomes of a text that is to have a shape.
+/// The outcome for a text of a given shape.
 #[derive(Debug, PartialEq)]
 enum Fate {
-    /// No text is held to the shape.
+    /// The shape is rejected.
     Refused,
-    /// It is whole.
+    /// The text is complete.
     Whole,
-    /// Its tokens are too few.
+    /// The token limit is too small.
     Cut,
 }
 

@@ -1,4 +1,4 @@
-//! A critic's tokens as the grammar's automaton reads them.
+//! A critic's vocabulary in the form needed by the grammar's automaton.
 
 use std::sync::Arc;
 
@@ -12,31 +12,32 @@ use llguidance::{
 
 use super::GrammarError;
 
-/// The bounds of one grammar's automaton. Work that is bounded by them takes some tens of milliseconds, and memory some tens of
-/// megabytes, at the worst.
+/// Limits of one grammar's automaton. Within them, the work takes at worst some tens of milliseconds and some tens
+/// of megabytes.
 fn limits() -> ParserLimits {
     ParserLimits {
         initial_lexer_fuel: 1_000_000,
         max_lexer_states: 20_000,
         max_grammar_size: 200_000,
-        // Errors are told to clients, who need no dump of the automaton.
+        // Errors are returned to clients, for whom a dump of the automaton is useless.
         verbose_errors: false,
         ..ParserLimits::default()
     }
 }
 
-/// The tokens, and what makes automata over them.
+/// The tokens, and the factory of automata over them.
 pub(super) struct Vocabulary {
     pub(super) factory: ParserFactory,
     environment: TokEnv,
-    /// The critic's own tokens have the ids below; some for single bytes and one for the end follow.
+    /// Number of the critic's own tokens, which have the ids below it. Tokens for missing single bytes and one for
+    /// the end follow.
     size: u32,
     /// A token for each single byte.
     bytes: Vec<u32>,
 }
 
 impl Vocabulary {
-    /// Takes all tokens of a critic but its control tokens.
+    /// Collects all tokens of a critic except its control tokens.
     pub(super) fn of(processor: &dyn Processor) -> Result<Self, GrammarError> {
         let size = processor.vocabulary() as u32;
         let token = |id| {
@@ -50,7 +51,7 @@ impl Vocabulary {
                 bytes[usize::from(byte)].get_or_insert(id as u32);
             }
         }
-        // The way to the end of a text is looked for byte by byte, also where the critic has no token for a byte.
+        // The search for endings works byte by byte, so that a byte without a token of the critic gets one.
         let bytes = bytes.into_iter().zip(0u8..=255).map(|(known, byte)| {
             known.unwrap_or_else(|| {
                 words.push(vec![byte]);
@@ -70,7 +71,7 @@ impl Vocabulary {
         Ok(Self { factory, environment, size, bytes })
     }
 
-    /// How many tokens the critic has.
+    /// The size of the critic's vocabulary.
     pub(super) fn size(&self) -> u32 {
         self.size
     }
@@ -85,12 +86,12 @@ impl Vocabulary {
         self.environment.tok_trie().token(token)
     }
 
-    /// A token for a single byte, which need not be one of the critic's.
+    /// The token for a single byte, which may not be one of the critic's.
     pub(super) fn byte(&self, byte: u8) -> u32 {
         self.bytes[usize::from(byte)]
     }
 
-    /// Tokens of the critic that stand for these bytes, few of them; none where it has no such tokens.
+    /// A short sequence of the critic's tokens for these bytes; `None` if the critic has no such tokens.
     pub(super) fn tokens(&self, bytes: &[u8]) -> Option<Vec<u32>> {
         let tokens = self.environment.tok_trie().greedy_tokenize(bytes);
         tokens.iter().all(|token| *token < self.size).then_some(tokens)

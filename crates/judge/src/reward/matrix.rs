@@ -1,9 +1,12 @@
-//! Comparisons of responses with one another, and what follows from them.
+//! A matrix of pairwise comparisons, and the rewards computed from it.
 
-use super::Signal;
+use super::{
+    Signal,
+    strengths::{Contest, strengths},
+};
 
-/// What a critic thinks of every ordered pair of responses. An entry says by how much the one in second place is better
-/// than the one in first place, from -1 to 1 or in points of a scale; one that failed is absent.
+/// The result for every ordered pair of responses. An entry is the advantage of the response in second place over
+/// that in first place, from -1 to 1 or in points of a scale; failed comparisons are absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     size: usize,
@@ -12,29 +15,29 @@ pub struct Matrix {
     greatest: f64,
 }
 
-/// How much the place of a response weighs.
+/// The effect of a response's position.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PositionBias {
-    /// Mean advantage of the second place over all pairs that were compared in both orders; 0 without bias.
+    /// Mean advantage of the second place over all pairs compared in both orders; 0 without bias.
     pub second_place: f64,
-    /// How many pairs these are.
+    /// The number of these pairs.
     pub pairs: usize,
-    /// Share of these pairs in which the two orders name different winners.
+    /// The fraction of these pairs whose two orders have different winners.
     pub flips: f64,
 }
 
 impl Matrix {
-    /// Nothing compared yet among `size` responses, none of which can be better by more than `greatest`.
+    /// An empty matrix for `size` responses, whose advantages are at most `greatest`.
     pub(crate) fn new(size: usize, signal: Signal, greatest: f64) -> Self {
         Self { size, advantages: vec![None; size * size], signal, greatest }
     }
 
-    /// How many responses there are.
+    /// The number of responses.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// By how much `second` is better than `first` when they stand in this order.
+    /// The advantage of `second` over `first`, compared in this order; `None` if there is no result.
     pub fn advantage(&self, first: usize, second: usize) -> Option<f64> {
         self.advantages[first * self.size + second]
     }
@@ -43,18 +46,19 @@ impl Matrix {
         self.advantages[first * self.size + second] = Some(advantage);
     }
 
-    /// Both orders of `a` and `b`; `None` when one of them is absent. A pair of which only one order is known says as
-    /// much of the places as of the responses, so it counts for nothing.
+    /// The results of both orders of `a` and `b`; `None` when one is missing. A single order reflects the position
+    /// as much as the responses, so that it is not used.
     fn both(&self, a: usize, b: usize) -> Option<(f64, f64)> {
         Some((self.advantage(a, b)?, self.advantage(b, a)?))
     }
 
-    /// By how much `b` is better than `a`, the mean over both orders: what a constant bias towards a place adds to one
-    /// order it takes from the other. Where the orders must agree and do not, nobody leads.
+    /// The lead of `b` over `a`, as the mean of both orders, in which a constant position bias cancels. With
+    /// [`Signal::Agreed`], 0 if the orders disagree.
     pub(crate) fn lead(&self, a: usize, b: usize) -> Option<f64> {
         let (there, back) = self.both(a, b)?;
         match self.signal {
-            // Who leads in both orders is the second in one of them and the first in the other.
+            // A response that wins in both orders is second in one of them and first in the other, so that the
+            // signs differ.
             Signal::Agreed if there * back >= 0.0 => Some(0.0),
             Signal::Agreed | Signal::Probability | Signal::Verdict | Signal::Scores => {
                 Some((there - back) / 2.0)
@@ -62,14 +66,15 @@ impl Matrix {
         }
     }
 
-    /// Pairs `(a, b)`, `a < b`, that are known in both orders.
+    /// Pairs `(a, b)`, `a < b`, with results in both orders.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let pairs = (0..self.size).flat_map(|a| (a + 1..self.size).map(move |b| (a, b)));
         pairs.filter(|(a, b)| self.both(*a, *b).is_some())
     }
 
-    /// The rewards of LLaVA-Critic (arXiv 2410.02712): r_i = sum over k of a_ki less sum over l of a_il, where a_ij is the
-    /// advantage of j in second place over i in first, which is twice the lead over each other one. `None` for a response that no pair is left of.
+    /// The rewards of LLaVA-Critic (arXiv 2410.02712): r_i = sum over k of a_ki minus sum over l of a_il, where
+    /// a_ij is the advantage of j in second place over i in first. This is twice the sum of the leads over all
+    /// others. `None` for a response without a complete pair.
     pub(crate) fn rewards(&self) -> Vec<Option<f64>> {
         let reward = |i: usize| {
             let terms: Vec<f64> = (0..self.size)
@@ -82,7 +87,7 @@ impl Matrix {
         (0..self.size).map(reward).collect()
     }
 
-    /// How much the places weigh; `None` when no pair is known in both orders.
+    /// The position bias; `None` when no pair has results in both orders.
     pub(crate) fn position_bias(&self) -> Option<PositionBias> {
         let both: Vec<(f64, f64)> = self.pairs().filter_map(|(a, b)| self.both(a, b)).collect();
         if both.is_empty() {
@@ -90,40 +95,20 @@ impl Matrix {
         }
         let count = both.len() as f64;
         let second_place = both.iter().map(|(there, back)| there + back).sum::<f64>() / (2.0 * count);
-        // The one who leads in one order is the second there and the first here.
+        // Equal signs mean different winners, since the places are swapped.
         let flips = both.iter().filter(|(there, back)| there * back > 0.0).count() as f64 / count;
         Some(PositionBias { second_place, pairs: both.len(), flips })
     }
 
-    /// Strengths by the Bradley-Terry model: the logarithms of w_i where i beats j with probability w_i / (w_i + w_j), fit
-    /// to the pairs by the minorise-maximise steps of Hunter (2004), mean 0. Each response also wins and loses half a
-    /// comparison against one of mean strength, so that one that never loses stays finite.
+    /// Strengths of the Bradley-Terry model, with mean 0. Each response also wins and loses half a comparison
+    /// against an opponent of strength 0, so that one that never loses has a finite strength.
     pub(crate) fn bradley_terry(&self) -> Vec<Option<f64>> {
-        const PRIOR: f64 = 0.5;
-        const STEPS: usize = 200;
-        let pairs: Vec<(usize, usize)> = self.pairs().collect();
-        // The greatest lead is a won comparison, its opposite a lost one.
-        let won = |a: usize, b: usize| self.lead(b, a).map_or(0.0, |lead| (1.0 + lead / self.greatest) / 2.0);
-        let mut weights = vec![1.0f64; self.size];
-        for _ in 0..STEPS {
-            let step = |i: usize| {
-                let rivals = pairs.iter().filter_map(|(a, b)| match (*a == i, *b == i) {
-                    (true, _) => Some(*b),
-                    (_, true) => Some(*a),
-                    _ => None,
-                });
-                let (mut wins, mut chances) = (PRIOR, 2.0 * PRIOR / (weights[i] + 1.0));
-                for rival in rivals {
-                    wins += won(i, rival);
-                    chances += 1.0 / (weights[i] + weights[rival]);
-                }
-                wins / chances
-            };
-            weights = (0..self.size).map(step).collect();
-        }
-        let mean = weights.iter().map(|weight| weight.ln()).sum::<f64>() / self.size as f64;
-        let compared = |i: usize| pairs.iter().any(|(a, b)| *a == i || *b == i);
-        (0..self.size).map(|i| compared(i).then(|| weights[i].ln() - mean)).collect()
+        let contest = |(one, other): (usize, usize)| {
+            // The greatest lead counts as a win, its opposite as a loss.
+            let won = f64::midpoint(1.0, self.lead(other, one)? / self.greatest);
+            Some(Contest { one, other, won })
+        };
+        strengths(self.size, &self.pairs().filter_map(contest).collect::<Vec<_>>())
     }
 }
 
@@ -177,7 +162,7 @@ mod tests {
 
     #[test]
     fn orders_that_must_agree_and_do_not_count_for_nothing() {
-        // 0 wins twice against 1; 2 wins from second place alone, and ties there against 1.
+        // 0 beats 1 in both orders; 2 beats 0 only in second place, and against 1 one order is a tie.
         let found = matrix_of(Signal::Agreed, [[NO, -1.0, 1.0], [1.0, NO, 1.0], [1.0, 0.0, NO]]);
         assert_eq!(found.rewards(), [Some(2.0), Some(-2.0), Some(0.0)]);
         assert_eq!((found.lead(0, 2), found.lead(1, 2), found.lead(1, 0)), (Some(0.0), Some(0.0), Some(1.0)));
@@ -186,7 +171,7 @@ mod tests {
 
     #[test]
     fn leads_in_points_are_rewards_and_parts_of_a_won_comparison() {
-        // Scores from 1 to 10: the first place costs a point, which cancels.
+        // Scores from 1 to 10; the first place costs a point, which cancels.
         let points = |there, back| {
             let mut matrix = Matrix::new(2, Signal::Scores, 9.0);
             matrix.set(0, 1, there);
@@ -204,7 +189,7 @@ mod tests {
 
     #[test]
     fn bradley_terry_orders_by_strength_and_stays_finite() {
-        // 0 beats 1 beats 2, always; 3 ties with 1.
+        // 0 always beats 1, and 1 always beats 2; 3 ties with 1.
         let found =
             matrix([[NO, -1.0, -1.0, -1.0], [1.0, NO, -1.0, 0.0], [1.0, 1.0, NO, 1.0], [1.0, 0.0, -1.0, NO]]);
         let strengths: Vec<f64> = found.bradley_terry().into_iter().map(Option::unwrap).collect();
@@ -215,7 +200,8 @@ mod tests {
 
     #[test]
     fn bradley_terry_finds_the_odds_of_a_pair() {
-        // One comparison won to 3/4, and half a one each way against the mean: solved by hand for two.
+        // One comparison won to 3/4, and half a win and half a loss against the prior, solved by hand for two
+        // responses.
         let found = matrix([[NO, 0.5], [-0.5, NO]]).bradley_terry();
         let difference = found[1].unwrap() - found[0].unwrap();
         // By symmetry w_1 = 1 / w_0 = w: 0.75 + 0.5 = w / (w + 1 / w) + w / (w + 1).

@@ -1,9 +1,11 @@
 //! Rewards for several responses to one question: the second use of a critic.
 //!
-//! Responses are compared in pairs, each pair in both orders, so that a liking for a place cancels; or scored one by one.
-//! Nothing is written: verdicts are read from logits, and what the prompts share is computed once.
+//! Responses are compared in pairs, each pair in both orders, so that a preference for a position cancels out; or
+//! they are scored one by one. By default, verdicts are read from logits without writing any text (except for
+//! reward heads). The common beginning of the prompts is computed once.
 
 mod matrix;
+mod strengths;
 mod tournament;
 
 use std::{cmp::Ordering, collections::BTreeSet};
@@ -17,23 +19,26 @@ use crate::{Caller, Guards, Judge, JudgeError, JudgeOptions, Judgement, RubricCh
 
 pub use matrix::{Matrix, PositionBias};
 
-/// Comparisons of one call that run at a time: enough to fill any step, and far below the bound of the waiting line.
+/// Maximum number of concurrent comparisons of one call: enough to fill any step, and far below the limit of the
+/// queue.
 const AT_A_TIME: usize = 64;
 
-/// How rewards are made of verdicts.
+/// How rewards are computed from verdicts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Method {
-    /// All ordered pairs are compared; a reward is what a response wins less what it loses, as in LLaVA-Critic.
+    /// Compares all ordered pairs; a reward is the sum of wins minus losses, as in LLaVA-Critic.
     #[default]
     RoundRobin,
-    /// All ordered pairs are compared; rewards are strengths by the Bradley-Terry model.
+    /// Compares all ordered pairs; rewards are strengths of the Bradley-Terry model.
     BradleyTerry,
-    /// Winners meet winners: 2 (K - 1) comparisons instead of K (K - 1). Only the best response is found; the others are
-    /// known by the round in which they lost, so that ranks are shared, and one unlucky verdict can put out a good response.
+    /// A knockout tournament: 2 (K - 1) comparisons instead of K (K - 1); more if some fail, but at most K (K - 1).
+    /// It determines only the best response: the others are ranked by the round in which they lost, so that ranks
+    /// are shared, and one wrong verdict can eliminate a good response. After a failed comparison both responses
+    /// continue against others.
     Tournament,
-    /// Each response is scored alone; a reward is its expected score, negative where lower scores are better.
+    /// Scores each response alone; a reward is its expected score, negated where lower scores are better.
     Pointwise,
-    /// Each response alone; a reward is the number of the critic's reward head, which such critics are trained for.
+    /// Rates each response alone; a reward is the number of the critic's reward head.
     Scalar,
 }
 
@@ -46,126 +51,125 @@ impl Method {
     }
 }
 
-/// What of a verdict counts.
+/// The value taken from a verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Signal {
-    /// How probable it is: the probability of the second less that of the first, or the expected score.
+    /// By probabilities: the probability of the second response minus that of the first, or the expected score.
     #[default]
     Probability,
-    /// What it says: 1 for the second, -1 for the first, 0 for a tie, or the score.
+    /// By the verdict: 1 for the second response, -1 for the first, 0 for a tie; or the score.
     Verdict,
-    /// The same of comparisons, where both orders of a pair name one winner; of others nothing. Texts that move a critic mostly
-    /// do so in one place only.
+    /// As [`Verdict`](Self::Verdict), but pairs count only if both orders have the same winner. Texts that
+    /// manipulate a critic mostly do so in one position only.
     Agreed,
-    /// By how many points the second is scored better, of rubrics that give both of a pair a score: the expected difference
-    /// where probabilities are read, else the one that is written.
+    /// The difference of the scores in points, for rubrics that score both responses of a pair: the expected
+    /// difference if probabilities are read, otherwise the written one.
     Scores,
 }
 
-/// Responses to one question.
+/// Several responses to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
-    /// What was asked, about which images, and with which answer that is known to be right; its own responses do not
-    /// count.
+    /// The question, its images and an optional reference answer; its own responses are ignored.
     pub case: Case,
-    /// The responses.
+    /// The responses to judge.
     pub responses: Vec<String>,
 }
 
-/// Whether the critic writes reasons before its verdict is read.
+/// Whether the critic writes a justification before its verdict is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reasons {
-    /// As the verdict's reader was trained: a reward head reads after reasons, labels are read without any.
+    /// As in training: a reward head is read after a justification, labels without one.
     #[default]
     Trained,
-    /// It writes nothing, so that nothing is faster.
+    /// No justification, which is fastest.
     None,
-    /// It writes this many tokens of them at most.
+    /// A justification of at most this many tokens.
     Written(usize),
 }
 
-/// Choices of a reward.
+/// The options of a reward.
 #[derive(Debug, Clone, Default)]
 pub struct RewardOptions {
-    /// How rewards are made of verdicts.
+    /// How rewards are computed from verdicts.
     pub method: Method,
-    /// What of a verdict counts.
+    /// The value taken from a verdict.
     pub signal: Signal,
-    /// By which rubric.
+    /// The rubric.
     pub rubric: RubricChoice,
-    /// Name of the critic's prompt format.
+    /// Name of the critic's prompt format; `None` for the best one for the rubric.
     pub format: Option<String>,
-    /// Whether reasons are written before a verdict is read.
+    /// Whether the critic writes a justification before its verdict is read.
     pub reasons: Reasons,
-    /// How several images are cut.
+    /// How images are split into tiles when there are several.
     pub tiling: ImageTiling,
-    /// What is done about responses that mean to deceive.
+    /// Measures against responses that try to manipulate the critic, and against its bias.
     pub guards: Guards,
-    /// For whom it is judged.
+    /// The client for which the responses are judged.
     pub caller: Caller,
 }
 
-/// Two responses of which one is better, as preference learning wants them.
+/// A pair of a better and a worse response, as used in preference learning.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pick {
-    /// Index of the best response.
+    /// Index of the best response; the first of equal ones.
     pub chosen: usize,
-    /// Index of the worst response; of equal ones the first.
+    /// Index of the worst response; the first of equal ones.
     pub rejected: usize,
-    /// By how much their rewards differ.
+    /// The difference of their rewards.
     pub margin: f64,
 }
 
-/// A verdict that could not be had: of the response `first`, or of the pair of `first` and `second` in this order.
+/// A failed verdict: on the response `first` alone, or on the pair of `first` and `second` in this order.
 #[derive(Debug)]
 pub struct FailedVerdict {
-    /// The response in first place.
+    /// Index of the response in first place.
     pub first: usize,
-    /// The response in second place.
+    /// Index of the response in second place; `None` if the response was judged alone.
     pub second: Option<usize>,
-    /// Why.
+    /// The error.
     pub error: JudgeError,
 }
 
-/// Rewards of responses.
+/// The rewards of several responses.
 #[derive(Debug)]
 pub struct Reward {
-    /// The reward of each response; absent where too many of its verdicts failed. With pairs, both orders are left out when
-    /// one failed.
+    /// The reward of each response; `None` where too many of its verdicts failed. A pair is ignored when one of its
+    /// orders failed.
     pub rewards: Vec<Option<f64>>,
-    /// Indices of the responses that have a reward, best first; equal ones in their own order.
+    /// Indices of the responses with a reward, best first; equal ones in their original order.
     pub ranking: Vec<usize>,
-    /// The best and the worst, unless all are equal.
+    /// The best and the worst response; `None` if all are equal.
     pub pick: Option<Pick>,
-    /// The comparisons, when responses were compared.
+    /// The comparisons; `None` if responses were judged one by one.
     pub matrix: Option<Matrix>,
-    /// How much the places weigh in these comparisons.
+    /// The position bias in these comparisons.
     pub position_bias: Option<PositionBias>,
-    /// Verdicts that were a tie.
+    /// The number of verdicts that were ties.
     pub ties: usize,
-    /// What could not be judged.
+    /// The failed verdicts.
     pub failures: Vec<FailedVerdict>,
-    /// What is odd about the responses and the verdicts.
+    /// Flags of the responses and the verdicts.
     pub flags: Vec<Flag>,
-    /// The verdicts that it was made of, in no order.
+    /// The verdicts, in no particular order.
     pub judgements: Vec<Judgement>,
     /// Name of the rubric.
     pub rubric: String,
-    /// Tokens read and written for all verdicts.
+    /// The number of tokens read and written for all verdicts.
     pub usage: Usage,
 }
 
-/// Who is asked for the verdicts of one reward, and how.
+/// The inputs of the verdicts of one reward.
 struct Asking<'a> {
-    /// Pinned, so that all verdicts are by one set of rules.
+    /// Pinned, so that all verdicts use the same rules.
     judge: Judge,
     candidates: &'a Candidates,
     options: &'a RewardOptions,
-    /// The greatest advantage that a response can have.
+    /// The greatest possible advantage of one response over another.
     greatest: f64,
 }
 
-/// Verdicts as they come in.
+/// The verdicts collected so far.
 #[derive(Default)]
 struct Tally {
     ties: usize,
@@ -176,10 +180,13 @@ struct Tally {
 }
 
 impl Judge {
-    /// Judges the responses and makes rewards of the verdicts. Single verdicts that fail are told in the reward.
+    /// Judges the responses and computes rewards from the verdicts. Failures of single verdicts are part of the
+    /// reward.
     ///
     /// # Errors
-    /// [`JudgeError`] when nothing can be judged: fewer than two responses are compared, or the rubric does not fit.
+    /// [`JudgeError::TooFewResponses`] when there are fewer than two responses to compare, or none to score;
+    /// otherwise [`JudgeError`] when the rubric or the signal does not fit, all verdicts failed, or one failed for
+    /// a reason that concerns all.
     pub async fn reward(
         &self,
         candidates: &Candidates,
@@ -214,26 +221,18 @@ impl Judge {
                 (rounds, Some(matrix))
             }
         };
-        // What fails for lack of room or of an engine would fail, or go well, as a whole.
-        let engine = |failure: &FailedVerdict| {
-            matches!(
-                failure.error,
-                JudgeError::Engine(
-                    EngineError::Overloaded { .. } | EngineError::ShareTaken { .. } | EngineError::Stopped,
-                ) | JudgeError::Exhausted(_)
-            )
-        };
         let nothing = rewards.iter().all(Option::is_none);
-        match tally.failures.iter().position(|failure| nothing || engine(failure)) {
+        match tally.failures.iter().position(|failure| nothing || concerns_all(&failure.error)) {
             Some(index) => Err(tally.failures.swap_remove(index).error),
             None => Ok(Reward::new(rewards, matrix, tally)),
         }
     }
 
-    /// The greatest advantage that one response can have over another.
+    /// The greatest possible advantage of one response over another.
     ///
     /// # Errors
-    /// [`RubricError::Unsupported`] when it is to be a difference of scores and the critic does not give both a score.
+    /// [`RubricError::Unsupported`] when the signal is a difference of scores and the critic does not score both
+    /// responses.
     fn greatest_advantage(&self, options: &RewardOptions) -> Result<f64, RubricError> {
         match options.signal {
             Signal::Probability | Signal::Verdict | Signal::Agreed => Ok(1.0),
@@ -251,7 +250,7 @@ impl Judge {
         }
     }
 
-    /// The options with the format that asks the reward head, when it is to be asked.
+    /// The options with the prompt format of the reward head, if the method needs it.
     fn for_reward_head(&self, options: &RewardOptions) -> Result<Option<RewardOptions>, JudgeError> {
         if options.method != Method::Scalar {
             return Ok(None);
@@ -264,13 +263,25 @@ impl Judge {
     }
 }
 
+/// Whether the error would affect all verdicts of a reward: no room, an exhausted quota, no thread, or a stopped
+/// engine.
+fn concerns_all(error: &JudgeError) -> bool {
+    matches!(
+        error,
+        JudgeError::Engine(
+            EngineError::Overloaded { .. } | EngineError::ShareTaken { .. } | EngineError::Stopped,
+        ) | JudgeError::Exhausted(_)
+            | JudgeError::NoThread
+    )
+}
+
 impl Asking<'_> {
-    /// Nothing compared yet.
+    /// An empty matrix for these candidates.
     fn matrix(&self) -> Matrix {
         Matrix::new(self.candidates.responses.len(), self.options.signal, self.greatest)
     }
 
-    /// The score of each response.
+    /// Scores each response alone.
     async fn scores(&self, tally: &mut Tally) -> Vec<Option<f64>> {
         let verdicts: Vec<_> = stream::iter(self.candidates.responses.clone())
             .map(|response| self.verdict(Responses::One(response)))
@@ -289,7 +300,7 @@ impl Asking<'_> {
         scores.collect()
     }
 
-    /// Compares `pairs` and notes what comes out.
+    /// Compares `pairs` and records the results.
     async fn compare(&self, pairs: Vec<(usize, usize)>, matrix: &mut Matrix, tally: &mut Tally) {
         let responses = &self.candidates.responses;
         let ask = |(first, second): (usize, usize)| {
@@ -326,7 +337,7 @@ impl Asking<'_> {
     }
 }
 
-/// By how much the second response is better.
+/// The advantage of the second response over the first.
 fn advantage(judgement: &Judgement, signal: Signal, greatest: f64) -> f64 {
     let certain = match judgement.verdict.outcome.preference() {
         Some(Preference::First) => -1.0,
@@ -342,7 +353,7 @@ fn advantage(judgement: &Judgement, signal: Signal, greatest: f64) -> f64 {
             let expected = distribution.as_ref().and_then(Distribution::expected_advantage);
             expected.unwrap_or_else(|| match judgement.verdict.outcome {
                 Outcome::Scores(pair) => pair.advantage(),
-                // Of a pair of which one answers nothing it is certain who wins, and no scores are asked for.
+                // If one response of the pair is degenerate, the winner is certain and there are no scores.
                 Outcome::Score(_) | Outcome::Preference(_) | Outcome::Grade(_) => certain * greatest,
             })
         }
@@ -399,14 +410,14 @@ impl Reward {
     }
 }
 
-/// The first of the best and the first of the worst of what is ranked, unless all are equal.
+/// The first of the best and the first of the worst ranked responses; `None` if all are equal.
 fn pick(ranked: &[(usize, f64)]) -> Option<Pick> {
     let ((chosen, best), (_, worst)) = (ranked.first()?, ranked.last()?);
     let (rejected, _) = ranked.iter().find(|(_, reward)| reward == worst)?;
     (best > worst).then(|| Pick { chosen: *chosen, rejected: *rejected, margin: best - worst })
 }
 
-/// The responses that have a reward, best first; equal ones stay in their order.
+/// The responses with a reward, best first; equal ones in their original order.
 fn ranked(rewards: &[Option<f64>]) -> Vec<(usize, f64)> {
     let mut ranked: Vec<(usize, f64)> =
         rewards.iter().enumerate().filter_map(|(index, reward)| Some((index, (*reward)?))).collect();

@@ -1,4 +1,4 @@
-//! A file of TOML as what it says, with all that is wrong in it: one problem hides no other.
+//! Reads a TOML file and collects all of its problems, so that one does not hide the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use toml::{Table, Value};
 
 use crate::{Problem, Problems};
 
-/// How often a file is read anew at most, each time without one thing that is wrong in it.
+/// The maximum number of attempts to deserialise a file, each after one more repair.
 const MOST: usize = 200;
 
-/// What a file says, as far as it can be understood.
+/// The content of a file as far as it could be deserialised.
 pub(super) struct Reading<T> {
     file: String,
-    /// With something else in the place of what is wrong; nothing where too much is.
+    /// The value, with stand-ins for whatever was invalid; `None` if the file could not be repaired.
     pub(super) value: Option<T>,
     problems: Vec<Problem>,
-    /// Keys at the top of the file that are not as the file has them.
+    /// Top-level keys whose value was changed by a repair.
     changed: BTreeSet<String>,
 }
 
-/// A step from a value to one inside of it.
+/// One step of a path, from a value to a value inside it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Key(String),
@@ -29,21 +29,22 @@ enum Step {
 }
 
 impl<T> Reading<T> {
-    /// Whether nothing is known about what stands at `key`, or at another one of `others` that it depends on.
+    /// Whether the value at `key`, or at one of the keys `others` on which it depends, was changed by a repair, so
+    /// that nothing is known about it.
     pub(super) fn hides(&self, key: &str, others: &[&str]) -> bool {
         let top = key.split(['.', '[']).next().unwrap_or(key);
         self.changed.contains(top) || others.iter().any(|other| self.changed.contains(*other))
     }
 
-    /// Adds a problem.
+    /// Adds a problem at `key`.
     pub(super) fn tell(&mut self, key: &str, reason: String) {
         self.problems.push(Problem::at(&self.file, key, reason));
     }
 
-    /// What the file says.
+    /// Returns the value of a file without problems.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// [`Problems`] with everything that is wrong with the file.
     pub(super) fn right(self) -> Result<T, Problems> {
         match self.value {
             Some(value) if self.problems.is_empty() => Ok(value),
@@ -52,7 +53,7 @@ impl<T> Reading<T> {
     }
 }
 
-/// Reads `text`, which is that of `file`.
+/// Reads `text`, the content of `file`.
 pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Reading<T> {
     let mut reading =
         Reading { file: file.to_owned(), value: None, problems: Vec::new(), changed: BTreeSet::new() };
@@ -68,14 +69,15 @@ pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Reading<T> {
     reading
 }
 
-/// A file that is read again and again, each time with one more of its values taken out, or put in where one is lacking.
+/// A file that is deserialised repeatedly, each time with one more invalid value removed or one more missing value
+/// filled in.
 struct Repair {
     root: Value,
-    /// What was put in, and how many were tried there before.
+    /// Paths of filled-in values, with the index of the stand-in used.
     stand_ins: BTreeMap<Vec<Step>, usize>,
-    /// What was taken out of the file.
+    /// Paths of values that were removed from tables.
     taken: BTreeSet<Vec<Step>>,
-    /// Of lists, which elements were taken out, as they were counted in the file.
+    /// Indices of the elements removed from each list, as counted in the file.
     gaps: BTreeMap<Vec<Step>, BTreeSet<usize>>,
 }
 
@@ -99,7 +101,7 @@ impl Repair {
             let found = match lacking {
                 Some(field) => {
                     let place = self.in_file(&path);
-                    // What was put in lacks what it lacks.
+                    // Fields missing in a stand-in are not problems of the file.
                     let put_in = self.stand_ins.keys().any(|known| path.starts_with(known));
                     path.push(Step::Key(field.to_owned()));
                     if !put_in && !self.taken.contains(&path) {
@@ -124,7 +126,7 @@ impl Repair {
         }
     }
 
-    /// Puts the stand-in of this number at `path`; nothing when there are no more.
+    /// Puts stand-in number `number` at `path`; `None` when there are no more, or the place does not exist.
     fn put(&mut self, path: &[Step], number: usize) -> Option<()> {
         let words = ["", "pointwise", "score_line"].map(|word| Value::String(word.to_owned()));
         let others =
@@ -136,7 +138,7 @@ impl Repair {
         Some(())
     }
 
-    /// Takes out what stands at `path`.
+    /// Removes the value at `path`; `None` if there is no value.
     fn take(&mut self, path: &[Step]) -> Option<()> {
         let (last, inside) = path.split_last()?;
         let index = self.in_file(path).pop();
@@ -163,7 +165,8 @@ impl Repair {
         })
     }
 
-    /// The same path as the file has it, from which elements of the last list may have been taken.
+    /// The same path with its last index as counted in the original file, before elements of that list were
+    /// removed.
     fn in_file(&self, path: &[Step]) -> Vec<Step> {
         let mut path = path.to_owned();
         if let Some((Step::Index(index), inside)) = path.split_last() {
@@ -176,7 +179,7 @@ impl Repair {
     }
 }
 
-/// A path up to where it leaves what can be found again.
+/// The part of a path that can be followed in a [`Value`], up to the first enum variant or unknown segment.
 fn steps(path: &Path) -> Vec<Step> {
     let step = |segment: &Segment| match segment {
         Segment::Map { key } => Some(Step::Key(key.clone())),
@@ -195,7 +198,7 @@ fn problem(file: &str, path: &[Step], reason: String) -> Problem {
             Step::Index(index) => key = format!("{key}[{index}]"),
         }
     }
-    // A key that is lacking at the top is told by the message alone.
+    // A key that is missing at the top level is named by the message alone.
     Problem { file: file.to_owned(), key: Some(key).filter(|key| !key.is_empty()), reason }
 }
 

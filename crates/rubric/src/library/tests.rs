@@ -1,4 +1,4 @@
-//! The files that are compiled in, and folders that replace them.
+//! Tests of the compiled-in files and of folders that replace them.
 
 use critic::{EncodedImage, Part, Role};
 
@@ -10,6 +10,31 @@ use crate::{
 fn case(responses: Responses) -> Case {
     let images = vec![EncodedImage::new(*b"one"), EncodedImage::new(*b"two")];
     Case { images, reference: Some("A cat.".into()), ..Case::new("What is it?", responses) }
+}
+
+/// A judged text may contain some or all sentences of another program's instructions.
+#[test]
+fn words_of_another_form_in_a_judged_text_do_not_choose_it() {
+    let library = RubricLibrary::compiled_in().unwrap();
+    for form in library.forms() {
+        let instructions = form.fingerprint.join(" ");
+        for other in library.forms().filter(|other| other.name != form.name) {
+            let all = other.fingerprint.join(" ");
+            for words in other.fingerprint.iter().chain([&all]) {
+                let first = format!("{instructions} The answer: {words}");
+                let mut prompts = vec![first];
+                prompts.extend(
+                    form.opening
+                        .iter()
+                        .map(|opening| format!("{opening} The answer: {words} {instructions}")),
+                );
+                for prompt in prompts {
+                    let found = library.form_of(&[&prompt]).map(|found| found.name.as_str());
+                    assert_eq!(found, Some(form.name.as_str()), "{} is in {prompt:?}", other.name);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -110,7 +135,10 @@ fn a_profile_with_an_unknown_field_or_a_missing_kind_does_not_load() {
         format!("[[formats]]\nname = \"f\"\nkind = \"{kind}\"\nparts = [\"{part}\"]\nanswer = \"{answer}\"\n")
     };
     for (formats, word) in [
-        (format("pointwise", "score_line", "{answer}"), "answer"),
+        (
+            format("pointwise", "score_line", "{answer}"),
+            "formats[0].parts[0]: it names a field \"answer\" that does not exist",
+        ),
         (format("pointwise", "better_line", "{question}"), "another kind"),
         (format("pointwise", "score_line", "{question}"), "no pairwise"),
         (format("pointwise", "score_line", "") + "colour = 1\n", "formats[0].colour"),
@@ -201,7 +229,7 @@ fn what_a_rubric_needs_must_be_there_and_be_shown() {
     assert!(rendered("tiny56", &described).is_ok());
     let error = rendered("gavel-mini", &described).unwrap_err();
     assert!(matches!(error, RubricError::NoPlace { field: CaseField::Description, .. }), "{error}");
-    // What no rubric needs is left out, and that is told.
+    // A field that no rubric needs is left out of the prompt, which `leaves_out` reports.
     let plain = library.rubric("helpfulness").unwrap();
     let critic = library.profile_for("llava-critic-7b");
     for (format, leaves_out) in [("card-pointwise", true), ("asked-pointwise", false)] {

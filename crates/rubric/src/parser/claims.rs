@@ -1,4 +1,4 @@
-//! Sentences that say, in a critic's own words, that two responses are equally good or that one is better.
+//! Sentences in a critic's own words that claim that two responses are equally good or that one is better.
 
 use std::sync::LazyLock;
 
@@ -7,29 +7,31 @@ use regex::{Captures, Regex};
 use super::{preferences::side, quotations::Quotations, regex};
 use crate::Preference;
 
-/// What a sentence claims.
+/// The claim of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// Two responses are equally good, and the sentence says no more than that, and perhaps why. `closed` tells whether a mark
-    /// or a reason shows that it ends there; else the text does.
+    /// Two responses are equally good, and the sentence ends there or only adds a reason.
     Equal {
-        /// Whether it cannot go on.
+        /// Whether a punctuation mark, a line break or a reason follows; otherwise the text ends here and may have
+        /// been cut.
         closed: bool,
     },
-    /// Two responses are equally good, in a sentence that goes on, as by "in accuracy".
+    /// Two responses are equally good in some respect: the sentence goes on, for example with "in accuracy".
     EqualAmid,
-    /// Something near the end of the text is equally good.
+    /// The words "equally good" near the end of the text.
     EqualLast,
-    /// One response is better, in a sentence that says no more than that, and perhaps why.
+    /// One response is better, and the sentence ends there or only adds a reason.
     Better(Preference),
 }
 
-/// Where the words "equally good" alone are taken for a conclusion: so many characters before the end.
+/// Number of characters at the end of the text in which the words "equally good" alone count as a conclusion.
 const LAST: usize = 300;
 
-/// All that `text` claims by itself: neither negated, nor supposed, nor quoted. Takes time in proportion to its length.
+/// The claims that `text` itself makes: neither negated nor conditional nor quoted. Takes time linear in its
+/// length.
 pub(super) fn claims(text: &str, quotations: &Quotations<'_>) -> Vec<Claim> {
-    // Words end by ASCII alone, since the regex is slow otherwise where a text has other letters or typographic marks.
+    // Word boundaries are ASCII-only, since Unicode boundaries are slow in text with other letters or typographic
+    // marks.
     static STEP: LazyLock<Regex> = LazyLock::new(|| {
         regex(concat!(
             r"(?i)(?<stop>[.!?;]|\n\s*)|(?<pause>[,:])|(?-u:\b)even\s+(?:if|though)(?-u:\b)",
@@ -48,7 +50,7 @@ pub(super) fn claims(text: &str, quotations: &Quotations<'_>) -> Vec<Claim> {
         let Some(whole) = found.get(0) else { continue };
         let rest = &text[whole.end()..];
         if found.name("stop").is_some() {
-            // A line that goes on in small letters is the same sentence.
+            // A line that begins with a lower-case letter continues the sentence.
             if !(whole.as_str().starts_with('\n') && rest.starts_with(char::is_lowercase)) {
                 (negated, supposed) = (false, false);
             }
@@ -65,9 +67,9 @@ pub(super) fn claims(text: &str, quotations: &Quotations<'_>) -> Vec<Claim> {
     claims
 }
 
-/// What the words `found` claim before `rest`.
+/// The claim of the match `found`, which is followed by `rest`.
 fn claim(found: &Captures<'_>, rest: &str, is_last: bool) -> Option<Claim> {
-    // The end of a sentence, or what gives reasons for it.
+    // The end of the sentence, or the beginning of a reason.
     const END: &str = r"\s*(?:(?<closed>[.!*)\]\n]|,?\s+(?:since|because)\b|,\s+as\b)|$)";
     static ENDS: LazyLock<Regex> = LazyLock::new(|| regex(&format!("(?i)^{END}")));
     static BETTER_ENDS: LazyLock<Regex> = LazyLock::new(|| {

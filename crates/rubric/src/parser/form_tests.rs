@@ -1,4 +1,4 @@
-//! Forms that a rubric can ask for: each at every split, and with texts that try to mislead.
+//! Tests of the forms that a rubric can request, with every split into two pieces and with misleading texts.
 
 use super::{Ending, ParserEvent, VerdictParser};
 use crate::{AnswerForm, Direction, Grade, Outcome, Preference, Scale, ScorePair, Verdict, VerdictError};
@@ -10,7 +10,7 @@ const FIRST: Outcome = Outcome::Preference(Preference::First);
 const SECOND: Outcome = Outcome::Preference(Preference::Second);
 const TIE: Outcome = Outcome::Preference(Preference::Tie);
 
-/// Reads `text` split in two at every place and whole, which must all agree.
+/// Parses `text` whole and split in two at every place, and checks that all results agree.
 fn read(form: AnswerForm, scale: Scale, text: &str, ending: Ending) -> Result<Verdict, VerdictError> {
     let scale = form.needs_scale().then_some(scale);
     let mut whole = VerdictParser::new(form, scale, "");

@@ -1,11 +1,11 @@
-//! A JSON object with a score, among other text or alone.
+//! A JSON object with a score, alone or within other text.
 
 use serde::Deserialize;
 
 use super::{Ending, agreed, scores::on_scale};
 use crate::{Outcome, Scale, VerdictError};
 
-/// An object that has a score. A second one is an error, which a map would hide.
+/// An object that may have a score. Unlike with a map, a duplicate `score` is an error.
 #[derive(Deserialize)]
 struct Scored {
     score: Option<serde_json::Number>,
@@ -32,7 +32,7 @@ pub(super) fn score(text: &str, (scale, ending): (Scale, Ending)) -> Result<Outc
             Some(Err(error)) if error.is_eof() && ending == Ending::Cut => {
                 return Err(VerdictError::Truncated);
             }
-            // What is inside of an object that cannot be read could be anybody's words.
+            // The content of an invalid object could be quoted from anywhere, so that it decides nothing.
             Some(Err(error)) => {
                 return Err(VerdictError::Malformed(format!("the JSON has an error: {error}")));
             }
@@ -42,7 +42,8 @@ pub(super) fn score(text: &str, (scale, ending): (Scale, Ending)) -> Result<Outc
     agreed(&scores)
 }
 
-/// Braces around anything but a key are plain text. A brace where the text ends may be the start of an object.
+/// Whether a brace begins an object: it is followed by a quoted key, or by the end of the text. All other braces
+/// are plain text.
 fn looks_like_an_object(text: &str) -> bool {
     let inside = text[1..].trim_start();
     inside.is_empty() || inside.starts_with(['"', '\''])

@@ -1,4 +1,4 @@
-//! First lines that are a decision and nothing else.
+//! Parsers of first lines that hold the decision.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{regex, scores::on_scale};
 use crate::{Direction, Outcome, Preference, Scale, ScorePair, VerdictError};
 
-/// `Score: N`.
+/// Parses `Score: N`.
 pub(super) fn score(line: &str, scale: Scale) -> Result<Outcome, VerdictError> {
     static SCORE: LazyLock<Regex> =
         LazyLock::new(|| regex(r"^\s*Score:\s*(?<score>-?[0-9]+(?:\.[0-9]+)?)\s*$"));
@@ -15,7 +15,7 @@ pub(super) fn score(line: &str, scale: Scale) -> Result<Outcome, VerdictError> {
     on_scale(&found["score"], None, scale).map(Outcome::Score)
 }
 
-/// `N`, alone or before words.
+/// Parses `N`, alone or followed by words.
 pub(super) fn number(line: &str, scale: Scale) -> Result<Outcome, VerdictError> {
     let found = NUMBER.captures(line).ok_or(VerdictError::Missing)?;
     if found.name("word").is_some_and(|word| continues(word.as_str())) {
@@ -24,15 +24,15 @@ pub(super) fn number(line: &str, scale: Scale) -> Result<Outcome, VerdictError> 
     on_scale(&found["score"], None, scale).map(Outcome::Score)
 }
 
-/// A number and the word behind it, in one line. A dash before words is no part of either.
+/// A number and the word after it, in one line. A dash between them belongs to neither.
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"^[^\S\n]*(?<score>-?[0-9]+(?:\.[0-9]+)?)(?:[^\S\n]+[-–—])?(?:[^\S\n]+(?<word>\S+)[^\n]*)?\s*(?:\n|$)",
     )
 });
 
-/// Where in `text` the words behind a number begin, once it is known that they are such: when the first of them is whole. It
-/// looks no further, as it is asked with every piece of text.
+/// The byte at which the words after a leading number begin; `None` until the first of them is complete, and if it
+/// may change the number. It looks no further, since it is called again for every piece of text.
 pub(super) fn words_behind_number(text: &str) -> Option<usize> {
     static BEGUN: LazyLock<Regex> =
         LazyLock::new(|| regex(r"^[^\S\n]*-?[0-9]+(?:\.[0-9]+)?(?:[^\S\n]+[-–—])?[^\S\n]+(?<word>\S+)\s"));
@@ -41,8 +41,8 @@ pub(super) fn words_behind_number(text: &str) -> Option<usize> {
     Some(word.start())
 }
 
-/// Whether `word` may make something else of the number before it, such as a range, a part or another number. Sentences begin
-/// with letters.
+/// Whether `word` may change the meaning of the number before it, as in a range, a fraction or a larger number.
+/// Words that do not begin with a letter count as such, since sentences do.
 fn continues(word: &str) -> bool {
     const MAKING: [&str; 17] = [
         "of", "out", "or", "to", "and", "through", "till", "until", "point", "percent", "per", "hundred",
@@ -53,7 +53,7 @@ fn continues(word: &str) -> bool {
     letters.is_empty() || MAKING.contains(&letters.to_lowercase().as_str())
 }
 
-/// `N N`, or with a comma or a semicolon between, as these count as spaces for those who ask so.
+/// Parses `N N`. Commas and semicolons count as spaces, as in the programs that use this form.
 pub(super) fn two_scores(line: &str, scale: Scale, direction: Direction) -> Result<Outcome, VerdictError> {
     static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
         regex(r"^\s*(?<first>-?[0-9]+(?:\.[0-9]+)?)[\s,;]+(?<second>-?[0-9]+(?:\.[0-9]+)?)[\s,;]*$")
@@ -63,7 +63,7 @@ pub(super) fn two_scores(line: &str, scale: Scale, direction: Direction) -> Resu
     Ok(Outcome::Scores(ScorePair::new(first, second, direction)))
 }
 
-/// `Better: 1`, `2` or `tie`.
+/// Parses `Better: 1`, `Better: 2` or `Better: tie`.
 pub(super) fn better(line: &str) -> Result<Outcome, VerdictError> {
     let label = line.trim().strip_prefix("Better:").ok_or(VerdictError::Missing)?;
     let preference = match label.trim() {

@@ -1,9 +1,11 @@
-//! How a comparison in free text is read: by its label, by the sentence of a tie, or else by what it may have meant.
+//! Tests of comparisons in free text: by the label, by the sentence for a tie, or by wordings that may be a
+//! verdict.
 
 use super::{Ending, VerdictParser};
 use crate::{AnswerForm, Confidence, Outcome, Preference, VerdictError};
 
-/// What `text` says and how sure that is, the same for any split.
+/// The preference in `text` and its confidence, checked to be the same for the text whole and split into
+/// characters.
 fn read(text: &str, ending: Ending) -> Result<(Preference, Confidence), VerdictError> {
     let parser = || VerdictParser::new(AnswerForm::BracketedPreference, None, "");
     let mut whole = parser();
@@ -110,7 +112,7 @@ fn other_words_are_a_verdict_only_where_there_is_none_and_are_marked() {
         ("[first]\nThe first response is better.", Preference::First),
     ] {
         assert_eq!(told(text), Ok((wanted, Confidence::Fallback)), "{text}");
-        // More may follow where a text is cut.
+        // A cut text may have continued.
         assert_eq!(read(text, Ending::Cut), Err(VerdictError::Truncated), "{text}");
     }
     for text in

@@ -1,4 +1,4 @@
-//! Labels and sentences that say which of two responses is better, anywhere in a text.
+//! Labels and sentences anywhere in a text that state which of two responses is better.
 
 use std::sync::LazyLock;
 
@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{Confidence, Outcome, Preference, VerdictError, choices::GRADES};
 
-/// Every decision in brackets, which must agree, with the sentence that both are equally good; else what the text says of
-/// it in other words; else, when the critic ended it, the labels and sentences that it may have meant for a verdict.
+/// Reads the bracketed labels and the full sentence for a tie, which must agree. Without a label, a complete text
+/// is also searched for remarks that the responses are equally good and for other wordings that may be a verdict;
+/// the latter alone give [`Confidence::Fallback`].
 pub(super) fn bracketed(text: &str, ending: Ending) -> Result<(Outcome, Confidence), VerdictError> {
     static BETTER: LazyLock<Regex> = LazyLock::new(|| {
         regex(r"(?i)(?-u:\b)the better response:\s*\**\s*\[\s*(?<label>first|second|1|2|a|b)\s*\]")
@@ -30,7 +31,7 @@ pub(super) fn bracketed(text: &str, ending: Ending) -> Result<(Outcome, Confiden
         Claim::EqualAmid | Claim::EqualLast | Claim::Better(_) => false,
     };
     let whole = claims.iter().any(equal);
-    // Labels decide before a remark that something is equally good; only the whole sentence contradicts them.
+    // Labels take precedence over a remark that something is equally good; only the full sentence contradicts them.
     if !stated.is_empty() || ending == Ending::Cut {
         stated.extend(whole.then_some(Preference::Tie));
         return agreed(&outcomes(stated)).map(|outcome| (outcome, Confidence::Stated));
@@ -45,10 +46,11 @@ pub(super) fn bracketed(text: &str, ending: Ending) -> Result<(Outcome, Confiden
     agreed(&outcomes(found)).map(|outcome| (outcome, confidence))
 }
 
-/// What else could be meant for a verdict: a label in brackets that stands alone, one in a box, or a sentence which says that
-/// a response is better.
+/// Other wordings that may be a verdict: a bracketed label that stands alone, a `\boxed` label, or a sentence that
+/// one response is better.
 fn fallback(text: &str, claims: &[Claim], quotations: &Quotations<'_>) -> Vec<Preference> {
-    // On a line of its own, or behind a word that announces it. Not behind the name of a response, whose text it may be.
+    // On a line of its own or after a word that announces it, but not after the name of a response, where the
+    // brackets may hold its text.
     static ALONE: LazyLock<Regex> = LazyLock::new(|| {
         regex(concat!(
             r"(?im)(?:^[^\S\n]*|(?-u:\b)(?:choice|verdict|preference|winner|decision|judge?ment|(?:final|my)\s+answer",
@@ -79,12 +81,12 @@ fn outcomes(preferences: Vec<Preference>) -> Vec<Outcome> {
     preferences.into_iter().map(Outcome::Preference).collect()
 }
 
-/// Where a match starts.
+/// The byte at which a match begins.
 fn start(found: &Captures<'_>) -> usize {
     found.get(0).map_or(0, |whole| whole.start())
 }
 
-/// Every `[[A]]`, `[[B]]` or `[[C]]`, which must agree.
+/// Reads every `[[A]]`, `[[B]]` or `[[C]]`; they must agree.
 pub(super) fn three_way(text: &str) -> Result<Outcome, VerdictError> {
     static LABEL: LazyLock<Regex> = LazyLock::new(|| regex(r"\[\[\s*(?<label>[^\[\]]*?)\s*\]\]"));
     labels(&LABEL, text, |label| {
@@ -98,8 +100,8 @@ pub(super) fn three_way(text: &str) -> Result<Outcome, VerdictError> {
     })
 }
 
-/// Every `[[A>>B]]` and the like, which must agree in their strength too. What stands in double brackets but is not made of
-/// these letters and signs, such as a number, is no label.
+/// Reads every `[[A>>B]]` and the like; they must agree, strength included. Double brackets around other
+/// characters, such as a number, are not labels.
 pub(super) fn five_way(text: &str) -> Result<Outcome, VerdictError> {
     static LABEL: LazyLock<Regex> = LazyLock::new(|| regex(r"\[\[\s*(?<label>[AB<>=\s]*?[AB<>=])\s*\]\]"));
     labels(&LABEL, text, |label| {
@@ -107,7 +109,7 @@ pub(super) fn five_way(text: &str) -> Result<Outcome, VerdictError> {
     })
 }
 
-/// What `pattern` finds, all of it labels that agree. Quoted labels are someone else's.
+/// The labels matched by `pattern`, which must all be valid and agree. Quoted labels are ignored.
 fn labels(
     pattern: &Regex,
     text: &str,
@@ -120,11 +122,11 @@ fn labels(
     agreed(&decisions.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Every sentence that says nothing but which response is better, or that it is a tie; they must agree. A sentence that
-/// says more ("Answer 1 is better at naming colours") decides nothing.
+/// Reads every sentence that states only which response is better, or that it is a tie; they must agree. A sentence
+/// that states more ("Answer 1 is better at naming colours") is ignored.
 pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictError> {
-    // Before it: the start of a text, of a line, of an item or of a sentence, and at most a word that draws the conclusion.
-    // Asterisks, which set words off, count as white space.
+    // Preceded by the start of the text, of a line, of a list item or of a sentence, and by at most one word that
+    // introduces a conclusion. Asterisks, as used for emphasis, count as white space.
     static SENTENCE: LazyLock<Regex> = LazyLock::new(|| {
         regex(concat!(
             r"(?im)(?:^|[.!?:;*>])[\s*]*(?:[-•]\s[\s*]*)?",
@@ -136,7 +138,7 @@ pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictErr
     });
     let mut decisions = Vec::new();
     for found in SENTENCE.captures_iter(text) {
-        // Where a text is cut, more may follow than a sentence's end.
+        // At the end of a cut text, the sentence may have continued.
         if ending == Ending::Cut
             && found["end"].is_empty()
             && found.get(0).is_some_and(|whole| whole.end() == text.len())
@@ -152,7 +154,7 @@ pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictErr
     agreed(&decisions)
 }
 
-/// The side that a label names, of those that the patterns let through.
+/// The response named by a label, which must be one that the patterns accept.
 pub(super) fn side(label: &str) -> Preference {
     match label.to_ascii_lowercase().as_str() {
         "1" | "first" | "a" => Preference::First,

@@ -1,16 +1,17 @@
-//! What of a text is somebody else's words: those of the rubric, of the prompt, of a response.
+//! Quotations in a text: words of the rubric, of the prompt or of a response rather than the critic's own.
 
 use std::ops::Range;
 
-/// Where a text quotes. Single quotation marks delimit nothing here, since most of them are apostrophes.
+/// The quotations of a text. Single quotation marks are not delimiters, since most of them are apostrophes.
 pub(super) struct Quotations<'a> {
     text: &'a str,
-    /// In order, without overlap.
+    /// Quoted ranges in bytes, in order, without overlap.
     spans: Vec<Range<usize>>,
 }
 
 impl<'a> Quotations<'a> {
-    /// Those of `text`, found in one pass over it. A mark that is not closed in its paragraph opens nothing.
+    /// Finds the quotations of `text` in one pass. A mark that is not closed within its paragraph opens no
+    /// quotation.
     pub(super) fn of(text: &'a str) -> Self {
         let mut spans = Vec::new();
         let mut open: Option<(usize, char)> = None;
@@ -32,14 +33,14 @@ impl<'a> Quotations<'a> {
             }
             before = Some(mark);
         }
-        // Who puts the whole answer between quotation marks says it all the same.
+        // A text that is quoted as a whole is still the critic's own.
         let (start, end) = (text.len() - text.trim_start().len(), text.trim_end().len());
         let whole = |span: &Range<usize>| span.start == start && text[span.end..end].chars().count() == 1;
         spans.retain(|span| !whole(span));
         Self { text, spans }
     }
 
-    /// Whether what starts at byte `start` is quoted, or begins with a quotation mark of any kind, closed or not.
+    /// Whether byte `start` is inside a quotation, or directly follows a quotation mark of any kind, closed or not.
     pub(super) fn have(&self, start: usize) -> bool {
         let after = self.spans.partition_point(|span| span.end <= start);
         self.spans.get(after).is_some_and(|span| span.start < start)
@@ -47,20 +48,20 @@ impl<'a> Quotations<'a> {
     }
 }
 
-/// Whether `mark` begins a quotation, by the characters beside it.
+/// Whether `mark` begins a quotation, given the characters on both sides of it.
 fn opens(mark: char, before: Option<char>, after: Option<char>) -> bool {
     let beside = before.is_none_or(|before| !before.is_alphanumeric())
         && after.is_some_and(|after| !after.is_whitespace());
     match mark {
         '“' | '„' | '«' => true,
         '"' => beside,
-        // Several in a row are a fence, between which a critic may write its own verdict.
+        // Several backticks are a code fence, inside which a critic may write its own verdict.
         '`' => beside && before != Some('`') && after != Some('`'),
         _ => false,
     }
 }
 
-/// Whether `mark` ends a quotation that `opening` began.
+/// Whether `mark` ends a quotation that began with `opening`.
 fn closes(opening: char, mark: char, before: Option<char>, after: Option<char>) -> bool {
     match opening {
         '“' => mark == '”',

@@ -1,4 +1,4 @@
-//! Scores behind a label, anywhere in a text.
+//! Scores after a label, anywhere in a text.
 
 use std::sync::LazyLock;
 
@@ -14,12 +14,12 @@ pub(super) static RATING: LazyLock<Regex> = LazyLock::new(|| label("rating"));
 /// The label of `Final Score: N`.
 pub(super) static FINAL: LazyLock<Regex> = LazyLock::new(|| label(r"final\s+score"));
 
-/// A label with what may stand around its colon, up to the number.
+/// Matches the label, the colon and any markup around it, up to the number.
 fn label(word: &str) -> Regex {
     regex(&format!(r"(?i)\b{word}\s*\**\s*:\s*\**\s*\[?\s*"))
 }
 
-/// Every score behind `label`, which must agree. A label without a number behind it decides nothing.
+/// Reads the score after every occurrence of `label`; they must agree. A label without a number is ignored.
 pub(super) fn anywhere(
     label: &Regex,
     text: &str,
@@ -32,20 +32,21 @@ pub(super) fn anywhere(
     agreed(&scores)
 }
 
-/// The score that `text` begins with; `None` when it begins with no number.
+/// The score at the beginning of `text`; `None` if there is no number.
 fn read(text: &str, (scale, ending): (Scale, Ending)) -> Result<Option<f64>, VerdictError> {
     static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
         regex(
             r"(?i)^(?<score>[-+]?\.?[0-9]+(?:\.[0-9]+)?)(?:\s*\]?\s*(?:/|out\s+of)\s*\**(?<of>[0-9]+(?:\.[0-9]+)?))?",
         )
     });
-    // A range, a list, a percentage, a word: the number is only a part of what stands there.
+    // A continuation such as a range, a list, a percentage or a word, which makes the number only a part of
+    // something else.
     static MORE: LazyLock<Regex> = LazyLock::new(|| {
         regex(
             r"(?i)^(?:[\w%+~–—/-]|[.,:][0-9]|\s+(?:to|or|and|-|–|—)\s+[-+]?[0-9]|\s*\]?\s*(?:/|out\s+of\b))",
         )
     });
-    // How such a continuation can begin where a text is cut.
+    // A possible beginning of a continuation where a text is cut.
     static MAYBE_MORE: LazyLock<Regex> = LazyLock::new(|| {
         regex(r"(?i)^(?:[.,:]|[^\S\n]*(?:/|o|ou|out\s*|out\s+of?|t|to|a|an|and|or|-|–|—)?\s*)$")
     });
@@ -60,7 +61,7 @@ fn read(text: &str, (scale, ending): (Scale, Ending)) -> Result<Option<f64>, Ver
     on_scale(&found["score"], found.name("of").map(|of| of.as_str()), scale).map(Some)
 }
 
-/// Reads a score; one that is given "out of" something must mean the top of the scale.
+/// Parses a score on `scale`. One given "out of" a number must name the top of the scale.
 pub(super) fn on_scale(number: &str, of: Option<&str>, scale: Scale) -> Result<f64, VerdictError> {
     let value = |text: &str| text.parse::<f64>().ok();
     let right_top = of.is_none_or(|of| value(of) == Some(scale.max));

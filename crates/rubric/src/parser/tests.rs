@@ -1,4 +1,4 @@
-//! Texts and what they say.
+//! Tests of texts and their verdicts.
 
 use super::{Ending, ParserEvent, VerdictParser};
 use crate::{AnswerForm, Outcome, Preference, Scale, Verdict, VerdictError};
@@ -6,7 +6,8 @@ use crate::{AnswerForm, Outcome, Preference, Scale, Verdict, VerdictError};
 const TEN: Scale = Scale { min: 0.0, max: 10.0, step: 1.0, decimals: false };
 const HUNDRED: Scale = Scale { min: 0.0, max: 100.0, step: 1.0, decimals: false };
 
-/// Reads `text` after `reply` in one piece and one character at a time, which must agree, and returns the verdict.
+/// Parses `text` after `reply` at once and one character at a time, checks that both agree, and returns the
+/// verdict.
 fn read(
     form: AnswerForm,
     scale: Option<Scale>,

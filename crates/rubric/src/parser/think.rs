@@ -1,4 +1,4 @@
-//! Thoughts between tags, then the answer between tags.
+//! Parses an answer with its reasoning in think tags and the decision in answer tags.
 
 use std::{ops::Range, sync::LazyLock};
 
@@ -10,8 +10,8 @@ use crate::{Outcome, VerdictError};
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
 
-/// What of `text` is known to be thoughts; `None` before they start. What may be the beginning of the tag that ends them is
-/// left out.
+/// The range of `text` known to be reasoning; `None` before it begins. A partial closing tag at the end is
+/// excluded.
 pub(super) fn thoughts(text: &str) -> Option<Range<usize>> {
     let start = text.len() - text.trim_start().strip_prefix(OPEN)?.len();
     let inside = &text[start..];
@@ -22,14 +22,14 @@ pub(super) fn thoughts(text: &str) -> Option<Range<usize>> {
     Some(start..start + length)
 }
 
-/// The answer behind the thoughts. What the thoughts say of answers decides nothing.
+/// Parses the answer after the reasoning. Statements within the reasoning are ignored.
 pub(super) fn answer(text: &str) -> Result<Outcome, VerdictError> {
     static ANSWER: LazyLock<Regex> = LazyLock::new(|| {
         regex(r"(?i)^\s*<answer>\s*(?:answer|response)\s+(?<label>1|2)\s+is\s+better\s*\.?\s*</answer>\s*$")
     });
     let end = thoughts(text).ok_or(VerdictError::Missing)?.end;
     let rest = text[end..].strip_prefix(CLOSE).ok_or(VerdictError::Missing)?;
-    // Without the closing tag it is not a whole answer, as where a text is cut.
+    // Without the closing tag the answer is incomplete, as in a cut text.
     if !rest.contains("</answer>") {
         return Err(VerdictError::Missing);
     }
