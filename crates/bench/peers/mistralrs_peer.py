@@ -2,8 +2,8 @@
 
     python mistralrs_peer.py FILE SEQUENCES
 
-Reads one JSON object a line, does what it says, and answers with one line. Requests are streams, since a runner takes the
-next request only when the one before has returned; each stream has a thread that reads it.
+Reads one JSON request per line, runs it, and writes one JSON reply per line. Chat requests are streamed, since a runner
+accepts a request only after the previous call has returned; each stream is read by a thread of its own.
 """
 
 import importlib.metadata
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-# The library prints; the answers have the output for themselves.
+# The library prints to stdout, which is reserved for the replies.
 ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -39,7 +39,7 @@ def read(stream, usages, errors):
 
 
 def run(prompts, tokens):
-    """Seconds until all is written, tokens read, tokens written."""
+    """Returns the seconds until all streams have ended, and the numbers of prompt and completion tokens."""
     usages, errors = [], []
     begin = time.perf_counter()
     readers = []
@@ -65,7 +65,7 @@ def run(prompts, tokens):
 
 
 def language(request):
-    """New prompts with one token each, then the same prompts with more: nothing is kept between the two."""
+    """Runs new prompts with one token each, then the same prompts with more: the prefix cache is off."""
     short, read_tokens, few = run(request["prompts"], 1)
     long, _, many = run(request["prompts"], 1 + request["steps"])
     return {"prompt_tokens": read_tokens, "prefill_s": short, "written_tokens": many - few, "decode_s": long - short}
@@ -75,7 +75,7 @@ def answer(line):
     try:
         return language(json.loads(line))
     except Exception as error:
-        # What follows the first line is where it happened.
+        # The lines after the first are a backtrace.
         return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
 
 

@@ -2,9 +2,9 @@
 
     python transformers_peer.py CHECKPOINT THREADS DEVICE
 
-DEVICE is cpu, for 32-bit floats, or cuda, for bf16 on the first card.
-Reads one JSON object a line, does what it says, and answers with one line: times in seconds, taken around the model's own
-work. Pictures are preprocessed, texts tokenised and both brought to the device before the clock starts.
+DEVICE is cpu, for 32-bit floats, or cuda, for bf16 on the first GPU.
+Reads one JSON request per line, runs it, and writes one JSON reply per line: times in seconds, taken around the model's own
+work. Images are preprocessed, texts tokenised and both copied to the device before the clock starts.
 """
 
 import base64
@@ -14,7 +14,7 @@ import os
 import sys
 import time
 
-# Libraries print; the answers have the output for themselves.
+# Libraries print to stdout, which is reserved for the replies.
 ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -25,33 +25,38 @@ from transformers import AutoProcessor, LlavaOnevisionForConditionalGeneration
 
 CHECKPOINT, THREADS, DEVICE = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 ON_GPU = DEVICE == "cuda"
-FORM = {"dtype": torch.bfloat16, "attn_implementation": "sdpa"} if ON_GPU else {"dtype": torch.float32}
+# On a GPU weights are loaded directly to the device, without a copy in main memory.
+FORM = (
+    {"dtype": torch.bfloat16, "attn_implementation": "sdpa", "device_map": DEVICE}
+    if ON_GPU
+    else {"dtype": torch.float32}
+)
 transformers.logging.set_verbosity_error()
 torch.set_num_threads(THREADS)
 processor = AutoProcessor.from_pretrained(CHECKPOINT)
 processor.tokenizer.padding_side = "left"
-model = LlavaOnevisionForConditionalGeneration.from_pretrained(CHECKPOINT, **FORM).to(DEVICE).eval()
+model = LlavaOnevisionForConditionalGeneration.from_pretrained(CHECKPOINT, **FORM).eval()
 
 
 def clock():
-    """The time, once the device has done all that it was asked for: a card works on after a call has returned."""
+    """Returns the time after waiting for the device: a GPU is still computing when a call returns."""
     if ON_GPU:
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def give_back():
-    """Lets others have the memory of a card that is kept for the next time."""
+    """Releases the GPU memory that torch's allocator caches, so that other programs can use it."""
     if ON_GPU:
         torch.cuda.empty_cache()
 
 
-def picture(request):
-    return Image.open(io.BytesIO(base64.b64decode(request["picture"]))).convert("RGB")
+def image_of(request):
+    return Image.open(io.BytesIO(base64.b64decode(request["image"]))).convert("RGB")
 
 
 def encode_image(request):
-    inputs = processor.image_processor([[picture(request)]], return_tensors="pt").to(DEVICE, FORM["dtype"])
+    inputs = processor.image_processor([[image_of(request)]], return_tensors="pt").to(DEVICE, FORM["dtype"])
     begin = clock()
     model.model.get_image_features(
         inputs["pixel_values"], inputs["image_sizes"], batch_num_images=inputs["batch_num_images"]
@@ -60,7 +65,7 @@ def encode_image(request):
 
 
 def language(request):
-    """A new prompt for each sequence, then tokens one by one."""
+    """Prefills a new prompt for each sequence, then decodes tokens one by one."""
     batch, length, steps = request["batch"], request["prompt_tokens"], request["steps"]
     generator = torch.Generator().manual_seed(request["serial"])
     tokens = torch.randint(0, request["vocabulary"], (batch, length), generator=generator).to(DEVICE)
@@ -81,9 +86,11 @@ def language(request):
 
 
 def judge(request):
-    """All prompts in batches of one size, padded: the logits at their ends, and as many tokens as are asked for."""
-    image, size, write = picture(request), request["batch"], request["write"]
-    seconds, read, written, ends = 0.0, 0, 0, model.generation_config.eos_token_id
+    """Runs all prompts in padded batches of one size, and generates up to `write` tokens for each. If `write` is 0, returns the
+    log-probabilities of the labels' first tokens at the ends of prompts; they are computed after the clock has stopped."""
+    image, size, write = image_of(request), request["batch"], request["write"]
+    firsts = [processor.tokenizer(label, add_special_tokens=False)["input_ids"][0] for label in request["labels"]]
+    labels, seconds, read, written, ends = [], 0.0, 0, 0, model.generation_config.eos_token_id
     ends = torch.tensor(ends if isinstance(ends, list) else [ends], device=DEVICE)
     for first in range(0, len(request["prompts"]), size):
         texts = []
@@ -98,15 +105,18 @@ def judge(request):
         begin = clock()
         if write == 0:
             places = (mask.cumsum(-1) - 1).clamp(min=0)
-            model(**inputs, position_ids=places, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1)
+            logits = model(**inputs, position_ids=places, use_cache=False, logits_to_keep=1).logits[:, -1]
+            logits.argmax(-1)
         else:
             output = model.generate(**inputs, max_new_tokens=write, do_sample=False)
             tokens = output[:, mask.shape[1]:]
             ended = torch.isin(tokens, ends).cumsum(-1) > 0
             written += int((~ended).sum())
         seconds += clock() - begin
+        if write == 0:
+            labels += logits.float().log_softmax(-1)[:, firsts].tolist()
     give_back()
-    return {"seconds": seconds, "prompt_tokens": read, "written_tokens": written}
+    return {"seconds": seconds, "prompt_tokens": read, "written_tokens": written, "labels": labels}
 
 
 DEEDS = {"image": encode_image, "language": language, "judge": judge}
@@ -119,7 +129,7 @@ def answer(line):
         return DEEDS[request["do"]](request)
     except Exception as error:
         words = f"{type(error).__name__}: {error}".splitlines()[0]
-    # Only here is what failed forgotten, and with it what it held.
+    # Only after the `except` block is the exception freed, and with it the tensors that its frames hold.
     give_back()
     return {"error": words}
 

@@ -1,10 +1,10 @@
-//! When requests come: independent of one another and of how the server fares.
+//! Arrival times of requests: independent of one another and of how the server copes.
 
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Times of arrival since the start, without end: a Poisson process.
+/// An infinite sequence of arrival times since the start: a Poisson process.
 pub(crate) struct Arrivals {
     random: StdRng,
     rate_per_s: f64,
@@ -12,7 +12,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Arrivals at `rate_per_s`, which is above 0; the same seed gives the same ones.
+    /// Creates arrivals at a mean of `rate_per_s`, which must be above 0; equal seeds give equal times.
     pub(crate) fn new(rate_per_s: f64, seed: u64) -> Self {
         Self { random: StdRng::seed_from_u64(seed), rate_per_s, at_s: 0.0 }
     }
@@ -22,9 +22,9 @@ impl Iterator for Arrivals {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        // 1 - u is in (0, 1], so that the logarithm is finite.
+        // `1 - u` is in (0, 1], so the logarithm is finite.
         self.at_s -= (1.0 - self.random.random::<f64>()).ln() / self.rate_per_s;
-        // A rate near 0 may put an arrival beyond what a duration holds: then it never comes.
+        // At a rate near 0 the next arrival may exceed the range of `Duration`: then the iterator ends.
         Duration::try_from_secs_f64(self.at_s).ok()
     }
 }

@@ -1,29 +1,31 @@
-//! What no program can do faster on this machine: the work that a figure needs, at the rates that were measured.
+//! Upper bounds of every program's speed on this machine: the work that a figure needs, at the rates that were
+//! measured.
 
 use critic::ModelSize;
 use serde::Serialize;
 
-/// What the machine can do at most, measured in the same run.
+/// The machine's limits, measured in the same run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct MachineLimits {
-    /// Bytes read from memory each second, in 10^9.
+    /// Memory bandwidth for reads, in 10^9 bytes per second.
     pub reading_gb_per_s: f64,
-    /// Operations each second, in 10^9; a multiply-add is two. On 32-bit floats, or on a GPU on those of bf16.
+    /// Arithmetic throughput in 10^9 operations per second, a multiply-add being two: on 32-bit floats, or on a
+    /// GPU in bf16.
     pub arithmetic_gflops: f64,
 }
 
-/// How many bits weights and kept numbers have.
+/// Storage sizes of weights and of the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Widths {
-    /// Bits of a weight of a layer, its part of a scale with it.
+    /// Bits per weight of a decoder layer, including its share of a scale.
     pub layer_bits: f64,
-    /// Bits of a weight of the product that makes logits.
+    /// Bits per weight of the output head, which computes logits.
     pub head_bits: f64,
-    /// Bytes of a number of a key or value.
+    /// Bytes per number of a cached key or value.
     pub cached_bytes: f64,
 }
 
-/// Limits and work together.
+/// The machine's limits and the model's size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) limits: MachineLimits,
@@ -31,26 +33,26 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Operations for `tokens` that see `seen` positions on average.
+    /// Decoder operations for `tokens` that attend to `seen` positions each on average.
     pub(crate) fn operations(&self, tokens: f64, seen: f64) -> f64 {
         let ModelSize { decoder_weights, decoder_layers, attention_width, .. } = self.size;
-        // Queries by keys, and probabilities by values.
+        // Two products: queries by keys, and probabilities by values.
         let attention = 4.0 * (decoder_layers * attention_width) as f64 * seen;
         tokens * (2.0 * decoder_weights as f64 + attention)
     }
 
-    /// Seconds that so many operations take at least.
+    /// The fewest seconds that this many operations take.
     pub(crate) fn seconds(&self, operations: f64) -> f64 {
         operations / (self.limits.arithmetic_gflops * 1e9)
     }
 
-    /// The most tokens of prompts of so many that are read each second.
+    /// The most prompt tokens per second in the prefill of a prompt of `prompt` tokens.
     pub(crate) fn prefill_per_s(&self, prompt: f64) -> f64 {
         prompt / self.seconds(self.operations(prompt, prompt / 2.0))
     }
 
-    /// The most tokens that `batch` sequences write each second after `context` positions: in each step all weights and
-    /// everything that is kept are read once.
+    /// The most tokens per second that `batch` sequences decode after `context` positions each. Each step reads
+    /// all weights and all cached keys and values once.
     pub(crate) fn decode_per_s(&self, widths: Widths, batch: f64, context: f64) -> f64 {
         let head_weights = self.size.head_weights as f64;
         let reading = self.decode_bytes(widths, batch * context) / (self.limits.reading_gb_per_s * 1e9);
@@ -58,14 +60,14 @@ impl Bounds {
         batch / reading.max(self.seconds(operations))
     }
 
-    /// The bytes that a step of single tokens reads: all weights, and what is kept of `positions` in all.
+    /// The bytes that a decode step reads: all weights, and the cached keys and values of `positions` in total.
     pub(crate) fn decode_bytes(&self, widths: Widths, positions: f64) -> f64 {
         let ModelSize { decoder_weights, head_weights, cached_numbers, .. } = self.size;
         let weights = decoder_weights as f64 * widths.layer_bits + head_weights as f64 * widths.head_bits;
         weights / 8.0 + positions * cached_numbers as f64 * widths.cached_bytes
     }
 
-    /// Seconds for the features of so many tiles, at least.
+    /// The fewest seconds that the image features of `tiles` take.
     pub(crate) fn image_s(&self, tiles: f64) -> f64 {
         let ModelSize { tower_weights, tower_layers, tower_width, patches, projector_weights, .. } =
             self.size;
@@ -74,6 +76,23 @@ impl Bounds {
         self.seconds(tiles * patches as f64 * each)
     }
 }
+
+/// A model with every dimension 1, for tests.
+#[cfg(test)]
+pub(crate) const TINY: ModelSize = ModelSize {
+    decoder_weights: 1,
+    head_weights: 1,
+    decoder_layers: 1,
+    attention_width: 1,
+    cached_numbers: 1,
+    vocabulary: 1,
+    tower_weights: 1,
+    tower_layers: 1,
+    tower_width: 1,
+    tile_size: 1,
+    patches: 1,
+    projector_weights: 1,
+};
 
 #[cfg(test)]
 mod tests {
@@ -104,12 +123,12 @@ mod tests {
 
     #[test]
     fn a_prompt_is_bound_by_arithmetic_and_one_sequence_by_memory() {
-        // 2 million for the weights and 4000 for each of 500 positions.
+        // 2 million operations for the weights, and 4000 for each of 500 positions.
         assert_eq!(BOUNDS.operations(1.0, 500.0), 4e6);
         assert_eq!(BOUNDS.prefill_per_s(1000.0), 25_000.0);
-        // 4 MB of weights and 1 MB that is kept.
+        // 4 MB of weights and 1 MB of cached keys and values.
         assert_eq!(BOUNDS.decode_per_s(WIDE, 1.0, 1000.0), 2000.0);
-        // 1000 sequences that have seen nothing read the weights together, and are bound by arithmetic.
+        // 1000 sequences without context read the weights together, and are bound by arithmetic.
         assert_eq!(BOUNDS.decode_per_s(WIDE, 1000.0, 0.0), 50_000.0);
         assert_eq!(BOUNDS.image_s(1.0), 10.0 * 5000.0 / 1e11);
     }

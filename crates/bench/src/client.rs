@@ -1,7 +1,7 @@
-//! The client's end of HTTP: where the server is, and one connection that is kept alive.
+//! The client's end of HTTP: the server's address, and a single keep-alive connection.
 //!
-//! Plain HTTP/1.1 connections without a pool around them, since client and server share the machine and what the client
-//! spends is taken from the server.
+//! Plain HTTP/1.1 connections without a pool around them: client and server share the machine, so the CPU time
+//! that the client spends is taken from the server.
 
 use std::{
     io,
@@ -21,56 +21,58 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::error::BenchError;
 
-/// Where a server listens, and who asks it.
+/// A server's address, and how requests to it are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Host and port.
+    /// `host:port`.
     host: String,
-    /// The key that is shown to it.
+    /// The API key that is sent as a bearer token.
     key: Option<String>,
-    /// The address that connections are made from; the system chooses without one.
+    /// The local address that connections are made from; the system chooses one if `None`.
     source: Option<IpAddr>,
 }
 
 impl Server {
-    /// The server at an `http` URL, of which nothing but host and port may be given.
+    /// The server at an `http` URL that has only a host and, optionally, a port.
     ///
     /// # Errors
-    /// [`BenchError::Address`] when the URL has another form.
+    /// [`BenchError::Address`] when the URL has any other form.
     pub fn at_url(url: &str) -> Result<Self, BenchError> {
         let wrong = || BenchError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let host = uri.host().filter(|_| uri.scheme_str() == Some("http") && uri.path() == "/");
+        let is_plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        let host = uri.host().filter(|_| is_plain && !has_user);
         let host = format!("{}:{}", host.ok_or_else(wrong)?, uri.port_u16().unwrap_or(80));
         Ok(Self { host, key: None, source: None })
     }
 
-    /// Host and port.
+    /// `host:port`.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The server at a socket's address.
+    /// The server at a socket address.
     pub fn at(address: SocketAddr) -> Self {
         Self { host: address.to_string(), key: None, source: None }
     }
 
-    /// The same, asked by somebody with this key, from this address.
+    /// The same server, with requests sent under this key and from this local address.
     pub(crate) fn asked_by(self, key: Option<String>, source: Option<IpAddr>) -> Self {
         Self { key, source, ..self }
     }
 }
 
-/// A response that was read to its end.
+/// A response that was read completely.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The seconds after which it is to be asked again, if it says so.
+    /// The seconds in its `Retry-After` header, if it has one.
     pub(crate) retry_after_s: Option<u64>,
     pub(crate) body: Bytes,
 }
 
-/// A connection that is kept alive; it takes one request at a time.
+/// A keep-alive connection; it takes one request at a time.
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
@@ -79,7 +81,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects. What drives the connection runs as a task of its own and ends with it.
+    /// Connects. The task that drives the connection is spawned and ends with it.
     pub(crate) async fn open(server: &Server) -> Result<Self, BenchError> {
         let failed = |source| BenchError::Connect { host: server.host.clone(), source };
         let stream = match server.source {
@@ -87,30 +89,30 @@ impl Connection {
             Some(source) => connect_from(source, &server.host).await,
         };
         let stream = stream.map_err(failed)?;
-        // A request must leave at once and not wait for more to send.
+        // A request must be sent at once, without waiting for more data.
         stream.set_nodelay(true).map_err(failed)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // How it ends is told to whoever sends the next request.
+        // An error of the connection is returned to the sender of the next request.
         tokio::spawn(async { drop(connection.await) });
         Ok(Self { sender, host: server.host.clone(), key: server.key.clone() })
     }
 
-    /// Whether the server has not closed it.
+    /// Whether the connection is not closed.
     pub(crate) fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
 
-    /// Asks for a verdict.
+    /// Sends a request for a verdict to `POST /judge`.
     pub(crate) async fn judge(&mut self, body: Bytes) -> Result<Answer, BenchError> {
         self.send(Method::POST, "/judge", body).await
     }
 
-    /// Asks for the figures of the engine.
+    /// Requests the engine's figures from `GET /health`.
     pub(crate) async fn health(&mut self) -> Result<Answer, BenchError> {
         self.send(Method::GET, "/health", Bytes::new()).await
     }
 
-    /// Sends a request with a JSON body, and reads the response to its end.
+    /// Sends a request with a JSON body and reads the complete response.
     pub(crate) async fn send(
         &mut self,
         method: Method,
@@ -133,7 +135,7 @@ impl Connection {
     }
 }
 
-/// A connection that is made from an address of this machine.
+/// Connects from `source`, an address of this machine.
 async fn connect_from(source: IpAddr, host: &str) -> io::Result<TcpStream> {
     let to = lookup_host(host).await?.next().ok_or(io::ErrorKind::NotFound)?;
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -141,11 +143,12 @@ async fn connect_from(source: IpAddr, host: &str) -> io::Result<TcpStream> {
     socket.connect(to).await
 }
 
-/// Connections that wait for their next request. Clones are handles to the same ones.
+/// Idle keep-alive connections. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct IdleConnections {
     server: Server,
-    /// Unbounded: there are never more than requests at a time, and these are all of one phase at most.
+    /// Unbounded: it holds at most as many connections as requests were in flight at once, which all belong to
+    /// one phase.
     connections: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -154,13 +157,13 @@ impl IdleConnections {
         Self { server: server.clone(), connections: Arc::default() }
     }
 
-    /// One that waits and was not closed meanwhile, as the server does after a while.
+    /// Takes an idle connection that the server has not closed meanwhile, as it does after a timeout.
     fn waiting(&self) -> Option<Connection> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| connections.pop()).find(Connection::is_open)
     }
 
-    /// Asks for a verdict on a connection that waits, or on a new one.
+    /// Sends a request for a verdict on an idle connection, or on a new one.
     pub(crate) async fn judge(&self, body: Bytes) -> Result<Answer, BenchError> {
         let mut connection = match self.waiting() {
             Some(connection) => connection,

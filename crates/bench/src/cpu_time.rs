@@ -1,11 +1,11 @@
-//! How long the processor worked, as Linux tells it; elsewhere nothing is known.
+//! CPU time as Linux reports it; unknown on other systems.
 
 use std::{fs, time::Duration};
 
-/// Ticks each second in `/proc/self/stat`: fixed for programs, whatever the kernel's own clock is.
+/// Ticks per second in `/proc/self/stat`: fixed for programs, whatever the kernel's own clock rate is.
 const TICKS_PER_S: u64 = 100;
 
-/// What the processor did for this process, and for the thread that asks.
+/// CPU time of this process, and of the calling thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CpuTime {
     process: Duration,
@@ -13,7 +13,7 @@ pub(crate) struct CpuTime {
 }
 
 impl CpuTime {
-    /// Up to now.
+    /// CPU time so far; `None` where the system does not report it.
     pub(crate) fn now() -> Option<Self> {
         let process = process(&fs::read_to_string("/proc/self/stat").ok()?)?;
         let thread = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -21,14 +21,15 @@ impl CpuTime {
         Some(Self { process, thread })
     }
 
-    /// From `earlier` on: by this thread, and by all others of the process together.
+    /// CPU time since `earlier`: of this thread, and of all other threads of the process together.
     pub(crate) fn since(self, earlier: Self) -> (Duration, Duration) {
         let thread = self.thread.saturating_sub(earlier.thread);
         (thread, self.process.saturating_sub(earlier.process).saturating_sub(thread))
     }
 }
 
-/// The 14th and 15th fields together; the second is a name in brackets, which may have spaces.
+/// The sum of the 14th and 15th fields, user and system time. The second field is a name in parentheses, which
+/// may contain spaces.
 fn process(stat: &str) -> Option<Duration> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;

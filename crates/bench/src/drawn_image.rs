@@ -1,4 +1,4 @@
-//! Images drawn for requests.
+//! Generated images for requests.
 
 use std::io::{self, Cursor};
 
@@ -26,23 +26,23 @@ struct Rectangle {
 }
 
 impl DrawnImage {
-    /// Draws one whose sides have lengths out of `sides`.
+    /// Draws an image whose side lengths are random values in `sides`.
     pub(crate) fn draw(random: &mut StdRng, sides: std::ops::RangeInclusive<u32>) -> Self {
         let size = (random.random_range(sides.clone()), random.random_range(sides));
         Self::of_size(random, size)
     }
 
-    /// Draws one of this width and height.
+    /// Draws an image of this width and height.
     pub(crate) fn of_size(random: &mut StdRng, (width, height): (u32, u32)) -> Self {
         let count = random.random_range(1..=4);
         let rectangles = (0..count).map(|_| Rectangle::draw(random, width, height)).collect();
-        // Light, and with room below 255 for every shade.
+        // Light, but with room below 255 for every shade.
         let background = [0; 3].map(|_| random.random_range(160..=240));
         Self { width, height, background, rectangles }
     }
 
-    /// The image as a PNG file. Each `shade`, up to 15, changes the background by what an eye does not see, so that a
-    /// server takes it for another image that is as much work.
+    /// Encodes the image as PNG. Each `shade`, up to 15, changes the background imperceptibly, so that a server
+    /// sees another image that takes as much work.
     pub(crate) fn png(&self, shade: u8) -> Result<Vec<u8>, BenchError> {
         let background = self.background.map(|value| value.saturating_add(shade));
         let mut image = RgbImage::from_pixel(self.width, self.height, Rgb(background));
@@ -57,18 +57,18 @@ impl DrawnImage {
     }
 }
 
-/// An image of this width and height that is grey all over, as a PNG file.
+/// Encodes a uniformly grey image of this width and height as PNG.
 ///
 /// # Errors
-/// [`BenchError::Image`] when it cannot be written.
+/// [`BenchError::Image`] when it cannot be encoded.
 pub(crate) fn plain((width, height): (u32, u32)) -> Result<Vec<u8>, BenchError> {
     write(&RgbImage::from_pixel(width, height, Rgb([160; 3])))
 }
 
-/// The image of these red, green and blue values, row after row, as a PNG file.
+/// Encodes an image given as red, green and blue values, row by row, as PNG.
 ///
 /// # Errors
-/// [`BenchError::Image`] when it cannot be written, or has another number of values.
+/// [`BenchError::Image`] when it cannot be encoded, or the number of values does not match its size.
 pub(crate) fn of_pixels((width, height): (u32, u32), values: Vec<u8>) -> Result<Vec<u8>, BenchError> {
     write(
         &RgbImage::from_raw(width, height, values)

@@ -1,4 +1,4 @@
-//! What `/health` tells of a server's engine, once and over time.
+//! Figures of a server's engine from `/health`, once and over time.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,22 @@ use crate::{
     error::BenchError,
 };
 
-/// Time between two samples: many within one judgement, and a load that is not seen beside one.
+/// Time between two samples: short enough for many within one judgement, long enough that the load of sampling
+/// is negligible.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// The engine at one moment.
+/// The state of the engine at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sample {
     /// Seconds since the start.
     pub at_s: f64,
-    /// Sequences that ran.
+    /// Sequences that were running.
     pub running: usize,
-    /// Requests that waited for their turn.
+    /// Requests that were queued.
     pub waiting: usize,
 }
 
-/// As much of the body of `/health` as is used.
+/// The part of the body of `/health` that is used.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Health {
     pub(crate) model: String,
@@ -41,7 +42,7 @@ pub(crate) struct EngineFigures {
 }
 
 impl Health {
-    /// Asks for it.
+    /// Requests it from the server.
     pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, BenchError> {
         let answer = connection.health().await?;
         serde_json::from_slice(&answer.body).map_err(|_| BenchError::Figures {
@@ -51,20 +52,21 @@ impl Health {
     }
 }
 
-/// Figures over time.
+/// Engine figures over time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Course {
     pub(crate) samples: Vec<Sample>,
-    /// How long the server took to tell each sample: its probes answer in the same way.
+    /// How long `/health` took to answer each sample after the first; the server's probes are answered in the
+    /// same way.
     pub(crate) probes: Vec<Duration>,
-    /// Steps from the first sample to the last.
+    /// Engine steps from the first sample to the last.
     pub(crate) steps: u64,
-    /// Tokens from the first sample to the last.
+    /// Tokens that the model computed from the first sample to the last.
     pub(crate) tokens: u64,
 }
 
 impl Course {
-    /// The mean of a figure over time: each sample holds until the next.
+    /// The mean of a figure over time: each sample holds until the next one.
     pub(crate) fn mean(&self, figure: impl Fn(&Sample) -> usize) -> f64 {
         let area: f64 =
             self.samples.windows(2).map(|pair| figure(&pair[0]) as f64 * (pair[1].at_s - pair[0].at_s)).sum();
@@ -75,14 +77,14 @@ impl Course {
     }
 }
 
-/// Takes samples on a connection of its own until it is told to stop.
+/// Takes samples on a connection of its own until it is stopped.
 pub(crate) struct Sampler {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<Course, BenchError>>,
 }
 
 impl Sampler {
-    /// Takes the first sample, then one each [`PERIOD`].
+    /// Takes the first sample, then one every [`PERIOD`].
     pub(crate) async fn start(server: &Server, start: Instant) -> Result<Self, BenchError> {
         let mut connection = Connection::open(server).await?;
         let first = Health::ask(&mut connection).await?.engine;
@@ -91,9 +93,9 @@ impl Sampler {
         Ok(Self { stop, task })
     }
 
-    /// Takes the last sample.
+    /// Takes the last sample, and returns all of them.
     pub(crate) async fn finish(self) -> Result<Course, BenchError> {
-        // When the task has ended by itself, the error that ended it is what it gives.
+        // If the task has already ended, it was by an error, which joining it returns.
         let _ = self.stop.send(());
         match self.task.await {
             Ok(course) => course,

@@ -1,10 +1,10 @@
-//! What many times say together.
+//! Statistics of many durations.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Mean, percentiles and maximum of times, in milliseconds; all 0 when there are none.
+/// Mean, percentiles and maximum of durations, in milliseconds; all 0 without any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Latency {
     /// The mean.
@@ -20,7 +20,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Of these times, in any order.
+    /// Computes the statistics of durations in any order.
     pub fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         let Some(longest) = times.last() else { return Self::default() };
@@ -35,7 +35,7 @@ impl Latency {
     }
 }
 
-/// The smallest of the sorted times that `percent` of all do not exceed.
+/// The smallest of the sorted times that at least `percent` percent of them do not exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
 }

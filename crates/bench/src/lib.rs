@@ -1,10 +1,11 @@
-//! Benchmarks of a judge server: what it does under load, what it costs when the model costs nothing, and how much
-//! work the sharing of prompts saves.
+//! Benchmarks of a judge server: its behaviour under load, its overhead when the model computes nothing, and
+//! how much work the sharing of prompts saves.
 //!
-//! [`load`] and [`overhead`] speak HTTP to a server that someone else has started; [`sharing`] drives an engine;
-//! [`compare`] starts Gavel and other programs and measures them in turn; [`corpus`] sends bad input, [`abuse`] treats it badly, and
-//! both look what is left of the server.
-//! Each returns a report, which prints as a table and serialises as JSON.
+//! [`load`] and [`overhead`] send HTTP requests to a server that is already running; [`sharing`] drives an
+//! engine and [`steps`] a model directly; [`compare`] starts Gavel and other programs and measures them in
+//! turn; [`corpus`] sends malformed and hostile input, [`abuse`] simulates badly behaved clients, and both
+//! check the state of the server afterwards. Each returns a report, which prints as a table and serialises as
+//! JSON.
 
 mod abuse;
 mod arrivals;
@@ -28,6 +29,7 @@ mod round_robin;
 mod service_times;
 mod sharing;
 mod sharing_report;
+mod step_plan;
 mod steps;
 mod steps_report;
 mod table;
@@ -38,8 +40,8 @@ pub use abuse::{AbuseOptions, AbuseReport, Behaviour, Shape, Spread, abuse};
 pub use bounds::{MachineLimits, Widths};
 pub use client::Server;
 pub use compare::{
-    CompareDevice, CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part, Program, Ratio,
-    Section, Skipped, Unit, Weights, compare,
+    Agreement, CompareDevice, CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part,
+    Program, Ratio, Section, Skipped, Unit, Weights, compare,
 };
 pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Coverage, Family, Times, corpus};
 pub use engine_figures::Sample;
@@ -57,5 +59,5 @@ pub use service_times::ServiceTimes;
 pub use sharing::sharing;
 pub use sharing_report::{SharingReport, SharingResult};
 pub use steps::{StepsOptions, steps};
-pub use steps_report::{StepFigure, StepKind, StepsReport};
+pub use steps_report::{MemoryShares, StepFigure, StepKind, StepsReport};
 pub use tally::{Count, Usage};

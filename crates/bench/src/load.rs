@@ -16,29 +16,30 @@ use crate::{
     workload::{Kind, Workload},
 };
 
-/// What is offered when no rates are given: multiples of the rate at which requests are judged one at a time.
+/// The offered rates when no rates are given: multiples of the rate at which requests are judged one at a time.
 const MULTIPLES: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
 
-/// What is asked of the server.
+/// Options of the load benchmark.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// Requests in each phase.
     pub requests: usize,
-    /// Rates of arrivals, in requests each second; without any, multiples of the rate at which requests are judged one at
-    /// a time.
+    /// Arrival rates in requests per second; if empty, multiples of the rate at which requests are judged one
+    /// at a time.
     pub rates: Vec<f64>,
-    /// From which requests and arrivals follow.
+    /// The seed of requests and arrivals.
     pub seed: u64,
     /// Tokens that the critic may write for each request.
     pub max_tokens: usize,
-    /// `mode` of the requests; the server's default without it.
+    /// `mode` of the requests; the server's default if `None`.
     pub mode: Option<String>,
 }
 
-/// Puts a server under load. Blocks; the server must run on other threads.
+/// Measures a server under load. Blocks; the server must run on other threads.
 ///
 /// # Errors
-/// [`BenchError`] when the options make no sense, the server cannot be reached, or it judges nothing at all.
+/// [`BenchError`] when an option is invalid, the server cannot be reached, or the first requests are not
+/// judged.
 pub fn load(server: &Server, options: &LoadOptions) -> Result<LoadReport, BenchError> {
     if options.requests == 0 {
         return Err(BenchError::None("requests"));
@@ -55,8 +56,8 @@ async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, Bench
     let model = Health::ask(&mut Connection::open(server).await?).await?.model;
     let kind = Kind { sides: 48..=320, max_tokens: options.max_tokens, mode: options.mode.clone() };
     let workload = Workload::new(requests, kind, seed);
-    // Every phase has images of its own shade, so that none finds its work done by the one before. The first request
-    // of all touches memory that later ones find ready; it is not counted.
+    // Every phase uses images of its own shade, so that nothing is cached from the phase before. The very first
+    // request touches memory that is ready for later ones; it is not counted.
     let first = workload.bodies(0)?.swap_remove(0);
     let answer = Connection::open(server).await?.judge(first).await?;
     if answer.status != 200 {
@@ -69,7 +70,7 @@ async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, Bench
     }
     let mut open = Vec::with_capacity(rates.len());
     for (index, rate) in rates.into_iter().enumerate() {
-        // After many rates a shade comes again; by then its images have been pushed out.
+        // After 14 rates the shades repeat; by then their images have been evicted.
         let shade = 2 + (index % 14) as u8;
         open.push(open_loop(server, workload.bodies(shade)?, (rate, seed + index as u64)).await?);
     }
@@ -77,7 +78,7 @@ async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, Bench
     Ok(LoadReport { benchmark: "load", machine, model, requests, seed, one_at_a_time, open_loop: open })
 }
 
-/// Each request when the one before was answered.
+/// Sends each request when the one before has been answered.
 async fn one_at_a_time(server: &Server, bodies: Vec<Bytes>) -> Result<LoadPhase, BenchError> {
     let mut tally = Tally::default();
     let idle = IdleConnections::new(server);
@@ -94,7 +95,7 @@ async fn one_at_a_time(server: &Server, bodies: Vec<Bytes>) -> Result<LoadPhase,
     Ok(LoadPhase::new(None, tally, (elapsed, sampler.finish().await?)))
 }
 
-/// Each request at its time, whatever became of the others.
+/// Sends each request at its time, whatever happened to the others.
 async fn open_loop(
     server: &Server,
     bodies: Vec<Bytes>,
@@ -108,7 +109,7 @@ async fn open_loop(
         let due = start + at;
         tokio::time::sleep_until(due.into()).await;
         let idle = idle.clone();
-        // The latency begins when the request was due, so that a client that is late cannot hide a slow server.
+        // The latency begins when the request was due, so that a late client cannot hide a slow server.
         requests.spawn(async move { (idle.judge(body).await, due.elapsed()) });
     }
     let mut tally = Tally::default();

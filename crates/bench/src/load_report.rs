@@ -1,4 +1,4 @@
-//! What a server did under load.
+//! The report of a server under load.
 
 use std::{fmt, time::Duration};
 
@@ -12,54 +12,54 @@ use crate::{
     tally::{Count, Tally, Usage},
 };
 
-/// A server under several rates of arrivals.
+/// Results of a server at several arrival rates.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadReport {
     /// Always `load`.
     pub benchmark: &'static str,
-    /// On what it ran; the server, too, when it was not elsewhere.
+    /// The machine of the load generator, and of the server unless that ran elsewhere.
     pub machine: Machine,
     /// Name of the checkpoint.
     pub model: String,
     /// Requests in each phase.
     pub requests: usize,
-    /// From which requests and arrivals follow.
+    /// The seed of requests and arrivals.
     pub seed: u64,
-    /// The requests, each sent when the one before was answered.
+    /// The phase in which each request was sent when the one before had been answered.
     pub one_at_a_time: LoadPhase,
-    /// The requests, sent at random times whatever the server does, at one rate after another.
+    /// The phases in which requests were sent at random times, one phase for each rate.
     pub open_loop: Vec<LoadPhase>,
 }
 
-/// The same requests once.
+/// One phase: the whole workload sent once.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadPhase {
-    /// The mean rate at which requests came; none when each waited for the one before.
+    /// The mean arrival rate; `None` when each request waited for the one before.
     pub offered_per_s: Option<f64>,
-    /// What became of the requests.
+    /// The outcomes of the requests.
     #[serde(flatten)]
     pub count: Count,
-    /// From the first request to the last answer.
+    /// Seconds from the first request to the last answer.
     pub elapsed_s: f64,
-    /// Requests that were judged, each second.
+    /// Judged requests per second.
     pub throughput_per_s: f64,
-    /// Of requests that were judged, from the time at which they were due to be sent.
+    /// Latency of judged requests, from the time at which they were due to be sent.
     pub latency: Latency,
-    /// Of requests that were refused, from the same time.
+    /// Latency of requests that got another answer than a verdict, from the time at which they were due to be sent.
     pub refusal: Latency,
-    /// Of `/health`, which was asked all the while.
+    /// Latency of `/health`, which was polled all the time.
     pub probe: Latency,
-    /// Mean over time of the sequences that ran.
+    /// The number of running sequences, averaged over time.
     pub mean_running: f64,
-    /// Mean over time of the requests that waited.
+    /// The number of queued requests, averaged over time.
     pub mean_waiting: f64,
     /// Steps of the engine.
     pub steps: u64,
-    /// Tokens that the model ran.
+    /// Tokens that the model computed.
     pub tokens: u64,
-    /// Tokens of the requests.
+    /// Token counts of the judged requests.
     pub usage: Usage,
-    /// The engine over time.
+    /// The state of the engine over time.
     pub samples: Vec<Sample>,
 }
 

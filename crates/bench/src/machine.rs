@@ -1,22 +1,22 @@
-//! On what a benchmark was run: figures without it mean nothing.
+//! The machine that a benchmark ran on: figures mean nothing without it.
 
 use serde::Serialize;
 
-/// The machine, as far as it tells.
+/// The machine, as far as the system describes it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Machine {
     /// Processors that this process may use.
     pub cores: usize,
     /// The operating system.
     pub system: &'static str,
-    /// The kind of processor.
+    /// The instruction set architecture.
     pub architecture: &'static str,
-    /// The processor's own name, where the system tells.
+    /// The processor's model name, where the system reports it.
     pub processor: Option<String>,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     pub fn here() -> Self {
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -27,7 +27,7 @@ impl Machine {
     }
 }
 
-/// As Linux tells it, with the widest of the vector instructions that matter here.
+/// The model name in `/proc/cpuinfo` on Linux, with the widest vector instruction set that matters here.
 fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let field = |name: &str| {

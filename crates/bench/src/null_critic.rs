@@ -1,8 +1,8 @@
-//! A critic that computes nothing, so that what is measured is everything around the model.
+//! A critic that computes nothing, so that everything except the model is measured.
 //!
-//! A text token is one byte, as far as the critic writes, and four in prompts, as with real tokenizers. The next token
-//! follows from the last one alone: a score, a line's end, one word, the end of the turn. That is a verdict in the form
-//! of the small critic's profile.
+//! A text token is one byte where the critic writes, and four bytes in prompts, as with real tokenizers. The
+//! next token depends on the last one alone: a score, a line break, one word, the end of the turn. That is a
+//! verdict in the form of the small critic's profile.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use sha2::{Digest, Sha256};
 
 /// Ends the critic's turn; the tokens below it are bytes.
 const END: u32 = 256;
-/// Begins a turn; one more for each role.
+/// Begins a turn; the tokens of the other roles follow it.
 const TURN: u32 = 257;
-/// Stands for a place in an image.
+/// A position of an image.
 const IMAGE: u32 = 260;
-/// The first of the tokens that stand for four bytes of a prompt.
+/// The first of the tokens that represent four bytes of a prompt.
 const WORDS: u32 = 261;
-/// As many tokens as the small critic's vocabulary has.
+/// The size of the small critic's vocabulary.
 const VOCABULARY: u32 = 896;
-/// Places that an image takes in a prompt, about as many as a small image takes for the small critic.
+/// Tokens of an image in a prompt, about as many as a small image has for the small critic.
 const IMAGE_TOKENS: usize = 64;
-/// What is written after the prompt, byte by byte; then the turn ends. No byte comes twice, so that each tells the next.
+/// The reply, byte by byte; then the turn ends. No byte occurs twice, so that each determines the next.
 const VERDICT: &[u8] = b"7\nFine.";
 
 /// A critic that judges everything to be a 7, in the form of the small critic's profile.
@@ -85,7 +85,7 @@ fn turn(role: Role) -> TokenId {
     })
 }
 
-/// One token for each four bytes of a text. Different bytes may get the same one, which nobody reads.
+/// One token per four bytes of text. Different bytes may get the same token, which does not matter here.
 fn words(text: &str) -> impl Iterator<Item = TokenId> {
     text.as_bytes().chunks(4).map(|bytes| {
         let number = bytes.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
@@ -93,7 +93,7 @@ fn words(text: &str) -> impl Iterator<Item = TokenId> {
     })
 }
 
-/// An image is not even decoded; equal files are equal images.
+/// The image is not even decoded; equal files are equal images.
 fn encode_image(encoded: &mut Encoded, file: &[u8]) {
     encoded.visuals.push(Visual {
         start: encoded.tokens.len(),
@@ -106,7 +106,7 @@ fn encode_image(encoded: &mut Encoded, file: &[u8]) {
 }
 
 struct NullBackend {
-    /// The logits after each token, made once.
+    /// The logits after each token, computed once.
     after: Vec<Logits>,
 }
 
@@ -125,8 +125,8 @@ impl NullBackend {
 
 impl Backend for NullBackend {
     fn limits(&self) -> Limits {
-        // A step as large as a model on an accelerator takes, and a cache of 131,072 positions, which a busy server
-        // soon fills, so that giving up kept blocks is part of what is measured.
+        // A step as large as that of a model on an accelerator, and a cache of 131,072 positions, which a busy
+        // server soon fills, so that the eviction of cached blocks is measured too.
         Limits {
             block_size: 32,
             block_count: 4096,

@@ -16,29 +16,30 @@ use crate::{
     workload::{Kind, NumberedBody, Workload},
 };
 
-/// What part of the time the single client and the warming up get together.
+/// The warm-up and the single client get one part in this many of a long phase's time each.
 const SHORT_PHASES: u32 = 5;
 
-/// What is asked of the server.
+/// Options of the overhead benchmark.
 #[derive(Debug, Clone)]
 pub struct OverheadOptions {
-    /// Connections, all kept alive.
+    /// Keep-alive connections, one per client.
     pub clients: usize,
     /// How long requests are sent in each of the two long phases.
     pub duration: Duration,
-    /// What part of the most that the server does is then asked of it at random times.
+    /// The offered rate of the paced phase as a fraction of the closed loop's throughput.
     pub paced_part: f64,
-    /// From which requests and arrivals follow.
+    /// The seed of requests and arrivals.
     pub seed: u64,
-    /// `mode` of the requests; the server's default without it.
+    /// `mode` of the requests; the server's default if `None`.
     pub mode: Option<String>,
 }
 
-/// Measures a server with [`null_critic`](crate::null_critic) that notes its own times in `service`. Blocks; the server
-/// must run on other threads of this process.
+/// Measures a server with [`null_critic`](crate::null_critic) that records its own times in `service`. Blocks;
+/// the server must run on other threads of this process.
 ///
 /// # Errors
-/// [`BenchError`] when the options make no sense, the server cannot be reached, or it judges nothing at all.
+/// [`BenchError`] when an option is invalid, the server cannot be reached, or it judges no request of the
+/// single client.
 pub fn overhead(
     server: &Server,
     service: &ServiceTimes,
@@ -60,7 +61,8 @@ async fn run(
     options: &OverheadOptions,
 ) -> Result<OverheadReport, BenchError> {
     let OverheadOptions { clients, duration, paced_part, seed, .. } = *options;
-    // Small images, since reading base64 is not what is measured; enough tokens for the null critic's verdict.
+    // Small images, since decoding base64 is not what is measured, and enough tokens for the null critic's
+    // verdict.
     let kind = Kind { sides: 8..=32, max_tokens: 64, mode: options.mode.clone() };
     let bodies = Workload::new(clients, kind, seed).numbered_bodies()?;
     let mut crowd = Vec::with_capacity(clients);
@@ -87,23 +89,23 @@ async fn run(
     Ok(OverheadReport { benchmark: "overhead", machine, clients, seed, one_client, closed_loop, paced })
 }
 
-/// When clients send.
+/// When clients send requests.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
-    /// As soon as the request before is answered.
+    /// As soon as the previous request is answered.
     Closed,
-    /// At random times, so many each second by all clients together.
+    /// At random times, at this rate per second for all clients together.
     Open(f64),
 }
 
-/// The clients, and what the server notes of itself.
+/// The clients, and the times that the server records.
 struct Bench<'a> {
     service: &'a ServiceTimes,
     crowd: Vec<Client>,
 }
 
 impl Bench<'_> {
-    /// Lets the first `clients` send for `duration`, and waits for what they sent.
+    /// Lets the first `clients` send for `duration`, and waits for their last answers.
     async fn run(&mut self, clients: usize, pace: Pace, duration: Duration) -> OverheadPhase {
         self.service.take();
         let (start, cpu) = (Instant::now(), CpuTime::now());
@@ -128,19 +130,19 @@ impl Bench<'_> {
     }
 }
 
-/// A client with a connection that is kept alive.
+/// A client with a keep-alive connection.
 struct Client {
-    /// None after it failed, until the next request.
+    /// `None` after a failure, until the next request.
     connection: Option<Connection>,
     server: Server,
     body: NumberedBody,
-    /// Number of the next request; no other client has it.
+    /// The number of the last request; no other client uses it.
     next: u64,
     seed: u64,
 }
 
 impl Client {
-    /// Sends each request when the one before is answered.
+    /// Sends each request when the one before has been answered.
     async fn closed(mut self, end: Instant) -> (Self, Tally) {
         let mut tally = Tally::default();
         loop {
@@ -156,8 +158,9 @@ impl Client {
         let mut tally = Tally::default();
         for at in Arrivals::new(rate, self.seed).take_while(|at| *at < duration) {
             let due = start + at;
-            // One that came while the one before ran was kept waiting by the server. Else the latency begins when the
-            // request is sent: a timer that is a millisecond late is not the server's fault.
+            // A request that fell due while the one before was running was delayed by the server, and its
+            // latency begins when it was due. Otherwise the latency begins when the request is sent: a timer
+            // that fires a millisecond late is not the server's fault.
             let kept_waiting = Instant::now() > due;
             tokio::time::sleep_until(due.into()).await;
             self.judge(if kept_waiting { due } else { Instant::now() }, &mut tally).await;
@@ -165,7 +168,7 @@ impl Client {
         (self, tally)
     }
 
-    /// Sends one request and notes what became of it.
+    /// Sends one request and records its outcome.
     async fn judge(&mut self, start: Instant, tally: &mut Tally) {
         let outcome = self.send().await;
         if outcome.is_err() {

@@ -1,4 +1,4 @@
-//! What a server costs when its model costs nothing.
+//! The report of the cost of HTTP and scheduling.
 
 use std::{fmt, time::Duration};
 
@@ -12,48 +12,50 @@ use crate::{
     tally::{Count, Tally},
 };
 
-/// A server with a critic that computes nothing.
+/// Results of a server with a critic that computes nothing.
 #[derive(Debug, Clone, Serialize)]
 pub struct OverheadReport {
     /// Always `overhead`.
     pub benchmark: &'static str,
-    /// On what client and server ran together.
+    /// The machine that client and server shared.
     pub machine: Machine,
-    /// Connections, all kept alive.
+    /// Keep-alive connections, one per client.
     pub clients: usize,
-    /// From which requests and arrivals follow.
+    /// The seed of requests and arrivals.
     pub seed: u64,
-    /// One client alone, each request when the one before was answered: nothing waits for anything.
+    /// One client alone, each request sent when the one before was answered: nothing waits for anything.
     pub one_client: OverheadPhase,
-    /// All clients, each request when the client's one before was answered: the most that the server does.
+    /// All clients, each sending a request when its previous one was answered: the server's highest throughput.
     pub closed_loop: OverheadPhase,
-    /// All clients, at random times and a part of that rate.
+    /// All clients, at random times and a fraction of that rate.
     pub paced: OverheadPhase,
 }
 
-/// Requests sent in one way.
+/// The results of one phase.
 #[derive(Debug, Clone, Serialize)]
 pub struct OverheadPhase {
-    /// The mean rate at which requests came; none when each waited for its client's one before.
+    /// The mean arrival rate; `None` when each request waited for its client's previous one.
     pub offered_per_s: Option<f64>,
-    /// What became of the requests.
+    /// The outcomes of the requests.
     #[serde(flatten)]
     pub count: Count,
-    /// From the first request to the last answer.
+    /// Seconds from the first request to the last answer.
     pub elapsed_s: f64,
-    /// Requests that were judged, each second.
+    /// Judged requests per second.
     pub throughput_per_s: f64,
-    /// Of requests that were judged, as the client sees it.
+    /// Latency of judged requests, as the client sees it.
     pub latency: Latency,
-    /// The server's own time for each request, from its head to the response, waiting for others included.
+    /// The server's own time for each request, from its head to the response, including time in queues.
     pub service: Latency,
-    /// What the processor did in the server's threads for each request, in microseconds, where the system tells.
+    /// CPU time of the server's threads per judged request, in microseconds; `None` where the system does not
+    /// report it.
     pub server_cpu_us: Option<f64>,
-    /// The same for the client's thread.
+    /// CPU time of the client's thread per judged request, in microseconds; `None` where the system does not
+    /// report it.
     pub client_cpu_us: Option<f64>,
 }
 
-/// When and how long a phase was.
+/// The duration of a phase, and the CPU time before and after it.
 pub(crate) struct Span {
     pub(crate) elapsed: Duration,
     pub(crate) cpu: Option<(CpuTime, CpuTime)>,

@@ -1,30 +1,30 @@
-//! All ordered pairs of some responses about one image, as prompts.
+//! All ordered pairs of several responses about one image, as prompts.
 
 use std::sync::Arc;
 
 use critic::{Encoded, Packing, Tiles, TokenId, Visual};
 use serde::Serialize;
 
-/// The texts' own tokens begin here; those below are left to labels.
+/// The first token of texts; the tokens below it are reserved for labels.
 pub(crate) const FIRST_TEXT_TOKEN: usize = 8;
 
-/// A comparison of each of some responses with each other one, in both orders.
+/// A comparison of every response with every other one, in both orders.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RoundRobin {
-    /// How many responses there are, at least 2.
+    /// The number of responses, at least 2.
     pub responses: usize,
     /// Tokens of the image, with which every prompt begins.
     pub image_tokens: usize,
-    /// Tokens of rubric and question, which follow.
+    /// Tokens of the rubric and the question, which follow.
     pub question_tokens: usize,
     /// Tokens of each response; a prompt has two of them.
     pub response_tokens: usize,
-    /// Tokens that end the prompt.
+    /// Tokens at the end of the prompt.
     pub ending_tokens: usize,
 }
 
 impl RoundRobin {
-    /// With so many responses, one large image, and texts of usual length.
+    /// A round robin of this many responses, with one large image and texts of usual length.
     pub fn of(responses: usize) -> Self {
         Self { responses, image_tokens: 1500, question_tokens: 150, response_tokens: 120, ending_tokens: 8 }
     }
@@ -41,7 +41,7 @@ impl RoundRobin {
         all.filter(|(first, second)| first != second)
     }
 
-    /// The prompt that compares two responses: image, question, the one, the other, ending.
+    /// The prompt that compares two responses: image, question, first response, second response, ending.
     pub(crate) fn prompt(&self, (first, second): (usize, usize)) -> Encoded {
         let mut next = FIRST_TEXT_TOKEN;
         let mut text = |length: usize| {
@@ -62,7 +62,7 @@ impl RoundRobin {
         Encoded { tokens: parts.into_iter().flatten().copied().collect(), visuals: vec![visual] }
     }
 
-    /// The fewest tokens that can be computed: what two prompts begin with together, once.
+    /// The fewest tokens that can be computed: each common prefix of prompts once.
     pub(crate) fn distinct_tokens(&self) -> usize {
         let &Self { responses, response_tokens, .. } = self;
         let (before, after) =

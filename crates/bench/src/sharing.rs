@@ -1,4 +1,5 @@
-//! How much work the sharing of prompts saves: all ordered pairs of some responses about one image, at once.
+//! How much work the sharing of prompts saves: all ordered pairs of several responses about one image,
+//! submitted at once.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -18,10 +19,11 @@ use crate::{
 /// Positions in a block of the cache.
 const BLOCK_SIZE: usize = 32;
 
-/// Runs each round robin on an engine of its own whose model only counts.
+/// Runs each round robin on an engine of its own whose model only counts tokens.
 ///
 /// # Errors
-/// [`BenchError`] when there are fewer than two responses to compare, or the engine does not answer every request.
+/// [`BenchError::None`] when there are fewer than two responses to compare, [`BenchError::Engine`] when the
+/// engine refuses a request, and [`BenchError::Unfinished`] when it does not answer every request.
 pub fn sharing(round_robins: &[RoundRobin]) -> Result<SharingReport, BenchError> {
     let round_robins = round_robins.iter().map(run).collect::<Result<_, _>>()?;
     Ok(SharingReport { benchmark: "sharing", machine: Machine::here(), round_robins })
@@ -48,7 +50,7 @@ fn run(round_robin: &RoundRobin) -> Result<SharingResult, BenchError> {
     Ok(SharingResult::new(round_robin, &cached, (&step_tokens, elapsed)))
 }
 
-/// Waits for a request's end: the tokens that were kept for it, unless it failed.
+/// Waits for the end of a request, and returns how many of its tokens were cached; `None` if it failed.
 fn cached_tokens_of_finished(mut stream: TokenStream) -> Option<usize> {
     let mut cached = None;
     while let Some(event) = stream.blocking_next() {
@@ -62,7 +64,8 @@ fn cached_tokens_of_finished(mut stream: TokenStream) -> Option<usize> {
     None
 }
 
-/// A preference, read from the logits after the prompt: nothing is written, so all that is computed are prompts.
+/// A preference that is read from the logits after the prompt: nothing is written, so only prompts are
+/// computed.
 fn request(encoded: Encoded) -> Request {
     let labels = Labels::new([1, 2, 3].map(|token| vec![TokenId(token)]).into());
     let labels = labels.expect("different tokens can be told apart");
@@ -79,12 +82,12 @@ fn request(encoded: Encoded) -> Request {
     }
 }
 
-/// A waiting line that takes all requests at once; else what a server has.
+/// A queue that takes all requests at once; otherwise the server's defaults.
 fn config(requests: usize) -> Config {
     Config { max_waiting: requests, max_waiting_tokens: usize::MAX, ..Config::default() }
 }
 
-/// Room for every prompt without any sharing, so that nothing that was computed is given up.
+/// Room for every prompt without any sharing, so that no computed block is evicted.
 fn limits(round_robin: &RoundRobin, requests: usize) -> Limits {
     let blocks = (round_robin.prompt_tokens() + 1).div_ceil(BLOCK_SIZE);
     Limits {
@@ -96,18 +99,18 @@ fn limits(round_robin: &RoundRobin, requests: usize) -> Limits {
     }
 }
 
-/// A model that computes nothing and notes how many tokens each step had.
+/// A model that computes nothing and records the number of tokens of each step.
 struct CountingBackend {
     limits: Limits,
-    /// Read when all requests have ended; the lock is never waited for.
+    /// Read after all requests have ended; the lock is never contended.
     step_tokens: Arc<Mutex<Vec<usize>>>,
-    /// Closed until all requests are in line. A real step takes longer than their coming; this one would be over before
-    /// the second came.
+    /// Closed until all requests are queued. A real step takes longer than it takes to submit them; this one
+    /// would be over before the second was submitted.
     gate: mpsc::Receiver<()>,
 }
 
 impl CountingBackend {
-    /// With the tokens of its steps, and a gate that opens when it is dropped.
+    /// Returns the backend, the token counts of its steps, and a gate that opens when it is dropped.
     fn new(limits: Limits) -> (Self, Arc<Mutex<Vec<usize>>>, mpsc::Sender<()>) {
         let step_tokens = Arc::<Mutex<Vec<usize>>>::default();
         let (gate, opened) = mpsc::channel();
@@ -121,7 +124,7 @@ impl Backend for CountingBackend {
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
-        // Nothing is ever sent: this returns, with an error, when the gate is open.
+        // Nothing is ever sent: this returns an error when the gate is open.
         let _ = self.gate.recv();
         self.step_tokens.lock().unwrap_or_else(PoisonError::into_inner).push(batch.token_count());
         let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);

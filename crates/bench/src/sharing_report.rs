@@ -1,4 +1,4 @@
-//! How much work the sharing of prompts saved.
+//! The report of how much work the sharing of prompts saves.
 
 use std::{fmt, time::Duration};
 
@@ -6,34 +6,35 @@ use serde::Serialize;
 
 use crate::{machine::Machine, round_robin::RoundRobin, table::Table};
 
-/// A round robin on the engine.
+/// The results of one round robin.
 #[derive(Debug, Clone, Serialize)]
 pub struct SharingResult {
-    /// What was compared.
+    /// The responses that were compared, and the lengths of prompts.
     #[serde(flatten)]
     pub round_robin: RoundRobin,
-    /// Comparisons.
+    /// The number of comparisons.
     pub requests: usize,
-    /// Tokens of all prompts: what is computed when nothing is shared.
+    /// Tokens of all prompts: what would be computed without any sharing.
     pub asked_tokens: usize,
-    /// Tokens that the model ran.
+    /// Tokens that the model computed.
     pub computed_tokens: usize,
-    /// The fewest that it could have run.
+    /// The fewest tokens that could have been computed.
     pub distinct_tokens: usize,
-    /// Asked tokens by computed ones.
+    /// `asked_tokens / computed_tokens`.
     pub ratio: f64,
-    /// Tokens that the engine told its clients were kept from earlier requests.
+    /// Tokens that the engine reported as cached from earlier requests.
     pub cached_tokens: usize,
     /// Steps of the engine.
     pub steps: usize,
     /// Tokens of the largest step.
     pub largest_step_tokens: usize,
-    /// From the first request to the last verdict: the engine's own work, since the model does none.
+    /// Milliseconds from the first request to the last verdict: the engine's own work, since the model does
+    /// none.
     pub elapsed_ms: f64,
 }
 
 impl SharingResult {
-    /// From the tokens that were kept for each request and the tokens of each step.
+    /// Computes the results from the cached tokens of each request and the tokens of each step.
     pub(crate) fn new(
         round_robin: &RoundRobin,
         cached: &[usize],
@@ -61,9 +62,9 @@ impl SharingResult {
 pub struct SharingReport {
     /// Always `sharing`.
     pub benchmark: &'static str,
-    /// On what it ran; only the times depend on it.
+    /// The machine it ran on; only the times depend on it.
     pub machine: Machine,
-    /// One for each size.
+    /// One result for each size.
     pub round_robins: Vec<SharingResult>,
 }
 

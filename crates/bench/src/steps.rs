@@ -1,10 +1,10 @@
-//! How long steps of a model take, by their kind and size, beside what they would take at the machine's limits.
+//! How long steps of a model take, by kind and size, compared with the machine's limits.
 //!
-//! Nothing but the model runs: no engine, no server. Of random weights the times are those of trained ones.
+//! Only the model runs, without engine and server. Random weights take as long as trained ones. Tokens and
+//! images are random too: a GPU draws less power for equal numbers, and runs at a higher clock than with real
+//! data.
 
 use std::{
-    error::Error,
-    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,68 +13,73 @@ use critic::{
     Backend, BackendError, Batch, BlockId, Chunk, Critic, ModelSize, Packing, SequenceId, Tiles, TokenId,
     Visual, Wants,
 };
+use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 use crate::{
     bounds::{Bounds, MachineLimits, Widths},
     compare::Extent,
+    error::with_causes,
     machine::Machine,
-    steps_report::{StepFigure, StepKind, StepsReport},
+    step_plan::{Step, plan},
+    steps_report::{MemoryShares, StepFigure, StepsReport},
 };
 
-/// Each step is run until it took so long altogether, but at least a few times.
+/// Each step is repeated until it took this long in total, and at least five times.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
-/// Steps that are not counted: the first ones find memory that was not touched, and kernels that were not loaded.
+/// Steps that are not counted: the first ones touch new memory and load kernels.
 const WARMING: usize = 3;
 
-/// What is measured beside the model itself.
+/// The time limit for filling the cache before anything reads it. The rest keeps the backend's initial content.
+const FILLING: Duration = Duration::from_secs(10);
+
+/// Options of the steps benchmark.
 #[derive(Debug, Clone)]
 pub struct StepsOptions {
-    /// What the model is called.
+    /// The model's name.
     pub model: String,
-    /// On what it runs.
+    /// The device's name.
     pub device: String,
-    /// Of what it is made.
+    /// The model's dimensions.
     pub size: ModelSize,
-    /// How its weights and its cache are kept.
+    /// The storage sizes of its weights and its cache.
     pub widths: Widths,
-    /// What the machine or GPU can do at most.
+    /// The limits of the machine or GPU.
     pub limits: MachineLimits,
     /// How much is measured.
     pub extent: Extent,
 }
 
-/// Single tokens of several sequences that have seen so many positions.
-#[derive(Debug, Clone, Copy)]
-struct Decode {
-    sequences: usize,
-    context: usize,
-}
-
-/// Pieces of prompts of several sequences that share so many positions before.
-#[derive(Debug, Clone, Copy)]
-struct Prefill {
-    sequences: usize,
-    tokens: usize,
-    shared: usize,
-}
-
-/// Measures. Blocks. Where a step fails, the report has what was measured before, and why there is no more.
-pub fn steps(critic: &mut Critic, options: &StepsOptions) -> StepsReport {
+/// Measures steps. Blocks. After each step `keep` receives the report so far, so that it is not lost if the
+/// process is killed during the next one. A step that fails is noted in the report, and the others are still
+/// measured.
+pub fn steps(critic: &mut Critic, options: &StepsOptions, keep: &mut dyn FnMut(&StepsReport)) -> StepsReport {
     let bounds = Bounds { limits: options.limits, size: options.size };
     let bench = Bench { bounds, widths: options.widths, extent: options.extent };
-    let mut figures = Vec::new();
-    let measured = bench.measure(critic.backend.as_mut(), &mut figures);
-    StepsReport {
+    let mut report = StepsReport {
         benchmark: "steps",
         machine: Machine::here(),
         device: options.device.clone(),
         model: options.model.clone(),
         widths: options.widths,
         limits: options.limits,
-        figures,
-        failure: measured.err().map(|error| with_causes(&error)),
+        gpu_memory: critic.gpu_memory.map(MemoryShares::from),
+        figures: Vec::new(),
+        failures: Vec::new(),
+    };
+    let backend = critic.backend.as_mut();
+    let steps = plan(options.extent, backend.limits());
+    if let Err(error) = bench.fill(backend, &steps) {
+        report.failed("filling the cache", &with_causes(&error));
     }
+    for step in steps {
+        match bench.measure(backend, step) {
+            Ok(figure) => report.measured(figure),
+            Err(error) => report.failed(&step.setting(), &with_causes(&error)),
+        }
+        keep(&report);
+    }
+    report
 }
 
 struct Bench {
@@ -84,112 +89,99 @@ struct Bench {
 }
 
 impl Bench {
-    /// Adds a figure for each kind and size that there is room for.
-    fn measure(&self, backend: &mut dyn Backend, figures: &mut Vec<StepFigure>) -> Result<(), BackendError> {
+    /// Writes keys and values of random tokens to the blocks that the steps read, within a time limit.
+    fn fill(&self, backend: &mut dyn Backend, steps: &[Step]) -> Result<(), BackendError> {
         let limits = backend.limits();
-        let positions = limits.block_count * limits.block_size;
-        let (sequences, contexts, prompts, tiles): (&[usize], &[usize], &[usize], &[usize]) =
-            match self.extent {
-                Extent::Full => {
-                    (&[1, 2, 4, 8, 16, 32, 64], &[1024, 8192], &[64, 128, 256, 512, 2048, 4096], &[1, 8, 10])
-                }
-                Extent::Quick => (&[1, 2], &[64], &[128], &[1]),
-            };
-        for context in contexts {
-            for sequences in sequences {
-                let decode = Decode { sequences: *sequences, context: *context };
-                if decode.context < limits.context_length
-                    && sequences * (context + limits.block_size) <= positions
-                {
-                    figures.push(self.decode(backend, decode)?);
-                }
+        let blocks = steps.iter().map(|step| step.blocks(limits.block_size)).max().unwrap_or(0);
+        let at_once = limits.efficient_step_tokens.min(limits.context_length) / limits.block_size;
+        let (start, at_once) = (Instant::now(), at_once.max(1));
+        for first in (0..blocks).step_by(at_once) {
+            if start.elapsed() > FILLING {
+                tracing::info!(blocks, filled = first, "the rest of the cache stays as it is");
+                break;
             }
-        }
-        let most = limits.max_step_tokens.min(limits.context_length).min(positions);
-        for tokens in prompts.iter().filter(|tokens| **tokens <= most) {
-            figures.push(self.prefill(backend, Prefill { sequences: 1, tokens: *tokens, shared: 0 })?);
-        }
-        // What a round robin of responses to one image is made of.
-        let judging = Prefill { sequences: 16, tokens: 128, shared: 2048 };
-        let fits = judging.sequences * judging.tokens <= most
-            && judging.shared + judging.tokens <= limits.context_length;
-        if self.extent == Extent::Full && fits {
-            figures.push(self.prefill(backend, judging)?);
-        }
-        for tiles in tiles {
-            figures.push(self.images(backend, *tiles)?);
+            let table: Vec<BlockId> =
+                (first..blocks.min(first + at_once)).map(|block| BlockId(block as u32)).collect();
+            let tokens = table.len() * limits.block_size;
+            let chunk = Chunk { wants: Wants::Nothing, ..self.chunk(first, (0, tokens), table) };
+            backend.forward(&Batch { chunks: vec![chunk] })?;
         }
         Ok(())
     }
 
-    fn decode(&self, backend: &mut dyn Backend, decode: Decode) -> Result<StepFigure, BackendError> {
-        let block_size = backend.limits().block_size;
-        let blocks = (decode.context + 1).div_ceil(block_size);
-        let chunk = |index: usize| {
-            let blocks = (index * blocks..(index + 1) * blocks).map(|block| BlockId(block as u32));
-            chunk(index, (decode.context, 1), blocks.collect())
+    fn measure(&self, backend: &mut dyn Backend, step: Step) -> Result<StepFigure, BackendError> {
+        let count = step.count() as f64;
+        let (times, limit_per_s) = match step {
+            Step::Decode { sequences, context } => {
+                let times = self.decode(backend, (sequences, context))?;
+                (times, self.bounds.decode_per_s(self.widths, sequences as f64, context as f64))
+            }
+            Step::Prefill { sequences, tokens, shared } => {
+                let times = self.prefill(backend, (sequences, tokens), shared)?;
+                let seen = shared as f64 + tokens as f64 / 2.0;
+                (times, count / self.bounds.seconds(self.bounds.operations(count, seen)))
+            }
+            Step::Images { tiles } => (self.images(backend, tiles)?, count / self.bounds.image_s(count)),
         };
-        let batch = Batch { chunks: (0..decode.sequences).map(chunk).collect() };
-        let times = self.times(|_| time(backend, &batch))?;
-        let (sequences, context) = (decode.sequences as f64, decode.context as f64);
-        Ok(StepFigure::new(
-            (StepKind::Decode, format!("{sequences} x 1 after {context}")),
-            (sequences, times),
-            self.bounds.decode_per_s(self.widths, sequences, context),
-        ))
+        Ok(StepFigure::new((step.kind(), step.setting()), (count, times), limit_per_s))
     }
 
-    fn prefill(&self, backend: &mut dyn Backend, prefill: Prefill) -> Result<StepFigure, BackendError> {
-        let Prefill { sequences, tokens, shared } = prefill;
+    fn decode(
+        &self,
+        backend: &mut dyn Backend,
+        (sequences, context): (usize, usize),
+    ) -> Result<Vec<Duration>, BackendError> {
+        let blocks = (context + 1).div_ceil(backend.limits().block_size);
+        let chunk = |index: usize| {
+            let blocks = (index * blocks..(index + 1) * blocks).map(|block| BlockId(block as u32));
+            self.chunk(index, (context, 1), blocks.collect())
+        };
+        let batch = Batch { chunks: (0..sequences).map(chunk).collect() };
+        self.times(|_| time(backend, &batch))
+    }
+
+    fn prefill(
+        &self,
+        backend: &mut dyn Backend,
+        (sequences, tokens): (usize, usize),
+        shared: usize,
+    ) -> Result<Vec<Duration>, BackendError> {
         let block_size = backend.limits().block_size;
-        let (before, own) = (shared.div_ceil(block_size), tokens.div_ceil(block_size) + 1);
+        let (before, own) = (shared.div_ceil(block_size), tokens.div_ceil(block_size));
         let chunk = |index: usize| {
             let own = before + index * own..before + (index + 1) * own;
             let blocks = (0..before).chain(own).map(|block| BlockId(block as u32));
-            chunk(index, (shared, tokens), blocks.collect())
+            self.chunk(index, (shared, tokens), blocks.collect())
         };
         let batch = Batch { chunks: (0..sequences).map(chunk).collect() };
-        let times = self.times(|_| time(backend, &batch))?;
-        let (all, seen) = ((sequences * tokens) as f64, shared as f64 + tokens as f64 / 2.0);
-        let least_s = self.bounds.seconds(self.bounds.operations(all, seen));
-        Ok(StepFigure::new(
-            (StepKind::Prefill, format!("{sequences} x {tokens} after {shared}")),
-            (all, times),
-            all / least_s,
-        ))
+        self.times(|_| time(backend, &batch))
     }
 
-    /// Images of one tile each, which go through the tower together; what they take is told by the backend.
-    fn images(&self, backend: &mut dyn Backend, tiles: usize) -> Result<StepFigure, BackendError> {
-        let size = self.bounds.size;
-        let length = size.patches + 1;
-        let image =
-            Arc::new(Tiles { size: size.tile_size, pixels: vec![127; 3 * size.tile_size * size.tile_size] });
-        let times = self.times(|round| {
+    /// Images of noise, one tile each, which pass through the tower together; the backend reports the time.
+    fn images(&self, backend: &mut dyn Backend, tiles: usize) -> Result<Vec<Duration>, BackendError> {
+        let side = self.bounds.size.tile_size;
+        let mut pixels = vec![0; 3 * side * side];
+        StdRng::seed_from_u64(0).fill_bytes(&mut pixels);
+        let image = Arc::new(Tiles { size: side, pixels });
+        self.times(|round| {
             let visual = |index: usize| {
-                // No other image of the whole run has it: features that are known are not made.
+                // The hash is unique within the run: features of a known image would be taken from the cache.
                 let mut hash = [0; 32];
                 for (place, number) in hash.chunks_exact_mut(8).zip([tiles, round, index]) {
                     place.copy_from_slice(&(number as u64).to_le_bytes());
                 }
-                Visual { start: index, length, tiles: Arc::clone(&image), packing: Packing::Single, hash }
+                // The prompt has one position per image; the features are still computed completely.
+                Visual { start: index, length: 1, tiles: Arc::clone(&image), packing: Packing::Single, hash }
             };
-            // One position of each: the features are made whole.
-            let mut batch = Batch { chunks: vec![chunk(0, (0, tiles), vec![BlockId(0)])] };
-            batch.chunks[0].visuals = (0..tiles).map(|index| Visual { length: 1, ..visual(index) }).collect();
+            let mut chunk = self.chunk(0, (0, tiles), vec![BlockId(0)]);
+            chunk.visuals = (0..tiles).map(visual).collect();
             let before = backend.figures().vision;
-            backend.forward(&batch)?;
+            backend.forward(&Batch { chunks: vec![chunk] })?;
             Ok(backend.figures().vision.saturating_sub(before))
-        })?;
-        let tiles = tiles as f64;
-        Ok(StepFigure::new(
-            (StepKind::Images, format!("{tiles} tiles")),
-            (tiles, times),
-            tiles / self.bounds.image_s(tiles),
-        ))
+        })
     }
 
-    /// The times of one step; `run` is told how often it was called.
+    /// Times one step repeatedly; `run` gets the number of earlier calls.
     fn times(
         &self,
         mut run: impl FnMut(usize) -> Result<Duration, BackendError>,
@@ -212,12 +204,20 @@ impl Bench {
         }
         Ok(times)
     }
-}
 
-/// An error and what caused it.
-fn with_causes(error: &dyn Error) -> String {
-    let errors = iter::successors(Some(error), |&error| error.source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    /// A chunk of random tokens, which are the same for each call with the same index.
+    fn chunk(&self, index: usize, (start, length): (usize, usize), block_table: Vec<BlockId>) -> Chunk {
+        let mut random = StdRng::seed_from_u64(index as u64);
+        let vocabulary = self.bounds.size.vocabulary.max(1) as u32;
+        Chunk {
+            sequence: SequenceId(index as u64),
+            tokens: (0..length).map(|_| TokenId(random.random_range(0..vocabulary))).collect(),
+            start,
+            block_table,
+            visuals: Vec::new(),
+            wants: Wants::Logits,
+        }
+    }
 }
 
 fn time(backend: &mut dyn Backend, batch: &Batch) -> Result<Duration, BackendError> {
@@ -226,13 +226,72 @@ fn time(backend: &mut dyn Backend, batch: &Batch) -> Result<Duration, BackendErr
     Ok(start.elapsed())
 }
 
-fn chunk(index: usize, (start, length): (usize, usize), block_table: Vec<BlockId>) -> Chunk {
-    Chunk {
-        sequence: SequenceId(index as u64),
-        tokens: vec![TokenId(0); length],
-        start,
-        block_table,
-        visuals: Vec::new(),
-        wants: Wants::Logits,
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        sync::{Mutex, PoisonError},
+    };
+
+    use critic::{GpuMemory, Limits, Logits};
+
+    use super::*;
+    use crate::{bounds::TINY, null_critic::null_critic};
+
+    /// Computes nothing, records the tokens and pixels that it gets, and fails at steps of two sequences.
+    struct Failing(Arc<Mutex<(BTreeSet<u32>, BTreeSet<u8>)>>);
+
+    impl Backend for Failing {
+        fn limits(&self) -> Limits {
+            Limits {
+                block_size: 32,
+                block_count: 64,
+                context_length: 1024,
+                max_step_tokens: 512,
+                efficient_step_tokens: 128,
+            }
+        }
+
+        fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for chunk in &batch.chunks {
+                seen.0.extend(chunk.tokens.iter().map(|token| token.0));
+                seen.1.extend(chunk.visuals.iter().flat_map(|visual| visual.tiles.pixels.iter().copied()));
+            }
+            if batch.chunks.len() == 2 { Err(BackendError::NonFinite) } else { Ok(Vec::new()) }
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_is_noted_and_the_others_are_measured_and_kept_one_by_one() {
+        let seen = Arc::default();
+        let mut critic = Critic {
+            backend: Box::new(Failing(Arc::clone(&seen))),
+            gpu_memory: Some(GpuMemory { weights: 7, ..GpuMemory::default() }),
+            ..null_critic()
+        };
+        let size = ModelSize { vocabulary: 500, tile_size: 16, ..TINY };
+        let options = StepsOptions {
+            model: "m".to_owned(),
+            device: "d".to_owned(),
+            size,
+            widths: Widths { layer_bits: 16.0, head_bits: 16.0, cached_bytes: 2.0 },
+            limits: MachineLimits { reading_gb_per_s: 1.0, arithmetic_gflops: 1.0 },
+            extent: Extent::Quick,
+        };
+        let mut kept = Vec::new();
+        let report = steps(&mut critic, &options, &mut |report| {
+            kept.push(report.figures.len() + report.failures.len());
+        });
+        let settings: Vec<_> = report.figures.iter().map(|figure| figure.setting.as_str()).collect();
+        assert_eq!(settings, ["1 x 1 after 64", "1 x 128 after 0", "1 tiles"]);
+        assert_eq!((report.failures.len(), kept), (1, vec![1, 2, 3, 4]));
+        assert!(report.failures[0].starts_with("2 x 1 after 64: "), "{:?}", report.failures);
+        assert_eq!(report.gpu_memory.map(|memory| memory.weights), Some(7));
+
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tokens, pixels) = &*seen;
+        assert!(tokens.len() > 50 && tokens.iter().all(|token| *token < 500), "{tokens:?}");
+        assert!(pixels.len() > 50, "{pixels:?}");
     }
 }

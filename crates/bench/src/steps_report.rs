@@ -1,7 +1,8 @@
-//! How long steps took.
+//! The report of how long steps take.
 
 use std::{fmt, time::Duration};
 
+use critic::GpuMemory;
 use serde::Serialize;
 
 use crate::{
@@ -10,41 +11,52 @@ use crate::{
     table::Table,
 };
 
-/// What a step is for.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
-    /// Single tokens: bound by memory.
+    /// Single tokens: bound by memory bandwidth.
     Decode,
-    /// Pieces of prompts: bound by arithmetic.
+    /// Prompt chunks: bound by arithmetic.
     Prefill,
-    /// Tiles through the tower and the projector: bound by arithmetic.
+    /// Tiles through the vision tower and the projector: bound by arithmetic.
     Images,
 }
 
-/// A step of one kind and size.
+impl StepKind {
+    /// The name in tables and in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Prefill => "prefill",
+            Self::Images => "images",
+        }
+    }
+}
+
+/// The measurement of a step of one kind and size.
 #[derive(Debug, Clone, Serialize)]
 pub struct StepFigure {
-    /// What it is for.
+    /// The kind of the step.
     pub kind: StepKind,
-    /// Its size.
+    /// The size of the step, as text.
     pub setting: String,
-    /// How often it was timed.
+    /// The number of timed runs.
     pub samples: usize,
-    /// Half of them took no longer.
+    /// The median time.
     pub median_ms: f64,
-    /// The shortest.
+    /// The shortest time.
     pub least_ms: f64,
-    /// Tokens or tiles each second, by the median.
+    /// Tokens or tiles per second, from the median time.
     pub per_s: f64,
-    /// How many there could be at the machine's limits.
+    /// Tokens or tiles per second at the machine's limits.
     pub limit_per_s: f64,
-    /// The first of these by the second.
+    /// `per_s / limit_per_s`.
     pub share: f64,
 }
 
 impl StepFigure {
-    /// Of the times of `count` tokens or tiles each.
+    /// Computes the figures from the times of runs of `count` tokens or tiles each.
     pub(crate) fn new(
         (kind, setting): (StepKind, String),
         (count, mut times): (f64, Vec<Duration>),
@@ -67,26 +79,72 @@ impl StepFigure {
     }
 }
 
-/// Steps of several kinds and sizes.
+/// How a GPU's memory was divided, in bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MemoryShares {
+    /// Weights, and what the driver and other programs had allocated before.
+    pub weights: u64,
+    /// Working memory of the largest step and the largest batch of tiles.
+    pub steps: u64,
+    /// Image features.
+    pub images: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// Memory that is kept free.
+    pub spare: u64,
+}
+
+impl From<GpuMemory> for MemoryShares {
+    fn from(memory: GpuMemory) -> Self {
+        let GpuMemory { weights, steps, images, cache, spare } = memory;
+        Self { weights, steps, images, cache, spare }
+    }
+}
+
+/// The measurements of steps of several kinds and sizes.
 #[derive(Debug, Clone, Serialize)]
 pub struct StepsReport {
     /// Always `steps`.
     pub benchmark: &'static str,
-    /// On what it ran.
+    /// The machine it ran on.
     pub machine: Machine,
-    /// What computed: the processor, or a GPU by its name.
+    /// The device that computed: the processor, or a GPU by its name.
     pub device: String,
-    /// What the model is called.
+    /// The model's name.
     pub model: String,
-    /// How its weights and its cache were kept.
+    /// The storage sizes of its weights and its cache.
     pub widths: Widths,
-    /// What could be read and computed at most, measured in the same run.
+    /// The limits of memory bandwidth and arithmetic, measured in the same run.
     pub limits: MachineLimits,
-    /// One for each kind and size.
-    pub figures: Vec<StepFigure>,
-    /// Why there are no more of them, where a step failed.
+    /// How the GPU's memory was divided; `None` without a GPU, or where the size of its cache was given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
+    pub gpu_memory: Option<MemoryShares>,
+    /// One measurement for each kind and size.
+    pub figures: Vec<StepFigure>,
+    /// Steps that failed, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
+}
+
+impl StepsReport {
+    /// Adds a measurement, and logs it, so that it is recorded even if this process is killed.
+    pub(crate) fn measured(&mut self, figure: StepFigure) {
+        tracing::info!(
+            step = figure.kind.name(),
+            setting = figure.setting,
+            median_ms = figure.median_ms,
+            per_s = figure.per_s,
+            share = figure.share,
+            "measured"
+        );
+        self.figures.push(figure);
+    }
+
+    /// Adds a failure, and logs it.
+    pub(crate) fn failed(&mut self, what: &str, why: &str) {
+        tracing::warn!(what, why, "not measured");
+        self.failures.push(format!("{what}: {why}"));
+    }
 }
 
 impl fmt::Display for StepsReport {
@@ -94,13 +152,8 @@ impl fmt::Display for StepsReport {
         let MachineLimits { reading_gb_per_s, arithmetic_gflops } = self.limits;
         let mut table = Table::new(["step", "ms", "per second", "limit", "share"]);
         for figure in &self.figures {
-            let kind = match figure.kind {
-                StepKind::Decode => "decode",
-                StepKind::Prefill => "prefill",
-                StepKind::Images => "images",
-            };
             table.row([
-                format!("{kind} {}", figure.setting),
+                format!("{} {}", figure.kind.name(), figure.setting),
                 format!("{:.2}", figure.median_ms),
                 format!("{:.1}", figure.per_s),
                 format!("{:.1}", figure.limit_per_s),
@@ -112,7 +165,19 @@ impl fmt::Display for StepsReport {
             formatter,
             "{reading_gb_per_s:.0} GB/s read, {arithmetic_gflops:.0} GFLOP/s computed at most"
         )?;
+        if let Some(MemoryShares { weights, steps, images, cache, spare }) = self.gpu_memory {
+            let mib = |bytes: u64| bytes >> 20;
+            writeln!(
+                formatter,
+                "MiB of memory: weights {}, steps {}, images {}, cache {}, spare {}",
+                mib(weights),
+                mib(steps),
+                mib(images),
+                mib(cache),
+                mib(spare),
+            )?;
+        }
         write!(formatter, "{table}")?;
-        self.failure.iter().try_for_each(|failure| write!(formatter, "\nA step failed: {failure}"))
+        self.failures.iter().try_for_each(|failure| writeln!(formatter, "FAILED {failure}"))
     }
 }

@@ -1,8 +1,8 @@
-//! Columns for people to read.
+//! Text tables.
 
 use std::fmt;
 
-/// A head and rows of the same width. The first column is aligned left, the others right.
+/// A header and rows of equal width. The first column is left-aligned, the others right-aligned.
 pub(crate) struct Table<const COLUMNS: usize> {
     rows: Vec<[String; COLUMNS]>,
 }

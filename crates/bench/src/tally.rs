@@ -1,4 +1,4 @@
-//! What became of requests.
+//! Outcomes of requests.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,48 +6,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::{client::Answer, error::BenchError};
 
-/// Requests by what became of them. When nothing is lost, as many are answered as are sent.
+/// Numbers of requests by outcome. When none is lost, `answered` equals `sent`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// Requests that were sent.
     pub sent: usize,
-    /// Those of them that got a response, whatever it said.
+    /// Requests that got a response with any status.
     pub answered: usize,
-    /// How many got no verdict, by why: a status with the server's code for it, or `lost`.
+    /// The number of requests without a verdict by reason: a status and the server's error code, or `lost`.
     pub errors: BTreeMap<String, usize>,
 }
 
 impl Count {
-    /// How many got no verdict.
+    /// The number of requests without a verdict.
     pub fn failed(&self) -> usize {
         self.errors.values().sum()
     }
 }
 
-/// Tokens of requests that were judged, as the server counted them.
+/// Token counts of judged requests, as the server reported them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens of the prompts, images included.
+    /// Tokens of the prompts, including images.
     pub prompt_tokens: usize,
-    /// Those of them that were kept from earlier requests.
+    /// Prompt tokens that were cached from earlier requests.
     pub cached_tokens: usize,
-    /// Tokens written.
+    /// Tokens that the critic wrote.
     pub completion_tokens: usize,
 }
 
-/// Gathers what became of requests.
+/// Collects outcomes of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) count: Count,
     pub(crate) usage: Usage,
-    /// Times of those that were judged.
+    /// Latencies of requests that were judged.
     pub(crate) latencies: Vec<Duration>,
-    /// Times of those that were answered with anything else.
+    /// Latencies of requests that got any other answer.
     pub(crate) refusals: Vec<Duration>,
 }
 
 impl Tally {
-    /// Notes a request and its outcome; gives the body of a verdict.
+    /// Records a request's outcome, and returns the body if that is a verdict.
     pub(crate) fn note<'a>(
         &mut self,
         outcome: &'a Result<Answer, BenchError>,
@@ -71,7 +71,7 @@ impl Tally {
         None
     }
 
-    /// Adds the tokens that the body of a verdict tells.
+    /// Adds the token counts in the body of a verdict.
     pub(crate) fn note_usage(&mut self, body: &[u8]) {
         #[derive(Deserialize)]
         struct Verdict {
@@ -83,7 +83,7 @@ impl Tally {
         self.usage.completion_tokens += usage.completion_tokens;
     }
 
-    /// Adds what another one gathered.
+    /// Adds the outcomes of another tally.
     pub(crate) fn merge(&mut self, other: Self) {
         self.count.sent += other.count.sent;
         self.count.answered += other.count.answered;
@@ -98,7 +98,7 @@ impl Tally {
     }
 }
 
-/// The server's code for an error.
+/// The server's error code; empty if the body has none.
 fn error_code(body: &[u8]) -> String {
     let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     body.and_then(|body| Some(body["error"]["code"].as_str()?.to_owned())).unwrap_or_default()

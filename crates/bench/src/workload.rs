@@ -1,4 +1,5 @@
-//! Requests for verdicts: different images, questions and lengths of responses, the same ones for the same seed.
+//! Requests for verdicts with different images, questions and response lengths; equal seeds give equal
+//! requests.
 
 use std::ops::RangeInclusive;
 
@@ -27,13 +28,13 @@ const SENTENCES: [&str; 6] = [
     "Nothing else can be seen.",
 ];
 
-/// Of how many requests one shows the image of an earlier one.
+/// One in this many requests reuses the image of an earlier one.
 const SHARING: usize = 4;
 
-/// What the requests of a workload are like.
+/// The properties of a workload's requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Kind {
-    /// Sides of the images, in pixels.
+    /// The range of the images' side lengths, in pixels.
     pub(crate) sides: RangeInclusive<u32>,
     /// Tokens that the critic may write.
     pub(crate) max_tokens: usize,
@@ -41,7 +42,7 @@ pub(crate) struct Kind {
     pub(crate) mode: Option<String>,
 }
 
-/// Requests whose images have not been put into their bodies yet.
+/// Requests whose images have not been encoded into their bodies yet.
 #[derive(Debug)]
 pub(crate) struct Workload {
     cases: Vec<Case>,
@@ -56,7 +57,7 @@ struct Case {
 }
 
 impl Workload {
-    /// `count` requests.
+    /// Generates `count` requests.
     pub(crate) fn new(count: usize, kind: Kind, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut cases: Vec<Case> = Vec::with_capacity(count);
@@ -75,13 +76,13 @@ impl Workload {
         Self { cases, kind }
     }
 
-    /// The bodies, with images of a shade that sets them apart from those of every other one.
+    /// The request bodies, with images of a shade that makes them differ from those of every other shade.
     pub(crate) fn bodies(&self, shade: u8) -> Result<Vec<Bytes>, BenchError> {
         let body = |case| Ok(self.body(case, shade)?.to_string().into());
         self.cases.iter().map(body).collect()
     }
 
-    /// The bodies, each with a place for a number that makes it unlike all others.
+    /// The request bodies, each with a placeholder for a number that makes it unique.
     pub(crate) fn numbered_bodies(&self) -> Result<Vec<NumberedBody>, BenchError> {
         let body = |case| Ok(NumberedBody::new(self.body(case, 0)?));
         self.cases.iter().map(body).collect()
@@ -94,7 +95,7 @@ impl Workload {
             "images": [format!("data:image/png;base64,{image}")],
             "response": case.response,
             "max_tokens": self.kind.max_tokens,
-            // A server that remembers its verdicts would be measured for nothing but that.
+            // Otherwise a server that remembers verdicts would only be measured for that.
             "memo": false,
         });
         if let Some(mode) = &self.kind.mode {
@@ -104,7 +105,7 @@ impl Workload {
     }
 }
 
-/// A body with a place for a number at the end of the response.
+/// A body with a placeholder for a number at the end of the response.
 #[derive(Debug, Clone)]
 pub(crate) struct NumberedBody {
     before: String,
@@ -120,7 +121,7 @@ impl NumberedBody {
         Self { before: before.to_owned(), after: after.to_owned() }
     }
 
-    /// The body with `number` in its place.
+    /// The body with `number` in place of the placeholder.
     pub(crate) fn with(&self, number: u64) -> Bytes {
         format!("{}{number}{}", self.before, self.after).into()
     }

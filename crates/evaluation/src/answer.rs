@@ -1,4 +1,4 @@
-//! What a critic answered, as far as figures need it.
+//! A critic's answers, as far as figures need them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Ask, ReferenceScale};
 
-/// What became of a request: the body of its answer, or why there is none.
+/// The outcome of a request: the body of its answer, or the reason why there is none.
 pub type Outcome = Result<Value, String>;
 
 /// The answers to a plan.
@@ -46,14 +46,14 @@ struct Probability {
     probability: f64,
 }
 
-/// Rewards of a group.
+/// The rewards of a group of responses.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Rewards {
     pub(crate) rewards: Vec<Option<f64>>,
     pub(crate) ranking: Vec<usize>,
 }
 
-/// The answer to `ask`, when there is one that can be read.
+/// The answer to `ask`; `None` if there is none of this form.
 pub(crate) fn answer<T: for<'a> Deserialize<'a>>(answers: &Answers, ask: &Ask) -> Option<T> {
     T::deserialize(answers.get(ask)?.as_ref().ok()?).ok()
 }
@@ -62,8 +62,9 @@ fn side(text: &str) -> Option<Preference> {
     [Preference::First, Preference::Second, Preference::Tie].into_iter().find(|side| side.as_str() == text)
 }
 
-/// Where the critic stands towards the response at `place`, from 0, against it, to 1, by the body of an answer: its expected
-/// score as a part of the scale, or of a pair by how much more probable it is than the other one.
+/// How favourable the body of an answer is to the response at `place`, from 0 (against it) to 1: its expected
+/// score as a fraction of the scale, or (1 + p - q) / 2 for a pair, where p is the probability that it is better,
+/// and q that the other one is.
 pub fn standing(answer: &Value, place: usize) -> Option<f64> {
     Verdict::deserialize(answer).ok()?.standing(place)
 }
@@ -82,23 +83,23 @@ impl Verdict {
         Some(f64::midpoint(1.0, if place == 0 { first } else { -first }))
     }
 
-    /// Which response is better.
+    /// The better response.
     pub(crate) fn preference(&self) -> Option<Preference> {
         side(self.preference.as_deref()?)
     }
 
-    /// The scale and the distance of its neighbouring scores.
+    /// The scale, and the distance between neighbouring scores.
     pub(crate) fn scale(&self) -> Option<(ReferenceScale, f64)> {
         let Scale { min, max, step } = self.scale?;
         Some((ReferenceScale { min, max }, step))
     }
 
-    /// The mean of the scores by their probabilities.
+    /// The mean of all scores, weighted by their probabilities.
     pub(crate) fn expected(&self) -> Option<f64> {
         self.distribution.as_ref()?.expected_score
     }
 
-    /// The probability of what was decided.
+    /// The probability of the verdict.
     pub(crate) fn confidence(&self) -> Option<f64> {
         let said = self.preference();
         let same = |found: &&Probability| match (self.score, said) {
@@ -117,7 +118,7 @@ impl Verdict {
         (!found.is_empty()).then(|| found.iter().sum::<f64>().clamp(0.0, 1.0))
     }
 
-    /// The verdicts on the responses as they were given and turned round, when both were asked for.
+    /// The verdicts on the responses in the given and in the reversed order; `None` unless both were requested.
     pub(crate) fn orders(&self) -> Option<[&Self; 2]> {
         let [given, turned] = self.orders.as_deref()? else { return None };
         Some([given, turned])

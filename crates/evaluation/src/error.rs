@@ -1,32 +1,32 @@
-//! Why a labelled set cannot be read or asked about.
+//! Why a labelled set cannot be read or used.
 
 use std::path::PathBuf;
 
-/// Why a labelled set cannot be read or asked about.
+/// Why a labelled set cannot be read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError {
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]
     File {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error that the system returned.
         source: std::io::Error,
     },
-    /// A file is neither JSON nor JSON lines.
+    /// A row is not JSON: the file is neither a JSON array nor JSON lines.
     #[error("row {row} of {} is no JSON", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// The row, from 1.
+        /// The number of the row, from 1.
         row: usize,
-        /// What is wrong.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
-    /// Nothing in the rows tells of what form they are.
+    /// The form cannot be detected from the first row.
     #[error("the form of {} is not known from its first row; name it with --form", .0.display())]
     UnknownForm(PathBuf),
-    /// Not one row has a label.
+    /// No row has a label.
     #[error("{} has no row that can be used; the first one was left out since {reason}", path.display())]
     Nothing {
         /// The file.

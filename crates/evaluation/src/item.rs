@@ -1,4 +1,4 @@
-//! A question with its responses, and what is known about them.
+//! A question with its responses, and their labels.
 
 use std::{
     fs,
@@ -14,20 +14,20 @@ use crate::EvaluationError;
 /// The scale of a reference score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReferenceScale {
-    /// The worst score, or the least.
+    /// The lowest score.
     pub min: f64,
-    /// The greatest score.
+    /// The highest score.
     pub max: f64,
 }
 
 impl ReferenceScale {
-    /// Where `score` lies, from 0 to 1.
+    /// The position of `score` on the scale, from 0 to 1.
     pub fn part(self, score: f64) -> f64 {
         (score - self.min) / (self.max - self.min)
     }
 }
 
-/// What is known about the responses.
+/// The label of an item's responses.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Label {
     /// A score of one response.
@@ -36,7 +36,7 @@ pub enum Label {
         response: String,
         /// Its score.
         score: f64,
-        /// Its scale; that of the rubric when absent.
+        /// Its scale; the rubric's if `None`.
         scale: Option<ReferenceScale>,
     },
     /// Which of two responses people prefer.
@@ -46,11 +46,11 @@ pub enum Label {
         /// The better one.
         better: Preference,
     },
-    /// How good each of several responses is.
+    /// The worth of each of several responses.
     Group {
         /// The responses.
         responses: Vec<String>,
-        /// The worth of each, higher being better.
+        /// The worth of each response; higher is better.
         worths: Vec<f64>,
     },
 }
@@ -65,12 +65,12 @@ pub enum Image {
 }
 
 impl Image {
-    /// From what a row says: a data URL, or a path from `folder`.
+    /// Reads an image in a row: a data URL, or a path relative to `folder`.
     pub(crate) fn new(text: &str, folder: &Path) -> Self {
         if text.starts_with("data:") { Self::Inline(text.to_owned()) } else { Self::File(folder.join(text)) }
     }
 
-    /// As requests carry it.
+    /// The image in the form that requests use.
     fn text(&self) -> Result<String, EvaluationError> {
         match self {
             Self::Inline(text) => Ok(text.clone()),
@@ -83,27 +83,27 @@ impl Image {
     }
 }
 
-/// A question with its responses, and what is known about them.
+/// A question with its responses, and their label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
-    /// Its name, which no other item has.
+    /// A unique id.
     pub id: String,
-    /// What was asked.
+    /// The question.
     pub question: String,
-    /// What it was asked about.
+    /// The images that it is about.
     pub images: Vec<Image>,
-    /// An answer that is known to be right.
+    /// A correct answer.
     pub reference: Option<String>,
-    /// What the images show.
+    /// A description of the images.
     pub description: Option<String>,
-    /// Name of the rubric that the label is by.
+    /// The name of the rubric that the label refers to.
     pub rubric: Option<String>,
-    /// What is known.
+    /// The responses and their label.
     pub label: Label,
 }
 
 impl Item {
-    /// A body of a request about it, without responses.
+    /// The body of a request about it, without responses.
     ///
     /// # Errors
     /// [`EvaluationError::File`] when an image cannot be read.
@@ -123,12 +123,12 @@ impl Item {
         Ok(body)
     }
 
-    /// Its images, as requests carry them.
+    /// Its images in the form that requests use.
     pub(crate) fn images(&self) -> Result<Vec<String>, EvaluationError> {
         self.images.iter().map(Image::text).collect()
     }
 
-    /// A text that items of the same images share.
+    /// A key that is equal for items with the same images.
     pub fn image_key(&self) -> String {
         let texts = self.images.iter().map(|image| match image {
             Image::File(path) => path.to_string_lossy().into_owned(),

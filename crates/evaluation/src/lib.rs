@@ -1,7 +1,8 @@
-//! Judging the judge: labelled sets in several forms, what to ask a critic about them, and what its answers say of it.
+//! Judging the judge: labelled sets in several forms, the requests to send to a critic about them, and figures
+//! from its answers.
 //!
-//! It asks nothing itself: a plan lists requests of `POST /judge` and `POST /reward` as JSON, whoever runs it brings the
-//! bodies of the answers back, and a report is made of these.
+//! This crate sends no requests itself: a plan lists requests of `POST /judge` and `POST /reward` as JSON, the
+//! caller sends them and collects the bodies of the answers, and a report is made of these.
 
 mod answer;
 mod attack;

@@ -1,4 +1,4 @@
-//! What a critic is asked about a labelled set.
+//! The requests to a critic about a labelled set.
 
 use rubric::Kind;
 use serde_json::{Value, json};
@@ -8,30 +8,30 @@ use crate::{
     attack::{Guard, attacks},
 };
 
-/// A prompt format of the critic besides its default.
+/// A prompt format of the critic other than its default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
-    /// What requests call it.
+    /// Its name in requests.
     pub name: String,
-    /// What it asks for.
+    /// The kind of judgement that it is for.
     pub kind: Kind,
 }
 
-/// What is asked about an item.
+/// The kind of a request about an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asking {
     /// A score, or a preference in both orders, or rewards.
     Verdict,
-    /// The score or the preference again, in another prompt format.
+    /// The score or the preference once more, in another prompt format.
     Wording(String),
-    /// The same with a guard.
+    /// The score, or the preference in both orders, with a guard.
     Guarded(Guard),
-    /// The preference in both orders, of the pair turned round.
+    /// The preference in both orders, of the reversed pair.
     Turned,
-    /// The score, or the preference in both orders, under an attack: its index, and the place of the attacked response in the
-    /// pair.
+    /// The score, or the preference in both orders, under an attack: the attack's index, and the place of the
+    /// attacked response in the pair.
     Attacked(usize, usize),
-    /// The same with this text behind the response at this place.
+    /// The score, or the preference in both orders, with this text appended to the response at this place.
     Suffixed(String, usize),
 }
 
@@ -40,16 +40,16 @@ pub enum Asking {
 pub struct Ask {
     /// Index of the item.
     pub item: usize,
-    /// What is asked.
+    /// What is requested.
     pub asking: Asking,
 }
 
-/// By which rubrics items are judged that name none.
+/// The rubrics for items that name none; the critic's defaults if `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
     /// For one response.
     pub pointwise: Option<String>,
-    /// For two and more.
+    /// For two or more responses.
     pub pairwise: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn kind(label: &Label) -> Kind {
     }
 }
 
-/// Everything to ask for an evaluation: each item, and again in each of `formats`.
+/// All requests of an evaluation: one for each item, and one more in each of `formats` of its kind.
 pub fn plan(items: &[Item], formats: &[Format]) -> Vec<Ask> {
     let verdicts = (0..items.len()).map(|item| Ask { item, asking: Asking::Verdict });
     let again = items.iter().enumerate().flat_map(|(item, found)| {
@@ -85,7 +85,7 @@ pub fn plan(items: &[Item], formats: &[Format]) -> Vec<Ask> {
 }
 
 impl Ask {
-    /// A name that no other request about these items has.
+    /// An id that is unique among the requests about these items.
     pub fn id(&self, items: &[Item]) -> String {
         let item = &items[self.item].id;
         match &self.asking {
@@ -98,7 +98,7 @@ impl Ask {
         }
     }
 
-    /// The route that takes it.
+    /// The route of the request.
     pub fn route(&self, items: &[Item]) -> &'static str {
         match items[self.item].label {
             Label::Group { .. } => "/reward",
@@ -106,7 +106,8 @@ impl Ask {
         }
     }
 
-    /// The body of the request. Verdicts are read from the critic's logits, with their probabilities and no reasons.
+    /// The body of the request. Verdicts are read from the critic's logits, with probabilities and without
+    /// reasons.
     ///
     /// # Errors
     /// [`EvaluationError::File`] when an image cannot be read.
@@ -144,7 +145,7 @@ impl Ask {
     }
 }
 
-/// The images of the next item that has others.
+/// The images of the next item with different images.
 fn other_images(items: &[Item], item: &Item) -> Result<Vec<String>, EvaluationError> {
     let after = items.iter().skip_while(|other| other.id != item.id).chain(items);
     let other = after.into_iter().find(|other| other.image_key() != item.image_key());

@@ -1,4 +1,4 @@
-//! Rows of each form, in the members that the published files have, with words of our own.
+//! Rows of each form, with the members of the published files and content of our own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -19,7 +19,7 @@ fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-/// Reads rows whose form must be seen from the first one.
+/// Reads rows whose form must be detected from the first one.
 fn read_rows(rows: &[Value], form: Form) -> LabelledSet {
     let set = read_text(&lines(rows), None).unwrap();
     assert_eq!(set.form, form);
@@ -86,16 +86,24 @@ fn rows_of_vl_rewardbench_rank_the_better_response_lower() {
     bytes["image"] = json!({ "bytes": "AAAA", "path": null });
     let mut numbers = row([0, 0]);
     numbers["image"] = json!({ "bytes": [0, 0, 0] });
+    // The first bytes of a PNG file in base64, and a name that is valid base64 of something else.
+    let (png, name) = ("iVBORw0KGgoAAAANSUhEUg==", "images/a");
+    let [mut inline, mut path] = [row([0, 1]), row([0, 1])];
+    inline["image"] = json!(png);
+    path["image"] = json!(name);
     let mut three = row([0, 1]);
     three["response"] = json!(["One.", "Two.", "Three."]);
-    let set = read_rows(&[row([0, 1]), bytes, numbers, three], Form::VlRewardbench);
+    let set = read_rows(&[row([0, 1]), bytes, numbers, inline, path, three], Form::VlRewardbench);
     assert_eq!(set.items[0].question, "What is it?");
     assert_eq!(set.items[0].images, [file("images/a.jpg")]);
     let better: Vec<Preference> = set.items.iter().map(|item| preference(item).2).collect();
-    assert_eq!(better, [Preference::First, Preference::Second, Preference::Tie]);
+    let [first, second, tie] = [Preference::First, Preference::Second, Preference::Tie];
+    assert_eq!(better, [first, second, tie, first, first]);
     assert_eq!(set.items[1].images, [Image::Inline("AAAA".into())]);
     assert_eq!(set.items[1].images, set.items[2].images);
-    assert_eq!(set.left_out[0].row, 4);
+    assert_eq!(set.items[3].images, [Image::Inline(png.into())]);
+    assert_eq!(set.items[4].images, [file(name)]);
+    assert_eq!(set.left_out[0].row, 6);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The statistics against numbers that other programs computed (`data/statistics.json` says which).
+//! The statistics compared with numbers from other programs (named in `data/statistics.json`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -55,7 +55,7 @@ fn calibration_is_that_of_numpy() {
 
 #[test]
 fn rankings_differ_by_their_edits() {
-    // By hand.
+    // Computed by hand.
     for (one, other, distance) in [
         (&[0, 1, 2, 3][..], &[0, 1, 2, 3][..], Some(0.0)),
         (&[0, 1, 2, 3], &[3, 2, 1, 0], Some(1.0)),

@@ -1,4 +1,4 @@
-//! Many clients at a time, and what became of each.
+//! Many concurrent clients, and the outcome of each.
 
 use std::{
     io,
@@ -16,14 +16,15 @@ use tokio::{
 
 use super::{report::Behaviour, scene::Scene};
 
-/// How much longer than its limit a server may take on a machine that has much else to do, before it counts as having none.
+/// How much longer than its timeout a server may take on a busy machine before the timeout counts as not
+/// enforced.
 pub(crate) const SLACK: Duration = Duration::from_secs(30);
 
-/// What becomes of a client: in a word, and after how long.
+/// The outcome of a client as a word, and the time until then.
 pub(crate) type Fate = (String, Duration);
 type Doing = Pin<Box<dyn Future<Output = io::Result<Fate>> + Send>>;
 
-/// Has each of so many clients do something, all at a time.
+/// Runs this many clients concurrently, and counts their outcomes.
 pub(crate) async fn all(
     scene: &Arc<Scene>,
     clients: usize,
@@ -45,7 +46,8 @@ pub(crate) async fn all(
     behaviour
 }
 
-/// Sends a piece with each beat until the server answers or closes; gives the status, or says what it did.
+/// Sends a piece with each beat until the server answers or closes; returns the status, or a word for the
+/// outcome.
 pub(crate) async fn trickle(
     stream: &mut TcpStream,
     (piece, beat): (&[u8], Duration),
@@ -57,13 +59,13 @@ pub(crate) async fn trickle(
             Ok(Ok(count)) => return (status(&buffer[..count]), start.elapsed()),
             Ok(Err(_)) => return ("closed".to_owned(), start.elapsed()),
             Err(_) if start.elapsed() > limit + SLACK => return ("left open".to_owned(), start.elapsed()),
-            // When it can no longer be sent, the next read says why.
+            // When sending fails, the next read returns the reason.
             Err(_) => drop(stream.write_all(piece).await),
         }
     }
 }
 
-/// The status at the beginning of an answer.
+/// The status code at the beginning of an answer.
 pub(crate) fn status(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     match text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
@@ -73,10 +75,10 @@ pub(crate) fn status(answer: &[u8]) -> String {
     }
 }
 
-/// Reads an answer that tells its length to its end; gives its status.
+/// Reads an answer with a `content-length` completely, and returns its status.
 ///
 /// # Errors
-/// When the connection ends before.
+/// When the connection fails or ends before the answer does.
 pub(crate) async fn answer(stream: &mut TcpStream) -> io::Result<String> {
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -95,10 +97,10 @@ pub(crate) async fn answer(stream: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-/// Reads a stream of events to its end; gives its status, or says that it was cut off.
+/// Reads a stream of events completely; returns its status, or `cut off` if the last event is missing.
 ///
 /// # Errors
-/// When the connection ends before.
+/// When the connection fails or ends before the stream does.
 pub(crate) async fn events(stream: &mut TcpStream) -> io::Result<String> {
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
     while !text.ends_with(b"0\r\n\r\n") {
@@ -106,7 +108,7 @@ pub(crate) async fn events(stream: &mut TcpStream) -> io::Result<String> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => text.extend(&buffer[..count]),
         }
-        // An answer that is no stream tells its length.
+        // An answer with another status is no stream, and has a `content-length`.
         if status(&text) != "200" {
             return Ok(status(&text));
         }

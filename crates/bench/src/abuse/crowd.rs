@@ -1,4 +1,4 @@
-//! Many connections: kept for nothing, or made anew for each request.
+//! Many connections: idle, or a new one for each request.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use super::{
     scene::Scene,
 };
 
-/// Each connection asks once, and is to be closed when it has asked nothing for too long.
+/// Each connection sends one request, and must then be closed by the keep-alive timeout.
 pub(crate) async fn idle(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let clients = scene.count(60, 3000);
     let mut seen = all(scene, clients, |scene, number| {
@@ -35,7 +35,7 @@ pub(crate) async fn idle(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// One request on each connection, sixty-four at a time, for a while.
+/// One request per connection, 64 connections at a time, for a while.
 pub(crate) async fn churn(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     const AT_A_TIME: usize = 64;
     let (start, lasting) = (Instant::now(), scene.span(1, 30));
@@ -46,7 +46,8 @@ pub(crate) async fn churn(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         Box::pin(async move {
             let mut longest = Duration::ZERO;
             while start.elapsed() < lasting {
-                // Each group of them from another address: the system keeps ports of closed connections for a minute.
+                // Each group of connections from another address: the system keeps the ports of closed ones for
+                // a minute.
                 let number = made.fetch_add(1, Relaxed);
                 let begun = Instant::now();
                 let mut stream = scene.connect(number, None).await?;

@@ -1,4 +1,4 @@
-//! More requests than can be judged: from everybody, and from one key beside another.
+//! More requests than can be judged: from all clients, and from one key next to another.
 
 use std::{
     sync::Arc,
@@ -16,20 +16,21 @@ use crate::{
     tally::Tally,
 };
 
-/// Addresses that a flood comes from.
+/// Source addresses of a flood.
 const SOURCES: usize = 3;
-/// Connections of each of them: fewer than a server takes from one, as clients bound their own, too.
+/// Connections from each address: fewer than the server accepts from one, since clients limit their
+/// connections, too.
 const CONNECTIONS: usize = 900;
-/// Clients that find out how much can be judged: as many as fill the steps of the engine, and none waits for long.
+/// Clients that measure the capacity: as many as fill the engine's steps without long queues.
 const CLOSED: usize = 32;
-/// How often more than that is asked.
+/// The rate of a flood as a multiple of the capacity.
 const TIMES: f64 = 10.0;
-/// How often the clients of OpenAI's interface ask again.
+/// The retries of OpenAI's client libraries.
 const RETRIES: usize = 2;
-/// The longest that these let themselves be told to wait.
+/// The longest `Retry-After` that these libraries honour.
 const LONGEST_WAIT_S: u64 = 60;
 
-/// Ten times what can be judged, and again with clients that ask again.
+/// Ten times the capacity, first without and then with clients that retry.
 pub(crate) async fn burst(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let capacity = capacity(scene).await?;
     let lasting = scene.span(2, 30);
@@ -37,17 +38,17 @@ pub(crate) async fn burst(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     seen.figure("capacity_per_s", capacity);
     for (retries, name) in [(0, "goodput_per_s"), (RETRIES, "goodput_with_retries_per_s")] {
         let Flooded { tally, in_time, elapsed } = flood(scene, (capacity * TIMES, lasting, retries)).await;
-        // While it lasts: behind it come those alone who were told to wait.
+        // While the flood lasts: afterwards only the retries of refused requests are left.
         seen.figure(name, in_time as f64 / lasting.as_secs_f64());
         seen.figure("refusal_p99_ms", Latency::of(tally.refusals.clone()).p99_ms);
         judge_tally(&mut seen, &tally);
-        // What still waits has its answers before anything else is looked at.
+        // The time from the end of the flood to the answer of the last queued request.
         seen.longest = seen.longest.max(elapsed.saturating_sub(lasting));
     }
     Ok(seen)
 }
 
-/// One key asks for ten times what can be judged; another one asks now and then and is to be answered as ever.
+/// One key sends ten times the capacity; another one sends an occasional request, which must be answered.
 pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let own = scene.server(scene.neighbour.as_ref(), 0);
     let capacity = capacity(scene).await?;
@@ -58,20 +59,21 @@ pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let (Flooded { tally, .. }, beside) = (flooded, beside?);
     let mut seen = Behaviour::default();
     judge_tally(&mut seen, &tally);
+    let judged = beside.latencies.len();
     let (before, after) = (Latency::of(alone.latencies), Latency::of(beside.latencies));
     seen.figure("capacity_per_s", capacity);
     seen.figure("alone_p50_ms", before.p50_ms);
     seen.figure("alone_p99_ms", before.p99_ms);
     seen.figure("beside_p50_ms", after.p50_ms);
     seen.figure("beside_p99_ms", after.p99_ms);
-    seen.count("neighbour: judged", beside.count.answered);
+    seen.count("neighbour: judged", judged);
     if !beside.count.errors.is_empty() {
         seen.problems.push(format!("the neighbour was refused: {:?}", beside.count.errors));
     }
     Ok(seen)
 }
 
-/// Counts what became of a flood: verdicts and refusals for the load, and nothing else.
+/// Counts the outcomes of a flood; anything but verdicts and refusals because of load is a problem.
 pub(crate) fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
     seen.count("judged", tally.latencies.len());
     for (why, count) in &tally.count.errors {
@@ -83,7 +85,7 @@ pub(crate) fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
     }
 }
 
-/// Judgements each second, half of them with reasons, when as many ask as the engine takes at a time.
+/// Judgements per second, half of them with reasons, from as many clients as the engine runs at a time.
 pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
     let server = flooder(scene, 0);
     let (start, lasting) = (Instant::now(), scene.span(1, 10));
@@ -103,7 +105,7 @@ pub(crate) async fn capacity(scene: &Arc<Scene>) -> Result<f64, String> {
     }
 }
 
-/// Judgements that a client asks for until a time, each when the one before was answered; `body` makes that of a number.
+/// Sends judgements until `end`, each when the one before was answered; `body` makes the body of a number.
 pub(crate) async fn one_after_another(
     idle: &IdleConnections,
     end: Instant,
@@ -118,16 +120,16 @@ pub(crate) async fn one_after_another(
     tally
 }
 
-/// What became of a flood.
+/// The outcome of a flood.
 pub(crate) struct Flooded {
     pub(crate) tally: Tally,
-    /// Judgements that came while requests did.
+    /// Verdicts that arrived while requests were still being sent.
     pub(crate) in_time: usize,
-    /// Until the last answer.
+    /// The time until the last answer.
     pub(crate) elapsed: Duration,
 }
 
-/// Requests at a rate, whatever becomes of them; who is refused asks again as often as is said.
+/// Sends requests at a rate, whatever their outcomes; a refused request is repeated up to `retries` times.
 pub(crate) async fn flood(scene: &Arc<Scene>, (rate, lasting, retries): (f64, Duration, usize)) -> Flooded {
     let start = Instant::now();
     let source =
@@ -163,19 +165,19 @@ pub(crate) async fn flood(scene: &Arc<Scene>, (rate, lasting, retries): (f64, Du
     Flooded { tally: all, in_time, elapsed: start.elapsed() }
 }
 
-/// The server as whoever floods it asks from one of several addresses.
+/// The server as the flooding key requests it from one of several source addresses.
 fn flooder(scene: &Scene, source: usize) -> Server {
     scene.server(scene.flooder.as_ref(), scene.group(1 + source))
 }
 
-/// How long a refused client waits before it asks again.
+/// How long a client waits before it repeats a refused request; `None` if it was not refused.
 fn wait(outcome: &Result<Answer, BenchError>) -> Option<Duration> {
     let answer = outcome.as_ref().ok().filter(|answer| answer.status != 200)?;
     let told = answer.retry_after_s.filter(|told| *told <= LONGEST_WAIT_S);
     Some(told.map_or(Duration::from_millis(500), Duration::from_secs))
 }
 
-/// A request each second, or more often where there is less time.
+/// One request per second, or more often in a quick run.
 pub(crate) async fn now_and_then(
     scene: &Arc<Scene>,
     server: &Server,

@@ -1,4 +1,4 @@
-//! Keys that are guessed, and what the time of a refusal tells of a key that is nearly right.
+//! Guesses of keys, and whether the time of a refusal reveals that a key is nearly right.
 
 use std::{
     sync::Arc,
@@ -11,12 +11,12 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{clients::all, report::Behaviour, scene::Scene};
 use crate::client::Connection;
 
-/// Times above this part of all of one kind are left out: what the system does meanwhile is no part of the question.
+/// The fraction of times that are kept, shortest first: the longest contain interruptions by the system.
 const KEPT: f64 = 0.9;
-/// The value of Welch's t above which two kinds of keys are told apart.
+/// The absolute value of Welch's t from which on two kinds of keys count as distinguishable.
 const TELLING: f64 = 4.5;
 
-/// Keys that are none, from one address: each is refused, and the right one is still taken.
+/// Random keys from one address: each must be refused, and the right key must still be accepted.
 pub(crate) async fn guesses(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     const CLIENTS: usize = 8;
     let each = scene.count(20, 1250);
@@ -50,7 +50,7 @@ pub(crate) async fn guesses(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     if unknown + too_many != each * CLIENTS {
         seen.problems.push(format!("wrong keys came to {:?}", tried.outcomes));
     }
-    let right = scene.door.key.clone().unwrap_or_default();
+    let right = scene.access.key.clone().unwrap_or_default();
     match ask(scene, right).await {
         Ok(200) => {}
         other => seen.problems.push(format!("the right key from that address came to {other:?}")),
@@ -58,7 +58,7 @@ pub(crate) async fn guesses(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// A request with a key, on a connection of its own; gives its status.
+/// Sends a request with a key on a new connection; returns its status.
 async fn ask(scene: &Scene, key: String) -> std::io::Result<u16> {
     let server = scene.server(Some(&key), 0);
     let asked =
@@ -66,10 +66,10 @@ async fn ask(scene: &Scene, key: String) -> std::io::Result<u16> {
     asked.await.map(|answer| answer.status).map_err(std::io::Error::other)
 }
 
-/// Refusals of keys that are right but for their last letter, and of keys that are wrong from the first one, in turn by chance: how
-/// surely their times differ.
+/// Refusals of keys that differ from the right one in their last character, and of keys that differ in their
+/// first, in random order: how significantly their times differ.
 pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
-    let key = scene.door.key.clone().unwrap_or_default();
+    let key = scene.access.key.clone().unwrap_or_default();
     let changed = |place: usize| {
         let mut letters: Vec<char> = key.chars().collect();
         letters[place] = if letters[place] == 'x' { 'y' } else { 'x' };
@@ -95,7 +95,7 @@ pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
             other => return Err(format!("a wrong key came to {other:?}")),
         }
         times[kind].push(time);
-        // A server may close the connection of who guesses.
+        // The server may close the connection of a client that guesses.
         if !connection.is_open() {
             let key = if kind == 0 { changed(last) } else { changed(0) };
             let server = scene.server(Some(&key), 0);
@@ -104,7 +104,7 @@ pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     }
     let t = welch(times.map(kept).each_ref().map(Vec::as_slice));
     seen.figure("t", t);
-    // With few of them chance alone may look like a difference.
+    // With few requests a large t may be due to chance.
     if scene.count(0, 1) == 1 && t.abs() >= TELLING {
         seen.problems
             .push(format!("|t| = {:.1}: the time of a refusal tells how much of a key is right", t.abs()));
@@ -112,14 +112,14 @@ pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// The shorter times, in microseconds.
+/// The shortest times, in microseconds.
 fn kept(mut times: Vec<Duration>) -> Vec<f64> {
     times.sort_unstable();
     times.truncate((times.len() as f64 * KEPT) as usize);
     times.into_iter().map(|time| time.as_secs_f64() * 1e6).collect()
 }
 
-/// Welch's t of two samples: the difference of their means in units of what chance makes of it.
+/// Welch's t of two samples: the difference of their means divided by its standard error.
 fn welch(samples: [&[f64]; 2]) -> f64 {
     let [one, other] = samples.map(|sample| {
         let count = sample.len() as f64;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn t_tells_samples_apart_by_their_means_and_spreads() {
-        // By hand: means 2 and 5, variances 1 and 1, three of each.
+        // By hand: means 2 and 5, variances 1 and 1, three values each.
         let t = welch([&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]]);
         assert!((t + 3.0 / (2.0f64 / 3.0).sqrt()).abs() < 1e-12, "{t}");
         assert_eq!(welch([&[1.0, 3.0], &[1.0, 3.0]]), 0.0);

@@ -1,4 +1,5 @@
-//! Requests that are large: images at the bound, a long line of them, and prompts as long as a context beside short ones.
+//! Large requests: images of the maximum size, a long queue of them, and prompts as long as the context next to
+//! short ones.
 
 use std::{
     sync::Arc,
@@ -18,12 +19,13 @@ use super::{
 };
 use crate::{client::Connection, drawn_image, latency::Latency, live::MARK};
 
-/// An image of so many pixels that there is hardly anything in, as a file.
+/// A uniform square image as a PNG file, which is small however many pixels it has.
 fn plain(side: u32) -> Result<Vec<u8>, String> {
     drawn_image::plain((side, side)).map_err(|error| error.to_string())
 }
 
-/// Many images at a time, each of as many pixels as a phone takes at most: decoded in turns, within a bound of memory.
+/// Many images at a time, each with as many pixels as a phone's largest: they are decoded in turns, within a
+/// memory limit.
 pub(crate) async fn large_images(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let file = Arc::new(plain(scene.count(2_000, 7_071) as u32)?);
     let mut seen = each_with_its_own(scene, scene.count(6, 64), &file).await;
@@ -31,8 +33,8 @@ pub(crate) async fn large_images(scene: &Arc<Scene>) -> Result<Behaviour, String
     Ok(seen)
 }
 
-/// More requests at a time than the line takes, each with an image of 300 kB: those in line keep it as it came, the others are
-/// refused at once.
+/// More concurrent requests than the queue takes, each with an image of 300 kB: queued requests keep their
+/// encoded image, the others are refused at once.
 pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut noise = vec![0; 3 * 320 * 312];
     StdRng::seed_from_u64(1).fill_bytes(&mut noise);
@@ -42,13 +44,13 @@ pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// So many clients at a time, each with a file of its own of the same image.
+/// This many concurrent clients, each with a file of its own of the same image.
 async fn each_with_its_own(scene: &Arc<Scene>, clients: usize, file: &Arc<Vec<u8>>) -> Behaviour {
     let file = file.clone();
     all(scene, clients, move |scene, number| {
         let file = file.clone();
         Box::pin(async move {
-            // Bytes behind its end make it another file, which nobody has decoded before.
+            // Bytes after the end make it a different file, whose decoded image is not cached.
             let other = [&file[..], &number.to_be_bytes()].concat();
             let body = judgement(number, &BASE64_STANDARD.encode(other));
             posted(&scene, number, &body).await
@@ -57,7 +59,7 @@ async fn each_with_its_own(scene: &Arc<Scene>, clients: usize, file: &Arc<Vec<u8
     .await
 }
 
-/// Prompts that are nearly as long as the context, one after another, beside somebody who asks short things.
+/// Prompts nearly as long as the context, one after another, next to a client with short ones.
 pub(crate) async fn long_prompts(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let own = scene.server(scene.neighbour.as_ref(), 0);
     let lasting = scene.span(3, 60);
@@ -79,7 +81,7 @@ pub(crate) async fn long_prompts(scene: &Arc<Scene>) -> Result<Behaviour, String
     Ok(seen)
 }
 
-/// Long prompts, no two of which begin alike.
+/// Sends long prompts, no two of which share a prefix, and returns their latencies.
 async fn prompts(scene: &Arc<Scene>, lasting: Duration) -> Result<Vec<Duration>, String> {
     let told = |error: crate::error::BenchError| error.to_string();
     let mut connection = Connection::open(&scene.server(scene.crowd.as_ref(), 1)).await.map_err(told)?;
@@ -89,7 +91,7 @@ async fn prompts(scene: &Arc<Scene>, lasting: Duration) -> Result<Vec<Duration>,
         health["context_length"].as_u64().ok_or("the server tells no length of its context")? as usize;
     let (start, mut times) = (Instant::now(), Vec::new());
     while start.elapsed() < lasting {
-        // A word is a token or two.
+        // A word has one or two tokens.
         let text = format!("{} {MARK} {}", times.len(), "one two ".repeat(tokens / 5));
         let body = json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": 1 });
         let sent = Instant::now();
@@ -119,7 +121,7 @@ fn judgement(number: usize, image: &str) -> String {
     .to_string()
 }
 
-/// The status that a judgement comes to, and after how long.
+/// Sends a judgement; returns the status and the latency.
 async fn posted(scene: &Scene, number: usize, body: &str) -> std::io::Result<(String, Duration)> {
     let mut stream = scene.connect(number, None).await?;
     let start = Instant::now();

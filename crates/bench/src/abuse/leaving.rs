@@ -1,4 +1,4 @@
-//! Clients that leave at any moment: while they send, wait, or are answered.
+//! Clients that disconnect at any moment: while they send, wait, or are answered.
 
 use std::{
     sync::Arc,
@@ -15,10 +15,10 @@ use tokio::{
 use super::{clients::all, report::Behaviour, scene::Scene};
 use crate::{client::Connection, engine_figures::Health};
 
-/// Tokens that each of them asks for.
+/// The `max_tokens` of their chats.
 const TOKENS: usize = 512;
 
-/// Each leaves; then nothing is to run any more, at once.
+/// Every client disconnects; soon afterwards the engine must be idle.
 pub(crate) async fn leaving(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let before = health(scene).await?;
     let mut seen = Behaviour::default();
@@ -38,7 +38,7 @@ pub(crate) async fn leaving(scene: &Arc<Scene>) -> Result<Behaviour, String> {
                 let sent = (request.len() as f64 * part) as usize;
                 stream.write_all(&request.as_bytes()[..sent]).await?;
                 let stay = Duration::from_millis(random.random_range(0..1000));
-                let _ = timeout(stay, read(&mut stream)).await; // it leaves whatever came
+                let _ = timeout(stay, read(&mut stream)).await; // it leaves, whatever it has received
                 Ok(("left".to_owned(), start.elapsed()))
             })
         })
@@ -70,7 +70,7 @@ async fn read(stream: &mut TcpStream) {
 }
 
 async fn health(scene: &Scene) -> Result<Health, String> {
-    let server = scene.server(scene.door.key.as_ref(), 0);
+    let server = scene.server(scene.access.key.as_ref(), 0);
     let asked = async { Health::ask(&mut Connection::open(&server).await?).await };
     asked.await.map_err(|error| error.to_string())
 }

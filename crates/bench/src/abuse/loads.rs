@@ -1,4 +1,4 @@
-//! Honest load, and much of it: ever more clients, a steady rate, and rewards beside single judgements.
+//! Heavy but honest load: a growing number of clients, a steady rate, and rewards next to single judgements.
 
 use std::{
     sync::Arc,
@@ -21,19 +21,19 @@ use crate::{
     tally::Tally,
 };
 
-/// Clients that ask one after another, and what is told of them.
+/// Numbers of clients that send requests one after another, and the names of their figures.
 const CROWDS: [(usize, &str); 4] = [
     (1, "judged_per_s_by_1"),
     (8, "judged_per_s_by_8"),
     (64, "judged_per_s_by_64"),
     (512, "judged_per_s_by_512"),
 ];
-/// The part of what can be judged that a server is asked for when it is to be quick.
+/// The steady load as a fraction of the capacity.
 const STEADY: f64 = 0.8;
-/// Clients that ask for rewards, as trainers do.
+/// Clients that request rewards, as trainers do.
 const TRAINERS: usize = 16;
 
-/// Ever more clients, each of which asks again when it was answered. Nobody is refused or passed over.
+/// A growing number of clients, each of which sends its next request when it was answered. None may be refused.
 pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut seen = Behaviour::default();
     let (mut best, mut last) = (0.0_f64, 0.0);
@@ -69,7 +69,7 @@ pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// Requests at a rate that can be judged, at random times.
+/// Requests at random times, at a rate that can be judged.
 pub(crate) async fn steady(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let capacity = capacity(scene).await?;
     let tally = flood(scene, (capacity * STEADY, scene.span(2, 120), 0)).await.tally;
@@ -83,7 +83,7 @@ pub(crate) async fn steady(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// Trainers who ask for rewards of five responses each, beside one who has something judged now and then.
+/// Trainers that request rewards of five responses each, next to a client with an occasional judgement.
 pub(crate) async fn rewards(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let own = scene.server(scene.neighbour.as_ref(), 0);
     let lasting = scene.span(3, 60);
@@ -126,7 +126,7 @@ async fn train(scene: Arc<Scene>, trainer: usize, end: Instant) -> Tally {
     tally
 }
 
-/// Very many requests on one connection.
+/// A large number of requests on one connection.
 pub(crate) async fn one_connection(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let requests = scene.count(2_000, 1_000_000);
     let told = |error: crate::error::BenchError| error.to_string();

@@ -1,4 +1,5 @@
-//! A day's work in small: judgements, rewards and chats, with bad requests, clients that leave, and keys that are read again.
+//! A small version of everyday traffic: judgements, rewards and chats, with invalid requests, clients that
+//! leave, and key reloads.
 
 use std::{
     sync::Arc,
@@ -20,23 +21,24 @@ use super::{
 };
 use crate::live::MARK;
 
-/// Clients at a time: a few more than are answered in one step, so that some always wait.
+/// Concurrent clients: a few more than one step serves, so that some are always queued.
 const CLIENTS: usize = 12;
 
-/// What a client does next.
+/// The kind of a client's next request.
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Judgement,
     Reward,
     Chat,
-    /// Something that must be refused.
+    /// A request that must be refused.
     Bad,
-    /// A chat that is left after a moment.
+    /// A chat that is abandoned after a moment.
     Left,
 }
 
 impl Work {
-    /// Of a hundred ten are bad and five left; of the others six in ten are judgements, two rewards and two chats.
+    /// Of 100 requests 10 are invalid and 5 abandoned; of the rest 60 % are judgements, 20 % rewards and 20 %
+    /// chats.
     fn draw(random: &mut StdRng) -> Self {
         match random.random_range(0..100) {
             0..10 => Self::Bad,
@@ -47,7 +49,7 @@ impl Work {
         }
     }
 
-    /// In a word what is done, and the status that it comes to.
+    /// The name of the expected outcome, and its status; `None` where no answer is read.
     fn expected(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Judgement => ("judged", Some("200")),
@@ -58,7 +60,7 @@ impl Work {
         }
     }
 
-    /// The request for it.
+    /// The whole HTTP request.
     fn request(self, scene: &Scene, number: usize) -> String {
         match self {
             Self::Judgement => scene.request("/judge", &scene.judgement(number)),
@@ -92,7 +94,7 @@ fn reward(scene: &Scene, number: usize) -> String {
     .to_string()
 }
 
-/// Works for a while. Each client does one thing after another, and the file of keys is written anew beside.
+/// Runs clients that send one request after another for a while, and rewrites the keys file in the meantime.
 pub(crate) async fn mixed(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let lasting = scene.span(4, 25);
     let end = Instant::now() + lasting;

@@ -1,8 +1,9 @@
-//! A live server that is abused: clients that are slow, never read, leave, vanish, flood, guess, or are very many, with honest ones
-//! beside them.
+//! A live server under abuse: clients that are slow, never read, leave, vanish, flood, guess, or are very many,
+//! next to honest ones.
 //!
-//! Each [`Shape`] of abuse is done with many clients at a time. What must become of each of them is known; after each shape the server
-//! must be the same process, ready, idle and as large as before, and honest clients must have got their verdicts, the same ones.
+//! Each [`Shape`] of abuse is run with many clients at a time. The permitted outcomes of each are known. After
+//! each shape the server must be the same process, ready, idle and no larger than before, and honest clients
+//! must have got unchanged verdicts.
 
 mod clients;
 mod crowd;
@@ -36,68 +37,68 @@ pub use report::{AbuseReport, Behaviour, Spread};
 use sampler::Sampler;
 use scene::{Keys, KeysFile, Limits, Scene};
 
-/// How a server is abused.
+/// Options of an abuse run.
 #[derive(Debug, Clone)]
 pub struct AbuseOptions {
-    /// Who is abused.
+    /// The server under test.
     pub target: Target,
-    /// The key that is shown to a running server, if it asks for one.
+    /// The API key for a running server, if it needs one.
     pub key: Option<String>,
-    /// With how many clients, and for how long.
+    /// The number of clients, and the length of each shape.
     pub extent: Extent,
-    /// The shapes that are tried; all when none is named.
+    /// The shapes that are run; all if empty.
     pub only: Vec<Shape>,
-    /// For how long all of them are tried again and again; once without it.
+    /// For how long the shapes are repeated; they run once if `None`.
     pub lasting: Option<Duration>,
 }
 
 /// A way to abuse a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
-    /// Heads that come byte by byte.
+    /// Request heads that are sent byte by byte.
     SlowHeads,
-    /// Bodies that come byte by byte.
+    /// Request bodies that are sent slowly, in small pieces.
     SlowBodies,
-    /// Connections that are kept for nothing.
+    /// Connections that are kept open without requests.
     Idle,
-    /// A connection for each request, as many as can be.
+    /// A new connection for each request, at the highest rate.
     Churn,
-    /// Requests of which the client leaves at a random moment.
+    /// Clients that disconnect at a random moment of their request.
     Leaving,
-    /// Answers that nobody reads, or hardly.
+    /// Clients that never read their answers, or only slowly.
     Unread,
-    /// Clients that vanish without a word, as when their network is gone.
+    /// Clients that vanish without closing their connection, as when their network fails.
     Vanishing,
     /// Ten times the requests that can be judged.
     Burst,
-    /// The same from one key, beside another one that asks now and then.
+    /// The same load from one key, next to another key with an occasional request.
     Neighbour,
-    /// Keys that are guessed.
+    /// Guesses of random keys.
     Guesses,
-    /// Keys that are nearly right, by the time that their refusal takes.
+    /// A timing attack on keys: whether a refusal takes longer for a key that is nearly right.
     Timing,
-    /// Prompts that another key has asked, by the time that their answer takes.
+    /// A timing attack on the prefix cache: whether the time of an answer reveals another key's prompts.
     Peeking,
-    /// Ever more clients that ask again when they were answered.
+    /// A growing number of clients, each of which sends its next request when it was answered.
     Crowd,
-    /// Four fifths of what can be judged, for a while.
+    /// A constant four fifths of the requests that can be judged.
     Steady,
-    /// Very many requests on one connection.
+    /// A large number of requests on one connection.
     OneConnection,
-    /// Rewards of many, beside somebody who has one response judged.
+    /// Rewards for many clients, next to one with an occasional judgement.
     Rewards,
-    /// Prompts as long as the context, beside short ones.
+    /// Prompts of nearly the length of the context, next to short ones.
     LongPrompts,
-    /// A line of requests with images that is longer than it may be.
+    /// More requests with images than the queue takes.
     LongLine,
-    /// Images at the bound, many at a time.
+    /// Images of the maximum size, many at a time.
     LargeImages,
-    /// Work of all kinds with some that is bad: the shape for hours.
+    /// All kinds of requests, including invalid ones: the shape for runs of hours.
     Mixed,
 }
 
 impl Shape {
-    /// All of them, in the order in which they are tried.
+    /// All shapes, in the order in which they are run.
     pub const ALL: [Self; 20] = [
         Self::SlowHeads,
         Self::SlowBodies,
@@ -121,7 +122,7 @@ impl Shape {
         Self::Mixed,
     ];
 
-    /// What it is called on the command line and in figures.
+    /// The name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::SlowHeads => "slow-heads",
@@ -147,7 +148,7 @@ impl Shape {
         }
     }
 
-    /// What a server must have for it.
+    /// What the scene lacks for this shape; `None` if it has everything.
     fn missing(self, scene: &Scene) -> Option<&'static str> {
         match self {
             Self::Neighbour | Self::Peeking | Self::Rewards | Self::LongPrompts
@@ -155,7 +156,7 @@ impl Shape {
             {
                 Some("two keys are needed")
             }
-            Self::Guesses | Self::Timing if scene.door.key.is_none() => Some("a key is needed"),
+            Self::Guesses | Self::Timing if scene.access.key.is_none() => Some("a key is needed"),
             _ => None,
         }
     }
@@ -189,7 +190,8 @@ impl Shape {
 /// Abuses a server.
 ///
 /// # Errors
-/// [`BenchError`] when there is none, or it judges nothing. What it does wrong is in the report.
+/// [`BenchError`] when the server cannot be started or reached, or judges nothing. Its misbehaviour is in the
+/// report.
 pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
     let start = Instant::now();
     let mut gathered = Gathered::default();
@@ -214,27 +216,27 @@ pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
     Ok(gathered.report(start.elapsed()))
 }
 
-/// Tries the shapes, once or for as long as is wanted.
+/// Runs the shapes, once or repeatedly.
 fn run(
     options: &AbuseOptions,
     scene: Scene,
     subject: &Subject<'_>,
     gathered: &mut Gathered,
 ) -> Result<(), BenchError> {
-    let failed = |reason: String| BenchError::Corpus { place: scene.door.host.clone(), reason };
-    // Twice each: what is computed for the first time takes memory that stays.
+    let failed = |reason: String| BenchError::Corpus { place: scene.access.host.clone(), reason };
+    // Twice each: what is computed for the first time takes memory that is kept.
     let samples = (0..=Honest::count()).map(|number| {
-        let sample = Sample::first(&scene.door, &scene.image, number)?;
-        sample.again(&scene.door.host).map(|()| sample)
+        let sample = Sample::first(&scene.access, &scene.image, number)?;
+        sample.again(&scene.access.host).map(|()| sample)
     });
     let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let canary = samples.remove(0);
-    fill(&scene.door).map_err(failed)?;
-    let honest = Honest::start(&scene.door.host, samples);
-    let mut watch = Watch::start(&scene.door, canary, subject.log.clone(), &honest).map_err(failed)?;
+    fill(&scene.access).map_err(failed)?;
+    let honest = Honest::start(&scene.access.host, samples);
+    let mut watch = Watch::start(&scene.access, canary, subject.log.clone(), &honest).map_err(failed)?;
     let scene = Arc::new(scene);
     let (begun, mut seen) = (Instant::now(), Vec::new());
-    std::thread::sleep(scene.span(1, 20)); // honest clients alone, to compare with
+    std::thread::sleep(scene.span(1, 20)); // honest clients alone, as the baseline
     gathered.alone.extend(honest.times());
     loop {
         for shape in Shape::ALL {
@@ -245,8 +247,8 @@ fn run(
                 gathered.left_out(shape, why);
                 continue;
             }
-            let sampler = Sampler::start(&scene.door);
-            // One for each shape: with it goes what its clients still hold.
+            let sampler = Sampler::start(&scene.access);
+            // One runtime per shape: dropping it closes the connections that its clients still hold.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let behaviour = runtime.map_err(BenchError::Runtime)?.block_on(shape.run(&scene));
             let sampled = sampler.finish();

@@ -1,4 +1,4 @@
-//! Whether the time of an answer tells what somebody else has asked.
+//! Whether the time of an answer reveals another key's prompts.
 
 use std::{
     sync::Arc,
@@ -14,16 +14,16 @@ use crate::{
     live::MARK,
 };
 
-/// Words of a prompt: so many that reading them takes much longer than the rest of an answer.
+/// Words of a prompt: enough that its prefill takes much longer than the rest of an answer.
 const WORDS: usize = 400;
-/// How well times within one key must tell a known prompt from a new one, for the trial to mean anything.
+/// The smallest area under the curve (AUC) within one key with which the trial means anything.
 const TELLING: f64 = 0.9;
-/// How much better than chance the times of another's prompts may tell, and how many standard errors of chance beside that.
+/// How far the AUC across keys may be from chance: this, plus a number of standard errors.
 const BETTER: f64 = 0.05;
 const ERRORS: f64 = 3.0;
 
-/// One key asks; another one asks the same and something new. The times of both may not differ. They do when the first key asks the
-/// same again, which shows that there is something to see.
+/// One key sends a prompt; another key sends the same prompt and a new one. The times of these two must not
+/// differ. They do differ when the first key repeats its prompt, which shows that the effect is measurable.
 pub(crate) async fn peeking(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let asker = scene.server(scene.neighbour.as_ref(), 0);
     let peeker = scene.server(scene.flooder.as_ref(), 0);
@@ -32,7 +32,7 @@ pub(crate) async fn peeking(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     for trial in 0..trials {
         ask(&asker, 2 * trial).await?;
         known.push(ask(&asker, 2 * trial).await?);
-        // In turn, so that neither kind is always the one that comes after a pause.
+        // In alternating order, so that neither kind always follows a pause.
         if trial % 2 == 0 {
             others.push(ask(&peeker, 2 * trial).await?);
             new.push(ask(&peeker, 2 * trial + 1).await?);
@@ -46,7 +46,7 @@ pub(crate) async fn peeking(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let (within, across) = (shorter(&known, &new), shorter(&others, &new));
     seen.figure("auc_within_a_key", within);
     seen.figure("auc_across_keys", across);
-    // The standard error of the area for two equal samples of one kind: Hanley and McNeil, 1982.
+    // The standard error of the AUC for two equal samples from one distribution: Hanley and McNeil, 1982.
     let count = trials as f64;
     let chance = ((2.0 * count + 1.0) / (12.0 * count * count)).sqrt();
     if within < TELLING {
@@ -58,7 +58,7 @@ pub(crate) async fn peeking(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// How long the first token takes that answers a long prompt of this number.
+/// The time of an answer of one token to the long prompt with this number.
 async fn ask(server: &Server, number: usize) -> Result<Duration, String> {
     let text = format!("{number} {MARK} {}", format!("{number} two ").repeat(WORDS / 2));
     let body = json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": 1 });
@@ -72,8 +72,8 @@ async fn ask(server: &Server, number: usize) -> Result<Duration, String> {
     }
 }
 
-/// How often a time of the first kind is shorter than one of the second, ties by half: the area under the curve that tells them
-/// apart.
+/// The probability that a time of the first sample is shorter than one of the second, ties counting half: the
+/// AUC that measures how well times tell the two apart.
 fn shorter(first: &[Duration], second: &[Duration]) -> f64 {
     let wins = |one: &Duration| {
         let better = second.iter().filter(|other| one < *other).count() as f64;

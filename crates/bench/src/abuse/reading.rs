@@ -1,4 +1,4 @@
-//! Answers that nobody reads, beside others that are read slowly.
+//! Clients that never read their answers, next to others that read slowly.
 
 use std::{
     sync::Arc,
@@ -14,14 +14,14 @@ use tokio::{
 
 use super::{clients::SLACK, report::Behaviour, scene::Scene};
 
-/// What a client takes before somebody reads: so little that the server notices.
+/// The receive buffer of a client in bytes: so small that the server notices when nothing is read.
 const WINDOW: u32 = 4096;
-/// Tokens of an answer: with their probabilities more than all buffers on the way hold.
+/// Tokens of an answer: with their probabilities they exceed all buffers between server and client.
 const TOKENS: usize = 300;
-/// Bytes that a slow reader reads at a time, thirty times before the server would give it up.
+/// Bytes per read of a slow reader, which reads thirty times within the server's timeout.
 const SLOWLY: usize = 1024;
 
-/// Those who never read are to be closed; those who read slowly go on.
+/// Connections that are never read must be closed; those that are read slowly must go on.
 pub(crate) async fn unread(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     const STALLED: &str = "gavel_connections_lost_total{reason=\"stalled\"}";
     let clients = scene.count(12, 256);
@@ -41,21 +41,21 @@ pub(crate) async fn unread(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         held.push(never);
         slow.spawn(read_slowly(slowly, scene.limits.peer / 30));
     }
-    // The last of them may wait for its turn before it is answered at all.
+    // The last of them may be queued for some time before their answer begins.
     let start = Instant::now();
-    loop {
+    let closed = loop {
         let closed = scene.figure(STALLED).await? - before;
         seen.longest = start.elapsed();
         if closed >= clients as f64 {
-            break;
+            break closed;
         }
         if start.elapsed() > scene.limits.peer + scene.span(60, 300) + SLACK {
             seen.problems.push(format!("{closed} of {clients} that never read were closed"));
-            break;
+            break closed;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    seen.count("closed unread", clients);
+    };
+    seen.count("closed unread", closed as usize);
     slow.abort_all();
     while let Some(ended) = slow.join_next().await {
         match ended {
@@ -69,7 +69,7 @@ pub(crate) async fn unread(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// Reads a little with each beat; says what went wrong, if something did.
+/// Reads a little with each beat; returns what went wrong, or `None` if the answer was complete.
 async fn read_slowly(mut stream: TcpStream, beat: Duration) -> Option<String> {
     let mut all = Vec::new();
     loop {

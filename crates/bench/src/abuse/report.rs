@@ -1,4 +1,4 @@
-//! What came of abuse.
+//! The report of an abuse run.
 
 use std::{
     collections::BTreeMap,
@@ -16,42 +16,42 @@ use crate::{
     table::Table,
 };
 
-/// What became of the clients of one shape.
+/// The outcomes of one shape.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Behaviour {
-    /// How many clients or requests there were.
+    /// The number of clients or requests.
     pub clients: usize,
-    /// What became of them, in words.
+    /// The number of clients or requests by outcome, each in words.
     pub outcomes: BTreeMap<String, usize>,
-    /// How long the last of them took, in seconds.
+    /// The longest time that a client took, in seconds.
     #[serde(rename = "longest_s", serialize_with = "seconds")]
     pub longest: Duration,
-    /// Figures of its own.
+    /// Further figures of this shape.
     pub figures: BTreeMap<&'static str, Spread>,
-    /// Memory that each client took in the server, in KiB: the peak meanwhile less what was used before.
+    /// Memory of the server per client, in KiB: the peak during the shape minus the memory in use before.
     pub memory_kib_each: f64,
-    /// The most connections that were open.
+    /// The highest number of open connections.
     pub connections: f64,
-    /// The most files that were open.
+    /// The highest number of open files.
     pub files: f64,
-    /// Verdicts of honest clients meanwhile.
+    /// Latencies of the honest clients' verdicts during the shape.
     pub honest: Times,
-    /// The same in the first half of the passes and in the second: 99 of 100 take at most so many milliseconds.
+    /// The 99th percentile of these in milliseconds, in the first and in the second half of the passes.
     pub honest_p99_ms: [f64; 2],
-    /// `/livez` meanwhile.
+    /// Latencies of `/livez` during the shape.
     pub probes: Times,
-    /// `/metrics` meanwhile.
+    /// Latencies of `/metrics` during the shape.
     pub scrapes: Times,
     #[serde(skip)]
     pub(crate) problems: Vec<String>,
 }
 
-/// A figure of several passes.
+/// The range of a figure over several passes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The least of them.
+    /// The lowest value.
     pub least: f64,
-    /// The most of them.
+    /// The highest value.
     pub most: f64,
 }
 
@@ -60,25 +60,25 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 }
 
 impl Behaviour {
-    /// Notes what became of one client.
+    /// Records the outcome of one client.
     pub(crate) fn note(&mut self, word: &str, time: Duration) {
         self.count(word, 1);
         self.longest = self.longest.max(time);
     }
 
-    /// Notes what became of so many.
+    /// Records `count` clients with the same outcome.
     pub(crate) fn count(&mut self, word: &str, count: usize) {
         self.clients += count;
         *self.outcomes.entry(word.to_owned()).or_default() += count;
     }
 
-    /// Notes a figure.
+    /// Records a figure.
     pub(crate) fn figure(&mut self, name: &'static str, value: f64) {
         let spread = self.figures.entry(name).or_insert(Spread { least: value, most: value });
         *spread = Spread { least: spread.least.min(value), most: spread.most.max(value) };
     }
 
-    /// Says that nothing else may become of them.
+    /// Records a problem for every outcome other than `words`.
     pub(crate) fn must_be(&mut self, words: &[&str]) {
         for (word, count) in &self.outcomes {
             if !words.contains(&word.as_str()) {
@@ -87,7 +87,7 @@ impl Behaviour {
         }
     }
 
-    /// Adds what another time came to.
+    /// Adds the outcomes of another pass or part.
     pub(crate) fn add(&mut self, other: Self) {
         for (word, count) in other.outcomes {
             self.count(&word, count);
@@ -104,7 +104,7 @@ impl Behaviour {
     }
 }
 
-/// What is known before there is a report.
+/// The data from which the report is made.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     shapes: BTreeMap<Shape, (Behaviour, [Vec<Duration>; 3])>,
@@ -114,9 +114,9 @@ pub(crate) struct Gathered {
     pub(crate) passes: usize,
     pub(crate) honest: u64,
     pub(crate) growth: Option<Growth>,
-    /// Seconds and MiB of memory after each pass.
+    /// Seconds since the start and MiB of memory after each pass.
     pub(crate) memory: Vec<(f64, f64)>,
-    /// At first and at most after a shape: bytes of memory, files, threads.
+    /// At the start, and the highest after a shape: bytes of memory, files, threads.
     pub(crate) state: [(f64, f64); 3],
     pub(crate) peak: Option<u64>,
 }
@@ -131,7 +131,7 @@ impl Gathered {
         self.failures.extend(named);
     }
 
-    /// Adds one shape: what became of its clients, and what was seen of the server meanwhile.
+    /// Adds one run of a shape: its outcomes, and what was observed of the server during it.
     pub(crate) fn note(
         &mut self,
         shape: Shape,
@@ -177,39 +177,39 @@ impl Gathered {
     }
 }
 
-/// What came of abuse.
+/// The report of an abuse run.
 #[derive(Debug, Clone, Serialize)]
 pub struct AbuseReport {
-    /// By name, in the order in which they were tried.
+    /// The shapes with their names, in the order in which they were run.
     pub shapes: Vec<(String, Behaviour)>,
-    /// Everything that was wrong, with the shape after which it was.
+    /// All problems, each with the shape after which it was found.
     pub failures: Vec<(String, String)>,
-    /// Shapes that could not be tried, and why.
+    /// Shapes that could not be run, and why.
     pub left_out: Vec<(String, String)>,
-    /// How often all shapes were tried.
+    /// How often the selected shapes were run.
     pub passes: usize,
-    /// Verdicts of honest clients before anybody else was there.
+    /// Latencies of the honest clients' verdicts before the first shape.
     pub alone: Times,
-    /// Requests of honest clients.
+    /// The number of requests of honest clients.
     pub honest_requests: u64,
-    /// Resident memory at the start and at most after a shape, in MiB.
+    /// Resident memory at the start, and its highest value after a shape, in MiB.
     pub memory_mib: [f64; 2],
-    /// The most memory that the process ever had, in MiB, where it was started here.
+    /// The peak resident memory of the process in MiB; `None` if it was not started here.
     pub peak_mib: Option<f64>,
-    /// Open files at the start and at most after a shape.
+    /// Open files at the start, and their highest number after a shape.
     pub files: [f64; 2],
-    /// Threads at the start and at most after a shape.
+    /// Threads at the start, and their highest number after a shape.
     pub threads: [f64; 2],
-    /// Whether memory grew, when there were enough passes to tell.
+    /// The growth of memory; `None` if there were too few passes to determine it.
     pub growth: Option<Growth>,
     /// Seconds since the start and MiB of resident memory, after each pass.
     pub memory_by_pass: Vec<(f64, f64)>,
-    /// How long everything took.
+    /// The duration of the run in seconds.
     pub seconds: f64,
 }
 
 impl AbuseReport {
-    /// Whether everything was as it must be, and memory does not surely grow.
+    /// Whether at least one shape was run, there were no problems, and memory does not leak.
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
             && !self.shapes.is_empty()
@@ -219,6 +219,22 @@ impl AbuseReport {
 
 impl Display for AbuseReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.latencies(formatter)?;
+        self.outcomes(formatter)?;
+        self.state(formatter)?;
+        for (name, why) in &self.left_out {
+            writeln!(formatter, "left out: {name}: {why}")?;
+        }
+        for (name, problem) in &self.failures {
+            writeln!(formatter, "FAILED {name}: {problem}")?;
+        }
+        writeln!(formatter, "{} passes, {:.0} s", self.passes, self.seconds)
+    }
+}
+
+impl AbuseReport {
+    /// Writes the table of the honest clients' latencies during each shape.
+    fn latencies(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new([
             "shape",
             "clients",
@@ -249,16 +265,25 @@ impl Display for AbuseReport {
                 format!("{:.1}", shape.scrapes.latency.p99_ms),
             ]);
         }
-        write!(formatter, "{table}")?;
+        write!(formatter, "{table}")
+    }
+
+    /// Writes the outcomes of each shape, one line per shape.
+    fn outcomes(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, Behaviour { outcomes, figures, .. }) in &self.shapes {
             let became = outcomes.iter().map(|(word, count)| format!("{count} {word}"));
-            let told = figures.iter().map(|(name, Spread { least, most })| match least == most {
+            let figures = figures.iter().map(|(name, Spread { least, most })| match least == most {
                 true => format!("{name} {least:.2}"),
                 false => format!("{name} {least:.2} to {most:.2}"),
             });
-            let all: Vec<String> = became.chain(told).collect();
+            let all: Vec<String> = became.chain(figures).collect();
             writeln!(formatter, "{name}: {}", all.join(", "))?;
         }
+        Ok(())
+    }
+
+    /// Writes the server's memory, files and threads, and how they changed.
+    fn state(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([memory, most], [files, most_files], [threads, most_threads]) =
             (self.memory_mib, self.files, self.threads);
         write!(formatter, "memory: {memory:.0} MiB at first, {most:.0} after a shape")?;
@@ -279,15 +304,6 @@ impl Display for AbuseReport {
                 )?;
             }
         }
-        if let Some(growth) = self.growth {
-            writeln!(formatter, "{growth}")?;
-        }
-        for (name, why) in &self.left_out {
-            writeln!(formatter, "left out: {name}: {why}")?;
-        }
-        for (name, problem) in &self.failures {
-            writeln!(formatter, "FAILED {name}: {problem}")?;
-        }
-        writeln!(formatter, "{} passes, {:.0} s", self.passes, self.seconds)
+        self.growth.iter().try_for_each(|growth| writeln!(formatter, "{growth}"))
     }
 }

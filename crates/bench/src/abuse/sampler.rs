@@ -1,4 +1,4 @@
-//! Figures of a server while it is abused.
+//! Figures of a server during abuse.
 
 use std::{
     sync::{
@@ -9,29 +9,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::live::{Door, Figures, ask};
+use crate::live::{Access, Figures, ask};
 
-/// Between two looks: peaks last longer, and the figures cost little at this rate.
+/// Time between two samples: peaks last longer, and sampling costs little at this rate.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// What was seen.
+/// What was sampled.
 #[derive(Debug, Default)]
 pub(crate) struct Sampled {
-    /// The most bytes of memory.
+    /// The highest resident memory, in bytes.
     pub(crate) memory: f64,
-    /// The most connections.
+    /// The highest number of connections.
     pub(crate) connections: f64,
-    /// The most open files.
+    /// The highest number of open files.
     pub(crate) files: f64,
-    /// How long the server took to say that it is alive.
+    /// Latencies of `/livez`.
     pub(crate) probes: Vec<Duration>,
-    /// How long it took to tell its figures.
+    /// Latencies of `/metrics`.
     pub(crate) scrapes: Vec<Duration>,
-    /// What went wrong with that.
+    /// Failed probes and scrapes.
     pub(crate) problems: Vec<String>,
 }
 
-/// Looks until it is told to finish. A thread of its own, since it must look whatever the clients do.
+/// Samples until it is stopped. It has a thread of its own, so that the clients cannot delay it.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     ended: Arc<AtomicBool>,
@@ -39,14 +39,14 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Begins.
-    pub(crate) fn start(door: &Door) -> Self {
+    /// Starts sampling.
+    pub(crate) fn start(access: &Access) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
-        let (door, stop) = (door.clone(), ended.clone());
+        let (access, stop) = (access.clone(), ended.clone());
         let thread = std::thread::spawn(move || {
             let mut seen = Sampled::default();
             loop {
-                if let Err(problem) = seen.look(&door) {
+                if let Err(problem) = seen.look(&access) {
                     seen.problems.push(problem);
                 }
                 if stop.load(Relaxed) {
@@ -58,7 +58,7 @@ impl Sampler {
         Self { ended, thread }
     }
 
-    /// What it saw.
+    /// Stops sampling, and returns what was sampled.
     pub(crate) fn finish(self) -> Sampled {
         self.ended.store(true, Relaxed);
         self.thread.join().unwrap_or_default()
@@ -66,15 +66,15 @@ impl Sampler {
 }
 
 impl Sampled {
-    fn look(&mut self, door: &Door) -> Result<(), String> {
+    fn look(&mut self, access: &Access) -> Result<(), String> {
         let start = Instant::now();
-        let status = ask(door, "/livez").map_err(|error| format!("S2: /livez: {error}"))?.status;
+        let status = ask(access, "/livez").map_err(|error| format!("S2: /livez: {error}"))?.status;
         self.probes.push(start.elapsed());
         if status != 200 {
             return Err(format!("S2: /livez says {status}"));
         }
         let start = Instant::now();
-        let figures = Figures::ask(door)?;
+        let figures = Figures::ask(access)?;
         self.scrapes.push(start.elapsed());
         self.memory = self.memory.max(figures.needed("process_resident_memory_bytes")?);
         self.files = self.files.max(figures.needed("process_open_fds")?);

@@ -1,4 +1,4 @@
-//! Who is abused, by whom, and what the server's own limits are.
+//! The server under abuse, the keys of its clients, and its own limits.
 
 use std::{
     fs,
@@ -20,38 +20,38 @@ use crate::{
     compare::Extent,
     drawn_image::DrawnImage,
     error::BenchError,
-    live::{Door, Figures, MARK},
+    live::{Access, Figures, MARK},
 };
 
-/// Clients of one address: fewer than a server takes from one.
+/// Clients per source address: fewer than the server accepts from one.
 const FROM_ONE_ADDRESS: usize = 900;
 
-/// The server's limits that clients run into.
+/// The server's timeouts that clients run into.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// For a head.
+    /// For receiving a request head.
     pub(crate) head: Duration,
-    /// For a body that hardly comes.
+    /// For a body that hardly progresses.
     pub(crate) body: Duration,
-    /// Between two requests.
+    /// Between two requests on a connection.
     pub(crate) idle: Duration,
-    /// For a client to take something, or to be heard of.
+    /// For a client to accept data, or to acknowledge anything.
     pub(crate) peer: Duration,
 }
 
 impl Limits {
-    /// Those that hold when a server is told nothing. A body that hardly comes is refused for its rate.
+    /// The server's defaults. A body that hardly progresses is refused for its rate.
     pub(crate) const USUAL: Self = Self {
         head: Duration::from_secs(10),
         body: Duration::from_secs(5),
         idle: Duration::from_secs(75),
         peer: Duration::from_secs(30),
     };
-    /// Short ones, with which the same happens in seconds.
+    /// Short ones, which give the same behaviour within seconds.
     const SHORT: Self = Self {
         head: Duration::from_secs(1),
         body: Duration::from_secs(2),
-        // Much longer than the next one, so that they are told apart on a machine that has much else to do.
+        // Much longer than `peer`, so that the two can be distinguished on a busy machine.
         idle: Duration::from_secs(10),
         peer: Duration::from_secs(3),
     };
@@ -63,7 +63,7 @@ impl Limits {
         }
     }
 
-    /// The options of `gavel serve` that make them.
+    /// The options of `gavel serve` that set them.
     pub(crate) fn options(self) -> Vec<String> {
         let told = |name: &str, limit: Duration| [format!("--{name}"), limit.as_secs_f64().to_string()];
         let pairs = [
@@ -80,7 +80,7 @@ impl Limits {
     }
 }
 
-/// Keys of a server that is started: one of honest clients, who may see the figures, and three more.
+/// The keys of a started server: one of the honest clients, which may read the metrics, and three more.
 #[derive(Debug)]
 pub(crate) struct KeysFile {
     file: NamedTempFile,
@@ -91,17 +91,17 @@ pub(crate) struct KeysFile {
 }
 
 impl KeysFile {
-    /// Makes some.
+    /// Generates keys and writes their file.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// [`BenchError::File`] when it cannot be written.
     pub(crate) fn new() -> Result<Self, BenchError> {
         let key = |_| format!("gavel-{:032x}", rand::rng().random::<u128>());
         let [honest, crowd, flooder, neighbour] = [(); 4].map(key);
         let mut file = NamedTempFile::new().map_err(BenchError::File)?;
         let entries = [
             ("honest", &honest, "admin = true"),
-            // Those who stream many answers are to be answered, nearly all of them.
+            // Nearly all of the many clients that stream answers are to be served.
             ("crowd", &crowd, "queue_share = 0.9"),
             ("flooder", &flooder, ""),
             ("neighbour", &neighbour, ""),
@@ -119,32 +119,32 @@ impl KeysFile {
     }
 }
 
-/// The keys that clients show.
+/// The keys that clients use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Keys<'a> {
-    /// All show the same one, or none: a running server has its own.
+    /// All use the same key, or none: a running server has its own keys.
     Given(Option<&'a str>),
-    /// Those of each kind have one of their own.
+    /// Each kind of clients has a key of its own.
     Made(&'a KeysFile),
 }
 
-/// A server and those who ask it.
+/// A server and the keys of its clients.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    /// How honest clients ask.
-    pub(crate) door: Door,
-    /// The key of the many.
+    /// How honest clients send requests.
+    pub(crate) access: Access,
+    /// The key of large numbers of clients.
     pub(crate) crowd: Option<String>,
-    /// The key of whoever floods.
+    /// The key of a flood.
     pub(crate) flooder: Option<String>,
-    /// The key of whoever asks beside the flood.
+    /// The key of the client next to a flood; `None` without keys of our own.
     pub(crate) neighbour: Option<String>,
     pub(crate) limits: Limits,
-    /// An image as base64.
+    /// A PNG image as base64.
     pub(crate) image: String,
     address: SocketAddr,
     extent: Extent,
-    /// Where the keys are, of a server that is started.
+    /// The keys file of a started server.
     keys: Option<PathBuf>,
 }
 
@@ -152,7 +152,7 @@ impl Scene {
     /// The scene at a server, `host:port`.
     ///
     /// # Errors
-    /// When there is no such host.
+    /// [`BenchError::Connect`] when the host cannot be resolved.
     pub(crate) fn of(host: &str, keys: Keys<'_>, limits: Limits, extent: Extent) -> Result<Self, BenchError> {
         let failed = |source| BenchError::Connect { host: host.to_owned(), source };
         let address = host.to_socket_addrs().map_err(failed)?.next();
@@ -167,7 +167,7 @@ impl Scene {
             crowd: made.map(|keys| keys.crowd.clone()).or_else(|| key.clone()),
             flooder: made.map(|keys| keys.flooder.clone()).or_else(|| key.clone()),
             neighbour: made.map(|keys| keys.neighbour.clone()),
-            door: Door { host: host.to_owned(), key },
+            access: Access { host: host.to_owned(), key },
             limits,
             image: BASE64_STANDARD.encode(png),
             address,
@@ -176,7 +176,7 @@ impl Scene {
         })
     }
 
-    /// A number of clients: few where behaviour alone is looked at, many where it is measured.
+    /// A number of clients: a small one for a quick check of behaviour, a large one for measurements.
     pub(crate) fn count(&self, quick: usize, full: usize) -> usize {
         match self.extent {
             Extent::Quick => quick,
@@ -184,21 +184,22 @@ impl Scene {
         }
     }
 
-    /// Writes the file of keys anew, the same ones, so that the server reads it again.
+    /// Rewrites the keys file with the same content, so that the server reloads it.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of reading or writing the file.
     pub(crate) fn keys_again(&self) -> io::Result<()> {
         self.keys.as_ref().map_or(Ok(()), |path| fs::write(path, fs::read(path)?))
     }
 
-    /// The same for a length of time in seconds.
+    /// A duration in seconds: a short one for a quick check of behaviour, a long one for measurements.
     pub(crate) fn span(&self, quick: u64, full: u64) -> Duration {
         Duration::from_secs(self.count(quick as usize, full as usize) as u64)
     }
 
-    /// The address that the client of a number has. On the own machine they have several, none of them that of honest clients, so
-    /// that the bound on connections of one address holds nobody honest off.
+    /// The source address of client number `number`. On the loopback interface clients use several addresses,
+    /// none of them that of the honest clients, so that the limit of connections per address does not affect
+    /// these.
     pub(crate) fn source(&self, number: usize) -> Option<IpAddr> {
         let group = (number / FROM_ONE_ADDRESS) as u16;
         let [high, low] = (group + 1).to_be_bytes();
@@ -206,15 +207,15 @@ impl Scene {
         ours.then(|| Ipv4Addr::new(127, 1 + high, low, 1).into())
     }
 
-    /// The first number of a group of clients that have one address.
+    /// The number of the first client in a group with one source address.
     pub(crate) fn group(&self, group: usize) -> usize {
         group * FROM_ONE_ADDRESS
     }
 
-    /// A connection of the client of a number. With `window`, it takes no more than so many bytes before somebody reads.
+    /// Opens a connection as client number `number`. With `window`, its receive buffer has this size in bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error that the system returned.
     pub(crate) async fn connect(&self, number: usize, window: Option<u32>) -> io::Result<TcpStream> {
         let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(source) = self.source(number) {
@@ -228,14 +229,14 @@ impl Scene {
         Ok(stream)
     }
 
-    /// The server as the client of a number asks it, with a key.
+    /// The server as client number `number` requests it with a key.
     pub(crate) fn server(&self, key: Option<&String>, number: usize) -> Server {
         Server::at(self.address).asked_by(key.cloned(), self.source(number))
     }
 
-    /// The head of a good request that has a body of so many bytes.
+    /// The head of a valid request with a body of `length` bytes.
     pub(crate) fn head(&self, (method, path): (&str, &str), length: usize) -> String {
-        let host = &self.door.host;
+        let host = &self.access.host;
         let key = self.crowd.as_ref().map(|key| format!("authorization: Bearer {key}\r\n"));
         let key = key.unwrap_or_default();
         format!(
@@ -248,12 +249,12 @@ impl Scene {
         self.head(("POST", path), body.len()) + body
     }
 
-    /// The body of a judgement that nobody asked for before.
+    /// The body of a judgement that is new to the server if `number` is.
     pub(crate) fn judgement(&self, number: usize) -> String {
         self.judged_in("score", number)
     }
 
-    /// The same of the judgements that clients ask for in turn: a score alone, and one with its reasons.
+    /// The body of such a judgement that alternates between a score alone and one with reasons.
     pub(crate) fn mixed_judgement(&self, number: usize) -> String {
         self.judged_in(["score", "score_then_explain"][number % 2], number)
     }
@@ -269,7 +270,8 @@ impl Scene {
         .to_string()
     }
 
-    /// The body of a chat of so many tokens; each comes with the probabilities of many others, so that answers are long.
+    /// The body of a streamed chat of `tokens` tokens; each token has the probabilities of 20 others, so that
+    /// answers are long.
     pub(crate) fn chat(&self, number: usize, tokens: usize) -> String {
         json!({
             "messages": [{ "role": "user", "content": format!("Say more about shape {number}, {MARK}.") }],
@@ -282,13 +284,13 @@ impl Scene {
         .to_string()
     }
 
-    /// A figure of the server.
+    /// The value of a metric of the server.
     ///
     /// # Errors
-    /// When it does not tell it.
+    /// When the server does not report it.
     pub(crate) async fn figure(&self, name: &'static str) -> Result<f64, String> {
-        let door = self.door.clone();
-        let asked = tokio::task::spawn_blocking(move || Figures::ask(&door)?.needed(name)).await;
+        let access = self.access.clone();
+        let asked = tokio::task::spawn_blocking(move || Figures::ask(&access)?.needed(name)).await;
         asked.map_err(|error| error.to_string())?
     }
 }

@@ -1,4 +1,4 @@
-//! Heads and bodies that come byte by byte, for as long as the server lets them.
+//! Heads and bodies that are sent in small pieces, until the server's timeouts end them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,9 +10,9 @@ use super::{
     scene::Scene,
 };
 
-/// Each connection is to be closed when its head has taken too long, however often a piece comes.
+/// Each connection must be closed when its head takes too long, however often a byte arrives.
 pub(crate) async fn heads(scene: &Arc<Scene>) -> Result<Behaviour, String> {
-    // Fewer than there are places, so that honest clients are seen beside them and not behind.
+    // Fewer than the server has places for, so that honest clients are served next to them and not after them.
     let clients = scene.count(60, 4000);
     let mut seen = all(scene, clients, |scene, number| {
         Box::pin(async move {
@@ -27,7 +27,7 @@ pub(crate) async fn heads(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     Ok(seen)
 }
 
-/// Each request is to be refused for its body, which has twenty mebibytes and comes with a hundred bytes each second.
+/// Each request must be refused for its slow body: 20 MiB, sent at 100 bytes per second.
 pub(crate) async fn bodies(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let clients = scene.count(40, 1000);
     let mut seen = all(scene, clients, |scene, number| {

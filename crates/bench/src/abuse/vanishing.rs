@@ -1,4 +1,4 @@
-//! Clients that vanish without a word: nothing that the server sends reaches them, and nothing comes back.
+//! Clients that vanish silently: they receive nothing from the server and send nothing back.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use super::{
     scene::Scene,
 };
 
-/// Each connection is to be given up: one that idles, one that sends a body, one that is answered.
+/// Each connection must be given up: idle ones, those that send a body, and those that are being answered.
 pub(crate) async fn vanishing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let clients = scene.count(30, 2000);
     let open = "gavel_connections_open";
@@ -32,7 +32,7 @@ pub(crate) async fn vanishing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         }
     }
     let start = Instant::now();
-    // Honest clients come and go.
+    // Honest clients open and close connections.
     let few = before + 8.0;
     let mut left = scene.figure(open).await?;
     while left > few && start.elapsed() < scene.limits.peer.max(scene.limits.idle) + SLACK {
@@ -49,14 +49,14 @@ pub(crate) async fn vanishing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         seen.count("given up", gone.len());
     }
     seen.longest = given_up;
-    // An idle one must not have waited for the end of idling: it was asked whether it is there.
+    // Idle connections must not last until the keep-alive timeout: TCP keep-alive probes detect them earlier.
     if given_up >= scene.limits.idle {
         seen.problems.push(format!("the last one was given up after {given_up:?}"));
     }
     Ok(seen)
 }
 
-/// A connection that is used, and then hears nothing and says nothing.
+/// Opens and uses a connection that then neither receives nor sends anything.
 async fn vanish(scene: &Scene, number: usize) -> io::Result<TcpStream> {
     let mut stream = scene.connect(number, Some(4096)).await?;
     match number % 3 {
@@ -75,11 +75,11 @@ async fn vanish(scene: &Scene, number: usize) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Has the system throw away everything that comes for this connection, before it is looked at. So no packet is answered, as if
-/// nobody were there.
+/// Makes the system drop all incoming packets of this connection before TCP processes them, so that none is
+/// acknowledged, as if the client were unreachable.
 #[cfg(target_os = "linux")]
 fn deafen(stream: &TcpStream) -> io::Result<()> {
-    /// The instruction of a packet filter that returns a constant: how much of the packet is kept.
+    /// The packet filter instruction that returns a constant: the number of bytes of the packet to keep.
     const RETURN: u16 = 0x06;
     SockRef::from(stream).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
 }

@@ -1,4 +1,4 @@
-//! The course of a comparison: what is measured with whom, in which order.
+//! The course of a comparison: which programs are measured, in which order.
 
 use std::fs;
 
@@ -6,51 +6,43 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
-    Bounds, CompareDevice, CompareOptions, Extent, Form, Host, Part, Program, Section, Skipped,
-    measures::{self, Batch, Judging},
-    programs::{Language, Transformers},
+    Bounds, CompareDevice, CompareOptions, Extent, Form, Host, Part,
+    measures::{self, Batch, Judging, LanguagePlan},
+    programs::{Gguf, Language, Room, Transformers},
+    record::Record,
     scene,
 };
 use crate::error::BenchError;
 
-/// A comparison that is under way.
+/// A comparison in progress.
 pub(super) struct Comparison<'a> {
     pub(super) options: &'a CompareOptions,
     pub(super) runtime: &'a Runtime,
     pub(super) bounds: Bounds,
-    /// Holds the critic profile and the converted weights.
+    /// The folder of the critic profile and the converted weights.
     pub(super) folder: TempDir,
-    pub(super) programs: Vec<Program>,
-    pub(super) skipped: Vec<Skipped>,
-    pub(super) sections: Vec<Section>,
+    pub(super) record: Record<'a>,
 }
 
 impl<'a> Comparison<'a> {
     pub(super) fn new(
         options: &'a CompareOptions,
         (runtime, bounds): (&'a Runtime, Bounds),
+        record: Record<'a>,
     ) -> Result<Self, BenchError> {
         let folder = tempfile::tempdir().map_err(BenchError::File)?;
         let critics = folder.path().join("critics");
         fs::create_dir(&critics).map_err(BenchError::File)?;
         fs::write(critics.join("compared.toml"), scene::profile(&options.model)).map_err(BenchError::File)?;
-        let gavel = Program { name: "Gavel", version: env!("CARGO_PKG_VERSION").to_owned() };
-        Ok(Self {
-            options,
-            runtime,
-            bounds,
-            folder,
-            programs: vec![gavel],
-            skipped: vec![],
-            sections: vec![],
-        })
+        Ok(Self { options, runtime, bounds, folder, record })
     }
 
     pub(super) fn run(&mut self, host: &Host<'_>) -> Result<(), BenchError> {
         self.tell_what_is_left_out();
         if self.wants(Part::Startup) {
             let rounds = self.choose(5, 1);
-            self.sections.extend(measures::startup(self.runtime, &self.options.gavel, rounds)?);
+            self.record.open(measures::startup(self.runtime, &self.options.gavel, rounds)?);
+            self.record.save();
         }
         let with_transformers =
             [Part::Image, Part::Language, Part::Reward].into_iter().any(|part| self.wants(part));
@@ -59,18 +51,7 @@ impl<'a> Comparison<'a> {
         let mut tiles = (host.tiles)(device.image());
         let shows_images = [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part));
         if device == CompareDevice::Cpu && shows_images {
-            let critics = Form::ALL.map(|form| (host.critic)(form).map(|critic| (form, critic)));
-            let mut critics =
-                critics.into_iter().collect::<Result<Vec<_>, _>>().map_err(BenchError::Critic)?;
-            let extent = (self.bounds, self.choose(7, 1));
-            let (mut section, found) =
-                measures::image(&mut critics, transformers.as_mut(), extent, &mut self.skipped)?;
-            section.compare("Gavel f32", "transformers f32", Some(1.5));
-            for form in ["Gavel q8", "Gavel q4"] {
-                section.compare(form, "transformers f32", None);
-            }
-            self.sections.push(section);
-            tiles = found;
+            tiles = self.image(host, transformers.as_mut())?;
         }
         if self.wants(Part::Language) {
             self.beside_transformers(transformers.as_mut())?;
@@ -85,21 +66,38 @@ impl<'a> Comparison<'a> {
         if self.wants(Part::Growth) { self.growth(tiles) } else { Ok(()) }
     }
 
+    /// Measures the features of an image with critics in this process and the peer; returns the number of its
+    /// tiles.
+    fn image(&mut self, host: &Host<'_>, peer: Option<&mut Transformers>) -> Result<usize, BenchError> {
+        let critics = Form::ALL.map(|form| (host.critic)(form).map(|critic| (form, critic)));
+        let mut critics = critics.into_iter().collect::<Result<Vec<_>, _>>().map_err(BenchError::Critic)?;
+        let extent = (self.bounds, self.choose(7, 1));
+        let (mut section, tiles) = measures::image(&mut critics, peer, extent, &mut self.record)?;
+        section.compare("Gavel f32", "transformers f32", Some(1.5));
+        for form in ["Gavel q8", "Gavel q4"] {
+            section.compare(form, "transformers f32", None);
+        }
+        self.record.open([section]);
+        self.record.save();
+        Ok(tiles)
+    }
+
     fn wants(&self, part: Part) -> bool {
         let named = self.options.parts.is_empty() || self.options.parts.contains(&part);
         named && self.options.device.measures(part)
     }
 
-    /// The parts that nobody named and that are not for this device, and the peers that are not asked there.
+    /// Notes the parts that were not requested and are not measured on this device, and the peers that are not
+    /// measured there.
     fn tell_what_is_left_out(&mut self) {
         let device = self.options.device;
         let left_out = Part::ALL.into_iter().filter(|part| !device.measures(*part)).map(Part::name);
         let left_out: Vec<&str> = left_out.collect();
         if self.options.parts.is_empty() && !left_out.is_empty() {
-            self.skip(left_out.join(", "), &"only language and reward are measured on a GPU");
+            self.record.skip(left_out.join(", "), &"only language and reward are measured on a GPU");
         }
         if device == CompareDevice::Cuda && self.wants(Part::Language) {
-            self.skip("llama.cpp and mistral.rs", &"they are not asked on a GPU");
+            self.record.skip("llama.cpp and mistral.rs", &"they are not asked on a GPU");
         }
     }
 
@@ -110,10 +108,12 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Reading and writing at some sequences of a thousand tokens, all forms of Gavel and transformers.
+    /// Prefill and decode of several sequences with prompts of 1000 tokens, for all forms of Gavel and
+    /// transformers.
     fn beside_transformers(&mut self, peer: Option<&mut Transformers>) -> Result<(), BenchError> {
         let device = self.options.device;
-        // Sequences and the tokens that each writes. An imitated GPU is slow, and is what small sizes are for.
+        // The number of sequences, and the tokens that each decodes. Small sizes suit an emulated GPU, which is
+        // slow.
         let batches: &[(usize, usize)] = match (device, self.options.extent) {
             (CompareDevice::Cpu, Extent::Full) => &[(1, 32), (8, 16)],
             (CompareDevice::Cpu, Extent::Quick) => &[(1, 4), (8, 2)],
@@ -125,30 +125,29 @@ impl<'a> Comparison<'a> {
             |(sequences, steps): &(usize, usize)| Batch { sequences: *sequences, prompt, steps: *steps };
         let batches: Vec<Batch> = batches.iter().map(batch).collect();
         let mut programs: Vec<Box<dyn Language + '_>> = Vec::new();
-        for form in Form::ALL {
-            programs.push(Box::new(self.gavel(form)?));
+        for server in self.gavels(&Form::ALL)? {
+            programs.push(Box::new(server));
         }
         if let Some(transformers) = peer {
             programs.push(Box::new(transformers));
         }
-        let extent = (&batches[..], self.choose(3, 1));
-        let title = (self.bounds, device, "Gavel and transformers");
-        let mut sections = measures::language(&mut programs, extent, title, &mut self.skipped)?;
-        drop(programs);
-        for section in &mut sections {
+        let (rounds, title) = (self.choose(3, 1), "Gavel and transformers");
+        let plan = LanguagePlan { batches: &batches, rounds, bounds: self.bounds, device, title };
+        measures::language(&mut programs, &plan, &mut self.record)?;
+        for section in self.record.last::<2>() {
             let target = (device == CompareDevice::Cpu).then_some(1.5);
             for (form, target) in [(Form::F32, target), (Form::Q8, None), (Form::Q4, None)] {
                 section.compare(&device.gavel(form), &device.transformers(), target);
             }
         }
-        self.sections.extend(sections);
+        self.record.save();
         Ok(())
     }
 
-    /// The language model alone in the same form of weights, at one to thirty-two sequences.
+    /// The language model alone, with weights in the same form, for 1 to 32 sequences.
     fn beside_language_engines(&mut self) -> Result<(), BenchError> {
         let (device, prompt) = (CompareDevice::Cpu, self.choose(250, 50));
-        // As many tokens of few sequences that they take longer than what one run differs from the next.
+        // So many tokens for few sequences that decoding takes longer than the variation between runs.
         let most = self.choose(128, 4);
         let batches = [1, 8, 32].map(|sequences| {
             let steps = (most / sequences).max(self.choose(16, 2));
@@ -160,32 +159,31 @@ impl<'a> Comparison<'a> {
             let texts = gavel.texts();
             programs.push(Box::new(gavel));
             if let Some(file) = self.gguf(gguf) {
-                // Twice the room that is planned, since words may turn out longer.
-                let room = (32, 2 * (prompt + most), self.bounds.size.vocabulary);
-                if let Some(peer) = self.llama_cpp((gguf, &file), room) {
+                let file = Gguf { form: gguf, path: &file, vocabulary: self.bounds.size.vocabulary };
+                // Twice the planned room, since words may have more tokens than estimated.
+                let room = Room { sequences: 32, tokens: 2 * (prompt + most) };
+                if let Some(peer) = self.llama_cpp(file, room) {
                     programs.push(Box::new(peer));
                 }
-                if let Some(peer) = self.mistralrs((gguf, &file), (32, texts)) {
+                if let Some(peer) = self.mistralrs(file, room, texts) {
                     programs.push(Box::new(peer));
                 }
             }
-            let extent = (&batches[..], self.choose(3, 1));
-            let title = format!("weights in {gguf}");
-            let mut sections =
-                measures::language(&mut programs, extent, (self.bounds, device, &title), &mut self.skipped)?;
-            for section in &mut sections {
+            let (rounds, title) = (self.choose(3, 1), format!("weights in {gguf}"));
+            let plan = LanguagePlan { batches: &batches, rounds, bounds: self.bounds, device, title: &title };
+            measures::language(&mut programs, &plan, &mut self.record)?;
+            for section in self.record.last::<2>() {
                 for peer in ["llama.cpp", "mistral.rs"] {
                     section.compare(&device.gavel(form), &format!("{peer} {gguf}"), Some(1.0));
                 }
             }
-            drop(programs);
-            self.sections.extend(sections);
+            self.record.save();
         }
         Ok(())
     }
 
     fn reward(&mut self, mut peer: Option<&mut Transformers>, tiles: usize) -> Result<(), BenchError> {
-        let servers = [self.gavel(Form::F32)?, self.gavel(Form::Q8)?];
+        let servers = self.gavels(&[Form::F32, Form::Q8])?;
         let (device, responses) = (self.options.device, self.choose(5, 2));
         let with_reasons = match device {
             CompareDevice::Cpu => 4.0,
@@ -196,8 +194,7 @@ impl<'a> Comparison<'a> {
         {
             let judging = Judging { responses, reasons, tiles, rounds, target, device };
             let plan = (judging, self.bounds);
-            let section = measures::reward(&servers, peer.as_deref_mut(), plan, &mut self.skipped)?;
-            self.sections.push(section);
+            measures::reward(&servers, peer.as_deref_mut(), plan, &mut self.record)?;
         }
         Ok(())
     }
@@ -205,8 +202,10 @@ impl<'a> Comparison<'a> {
     fn growth(&mut self, tiles: usize) -> Result<(), BenchError> {
         let mut server = self.gavel(Form::F32)?;
         let lengths = self.choose((1024, 32_768), (64, 256));
-        self.sections.extend(measures::against_context(&mut server, self.bounds, lengths)?);
-        self.sections.push(measures::against_responses(&server, (self.bounds, tiles), self.choose(32, 4))?);
+        self.record.open(measures::against_context(&mut server, self.bounds, lengths)?);
+        self.record.save();
+        self.record.open([measures::against_responses(&server, (self.bounds, tiles), self.choose(32, 4))?]);
+        self.record.save();
         Ok(())
     }
 }

@@ -1,18 +1,20 @@
-//! What is compared on, and everything that differs by it.
+//! The devices of a comparison, and everything that depends on the device.
 
 use serde::Serialize;
 
 use super::{Extent, Form, Part};
 use crate::bounds::Widths;
 
-/// MiB for keys and values of a Gavel on a GPU, so that three of them and transformers share one of 80 GB. A position of a 7B
-/// takes 28 layers x 2 x 4 heads x 128 numbers x 2 bytes = 57 KB: 2560 MiB are 46,800 positions, enough for 32 sequences of 1100,
-/// and for a whole context. Of weights in bf16, q8 and q4 there are 16 + 9 + 6 GB, of caches 3 x 2.7 GB, of what steps work in
-/// about 3 x 1.5 GB: 44 GB, beside 16 GB of weights of transformers and what 32 prompts of 1000 tokens take there, under 10 GB.
-/// Rewards are made by the first two alone, which leaves 50 GB to transformers, for prompts of some 5000 tokens in batches of 20.
+/// MiB of KV cache for Gavel on a GPU, so that three servers and transformers fit into 80 GB. A position of a
+/// 7B model takes 28 layers x 2 x 4 heads x 128 numbers x 2 bytes = 57 KB: 2560 MiB are 46,800 positions,
+/// enough for 32 sequences of 1100, and for a whole context. The weights in bf16, q8 and q4 take 16 + 9 + 6 GB,
+/// the caches 3 x 2.7 GB, and the working memory of steps about 3 x 1.5 GB: 44 GB. In addition, transformers
+/// has 16 GB of weights, and needs less than 10 GB for 32 prompts of 1000 tokens. Rewards are measured with the
+/// first two servers alone, which leaves 50 GB to transformers, for prompts of about 5000 tokens in batches of
+/// 20.
 const GPU_CACHE_MIB: usize = 2560;
 
-/// What is compared on.
+/// The device that all programs compute on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompareDevice {
@@ -23,7 +25,7 @@ pub enum CompareDevice {
 }
 
 impl CompareDevice {
-    /// Whether a part says anything of it: what a GPU does not do, or does beside a peer that is not there, is left out.
+    /// Whether a part is measured: on a GPU, parts are left out that do not run there, or whose peers do not.
     pub(crate) fn measures(self, part: Part) -> bool {
         match (self, part) {
             (Self::Cpu, _) | (Self::Cuda, Part::Language | Part::Reward) => true,
@@ -31,7 +33,7 @@ impl CompareDevice {
         }
     }
 
-    /// The type of floats that is computed in.
+    /// The floating-point type of computations.
     pub(crate) fn floats(self) -> &'static str {
         match self {
             Self::Cpu => "f32",
@@ -39,7 +41,7 @@ impl CompareDevice {
         }
     }
 
-    /// What weights of a form are called: those of [`Form::F32`] are kept as they are computed with.
+    /// The name of weights in a form: those of [`Form::F32`] have the type of computations.
     pub(crate) fn form_name(self, form: Form) -> &'static str {
         match form {
             Form::F32 => self.floats(),
@@ -47,17 +49,17 @@ impl CompareDevice {
         }
     }
 
-    /// What Gavel with weights of a form is called.
+    /// The name of Gavel with weights in a form.
     pub(crate) fn gavel(self, form: Form) -> String {
         format!("Gavel {}", self.form_name(form))
     }
 
-    /// What transformers is called.
+    /// The name of transformers.
     pub(crate) fn transformers(self) -> String {
         format!("transformers {}", self.floats())
     }
 
-    /// Its name, for programs that are told what to compute on.
+    /// The device's name in the options of programs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -65,11 +67,11 @@ impl CompareDevice {
         }
     }
 
-    /// What `gavel serve` is told for weights of a form.
+    /// The options of `gavel serve` for weights in a form.
     pub(crate) fn options(self, form: Form, extent: Extent) -> Vec<String> {
         let cache_mib = match (extent, self) {
             (Extent::Quick, _) => 64,
-            // Room for the longest context and for 32 sequences of a thousand tokens.
+            // Room for the longest context, and for 32 sequences of 1000 tokens.
             (Extent::Full, Self::Cpu) => 1024,
             (Extent::Full, Self::Cuda) => GPU_CACHE_MIB,
         };
@@ -83,7 +85,7 @@ impl CompareDevice {
         own.into_iter().chain(weights.iter().map(|word| (*word).to_owned())).collect()
     }
 
-    /// How wide weights of a form are, and what is kept of positions.
+    /// The storage sizes of weights in a form, and of the KV cache.
     pub(crate) fn widths(self, form: Form) -> Widths {
         let (float_bits, cached_bytes) = match self {
             Self::Cpu => (32.0, 4.0),
@@ -97,7 +99,7 @@ impl CompareDevice {
         Widths { layer_bits, head_bits, cached_bytes }
     }
 
-    /// Width and height of the images that are judged about.
+    /// Width and height of the images that are judged.
     pub(crate) fn image(self) -> (u32, u32) {
         match self {
             Self::Cpu => (600, 400),
@@ -105,7 +107,7 @@ impl CompareDevice {
         }
     }
 
-    /// Tokens of each response, about.
+    /// The approximate number of tokens of a response.
     pub(crate) fn response_tokens(self) -> usize {
         match self {
             Self::Cpu => 120,

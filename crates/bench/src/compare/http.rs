@@ -1,4 +1,4 @@
-//! Requests to servers that are compared: one, or several at the same moment, timed from the first to the last byte.
+//! Requests to the servers that are compared: one, or several at once, timed from the first to the last byte.
 
 use std::time::Instant;
 
@@ -24,10 +24,10 @@ impl<'a> Client<'a> {
         Self { runtime, server }
     }
 
-    /// The body of a GET.
+    /// Sends a GET request and returns the body.
     ///
     /// # Errors
-    /// [`BenchError`] when the server cannot be reached or refuses.
+    /// [`BenchError`] when the server cannot be reached, or refuses the request.
     pub(crate) fn get(&self, path: &str) -> Result<Value, BenchError> {
         let answer = self.runtime.block_on(async {
             Connection::open(&self.server).await?.send(Method::GET, path, Bytes::new()).await
@@ -35,20 +35,20 @@ impl<'a> Client<'a> {
         read(path, &answer)
     }
 
-    /// The answer to a POST, and after how many seconds it came.
+    /// Sends a POST request; returns the answer, and the seconds until it arrived.
     ///
     /// # Errors
-    /// [`BenchError`] when the server cannot be reached or refuses.
+    /// [`BenchError`] when the server cannot be reached, or refuses the request.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<(Value, f64), BenchError> {
         let (mut answers, seconds) = self.post_all(path, std::slice::from_ref(body))?;
         Ok((answers.swap_remove(0), seconds))
     }
 
-    /// The answers to POSTs that are sent at the same moment, and after how many seconds the last one came. Connections
-    /// are opened before the clock starts.
+    /// Sends several POST requests at once; returns the answers, and the seconds until the last one arrived.
+    /// Connections are opened before the clock starts.
     ///
     /// # Errors
-    /// [`BenchError`] when the server cannot be reached or refuses one of them.
+    /// [`BenchError`] when the server cannot be reached, or refuses one of them.
     pub(crate) fn post_all(&self, path: &str, bodies: &[Value]) -> Result<(Vec<Value>, f64), BenchError> {
         let bodies: Vec<Bytes> = bodies.iter().map(|body| body.to_string().into()).collect();
         self.runtime.block_on(async {
@@ -83,7 +83,7 @@ fn read(path: &str, answer: &Answer) -> Result<Value, BenchError> {
     serde_json::from_slice(&answer.body).map_err(|_| refused())
 }
 
-/// A count in a JSON body; 0 when it is not there.
+/// A number in a JSON body; 0 if it is missing.
 pub(crate) fn count(body: &Value, pointer: &str) -> usize {
     body.pointer(pointer).and_then(Value::as_u64).unwrap_or_default() as usize
 }

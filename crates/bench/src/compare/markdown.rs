@@ -1,4 +1,4 @@
-//! The report for people: columns on a terminal, and the same as tables of a Markdown document.
+//! The report for readers: tables for a terminal, and the same tables in Markdown.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::table::Table;
 
-/// What stands above the columns.
+/// The column headers.
 const HEAD: [&str; 6] = ["setting", "program", "median", "lowest to highest", "limit", "part of limit"];
 const RATIO_HEAD: [&str; 4] = ["setting", "Gavel", "beside", "times as fast"];
 
@@ -31,15 +31,21 @@ impl fmt::Display for CompareReport {
                 }
                 write!(formatter, "{table}")?;
             }
+            if let Some(agreement) = section.agreement {
+                writeln!(formatter, "{}", agreement.line())?;
+            }
         }
         Ok(())
     }
 }
 
 impl CompareReport {
-    /// On what it was measured, beside what, and what was not.
+    /// The model, machine, disturbances and programs, and what was not measured.
     fn preface(&self) -> Vec<String> {
-        let [before, after] = self.limits;
+        let before = self.limits_before;
+        let after = self.limits_after.map_or("unknown".to_owned(), |after| {
+            format!("{:.1} and {:.0}", after.reading_gb_per_s, after.arithmetic_gflops)
+        });
         let percent =
             |part: Option<f64>| part.map_or("unknown".to_owned(), |part| format!("{:.1} %", 100.0 * part));
         let load = |load: Option<f64>| load.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
@@ -57,14 +63,12 @@ impl CompareReport {
                 self.weights.tower as f64 / 1e6,
             ),
             format!(
-                "Machine: {} cores, {}; {rates} {:.1} GB/s and computes {:.0} GFLOP/s in {} (after the run {:.1} and {:.0}).",
+                "Machine: {} cores, {}; {rates} {:.1} GB/s and computes {:.0} GFLOP/s in {} (after the run {after}).",
                 self.machine.cores,
                 self.machine.processor.as_deref().unwrap_or(self.machine.architecture),
                 before.reading_gb_per_s,
                 before.arithmetic_gflops,
                 self.device.floats(),
-                after.reading_gb_per_s,
-                after.arithmetic_gflops,
             ),
             format!(
                 "Quiet? Other programs had {} of the processors, the host took {}; load {} before and {} after; {:.0} s in all.",
@@ -80,10 +84,12 @@ impl CompareReport {
         lines.extend(
             self.skipped.iter().map(|skipped| format!("Not measured: {} ({}).", skipped.what, skipped.why)),
         );
+        lines.extend(self.failure.iter().map(|failure| format!("FAILED: {failure}")));
         lines
     }
 
-    /// The same as Markdown. `plots` is where the curves lie, as seen from the document.
+    /// The report as Markdown. `plots` is the path of the folder of plots relative to the document; without it
+    /// none are linked.
     pub fn markdown(&self, plots: Option<&str>) -> String {
         let mut text = "# Figures of `gavel bench compare`\n\n".to_owned();
         text.extend(self.preface().iter().map(|line| format!("- {line}\n")));
@@ -105,6 +111,9 @@ impl CompareReport {
                 text += "\n";
                 text += &notes.concat();
             }
+            if let Some(agreement) = section.agreement {
+                text += &format!("\n{}\n", agreement.line());
+            }
             if let (Some(folder), Some(_)) = (plots, section.curve) {
                 text += &format!("\n![{}]({folder}{})\n", section.title, section.plot_name());
             }
@@ -114,7 +123,7 @@ impl CompareReport {
 }
 
 impl Section {
-    /// Name of the file of its curve.
+    /// The file name of the section's plot.
     pub fn plot_name(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
         let words = self.title.chars().map(plain).collect::<String>();
@@ -149,7 +158,7 @@ impl Section {
     }
 }
 
-/// Three digits that count.
+/// Formats a number with three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),

@@ -1,8 +1,9 @@
 //! Gavel side by side with other programs, in one run on one machine.
 //!
-//! Every program runs in a process of its own and is asked in turn with the others, round after round, so that what
-//! disturbs the machine disturbs all of them. Servers are asked by HTTP, libraries by a small script.
+//! Every program runs in a process of its own. The programs are measured in turn, round after round, so that a
+//! disturbance of the machine affects all of them. Servers are measured over HTTP, libraries by a small script.
 
+mod agreement;
 mod comparison;
 mod device;
 mod http;
@@ -12,77 +13,81 @@ mod noise;
 mod plot;
 mod process;
 mod programs;
+mod record;
 mod report;
 mod scene;
 mod script;
 mod starting;
 mod texts;
 
-use std::{path::PathBuf, time::Instant};
+use std::path::PathBuf;
 
 use critic::{Critic, ModelSize};
 
 use crate::{
     bounds::{Bounds, MachineLimits},
-    error::BenchError,
+    error::{BenchError, with_causes},
     machine::Machine,
 };
 use comparison::Comparison;
 use noise::Watch;
+use record::Record;
 
+pub use agreement::Agreement;
 pub use device::CompareDevice;
 pub use noise::Noise;
 pub(crate) use process::Running;
 pub use programs::Form;
 pub use report::{CompareReport, Figure, Program, Ratio, Section, Skipped, Unit, Weights};
 
-/// What is compared, and how much of it.
+/// What is compared, and how extensively.
 #[derive(Debug, Clone)]
 pub struct CompareOptions {
-    /// Gavel's own program.
+    /// The path of Gavel's own program.
     pub gavel: PathBuf,
-    /// The checkpoint's folder; without it, the critic that the program carries.
+    /// The checkpoint's folder; the critic embedded in the program if `None`.
     pub checkpoint: Option<PathBuf>,
-    /// Name of the checkpoint.
+    /// The name of the checkpoint.
     pub model: String,
-    /// What is compared on.
+    /// The device that all programs compute on.
     pub device: CompareDevice,
-    /// A Python that has the libraries of `crates/bench/peers/requirements.txt`.
+    /// A Python interpreter with the packages of `crates/bench/peers/requirements.txt`; its peers are skipped
+    /// if `None`.
     pub python: Option<PathBuf>,
-    /// llama.cpp's `llama-server`.
+    /// The path of llama.cpp's `llama-server`; it is skipped if `None`.
     pub llama_server: Option<PathBuf>,
-    /// How much is measured.
+    /// How extensively it is measured.
     pub extent: Extent,
-    /// What is measured; everything that can be when nothing is named.
+    /// The parts to measure; all that the device supports if empty.
     pub parts: Vec<Part>,
 }
 
-/// How much is measured.
+/// How extensively it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Sizes and repetitions that give figures.
+    /// Sizes and repetitions that give meaningful figures.
     Full,
-    /// Small sizes, each once: shows that everything works.
+    /// Small sizes, each once: a check that everything works.
     Quick,
 }
 
-/// A part of the measuring.
+/// A part of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Start and memory of the small critic.
+    /// Startup time and memory of the small critic.
     Startup,
-    /// Features of an image.
+    /// Image features.
     Image,
-    /// Reading and writing of the language model.
+    /// Prefill and decode of the language model.
     Language,
-    /// Judgements of several responses to one image.
+    /// Judgements of several responses about one image.
     Reward,
-    /// How costs grow.
+    /// How costs grow with the context and the number of responses.
     Growth,
 }
 
 impl Part {
-    /// All of them, in order.
+    /// All parts, in the order in which they are measured.
     const ALL: [Self; 5] = [Self::Startup, Self::Image, Self::Language, Self::Reward, Self::Growth];
 
     fn name(self) -> &'static str {
@@ -96,19 +101,22 @@ impl Part {
     }
 }
 
-/// What a call of [`Host`] can fail with.
+/// The error of a call of [`Host`].
 type HostError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What only the program that calls can do: it knows the models and the arithmetic.
+/// The functions that only the calling program can provide, since it has the models and the kernels.
 pub struct Host<'a> {
-    /// Of what the model is made.
+    /// The model's dimensions.
     pub size: ModelSize,
-    /// Measures what the machine, or the GPU, can do, and tells what it is called.
+    /// Measures the limits of the machine or GPU, and returns the device's name with them.
     pub limits: &'a dyn Fn() -> Result<(String, MachineLimits), HostError>,
-    /// Tiles that an image of this width and height is cut into.
+    /// The number of tiles of an image of this width and height.
     pub tiles: &'a dyn Fn((u32, u32)) -> usize,
-    /// Loads the model with weights of a form, on the processor.
+    /// Loads the model with weights in a form, on the processor.
     pub critic: &'a dyn Fn(Form) -> Result<Critic, HostError>,
+    /// Receives the report so far after each round, so that it is not lost if the process is killed during the
+    /// next one.
+    pub keep: &'a dyn Fn(&CompareReport),
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -117,25 +125,43 @@ impl std::fmt::Debug for Host<'_> {
     }
 }
 
-/// Compares. Blocks.
+/// Runs a comparison. Blocks. A peer that is missing or fails is noted in the report; so is a failure of Gavel,
+/// together with the figures before it.
 ///
 /// # Errors
-/// [`BenchError`] when Gavel itself cannot be measured, or not what is asked for. A peer that is not there or fails is told in the report.
+/// [`BenchError::NotOnGpu`] when a named part is not measured on the device, and other [`BenchError`]s when the
+/// comparison cannot be started.
 pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareReport, BenchError> {
     if let Some(part) = options.parts.iter().find(|part| !options.device.measures(**part)) {
         return Err(BenchError::NotOnGpu(part.name()));
     }
-    let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(BenchError::Runtime)?;
     let watch = Watch::start();
-    let (device_name, before) = (host.limits)().map_err(BenchError::Critic)?;
-    let bounds = Bounds { limits: before, size: host.size };
-    let mut comparison = Comparison::new(options, (&runtime, bounds))?;
-    comparison.run(host)?;
-    let Comparison { programs, skipped, sections, .. } = comparison;
-    let (_, after) = (host.limits)().map_err(BenchError::Critic)?;
-    Ok(CompareReport {
+    let (device_name, limits_before) = (host.limits)().map_err(BenchError::Critic)?;
+    let record = Record::new(begun(host, options, (device_name, limits_before)), host.keep);
+    let bounds = Bounds { limits: limits_before, size: host.size };
+    let mut comparison = Comparison::new(options, (&runtime, bounds), record)?;
+    let ran = comparison.run(host);
+    let mut report = comparison.record.end();
+    report.failure = ran.err().map(|error| with_causes(&error));
+    match (host.limits)() {
+        Ok((_, after)) => report.limits_after = Some(after),
+        // If the GPU is lost, the comparison has failed before, and that error is kept.
+        Err(error) => report.failure = report.failure.or_else(|| Some(with_causes(&*error))),
+    }
+    report.noise = watch.end();
+    Ok(report)
+}
+
+/// The report before anything was measured.
+fn begun(
+    host: &Host<'_>,
+    options: &CompareOptions,
+    (device_name, limits_before): (String, MachineLimits),
+) -> CompareReport {
+    let gavel = Program { name: "Gavel", version: env!("CARGO_PKG_VERSION").to_owned() };
+    CompareReport {
         benchmark: "compare",
         machine: Machine::here(),
         device: options.device,
@@ -146,11 +172,51 @@ pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareRepor
             head: host.size.head_weights,
             tower: host.size.tower_weights,
         },
-        programs,
-        skipped,
-        sections,
-        limits: [before, after],
-        noise: watch.end(),
-        elapsed_s: begin.elapsed().as_secs_f64(),
-    })
+        programs: vec![gavel],
+        skipped: Vec::new(),
+        sections: Vec::new(),
+        limits_before,
+        limits_after: None,
+        noise: Noise::default(),
+        elapsed_s: 0.0,
+        failure: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::TINY;
+
+    #[test]
+    fn a_failure_of_gavel_is_in_the_report_beside_what_is_known_before() {
+        let limits = || {
+            let limits = MachineLimits { reading_gb_per_s: 1.0, arithmetic_gflops: 1.0 };
+            Ok(("a device".to_owned(), limits))
+        };
+        let host = Host {
+            size: TINY,
+            limits: &limits,
+            tiles: &|_| 1,
+            critic: &|_| Err("there is none".into()),
+            keep: &|_| {},
+        };
+        let options = CompareOptions {
+            gavel: PathBuf::from("/no/such/program"),
+            checkpoint: None,
+            model: "m".to_owned(),
+            device: CompareDevice::Cpu,
+            python: None,
+            llama_server: None,
+            extent: Extent::Quick,
+            parts: vec![Part::Language],
+        };
+        let report = compare(&host, &options).unwrap();
+        let failure = report.failure.clone().unwrap();
+        assert!(failure.starts_with("Gavel: "), "{failure}");
+        assert_eq!(report.skipped[0].what, "transformers");
+        assert!(report.limits_after.is_some());
+        let lines = report.to_string();
+        assert!(lines.contains(&format!("FAILED: {failure}\n")), "{lines}");
+    }
 }

@@ -1,36 +1,36 @@
-//! Whether anything else was at work on the machine while it was measured.
+//! Whether other work ran on the machine during the measurements.
 
 use std::fs;
 
 use serde::Serialize;
 
-/// What disturbed a run. Only Linux tells; elsewhere nothing is known.
+/// Disturbances of a run. The values are `None` where the system does not report them; only Linux does.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Noise {
-    /// Mean number of tasks that wanted to run in the minute before.
+    /// The load average of the minute before the run: the mean number of runnable tasks.
     pub load_before: Option<f64>,
-    /// The same in the last minute.
+    /// The load average of the run's last minute.
     pub load_after: Option<f64>,
-    /// Part of all processors' time that other programs had.
+    /// The fraction of all processors' time that other programs used.
     pub others: Option<f64>,
-    /// Part of all processors' time that the host gave to other machines.
+    /// The fraction of all processors' time that the hypervisor gave to other machines.
     pub stolen: Option<f64>,
 }
 
-/// Watches from its start to its end.
+/// Measures disturbances from its start to its end.
 #[derive(Debug)]
 pub(crate) struct Watch {
     load: Option<f64>,
     ticks: Option<Ticks>,
 }
 
-/// Times since the machine's start, in ticks of the same clock.
+/// Times since the machine's start, in ticks of one clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticks {
     all: u64,
     busy: u64,
     stolen: u64,
-    /// Of this process and of those that it started and that have ended.
+    /// Time of this process, and of its child processes that have ended.
     own: u64,
 }
 
@@ -39,7 +39,8 @@ impl Watch {
         Self { load: load(), ticks: Ticks::now() }
     }
 
-    /// Everything that was started must have ended, or it counts as another's.
+    /// Ends the measurement. Child processes must have ended; otherwise their time counts as that of other
+    /// programs.
     pub(crate) fn end(self) -> Noise {
         let mut noise = Noise { load_before: self.load, load_after: load(), ..Noise::default() };
         if let (Some(before), Some(now)) = (self.ticks, Ticks::now()) {
@@ -61,8 +62,8 @@ impl Ticks {
         Self::read(&fs::read_to_string("/proc/stat").ok()?, &fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// The first line of all: user, nice, system, idle, waiting, interrupts, soft interrupts, stolen. The process: its 14th
-    /// to 17th fields, after a name in brackets that may have spaces.
+    /// Reads the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; and the
+    /// 14th to 17th fields of `/proc/self/stat`, which follow a name in parentheses that may contain spaces.
     fn read(machine: &str, process: &str) -> Option<Self> {
         let fields = machine.lines().next()?.split_whitespace().skip(1).take(8);
         let fields: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;

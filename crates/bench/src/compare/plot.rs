@@ -1,13 +1,13 @@
-//! Curves of costs that grow, as small SVG files with logarithmic axes.
+//! Curves of growing costs, as small SVG files with logarithmic axes.
 
 use super::report::{Figure, Section};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 340.0;
-/// Room around the curve: left, top, right, below.
+/// Margins around the curve: left, top, right, bottom.
 const MARGINS: [f64; 4] = [70.0, 40.0, 20.0, 50.0];
 
-/// An axis with a decade's or an octave's marks.
+/// A logarithmic axis: the logarithms of its ends, and their coordinates.
 struct Axis {
     low: f64,
     high: f64,
@@ -16,7 +16,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// From the lowest to the highest of `values`, with some room, drawn from one place to another.
+    /// An axis from the lowest to the highest of `values`, with some margin, drawn between two coordinates.
     fn of(values: impl Iterator<Item = f64> + Clone, (from, to): (f64, f64)) -> Self {
         let low = values.clone().fold(f64::INFINITY, f64::min);
         let high = values.fold(0.0, f64::max);
@@ -29,8 +29,8 @@ impl Axis {
 }
 
 impl Section {
-    /// The curve of its figures with their limits. Both axes are logarithmic, so that what grows in proportion is a line that
-    /// rises as fast as it goes on. None when it is no curve or has fewer than two places.
+    /// The curve of the section's figures with their limits. Both axes are logarithmic, so that proportional
+    /// growth is a straight line of slope 1. `None` if the section has no curve, or fewer than two points.
     pub fn plot(&self) -> Option<String> {
         let label = self.curve?;
         let points: Vec<(f64, &Figure)> =
@@ -80,7 +80,7 @@ impl Section {
     }
 }
 
-/// The powers of ten on an axis, and their halves and fifths where there would be less than two.
+/// The powers of ten on an axis, and also their doubles and fivefolds if there would be fewer than two marks.
 fn marks(axis: &Axis) -> Vec<f64> {
     let within = |mark: &f64| (axis.low..=axis.high).contains(&mark.log10());
     let decades = || (axis.low.floor() as i32..=axis.high.ceil() as i32).map(|power| 10f64.powi(power));

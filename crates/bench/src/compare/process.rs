@@ -1,4 +1,4 @@
-//! Programs that are started to be measured, and end with the measuring.
+//! Programs that are started to be measured, and stopped afterwards.
 
 use std::{
     fs::{self, File},
@@ -12,21 +12,22 @@ use tempfile::NamedTempFile;
 
 use crate::error::BenchError;
 
-/// A program that runs. Dropping it ends it.
+/// A running program. Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Running {
     name: String,
     child: Child,
     output: BufReader<ChildStdout>,
-    /// What it writes to standard error; a file, so that it never waits for a reader.
+    /// The file of its standard error: with a file it never blocks on a full pipe.
     errors: NamedTempFile,
 }
 
 impl Running {
-    /// Starts `command`; `name` is for messages.
+    /// Starts `command`; `name` is for error messages.
     ///
     /// # Errors
-    /// [`BenchError::Program`] when it does not start.
+    /// [`BenchError::Program`] when it does not start, [`BenchError::File`] when there is no file for its
+    /// errors.
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self, BenchError> {
         let failed = |error: std::io::Error| BenchError::program(name, error.to_string());
         let errors = NamedTempFile::new().map_err(BenchError::File)?;
@@ -37,10 +38,11 @@ impl Running {
         Ok(Self { name: name.to_owned(), child, output, errors })
     }
 
-    /// The next line of its output.
+    /// The next line of its standard output.
     ///
     /// # Errors
-    /// [`BenchError::Program`] with its last words when there is no more.
+    /// [`BenchError::Program`] with the last line of its standard error when the output has ended, or cannot be
+    /// read.
     pub(crate) fn line(&mut self) -> Result<String, BenchError> {
         let mut line = String::new();
         match self.output.read_line(&mut line) {
@@ -50,12 +52,12 @@ impl Running {
         }
     }
 
-    /// Where it reads.
+    /// Its standard input.
     pub(crate) fn input(&mut self) -> &mut ChildStdin {
         self.child.stdin.as_mut().expect("the input is piped")
     }
 
-    /// The file that it writes its errors to.
+    /// The file of its standard error.
     pub(crate) fn errors(&self) -> PathBuf {
         self.errors.path().to_owned()
     }
@@ -65,10 +67,10 @@ impl Running {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Closes its standard input and waits until it exits, which must be with success.
     ///
     /// # Errors
-    /// [`BenchError::Program`] with its last words when it ended with an error.
+    /// [`BenchError::Program`] with the last line of its standard error when it fails.
     pub(crate) fn finish(mut self) -> Result<(), BenchError> {
         drop(self.child.stdin.take());
         while self.output.read_line(&mut String::new()).is_ok_and(|read| read > 0) {}
@@ -78,7 +80,7 @@ impl Running {
         }
     }
 
-    /// That it failed, with the last line that it wrote to standard error.
+    /// The error that it failed, with the last line of its standard error.
     pub(crate) fn failed(&self) -> BenchError {
         let words = fs::read(self.errors.path()).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).into_owned();
@@ -86,12 +88,12 @@ impl Running {
         BenchError::program(&self.name, last.unwrap_or("it ended without a word").trim())
     }
 
-    /// Bytes of memory that it holds, where the system tells.
+    /// Its resident memory in bytes; `None` if the system does not report it.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most that it ever held.
+    /// Its peak resident memory in bytes; `None` if the system does not report it.
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
         self.status_bytes("VmHWM:")
     }
@@ -105,25 +107,25 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A port that was free just now, for programs that cannot tell which one they took.
+/// An address with a port that was free a moment ago, for programs that cannot report which port they chose.
 ///
 /// # Errors
-/// What the system says.
+/// [`BenchError::File`] when no port is available.
 pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(BenchError::File)?;
     listener.local_addr().map_err(BenchError::File)
 }
 
-/// What a program says to `--version`, in its first line.
+/// The first line with a digit in a program's output for `--version`.
 pub(crate) fn version(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
-    // Some write it to standard error.
+    // Some programs write it to standard error.
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit())).map(str::to_owned)

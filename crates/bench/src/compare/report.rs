@@ -1,8 +1,8 @@
-//! What was compared, with what, and by how much.
+//! The report of a comparison.
 
 use serde::Serialize;
 
-use super::{CompareDevice, noise::Noise};
+use super::{CompareDevice, agreement::Agreement, noise::Noise};
 use crate::bounds::MachineLimits;
 use crate::machine::Machine;
 
@@ -11,56 +11,61 @@ use crate::machine::Machine;
 pub struct CompareReport {
     /// Always `compare`.
     pub benchmark: &'static str,
-    /// On what it ran.
+    /// The machine it ran on.
     pub machine: Machine,
-    /// What was computed on.
+    /// The device that computed.
     pub device: CompareDevice,
-    /// As it tells itself.
+    /// The device's name, as the device reports it.
     pub device_name: String,
-    /// Name of the checkpoint.
+    /// The name of the checkpoint.
     pub model: String,
-    /// Of how many weights it is made.
+    /// The sizes of the model's parts.
     pub weights: Weights,
-    /// What was compared, and of which version.
+    /// The programs that were compared, with their versions.
     pub programs: Vec<Program>,
     /// What was not measured, and why.
     pub skipped: Vec<Skipped>,
     /// The figures.
     pub sections: Vec<Section>,
-    /// What the machine, or its GPU, can do, before everything and after it.
-    pub limits: [MachineLimits; 2],
-    /// What disturbed it.
+    /// The limits of the machine or its GPU before the run.
+    pub limits_before: MachineLimits,
+    /// The limits after the run; `None` before it has ended, or if they could not be measured any more.
+    pub limits_after: Option<MachineLimits>,
+    /// Disturbances during the run.
     pub noise: Noise,
-    /// How long all of it took.
+    /// The duration of the run in seconds.
     pub elapsed_s: f64,
+    /// Gavel's failure, which ended the run; `None` if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
-/// Weights of the products of a model.
+/// The numbers of weights in matrix products of a model.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Weights {
-    /// Of the decoder's layers.
+    /// Weights of the decoder's layers.
     pub decoder: usize,
-    /// Of the product that makes logits.
+    /// Weights of the output head, which computes logits.
     pub head: usize,
-    /// Of the vision tower's layers.
+    /// Weights of the vision tower's layers.
     pub tower: usize,
 }
 
 /// A program that took part.
 #[derive(Debug, Clone, Serialize)]
 pub struct Program {
-    /// What it is called.
+    /// The program's name.
     pub name: &'static str,
-    /// As it tells itself.
+    /// The program's version, as the program reports it.
     pub version: String,
 }
 
 /// Something that was not measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// What.
+    /// What was not measured.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
@@ -69,30 +74,33 @@ pub struct Skipped {
 pub struct Section {
     /// What is measured.
     pub title: String,
-    /// In what.
+    /// The unit of the figures.
     pub unit: Unit,
-    /// Each program in each setting.
+    /// One figure for each program in each setting.
     pub figures: Vec<Figure>,
-    /// How much faster Gavel is.
+    /// How much faster Gavel is than its peers.
     pub ratios: Vec<Ratio>,
-    /// What a curve of the figures has on its horizontal axis, when a figure's setting is a number.
+    /// The label of the horizontal axis if the figures form a curve, with numbers as settings.
     pub curve: Option<&'static str>,
+    /// How far Gavel's probabilities of verdicts are from those of a peer that judged the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
 }
 
-/// A unit, and with it which figures are the better ones.
+/// A unit, which also determines whether lower or higher values are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Less is better.
+    /// Lower is better.
     Seconds,
-    /// More is better.
+    /// Higher is better.
     TokensPerSecond,
-    /// 10^6 bytes; less is better.
+    /// 10^6 bytes; lower is better.
     Megabytes,
 }
 
 impl Unit {
-    /// As people write it.
+    /// The unit's symbol.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seconds => "s",
@@ -110,56 +118,59 @@ impl Unit {
     }
 }
 
-/// One program in one setting.
+/// The measurement of one program in one setting.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
-    /// What was asked.
+    /// The setting.
     pub setting: String,
-    /// Where it stands on the horizontal axis of a curve.
+    /// The position on the horizontal axis of a curve.
     pub x: Option<f64>,
-    /// Which program, and in which form.
+    /// The program, and the form of its weights.
     pub program: String,
-    /// The middle of all samples.
+    /// The median of all samples.
     pub median: f64,
     /// The lowest and the highest sample.
     pub spread: [f64; 2],
-    /// All samples, in order of time.
+    /// All samples, in chronological order.
     pub samples: Vec<f64>,
-    /// The best that the machine's limits allow for the work that is needed.
+    /// The best value that the machine's limits allow for the necessary work.
     pub limit: Option<f64>,
-    /// What it is to reach.
+    /// The value to reach.
     pub target: Option<f64>,
-    /// What else is to be known of it.
+    /// Further information.
     pub note: String,
 }
 
-/// By how much Gavel is better than a peer in the same setting.
+/// How much better Gavel is than a peer in one setting.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ratio {
-    /// What was asked.
+    /// The setting.
     pub setting: String,
-    /// Gavel, in which form.
+    /// Gavel, with the form of its weights.
     pub gavel: String,
-    /// The peer, in which form.
+    /// The peer, with the form of its weights.
     pub peer: String,
-    /// How many times faster, by medians.
+    /// How many times faster Gavel is, from the medians.
     pub times: f64,
-    /// How many times it is to be.
+    /// The target for that.
     pub target: Option<f64>,
 }
 
 impl Section {
     pub(crate) fn new(title: impl Into<String>, unit: Unit) -> Self {
-        Self { title: title.into(), unit, figures: Vec::new(), ratios: Vec::new(), curve: None }
+        let (figures, ratios) = (Vec::new(), Vec::new());
+        Self { title: title.into(), unit, figures, ratios, curve: None, agreement: None }
     }
 
-    /// Adds a sample to the figure of `program` in `setting`, the first one with the limit.
+    /// Adds a sample to the figure of `program` in `setting`, whose first sample sets the limit, and logs it,
+    /// so that it is recorded even if this process is killed.
     pub(crate) fn sample(
         &mut self,
         (setting, program): (&str, &str),
         value: f64,
         limit: Option<f64>,
     ) -> &mut Figure {
+        tracing::info!(section = self.title, setting, program, value, unit = self.unit.name(), "measured");
         let known =
             self.figures.iter().position(|figure| figure.setting == setting && figure.program == program);
         let index = known.unwrap_or_else(|| {
@@ -185,7 +196,7 @@ impl Section {
         figure
     }
 
-    /// Compares a form of Gavel with a peer wherever both have figures.
+    /// Compares a form of Gavel with a peer in every setting in which both have figures.
     pub(crate) fn compare(&mut self, gavel: &str, peer: &str, target: Option<f64>) {
         let pairs = self.figures.iter().filter(|own| own.program == gavel).flat_map(|own| {
             let beside = |other: &&Figure| other.program == peer && other.setting == own.setting;

@@ -1,4 +1,4 @@
-//! Judgements that are made of one image and several responses, each time others.
+//! Judgements of several responses about one image; every scene has new images and texts.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rand::{SeedableRng, rngs::StdRng};
@@ -10,10 +10,14 @@ use crate::{drawn_image::DrawnImage, error::BenchError};
 const QUESTION: &str = "What is to be seen in this picture, and where?";
 const CRITERIA: &str = "Choose the response that tells more of what the picture shows, and nothing else.";
 
-/// How the critic's turn begins.
+/// The beginning of the critic's turn.
 pub(crate) const REPLY: &str = "Better: ";
 
-/// An image that no other one is like.
+/// The labels that may follow: the first response, the second, or neither. Their first tokens differ, and give
+/// their probabilities.
+pub(crate) const LABELS: [&str; 3] = ["1\n", "2\n", "tie\n"];
+
+/// An image, and responses about it, that no other scene has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene {
     seed: u64,
@@ -21,12 +25,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// The image of a round for a program, as large as it is where the processor computes.
+    /// The scene of a round for a program, with the image size for the processor.
     pub(crate) fn new(round: usize, program: usize) -> Self {
         Self { seed: (round * 1000 + program) as u64, device: CompareDevice::Cpu }
     }
 
-    /// The same with an image and responses as large as they are for another device.
+    /// The scene with image and response sizes for another device.
     pub(crate) fn on(self, device: CompareDevice) -> Self {
         Self { device, ..self }
     }
@@ -39,13 +43,13 @@ impl Scene {
         Ok(BASE64_STANDARD.encode(self.png()?))
     }
 
-    /// So many responses, of about [`CompareDevice::response_tokens`] each.
+    /// Generates `count` responses of about [`CompareDevice::response_tokens`] tokens each.
     pub(crate) fn responses(self, texts: Texts, count: usize) -> Vec<String> {
         let tokens = self.device.response_tokens();
         (0..count).map(|index| texts.tokens(tokens, self.seed * 100 + index as u64)).collect()
     }
 
-    /// A body of `POST /reward`, or of `POST /judge` when `responses` are two and more is said of how.
+    /// The body of `POST /reward`, or of `POST /judge` when there are two responses and a mode is added.
     pub(crate) fn body(self, responses: &[String]) -> Result<Value, BenchError> {
         Ok(json!({
             "question": QUESTION,
@@ -56,12 +60,12 @@ impl Scene {
     }
 }
 
-/// The text of a prompt that compares two responses, as the profile below makes Gavel write it.
+/// The text of a prompt that compares two responses, equal to the one that the profile below makes Gavel build.
 pub(crate) fn prompt(first: &str, second: &str) -> String {
     format!("Question: {QUESTION}\n{CRITERIA}\nResponse 1: {first}\nResponse 2: {second}\n")
 }
 
-/// A critic profile for the model of this name, so that all programs read the same words.
+/// A critic profile for the model of this name, so that all programs get the same text.
 pub(crate) fn profile(model: &str) -> String {
     let format = |kind: &str, parts: &str, (reply, answer): (&str, &str)| {
         format!(

@@ -1,4 +1,4 @@
-//! Peers that are Python libraries: a script that answers one JSON object a line.
+//! Peers that are Python libraries: a script that answers one JSON object per line.
 
 use std::{io::Write, path::Path, process::Command};
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::process::Running;
 use crate::error::BenchError;
 
-/// A script that runs and waits for its next request.
+/// A running script that waits for its next request.
 #[derive(Debug)]
 pub(crate) struct Script {
     name: &'static str,
     running: Running,
-    /// What it said at its start: the versions of its libraries.
+    /// Its first output: the versions of its libraries.
     pub(crate) hello: Value,
 }
 
@@ -33,10 +33,11 @@ impl Script {
         Ok(script)
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for the answer.
     ///
     /// # Errors
-    /// [`BenchError::Program`] when the script fails at it; it takes further requests then, unless it has ended.
+    /// [`BenchError::Program`] when the script reports an error or has ended; unless it has ended, it accepts
+    /// further requests.
     pub(crate) fn ask(&mut self, request: &Value) -> Result<Value, BenchError> {
         let input = self.running.input();
         let written = writeln!(input, "{request}").and_then(|()| input.flush());
@@ -55,7 +56,7 @@ impl Script {
     }
 }
 
-/// A number of an answer.
+/// A number in an answer.
 pub(crate) fn number(answer: &Value, name: &str) -> Result<f64, BenchError> {
     let missing = || BenchError::program("script", format!("it told no {name}"));
     answer[name].as_f64().ok_or_else(missing)

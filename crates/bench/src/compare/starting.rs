@@ -1,22 +1,33 @@
-//! Starting what is compared, or telling why it is not there.
+//! Starting the programs that are compared, or recording why one is missing.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use super::{
-    Form, Program, Skipped,
+    Form, Program,
     comparison::Comparison,
     process::{self, Running},
-    programs::{Gavel, LlamaCpp, MistralRs, Transformers},
+    programs::{Gavel, Gguf, LlamaCpp, MistralRs, Room, Transformers},
     texts::Texts,
 };
 use crate::error::BenchError;
 
 impl<'a> Comparison<'a> {
-    /// A server of the model with weights of a form, which knows how long words are.
+    /// Starts a server of the model with weights in a form, measures the tokens per word, and waits for the
+    /// weights' digest.
     pub(super) fn gavel(&self, form: Form) -> Result<Gavel<'a>, BenchError> {
+        let server = self.started(form)?;
+        server.know_weights()?;
+        Ok(server)
+    }
+
+    /// Starts one server for each form. They compute the digests of their weights concurrently.
+    pub(super) fn gavels(&self, forms: &[Form]) -> Result<Vec<Gavel<'a>>, BenchError> {
+        let servers: Vec<_> = forms.iter().map(|form| self.started(*form)).collect::<Result<_, _>>()?;
+        servers.iter().try_for_each(Gavel::know_weights)?;
+        Ok(servers)
+    }
+
+    fn started(&self, form: Form) -> Result<Gavel<'a>, BenchError> {
         let device = self.options.device;
         let mut options = device.options(form, self.options.extent);
         options.extend(["--config-dir".to_owned(), self.folder.path().to_string_lossy().into_owned()]);
@@ -32,35 +43,35 @@ impl<'a> Comparison<'a> {
     pub(super) fn transformers(&mut self) -> Option<Transformers> {
         let name = "transformers";
         let Some(python) = &self.options.python else {
-            self.skip(name, &"no --python");
+            self.record.skip(name, &"no --python");
             return None;
         };
         let Some(checkpoint) = &self.options.checkpoint else {
-            self.skip(name, &"no --model: it reads checkpoints from folders alone");
+            self.record.skip(name, &"no --model: it reads checkpoints from folders alone");
             return None;
         };
         let model = (self.bounds.size.vocabulary, self.options.device);
         match Transformers::start(python, &checkpoint.to_string_lossy(), model) {
             Ok(peer) => {
-                self.programs.push(Program { name, version: peer.version() });
+                self.record.took_part(Program { name, version: peer.version() });
                 Some(peer)
             }
             Err(error) => {
-                self.skip(name, &error);
+                self.record.skip(name, &error);
                 None
             }
         }
     }
 
-    /// The language model in a file that the other engines read.
+    /// Converts the language model to a GGUF file for the other engines.
     pub(super) fn gguf(&mut self, form: &str) -> Option<PathBuf> {
         let what = format!("llama.cpp and mistral.rs {form}");
         let Some(checkpoint) = &self.options.checkpoint else {
-            self.skip(what, &"no --model: they read files alone");
+            self.record.skip(what, &"no --model: they read files alone");
             return None;
         };
         if self.options.python.is_none() && self.options.llama_server.is_none() {
-            self.skip(what, &"neither --llama-server nor --python");
+            self.record.skip(what, &"neither --llama-server nor --python");
             return None;
         }
         let file = self.folder.path().join(format!("{}-{form}.gguf", self.options.model));
@@ -69,64 +80,48 @@ impl<'a> Comparison<'a> {
         match Running::start("gavel convert", &mut command).and_then(Running::finish) {
             Ok(()) => Some(file),
             Err(error) => {
-                self.skip(what, &error);
+                self.record.skip(what, &error);
                 None
             }
         }
     }
 
-    pub(super) fn llama_cpp(
-        &mut self,
-        file: (&'static str, &Path),
-        room: (usize, usize, usize),
-    ) -> Option<LlamaCpp<'a>> {
+    pub(super) fn llama_cpp(&mut self, file: Gguf<'_>, room: Room) -> Option<LlamaCpp<'a>> {
         let name = "llama.cpp";
-        let what = format!("{name} {}", file.0);
+        let what = format!("{name} {}", file.form);
         let Some(program) = &self.options.llama_server else {
-            self.skip(what, &"no --llama-server");
+            self.record.skip(what, &"no --llama-server");
             return None;
         };
         match LlamaCpp::start(self.runtime, program, file, room) {
             Ok(peer) => {
                 let version = process::version(program).unwrap_or_else(|| "unknown".to_owned());
-                self.took_part(Program { name, version });
+                self.record.took_part(Program { name, version });
                 Some(peer)
             }
             Err(error) => {
-                self.skip(what, &error);
+                self.record.skip(what, &error);
                 None
             }
         }
     }
 
-    pub(super) fn mistralrs(
-        &mut self,
-        file: (&'static str, &Path),
-        room: (usize, Texts),
-    ) -> Option<MistralRs> {
+    pub(super) fn mistralrs(&mut self, file: Gguf<'_>, room: Room, texts: Texts) -> Option<MistralRs> {
+        let name = "mistral.rs";
+        let what = format!("{name} {}", file.form);
         let Some(python) = &self.options.python else {
-            self.skip(format!("mistral.rs {}", file.0), &"no --python");
+            self.record.skip(what, &"no --python");
             return None;
         };
-        match MistralRs::start(python, file, room) {
+        match MistralRs::start(python, file, room, texts) {
             Ok(peer) => {
-                self.took_part(Program { name: "mistral.rs", version: peer.version() });
+                self.record.took_part(Program { name, version: peer.version() });
                 Some(peer)
             }
             Err(error) => {
-                self.skip(format!("mistral.rs {}", file.0), &error);
+                self.record.skip(what, &error);
                 None
             }
         }
-    }
-
-    fn took_part(&mut self, program: Program) {
-        if self.programs.iter().all(|known| known.name != program.name) {
-            self.programs.push(program);
-        }
-    }
-
-    pub(super) fn skip(&mut self, what: impl Into<String>, why: &impl ToString) {
-        self.skipped.push(Skipped { what: what.into(), why: why.to_string() });
     }
 }

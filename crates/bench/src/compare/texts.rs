@@ -1,4 +1,4 @@
-//! Texts of plain words whose lengths in tokens are about known, and which begin unlike all others.
+//! Texts of plain words with approximately known token counts, each with a beginning of its own.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -31,40 +31,41 @@ const WORDS: [&str; 24] = [
     "left",
 ];
 
-/// Makes texts for one tokenizer.
+/// Generates texts for one tokenizer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Texts {
     tokens_per_word: f64,
-    /// Tokens of a prompt beside its words.
+    /// Tokens of a prompt in addition to its words.
     frame: f64,
 }
 
 impl Default for Texts {
-    /// Before anything is known.
+    /// Estimates for use before measuring.
     fn default() -> Self {
         Self { tokens_per_word: 2.0, frame: 0.0 }
     }
 }
 
 impl Texts {
-    /// For a tokenizer that makes so many tokens of each word, and made `of_twenty` of a prompt of twenty words.
+    /// For a tokenizer that makes `tokens_per_word` tokens of each word, and `of_twenty` of a prompt of twenty
+    /// words.
     pub(crate) fn measured(tokens_per_word: f64, of_twenty: f64) -> Self {
         Self { tokens_per_word, frame: (of_twenty - 20.0 * tokens_per_word).max(0.0) }
     }
 
-    /// So many words, drawn from `seed`; the first ones are those of no other seed.
+    /// Generates `count` words from `seed`; texts of different seeds begin differently.
     pub(crate) fn words(self, count: usize, seed: u64) -> String {
         let mut random = StdRng::seed_from_u64(seed);
         let word = |_| WORDS[random.random_range(0..WORDS.len())];
         (0..count).map(word).collect::<Vec<_>>().join(" ")
     }
 
-    /// A text of about so many tokens.
+    /// Generates a text of about `count` tokens.
     pub(crate) fn tokens(self, count: usize, seed: u64) -> String {
         self.words((count as f64 / self.tokens_per_word).round().max(1.0) as usize, seed)
     }
 
-    /// The prompts of a job.
+    /// Generates the prompts of a job.
     pub(crate) fn prompts(self, job: LanguageJob) -> Vec<String> {
         let tokens = (job.prompt_tokens as f64 - self.frame).max(1.0) as usize;
         (0..job.batch).map(|index| self.tokens(tokens, job.serial * 1000 + index as u64)).collect()

@@ -1,4 +1,4 @@
-//! Cases of the corpus as they stand in its files, and the requests that they make.
+//! Cases of the corpus as they are in its files.
 
 use std::{
     fs,
@@ -21,12 +21,12 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CaseFile {
-    /// What they are about.
+    /// The subject of the cases.
     pub(crate) title: String,
-    /// Options of `gavel serve` that they need beside the usual ones.
+    /// Options of `gavel serve` that the cases need in addition to the usual ones.
     #[serde(default)]
     pub(crate) serve: Vec<String>,
-    /// The key that the harness itself shows.
+    /// The API key that the harness itself uses.
     pub(crate) key: Option<String>,
     #[serde(default)]
     pub(crate) case: Vec<Case>,
@@ -34,95 +34,97 @@ pub(crate) struct CaseFile {
     pub(crate) path: PathBuf,
 }
 
-/// A case: bad input of one kind, in one variant or several, and what is to be answered.
+/// A case: bad input of one kind, in one or several variants, and the expected answer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub(crate) id: String,
-    /// What it is, for people.
+    /// A description for readers.
     #[expect(dead_code, reason = "read by people, and asked for so that no case is without")]
     what: String,
-    /// Where it is sent.
+    /// The endpoints it is sent to.
     #[serde(default = "Endpoint::all")]
     pub(super) to: Vec<Endpoint>,
-    /// Whole requests, byte for byte; `{host}` is the server.
+    /// Whole requests, byte for byte; `{host}` is replaced by the server's address.
     #[serde(default)]
     pub(super) raw: Vec<Value>,
-    /// What is done when everything was sent.
+    /// What happens after everything was sent.
     #[serde(default)]
     then: Then,
-    /// How slowly bodies are sent, or raw requests.
+    /// How slowly bodies, or raw requests, are sent.
     slowly: Option<Pace>,
     /// Whole bodies.
     #[serde(default)]
     pub(super) body: Vec<Value>,
-    /// Members that are put into a good body, or replace its own.
+    /// Members that are added to a valid body, or replace its own.
     #[serde(default)]
     pub(super) extra: Vec<Value>,
-    /// What is asked.
+    /// Values for the question.
     #[serde(default)]
     pub(super) text: Vec<Value>,
-    /// A response that is judged.
+    /// Values for the response to be judged.
     #[serde(default)]
     pub(super) response: Vec<Value>,
-    /// Text that is put into each place in turn where a client may put text.
+    /// Values that replace, one after another, each text that a client may set.
     #[serde(default)]
     pub(super) everywhere: Vec<Value>,
-    /// The image.
+    /// Values for the image.
     #[serde(default)]
     pub(super) image: Vec<Value>,
-    /// Sides of which each two are the size of an image; those thinner than 200 to 1 are beyond the edges.
+    /// Side lengths; every pair is the size of an image. Aspect ratios above 200 to 1 must be refused.
     #[serde(default)]
     pub(super) sizes: Vec<u32>,
-    /// All images.
+    /// Values for the list of images.
     #[serde(default)]
     pub(super) images: Vec<Value>,
-    /// Numbers of a good body, each at its edges, beyond them, and in the place of them what is none.
+    /// Numbers of a valid body: each at its bounds, beyond them, and replaced by values that are no such
+    /// number.
     #[serde(default)]
     pub(super) numbers: Vec<Number>,
-    /// Values of members, of which each two are put into a good body together.
+    /// Values of members; every two of different members are put into a valid body together.
     #[serde(default)]
     pub(super) pairs: Pairs,
-    /// How often all that is made again, with other random bytes.
+    /// How often everything is repeated, with other random bytes each time.
     #[serde(default = "one")]
     pub(super) times: usize,
-    /// Paths that are asked for.
+    /// Paths that are requested.
     #[serde(default)]
     pub(super) path: Vec<String>,
     /// The method for `path` and `body`.
     pub(super) method: Option<String>,
-    /// Header fields beside or in place of the usual ones.
+    /// Header fields that are added to the usual ones, or replace them.
     #[serde(default)]
     pub(super) headers: Vec<(String, Value)>,
-    /// Statuses of which one is to come; 0 is a connection that is closed without an answer.
+    /// The permitted statuses; 0 is a connection that is closed without an answer.
     pub(crate) status: Vec<u16>,
-    /// The same for `numbers` and `sizes` beyond their edges.
+    /// The permitted statuses for `numbers` and `sizes` beyond their bounds.
     #[serde(default)]
     pub(crate) refused: Vec<u16>,
-    /// Codes of which one is to come with an error; any when there are none.
+    /// The permitted error codes; any if empty.
     #[serde(default)]
     pub(crate) code: Vec<String>,
-    /// Answers on one connection, for requests that follow each other.
+    /// The number of answers on one connection, for pipelined requests.
     #[serde(default = "one")]
     pub(crate) replies: usize,
-    /// How many are sent at a time, after which the server is looked at once. One by one without it.
+    /// The number of concurrent requests; the server is checked once after all of them. If `None`, requests are
+    /// sent one by one, with a check after each.
     pub(crate) at_once: Option<usize>,
-    /// What all answers of a route are to each other.
+    /// How all answers of an endpoint must compare with each other.
     pub(crate) alike: Option<Alike>,
-    /// How often the origin of images is asked for each request.
+    /// How often each request must make the server fetch from the image origin.
     pub(crate) fetched: Option<usize>,
     /// Left out of a short run.
     #[serde(default)]
     pub(crate) slow: bool,
 }
 
-/// What answers are to each other.
+/// How answers compare with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Alike {
-    /// All the same.
+    /// All are equal.
     Same,
-    /// Each another one.
+    /// No two are equal.
     Different,
 }
 
@@ -131,10 +133,10 @@ fn one() -> usize {
 }
 
 impl CaseFile {
-    /// All files of a folder whose names end in `.toml`, by name.
+    /// Reads all files of a folder whose names end in `.toml`, ordered by name.
     ///
     /// # Errors
-    /// [`BenchError::Corpus`] when one cannot be read.
+    /// [`BenchError::Corpus`] when one cannot be read, or there are none.
     pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, BenchError> {
         let failed =
             |path: &Path, reason: String| BenchError::Corpus { place: path.display().to_string(), reason };
@@ -155,12 +157,12 @@ impl CaseFile {
 }
 
 impl Case {
-    /// The first letters of its name, such as `J`.
+    /// The part of its id before the first hyphen, such as `J`.
     pub(crate) fn family(&self) -> &str {
         self.id.split('-').next().unwrap_or(&self.id)
     }
 
-    /// How they are sent.
+    /// How its requests are sent.
     pub(crate) fn manner(&self) -> Manner {
         Manner { replies: self.replies, then: self.then, pace: self.slowly }
     }

@@ -1,11 +1,11 @@
-//! Where content is sent: what a good body is there, and where a client may put text and images.
+//! The endpoints that accept content: their valid bodies, and where a client may put text and images.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::live::MARK;
 
-/// Where a body is sent, and what a good one is.
+/// An endpoint, and the form of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Endpoint {
@@ -14,16 +14,16 @@ pub(crate) enum Endpoint {
     Chat,
     ChatStream,
     Reward,
-    /// Text that is continued; it has no images.
+    /// Text completion, without images.
     Completion,
     Responses,
     ResponsesStream,
-    /// A line of a batch for the chat.
+    /// A line of a batch of chat completions.
     Batch,
 }
 
 impl Endpoint {
-    /// Where content is sent.
+    /// The endpoints that a case is sent to by default.
     pub(super) fn all() -> Vec<Self> {
         vec![Self::Judge, Self::Chat, Self::ChatStream, Self::Reward]
     }
@@ -39,7 +39,7 @@ impl Endpoint {
         }
     }
 
-    /// What reports call it.
+    /// The name in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Judge => "judge",
@@ -54,7 +54,7 @@ impl Endpoint {
         }
     }
 
-    /// A body that is answered well, quickly.
+    /// A valid body that is answered quickly.
     fn good(self) -> Value {
         let question = format!("What colour is the circle, {MARK}?");
         let answer = "The circle is orange.";
@@ -84,12 +84,12 @@ impl Endpoint {
         }
     }
 
-    /// A good body with other members.
+    /// A valid body with other members.
     pub(super) fn with_changes(self, changes: Value) -> Value {
         merged(self.good(), changes)
     }
 
-    /// A good body with a text as what is asked.
+    /// A valid body with this text as the question.
     pub(super) fn with_text(self, text: Value) -> Value {
         let mut body = self.good();
         match self {
@@ -101,7 +101,7 @@ impl Endpoint {
         body
     }
 
-    /// The same with a text as what is judged, or what is asked where nothing is.
+    /// A valid body with this text as the response to be judged, or as the question where nothing is judged.
     pub(super) fn with_response(self, text: Value) -> Value {
         let mut body = self.good();
         match self {
@@ -117,7 +117,7 @@ impl Endpoint {
         body
     }
 
-    /// A good body with these images; nothing where there can be none.
+    /// A valid body with these images; `None` where images are not possible.
     pub(super) fn with_images(self, images: &[Value]) -> Option<Value> {
         let mut body = self.good();
         match self {
@@ -139,7 +139,7 @@ impl Endpoint {
         Some(body)
     }
 
-    /// Bodies that have a text in each place.
+    /// Valid bodies that have the text in one place each, with the name of the place.
     pub(super) fn everywhere(self, text: &Value) -> Vec<(&'static str, Value)> {
         let put = |changes: Value| merged(self.good(), changes);
         match self {
@@ -189,7 +189,7 @@ fn responses(parts: &Value) -> Value {
     json!({ "input": [{ "role": "user", "content": parts }], "max_output_tokens": 2 })
 }
 
-/// A body with other members; `"$none"` takes one away.
+/// Sets members of a body; the value `"$none"` removes one.
 fn merged(mut body: Value, changes: Value) -> Value {
     if let (Value::Object(members), Value::Object(changes)) = (&mut body, changes) {
         for (name, value) in changes {

@@ -1,7 +1,8 @@
-//! Bad input of every kind, sent to a live server: each case must be answered as it says, and leave no trace.
+//! Bad input of every kind, sent to a live server: each case must get its expected answer, and leave no trace.
 //!
-//! The cases are data (`tests/corpus`). After each request the server must be the same process, ready, idle and as large as before,
-//! give a known verdict bit for bit, and have said nothing in its log; all the while honest clients must get their verdicts.
+//! The cases are data (`tests/corpus`). After each request the server must be the same process, ready, idle and
+//! no larger than before, give a known verdict bit for bit, and have logged nothing forbidden; honest clients
+//! must get their verdicts all the time.
 
 mod batch;
 mod build;
@@ -29,31 +30,32 @@ pub use report::{CaseFailure, CorpusReport, Family, Times};
 use crate::{
     drawn_image::DrawnImage,
     error::BenchError,
-    live::{Door, Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
+    live::{Access, Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
 };
 use build::Builder;
 use case::{Case, CaseFile};
 use origin::{Origin, Places};
 
-/// What is sent, and to whom.
+/// Options of a corpus run.
 #[derive(Debug, Clone)]
 pub struct CorpusOptions {
     /// The folder with the cases.
     pub folder: PathBuf,
-    /// Who is asked.
+    /// The server under test.
     pub target: Target,
-    /// The first request of each case alone, and no slow ones.
+    /// Only the first request of each case, and no slow cases.
     pub short: bool,
-    /// Beginnings of the names of the cases that are sent; all without any.
+    /// Prefixes of the ids of cases to send; all if empty.
     pub only: Vec<String>,
-    /// For how long they are sent again and again to a server without options of its own; once without it.
+    /// For how long the cases are repeated on a server without extra options; they are sent once if `None`.
     pub lasting: Option<Duration>,
 }
 
 /// Sends the corpus.
 ///
 /// # Errors
-/// [`BenchError`] when a file cannot be read, or no server be asked. What a server does wrong is in the report.
+/// [`BenchError`] when a file cannot be read, or a server cannot be started or reached. The server's faults are
+/// in the report.
 pub fn corpus(options: &CorpusOptions) -> Result<CorpusReport, BenchError> {
     let start = Instant::now();
     let files = CaseFile::all(&options.folder)?;
@@ -80,23 +82,23 @@ pub fn corpus(options: &CorpusOptions) -> Result<CorpusReport, BenchError> {
 struct Run<'a> {
     options: &'a CorpusOptions,
     report: CorpusReport,
-    /// Of refusals without and with an image.
+    /// Latencies of refusals: without an image, and with one (`image_times`).
     times: Vec<Duration>,
     image_times: Vec<Duration>,
 }
 
-/// Who looks at the server while cases are sent, from every side.
+/// The observers of the server while cases are sent.
 struct Observers<'a> {
-    /// What it tells of itself.
+    /// Checks the state that the server reports.
     watch: Watch,
-    /// What others get meanwhile.
+    /// Checks the verdicts of honest clients.
     honest: Honest,
-    /// What it fetches.
+    /// Checks the server's fetches of images.
     origin: &'a Origin,
 }
 
 impl Run<'_> {
-    /// Sends the cases of files that need the same server.
+    /// Sends the cases of files that need the same server options.
     fn group(&mut self, serve: &[String], files: &[&CaseFile]) -> Result<(), BenchError> {
         let origin = Origin::start().map_err(BenchError::File)?;
         let options: Vec<String> = serve.iter().map(|option| origin.put_in(option)).collect();
@@ -135,23 +137,23 @@ impl Run<'_> {
         origin: &Origin,
     ) -> Result<(), BenchError> {
         let key = files.iter().find_map(|file| file.key.clone());
-        let door = Door { host: subject.host.clone(), key };
-        let host = door.host.as_str();
-        let failed = |reason| BenchError::Corpus { place: door.host.clone(), reason };
+        let access = Access { host: subject.host.clone(), key };
+        let host = access.host.as_str();
+        let failed = |reason| BenchError::Corpus { place: access.host.clone(), reason };
         let png = DrawnImage::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
         let image = BASE64_STANDARD.encode(png);
-        // Twice each: what is computed for the first time takes memory that stays.
+        // Twice each: what is computed for the first time takes memory that is kept.
         let samples = (0..=Honest::count()).map(|number| {
-            let sample = Sample::first(&door, &image, number)?;
+            let sample = Sample::first(&access, &image, number)?;
             sample.again(host).map(|()| sample)
         });
         let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let canary = samples.remove(0);
-        fill(&door).map_err(failed)?;
+        fill(&access).map_err(failed)?;
         let honest = Honest::start(host, samples);
-        let watch = Watch::start(&door, canary, subject.log.clone(), &honest).map_err(failed)?;
+        let watch = Watch::start(&access, canary, subject.log.clone(), &honest).map_err(failed)?;
         let mut observers = Observers { watch, honest, origin };
-        let places = Places { server: door.host.clone(), ..origin.places.clone() };
+        let places = Places { server: access.host.clone(), ..origin.places.clone() };
         let builder = Builder { folder: &self.options.folder, places: &places, round: 0 };
         let lasting = self.options.lasting.filter(|_| files.iter().all(|file| file.serve.is_empty()));
         let (begun, mut seen) = (Instant::now(), Vec::new());

@@ -1,4 +1,4 @@
-//! Which rows of the plan of bad input have a case, which a test elsewhere, and which are decided otherwise.
+//! How much of the plan of bad input is covered: by cases, by tests elsewhere, or by a decision not to test it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,42 +12,42 @@ use serde::{Deserialize, Serialize};
 use super::case::CaseFile;
 use crate::error::BenchError;
 
-/// The plan as it stands in its file.
+/// The plan as it is in its file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plan {
-    /// How many rows each family has; they are numbered from 1.
+    /// The number of rows in each family; they are numbered from 1.
     rows: BTreeMap<String, usize>,
-    /// What is said of rows beside or instead of cases.
+    /// Information about rows without a case, or in addition to one.
     #[serde(default)]
     row: Vec<Row>,
 }
 
-/// Something about rows.
+/// Information about several rows.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
     ids: Vec<String>,
-    /// What they are, for people.
+    /// A description for readers.
     #[serde(rename = "what")]
     _what: Option<String>,
-    /// Tests that have them, each as `file: name`.
+    /// Tests that cover them, each as `file: name`.
     #[serde(default)]
     tests: Vec<String>,
-    /// Why they are not tried, or not as the plan says.
+    /// Why they are not tested, or not as planned.
     decided: Option<String>,
 }
 
-/// How much of the plan there is.
+/// How much of the plan is covered.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Coverage {
     /// Rows with a case.
     pub by_cases: usize,
-    /// Rows with a test elsewhere alone.
+    /// Rows without a case, with a test elsewhere.
     pub by_tests: usize,
-    /// Rows that are decided otherwise alone.
+    /// Rows with neither, but a decision.
     pub decided: usize,
-    /// Rows of which nothing is known.
+    /// Rows with none of these.
     pub open: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Display for Coverage {
     }
 }
 
-/// What `plan/plan.toml` of a folder and its cases cover; nothing without that file.
+/// How much of `plan/plan.toml` of a folder the cases cover; `None` without that file.
 ///
 /// # Errors
 /// [`BenchError::Corpus`] when it cannot be read.
@@ -96,7 +96,7 @@ pub(super) fn coverage(folder: &Path, files: &[CaseFile]) -> Result<Option<Cover
     Ok(Some(coverage))
 }
 
-/// The row of a case: `J-02` of `J-02b`.
+/// The row of a case: `J-02` for `J-02b`.
 fn row_of(id: &str) -> &str {
     let start = id.find(|c: char| c.is_ascii_digit()).unwrap_or(id.len());
     let length = id[start..].find(|c: char| !c.is_ascii_digit()).unwrap_or(id.len() - start);

@@ -1,4 +1,4 @@
-//! What came of the corpus.
+//! The report of a corpus run.
 
 use std::{
     collections::BTreeMap,
@@ -11,34 +11,34 @@ use serde::Serialize;
 use super::Coverage;
 use crate::{latency::Latency, live::Growth};
 
-/// Cases of one family.
+/// Results of the cases of one family.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Family {
-    /// Cases that were sent.
+    /// The number of cases that were sent.
     pub cases: usize,
-    /// Those of them of which everything was as it must be.
+    /// The number of cases without a problem.
     pub passed: usize,
-    /// Requests that they made.
+    /// The number of their requests.
     pub requests: usize,
 }
 
-/// A request after which something was wrong.
+/// A problem with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CaseFailure {
-    /// The case.
+    /// The id of the case.
     pub id: String,
-    /// Which of its requests.
+    /// The label of the request.
     pub request: String,
-    /// What was wrong.
+    /// The problem.
     pub problem: String,
 }
 
-/// Times of answers.
+/// Latencies of answers.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Times {
-    /// How many there were.
+    /// The number of answers.
     pub count: usize,
-    /// What they say together.
+    /// Their statistics.
     #[serde(flatten)]
     pub latency: Latency,
 }
@@ -49,41 +49,41 @@ impl Times {
     }
 }
 
-/// What came of the corpus.
+/// The report of a corpus run.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct CorpusReport {
-    /// How much of the plan the cases are, where they have one.
+    /// The coverage of the plan; `None` if the corpus has no plan.
     pub coverage: Option<Coverage>,
-    /// By the letter of their names.
+    /// Results by family, the first part of the ids of cases.
     pub families: BTreeMap<String, Family>,
-    /// Everything that was wrong.
+    /// All problems.
     pub failures: Vec<CaseFailure>,
     /// Files that were not sent, and why.
     pub left_out: Vec<(String, String)>,
-    /// Refusals without an image.
+    /// Latencies of refusals of requests without an image.
     pub refusals: Times,
-    /// Refusals of requests with an image.
+    /// Latencies of refusals of requests with an image.
     pub image_refusals: Times,
-    /// Which refusal took longest, and how many seconds.
+    /// The request whose refusal took longest, and its latency in seconds.
     pub slowest_refusal: Option<(String, f64)>,
-    /// Requests of honest clients meanwhile.
+    /// The number of requests of honest clients during the run.
     pub honest_requests: u64,
-    /// Resident memory at the start, after a case at most, and at most while it was looked at, in MiB.
+    /// Resident memory in MiB: at the start, the highest after a case, and the highest that was observed.
     pub memory_mib: [f64; 3],
-    /// The most memory that the process ever had, in MiB, where it was started here.
+    /// The peak resident memory of the process in MiB; `None` if it was not started here.
     pub peak_mib: Option<f64>,
-    /// Open files at the start and at most after a case.
+    /// Open files at the start, and their highest number after a case.
     pub files: [f64; 2],
-    /// Threads at the start and at most after a case.
+    /// Threads at the start, and their highest number after a case.
     pub threads: [f64; 2],
-    /// Whether memory grew, when the corpus was sent often enough to tell.
+    /// The growth of memory; `None` if the corpus was not repeated often enough to determine it.
     pub growth: Option<Growth>,
-    /// How long everything took.
+    /// The duration of the run in seconds.
     pub seconds: f64,
 }
 
 impl CorpusReport {
-    /// Whether every case passed, the plan has no open row, and memory does not surely grow.
+    /// Whether every case passed, the plan has no open row, and memory does not leak.
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
             && !self.families.is_empty()

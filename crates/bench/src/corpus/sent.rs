@@ -1,4 +1,4 @@
-//! The requests that a case makes.
+//! The requests of a case.
 
 use serde_json::{Value, json};
 
@@ -9,27 +9,27 @@ use super::{
 };
 use crate::live::Request;
 
-/// The longer side of an image by the shorter one, at most.
+/// The highest permitted ratio of an image's longer side to its shorter one.
 const THINNEST: u32 = 200;
 
 /// A request of a case.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// Which variant, and where to.
+    /// The variant and the endpoint.
     pub(crate) label: String,
-    /// Where to: answers of one route are compared with each other.
+    /// The endpoint's name: answers of one endpoint are compared with each other.
     pub(crate) route: &'static str,
     pub(crate) request: Request,
     pub(crate) has_image: bool,
-    /// Whether it is one that is to be refused where others of the case are not.
+    /// Whether `refused` lists its permitted statuses instead of `status`.
     pub(crate) beyond: bool,
 }
 
 impl Case {
-    /// All its requests.
+    /// Builds all its requests.
     ///
     /// # Errors
-    /// When a description makes nothing.
+    /// When a description is invalid.
     pub(crate) fn requests(&self, builder: Builder<'_>) -> Result<Vec<Sent>, BuildError> {
         let mut all = Vec::new();
         for round in 0..self.times {
@@ -71,7 +71,7 @@ impl Case {
         Ok(all)
     }
 
-    /// What is sent to a route.
+    /// The bodies for an endpoint.
     fn contents(&self, endpoint: Endpoint, builder: Builder<'_>) -> Result<Vec<Content>, BuildError> {
         let mut all = Vec::new();
         if self.path.is_empty() {
@@ -143,7 +143,7 @@ impl Case {
     }
 }
 
-/// A body, and what it is.
+/// A body, and the name of its variant.
 struct Content {
     what: String,
     body: Vec<u8>,

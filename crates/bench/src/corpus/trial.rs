@@ -1,4 +1,4 @@
-//! One case: its requests are sent, and after each, or after all that went together, the server is looked at.
+//! One case: its requests are sent, and the server is checked after each, or after all that are sent together.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +13,13 @@ use super::{
     sent::Sent,
     verify,
 };
-use crate::live::{Door, Reply, Request, exchange};
+use crate::live::{Access, Reply, Request, exchange};
 
-/// What came of a request.
+/// The answers to a request, or why there were none.
 type Answered = Result<Vec<Reply>, String>;
 
 impl Run<'_> {
-    /// Sends the requests of a case, and notes all that is wrong.
+    /// Sends the requests of a case, and records all problems.
     pub(super) fn case(&mut self, case: &Case, requests: &[Sent], observers: &mut Observers<'_>) {
         let Observers { watch, honest, origin } = observers;
         let count = requests.len();
@@ -27,8 +27,8 @@ impl Run<'_> {
         let mut answers = Vec::new();
         let together = if case.at_once.is_some() { count } else { 1 };
         for group in requests.chunks(together.max(1)) {
-            origin.fetched(); // one that began late, for a client that had left
-            let answered = send(&watch.door, case, group);
+            origin.fetched(); // discards late fetches for clients that had left
+            let answered = send(&watch.access, case, group);
             let mut refused = true;
             let mut problems = Vec::new();
             for (sent, answered) in group.iter().zip(answered) {
@@ -71,9 +71,9 @@ impl Run<'_> {
         self.report.failures.extend(problems.into_iter().map(failure));
     }
 
-    /// What is wrong with an answer. How long a refusal took is noted.
+    /// Returns the problems of an answer, and records the latency of a refusal.
     fn look(&mut self, case: &Case, sent: &Sent, reply: &Reply) -> Vec<String> {
-        // When a line of a batch is answered is no matter, nor what waited for others of its kind.
+        // Not timed: lines of a batch, and requests that queue behind others of their case.
         let is_timed = !matches!(sent.request, Request::Line { .. }) && case.at_once.is_none();
         if (400..500).contains(&reply.status) && is_timed {
             let times = if sent.has_image { &mut self.image_times } else { &mut self.times };
@@ -87,16 +87,16 @@ impl Run<'_> {
     }
 }
 
-/// Sends requests, as many at a time as the case says.
-fn send(door: &Door, case: &Case, group: &[Sent]) -> Vec<Answered> {
+/// Sends requests, as many at a time as the case specifies.
+fn send(access: &Access, case: &Case, group: &[Sent]) -> Vec<Answered> {
     let one = |sent: &Sent| match &sent.request {
-        Request::Line { path, body } => batch::line(door, (path, body)).map(|reply| vec![reply]),
-        request => exchange(&door.host, request, case.manner()).map_err(|error| error.to_string()),
+        Request::Line { path, body } => batch::line(access, (path, body)).map(|reply| vec![reply]),
+        request => exchange(&access.host, request, case.manner()).map_err(|error| error.to_string()),
     };
     if let [sent] = group {
         return vec![one(sent)];
     }
-    // Held to take the next one.
+    // Locked to take the next request.
     let waiting = Mutex::new(group.iter().enumerate());
     let work = || {
         let mut done = Vec::new();
@@ -109,7 +109,7 @@ fn send(door: &Door, case: &Case, group: &[Sent]) -> Vec<Answered> {
     let clients = case.at_once.unwrap_or(1).clamp(1, group.len().max(1));
     let mut done: Vec<(usize, Answered)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..clients).map(|_| scope.spawn(work)).collect();
-        // A client that panicked has said so, and its answers are missed below.
+        // The panic of a client has been printed, and its answers are missing below.
         threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
     });
     done.sort_by_key(|(place, _)| *place);
@@ -120,7 +120,7 @@ fn send(door: &Door, case: &Case, group: &[Sent]) -> Vec<Answered> {
     all
 }
 
-/// Answers of a route that are not to each other what they should be.
+/// Answers of an endpoint that do not compare with each other as they must.
 fn unlike(alike: Alike, answers: &[(&str, String, Vec<Reply>)]) -> Vec<(String, String)> {
     let mut known: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     let mut found = Vec::new();

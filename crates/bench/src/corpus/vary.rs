@@ -1,21 +1,22 @@
-//! Requests that follow from what parameters may be: each number at its edges and beyond, and each two parameters together.
+//! Requests derived from the domains of parameters: each number at its bounds and beyond them, and all pairs of
+//! two parameters.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// A number of a request, and its bounds.
+/// A numeric member of a request, and its bounds.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Number {
     name: String,
-    /// The least; every one below is refused.
+    /// The lowest permitted value.
     min: Value,
-    /// The greatest; any without it.
+    /// The highest permitted value; unbounded if `None`.
     max: Option<Value>,
     /// Whether it may have a fraction.
     #[serde(default)]
     fraction: bool,
-    /// What it needs beside it.
+    /// Other members that it requires.
     #[serde(default)]
     with: Map<String, Value>,
 }
@@ -24,12 +25,13 @@ pub(crate) struct Number {
 pub(crate) struct Varied {
     pub(crate) what: String,
     pub(crate) members: Value,
-    /// Whether they are to be refused.
+    /// Whether they must be refused.
     pub(crate) beyond: bool,
 }
 
 impl Number {
-    /// At its edges and absent in so many words; beyond its edges, and what is no such number.
+    /// The number at its bounds and as an explicit null, which are permitted; beyond its bounds, and replaced
+    /// by other values.
     pub(crate) fn varied(&self) -> Vec<Varied> {
         let (min, max) = (self.min.clone(), self.max.clone());
         let mut all: Vec<(Value, bool)> = vec![(min.clone(), false), (Value::Null, false)];
@@ -61,12 +63,13 @@ impl Number {
     }
 }
 
-/// Values of members.
+/// Values of several members.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Pairs(Map<String, Value>);
 
 impl Pairs {
-    /// Each value of each member with each value of each other member. A value that is an object brings its own members along.
+    /// Combines each value of each member with each value of each other member. A value that is an object
+    /// contributes its own members.
     pub(crate) fn each(&self) -> Vec<(String, Value)> {
         let values: Vec<(&String, &Value)> = self
             .0

@@ -1,11 +1,11 @@
-//! Whether an answer is what a case expects, and says nothing that it must not.
+//! Whether an answer is what a case expects, and reveals nothing that it must not.
 
 use serde_json::Value;
 
 use super::case::Case;
 use crate::live::{MARK, Reply};
 
-/// What is wrong with an answer, of which one of these statuses is expected; nothing when it is right.
+/// The problems of an answer, whose status must be one of `statuses`; empty if there are none.
 pub(crate) fn problems(case: &Case, statuses: &[u16], reply: &Reply) -> Vec<String> {
     let mut found = Vec::new();
     let said = || String::from_utf8_lossy(&reply.body).chars().take(300).collect::<String>();
@@ -14,7 +14,7 @@ pub(crate) fn problems(case: &Case, statuses: &[u16], reply: &Reply) -> Vec<Stri
     }
     match reply.status {
         200 => found.extend(good_answer(reply)),
-        // A server without a word, a redirect, and what HTTP's own layer refuses before anybody can say why.
+        // No answer, answers without a body, and requests that the HTTP layer refuses without giving a reason.
         0 | 204 | 304 => {}
         400 | 414 | 431 if reply.body.is_empty() => {}
         status if status >= 400 => found.extend(error_body(case, reply)),
@@ -23,7 +23,7 @@ pub(crate) fn problems(case: &Case, statuses: &[u16], reply: &Reply) -> Vec<Stri
     found
 }
 
-/// What of an answer says how it was judged or written, without what differs each time.
+/// The part of an answer that has the verdict, the text or the error, without ids and times.
 pub(crate) fn essence(reply: &Reply) -> Value {
     let body = reply.json().unwrap_or_default();
     for name in ["error", "choices", "rewards"] {
@@ -38,7 +38,7 @@ pub(crate) fn essence(reply: &Reply) -> Value {
     if body["output"].is_array() { Value::Array(texts) } else { body }
 }
 
-/// The one body of errors, without anything of the inside.
+/// The problems of an error's body: its form, its code, and internals that it reveals.
 fn error_body(case: &Case, reply: &Reply) -> Vec<String> {
     let text = String::from_utf8_lossy(&reply.body);
     let Some(body) = reply.json() else {
@@ -72,7 +72,7 @@ fn error_body(case: &Case, reply: &Reply) -> Vec<String> {
     found
 }
 
-/// What of the inside a text shows.
+/// Which internal detail a text reveals, if any.
 pub(crate) fn leak(text: &str) -> Option<&'static str> {
     let signs = [
         ("/home/", "a path"),
@@ -92,7 +92,7 @@ pub(crate) fn leak(text: &str) -> Option<&'static str> {
     if let Some((_, what)) = signs.iter().find(|(sign, _)| text.contains(sign)) {
         return Some(what);
     }
-    // Sizes of images are written with an x, too.
+    // Sizes of images contain an x, too.
     let is_pointer = |(place, _): (usize, &str)| {
         let before = text[..place].chars().next_back();
         let digits = text[place + 2..].chars().take_while(char::is_ascii_hexdigit).count();
@@ -108,7 +108,7 @@ pub(crate) fn leak(text: &str) -> Option<&'static str> {
     text.split(|c: char| !(c.is_ascii_digit() || c == '.')).any(is_address).then_some("an address")
 }
 
-/// What is wrong with an answer of status 200, if it is one of ours.
+/// What is wrong with an answer of status 200; `None` if nothing is, or its content is not ours.
 fn good_answer(reply: &Reply) -> Option<String> {
     let kind = reply.header("content-type").unwrap_or_default();
     if kind.starts_with("text/event-stream") {
@@ -119,7 +119,7 @@ fn good_answer(reply: &Reply) -> Option<String> {
         let ended = ends.ends_with("data: [DONE]") || endings.iter().any(|ending| ends.starts_with(ending));
         let failed = ["event: error", "event: response.failed", "data: {\"error\""];
         let failed = text.lines().any(|line| failed.iter().any(|sign| line.starts_with(sign)));
-        // The end comes once.
+        // The end marker occurs once.
         let ended = ended && text.lines().filter(|line| *line == "data: [DONE]").count() <= 1;
         return (failed || !ended)
             .then(|| format!("a stream that ends badly: {}", ends.chars().take(200).collect::<String>()));

@@ -1,8 +1,8 @@
-//! What a server tells of itself at `/metrics`.
+//! The metrics that a server reports at `/metrics`.
 
-use super::wire::{Door, ask};
+use super::wire::{Access, ask};
 
-/// Its figures at one moment.
+/// The metrics at one moment.
 #[derive(Debug)]
 pub(crate) struct Figures {
     status: u16,
@@ -10,16 +10,17 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Asks for them.
+    /// Requests the metrics.
     ///
     /// # Errors
-    /// When nothing comes.
-    pub(crate) fn ask(door: &Door) -> Result<Self, String> {
-        let reply = ask(door, "/metrics")?;
+    /// When the server cannot be reached or does not answer.
+    pub(crate) fn ask(access: &Access) -> Result<Self, String> {
+        let reply = ask(access, "/metrics")?;
         Ok(Self { status: reply.status, text: String::from_utf8_lossy(&reply.body).into_owned() })
     }
 
-    /// The sum of a figure over its labels, or over those that begin as `name` does; nothing when there is none.
+    /// The sum of a metric over its labels, or, if `name` includes a complete set of labels, the value for
+    /// these; `None` if there is no such metric.
     pub(crate) fn sum(&self, name: &str) -> Option<f64> {
         let named = |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
@@ -29,10 +30,10 @@ impl Figures {
         values.fold(None, |sum: Option<f64>, value| Some(sum.unwrap_or(0.0) + value))
     }
 
-    /// The same, of a figure that must be there.
+    /// The sum of a metric that must exist.
     ///
     /// # Errors
-    /// When it is not.
+    /// When there is no such metric.
     pub(crate) fn needed(&self, name: &str) -> Result<f64, String> {
         self.sum(name).ok_or_else(|| format!("/metrics has no {name} ({})", self.status))
     }

@@ -1,37 +1,39 @@
-//! Whether memory grows from pass to pass of the corpus: a line through what was used after each.
+//! Whether memory grows from pass to pass of the corpus: a line fitted through the memory in use after each.
 
 use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-/// Seconds before memory is looked at, or half of a shorter run: what caches and allocators take stays.
+/// Seconds of warm-up that the fit leaves out, at most half of the run: caches and allocators keep what they
+/// take then.
 const WARMING_S: f64 = 600.0;
-/// Minutes that a line must be long to tell a leak from caches that still fill.
+/// Minutes that a line must span so that a slope is a leak and not caches that are still filling.
 const LONG: f64 = 3.0;
-/// Minutes of a line that must tell more than that: that there is no leak.
+/// Minutes that a line must span before growth that cannot be excluded counts as a leak, too.
 const LONGER: f64 = 45.0;
-/// Passes that a line needs for its slope to mean anything.
+/// The fewest passes of a line whose slope means anything.
 const LEAST: usize = 5;
-/// The 97.5 % point of the normal distribution: of Student's for few passes it is a little more, which the bound forgives.
+/// The 97.5 % point of the normal distribution. That of Student's t for few passes is slightly larger;
+/// `ALLOWED` absorbs it.
 const NORMAL: f64 = 1.96;
-/// Growth that is none, in MiB each hour.
+/// Growth that is not a leak, in MiB per hour.
 const ALLOWED: f64 = 4.0;
 
-/// A line through memory over time, by least squares, from the time on when what is taken at first is taken.
+/// A least-squares line through memory over time, after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Growth {
-    /// Passes, all of them.
+    /// The number of all passes, including those of the warm-up.
     pub passes: usize,
-    /// From the first pass of the line to the last.
+    /// Minutes from the line's first pass to its last.
     pub minutes: f64,
-    /// Its slope.
+    /// The slope of the line.
     pub mib_per_hour: f64,
-    /// How far the true slope may lie from that, with 95 % confidence.
+    /// Half the width of the slope's 95 % confidence interval, in MiB per hour.
     pub uncertain_by: f64,
 }
 
 impl Growth {
-    /// The line through `seen`, which has the seconds and MiB of each pass; none when there are too few.
+    /// Fits the line through `seen`, the seconds and MiB of each pass; `None` when there are too few passes.
     pub(crate) fn of(seen: &[(f64, f64)]) -> Option<Self> {
         let (first, last) = (seen.first()?.0, seen.last()?.0);
         let warm = first + WARMING_S.min((last - first) / 2.0);
@@ -54,7 +56,7 @@ impl Growth {
         })
     }
 
-    /// Whether memory surely grows by more than is allowed, or a long run leaves it open.
+    /// Whether memory certainly grows by more than is allowed, or a long run cannot exclude it.
     pub(crate) fn leaks(&self) -> bool {
         let open = self.minutes >= LONGER && self.mib_per_hour + self.uncertain_by > ALLOWED;
         self.minutes >= LONG && self.mib_per_hour - self.uncertain_by > ALLOWED || open
@@ -73,7 +75,7 @@ impl Display for Growth {
 mod tests {
     use super::Growth;
 
-    /// Passes of 30 s whose memory has noise of a MiB and grows by so many MiB each hour.
+    /// Passes 30 s apart whose memory has noise of up to 1 MiB and grows by `growth` MiB per hour.
     fn passes(count: usize, growth: f64) -> Vec<(f64, f64)> {
         let noise = [0.3, -0.7, 1.0, -0.2, -0.9, 0.6, 0.1];
         let point = |index: usize| {
@@ -87,7 +89,7 @@ mod tests {
     fn a_leak_is_told_from_noise() {
         let still = Growth::of(&passes(40, 0.0)).unwrap();
         assert!(!still.leaks() && still.mib_per_hour.abs() <= still.uncertain_by, "{still:?}");
-        // A kibibyte in each of some 3,000 requests of a pass.
+        // One KiB for each of about 3,000 requests in a pass.
         let leak = Growth::of(&passes(40, 351.0)).unwrap();
         assert!(leak.leaks() && (leak.mib_per_hour - 351.0).abs() <= leak.uncertain_by, "{leak:?}");
         assert_eq!((leak.passes, leak.minutes), (40, 9.5));

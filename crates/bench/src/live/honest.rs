@@ -1,4 +1,4 @@
-//! Clients that want nothing bad, and must get the same verdicts as ever while others do their worst.
+//! Well-behaved clients, which must get unchanged verdicts while others misbehave.
 
 use std::{
     sync::{
@@ -11,27 +11,28 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::wire::{Door, Manner, Request, exchange};
+use super::wire::{Access, Manner, Request, exchange};
 
-/// How many there are.
+/// The number of clients.
 const CLIENTS: usize = 4;
-/// Between two requests of one of them: they are to be there, and leave the machine to the cases.
+/// The pause of a client between two requests: clients are to be present, but leave the machine to the cases.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A judgement that is the same to the last bit whenever it is asked for.
+/// A judgement whose verdict is bitwise the same whenever it is requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     request: Request,
-    /// What came the first time.
+    /// The first verdict.
     verdict: Value,
 }
 
 impl Sample {
-    /// Asks for a judgement of an image for the first time; `number` makes it another one.
+    /// Requests a judgement of an image for the first time; different values of `number` give different
+    /// requests.
     ///
     /// # Errors
-    /// What came instead of a verdict.
-    pub(crate) fn first(door: &Door, image: &str, number: usize) -> Result<Self, String> {
+    /// The answer that came instead of a verdict, or why there was none.
+    pub(crate) fn first(access: &Access, image: &str, number: usize) -> Result<Self, String> {
         let colours = ["red", "orange", "green", "blue", "purple", "black"];
         let body = json!({
             "question": format!("What colour is the shape number {number}?"),
@@ -40,16 +41,16 @@ impl Sample {
             "mode": "score",
             "memo": false,
         });
-        let request = door.request(("POST", "/judge"), body.to_string().into_bytes());
+        let request = access.request(("POST", "/judge"), body.to_string().into_bytes());
         let mut sample = Self { request, verdict: Value::Null };
-        sample.verdict = sample.ask(&door.host)?;
+        sample.verdict = sample.ask(&access.host)?;
         Ok(sample)
     }
 
-    /// Asks again.
+    /// Repeats the request.
     ///
     /// # Errors
-    /// When there is no verdict, or another one.
+    /// When there is no verdict, or it differs from the first.
     pub(crate) fn again(&self, host: &str) -> Result<(), String> {
         let verdict = self.ask(host)?;
         if verdict == self.verdict { Ok(()) } else { Err(format!("{verdict} and not {}", self.verdict)) }
@@ -66,7 +67,7 @@ impl Sample {
     }
 }
 
-/// Clients at work.
+/// Running clients.
 #[derive(Debug)]
 pub(crate) struct Honest {
     state: Arc<State>,
@@ -75,17 +76,17 @@ pub(crate) struct Honest {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Held for reading while a request is on its way, so that whoever writes knows that none is.
+    /// Locked for reading while a request is in flight, so that the holder of a write lock knows that none is.
     working: RwLock<()>,
     ended: AtomicBool,
     asked: AtomicU64,
-    /// How long each verdict took since this was last asked.
+    /// Latencies of verdicts since they were last taken.
     times: Mutex<Vec<Duration>>,
     failures: Mutex<Vec<String>>,
 }
 
 impl Honest {
-    /// Begins.
+    /// Starts a thread for each client.
     pub(crate) fn start(host: &str, samples: Vec<Sample>) -> Self {
         let state = Arc::new(State::default());
         let begin = |sample: Sample| {
@@ -109,33 +110,33 @@ impl Honest {
         Self { state, threads }
     }
 
-    /// Waits until none of them is waiting for an answer; none asks until the guard is gone.
+    /// Waits until no client has a request in flight; clients send no more until the guard is dropped.
     pub(crate) fn pause(&self) -> RwLockWriteGuard<'_, ()> {
         self.state.working.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How often they asked.
+    /// The number of requests sent so far.
     pub(crate) fn asked(&self) -> u64 {
         self.state.asked.load(Relaxed)
     }
 
-    /// What went wrong since this was last asked.
+    /// Takes the failures since the last call.
     pub(crate) fn failures(&self) -> Vec<String> {
         std::mem::take(&mut *locked(&self.state.failures))
     }
 
-    /// How long verdicts took since this was last asked.
+    /// Takes the latencies of verdicts since the last call.
     pub(crate) fn times(&self) -> Vec<Duration> {
         std::mem::take(&mut *locked(&self.state.times))
     }
 
-    /// How many samples it needs.
+    /// The number of samples that `start` uses.
     pub(crate) fn count() -> usize {
         CLIENTS
     }
 }
 
-/// What a lock guards, which is whole also when somebody panicked with it.
+/// Locks a mutex, even if a thread panicked while holding it: the data are consistent at any time.
 fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -144,7 +145,7 @@ impl Drop for Honest {
     fn drop(&mut self) {
         self.state.ended.store(true, Relaxed);
         for thread in self.threads.drain(..) {
-            let _ = thread.join(); // one that panicked has said so
+            let _ = thread.join(); // a panic has already been printed
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A live server that somebody treats badly: plain sockets to it, honest clients beside, and a watch over what is left of it.
+//! Testing a live server under adverse conditions: plain sockets to it, honest clients beside them, and a watch
+//! over its state.
 
 mod figures;
 mod growth;
@@ -13,12 +14,12 @@ pub(crate) use honest::{Honest, Sample};
 pub use start::Target;
 pub(crate) use start::{Subject, started};
 pub(crate) use watch::{Watch, fill};
-pub(crate) use wire::{Door, Manner, Pace, Reply, Request, Then, ask, exchange};
+pub(crate) use wire::{Access, Manner, Pace, Reply, Request, Then, ask, exchange};
 
-/// A word that stands in every request, so that a log that has it quotes a client.
+/// A word in every request, so that a log line that contains it quotes a client.
 pub(crate) const MARK: &str = "quokkaberry";
 
-/// Bytes in mebibytes.
+/// Converts bytes to MiB.
 pub(crate) fn mib(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
 }

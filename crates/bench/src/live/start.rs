@@ -1,4 +1,4 @@
-//! The server that is treated badly: one that runs, or one that is started for it.
+//! The server under test: one that is running, or one that is started for the test.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,68 +9,70 @@ use tempfile::TempDir;
 
 use crate::{compare::Running, error::BenchError};
 
-/// A server.
+/// The server under test.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// One that runs, as `host:port`, and its log if it can be read here. Files that need options of their own are left out.
+    /// A running server, with its log if that can be read here. Files that need options of their own are
+    /// skipped.
     Running {
-        /// Host and port.
+        /// `host:port`.
         host: String,
-        /// The file that its standard error goes to.
+        /// The file that its standard error is written to.
         log: Option<PathBuf>,
     },
-    /// One that is started by this program, anew for each set of options that files need.
+    /// The program of a server that is started anew for each set of options that files need.
     Started(PathBuf),
 }
 
-/// The server that is treated badly, and what can be seen of it here beside its answers.
+/// The server under test, and what can be observed here besides its answers.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
-    /// Host and port.
+    /// `host:port`.
     pub(crate) host: String,
-    /// The file that its standard error goes to, where it can be read.
+    /// The file that its standard error is written to, where it can be read.
     pub(crate) log: Option<PathBuf>,
-    /// Its process, where it was started here.
+    /// Its process, if it was started here.
     process: Option<&'a Running>,
 }
 
 impl Subject<'static> {
-    /// One that runs already.
+    /// A server that was running before.
     pub(crate) fn running(host: &str, log: Option<&Path>) -> Self {
         Self { host: host.to_owned(), log: log.map(Path::to_owned), process: None }
     }
 }
 
 impl Subject<'_> {
-    /// The most memory that its process ever held, in bytes.
+    /// The peak resident memory of its process in bytes; `None` if it was not started here or the system does
+    /// not report it.
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
         self.process.and_then(Running::peak_bytes)
     }
 }
 
-/// A server that was started, until it is dropped.
+/// A server that was started, and is stopped when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Started {
     running: Running,
-    /// Host and port.
+    /// `host:port`.
     host: String,
-    /// What it may write into.
+    /// A folder that it may write to.
     _scratch: TempDir,
 }
 
 impl Started {
-    /// As who is treated badly.
+    /// The server as a test subject.
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject { host: self.host.clone(), log: Some(self.running.errors()), process: Some(&self.running) }
     }
 }
 
-/// A server of this program with these options, in which `{folder}` is that of the cases and `{scratch}` one of its own. Its
-/// cache has room for many at a time, as where several keys share a server; what it keeps beside that, whose memory it has from
-/// the start, is little, so that what grows is seen.
+/// Starts a server of this program with these options, in which `{folder}` is the folder of the cases and
+/// `{scratch}` a new folder. Its KV cache, whose memory is allocated at the start, has room for many requests
+/// at a time, as on a server that several keys share. All other caches are small or off, so that growth shows.
 ///
 /// # Errors
-/// [`BenchError::Program`] when it does not start.
+/// [`BenchError::Program`] when it does not start, [`BenchError::File`] when there is no scratch folder.
 pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<Started, BenchError> {
     let mut command = Command::new(program);
     command.args([

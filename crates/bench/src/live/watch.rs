@@ -1,8 +1,8 @@
-//! The state of the server that is tested, as it tells it itself, and what it must be after each case.
+//! The state that the server under test reports about itself, and what it must be after each case.
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -15,50 +15,52 @@ use super::{
     Figures, MARK,
     honest::{Honest, Sample},
     mib,
-    wire::{Door, Manner, Reply, ask, exchange},
+    wire::{Access, Manner, Reply, ask, exchange},
 };
 use crate::drawn_image::DrawnImage;
 
-/// How long the server may take to become idle and to give back what it took: twice as long as its allocator keeps memory that is
-/// free.
+/// How long the server may take to become idle and to release resources: twice as long as its allocator keeps
+/// free memory.
 const SETTLING: Duration = Duration::from_secs(10);
-/// Memory that may be in use beside what was at the start: what caches of images and allocators keep.
+/// Memory in bytes that may be in use in addition to that at the start: caches of images and allocators keep
+/// it.
 const MORE_MEMORY: f64 = (64 << 20) as f64;
-/// What a connection may take at most.
+/// Memory in bytes that the allocator may keep for each connection of a crowd.
 const MEMORY_OF_CONNECTION: f64 = (24 << 10) as f64;
 const MORE_FILES: f64 = 4.0;
-/// Threads for blocking work stay for ten seconds after it.
+/// Tokio keeps threads for blocking work for ten seconds after their last use.
 const MORE_THREADS: f64 = 16.0;
 const LONGEST_LINE: usize = 8 << 10;
 
-/// Figures of the server at one moment.
+/// The server's figures at one moment; memory in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct State {
     start: f64,
     pub(crate) memory: f64,
     files: f64,
     threads: f64,
-    /// Sequences that the engine has ended.
+    /// Sequences that the engine has finished.
     sequences: f64,
 }
 
-/// What is looked at.
+/// Watches over the state of a server.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) door: Door,
+    pub(crate) access: Access,
     canary: Sample,
     log: Option<Log>,
     first: State,
     pub(crate) last: State,
     asked: u64,
-    /// Memory that may be in use beside that, since there was a crowd: allocators keep what many connections had.
+    /// Memory in bytes that may be in use in addition, after a crowd: allocators keep what many connections
+    /// used.
     crowd: f64,
-    /// The most memory that was seen.
+    /// The most memory that was seen, in bytes.
     pub(crate) peak: f64,
     pub(crate) most: State,
 }
 
-/// A log that is read on.
+/// A log that is read incrementally.
 #[derive(Debug)]
 struct Log {
     path: PathBuf,
@@ -66,22 +68,23 @@ struct Log {
 }
 
 impl Watch {
-    /// Looks for the first time.
+    /// Records the initial state.
     ///
     /// # Errors
-    /// When the server tells no figures.
+    /// When the server does not report its figures.
     pub(crate) fn start(
-        door: &Door,
+        access: &Access,
         canary: Sample,
         log: Option<PathBuf>,
         honest: &Honest,
     ) -> Result<Self, String> {
         let paused = honest.pause();
-        // What ended a moment ago may be counted a moment later, and is none of the first case.
-        let mut first = state(door)?;
+        // A sequence that ended a moment ago may be counted a little later, and does not belong to the first
+        // case.
+        let mut first = state(access)?;
         loop {
             std::thread::sleep(Duration::from_millis(100));
-            let again = state(door)?;
+            let again = state(access)?;
             if again.sequences == first.sequences {
                 break;
             }
@@ -91,7 +94,7 @@ impl Watch {
         drop(paused);
         let log = log.map(|path| Log { path, read: 0 });
         Ok(Self {
-            door: door.clone(),
+            access: access.clone(),
             canary,
             log,
             first,
@@ -103,38 +106,39 @@ impl Watch {
         })
     }
 
-    /// Notes that so many connections were open.
+    /// Records that this many connections were open at once.
     pub(crate) fn note_crowd(&mut self, connections: f64) {
         self.crowd = self.crowd.max(connections * MEMORY_OF_CONNECTION);
     }
 
-    /// Everything that is not as it must be after a case; `refused` says that all its answers were refusals.
+    /// Returns every deviation from the required state after a case; `refused` means that all its answers were
+    /// refusals.
     pub(crate) fn problems(&mut self, honest: &Honest, refused: bool) -> Vec<String> {
         let mut found = Vec::new();
         let paused = honest.pause();
         let deadline = Instant::now() + SETTLING;
         for probe in ["/livez", "/readyz"] {
-            match ask(&self.door, probe) {
+            match ask(&self.access, probe) {
                 Ok(reply) if reply.status == 200 => {}
                 Ok(reply) => found.push(format!("S2: {probe} says {}", reply.status)),
                 Err(error) => found.push(format!("S2: {probe}: {error}")),
             }
         }
-        let mut idle = busy(&self.door);
+        let mut idle = busy(&self.access);
         while idle.is_some() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
-            idle = busy(&self.door);
+            idle = busy(&self.access);
         }
         found.extend(idle.map(|what| format!("S4: {what}")));
-        match state(&self.door) {
+        match state(&self.access) {
             Ok(now) => found.extend(self.compare(now, (honest.asked(), refused), deadline)),
             Err(error) => found.push(format!("S1: {error}")),
         }
-        if let Err(error) = self.canary.again(&self.door.host) {
-            found.push(format!("S3: {error}"));
+        match self.canary.again(&self.access.host) {
+            // The canary's own sequence does not belong to the next case.
+            Ok(_) => self.last.sequences += 1.0,
+            Err(error) => found.push(format!("S3: {error}")),
         }
-        // The canary's own sequence is none of the next case.
-        self.last.sequences += 1.0;
         drop(paused);
         found.extend(honest.failures().into_iter().map(|failure| format!("S10: {failure}")));
         found.extend(self.log.as_mut().and_then(Log::problem).map(|problem| format!("S7: {problem}")));
@@ -153,14 +157,14 @@ impl Watch {
         };
         while !settled(&now) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(200));
-            now = state(&self.door).unwrap_or(now);
+            now = state(&self.access).unwrap_or(now);
         }
         if now.start != first.start {
             found.push("S1: it is another process".to_owned());
         }
         if now.memory > most_memory {
             found.push(format!("S5: {:.0} MiB and not {:.0}", mib(now.memory), mib(first.memory)));
-            self.first.memory = now.memory; // it is this case's, and not that of all that follow
+            self.first.memory = now.memory; // the growth belongs to this case, not to all following ones
         }
         if now.files > first.files + MORE_FILES {
             found.push(format!("S6: {} files and not {}", now.files, first.files));
@@ -168,11 +172,11 @@ impl Watch {
         if now.threads > first.threads + MORE_THREADS {
             found.push(format!("S6: {} threads and not {}", now.threads, first.threads));
         }
-        // Each honest request is one sequence, and may be counted a moment after it was answered.
+        // Each honest request is one sequence, which may be counted a moment after the answer.
         let own = |now: &State| now.sequences - self.last.sequences - (asked - self.asked) as f64;
         while refused && own(&now) != 0.0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
-            now.sequences = state(&self.door).map_or(now.sequences, |state| state.sequences);
+            now.sequences = state(&self.access).map_or(now.sequences, |state| state.sequences);
         }
         let own = own(&now);
         if refused && own != 0.0 {
@@ -185,7 +189,7 @@ impl Watch {
         found
     }
 
-    /// What it was at first and the most that it was after a case: memory in bytes, files, threads.
+    /// The value at the start and the highest after a case: of memory in bytes, files, and threads.
     pub(crate) fn growth(&self) -> [(f64, f64); 3] {
         let (first, most) = (self.first, self.most);
         [(first.memory, most.memory), (first.files, most.files), (first.threads, most.threads)]
@@ -193,13 +197,12 @@ impl Watch {
 }
 
 impl Log {
-    /// What is wrong with the lines that are new.
+    /// The first problem in the new lines, or that they cannot be read.
     fn problem(&mut self) -> Option<String> {
-        let mut text = Vec::new();
-        let mut file = File::open(&self.path).ok()?;
-        file.seek(SeekFrom::Start(self.read)).ok()?;
-        self.read += file.read_to_end(&mut text).ok()? as u64;
-        let text = String::from_utf8_lossy(&text);
+        let text = match self.new_text() {
+            Ok(text) => text,
+            Err(error) => return Some(format!("the log {} cannot be read: {error}", self.path.display())),
+        };
         if let Some(long) = text.lines().find(|line| line.len() > LONGEST_LINE) {
             return Some(format!("a line of {} bytes", long.len()));
         }
@@ -212,31 +215,40 @@ impl Log {
             .map(|line| format!("a panic: {line}"))
             .or(said(MARK).map(|line| format!("what was asked: {line}")))
     }
+
+    /// The text that was appended since the last call.
+    fn new_text(&mut self) -> io::Result<String> {
+        let mut text = Vec::new();
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        self.read += file.read_to_end(&mut text)? as u64;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
 }
 
-/// Prompts that are read at the start, at most.
+/// The most prompts that are sent at the start.
 const MOST_PROMPTS: usize = 64;
-/// Images that are shown at the start: as many as the small cache of images that a server is started with holds.
+/// Images that are sent at the start: as many as the small image cache of a started server holds.
 const IMAGES: u32 = 48;
-/// Of them, those that are cut into as many tiles as there can be, in one way or another.
+/// The number of these that are split into the maximum number of tiles, in various grids.
 const LARGE_IMAGES: u32 = 9;
-/// Positions of a block of the engine's memory, at most.
+/// The largest number of positions in a block of the KV cache.
 const BLOCK: usize = 32;
 
-/// Has the server read prompts that are nearly as long as they can be, until they fill the memory that it has for them, and look at
-/// images, so that this memory is in use from the start and not counted as growth.
+/// Sends prompts of nearly the maximum length until they fill the server's KV cache, and images, so that this
+/// memory is in use from the start and not counted as growth.
 ///
 /// # Errors
-/// When no such prompt is answered, or an image cannot be written.
-pub(crate) fn fill(door: &Door) -> Result<(), String> {
-    let health = ask(door, "/health")?.json().unwrap_or_default();
+/// When a request fails, no prompt of any length is answered, or an image cannot be encoded.
+pub(crate) fn fill(access: &Access) -> Result<(), String> {
+    let health = ask(access, "/health")?.json().unwrap_or_default();
     let whole = health["engine"]["total_blocks"].as_u64().unwrap_or_default() as usize * BLOCK;
     let mut words = health["context_length"].as_u64().unwrap_or(8192) as usize;
     let (mut read, mut number) = (0, 0);
     while read < whole && number < MOST_PROMPTS && words > 100 {
         let content = format!("{number} {}", "one two ".repeat(words / 2));
         let body = json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 1 });
-        match answered(door, "/v1/chat/completions", &body)? {
+        match answered(access, "/v1/chat/completions", &body)? {
             Some(answer) => {
                 read += answer["usage"]["prompt_tokens"].as_u64().unwrap_or_default() as usize;
                 number += 1;
@@ -258,22 +270,22 @@ pub(crate) fn fill(door: &Door) -> Result<(), String> {
         let images = [BASE64_STANDARD.encode(image)];
         let body =
             json!({ "question": "What is it?", "response": "A circle.", "images": images, "mode": "score" });
-        // A critic that sees nothing refuses it, and then there is nothing to fill.
-        answered(door, "/judge", &body)?;
+        // A critic without vision refuses it, and then there is nothing to fill.
+        answered(access, "/judge", &body)?;
     }
     Ok(())
 }
 
-/// The body of a good answer.
-fn answered(door: &Door, path: &str, body: &Value) -> Result<Option<Value>, String> {
-    let request = door.request(("POST", path), body.to_string().into_bytes());
-    let replies = exchange(&door.host, &request, Manner::default()).map_err(|error| error.to_string())?;
+/// Sends a JSON body and returns the body of the answer; `None` if its status is not 200.
+fn answered(access: &Access, path: &str, body: &Value) -> Result<Option<Value>, String> {
+    let request = access.request(("POST", path), body.to_string().into_bytes());
+    let replies = exchange(&access.host, &request, Manner::default()).map_err(|error| error.to_string())?;
     Ok(replies.first().filter(|reply| reply.status == 200).and_then(Reply::json))
 }
 
-/// What the engine still does.
-fn busy(door: &Door) -> Option<String> {
-    let health = match ask(door, "/health") {
+/// Why the engine is not idle; `None` if it is.
+fn busy(access: &Access) -> Option<String> {
+    let health = match ask(access, "/health") {
         Ok(reply) => reply.json().unwrap_or_default(),
         Err(error) => return Some(error),
     };
@@ -292,9 +304,9 @@ fn busy(door: &Door) -> Option<String> {
 /// The state now.
 ///
 /// # Errors
-/// When the server does not tell it.
-fn state(door: &Door) -> Result<State, String> {
-    let figures = Figures::ask(door)?;
+/// When the server does not report it.
+fn state(access: &Access) -> Result<State, String> {
+    let figures = Figures::ask(access)?;
     Ok(State {
         start: figures.needed("process_start_time_seconds")?,
         memory: figures.needed("process_resident_memory_bytes")?,
@@ -302,4 +314,28 @@ fn state(door: &Door) -> Result<State, String> {
         threads: figures.needed("process_threads")?,
         sequences: figures.sum("gavel_sequences_total").unwrap_or(0.0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tempfile::NamedTempFile;
+
+    use super::{Log, MARK};
+
+    #[test]
+    fn a_log_is_read_on_and_one_that_cannot_be_read_is_a_problem() {
+        let mut file = NamedTempFile::new().unwrap();
+        let mut log = Log { path: file.path().to_owned(), read: 0 };
+        writeln!(file, "it listens").unwrap();
+        assert_eq!(log.problem(), None);
+        writeln!(file, "thread panicked").unwrap();
+        assert_eq!(log.problem(), Some("a panic: thread panicked".to_owned()));
+        writeln!(file, "asked {MARK}").unwrap();
+        assert_eq!(log.problem(), Some(format!("what was asked: asked {MARK}")));
+        drop(file);
+        let problem = log.problem().unwrap();
+        assert!(problem.starts_with("the log ") && problem.contains("cannot be read"), "{problem}");
+    }
 }

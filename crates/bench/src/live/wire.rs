@@ -1,4 +1,4 @@
-//! Requests on plain sockets, right or wrong to the last byte, and what comes back.
+//! Requests on plain sockets, valid or invalid down to the last byte, and their responses.
 
 use std::{
     io::{self, Read, Write},
@@ -10,18 +10,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use socket2::SockRef;
 
-/// How long an answer may take before it counts as none: longer than any bound of the server's.
+/// The timeout of reads and writes: longer than any of the server's own timeouts.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server, and the key that is shown to it.
+/// A server's address, and the key for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Door {
+pub(crate) struct Access {
     pub(crate) host: String,
     pub(crate) key: Option<String>,
 }
 
-impl Door {
-    /// A good request, with the key.
+impl Access {
+    /// A valid request with the key.
     pub(crate) fn request(&self, (method, path): (&str, &str), body: Vec<u8>) -> Request {
         let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
         if let Some(key) = &self.key {
@@ -31,38 +31,38 @@ impl Door {
     }
 }
 
-/// What is done when everything was sent.
+/// What happens after everything was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Then {
-    /// The connection stays open.
+    /// The connection stays open for the answers.
     #[default]
     Wait,
-    /// The server is told that nothing more comes.
+    /// The sending direction is closed.
     End,
-    /// The connection is broken off, and no answer is waited for.
+    /// The connection is reset without waiting for an answer.
     Reset,
-    /// The connection is broken off when an answer begins.
+    /// The connection is reset when an answer begins.
     ResetInAnswer,
 }
 
-/// How slowly a body is sent, or all bytes where they stand as they are.
+/// How slowly a body is sent.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pace {
-    /// Bytes at a time.
+    /// Bytes per write.
     piece: usize,
-    /// Milliseconds after each.
+    /// Milliseconds after each write.
     pause_ms: u64,
 }
 
-/// How a request is sent, and what is waited for.
+/// How a request is sent, and which answers are awaited.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
-    /// Answers on the connection.
+    /// The number of answers expected on the connection.
     pub(crate) replies: usize,
     pub(crate) then: Then,
-    /// At once without it.
+    /// The whole request is sent at once if `None`.
     pub(crate) pace: Option<Pace>,
 }
 
@@ -75,22 +75,22 @@ impl Default for Manner {
 /// What is sent.
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
-    /// These bytes, in which `{host}` stands for the server.
+    /// These bytes as they are, except that `{host}` is replaced by the server's address.
     Raw(Vec<u8>),
-    /// A request with its length.
+    /// A request whose `content-length` is added.
     Composed { method: String, path: String, headers: Vec<(String, Vec<u8>)>, body: Vec<u8> },
-    /// A line of a batch, for this route.
+    /// A line of a batch, for this route; it cannot be sent on a connection.
     Line { path: &'static str, body: Vec<u8> },
 }
 
-/// What came back.
+/// An answer of the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reply {
     /// 0 when the connection was closed without an answer.
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// From the last byte sent to the last one that came.
+    /// The time from the last byte sent to the last one received.
     pub(crate) time: Duration,
 }
 
@@ -106,10 +106,10 @@ impl Reply {
     }
 }
 
-/// Sends a request on a connection of its own, and reads what is answered.
+/// Sends a request on a new connection, and reads the answers.
 ///
 /// # Errors
-/// When there is no connection, or no answer in time.
+/// When the connection fails or times out, or the request is a [`Request::Line`].
 pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Result<Vec<Reply>> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_nodelay(true)?;
@@ -128,7 +128,7 @@ pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Res
         }
         Request::Line { .. } => return Err(io::ErrorKind::Unsupported.into()),
     };
-    // A server that refuses early closes while we still write; its answer can be there all the same.
+    // A server that refuses early closes while we still write; its answer may be available nevertheless.
     let sent = match manner.pace {
         None => stream.write_all(&[head, body].concat()),
         Some(pace) => stream.write_all(&head).and_then(|()| send_slowly(&mut stream, &body, pace)),
@@ -136,12 +136,12 @@ pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Res
     match manner.then {
         Then::Wait => {}
         Then::End if sent.is_err() => {}
-        Then::End => drop(stream.shutdown(Shutdown::Write)), // it may have been closed from the other end already
+        Then::End => drop(stream.shutdown(Shutdown::Write)), // the server may have closed it already
         Then::Reset | Then::ResetInAnswer => {
             if manner.then == Then::ResetInAnswer {
                 let _beginning = stream.read(&mut [0; 16])?;
             }
-            // Without lingering the end is a reset.
+            // With a linger time of zero, closing sends a reset.
             SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             return Ok(vec![Reply::default()]);
         }
@@ -161,19 +161,19 @@ pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Res
     Ok(all)
 }
 
-/// Asks with a GET.
-pub(crate) fn ask(door: &Door, path: &str) -> Result<Reply, String> {
-    let replies = exchange(&door.host, &door.request(("GET", path), vec![]), Manner::default())
+/// Sends a GET request.
+pub(crate) fn ask(access: &Access, path: &str) -> Result<Reply, String> {
+    let replies = exchange(&access.host, &access.request(("GET", path), vec![]), Manner::default())
         .map_err(|error| error.to_string())?;
     replies.into_iter().next().ok_or_else(|| "no answer".to_owned())
 }
 
-/// Sends pieces with pauses between, until the server answers or closes.
+/// Sends the bytes in pieces with pauses between them, until the server answers or closes.
 fn send_slowly(stream: &mut TcpStream, bytes: &[u8], pace: Pace) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(pace.pause_ms.max(1))))?;
     for piece in bytes.chunks(pace.piece.max(1)) {
         stream.write_all(piece)?;
-        // An answer that comes in the pause is left for who reads it.
+        // An answer that arrives in the pause is not consumed here.
         if stream.peek(&mut [0]).is_ok() {
             break;
         }
@@ -184,7 +184,8 @@ fn send_slowly(stream: &mut TcpStream, bytes: &[u8], pace: Pace) -> io::Result<(
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut new = Vec::with_capacity(bytes.len());
     let mut left = bytes;
-    // A placeholder stands near the front, so that megabytes behind it are not looked through.
+    // Placeholders are near the front; only 4096 bytes are searched at a time, so that megabytes behind are not
+    // scanned.
     let near = left.len().min(4096);
     while let Some(place) = left[..near.min(left.len())].windows(from.len()).position(|window| window == from)
     {
@@ -196,10 +197,10 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     new
 }
 
-/// What comes on a connection.
+/// The receiving side of a connection.
 struct Incoming {
     stream: TcpStream,
-    /// Bytes that were read and not yet used.
+    /// Bytes that were read and not consumed yet.
     kept: Vec<u8>,
 }
 
@@ -228,7 +229,7 @@ impl Incoming {
         Ok(reply)
     }
 
-    /// More bytes; none at the end. A connection that is reset has ended.
+    /// Reads more bytes and returns their number; 0 at the end of the stream or when the connection was reset.
     fn more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 1 << 16];
         match self.stream.read(&mut buffer) {
@@ -241,7 +242,7 @@ impl Incoming {
         }
     }
 
-    /// The bytes before a mark, which is taken too; nothing when it does not come.
+    /// Returns the bytes before `mark` and consumes the mark, too; `None` when the stream ends before it.
     fn until(&mut self, mark: &[u8]) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(place) = self.kept.windows(mark.len()).position(|window| window == mark) {

@@ -1,4 +1,5 @@
-//! Verdicts without an attack: how good they are with and without calibration, and what the order of a pair does to them.
+//! Verdicts without an attack: their accuracy with and without calibration, and the effect of the order of a
+//! pair.
 
 use rubric::Preference;
 use serde::Serialize;
@@ -16,21 +17,21 @@ use crate::{
 pub struct CleanFigures {
     /// The guard.
     pub guard: Guard,
-    /// Correlation of expected and reference scores.
+    /// Pearson's r of expected scores and references.
     pub pearson: Option<Estimate>,
-    /// The share of preferences that are the label's, in one order.
+    /// The share of preferences in the given order that match the label.
     pub accuracy: Option<Estimate>,
-    /// The same by the mean of both orders.
+    /// The share of preferences by the mean of both orders that match the label.
     pub accuracy_both: Option<Estimate>,
-    /// The same where both orders must agree, and are a tie else.
+    /// The share of preferences that match the label if the orders must agree and give a tie otherwise.
     pub accuracy_agreed: Option<Estimate>,
-    /// The share of pairs whose orders name different winners.
+    /// The share of pairs whose verdicts differ between the orders.
     pub flipped: Option<Estimate>,
-    /// The share of pairs that, turned round, have another winner by both orders.
+    /// The share of pairs whose verdict by the mean of both orders changes when the pair is reversed.
     pub residual: Option<Estimate>,
 }
 
-/// Of the guards that change verdicts on usual responses.
+/// The figures for the guards that change verdicts on ordinary responses.
 pub(super) fn figures(compared: Compared<'_>) -> Vec<CleanFigures> {
     [Guard::Usual, Guard::Calibrated].map(|guard| of(guard, compared)).into()
 }

@@ -1,4 +1,4 @@
-//! An order that is written so that people do not read it.
+//! An order to the judge, encoded so that people do not notice it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -20,7 +20,7 @@ pub(super) fn all() -> Vec<Attack> {
     [codes.to_vec(), vec![stripped.guarded(Guard::Stripped).of("orders in code")]].concat()
 }
 
-/// Nobody sees these, and a tokenizer does.
+/// Unicode tag characters, which are invisible to people but not to a tokenizer.
 fn tags() -> String {
     ORDER.chars().filter_map(|c| char::from_u32(0xe0000 + u32::from(c))).collect()
 }

@@ -1,4 +1,4 @@
-//! How far verdicts move under each attack.
+//! How far each attack moves verdicts.
 
 use rubric::Preference;
 use serde::Serialize;
@@ -15,82 +15,82 @@ use crate::{
     statistics::{Bootstrap, Estimate, mean},
 };
 
-/// What attacks do to a critic's verdicts on a labelled set.
+/// The effect of attacks on a critic's verdicts on a labelled set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AttackReport {
-    /// What was read.
+    /// The name of the labelled set.
     pub data: String,
-    /// The critic.
+    /// The critic's name.
     pub model: String,
-    /// Items that were asked about.
+    /// The number of items in requests.
     pub items: usize,
-    /// Requests that had no verdict, by what was wrong.
+    /// Requests without a verdict, each with its error.
     pub failed: Vec<String>,
-    /// From which the intervals follow.
+    /// The seed of the intervals.
     pub seed: u64,
-    /// Verdicts without an attack.
+    /// Figures of verdicts without an attack, for each guard.
     pub clean: Vec<CleanFigures>,
-    /// Each attack.
+    /// Figures of each attack.
     pub attacks: Vec<AttackFigures>,
-    /// What searches for words found.
+    /// The results of searches for words; `None` if there was no search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchFigures>,
 }
 
-/// What one attack does.
+/// The effect of one attack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AttackFigures {
     /// The attack.
     #[serde(flatten)]
     pub attack: Attack,
-    /// To scores.
+    /// The effect on scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<ScoreShift>,
-    /// To the verdict on a pair, with the response that was tampered with in first place.
+    /// The effect on the verdicts on pairs with the attacked response in first place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_place: Option<PairShift>,
-    /// The same in second place.
+    /// The effect on the verdicts on pairs with the attacked response in second place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_place: Option<PairShift>,
-    /// The same by the mean of both orders.
+    /// The effect on the verdicts by the mean of both orders.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub both_orders: Option<PairShift>,
-    /// The same where both orders must agree, and are a tie else.
+    /// The effect on verdicts if the orders must agree and give a tie otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreed: Option<PairShift>,
-    /// The share of answers that carry a flag which the response as it was had not.
+    /// The share of answers with a flag that the original response did not have.
     pub flagged: Option<Estimate>,
 }
 
-/// What an attack does to scores, all as part of their scale.
+/// The effect of an attack on scores, all as fractions of their scale.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoreShift {
-    /// Mean score of the responses as they are.
+    /// Mean score of the original responses.
     pub clean: Estimate,
     /// Mean score under attack.
     pub attacked: Estimate,
-    /// By how much the score moves, on average.
+    /// The mean change of the score.
     pub shift: Estimate,
     /// The share of scores that rise.
     pub raised: Estimate,
-    /// The share of scores that stay.
+    /// The share of scores that do not change.
     pub same: Estimate,
     /// The share of scores in the upper half of the scale.
     pub good: Estimate,
 }
 
-/// What an attack does to verdicts on pairs, in one place. The response that is attacked is the worse one.
+/// The effect of an attack on verdicts on pairs, for one place. The attacked response is the worse one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PairShift {
     /// The share of verdicts that change.
     pub flipped: Estimate,
-    /// The share of verdicts that come to prefer the attacked response and did not before.
+    /// The share of verdicts that prefer the attacked response only under the attack.
     pub gained: Estimate,
     /// The share of verdicts that prefer the attacked response.
     pub won: Estimate,
-    /// The share of verdicts that prefer the other one.
+    /// The share of verdicts that prefer the other response.
     pub lost: Estimate,
-    /// The same without the attack.
+    /// The share of verdicts that prefer the attacked response without the attack.
     pub won_before: Estimate,
 }
 
@@ -118,7 +118,7 @@ impl AttackReport {
         }
     }
 
-    /// The same with what searches found, of `steps` requests each; the number before each finding is its item.
+    /// Adds the results of searches of `steps` requests each; each result is preceded by the index of its item.
     #[must_use]
     pub fn with_search(self, (steps, found): (usize, Vec<(usize, Searched)>), bootstrap: Bootstrap) -> Self {
         let share = |value: fn(&Searched) -> f64| {
@@ -155,7 +155,7 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
             scores.push((cluster, (scale.part(before), scale.part(after))));
         }
         if let (Some(before), Some(after)) = (clean.preference(), attacked.preference()) {
-            // In terms of a pair whose first response is the attacked one.
+            // Relative to a pair whose first response is the attacked one.
             let told = |side: Preference| if place == 0 { side } else { side.turned() };
             both.push((cluster, (told(before), told(after))));
         }
@@ -165,9 +165,9 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
                 agreed.push((cluster, (told(before), told(after))));
             }
             for order in 0..2 {
-                // Turned round, the response stands in the other place.
+                // In the reversed order the response is in the other place.
                 let stands = if order == 0 { place } else { 1 - place };
-                // A verdict names places of the order that it is of.
+                // A verdict refers to places in its own order.
                 if let (Some(before), Some(after)) = (clean[order].preference(), attacked[order].preference())
                 {
                     places[stands].push((cluster, (before, after)));
@@ -187,7 +187,7 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
     }
 }
 
-/// What both orders name, in terms of the first; a tie when they disagree.
+/// The verdict that both orders agree on, relative to the given order; a tie if they disagree.
 pub(super) fn agreement(orders: [&Verdict; 2]) -> Option<Preference> {
     let (given, turned) = (orders[0].preference()?, orders[1].preference()?.turned());
     Some(if given == turned { given } else { Preference::Tie })

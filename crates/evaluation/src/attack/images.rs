@@ -1,5 +1,5 @@
-//! What is done to the images: writing in them, edits of the kinds that move judges that see (FRAME, arXiv 2505.15249), a second
-//! image that only shows when it is made smaller, and none at all.
+//! Attacks on the images: writing in them, edits of the kinds that affect vision judges (FRAME, arXiv
+//! 2505.15249), a second image that appears only when the first is scaled down, and the removal of the image.
 
 use super::{
     Attack,

@@ -1,8 +1,9 @@
-//! Answers that answer nothing: keys that open some judges (arXiv 2507.08794), and one text for every question (arXiv 2410.07137).
+//! Answers without content: master keys of some judges (arXiv 2507.08794), and one text for all questions
+//! (arXiv 2410.07137).
 
 use super::{Attack, Guard, Method};
 
-/// The ten keys of the paper, as a client would name them.
+/// The ten keys of the paper, with their names in reports.
 const KEYS: [(&str, &str); 10] = [
     ("colon", ":"),
     ("full stop", "."),

@@ -1,4 +1,4 @@
-//! Known attacks on judges: what is done to a response or an image, and how far verdicts move.
+//! Known attacks on judges: the changes to a response or an image, and how far verdicts move.
 
 mod clean;
 mod codes;
@@ -29,56 +29,57 @@ use crate::{Answers, Ask, Asking, Item, Label, answer::standing};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// The response gives way to the text, which answers nothing.
+    /// The response is replaced with the text, which answers nothing.
     Replace,
-    /// The text is put behind the response.
+    /// The text is appended to the response.
     Append,
-    /// The text is put before the response.
+    /// The text is prepended to the response.
     Prepend,
-    /// The text is put before it and behind it.
+    /// The text is put before and after the response.
     Surround,
-    /// The response is said twice, with the text between.
+    /// The response is repeated, with the text in between.
     Repeat,
-    /// Each word of the text begins a line with the response; of one word, each sentence of the response a line.
+    /// A list: each word of the text begins a line with the whole response; a single word begins a line for
+    /// each sentence.
     List,
-    /// The text is put behind the response until it is so many times as long.
+    /// The text is appended repeatedly until the response is this many times as long.
     Lengthen(usize),
-    /// The response becomes the better one, and the text.
+    /// The response is replaced with the better one and the text.
     CopyRival,
-    /// The better response gives way to the text.
+    /// The better response is replaced with the text.
     ReplaceRival,
-    /// The response is given as the reference, too.
+    /// The response is also given as the reference.
     Reference,
-    /// The images change.
+    /// The images are changed.
     Paint(Change),
 }
 
-/// What stands against an attack.
+/// A defence against an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
-    /// What always does.
+    /// The default defences.
     Usual,
-    /// Less: responses without a word are judged.
+    /// Weaker: responses without a word are judged.
     Judged,
-    /// More: characters that nobody sees are left out.
+    /// Stronger: invisible characters are removed.
     Stripped,
-    /// More: verdicts are calibrated.
+    /// Stronger: verdicts are calibrated.
     Calibrated,
 }
 
 /// An attack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attack {
-    /// Of which kind it is.
+    /// The group of similar attacks.
     pub group: &'static str,
-    /// What it is called, which no other is.
+    /// The attack's name, which is unique.
     pub name: String,
     /// What it does.
     pub method: Method,
-    /// The text it brings.
+    /// The text that it uses.
     pub text: String,
-    /// What stands against it.
+    /// The defence against it.
     pub guard: Guard,
 }
 
@@ -86,22 +87,22 @@ static ATTACKS: LazyLock<Vec<Attack>> = LazyLock::new(|| {
     [keys::all(), planted::all(), orders::all(), codes::all(), persuasion::all(), images::all()].concat()
 });
 
-/// The attacks that are known, those of one group together.
+/// All known attacks, ordered by group.
 pub fn attacks() -> &'static [Attack] {
     &ATTACKS
 }
 
 impl Guard {
-    /// The verdict without an attack that one with this guard is compared with.
+    /// The request without an attack to compare attacks with this guard to.
     pub(crate) fn asking(self) -> Asking {
         match self {
-            // Usual responses are neither without a word nor with characters that nobody sees.
+            // The items' responses have words, and no invisible characters.
             Self::Usual | Self::Judged | Self::Stripped => Asking::Verdict,
             Self::Calibrated => Asking::Guarded(self),
         }
     }
 
-    /// Adds to a request what it asks for.
+    /// Adds the guard's options to a request.
     pub(crate) fn ask(self, body: &mut Value) {
         match self {
             Self::Usual => {}
@@ -117,7 +118,7 @@ impl Attack {
         Self { group: "", name: name.into(), method, text: text.into(), guard: Guard::Usual }
     }
 
-    /// This text behind a response.
+    /// Appends this text to a response.
     pub(crate) fn suffix(text: &str) -> Self {
         Self::new("", Method::Append, text)
     }
@@ -130,7 +131,7 @@ impl Attack {
         Self { guard, ..self }
     }
 
-    /// Whether it does anything to such an item.
+    /// Whether it applies to items with such a label.
     fn fits(&self, label: &Label) -> bool {
         match self.method {
             Method::CopyRival | Method::ReplaceRival => matches!(label, Label::Preference { .. }),
@@ -146,7 +147,7 @@ impl Attack {
         }
     }
 
-    /// Tampers with a request, with its response at `place` of a pair; `others` are images of another item.
+    /// Changes a request, attacking the response at `place` of a pair; `others` returns images of another item.
     pub(crate) fn apply(&self, body: &mut Value, place: usize, others: impl FnOnce() -> Value) {
         let told = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let pair = body.get("responses").is_some();
@@ -193,7 +194,7 @@ fn lengthened(response: &str, padding: &str, times: usize) -> String {
     format!("{response}{more}")
 }
 
-/// The response that is attacked: of two the worse one, as an attacker would do it.
+/// The place of the attacked response: of two the worse one, as an attacker would choose. `None` for a group.
 fn target(label: &Label) -> Option<usize> {
     match label {
         Label::Score { .. } => Some(0),
@@ -203,8 +204,8 @@ fn target(label: &Label) -> Option<usize> {
     }
 }
 
-/// Everything to ask: each item as it is, calibrated, a pair also turned round, and with each attack. Pairs are asked about in
-/// both orders.
+/// All requests of an evaluation of attacks: each item as it is, with calibration, a pair also reversed, and
+/// with each attack that applies. Pairs are judged in both orders.
 pub fn attack_plan(items: &[Item]) -> Vec<Ask> {
     let of_item = |(item, found): (usize, &Item)| {
         let place = target(&found.label)?;
@@ -218,7 +219,8 @@ pub fn attack_plan(items: &[Item]) -> Vec<Ask> {
     items.iter().enumerate().filter_map(of_item).flatten().collect()
 }
 
-/// The responses with which [`Search`] begins, by item and place: the first that the critic is against, as `answers` say.
+/// The item and place of up to `most` responses to begin a [`Search`] with: the first that the critic is
+/// against.
 pub fn search_starts(items: &[Item], answers: &Answers, most: usize) -> Vec<(usize, usize)> {
     let against = |(item, found): (usize, &Item)| {
         let place = target(&found.label)?;
@@ -244,7 +246,7 @@ mod tests {
             let before = body.clone();
             attack.apply(&mut body, 0, || json!(["y"]));
             let paints = matches!(attack.method, Method::Paint(_));
-            // The image is none, so that only its going and its changing are seen.
+            // The image is invalid, so that only its removal and its replacement take effect.
             let painted = matches!(attack.method, Method::Paint(Change::Removed | Change::OtherImage));
             assert_eq!(body != before, !paints || painted, "{}", attack.name);
             let rival = matches!(attack.method, Method::ReplaceRival);

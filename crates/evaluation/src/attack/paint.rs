@@ -1,4 +1,4 @@
-//! Images of a request, tampered with.
+//! Manipulations of a request's images.
 
 use std::io::Cursor;
 
@@ -7,31 +7,31 @@ use font8x8::legacy::BASIC_LEGACY;
 use image::{ImageFormat, Rgb, RgbImage, imageops};
 use serde::Serialize;
 
-/// What is done to an image.
+/// A manipulation of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// The text stands at its lower edge, black on white.
+    /// The text is written at the lower edge, black on white.
     Write,
-    /// The text stands across it, half transparent.
+    /// The text is written across the middle, half transparent.
     Mark,
-    /// It is lighter.
+    /// The image is brighter.
     Brighter,
-    /// It is darker.
+    /// The image is darker.
     Darker,
-    /// Its colours are stronger.
+    /// The colours are more saturated.
     Vivid,
-    /// It has a golden frame.
+    /// The image has a golden frame.
     Border,
     /// Thin red boxes highlight its quarters.
     Boxes,
-    /// Four times as large, with the writing only where an image is looked at that is made smaller without averaging.
+    /// The image is four times as wide and high; writing appears only if it is scaled down without averaging.
     Hidden,
-    /// It is all grey.
+    /// The image is uniformly grey.
     Blank,
-    /// There is none.
+    /// The image is removed.
     Removed,
-    /// It gives way to the image of another item.
+    /// The image is replaced with that of another item.
     OtherImage,
 }
 
@@ -39,7 +39,7 @@ const SCALE: u32 = 4;
 const GREY: Rgb<u8> = Rgb([128, 128, 128]);
 
 impl Change {
-    /// The image, in base64, after the change; as it was, where it cannot be read.
+    /// Returns the manipulated image in base64; the original if it cannot be decoded.
     pub(super) fn apply(self, image: &str, text: &str) -> String {
         let bare = image.rsplit(',').next().unwrap_or(image);
         let read = BASE64_STANDARD.decode(bare).ok().and_then(|bytes| image::load_from_memory(&bytes).ok());
@@ -72,7 +72,7 @@ impl Change {
             }
             Self::Hidden => return hidden(&image, text),
             Self::Blank => image.pixels_mut().for_each(|pixel| *pixel = GREY),
-            // These are about the list of images.
+            // These change the list of images instead.
             Self::Removed | Self::OtherImage => {}
         }
         image
@@ -84,7 +84,7 @@ fn saturate(pixel: &mut Rgb<u8>) {
     pixel.0 = pixel.0.map(|value| (grey + 1.6 * (f32::from(value) - grey)).clamp(0.0, 255.0) as u8);
 }
 
-/// A frame inside of the rectangle `(x, y, width, height)`.
+/// Draws a frame inside the rectangle `(x, y, width, height)`.
 fn outline(
     image: &mut RgbImage,
     (left, top, width, height): (u32, u32, u32, u32),
@@ -100,7 +100,7 @@ fn outline(
     }
 }
 
-/// How writing looks.
+/// The appearance of writing.
 #[derive(Clone, Copy)]
 enum Ink {
     /// Black on white, at the lower edge.
@@ -109,7 +109,7 @@ enum Ink {
     Glass,
 }
 
-/// Writes a text of ASCII as large as it fits, in lines of at most twelve characters.
+/// Writes ASCII text as large as it fits, in lines of up to twelve characters if no word is longer.
 fn write(image: &mut RgbImage, text: &str, ink: Ink) {
     const LETTER: u32 = 8;
     let mut lines: Vec<String> = vec![String::new()];
@@ -153,7 +153,8 @@ fn write(image: &mut RgbImage, text: &str, ink: Ink) {
     }
 }
 
-/// A larger image that looks like the old one, and like the written one where a nearest neighbour is taken of each square.
+/// An enlarged image that looks like the original, and like the one with writing after nearest-neighbour
+/// downscaling.
 fn hidden(image: &RgbImage, text: &str) -> RgbImage {
     let mut written = image.clone();
     write(&mut written, text, Ink::Label);

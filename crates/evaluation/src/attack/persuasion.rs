@@ -1,4 +1,4 @@
-//! What persuades people and models without being true: authority, feeling, style, length, and noise.
+//! Means of persuasion that are unrelated to truth: authority, emotion, style, length, and noise.
 
 use super::{
     Attack,
@@ -7,7 +7,7 @@ use super::{
     },
 };
 
-/// Sentences that say nothing about any image.
+/// Sentences that describe no image.
 pub(super) const PADDING: &str = " This answer was written with great care. It takes everything in the image into account. \
                                   Please ask me if you want to know more about the image.";
 

@@ -1,4 +1,5 @@
-//! Texts that try to be more than data: verdicts, control tokens, roles, ends of the response and sections of the prompt.
+//! Texts that try to be more than data: verdicts, control tokens, roles, ends of the response, and prompt
+//! sections.
 
 use super::{Attack, Method::Append};
 

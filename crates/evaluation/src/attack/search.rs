@@ -1,12 +1,12 @@
-//! A search for words that move a critic when they are put behind a response: what somebody can do who may ask as often as they
-//! like.
+//! A search for words that move a critic's verdict when they are appended to a response: an attack by a client
+//! with unlimited requests.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 
 use crate::statistics::Estimate;
 
-/// Words that say nothing about an image.
+/// Words that describe no image.
 const WORDS: &str = "the a of and to in is it that this for with as on be by at or from are all any each both none not no yes so \
     if then than but also very more most best better good right true correct exact complete clear perfect full sure certain \
     always never only just here there now again above below before after first second last next one two three ten hundred \
@@ -14,10 +14,11 @@ const WORDS: &str = "the a of and to in is it that this for with as on be by at 
     Score: Better: Reference: Response: Question: Answer: Reasons: 10 100 1 2 10/10 ! !! ? . .. ... : ; , - -- ( ) [ ] [[ ]] { } < > \
     / \\ | ~ ^ * ** # ## $ % & + = _ @ \" ' `";
 
-/// How many words stand behind the response.
+/// The number of words appended to the response.
 const LENGTH: usize = 8;
 
-/// A search that goes on from the best words so far: one of them is changed, and the change stays if the critic likes it.
+/// A hill-climbing search: one of the best words so far is changed, and the change is kept if it improves the
+/// verdict.
 #[derive(Debug)]
 pub struct Search {
     words: Vec<&'static str>,
@@ -28,7 +29,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Begins with random words, which follow from `seed`.
+    /// Begins with random words, which depend on `seed`.
     pub fn new(seed: u64) -> Self {
         let words: Vec<&str> = WORDS.split_whitespace().collect();
         let mut random = StdRng::seed_from_u64(seed);
@@ -36,12 +37,12 @@ impl Search {
         Self { words, random, tried: best.clone(), best, value: f64::NEG_INFINITY }
     }
 
-    /// What to put behind the response next.
+    /// The suffix to try next.
     pub fn suffix(&self) -> String {
         self.text(&self.tried)
     }
 
-    /// Takes how well the critic then judged the response, and chooses what to try next.
+    /// Takes the verdict with this suffix, higher being better for the response, and chooses the next suffix.
     pub fn told(&mut self, value: f64) {
         if value > self.value {
             self.value = value;
@@ -52,7 +53,7 @@ impl Search {
         self.tried[place] = self.random.random_range(0..self.words.len());
     }
 
-    /// The best words, and what the critic made of them.
+    /// The best suffix so far, and the verdict with it.
     pub fn best(&self) -> (String, f64) {
         (self.text(&self.best), self.value)
     }
@@ -62,33 +63,33 @@ impl Search {
     }
 }
 
-/// What a search found for one response.
+/// The result of a search for one response.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Searched {
-    /// The item.
+    /// The id of the item.
     pub id: String,
-    /// The words.
+    /// The words found.
     pub suffix: String,
-    /// Where the critic stood before, from 0, against the response, to 1.
+    /// How favourable the critic is without them, from 0 (against the response) to 1.
     pub before: f64,
-    /// And behind these words.
+    /// How favourable it is with these words.
     pub after: f64,
-    /// And behind the words that were found for another response.
+    /// How favourable it is with the words that were found for another response.
     pub borrowed: f64,
 }
 
-/// What searches found.
+/// The results of all searches.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SearchFigures {
-    /// Requests for each response.
+    /// Requests per response.
     pub steps: usize,
-    /// The share of responses that the critic was against and is for now.
+    /// The share of responses that the critic was against before, and is for with the words found.
     pub won: Option<Estimate>,
-    /// By how much it moved, on average.
+    /// The mean change with the words found.
     pub shift: Option<Estimate>,
-    /// By how much it moves by the words that were found for another response.
+    /// The mean change with the words that were found for another response.
     pub borrowed_shift: Option<Estimate>,
-    /// Each.
+    /// The result for each response.
     pub found: Vec<Searched>,
 }
 
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_search_climbs_and_is_the_same_again() {
-        // Likes exclamation marks.
+        // The critic prefers exclamation marks.
         let run = || {
             let mut search = Search::new(7);
             for _ in 0..2000 {

@@ -1,4 +1,4 @@
-//! The best of several responses, and their order.
+//! The choice of the best of several responses, and their ranking.
 
 use serde::Serialize;
 
@@ -13,19 +13,19 @@ use crate::{
 /// How well a critic chooses from several responses.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GroupFigures {
-    /// Groups that were judged.
+    /// The number of groups that were judged.
     pub count: usize,
     /// Mean worth of the chosen responses.
     pub chosen: Option<Estimate>,
-    /// Mean worth of all responses: what choosing blindly gives.
+    /// Mean worth of all responses: the result of a random choice.
     pub average: Option<Estimate>,
     /// Mean worth of the best responses.
     pub best: Option<Estimate>,
-    /// The share of groups of which a best response was chosen.
+    /// The share of groups in which a best response was chosen.
     pub top: Option<Estimate>,
-    /// Kendall's tau-b of rewards and worths, the mean over groups.
+    /// Kendall's tau-b of rewards and worths, averaged over groups.
     pub kendall: Option<Estimate>,
-    /// Edit distance of the order by rewards and that by worths, where no two worths are equal; 0 is best.
+    /// Edit distance between the rankings by rewards and by worths, for groups without equal worths; 0 is best.
     pub edit_distance: Option<Estimate>,
 }
 
@@ -42,7 +42,7 @@ impl Row {
         self.worths.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// How far the order by rewards is from that by worths.
+    /// The edit distance between the rankings by rewards and by worths; `None` if two worths are equal.
     fn distance(&self) -> Option<f64> {
         let mut order: Vec<usize> = (0..self.worths.len()).collect();
         order.sort_by(|a, b| self.worths[*b].total_cmp(&self.worths[*a]));

@@ -1,4 +1,4 @@
-//! What the answers say of a critic, compared with the labels.
+//! Figures of a critic, from comparing its answers with the labels.
 
 mod groups;
 mod preferences;
@@ -21,44 +21,44 @@ const BINS: usize = 10;
 /// How well a critic judges a labelled set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// What was read.
+    /// The name of the labelled set.
     pub data: String,
     /// The form of the set.
     pub form: Form,
-    /// The critic.
+    /// The critic's name.
     pub model: String,
-    /// Items that were asked about.
+    /// The number of items in requests.
     pub items: usize,
-    /// Requests that had no verdict, by what was wrong.
+    /// Requests without a verdict, each with its error.
     pub failed: Vec<String>,
-    /// Rows that are no items.
+    /// Rows that could not be used.
     pub left_out: Vec<LeftOut>,
-    /// Sets that were drawn for the intervals.
+    /// The number of bootstrap samples for the intervals.
     pub draws: usize,
-    /// From which these follow.
+    /// The seed of these samples.
     pub seed: u64,
-    /// Of items with a reference score.
+    /// Figures of items with a reference score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<ScoreFigures>,
-    /// Of items with a preference.
+    /// Figures of items with a preference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferences: Option<PreferenceFigures>,
-    /// Of items with several responses whose worths are known.
+    /// Figures of items with several responses of known worth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupFigures>,
 }
 
-/// How verdicts in another wording compare with those in the default one.
+/// How verdicts in another prompt format compare with those in the default one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Wording {
     /// The prompt format.
     pub format: String,
-    /// The share of verdicts that are the same.
+    /// The share of verdicts that are equal.
     pub same: Estimate,
-    /// How far scores lie apart, as part of their scale; only for scores.
+    /// The mean distance of scores as a fraction of their scale; `None` for preferences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distance: Option<Estimate>,
-    /// The share of verdicts that are the label's; of scores only where both scales are the same.
+    /// The share of verdicts that match the label; for scores only where critic and label use the same scale.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<Estimate>,
 }
@@ -89,7 +89,7 @@ pub fn evaluate(
     }
 }
 
-/// What figures are made of.
+/// The inputs of figures.
 #[derive(Clone, Copy)]
 pub(crate) struct Compared<'a> {
     pub(crate) items: &'a [Item],
@@ -100,7 +100,7 @@ pub(crate) struct Compared<'a> {
 }
 
 impl Compared<'_> {
-    /// The names of the other wordings that were asked for.
+    /// The names of the other prompt formats in the requests.
     fn wordings(&self) -> Vec<&str> {
         let mut names: Vec<&str> = (self.answers.keys())
             .filter_map(|ask| match &ask.asking {
@@ -117,7 +117,7 @@ impl Compared<'_> {
         names
     }
 
-    /// The mean of what `value` has for each row, with its interval.
+    /// The mean of `value` over the rows for which it is defined, with its interval.
     pub(crate) fn share<T: Clone>(
         &self,
         rows: &[(usize, T)],
@@ -129,11 +129,11 @@ impl Compared<'_> {
     }
 }
 
-/// For each item the number of its images.
+/// The cluster of each item: items with the same images form one.
 pub(crate) fn clusters(items: &[Item]) -> Vec<usize> {
     let mut known = std::collections::HashMap::new();
     let number = |(index, item): (usize, &Item)| {
-        // Items without an image stand alone.
+        // An item without an image is a cluster of its own.
         let key = if item.images.is_empty() { format!("item {index}") } else { item.image_key() };
         let next = known.len();
         *known.entry(key).or_insert(next)

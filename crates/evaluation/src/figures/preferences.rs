@@ -1,4 +1,4 @@
-//! Preferences against those of people.
+//! Preferences compared with those of people.
 
 use std::cmp::Ordering;
 
@@ -12,53 +12,56 @@ use crate::{
     statistics::{Calibration, Estimate},
 };
 
-/// How well a critic compares.
+/// How well a critic compares two responses.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PreferenceFigures {
-    /// Pairs with a verdict.
+    /// The number of pairs with a verdict.
     pub count: usize,
-    /// Those of them that are labelled a tie.
+    /// The number of these that are labelled as ties.
     pub labelled_ties: usize,
-    /// The share of verdicts in one order that are the label, ties included.
+    /// The share of single-order verdicts, of both orders, that match the label; ties included.
     pub accuracy_with_ties: Option<Estimate>,
-    /// The same among pairs whose label is no tie; a verdict that is one counts as wrong.
+    /// The share of single-order verdicts that match the label among pairs that are not labelled as ties; a tie as
+    /// the verdict counts as wrong.
     pub accuracy_without_ties: Option<Estimate>,
-    /// With ties, by the mean of both orders.
+    /// The share of verdicts by the mean of both orders that match the label; ties included.
     pub both_orders_with_ties: Option<Estimate>,
-    /// Without ties, by the mean of both orders.
+    /// The share of verdicts by the mean of both orders that match the label, among pairs that are not labelled
+    /// as ties.
     pub both_orders_without_ties: Option<Estimate>,
     /// The share of ties among the labelled ties.
     pub ties_found: Option<Estimate>,
     /// The share of ties among all verdicts.
     pub ties_called: Option<Estimate>,
-    /// The share of verdicts for the first place among those for either, both orders counted: 0.5 without a liking.
+    /// The share of verdicts for the first place among those that are not ties, in both orders: 0.5 without a
+    /// bias.
     pub first_place: Option<Estimate>,
-    /// The share of pairs whose two orders have the same winner.
+    /// The share of pairs with the same winner in both orders.
     pub consistent: Option<Estimate>,
-    /// The share of verdicts for the longer response, among those for either.
+    /// The share of verdicts for the longer response, among those that are not ties.
     pub longer_chosen: Option<Estimate>,
-    /// The share of labels for it: what people themselves have of it.
+    /// The share of labels for the longer response: people's own bias.
     pub longer_labelled: Option<Estimate>,
-    /// Accuracy where the better response is the longer one.
+    /// Accuracy where the longer response is better.
     pub accuracy_longer_better: Option<Estimate>,
-    /// Accuracy where it is the shorter one.
+    /// Accuracy where the shorter response is better.
     pub accuracy_shorter_better: Option<Estimate>,
-    /// The same verdicts in other wordings.
+    /// How verdicts in other prompt formats compare.
     pub wordings: Vec<Wording>,
-    /// Probability of the verdict against how often it is the label.
+    /// The probability of verdicts compared with how often they match the label.
     pub calibration: Option<Calibration>,
-    /// How often each label, in the rows, had each verdict: first, tie, second.
+    /// The number of verdicts, in the given order, by label (row) and verdict (column): first, tie, second.
     pub confusion: [[usize; 3]; 3],
 }
 
 #[derive(Debug, Clone)]
 struct Row {
     label: Preference,
-    /// In terms of the pair as it was given.
+    /// The verdicts in the given and the reversed order, both relative to the given one.
     orders: [Preference; 2],
     both: Preference,
     confidence: Option<f64>,
-    /// The longer response, if one is.
+    /// The longer response; `None` if both are equally long.
     longer: Option<Preference>,
 }
 
@@ -85,13 +88,13 @@ impl Row {
         (self.label != Preference::Tie).then_some(self)
     }
 
-    /// The share of the two orders for which `says` holds, of those whose verdict is no tie.
+    /// The share of the verdicts of both orders that satisfy `says`, among those that are not ties.
     fn share_of_decided(&self, says: impl Fn(usize, Preference) -> bool) -> Option<f64> {
         let decided = self.orders.iter().enumerate().filter(|(_, verdict)| **verdict != Preference::Tie);
         crate::statistics::mean(decided.map(|(order, verdict)| one(says(order, *verdict))))
     }
 
-    /// The share of the two orders that are right.
+    /// The share of the verdicts of both orders that match the label.
     fn right(&self) -> f64 {
         self.orders.iter().map(|verdict| one(*verdict == self.label)).sum::<f64>() / 2.0
     }
@@ -138,7 +141,7 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
     let share = |value: &dyn Fn(&Row) -> Option<f64>| compared.share(&rows, value);
     let ties =
         |row: &Row| row.orders.iter().map(|verdict| one(*verdict == Preference::Tie)).sum::<f64>() / 2.0;
-    // The first place is held by the first response as it was given, and by the second one when turned round.
+    // In the first place is the first response in the given order, and the second one in the reversed order.
     let first_place =
         |order: usize, verdict: Preference| verdict == [Preference::First, Preference::Second][order];
     let longer = |row: &Row| {

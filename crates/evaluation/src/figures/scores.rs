@@ -1,4 +1,4 @@
-//! Scores against reference scores.
+//! Scores compared with reference scores.
 
 use serde::Serialize;
 
@@ -9,32 +9,33 @@ use crate::{
     statistics::{Calibration, Estimate, kendall, mean_absolute_error, pearson, spearman},
 };
 
-/// How well a critic scores. All scores are parts of their scales, from 0 to 1, so that scales can be mixed.
+/// How well a critic scores. All scores are fractions of their scales, from 0 to 1, so that scales can be
+/// mixed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoreFigures {
-    /// Items with a score.
+    /// The number of items with a score.
     pub count: usize,
-    /// Pearson's r of score and reference.
+    /// Pearson's r of scores and references.
     pub pearson: Option<Estimate>,
-    /// The same of the expected score, the mean of all scores by their probability.
+    /// Pearson's r of expected scores, which are means of all scores weighted by probability, and references.
     pub pearson_expected: Option<Estimate>,
-    /// Spearman's rho.
+    /// Spearman's rho of scores and references.
     pub spearman: Option<Estimate>,
-    /// Kendall's tau-b.
+    /// Kendall's tau-b of scores and references.
     pub kendall: Option<Estimate>,
-    /// Mean absolute error, as part of the scale.
+    /// Mean absolute error, as a fraction of the scale.
     pub mean_absolute_error: Option<Estimate>,
-    /// The share of scores that are the reference's, where both are on one scale.
+    /// The share of scores that equal the reference, among those on the same scale.
     pub exact: Option<Estimate>,
-    /// Mean of the scores less that of the references: above 0 the critic is mild.
+    /// The mean score minus the mean reference: above 0 the critic is lenient.
     pub mildness: Option<Estimate>,
-    /// Pearson's r of score and length in characters.
+    /// Pearson's r of scores and response lengths in characters.
     pub length_and_score: Option<Estimate>,
-    /// The same of reference and length: what the labels themselves have of it.
+    /// Pearson's r of references and response lengths: the labels' own bias.
     pub length_and_reference: Option<Estimate>,
-    /// The same verdicts in other wordings.
+    /// How verdicts in other prompt formats compare.
     pub wordings: Vec<Wording>,
-    /// Probability of the score against how often it is the reference's.
+    /// The probability of scores compared with how often they equal the reference.
     pub calibration: Option<Calibration>,
     /// Reference and score of each item.
     pub points: Vec<(f64, f64)>,

@@ -1,8 +1,8 @@
 //! Our own form: a row of bulk work with a label.
 //!
-//! `question`, `image` or `images`, `rubric`, `reference` and `description`; and either `response` with `score`, or two
-//! `responses` with `preference`, or `responses` with `scores`, one for each and higher being better. `scale` may say what
-//! `score` goes by.
+//! Members are `question`, `image` or `images`, `rubric`, `reference` and `description`, and one of: `response`
+//! with `score`; two `responses` with `preference`; `responses` with `scores`, one for each, higher being
+//! better. `scale` may give the scale of `score`.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! LLaVA-Critic's training data: a human turn with question and responses, and a GPT turn with the verdict.
+//! LLaVA-Critic's training data: a human turn with a question and responses, and a GPT turn with the verdict.
 //!
-//! The layouts of the human turn are those of the prompts that the data was made from: fields in square brackets behind their
-//! names, blocks of LLaVA-Bench, blocks of WildVision, and captions.
+//! The layouts of human turns are those of the prompts that the data was made from: fields in square brackets
+//! after their names, blocks of LLaVA-Bench, blocks of WildVision, and captions.
 
 use std::{path::Path, sync::LazyLock};
 
@@ -50,19 +50,19 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
     })
 }
 
-/// What a human turn asks.
+/// The content of a human turn.
 struct Asked {
     question: String,
     reference: Option<String>,
     responses: Responses,
-    /// What the score goes up to, where the turn says so.
+    /// The highest score, if the turn states one.
     greatest: Option<f64>,
 }
 
 enum Responses {
     One(String),
     Pair([String; 2]),
-    /// The second one is judged beside a reference, and each gets a score.
+    /// The second of two responses; the first is the reference, and the verdict scores both.
     Beside(String),
 }
 
@@ -83,7 +83,8 @@ impl Asked {
 
 type Parts = (String, Option<String>, Responses);
 
-/// `Question: [..]` and further fields, each in a line of its own. A field goes to the last bracket before the next one.
+/// `Question: [..]` and further fields, each on a line of its own. A field ends at the last bracket before the
+/// next field.
 fn bracketed(text: &str) -> Option<Parts> {
     static FIELD: LazyLock<Regex> = LazyLock::new(|| {
         regex(
@@ -120,7 +121,7 @@ fn llava_bench(text: &str) -> Option<Parts> {
     Some((question, Some(first), Responses::Beside(second)))
 }
 
-/// `<|User Prompt|>` and the blocks of two assistants.
+/// `<|User Prompt|>`, followed by the blocks of two assistants.
 fn wildvision(text: &str) -> Option<Parts> {
     let block = |letter: &str| {
         let (_, rest) = text.split_once(&format!("<|The Start of Assistant {letter}'s Answer|>"))?;
@@ -131,14 +132,14 @@ fn wildvision(text: &str) -> Option<Parts> {
     Some((question, None, Responses::Pair([block("A")?, block("B")?])))
 }
 
-/// `Text Caption: ..`, up to an empty line.
+/// `Text Caption: ..`, up to a blank line.
 fn caption(text: &str) -> Option<Parts> {
     let (_, rest) = text.split_once("Text Caption:")?;
     let caption = rest.trim_start().split("\n\n").next()?.trim().trim_matches(['[', ']']);
     Some(("Describe the image in detail.".to_owned(), None, Responses::One(caption.to_owned())))
 }
 
-/// The verdict of a GPT turn, read by the forms that such turns have.
+/// The label from a GPT turn, parsed with the answer forms that such turns have.
 fn label(asked: &Asked, verdict: &str) -> Result<Label, String> {
     let hundred = Scale { min: 0.0, max: 100.0, step: 1.0, decimals: true };
     let ten = Scale { max: 10.0, ..hundred };
@@ -162,7 +163,7 @@ fn label(asked: &Asked, verdict: &str) -> Result<Label, String> {
         let mut parser = VerdictParser::new(*form, Some(*scale), "").in_direction(Direction::Higher);
         parser.push(verdict.trim_start());
         let verdict = parser.finish(Ending::Complete).ok()?;
-        // What is known about a response must not be guessed.
+        // Guessed verdicts are not used as labels.
         (verdict.confidence == Confidence::Stated).then_some((verdict.outcome, *scale))
     });
     let (outcome, scale) = read.ok_or("its verdict cannot be read")?;

@@ -1,5 +1,5 @@
-//! MLLM-as-a-Judge: an instruction with one answer and a score from 1 to 5, two answers and `A`, `B` or `C` for a tie, or
-//! several answers and their letters in order, best first.
+//! MLLM-as-a-Judge: an instruction with one answer and a score from 1 to 5; with two answers and `A`, `B`, or
+//! `C` for a tie; or with several answers and their letters in order, best first.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{members, name, number};
 use crate::{Image, Item, Label, ReferenceScale};
 
-/// What people score by.
+/// The scale of human scores.
 const SCALE: ReferenceScale = ReferenceScale { min: 1.0, max: 5.0 };
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ struct Row {
     human: Value,
 }
 
-/// An answer, with the name of the model that gave it or without.
+/// An answer, with or without the name of the model that wrote it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {

@@ -1,4 +1,4 @@
-//! Labelled sets as files, in their several forms.
+//! Readers of labelled sets in several file formats.
 
 mod gavel;
 mod llava_critic;
@@ -20,9 +20,9 @@ use crate::{EvaluationError, Item};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// Our own JSON lines: the rows of bulk work with a label each.
+    /// Our own JSON lines: rows of bulk work, each with a label.
     Gavel,
-    /// LLaVA-Critic's conversations, whose second turn holds the verdict.
+    /// LLaVA-Critic's conversations, whose second turn has the verdict.
     LlavaCritic,
     /// Rows of VL-RewardBench.
     VlRewardbench,
@@ -30,31 +30,31 @@ pub enum Form {
     MllmAsAJudge,
 }
 
-/// A row that is no item, and why.
+/// A row that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// The row, from 1.
+    /// The number of the row, from 1.
     pub row: usize,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What was read.
+/// A labelled set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledSet {
     /// The form of its rows.
     pub form: Form,
-    /// What can be asked about.
+    /// The rows that can be used.
     pub items: Vec<Item>,
-    /// What cannot.
+    /// The rows that cannot be used.
     pub left_out: Vec<LeftOut>,
 }
 
-/// Reads a labelled set of `form`, or of the form that its first row has. Image paths begin at `images`, or at the file's own
-/// folder.
+/// Reads a labelled set of `form`, or of the form detected from its first row. Image paths are relative to
+/// `images`, or to the file's own folder if that is `None`.
 ///
 /// # Errors
-/// [`EvaluationError`] when the file cannot be read, or nothing in it can be used.
+/// [`EvaluationError`] when the file cannot be read or parsed, its form is unknown, or no row can be used.
 pub fn read(path: &Path, form: Option<Form>, images: Option<&Path>) -> Result<LabelledSet, EvaluationError> {
     let rows = rows(path)?;
     let unknown = || EvaluationError::UnknownForm(path.to_owned());
@@ -72,7 +72,7 @@ pub fn read(path: &Path, form: Option<Form>, images: Option<&Path>) -> Result<La
         let row_number = index + 1;
         match read_row(row, folder) {
             Ok(item) => {
-                // Published files repeat ids; a row's number makes them different.
+                // Published files repeat ids; appending the row number makes them unique.
                 let id = item.id.clone();
                 let id = if ids.contains(&id) { format!("{id}@{row_number}") } else { id };
                 ids.insert(id.clone());
@@ -116,17 +116,17 @@ fn detect(row: &Value) -> Option<Form> {
     }
 }
 
-/// A row as the members that a form has.
+/// Deserialises a row into the members of a form.
 fn members<'a, T: Deserialize<'a>>(row: &'a Value) -> Result<T, String> {
     T::deserialize(row).map_err(|error| error.to_string())
 }
 
-/// A name as text, whether it is one or a number.
+/// An id as text, whether it is a string or a number.
 fn name(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A number, whether it is one or a text.
+/// A number, whether it is a JSON number or a string.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
 }

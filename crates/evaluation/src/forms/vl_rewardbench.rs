@@ -1,4 +1,4 @@
-//! VL-RewardBench: a query, two responses, and their ranks by people, of which 0 is the better one.
+//! VL-RewardBench: a query, two responses, and their ranks by people; 0 is the better rank.
 
 use std::path::Path;
 
@@ -45,10 +45,11 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
     })
 }
 
-/// An image as tools write the column of a data set: a path, a text of base64, or an object with `bytes` or `path`.
+/// An image in the forms that data set tools write: a path, a data URL, base64, or an object with `bytes` or `path`.
 fn read_image(value: &Value, folder: &Path) -> Result<Image, String> {
     let wrong = || "its image is neither a path nor bytes".to_owned();
     match (value, value.get("bytes"), value.get("path")) {
+        (Value::String(text), _, _) if is_image(text) => Ok(Image::Inline(text.clone())),
         (Value::String(path), _, _) => Ok(Image::new(path, folder)),
         (_, Some(Value::String(text)), _) => Ok(Image::Inline(text.clone())),
         (_, Some(Value::Array(bytes)), _) => {
@@ -59,4 +60,10 @@ fn read_image(value: &Value, folder: &Path) -> Result<Image, String> {
         (_, _, Some(Value::String(path))) => Ok(Image::new(path, folder)),
         _ => Err(wrong()),
     }
+}
+
+/// Whether a text is an image in base64. The path of a file is not: its extension begins with a dot, which base64
+/// does not have, and one without an extension does not decode to the signature of an image format.
+fn is_image(text: &str) -> bool {
+    BASE64_STANDARD.decode(text).is_ok_and(|bytes| image::guess_format(&bytes).is_ok())
 }

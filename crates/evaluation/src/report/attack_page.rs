@@ -1,4 +1,4 @@
-//! The page of attacks.
+//! The HTML page of a report on attacks.
 
 use super::{
     page::{figure, page, table},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl AttackReport {
-    /// A page with plots that needs nothing but itself.
+    /// A self-contained page with plots.
     pub fn to_html(&self) -> String {
         let all = |estimate: fn(&AttackFigures) -> Option<Estimate>| -> Vec<Bar<'_>> {
             let bar = |found| Some(Bar { name: name(found), estimate: estimate(found)?, neutral: 0.0 });

@@ -1,4 +1,4 @@
-//! The figures of attacks in lines, for the terminal.
+//! The report on attacks as text for the terminal.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::{
     statistics::Estimate,
 };
 
-/// A figure with its interval.
+/// Formats a figure with its interval.
 fn whole(value: Option<Estimate>) -> String {
     value.map_or_else(|| "-".into(), |found| format!("{} ({})", short(found.value), interval(found)))
 }

@@ -1,4 +1,4 @@
-//! The page of an evaluation.
+//! The HTML page of an evaluation.
 
 use super::{
     page::{figure, page, table, tile},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Evaluation {
-    /// A page with plots that needs nothing but itself.
+    /// A self-contained page with plots.
     pub fn to_html(&self) -> String {
         let scores = self.scores.as_ref();
         let preferences = self.preferences.as_ref();

@@ -1,4 +1,4 @@
-//! Reports for people: a table for the terminal, and a page with plots.
+//! Reports for readers: text for the terminal, and an HTML page with plots.
 
 mod attack_page;
 mod attack_table;
@@ -7,9 +7,9 @@ mod page;
 mod plot;
 mod table;
 
-/// A number as people read it.
+/// Formats a number with three decimal places.
 pub(crate) fn short(value: f64) -> String {
-    // So that nothing is called -0.000.
+    // Avoids "-0.000".
     let text = format!("{value:.3}");
     if text == "-0.000" { "0.000".into() } else { text }
 }

@@ -1,4 +1,4 @@
-//! The frame of a page that needs nothing but itself.
+//! The template of a self-contained page.
 
 use super::{short, table::interval};
 use crate::statistics::Estimate;
@@ -29,7 +29,7 @@ td.number, th.number { text-align: right; } td:first-child, td.number { white-sp
 .whisker { stroke: var(--ink); stroke-width: 1.5; } .neutral { stroke: var(--soft); stroke-width: 2; }
 ";
 
-/// A page of `body` under `title`.
+/// A page with a title, a lead paragraph and a body.
 pub(crate) fn page(title: &str, lead: &str, body: &str) -> String {
     let (title, lead) = (escape(title), escape(lead));
     format!(
@@ -39,12 +39,12 @@ pub(crate) fn page(title: &str, lead: &str, body: &str) -> String {
     )
 }
 
-/// Text without anything that a browser would read as markup.
+/// Escapes text for HTML.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A figure that is seen first.
+/// A tile with a headline figure; empty if there is no estimate.
 pub(crate) fn tile(name: &str, estimate: Option<Estimate>) -> String {
     let Some(estimate) = estimate else { return String::new() };
     format!(
@@ -55,12 +55,12 @@ pub(crate) fn tile(name: &str, estimate: Option<Estimate>) -> String {
     )
 }
 
-/// A plot with its title and what it shows.
+/// A plot with its title and caption.
 pub(crate) fn figure(title: &str, plot: &str, caption: &str) -> String {
     format!("<figure><h3>{}</h3>{plot}<figcaption>{}</figcaption></figure>", escape(title), escape(caption))
 }
 
-/// A table: its head, and rows whose first and last cells are text.
+/// A table with a header, whose first and last columns are text, and the others numbers.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let class = |index: usize, count: usize| match index {
         0 => "",

@@ -1,11 +1,11 @@
-//! Plots as SVG text, drawn in the colours that the page's style sheet gives their classes.
+//! Plots as SVG text; the page's style sheet defines the colours of their classes.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use super::short;
 use crate::statistics::{Calibration, Estimate};
 
-/// Side of a square plot's area, and the room around it for axes, in pixels.
+/// The side of a square plot's area, and the margin for axes (`MARGIN`), in pixels.
 const SIDE: f64 = 260.0;
 const MARGIN: f64 = 46.0;
 
@@ -60,7 +60,8 @@ impl Square {
     }
 }
 
-/// Reference and score of each item, both from 0 to 1. Equal points are one circle, as large as they are many.
+/// Reference and score of each item, both from 0 to 1. Equal points form one circle, whose area grows with
+/// their number.
 pub(crate) fn scatter(points: &[(f64, f64)]) -> String {
     let mut counts: BTreeMap<(i64, i64), usize> = BTreeMap::new();
     let cell = |part: f64| (part * 200.0).round() as i64;
@@ -82,7 +83,7 @@ pub(crate) fn scatter(points: &[(f64, f64)]) -> String {
     plot.finish("scores against reference scores")
 }
 
-/// Accuracy of each bin of confidence; a critic that is sure with reason has its bars on the line.
+/// The accuracy of each bin of confidence; the bars of a calibrated critic end on the diagonal.
 pub(crate) fn reliability(calibration: &Calibration) -> String {
     let mut plot = Square::new("confidence", "share that is right");
     for bin in &calibration.bins {
@@ -105,7 +106,7 @@ pub(crate) fn reliability(calibration: &Calibration) -> String {
     plot.finish("reliability diagram")
 }
 
-/// Labels in rows, verdicts in columns, darker for the larger share of its row.
+/// Labels in rows, verdicts in columns; a cell is more opaque the larger its share of the row.
 pub(crate) fn confusion(counts: &[[usize; 3]; 3]) -> String {
     const NAMES: [&str; 3] = ["first", "tie", "second"];
     const CELL: f64 = 76.0;
@@ -152,17 +153,17 @@ pub(crate) fn confusion(counts: &[[usize; 3]; 3]) -> String {
     )
 }
 
-/// A bar that starts at the value of no bias.
+/// A bar that starts at the unbiased value.
 pub(crate) struct Bar<'a> {
-    /// What it shows.
+    /// The name of the figure.
     pub(crate) name: &'a str,
     /// The figure.
     pub(crate) estimate: Estimate,
-    /// What it would be without bias.
+    /// The value without bias.
     pub(crate) neutral: f64,
 }
 
-/// Bars with their intervals, on one axis from `low` to `high`.
+/// Bars with their intervals, on an axis from `low` to `high`.
 pub(crate) fn bars(bars: &[Bar<'_>], (low, high): (f64, f64)) -> String {
     const LEFT: f64 = 190.0;
     const WIDTH: f64 = 340.0;

@@ -1,4 +1,4 @@
-//! Figures in lines: what both the terminal and the page show.
+//! The figures as lines, for both the terminal and the page.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::{
     statistics::{Calibration, Estimate},
 };
 
-/// A figure with its name and how it is to be read.
+/// A figure with its name and an explanation.
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) estimate: Estimate,
@@ -22,7 +22,7 @@ pub(crate) struct Section {
     pub(crate) lines: Vec<Line>,
 }
 
-/// Figures with their notes; those that are not defined are left out.
+/// Lines for the figures that are defined.
 fn lines(figures: Vec<(&str, Option<Estimate>, &'static str)>) -> Vec<Line> {
     let line = |(name, estimate, note): (&str, Option<Estimate>, &'static str)| {
         Some(Line { name: name.to_owned(), estimate: estimate?, note })
@@ -31,7 +31,7 @@ fn lines(figures: Vec<(&str, Option<Estimate>, &'static str)>) -> Vec<Line> {
 }
 
 impl Evaluation {
-    /// All figures in order.
+    /// All figures, in order.
     pub(crate) fn sections(&self) -> Vec<Section> {
         let scores = self.scores.as_ref().map(of_scores);
         let preferences = self.preferences.as_ref().map(of_preferences);
@@ -123,7 +123,7 @@ fn of_calibration(calibration: Option<&Calibration>, count: usize) -> Option<Lin
     })
 }
 
-/// An interval, where there is one.
+/// The interval as text; empty if it has no width.
 pub(crate) fn interval(estimate: Estimate) -> String {
     if estimate.low < estimate.high {
         format!("{} to {}", short(estimate.low), short(estimate.high))

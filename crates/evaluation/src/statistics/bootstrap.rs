@@ -1,14 +1,14 @@
-//! How far a figure could lie from what it is of more data: intervals by resampling.
+//! Confidence intervals by bootstrap resampling.
 
 use std::collections::BTreeMap;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 
-/// Rows of more than this are resampled less often, so that a report does not take minutes.
+/// For more rows than this a fifth of the samples is drawn, so that a report does not take minutes.
 const MANY_ROWS: usize = 5000;
 
-/// A figure and where it lies with 95 % confidence.
+/// A figure with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// The figure.
@@ -17,23 +17,23 @@ pub struct Estimate {
     pub low: f64,
     /// The upper end of the interval.
     pub high: f64,
-    /// Of how many rows.
+    /// The number of rows it is computed from.
     pub count: usize,
 }
 
-/// Draws sets of the same size with replacement. Rows that belong together, as those of one image do, are drawn together:
-/// they are not independent.
+/// Draws samples of the same number of clusters with replacement. Rows of one cluster, such as those about one
+/// image, are drawn together, since they are not independent.
 #[derive(Debug, Clone, Copy)]
 pub struct Bootstrap {
-    /// From which all draws follow.
+    /// The seed of all samples.
     pub seed: u64,
-    /// How many sets are drawn.
+    /// The number of samples.
     pub draws: usize,
 }
 
 impl Bootstrap {
-    /// The `statistic` of `rows`, each with the number of its cluster, and the percentile interval of its draws. `None` where
-    /// the statistic is not defined; draws in which it is not are left out.
+    /// The `statistic` of `rows`, each with its cluster's number, and the percentile interval over the samples.
+    /// `None` where the statistic is undefined; samples for which it is undefined are ignored.
     pub fn estimate<T: Clone>(
         self,
         rows: &[(usize, T)],
@@ -61,7 +61,7 @@ impl Bootstrap {
     }
 }
 
-/// The number below which a part of the sorted `values` lies, between neighbours by their distance.
+/// The quantile `part` of sorted `values`, interpolated linearly; `None` if there are none.
 fn percentile(values: &[f64], part: f64) -> Option<f64> {
     let place = part * values.len().checked_sub(1)? as f64;
     let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn the_interval_of_a_mean_is_about_that_of_theory() {
-        // The standard error of the mean of 0..100 is 28.87 / 10; 1.96 of these on either side.
+        // The standard error of the mean of 0..100 is 28.87 / 10; the interval has 1.96 of these on either
+        // side.
         let rows: Vec<(usize, f64)> = (0..100).map(|index| (index, index as f64)).collect();
         let found = of_mean(&rows);
         assert_eq!((found.value, found.count), (49.5, 100));
@@ -94,7 +95,8 @@ mod tests {
         let apart: Vec<(usize, f64)> = (0..100).map(|index| (index, (index / 10) as f64)).collect();
         let together: Vec<(usize, f64)> = apart.iter().map(|(_, value)| (*value as usize, *value)).collect();
         let width = |found: Estimate| found.high - found.low;
-        // Ten clusters of ten equal rows are as good as ten rows: the interval is sqrt(10) times as wide.
+        // Ten clusters of ten equal rows have the information of ten rows: the interval is sqrt(10) times as
+        // wide.
         let ratio = width(of_mean(&together)) / width(of_mean(&apart));
         assert!((ratio - 10f64.sqrt()).abs() < 0.4, "{ratio}");
     }

@@ -1,40 +1,41 @@
-//! Whether a critic that is sure of something is as often right as it is sure.
+//! Calibration: whether verdicts are right as often as their confidence claims.
 
 use serde::Serialize;
 
 use super::mean;
 
-/// Verdicts of about the same confidence.
+/// Verdicts of similar confidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bin {
-    /// Confidence of the bin, from this,
+    /// The lower bound of confidence.
     pub low: f64,
-    /// to this, which only the last bin includes.
+    /// The upper bound of confidence, which only the last bin includes.
     pub high: f64,
-    /// How many verdicts.
+    /// The number of verdicts.
     pub count: usize,
     /// Their mean confidence.
     pub confidence: f64,
-    /// The share of them that is right.
+    /// The share of verdicts that are right.
     pub accuracy: f64,
 }
 
-/// Confidence against accuracy.
+/// Confidence compared with accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Bins of equal width that have verdicts.
+    /// Bins of equal width, without empty ones.
     pub bins: Vec<Bin>,
-    /// The expected calibration error: the mean distance of confidence and accuracy, each bin weighing as its verdicts
-    /// (Naeini et al. 2015).
+    /// The expected calibration error: the mean distance between confidence and accuracy, each bin weighted by
+    /// its number of verdicts (Naeini et al. 2015).
     pub expected_error: f64,
 }
 
 impl Calibration {
-    /// Of verdicts as confidence from 0 to 1 and whether they are right; `None` without any.
+    /// Computes the calibration of verdicts, given as confidence from 0 to 1 and whether they are right; `None`
+    /// without any.
     pub fn new(verdicts: &[(f64, bool)], bins: usize) -> Option<Self> {
         let mut members = vec![Vec::new(); bins];
         for verdict in verdicts {
-            // What is 1 belongs to the last bin.
+            // A confidence of 1 belongs to the last bin.
             let bin = (verdict.0 * bins as f64) as usize;
             members[bin.min(bins - 1)].push(verdict);
         }

@@ -1,21 +1,21 @@
-//! How two rows of numbers go together.
+//! Means, errors and correlations of pairs of numbers.
 
 use std::cmp::Ordering;
 
-/// The mean; `None` of nothing.
+/// The mean; `None` without any values.
 pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) =
         values.into_iter().fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / count as f64)
 }
 
-/// Mean of the absolute differences of `pairs`.
+/// The mean of the absolute differences of `pairs`; `None` without any.
 pub fn mean_absolute_error(pairs: &[(f64, f64)]) -> Option<f64> {
     mean(pairs.iter().map(|(x, y)| (x - y).abs()))
 }
 
-/// Pearson's r: the covariance by both standard deviations. `None` with fewer than two pairs, or when all numbers of one side
-/// are equal.
+/// Pearson's r: the covariance divided by both standard deviations. `None` with fewer than two pairs, or when
+/// all numbers of one side are equal.
 pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     if pairs.len() < 2 {
         return None;
@@ -31,7 +31,7 @@ pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     (spread > 0.0).then(|| (xy / spread).clamp(-1.0, 1.0))
 }
 
-/// Spearman's rho: Pearson's r of the ranks, where equal numbers share the mean of their ranks.
+/// Spearman's rho: Pearson's r of the ranks, with the mean rank for equal numbers.
 pub fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
     let x = ranks(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>());
     let y = ranks(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>());
@@ -50,8 +50,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Kendall's tau-b, which allows for ties: pairs of pairs in the same order less those in opposite order, by the geometric
-/// mean of those that x and that y tell apart. Counted by sorting (Knight 1966), in time n log n.
+/// Kendall's tau-b, which accounts for ties: the number of concordant minus discordant pairs, divided by the
+/// geometric mean of the numbers of pairs that are not tied in x and in y. Computed by sorting (Knight 1966) in
+/// time n log n.
 pub fn kendall(pairs: &[(f64, f64)]) -> Option<f64> {
     let mut sorted = pairs.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -64,7 +65,7 @@ pub fn kendall(pairs: &[(f64, f64)]) -> Option<f64> {
     let turned = inversions(&mut y, &mut buffer);
     let tied_y = ties(&mut y.chunk_by(|a, b| a == b).map(<[_]>::len));
     let told_apart = ((all - tied_x) as f64).sqrt() * ((all - tied_y) as f64).sqrt();
-    // Concordant less discordant: all that neither side ties, less twice the discordant ones.
+    // Concordant minus discordant: all pairs that are tied in neither x nor y, minus twice the discordant ones.
     let untied = all as i64 - tied_x as i64 - tied_y as i64 + tied_both as i64;
     (told_apart > 0.0).then(|| (untied - 2 * turned as i64) as f64 / told_apart)
 }
@@ -74,7 +75,7 @@ fn pairs_of(count: usize) -> u64 {
     count * count.saturating_sub(1) / 2
 }
 
-/// Sorts and counts the pairs that stood in the wrong order.
+/// Sorts the values, and counts the pairs that were in the wrong order.
 fn inversions(values: &mut [f64], buffer: &mut [f64]) -> u64 {
     if values.len() < 2 {
         return 0;

@@ -1,7 +1,7 @@
-//! Distances of rankings.
+//! Distances between rankings.
 
-/// Levenshtein's distance of two rankings by the length of the longer one: 0 for equal ones, 1 when nothing is in its place.
-/// It is the batch figure of MLLM-as-a-Judge. `None` of nothing.
+/// The Levenshtein distance of two rankings divided by the length of the longer one: 0 for equal rankings, at
+/// most 1. It is the figure of MLLM-as-a-Judge for batches. `None` if both are empty.
 pub fn edit_distance(one: &[usize], other: &[usize]) -> Option<f64> {
     let longest = one.len().max(other.len());
     let mut row: Vec<usize> = (0..=other.len()).collect();

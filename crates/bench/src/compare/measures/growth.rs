@@ -1,4 +1,4 @@
-//! What Gavel's work costs as it grows: with the length of the context, and with the number of responses.
+//! How Gavel's costs grow: with the length of the context, and with the number of responses.
 
 use super::reward::{Judging, limit};
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
     error::BenchError,
 };
 
-/// Tokens that are written after a context.
+/// Tokens that are decoded after a context.
 const STEPS: usize = 16;
 
-/// Reads prompts of 1024 tokens and more, each twice as long as the one before, as far as the model's context goes, and
-/// writes after them; returns the seconds of both.
+/// Prefills prompts of lengths that double from `shortest` up to `longest` or the model's context length, and
+/// decodes after each; returns sections with the seconds of both.
 ///
 /// # Errors
 /// [`BenchError`] when the server fails.
@@ -28,12 +28,12 @@ pub(crate) fn against_context(
 ) -> Result<[Section; 2], BenchError> {
     let mut reading = Section::new("Reading a prompt, by its length", Unit::Seconds);
     let mut writing = Section::new("Writing a token, by the context before it", Unit::Seconds);
-    // Room for what is written, and for texts that turn out somewhat longer than planned.
+    // Room for the decoded tokens, and for texts that have somewhat more tokens than estimated.
     let most = server.context_length()?.min(longest) * 31 / 32 - STEPS;
     let lengths = std::iter::successors(Some(shortest), |length| Some(length * 2));
     let lengths = lengths.take_while(|length| *length / 2 < most).map(|length| length.min(most));
     for (index, prompt_tokens) in lengths.enumerate() {
-        // Short ones are over soon and are repeated.
+        // Short prompts are fast and are repeated.
         for round in 0..if prompt_tokens < 8192 { 3 } else { 1 } {
             let serial = 90_000_000 + (index * 10 + round) as u64;
             let times = server.run(LanguageJob { batch: 1, prompt_tokens, steps: STEPS, serial })?;
@@ -53,7 +53,7 @@ pub(crate) fn against_context(
     Ok([reading, writing])
 }
 
-/// Makes rewards of 2 responses and more, each time twice as many.
+/// Requests rewards of 2 responses, 4, and so on up to `most`.
 ///
 /// # Errors
 /// [`BenchError`] when the server fails.

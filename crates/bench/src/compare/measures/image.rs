@@ -1,4 +1,5 @@
-//! Features of an image: tiles through tower and projector, measured on the model itself in this process.
+//! Image features: tiles through the vision tower and the projector, measured on the model itself in this
+//! process.
 
 use std::time::Instant;
 
@@ -10,13 +11,15 @@ use crate::{
     bounds::Bounds,
     compare::{
         programs::{Form, Transformers},
-        report::{Section, Skipped, Unit},
+        record::Record,
+        report::{Section, Unit},
         scene::Scene,
     },
     error::BenchError,
 };
 
-/// Lets each critic and the peer make the features of new images, in turn; returns the tiles of an image too.
+/// Computes the features of new images with each critic and the peer, in turn; returns the section, and the
+/// tiles per image.
 ///
 /// # Errors
 /// [`BenchError::Critic`] when a critic fails.
@@ -24,7 +27,7 @@ pub(crate) fn image(
     critics: &mut [(Form, Critic)],
     mut peer: Option<&mut Transformers>,
     (bounds, rounds): (Bounds, usize),
-    skipped: &mut Vec<Skipped>,
+    record: &mut Record<'_>,
 ) -> Result<(Section, usize), BenchError> {
     let mut tiles_of_all = 0;
     let mut section = Section::new("Features of one image of 600 x 400", Unit::Seconds);
@@ -44,8 +47,7 @@ pub(crate) fn image(
                 section.sample((&format!("{tiles} tiles"), "transformers f32"), seconds, Some(limit));
             }
             Err(error) => {
-                let what = "features of an image: transformers".to_owned();
-                skipped.push(Skipped { what, why: error.to_string() });
+                record.skip("features of an image: transformers", &error);
                 peer = None;
             }
         }
@@ -53,8 +55,8 @@ pub(crate) fn image(
     Ok((section, tiles_of_all))
 }
 
-/// Seconds for a step that reads a prompt up to the first place of its image, and the image's tiles. All tiles pass the
-/// tower in this step; the few tokens beside them count too.
+/// Times a step over a prompt up to the first position of its image; returns the seconds, and the number of
+/// tiles. All tiles pass through the tower in this step; the few text tokens before the image count, too.
 fn features(critic: &mut Critic, image: Vec<u8>) -> Result<(f64, usize), BenchError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| BenchError::Critic(error);
     let parts = vec![Part::Image(EncodedImage::new(image)), Part::Text("What is shown?".to_owned())];

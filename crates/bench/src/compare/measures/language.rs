@@ -1,19 +1,20 @@
-//! Prompts and writing of the language model alone, at several batches.
+//! Prefill and decode of the language model alone, for several batch sizes.
 
 use crate::{
     bounds::Bounds,
     compare::{
         CompareDevice,
-        programs::{Form, Language, LanguageJob},
-        report::{Section, Skipped, Unit},
+        programs::{Form, Language, LanguageJob, LanguageTimes},
+        record::Record,
+        report::{Section, Unit},
     },
     error::BenchError,
 };
 
-/// A sample that is expected to take longer is left out, so that one slow program does not take all the time.
+/// A sample that is expected to take longer is skipped, so that one slow program does not use up the time.
 const LONGEST_SAMPLE_S: f64 = 40.0;
 
-/// Sequences at the same time, with prompts of so many tokens, each of which writes so many.
+/// Concurrent sequences, with the tokens of each prompt, and the decode steps of each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batch {
     pub(crate) sequences: usize,
@@ -25,78 +26,167 @@ impl Batch {
     fn setting(self) -> String {
         format!("{} x {} tokens", self.sequences, self.prompt)
     }
+
+    fn job(self, round: usize) -> LanguageJob {
+        LanguageJob {
+            batch: self.sequences,
+            prompt_tokens: self.prompt,
+            steps: self.steps,
+            serial: serial(round, self.sequences, self.prompt),
+        }
+    }
 }
 
-/// Lets each program do each batch, in turn and so often; returns reading and writing.
+/// What is measured, and on which device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LanguagePlan<'a> {
+    /// The jobs of each program in each round.
+    pub(crate) batches: &'a [Batch],
+    /// The number of rounds.
+    pub(crate) rounds: usize,
+    /// The machine's limits.
+    pub(crate) bounds: Bounds,
+    /// The device that computes.
+    pub(crate) device: CompareDevice,
+    /// The subject of the comparison, for titles.
+    pub(crate) title: &'a str,
+}
+
+/// Runs each batch on each program, in turn, in each round; adds two sections, for prefill and decode.
 ///
 /// # Errors
-/// [`BenchError`] when Gavel fails. When another one does, it is told in `skipped`.
+/// [`BenchError`] when Gavel fails. A failure of another program is noted as skipped.
 pub(crate) fn language(
     programs: &mut [Box<dyn Language + '_>],
-    (batches, rounds): (&[Batch], usize),
-    (bounds, device, title): (Bounds, CompareDevice, &str),
-    skipped: &mut Vec<Skipped>,
-) -> Result<[Section; 2], BenchError> {
-    let mut prefill = Section::new(format!("Reading prompts, {title}"), Unit::TokensPerSecond);
-    let mut decode = Section::new(format!("Writing, {title}"), Unit::TokensPerSecond);
-    // The first request touches memory that later ones find ready; it is not counted. One that fails will fail again.
+    plan: &LanguagePlan<'_>,
+    record: &mut Record<'_>,
+) -> Result<(), BenchError> {
+    let titles = ["Reading prompts", "Writing"].map(|what| format!("{what}, {}", plan.title));
+    record.open(titles.map(|title| Section::new(title, Unit::TokensPerSecond)));
+    // The first request touches memory that is ready for later ones; it is not counted. If it fails, the next
+    // one fails, too.
     for program in programs.iter_mut() {
         let _ = program.run(LanguageJob { batch: 1, prompt_tokens: 32, steps: 2, serial: 0 });
     }
-    // What a token took in the last sample, in each program.
+    // Seconds per token in the last sample, for each program.
     let mut token_s = vec![0.0; programs.len()];
-    for round in 0..rounds {
-        for batch in batches {
+    for round in 0..plan.rounds {
+        for batch in plan.batches {
             for (program, token_s) in programs.iter_mut().zip(&mut token_s) {
                 let (name, setting) = (program.name(), batch.setting());
-                let what = format!("{title}: {name}, {setting}");
-                if skipped.iter().any(|skipped| skipped.what == what) {
+                let what = format!("{}: {name}, {setting}", plan.title);
+                let Some(times) = timed(program.as_mut(), (&what, batch.job(round)), token_s, record)? else {
                     continue;
-                }
-                let tokens = (batch.sequences * (batch.prompt + batch.steps)) as f64;
-                if *token_s * tokens > LONGEST_SAMPLE_S {
-                    let why = format!("it would take about {:.0} s", *token_s * tokens);
-                    skipped.push(Skipped { what, why });
-                    continue;
-                }
-                let job = LanguageJob {
-                    batch: batch.sequences,
-                    prompt_tokens: batch.prompt,
-                    steps: batch.steps,
-                    serial: serial(round, batch.sequences, batch.prompt),
                 };
-                let times = match program.run(job) {
-                    Ok(times) => times,
-                    Err(error) if program.is_gavel() => return Err(error),
-                    Err(error) => {
-                        skipped.push(Skipped { what, why: error.to_string() });
-                        continue;
-                    }
-                };
-                *token_s = (times.prefill_s + times.decode_s.max(0.0)) / tokens;
                 let (sequences, prompt) = (batch.sequences as f64, batch.prompt as f64);
-                let limit = bounds.prefill_per_s(prompt);
+                let [prefill, decode] = record.last::<2>();
+                let limit = plan.bounds.prefill_per_s(prompt);
                 prefill.sample((&setting, &name), times.prefill_per_s(), Some(limit));
                 if let Some(rate) = times.decode_per_s() {
-                    let limit = bounds.decode_per_s(device.widths(form(&name)), sequences, prompt);
+                    let widths = plan.device.widths(form(&name));
+                    let limit = plan.bounds.decode_per_s(widths, sequences, prompt);
                     decode.sample((&setting, &name), rate, Some(limit));
                 }
+                record.save();
             }
         }
     }
-    Ok([prefill, decode])
+    Ok(())
 }
 
-/// A number that no other job of this run has.
+/// Runs a job and sets `token_s` to its seconds per token; `None` if the job is skipped.
+fn timed(
+    program: &mut (dyn Language + '_),
+    (what, job): (&str, LanguageJob),
+    token_s: &mut f64,
+    record: &mut Record<'_>,
+) -> Result<Option<LanguageTimes>, BenchError> {
+    if record.skips(what) {
+        return Ok(None);
+    }
+    let tokens = (job.batch * (job.prompt_tokens + job.steps)) as f64;
+    if *token_s * tokens > LONGEST_SAMPLE_S {
+        record.skip(what, &format!("it would take about {:.0} s", *token_s * tokens));
+        return Ok(None);
+    }
+    match program.run(job) {
+        Ok(times) => {
+            *token_s = (times.prefill_s + times.decode_s.max(0.0)) / tokens;
+            Ok(Some(times))
+        }
+        Err(error) if program.is_gavel() => Err(error),
+        Err(error) => {
+            record.skip(what, &error);
+            Ok(None)
+        }
+    }
+}
+
+/// A number that is unique to a job of this run.
 fn serial(round: usize, sequences: usize, prompt: usize) -> u64 {
     ((round * 100 + sequences) * 100_000 + prompt) as u64
 }
 
-/// By the name that a program gives to its weights.
+/// The form of weights that a program's name ends in.
 fn form(name: &str) -> Form {
     match name {
         name if name.ends_with("q4") => Form::Q4,
         name if name.ends_with("q8") || name.ends_with("q8_0") => Form::Q8,
         _ => Form::F32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::{
+        bounds::{MachineLimits, TINY},
+        compare::CompareReport,
+    };
+
+    /// Completes this many jobs, and fails at the next.
+    struct Failing(usize);
+
+    impl Language for Failing {
+        fn name(&self) -> String {
+            "Gavel f32".to_owned()
+        }
+
+        fn is_gavel(&self) -> bool {
+            true
+        }
+
+        fn run(&mut self, _: LanguageJob) -> Result<LanguageTimes, BenchError> {
+            self.0 = self.0.checked_sub(1).ok_or_else(|| BenchError::program("Gavel", "it ended"))?;
+            Ok(LanguageTimes { prompt_tokens: 10.0, prefill_s: 2.0, written_tokens: 4.0, decode_s: 1.0 })
+        }
+    }
+
+    #[test]
+    fn what_was_measured_before_a_failure_was_handed_on() {
+        let kept = RefCell::new(Vec::new());
+        let keep = |report: &CompareReport| {
+            kept.borrow_mut().push(report.sections[0].figures[0].samples.clone());
+        };
+        let mut record = Record::blank(&keep);
+        let limits = MachineLimits { reading_gb_per_s: 1.0, arithmetic_gflops: 1.0 };
+        let plan = LanguagePlan {
+            batches: &[Batch { sequences: 1, prompt: 10, steps: 4 }],
+            rounds: 5,
+            bounds: Bounds { limits, size: TINY },
+            device: CompareDevice::Cpu,
+            title: "weights",
+        };
+        // The first job is not counted.
+        let mut programs: Vec<Box<dyn Language>> = vec![Box::new(Failing(3))];
+        let failed = language(&mut programs, &plan, &mut record);
+        assert!(failed.is_err());
+        assert_eq!(*kept.borrow(), [vec![5.0], vec![5.0, 5.0]]);
+        let report = record.end();
+        let titles: Vec<_> = report.sections.iter().map(|section| section.title.as_str()).collect();
+        assert_eq!(titles, ["Reading prompts, weights", "Writing, weights"]);
+        assert_eq!(report.sections[1].figures[0].samples, [4.0, 4.0]);
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured, one file for each kind of figures.
+//! The measurements, one file for each kind of figures.
 
 mod growth;
 mod image;
@@ -8,6 +8,6 @@ mod startup;
 
 pub(crate) use growth::{against_context, against_responses};
 pub(crate) use image::image;
-pub(crate) use language::{Batch, language};
+pub(crate) use language::{Batch, LanguagePlan, language};
 pub(crate) use reward::{Judging, reward};
 pub(crate) use startup::startup;

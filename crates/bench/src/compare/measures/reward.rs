@@ -1,40 +1,41 @@
-//! All ordered pairs of some responses to one question, with and without reasons.
+//! Judgements of all ordered pairs of several responses to one question, with and without reasons.
 
 use serde_json::{Value, json};
 
 use crate::{
     bounds::Bounds,
     compare::{
-        CompareDevice,
+        Agreement, CompareDevice,
         http::count,
         programs::{Batches, Gavel, Language, Transformers},
-        report::{Section, Skipped, Unit},
+        record::Record,
+        report::{Section, Unit},
         scene::{self, Scene},
     },
     error::BenchError,
 };
 
-/// Sizes of batches of which the peer's best is taken. With reasons, single prompts are left out: they would take the
-/// longest, since each step of writing reads all weights for one token.
+/// Batch sizes of the peer, of which the fastest counts. With reasons, batches of one are left out: they would
+/// take the longest, since each decode step reads all weights for a single token.
 const PEER_BATCHES: [usize; 4] = [1, 4, 8, 20];
 
-/// The peer takes part in so many rounds only, since it takes nearly all the time.
+/// The peer takes part only in this many rounds, since it takes nearly all the time.
 const PEER_ROUNDS: usize = 2;
 
-/// What is asked.
+/// The judgements to measure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Judging {
-    /// Responses that are compared.
+    /// The number of responses that are compared.
     pub(crate) responses: usize,
-    /// Tokens of reasons; 0 for verdicts alone.
+    /// Tokens of the reasons; 0 for verdicts alone.
     pub(crate) reasons: usize,
     /// Tiles of the image.
     pub(crate) tiles: usize,
     /// How often each program judges.
     pub(crate) rounds: usize,
-    /// How many times faster Gavel is to be.
+    /// The target for how many times faster Gavel is.
     pub(crate) target: f64,
-    /// What is judged on.
+    /// The device that judges.
     pub(crate) device: CompareDevice,
 }
 
@@ -57,7 +58,7 @@ impl Judging {
         }
     }
 
-    /// How many tokens there were, and on a GPU how fast judgements came that took so many seconds in all.
+    /// The numbers of tokens, and on a GPU the judgements per second, given the total seconds.
     fn note(&self, (read, written): (usize, usize), seconds: f64) -> String {
         let tokens = format!("{read} tokens read, {written} written");
         match self.device {
@@ -68,12 +69,12 @@ impl Judging {
         }
     }
 
-    /// An image that no other round, program or kind of judgement has.
+    /// A scene whose image differs from those of all other rounds, programs and kinds of judgements.
     fn scene(&self, round: usize, program: usize) -> Scene {
         Scene::new(1 + round + 100 * self.reasons, program).on(self.device)
     }
 
-    /// Sizes of batches that differ for so many prompts.
+    /// The distinct batch sizes for this number of prompts.
     fn peer_batches(&self) -> Vec<usize> {
         let pairs = self.pair_count();
         let sizes = PEER_BATCHES.into_iter().filter(|size| self.reasons == 0 || *size > 1);
@@ -83,7 +84,7 @@ impl Judging {
     }
 }
 
-/// Lets each server and the peer make the judgements, in turn, each time of a new image.
+/// Has each server and the peer make the judgements in turn, each time about a new image; adds a section.
 ///
 /// # Errors
 /// [`BenchError`] when Gavel fails.
@@ -91,40 +92,43 @@ pub(crate) fn reward(
     servers: &[Gavel<'_>],
     peer: Option<&mut Transformers>,
     (judging, bounds): (Judging, Bounds),
-    skipped: &mut Vec<Skipped>,
-) -> Result<Section, BenchError> {
+    record: &mut Record<'_>,
+) -> Result<(), BenchError> {
     let what = if judging.reasons == 0 { "verdicts alone" } else { "verdicts with reasons" };
     let title = format!("All ordered pairs of {} responses to one image, {what}", judging.responses);
-    let mut section = Section::new(title, Unit::Seconds);
+    record.open([Section::new(title, Unit::Seconds)]);
     let mut peer = peer.map(|transformers| Peer { transformers, best: None });
     for round in 0..judging.rounds {
         for (index, server) in servers.iter().enumerate() {
             let judged = ask(server, &judging, judging.scene(round, index))?;
             let limit = limit(bounds, &judging, judged.prompt);
+            let [section] = record.last::<1>();
             let figure = section.sample((&judging.setting(), &server.name()), judged.seconds, Some(limit));
             figure.note = judging.note((judged.read, judged.written), figure.median);
+            record.save();
         }
         if round < PEER_ROUNDS
-            && let Some(asked) = &mut peer
+            && let (Some(asked), Some(server)) = (&mut peer, servers.first())
         {
-            let failed = asked.judge(&mut section, servers, (&judging, round))?;
-            let what = |batch| format!("{}: transformers in batches of {batch}", judging.setting());
-            skipped.extend(failed.into_iter().map(|(batch, why)| Skipped { what: what(batch), why }));
+            asked.judge(server, (&judging, round), record)?;
             if asked.best.is_none() {
                 peer = None;
             }
+            record.save();
         }
     }
+    let [section] = record.last::<1>();
     for server in servers {
         section.compare(&server.name(), &judging.device.transformers(), Some(judging.target));
     }
-    Ok(section)
+    record.save();
+    Ok(())
 }
 
-/// What the judgements took.
+/// The cost of the judgements.
 struct Judged {
     seconds: f64,
-    /// Tokens of each prompt, on average.
+    /// Mean tokens per prompt.
     prompt: f64,
     read: usize,
     written: usize,
@@ -154,8 +158,8 @@ fn ask(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Judged, Be
     Ok(Judged { seconds, prompt: read as f64 / judging.pair_count() as f64, read, written })
 }
 
-/// The least time for the work that cannot be shared: the image and the question once, each response once in first place,
-/// and each pair's second response; then each token of the reasons.
+/// The least time for the work that cannot be shared: the image and the question once, each response in first
+/// place once, and the second response of each pair; then each token of the reasons.
 pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
     let (count, response) = (judging.responses as f64, judging.device.response_tokens() as f64);
     let pairs = judging.pair_count() as f64;
@@ -168,23 +172,23 @@ pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
     bounds.image_s(judging.tiles as f64) + bounds.seconds(reading + writing)
 }
 
-/// The peer, which tries every size of batch and then keeps to its best.
+/// The peer, which tries every batch size and then keeps to the fastest.
 struct Peer<'a> {
     transformers: &'a mut Transformers,
-    /// The best size, once all have been tried; none when none succeeded.
+    /// The fastest size, once all have been tried; `None` before that, or if all failed.
     best: Option<usize>,
 }
 
 impl Peer<'_> {
-    /// Judges in batches of each size that may be the best, and returns those that failed, with the reason: prompts of one
-    /// size may fit into a GPU's memory where those of another do not.
+    /// Makes the judgements that `server` made in this round, in batches of each candidate size. Sizes that
+    /// fail are noted as skipped: batches of one size may fit into a GPU's memory where those of another do
+    /// not.
     fn judge(
         &mut self,
-        section: &mut Section,
-        servers: &[Gavel<'_>],
+        server: &Gavel<'_>,
         (judging, round): (&Judging, usize),
-    ) -> Result<Vec<(usize, String)>, BenchError> {
-        let Some(server) = servers.first() else { return Ok(Vec::new()) };
+        record: &mut Record<'_>,
+    ) -> Result<(), BenchError> {
         let scene = judging.scene(round, 0);
         let responses = scene.responses(server.texts(), judging.responses);
         let prompts: Vec<String> = judging
@@ -193,25 +197,48 @@ impl Peer<'_> {
             .collect();
         let image = scene.base64()?;
         let sizes = self.best.take().map_or_else(|| judging.peer_batches(), |best| vec![best]);
-        let (mut samples, mut failed) = (Vec::new(), Vec::new());
+        let mut samples = Vec::new();
         for batch in sizes {
             let write = judging.reasons;
             let batches = Batches { image: &image, prompts: &prompts, reply: scene::REPLY, batch, write };
             match self.transformers.judge(&batches) {
                 Ok(times) => samples.push((batch, times)),
-                Err(error) => failed.push((batch, error.to_string())),
+                Err(error) => {
+                    let what = format!("{}: transformers in batches of {batch}", judging.setting());
+                    record.skip(what, &error);
+                }
             }
         }
         let fastest =
             samples.into_iter().min_by(|(_, one), (_, other)| one.seconds.total_cmp(&other.seconds));
-        if let Some((batch, times)) = fastest {
-            let program = judging.device.transformers();
-            let figure = section.sample((&judging.setting(), &program), times.seconds, None);
-            let tokens = (times.prompt_tokens as usize, times.written_tokens as usize);
-            let note = judging.note(tokens, figure.median);
-            figure.note = format!("{note}; batches of {batch}, the best of {:?}", judging.peer_batches());
-            self.best = Some(batch);
+        let Some((batch, times)) = fastest else { return Ok(()) };
+        let program = judging.device.transformers();
+        let [section] = record.last::<1>();
+        let figure = section.sample((&judging.setting(), &program), times.seconds, None);
+        let tokens = (times.prompt_tokens as usize, times.written_tokens as usize);
+        let note = judging.note(tokens, figure.median);
+        figure.note = format!("{note}; batches of {batch}, the best of {:?}", judging.peer_batches());
+        self.best = Some(batch);
+        if judging.reasons == 0 && round == 0 {
+            section.agreement = Agreement::of(&label_logprobs(server, judging, scene)?, &times.labels);
         }
-        Ok(failed)
+        Ok(())
     }
+}
+
+/// The natural logarithms of the probabilities that a server gives to the labels of each pair, in the order of
+/// [`scene::LABELS`]. This is not timed.
+fn label_logprobs(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Vec<Vec<f64>>, BenchError> {
+    let responses = scene.responses(server.texts(), judging.responses);
+    let ask = |(first, second): (usize, usize)| {
+        let mut body = scene.body(&[responses[first].clone(), responses[second].clone()])?;
+        body["mode"] = "score".into();
+        let (answer, _) = server.client.post("/judge", &body)?;
+        let distribution = &answer["distribution"];
+        let mass = distribution["label_mass"].as_f64().unwrap_or_default();
+        let verdicts = distribution["probabilities"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let share = |verdict: &Value| verdict["probability"].as_f64().unwrap_or_default();
+        Ok::<Vec<f64>, BenchError>(verdicts.iter().map(|verdict| (share(verdict) * mass).ln()).collect())
+    };
+    judging.pairs().map(ask).collect()
 }

@@ -1,4 +1,4 @@
-//! From nothing to the first verdict of the critic that the program carries, and the memory that it holds at rest.
+//! The time from the start to the first verdict of the embedded critic, and the memory at rest.
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
@@ -15,11 +15,11 @@ use crate::{
     error::BenchError,
 };
 
-/// What it is to take at most.
+/// The targets.
 const TARGET_S: f64 = 1.0;
 const TARGET_MB: f64 = 150.0;
 
-/// Starts `program` so often, as a server that is asked once and as a command that judges once.
+/// Starts `program` `rounds` times as a server that gets one request, and as a command that judges once.
 ///
 /// # Errors
 /// [`BenchError`] when it fails.

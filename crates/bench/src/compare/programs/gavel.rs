@@ -1,6 +1,11 @@
-//! Gavel, as a server of its own.
+//! Gavel, as a server process.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,20 +22,20 @@ use crate::{
     error::BenchError,
 };
 
-/// How weights are kept.
+/// The form of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// 32-bit floats; on a GPU, where there are no others, those of 16 bits.
+    /// 32-bit floats; on a GPU 16-bit floats, the only ones there.
     F32,
-    /// Eight bits and a scale for each 32.
+    /// Eight bits, and a scale for each 32 weights.
     Q8,
-    /// Four bits and a scale for each 32; the head in eight.
+    /// Four bits, and a scale for each 32 weights; the output head in eight bits.
     Q4,
 }
 
 impl Form {
-    /// All of them.
+    /// All forms.
     pub const ALL: [Self; 3] = [Self::F32, Self::Q8, Self::Q4];
 
     pub(crate) fn name(self) -> &'static str {
@@ -42,7 +47,10 @@ impl Form {
     }
 }
 
-/// A server that runs.
+/// How long a server may take to compute the digest of its weights: 16 GB at 100 MB per second.
+const PATIENCE: Duration = Duration::from_secs(160);
+
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct Gavel<'a> {
     name: String,
@@ -71,10 +79,10 @@ impl<'a> Gavel<'a> {
         Ok(Self { name: name.to_owned(), running, client, texts: Texts::default() })
     }
 
-    /// Finds out how many tokens words make, by two prompts of different lengths.
+    /// Measures how many tokens a word has, by two prompts of different lengths.
     ///
     /// # Errors
-    /// [`BenchError`] when the server refuses them.
+    /// [`BenchError`] when the server refuses a prompt.
     pub(crate) fn learn_words(&mut self) -> Result<(), BenchError> {
         let tokens = |words| {
             let text = self.texts.words(words, u64::MAX);
@@ -86,21 +94,38 @@ impl<'a> Gavel<'a> {
         Ok(())
     }
 
-    /// Texts whose lengths in tokens are known, after [`Gavel::learn_words`].
+    /// Waits until a receipt has the digest of the weights, which the server computes on a separate thread:
+    /// this would disturb timings.
+    ///
+    /// # Errors
+    /// [`BenchError`] when the server refuses to judge, or has no digest within the time limit.
+    pub(crate) fn know_weights(&self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + PATIENCE;
+        let body = json!({"question": "Q", "response": "A red house.", "mode": "score", "memo": false});
+        while self.client.post("/judge", &body)?.0["receipt"]["weights"].is_null() {
+            if Instant::now() > deadline {
+                return Err(BenchError::program(&self.name, "it has no digest of its weights"));
+            }
+            sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Generates texts whose token counts are known after [`Gavel::learn_words`].
     pub(crate) fn texts(&self) -> Texts {
         self.texts
     }
 
-    /// The most tokens of a prompt and what is written after it.
+    /// The maximum number of tokens of a prompt and its reply together; 0 if the server does not report it.
     ///
     /// # Errors
-    /// [`BenchError`] when the server tells nothing.
+    /// [`BenchError`] when the server cannot be reached or refuses the request.
     pub(crate) fn context_length(&self) -> Result<usize, BenchError> {
         Ok(count(&self.client.get("/health")?, "/context_length"))
     }
 }
 
-/// A request to write exactly so many tokens.
+/// A request to decode exactly `tokens` tokens.
 fn chat(text: &str, tokens: usize) -> Value {
     json!({
         "messages": [{"role": "user", "content": text}],
@@ -118,8 +143,8 @@ impl Language for Gavel<'_> {
         true
     }
 
-    /// New prompts with one token each; the same again, now kept, with one token and with more: the difference of the last
-    /// two is what writing takes.
+    /// Sends new prompts with one token each, then the same prompts, now cached, with one token and with more.
+    /// The difference between the last two times is the decode time.
     fn run(&mut self, job: LanguageJob) -> Result<LanguageTimes, BenchError> {
         let texts = self.texts.prompts(job);
         let ask = |tokens| {

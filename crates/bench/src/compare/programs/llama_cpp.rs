@@ -1,4 +1,4 @@
-//! llama.cpp, by its own server.
+//! llama.cpp, as its own server.
 
 use std::{
     path::Path,
@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Language, LanguageJob, LanguageTimes};
+use super::{Gguf, Language, LanguageJob, LanguageTimes, Room};
 use crate::{
     client::Server,
     compare::{
@@ -20,41 +20,43 @@ use crate::{
     error::BenchError,
 };
 
-/// How long it may take to load.
+/// The longest time that loading may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct LlamaCpp<'a> {
     form: &'static str,
     client: Client<'a>,
-    /// Tokens of which prompts are drawn.
+    /// The number of tokens that prompts are drawn from.
     vocabulary: usize,
     _running: Running,
 }
 
 impl<'a> LlamaCpp<'a> {
-    /// Starts `program` with a GGUF file, for so many sequences of so many tokens each.
+    /// Starts `program` with a GGUF file.
     ///
     /// # Errors
-    /// [`BenchError`] when it does not come up.
+    /// [`BenchError`] when it does not become ready.
     pub(crate) fn start(
         runtime: &'a Runtime,
         program: &Path,
-        (form, file): (&'static str, &Path),
-        (sequences, tokens, vocabulary): (usize, usize, usize),
+        file: Gguf<'_>,
+        room: Room,
     ) -> Result<Self, BenchError> {
+        let Gguf { form, path, vocabulary } = file;
+        let Room { sequences, tokens } = room;
         let address = process::free_address()?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut command = Command::new(program);
-        command.arg("--model").arg(file).args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.arg("--model").arg(path).args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["--ctx-size", &(sequences * tokens).to_string(), "--parallel", &sequences.to_string()]);
-        // What it would copy of old prompts into another memory is no part of what is measured.
+        // Its copies of old prompts in main memory are not part of what is measured.
         command.args(["--threads", &threads.to_string(), "--cache-ram", "0"]);
         let mut running = Running::start("llama.cpp", &mut command)?;
         let client = Client::new(runtime, Server::at(address));
         let deadline = Instant::now() + PATIENCE;
-        // It takes connections before it can answer.
+        // It accepts connections before it can answer.
         while client.get("/health").is_err() {
             if running.ended() || Instant::now() > deadline {
                 return Err(running.failed());
@@ -64,7 +66,7 @@ impl<'a> LlamaCpp<'a> {
         Ok(Self { form, client, vocabulary, _running: running })
     }
 
-    /// Prompts are given as tokens, which any numbers are that the vocabulary has.
+    /// Prompts are given as token numbers, which may be any in the vocabulary.
     fn prompts(&self, job: LanguageJob) -> Vec<Vec<usize>> {
         let token = |index: usize, place: usize| {
             let mixed =
@@ -86,7 +88,8 @@ impl Language for LlamaCpp<'_> {
         false
     }
 
-    /// As with Gavel: each sequence has a slot of its own, which keeps its prompt for the second and third request.
+    /// Measures as with Gavel: each sequence has a slot of its own, which caches its prompt for the second and
+    /// third request.
     fn run(&mut self, job: LanguageJob) -> Result<LanguageTimes, BenchError> {
         let prompts = self.prompts(job);
         let ask = |tokens: usize| {

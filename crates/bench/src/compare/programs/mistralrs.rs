@@ -1,10 +1,10 @@
-//! mistral.rs, as the library that Python has of it: its package has no server.
+//! mistral.rs, as a Python library: its package has no server.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::{Language, LanguageJob, LanguageTimes};
+use super::{Gguf, Language, LanguageJob, LanguageTimes, Room};
 use crate::{
     compare::{script::Script, texts::Texts},
     error::BenchError,
@@ -19,22 +19,19 @@ pub(crate) struct MistralRs {
 }
 
 impl MistralRs {
-    /// Loads a GGUF file, for so many sequences at the same time.
+    /// Loads a GGUF file, with room for `room.sequences` concurrent sequences.
     ///
     /// # Errors
     /// [`BenchError::Program`] when that fails.
-    pub(crate) fn start(
-        python: &Path,
-        (form, file): (&'static str, &Path),
-        (sequences, texts): (usize, Texts),
-    ) -> Result<Self, BenchError> {
-        let (file, sequences) = (file.to_string_lossy(), sequences.to_string());
+    pub(crate) fn start(python: &Path, file: Gguf<'_>, room: Room, texts: Texts) -> Result<Self, BenchError> {
+        let Gguf { form, path, .. } = file;
+        let (path, sequences) = (path.to_string_lossy(), room.sequences.to_string());
         let text = include_str!("../../../peers/mistralrs_peer.py");
-        let script = Script::start("mistral.rs", python, (text, &[&file, &sequences]))?;
+        let script = Script::start("mistral.rs", python, (text, &[&path, &sequences]))?;
         Ok(Self { form, texts, script })
     }
 
-    /// Of which version.
+    /// The library's version.
     pub(crate) fn version(&self) -> String {
         self.script.hello["version"].as_str().unwrap_or_default().to_owned()
     }
@@ -50,7 +47,8 @@ impl Language for MistralRs {
     }
 
     fn run(&mut self, job: LanguageJob) -> Result<LanguageTimes, BenchError> {
-        // Prompts of equal lengths make it fail with weights of eight bits. Since it keeps nothing, one text will do for all.
+        // With 8-bit weights it fails for prompts of equal lengths. Since nothing is cached, all prompts may
+        // begin with one text.
         let text = self.texts.prompts(LanguageJob { batch: 1, ..job }).swap_remove(0);
         let prompts: Vec<String> =
             (0..job.batch).map(|index| format!("{text}{}", " a".repeat(index))).collect();

@@ -1,9 +1,11 @@
-//! What is compared, each behind the same questions.
+//! The programs that are compared, behind common interfaces.
 
 mod gavel;
 mod llama_cpp;
 mod mistralrs;
 mod transformers;
+
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -16,34 +18,54 @@ pub(crate) use transformers::{Batches, Transformers};
 use super::script;
 use crate::error::BenchError;
 
-/// The language model alone: new prompts, and tokens after them.
+/// The language model in a GGUF file, for other engines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gguf<'a> {
+    /// The form of its weights, by the format's name for it.
+    pub(crate) form: &'static str,
+    /// The path of the file.
+    pub(crate) path: &'a Path,
+    /// The number of tokens that prompts are drawn from.
+    pub(crate) vocabulary: usize,
+}
+
+/// The capacity that a peer reserves memory for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Concurrent sequences.
+    pub(crate) sequences: usize,
+    /// Tokens of each, including decoded ones.
+    pub(crate) tokens: usize,
+}
+
+/// A job for the language model alone: new prompts, and tokens decoded after them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LanguageJob {
-    /// Sequences at the same time.
+    /// Concurrent sequences.
     pub(crate) batch: usize,
-    /// Tokens of each prompt, or about so many.
+    /// Tokens of each prompt, approximately.
     pub(crate) prompt_tokens: usize,
-    /// Tokens that each sequence writes after its first one.
+    /// Tokens that each sequence decodes after its first one.
     pub(crate) steps: usize,
-    /// Sets the prompts apart from those of every other job.
+    /// Makes the prompts differ from those of every other job.
     pub(crate) serial: u64,
 }
 
-/// How long a job took, by tokens as the program counted them.
+/// The duration of a job, and its tokens as the program counted them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LanguageTimes {
     /// Tokens of all prompts.
     pub(crate) prompt_tokens: f64,
-    /// From the first request to the last first token.
+    /// Seconds from the first request until every sequence has its first token.
     pub(crate) prefill_s: f64,
-    /// Tokens written after the first one of each sequence.
+    /// Tokens decoded after the first one of each sequence.
     pub(crate) written_tokens: f64,
-    /// What these took.
+    /// Seconds that decoding them took.
     pub(crate) decode_s: f64,
 }
 
 impl LanguageTimes {
-    /// What a script tells.
+    /// Reads the answer of a script.
     fn of(answer: &Value) -> Result<Self, BenchError> {
         let number = |name| script::number(answer, name);
         Ok(Self {
@@ -54,13 +76,13 @@ impl LanguageTimes {
         })
     }
 
-    /// Tokens read each second.
+    /// Prompt tokens per second.
     pub(crate) fn prefill_per_s(&self) -> f64 {
         self.prompt_tokens / self.prefill_s
     }
 
-    /// Tokens written each second, by all sequences together. None when the difference of two times that it is made of is
-    /// lost in noise.
+    /// Decoded tokens per second, of all sequences together. `None` if the difference of two times that it is
+    /// derived from is lost in noise.
     pub(crate) fn decode_per_s(&self) -> Option<f64> {
         (self.decode_s > 0.0 && self.written_tokens > 0.0).then(|| self.written_tokens / self.decode_s)
     }
@@ -68,13 +90,13 @@ impl LanguageTimes {
 
 /// A program that runs a language model.
 pub(crate) trait Language {
-    /// Its name and the form of its weights.
+    /// Its name, and the form of its weights.
     fn name(&self) -> String;
 
-    /// Whether it is Gavel, whose failures are not passed over.
+    /// Whether it is Gavel, whose failures end the comparison.
     fn is_gavel(&self) -> bool;
 
-    /// Does a job.
+    /// Runs a job.
     ///
     /// # Errors
     /// [`BenchError`] when it fails.

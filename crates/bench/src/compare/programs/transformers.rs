@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Language, LanguageJob, LanguageTimes};
 use crate::{
     compare::{
-        CompareDevice,
+        CompareDevice, scene,
         script::{Script, number},
     },
     error::BenchError,
@@ -16,37 +16,40 @@ use crate::{
 /// A loaded model.
 #[derive(Debug)]
 pub(crate) struct Transformers {
-    /// Tokens of which prompts are drawn.
+    /// The number of tokens that prompts are drawn from.
     vocabulary: usize,
     device: CompareDevice,
     script: Script,
 }
 
-/// Judgements that are made in batches of one size.
+/// Judgements in batches of one size.
 #[derive(Debug)]
 pub(crate) struct Batches<'a> {
-    /// The image of all, a PNG in base64.
+    /// The image of all prompts, a PNG in base64.
     pub(crate) image: &'a str,
-    /// What stands beside it.
+    /// The text of each prompt.
     pub(crate) prompts: &'a [String],
-    /// How the critic's turn begins.
+    /// The beginning of the critic's turn.
     pub(crate) reply: &'a str,
-    /// Prompts in each batch.
+    /// Prompts per batch.
     pub(crate) batch: usize,
-    /// Tokens to write; 0 for the logits alone.
+    /// Tokens to decode; 0 for the logits alone.
     pub(crate) write: usize,
 }
 
-/// What they took.
-#[derive(Debug, Clone, Copy)]
+/// The cost of the judgements, and the probabilities read from the logits.
+#[derive(Debug)]
 pub(crate) struct BatchTimes {
     pub(crate) seconds: f64,
     pub(crate) prompt_tokens: f64,
     pub(crate) written_tokens: f64,
+    /// The natural logarithms of the probabilities of [`scene::LABELS`] after each prompt; empty if tokens were
+    /// decoded.
+    pub(crate) labels: Vec<Vec<f64>>,
 }
 
 impl Transformers {
-    /// Loads a checkpoint, in the floats of a device.
+    /// Loads a checkpoint in the floating-point type of a device.
     ///
     /// # Errors
     /// [`BenchError::Program`] when that fails.
@@ -61,34 +64,38 @@ impl Transformers {
         Ok(Self { vocabulary, device, script })
     }
 
-    /// Of which version.
+    /// The library's version.
     pub(crate) fn version(&self) -> String {
         self.script.hello["version"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Seconds for the features of an image, and the tiles it has.
+    /// Returns the seconds for the features of an image, and the number of its tiles.
     ///
     /// # Errors
     /// [`BenchError::Program`] when that fails.
     pub(crate) fn encode_image(&mut self, image: &str) -> Result<(f64, f64), BenchError> {
-        let answer = self.script.ask(&json!({"do": "image", "picture": image}))?;
+        let answer = self.script.ask(&json!({"do": "image", "image": image}))?;
         Ok((number(&answer, "seconds")?, number(&answer, "tiles")?))
     }
 
-    /// Judges.
+    /// Makes judgements.
     ///
     /// # Errors
     /// [`BenchError::Program`] when that fails.
     pub(crate) fn judge(&mut self, batches: &Batches<'_>) -> Result<BatchTimes, BenchError> {
         let Batches { image, prompts, reply, batch, write } = batches;
         let answer = self.script.ask(&json!({
-            "do": "judge", "picture": image, "prompts": prompts, "reply": reply, "batch": batch, "write": write,
+            "do": "judge", "image": image, "prompts": prompts, "reply": reply, "batch": batch, "write": write,
+            "labels": scene::LABELS,
         }))?;
         let number = |name| number(&answer, name);
+        let numbers =
+            |label: &Value| label.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
         Ok(BatchTimes {
             seconds: number("seconds")?,
             prompt_tokens: number("prompt_tokens")?,
             written_tokens: number("written_tokens")?,
+            labels: answer["labels"].as_array().into_iter().flatten().map(numbers).collect(),
         })
     }
 }

@@ -1,33 +1,34 @@
-//! JPEGs as they are described, marker by marker: images of one colour with any number of components, samplings and scans.
+//! JPEG files built from segments: images of one colour with any number of components, sampling factors and
+//! scans.
 
 use serde::Deserialize;
 
-/// A JPEG of one colour. The defaults make a sound grey one.
+/// A JPEG of one colour. The defaults give a valid grey one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Jpeg {
     width: u16,
-    /// 0 leaves it to `lines`.
+    /// 0 leaves the height to `lines`.
     height: u16,
     /// The second byte of the frame's marker: 0xc0 is baseline, 0xc2 progressive.
     #[serde(default = "baseline")]
     frame: u8,
-    /// Horizontal and vertical sampling of each component.
+    /// Horizontal and vertical sampling factors of each component.
     #[serde(default = "one")]
     sampling: Vec<[u8; 2]>,
-    /// Level of each component, 0 to 255.
+    /// The level of each component, 0 to 255.
     #[serde(default = "grey")]
     levels: Vec<u8>,
-    /// Which colours Adobe's marker says that they are: 0 is CMYK, 2 YCCK.
+    /// The colour transform in an Adobe segment: 0 is CMYK, 2 YCCK. No such segment if `None`.
     adobe: Option<u8>,
-    /// Units between two restarts.
+    /// MCUs between two restart markers.
     restart: Option<u16>,
-    /// Scans behind the first one in which each block of the first component says that it has nothing more.
+    /// Further scans, in which every block of the first component is an end of block.
     #[serde(default)]
     scans: usize,
-    /// A number of lines behind the first scan.
+    /// The number of lines in a DNL segment after the first scan.
     lines: Option<u16>,
-    /// Markers that are left out with what belongs to them.
+    /// Markers whose segments are left out.
     #[serde(default)]
     without: Vec<u8>,
 }
@@ -44,11 +45,11 @@ fn grey() -> Vec<u8> {
     vec![128]
 }
 
-/// Blocks have sides of so many samples.
+/// The side of a block in samples.
 const BLOCK: usize = 8;
-/// A difference of levels has at most so many bits; its number of bits is written as a code of four.
+/// Size categories of a DC difference, 0 to 11 bits; each has a Huffman code of four bits.
 const CATEGORIES: u8 = 12;
-/// What says that so many blocks have nothing more: 2^14 and what the next 14 bits add.
+/// The symbol EOB14: a run of 2^14 ends of block, plus the value of the next 14 bits.
 const MANY_ENDS: u8 = 0xe0;
 
 impl Jpeg {
@@ -58,7 +59,7 @@ impl Jpeg {
             let content = [b"Adobe".as_slice(), &[0, 100, 0, 0, 0, 0, colours]].concat();
             file.extend(self.segment(0xee, &content));
         }
-        // All quantised by 8, so that a coefficient of the mean is a level.
+        // All coefficients are quantised by 8, so that a DC coefficient equals a level.
         file.extend(self.segment(0xdb, &[vec![0], vec![8; 64]].concat()));
         let mut frame = vec![8];
         frame.extend(self.height.to_be_bytes());
@@ -71,7 +72,7 @@ impl Jpeg {
         let mut lengths = [0; 16];
         lengths[3] = CATEGORIES;
         file.extend(self.segment(0xc4, &[vec![0], lengths.to_vec(), (0..CATEGORIES).collect()].concat()));
-        // The end of a block is the bit 0, many ends are the bits 10.
+        // An end of block has the code 0, a run of them the code 10.
         let mut lengths = [0; 16];
         lengths[..2].fill(1);
         file.extend(self.segment(0xc4, &[vec![0x10], lengths.to_vec(), vec![0, MANY_ENDS]].concat()));
@@ -101,7 +102,7 @@ impl Jpeg {
         self.frame == 0xc2
     }
 
-    /// How many units of `blocks` blocks a side stand one beside the other for so many samples.
+    /// The number of MCUs, of `blocks` blocks each, that cover one dimension of `samples` samples.
     fn units(samples: u16, blocks: u8) -> usize {
         usize::from(samples).div_ceil(BLOCK * usize::from(blocks.max(1)))
     }
@@ -139,7 +140,7 @@ impl Jpeg {
         file
     }
 
-    /// The data of a later scan: as few words as there can be for all blocks of the first component.
+    /// The data of a later scan: the fewest codes that end all blocks of the first component.
     fn ends_of_blocks(&self) -> Vec<u8> {
         const LEAST: usize = 1 << 14;
         let mut blocks = Self::units(self.width, 1) * Self::units(self.height, 1);
@@ -157,16 +158,16 @@ impl Jpeg {
     }
 }
 
-/// A marker with what belongs to it.
+/// A marker segment.
 pub(super) fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
     [&[0xff, marker], &(content.len() as u16 + 2).to_be_bytes()[..], content].concat()
 }
 
-/// Bits as a scan has them.
+/// The entropy-coded bits of a scan.
 #[derive(Debug, Default)]
 struct Bits {
     bytes: Vec<u8>,
-    /// Those that fill no byte yet.
+    /// Bits that do not fill a byte yet, and their number.
     kept: u32,
     count: u32,
 }
@@ -180,14 +181,14 @@ impl Bits {
                 let byte = self.kept as u8;
                 self.bytes.push(byte);
                 if byte == 0xff {
-                    self.bytes.push(0); // else it would be a marker
+                    self.bytes.push(0); // else it would begin a marker
                 }
                 (self.kept, self.count) = (0, 0);
             }
         }
     }
 
-    /// A difference of levels: how many bits it has, and they, of one less when it is negative.
+    /// Writes a DC difference: its number of bits, then these bits, of the value minus one if it is negative.
     fn difference(&mut self, difference: i32) {
         let count = 32 - difference.unsigned_abs().leading_zeros();
         self.put(count, 4);
@@ -195,7 +196,7 @@ impl Bits {
         self.put(bits as u32 & ((1 << count) - 1), count);
     }
 
-    /// All bytes, the last one filled with ones.
+    /// Returns all bytes, the last one padded with ones.
     fn end(&mut self) -> Vec<u8> {
         while self.count > 0 {
             self.put(1, 1);

@@ -1,5 +1,5 @@
-//! What the corpus sends, made of its descriptions: plain values, and objects with a key `$…` that say how to make a long or a
-//! damaged one.
+//! Builds what the corpus sends from its descriptions: plain values, and objects with a single key `$…` that
+//! describe how to build a long or damaged value.
 
 mod jpeg;
 mod png;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::origin::Places;
 use jpeg::Jpeg;
 
-/// Why a description makes nothing.
+/// Why a description is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
     #[error("{0} is no description that is known")]
@@ -31,19 +31,20 @@ pub(crate) enum BuildError {
     Jpeg(#[source] serde_json::Error),
 }
 
-/// Makes values.
+/// Builds values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Builder<'a> {
-    /// From where files are read.
+    /// The folder that files are read from.
     pub(crate) folder: &'a Path,
-    /// Whom URLs name.
+    /// The hosts that URLs may name.
     pub(crate) places: &'a Places,
-    /// How often the same was made before; what is random is other then.
+    /// The number of earlier rounds; random bytes differ between rounds.
     pub(crate) round: usize,
 }
 
 impl Builder<'_> {
-    /// A value as JSON: what is described becomes a string, or a list where `$list` says so.
+    /// A value as JSON: a description becomes a string, or a list or an object for `$list`, `$object` and
+    /// `$deep`.
     pub(crate) fn json(self, value: &Value) -> Result<Value, BuildError> {
         Ok(match value {
             Value::Object(members) => match described(members) {
@@ -71,7 +72,7 @@ impl Builder<'_> {
         })
     }
 
-    /// A value as bytes: a string is itself, what is no description is written as JSON.
+    /// A value as bytes: a string as it is, a description as what it describes, and anything else as JSON.
     pub(crate) fn bytes(self, value: &Value) -> Result<Vec<u8>, BuildError> {
         let members = match value {
             Value::String(text) => return Ok(text.clone().into_bytes()),
@@ -100,19 +101,34 @@ impl Builder<'_> {
                 let encoded = BASE64_STANDARD.encode(self.bytes(bytes)?);
                 Ok(format!("data:image/png;base64,{encoded}").into_bytes())
             }
+            // A number in `count` bytes, little-endian or big-endian.
+            ("$le", [value, count]) => Ok(number(value)?.to_le_bytes()[..number(count)?.min(8)].to_vec()),
+            ("$be", [value, count]) => {
+                Ok(number(value)?.to_be_bytes()[8_usize.saturating_sub(number(count)?)..].to_vec())
+            }
+            ("$random", [count]) => Ok(Noise::new(self.round).take(number(count)?).collect()),
+            // The number of earlier rounds.
+            ("$round", []) => Ok(self.round.to_string().into_bytes()),
+            _ => self.changed(name, arguments),
+        }
+    }
+
+    /// Bytes derived from others: a part of them, or a changed copy.
+    fn changed(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
+        match (name, arguments) {
             // The first `part` of `parts` equal parts.
             ("$cut", [bytes, part, parts]) => {
                 let mut bytes = self.bytes(bytes)?;
                 bytes.truncate(bytes.len() * number(part)? / number(parts)?.max(1));
                 Ok(bytes)
             }
-            // All but so many bytes at the end.
+            // Everything except the last `count` bytes.
             ("$drop", [bytes, count]) => {
                 let mut bytes = self.bytes(bytes)?;
                 bytes.truncate(bytes.len().saturating_sub(number(count)?));
                 Ok(bytes)
             }
-            // Other bytes at a place, counted from the end when it is negative.
+            // New bytes at an offset, which counts from the end if negative.
             ("$patch", [bytes, place, new]) => {
                 let (mut bytes, new) = (self.bytes(bytes)?, self.bytes(new)?);
                 let place = place.as_i64().unwrap_or_default();
@@ -130,25 +146,24 @@ impl Builder<'_> {
                 bytes.splice(place..place, new);
                 Ok(bytes)
             }
-            // From one place to before another one, or to the end.
-            ("$slice", [bytes, from]) => Ok(self.bytes(bytes)?.split_off(number(from)?)),
-            ("$slice", [bytes, from, to]) => {
+            // From one offset to before another one, or to the end; offsets beyond the end give nothing.
+            ("$slice", [bytes, from, to @ ..]) if to.len() < 2 => {
                 let mut bytes = self.bytes(bytes)?;
-                bytes.truncate(number(to)?);
+                if let [to] = to {
+                    bytes.truncate(number(to)?);
+                }
                 Ok(bytes.split_off(number(from)?.min(bytes.len())))
             }
-            // A number in so many bytes, the least or the greatest first.
-            ("$le", [value, count]) => Ok(number(value)?.to_le_bytes()[..number(count)?.min(8)].to_vec()),
-            ("$be", [value, count]) => {
-                Ok(number(value)?.to_be_bytes()[8_usize.saturating_sub(number(count)?)..].to_vec())
-            }
-            ("$random", [count]) => Ok(Noise::new(self.round).take(number(count)?).collect()),
-            // Some of its bytes are others, each time other ones.
+            // With random bytes changed, different ones in each round.
             ("$damaged", [bytes]) => Ok(damaged(self.bytes(bytes)?, self.round)),
-            // How often this was made before.
-            ("$round", []) => Ok(self.round.to_string().into_bytes()),
-            // URLs of the server itself, of one that has images and does all that is bad, of one that nobody may
-            // ask, and of a port where nobody listens.
+            _ => self.named(name, arguments),
+        }
+    }
+
+    /// URLs of the server under test, of the image server, of the server that must never be contacted, and of a
+    /// port without a listener.
+    fn named(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
+        match (name, arguments) {
             ("$server", [path]) => self.url(&self.places.server, path),
             ("$origin", [path]) => self.url(&self.places.origin, path),
             ("$inside", [path]) => self.url(&self.places.inside, path),
@@ -175,7 +190,7 @@ impl Builder<'_> {
             }
             ("$chunk", [kind, content]) => Ok(png::chunk(&self.bytes(kind)?, &self.bytes(content)?)),
             ("$zlib", [bytes]) => Ok(png::zlib(&self.bytes(bytes)?)),
-            // So many bytes of nothing, compressed without being made first.
+            // This many zero bytes, compressed.
             ("$zeros", [count]) => Ok(png::zlib(&vec![0; number(count)?])),
             ("$gzip", [bytes]) => Ok(png::gzip(&self.bytes(bytes)?)),
             ("$jpeg", [described]) => {
@@ -203,7 +218,7 @@ impl Builder<'_> {
     }
 }
 
-/// The one member of an object whose name begins with `$`, with its arguments.
+/// The name and the arguments of a description: an object whose only key begins with `$`.
 fn described(members: &Map<String, Value>) -> Option<(&str, &[Value])> {
     let (name, arguments) = members.iter().next().filter(|_| members.len() == 1)?;
     let arguments = match arguments {
@@ -224,7 +239,7 @@ fn hexadecimal(digits: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// Bytes without a pattern, always the same for one round (an xorshift).
+/// Pseudo-random bytes, the same in each run for one round (an xorshift).
 struct Noise(u64);
 
 impl Noise {
@@ -244,7 +259,7 @@ impl Iterator for Noise {
     }
 }
 
-/// The same bytes with one to eight of them others, which stand in front as often as anywhere: headers are short.
+/// Replaces one to eight bytes, about half of them among the first 64, so that short headers are hit, too.
 fn damaged(mut bytes: Vec<u8>, round: usize) -> Vec<u8> {
     let mut noise = Noise::new(round + 1);
     let mut next = || usize::from(noise.next().unwrap_or_default());
@@ -273,6 +288,11 @@ mod tests {
         assert_eq!(made(&json!({ "$nest": ["[", 2, "1", "]"] })), b"[[1]]");
         assert_eq!(made(&json!({ "$patch": ["abcd", -1, "x"] })), b"abcx");
         assert_eq!(made(&json!({ "$cut": ["abcd", 1, 2] })), b"ab");
+        assert_eq!(made(&json!({ "$slice": ["abcd", 1, 3] })), b"bc");
+        assert_eq!(made(&json!({ "$slice": ["abcd", 1] })), b"bcd");
+        for beyond in [json!(["abcd", 9]), json!(["abcd", 9, 12]), json!(["abcd", 3, 1])] {
+            assert_eq!(made(&json!({ "$slice": beyond })), b"", "{beyond}");
+        }
         assert_eq!(made(&json!({ "a": { "$list": [1, 2] } })), br#"{"a":[1,1]}"#);
         let row = json!({ "$chunk": ["IDAT", { "$zlib": { "$hex": "00 ff 00 00" } }] });
         let png = made(&json!({ "$png": [[1, 1, 8, 2, 0], [row]] }));

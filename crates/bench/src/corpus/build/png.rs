@@ -1,4 +1,4 @@
-//! PNGs as they are described, chunk by chunk.
+//! PNG files built from chunks.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-/// A PNG whose header says `[width, height, depth, colour, interlace]`, with these chunks between header and end.
+/// A PNG with the header `[width, height, depth, colour, interlace]`, and these chunks between header and end.
 pub(super) fn file(header: &[u64], chunks: &[Vec<u8>]) -> Vec<u8> {
     let field = |index: usize| header.get(index).copied().unwrap_or_default();
     let mut content = Vec::new();
@@ -18,7 +18,7 @@ pub(super) fn file(header: &[u64], chunks: &[Vec<u8>]) -> Vec<u8> {
     [start, chunk(b"IHDR", &content), chunks.concat(), chunk(b"IEND", b"")].concat()
 }
 
-/// A chunk, with its checksum.
+/// A chunk with its checksum.
 pub(super) fn chunk(kind: &[u8], content: &[u8]) -> Vec<u8> {
     let named = [kind, content].concat();
     let mut checksum = flate2::Crc::new();
@@ -26,15 +26,15 @@ pub(super) fn chunk(kind: &[u8], content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32).to_be_bytes()[..], &named, &checksum.sum().to_be_bytes()].concat()
 }
 
-/// Bytes as a stream of zlib.
+/// Bytes as a zlib stream.
 pub(super) fn zlib(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    // Into memory nothing fails.
+    // Writing to memory cannot fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
 }
 
-/// Bytes as a file of gzip.
+/// Bytes as a gzip file.
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let _ = encoder.write_all(bytes); // as above

@@ -1,4 +1,4 @@
-//! Honest images, which others are made of.
+//! Valid images, from which others are derived.
 
 use std::io::Cursor;
 
@@ -6,10 +6,11 @@ use image::{DynamicImage, ImageFormat, Luma, Rgb, RgbImage};
 
 use super::BuildError;
 
-/// A square of one colour in the pattern of blocks: JPEG keeps it exactly, whichever way it is turned.
+/// The side of the uniform squares in the pattern of blocks: JPEG preserves them exactly, whatever the
+/// orientation.
 const BLOCK: u32 = 16;
 
-/// An image of a pattern; `gradient`, which compresses well, without one.
+/// Draws an image with a pattern: `gradient`, which compresses well, if `None`.
 pub(super) fn draw(pattern: Option<&[u8]>, (width, height): (u32, u32)) -> Result<DynamicImage, BuildError> {
     let rgb = |colour: &dyn Fn(u32, u32) -> [u8; 3]| {
         DynamicImage::from(RgbImage::from_fn(width, height, |x, y| Rgb(colour(x, y))))
@@ -24,7 +25,7 @@ pub(super) fn draw(pattern: Option<&[u8]>, (width, height): (u32, u32)) -> Resul
         }),
         Some(b"white") => rgb(&|_, _| [255; 3]),
         Some(b"black") => rgb(&|_, _| [0; 3]),
-        // The two ends of what a channel can be, and nothing between.
+        // The two extremes of a channel, and nothing in between.
         Some(b"checkers") => rgb(&|x, y| [if (x + y) % 2 == 0 { 0 } else { 255 }; 3]),
         Some(b"noise") => rgb(&|x, y| {
             let mixed = (x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77)).wrapping_mul(0xc2b2_ae3d);
@@ -33,7 +34,7 @@ pub(super) fn draw(pattern: Option<&[u8]>, (width, height): (u32, u32)) -> Resul
         Some(b"white16") => {
             DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(width, height, Luma([u16::MAX])))
         }
-        // Hidden stripes: nothing is opaque.
+        // Invisible stripes: every pixel is transparent.
         Some(b"hidden") => DynamicImage::from(image::RgbaImage::from_fn(width, height, |x, _| {
             image::Rgba([if x / 4 % 2 == 0 { 0 } else { 255 }, 0, 0, 0])
         })),
@@ -44,7 +45,7 @@ pub(super) fn draw(pattern: Option<&[u8]>, (width, height): (u32, u32)) -> Resul
     })
 }
 
-/// The image as it is stored when its EXIF orientation, one of 1 to 8, is to show it as it is.
+/// The image as it must be stored so that its EXIF orientation, 1 to 8, displays it as `shown`.
 pub(super) fn stored(shown: DynamicImage, orientation: usize) -> DynamicImage {
     match orientation {
         2 => shown.fliph(),
@@ -58,7 +59,7 @@ pub(super) fn stored(shown: DynamicImage, orientation: usize) -> DynamicImage {
     }
 }
 
-/// An image in a format.
+/// Encodes an image in a format.
 pub(super) fn write(image: &DynamicImage, format: &[u8]) -> Result<Vec<u8>, BuildError> {
     let format = match format {
         b"png" => ImageFormat::Png,

@@ -1,4 +1,4 @@
-//! What the origin of images answers to each path.
+//! The answers of the image origin by path.
 
 use std::{
     io::{self, Read, Write},
@@ -9,10 +9,11 @@ use std::{
 
 use image::{DynamicImage, ImageFormat};
 
-/// Between two bytes of an answer that is slow.
+/// The pause between two bytes of a slow answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers to a path, as `/redirect/302?http://host/`: the first part says what, the second and the query with what.
+/// Answers a request for `target`, such as `/redirect/302?http://host/`: the first part of the path selects the
+/// answer, the second part and the query are its arguments.
 pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut parts = path.split('/').skip(1);
@@ -44,7 +45,7 @@ pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
         "long" => declared(image.len() / 2, &image),
         "headers" => whole(&"x-a: b\r\n".repeat(with.parse().unwrap_or_default()), &image),
         "header" => whole(&format!("x-a: {}\r\n", "b".repeat(with.parse().unwrap_or_default())), &image),
-        // Settings and endless pings of HTTP/2.
+        // A SETTINGS frame and many PING frames of HTTP/2.
         "http2" => [&b"\0\0\0\x04\0\0\0\0\0"[..], &b"\0\0\x08\x06\0\0\0\0\0abcdefgh".repeat(1000)].concat(),
         "noise" => b"\xff\0SSH-2.0-x\r\n\r\n".to_vec(),
         "closes" => Vec::new(),
@@ -60,7 +61,7 @@ pub(super) fn answer(mut stream: TcpStream, target: &str) -> io::Result<()> {
             stream.write_all(&declared(image.len(), b""))?;
             return drip(&mut stream, &image);
         }
-        // Until the other side gives up.
+        // Until the client gives up.
         "silent" => return stream.read(&mut [0]).map(drop),
         _ => response("404 Not Found", "", b""),
     };
@@ -73,7 +74,7 @@ fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// An answer that says that it has so many bytes.
+/// An answer whose `content-length` is `length`.
 fn declared(length: usize, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").as_bytes(), body].concat()
 }
@@ -89,7 +90,7 @@ fn drip(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
 /// A small image.
 fn image() -> Vec<u8> {
     let mut file = io::Cursor::new(Vec::new());
-    // Into memory nothing fails.
+    // Writing to memory cannot fail.
     let _ = DynamicImage::new_rgb8(40, 30).write_to(&mut file, ImageFormat::Png);
     file.into_inner()
 }

@@ -1,4 +1,5 @@
-//! A server of images that does all that is bad, beside one that nobody may ask: what the server under test fetches from.
+//! A misbehaving image server, and one that must never be contacted: the hosts in URLs that the server under
+//! test gets.
 
 mod answer;
 
@@ -13,31 +14,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whom URLs name, each as `host:port`.
+/// The hosts in URLs, each as `host:port`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     /// The server under test.
     pub(crate) server: String,
-    /// Who has images.
+    /// The image server.
     pub(crate) origin: String,
-    /// Who must not be asked.
+    /// A server that must never be contacted.
     pub(crate) inside: String,
-    /// Where nobody listens.
+    /// A port without a listener.
     pub(crate) closed: String,
 }
 
-/// How long somebody who was left alone waits for the other side to go.
+/// The read timeout of a connection that the other side leaves open.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a fetch may go on when its request is over.
+/// How long fetches may continue after their request has ended.
 const ENDING: Duration = Duration::from_secs(2);
-/// The most images that are fetched at a time from one host.
+/// The highest permitted number of concurrent fetches from one host.
 const MOST: usize = 4;
-/// How long an image takes that comes a moment later.
+/// The delay of images below `/later`.
 const LATER: Duration = Duration::from_millis(100);
-/// The longest head that is read.
+/// The longest request head that is read, in bytes.
 const LONGEST_HEAD: u64 = 64 << 10;
 
-/// Both servers, until they are dropped.
+/// Both servers, which run until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) places: Places,
@@ -45,17 +46,17 @@ pub(crate) struct Origin {
     seen: Arc<Seen>,
 }
 
-/// What they were asked.
+/// What the servers observed.
 #[derive(Debug, Default)]
 struct Seen {
     ended: AtomicBool,
     fetched: AtomicUsize,
-    /// Connections to the origin that are open.
+    /// Open connections to the image server.
     open: AtomicUsize,
-    /// Those whose image comes a moment later.
+    /// Requests whose delayed image is pending.
     later: AtomicUsize,
     inside: AtomicUsize,
-    /// What was wrong with requests. Held to add to it or to take it.
+    /// Faults of requests. Locked to add to them or to take them.
     wrong: Mutex<Vec<String>>,
 }
 
@@ -70,10 +71,10 @@ impl Seen {
 }
 
 impl Origin {
-    /// Begins.
+    /// Starts both servers.
     ///
     /// # Errors
-    /// When there is no port for it.
+    /// When no port is available.
     pub(crate) fn start() -> io::Result<Self> {
         let seen = Arc::<Seen>::default();
         let listen = || TcpListener::bind("127.0.0.1:0");
@@ -88,7 +89,8 @@ impl Origin {
         let noted = seen.clone();
         Self::accept(origin, &seen, move |stream| {
             let noted = noted.clone();
-            // A thread each: some are never answered. Whoever asks may leave at any time.
+            // A thread for each connection, since some are never answered. The client may disconnect at any
+            // time.
             thread::spawn(move || {
                 noted.open.fetch_add(1, SeqCst);
                 let _ = serve(stream, &noted);
@@ -114,12 +116,12 @@ impl Origin {
         });
     }
 
-    /// How often the origin was asked since this was last called.
+    /// The number of requests to the image server since the last call.
     pub(crate) fn fetched(&self) -> usize {
         self.seen.fetched.swap(0, SeqCst)
     }
 
-    /// What the server under test did wrong since this was last asked.
+    /// The faults of the server under test since the last call.
     pub(crate) fn problems(&self) -> Vec<String> {
         let deadline = Instant::now() + ENDING;
         while self.seen.open.load(SeqCst) > 0 && Instant::now() < deadline {
@@ -137,7 +139,7 @@ impl Origin {
         found
     }
 
-    /// An option of a server with the places put in.
+    /// An option of a server with the placeholders of hosts replaced.
     pub(crate) fn put_in(&self, option: &str) -> String {
         let Places { origin, inside, closed, .. } = &self.places;
         option.replace("{origin}", origin).replace("{inside}", inside).replace("{closed}", closed)
@@ -148,12 +150,12 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.seen.ended.store(true, SeqCst);
         for address in self.addresses {
-            let _ = TcpStream::connect(address); // wakes who waits for somebody
+            let _ = TcpStream::connect(address); // ends the blocking accept
         }
     }
 }
 
-/// Reads a request, and answers as its path says.
+/// Reads a request, and answers according to its path.
 fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream.try_clone()?).take(LONGEST_HEAD);
@@ -171,13 +173,13 @@ fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
             seen.note(vec![format!("more than {MOST} images at a time from one host")]);
         }
         thread::sleep(LATER);
-        // Before it is answered, so that the next one is never counted beside it.
+        // Before the answer, so that the next request is never counted in addition to this one.
         seen.later.fetch_sub(1, SeqCst);
     }
     answer::answer(stream, target)
 }
 
-/// What a request has that it must not have: whatever a client said, and what is not asked for.
+/// The faults of a request head: its form, headers that could pass on client data, and a wrong user agent.
 fn problems(head: &str) -> Vec<String> {
     let mut found = Vec::new();
     let lower = head.to_ascii_lowercase();
