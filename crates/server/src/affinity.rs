@@ -1,7 +1,8 @@
-//! The name by which a proxy keeps requests on one image together, so that one replica's caches serve all of them.
+//! The affinity key by which a proxy routes requests about the same images to one replica, whose caches then serve
+//! them.
 //!
-//! Every judgement's response has it in a header; a client that sends it back, or works it out by itself, is sent to where
-//! its image is known. The server takes no notice of what it is sent.
+//! The response of every judgement has it in a header. A client that sends it back, or computes it itself, is routed
+//! to the replica that has its images cached. The server ignores the header in requests.
 
 use axum::{
     http::{HeaderName, HeaderValue},
@@ -13,11 +14,12 @@ use sha2::{Digest, Sha256};
 use crate::hexadecimal::hexadecimal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-gavel-affinity");
-/// Bytes of the digest that make the name: more than any number of images needs.
+/// Bytes of the digest in the key: with 128 bits, keys of different images practically never collide.
 const BYTES: usize = 16;
 
-/// In hexadecimal digits the first half of a SHA-256: of the SHA-256 of all images' files one after another, or of the
-/// question where there are none. It is what the prompt begins with, and so what is kept of it.
+/// The key of `case`: the first half, in hexadecimal digits, of a SHA-256 over the concatenated SHA-256 digests of
+/// all image files, or over the question if there are no images. Prompts begin with these, and caches keep beginnings
+/// of prompts.
 pub(crate) fn of(case: &Case) -> HeaderValue {
     let mut digest = Sha256::new();
     for image in &case.images {
@@ -30,7 +32,7 @@ pub(crate) fn of(case: &Case) -> HeaderValue {
     HeaderValue::from_str(&name).expect("hexadecimal digits may stand in a header")
 }
 
-/// The same response with the name.
+/// Adds the key to the headers of `response`, if there is one.
 pub(crate) fn named(affinity: Option<HeaderValue>, mut response: Response) -> Response {
     if let Some(affinity) = affinity {
         response.headers_mut().insert(HEADER, affinity);

@@ -1,7 +1,6 @@
-//! `gavel bench`: starts what is measured, measures, prints a table and writes JSON.
+//! `gavel bench`: starts the measured servers, runs a benchmark, prints its table and writes its figures as JSON.
 
 use std::{
-    fmt::Display,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -15,8 +14,8 @@ use axum::{
     response::Response,
 };
 use bench::{
-    AbuseOptions, CompareDevice, CompareOptions, CorpusOptions, Extent, LoadOptions, OverheadOptions, Part,
-    RoundRobin, Server, ServiceTimes, Target,
+    AbuseOptions, CompareDevice, CompareOptions, CompareReport, CorpusOptions, Extent, LoadOptions,
+    OverheadOptions, Part, RoundRobin, Server, ServiceTimes, Target,
 };
 use judge::{EngineConfig, Judge};
 use serde::Serialize;
@@ -24,32 +23,18 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
     boot,
-    caller::RequestTimes,
     command::{
         AbuseArguments, BenchCommand, CompareArguments, CompareDeviceChoice, ComparePart, CorpusArguments,
-        LimitOptions, LoadArguments, OverheadArguments, SharingArguments, StepsArguments,
+        LoadArguments, OverheadArguments, SharingArguments, StepsArguments,
     },
-    content_limits::ContentLimits,
-    edge::HeadLimits,
     metrics::Metrics,
-    output::{output, unless_gone},
-    router::{self, RequestLimits, Service},
-    serve,
+    report::{publish, save},
+    router, serve,
+    service::{RequestLimits, Service},
+    stdout::{stdout, unless_gone},
 };
 
-/// Bounds that no benchmark comes near, unless its critic is a hundred times slower than its requests come.
-fn limits() -> RequestLimits {
-    RequestLimits {
-        max_body_bytes: 32 << 20,
-        max_bodies_bytes: 2 << 30,
-        content: ContentLimits::from(&LimitOptions::default()),
-        times: RequestTimes { queue: Duration::from_secs(600), whole: Duration::from_secs(600) },
-        forms_by_prompt: false,
-        head: HeadLimits::NONE,
-    }
-}
-
-/// Measures. Servers run on `runtime`; the clients run here, on the thread that calls.
+/// Runs a benchmark. Servers run on `runtime`; clients run on the calling thread.
 pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Load(arguments) => load(runtime, *arguments),
@@ -62,7 +47,7 @@ pub(crate) fn bench(runtime: &Runtime, command: BenchCommand) -> anyhow::Result<
         BenchCommand::MakeModel(arguments) => {
             let weights = boot::make_model(&arguments)?;
             let (folder, millions) = (arguments.folder.display(), weights as f64 / 1e6);
-            writeln!(output(), "{folder} has {millions:.2} million weights")?;
+            writeln!(stdout(), "{folder} has {millions:.2} million weights")?;
             Ok(())
         }
     }
@@ -84,7 +69,7 @@ fn load(runtime: &Runtime, arguments: LoadArguments) -> anyhow::Result<()> {
 fn overhead(runtime: &Runtime, arguments: OverheadArguments) -> anyhow::Result<()> {
     let OverheadArguments { engine, clients, seconds, paced_part, run } = arguments;
     let config = serve::engine_config(&engine);
-    // Every client has one request at a time, and none is to be refused.
+    // Each client has one request at a time, and none of them may be refused.
     let config = EngineConfig { max_waiting: config.max_waiting.max(clients), ..config };
     let service = ServiceTimes::default();
     let server = start(runtime, boot::start_null(config)?, service.clone())?;
@@ -98,16 +83,17 @@ fn sharing(arguments: &SharingArguments) -> anyhow::Result<()> {
     publish(&bench::sharing(&round_robins)?, arguments.json.as_deref())
 }
 
-/// Measures steps. That one failed is an error, after the report of those before.
+/// Measures steps of the model. A failed step is an error, returned after the report is published.
 fn steps(arguments: &StepsArguments) -> anyhow::Result<()> {
     let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
-    let report = boot::steps(&arguments.critic, extent)?;
-    unless_gone(publish(&report, arguments.json.as_deref()))?;
-    ensure!(report.failure.is_none(), "not every step could be measured");
+    let json = arguments.json.as_deref();
+    let report = boot::steps(&arguments.critic, extent, &mut |report| keep(report, json))?;
+    unless_gone(publish(&report, json))?;
+    ensure!(report.failures.is_empty(), "not every step could be measured");
     Ok(())
 }
 
-/// Sends the corpus. That a case failed is an error, after the report.
+/// Sends the corpus. A failed case is an error, returned after the report is published.
 fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
     let CorpusArguments { folder, url, program, log, short, only, minutes, json } = arguments;
     let (target, lasting) = (target(url, program, log)?, lasting(minutes)?);
@@ -117,7 +103,7 @@ fn corpus(arguments: CorpusArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Abuses a server. That something was not as it must be is an error, after the report.
+/// Runs the abusive clients. A failed check is an error, returned after the report is published.
 fn abuse(arguments: AbuseArguments) -> anyhow::Result<()> {
     let AbuseArguments { url, key, program, log, short, only, minutes, json } = arguments;
     let options = AbuseOptions {
@@ -145,11 +131,12 @@ fn lasting(minutes: Option<f64>) -> anyhow::Result<Option<Duration>> {
     lasting.transpose().context("--minutes must be a length of time")
 }
 
-/// Compares, and writes the same figures for programs, for a document and as curves.
+/// Compares Gavel with other programs, and writes the figures as JSON, as Markdown and as plots. A failure of Gavel
+/// is an error, returned after the report is published.
 fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
     let CompareArguments { model, hub, device, python, llama_server, parts, quick, json, markdown, plots } =
         arguments;
-    let report = boot::compare((model.as_deref(), hub), |model, checkpoint| {
+    let choose = |model, checkpoint| -> anyhow::Result<CompareOptions> {
         let parts = parts.iter().map(|part| match part {
             ComparePart::Startup => Part::Startup,
             ComparePart::Image => Part::Image,
@@ -170,7 +157,21 @@ fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
             extent: if *quick { Extent::Quick } else { Extent::Full },
             parts: parts.collect(),
         })
-    })?;
+    };
+    let json = json.as_deref();
+    let report = boot::compare((model.as_deref(), hub), choose, &|report| keep(report, json))?;
+    write_document(&report, markdown.as_deref(), plots.as_deref())?;
+    unless_gone(publish(&report, json))?;
+    ensure!(report.failure.is_none(), "not everything could be compared");
+    Ok(())
+}
+
+/// Writes the Markdown tables and the plots of a comparison, each only if its path is given.
+fn write_document(
+    report: &CompareReport,
+    markdown: Option<&Path>,
+    plots: Option<&Path>,
+) -> anyhow::Result<()> {
     if let Some(folder) = plots {
         fs::create_dir_all(folder)?;
         for section in &report.sections {
@@ -179,30 +180,28 @@ fn compare(arguments: &CompareArguments) -> anyhow::Result<()> {
             }
         }
     }
-    if let Some(path) = markdown {
-        // The document lies beside the plots, or has none.
-        let beside = plots.as_ref().map(|folder| {
-            let from = path.parent().unwrap_or(Path::new(""));
-            let place = folder.strip_prefix(from).unwrap_or(folder);
-            if place.as_os_str().is_empty() { String::new() } else { format!("{}/", place.display()) }
-        });
-        fs::write(path, report.markdown(beside.as_deref()))
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-    }
-    publish(&report, json.as_deref())
+    let Some(path) = markdown else { return Ok(()) };
+    // Prefix of the links from the document to the plots; without plots there are no links.
+    let beside = plots.map(|folder| {
+        let from = path.parent().unwrap_or(Path::new(""));
+        let place = folder.strip_prefix(from).unwrap_or(folder);
+        if place.as_os_str().is_empty() { String::new() } else { format!("{}/", place.display()) }
+    });
+    fs::write(path, report.markdown(beside.as_deref()))
+        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Starts the whole service on a free port of this machine; it ends with the runtime.
+/// Starts the whole service on a free loopback port; it stops with the runtime.
 fn start(runtime: &Runtime, judge: (Judge, Metrics), times: ServiceTimes) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let router =
-        router::router(Service::plain(judge), limits()).layer(middleware::from_fn_with_state(times, timed));
+    let router = router::router(Service::plain(judge), RequestLimits::in_process())
+        .layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))
 }
 
-/// Notes how long the service took for a request.
+/// Middleware that records how long the service took for a request.
 async fn timed(State(service): State<ServiceTimes>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let response = next.run(request).await;
@@ -210,14 +209,9 @@ async fn timed(State(service): State<ServiceTimes>, request: Request, next: Next
     response
 }
 
-/// Writes the report as JSON where that is wanted, then prints it: whoever reads the output may leave before its end.
-fn publish(report: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(report)?;
-        fs::write(path, text + "\n").with_context(|| format!("{} cannot be written", path.display()))?;
+/// Saves a partial report. A failure is only logged, since the complete report is still to be written.
+fn keep(report: &impl Serialize, json: Option<&Path>) {
+    if let Err(error) = save(report, json) {
+        tracing::warn!("{error:#}");
     }
-    let mut output = output();
-    write!(output, "{report}")?;
-    output.flush()?;
-    Ok(())
 }

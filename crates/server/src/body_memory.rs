@@ -1,4 +1,4 @@
-//! Memory that the bodies of requests take, from their first byte until their handler has its answer.
+//! Accounts for the memory of request bodies, from their first byte until their handler has its result.
 
 use std::{
     collections::HashMap,
@@ -12,44 +12,44 @@ use crate::{
     metrics::Refusal,
 };
 
-/// Memory for bodies. Clones are the same.
+/// The memory budget for request bodies. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyMemory(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     most: usize,
-    /// A lock that is held to count, once for each piece of a body that the system brings.
+    /// A mutex, since it is held only for an addition, once per received chunk of a body.
     taken: Mutex<Taken>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// By those tenants that may not take all of it, as long as they have some.
+    /// Bytes by tenant. Only tenants whose share is below 1 are counted, and an entry is removed when it reaches 0.
     of: HashMap<Tenant, usize>,
 }
 
-/// What one body takes, until this is dropped.
+/// The memory reserved for one body; released on drop.
 #[derive(Debug)]
-pub(crate) struct OfBody {
+pub(crate) struct BodyReservation {
     memory: BodyMemory,
-    /// Whose it is, and the most bytes that all bodies of that tenant may take.
+    /// The tenant and the maximum bytes of all its bodies together; `None` if the tenant may use all of the memory.
     tenant: Option<(Tenant, usize)>,
     bytes: usize,
 }
 
-/// Why a body finds no room beside others. One that is alone always does.
+/// Why a body does not fit beside others. A body that is alone always fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// All bodies take this much, which is the limit.
+    /// All bodies together would exceed this limit, in bytes.
     Full(usize),
-    /// Those of its tenant do.
+    /// The bodies of its tenant would exceed this limit, in bytes.
     ShareTaken(usize),
 }
 
 impl NoRoom {
-    /// How it is told: as a full waiting line is, for room comes back as soon as others are answered.
+    /// The error response, the same as for a full queue: memory is released as soon as other requests are answered.
     pub(crate) fn refused(self, dialect: Dialect) -> ApiError {
         const AGAIN_S: u64 = 1;
         let (whose, bytes) = match self {
@@ -69,18 +69,22 @@ impl NoRoom {
 }
 
 impl BodyMemory {
-    /// So many bytes.
+    /// A budget of `most` bytes.
     pub(crate) fn new(most: usize) -> Self {
         Self(Arc::new(Shared { most, taken: Mutex::default() }))
     }
 
-    /// For a body of which nothing is there yet. `share` is the part of the memory that its tenant may take.
-    pub(crate) fn begin(&self, tenant: &Tenant, share: f32) -> OfBody {
+    /// An empty reservation. `share` is the fraction of the memory that all bodies of `tenant` may use.
+    pub(crate) fn begin(&self, tenant: &Tenant, share: f32) -> BodyReservation {
         let part = (self.0.most as f64 * f64::from(share)) as usize;
-        OfBody { memory: self.clone(), tenant: (share < 1.0).then(|| (tenant.clone(), part)), bytes: 0 }
+        BodyReservation {
+            memory: self.clone(),
+            tenant: (share < 1.0).then(|| (tenant.clone(), part)),
+            bytes: 0,
+        }
     }
 
-    /// Bytes that are taken.
+    /// Bytes reserved by all bodies.
     pub(crate) fn bytes(&self) -> usize {
         self.taken().all
     }
@@ -90,11 +94,11 @@ impl BodyMemory {
     }
 }
 
-impl OfBody {
-    /// Takes `more` bytes.
+impl BodyReservation {
+    /// Reserves `more` bytes.
     ///
     /// # Errors
-    /// When there is no room for them beside what other bodies take.
+    /// [`NoRoom`] when they do not fit beside the other bodies; nothing is reserved then.
     pub(crate) fn grow(&mut self, more: usize) -> Result<(), NoRoom> {
         let mut taken = self.memory.taken();
         let most = self.memory.0.most;
@@ -114,7 +118,7 @@ impl OfBody {
     }
 }
 
-impl Drop for OfBody {
+impl Drop for BodyReservation {
     fn drop(&mut self) {
         let mut taken = self.memory.taken();
         taken.all -= self.bytes;
@@ -132,7 +136,7 @@ impl Drop for OfBody {
 mod tests {
     use super::*;
 
-    fn body(memory: &BodyMemory, tenant: &str, share: f32) -> OfBody {
+    fn body(memory: &BodyMemory, tenant: &str, share: f32) -> BodyReservation {
         memory.begin(&Tenant(tenant.into()), share)
     }
 
@@ -146,7 +150,7 @@ mod tests {
         assert_eq!(memory.bytes(), 100);
         drop(first);
         second.grow(60).unwrap();
-        // One that is alone has the limit of a single body, and no other.
+        // A body that is alone is bounded only by the maximum size of a single body, which is checked elsewhere.
         second.grow(1000).unwrap();
         assert_eq!(body(&memory, "b", 1.0).grow(1), Err(NoRoom::Full(100)));
         drop(second);

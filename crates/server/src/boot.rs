@@ -1,4 +1,4 @@
-//! From options to a critic that is ready: the only file that names where critics come from.
+//! Makes a ready critic from command-line options. This is the only file that names the sources of critics.
 
 use std::{
     fmt::Display,
@@ -25,13 +25,17 @@ use crate::{
         LimitOptions, MadeFormChoice, MakeModelArguments, PrecisionChoice, QuantizeChoice, ShapeChoice,
         WeightsChoice,
     },
-    deaths::Deaths,
+    crash_record::CrashRecord,
     exit::{Fatal, Status},
     metrics::{EngineMetrics, Metrics},
 };
 
-/// Measures steps of the critic alone.
-pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<StepsReport> {
+/// Measures steps of the critic alone; `keep` receives the partial report after each of them.
+pub(crate) fn steps(
+    options: &CriticOptions,
+    extent: Extent,
+    keep: &mut dyn FnMut(&StepsReport),
+) -> anyhow::Result<StepsReport> {
     let (_, source) = find(options.model.as_deref(), &hub(&options.hub))?;
     let inspection = critic_candle::inspect(&source)?;
     let size = inspection.size();
@@ -50,7 +54,8 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
         (None, WeightsChoice::Auto) => (stored, stored),
         (None, WeightsChoice::F32) => (32.0, 32.0),
     };
-    let (mut critic, loaded) = load(options, &LimitOptions::default(), Memory::AsNeeded)?;
+    let max_sequences = EngineConfig::default().max_sequences;
+    let (mut critic, loaded) = load(options, &LimitOptions::default(), Memory::AsNeeded, max_sequences)?;
     let options = StepsOptions {
         model: loaded.name,
         device: device_name,
@@ -59,36 +64,36 @@ pub(crate) fn steps(options: &CriticOptions, extent: Extent) -> anyhow::Result<S
         limits: MachineLimits { reading_gb_per_s, arithmetic_gflops },
         extent,
     };
-    Ok(bench::steps(&mut critic, &options))
+    Ok(bench::steps(&mut critic, &options, keep))
 }
 
-/// Loads the critic and starts its engine, for one run. No verdict is remembered.
+/// Loads the critic and starts its engine for a single run, without a verdict memo.
 pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     start_resident(options, &LimitOptions::default(), config, Residency::default())
 }
 
-/// What a judge has that stays, beyond one request.
+/// State of a judge that outlives a request.
 #[derive(Debug, Default)]
 pub(crate) struct Residency {
-    /// So many verdicts are remembered.
+    /// Capacity of the verdict memo; 0 disables it.
     pub(crate) memo_entries: usize,
-    /// What engines died of.
-    pub(crate) deaths: Deaths,
-    /// When it takes its memory.
+    /// What earlier engines were running when they died.
+    pub(crate) crash_record: CrashRecord,
+    /// When the critic allocates its memory.
     pub(crate) memory: Memory,
 }
 
-/// When a critic takes its memory.
+/// When a critic allocates its memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// As it needs it.
+    /// On demand.
     #[default]
     AsNeeded,
-    /// At the start, all of it: what serves for days must neither grow nor lack any.
+    /// All at the start: a server that runs for days must neither grow nor run out of memory later.
     Claimed,
 }
 
-/// The same with bounds for images, and what a judge has that stays.
+/// Like [`start`], with image limits and the given residency.
 pub(crate) fn start_resident(
     options: &CriticOptions,
     limits: &LimitOptions,
@@ -96,9 +101,9 @@ pub(crate) fn start_resident(
     residency: Residency,
 ) -> anyhow::Result<(Judge, Metrics)> {
     let library = library(options.config_dir.as_deref())?;
-    let (critic, loaded) = load(options, limits, residency.memory)?;
+    let (critic, loaded) = load(options, limits, residency.memory, config.max_sequences)?;
     let gpu_memory = critic.gpu_memory;
-    // While others write, a GPU takes as long for a step of so many tokens as a CPU for far fewer.
+    // While other sequences decode, a step of 2048 prefill tokens takes a GPU no longer than far fewer take a CPU.
     let config = match loaded.device {
         Device::Cpu => config,
         Device::Cuda(_) => EngineConfig { max_prefill_tokens: config.max_prefill_tokens.max(2048), ..config },
@@ -110,7 +115,7 @@ pub(crate) fn start_resident(
     Ok((judge, metrics))
 }
 
-/// A critic that was loaded, beside itself.
+/// What is known of a loaded critic beside the critic itself.
 struct Loaded {
     name: String,
     device: Device,
@@ -118,8 +123,13 @@ struct Loaded {
     warming: Duration,
 }
 
-/// Loads the critic and runs it for the first time.
-fn load(options: &CriticOptions, limits: &LimitOptions, memory: Memory) -> anyhow::Result<(Critic, Loaded)> {
+/// Loads the critic for up to `max_sequences` concurrent sequences and warms it up.
+fn load(
+    options: &CriticOptions,
+    limits: &LimitOptions,
+    memory: Memory,
+    max_sequences: usize,
+) -> anyhow::Result<(Critic, Loaded)> {
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
     let device = device(options);
@@ -149,6 +159,7 @@ fn load(options: &CriticOptions, limits: &LimitOptions, memory: Memory) -> anyho
         context_length: options.context_length,
         cache_bytes: options.cache_mib.map(|mebibytes| mebibytes << 20),
         claim_memory: memory == Memory::Claimed,
+        max_sequences,
         image_cache_bytes: options.image_cache_mib << 20,
         image_limits: image_limits(limits),
         hub,
@@ -160,17 +171,18 @@ fn load(options: &CriticOptions, limits: &LimitOptions, memory: Memory) -> anyho
     })?;
     let loading = start.elapsed();
     critic.warm_up().map_err(|error| {
-        // It was loaded, and computes nothing that can be used.
+        // It was loaded, but its first step fails or its logits are not finite.
         let error = anyhow::Error::from(error).context(format!("the critic {name:?} cannot run"));
         Fatal::new(Status::Misconfigured, &error)
     })?;
     Ok((critic, Loaded { name, device, loading, warming: start.elapsed().saturating_sub(loading) }))
 }
 
-/// Whether a checkpoint that cannot be loaded is wrong itself, or what it needs is not there.
+/// The exit status for a checkpoint that cannot be loaded: it is wrong itself, or a resource that it needs is missing.
 fn status_of_load(error: &LoadError) -> Status {
     match error {
         LoadError::Gpu(_) => Status::Unavailable,
+        LoadError::Thread { .. } => Status::NoResources,
         LoadError::VisionTower { cause, .. } => status_of_hub(cause),
         LoadError::MissingFile { .. }
         | LoadError::Read { .. }
@@ -196,7 +208,7 @@ fn status_of_load(error: &LoadError) -> Status {
     }
 }
 
-/// The same of a model that cannot be had.
+/// The exit status for a model that cannot be found in the cache or downloaded.
 fn status_of_hub(error: &HubError) -> Status {
     match error {
         HubError::Unreachable { .. } | HubError::Answer { .. } | HubError::Damaged { .. } => {
@@ -213,7 +225,7 @@ fn status_of_hub(error: &HubError) -> Status {
     }
 }
 
-/// What the options say to compute on.
+/// The compute device chosen by the options.
 fn device(options: &CriticOptions) -> Device {
     match options.device {
         DeviceChoice::Auto => Device::best(),
@@ -235,21 +247,21 @@ fn image_limits(options: &LimitOptions) -> ImageLimits {
     }
 }
 
-/// The rubrics and profiles: those built in, and those of a folder.
+/// Loads the rubrics and critic profiles: the built-in ones, and those of `folder` if there is one.
 ///
 /// # Errors
-/// [`RubricError::Library`] with everything that is wrong with any file.
+/// [`RubricError::Library`] with all problems of all files.
 pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricError> {
     folder.map_or_else(RubricLibrary::compiled_in, RubricLibrary::with_folder)
 }
 
-/// Starts an engine whose critic computes nothing, under a name by which it is asked like the small critic.
+/// Starts an engine whose critic computes nothing. Its name selects the same profile as the small critic's.
 pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
     let name = format!("{}-null", embedded::NAME);
     Ok(observed((name, bench::null_critic()), RubricLibrary::compiled_in()?, config, Residency::default()))
 }
 
-/// The type of numbers, and of weights where that is another one.
+/// The compute type, followed by the form of the weights where it differs; `none` for a critic that computes nothing.
 fn dtype(build: &Build) -> String {
     match (build.precision, build.form) {
         ("", _) => "none".to_owned(),
@@ -258,27 +270,27 @@ fn dtype(build: &Build) -> String {
     }
 }
 
-/// A judge and the figures of its engine.
+/// Starts a judge; returns it with the metrics of its engine.
 fn observed(
     (model, critic): (String, Critic),
     library: RubricLibrary,
     engine: EngineConfig,
     residency: Residency,
 ) -> (Judge, Metrics) {
-    let Residency { memo_entries, deaths, .. } = residency;
+    let Residency { memo_entries, crash_record, .. } = residency;
     let metrics = Metrics::new(&model, &dtype(&critic.build));
-    let observer = deaths.watched_with(EngineMetrics::new(metrics.clone()));
-    let suspects = deaths.suspects();
+    let observer = crash_record.watched_with(EngineMetrics::new(metrics.clone()));
+    let suspects = crash_record.suspects();
     (Judge::start(Setup { model, critic, library, engine, observer, suspects, memo_entries }), metrics)
 }
 
-/// Tells what a checkpoint is.
+/// Reports the architecture, the size and the memory need of a checkpoint, without loading it.
 pub(crate) fn inspect(options: &InspectOptions) -> anyhow::Result<impl Display> {
     let (name, source) = find(options.model.as_deref(), &hub(&options.hub))?;
     critic_candle::inspect(&source).with_context(|| format!("the checkpoint {name:?} cannot be inspected"))
 }
 
-/// Writes the language model of a checkpoint as GGUF; tells how many weights it has.
+/// Writes the language model of a checkpoint as GGUF; returns its number of weights.
 pub(crate) fn convert(options: &ConvertOptions) -> anyhow::Result<usize> {
     let (name, source) = find(Some(&options.model), &hub(&options.hub))?;
     let form = match options.form {
@@ -292,7 +304,7 @@ pub(crate) fn convert(options: &ConvertOptions) -> anyhow::Result<usize> {
     converted.with_context(|| format!("the checkpoint {name:?} cannot be converted"))
 }
 
-/// Makes a critic of random weights, with the small critic's vocabulary; tells how many weights.
+/// Writes a critic with random weights and the small critic's vocabulary; returns its number of weights.
 pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize> {
     let options = MakeOptions {
         shape: shape_of(arguments.shape),
@@ -308,10 +320,12 @@ pub(crate) fn make_model(arguments: &MakeModelArguments) -> anyhow::Result<usize
     critic_candle::make_model(&arguments.folder, &vocabulary, options).context("no model was made")
 }
 
-/// Compares the critic with other programs. `choose` makes the options of a checkpoint's name and, if it has one, folder.
+/// Compares the critic with other programs. `choose` makes the options from the checkpoint's name and its folder, if
+/// it has one; `keep` receives the partial report after each round.
 pub(crate) fn compare(
     (model, hub_arguments): (Option<&str>, &HubArguments),
     choose: impl FnOnce(String, Option<PathBuf>) -> anyhow::Result<CompareOptions>,
+    keep: &dyn Fn(&CompareReport),
 ) -> anyhow::Result<CompareReport> {
     let hub = hub(hub_arguments);
     let (name, source) = find(model, &hub)?;
@@ -341,7 +355,7 @@ pub(crate) fn compare(
         };
         Ok(critic_candle::load(&Options { weights, hub: hub.clone(), ..Options::new(source.clone()) })?)
     };
-    let host = Host { size: inspection.size(), limits: &limits, tiles: &tiles, critic: &critic };
+    let host = Host { size: inspection.size(), limits: &limits, tiles: &tiles, critic: &critic, keep };
     Ok(bench::compare(&host, &options)?)
 }
 
@@ -355,10 +369,11 @@ fn hub(arguments: &HubArguments) -> HubOptions {
     }
 }
 
-/// Before the shape of a critic whose weights are drawn when it is loaded; no hub has such an id.
+/// Prefix of `--model` for a critic whose weights are drawn at load time; its shape follows. No id on the hub has
+/// this form.
 const RANDOM: &str = "random:";
 
-/// From which these follow: the one that `gavel bench make-model` takes.
+/// The seed of these weights, which is the default of `gavel bench make-model`.
 const SEED: u64 = 1;
 
 fn shape_of(choice: ShapeChoice) -> Shape {
@@ -369,7 +384,7 @@ fn shape_of(choice: ShapeChoice) -> Shape {
     }
 }
 
-/// Refuses what can only be meant as a folder and is none, which the hub is not to be asked for.
+/// Refuses a `model` that can only mean a folder but is none, before the hub is asked for it.
 fn check_path(model: &str) -> anyhow::Result<()> {
     let path = Path::new(model);
     ensure!(
@@ -381,7 +396,8 @@ fn check_path(model: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Name and place of a checkpoint. A folder is called by its last part, a repository by its id.
+/// The name and the source of a checkpoint. A folder is named by the last component of its path, a repository by its
+/// id.
 fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source)> {
     let Some(model) = model else {
         return Ok((embedded::NAME.to_owned(), Source::Embedded(embedded::FILES)));

@@ -1,5 +1,6 @@
-//! For whom a request is run: its key, or without keys its bearer token, names the tenant; the server's time limit, or a shorter
-//! one of the client's own, makes the deadline. Another limit is for its time in line.
+//! The caller of a request. The key, or on a server without keys the bearer token, names the tenant; the deadline
+//! follows from the server's time limit or a shorter one in the request. A separate limit bounds the time in the
+//! queue.
 
 use std::{
     sync::Arc,
@@ -10,46 +11,48 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
-use judge::{Caller, Patience, Tenant, Terms, Urgency};
+use judge::{Caller, Patience, Tenant, Terms, Ticket, Urgency};
 use sha2::{Digest, Sha256};
 
 use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::AppState};
 
-/// Keeps what is kept of a request's prompts from requests of the same key with another salt.
+/// The cache salt: requests of one tenant share cached prompts only if their salts are equal.
 const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
-/// The longest salt.
+/// Maximum length of a salt, in bytes.
 const MAX_SALT: usize = 256;
-/// How long the client waits, in milliseconds.
+/// The client's own time limit, in milliseconds.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// How long a request may take.
+/// Time limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestTimes {
-    /// In line, before anything is done for it.
+    /// In the queue, before any work is done for it.
     pub(crate) queue: Duration,
-    /// From its head to the end of its answer.
+    /// From its head to the end of its response.
     pub(crate) whole: Duration,
 }
 
-/// The caller of a request. Whoever has the same key, or without keys sends the same token, is the same tenant; those who send
-/// none are one tenant too.
-pub(crate) struct CallerOf(pub(crate) Caller);
+/// The caller of a request. Requests with the same key, or without keys the same bearer token, have the same tenant;
+/// those without a token share one tenant too.
+pub(crate) struct RequestCaller(pub(crate) Caller);
 
-/// Part of a request that the server makes of itself for somebody, such as a line of a batch. No client can put it there.
+/// Extension of a request that the server makes internally for a client, such as a line of a batch. Clients cannot
+/// set it.
 #[derive(Debug, Clone)]
 pub(crate) struct OnBehalfOf(pub(crate) Caller);
 
-/// When a request came, where its handler did not begin at once.
+/// Extension with the arrival time of a request that waited for its quota before its handler ran.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Came(pub(crate) Instant);
+pub(crate) struct ArrivedAt(pub(crate) Instant);
 
-impl FromRequestParts<AppState> for CallerOf {
+impl FromRequestParts<AppState> for RequestCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let grant = parts.extensions.get::<Arc<Grant>>();
         if let Some(OnBehalfOf(caller)) = parts.extensions.get() {
-            let mut caller = caller.clone();
+            // Each of them is a separate request with a ticket of its own.
+            let mut caller = Caller { ticket: Ticket::default(), ..caller.clone() };
             if let Some(grant) = grant {
                 caller.terms = grant.account().terms("".into());
                 caller.allowance = Some(grant.clone());
@@ -61,9 +64,9 @@ impl FromRequestParts<AppState> for CallerOf {
             ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT} plain letters are wanted."))
         })?;
         let now = Instant::now();
-        let came = parts.extensions.get::<Came>().map_or(now, |Came(came)| *came);
-        let deadline = came.checked_add(time_limit(&parts.headers, state.times.whole)?);
-        let patience = Some(Patience::new(now, state.times.queue));
+        let arrived = parts.extensions.get::<ArrivedAt>().map_or(now, |ArrivedAt(arrived)| *arrived);
+        let deadline = arrived.checked_add(time_limit(&parts.headers, state.limits.times.whole)?);
+        let patience = Some(Patience::new(now, state.limits.times.queue));
         let caller = match grant {
             Some(grant) => Caller {
                 tenant: grant.account().tenant(),
@@ -72,22 +75,22 @@ impl FromRequestParts<AppState> for CallerOf {
                 deadline,
                 patience,
                 urgency: Urgency::Now,
+                ticket: Ticket::default(),
             },
             None => {
                 let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
-                let tenant = bearer(parts);
-                Caller { tenant, terms, allowance: None, deadline, patience, urgency: Urgency::Now }
+                Caller { tenant: bearer(parts), terms, deadline, patience, ..Caller::default() }
             }
         };
         Ok(Self(caller))
     }
 }
 
-/// The time that a request may take: what its client says, if that is shorter than what the server has for all.
+/// The time limit of a request: that of its header, but at most `longest`, the server's own.
 pub(crate) fn time_limit(headers: &HeaderMap, longest: Duration) -> Result<Duration, ApiError> {
     let Some(value) = headers.get(&TIMEOUT) else { return Ok(longest) };
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    // So many milliseconds that they are no number are longer than any limit.
+    // A number that does not fit into 64 bits is longer than any limit.
     let milliseconds = digits.filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(u64::MAX));
     let limit = milliseconds.filter(|milliseconds| *milliseconds > 0).map(Duration::from_millis);
     limit.map(|limit| limit.min(longest)).ok_or_else(|| {
@@ -95,12 +98,12 @@ pub(crate) fn time_limit(headers: &HeaderMap, longest: Duration) -> Result<Durat
     })
 }
 
-/// The tenant of a request where there are no keys.
+/// The tenant of a request on a server without keys.
 fn bearer(parts: &Parts) -> Tenant {
     let token = parts.headers.get(header::AUTHORIZATION);
     match token.and_then(|value| value.to_str().ok()).unwrap_or_default() {
         "" => Tenant::default(),
-        // Tenants' names are written down beside their files, and tokens must not be.
+        // A digest, since names of tenants are stored with their files, and tokens must not be.
         token => Tenant(hexadecimal(&Sha256::digest(token)).into()),
     }
 }

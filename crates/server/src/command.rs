@@ -1,4 +1,4 @@
-//! What the command line takes.
+//! The commands and options of the command line. Their doc comments are the help texts.
 
 use std::path::PathBuf;
 
@@ -28,17 +28,17 @@ pub(crate) use bench::{
     LoadArguments, MadeFormChoice, MakeModelArguments, OverheadArguments, ShapeChoice, SharingArguments,
     StepsArguments,
 };
-pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls};
+pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls, left_out_beside};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use device::DeviceChoice;
-pub(crate) use environment::problem_of;
+pub(crate) use environment::{log_filter, problem_of};
 pub(crate) use evaluate::{AttackOptions, EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration, unknown_variables};
 pub(crate) use images::ImageOptions;
 pub(crate) use key::KeyCommand;
 pub(crate) use limits::LimitOptions;
-pub(crate) use log::{ExportOptions, LogOptions, Redaction};
-pub(crate) use models::{ModelOptions, ToldName, UnknownNames};
+pub(crate) use log::{DEFAULT_FILTER, ExportOptions, LogOptions, Redaction};
+pub(crate) use models::{ModelOptions, ResponseName, UnknownNames};
 pub(crate) use rubric::RubricCommand;
 pub(crate) use storage::StorageOptions;
 pub(crate) use systemd::SystemdArguments;
@@ -58,7 +58,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     /// Answer HTTP requests.
     Serve(Box<ServeOptions>),
-    /// Judge one case and print the verdict; the justification comes as it is written. Or judge a file of cases.
+    /// Judge one case and print the verdict, with the justification as it is written; or judge a file of cases.
     Judge(Box<CaseOptions>),
     /// Compare several responses to each question of a file, and write the pairs for preference learning.
     Prefer(Box<PreferOptions>),
@@ -66,9 +66,9 @@ pub(crate) enum Command {
     Evaluate(Box<EvaluateOptions>),
     /// Measure how far known attacks on judges move a critic's verdicts on a labelled set.
     Attack(Box<AttackOptions>),
-    /// Make a training set in LLaVA-Critic's form of a judging log.
+    /// Make a training set in LLaVA-Critic's form from a judging log.
     Export(ExportOptions),
-    /// Tell the architecture, the size and the memory need of a checkpoint, without loading it.
+    /// Report the architecture, the size and the memory need of a checkpoint, without loading it.
     Inspect(InspectOptions),
     /// Write the language model of a checkpoint as a GGUF file, with its vocabulary, for llama.cpp and others.
     Convert(ConvertOptions),
@@ -78,12 +78,12 @@ pub(crate) enum Command {
     /// Make keys.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Ask a running server whether it is ready; the exit status is 0 if it is.
+    /// Check whether a running server is ready; the exit status is 0 if it is.
     Probe(ProbeOptions),
     /// Check or list rubrics and critic profiles.
     #[command(subcommand)]
     Rubric(RubricCommand),
-    /// Measure: each benchmark prints a table and writes its figures as JSON.
+    /// Run a benchmark; each prints a table and can write its figures as JSON.
     #[command(subcommand)]
     Bench(BenchCommand),
 }
@@ -106,16 +106,16 @@ pub(crate) struct CriticOptions {
     /// number by which its key heads can be divided. GPUs need a program with the feature `nccl`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) tensor_parallel: u8,
-    /// The most tokens of a prompt and its reply together. By default what the checkpoint was made for; fewer take less
-    /// memory, since the cache has room for one whole context at least.
+    /// Maximum tokens of a prompt and its reply together. By default the context length of the checkpoint; a shorter
+    /// one takes less memory, since the cache has room for at least one whole context.
     #[arg(long, value_parser = at_least::<1, usize>)]
     pub(crate) context_length: Option<usize>,
-    /// Memory for the cache of keys and values, in mebibytes; at least one whole context is reserved. By default room
-    /// for three contexts on a CPU, within 64 to 256, and on a GPU what is left when everything else is loaded. With
-    /// more, more requests run at once.
+    /// Memory for the KV cache, in mebibytes; at least one whole context is reserved. By default room for three
+    /// contexts on a CPU, but from 64 to 256 MiB, and on a GPU what is left when everything else is loaded. A larger
+    /// cache lets more requests run at once.
     #[arg(long)]
     pub(crate) cache_mib: Option<usize>,
-    /// Memory for images that were decoded and cut for earlier requests, in mebibytes.
+    /// Memory for images that were decoded and cut into tiles for earlier requests, in mebibytes.
     #[arg(long, default_value_t = 128)]
     pub(crate) image_cache_mib: usize,
     /// Number type to compute in. By default f32 on a CPU, where the 16-bit types only save memory: they are slower
@@ -125,7 +125,7 @@ pub(crate) struct CriticOptions {
     /// How weights are held in memory when computing in f32.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) weights: WeightsChoice,
-    /// Weights in fewer bits: faster and smaller, and less exact.
+    /// Quantise weights to fewer bits: faster and smaller, but less exact.
     #[arg(long, value_enum, conflicts_with = "weights")]
     pub(crate) quantize: Option<QuantizeChoice>,
     #[command(flatten)]
@@ -139,7 +139,7 @@ pub(crate) enum PrecisionChoice {
     F32,
     /// 16-bit floats with the range of 32-bit ones.
     Bf16,
-    /// 16-bit floats with more digits and less range.
+    /// 16-bit floats with more precision and less range.
     F16,
 }
 
@@ -158,11 +158,11 @@ pub(crate) enum WeightsChoice {
 pub(crate) enum QuantizeChoice {
     /// Eight bits.
     Q8,
-    /// Four bits; eight for the last product, which makes the logits.
+    /// Four bits; eight for the output head, which computes the logits.
     Q4,
 }
 
-/// How the hub is reached.
+/// Options of downloads from the hub.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Hub")]
 pub(crate) struct HubArguments {
@@ -172,7 +172,7 @@ pub(crate) struct HubArguments {
     /// Address of the hub.
     #[arg(long, env = "HF_ENDPOINT", hide_env_values = true)]
     pub(crate) hub_endpoint: Option<String>,
-    /// Access token for repositories that ask for one; better set in the environment as HF_TOKEN.
+    /// Access token for repositories that require one; better set in the environment as HF_TOKEN.
     #[arg(long, env = "HF_TOKEN", hide_env_values = true)]
     pub(crate) hub_token: Option<String>,
     /// Folder of the hub's cache.
@@ -183,17 +183,17 @@ pub(crate) struct HubArguments {
     pub(crate) offline: bool,
 }
 
-/// Bounds of the engine.
+/// Limits of the engine.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineOptions {
-    /// The most sequences that are generated at once.
+    /// Maximum number of sequences that run at once.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences, value_parser = at_least::<1, usize>)]
     pub(crate) max_sequences: usize,
-    /// The most requests in the queue; one more is refused at once.
+    /// Maximum number of requests in the queue; further ones are refused at once.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting, value_parser = at_least::<1, usize>)]
     pub(crate) max_waiting: usize,
-    /// The most prompt tokens in the queue, without those that are cached from earlier requests.
+    /// Maximum number of prompt tokens in the queue, without those that are cached from earlier requests.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens, value_parser = at_least::<1, usize>)]
     pub(crate) max_waiting_tokens: usize,
     /// When the model's code panics, continue with an empty cache instead of ending with an error.
@@ -201,14 +201,15 @@ pub(crate) struct EngineOptions {
     pub(crate) restart_after_panic: bool,
 }
 
-/// Options of `gavel serve`. Each may stand in a configuration file, under its section and name, and in the environment as
-/// `GAVEL_` and its name in capitals; the command line goes before the environment, and that before the file.
+/// Options of `gavel serve`. Each can also be set in a configuration file, under its section and name, and in the
+/// environment, as `GAVEL_` and its name in capitals. The command line overrides the environment, which overrides the
+/// file.
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
-    /// Configuration file (TOML); `config/gavel.toml` has all there is to set.
+    /// Configuration file (TOML); `config/gavel.toml` has all settings.
     #[arg(long, env = "GAVEL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Print what is in force and where it comes from, and end.
+    /// Print the settings in force and their sources, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
     #[command(flatten)]
@@ -239,7 +240,7 @@ pub(crate) struct ServeOptions {
     pub(crate) storage: StorageOptions,
 }
 
-/// How requests come in.
+/// Options of the HTTP server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct HttpOptions {
@@ -249,60 +250,65 @@ pub(crate) struct HttpOptions {
     /// Port to listen on; 0 takes a free one, which the first line of the output names.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
-    /// The longest time from a request to its answer, in seconds.
+    /// Time limit from a request to the end of its answer, in seconds.
     #[arg(long, default_value_t = 600, value_parser = at_least::<1, u64>)]
     pub(crate) request_timeout_s: u64,
-    /// The longest time that a request waits in the queue, in seconds; then it is refused, before any work was done for
+    /// Time limit of a request in the queue, in seconds; after it the request is refused, before any work was done for
     /// it. Lines of batches wait as long as their batch.
     #[arg(long, default_value_t = 120, value_parser = at_least::<1, u64>)]
     pub(crate) queue_timeout_s: u64,
-    /// Verdicts that are remembered, so that an equal request is answered at once; 0 for none.
+    /// Number of verdicts that are remembered, so that an equal request is answered at once; 0 for none.
     #[arg(long, default_value_t = 1024)]
     pub(crate) memo_entries: usize,
-    /// The largest body of a request, in mebibytes.
+    /// Maximum size of the body of a request, in mebibytes.
     #[arg(long, default_value_t = 32, value_parser = at_least::<1, usize>)]
     pub(crate) max_body_mib: usize,
     /// Memory for the bodies of all unanswered requests, in mebibytes; a request for which there is no room is refused.
-    /// Of several keys each has its share of this, as of the queue.
+    /// Each key may use the same share of it as of the queue.
     #[arg(long, default_value_t = 2048, value_parser = at_least::<1, usize>)]
     pub(crate) max_bodies_mib: usize,
-    /// Format of the log on standard error. What clients send is in neither.
+    /// Format of the log on standard error. The log has the method, the path and the id of requests, never their text
+    /// or images.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
-    /// Whether chat answers have the form that a known program looks for, recognised by its prompt; `x-gavel-form` in a
-    /// request overrides it.
+    /// What is logged: a level (error, warn, info, debug, trace, off), or several by target, such as
+    /// `warn,gavel=debug`.
+    #[arg(long, default_value = log::DEFAULT_FILTER, env = log::FILTER_VARIABLE, value_parser = log::filter)]
+    pub(crate) log_filter: String,
+    /// Whether chat answers have the form that a known program looks for, recognised by its prompt; the request header
+    /// `x-gavel-form` overrides it.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) forms: FormsChoice,
-    /// After a signal to stop: how long requests are still taken while `/readyz` already answers 503, in seconds.
-    /// Behind a load balancer, a little more than the time between its probes.
+    /// After a signal to stop: how long requests are still accepted while `/readyz` already answers 503, in seconds.
+    /// Behind a load balancer, use a little more than the interval of its probes.
     #[arg(long, default_value_t = 0.0, value_parser = seconds)]
     pub(crate) shutdown_pause_s: f64,
-    /// After that: how long running requests may take, in seconds.
+    /// After that: how long running requests may take to finish, in seconds.
     #[arg(long, default_value_t = 30.0, value_parser = seconds)]
     pub(crate) shutdown_timeout_s: f64,
 }
 
-/// How a log is written.
+/// The format of a log.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Pretty,
-    /// An object in each line, for programs.
+    /// One JSON object per line, for programs.
     Json,
 }
 
 /// Whether answers have the forms of known programs.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum FormsChoice {
-    /// Where the prompt is a known program's.
+    /// If the prompt is that of a known program.
     #[default]
     Auto,
-    /// Only where a request asks for it.
+    /// Only if a request asks for it.
     Off,
 }
 
-/// A length of time in seconds.
+/// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     match std::time::Duration::try_from_secs_f64(seconds) {
@@ -311,7 +317,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A length of time in seconds that is not none.
+/// Parses a duration in seconds that is above 0.
 fn some_seconds(text: &str) -> Result<f64, String> {
     match seconds(text)? {
         0.0 => Err("it must be above 0".into()),
@@ -319,7 +325,7 @@ fn some_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A whole number that is at least `LEAST`, below which nothing would work.
+/// Parses a whole number that is at least `LEAST`, below which the option would not work.
 fn at_least<const LEAST: u64, T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
     if number < LEAST {
@@ -337,7 +343,7 @@ pub(crate) struct ProbeOptions {
     /// Port that the server listens on.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
-    /// The path to ask for, which must answer 200.
+    /// Path to request, which must answer 200.
     #[arg(long, default_value = "/readyz")]
     pub(crate) path: String,
     /// How long to wait for an answer, in seconds.
@@ -354,7 +360,7 @@ pub(crate) struct CaseOptions {
     /// The question.
     #[arg(long, required_unless_present = "input")]
     pub(crate) question: Option<String>,
-    /// The response to score; given twice, the better of the two is named.
+    /// The response to score; given twice, the two are compared.
     #[arg(long, required_unless_present = "input")]
     pub(crate) response: Vec<String>,
     /// An answer that is known to be right.
@@ -366,23 +372,24 @@ pub(crate) struct CaseOptions {
     /// Name of the rubric; without it, the critic's default.
     #[arg(long)]
     pub(crate) rubric: Option<String>,
-    /// Tokens to write at most.
+    /// Maximum number of tokens to generate.
     #[arg(long, default_value_t = judge::JudgeOptions::default().max_tokens)]
     pub(crate) max_tokens: usize,
-    /// Judge every case of this file instead: JSON lines with a question, images and one response or two each. A row's own
-    /// `rubric`, `criteria` and `scale`, `mode` and `order` come before the options.
+    /// Judge every case of this file instead: JSON lines with a question, images and one response or two each. A
+    /// row's own `rubric`, `criteria` and `scale`, `mode` and `order` override the options.
     #[arg(long, requires = "output", conflicts_with_all = ["question", "response", "image", "reference"])]
     pub(crate) input: Option<PathBuf>,
-    /// Where the verdicts on the file go, a JSON line for each. Cases that it has already are left out. Those that fail go into a
-    /// file beside it whose name ends in `.left-out.jsonl`, with the reasons, and are tried again by the next run.
+    /// File for the verdicts on `--input`, one JSON line each. Cases that it already has are skipped. Cases that fail
+    /// are written to a file beside it whose name ends in `.left-out.jsonl`, with the reasons, and tried again by the
+    /// next run.
     #[arg(long, requires = "input")]
     pub(crate) output: Option<PathBuf>,
-    /// With a file: read verdicts from the critic's logits, without any reasons, which is many times faster.
+    /// With `--input`: read verdicts from the critic's logits, without any reasons, which is many times faster.
     #[arg(long, requires = "input")]
     pub(crate) score_only: bool,
     #[command(flatten)]
     pub(crate) urls: Urls,
-    // Last, so that no option of the command stands under its headings.
+    // Last, so that no option of the command itself is listed under its help headings.
     #[command(flatten)]
     pub(crate) critic: CriticOptions,
 }
@@ -396,10 +403,10 @@ pub(crate) struct InspectOptions {
     pub(crate) hub: HubArguments,
 }
 
-/// What to do with configuration files.
+/// Commands for configuration files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Report everything that is wrong with a configuration file, with its line.
+    /// Report all errors in a configuration file, with their lines.
     Check {
         /// The file.
         file: PathBuf,

@@ -1,7 +1,7 @@
-//! The configuration file: the options of `gavel serve` in TOML, below the environment and the command line.
+//! The configuration file: the options of `gavel serve` in TOML. The environment and the command line override it.
 //!
-//! Nothing is listed here. Sections are the headings of the options' help and keys are their names, so that an option that
-//! is added to [`command`](crate::command) can be set in the file, in the environment and on the command line at once.
+//! No option is listed here: sections are the help headings of the options and keys are their names, so that an option
+//! added to [`command`](crate::command) can be set in the file, in the environment and on the command line.
 
 use std::{
     error::Error,
@@ -24,7 +24,7 @@ use crate::{
 /// The command whose options the file sets.
 pub(crate) const SERVE: &str = "serve";
 
-/// Options that are no settings.
+/// Options that are not settings.
 const NO_SETTINGS: [&str; 7] =
     ["config", "print_config", "help", "version", "notify_socket", "watchdog_usec", "watchdog_pid"];
 
@@ -32,11 +32,11 @@ const NO_SETTINGS: [&str; 7] =
 #[derive(Debug)]
 pub(crate) struct Configuration {
     settings: Vec<Setting>,
-    /// How many keys it has, which are no options of anything.
+    /// Number of its `[[keys]]`, which are not options.
     keys: usize,
 }
 
-/// One setting of a file: what an option is given when nothing else gives it a value.
+/// One setting of a file: the values that an option has if neither the environment nor the command line sets it.
 #[derive(Debug)]
 struct Setting {
     /// The option's name.
@@ -44,17 +44,17 @@ struct Setting {
     values: Vec<String>,
 }
 
-/// A file that cannot be taken.
+/// A configuration file that is unreadable or invalid.
 #[derive(Debug)]
 pub(crate) struct ConfigurationError {
     path: PathBuf,
     problems: Vec<Problem>,
 }
 
-/// What is wrong, and where.
+/// One error in a file.
 #[derive(Debug)]
 struct Problem {
-    /// Counted from 1; 0 for the file as a whole.
+    /// Its line, counted from 1; 0 for the file as a whole.
     line: usize,
     text: String,
 }
@@ -79,8 +79,8 @@ impl Configuration {
     /// Reads the file at `path` for the options of `serve`.
     ///
     /// # Errors
-    /// Everything that is wrong with it: what cannot be read, no TOML, unknown sections and keys, and values that the
-    /// options do not take.
+    /// [`ConfigurationError`] with all problems: an unreadable file, invalid TOML, unknown sections and keys, and
+    /// values that the options reject.
     pub(crate) fn read(path: &Path, serve: &Command) -> Result<Self, ConfigurationError> {
         let failed = |problems| ConfigurationError { path: path.to_owned(), problems };
         let text = fs::read_to_string(path)
@@ -126,17 +126,17 @@ impl Configuration {
         if problems.is_empty() { Ok(Self { settings, keys: keys.len() }) } else { Err(failed(problems)) }
     }
 
-    /// How many settings it has, and how many keys.
+    /// Number of its settings, and of its keys.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.settings.len(), self.keys)
     }
 
-    /// `serve` with the file's values in the place of its defaults.
+    /// `serve` with the file's values as its defaults.
     pub(crate) fn apply(&self, serve: Command) -> Command {
         self.settings.iter().fold(serve, |serve, setting| setting.apply(serve))
     }
 
-    /// Whether the file gives `name` its value, when neither the environment nor the command line does.
+    /// Whether the file sets the option `name`.
     fn sets(&self, name: &str) -> bool {
         self.settings.iter().any(|setting| setting.name == name)
     }
@@ -149,10 +149,10 @@ impl Setting {
             one => text(one).map(|one| vec![one]),
         };
         let setting = Self { name: name.to_owned(), values: values? };
-        // What the option itself says of the value, which is what it would say on the command line.
+        // The option itself checks the value, with the same message as on the command line.
         match setting.apply(serve.clone()).try_get_matches_from([SERVE]) {
             Ok(_) => Ok(setting),
-            // The file has no option, and the key is told anyway.
+            // A file has keys and no options, and the caller puts the key before the message.
             Err(error) => Err(without_option(&problem_of(&error))),
         }
     }
@@ -162,14 +162,14 @@ impl Setting {
     }
 }
 
-/// What is wrong with a value, without the option that it would be given by on a command line.
+/// The error about a value, without the name of the command-line option.
 fn without_option(problem: &str) -> String {
     let named = problem.split_once(" for '--");
     let parts = named.and_then(|(before, rest)| Some((before, rest.split_once('\'')?.1)));
     parts.map_or_else(|| problem.to_owned(), |(before, after)| format!("{before}{after}"))
 }
 
-/// A value as it would stand on the command line.
+/// A value as it would be written on the command line.
 fn text(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
@@ -214,13 +214,13 @@ pub(crate) fn with_environment(serve: Command) -> Command {
         }
         let variable = format!("GAVEL_{}", name.to_uppercase());
         let option = option.env(variable).hide_env(true);
-        // Whoever writes an environment says yes in many ways.
+        // Environments write booleans in many ways, such as `1`, `yes` and `on`.
         let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
         if is_flag { option.value_parser(BoolishValueParser::new()) } else { option }
     })
 }
 
-/// What is in force, as a configuration file that says of each value where it is from. Secrets are left out.
+/// The settings in force, as a configuration file with the source of each value in a comment. Secrets are left out.
 pub(crate) fn in_force(serve: &Command, (matches, file): (&ArgMatches, Option<&Configuration>)) -> String {
     let mut text = String::new();
     for section_name in sections(serve) {
@@ -236,9 +236,9 @@ pub(crate) fn in_force(serve: &Command, (matches, file): (&ArgMatches, Option<&C
             let values = matches.get_raw(name).map(|values| values.map(|value| quoted(option, value)));
             text += &match values.map(|values| values.collect::<Vec<_>>()) {
                 None => format!("# {name} is not set\n"),
-                // Whatever hides its variable's value in the help is a secret, or may hold one.
+                // An option that hides the value of its variable in the help is a secret or may contain one.
                 Some(_) if option.is_hide_env_values_set() => format!("# {name} is set ({source})\n"),
-                // However it was said.
+                // As true or false, however the environment wrote it.
                 Some(_) if matches!(option.get_action(), ArgAction::SetTrue) => {
                     format!("{name} = {} # {source}\n", matches.get_flag(name))
                 }
@@ -256,7 +256,7 @@ pub(crate) fn in_force(serve: &Command, (matches, file): (&ArgMatches, Option<&C
     text.trim_end().to_owned()
 }
 
-/// A value as TOML has it.
+/// A value in TOML's syntax.
 fn quoted(option: &Arg, value: &std::ffi::OsStr) -> String {
     let text = value.to_string_lossy();
     let is_text = option.get_value_parser().type_id() == clap::builder::ValueParser::string().type_id();

@@ -1,26 +1,26 @@
-//! What a request may hold: the options as they are looked at.
+//! Limits of the content of a request, as the handlers use them.
 
 use clap::{Args, FromArgMatches};
 
-use crate::{command::LimitOptions, json_shape::ShapeLimits};
+use crate::{command::LimitOptions, json_limits::JsonLimits};
 
-/// What a request may hold.
+/// Limits of the content of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ContentLimits {
-    /// What its JSON may look like.
-    pub(crate) shape: ShapeLimits,
-    /// Responses to one question of a request for rewards.
+    /// Limits of its JSON.
+    pub(crate) shape: JsonLimits,
+    /// Maximum responses to one question of a request for rewards.
     pub(crate) responses: usize,
-    /// Questions of a request for rewards.
+    /// Maximum questions of a request for rewards.
     pub(crate) reward_prompts: usize,
-    /// `max_tokens` of our own routes.
+    /// Maximum value of `max_tokens` in the native dialect.
     pub(crate) output_tokens: usize,
 }
 
 impl From<&LimitOptions> for ContentLimits {
     fn from(options: &LimitOptions) -> Self {
         Self {
-            shape: ShapeLimits {
+            shape: JsonLimits {
                 depth: options.max_json_depth,
                 members: options.max_json_members,
                 elements: options.max_json_elements,
@@ -39,7 +39,7 @@ impl From<&LimitOptions> for ContentLimits {
 }
 
 impl Default for LimitOptions {
-    /// What holds when nothing is said.
+    /// The defaults of the command line.
     fn default() -> Self {
         let none = Self::augment_args(clap::Command::new("limits")).no_binary_name(true);
         let none = none.get_matches_from(Vec::<&str>::new());

@@ -1,4 +1,4 @@
-//! `gavel export`: a training set in LLaVA-Critic's form, made of a judging log.
+//! `gavel export`: makes a training set in LLaVA-Critic's form from judging logs.
 
 use std::{
     collections::BTreeMap,
@@ -11,16 +11,18 @@ use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use judge::{Case, Part, Profile, Responses, Role, Rubric, RubricLibrary, Scale};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     boot,
     command::ExportOptions,
-    json_line,
+    hexadecimal::hexadecimal,
+    images, json_line,
     judging_log::{Line, digest_of},
-    output::output,
+    stdout::stdout,
 };
 
-/// The profile whose words the training set is in.
+/// The profile whose wording the training set has.
 const PROFILE: &str = "llava-critic";
 
 /// Writes the training set.
@@ -29,7 +31,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let folder = options.output.parent().unwrap_or(Path::new(""));
     let images = options.images.clone().unwrap_or_else(|| folder.join("images"));
     let images = if options.embed { Images::Embedded } else { Images::Folder(images, folder.to_path_buf()) };
-    // Of verdicts on the same prompt the last one counts.
+    // A later verdict on the same prompt replaces an earlier one.
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     for log in &options.logs {
         let file = fs::File::open(log).with_context(|| format!("{} cannot be read", log.display()))?;
@@ -50,7 +52,7 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(&rows)? + "\n";
     fs::write(&options.output, text)
         .with_context(|| format!("{} cannot be written", options.output.display()))?;
-    let mut output = output();
+    let mut output = stdout();
     writeln!(output, "{} examples in {}", rows.len(), options.output.display())?;
     for (reason, count) in left_out {
         writeln!(output, "{count} verdicts left out: {reason}")?;
@@ -58,30 +60,25 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where images go.
+/// Where the images of the set are stored.
 enum Images {
     Embedded,
-    /// A folder, and where paths in the set begin.
+    /// In a folder; the second path is the base of the relative paths in the set.
     Folder(PathBuf, PathBuf),
 }
 
 impl Images {
-    /// Keeps an image and tells what the set has for it. A file is called by its content, so that equal ones are one.
-    fn keep(&self, name: &str, image: &str) -> anyhow::Result<String> {
+    /// Stores an image, given in base64; returns what the set has for it: a data URL, or the path of a file that is named by the
+    /// SHA-256 of its content, so that equal images are one file.
+    fn keep(&self, image: &str) -> anyhow::Result<String> {
         let bytes = BASE64_STANDARD.decode(image).context("an image cannot be read")?;
-        let kind = match &bytes[..] {
-            [0x89, b'P', b'N', b'G', ..] => "png",
-            [0xff, 0xd8, ..] => "jpeg",
-            [b'G', b'I', b'F', ..] => "gif",
-            [b'R', b'I', b'F', b'F', ..] => "webp",
-            [b'B', b'M', ..] => "bmp",
-            _ => bail!("an image is of no kind that is known"),
-        };
+        let format = images::format_of(&bytes).context("an image is of no kind that is known")?.as_str();
         match self {
-            Self::Embedded => Ok(format!("data:image/{kind};base64,{image}")),
+            Self::Embedded => Ok(format!("data:image/{format};base64,{image}")),
             Self::Folder(folder, base) => {
                 fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-                let path = folder.join(format!("{name}.{kind}"));
+                let name = hexadecimal(&Sha256::digest(&bytes));
+                let path = folder.join(format!("{name}.{format}"));
                 fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))?;
                 Ok(path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
             }
@@ -89,7 +86,10 @@ impl Images {
     }
 }
 
-/// A verdict as an example: what the critic is asked in LLaVA-Critic's words, and what it answers.
+/// A verdict as a training example: the prompt in LLaVA-Critic's words and the answer.
+///
+/// # Errors
+/// The reason why the verdict is left out of the set.
 fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<Value> {
     let Line { case, verdict, .. } = line;
     let texts = case.responses.iter().chain([&case.question]);
@@ -115,9 +115,7 @@ fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<
     let rubric = rubric(line, &judged, library)?;
     let prompt = prompt(library.profile_for(PROFILE), &judged, &rubric)?;
     let digest = digest_of(&line.prompt_digest).unwrap_or(&line.prompt_digest);
-    let images = (case.images.iter().enumerate())
-        .map(|(index, image)| images.keep(&format!("{digest}-{index}"), image))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let images = case.images.iter().map(|image| images.keep(image)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut row = json!({
         "id": digest,
         "source": format!("gavel/{}", line.model),
@@ -134,7 +132,7 @@ fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<
     Ok(row)
 }
 
-/// The rubric of a line, asked for in the critic's own form.
+/// The rubric of a line, without an answer form of its own, so that the profile's is used.
 fn rubric(line: &Line, case: &Case, library: &RubricLibrary) -> anyhow::Result<Rubric> {
     let scale = serde_json::from_value::<Option<Scale>>(line.verdict["scale"].clone()).ok().flatten();
     let rubric = match &line.rubric.criteria {
@@ -147,7 +145,7 @@ fn rubric(line: &Line, case: &Case, library: &RubricLibrary) -> anyhow::Result<R
 fn prompt(profile: &Profile, case: &Case, rubric: &Rubric) -> anyhow::Result<String> {
     let format = profile.format(rubric, None)?;
     let prompt = profile.render(case, rubric, format)?;
-    // A row has no system text: whoever trains adds that of the chat format.
+    // A row has no system message: the training code adds that of the chat format.
     let turns = prompt.messages.into_iter().filter(|message| message.role != Role::System);
     let parts = turns.flat_map(|message| message.parts);
     let texts = parts.filter_map(|part| match part {
@@ -157,7 +155,7 @@ fn prompt(profile: &Profile, case: &Case, rubric: &Rubric) -> anyhow::Result<Str
     Ok(texts.collect())
 }
 
-/// The verdict in the forms that LLaVA-Critic writes, with its reasons.
+/// The verdict in the form that LLaVA-Critic writes, followed by its justification.
 fn answer(verdict: &Value) -> anyhow::Result<String> {
     let reasons = verdict["justification"].as_str().unwrap_or_default();
     let said = match (verdict["score"].as_f64(), verdict["preference"].as_str()) {

@@ -1,4 +1,4 @@
-//! Whether the server lives, whether it can take work, and the figures of its engine. Nothing here waits for the engine.
+//! The probes for liveness and readiness, and the figures of the engine. Nothing here waits for the engine.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::{
     state::AppState,
 };
 
-/// The routes that tell something of the server.
+/// The routes that need a key: `/health`, which has figures of the server, and `/ready`.
 pub(crate) fn figures() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready_by_its_older_name))
 }
 
-/// The routes that tell nothing but yes or no, for whoever watches over the server: nobody needs a key for them.
+/// The probes for supervisors, which reveal nothing but yes or no and need no key.
 pub(crate) fn probes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(live))
@@ -29,26 +29,27 @@ pub(crate) fn probes() -> OpenApiRouter<AppState> {
         .routes(routes!(healthy_by_its_older_name))
 }
 
-/// A step that takes so long is doubtful on any device.
+/// The shortest time after which a running step is doubtful, on any device.
 const SLOW: Duration = Duration::from_secs(10);
-/// A step of so many times the longest one before it is doubtful too: on a slow device, steps of a large critic are long.
+/// A step is doubtful only from this many times the longest step so far: on a slow device, steps of a large critic
+/// are long.
 const MUCH_LONGER: u32 = 4;
-/// After so many times what is doubtful, nobody believes that the step will end.
+/// A step is regarded as stuck after this many times the time from which it is doubtful.
 const GIVEN_UP: u32 = 6;
 
-/// Whether the engine moves.
+/// Whether the engine makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It does, or has nothing to do.
+    /// It does, or is idle.
     Moving,
     /// A step takes suspiciously long.
     Stalled,
-    /// It will not end.
+    /// A step has taken so long that it is not expected to end.
     Stuck,
 }
 
 impl Progress {
-    /// What the engine's figures tell.
+    /// The progress of an engine with these figures.
     pub(crate) fn of(stats: &Stats) -> Self {
         let doubtful = SLOW.max(stats.longest_step * MUCH_LONGER);
         match stats.step_running {
@@ -59,7 +60,7 @@ impl Progress {
     }
 }
 
-/// A server that lives.
+/// State of a server that is alive.
 #[derive(Serialize, ToSchema)]
 struct HealthBody {
     /// Always `ok`.
@@ -68,7 +69,7 @@ struct HealthBody {
     version: &'static str,
     /// Name of the checkpoint.
     model: String,
-    /// The most tokens that a prompt and its output may have together.
+    /// Maximum number of tokens of a prompt and its output together.
     context_length: usize,
     /// Figures of the engine.
     engine: EngineBody,
@@ -77,15 +78,15 @@ struct HealthBody {
 /// Figures of the engine.
 #[derive(Serialize, ToSchema)]
 struct EngineBody {
-    /// Sequences that are being written.
+    /// Sequences that are running.
     running: usize,
-    /// Requests that wait for their turn.
+    /// Sequences in the queue; a request may have several.
     waiting: usize,
-    /// Those of them that want a verdict alone, read from logits.
+    /// Sequences in the queue whose verdict is read from logits, without text.
     waiting_scores: usize,
-    /// Tokens of the prompts that wait, those left out that are known from earlier ones.
+    /// Prompt tokens in the queue, without those that are cached from earlier prompts.
     waiting_tokens: usize,
-    /// Cache blocks that no running sequence holds; those kept for later requests are among them.
+    /// Cache blocks that no running sequence holds, including those kept for later requests.
     free_blocks: usize,
     /// Cache blocks that hold the beginnings of prompts for later requests.
     cached_blocks: usize,
@@ -95,11 +96,11 @@ struct EngineBody {
     steps: u64,
     /// Tokens run through the model since the start, prompts included.
     tokens: u64,
-    /// Tokens run each second of work, lately; 0 before the first step.
+    /// Recent tokens per second of work, prompts included; 0 before the first step.
     tokens_per_second: u64,
 }
 
-/// A server with nothing to do, as the API document shows it.
+/// An idle server, as the example of the API document.
 fn example() -> HealthBody {
     let (running, waiting, waiting_scores, waiting_tokens) = (0, 0, 0, 0);
     let (free_blocks, cached_blocks, total_blocks) = (10_922, 12, 10_922);
@@ -124,12 +125,12 @@ fn example() -> HealthBody {
     }
 }
 
-/// Whether the server lives, with the figures of its engine.
+/// Whether the server is alive, with the figures of its engine.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "health",
-    responses((status = 200, description = "It lives.", body = HealthBody, example = json!(example())), (status = 503, description = "The engine has stopped.", body = ErrorBody))
+    responses((status = 200, description = "The server is alive.", body = HealthBody, example = json!(example())), (status = 503, description = "The engine has stopped.", body = ErrorBody))
 )]
 async fn health(State(state): State<AppState>) -> Result<Json<HealthBody>, ApiError> {
     let stats = state.judge.stats();
@@ -156,19 +157,19 @@ async fn health(State(state): State<AppState>) -> Result<Json<HealthBody>, ApiEr
     }))
 }
 
-/// An answer to a probe.
+/// The response of a probe.
 #[derive(Serialize, ToSchema)]
 struct ProbeBody {
     /// `ok`, `ready` or `started`.
     status: &'static str,
 }
 
-/// Whether the process is worth keeping: its engine runs and is not stuck in a step.
+/// Whether the process should be kept: its engine runs and is not stuck in a step.
 #[utoipa::path(
     get,
     path = "/livez",
     tag = "health",
-    responses((status = 200, description = "It is.", body = ProbeBody, example = json!({ "status": "ok" })), (status = 503, description = "The engine has stopped, or is stuck.", body = ErrorBody))
+    responses((status = 200, description = "The server is alive.", body = ProbeBody, example = json!({ "status": "ok" })), (status = 503, description = "The engine has stopped, or is stuck.", body = ErrorBody))
 )]
 async fn live(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     let stats = state.judge.stats();
@@ -179,13 +180,13 @@ async fn live(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError
     }
 }
 
-/// Whether new requests should be sent here: the critic is loaded and tried, the engine moves and computes numbers, and
-/// nobody has told the server to stop.
+/// Whether new requests should be sent here: the critic is loaded and warmed up, the engine makes progress and computes
+/// finite numbers, and the server has not been told to stop.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "health",
-    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops, stalls, or computes no numbers.", body = ErrorBody))
+    responses((status = 200, description = "The server accepts requests.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server is starting or stopping, or its engine stalls or computes non-finite numbers.", body = ErrorBody))
 )]
 async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     let stats = state.judge.stats();
@@ -207,46 +208,46 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
     get,
     path = "/ready",
     tag = "health",
-    responses((status = 200, description = "Requests can be sent.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server starts, stops, stalls, or computes no numbers.", body = ErrorBody))
+    responses((status = 200, description = "The server accepts requests.", body = ProbeBody, example = json!({ "status": "ready" })), (status = 503, description = "The server is starting or stopping, or its engine stalls or computes non-finite numbers.", body = ErrorBody))
 )]
 async fn ready_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     ready(state).await
 }
 
-/// The same as `/livez`, where other servers have it.
+/// The same as `/livez`, at the path that other servers use.
 #[utoipa::path(
     get,
     path = "/ping",
     tag = "health",
     responses(
-        (status = 200, description = "It does.", body = ProbeBody, example = json!({ "status": "ok" })),
-        (status = 503, description = "It does not.", body = ErrorBody)
+        (status = 200, description = "The server is alive.", body = ProbeBody, example = json!({ "status": "ok" })),
+        (status = 503, description = "The engine has stopped, or is stuck.", body = ErrorBody)
     )
 )]
 async fn ping(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     live(state).await
 }
 
-/// The same as `/livez`, where orchestrators have looked for it from old.
+/// The same as `/livez`, at the path that orchestrators used in the past.
 #[utoipa::path(
     get,
     path = "/healthz",
     tag = "health",
     responses(
-        (status = 200, description = "It does.", body = ProbeBody, example = json!({ "status": "ok" })),
-        (status = 503, description = "It does not.", body = ErrorBody)
+        (status = 200, description = "The server is alive.", body = ProbeBody, example = json!({ "status": "ok" })),
+        (status = 503, description = "The engine has stopped, or is stuck.", body = ErrorBody)
     )
 )]
 async fn healthy_by_its_older_name(state: State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     live(state).await
 }
 
-/// Whether the critic is loaded and tried. Until then only the probes are answered.
+/// Whether the critic is loaded and warmed up. Until then, only the probes are answered.
 #[utoipa::path(
     get,
     path = "/startupz",
     tag = "health",
-    responses((status = 200, description = "It is.", body = ProbeBody, example = json!({ "status": "started" })), (status = 503, description = "It is not, or the engine has stopped.", body = ErrorBody))
+    responses((status = 200, description = "The server has started.", body = ProbeBody, example = json!({ "status": "started" })), (status = 503, description = "The server is starting, or the engine has stopped.", body = ErrorBody))
 )]
 async fn started(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiError> {
     if state.judge.stats().alive { Ok(Json(ProbeBody { status: "started" })) } else { Err(stopped()) }
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!([9, 10, 59, 60].map(|running| progress(running, 1)), {
             [Progress::Moving, Progress::Stalled, Progress::Stalled, Progress::Stuck]
         });
-        // Minutes are nothing where steps take minutes.
+        // A step of minutes is not doubtful where steps take minutes.
         assert_eq!(progress(200, 100), Progress::Moving);
         assert_eq!(progress(400, 100), Progress::Stalled);
     }

@@ -1,8 +1,8 @@
-//! Bytes in hexadecimal digits, as digests are told and kept.
+//! Bytes in hexadecimal digits, for digests.
 
 use std::fmt::Write;
 
-/// Two small digits for each byte.
+/// Two lowercase digits for each byte.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     let mut digits = String::with_capacity(2 * bytes.len());
     for byte in bytes {

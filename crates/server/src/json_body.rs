@@ -1,6 +1,6 @@
-//! Bodies of requests: bounded, JSON, and told apart by what is wrong with them.
+//! JSON bodies of requests: read within limits, checked and parsed, with errors that name what is wrong.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -14,21 +14,22 @@ use serde_json::error::Category;
 
 use crate::{
     access::Grant,
-    body_memory::OfBody,
+    body_memory::BodyReservation,
     connections::SlowBody,
     error::{ApiError, Dialect},
+    json_errors,
+    json_limits::{self, JsonLimits, Texts},
     json_line,
-    json_shape::{self, ShapeLimits, Texts},
-    json_words,
     metrics::Refusal,
+    rejected_body::drain_rejected_body,
     state::AppState,
 };
 
-/// The bytes of a body that is JSON within bounds.
+/// The bytes of a body that is JSON within the limits.
 pub(crate) struct JsonBytes {
     bytes: Bytes,
-    /// The memory that they take, where it is counted.
-    memory: Option<OfBody>,
+    /// The reservation of their memory; `None` where it is not counted.
+    memory: Option<BodyReservation>,
 }
 
 impl FromRequest<AppState> for JsonBytes {
@@ -48,35 +49,36 @@ impl FromRequest<AppState> for JsonBytes {
             }
             None => state.body_memory.begin(&Tenant::default(), 1.0),
         };
-        let (bytes, memory) = read(body, &head.headers, state.max_body_bytes, (memory, dialect)).await?;
+        let (bytes, memory) =
+            read(body, &head.headers, state.limits.max_body_bytes, (memory, dialect)).await?;
         let texts = head.extensions.get::<Texts>().copied().unwrap_or_default();
-        Ok(Self { memory: Some(memory), ..Self::checked(bytes, &state.content.shape, texts)? })
+        Ok(Self { memory: Some(memory), ..Self::checked(bytes, &state.limits.content.shape, texts)? })
     }
 }
 
 impl JsonBytes {
-    /// A body that was read.
+    /// Checks a body that was read.
     ///
     /// # Errors
-    /// When it is no JSON within bounds.
-    pub(crate) fn checked(bytes: Bytes, limits: &ShapeLimits, texts: Texts) -> Result<Self, ApiError> {
-        // The whole body first, so that damage at its end is not hidden by a wrong form at its start.
-        json_shape::check(&bytes, limits, texts)?;
+    /// When it is not JSON or exceeds one of the limits.
+    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: Texts) -> Result<Self, ApiError> {
+        // The whole body is checked first, so that damage at its end is not hidden by a wrong value at its start.
+        json_limits::check(&bytes, limits, texts)?;
         Ok(Self { bytes, memory: None })
     }
 
-    /// Lets go of the bytes when they were read: what was made of them waits, and they are as much again. What is returned keeps
-    /// their memory counted, for that.
-    pub(crate) fn into_memory(self) -> Option<OfBody> {
+    /// Drops the bytes after parsing: the parsed request waits and takes about as much memory again. The returned
+    /// reservation keeps that memory counted.
+    pub(crate) fn into_memory(self) -> Option<BodyReservation> {
         self.memory
     }
 
-    /// The body as a `T`.
+    /// Deserialises the body as a `T`.
     ///
     /// # Errors
-    /// When it has the wrong form, with the path at which it does.
+    /// When a value does not fit, with its path.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        // Members of an object have names; serde takes a list for them, too, in their order.
+        // serde would also accept a list for a struct, with the fields in their order.
         if !self.bytes.trim_ascii_start().starts_with(b"{") {
             let message = "The body must be a JSON object.";
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message));
@@ -84,18 +86,18 @@ impl JsonBytes {
         let mut source = serde_json::Deserializer::from_slice(&self.bytes);
         serde_path_to_error::deserialize(&mut source).map_err(|error| {
             let path = error.path().to_string();
-            // The body is known to be JSON, so that what the parser cannot read is a value of the wrong kind, such as `null`
-            // for a word.
+            // The body is known to be JSON, so that a syntax error is a value of the wrong kind, such as `null` for
+            // an enum.
             let error = error.into_inner();
             match error.classify() {
-                Category::Data => json_words::refusal((&path, "field"), &json_line::reason(&error)),
-                Category::Io | Category::Syntax | Category::Eof => json_words::no_form(&path),
+                Category::Data => json_errors::refusal((&path, "field"), &json_line::reason(&error)),
+                Category::Io | Category::Syntax | Category::Eof => json_errors::no_form(&path),
             }
         })
     }
 }
 
-/// A size as the options have it, where it is a whole number of mebibytes.
+/// A size in mebibytes, as in the options, or in bytes if it is no whole number of them.
 fn size(bytes: usize) -> String {
     match bytes >> 20 {
         mib if mib << 20 == bytes => format!("{mib} MiB"),
@@ -103,15 +105,15 @@ fn size(bytes: usize) -> String {
     }
 }
 
-/// A missing type is refused too: a page in a browser can send any body without one, or as plain text, to a server
-/// on the same machine without asking it first.
+/// Whether the content type is JSON. A missing one is not: a web page can send any body without a type, or as plain
+/// text, to a server on the same machine without a CORS preflight.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// A body that did not come to its end.
+/// The error for a body that came too slowly or ended early.
 pub(crate) fn incomplete(error: &(dyn Error + 'static)) -> ApiError {
     let mut causes =
         std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| Error::source(*error));
@@ -127,14 +129,13 @@ pub(crate) fn incomplete(error: &(dyn Error + 'static)) -> ApiError {
     }
 }
 
-/// Reads at most `limit` bytes, and takes memory for them as they come. A body for which there is no room is read on for a while
-/// without being kept, since most clients look for the answer only when they have sent everything.
+/// Reads a body of at most `limit` bytes, and reserves memory for its chunks as they arrive.
 async fn read(
     body: Body,
     headers: &HeaderMap,
     limit: usize,
-    (mut memory, dialect): (OfBody, Dialect),
-) -> Result<(Bytes, OfBody), ApiError> {
+    (mut memory, dialect): (BodyReservation, Dialect),
+) -> Result<(Bytes, BodyReservation), ApiError> {
     let too_large = || {
         let message = format!("The body has more than {}, which is the limit (max_body_mib).", size(limit));
         let told = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
@@ -143,7 +144,7 @@ async fn read(
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) && headers.contains_key(header::EXPECT) {
-        return Err(too_large()); // this client waits for leave to send
+        return Err(too_large()); // this client waits for `100 Continue` before it sends the body
     }
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0).min(limit));
     let mut chunks = body.into_data_stream();
@@ -156,17 +157,7 @@ async fn read(
         };
         if let Some(refusal) = refusal {
             drop((bytes, memory));
-            let mut left = limit.saturating_mul(4);
-            let discard = async {
-                while let Some(Ok(chunk)) = chunks.next().await {
-                    left = left.saturating_sub(chunk.len());
-                    if left == 0 {
-                        return;
-                    }
-                }
-            };
-            // Whether everything came or time ran out, the answer is the same.
-            let _ = tokio::time::timeout(Duration::from_secs(10), discard).await;
+            drain_rejected_body(chunks, limit).await;
             return Err(refusal);
         }
         bytes.extend_from_slice(&chunk);

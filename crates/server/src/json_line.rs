@@ -1,14 +1,14 @@
-//! Lines of JSON that somebody wrote, and where they are wrong.
+//! Parses lines of JSON files, with the position of errors.
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 
-/// Reads the line of this number, counted from 1, of the file at `path`.
+/// Parses the line of this number, counted from 1, of the file at `path`.
 ///
 /// # Errors
-/// What is wrong, with line and column.
+/// When the line is not JSON or does not fit `T`, with line and column.
 pub(crate) fn read<T: DeserializeOwned>(line: &str, (number, path): (usize, &Path)) -> anyhow::Result<T> {
     serde_json::from_str(line).map_err(|error| {
         let column = match error.column() {
@@ -19,7 +19,7 @@ pub(crate) fn read<T: DeserializeOwned>(line: &str, (number, path): (usize, &Pat
     })
 }
 
-/// What is wrong, without the line and column that the parser counted: whoever asks tells the place in another way.
+/// The parser's message without its line and column, for callers that report the position in another way.
 pub(crate) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

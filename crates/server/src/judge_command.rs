@@ -1,4 +1,5 @@
-//! `gavel judge`: one case from files and arguments, its justification as it is written, then the verdict.
+//! `gavel judge`: judges one case, printing the justification as it is written and then the verdict, or a file of
+//! cases.
 
 use std::{fs, io::Write, path::Path};
 
@@ -15,11 +16,11 @@ use crate::{
     boot,
     bulk::{self, Panel},
     command::{CaseOptions, Files},
-    output::output,
-    verdict_line::Told,
+    stdout::stdout,
+    verdict_line::VerdictLine,
 };
 
-/// Judges the case and prints, or a file of cases.
+/// Judges the case of the arguments, or all cases of a file.
 pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
     match (options.input.clone(), options.output.clone()) {
         (Some(input), Some(output)) => judge_file(options, Files { input, output }).await,
@@ -42,7 +43,7 @@ async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     bulk::judge_rows(&panel, &files, &asked).await
 }
 
-/// Judges one case: on the server that was named, or else here.
+/// Judges one case, on the servers given by `--url` or else in this process.
 async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
     if let many @ (0 | 3..) = options.response.len() {
         bail!("there are {many} responses; one is scored, of two the better is named");
@@ -50,7 +51,7 @@ async fn judge_one(options: CaseOptions) -> anyhow::Result<()> {
     if options.urls.url.is_empty() { judge_here(options).await } else { judge_there(options).await }
 }
 
-/// Judges the case by the critic in this process, and prints the justification as it is written.
+/// Judges the case with the critic in this process, and prints the justification as it is written.
 async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
     let responses = match <[String; 2]>::try_from(options.response) {
         Ok([first, second]) => Responses::Pair(first, second),
@@ -70,7 +71,7 @@ async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??
     };
 
-    let mut output = output();
+    let mut output = stdout();
     let judging = JudgeOptions { max_tokens: options.max_tokens, ..JudgeOptions::default() };
     let mut verdict = judge.judge(case, rubric, judging).await?;
     while let Some(event) = verdict.next().await {
@@ -82,7 +83,7 @@ async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
             Ok(VerdictEvent::Decision(..)) => {}
             Ok(VerdictEvent::Verdict(judgement)) => {
                 let gap = if judgement.verdict.justification.is_empty() { "" } else { "\n\n" };
-                writeln!(output, "{gap}{}", Told::from(&judgement))?;
+                writeln!(output, "{gap}{}", VerdictLine::from(&judgement))?;
             }
             Err(JudgeError::Unparsable { source, text }) => {
                 bail!("{source}; it wrote: {text}");
@@ -93,7 +94,7 @@ async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets servers judge the case, and prints the justification when all of it is there.
+/// Judges the case on the servers, and prints the justification when it is complete.
 async fn judge_there(options: CaseOptions) -> anyhow::Result<()> {
     let CaseOptions { image, question, response, reference, description, rubric, max_tokens, .. } = options;
     let images = image.iter().map(|path| Ok(BASE64_STANDARD.encode(read(path)?)));
@@ -114,11 +115,11 @@ async fn judge_there(options: CaseOptions) -> anyhow::Result<()> {
         Ok(answer) => answer,
         Err(refusal) => bail!("the server refuses: {} ({})", refusal.message, refusal.code),
     };
-    let told = Told::deserialize(&answer).context("the server's answer is no verdict")?;
+    let line = VerdictLine::deserialize(&answer).context("the server's answer is no verdict")?;
     let justification = answer["justification"].as_str().unwrap_or_default();
     let gap = if justification.is_empty() { "" } else { "\n\n" };
-    let mut output = output();
-    writeln!(output, "{justification}{gap}{told}")?;
+    let mut output = stdout();
+    writeln!(output, "{justification}{gap}{line}")?;
     output.flush()?;
     Ok(())
 }

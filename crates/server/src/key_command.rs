@@ -1,4 +1,4 @@
-//! `gavel key new`: makes a key and the entry that lets it in.
+//! `gavel key new`: makes a key and its entry for a file of keys.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use anyhow::{bail, ensure};
 use crate::{
     access::{new_key, read_keys},
     command::KeyCommand,
-    output::output,
+    stdout::stdout,
 };
 
-/// Does it.
+/// Runs `gavel key`: prints a new key on standard error and its entry on standard output.
 pub(crate) fn run(command: &KeyCommand) -> anyhow::Result<()> {
     match command {
         KeyCommand::New { id } => {
@@ -21,9 +21,9 @@ pub(crate) fn run(command: &KeyCommand) -> anyhow::Result<()> {
                 bail!("{id:?} is no id of a key: {}", reasons.join("; "));
             }
             ensure!(!entry.contains(&key), "the entry must not have the key");
-            // The entry alone on the output, so that it can be put at the end of a file.
+            // Only the entry is on standard output, so that it can be appended to a file.
             writeln!(io::stderr(), "The key, which is shown this once and kept nowhere: {key}")?;
-            writeln!(output(), "{entry}")?;
+            writeln!(stdout(), "{entry}")?;
             Ok(())
         }
     }

@@ -1,7 +1,7 @@
-//! The command line of `gavel`: serve a critic, judge one case, tell what a checkpoint is, convert it, or measure.
+//! The HTTP server and the command line of `gavel`.
 //!
-//! It is a library, and `main.rs` the program, because the fuzzer links it: a program cannot be linked with another. Nothing
-//! else uses it, and it promises nothing to anybody.
+//! It is a library, and `main.rs` the program, because the fuzzer links it: a program cannot be linked into another.
+//! Nothing else uses it, and its API has no stability guarantee.
 
 mod access;
 mod admin;
@@ -10,49 +10,54 @@ mod batches;
 mod bench_command;
 mod body_memory;
 mod boot;
-pub mod border;
 mod bulk;
 mod caller;
+mod clock;
 mod command;
 mod configuration;
 mod connections;
 mod content_limits;
-mod deaths;
+mod crash_record;
 mod dialects;
-mod doors;
-mod edge;
 mod error;
 mod exit;
 mod export_command;
+pub mod fuzz_api;
 mod health;
 mod hexadecimal;
 mod images;
 mod json_body;
+mod json_errors;
+mod json_limits;
 mod json_line;
-mod json_shape;
-mod json_words;
 mod judge_command;
 mod judging_log;
 mod key_command;
 mod lifecycle;
 #[cfg(test)]
 mod lifecycle_tests;
+mod listeners;
 mod metrics;
 mod model_names;
+mod not_found;
 mod openapi;
-mod output;
 mod page;
-mod paths;
 mod probe_command;
+mod rejected_body;
 mod reload;
 mod remote_images;
+mod report;
+mod request_head;
 mod request_id;
+mod retry_after;
 mod router;
 mod rubric_command;
 mod serve;
+mod service;
 mod signals;
 mod spelling;
 mod state;
+mod stdout;
 mod storage;
 mod sync;
 mod systemd;
@@ -63,7 +68,6 @@ mod verdict_line;
 use std::{
     io::{self, Write},
     panic,
-    process::ExitCode,
     sync::Mutex,
     thread,
     time::Duration,
@@ -72,28 +76,33 @@ use std::{
 use anyhow::anyhow;
 use command::{Command, ConfigCommand, Given, LogFormat};
 use exit::{Fatal, Status};
-use output::output;
+use stdout::stdout;
 use telemetry::Telemetry;
 use tokio::runtime::Runtime;
 
-/// Threads beside one for each core: those of the engine, of the log, of the weights, and for what waits for the disk.
+/// Threads beside one for each core: for the engine, the log, loading weights, and work that blocks on the disk.
 const OTHER_THREADS: usize = 8;
 
-/// How long work that waits for the disk may go on when all else has ended.
+/// Time limit for blocking work when everything else has ended.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
-/// Does what the command line says; how the process is to end.
-pub fn main() -> ExitCode {
-    // What panics here has said so, and is a fault of the program's, which whoever watches it is told as such.
-    panic::catch_unwind(begin).unwrap_or_else(|_| Status::Failed.into())
+/// Runs the command line and ends the process with its exit status.
+pub fn main() -> ! {
+    // A panic was printed by the panic hook already. It is a fault of the program, which the exit status reports.
+    exit::end(panic::catch_unwind(begin).unwrap_or_else(|_| Status::Failed.code()))
 }
 
-fn begin() -> ExitCode {
+/// Runs the command line; returns the exit status.
+fn begin() -> i32 {
     let result = match Given::read() {
         Ok(Given::Run(command)) => {
             let serve = if let Command::Serve(options) = &*command { Some(options) } else { None };
             let format = serve.map_or_else(LogFormat::default, |options| options.http.log_format);
-            Telemetry::start(format, serve.map(|options| &options.traces)).and_then(|telemetry| {
+            let filter = match serve {
+                Some(options) => options.http.log_filter.clone(),
+                None => command::log_filter().unwrap_or_else(|| command::DEFAULT_FILTER.to_owned()),
+            };
+            Telemetry::start((format, &filter), serve.map(|options| &options.traces)).and_then(|telemetry| {
                 let result = run(*command, telemetry.clone());
                 telemetry.finish();
                 result
@@ -101,23 +110,23 @@ fn begin() -> ExitCode {
         }
         Ok(Given::Print(text)) => {
             for warning in command::unknown_variables() {
-                // Nobody may be reading it, and the configuration is told all the same.
+                // A failure to write the warning does not keep the configuration from being printed.
                 let _ = writeln!(io::stderr(), "warning: {warning}");
             }
-            writeln!(output(), "{text}").map_err(anyhow::Error::from)
+            writeln!(stdout(), "{text}").map_err(anyhow::Error::from)
         }
         Err(error) => Err(error),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => exit::SUCCESS,
         Err(error) => exit::ending(&error),
     }
 }
 
-/// The threads on which everything but the model runs.
+/// The runtime, on whose threads everything but the model runs.
 ///
 /// # Errors
-/// When the system gives none.
+/// [`Status::NoResources`] when the system cannot start enough threads.
 fn threads() -> Result<Runtime, Fatal> {
     let none = |error: io::Error| {
         Fatal::new(
@@ -126,14 +135,14 @@ fn threads() -> Result<Runtime, Fatal> {
         )
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    // The runtime neither starts nor fails when it gets a few of its threads only, but waits for them without end.
+    // If the system gives the runtime only some of its threads, it neither starts nor fails, but waits forever.
     can_start(cores + OTHER_THREADS).map_err(none)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(none)
 }
 
-/// Whether so many threads can be there at once.
+/// Checks that `count` threads can exist at once.
 fn can_start(count: usize) -> io::Result<()> {
-    // Held until all are there, which is what they wait for.
+    // Every thread waits for this lock, which is held until all of them have started.
     let end = Mutex::new(());
     thread::scope(|scope| {
         let held = end.lock();
@@ -152,7 +161,7 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
                 tracing::warn!("{warning}");
             }
             let served = runtime.block_on(serve::serve(*options, telemetry));
-            // What hangs on a disk, or decodes an image for nobody, is not waited for.
+            // Work that hangs on a disk, or decodes an image whose client has left, is not waited for.
             runtime.shutdown_timeout(LEFT_BEHIND);
             served
         }
@@ -162,17 +171,17 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
         Command::Attack(options) => runtime.block_on(bulk::attack(*options)),
         Command::Export(options) => export_command::export(&options),
         Command::Inspect(options) => {
-            writeln!(output(), "{}", boot::inspect(&options)?)?;
+            writeln!(stdout(), "{}", boot::inspect(&options)?)?;
             Ok(())
         }
         Command::Convert(options) => {
             let weights = boot::convert(&options)? as f64 / 1e6;
-            writeln!(output(), "{} has {weights:.2} million weights", options.file.display())?;
+            writeln!(stdout(), "{} has {weights:.2} million weights", options.file.display())?;
             Ok(())
         }
         Command::Config(ConfigCommand::Check { file }) => {
             let (settings, keys) = command::check_configuration(&file)?;
-            writeln!(output(), "{} is right; settings: {settings}, keys: {keys}", file.display())?;
+            writeln!(stdout(), "{} is right; settings: {settings}, keys: {keys}", file.display())?;
             Ok(())
         }
         Command::Key(command) => key_command::run(&command),

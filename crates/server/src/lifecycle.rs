@@ -1,4 +1,4 @@
-//! Where the server stands between its start and its end, and which requests are let in.
+//! The phases of the server from its start to its end, and which requests are admitted in each.
 
 use std::{
     pin::Pin,
@@ -17,26 +17,26 @@ use http_body::{Frame, SizeHint};
 
 use crate::{error::ApiError, sync::watch};
 
-/// When a client that was refused should come again: another server takes over, or this one is replaced.
+/// `Retry-After` of a refused request, in seconds: by then another server has taken over, or this one is replaced.
 const COME_AGAIN_S: u64 = 2;
 
-/// Where the server stands.
+/// A phase of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The critic is being loaded and tried.
+    /// The critic is being loaded and warmed up.
     Starting,
     /// Requests are answered.
     Ready,
-    /// It was told to stop, and still answers whoever has not noticed.
+    /// The server was told to stop, and still answers clients that have not noticed.
     Pausing,
     /// New requests are refused, running ones are finished.
     Draining,
 }
 
-/// The phase, and how many requests run. Clones are the same.
+/// The phase, and the number of running requests. Clones share both.
 #[derive(Debug, Clone)]
 pub(crate) struct Lifecycle {
-    // Watched values and not flags: whoever waits for a change must not miss the last one.
+    // Watch channels and not flags: a task that waits for a change must not miss the last one.
     phase: watch::Sender<Phase>,
     running: watch::Sender<usize>,
     leaving: watch::Sender<bool>,
@@ -44,7 +44,7 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A server that starts.
+    /// A server in the phase [`Phase::Starting`].
     pub(crate) fn new() -> Self {
         Self {
             phase: watch::Sender::new(Phase::Starting),
@@ -62,54 +62,54 @@ impl Lifecycle {
         self.phase.send_replace(phase);
     }
 
-    /// Tells the server to stop, as a signal does.
+    /// Tells the server to stop, as a termination signal does.
     pub(crate) fn leave(&self) {
         self.leaving.send_replace(true);
     }
 
-    /// Waits until the server is told to stop by [`leave`](Self::leave).
+    /// Waits until [`leave`](Self::leave) is called.
     pub(crate) async fn told_to_leave(&self) {
-        // The sender is `self`, so that the wait ends by the word alone.
+        // `self` holds the sender, so that the wait does not end by a closed channel.
         let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
     }
 
-    /// Refuses whoever has no answer yet.
+    /// Refuses all requests that have no response yet.
     pub(crate) fn give_up(&self) {
         self.given_up.send_replace(true);
     }
 
-    /// Waits until those who have no answer yet are refused.
+    /// Waits until [`give_up`](Self::give_up) is called.
     async fn giving_up(&self) {
-        // The sender is `self`, so that the wait ends by the word alone.
+        // `self` holds the sender, so that the wait does not end by a closed channel.
         let _ = self.given_up.subscribe().wait_for(|given_up| *given_up).await;
     }
 
-    /// Waits until no request runs, or `most` has passed; tells which requests were left.
+    /// Waits until no request runs, or `most` has passed; returns the number of requests that still run.
     pub(crate) async fn drained(&self, most: Duration) -> usize {
         let mut running = self.running.subscribe();
-        // The sender is `self`, so that the wait ends by the count or by the time alone.
+        // `self` holds the sender, so that the wait ends by the count or by the time alone.
         let _ = tokio::time::timeout(most, running.wait_for(|running| *running == 0)).await;
         self.running()
     }
 
-    /// How many requests run.
+    /// Number of running requests.
     pub(crate) fn running(&self) -> usize {
         *self.running.borrow()
     }
 
-    /// Waits until the server takes no more requests.
+    /// Waits until the server accepts no more requests.
     pub(crate) async fn draining(&self) {
         let mut phase = self.phase.subscribe();
-        // The sender is `self`, so that the wait ends by the phase alone.
+        // `self` holds the sender, so that the wait does not end by a closed channel.
         let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
     }
 
-    /// Lets a request in, which runs until what is returned is dropped.
+    /// Admits a request, which counts as running until the returned guard is dropped.
     ///
     /// # Errors
-    /// When nothing is let in now.
+    /// 503 with the code `starting` or `draining`, in these phases.
     pub(crate) fn begin(&self) -> Result<Running, ApiError> {
-        // Counted first: a request that is let in is never missed by whoever waits for the last one.
+        // Counted first, so that a task that waits for the last request never misses an admitted one.
         self.running.send_modify(|running| *running += 1);
         let running = Running(self.running.clone());
         match self.refusal() {
@@ -118,29 +118,35 @@ impl Lifecycle {
         }
     }
 
-    /// Why nothing is let in now.
+    /// The error for new requests in this phase; `None` where they are admitted.
     fn refusal(&self) -> Option<ApiError> {
-        let (code, message) = match self.phase() {
-            Phase::Starting => ("starting", "The critic is being loaded."),
-            Phase::Ready | Phase::Pausing => return None,
-            Phase::Draining => ("draining", "The server is stopping and takes no more requests."),
-        };
-        Some(refused(code, message))
+        match self.phase() {
+            Phase::Starting => Some(starting()),
+            Phase::Ready | Phase::Pausing => None,
+            Phase::Draining => {
+                Some(refused("draining", "The server is stopping and takes no more requests."))
+            }
+        }
     }
+}
+
+/// The error for a request that arrives before the critic is loaded.
+pub(crate) fn starting() -> ApiError {
+    refused("starting", "The critic is being loaded.")
 }
 
 fn refused(code: &'static str, message: &str) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(COME_AGAIN_S)
 }
 
-/// The answer to one who shall go elsewhere, on this connection the last.
+/// The response to a client that should use another server: the last one on its connection.
 fn last(error: ApiError) -> Response {
     let mut response = error.into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// Counts a request until it is dropped.
+/// Counts a request as running until this is dropped.
 pub(crate) struct Running(watch::Sender<usize>);
 
 impl Drop for Running {
@@ -149,7 +155,7 @@ impl Drop for Running {
     }
 }
 
-/// Lets a request in, or refuses it; counts it until its answer has been sent or given up.
+/// Middleware that admits or refuses a request, and counts it until its response has been sent or abandoned.
 pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, next: Next) -> Response {
     let running = match lifecycle.begin() {
         Ok(running) => running,
@@ -158,13 +164,14 @@ pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, 
     let response = tokio::select! {
         biased;
         response = next.run(request) => response,
-        // Whether it was still being sent, waited, or was half done: it was not answered, and another server may do it.
+        // The request may be half received, queued or half computed: it has no response, and another server may
+        // answer it.
         () = lifecycle.giving_up() => last(refused("draining", "The server stopped before the request was answered.")),
     };
     response.map(|body| Body::new(Held::new(body, running)))
 }
 
-/// The body of an answer that holds something until it ends, such as the count of what runs.
+/// The body of a response that holds a guard until it is dropped, such as the count of running requests.
 pub(crate) struct Held<G> {
     body: Body,
     _held: G,

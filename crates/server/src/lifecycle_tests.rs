@@ -1,4 +1,4 @@
-//! Requests by phase, one after another. `tests/interleavings.rs` has several at once.
+//! Tests the admission of single requests by phase. `tests/interleavings.rs` tests concurrent ones.
 
 use std::{convert::Infallible, time::Duration};
 

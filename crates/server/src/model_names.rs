@@ -1,73 +1,73 @@
-//! By which names the one critic can be called, and by which it is told.
+//! The names by which requests may call the critic, and the name that responses give it.
 
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 
 use crate::{
-    command::{ModelOptions, ToldName, UnknownNames},
+    command::{ModelOptions, ResponseName, UnknownNames},
     error::ApiError,
 };
 
-/// By which names the critic can be called. Cheap to clone.
+/// The names of the critic. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelNames(Arc<Names>);
 
 #[derive(Debug)]
 struct Names {
     /// Name of the checkpoint.
-    truth: String,
+    checkpoint: String,
     aliases: Vec<String>,
     unknown: UnknownNames,
-    told: ToldName,
+    responses: ResponseName,
 }
 
 impl ModelNames {
-    /// The names of the checkpoint `truth`.
-    pub(crate) fn new(truth: impl Into<String>, options: ModelOptions) -> Self {
+    /// The names of the checkpoint called `checkpoint`, with those of the options.
+    pub(crate) fn new(checkpoint: impl Into<String>, options: ModelOptions) -> Self {
         let ModelOptions { model_aliases, unknown_models, response_model } = options;
         let names = Names {
-            truth: truth.into(),
+            checkpoint: checkpoint.into(),
             aliases: model_aliases,
             unknown: unknown_models,
-            told: response_model,
+            responses: response_model,
         };
         Self(Arc::new(names))
     }
 
     /// The checkpoint's own name.
-    pub(crate) fn truth(&self) -> &str {
-        &self.0.truth
+    pub(crate) fn checkpoint_name(&self) -> &str {
+        &self.0.checkpoint
     }
 
-    /// Its other names, as they were configured.
+    /// Its configured aliases.
     pub(crate) fn aliases(&self) -> &[String] {
         &self.0.aliases
     }
 
-    /// The name that a response has to a request that calls the critic `named`.
+    /// The model name in the response to a request for the model `named`; that of the checkpoint if it names none.
     ///
     /// # Errors
-    /// When it is not called so and that matters.
-    pub(crate) fn told(&self, named: Option<String>) -> Result<String, ApiError> {
-        let Names { truth, told, .. } = &*self.0;
-        let Some(named) = named else { return Ok(truth.clone()) };
+    /// 404 `model_not_found` for an unknown name, where the options refuse these.
+    pub(crate) fn response_name(&self, named: Option<String>) -> Result<String, ApiError> {
+        let Names { checkpoint, responses, .. } = &*self.0;
+        let Some(named) = named else { return Ok(checkpoint.clone()) };
         self.check(&named)?;
-        Ok(match told {
-            ToldName::Requested => named,
-            ToldName::True => truth.clone(),
+        Ok(match responses {
+            ResponseName::Requested => named,
+            ResponseName::Checkpoint => checkpoint.clone(),
         })
     }
 
-    /// Refuses a name that the critic does not have, where that matters.
+    /// Refuses an unknown name, where the options say so.
     pub(crate) fn check(&self, named: &str) -> Result<(), ApiError> {
-        let Names { truth, aliases, unknown, .. } = &*self.0;
-        let known = named == truth || aliases.iter().any(|alias| alias == named);
+        let Names { checkpoint, aliases, unknown, .. } = &*self.0;
+        let known = named == checkpoint || aliases.iter().any(|alias| alias == named);
         match unknown {
             UnknownNames::Accept => Ok(()),
             UnknownNames::Refuse if known => Ok(()),
             UnknownNames::Refuse => {
-                let message = format!("The model {named:?} does not exist; there is {truth:?}.");
+                let message = format!("The model {named:?} does not exist; there is {checkpoint:?}.");
                 Err(ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message).with_param("model"))
             }
         }

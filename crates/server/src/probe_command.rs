@@ -1,4 +1,4 @@
-//! `gavel probe`: asks a running server for a sign of life, for containers that have no other HTTP client.
+//! `gavel probe`: checks the health of a running server, for containers that have no other HTTP client.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
@@ -10,10 +10,10 @@ use anyhow::{Context, ensure};
 
 use crate::command::ProbeOptions;
 
-/// The longest first line of an answer that is read.
+/// Maximum number of bytes that are read of the status line.
 const LONGEST_LINE: u64 = 4096;
 
-/// Ends well when the server answers 200.
+/// Succeeds if the server answers the path with 200.
 pub(crate) fn probe(options: &ProbeOptions) -> anyhow::Result<()> {
     let ProbeOptions { host, port, path, timeout_s } = options;
     let timeout = Duration::try_from_secs_f64(*timeout_s).context("--timeout-s must be a length of time")?;
@@ -22,7 +22,7 @@ pub(crate) fn probe(options: &ProbeOptions) -> anyhow::Result<()> {
     let address = reachable(addresses.next().context("the host has no address")?);
     let mut stream = TcpStream::connect_timeout(&address, timeout).context("nobody listens")?;
     stream.set_read_timeout(Some(timeout))?;
-    // In one piece: whoever closes at once, as a port that speaks TLS does, is then told by what it answers.
+    // In one write: a port that closes at once, as one for TLS does, can then still be recognised by its answer.
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     let mut status = Vec::new();
     let answered = stream
@@ -40,7 +40,7 @@ pub(crate) fn probe(options: &ProbeOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A server that listens on all addresses of a machine is reached by the machine's own.
+/// The address to connect to: a server that listens on all addresses is reached by the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! Files that are read again while the server runs: keys, certificates, rubrics. Each stays as it was when its file is wrong.
+//! Reloads keys, certificates and rubrics while the server runs. Each of them stays as it was if its file is invalid.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,28 +6,32 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use judge::{JudgeError, RubricLibrary};
 use serde::Serialize;
 
-use crate::{dialects::native::reload_rubrics, error::ApiError, state::AppState};
+use crate::{
+    error::{ApiError, Dialect},
+    state::AppState,
+};
 
-/// How often files are looked at: certificates and keys are replaced days before the old ones end.
+/// Interval at which files are checked for changes: certificates and keys are replaced days before the old ones expire.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What was read again.
+/// The result of a reload.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ReloadedBody {
-    /// How many keys there are.
+    /// Number of keys.
     keys: usize,
-    /// Whether there are certificates.
+    /// Whether the server has certificates.
     certificates: bool,
-    /// How many rubrics there are; nothing where no folder was given.
+    /// Number of rubrics; `None` without `--config-dir`.
     rubrics: Option<usize>,
 }
 
-/// Reads everything again.
+/// Reloads everything.
 ///
 /// # Errors
-/// All that is wrong. What is right is in force all the same.
+/// 422 `invalid_configuration` with all problems. Files without problems are in force all the same.
 pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
     let mut problems = Vec::new();
     let mut body = read_secrets(state).await.unwrap_or_else(|problem| {
@@ -48,7 +52,34 @@ pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
     })
 }
 
-/// Reads keys and certificates again.
+/// Reloads the folder of rubrics and profiles; returns the number of rubrics.
+///
+/// # Errors
+/// 409 `no_config_dir` without a folder. If a file has an error, its problems, and all rubrics stay as they were.
+pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> {
+    let folder = state.config_dir.as_ref().ok_or_else(|| {
+        let message = "The server was started without --config-dir, so that there is nothing to read again.";
+        ApiError::new(StatusCode::CONFLICT, "no_config_dir", message)
+    })?;
+    let folder = folder.clone().lock_owned().await;
+    let judge = state.judge.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let library = RubricLibrary::with_folder(&folder)?;
+        judge.replace_library(library);
+        drop(folder); // held until the new rubrics are in force, even when the client leaves
+        Ok::<_, JudgeError>(())
+    });
+    let read = reading.await.map_err(|error| {
+        tracing::error!(%error, "the rubrics could not be read again");
+        let message = "The server failed on this request.";
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    })?;
+    read.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
+    tracing::info!("rubrics and critic profiles were read again");
+    Ok(state.judge.rules().library().rubrics().count())
+}
+
+/// Reloads keys and certificates.
 async fn read_secrets(state: &AppState) -> Result<ReloadedBody, String> {
     let (access, tls) = (state.access.clone(), state.tls.clone());
     let reading = tokio::task::spawn_blocking(move || {
@@ -72,7 +103,7 @@ async fn read_secrets(state: &AppState) -> Result<ReloadedBody, String> {
     reading.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
-/// Reads keys and certificates again whenever one of their files has changed; never ends.
+/// Reloads keys and certificates whenever one of their files has changed. Runs forever, unless there are no such files.
 pub(crate) async fn watch_files(state: AppState) {
     let paths: Vec<PathBuf> = {
         let of_tls = state.tls.iter().flat_map(|tls| tls.paths());
@@ -97,7 +128,7 @@ pub(crate) async fn watch_files(state: AppState) {
     }
 }
 
-/// When each file was last changed.
+/// The modification time of each file; `None` if it cannot be read.
 async fn times(paths: Vec<PathBuf>) -> Vec<Option<SystemTime>> {
     let time = |path: &PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
     let looking = tokio::task::spawn_blocking(move || paths.iter().map(time).collect());

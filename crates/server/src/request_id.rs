@@ -1,4 +1,4 @@
-//! A name for each request, in its logs and on its response, whatever became of it.
+//! An id for each request, in its logs and on its response, whatever its outcome.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -25,11 +25,11 @@ use crate::telemetry::continue_trace;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The name of a request, for handlers.
+/// The id of a request, for handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
-/// Takes the client's name for the request, or makes one, and puts it on the response.
+/// Middleware that takes the client's id for the request, or generates one, and puts it on the response.
 pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
     let id = name_of(&request);
     request.extensions_mut().insert(RequestId(id.to_str().unwrap_or_default().to_owned()));
@@ -56,7 +56,7 @@ pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
     .await
 }
 
-/// A body that is written in the span of its request, which lasts until the last of it was taken.
+/// A body that is polled in the span of its request, which lasts until the body is dropped.
 struct TracedBody {
     body: Body,
     span: Span,
@@ -83,25 +83,25 @@ impl HttpBody for TracedBody {
     }
 }
 
-/// The response to a request that is not logged, with the request's name.
+/// Adds the request's id to a response that does not go through the middleware, and is not logged.
 pub(crate) fn named(request: &Request, response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     response.headers_mut().insert(HEADER, name_of(request));
     response
 }
 
-/// The client's name for the request, or a new one.
+/// The client's id for the request, or a new one.
 fn name_of(request: &Request) -> HeaderValue {
     let given = request.headers().get(&HEADER).filter(|id| is_plain(id)).cloned();
     given.unwrap_or_else(fresh)
 }
 
-/// Whether a client's name may go into logs: short, printable, no spaces.
+/// Whether a client's id may be written to logs: short, printable, no spaces.
 fn is_plain(id: &HeaderValue) -> bool {
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-/// A name that no other request has, in this process or, with great odds, in another.
+/// An id that, with overwhelming probability, no other request has, in this process or another.
 pub(crate) fn fresh_id() -> String {
     static START: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -8,10 +8,10 @@ use judge::{Problems, RubricError, RubricLibrary};
 use crate::{
     boot,
     command::RubricCommand,
-    output::{output, unless_gone},
+    stdout::{stdout, unless_gone},
 };
 
-/// Does what was asked.
+/// Runs `gavel rubric`.
 pub(crate) fn run(command: &RubricCommand) -> anyhow::Result<()> {
     match command {
         RubricCommand::Check { folder } => check(folder.as_deref()),
@@ -20,7 +20,7 @@ pub(crate) fn run(command: &RubricCommand) -> anyhow::Result<()> {
 }
 
 fn check(folder: Option<&Path>) -> anyhow::Result<()> {
-    let mut output = output();
+    let mut output = stdout();
     match boot::library(folder) {
         Ok(library) => {
             let (rubrics, profiles) = (library.rubrics().count(), library.profiles().count());
@@ -40,7 +40,7 @@ fn check(folder: Option<&Path>) -> anyhow::Result<()> {
 }
 
 fn list(library: &RubricLibrary) -> anyhow::Result<()> {
-    let mut output = output();
+    let mut output = stdout();
     let width = library.rubrics().map(|rubric| rubric.name.len()).max().unwrap_or(0);
     for rubric in library.rubrics() {
         writeln!(output, "{:width$}  {:9}  {}", rubric.name, rubric.kind.to_string(), rubric.summary)?;

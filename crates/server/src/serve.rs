@@ -1,9 +1,10 @@
-//! `gavel serve`: listens, loads the critic, answers, and leaves in order.
+//! `gavel serve`: listens, loads the critic, serves requests, and shuts down in order.
 
 use std::{
     convert::Infallible,
-    fmt::{self, Display},
     io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     thread,
     time::Duration,
@@ -25,27 +26,27 @@ use tokio::{
 use tower::ServiceExt;
 
 use crate::{
-    access::{Access, AdminDoor},
+    access::{Access, AdminAccess},
     admin, batches,
-    boot::{self, Memory},
+    boot::{self, Memory, Residency},
     caller::RequestTimes,
     command::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, Redaction,
         ServeOptions,
     },
-    connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Door, Tls},
-    deaths::Deaths,
-    doors::Doors,
-    edge::HeadLimits,
-    error::ApiError,
-    exit::{self, Fatal, Status},
+    connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Listener, Tls},
+    crash_record::CrashRecord,
+    exit::{self, EngineGone, Fatal, Status},
     health::Progress,
     judging_log::{JudgingLog, RotatingFile, Rotation},
-    lifecycle::{Lifecycle, Phase},
+    lifecycle::{self, Lifecycle, Phase},
+    listeners::Listeners,
     metrics::Metrics,
     model_names::ModelNames,
-    reload, request_id,
-    router::{self, RequestLimits, Service},
+    reload,
+    request_head::HeadLimits,
+    request_id, router,
+    service::{RequestLimits, Service},
     signals::Signals,
     state::AppState,
     storage::Storage,
@@ -53,43 +54,23 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// How often the engine is looked at.
+/// Interval at which the engine is checked.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// How long connections may take to close when nothing runs any more.
+/// Time limit for connections to close when no request runs any more.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How long those may take to be told who are given up: an engine hears of it between two steps.
+/// Time limit for abandoned requests to get their error: the engine notices it only between two steps.
 const GIVING_UP: Duration = Duration::from_secs(4);
 
-/// The engine has ended, or will not go on: only a new process helps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EngineGone {
-    /// The model's code panicked.
-    Panicked,
-    /// It is in a step that does not end.
-    Stuck,
-}
-
-impl Display for EngineGone {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Panicked => "the engine has stopped, since the model's code panicked",
-            Self::Stuck => "the engine is stuck in a step that does not end",
-        })
-    }
-}
-
-impl std::error::Error for EngineGone {}
-
-/// Times and bounds of serving.
+/// Times and limits of serving.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) limits: RequestLimits,
     pub(crate) connections: ConnectionLimits,
-    /// Between the signal to stop and the first refusal.
+    /// Time between the signal to stop and the first refusal.
     pause: Duration,
-    /// For running requests after that.
+    /// Time limit for running requests after that.
     drain: Duration,
 }
 
@@ -131,56 +112,37 @@ impl Bounds {
     }
 }
 
-/// Serves until a signal says to stop.
+/// Serves until the server is told to stop or the engine fails.
 pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow::Result<()> {
-    let ServeOptions {
-        config,
-        critic,
-        http,
-        access,
-        tls,
-        connections,
-        models,
-        images,
-        limits,
-        engine,
-        log,
-        storage,
-        systemd,
-        ..
-    } = options;
-    let systemd = Systemd::new(systemd);
+    let ServeOptions { critic, http, connections, limits, engine, .. } = options;
+    let systemd = Systemd::new(options.systemd);
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
-    let engine_config = engine_config(&engine);
-    let remote_images = images.fetcher(limits.max_image_mib << 20);
+    let remote_images = options.images.fetcher(limits.max_image_mib << 20);
     let remote_images =
         remote_images.context("the client that fetches images cannot be made").map_err(Fatal::from)?;
-    // The ports are taken first, so that a wrong one is told at once and not after loading.
+    // The ports are bound first, so that a wrong one is reported at once and not after loading.
     let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
-    let doors = Doors::open((&access, &tls), (config, address.ip())).await?;
-    let storage = Storage::open(&storage)?;
-    let (judging_log, redactions) = judging_log(log)?;
-    let deaths = Deaths::open(&storage)?;
-    let secure = if doors.tls.is_some() { "https" } else { "http" };
-    let mut server = Server::start(listener, doors, Bounds::new(&http, &connections, &limits));
-    let config_dir = critic.config_dir.clone();
-    // Loading cannot be told to stop. When a signal comes first, the process ends under it.
-    let residency =
-        boot::Residency { memo_entries: http.memo_entries, deaths: deaths.clone(), memory: Memory::Claimed };
-    let start = move || boot::start_resident(&critic, &limits, engine_config, residency);
-    let (judge, metrics) = tokio::select! {
-        loaded = on_a_thread(start) => loaded?.map_err(Fatal::from)?,
-        () = signals.next() => exit::at_once(),
+    let listeners = Listeners::open((&options.access, &options.tls), (options.config, address.ip())).await?;
+    let storage = Storage::open(&options.storage)?;
+    let (judging_log, redactions) = judging_log(options.log)?;
+    let crash_record = CrashRecord::open(&storage)?;
+    let scheme = if listeners.tls.is_some() { "https" } else { "http" };
+    let mut server = Server::start(listener, listeners, Bounds::new(&http, &connections, &limits));
+    let config_dir = critic.config_dir.clone().map(PathBuf::into_boxed_path);
+    let residency = Residency {
+        memo_entries: http.memo_entries,
+        crash_record: crash_record.clone(),
+        memory: Memory::Claimed,
     };
-    tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
-    let critic = (judge.model().to_owned(), metrics.clone());
-    let judging_log = judging_log.map(|file| JudgingLog::start(file, redactions, critic)).transpose()?;
-    let names = ModelNames::new(judge.model(), models);
+    let start = move || boot::start_resident(&critic, &limits, engine_config(&engine), residency);
+    let (judge, metrics) = load(start, &mut signals).await?;
+    let logged = (judge.model().to_owned(), metrics.clone());
+    let judging_log = judging_log.map(|file| JudgingLog::start(file, redactions, logged)).transpose()?;
     let state = server.open(Service {
-        names,
+        names: ModelNames::new(judge.model(), options.models),
         telemetry,
-        config_dir,
+        config_dir: config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder))),
         judging_log,
         remote_images,
         storage,
@@ -189,24 +151,42 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     tokio::spawn(reload::watch_files(state.clone()));
     tokio::spawn(state.metrics.clone().keep_sorting());
     signals.on_hangup(state);
-    let mut output = io::stdout();
-    let said = writeln!(output, "listening on {secure}://{address}").and_then(|()| output.flush());
-    if let Err(error) = said {
-        // Who started it does not listen any more, and others may.
-        tracing::warn!(%error, %address, "it cannot be said where the server listens");
-    }
+    announce(scheme, address);
     systemd.ready();
-    server.finish(&judge, &deaths, &systemd, signals).await
+    server.finish(&judge, &crash_record, &systemd, signals).await
 }
 
-/// Does what takes long on a thread of its own: where the system starts none, those for blocking work wait for one without end.
+/// Loads the critic. Loading cannot be interrupted: if a signal comes first, the process ends at once.
+async fn load(
+    start: impl FnOnce() -> anyhow::Result<(Judge, Metrics)> + Send + 'static,
+    signals: &mut Signals,
+) -> Result<(Judge, Metrics), Fatal> {
+    let (judge, metrics) = tokio::select! {
+        loaded = on_a_thread(start) => loaded?.map_err(Fatal::from)?,
+        () = signals.next() => exit::at_once(),
+    };
+    tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
+    Ok((judge, metrics))
+}
+
+/// Prints on standard output where the server listens.
+fn announce(scheme: &str, address: SocketAddr) {
+    let mut output = io::stdout();
+    let said = writeln!(output, "listening on {scheme}://{address}").and_then(|()| output.flush());
+    if let Err(error) = said {
+        // The reader of the output has left, but clients may still use the server.
+        tracing::warn!(%error, %address, "it cannot be said where the server listens");
+    }
+}
+
+/// Runs long work on a thread of its own: the pool for blocking work waits forever if the system starts no thread.
 ///
 /// # Errors
-/// When there is no thread, or it panics.
+/// [`Status::NoResources`] when no thread can be started, [`Status::Failed`] when the work panics.
 async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fatal> {
     let (told, heard) = oneshot::channel();
     let thread = thread::Builder::new().name("load".into()).spawn(move || {
-        // Nobody hears it when a signal came first.
+        // There is no receiver any more if a signal came first.
         let _ = told.send(work());
     });
     thread.map_err(|error| {
@@ -221,7 +201,7 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, Fatal> {
     TcpListener::bind((host, port)).await.map_err(|error| Fatal::port(format_args!("{host}:{port}"), error))
 }
 
-/// The file of the log that was asked for, and what is left out there.
+/// The file of the judging log, if one is configured, and what is redacted in it.
 fn judging_log(log: LogOptions) -> Result<(Option<RotatingFile>, Vec<Redaction>), Fatal> {
     let rotation =
         |path| Rotation { path, most_bytes: log.judging_log_mib << 20, kept: log.judging_log_files };
@@ -229,54 +209,54 @@ fn judging_log(log: LogOptions) -> Result<(Option<RotatingFile>, Vec<Redaction>)
     Ok((file.map_err(Fatal::from)?, log.judging_log_redact))
 }
 
-/// Connections that are being answered.
+/// A server that accepts connections.
 struct Server {
     lifecycle: Lifecycle,
     bounds: Bounds,
     access: Access,
     tls: Option<Arc<Tls>>,
     connections: Arc<ConnectionFigures>,
-    /// Who may come through the door for administration, if there is one.
-    admin_door: Option<AdminDoor>,
-    /// What answers at each door; until it is there, everything is refused.
+    /// Who may use the administration listener, if there is one.
+    admin_access: Option<AdminAccess>,
+    /// The router of each listener; until it is set, all requests but `/livez` are refused.
     router: Answering,
     admin_router: Answering,
     stop: watch::Sender<()>,
     serving: JoinHandle<()>,
-    /// Runs batches, where they are kept.
+    /// The task that runs batches; `None` without a data folder.
     batches: Option<JoinHandle<()>>,
 }
 
-/// What answers at a door, once it is there.
+/// The router of a listener, once the critic is loaded.
 type Answering = Arc<OnceLock<Router>>;
 
 impl Server {
-    /// Takes connections at once, so that probes are answered while the critic is loaded.
-    fn start(listener: TcpListener, doors: Doors, bounds: Bounds) -> Self {
-        let Doors { access, tls, admin } = doors;
+    /// Accepts connections at once, so that probes are answered while the critic is loaded.
+    fn start(socket: TcpListener, listeners: Listeners, bounds: Bounds) -> Self {
+        let Listeners { access, tls, admin } = listeners;
         let (router, admin_router) = (Answering::default(), Answering::default());
         let connections = Arc::new(ConnectionFigures::default());
         let stop = watch::channel(()).0;
-        let main = Door {
-            listener,
+        let main = Listener {
+            socket,
             limits: bounds.connections,
             tls: tls.clone(),
             figures: connections.clone(),
             service: service_of(router.clone()),
         };
         let serving = tokio::spawn(main.serve(stop.subscribe()));
-        let admin_door = admin.map(|(listener, door)| {
-            let admin = Door {
-                listener,
+        let admin_access = admin.map(|(socket, access)| {
+            let admin = Listener {
+                socket,
                 limits: bounds.connections,
-                // What does not leave the machine needs no hiding.
-                tls: tls.clone().filter(|_| door != AdminDoor::Local),
+                // Traffic that does not leave the machine needs no encryption.
+                tls: tls.clone().filter(|_| access != AdminAccess::Local),
                 figures: connections.clone(),
                 service: service_of(admin_router.clone()),
             };
-            // It ends with the process: until then somebody may want to know how it goes.
+            // It is not waited for: it serves until the process ends, so that the shutdown can be observed.
             tokio::spawn(admin.serve(stop.subscribe()));
-            door
+            access
         });
         Self {
             lifecycle: Lifecycle::new(),
@@ -284,7 +264,7 @@ impl Server {
             access,
             tls,
             connections,
-            admin_door,
+            admin_access,
             router,
             admin_router,
             stop,
@@ -293,7 +273,8 @@ impl Server {
         }
     }
 
-    /// What is served, apart from the log and the rubrics of a folder.
+    /// The service with what this server has; names, logs, rubrics of a folder, images by URL and storage are set by
+    /// [`serve`].
     fn service(&self, critic: (Judge, Metrics)) -> Service {
         Service {
             lifecycle: self.lifecycle.clone(),
@@ -304,32 +285,32 @@ impl Server {
         }
     }
 
-    /// Lets requests in; what their handlers use.
+    /// Admits requests and starts to run batches; returns the state of the handlers.
     fn open(&mut self, service: Service) -> AppState {
         let (storage, metrics) = (service.storage.clone(), service.metrics.clone());
         let (routes, state) = router::routes(service, self.bounds.limits);
-        if let Some(door) = self.admin_door {
-            let routes = admin::router(&state, door).with_state(state.clone());
+        if let Some(access) = self.admin_access {
+            let routes = admin::router(&state, access).with_state(state.clone());
             self.admin_router.get_or_init(|| routes);
         }
         let router = self.router.get_or_init(|| routes.with_state(state.clone())).clone();
         self.lifecycle.enter(Phase::Ready);
         let lifecycle = self.lifecycle.clone();
-        self.batches = storage.kept().map(|kept| {
-            let runner = batches::Runner::new((kept.clone(), router), lifecycle, metrics);
+        self.batches = storage.enabled().map(|handle| {
+            let runner = batches::Runner::new((handle.clone(), router), lifecycle, metrics);
             tokio::spawn(runner.run())
         });
         state
     }
 
-    /// Answers until a signal says to stop or the engine is gone, and then finishes what runs.
+    /// Serves until the server is told to stop or the engine fails, and then finishes running requests.
     ///
     /// # Errors
-    /// [`EngineGone`], or when the listener fails.
+    /// [`EngineGone`] when the engine panicked or is stuck, or an error when the listener panics.
     async fn finish(
         mut self,
         judge: &Judge,
-        deaths: &Deaths,
+        crash_record: &CrashRecord,
         systemd: &Systemd,
         mut signals: Signals,
     ) -> anyhow::Result<()> {
@@ -342,7 +323,7 @@ impl Server {
             never = systemd.watch(judge) => match never {},
         };
         if gone.is_some() {
-            deaths.note();
+            crash_record.note();
         }
         tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
         systemd.stopping();
@@ -360,14 +341,14 @@ impl Server {
         gone.map_or(Ok(()), |gone| Err(gone.into()))
     }
 
-    /// Refuses what is new, finishes what runs, closes connections.
+    /// Refuses new requests, finishes running ones, and closes connections.
     async fn leave(&mut self, judge: &Judge, gone: Option<EngineGone>) {
         if gone.is_none() {
             self.lifecycle.enter(Phase::Pausing);
             tokio::time::sleep(self.bounds.pause).await;
         }
         self.lifecycle.enter(Phase::Draining);
-        // Connections are taken as long as anything runs, so that whoever comes is told where it stands.
+        // Connections are accepted as long as a request runs, so that new clients get a proper refusal.
         let most = if gone == Some(EngineGone::Stuck) { Duration::ZERO } else { self.bounds.drain };
         let left = self.lifecycle.drained(most).await;
         if left > 0 {
@@ -377,26 +358,26 @@ impl Server {
         self.close().await;
     }
 
-    /// Tells all who have no answer, or only a part of one, that there will be none.
+    /// Ends all requests whose response is not complete with an error, and waits for them for up to `most`.
     async fn give_up(&self, judge: &Judge, most: Duration) {
         self.lifecycle.give_up();
         judge.give_up();
         self.lifecycle.drained(most).await;
     }
 
-    /// Writes down what batches have done, and closes connections.
+    /// Waits until the results of batches are stored, and closes connections.
     async fn close(&mut self) {
         if let Some(batches) = self.batches.take() {
-            // Their lines were counted above; what is left is to write the last results down.
+            // Their lines were counted as running requests; only their last results are still to be stored.
             let _ = tokio::time::timeout(CLOSING, batches).await;
         }
         let _ = self.stop.send(());
-        // What is open now is idle, or was given up.
+        // Connections that are still open are idle or abandoned.
         let _ = tokio::time::timeout(CLOSING, &mut self.serving).await;
     }
 }
 
-/// Answers by what `answering` holds, or while the critic is being loaded.
+/// Answers requests with the router in `answering`, or refuses them until there is one.
 fn service_of(answering: Answering) -> impl Answer {
     tower::service_fn(move |request: Request| {
         let router = answering.get().cloned();
@@ -408,16 +389,12 @@ async fn answer(router: Option<Router>, request: Request) -> Result<Response, In
     match router {
         Some(router) => router.oneshot(request).await,
         None if request.uri().path() == "/livez" => Ok(StatusCode::OK.into_response()),
-        None => {
-            let message = "The critic is being loaded.";
-            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message);
-            Ok(request_id::named(&request, error.with_retry_after(1)))
-        }
+        None => Ok(request_id::named(&request, lifecycle::starting())),
     }
 }
 
-/// Waits until a step has taken so long that it will not end: at two looks, one after the other, since a step of a process that
-/// was stopped has taken that long too, and ends when it is let go on.
+/// Waits until the engine is stuck in a step at two successive checks: after the process was suspended, a step seems
+/// to have taken that long too, but ends when the process continues.
 async fn stuck(judge: &Judge) {
     let mut looks = 0;
     while looks < 2 {
@@ -426,12 +403,12 @@ async fn stuck(judge: &Judge) {
     }
 }
 
-/// The bounds that were chosen, with those that follow from them.
+/// The engine's limits from the options, and those that follow from them.
 pub(crate) fn engine_config(options: &EngineOptions) -> EngineConfig {
     let default = EngineConfig::default();
     EngineConfig {
         max_sequences: options.max_sequences,
-        // A quarter of the room is kept for verdicts that are read from logits.
+        // A quarter of the sequences is reserved for verdicts that are read from logits.
         max_explaining: (options.max_sequences * 3).div_ceil(4),
         max_waiting: options.max_waiting,
         max_waiting_tokens: options.max_waiting_tokens,

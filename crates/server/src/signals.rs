@@ -1,4 +1,4 @@
-//! Signals of the system: to stop, and to read files again.
+//! Signals of the operating system: to stop, and to reload files.
 
 use std::io;
 
@@ -6,19 +6,19 @@ use tokio::sync::watch;
 
 use crate::{reload, state::AppState};
 
-/// Interrupts from the keyboard and termination signals: one that comes while nobody waits for it is not lost.
+/// Interrupts from the keyboard and termination signals. One that arrives while no task waits for it is not lost.
 pub(crate) struct Signals {
     told: watch::Receiver<()>,
-    /// Signals to read files again.
+    /// SIGHUP, which reloads files.
     #[cfg(unix)]
     hangups: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When a signal handler cannot be registered.
     pub(crate) fn listen() -> io::Result<Self> {
         let told = watch::Sender::new(());
         #[cfg(unix)]
@@ -52,27 +52,27 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Waits for the next one, or takes one that has come since the last.
+    /// Waits for the next signal; returns at once if one arrived since the last call.
     pub(crate) async fn next(&mut self) {
         if self.told.changed().await.is_err() {
-            // Nobody listens any more, so that none will come.
+            // The task that listens has ended, so that no signal will arrive.
             std::future::pending().await
         }
     }
 
-    /// Reads files again whenever a hangup says so, also for one that came before.
+    /// Reloads files at every SIGHUP, including one that arrived before this call.
     #[cfg(unix)]
     pub(crate) fn on_hangup(&mut self, state: AppState) {
         let Some(mut hangups) = self.hangups.take() else { return };
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
-                // What is wrong is in the log, and nobody waits for an answer.
+                // The reload logs its problems, and no client waits for a response.
                 let _ = reload::reload(&state).await;
             }
         });
     }
 
-    /// There are no hangups here.
+    /// Does nothing: this system has no SIGHUP.
     #[cfg(not(unix))]
     pub(crate) fn on_hangup(&mut self, _state: AppState) {}
 }

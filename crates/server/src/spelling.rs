@@ -1,12 +1,14 @@
-//! Names that are spelt nearly like one that was meant.
+//! Recognises misspelt names.
 
 use judge::slips;
 
-/// No name that is known is longer: to compare a longer one would take long, and find nothing.
+/// Maximum length of a name, in characters. No known name is longer, so that comparing a longer one would only take
+/// time.
 const LONGEST: usize = 64;
 
-/// The known name of which `name` is likely a slip: it begins with the same letter, and is one slip away, or two where there are
-/// seven letters and more. Short names are too much alike for that: none of fewer than four letters is a slip of another.
+/// The known name that `name` likely misspells: it begins with the same letter and has an edit distance of 1, or of
+/// up to 2 if `name` has seven letters or more. A name of fewer than four letters has none, since short names are too
+/// similar.
 pub(crate) fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = match name.chars().take(LONGEST + 1).count() {
         0..=3 => return None,

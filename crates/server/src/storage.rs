@@ -1,10 +1,10 @@
-//! What is kept for clients: the store behind asynchronous doors, if the server has one.
+//! The store behind files and batches, if the server has one.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use store::{Figures, Limits, Store, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     command::StorageOptions,
@@ -12,30 +12,31 @@ use crate::{
     exit::{Fatal, Status},
 };
 
-/// How often what is past its time is looked for.
+/// Interval at which expired files and batches are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
 
-/// The store of a server, or none. Clones are the same.
+/// The store of a server, if it has one. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Storage(Option<Arc<Kept>>);
+pub(crate) struct Storage(Option<Arc<StoreHandle>>);
 
-/// A store and what holds for its batches.
+/// A store and the limits of its batches.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct StoreHandle {
     store: Arc<Store>,
-    /// Told whenever a batch begins or is to stop. A watch, so that whoever is busy misses no last change.
+    /// Notified whenever a batch begins or is cancelled. A watch channel, so that a busy receiver does not miss the
+    /// last change.
     changed: watch::Sender<()>,
-    /// The most lines of a batch.
+    /// Maximum number of lines of a batch.
     pub(crate) max_batch_lines: usize,
-    /// How many lines of batches run at a time.
+    /// Number of lines of batches that run concurrently.
     pub(crate) batch_concurrency: usize,
 }
 
 impl Storage {
-    /// Opens the folder that was named, if one was.
+    /// Opens the data folder, if one is configured.
     ///
     /// # Errors
-    /// When it cannot be used, or another server uses it.
+    /// [`Status::Taken`] when another server uses it, [`Status::Misconfigured`] when it cannot be used.
     pub(crate) fn open(options: &StorageOptions) -> Result<Self, Fatal> {
         let Some(folder) = &options.data_dir else { return Ok(Self(None)) };
         let limits = Limits {
@@ -49,24 +50,25 @@ impl Storage {
             let status = if taken { Status::Taken } else { Status::Misconfigured };
             Fatal::new(status, &anyhow::Error::new(error).context("files and batches cannot be kept"))
         })?;
-        Ok(Self(Some(Arc::new(Kept {
+        Ok(Self(Some(Arc::new(StoreHandle {
             store: Arc::new(store),
             changed: watch::Sender::new(()),
             max_batch_lines: options.max_batch_lines,
-            batch_concurrency: options.batch_concurrency.max(1),
+            // A semaphore cannot have more permits.
+            batch_concurrency: options.batch_concurrency.clamp(1, Semaphore::MAX_PERMITS),
         }))))
     }
 
-    /// The store, where there is one.
-    pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
+    /// The store, if there is one.
+    pub(crate) fn enabled(&self) -> Option<&Arc<StoreHandle>> {
         self.0.as_ref()
     }
 
     /// The store, for a request that needs it.
     ///
     /// # Errors
-    /// One that names the option.
-    pub(crate) fn get(&self) -> Result<&Arc<Kept>, ApiError> {
+    /// 404 `no_data_dir` without a store; the message names the option.
+    pub(crate) fn required(&self) -> Result<&Arc<StoreHandle>, ApiError> {
         self.0.as_ref().ok_or_else(|| {
             let message = "This server keeps no files and runs no batches: it was started without a folder for them. \
                            Start it with --data-dir FOLDER (data_dir in the section [storage] of its configuration, or \
@@ -75,14 +77,14 @@ impl Storage {
         })
     }
 
-    /// How much is kept, where anything can be.
+    /// The figures of the store; `None` without a store, or if they cannot be read.
     pub(crate) async fn figures(&self) -> Option<Figures> {
         self.0.as_ref()?.run(|store| store.figures()).await.ok()
     }
 }
 
-impl Kept {
-    /// Does `work`, which waits for the disk, where waiting holds nobody up.
+impl StoreHandle {
+    /// Runs `work`, which waits for the disk, on the pool for blocking work.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>) -> Result<T, StoreError> + Send + 'static,
@@ -90,21 +92,25 @@ impl Kept {
         let store = self.store.clone();
         match tokio::task::spawn_blocking(move || work(&store)).await {
             Ok(done) => done,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends before the work began.
+                Err(cancelled) => Err(StoreError::Disk(cancelled.into())),
+            },
         }
     }
 
-    /// The store, for who may wait for the disk himself.
+    /// The store, for callers that may wait for the disk.
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// Tells whoever runs batches to look again.
+    /// Notifies the task that runs batches of a change.
     pub(crate) fn notify(&self) {
         self.changed.send_replace(());
     }
 
-    /// Hears when batches change.
+    /// A receiver that is notified when batches change.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }

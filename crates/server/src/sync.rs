@@ -1,5 +1,5 @@
-//! What threads of the server share by code of our own. `tests/interleavings.rs` puts a model of it in its place, which tries every order
-//! of what they do.
+//! The primitives that threads of the server synchronise with in code of our own. `tests/interleavings.rs` replaces
+//! them with a model that tries every interleaving.
 
 pub(crate) use std::sync::{Arc, Mutex};
 

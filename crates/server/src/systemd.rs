@@ -1,6 +1,6 @@
-//! What systemd is told: that the server takes work, that its engine lives, that it stops.
+//! Notifications to systemd: that the server is ready, that its engine is alive, that it is stopping.
 //!
-//! The protocol is one datagram for each word, to a socket that systemd names in the environment of the service.
+//! The protocol is one datagram for each message, to a socket that systemd names in the environment of the service.
 
 use std::{
     convert::Infallible,
@@ -14,7 +14,7 @@ use judge::{Judge, Stats};
 
 use crate::{command::SystemdArguments, health::Progress};
 
-/// The way to systemd; without a socket, to nobody.
+/// Sends notifications to systemd; without a socket it sends nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Systemd {
     socket: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub(crate) struct Systemd {
 }
 
 impl Systemd {
-    /// As the environment says. A watchdog that is meant for another process is not fed.
+    /// Takes the settings of the environment. A watchdog that is meant for another process is ignored.
     pub(crate) fn new(arguments: SystemdArguments) -> Self {
         let SystemdArguments { notify_socket, watchdog_usec, watchdog_pid } = arguments;
         let ours = watchdog_pid.is_none_or(|id| id == std::process::id());
@@ -30,20 +30,20 @@ impl Systemd {
         Self { socket: notify_socket, watchdog: watchdog.map(Duration::from_micros) }
     }
 
-    /// The server takes work.
+    /// Notifies systemd that the server accepts requests.
     pub(crate) fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// The server takes no work any more and finishes what runs.
+    /// Notifies systemd that the server is stopping, and finishes running requests.
     pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
-    /// Says again and again that the engine lives, as long as it does; never ends.
+    /// Feeds the watchdog for as long as the engine is alive; never returns.
     pub(crate) async fn watch(&self, judge: &Judge) -> Infallible {
         let Some(limit) = self.watchdog else { return std::future::pending().await };
-        // Half of the time that systemd waits, as it advises.
+        // Half of the watchdog's timeout, as systemd recommends.
         let mut ticks = tokio::time::interval(limit / 2);
         loop {
             ticks.tick().await;
@@ -53,7 +53,7 @@ impl Systemd {
         }
     }
 
-    /// A word that does not arrive is logged: the server serves all the same.
+    /// Sends a message. A failure is logged, and the server continues.
     fn tell(&self, word: &str) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = send(socket, word) {
@@ -62,12 +62,12 @@ impl Systemd {
     }
 }
 
-/// Whether the engine moves, or may still move: the same as the probes for liveness say.
+/// Whether the engine is alive and not stuck, as the probe for liveness decides it.
 fn lives(stats: &Stats) -> bool {
     stats.alive && Progress::of(stats) != Progress::Stuck
 }
 
-/// Names that begin with `@` are no files but names of the kernel's own.
+/// Sends a message to the socket. A name that begins with `@` is not a file but in the abstract namespace of Linux.
 fn send(socket: &Path, word: &str) -> io::Result<()> {
     let datagram = UnixDatagram::unbound()?;
     #[cfg(target_os = "linux")]

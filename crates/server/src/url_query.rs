@@ -1,4 +1,4 @@
-//! Parameters in URLs, refused in the words in which those of bodies are.
+//! Parameters of URLs, with the same errors as those of bodies.
 
 use std::error::Error;
 
@@ -8,32 +8,33 @@ use axum::{
 };
 use serde::de::{DeserializeOwned, value};
 
-use crate::{error::ApiError, json_words};
+use crate::{error::ApiError, json_errors};
 
-/// The code of all of them.
+/// The code of all errors about parameters.
 const CODE: &str = "invalid_query";
 
-/// What gateways and SDKs add to every URL on their own. It means nothing here.
+/// Parameters that gateways and SDKs add to every URL on their own. They are ignored.
 const ADDED: [&str; 7] =
     ["api-version", "token", "access_token", "key", "api_key", "api-key", "subscription-key"];
 
-/// The parameters of a URL, of which there are none but `known` ones and those that gateways add.
+/// Parses the parameters of a URL, which may be `known` ones and those that gateways add.
 ///
 /// # Errors
-/// When another is there, since a misspelt one would be without effect, or one has the wrong form.
+/// `invalid_query` for any other parameter, since a misspelt one would have no effect, and for a value of the wrong
+/// form.
 pub(crate) fn read<T: DeserializeOwned>(uri: &Uri, known: &[&str]) -> Result<T, ApiError> {
     let query = uri.query().unwrap_or_default();
     let is_known = |name: &str| known.contains(&name) || ADDED.contains(&name);
     if let Some((name, _)) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !is_known(name)) {
         let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-        // As the parser would say it.
+        // In the words of the parser.
         let reason = format!("unknown field `{name}`, expected one of {}", names.join(", "));
-        return Err(told(&name, &reason));
+        return Err(invalid_query(&name, &reason));
     }
     Query::try_from_uri(uri).map(|Query(read)| read).map_err(|error| refused(&error))
 }
 
-/// The refusal of parameters that cannot be read.
+/// The error for parameters that cannot be parsed.
 pub(crate) fn refused(error: &QueryRejection) -> ApiError {
     let mut causes =
         std::iter::successors(Error::source(error), |cause: &&(dyn Error + 'static)| Error::source(*cause));
@@ -43,21 +44,21 @@ pub(crate) fn refused(error: &QueryRejection) -> ApiError {
             let (path, reason) = (error.path().to_string(), error.inner().to_string());
             let reason =
                 if is_no_number(&reason) { "invalid value: string, expected usize" } else { &reason };
-            told(&path, reason)
+            invalid_query(&path, reason)
         }
-        None => told("", &error.body_text()),
+        None => invalid_query("", &error.body_text()),
     }
 }
 
-/// Whether the standard library says that a text is no whole number.
+/// Whether `reason` is the standard library's error for a text that is not a whole number.
 fn is_no_number(reason: &str) -> bool {
     ["invalid digit", "cannot parse integer", "number too large"]
         .iter()
         .any(|start| reason.starts_with(start))
 }
 
-fn told(path: &str, reason: &str) -> ApiError {
-    json_words::refusal((path, "parameter"), reason).with_code(CODE)
+fn invalid_query(path: &str, reason: &str) -> ApiError {
+    json_errors::refusal((path, "parameter"), reason).with_code(CODE)
 }
 
 #[cfg(test)]

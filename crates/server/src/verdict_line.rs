@@ -1,13 +1,13 @@
-//! A verdict in one line, for people.
+//! A verdict as one line of text, for people.
 
 use std::fmt;
 
 use judge::{Judgement, Outcome, Preference};
 use serde::Deserialize;
 
-/// What of a verdict stands in the line, by the names that the body of an answer has.
+/// The parts of a verdict that the line shows, with the names that they have in the body of a response.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct VerdictLine {
     score: Option<f64>,
     scores: Option<[f64; 2]>,
     preference: Option<String>,
@@ -23,27 +23,27 @@ struct Ends {
     max: f64,
 }
 
-impl From<&Judgement> for Told {
+impl From<&Judgement> for VerdictLine {
     fn from(judgement: &Judgement) -> Self {
         let Judgement { verdict, rubric, scale, .. } = judgement;
-        let told = Self {
+        let line = Self {
             preference: verdict.outcome.preference().map(Preference::as_str).map(str::to_owned),
             scale: scale.map(|scale| Ends { min: scale.min, max: scale.max }),
             rubric: rubric.clone(),
             ..Self::default()
         };
         match verdict.outcome {
-            Outcome::Score(score) => Self { score: Some(score), ..told },
-            Outcome::Preference(_) => told,
+            Outcome::Score(score) => Self { score: Some(score), ..line },
+            Outcome::Preference(_) => line,
             Outcome::Grade(grade) => {
-                Self { strength: grade.strength().map(|strength| strength.as_str().to_owned()), ..told }
+                Self { strength: grade.strength().map(|strength| strength.as_str().to_owned()), ..line }
             }
-            Outcome::Scores(pair) => Self { scores: Some(pair.scores()), ..told },
+            Outcome::Scores(pair) => Self { scores: Some(pair.scores()), ..line },
         }
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for VerdictLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { score, scores, preference, strength, scale, rubric } = self;
         let better = preference.as_deref().unwrap_or_default();
@@ -86,7 +86,7 @@ mod tests {
                 "Better: second (scores 1 and 2.5, rubric r)",
             ),
         ] {
-            assert_eq!(Told::deserialize(&body).unwrap().to_string(), line);
+            assert_eq!(VerdictLine::deserialize(&body).unwrap().to_string(), line);
         }
     }
 }

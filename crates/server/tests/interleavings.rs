@@ -1,9 +1,9 @@
-//! What the server counts across threads, in every order in which they can come to it: the files themselves, on locks that a model checker
-//! runs.
+//! Checks the counts that threads of the server share in every interleaving: the source files themselves, compiled
+//! with the locks of a model checker, loom.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-// What the files take from their crate.
+// Stand-ins for what the files import from their crate.
 mod error {
     use axum::{
         http::StatusCode,
@@ -30,10 +30,10 @@ mod error {
 }
 mod sync {
     pub(crate) use loom::sync::Mutex;
-    // The model's own cannot be a receiver of methods; counting handles is the standard library's affair.
+    // loom's own `Arc` cannot be a receiver of methods, and counting references is left to the standard library.
     pub(crate) use std::sync::Arc;
 
-    /// As much of a watched value as is looked at: a lock, as it is in tokio.
+    /// The part of tokio's watch channel that is used: a lock around the value, as in tokio.
     pub(crate) mod watch {
         use std::{fmt, sync::Arc};
 
@@ -62,7 +62,7 @@ mod sync {
                 self.clone()
             }
 
-            /// Looks once: whoever waits is no part of the models.
+            /// Checks once: waiting is not part of the models.
             pub(crate) async fn wait_for(&mut self, is_met: impl FnOnce(&T) -> bool) -> Result<(), ()> {
                 if is_met(&self.borrow()) { Ok(()) } else { Err(()) }
             }

@@ -1,4 +1,4 @@
-//! Batches from their beginning to their end.
+//! The life cycle of batches.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -9,43 +9,52 @@ use crate::{
     files::NewFile,
     fresh_id,
     record::{Batch, BatchState, LineError, Purpose},
+    results::ResultFiles,
 };
 
-/// The most batches that have not ended, of one owner and of all: each is looked at again whenever something changes.
-const MOST_UNFINISHED: [u64; 2] = [100, 1000];
+/// The limits of unfinished batches: each of them is checked again whenever something changes.
+const MOST_UNFINISHED: UnfinishedLimits = UnfinishedLimits { of_owner: 100, all: 1000 };
 
-/// Which batches have not ended, in SQL.
-pub(crate) const UNFINISHED: &str = "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')";
+/// Maximum numbers of unfinished batches.
+struct UnfinishedLimits {
+    of_owner: u64,
+    all: u64,
+}
+
+/// The SQL condition for unfinished batches.
+pub(crate) fn unfinished_condition() -> String {
+    format!("state IN ({})", BatchState::sql_names(|state| !state.is_end()))
+}
 
 /// A batch to begin.
 #[derive(Debug, Clone)]
 pub struct NewBatch {
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
-    /// The route that its lines go to.
+    /// The route of its lines.
     pub endpoint: String,
-    /// The file that has its lines.
+    /// The id of the file with its lines.
     pub input_file: String,
-    /// The time it has, as its owner wrote it.
+    /// Its time limit, as its owner wrote it.
     pub completion_window: String,
-    /// The same in seconds.
+    /// Its time limit, in seconds.
     pub window_s: i64,
-    /// What its owner noted, as JSON.
+    /// The metadata of its owner, as JSON.
     pub metadata: String,
-    /// The critic that runs it.
+    /// The name of the critic that runs it.
     pub model: String,
-    /// By which its owner begins it once, however often it is asked for.
+    /// The key by which repeated requests of its owner begin it only once.
     pub idempotency_key: Option<String>,
 }
 
-/// How a batch that was run ends.
+/// How a batch that was run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// All lines were run.
     Completed,
-    /// Its time was over.
+    /// Its time limit passed.
     Expired,
-    /// Its owner stopped it.
+    /// Its owner cancelled it.
     Cancelled,
 }
 
@@ -60,20 +69,22 @@ impl Ended {
 }
 
 impl Store {
-    /// Begins a batch, or finds the one that its owner began by the same key.
+    /// Begins a batch, or returns the one that its owner began with the same key.
     ///
     /// # Errors
-    /// When too many have not ended, another one was begun by the key, or the disk fails.
+    /// [`StoreError::TooManyBatches`], [`StoreError::UnknownFile`] when the owner has no such input file,
+    /// [`StoreError::KeyReused`] when the key began a different batch, or when the disk fails.
     pub fn begin_batch(&self, new: &NewBatch) -> Result<Batch, StoreError> {
         if let Some(begun) = self.begun_batch(new)? {
             return Ok(begun);
         }
         let mut database = self.database();
+        let unfinished = unfinished_condition();
         let sql =
-            format!("SELECT COUNT(*) FILTER (WHERE owner = ?), COUNT(*) FROM batches WHERE {UNFINISHED}");
-        let counts =
-            database.query_row(&sql, [&new.owner], |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))?;
-        for (count, limit) in counts.into_iter().zip(MOST_UNFINISHED) {
+            format!("SELECT COUNT(*) FILTER (WHERE owner = ?), COUNT(*) FROM batches WHERE {unfinished}");
+        let (own, all): (i64, i64) =
+            database.query_row(&sql, [&new.owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for (count, limit) in [(own, MOST_UNFINISHED.of_owner), (all, MOST_UNFINISHED.all)] {
             if count.unsigned_abs() >= limit {
                 return Err(StoreError::TooManyBatches { limit });
             }
@@ -104,7 +115,7 @@ impl Store {
             transaction.execute(sql, params![new.owner, key, id])
         })?;
         if begun == 0 {
-            // The same request came twice at once, and the other one was first.
+            // The same request ran twice concurrently, and the other one was first.
             drop(transaction);
             drop(database);
             return self.begin_batch(new);
@@ -114,7 +125,7 @@ impl Store {
         self.batch(&new.owner, &id)
     }
 
-    /// The batch that was begun by the same key, which must be the same one.
+    /// The batch that was begun with the same key, if there is one; it must be an equal batch.
     fn begun_batch(&self, new: &NewBatch) -> Result<Option<Batch>, StoreError> {
         let Some(key) = &new.idempotency_key else { return Ok(None) };
         let sql = "SELECT batch FROM begun WHERE owner = ? AND idempotency_key = ?";
@@ -132,26 +143,26 @@ impl Store {
     /// A batch of `owner`.
     ///
     /// # Errors
-    /// [`StoreError::UnknownBatch`] when there is none of this id, or it is another's.
+    /// [`StoreError::UnknownBatch`] when there is no batch with this id, or another owner has it.
     pub fn batch(&self, owner: &str, id: &str) -> Result<Batch, StoreError> {
         let batch = self.any_batch(id)?;
         if batch.owner == owner { Ok(batch) } else { Err(StoreError::UnknownBatch { id: id.to_owned() }) }
     }
 
-    /// A batch of whoever owns it.
+    /// A batch of any owner.
     ///
     /// # Errors
-    /// [`StoreError::UnknownBatch`] when there is none of this id.
+    /// [`StoreError::UnknownBatch`] when there is no batch with this id.
     pub fn any_batch(&self, id: &str) -> Result<Batch, StoreError> {
         let sql = format!("SELECT {} FROM batches WHERE id = ?", Batch::COLUMNS);
         let found = self.database().query_row(&sql, [id], Batch::read).optional()?;
         found.ok_or_else(|| StoreError::UnknownBatch { id: id.to_owned() })?
     }
 
-    /// Batches of `owner`, the newest first, at most `limit` behind the one of the id `after`; and whether there are more.
+    /// At most `limit` batches of `owner` after the one with the id `after`, newest first; and whether more follow.
     ///
     /// # Errors
-    /// [`StoreError::UnknownBatch`] when `after` is no batch of the owner.
+    /// [`StoreError::UnknownBatch`] when `after` is not a batch of the owner.
     pub fn batches(
         &self,
         owner: &str,
@@ -180,19 +191,20 @@ impl Store {
         Ok((batches, more))
     }
 
-    /// Batches that have not ended, the oldest first: their ids and owners.
+    /// The ids and owners of unfinished batches, oldest first.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn unfinished(&self) -> Result<Vec<(String, String)>, StoreError> {
         let database = self.database();
-        let sql = format!("SELECT id, owner FROM batches WHERE {UNFINISHED} ORDER BY number");
+        let sql = format!("SELECT id, owner FROM batches WHERE {} ORDER BY number", unfinished_condition());
         let mut statement = database.prepare(&sql)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Notes that the lines of a batch are right, so many, and run from now on; unless it is being stopped.
+    /// Records that the input of a batch is valid and has `total` lines, which run from now on; not if it is being
+    /// cancelled.
     ///
     /// # Errors
     /// When the disk fails.
@@ -204,12 +216,12 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a batch whose input makes no sense.
+    /// Ends a batch whose input is invalid.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn fail_batch(&self, id: &str, errors: &[LineError]) -> Result<(), StoreError> {
-        let errors = serde_json::to_string(errors).map_err(|error| StoreError::Record(error.to_string()))?;
+        let errors = serde_json::to_string(errors).map_err(|error| StoreError::Record(error.into()))?;
         self.database().execute(
             "UPDATE batches SET state = 'failed', failed_at = ?, errors = ? WHERE id = ? AND state IN ('validating', \
              'in_progress')",
@@ -218,10 +230,10 @@ impl Store {
         Ok(())
     }
 
-    /// Begins to stop a batch of `owner`. One that has ended stays as it is, and so does one whose results are being written.
+    /// Begins to cancel a batch of `owner`. A batch that has ended, or whose results are being written, stays as it is.
     ///
     /// # Errors
-    /// [`StoreError::UnknownBatch`] when there is none of this id, or it is another's.
+    /// [`StoreError::UnknownBatch`] when there is no batch with this id, or another owner has it.
     pub fn cancel_batch(&self, owner: &str, id: &str) -> Result<Batch, StoreError> {
         self.database().execute(
             "UPDATE batches SET state = 'cancelling', cancelling_at = ? WHERE owner = ? AND id = ? \
@@ -231,7 +243,8 @@ impl Store {
         self.batch(owner, id)
     }
 
-    /// Notes that the results of a batch are being written; tells whether it has come so far and was not stopped before.
+    /// Records that the results of a batch are being written; returns `false` if its lines do not run yet, or it was
+    /// cancelled or has ended before.
     ///
     /// # Errors
     /// When the disk fails.
@@ -244,16 +257,12 @@ impl Store {
         Ok(changed > 0)
     }
 
-    /// Ends a batch with the files of its answers and of its errors, where there are any. All of it is there, or nothing.
+    /// Ends a batch with the files of its answers and of its errors, if it has any, in one transaction.
     ///
     /// # Errors
-    /// When the disk fails; then it has not ended.
-    pub fn end_batch(
-        &self,
-        batch: &Batch,
-        ended: Ended,
-        [answers, errors]: [Option<Incoming>; 2],
-    ) -> Result<(), StoreError> {
+    /// When the disk fails; then the batch has not ended.
+    pub fn end_batch(&self, batch: &Batch, ended: Ended, files: ResultFiles) -> Result<(), StoreError> {
+        let ResultFiles { answers, errors } = files;
         let contents =
             [answers.map(Incoming::settle).transpose()?, errors.map(Incoming::settle).transpose()?];
         let mut database = self.database();

@@ -1,4 +1,4 @@
-//! Contents of files on their way in: written in pieces under another name, and there whole or not at all.
+//! Contents of files: written in chunks under a temporary name, so that a file is complete or does not exist.
 
 use std::{
     fs::{self, File},
@@ -28,38 +28,47 @@ pub struct Incoming {
     file: File,
     digest: Sha256,
     bytes: u64,
-    /// What holds for a client's file; nothing for one of results.
+    /// The limits of a client's file; `None` for a file of results.
     bounds: Option<Bounds>,
 }
 
-/// Whose a file is going to be, and how much of the store it may have.
+/// The owner of a new file, and how much of the store the files of this owner may take.
 #[derive(Debug, Clone)]
-pub struct Part {
-    /// Whose.
+pub struct StoreQuota {
+    /// The owner.
     pub owner: String,
-    /// The part of all bytes, and of all files: more than 0, at most 1.
+    /// The fraction of all bytes, and of all files, that the owner may have: more than 0, at most 1.
     pub share: f64,
 }
 
-/// Bounds of a file that is being written.
+/// Limits of a file that is being written.
 #[derive(Debug)]
 struct Bounds {
-    part: Part,
-    /// Bytes that were kept at its beginning: all, and the owner's.
-    stored: [u64; 2],
+    quota: StoreQuota,
+    /// The bytes that were stored when it was begun.
+    stored: StoredBytes,
 }
 
-/// A content that is on the disk under the name of its file. Dropping it removes it, unless it was recorded.
+/// Bytes that are stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredBytes {
+    /// Of all owners.
+    all: u64,
+    /// Of the owner of the new file.
+    own: u64,
+}
+
+/// A complete content under the name of its file. Dropping it removes it, unless it was recorded.
 pub(crate) struct Settled {
     pub(crate) id: String,
     pub(crate) bytes: i64,
     pub(crate) sha256: String,
-    /// Where it is, as long as nothing is known to record it.
+    /// Its path, as long as no record of it is known to exist.
     unrecorded: Option<PathBuf>,
 }
 
-impl Part {
-    /// The part of a number of all bytes or files.
+impl StoreQuota {
+    /// The owner's share of a number of all bytes or files.
     fn of(&self, all: u64) -> u64 {
         (all as f64 * self.share) as u64
     }
@@ -69,21 +78,22 @@ impl Incoming {
     /// Begins a client's file.
     ///
     /// # Errors
-    /// When too much is kept already, or nothing can be written.
-    pub fn begin(store: &Arc<Store>, part: Part) -> Result<Self, StoreError> {
-        let stored = store.room(&store.database(), &part, 0)?;
-        Self::new(store, Some(Bounds { part, stored }))
+    /// [`StoreError::TooManyFiles`] or [`StoreError::Full`], or those of the owner's share, when there is no room for
+    /// another file, or when the disk fails.
+    pub fn begin(store: &Arc<Store>, quota: StoreQuota) -> Result<Self, StoreError> {
+        let stored = store.room(&store.database(), &quota, 0)?;
+        Self::new(store, Some(Bounds { quota, stored }))
     }
 
-    /// What it is a part of, for a client's file.
-    pub(crate) fn part(&self) -> Option<&Part> {
-        self.bounds.as_ref().map(|bounds| &bounds.part)
+    /// The quota that it counts towards; `None` for a file of results.
+    pub(crate) fn quota(&self) -> Option<&StoreQuota> {
+        self.bounds.as_ref().map(|bounds| &bounds.quota)
     }
 
-    /// Begins a file of results: work that was done is not refused.
+    /// Begins a file of results, which has no limits: finished work is not refused.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// When the disk fails.
     pub fn begin_output(store: &Arc<Store>) -> Result<Self, StoreError> {
         Self::new(store, None)
     }
@@ -94,24 +104,25 @@ impl Incoming {
         Ok(Self { store: store.clone(), path, file, digest: Sha256::new(), bytes: 0, bounds })
     }
 
-    /// Writes the next piece.
+    /// Writes the next chunk.
     ///
     /// # Errors
-    /// When the file or all files together become too large, or it cannot be written.
+    /// [`StoreError::FileTooLarge`], [`StoreError::Full`] or [`StoreError::PartFull`] when a client's file exceeds a
+    /// limit, or when the disk fails.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         let length = piece.len() as u64;
         let limits = self.store.limits;
         self.bytes += length;
         let incoming = self.store.incoming.fetch_add(length, AcqRel) + length;
-        if let Some(Bounds { part, stored: [all, own] }) = &self.bounds {
+        if let Some(Bounds { quota, stored: StoredBytes { all, own } }) = &self.bounds {
             if self.bytes > limits.max_file_bytes {
                 return Err(StoreError::FileTooLarge { limit_bytes: limits.max_file_bytes });
             }
-            // Others that are on their way count, too, so that many at once cannot fill the disk together.
+            // Other files that are being written count too, so that many at once cannot fill the disk together.
             if all + incoming > limits.max_stored_bytes {
                 return Err(StoreError::Full { limit_bytes: limits.max_stored_bytes });
             }
-            let limit_bytes = part.of(limits.max_stored_bytes);
+            let limit_bytes = quota.of(limits.max_stored_bytes);
             if own + self.bytes > limit_bytes {
                 return Err(StoreError::PartFull { limit_bytes });
             }
@@ -121,12 +132,12 @@ impl Incoming {
         Ok(())
     }
 
-    /// How many bytes were written.
+    /// Number of bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Puts the content under the name of a new file, for good.
+    /// Syncs the content and moves it to the name of a new file.
     pub(crate) fn settle(self) -> Result<Settled, StoreError> {
         self.file.sync_all()?;
         let id = fresh_id("file-");
@@ -142,7 +153,7 @@ impl Incoming {
 }
 
 impl Settled {
-    /// Ends the transaction that records these contents. Where that fails they are gone, as if they had never come.
+    /// Commits the transaction that records these contents. If that fails, the contents are removed.
     ///
     /// # Errors
     /// When the disk fails.
@@ -151,8 +162,8 @@ impl Settled {
         contents: impl IntoIterator<Item = Self>,
     ) -> Result<(), StoreError> {
         let committed = transaction.commit();
-        // A record that was written and not synchronised may be found by the next start all the same, and needs its content
-        // then; where that start finds no record, it removes the content.
+        // A record that was written but not synced may still be found by the next start, and then needs its content;
+        // if that start finds no record, it removes the content.
         let may_be_found = |error: &rusqlite::Error| {
             error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_FSYNC)
         };
@@ -178,56 +189,53 @@ impl Drop for Settled {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.store.incoming.fetch_sub(self.bytes.min(self.store.incoming.load(Acquire)), AcqRel);
-        // One that was kept has another name by now.
+        // A content that was kept has another name by now.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Makes what was renamed in a folder outlive a loss of power.
+/// Syncs a folder, so that renames in it survive a power failure.
 fn synchronise(folder: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
+    File::open(folder)?.sync_all()
 }
 
 impl Store {
-    /// Whether there is room for one more file of so many bytes; gives the bytes that are kept, all and the owner's.
+    /// Checks that there is room for one more file of `bytes` bytes; returns the bytes that are stored already.
     ///
     /// # Errors
-    /// When all files together, or those of the owner, would be too many or too large.
+    /// [`StoreError::TooManyFiles`] or [`StoreError::Full`] for all files, [`StoreError::PartTooManyFiles`] or
+    /// [`StoreError::PartFull`] for those of the owner.
     pub(crate) fn room(
         &self,
         database: &Connection,
-        part: &Part,
+        quota: &StoreQuota,
         bytes: u64,
-    ) -> Result<[u64; 2], StoreError> {
+    ) -> Result<StoredBytes, StoreError> {
         let Limits { max_files, max_stored_bytes, .. } = self.limits;
         let (files, all) = count(database)?;
-        let (own_files, own) = count_of(database, &part.owner)?;
+        let (own_files, own) = count_of(database, &quota.owner)?;
         if files >= max_files {
             return Err(StoreError::TooManyFiles { limit: max_files });
         }
         if all + bytes > max_stored_bytes {
             return Err(StoreError::Full { limit_bytes: max_stored_bytes });
         }
-        // One file is always somebody's part.
-        let limit = part.of(max_files).max(1);
+        // The share of every owner is at least one file.
+        let limit = quota.of(max_files).max(1);
         if own_files >= limit {
             return Err(StoreError::PartTooManyFiles { limit });
         }
-        let limit_bytes = part.of(max_stored_bytes);
+        let limit_bytes = quota.of(max_stored_bytes);
         if own + bytes > limit_bytes {
             return Err(StoreError::PartFull { limit_bytes });
         }
-        Ok([all, own])
+        Ok(StoredBytes { all, own })
     }
 
     /// Opens the content of a file.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// [`StoreError::Content`] when it is missing, or when the disk fails.
     pub fn open_content(&self, id: &str) -> Result<File, StoreError> {
         Ok(File::open(self.content_path(id))?)
     }
@@ -236,14 +244,14 @@ impl Store {
         self.folder.join("files").join(id)
     }
 
-    /// Removes contents; one that is missing already is no matter.
+    /// Removes contents. One that is missing already is ignored.
     pub(crate) fn remove_contents(&self, ids: &[String]) {
         for id in ids {
             let _ = fs::remove_file(self.content_path(id));
         }
     }
 
-    /// Removes what a killed process left without a record.
+    /// Removes contents without a record, and incomplete ones, which a killed process left.
     pub(crate) fn remove_unrecorded(&self) -> Result<(), StoreError> {
         let known = self.all_file_ids()?;
         for entry in fs::read_dir(self.folder.join("files"))? {

@@ -1,75 +1,75 @@
-//! Why something could not be kept or found.
+//! The errors of the store.
 
 use std::{io, path::PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why something could not be kept or found.
+/// Why something could not be stored or found.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder cannot be used.
     #[error("the data folder {} cannot be used", path.display())]
     Folder {
-        /// Which one.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Another process holds the folder.
+    /// Another process has opened the folder.
     #[error("the data folder {} is used by another process", path.display())]
     Taken {
-        /// Which one.
+        /// The folder.
         path: PathBuf,
     },
-    /// There are contents and no database that knows them: it is lost, or was never moved along.
+    /// There are contents but no database that records them: it was lost, or not moved along with them.
     #[error("the data folder {} has files and no database that knows them; put gavel.sqlite back, or clear the folder", path.display())]
     Lost {
-        /// Which one.
+        /// The folder.
         path: PathBuf,
     },
-    /// The disk is full, read-only, or fails: this is no fault of what was asked, and may be over soon.
+    /// The disk is full, read-only, or fails: the request is not at fault, and may succeed later.
     #[error("the disk of files and batches cannot be used")]
     Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("the database of files and batches failed")]
     Database(#[source] rusqlite::Error),
-    /// The content of a file is not there.
+    /// The content of a file is missing.
     #[error("the content of a file is not there")]
     Content(#[source] io::Error),
-    /// A record is not what this version writes.
-    #[error("a record cannot be read: {0}")]
-    Record(String),
-    /// A file is larger than one may be.
+    /// A record is not in the format of this version.
+    #[error("a record cannot be read")]
+    Record(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file exceeds the maximum size of a file.
     #[error("a file may have {limit_bytes} bytes at most")]
     FileTooLarge {
         /// The limit.
         limit_bytes: u64,
     },
-    /// No more bytes can be kept.
+    /// All files together would exceed the maximum number of bytes.
     #[error("all files together may have {limit_bytes} bytes at most, and there is no room for this one")]
     Full {
         /// The limit.
         limit_bytes: u64,
     },
-    /// No more bytes of this owner can be kept.
+    /// The files of this owner would exceed the owner's share of the bytes.
     #[error("your files together may have {limit_bytes} bytes at most, and there is no room for this one")]
     PartFull {
         /// The limit.
         limit_bytes: u64,
     },
-    /// No more files of this owner can be kept.
+    /// This owner has the maximum number of files.
     #[error("at most {limit} of your files are kept, and so many there are")]
     PartTooManyFiles {
         /// The limit.
         limit: u64,
     },
-    /// No more files can be kept.
+    /// The store has the maximum number of files.
     #[error("at most {limit} files are kept, and so many there are")]
     TooManyFiles {
         /// The limit.
         limit: u64,
     },
-    /// Too many batches have not ended.
+    /// Too many batches are unfinished, of this owner or of all.
     #[error("at most {limit} batches may be without an end, and so many there are")]
     TooManyBatches {
         /// The limit.
@@ -78,25 +78,25 @@ pub enum StoreError {
     /// The owner has no such file.
     #[error("there is no file {id:?}")]
     UnknownFile {
-        /// What was asked for.
+        /// The requested id.
         id: String,
     },
     /// The owner has no such batch.
     #[error("there is no batch {id:?}")]
     UnknownBatch {
-        /// What was asked for.
+        /// The requested id.
         id: String,
     },
-    /// The owner began another batch by this key.
+    /// The owner began a different batch with this key.
     #[error("another batch was begun by the idempotency key {key:?}")]
     KeyReused {
         /// The key.
         key: String,
     },
-    /// A batch that has not ended reads the file.
+    /// The file is the input of an unfinished batch.
     #[error("the file {id:?} is the input of a batch that has not ended")]
     FileInUse {
-        /// Which one.
+        /// The id of the file.
         id: String,
     },
 }

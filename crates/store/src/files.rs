@@ -1,4 +1,4 @@
-//! Files of clients: each belongs to its owner, and nobody else finds it.
+//! Files of clients: each belongs to its owner, and no other owner can find it.
 
 use std::collections::HashSet;
 
@@ -6,26 +6,26 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::{
     Store,
-    batches::UNFINISHED,
+    batches::unfinished_condition,
     contents::{Incoming, Settled},
     error::StoreError,
     record::{BatchState, FileRecord, Purpose},
 };
 
-/// What is to be known of a new file.
+/// The attributes of a new file.
 #[derive(Debug, Clone)]
 pub struct NewFile {
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
     /// What it is for.
     pub purpose: Purpose,
-    /// After how many seconds it goes, where that is before the store's own time.
+    /// Its lifetime in seconds, where that is shorter than the store's; `None` for the store's.
     pub expires_after_s: Option<i64>,
 }
 
-/// In which order records are listed, by when they were made.
+/// The order of a listing, by time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Oldest first.
@@ -34,46 +34,46 @@ pub enum Order {
     Descending,
 }
 
-/// Which files are listed.
+/// Selects files for a listing.
 #[derive(Debug, Clone)]
 pub struct FilePage {
-    /// Only those for this.
+    /// Only files with this purpose; `None` for all.
     pub purpose: Option<Purpose>,
-    /// Only what comes behind the file of this id.
+    /// Only files that follow the one with this id.
     pub after: Option<String>,
-    /// How many at most.
+    /// Maximum number of files.
     pub limit: usize,
-    /// In which order.
+    /// The order of the files.
     pub order: Order,
 }
 
-/// How much is kept.
+/// How much is stored.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// Files.
+    /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of all files.
     pub bytes: u64,
-    /// Batches by their state.
+    /// Number of batches in each state.
     pub batches: Vec<(BatchState, u64)>,
 }
 
-/// A file that can still be found.
+/// The SQL condition for a file that has not expired.
 const ALIVE: &str = "(expires_at IS NULL OR expires_at > ?)";
 
 impl Store {
-    /// Keeps a file that was written whole.
+    /// Stores a file that was completely written.
     ///
     /// # Errors
-    /// When there are too many files, or the disk fails.
+    /// When there is no room for a client's file any more, as in [`Incoming::begin`], or the disk fails.
     pub fn keep(&self, incoming: Incoming, new: &NewFile) -> Result<FileRecord, StoreError> {
-        let part = incoming.part().cloned();
+        let quota = incoming.quota().cloned();
         let settled = incoming.settle()?;
         let mut database = self.database();
         let transaction = database.transaction()?;
-        // Looked at again, since others may have come while this one was written.
-        if let Some(part) = part {
-            self.room(&transaction, &part, settled.bytes.unsigned_abs())?;
+        // Checked again, since others may have been stored while this one was written.
+        if let Some(quota) = quota {
+            self.room(&transaction, &quota, settled.bytes.unsigned_abs())?;
         }
         let record = self.record(&transaction, &settled, new)?;
         Settled::commit(transaction, [settled])?;
@@ -121,7 +121,7 @@ impl Store {
     /// A file of `owner`.
     ///
     /// # Errors
-    /// [`StoreError::UnknownFile`] when there is none of this id, or it is another's.
+    /// [`StoreError::UnknownFile`] when there is no file with this id, it has expired, or another owner has it.
     pub fn file(&self, owner: &str, id: &str) -> Result<FileRecord, StoreError> {
         let sql = format!("SELECT {} FROM files WHERE owner = ? AND id = ? AND {ALIVE}", FileRecord::COLUMNS);
         let found =
@@ -146,10 +146,10 @@ impl Store {
         found.ok_or_else(|| StoreError::UnknownFile { id: format!("sha256:{sha256}") })
     }
 
-    /// Files of `owner`, and whether there are more behind them.
+    /// The selected files of `owner`, and whether more follow.
     ///
     /// # Errors
-    /// [`StoreError::UnknownFile`] when `after` is no file of the owner.
+    /// [`StoreError::UnknownFile`] when `after` is not a file of the owner.
     pub fn files(&self, owner: &str, page: &FilePage) -> Result<(Vec<FileRecord>, bool), StoreError> {
         let database = self.database();
         let (way, is_behind, start) = match page.order {
@@ -170,7 +170,7 @@ impl Store {
             FileRecord::COLUMNS
         );
         let purpose = page.purpose.map(Purpose::as_str);
-        // One more than wanted tells whether there are more.
+        // One more than the limit, to find out whether more follow.
         let most = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1);
         let mut statement = database.prepare(&sql)?;
         let rows = statement.query_map(params![owner, self.now(), start, purpose, most], FileRecord::read)?;
@@ -183,7 +183,7 @@ impl Store {
     /// Removes a file of `owner`.
     ///
     /// # Errors
-    /// [`StoreError::UnknownFile`], or [`StoreError::FileInUse`] while a batch reads it.
+    /// [`StoreError::UnknownFile`], or [`StoreError::FileInUse`] while it is the input of an unfinished batch.
     pub fn delete_file(&self, owner: &str, id: &str) -> Result<(), StoreError> {
         self.file(owner, id)?;
         let database = self.database();
@@ -199,7 +199,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what is past its time, and gives room of the database back; tells how many files that were.
+    /// Removes expired files and batches, and returns free space of the database to the disk; returns the number of
+    /// removed files.
     ///
     /// # Errors
     /// When the disk fails.
@@ -211,9 +212,13 @@ impl Store {
             statement.query_map([self.now()], |row| row.get(0))?.collect::<Result<_, _>>()?;
         drop(statement);
         if let Some(keep_for_s) = self.limits.keep_for_s {
-            let sql = "DELETE FROM batches WHERE state IN ('completed', 'failed', 'expired', 'cancelled') \
-                       AND MAX(created_at, COALESCE(completed_at, failed_at, expired_at, cancelled_at, 0)) <= ?";
-            database.execute(sql, [self.now().saturating_sub(keep_for_s)])?;
+            let ended = BatchState::sql_names(BatchState::is_end);
+            let end_times = BatchState::ALL.into_iter().filter(|state| state.is_end());
+            let end_times: String = end_times.map(|state| format!("{}_at, ", state.as_str())).collect();
+            let sql = format!(
+                "DELETE FROM batches WHERE state IN ({ended}) AND MAX(created_at, COALESCE({end_times}0)) <= ?"
+            );
+            database.execute(&sql, [self.now().saturating_sub(keep_for_s)])?;
             database.execute("DELETE FROM begun WHERE batch NOT IN (SELECT id FROM batches)", [])?;
         }
         {
@@ -226,7 +231,7 @@ impl Store {
         Ok(gone.len())
     }
 
-    /// How much is kept.
+    /// How much is stored.
     ///
     /// # Errors
     /// When the disk fails.
@@ -256,12 +261,12 @@ impl Store {
     }
 }
 
-/// How many files are kept, and their bytes.
+/// Number of all files, and their bytes.
 pub(crate) fn count(database: &Connection) -> rusqlite::Result<(u64, u64)> {
     database.query_row("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files", [], counted)
 }
 
-/// The same of one owner.
+/// Number of files of `owner`, and their bytes.
 pub(crate) fn count_of(database: &Connection, owner: &str) -> rusqlite::Result<(u64, u64)> {
     let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files WHERE owner = ?";
     database.query_row(sql, [owner], counted)
@@ -271,7 +276,8 @@ fn counted(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
     Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()))
 }
 
-/// Whether a batch that has not ended reads a file.
+/// The SQL condition for a file that is the input of an unfinished batch.
 fn in_use() -> String {
-    format!("EXISTS (SELECT 1 FROM batches WHERE input_file = files.id AND {UNFINISHED})")
+    let unfinished = unfinished_condition();
+    format!("EXISTS (SELECT 1 FROM batches WHERE input_file = files.id AND {unfinished})")
 }

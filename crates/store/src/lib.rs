@@ -1,14 +1,14 @@
-//! What is kept on disk: files of clients, and batches with the results of their lines.
+//! Stores files of clients, and batches with the results of their lines, on disk.
 //!
-//! Records are rows of one SQLite database, whose transactions are on the disk when they end. Contents of files are files
-//! beside it, because they are read and written in pieces and never held whole: written under another name, synchronised,
-//! renamed, and only then recorded, so that a record always has its content. Results of a batch's lines are rows until the
-//! batch ends, since a row is there once or not at all, whenever the process is killed. `deaths.rs` keeps what was being run when
-//! the process died. Everything here blocks.
+//! Records are rows of one SQLite database, whose transactions are durable when they end. Contents of files are files
+//! beside it, because they are read and written in chunks and never held in memory as a whole: each is written under
+//! a temporary name, synced, renamed, and only then recorded, so that a record always has its content. Results of a
+//! batch's lines are rows until the batch ends, since a row exists once or not at all, whenever the process is
+//! killed. `crash_record.rs` records what was running when the process died. All functions block.
 
 mod batches;
 mod contents;
-mod deaths;
+mod crash_record;
 mod error;
 mod files;
 mod record;
@@ -16,6 +16,7 @@ mod results;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -24,17 +25,17 @@ use std::{
 use rusqlite::{Connection, ErrorCode};
 
 pub use batches::{Ended, NewBatch};
-pub use contents::{Incoming, Part};
-pub use deaths::{Bystander, Name, RunningRecord};
+pub use contents::{Incoming, StoreQuota};
+pub use crash_record::{Name, RunningRecord, SuspectRecord};
 pub use error::StoreError;
 pub use files::{Figures, FilePage, NewFile, Order};
 pub use record::{Batch, BatchState, BatchUsage, Counts, FileRecord, LineError, Purpose};
-pub use results::LineResult;
+pub use results::{LineResult, ResultFiles, ResultKind};
 
-/// How long another process that is just ending may hold the database.
+/// How long to wait for the database while another process that is just ending holds it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The size to which the database's log is cut when it is empty.
+/// The size to which the write-ahead log of the database is truncated when it is reset.
 const MAX_IDLE_LOG_BYTES: i64 = 4 << 20;
 
 const SCHEMA: &str = "
@@ -95,36 +96,36 @@ CREATE TABLE IF NOT EXISTS bystanders (
 PRAGMA user_version = 1;
 ";
 
-/// How much is kept, and for how long.
+/// How much is stored, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest file of a client, in bytes.
+    /// Maximum size of a client's file, in bytes.
     pub max_file_bytes: u64,
-    /// The most bytes of all files together. What batches write is counted and never refused.
+    /// Maximum bytes of all files together. Files that batches write are counted, but never refused.
     pub max_stored_bytes: u64,
-    /// The most files of all clients together.
+    /// Maximum number of files of all clients together.
     pub max_files: u64,
-    /// After this many seconds files and ended batches are gone; `None` for never.
+    /// Lifetime of files, and of batches after their end, in seconds; `None` for unlimited.
     pub keep_for_s: Option<i64>,
 }
 
-/// Files and batches in one folder, which one process at a time may hold.
+/// Files and batches in one folder, which one process at a time may open.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
     limits: Limits,
-    /// One connection behind a lock: a write waits for the disk anyway, and SQLite lets only one through.
+    /// One connection behind a mutex: a write waits for the disk anyway, and SQLite allows only one at a time.
     database: Mutex<Connection>,
-    /// Bytes of files that are on their way in.
+    /// Bytes of files that are being written.
     incoming: AtomicU64,
     clock: Clock,
 }
 
-/// The time of day when the store was opened, from which on a clock counts that nobody sets: when the machine's clock jumps,
-/// nothing becomes too old and nothing is kept for ever.
+/// The time of day when the store was opened, advanced by a monotonic clock: if the machine's clock jumps, files
+/// neither expire early nor stay forever.
 #[derive(Debug)]
 struct Clock {
-    /// Seconds since 1970.
+    /// Seconds since the Unix epoch.
     start_s: i64,
     since: Instant,
 }
@@ -141,10 +142,12 @@ impl Clock {
 }
 
 impl Store {
-    /// Opens the store in `folder`, which is made if need be, and removes what a killed process left half done.
+    /// Opens the store in `folder`, which is created if it does not exist, and removes what a killed process left
+    /// incomplete.
     ///
     /// # Errors
-    /// When the folder cannot be used, another process holds it, or its database is lost.
+    /// [`StoreError::Folder`] when the folder cannot be used, [`StoreError::Taken`] when another process has opened it,
+    /// [`StoreError::Lost`] when its database is missing, or an error of the database.
     pub fn open(folder: &Path, limits: Limits) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Folder { path: folder.to_owned(), source };
         for part in ["files", "incoming"] {
@@ -158,7 +161,8 @@ impl Store {
             other => other.into(),
         })?;
         let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        // What no record knows is removed below. A database that has just been made knows nothing, of whatever there is.
+        // Contents without a record are removed below. In a database that has just been created, that would be all of
+        // them.
         if version == 0 && fs::read_dir(folder.join("files")).map_err(failed)?.next().is_some() {
             return Err(StoreError::Lost { path: folder.to_owned() });
         }
@@ -174,18 +178,18 @@ impl Store {
         Ok(store)
     }
 
-    /// What is kept at most.
+    /// The limits of the store.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Seconds since 1970, by the time of day when the store was opened.
+    /// Seconds since the Unix epoch, counted from the time of day when the store was opened.
     pub fn now(&self) -> i64 {
         self.clock.now()
     }
 
     fn database(&self) -> MutexGuard<'_, Connection> {
-        // Whoever panicked here left a transaction that was rolled back.
+        // A thread that panicked while it held the lock left a transaction that was rolled back.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,30 +197,23 @@ impl Store {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(path)?;
     database.busy_timeout(PATIENCE)?;
-    // So that the room of results that are gone can be given back; it holds for a new database alone.
+    // So that the space of deleted results can be returned to the disk; this takes effect in a new database only.
     database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    // Held until the process ends, so that two servers never run the same batch.
+    // The lock is held until the process ends, so that two servers never run the same batch.
     database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     database.pragma_update(None, "journal_mode", "WAL")?;
-    // What was answered to a client must outlive a loss of power.
+    // What a client received a response for must survive a power failure.
     database.pragma_update(None, "synchronous", "FULL")?;
     database.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
     Ok(database)
 }
 
-/// What clients send is theirs and the server's alone.
+/// Gives access to the folder to the server's user alone, since it has data of clients.
 fn restrict(folder: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-    }
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
-/// A name that nobody guesses: 128 random bits.
+/// An id that cannot be guessed: the prefix and 128 random bits.
 fn fresh_id(prefix: &str) -> String {
     format!("{prefix}{:032x}", rand::random::<u128>())
 }

@@ -1,4 +1,4 @@
-//! What is known about files and batches.
+//! The records of files and batches.
 
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
@@ -10,22 +10,22 @@ use crate::error::StoreError;
 pub enum Purpose {
     /// The lines of a batch.
     Batch,
-    /// What a batch wrote.
+    /// Results of a batch.
     BatchOutput,
-    /// An image that is named by its id.
+    /// An image that requests name by its id.
     Vision,
-    /// Whatever a client sends with its requests; an image, too.
+    /// Any data that a client uses in its requests, also an image.
     UserData,
-    /// Kept for clients that know other servers.
+    /// Stored for clients of other servers; it has no use here.
     Assistants,
-    /// The same.
+    /// Stored for clients of other servers; it has no use here.
     FineTune,
-    /// The same.
+    /// Stored for clients of other servers; it has no use here.
     Evals,
 }
 
 impl Purpose {
-    /// All of them.
+    /// All purposes.
     pub const ALL: [Self; 7] = [
         Self::Batch,
         Self::BatchOutput,
@@ -49,40 +49,40 @@ impl Purpose {
         }
     }
 
-    /// The purpose of this name.
+    /// The purpose with this name; `None` if there is none.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
     }
 }
 
-/// A file that is kept.
+/// The record of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRecord {
     /// Its id, which begins with `file-`.
     pub id: String,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
     /// What it is for.
     pub purpose: Purpose,
-    /// Its size.
+    /// Its size, in bytes.
     pub bytes: i64,
     /// The SHA-256 of its content, in hexadecimal.
     pub sha256: String,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since the Unix epoch.
     pub created_at: i64,
-    /// When it is gone, in seconds since 1970.
+    /// When it expires, in seconds since the Unix epoch; `None` for never.
     pub expires_at: Option<i64>,
 }
 
 impl FileRecord {
-    pub(crate) const COLUMNS: &str = "id, name, purpose, bytes, sha256, created_at, expires_at, number";
+    pub(crate) const COLUMNS: &str = "id, name, purpose, bytes, sha256, created_at, expires_at";
 
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let purpose: String = row.get(2)?;
         Ok(Self {
             id: row.get(0)?,
             name: row.get(1)?,
-            // A purpose of a later version is none of ours: such a file is only kept.
+            // A purpose of a later version is unknown here: such a file is only stored.
             purpose: Purpose::parse(&purpose).unwrap_or(Purpose::Assistants),
             bytes: row.get(3)?,
             sha256: row.get(4)?,
@@ -92,29 +92,29 @@ impl FileRecord {
     }
 }
 
-/// Where a batch stands.
+/// The state of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BatchState {
-    /// Its lines are looked at.
+    /// Its input is being checked.
     Validating,
-    /// Its lines are run.
+    /// Its lines are being run.
     InProgress,
-    /// Its results are written.
+    /// The files of its results are being written.
     Finalizing,
     /// It has ended, with all results.
     Completed,
-    /// Its input makes no sense; nothing was run.
+    /// It has ended since its input is invalid; no line was run.
     Failed,
-    /// It has ended, with what was done in its time.
+    /// It has ended, with the results of its time limit.
     Expired,
-    /// It is being stopped.
+    /// It is being cancelled.
     Cancelling,
-    /// It has ended, with what was done before it was stopped.
+    /// It has ended, with the results from before it was cancelled.
     Cancelled,
 }
 
 impl BatchState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 8] = [
         Self::Validating,
         Self::InProgress,
@@ -140,7 +140,7 @@ impl BatchState {
         }
     }
 
-    /// Whether nothing more happens to it.
+    /// Whether the state is final.
     pub fn is_end(self) -> bool {
         match self {
             Self::Validating | Self::InProgress | Self::Finalizing | Self::Cancelling => false,
@@ -148,83 +148,89 @@ impl BatchState {
         }
     }
 
+    /// The names of the states that `wanted` selects, as a list in SQL.
+    pub(crate) fn sql_names(wanted: impl Fn(Self) -> bool) -> String {
+        let picked = Self::ALL.into_iter().filter(|state| wanted(*state));
+        picked.map(|state| format!("'{}'", state.as_str())).collect::<Vec<_>>().join(", ")
+    }
+
     pub(crate) fn parse(name: &str) -> Result<Self, StoreError> {
         let found = Self::ALL.into_iter().find(|state| state.as_str() == name);
-        found.ok_or_else(|| StoreError::Record(format!("there is no state {name:?}")))
+        found.ok_or_else(|| StoreError::Record(format!("there is no state {name:?}").into()))
     }
 }
 
-/// What is wrong with a line of a batch's input.
+/// An error in the input of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineError {
-    /// For programs.
+    /// The error code, for programs.
     pub code: String,
-    /// The line, counted from 1.
+    /// The line, counted from 1; `None` for an error of the whole input.
     pub line: Option<i64>,
-    /// For people.
+    /// The message, for people.
     pub message: String,
-    /// The part of the line that is to blame.
+    /// The part of the line that is wrong, if it is known.
     pub param: Option<String>,
 }
 
-/// Lines of a batch.
+/// Numbers of lines of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All.
+    /// All lines.
     pub total: i64,
-    /// Those that were answered.
+    /// Lines that were answered without an error.
     pub completed: i64,
-    /// Those whose answer is an error.
+    /// Lines whose answer is an error.
     pub failed: i64,
 }
 
-/// Tokens of a batch's lines.
+/// Numbers of tokens of lines of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BatchUsage {
-    /// Of prompts.
+    /// Tokens of prompts.
     pub input_tokens: i64,
-    /// Those of them that were kept from earlier ones.
+    /// Tokens of prompts that were cached from earlier ones.
     pub cached_tokens: i64,
-    /// Of replies.
+    /// Tokens of replies.
     pub output_tokens: i64,
-    /// Those of them that are thoughts.
+    /// Tokens of replies that are reasoning.
     pub reasoning_tokens: i64,
 }
 
-/// A batch.
+/// The record of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Its id, which begins with `batch_`.
     pub id: String,
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
-    /// The route that its lines go to.
+    /// The route of its lines.
     pub endpoint: String,
-    /// The file that has its lines.
+    /// The id of the file with its lines.
     pub input_file: String,
-    /// The time it has, as its owner wrote it.
+    /// Its time limit, as its owner wrote it.
     pub completion_window: String,
-    /// What its owner noted, as JSON.
+    /// The metadata of its owner, as JSON.
     pub metadata: String,
-    /// The critic that runs it.
+    /// The name of the critic that runs it.
     pub model: String,
-    /// Where it stands.
+    /// Its state.
     pub state: BatchState,
-    /// Seconds since 1970.
+    /// When it was begun, in seconds since the Unix epoch.
     pub created_at: i64,
-    /// When its time is over, in seconds since 1970.
+    /// When its time limit passes, in seconds since the Unix epoch.
     pub expires_at: i64,
-    /// When it came into which state, in seconds since 1970.
+    /// When it entered each of its states, in seconds since the Unix epoch.
     pub times: Vec<(BatchState, i64)>,
-    /// Its lines.
+    /// Numbers of its lines.
     pub counts: Counts,
-    /// Tokens so far.
+    /// Numbers of tokens so far.
     pub usage: BatchUsage,
-    /// What is wrong with its input.
+    /// The errors in its input.
     pub errors: Vec<LineError>,
-    /// The file of answers.
+    /// The id of the file of answers, if it has one.
     pub output_file: Option<String>,
-    /// The file of answers that are errors.
+    /// The id of the file of answers that are errors, if it has one.
     pub error_file: Option<String>,
 }
 
@@ -253,7 +259,7 @@ impl Batch {
         };
         let errors = match serde_json::from_str(&errors) {
             Ok(errors) => errors,
-            Err(error) => return Ok(Err(StoreError::Record(error.to_string()))),
+            Err(error) => return Ok(Err(StoreError::Record(error.into()))),
         };
         let mut times = Vec::new();
         for (index, state) in Self::TIMED.into_iter().enumerate() {
@@ -286,7 +292,7 @@ impl Batch {
         }))
     }
 
-    /// When it came into a state.
+    /// When it entered a state, in seconds since the Unix epoch; `None` if it never did.
     pub fn time(&self, state: BatchState) -> Option<i64> {
         self.times.iter().find(|(found, _)| *found == state).map(|(_, time)| *time)
     }

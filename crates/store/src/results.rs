@@ -1,12 +1,12 @@
-//! Results of a batch's lines, each there once or not at all.
+//! Results of a batch's lines, each stored once or not at all.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::params;
 
 use crate::{Store, contents::Incoming, error::StoreError, record::BatchUsage};
 
-/// How many results are read at a time: some hundred kilobytes.
+/// Number of results that are read at a time: some hundred kilobytes.
 const AT_A_TIME: i64 = 64;
 
 /// The answer to a line.
@@ -16,17 +16,35 @@ pub struct LineResult {
     pub line: i64,
     /// Whether the answer is an error.
     pub failed: bool,
-    /// The line of the output, as JSON and without its end.
+    /// The line of the output, as JSON without the newline.
     pub text: String,
-    /// What it took.
+    /// The tokens of the line.
     pub usage: BatchUsage,
 }
 
+/// A kind of results of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultKind {
+    /// Results of lines that were answered without an error.
+    Answers,
+    /// Results of lines whose answer is an error.
+    Errors,
+}
+
+/// The result files with which a batch ends; each is `None` if it would be empty.
+#[derive(Debug, Default)]
+pub struct ResultFiles {
+    /// The answers.
+    pub answers: Option<Incoming>,
+    /// The answers that are errors.
+    pub errors: Option<Incoming>,
+}
+
 impl Store {
-    /// Writes results down. When this returns, they outlive the process; one that is there already is not counted again.
+    /// Stores results durably. A result that is stored already is neither replaced nor counted again.
     ///
     /// # Errors
-    /// When the disk fails; then none of them is there.
+    /// When the disk fails; then none of them is stored.
     pub fn add_results(&self, batch: &str, results: &[LineResult]) -> Result<(), StoreError> {
         let mut database = self.database();
         let transaction = database.transaction()?;
@@ -56,7 +74,7 @@ impl Store {
         Ok(())
     }
 
-    /// The lines of a batch that have a result.
+    /// The numbers of the lines of a batch that have a result.
     ///
     /// # Errors
     /// When the disk fails.
@@ -67,19 +85,23 @@ impl Store {
         Ok(lines.collect::<Result<_, _>>()?)
     }
 
-    /// Writes the answers of a batch, or its errors, as lines in the order of the input; `None` when there are none.
+    /// Writes the results of one kind of a batch to a file, in the order of the input; `None` if there are none.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn write_results(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         batch: &str,
-        failed: bool,
+        kind: ResultKind,
     ) -> Result<Option<Incoming>, StoreError> {
+        let failed = match kind {
+            ResultKind::Answers => false,
+            ResultKind::Errors => true,
+        };
         let mut output = None;
         let mut last = 0;
         loop {
-            // In pieces, so that memory stays small and others come to the database in between.
+            // In pages, so that memory use stays small and other threads can use the database in between.
             let rows: Vec<(i64, String)> = {
                 let database = self.database();
                 let mut statement = database.prepare_cached(

@@ -1,4 +1,4 @@
-//! The store on a folder of its own, closed and opened again.
+//! Tests of the store in a folder of its own, closed and opened again.
 
 use std::{collections::HashSet, fs, io::Read, path::Path, sync::Arc};
 
@@ -11,7 +11,7 @@ fn open(folder: &Path) -> Arc<Store> {
 }
 
 fn keep(store: &Arc<Store>, owner: &str, content: &[u8]) -> Result<FileRecord, StoreError> {
-    let mut incoming = Incoming::begin(store, Part { owner: owner.into(), share: 1.0 })?;
+    let mut incoming = Incoming::begin(store, StoreQuota { owner: owner.into(), share: 1.0 })?;
     content.chunks(7).try_for_each(|piece| incoming.write(piece))?;
     let new =
         NewFile { owner: owner.into(), name: "a".into(), purpose: Purpose::Batch, expires_after_s: None };
@@ -36,6 +36,11 @@ fn result(line: i64, failed: bool) -> LineResult {
     LineResult { line, failed, text: format!("line {line}"), usage }
 }
 
+fn result_files(store: &Arc<Store>, batch: &Batch) -> ResultFiles {
+    let write = |kind| store.write_results(&batch.id, kind).unwrap();
+    ResultFiles { answers: write(ResultKind::Answers), errors: write(ResultKind::Errors) }
+}
+
 fn content(store: &Store, id: &str) -> String {
     let mut text = String::new();
     store.open_content(id).unwrap().read_to_string(&mut text).unwrap();
@@ -47,13 +52,13 @@ fn what_was_kept_is_there_after_a_restart_and_what_was_not_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let kept = keep(&store, "one", b"some content").unwrap();
-    let mut half = Incoming::begin(&store, Part { owner: "one".into(), share: 1.0 }).unwrap();
+    let mut half = Incoming::begin(&store, StoreQuota { owner: "one".into(), share: 1.0 }).unwrap();
     half.write(b"half of it").unwrap();
     std::mem::forget(half); // as when the process is killed
     fs::write(folder.path().join("files/file-unrecorded"), b"x").unwrap();
     drop(store);
     let store = Store::open(folder.path(), LIMITS);
-    // The forgotten one holds the old store, as another process would.
+    // `half` was forgotten and keeps the old store open, as another process would.
     assert!(matches!(store, Err(StoreError::Taken { .. })), "{store:?}");
     let copy = tempfile::tempdir().unwrap();
     for part in ["gavel.sqlite", "gavel.sqlite-wal"] {
@@ -92,7 +97,7 @@ fn bounds_are_kept_and_named() {
     keep(&store, "one", &[0; 100]).unwrap();
     let second = keep(&store, "two", &[0; 100]).unwrap();
     assert!(matches!(keep(&store, "one", &[0; 51]), Err(StoreError::Full { limit_bytes: 250 })));
-    let mut on_its_way = Incoming::begin(&store, Part { owner: "one".into(), share: 1.0 }).unwrap();
+    let mut on_its_way = Incoming::begin(&store, StoreQuota { owner: "one".into(), share: 1.0 }).unwrap();
     on_its_way.write(&[0; 40]).unwrap();
     assert!(matches!(keep(&store, "one", &[0; 11]), Err(StoreError::Full { .. })));
     drop(on_its_way);
@@ -109,17 +114,17 @@ fn bounds_are_kept_and_named() {
 fn one_owner_cannot_take_the_room_of_all() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let part = |owner: &str| Part { owner: owner.into(), share: 0.5 };
+    let quota = |owner: &str| StoreQuota { owner: owner.into(), share: 0.5 };
     let keep = |owner: &str, content: &[u8]| {
-        let mut incoming = Incoming::begin(&store, part(owner))?;
+        let mut incoming = Incoming::begin(&store, quota(owner))?;
         incoming.write(content)?;
         let (owner, purpose) = (owner.to_owned(), Purpose::Batch);
         store.keep(incoming, &NewFile { owner, name: "a".into(), purpose, expires_after_s: None })
     };
     keep("one", &[0; 90]).unwrap();
     assert!(matches!(keep("one", &[0; 36]), Err(StoreError::PartFull { limit_bytes: 125 })));
-    // Two at once are told from each other when the second is kept.
-    let [mut first, mut second] = [(); 2].map(|()| Incoming::begin(&store, part("one")).unwrap());
+    // Of two files that are written at once, the second one is refused when it is stored.
+    let [mut first, mut second] = [(); 2].map(|()| Incoming::begin(&store, quota("one")).unwrap());
     first.write(&[0; 20]).unwrap();
     second.write(&[0; 20]).unwrap();
     let new =
@@ -157,8 +162,7 @@ fn a_result_is_there_once_and_in_one_of_two_files_at_the_end() {
     store.add_results(&batch.id, &[result(3, false), result(1, false)]).unwrap();
     assert_eq!(store.done_lines(&batch.id).unwrap(), HashSet::from([1, 2, 3]));
     assert!(store.begin_finalizing(&batch.id).unwrap());
-    let files = [false, true].map(|failed| store.write_results(&batch.id, failed).unwrap());
-    store.end_batch(&batch, Ended::Completed, files).unwrap();
+    store.end_batch(&batch, Ended::Completed, result_files(&store, &batch)).unwrap();
     let batch = store.batch("one", &batch.id).unwrap();
     assert_eq!(
         (batch.state, batch.counts),
@@ -184,8 +188,8 @@ fn contents_whose_record_cannot_be_written_are_gone() {
         entries.map(|entry| entry.unwrap().path()).collect()
     };
     let [input, nothing] = [names("files"), HashSet::new()];
-    let write = || [false, true].map(|failed| store.write_results(&batch.id, failed).unwrap());
-    // By what fails: the record, the end of the transaction, and the second of two contents.
+    let write = || result_files(&store, &batch);
+    // What fails: the record, the commit of the transaction, and the second of two contents.
     let refused = "CREATE TRIGGER refuses BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'no'); END";
     let uncommitted = "PRAGMA foreign_keys = ON; CREATE TABLE broken (id REFERENCES files (id) DEFERRABLE INITIALLY DEFERRED); \
                        CREATE TRIGGER refuses AFTER INSERT ON files BEGIN INSERT INTO broken VALUES (''); END";
@@ -196,13 +200,13 @@ fn contents_whose_record_cannot_be_written_are_gone() {
         assert_eq!([names("files"), names("incoming")], [input.clone(), nothing.clone()], "{fault}");
         store.database().execute_batch("DROP TRIGGER refuses").unwrap();
     }
-    let answers = store.write_results(&batch.id, false).unwrap();
+    let answers = store.write_results(&batch.id, ResultKind::Answers).unwrap();
     let before = names("incoming");
-    let errors = store.write_results(&batch.id, true).unwrap();
+    let errors = store.write_results(&batch.id, ResultKind::Errors).unwrap();
     names("incoming").difference(&before).for_each(|path| fs::remove_file(path).unwrap());
-    store.end_batch(&batch, Ended::Completed, [answers, errors]).unwrap_err();
+    store.end_batch(&batch, Ended::Completed, ResultFiles { answers, errors }).unwrap_err();
     assert_eq!(names("files"), input);
-    // Nothing is lost by any of it.
+    // None of these failures lost a result.
     store.end_batch(&batch, Ended::Completed, write()).unwrap();
     let batch = store.batch("one", &batch.id).unwrap();
     assert_eq!(content(&store, batch.output_file.as_deref().unwrap()), "line 1\n");
@@ -221,7 +225,7 @@ fn what_is_past_its_time_is_not_found_and_then_swept_but_not_under_a_batch() {
     assert_eq!(store.sweep().unwrap(), 1);
     assert_eq!(content(&store, &used.id), "y");
     store.cancel_batch("one", &batch.id).unwrap();
-    store.end_batch(&batch, Ended::Cancelled, [None, None]).unwrap();
+    store.end_batch(&batch, Ended::Cancelled, ResultFiles::default()).unwrap();
     assert_eq!(store.sweep().unwrap(), 1);
     assert!(store.batch("one", &batch.id).is_err());
     assert_eq!(fs::read_dir(folder.path().join("files")).unwrap().count(), 0);
@@ -242,7 +246,7 @@ fn room_of_results_is_given_back() {
     let text = "x".repeat(1 << 20);
     store.add_results(&batch.id, &[LineResult { text, ..result(1, false) }]).unwrap();
     assert!(size() > 1 << 20);
-    store.end_batch(&batch, Ended::Cancelled, [None, None]).unwrap();
+    store.end_batch(&batch, Ended::Cancelled, ResultFiles::default()).unwrap();
     store.sweep().unwrap();
     assert!(size() < 1 << 20, "{} bytes are left", size());
 }
@@ -262,4 +266,11 @@ fn pages_are_cut_where_they_were_asked_to_be() {
     assert_eq!(page(Some(&ids[2]), 2, Order::Descending), (vec![ids[1].clone(), ids[0].clone()], false));
     let other = FilePage { purpose: Some(Purpose::Vision), after: None, limit: 9, order: Order::Ascending };
     assert!(store.files("one", &other).unwrap().0.is_empty());
+}
+
+#[test]
+fn states_are_listed_by_whether_nothing_more_happens_to_them() {
+    let (ended, others) = (BatchState::sql_names(BatchState::is_end), batches::unfinished_condition());
+    assert_eq!(ended, "'completed', 'failed', 'expired', 'cancelled'");
+    assert_eq!(others, "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')");
 }

@@ -1,4 +1,4 @@
-//! What a key has used of its quotas, and what a request of it may use.
+//! The quota usage of a key, and the quota reservations of a single request made with it.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,10 @@ use super::{
     key::Key,
 };
 
-/// How many keys have figures under their own names; the others are counted together.
+/// Number of keys with a metric label of their own; all later keys share the label `other`.
 const NAMED: usize = 64;
 
-/// A key and what it has used.
+/// A key and its quota usage.
 #[derive(Debug)]
 pub(crate) struct Account {
     key: Key,
@@ -28,26 +28,29 @@ pub(crate) struct Account {
     label: Arc<str>,
     queue_share: f32,
     stored_share: f32,
-    // Shared with the account that the same key has after the keys were read again.
+    // Shared with the account that replaces this one when the keys are reloaded.
     requests: Option<Arc<Bucket>>,
     tokens: Option<Arc<Bucket>>,
     images: Option<Arc<Bucket>>,
     running: Arc<Running>,
 }
 
-/// The requests of a key that run, and those that wait until they may.
+/// The running requests of a key, and the queue of those that wait to start.
 #[derive(Debug, Default)]
 struct Running {
     count: AtomicU64,
-    /// Told of each that ends. At most one waits for that, so that none is woken in vain.
+    /// Notified whenever a request ends. Only the holder of `turn` waits on it, so no notification wakes a task in
+    /// vain.
     ended: Notify,
-    /// Held by the first of those that wait, while it waits: a lock that is handed on in the order of their coming.
+    /// Held by the first waiting request while it waits. A fair lock, so requests start in the order of their
+    /// arrival.
     turn: Turn<()>,
 }
 
 impl Account {
-    /// The account of the key at a place among all keys, which has `share` of the waiting line and of the disk unless it says otherwise. It goes
-    /// on where `before` stands, as far as its limits are the same.
+    /// Creates the account of the key at index `place` among all keys. `share` is its share of the queue and of the
+    /// disk where the key sets none. Buckets whose limits are unchanged, and the count of running requests, are
+    /// taken over from `before`.
     pub(super) fn new(key: Key, (place, share): (usize, f32), before: Option<&Self>) -> Self {
         let bucket = |limit: Option<u64>, before: Option<&Option<Arc<Bucket>>>| {
             let limit = limit?;
@@ -71,45 +74,46 @@ impl Account {
         &self.key
     }
 
-    /// Whether its key has not expired.
+    /// Whether the key has not expired at the time `now`.
     pub(super) fn holds(&self, now: SystemTime) -> bool {
         self.key.expires.is_none_or(|end| now < end)
     }
 
-    /// What figures call it.
+    /// The label of this key in metrics.
     pub(crate) fn label(&self) -> Arc<str> {
         self.label.clone()
     }
 
-    /// Whose caches its requests share.
+    /// The tenant of its requests; requests of one tenant share caches.
     pub(crate) fn tenant(&self) -> Tenant {
         self.tenant.clone()
     }
 
-    /// What it is granted beside others.
+    /// The scheduling terms of its requests: weight and queue share, and the given cache salt.
     pub(crate) fn terms(&self, cache_salt: Arc<str>) -> Terms {
         Terms { weight: self.key.priority.weight(), queue_share: self.queue_share, cache_salt }
     }
 
-    /// The part of the waiting line, and of the memory for bodies, that it may have.
+    /// Its share of the queue and of the memory for request bodies; 1 is all of it.
     pub(crate) fn queue_share(&self) -> f32 {
         self.queue_share
     }
 
-    /// The part of what is kept on the disk that it may have.
+    /// Its share of the disk space for stored files; 1 is all of it.
     pub(crate) fn stored_share(&self) -> f32 {
         self.stored_share
     }
 
-    /// Counts one more request.
+    /// Counts a request against the quota of requests per minute.
     ///
     /// # Errors
-    /// When there were enough of them in the last minute.
+    /// [`Exhausted`] if the quota has no request left.
     pub(super) fn take_request(&self) -> Result<(), Exhausted> {
         take(self.requests.as_deref(), Quota::Requests, 1)
     }
 
-    /// Begins a request that runs until what is returned is dropped; nothing when as many run as may.
+    /// Starts a request, which counts as running until the returned guard is dropped. `None` if as many requests as
+    /// the key allows are running already.
     pub(super) fn begin(&self) -> Option<RunningRequest> {
         let most = self.key.concurrent_requests.unwrap_or(u64::MAX);
         let more = |running| (running < most).then_some(running + 1);
@@ -117,7 +121,8 @@ impl Account {
         begun.ok().map(|_| RunningRequest(self.running.clone()))
     }
 
-    /// Begins a request, and counts it, as soon as that may be and after those that wait for it already.
+    /// Starts a request and counts it against the quota of requests, as soon as both limits allow it. Waiting
+    /// requests start in the order of their arrival.
     pub(super) async fn begin_in_turn(&self) -> RunningRequest {
         let _turn = self.running.turn.lock().await;
         let running = loop {
@@ -127,7 +132,8 @@ impl Account {
                 None => ended.await,
             }
         };
-        // It keeps its place among those that run meanwhile, which nobody else of its key could use.
+        // The request keeps its running slot while it waits for the quota: no other request of the key could use
+        // the slot.
         if let Some(requests) = &self.requests {
             while let Err(Some(wait)) = requests.take(1, Instant::now()) {
                 tokio::time::sleep(wait).await;
@@ -136,7 +142,7 @@ impl Account {
         running
     }
 
-    /// How its quotas of requests and of tokens stand.
+    /// The levels of its quotas of requests and of tokens, by name; `None` for a quota that is not set.
     pub(super) fn levels(&self) -> [(&'static str, Option<Level>); 2] {
         let level = |bucket: &Option<Arc<Bucket>>| bucket.as_ref().map(|bucket| bucket.level(Instant::now()));
         [("requests", level(&self.requests)), ("tokens", level(&self.tokens))]
@@ -153,12 +159,12 @@ fn take(bucket: Option<&Bucket>, quota: Quota, asked: u64) -> Result<(), Exhaust
     })
 }
 
-/// Whole seconds that are enough.
+/// Rounds a duration up to whole seconds.
 pub(super) fn ceiling(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// Counts as running until it is dropped.
+/// Counts a request of the key as running until it is dropped.
 #[derive(Debug)]
 pub(crate) struct RunningRequest(Arc<Running>);
 
@@ -169,11 +175,12 @@ impl Drop for RunningRequest {
     }
 }
 
-/// One request of a key.
+/// Charges the work of one request to the quotas of its key.
 #[derive(Debug)]
 pub(crate) struct Grant {
     account: Arc<Account>,
-    /// Images that were counted for it: one that stands in several of its prompts counts once. A lock that is held to look.
+    /// Digests of the images that were already counted for this request: an image that occurs in several of its
+    /// prompts counts once. The lock is held only for lookups and inserts.
     images: Mutex<HashSet<[u8; 32]>>,
 }
 
@@ -255,17 +262,22 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         assert!(order.lock().unwrap().is_empty());
-        // One that gives up is no hindrance.
+        // A waiting request that gives up does not block the others.
         waiting[1].abort();
         drop(first);
         for waits in waiting {
             let _ = waits.await;
         }
         assert_eq!(*order.lock().unwrap(), [0, 2]);
-        while account.take_request().is_ok() {}
-        let began = Instant::now();
+        let requests = account.requests.as_deref().unwrap();
+        let now = Instant::now();
+        while requests.take(1, now).is_ok() {}
+        let wait = requests.take(1, now).unwrap_err();
+        assert!(wait.is_some_and(|wait| wait <= Duration::from_millis(100)), "600 come back each minute");
+        let before = requests.level(now).reset;
+        // It starts as soon as one request of the quota is available again, and takes that one.
         drop(account.begin_in_turn().await);
-        assert!(began.elapsed() < Duration::from_secs(1), "one comes back each tenth of a second");
+        assert_eq!(requests.level(now).reset - before, Duration::from_millis(100));
     }
 
     #[test]

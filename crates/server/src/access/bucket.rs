@@ -1,53 +1,54 @@
-//! A quota each minute: what was taken comes back evenly, and nothing more than one minute's worth can be saved up.
+//! A quota per minute, as a token bucket: units refill evenly, and at most one minute's worth accumulates.
 //!
-//! The generic cell rate algorithm: one number says when everything that was taken will have come back. Crates that have it
-//! cannot give back what was taken and not used, which tokens need; and it is small.
+//! The algorithm is the generic cell rate algorithm (GCRA), whose only state is the time at which the bucket will
+//! be full again. It is implemented here because it is small and because existing crates cannot return units that
+//! were taken but not used, which token quotas need.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// A minute in nanoseconds.
+/// One minute in nanoseconds.
 const MINUTE: u128 = 60_000_000_000;
 
 /// One quota of one key.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     limit: u64,
-    /// By the monotonic clock, so that nobody is let in or kept out when somebody sets the clock.
+    /// The origin of `full_at`. On the monotonic clock, so that changes of the system time do not affect the quota.
     start: Instant,
-    /// When everything will have come back, in nanoseconds after the start times `limit`, so that nothing is rounded. A lock that
-    /// is held for sums.
+    /// When the bucket will be full again, in nanoseconds after `start` multiplied by `limit`, so that nothing is
+    /// rounded. The lock is held only for arithmetic.
     full_at: Mutex<u128>,
 }
 
-/// How a bucket stands.
+/// The fill level of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// What there is each minute.
+    /// Units per minute.
     pub(crate) limit: u64,
-    /// What is left now.
+    /// Units left now.
     pub(crate) remaining: u64,
-    /// When all of it will be there again.
+    /// Time until the bucket is full again.
     pub(crate) reset: Duration,
 }
 
 impl Bucket {
-    /// A full one of `limit` units, which is not 0.
+    /// Creates a full bucket of `limit` units per minute; `limit` must not be 0.
     pub(crate) fn new(limit: u64) -> Self {
         Self { limit, start: Instant::now(), full_at: Mutex::new(0) }
     }
 
-    /// How many units there are each minute.
+    /// Units per minute.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Takes `units` at the time `now`, all or none.
+    /// Takes all of `units` at the time `now`, or nothing.
     ///
     /// # Errors
-    /// When fewer are left: how long it takes until they are there, or nothing if they never will be.
+    /// If fewer units are left: the time until enough are available, or `None` if `units` exceeds the limit.
     pub(crate) fn take(&self, units: u64, now: Instant) -> Result<(), Option<Duration>> {
         let (capacity, cost) = (MINUTE * u128::from(self.limit), MINUTE * u128::from(units));
         if cost > capacity {
@@ -63,13 +64,13 @@ impl Bucket {
         Ok(())
     }
 
-    /// Gives `units` back that were taken.
+    /// Returns `units` that were taken but not used.
     pub(crate) fn give_back(&self, units: u64) {
         let mut full_at = self.full_at();
         *full_at = full_at.saturating_sub(MINUTE * u128::from(units));
     }
 
-    /// How it stands at the time `now`.
+    /// The fill level at the time `now`.
     pub(crate) fn level(&self, now: Instant) -> Level {
         let missing = self.full_at().saturating_sub(self.since_start(now));
         let taken = missing.div_ceil(MINUTE) as u64;
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!(bucket.level(at(19)).reset, Duration::from_secs(41));
         bucket.take(1, at(20)).unwrap();
         assert!(bucket.take(1, at(20)).is_err());
-        // An hour later there are three again, not a hundred and eighty.
+        // An hour later three units are available, not 180.
         bucket.take(3, at(3600)).unwrap();
         assert!(bucket.take(1, at(3600)).is_err());
         assert_eq!(bucket.take(4, at(9999)), Err(None), "more than there ever is");

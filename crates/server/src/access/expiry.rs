@@ -1,4 +1,4 @@
-//! When a key is no longer taken.
+//! The expiry time of a key.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,17 +6,17 @@ use toml::value::{Datetime, Offset};
 
 const DAY: i64 = 86_400;
 
-/// A moment by the wall clock, as files say it.
+/// Converts the TOML date or time of a file to system time.
 ///
-/// A date alone is its first moment in UTC. A time must say how it stands to UTC, since servers are anywhere; nothing for one that
-/// does not.
+/// A date without a time means its start in UTC. A time requires an offset, because servers run in any time zone;
+/// returns `None` if the offset is missing, or if there is no date. Times before 1970 become 1970.
 pub(super) fn moment(said: &Datetime) -> Option<SystemTime> {
     let date = said.date?;
     let (year, month, day) = (i64::from(date.year), i64::from(date.month), i64::from(date.day));
-    // Months since the March before: so the day that comes every four years is the last one of a year.
+    // Count months from the preceding March, so that a leap day is the last day of a year.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // From March on, months have 31, 30, 31, 30, 31 days, again and again.
+    // From March on, the lengths of months repeat as 31, 30, 31, 30, 31 days.
     let days = 365 * year + leap_days + (153 * month + 2) / 5 + day - DAYS_TO_1970;
     let seconds = match (said.time, said.offset) {
         (None, None) => 0,
@@ -35,7 +35,7 @@ pub(super) fn moment(said: &Datetime) -> Option<SystemTime> {
     })
 }
 
-/// Days by the sum above to the first of January 1970.
+/// The value of the sum above for 1 January 1970, in days.
 const DAYS_TO_1970: i64 = 719_469;
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
             let moment = moment(&said.parse().unwrap())?;
             Some(moment.duration_since(UNIX_EPOCH).unwrap().as_secs())
         };
-        // As `date -u -d … +%s` has them.
+        // Expected values from `date -u -d … +%s`.
         assert_eq!(seconds("1970-01-01"), Some(0));
         assert_eq!(seconds("2000-02-29"), Some(951_782_400));
         assert_eq!(seconds("2000-03-01"), Some(951_868_800));

@@ -1,4 +1,4 @@
-//! Lets nobody in whose key is not known, once there are keys.
+//! Authenticates requests: once keys are configured, every request needs a valid one.
 
 use std::{
     sync::Arc,
@@ -18,23 +18,25 @@ use super::{
 };
 use crate::{caller::OnBehalfOf, connections::Peer, error::ApiError, metrics::Refusal};
 
-/// Headers that carry a key as it is.
+/// Headers whose whole value is the key.
 static KEY_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")];
 
-/// What figures call the key of a request; part of its response.
+/// The metric label of a request's key, attached to its response as an extension.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyLabel(pub(crate) Arc<str>);
 
-/// Answers whoever has a key, or everybody where there are none; without keys, and on the machine's own address, only under a host
-/// that is ours. Handlers find the [`Grant`] of the key in the request.
+/// Middleware that lets a request with a valid key pass, or any request if no keys are configured. The host is
+/// checked if there are no keys or the host rule always applies (on a loopback listener). Handlers find the
+/// [`Grant`] of the key in the extensions of the request.
 pub(crate) async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let keys = access.keys();
     let mut label = None;
     if !keys.is_empty() {
-        // The key and not the path decides: what is asked for does not matter before it is known who asks.
+        // Only the key decides, not the path: an unauthenticated client learns nothing about which paths exist.
         let account = match request.extensions().get::<OnBehalfOf>() {
-            // What the server does for somebody takes from the quotas of whose key that was, as long as there is one.
+            // A request of the server on behalf of a tenant uses the quotas of that tenant's key, as long as the
+            // key exists.
             Some(OnBehalfOf(caller)) => keys.of(&caller.tenant, SystemTime::now()),
             None => presented(request.headers()).and_then(|key| keys.find(key, SystemTime::now())),
         };
@@ -58,10 +60,10 @@ pub(crate) async fn guard(State(access): State<Access>, mut request: Request, ne
     response
 }
 
-/// The same for the listener of administration: a key for it where `access` says that keys are asked for there, and never a page
-/// in a browser.
+/// Middleware of the admin listener. It checks the key or the host as `keyed` requires, and refuses every request
+/// with an `Origin` header, which comes from a page in a browser.
 pub(crate) async fn guard_admin(
-    State((access, keyed)): State<(Access, AdminDoor)>,
+    State((access, keyed)): State<(Access, AdminAccess)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -74,13 +76,13 @@ pub(crate) async fn guard_admin(
             .into_response();
     }
     let allowed = match keyed {
-        AdminDoor::Keyed => match presented(headers).and_then(known) {
+        AdminAccess::Keyed => match presented(headers).and_then(known) {
             Some(account) if account.key().admin => Ok(()),
             Some(_) => Err(ApiError::not_admin()),
             None => return unknown_key(&access, &request),
         },
-        AdminDoor::Local => access.hosts().check(headers),
-        AdminDoor::Open => Ok(()),
+        AdminAccess::Local => access.hosts().check(headers),
+        AdminAccess::Open => Ok(()),
     };
     match allowed {
         Ok(()) => next.run(request).await,
@@ -88,22 +90,22 @@ pub(crate) async fn guard_admin(
     }
 }
 
-/// Who may come through the door for administration.
+/// Which clients may use the admin listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AdminDoor {
-    /// Whoever has a key for it.
+pub(crate) enum AdminAccess {
+    /// Clients with an admin key.
     Keyed,
-    /// Whoever is on the same machine.
+    /// Clients on the same machine; the host is checked.
     Local,
-    /// Everybody, since the operator wants it so.
+    /// Every client, because the operator configured it so.
     Open,
 }
 
-/// Refuses who shows no key, or none that is known; and tells an address that shows many of these to wait.
+/// Refuses a request without a valid key: with 401, or with 429 if its address has sent too many wrong keys.
 fn unknown_key(access: &Access, request: &Request) -> Response {
     let peer = request.extensions().get::<Peer>();
     if let Some(Peer(peer)) = peer.filter(|_| presented(request.headers()).is_some())
-        && let Err(wait) = access.guesses().count(peer.ip(), Instant::now())
+        && let Err(wait) = access.failed_auth().count(peer.ip(), Instant::now())
     {
         let seconds = ceiling(wait).max(1);
         let message =
@@ -111,7 +113,7 @@ fn unknown_key(access: &Access, request: &Request) -> Response {
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_keys", message);
         let error = error.with_retry_after(seconds).refused(Refusal::Guessing);
         let mut response = error.into_response();
-        // Each further one costs a connection.
+        // Each further wrong key costs the client a connection.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
@@ -122,7 +124,8 @@ fn unknown_key(access: &Access, request: &Request) -> Response {
     response
 }
 
-/// The key that a request shows. Several that differ are none: it would be left to chance which one counts.
+/// The key that a request carries. `None` if it carries several different ones, because which of them counts would
+/// be arbitrary.
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| bearer(value.as_bytes()));
     let plain = KEY_HEADERS.iter().flat_map(|name| headers.get_all(name)).map(|value| Some(value.as_bytes()));

@@ -1,7 +1,7 @@
-//! The hosts that a server answers to that anybody's browser can reach.
+//! Checks the `Host` and `Origin` headers of servers that a browser can reach without a key.
 //!
-//! A page of a stranger can let its own name lead to this machine (DNS rebinding) and then ask whatever it likes. It cannot do so
-//! under an address, a name without a dot, or an ending that public name servers do not give out.
+//! A malicious page can point its own host name at this machine (DNS rebinding) and then send any request. It
+//! cannot do so under an IP address, a name without a dot, or a suffix that public name servers do not serve.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,29 +9,30 @@ use axum::http::{HeaderMap, StatusCode, header, uri::Authority};
 
 use crate::{error::ApiError, metrics::Refusal};
 
-/// Endings of names that nobody can register.
+/// Suffixes of host names that cannot be registered publicly.
 const PRIVATE: [&str; 5] = [".localhost", ".local", ".internal", ".svc", ".test"];
 
-/// Which hosts are answered to.
+/// The hosts that requests may name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HostRule {
-    /// Names beside those that are harmless; `*` is all.
+    /// Host names allowed in addition to the harmless ones; `*` allows all.
     pub(crate) allowed: Vec<String>,
-    /// Whether the rule holds even where keys are asked for, since the server listens for its own machine alone.
+    /// Whether the rule applies even if keys are required, because the server listens on a loopback address only.
     pub(crate) always: bool,
 }
 
 impl HostRule {
-    /// Whether the host that was asked for is one of ours, and no page of another site asks.
+    /// Checks that the `Host` header names an allowed host, and that the `Origin` header, if present, names the
+    /// same host or an allowed one. Requests without a `Host` header pass.
     ///
     /// # Errors
-    /// The refusal.
+    /// 421 `host_not_allowed`.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let refused = |message: &str| {
             let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", message);
             Err(error.refused(Refusal::Host))
         };
-        // Before HTTP/1.1 there was no such header, and no browser of today leaves it out.
+        // HTTP/1.0 has no such header, and every current browser sends it.
         let Some(host) = headers.get(header::HOST) else { return Ok(()) };
         let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
         let Some(host) = host.filter(|host| self.allows(host.host())) else {
@@ -45,7 +46,7 @@ impl HostRule {
         }
     }
 
-    /// Whether a page of `origin` may ask `host`.
+    /// Whether a page of `origin` may send requests to `host`.
     fn is_ours(&self, origin: &str, host: &Authority) -> bool {
         let origin = origin.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
         origin.is_some_and(|origin| origin == *host || self.names(origin.host()))
@@ -60,7 +61,7 @@ impl HostRule {
     }
 }
 
-/// Whether no public name server leads here from `host`.
+/// Whether no public name server can point `host` to this machine.
 fn is_harmless(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -1,4 +1,4 @@
-//! A key as a file has it: its name, the digest of it, and what it may do.
+//! A key as configured in a file: its name, its digest, and its permissions and quotas.
 
 use std::time::SystemTime;
 
@@ -11,49 +11,49 @@ use crate::hexadecimal::hexadecimal;
 /// The SHA-256 of a key.
 pub(crate) type KeyDigest = [u8; 32];
 
-/// Random bytes of a key: 256 bits, which nobody guesses, so that a plain digest of it can be kept.
+/// Random bytes in a key: 256 bits cannot be guessed, so a plain digest of the key is safe to store.
 const KEY_BYTES: usize = 32;
-/// What keys of this server begin with, so that a key that was left somewhere is known for one.
+/// Prefix of the keys of this server, by which a leaked key is recognised.
 pub(super) const PREFIX: &str = "gavel-";
 
-/// Someone who may ask.
+/// The configuration of a key. `None` means no limit for the quotas, and the default for the shares.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Key {
-    /// Its name, which is no secret: it stands in figures.
+    /// Its name, which is not secret: metrics show it.
     pub(crate) id: String,
     pub(crate) digest: KeyDigest,
     pub(crate) requests_per_minute: Option<u64>,
     pub(crate) tokens_per_minute: Option<u64>,
     pub(crate) images_per_minute: Option<u64>,
     pub(crate) concurrent_requests: Option<u64>,
-    /// The part of the waiting line that it may take.
+    /// Its share of the queue; 1 is all of it.
     pub(crate) queue_share: Option<f32>,
-    /// The part of what is kept on the disk that it may have.
+    /// Its share of the disk space for stored files; 1 is all of it.
     pub(crate) stored_share: Option<f32>,
     pub(crate) priority: Priority,
-    /// Which form chat answers have when the request does not say.
+    /// The form of its chat answers where the request chooses none.
     pub(crate) forms: Option<FormsOfKey>,
-    /// From when on it is none.
+    /// From this time on the key is invalid; `None` means that it never expires.
     pub(crate) expires: Option<SystemTime>,
-    /// Whether it may read the figures, read files again, and stop the server.
+    /// Whether it may use the admin listener: read metrics, reload files, and stop the server.
     pub(crate) admin: bool,
 }
 
-/// How much a key counts beside others while both wait.
+/// The scheduling weight of a key relative to other keys while requests of both wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Priority {
-    /// A quarter of what is usual: for work that nobody waits for.
+    /// A quarter of the usual weight, for work that no user waits for.
     Low,
-    /// As usual.
+    /// The usual weight.
     #[default]
     Normal,
-    /// Four times what is usual.
+    /// Four times the usual weight.
     High,
 }
 
 impl Priority {
-    /// Tokens that it gets for each of a key of weight 1.
+    /// Tokens that it gets for each token of a key of weight 1.
     pub(crate) fn weight(self) -> u32 {
         match self {
             Self::Low => 1,
@@ -63,23 +63,23 @@ impl Priority {
     }
 }
 
-/// The form of a key's chat answers.
+/// How the form of a key's chat answers is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FormsOfKey {
-    /// That of the program whose prompt it is.
+    /// By the prompt: the form of the evaluation program that it is recognised as.
     Auto,
-    /// None.
+    /// No form.
     Off,
-    /// Always this one.
+    /// Always the form of this name.
     Named(String),
 }
 
-/// The digest that is kept of a key.
+/// The digest of a key by which it is stored and compared.
 pub(crate) fn digest_of(key: &[u8]) -> KeyDigest {
     Sha256::digest(key).into()
 }
 
-/// A new key, and its digest in hexadecimal digits.
+/// Returns a new random key, and its digest in hexadecimal digits.
 pub(crate) fn new_key() -> (String, String) {
     let random: [u8; KEY_BYTES] = rand::random();
     let key = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));

@@ -1,4 +1,4 @@
-//! A file's `[[keys]]`, and all that is wrong with them.
+//! Parses the `[[keys]]` of a file and reports everything that is wrong with them.
 
 use std::fmt::{self, Display};
 
@@ -14,19 +14,20 @@ use super::{
     key::{FormsOfKey, Key, KeyDigest, PREFIX, Priority},
 };
 
-/// What keys stand under in a file.
+/// The name of the array of tables that holds the keys.
 pub(crate) const KEYS: &str = "keys";
-/// The longest name.
+/// The longest id of a key, in characters.
 const MAX_ID: usize = 64;
 
-/// What is wrong with a file of keys, without anything that may be a secret.
+/// A problem in a key file. Its texts contain nothing that may be secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyProblem {
-    /// Counted from 1.
+    /// Line number, from 1.
     pub(crate) line: usize,
-    /// The field to blame, such as `keys.sha256`, or all of the entry.
+    /// The invalid field, such as `keys.sha256`, or `keys` for the whole entry.
     field: String,
-    /// The key's name where that is right, else which entry it is; nothing for the file as a whole.
+    /// The id of the key if it is valid, otherwise the position of the entry; `None` for a problem of the file as a
+    /// whole.
     key: Option<String>,
     pub(crate) reason: String,
 }
@@ -60,16 +61,16 @@ struct Entry {
     admin: bool,
 }
 
-/// The keys of a file; what else it has is for others.
+/// Reads the keys of a file and ignores its other tables.
 ///
 /// # Errors
-/// The first thing that is wrong with each of them.
+/// The first problem of each invalid entry, or the syntax error of the file.
 pub(crate) fn read_keys(text: &str) -> Result<Vec<Key>, Vec<KeyProblem>> {
     let line = |start: usize| text[..start.min(text.len())].matches('\n').count() + 1;
     let whole = |start: usize, reason: &str| {
         vec![KeyProblem { line: line(start), field: KEYS.into(), key: None, reason: reason.to_owned() }]
     };
-    // Only what the parser says, never the line that it says it of.
+    // Only the parser's message: the line that it quotes may contain a secret.
     let document = DeTable::parse(text)
         .map_err(|error| whole(error.span().map_or(0, |span| span.start), error.message()))?;
     let found = document.into_inner().into_iter().find(|(name, _)| name.get_ref() == KEYS);
@@ -115,7 +116,8 @@ pub(crate) fn read_keys(text: &str) -> Result<Vec<Key>, Vec<KeyProblem>> {
     if problems.is_empty() { Ok(keys) } else { Err(problems) }
 }
 
-/// How the entry at this place is called in messages. What is no name, or looks like a key, is not repeated.
+/// The name of an entry in messages: its id, or its position if the id is invalid or looks like a key, which is not
+/// repeated.
 fn name_of(entry: &DeValue<'_>, index: usize) -> String {
     let id = match entry {
         DeValue::Table(members) => members.iter().find(|(name, _)| name.get_ref() == "id"),
@@ -133,7 +135,7 @@ fn is_name(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_ID && id.chars().all(plain)
 }
 
-/// What is wrong with an entry, and with which of its fields.
+/// A problem in an entry, and the field that has it.
 struct Wrong {
     field: &'static str,
     reason: String,

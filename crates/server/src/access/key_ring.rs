@@ -1,4 +1,4 @@
-//! All keys in force, and the one that somebody presents.
+//! The set of active keys, and the lookup of a presented key.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -10,17 +10,17 @@ use super::{
     key::{Key, digest_of},
 };
 
-/// The part of the waiting line, and of what is kept on the disk, that one of several keys may take.
+/// The default share of the queue and of the disk for each of several keys. A single key has all of both.
 const SHARE_AMONG_SEVERAL: f32 = 0.25;
 
-/// All keys in force.
+/// The accounts of all configured keys.
 #[derive(Debug, Default)]
 pub(crate) struct KeyRing {
     accounts: Vec<Arc<Account>>,
 }
 
 impl KeyRing {
-    /// These keys; those of `before` with the same name go on with what they have used.
+    /// Creates the accounts of these keys; keys with the same name in `before` keep their quota usage.
     pub(crate) fn new(keys: Vec<Key>, before: Option<&Self>) -> Self {
         let share = if keys.len() > 1 { SHARE_AMONG_SEVERAL } else { 1.0 };
         let known = |id: &str| before?.accounts.iter().find(|account| account.key().id == id);
@@ -31,17 +31,17 @@ impl KeyRing {
         Self { accounts: keys.into_iter().enumerate().map(account).collect() }
     }
 
-    /// Whether there are none, so that everybody may ask.
+    /// Whether no keys are configured, so that no request needs one.
     pub(crate) fn is_empty(&self) -> bool {
         self.accounts.is_empty()
     }
 
-    /// Whether one of them is for administration.
+    /// Whether one of the keys is an admin key.
     pub(crate) fn has_admin(&self) -> bool {
         self.accounts.iter().any(|account| account.key().admin)
     }
 
-    /// The account of a tenant, until its key expires.
+    /// The account of a tenant; `None` if it has none or its key has expired.
     pub(crate) fn of(&self, tenant: &Tenant, now: SystemTime) -> Option<Arc<Account>> {
         self.accounts
             .iter()
@@ -50,8 +50,8 @@ impl KeyRing {
             .cloned()
     }
 
-    /// Whose key this is, until it expires. All are compared, each in the same time, so that neither a match nor its place can be told by how long
-    /// it takes.
+    /// The account of a presented key; `None` if the key is unknown or has expired. All digests are compared, each
+    /// in constant time, so that timing reveals neither a match nor its position.
     pub(crate) fn find(&self, presented: &[u8], now: SystemTime) -> Option<Arc<Account>> {
         let digest = digest_of(presented);
         let mut found = u64::MAX;

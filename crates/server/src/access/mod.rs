@@ -1,15 +1,15 @@
-//! Who may ask, and how much: keys, their quotas, and the hosts that a server without keys answers to.
+//! Access control: keys, their quotas, and the hosts that a server without keys accepts.
 
 mod account;
 mod bucket;
 mod expiry;
+mod failed_auth_limit;
 mod guard;
-mod guesses;
 mod host;
 mod key;
 mod key_file;
 mod key_ring;
-mod spend;
+mod rate_limit;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,33 +17,34 @@ use std::{
 };
 
 pub(crate) use account::Grant;
-pub(crate) use guard::{AdminDoor, KeyLabel, guard, guard_admin};
-use guesses::Guesses;
+use failed_auth_limit::FailedAuthLimit;
+pub(crate) use guard::{AdminAccess, KeyLabel, guard, guard_admin};
 pub(crate) use host::HostRule;
 pub(crate) use key::{FormsOfKey, Key, new_key};
 pub(crate) use key_file::{KEYS, read_keys};
 pub(crate) use key_ring::KeyRing;
-pub(crate) use spend::{UsedUp, spend};
+pub(crate) use rate_limit::{QuotaPolicy, rate_limit};
 
-/// Where keys are read from: any number of files with `[[keys]]` in them.
+/// The files that keys are read from, in the tables `[[keys]]`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeySource {
-    /// The configuration file, where there is one.
+    /// The configuration file, if there is one; it may contain keys.
     pub(crate) configuration: Option<PathBuf>,
-    /// A file of nothing but keys.
+    /// The file of `--keys-file`, which contains only keys.
     pub(crate) keys_file: Option<PathBuf>,
 }
 
 impl KeySource {
-    /// The files, in their order.
+    /// The paths of the files, the configuration file first.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         [&self.configuration, &self.keys_file].into_iter().flatten().map(PathBuf::as_path)
     }
 
-    /// Reads all of them.
+    /// Reads the keys of all files.
     ///
     /// # Errors
-    /// Everything that is wrong with the first file that is wrong, with its lines.
+    /// If a file cannot be read, if it has invalid entries (all problems of the first such file, with line
+    /// numbers), or if the files have two keys with the same id or the same digest.
     fn read(&self) -> anyhow::Result<Vec<Key>> {
         let mut keys: Vec<Key> = Vec::new();
         for path in self.paths() {
@@ -58,6 +59,11 @@ impl KeySource {
                 if keys.iter().any(|other| other.id == key.id) {
                     anyhow::bail!("{}: there are two keys with the id {:?}", path.display(), key.id);
                 }
+                // One key has one account: a second entry would silently replace quotas and permissions.
+                if let Some(other) = keys.iter().find(|other| other.digest == key.digest) {
+                    let (place, id) = (path.display(), &key.id);
+                    anyhow::bail!("{place}: {id:?} has the same digest as the key {:?}", other.id);
+                }
                 keys.push(key);
             }
         }
@@ -65,86 +71,87 @@ impl KeySource {
     }
 }
 
-/// What holds beside the keys.
+/// Access rules other than the keys.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// Which hosts are answered to.
+    /// The hosts that requests may name.
     pub(crate) hosts: HostRule,
-    /// Whether the figures are shown on the main port though there are keys.
+    /// Whether metrics are served on the main port even if keys are configured.
     pub(crate) figures_on_main: bool,
-    /// Wrong keys of an address before it is told to wait.
+    /// Wrong keys that an address may send per minute before it is refused.
     pub(crate) wrong_keys_per_minute: u64,
 }
 
-/// The keys in force, and the rule on hosts. Clones are the same.
+/// The active keys and the host rule. Clones share the same state.
 #[derive(Debug, Clone)]
 pub(crate) struct Access(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     source: KeySource,
-    /// Replaced as a whole; the lock is held only to copy or to put the pointer.
+    /// Replaced as a whole on reload; the lock is held only to clone or replace the pointer.
     keys: RwLock<Arc<KeyRing>>,
     hosts: HostRule,
-    guesses: Guesses,
-    /// Whether the figures are shown on the main port though there are keys.
+    failed_auth: FailedAuthLimit,
+    /// Whether metrics are served on the main port even if keys are configured.
     figures_on_main: bool,
 }
 
-/// Everybody may ask.
+/// No keys: every client may send requests, under the hosts that the default [`HostRule`] accepts.
 impl Default for Access {
     fn default() -> Self {
         Self(Arc::new(Inner {
             source: KeySource::default(),
             keys: RwLock::default(),
             hosts: HostRule::default(),
-            guesses: Guesses::new(1),
+            failed_auth: FailedAuthLimit::new(1),
             figures_on_main: false,
         }))
     }
 }
 
 impl Access {
-    /// Reads the keys.
+    /// Reads the keys from `source`.
     ///
     /// # Errors
-    /// When a file cannot be taken.
+    /// If a key file cannot be read or is invalid.
     pub(crate) fn read(source: KeySource, rules: Rules) -> anyhow::Result<Self> {
         let Rules { hosts, figures_on_main, wrong_keys_per_minute } = rules;
         let keys = RwLock::new(Arc::new(KeyRing::new(source.read()?, None)));
-        let guesses = Guesses::new(wrong_keys_per_minute);
-        Ok(Self(Arc::new(Inner { source, keys, hosts, guesses, figures_on_main })))
+        let failed_auth = FailedAuthLimit::new(wrong_keys_per_minute);
+        Ok(Self(Arc::new(Inner { source, keys, hosts, failed_auth, figures_on_main })))
     }
 
-    /// How many wrong keys were shown.
-    fn guesses(&self) -> &Guesses {
-        &self.0.guesses
+    /// The limit of wrong keys per address.
+    fn failed_auth(&self) -> &FailedAuthLimit {
+        &self.0.failed_auth
     }
 
-    /// The keys in force.
+    /// The active keys.
     pub(crate) fn keys(&self) -> Arc<KeyRing> {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Which hosts are answered to.
+    /// The hosts that requests may name.
     pub(crate) fn hosts(&self) -> &HostRule {
         &self.0.hosts
     }
 
-    /// Whether the figures are shown on the main port.
+    /// Whether metrics are served on the main port.
     pub(crate) fn shows_figures_on_main(&self) -> bool {
         self.0.figures_on_main || self.keys().is_empty()
     }
 
-    /// The files that keys are read from.
+    /// The paths of the files that keys are read from.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.source.paths()
     }
 
-    /// Reads the keys again; what a key has used of its quotas stays used. Tells how many there are.
+    /// Reloads the keys and returns their number. Quota usage is kept.
     ///
     /// # Errors
-    /// When a file cannot be taken, or no key would be left and the server be open: then the old ones stay.
+    /// If a key file cannot be read or is invalid, or if no key would be left and the server would be open to
+    /// everyone; the old keys then stay active.
     pub(crate) fn reload(&self) -> anyhow::Result<usize> {
         let keys = self.0.source.read()?;
         let before = self.keys();
@@ -155,5 +162,31 @@ impl Access {
         let after = Arc::new(KeyRing::new(keys, Some(&before)));
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = after;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn two_files_share_neither_an_id_nor_a_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry =
+            |id: &str, digit: &str| format!("[[keys]]\nid = \"{id}\"\nsha256 = \"{}\"\n", digit.repeat(64));
+        let (configuration, keys_file) = (folder.path().join("gavel.toml"), folder.path().join("keys.toml"));
+        fs::write(&configuration, entry("a", "0")).unwrap();
+        let source = KeySource { configuration: Some(configuration), keys_file: Some(keys_file.clone()) };
+        let read = |id: &str, digit: &str| {
+            fs::write(&keys_file, entry(id, digit)).unwrap();
+            source.read().map(|keys| keys.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("b", "1"), Ok(2));
+        let same_id = read("a", "1").unwrap_err();
+        assert!(same_id.contains("keys.toml") && same_id.contains("the id \"a\""), "{same_id}");
+        let same_digest = read("b", "0").unwrap_err();
+        assert!(same_digest.ends_with("\"b\" has the same digest as the key \"a\""), "{same_digest}");
     }
 }

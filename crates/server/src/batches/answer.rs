@@ -1,10 +1,10 @@
-//! A line of a batch as a request, and its answer as a line of the output.
+//! Sends a line of a batch as a request, and formats its answer as a line of the output.
 
 use std::time::{Duration, Instant};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Request, StatusCode, header},
+    http::{Request, StatusCode, header},
     response::Response,
 };
 use judge::{Caller, Tenant, Urgency};
@@ -14,18 +14,22 @@ use store::{Batch, BatchUsage, LineResult};
 use tower::ServiceExt;
 
 use super::{Runner, line::Line};
-use crate::{caller::OnBehalfOf, error::ApiError, metrics::LineOutcome, request_id};
+use crate::{
+    caller::OnBehalfOf, error::ApiError, metrics::LineOutcome, request_id, retry_after::retry_after,
+};
 
-/// How often a line that the server failed on is tried.
+/// The number of attempts at a line that fails with 500 or 504.
 const MOST_TRIES: usize = 3;
 
-/// The longest time between two tries, in seconds.
-const LONGEST_PAUSE_S: u64 = 30;
+/// Bounds of the pause between two attempts, whatever `Retry-After` says.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The largest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// A line of the output. `error` is always null, as clients make a response of whatever stands there.
+/// A line of the output. `error` is always null, because clients interpret any other value there as a response;
+/// failures are reported in `response`.
 #[derive(Serialize)]
 struct OutputLine<'a> {
     id: String,
@@ -41,16 +45,16 @@ struct OutputResponse<'a> {
     body: &'a RawValue,
 }
 
-/// What answers say of tokens, by the names of all dialects.
+/// The token counts of an answer, under the names that the dialects use.
 #[derive(Default, Deserialize)]
-struct Told {
+struct AnswerUsage {
     #[serde(default)]
-    usage: UsageTold,
+    usage: UsageBody,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct UsageTold {
+struct UsageBody {
     #[serde(alias = "input_tokens")]
     prompt_tokens: i64,
     #[serde(alias = "output_tokens")]
@@ -69,7 +73,7 @@ struct Details {
     reasoning_tokens: i64,
 }
 
-/// What the members of a body that matter here ask for.
+/// The members of a request body that matter to the batch runner.
 #[derive(Deserialize)]
 struct Asks {
     #[serde(default)]
@@ -77,8 +81,8 @@ struct Asks {
 }
 
 impl Runner {
-    /// The answer to a line. Whatever was refused for lack of room is asked again; `None` when the server stops or the
-    /// batch's time is over before there is an answer.
+    /// Runs a line and returns its answer. A refusal for lack of capacity (429 or 503) is retried without a limit.
+    /// `None` if the server stops, or the time of the batch ends, before there is an answer.
     pub(super) async fn answer(&self, batch: &Batch, line: &Line) -> Option<LineResult> {
         let asks: Option<Asks> = serde_json::from_str(line.body.get()).ok();
         if asks.is_some_and(|asks| asks.stream == true) {
@@ -90,31 +94,31 @@ impl Runner {
         loop {
             let response = self.ask(batch, body.clone()).await;
             let status = response.status();
-            let pause_s = retry_after_s(response.headers());
+            let pause = retry_after(response.headers()).unwrap_or_default();
             if self.is_stopping() && status == StatusCode::SERVICE_UNAVAILABLE {
                 return None;
             }
             tries += 1;
             let again = match status {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-                // Its deadline is the end of the batch.
-                StatusCode::GATEWAY_TIMEOUT if self.kept.store().now() >= batch.expires_at => return None,
+                // The deadline of the request is the end of the batch.
+                StatusCode::GATEWAY_TIMEOUT if self.storage.store().now() >= batch.expires_at => return None,
                 StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => tries < MOST_TRIES,
                 _ => false,
             };
             if !again {
-                return Some(told(line, response).await);
+                return Some(result_of_response(line, response).await);
             }
             self.metrics.batch_line(LineOutcome::Retried);
             tokio::select! {
                 () = self.lifecycle.draining() => return None,
-                () = tokio::time::sleep(Duration::from_secs(pause_s.clamp(1, LONGEST_PAUSE_S))) => {}
+                () = tokio::time::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)) => {}
             }
         }
     }
 
     async fn ask(&self, batch: &Batch, body: Bytes) -> Response {
-        let left = u64::try_from(batch.expires_at - self.kept.store().now()).unwrap_or(0);
+        let left = u64::try_from(batch.expires_at - self.storage.store().now()).unwrap_or(0);
         let caller = Caller {
             tenant: Tenant(batch.owner.as_str().into()),
             deadline: Instant::now().checked_add(Duration::from_secs(left)),
@@ -134,21 +138,21 @@ impl Runner {
     }
 }
 
-/// The answer to a line whose time was over before it was run.
+/// The result of a line that was not run before its batch expired.
 pub(super) fn expired(line: &Line) -> LineResult {
     let message = "This request was not run before the completion window of its batch was over.";
     let error = ApiError::new(StatusCode::GATEWAY_TIMEOUT, "batch_expired", message);
     refused(line, (StatusCode::GATEWAY_TIMEOUT, &error))
 }
 
-/// An answer that the routes did not give.
+/// A failed result that comes from the batch runner itself, not from a route.
 fn refused(line: &Line, (status, error): (StatusCode, &ApiError)) -> LineResult {
     let body = serde_json::value::to_raw_value(&error.body()).expect("our own bodies can be written as JSON");
     let id = format!("req-{}", request_id::fresh_id());
     written(line, (status, &id), &body)
 }
 
-async fn told(line: &Line, response: Response) -> LineResult {
+async fn result_of_response(line: &Line, response: Response) -> LineResult {
     let (head, body) = response.into_parts();
     let id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let Ok(body) = to_bytes(body, MAX_ANSWER_BYTES).await else {
@@ -159,7 +163,7 @@ async fn told(line: &Line, response: Response) -> LineResult {
     written(line, (head.status, id), &on_one_line(&body))
 }
 
-/// An answer as JSON that has no end of a line in it.
+/// The body of an answer as JSON without line breaks; a body that is not JSON becomes a JSON string.
 fn on_one_line(body: &[u8]) -> Box<RawValue> {
     match serde_json::from_slice::<Box<RawValue>>(body) {
         Ok(raw) if !raw.get().contains(['\n', '\r']) => raw,
@@ -172,7 +176,7 @@ fn on_one_line(body: &[u8]) -> Box<RawValue> {
 }
 
 fn written(line: &Line, (status, request_id): (StatusCode, &str), body: &RawValue) -> LineResult {
-    let Told { usage } = serde_json::from_str(body.get()).unwrap_or_default();
+    let AnswerUsage { usage } = serde_json::from_str(body.get()).unwrap_or_default();
     let output = OutputLine {
         id: format!("batch_req_{}", request_id::fresh_id()),
         custom_id: &line.custom_id,
@@ -190,9 +194,4 @@ fn written(line: &Line, (status, request_id): (StatusCode, &str), body: &RawValu
             reasoning_tokens: usage.completion_tokens_details.reasoning_tokens,
         },
     }
-}
-
-fn retry_after_s(headers: &HeaderMap) -> u64 {
-    let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    value.and_then(|value| value.parse().ok()).unwrap_or(1)
 }

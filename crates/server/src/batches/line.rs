@@ -1,4 +1,4 @@
-//! Lines of a batch's input, read one at a time and never longer than a request may be.
+//! Reads the lines of a batch's input one at a time, each bounded by the size limit of a request.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -6,23 +6,23 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::LineError;
 
-/// What stands around the body of a line at most: its id, its route and its punctuation.
+/// The largest size of a line beyond its body, in bytes: its id, its route and punctuation.
 const ENVELOPE_BYTES: usize = 64 << 10;
 
 /// The longest id of a line, in bytes.
 const MAX_ID_BYTES: usize = 512;
 
-/// A line that is a request.
+/// A valid line.
 #[derive(Debug)]
 pub(crate) struct Line {
-    /// Counted from 1.
+    /// Line number in the input file, from 1.
     pub(crate) number: i64,
     pub(crate) custom_id: String,
-    /// An object of JSON, as it was written.
+    /// The JSON object of the request, as written.
     pub(crate) body: Box<RawValue>,
 }
 
-/// A line as it is written. Everything may be missing, so that what is can be named.
+/// A line as parsed. Every member is optional, so that an error can name the missing one.
 #[derive(Deserialize)]
 struct Written {
     custom_id: Option<String>,
@@ -31,7 +31,7 @@ struct Written {
     body: Option<Box<RawValue>>,
 }
 
-/// Reads an input line by line. Empty lines, a byte order mark and returns of carriages are no matter.
+/// Reads an input line by line. Blank lines, a byte order mark and carriage returns are ignored.
 pub(crate) struct Lines<S> {
     source: BufReader<S>,
     number: i64,
@@ -39,15 +39,16 @@ pub(crate) struct Lines<S> {
 }
 
 impl<S: Read> Lines<S> {
-    /// The lines of `source`, whose bodies have `max_body_bytes` at most.
+    /// Reads lines from `source` whose bodies have at most `max_body_bytes`.
     pub(crate) fn new(source: S, max_body_bytes: usize) -> Self {
         Self { source: BufReader::new(source), number: 0, max_line_bytes: max_body_bytes + ENVELOPE_BYTES }
     }
 
-    /// The next line that is not empty, for the route `endpoint`, or what is wrong with it.
+    /// The next line that is not blank, checked against the route `endpoint`, or the error in it; `None` at the end
+    /// of the input.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) fn next(&mut self, endpoint: &str) -> io::Result<Option<Result<Line, LineError>>> {
         loop {
             let mut bytes = Vec::new();
@@ -108,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Number, id and body of a line, or code and line of an error.
+    /// Number, id and body of a line; or code and line number of an error.
     type Found = Result<(i64, String, String), (String, i64)>;
 
     fn read(text: &[u8]) -> Vec<Found> {

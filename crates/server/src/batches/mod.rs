@@ -1,7 +1,8 @@
-//! Runs batches: each line is a request to the server's own routes, one of few at a time, and gives way to all others.
+//! Runs batches: each line is a request to the server's own router. A bounded number run at once, at lower priority
+//! than all other requests.
 //!
-//! What a batch has done is in the store and nowhere else, so that it goes on after a restart where it stood. Each of its steps
-//! can be done again: lines that have a result are left out, results are taken once, and its end is one transaction.
+//! The progress of a batch is kept only in the store, so that a batch resumes after a restart. Every step is
+//! idempotent: lines with a result are skipped, a result is stored once, and the end of a batch is one transaction.
 
 mod answer;
 mod line;
@@ -26,45 +27,50 @@ use tokio::{
 use crate::{
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
-    storage::{Kept, SWEEP},
+    storage::{SWEEP, StoreHandle},
 };
 
-/// The most batches that are worked on at a time. Each has its input open; which of their lines run, they share.
+/// The largest number of batches to process at the same time: as many as lines run at once by default, so that each
+/// can run one. Each keeps its input file open; the lines of all batches share the slots for running lines.
 const MOST_AT_A_TIME: usize = 16;
 
-/// How long to wait after the disk has failed.
+/// Pause after a failure of the disk, before the batch is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Runs the batches of a store. Clones run the same.
+/// Runs the batches of a store. Clones share the same state.
 #[derive(Clone)]
 pub(crate) struct Runner {
-    kept: Arc<Kept>,
+    storage: Arc<StoreHandle>,
     router: Router,
     lifecycle: Lifecycle,
     metrics: Metrics,
-    /// A place for each line that may run: it bounds the memory that lines take, whatever the size of their files.
+    /// One permit for each line that may run. It bounds the memory for lines, whatever the size of their files.
     places: Arc<Semaphore>,
 }
 
 impl Runner {
-    /// Runs what is kept on `router`.
-    pub(crate) fn new((kept, router): (Arc<Kept>, Router), lifecycle: Lifecycle, metrics: Metrics) -> Self {
+    /// Creates a runner that sends the lines of stored batches to `router`.
+    pub(crate) fn new(
+        (storage, router): (Arc<StoreHandle>, Router),
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+    ) -> Self {
         metrics.begin_batches();
-        let places = Arc::new(Semaphore::new(kept.batch_concurrency));
-        Self { kept, router, lifecycle, metrics, places }
+        let places = Arc::new(Semaphore::new(storage.batch_concurrency));
+        Self { storage, router, lifecycle, metrics, places }
     }
 
-    /// Works until the server takes no more requests; then the lines that run are finished.
+    /// Runs batches until the server drains, then waits for the lines that are running.
     pub(crate) async fn run(self) {
-        let mut changes = self.kept.changes();
+        let mut changes = self.storage.changes();
         let mut sweep = tokio::time::interval(SWEEP);
         let mut working = JoinSet::new();
         let mut active: HashMap<Id, (String, String)> = HashMap::new();
-        // Their tasks panicked, and would again.
+        // Batches whose tasks panicked, and would panic again.
         let mut given_up: HashSet<String> = HashSet::new();
         loop {
             changes.mark_unchanged();
-            match self.kept.run(|store| store.unfinished()).await {
+            match self.storage.run(|store| store.unfinished()).await {
                 Ok(mut unfinished) => {
                     unfinished.retain(|(id, _)| !given_up.contains(id));
                     while let Some((id, owner)) = next(&unfinished, active.values()) {
@@ -88,7 +94,7 @@ impl Runner {
                     }
                 }
                 _ = sweep.tick() => {
-                    if let Err(error) = self.kept.run(|store| store.sweep()).await {
+                    if let Err(error) = self.storage.run(|store| store.sweep()).await {
                         tracing::error!(error = &error as &dyn std::error::Error, "old files cannot be removed");
                     }
                 }
@@ -97,7 +103,7 @@ impl Runner {
         while working.join_next().await.is_some() {}
     }
 
-    /// Works on a batch until it has ended or the server stops.
+    /// Processes a batch until it ends or the server stops, and retries after storage errors.
     async fn work_on(self, id: String) {
         while let Err(error) = self.bring_on(&id).await {
             tracing::error!(
@@ -117,7 +123,8 @@ impl Runner {
     }
 }
 
-/// The batch to begin next, as its id and its owner: of the owner who has fewest at work, the oldest.
+/// The id and the owner of the batch to start next: the oldest batch of the owner with the fewest active ones.
+/// `None` if no batch waits or the limit of active batches is reached.
 fn next<'a>(
     unfinished: &[(String, String)],
     active: impl Iterator<Item = &'a (String, String)>,

@@ -1,9 +1,9 @@
-//! One batch, from where it stands to its end.
+//! Processes one batch from its stored state to its end.
 
 use std::{collections::HashSet, io::Read, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
-use store::{Batch, BatchState, Ended, LineError, LineResult, StoreError};
+use store::{Batch, BatchState, Ended, LineError, LineResult, ResultFiles, ResultKind, StoreError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -13,28 +13,29 @@ use super::{
 };
 use crate::metrics::LineOutcome;
 
-/// The most results that are written down at once: those that are there share one wait for the disk.
+/// The largest number of results to store in one transaction; results that are ready at the same time share one
+/// wait for the disk.
 const MOST_AT_ONCE: usize = 64;
 
-/// The largest body of a line. The routes have their own bound; this one only keeps memory small.
+/// The largest body of a line, in bytes. The routes have their own limit; this one only bounds memory.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// Why no more lines of a batch are run.
+/// Why the processing of lines stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reached {
-    /// All have a result.
+    /// All lines have a result.
     End,
-    /// The server stops.
+    /// The server is stopping.
     Stop,
-    /// The batch's owner stopped it, or its time is over.
+    /// The batch was cancelled by its owner, or it expired.
     Ended(Ended),
 }
 
 impl Runner {
-    /// Brings a batch on: to its end, unless the server stops.
+    /// Processes a batch from its current state to its end, or until the server stops.
     ///
     /// # Errors
-    /// When the disk fails; it can be tried again.
+    /// [`StoreError`] if the disk or the database fails; the call can be repeated.
     pub(super) async fn bring_on(&self, id: &str) -> Result<(), StoreError> {
         loop {
             let batch = self.batch(id).await?;
@@ -46,7 +47,8 @@ impl Runner {
                 BatchState::InProgress => match self.run_lines(&batch).await? {
                     Reached::Stop => return Ok(()),
                     Reached::Ended(ended) => return self.end(&batch, ended).await,
-                    // Or else it was stopped in the last moment.
+                    // If the batch was cancelled in the meantime, this changes nothing, and the next iteration
+                    // reads the new state.
                     Reached::End => drop(self.begin_finalizing(id).await?),
                 },
                 BatchState::Finalizing => return self.end(&batch, Ended::Completed).await,
@@ -59,22 +61,22 @@ impl Runner {
     }
 
     fn is_over(&self, batch: &Batch) -> bool {
-        self.kept.store().now() >= batch.expires_at
+        self.storage.store().now() >= batch.expires_at
     }
 
     async fn batch(&self, id: &str) -> Result<Batch, StoreError> {
         let id = id.to_owned();
-        self.kept.run(move |store| store.any_batch(&id)).await
+        self.storage.run(move |store| store.any_batch(&id)).await
     }
 
     async fn begin_finalizing(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        self.kept.run(move |store| store.begin_finalizing(&id)).await
+        self.storage.run(move |store| store.begin_finalizing(&id)).await
     }
 
     async fn validate(&self, batch: &Batch) -> Result<(), StoreError> {
-        let (batch, max_lines) = (batch.clone(), self.kept.max_batch_lines);
-        self.kept
+        let (batch, max_lines) = (batch.clone(), self.storage.max_batch_lines);
+        self.storage
             .run(move |store| {
                 let mut lines = Lines::new(store.open_content(&batch.input_file)?, MAX_BODY_BYTES);
                 match validate(&mut lines, (&batch.endpoint, max_lines))? {
@@ -85,10 +87,10 @@ impl Runner {
             .await
     }
 
-    /// Runs the lines that have no result yet.
+    /// Runs the lines that have no result yet, and stores their results.
     async fn run_lines(&self, batch: &Batch) -> Result<Reached, StoreError> {
-        let mut changes = self.kept.changes();
-        let left = u64::try_from(batch.expires_at - self.kept.store().now()).unwrap_or(0);
+        let mut changes = self.storage.changes();
+        let left = u64::try_from(batch.expires_at - self.storage.store().now()).unwrap_or(0);
         let mut time_is_over = std::pin::pin!(tokio::time::sleep(Duration::from_secs(left)));
         let answers = self
             .waiting_lines(batch)
@@ -103,7 +105,7 @@ impl Runner {
                     Err(error) => Err(error),
                 }
             })
-            .buffer_unordered(self.kept.batch_concurrency)
+            .buffer_unordered(self.storage.batch_concurrency)
             .ready_chunks(MOST_AT_ONCE);
         let mut answers = std::pin::pin!(answers);
         loop {
@@ -130,13 +132,13 @@ impl Runner {
         } else if self.is_stopping() {
             Ok(Reached::Stop)
         } else {
-            // Lines are left without an answer only when their time is over.
+            // Otherwise lines lack an answer only because the batch has expired.
             time_is_over.await;
             Ok(Reached::Ended(Ended::Expired))
         }
     }
 
-    /// Lines without a result, each with its place among those that may run, in the order of the input. It ends early when
+    /// The lines without a result, in the order of the input, each with its permit to run. The stream ends early if
     /// the server stops.
     async fn waiting_lines(
         &self,
@@ -144,10 +146,10 @@ impl Runner {
     ) -> Result<impl Stream<Item = Result<(Line, OwnedSemaphorePermit), StoreError>> + '_, StoreError> {
         let (id, input) = (batch.id.clone(), batch.input_file.clone());
         let open = move |store: &Arc<store::Store>| Ok((store.done_lines(&id)?, store.open_content(&input)?));
-        let (done, input) = self.kept.run(open).await?;
+        let (done, input) = self.storage.run(open).await?;
         let state = (Lines::new(input, MAX_BODY_BYTES), Arc::new(done), batch.endpoint.clone());
         Ok(stream::try_unfold(state, move |(lines, done, endpoint)| async move {
-            // The place first: a line that is read waits for nothing.
+            // Acquire the permit first, so that no line waits in memory.
             let place = self.places.clone().acquire_owned();
             let place = tokio::select! {
                 place = place => place,
@@ -159,7 +161,7 @@ impl Runner {
                 let line = next_waiting(&mut lines, (&done, &endpoint))?;
                 Ok((line, (lines, done, endpoint)))
             };
-            let (line, state) = self.kept.run(read).await?;
+            let (line, state) = self.storage.run(read).await?;
             Ok(line.map(|line| ((line, place), state)))
         }))
     }
@@ -170,23 +172,26 @@ impl Runner {
         }
         let outcomes: Vec<bool> = results.iter().map(|result| result.failed).collect();
         let id = batch.id.clone();
-        self.kept.run(move |store| store.add_results(&id, &results)).await?;
+        self.storage.run(move |store| store.add_results(&id, &results)).await?;
         for failed in outcomes {
             self.metrics.batch_line(if failed { LineOutcome::Failed } else { LineOutcome::Completed });
         }
         Ok(())
     }
 
-    /// Writes the results of a batch into files, and ends it.
+    /// Writes the results of a batch to its output files, and ends it.
     async fn end(&self, batch: &Batch, ended: Ended) -> Result<(), StoreError> {
         let batch = batch.clone();
         let id = batch.id.clone();
-        self.kept
+        self.storage
             .run(move |store| {
                 if ended == Ended::Expired && batch.state == BatchState::InProgress {
                     expire_lines(store, &batch)?;
                 }
-                let files = [store.write_results(&batch.id, false)?, store.write_results(&batch.id, true)?];
+                let files = ResultFiles {
+                    answers: store.write_results(&batch.id, ResultKind::Answers)?,
+                    errors: store.write_results(&batch.id, ResultKind::Errors)?,
+                };
                 store.end_batch(&batch, ended, files)
             })
             .await?;
@@ -195,7 +200,7 @@ impl Runner {
     }
 }
 
-/// The next line that has no result.
+/// The next line without a result; `None` at the end of the input.
 fn next_waiting(
     lines: &mut Lines<impl Read>,
     (done, endpoint): (&HashSet<i64>, &str),
@@ -205,13 +210,13 @@ fn next_waiting(
             None => return Ok(None),
             Some(Ok(line)) if done.contains(&line.number) => {}
             Some(Ok(line)) => return Ok(Some(line)),
-            // They were right when they were looked at.
-            Some(Err(LineError { message, .. })) => return Err(StoreError::Record(message)),
+            // All lines were valid when the batch was validated.
+            Some(Err(LineError { message, .. })) => return Err(StoreError::Record(message.into())),
         }
     }
 }
 
-/// Notes of all lines without a result that their time is over.
+/// Stores an expiry error as the result of each line that has none.
 fn expire_lines(store: &store::Store, batch: &Batch) -> Result<(), StoreError> {
     let done = store.done_lines(&batch.id)?;
     let mut lines = Lines::new(store.open_content(&batch.input_file)?, MAX_BODY_BYTES);

@@ -1,4 +1,4 @@
-//! Whether the input of a batch makes sense: looked at whole before a line of it is run.
+//! Validates the whole input of a batch before any of its lines runs.
 
 use std::{
     collections::HashSet,
@@ -10,19 +10,19 @@ use store::LineError;
 
 use super::line::Lines;
 
-/// The most errors that are told; whoever made these makes the others the same way.
+/// The largest number of errors to report; further errors are likely of the same kind.
 const MOST_ERRORS: usize = 1000;
 
-/// How many lines an input has, or what is wrong with them.
+/// Returns the number of lines of an input, or the errors in it.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If the input cannot be read.
 pub(crate) fn validate(
     lines: &mut Lines<impl Read>,
     (endpoint, max_lines): (&str, usize),
 ) -> io::Result<Result<i64, Vec<LineError>>> {
     let (mut errors, mut total) = (Vec::new(), 0);
-    // Digests, so that the memory does not depend on the ids.
+    // Digests instead of ids, so that memory does not depend on the length of ids.
     let mut seen: HashSet<[u8; 32]> = HashSet::new();
     while let Some(line) = lines.next(endpoint)? {
         total += 1;
@@ -53,7 +53,7 @@ pub(crate) fn validate(
     Ok(if errors.is_empty() { Ok(total) } else { Err(errors) })
 }
 
-/// An error of no line in particular.
+/// An error that concerns the input as a whole.
 fn whole(code: &str, message: String) -> LineError {
     LineError { code: code.into(), line: None, message, param: None }
 }

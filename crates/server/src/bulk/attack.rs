@@ -1,17 +1,18 @@
-//! `gavel attack`: a labelled set is tampered with in all known ways, and words are searched that move the critic.
+//! `gavel attack`: applies known attacks to a labelled set, and searches for words that change the critic's
+//! verdicts.
 
 use evaluation::{Ask, Asking, AttackReport, Search, Searched, attack_plan, search_starts, standing};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
 use super::{
-    evaluate::{Session, publish},
+    evaluate::{Session, publish_labelled},
     judge_rows::AT_A_TIME,
     progress,
 };
 use crate::command::AttackOptions;
 
-/// Measures how far attacks move a critic's verdicts.
+/// Runs `gavel attack`: measures how far attacks move a critic's verdicts, and publishes the report.
 pub(crate) async fn attack(options: AttackOptions) -> anyhow::Result<()> {
     let AttackOptions { labelled, searches, search_steps } = options;
     let session = Session::start(&labelled).await?;
@@ -24,11 +25,12 @@ pub(crate) async fn attack(options: AttackOptions) -> anyhow::Result<()> {
         let found = session.search(&starts, search_steps).await?;
         report = report.with_search((search_steps, found), session.bootstrap);
     }
-    publish(&report, session.options, || report.to_html())
+    publish_labelled(&report, session.options, || report.to_html())
 }
 
 impl Session<'_> {
-    /// Searches words for each of these responses, given by item and place, several at a time.
+    /// Searches for a suffix for each of these responses, given as (item, index of the response), several at a
+    /// time.
     async fn search(
         &self,
         starts: &[(usize, usize)],
@@ -45,7 +47,7 @@ impl Session<'_> {
             let (other, _) = &found[(index + 1) % found.len()];
             let before = self.standing((*item, *place), Asking::Verdict).await?;
             let borrowed = self.standing((*item, *place), Asking::Suffixed(other.clone(), *place)).await?;
-            // What has no verdict has not moved.
+            // A response without a verdict has not moved.
             let (Some(before), Some(borrowed)) = (before, borrowed) else { continue };
             let id = self.set.items[*item].id.clone();
             searched.push((*item, Searched { id, suffix, before, after, borrowed }));
@@ -68,7 +70,8 @@ impl Session<'_> {
         Ok(search.best())
     }
 
-    /// Where the critic stands towards the response at `place` of an item; `None` when there is no verdict.
+    /// How far the critic favours the response at index `place` of an item, from 0 (against it) to 1; `None` if
+    /// there is no verdict.
     async fn standing(&self, (item, place): (usize, usize), asking: Asking) -> anyhow::Result<Option<f64>> {
         let (ask, items) = (Ask { item, asking }, &self.set.items);
         let body = ask.body(items, &self.asked)?;

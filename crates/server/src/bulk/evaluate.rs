@@ -1,12 +1,6 @@
-//! `gavel evaluate`: a labelled set is asked about, and the answers are compared with the labels.
+//! `gavel evaluate`: has a critic judge a labelled set, and compares its answers with the labels.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Display,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
 
 use anyhow::{Context, bail};
 use evaluation::{Answers, Ask, Asked, Format, LabelledSet, plan, statistics::Bootstrap};
@@ -16,16 +10,16 @@ use serde_json::Value;
 
 use super::{
     Outcome, Panel, Task,
+    critics::Refusal,
     judge_rows::{AT_A_TIME, named},
-    panel::Refusal,
     run,
 };
 use crate::{
-    command::{EvaluateOptions, LabelledOptions},
-    output::output,
+    command::{EvaluateOptions, LabelledOptions, left_out_beside},
+    report,
 };
 
-/// Measures a critic.
+/// Runs `gavel evaluate`: measures a critic on a labelled set, and publishes the report.
 pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
     let EvaluateOptions { labelled, wordings } = options;
     let session = Session::start(&labelled).await?;
@@ -34,17 +28,17 @@ pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
     let answers = session.ask(asks).await?;
     let (about, critic) = ((session.data.as_str(), &session.set), (session.model.as_str(), &answers));
     let report = evaluation::evaluate(about, critic, session.bootstrap);
-    publish(&report, session.options, || report.to_html())
+    publish_labelled(&report, session.options, || report.to_html())
 }
 
-/// A labelled set and the critic that is asked about it.
+/// A labelled set and the critic to measure on it.
 pub(super) struct Session<'a> {
     pub(super) options: &'a LabelledOptions,
     pub(super) data: String,
     pub(super) set: LabelledSet,
     pub(super) panel: Panel,
     pub(super) model: String,
-    /// What the critic tells of itself.
+    /// The critic's answer to `GET /rubrics`: its rubrics and prompt formats.
     rubrics: Value,
     pub(super) asked: Asked,
     pub(super) bootstrap: Bootstrap,
@@ -75,11 +69,11 @@ impl<'a> Session<'a> {
         Ok(Self { options, data: name, set, panel, model, rubrics, asked, bootstrap })
     }
 
-    /// Up to `most` formats of each kind besides its default.
+    /// Up to `most` prompt formats of each kind, without the default format of the kind.
     fn formats(&self, most: usize) -> Vec<Format> {
         let formats = self.rubrics["formats"].as_array().into_iter().flatten();
         let mut of_kind: BTreeMap<&str, Vec<Format>> = BTreeMap::new();
-        // What was kept from training is the hardest question, so that it comes first.
+        // Formats held out from training are the hardest test, so they come first.
         let mut found: Vec<&Value> = formats.collect();
         let default = |format: &Value| {
             let same = |other: &&&Value| other["kind"] == format["kind"] && other["held_out"] == false;
@@ -99,7 +93,7 @@ impl<'a> Session<'a> {
         of_kind.into_values().flat_map(|formats| formats.into_iter().take(most)).collect()
     }
 
-    /// Asks everything that the file of answers lacks.
+    /// Sends every request whose answer is not yet in the file of answers, and returns all answers.
     pub(super) async fn ask(&self, asks: Vec<Ask>) -> anyhow::Result<Answers> {
         let items = &self.set.items;
         let by_id: BTreeMap<String, Ask> = asks.into_iter().map(|ask| (ask.id(items), ask)).collect();
@@ -120,11 +114,11 @@ impl<'a> Session<'a> {
                 Err(refusal) => Outcome::refused(&id, &refusal),
             })
         };
-        let left_out = self.options.answers.as_deref().map(left_out);
+        let left_out = self.options.answers.as_deref().map(left_out_beside);
         let journals = self.options.answers.as_deref().zip(left_out.as_deref());
         let done = run(journals, tasks, AT_A_TIME * self.panel.critics(), work).await?;
         let lines = match journals {
-            // Those of earlier runs, too.
+            // Includes the answers of earlier runs.
             Some((answers, left_out)) => [read(answers)?, read(left_out)?].concat(),
             None => [done.done, done.left_out].concat(),
         };
@@ -149,34 +143,21 @@ fn kind(text: &Value) -> Option<Kind> {
     [Kind::Pointwise, Kind::Pairwise].into_iter().find(|kind| *text == kind.to_string())
 }
 
-fn left_out(answers: &Path) -> PathBuf {
-    let mut name = answers.as_os_str().to_owned();
-    name.push(".left-out.jsonl");
-    name.into()
-}
-
 fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-/// Writes the report as JSON and as a page where that is wanted, then prints it: whoever reads the output may leave before its end.
-pub(super) fn publish(
+/// Writes the report as JSON and HTML where requested, then prints it. Printing comes last, because the reader of
+/// standard output may close it early.
+pub(super) fn publish_labelled(
     report: &(impl Display + Serialize),
     options: &LabelledOptions,
     page: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
-    let write = |path: &Path, text: String| {
-        fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
-    };
-    if let Some(path) = &options.json {
-        write(path, serde_json::to_string_pretty(report)? + "\n")?;
-    }
+    report::save(report, options.json.as_deref())?;
     if let Some(path) = &options.html {
-        write(path, page())?;
+        report::replace(path, &page())?;
     }
-    let mut output = output();
-    write!(output, "{report}")?;
-    output.flush()?;
-    Ok(())
+    report::print(report)
 }

@@ -1,9 +1,9 @@
-//! The output: a line for each row that is done, so that a run that was stopped can go on.
+//! The output file: one line for each finished row, so that an interrupted run can resume.
 
 use std::{
     collections::HashSet,
-    fs::{File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::json_line::reason;
 
-/// A file of JSON lines with an `id` each.
+/// A file of JSON lines, each with an `id`.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
@@ -20,18 +20,19 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the file, or makes it. A last line that was not written to its end is cut off: its row is done again.
+    /// Opens the file, or creates it. An incomplete last line is cut off, and its row is processed again.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         Self::keeping(path, |_| true)
     }
 
-    /// The same of a file with reasons why there is no result. Rows that failed are taken out of it: they are tried again, and
-    /// come back when they fail again. What else is there, such as a tie, would only be the same.
+    /// Opens a file of rows without a result, and removes the rows that failed: they are tried again, and recorded
+    /// again if they fail again. Other rows, such as undecided ones, are kept, because their result would not
+    /// change.
     pub(super) fn without_failures(path: &Path) -> anyhow::Result<Self> {
         Self::keeping(path, |line| !is_failure(line))
     }
 
-    /// Opens the file with the lines that are to be kept.
+    /// Opens the file and keeps only the lines for which `keep` returns true.
     fn keeping(path: &Path, keep: impl Fn(&Value) -> bool) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path);
@@ -57,21 +58,19 @@ impl Journal {
         if all {
             file.set_len(whole as u64)?;
         } else {
-            // Were the program to end between both, the rows would be done again.
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(&kept.concat())?;
+            file = replace(path, &kept.concat())
+                .with_context(|| format!("{} cannot be replaced", path.display()))?;
         }
         file.seek(SeekFrom::End(0))?;
         Ok(Self { file, ids })
     }
 
-    /// Whether a row is done.
+    /// Whether the file has a line for this row.
     pub(super) fn has(&self, id: &str) -> bool {
         self.ids.contains(id)
     }
 
-    /// Writes a line, in one piece.
+    /// Appends a line with a single write.
     pub(super) fn append(&mut self, line: &Value) -> anyhow::Result<()> {
         let mut text = line.to_string();
         text.push('\n');
@@ -79,7 +78,22 @@ impl Journal {
     }
 }
 
-/// Whether a line tells that its row failed.
+/// Replaces the content of a file: the new content is written to a file beside it, which is renamed. If the process
+/// ends before that, the old content remains. Returns the new file, at its end.
+fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+    // A symbolic link remains one: the file that it names is replaced.
+    let path = path.canonicalize()?;
+    let mut part = path.clone().into_os_string();
+    part.push(".part");
+    let mut file = File::create(&part)?;
+    file.set_permissions(fs::metadata(&path)?.permissions())?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&part, &path)?;
+    Ok(file)
+}
+
+/// Whether a line reports a failed row.
 pub(super) fn is_failure(line: &Value) -> bool {
     line.get("error").is_some()
 }
@@ -112,5 +126,25 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"id\":\"b\",\"undecided\":true}\n{\"id\":\"a\"}\n");
         fs::write(&path, "something else\n").unwrap();
         assert!(Journal::open(&path).unwrap_err().to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn rows_that_failed_are_removed_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("left-out.jsonl");
+        let before = "{\"id\":\"a\",\"error\":{}}\n{\"id\":\"b\"}\n";
+        fs::write(&path, before).unwrap();
+        // Where the new file cannot be written, the old content remains.
+        let part = folder.path().join("left-out.jsonl.part");
+        fs::create_dir(&part).unwrap();
+        assert!(Journal::without_failures(&path).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+        fs::remove_dir(&part).unwrap();
+        let old = folder.path().join("old.jsonl");
+        fs::hard_link(&path, &old).unwrap();
+        Journal::without_failures(&path).unwrap().append(&json!({ "id": "a" })).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"id\":\"b\"}\n{\"id\":\"a\"}\n");
+        assert_eq!(fs::read_to_string(&old).unwrap(), before);
+        assert!(!part.exists());
     }
 }

@@ -1,14 +1,14 @@
-//! `gavel judge --input`: a verdict for each row.
+//! `gavel judge --input`: judges each row of a file.
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Panel, Task, members::OF_JUDGE, panel::Refusal, row, row::Row, run};
+use super::{Outcome, Panel, Task, critics::Refusal, members::OF_JUDGE, row, row::Row, run};
 use crate::command::Files;
 
-/// Rows that each critic judges at once: enough to fill steps.
+/// Rows in flight per critic: enough to fill the engine's steps.
 pub(super) const AT_A_TIME: usize = 32;
 
-/// Judges every row; `options` are members of all requests.
+/// Judges every row; the members of `options` are added to every request.
 pub(crate) async fn judge_rows(panel: &Panel, files: &Files, options: &Value) -> anyhow::Result<()> {
     let at_a_time = AT_A_TIME * panel.critics();
     let tasks = row::read(&files.input, OF_JUDGE)?;
@@ -49,7 +49,7 @@ async fn judge_row(panel: &Panel, task: Task<Row>, options: &Value) -> anyhow::R
     })
 }
 
-/// The body of an answer as a line, the name first.
+/// The body of an answer as an output line, with the `id` first.
 pub(super) fn named(id: &str, body: Value) -> Value {
     let mut line = json!({ "id": id });
     if let (Value::Object(line), Value::Object(body)) = (&mut line, body) {

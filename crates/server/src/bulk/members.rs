@@ -1,4 +1,4 @@
-//! Members of rows that say how a row is judged, and those that only look so.
+//! Members of rows that control how a row is judged, and detection of members that look as if they did.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::spelling::meant;
 
-/// Members that the requests of `gavel judge` have from their rows.
+/// Members of a row that are copied into the requests of `gavel judge`.
 pub(super) const OF_JUDGE: &[&str] = &["rubric", "criteria", "scale", "mode", "order"];
-/// Members that the requests of `gavel prefer` have from their rows.
+/// Members of a row that are copied into the requests of `gavel prefer`.
 pub(super) const OF_PREFER: &[&str] = &["rubric", "criteria", "scale"];
 
-/// The fields of `POST /judge` and `POST /reward`: whoever puts one into a row means something by it.
+/// All fields of `POST /judge` and `POST /reward`. A row with such a member probably expects it to have an effect.
 const FIELDS: [&str; 34] = [
     "blind",
     "calibration",
@@ -49,22 +49,24 @@ const FIELDS: [&str; 34] = [
     "top_p",
 ];
 
-/// Columns that data files often have, and that mean nothing here though they are spelt like a field.
+/// Common columns of data files that have no meaning here although they are spelt like a field.
 const USUAL: [&str; 1] = ["model"];
 
-/// Members of rows that look as if they said how a row is judged, and do not: by name, with the line of the first.
+/// Members of rows that look like request fields but are not used: their names, each with the first line that has
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct Unused(BTreeMap<String, usize>);
 
 impl Unused {
-    /// Of the `members` of a row that stands in `line`, those that its request has: of `taken`, if they have a value.
+    /// Returns the `members` of a row that belong in its request: those named in `taken` with a value other than
+    /// null. `line` is the row's line number, under which unused fields are recorded.
     pub(super) fn sort(
         &mut self,
         mut members: Map<String, Value>,
         (line, taken): (usize, &[&str]),
     ) -> Map<String, Value> {
         members.retain(|_, value| !value.is_null());
-        // A row with a label says by `scale` what its score goes by, and scales are of criteria.
+        // `scale` applies to criteria only; without criteria, in a labelled row, it is the scale of the label.
         let scored = members.contains_key("score") || members.contains_key("scores");
         let has_criteria = members.contains_key("criteria");
         members.retain(|name, _| {
@@ -80,7 +82,7 @@ impl Unused {
         members
     }
 
-    /// Says each of them once.
+    /// Logs one warning for each of them.
     pub(super) fn warn(&self) {
         for (name, line) in &self.0 {
             match meant(name, FIELDS).filter(|field| field != name) {

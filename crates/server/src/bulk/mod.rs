@@ -1,11 +1,11 @@
-//! Many rows of a file at once: judged, made into pairs for preference learning, or compared with what is known about them.
+//! Commands that process many rows of a file: judging, preference pairs, evaluation against labels, and attacks.
 
 mod attack;
+mod critics;
 mod evaluate;
 mod journal;
 mod judge_rows;
 mod members;
-mod panel;
 mod prefer;
 mod row;
 mod servers;
@@ -22,29 +22,29 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 pub(crate) use attack::attack;
+pub(crate) use critics::Panel;
 pub(crate) use evaluate::evaluate;
 pub(crate) use judge_rows::judge_rows;
-pub(crate) use panel::Panel;
 pub(crate) use prefer::prefer;
 
-use crate::output::{output, unless_gone};
+use crate::stdout::{stdout, unless_gone};
+use critics::Refusal;
 use journal::{Journal, is_failure};
-use panel::Refusal;
 
-/// Something to do.
+/// A unit of work: usually one row.
 struct Task<T> {
-    /// What its line in the output is called.
+    /// The `id` of its line in the output.
     id: String,
-    /// What tasks with the same images share.
+    /// Equal for tasks with the same images.
     key: String,
     what: T,
 }
 
-/// What becomes of one task.
+/// The result of one task.
 enum Outcome {
-    /// A line of the output.
+    /// A line for the output.
     Done(Value),
-    /// A line that tells why there is no line for the output.
+    /// A line for the file of rows without a result, which states the reason.
     LeftOut(Value),
 }
 
@@ -60,7 +60,7 @@ impl Outcome {
     }
 }
 
-/// What a run did.
+/// The results of a run.
 struct Run {
     done: Vec<Value>,
     left_out: Vec<Value>,
@@ -68,9 +68,9 @@ struct Run {
     duration: Duration,
 }
 
-/// Runs `work` on every task that the journals lack, those that failed before among them, `at_a_time` at once, and writes each result as soon as it is there.
-/// Tasks of one image follow one another, so that what they share is computed once. An error ends the run; what is done
-/// stays done.
+/// Runs `work` on every task that the journals do not contain, including those that failed in an earlier run,
+/// `at_a_time` at once, and writes each result as soon as it is available. Tasks with the same images are adjacent,
+/// so that shared prompt prefixes are computed once. An error ends the run; results written so far are kept.
 async fn run<T, F>(
     journals: Option<(&Path, &Path)>,
     tasks: Vec<Task<T>>,
@@ -116,7 +116,7 @@ where
     Ok(run)
 }
 
-/// Shows on a terminal how many of so many are done.
+/// A progress bar for `count` units of `what`.
 fn progress(count: usize, what: &'static str) -> anyhow::Result<ProgressBar> {
     let style = "{wide_bar} {pos}/{len} {msg}, {per_sec}, {eta} left";
     let style = ProgressStyle::with_template(style).context("the progress bar's template")?;
@@ -124,10 +124,10 @@ fn progress(count: usize, what: &'static str) -> anyhow::Result<ProgressBar> {
 }
 
 impl Run {
-    /// Prints what was done, with `more` lines about the results.
+    /// Prints a summary of the run, followed by `more` lines about the results.
     ///
     /// # Errors
-    /// When rows failed: how many, and where the reasons are.
+    /// If rows failed: their number and the file with the reasons. Also if the summary cannot be printed.
     fn summarise(&self, more: &[(&str, String)], left_out: &Path) -> anyhow::Result<()> {
         let rows = self.done.len() + self.left_out.len();
         let failed = self.left_out.iter().filter(|line| is_failure(line)).count();
@@ -153,7 +153,7 @@ impl Run {
             ("seconds", format!("{seconds:.1}")),
             ("rows each second", format!("{:.2}", rows as f64 / seconds.max(1e-9))),
         ];
-        let mut output = output();
+        let mut output = stdout();
         for (name, value) in own.iter().chain(more) {
             writeln!(output, "{name:<24} {value:>10}")?;
         }

@@ -1,4 +1,4 @@
-//! `gavel prefer`: of several responses to each question, the pair to learn from.
+//! `gavel prefer`: makes a preference pair from several responses to each question.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,10 +9,11 @@ use crate::{
     serve,
 };
 
-/// Rows that each critic judges at once. Each has many comparisons; the second one begins while the last of the first come in.
+/// Rows in flight per critic. Each row makes many comparisons; a second row starts while the last comparisons of
+/// the first finish.
 const AT_A_TIME: usize = 2;
 
-/// Makes a pair of every row.
+/// Runs `gavel prefer`: makes a pair from every row.
 pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     let PreferOptions { critic, engine, urls, files, form, method, rubric, least_margin } = options;
     let panel = Panel::assemble(&urls, critic, serve::engine_config(&engine)).await?;
@@ -47,7 +48,7 @@ pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     done.summarise(&[("mean margin", format!("{mean:.3}"))], &left_out)
 }
 
-/// What of an answer makes a pair.
+/// The members of a `POST /reward` answer from which a pair is made.
 #[derive(Deserialize)]
 struct Reward {
     rewards: Vec<Option<f64>>,
@@ -56,7 +57,7 @@ struct Reward {
     margin: Option<f64>,
 }
 
-/// Indices of the best and the worst response, and by how much their rewards differ.
+/// Indices of the best and the worst response, and the difference of their rewards.
 #[derive(Clone, Copy)]
 struct Pick {
     chosen: usize,
@@ -65,13 +66,13 @@ struct Pick {
 }
 
 impl Reward {
-    /// None when all are equal.
+    /// The pair to learn from; `None` if all rewards are equal.
     fn pick(&self) -> Option<Pick> {
         Some(Pick { chosen: self.chosen?, rejected: self.rejected?, margin: self.margin? })
     }
 }
 
-/// The pair in the form that a trainer reads, with its margin and all rewards beside it.
+/// The pair in the form that a trainer reads, with its margin and all rewards.
 fn pair((id, row): (&str, &Row), form: PairForm, (reward, pick): (&Reward, Pick)) -> Value {
     let [chosen, rejected] = [pick.chosen, pick.rejected].map(|index| row.responses[index].as_str());
     match form {

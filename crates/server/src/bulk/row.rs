@@ -1,4 +1,4 @@
-//! Rows of the input.
+//! Reads the rows of an input file, and makes requests from them.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::{Task, members::Unused};
 use crate::json_line;
 
-/// Members of a row. Of the others, which data files have of all kinds, some say how the row is judged.
+/// The members of a row. `others` may contain settings for how the row is judged, besides arbitrary columns.
 #[derive(Deserialize)]
 struct RowBody {
     id: Option<Value>,
@@ -23,7 +23,7 @@ struct RowBody {
     image: Option<String>,
     #[serde(default)]
     images: Vec<String>,
-    /// Of a video.
+    /// The frames of a video.
     #[serde(default)]
     frames: Vec<String>,
     response: Option<String>,
@@ -35,26 +35,26 @@ struct RowBody {
     others: Map<String, Value>,
 }
 
-/// A question with its responses.
+/// A question with its images and responses.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) question: String,
-    /// As they were given.
+    /// Data URLs or paths, as given.
     pub(super) images: Vec<String>,
-    /// The frames of a video, as they were given.
+    /// The frames of a video: data URLs or paths, as given.
     frames: Vec<String>,
     pub(super) responses: Vec<String>,
     reference: Option<String>,
-    /// What the images show, in words.
+    /// A description of the images in words.
     description: Option<String>,
-    /// How it is judged, as members of its request.
+    /// The row's own settings for how it is judged, as members of its request.
     own: Map<String, Value>,
-    /// Where image paths begin.
+    /// The folder that relative image paths start from.
     folder: PathBuf,
 }
 
-/// All rows of a file; each is called by its own id, or by its line. Its members of these names are taken over into its request;
-/// of others that look as if they should be, one is told.
+/// Reads all rows of a file. A row is identified by its `id`, or by its line number. Members named in `taken` are
+/// copied into the request of the row; other members that look like request fields cause a warning.
 pub(super) fn read(path: &Path, taken: &[&str]) -> anyhow::Result<Vec<Task<Row>>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -90,7 +90,8 @@ impl Row {
         Self { question, images, frames, responses, reference, description, own, folder }
     }
 
-    /// The body of a request about it, with `options` as further members, unless the row says otherwise.
+    /// The body of a request for this row, with `options` as further members, which the row's own settings
+    /// override.
     pub(super) fn body(&self, options: &Value) -> anyhow::Result<Value> {
         let read = |images: &[String]| images.iter().map(|image| self.image(image)).collect();
         let (images, frames): (anyhow::Result<Vec<_>>, anyhow::Result<Vec<_>>) =
@@ -99,7 +100,7 @@ impl Row {
         if self.own.contains_key("criteria")
             && let Value::Object(body) = &mut body
         {
-            // Criteria stand in the place of a rubric.
+            // Criteria replace a rubric.
             body.remove("rubric");
         }
         for (name, value) in &self.own {
@@ -119,7 +120,7 @@ impl Row {
         Ok(body)
     }
 
-    /// As requests carry it.
+    /// An image as requests contain it: a data URL as given, or the content of a file in base64.
     fn image(&self, image: &str) -> anyhow::Result<String> {
         if image.starts_with("data:") {
             return Ok(image.to_owned());

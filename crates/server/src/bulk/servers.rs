@@ -1,4 +1,5 @@
-//! Several servers as one: rows of one image go to one of them, and what a server does not answer goes to another.
+//! Distributes requests over several servers: rows with the same images go to one server, and a request that a
+//! server does not answer goes to another.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -6,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Authority};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -16,89 +17,100 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use super::panel::{Asked, Refusal};
+use super::critics::{JudgeReply, Refusal};
+use crate::{command::Urls, retry_after::retry_after};
 
-/// The first pause after a failure; each further failure doubles it,
+/// The pause after a server's first failure; each further failure doubles it.
 const PAUSE: Duration = Duration::from_millis(250);
-/// up to this.
+/// The longest pause after failures of a server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long no server may answer at all before the run ends. What was done is kept, and the run can go on later.
+/// The run ends if no server has answered anything for this long. Results so far are kept, and the run can be
+/// resumed.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How many failures of its own a row may have, on whatever servers, before it counts as one that cannot be judged.
+/// The number of failed attempts at a row, on any server, after which the row is recorded as failed.
 const MOST_FAILURES: usize = 5;
-/// How long a connection may take to open.
+/// Timeout for opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Time limit of a GET request: its answer needs no critic.
+const LOOKUP: Duration = Duration::from_secs(30);
+/// Idle time of a connection before TCP probes, and the time between probes. With [`PROBES`], a host that vanished
+/// without closing its connections is noticed within a minute, although an answer may take much longer.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Number of unanswered TCP probes after which a connection is given up.
+const PROBES: u32 = 3;
 
 /// Servers with the same critic.
 pub(crate) struct Servers {
-    /// Keeps its connections, without a bound of its own: there are as many as rows at a time.
+    /// Pools connections without a limit of its own: there are as many as rows in flight.
     client: Client<HttpConnector, Full<Bytes>>,
     servers: Vec<Server>,
-    /// The header that shows the key, if there is one.
+    /// The `Authorization` header, if there is a key.
     bearer: Option<HeaderValue>,
-    /// When any server last answered. A lock that is held for an assignment only.
+    /// Time limit of an attempt at a POST request, from connecting to the end of the answer.
+    answer_timeout: Duration,
+    /// When any server last answered. The lock is held only for an assignment.
     answered: Mutex<Instant>,
 }
 
 struct Server {
     authority: Authority,
-    /// A lock that is held for an assignment only.
+    /// The lock is held only for an assignment.
     state: Mutex<State>,
 }
 
 #[derive(Clone, Copy)]
 struct State {
-    /// Nothing is asked before.
+    /// No request is sent to the server before this time.
     rests_until: Instant,
     failures: u32,
 }
 
-/// An answer that was read to its end.
+/// A complete answer of a server.
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Value,
 }
 
-/// What one attempt came to.
+/// The result of one attempt.
 enum Attempt {
     Answered(Result<Value, Refusal>),
-    /// The server is busy or away; the row is not to blame.
+    /// The server is busy or unreachable; the row is not to blame. With the reason, and the value of `Retry-After`.
     Away(String, Option<Duration>),
-    /// The server failed on this row.
+    /// The server failed on this row. With the reason, and the refusal if the server sent one.
     Failed(String, Option<Refusal>),
 }
 
 impl Servers {
-    /// The servers at these `http` URLs, of which nothing but host and port may be given, and the key that they ask for.
-    pub(super) fn at(urls: &[String], key: Option<&str>) -> anyhow::Result<Self> {
-        let bearer = key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose();
-        // The key itself is not told.
-        let mut bearer = bearer.map_err(|_| anyhow::anyhow!("--api-key is no key that can be sent"))?;
+    /// A client for these servers. Their URLs must be `http` with host and port only; the key is sent as a bearer
+    /// token.
+    ///
+    /// # Errors
+    /// If a URL has another form, or the key cannot be sent in a header.
+    pub(super) fn at(Urls { url: urls, api_key, answer_timeout_s }: &Urls) -> anyhow::Result<Self> {
+        let bearer = api_key.as_ref().map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose();
+        // The error does not contain the key.
+        let mut bearer = bearer.map_err(|_| anyhow!("--api-key is no key that can be sent"))?;
         if let Some(bearer) = &mut bearer {
             bearer.set_sensitive(true);
         }
-        let server = |url: &String| {
-            let wrong = || format!("{url:?} is no address of a server, such as http://127.0.0.1:8080");
-            let uri: Uri = url.parse().with_context(wrong)?;
-            ensure!(uri.scheme_str() == Some("http") && uri.path() == "/", wrong());
-            let authority = uri.authority().cloned().with_context(wrong)?;
-            let state = State { rests_until: Instant::now(), failures: 0 };
-            Ok(Server { authority, state: Mutex::new(state) })
-        };
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(PROBES));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        let servers = urls.iter().map(server).collect::<anyhow::Result<_>>()?;
-        Ok(Self { client, servers, bearer, answered: Mutex::new(Instant::now()) })
+        let servers = urls.iter().map(|url| Server::at(url)).collect::<anyhow::Result<_>>()?;
+        let answer_timeout = Duration::from_secs(*answer_timeout_s);
+        Ok(Self { client, servers, bearer, answer_timeout, answered: Mutex::new(Instant::now()) })
     }
 
     pub(super) fn count(&self) -> usize {
         self.servers.len()
     }
 
-    /// The name of the critic that all servers have which can be reached.
+    /// The name of the critic, which all reachable servers must share.
     pub(super) async fn model(&self) -> anyhow::Result<String> {
         let (mut found, mut away): (Option<String>, Vec<String>) = (None, Vec::new());
         for server in &self.servers {
@@ -126,7 +138,7 @@ impl Servers {
         Ok(found)
     }
 
-    /// Asks the first server that answers.
+    /// Sends a GET request to the servers in turn, and returns the first successful answer.
     pub(super) async fn get(&self, route: &str) -> anyhow::Result<Value> {
         for server in &self.servers {
             match self.send(server, (Method::GET, route), Bytes::new()).await {
@@ -140,8 +152,8 @@ impl Servers {
         bail!("none of the servers answers {route}")
     }
 
-    /// Asks the server of `key`, or the next one while that one rests.
-    pub(super) async fn post(&self, route: &str, body: &Value, key: &str) -> Asked {
+    /// Sends a POST request to the server preferred for `key`, or to the next one while that server is paused.
+    pub(super) async fn post(&self, route: &str, body: &Value, key: &str) -> JudgeReply {
         let body = Bytes::from(body.to_string());
         let order = self.order(key);
         let start = Instant::now();
@@ -181,8 +193,8 @@ impl Servers {
         *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All servers, that of `key` first: by the highest hash of server and key, so that a server which goes takes only its
-    /// own keys along.
+    /// All servers in the order of preference for `key`, by the hash of server and key (rendezvous hashing): if a
+    /// server disappears, only its own keys move.
     fn order(&self, key: &str) -> Vec<&Server> {
         let weight = |server: &&Server| {
             let mut hasher = DefaultHasher::new();
@@ -194,7 +206,22 @@ impl Servers {
         order
     }
 
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// If there is no complete answer in JSON within the time limit, which is [`LOOKUP`] for GET requests.
     async fn send(
+        &self,
+        server: &Server,
+        (method, route): (Method, &str),
+        body: Bytes,
+    ) -> anyhow::Result<Answer> {
+        let limit = if method == Method::GET { LOOKUP } else { self.answer_timeout };
+        let answer = tokio::time::timeout(limit, self.exchange(server, (method, route), body)).await;
+        answer.map_err(|_| anyhow!("there is no complete answer after {limit:?}"))?
+    }
+
+    async fn exchange(
         &self,
         server: &Server,
         (method, route): (Method, &str),
@@ -234,21 +261,29 @@ fn attempt(sent: anyhow::Result<Answer>) -> Attempt {
     match status {
         StatusCode::OK => Attempt::Answered(Ok(body)),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            Attempt::Away(reason, retry_after(&headers))
+            Attempt::Away(reason, retry_after(&headers).map(|pause| pause.min(PATIENCE / 2)))
         }
-        // What the critic wrote is no verdict, there or anywhere.
+        // The critic's text is not a verdict, and would not be one on another server either.
         StatusCode::BAD_GATEWAY if refusal.code == "unparsable_verdict" => Attempt::Answered(Err(refusal)),
         status if status.is_server_error() => Attempt::Failed(reason, Some(refusal)),
         _ => Attempt::Answered(Err(refusal)),
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(PATIENCE / 2))
-}
-
 impl Server {
+    fn at(url: &str) -> anyhow::Result<Self> {
+        let wrong = || format!("{url:?} is no address of a server, such as http://127.0.0.1:8080");
+        // The URL is not repeated here: it may contain a password.
+        ensure!(!url.contains('@'), "--url takes host and port only; a key is given with --api-key");
+        let uri: Uri = url.parse().with_context(wrong)?;
+        // The parser drops fragments.
+        let bare = uri.path() == "/" && uri.query().is_none() && !url.contains('#');
+        ensure!(uri.scheme_str() == Some("http") && bare, wrong());
+        let authority = uri.authority().cloned().with_context(wrong)?;
+        let state = State { rests_until: Instant::now(), failures: 0 };
+        Ok(Self { authority, state: Mutex::new(state) })
+    }
+
     fn state(&self) -> State {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,10 +296,10 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).failures = 0;
     }
 
-    /// Leaves the server alone for as long as it said, or a while that grows with its failures.
+    /// Pauses the server for the time that it requested, or for a time that grows with its failures.
     fn rest(&self, reason: &str, retry_after: Option<Duration>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Rows that failed together are one failure.
+        // Rows that fail at the same time count as one failure.
         if state.rests_until > Instant::now() {
             return;
         }
@@ -280,10 +315,15 @@ impl Server {
 mod tests {
     use super::*;
 
+    fn servers(url: &[&str]) -> anyhow::Result<Servers> {
+        let url = url.iter().map(|url| (*url).to_owned()).collect();
+        Servers::at(&Urls { url, api_key: None, answer_timeout_s: 1 })
+    }
+
     #[test]
     fn keys_spread_over_servers_and_stay_when_another_goes() {
-        let urls: Vec<String> = (1..=3).map(|port| format!("http://127.0.0.1:{port}")).collect();
-        let (all, fewer) = (Servers::at(&urls, None).unwrap(), Servers::at(&urls[..2], None).unwrap());
+        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"];
+        let (all, fewer) = (servers(&urls).unwrap(), servers(&urls[..2]).unwrap());
         let first = |servers: &Servers, key: &str| servers.order(key)[0].authority.to_string();
         let mut counts = std::collections::HashMap::new();
         for key in (0..300).map(|key| format!("picture {key}")) {
@@ -298,9 +338,33 @@ mod tests {
 
     #[test]
     fn addresses_are_read_or_refused() {
-        for url in ["127.0.0.1:8080", "https://a:1", "http://a/b", "http://", ""] {
-            assert!(Servers::at(&[url.to_owned()], None).is_err(), "{url}");
+        for url in ["http://a:1", "http://127.0.0.1", "http://[::1]:8080/"] {
+            assert!(servers(&[url]).is_ok(), "{url}");
         }
+        for url in [
+            "127.0.0.1:8080",
+            "https://a:1",
+            "http://a/b",
+            "http://a?b=c",
+            "http://a/?b",
+            "http://a#b",
+            "http://",
+            "",
+        ] {
+            assert!(servers(&[url]).is_err(), "{url}");
+        }
+        let refused = servers(&["http://name:secret@a:1"]).err().unwrap().to_string();
+        assert!(refused.contains("--api-key") && !refused.contains("secret"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_never_answers_is_given_up() {
+        // The system accepts the connection; nobody reads from it.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers = servers(&[&format!("http://{}", silent.local_addr().unwrap())]).unwrap();
+        let sent = servers.send(&servers.servers[0], (Method::POST, "/judge"), Bytes::from("{}")).await;
+        let Attempt::Failed(reason, None) = attempt(sent) else { panic!("it was no failure") };
+        assert!(reason.contains("no complete answer after 1s"), "{reason}");
     }
 
     #[test]
@@ -320,7 +384,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_failed_rests_longer_each_time() {
-        let servers = Servers::at(&["http://127.0.0.1:1".to_owned()], None).unwrap();
+        let servers = servers(&["http://127.0.0.1:1"]).unwrap();
         let server = &servers.servers[0];
         assert!(server.is_awake());
         server.rest("once", None);

@@ -1,4 +1,4 @@
-//! Who may ask and through which door, as it is said on the command line.
+//! Options of `gavel serve` for access control, TLS and connection limits.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{at_least, seconds, some_seconds};
 
-/// Who may ask.
+/// Access control.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
@@ -14,35 +14,35 @@ pub(crate) struct AccessOptions {
     /// reloaded when it changes, and on SIGHUP.
     #[arg(long)]
     pub(crate) keys_file: Option<PathBuf>,
-    /// Serve other machines without any keys: everybody who reaches the port.
+    /// Serve every client that reaches the port, from any machine, without keys.
     #[arg(long)]
     pub(crate) insecure_no_auth: bool,
-    /// Host names under which clients reach the server, in addition to addresses and names of the local network: a
-    /// proxy's, for example; `*` is all.
+    /// Host names under which clients reach the server, such as that of a proxy, in addition to addresses and names
+    /// of the local network; `*` allows all.
     #[arg(long, value_delimiter = ',', value_parser = host_name)]
     pub(crate) allowed_hosts: Vec<String>,
-    /// Address of the listener for administration: `/metrics`, `POST /reload`, `POST /drain`. A port alone is one on
-    /// this machine; another address needs a key with `admin = true`.
+    /// Address of the listener for administration: `/metrics`, `POST /reload`, `POST /drain`. A port alone means
+    /// this machine only; an address that other machines can reach needs a key with `admin = true`.
     #[arg(long)]
     pub(crate) admin_address: Option<String>,
-    /// Invalid keys that an address may show per minute before it has to wait. Valid keys are always accepted: many
+    /// Invalid keys that an address may send per minute before it has to wait. Valid keys are always accepted: many
     /// clients may share one address.
     #[arg(long, default_value_t = 600)]
     pub(crate) wrong_keys_per_minute: u64,
-    /// Serve `/metrics` on the main port too when there are keys, to keys with `admin = true`. Without keys it is there
-    /// anyway.
+    /// Serve `/metrics` on the main port too when there are keys, to keys with `admin = true`. Without keys it is
+    /// always served there.
     #[arg(long)]
     pub(crate) metrics_on_main: bool,
 }
 
-/// How connections are encrypted.
+/// Encryption of connections.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsOptions {
     /// Certificate chain of the server, in PEM. It is reloaded when it changes.
     #[arg(long, requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// Its private key, in PEM.
+    /// Private key of the certificate, in PEM.
     #[arg(long, requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Certificate authorities for client certificates, in PEM, which every client then needs.
@@ -50,7 +50,7 @@ pub(crate) struct TlsOptions {
     pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
-/// What a connection may take.
+/// Limits of a connection.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(crate) struct ConnectionOptions {
@@ -63,12 +63,12 @@ pub(crate) struct ConnectionOptions {
     /// How long the head of a request, and a TLS handshake, may take, in seconds.
     #[arg(long, default_value_t = 10.0, value_parser = some_seconds)]
     pub(crate) head_timeout_s: f64,
-    /// How long an idle connection stays open between two requests, in seconds. A proxy in front should keep its
-    /// connections for less.
+    /// How long an idle connection stays open between two requests, in seconds. A proxy in front should close its
+    /// idle connections earlier.
     #[arg(long, default_value_t = 75.0, value_parser = seconds)]
     pub(crate) keep_alive_s: f64,
-    /// How long a client may read nothing of its answer, or not react to probes of its connection, in seconds: then it
-    /// counts as gone, and its work ends.
+    /// How long a client may read nothing of its answer, or not respond to keepalive probes, in seconds; then it
+    /// counts as gone, and its work is cancelled.
     #[arg(long, default_value_t = 30.0, value_parser = some_seconds)]
     pub(crate) peer_timeout_s: f64,
     /// The most header fields of a request.
@@ -91,7 +91,7 @@ pub(crate) struct ConnectionOptions {
     pub(crate) body_min_kib_per_s: u64,
 }
 
-/// The name of a host as requests have it, or a star for all.
+/// Parses a host name as in the `Host` header, without a port, or `*` for all.
 fn host_name(text: &str) -> Result<String, String> {
     let is_name = text == "*" || (!text.contains('*') && url::Host::parse(text).is_ok());
     is_name

@@ -1,4 +1,4 @@
-//! What `gavel bench` takes.
+//! Options of `gavel bench`.
 
 use std::path::PathBuf;
 
@@ -7,40 +7,40 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{CriticOptions, EngineOptions, HubArguments};
 
-/// What to measure.
+/// The benchmarks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// A server under load: requests one at a time, then at random times at several rates.
+    /// Measure a server under load: requests one at a time, then random arrivals at several rates.
     Load(Box<LoadArguments>),
-    /// What HTTP and scheduling cost: many clients, and a critic that computes nothing.
+    /// Measure the overhead of HTTP and scheduling: many clients, and a critic that computes nothing.
     Overhead(OverheadArguments),
-    /// Send bad input of every kind to a live server, and look after each request what is left of it.
+    /// Send bad input of every kind to a live server, and check the server's state after each request.
     Corpus(CorpusArguments),
-    /// Treat a live server badly, as slow, absent, flooding and guessing clients do, with honest ones beside them.
+    /// Mistreat a live server as slow, vanishing, flooding and key-guessing clients do, next to honest clients.
     Abuse(AbuseArguments),
-    /// How much work the sharing of prompts saves, when each response is compared with each other one.
+    /// Measure how much work shared prompts save when each response is compared with every other.
     Sharing(SharingArguments),
-    /// Measure the model alone, step by step, beside the limits of what it runs on. With `--model random:7b` or `random:72b` its
-    /// weights are drawn where it runs, and nothing is downloaded.
+    /// Measure the model alone, step by step, next to the limits of its device. With `--model random:7b` or
+    /// `random:72b` random weights are generated on the device, and nothing is downloaded.
     Steps(StepsArguments),
-    /// Side by side with transformers, llama.cpp and mistral.rs, as far as they are there.
+    /// Compare with transformers, llama.cpp and mistral.rs, as far as they are installed.
     Compare(CompareArguments),
-    /// Make a critic of random weights, for measuring this program and others on the very same model.
+    /// Make a critic of random weights, for measuring this program and others on the same model.
     MakeModel(MakeModelArguments),
 }
 
 /// Options of `gavel bench load`.
 #[derive(Debug, Args)]
 pub(crate) struct LoadArguments {
-    /// A running server, such as `http://127.0.0.1:8080`. Without it one is started, with the critic and the bounds that
-    /// the other options choose.
+    /// A running server, such as `http://127.0.0.1:8080`. Without it a server is started, with the critic and the
+    /// limits that the other options choose.
     #[arg(long, conflicts_with_all = ["model", "config_dir", "max_sequences", "max_waiting", "quantize"])]
     pub(crate) url: Option<String>,
     /// Requests at each rate.
     #[arg(long, default_value_t = 64)]
     pub(crate) requests: usize,
-    /// Rates of arrivals in requests each second, with commas between. Without it, 0.5, 1, 2 and 4 times the rate at which
-    /// requests are judged one at a time.
+    /// Rates of arrivals in requests per second, comma-separated. Without it, 0.5, 1, 2 and 4 times the rate at
+    /// which requests are judged one at a time.
     #[arg(long, value_delimiter = ',')]
     pub(crate) rates: Vec<f64>,
     /// Tokens that the critic may write for each request.
@@ -48,7 +48,7 @@ pub(crate) struct LoadArguments {
     pub(crate) max_tokens: usize,
     #[command(flatten)]
     pub(crate) run: RunArguments,
-    // Last, so that no option of the command stands under their headings.
+    // Last, so that the command's own options are not listed under their headings.
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
     #[command(flatten)]
@@ -58,13 +58,13 @@ pub(crate) struct LoadArguments {
 /// Options of `gavel bench overhead`.
 #[derive(Debug, Args)]
 pub(crate) struct OverheadArguments {
-    /// Connections, all kept alive.
+    /// Number of clients, each with one persistent connection.
     #[arg(long, default_value_t = 1000)]
     pub(crate) clients: usize,
-    /// How long requests are sent as fast as they are answered, and again at random times.
+    /// Duration of each phase in seconds: requests as fast as they are answered, then random arrivals.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// What part of the most that the server does is asked of it at random times.
+    /// Rate of the random arrivals, as a fraction of the highest rate measured.
     #[arg(long, default_value_t = 0.5)]
     pub(crate) paced_part: f64,
     #[command(flatten)]
@@ -79,26 +79,26 @@ pub(crate) struct CorpusArguments {
     /// Folder with the cases.
     #[arg(default_value = "tests/corpus")]
     pub(crate) folder: PathBuf,
-    /// A running server, such as `http://127.0.0.1:8080`. Without it, servers of this program are started, with the options that
-    /// the cases need.
+    /// A running server, such as `http://127.0.0.1:8080`. Without it, servers of this program are started, with the
+    /// options that the cases need.
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// The program whose servers are started; this one without it.
+    /// The program whose servers are started; by default this program.
     #[arg(long, conflicts_with = "url")]
     pub(crate) program: Option<PathBuf>,
-    /// The file that the running server's standard error goes to.
+    /// The file to which the running server's standard error is written.
     #[arg(long, requires = "url")]
     pub(crate) log: Option<PathBuf>,
-    /// The first request of each case alone, and no slow ones.
+    /// Send only the first request of each case, and skip slow cases.
     #[arg(long)]
     pub(crate) short: bool,
-    /// Beginnings of the names of cases, with commas between, such as `J,I-0`.
+    /// Prefixes of the names of cases to run, comma-separated, such as `J,I-0`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Send them again and again for so many minutes, those that need no options, and tell whether memory grows.
+    /// Repeat the cases that need no server options for this many minutes, and report whether memory grows.
     #[arg(long)]
     pub(crate) minutes: Option<f64>,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
 }
@@ -106,28 +106,29 @@ pub(crate) struct CorpusArguments {
 /// Options of `gavel bench abuse`.
 #[derive(Debug, Args)]
 pub(crate) struct AbuseArguments {
-    /// A running server with the usual limits, such as `http://127.0.0.1:8080`. Without it, one of this program is started.
+    /// A running server with the default limits, such as `http://127.0.0.1:8080`. Without it, a server of this
+    /// program is started.
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// The key that is shown to the running server; one for administration shows all figures.
+    /// Key for the running server; all metrics need a key for administration.
     #[arg(long, requires = "url", env = "GAVEL_API_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
-    /// The program whose server is started; this one without it.
+    /// The program whose server is started; by default this program.
     #[arg(long, conflicts_with = "url")]
     pub(crate) program: Option<PathBuf>,
-    /// The file that the running server's standard error goes to.
+    /// The file to which the running server's standard error is written.
     #[arg(long, requires = "url")]
     pub(crate) log: Option<PathBuf>,
-    /// Few clients and short limits: shows that they hold, and measures nothing.
+    /// Use few clients and short limits: shows that the limits hold, and measures nothing.
     #[arg(long, conflicts_with = "url")]
     pub(crate) short: bool,
-    /// Shapes of abuse, with commas between.
+    /// Kinds of abuse to run, comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = shape)]
     pub(crate) only: Vec<Shape>,
-    /// Again and again for so many minutes, to tell whether memory grows.
+    /// Repeat for this many minutes, to detect whether memory grows.
     #[arg(long)]
     pub(crate) minutes: Option<f64>,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
 }
@@ -142,10 +143,10 @@ fn shape(name: &str) -> Result<Shape, String> {
 /// Options of `gavel bench sharing`.
 #[derive(Debug, Args)]
 pub(crate) struct SharingArguments {
-    /// How many responses are compared, with commas between; each number is measured by itself.
+    /// Numbers of responses to compare, comma-separated; each number is measured separately.
     #[arg(long, value_delimiter = ',', default_values_t = [5, 16])]
     pub(crate) responses: Vec<usize>,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
 }
@@ -153,10 +154,10 @@ pub(crate) struct SharingArguments {
 /// Options of `gavel bench steps`.
 #[derive(Debug, Args)]
 pub(crate) struct StepsArguments {
-    /// Small sizes, each once: shows that everything works, and measures nothing.
+    /// Small sizes, each measured once: shows that everything works, and measures nothing.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
@@ -166,27 +167,27 @@ pub(crate) struct StepsArguments {
 /// Options of `gavel bench make-model`.
 #[derive(Debug, Args)]
 pub(crate) struct MakeModelArguments {
-    /// Which model's shape it has.
+    /// Shape of the model.
     pub(crate) shape: ShapeChoice,
     /// Folder for the checkpoint, in the Hugging Face layout.
     pub(crate) folder: PathBuf,
-    /// From which all weights follow.
+    /// Seed of the random weights.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How weights are stored. They are the same numbers in both forms of floats.
+    /// How weights are stored. `f32` and `bf16` hold the same numbers.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) form: MadeFormChoice,
 }
 
-/// A shape of a model.
+/// The shape of a model.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum ShapeChoice {
-    /// 50 million weights; tiles of the published size.
+    /// 50 million weights, with image tiles of the published size.
     Small,
-    /// That of LLaVA-Critic-7B.
+    /// The shape of LLaVA-Critic-7B.
     #[value(name = "7b")]
     SevenB,
-    /// That of LLaVA-Critic-72B.
+    /// The shape of LLaVA-Critic-72B.
     #[value(name = "72b")]
     SeventyTwoB,
 }
@@ -208,26 +209,28 @@ pub(crate) enum MadeFormChoice {
 /// Options of `gavel bench compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside the program, which
-    /// the others cannot load.
+    /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside the program,
+    /// which the other programs cannot load.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// What to compute on. On a GPU, `language` and `reward` are measured, all of it in bf16, beside transformers.
+    /// The device to compute on. On a GPU only `language` and `reward` are measured, in bf16, and compared with
+    /// transformers.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) device: CompareDeviceChoice,
-    /// A Python with what `crates/bench/peers/requirements.txt` names: transformers and mistral.rs are measured in it.
+    /// A Python interpreter with the packages of `crates/bench/peers/requirements.txt`, in which transformers and
+    /// mistral.rs are measured.
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
-    /// llama.cpp's `llama-server`.
+    /// Path of llama.cpp's `llama-server`.
     #[arg(long)]
     pub(crate) llama_server: Option<PathBuf>,
-    /// What to measure, with commas between. Without it, everything that the device has.
+    /// What to measure, comma-separated. Without it, everything that the device supports.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) parts: Vec<ComparePart>,
-    /// Small sizes, each once: shows that everything works, and measures nothing.
+    /// Small sizes, each measured once: shows that everything works, and measures nothing.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     /// File for the tables as Markdown.
@@ -240,7 +243,7 @@ pub(crate) struct CompareArguments {
     pub(crate) hub: HubArguments,
 }
 
-/// What `gavel bench compare` computes on.
+/// The device of `gavel bench compare`.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum CompareDeviceChoice {
     /// The CPU.
@@ -253,28 +256,28 @@ pub(crate) enum CompareDeviceChoice {
 /// A part of `gavel bench compare`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum ComparePart {
-    /// From the start to the first verdict, and the memory at rest.
+    /// Time from the start to the first verdict, and memory when idle.
     Startup,
-    /// Features of an image.
+    /// Computing the features of an image.
     Image,
-    /// Reading and writing of the language model alone.
+    /// Prefill and decode of the language model alone.
     Language,
-    /// All ordered pairs of five responses, with and without reasons.
+    /// Rewards from all ordered pairs of five responses, with and without reasons.
     Reward,
-    /// How the cost grows with context and responses.
+    /// Growth of the cost with context length and number of responses.
     Growth,
 }
 
-/// What the benchmarks with a server have in common.
+/// Options that the benchmarks with a server share.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// `mode` of the requests; without it, as the critic was trained.
+    /// `mode` of the requests; by default the one that the critic was trained for.
     #[arg(long)]
     pub(crate) mode: Option<String>,
-    /// From which requests and times of arrival follow.
+    /// Seed of the requests and their arrival times.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
 }

@@ -1,16 +1,16 @@
-//! What a critic computes on.
+//! The option `--device`.
 
 use std::{fmt, str::FromStr};
 
-/// What to compute on.
+/// The device that a critic computes on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
-    /// The first GPU where there is one, else the CPU.
+    /// The first GPU if there is one, otherwise the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU, by its number.
+    /// The GPU with this ordinal.
     Cuda(usize),
 }
 

@@ -1,16 +1,18 @@
-//! What the environment says: which variables belong to options, and which one is to blame for a value that is wrong.
+//! Environment variables: which ones belong to options, and which one has an invalid value.
 
 use std::env;
 
 use clap::Command;
 
+use super::log::FILTER_VARIABLE;
 use crate::spelling::meant;
 
-/// What variables of this program begin with.
+/// Prefix of the variables of this program.
 const PREFIX: &str = "GAVEL_";
 
-/// Beginnings of variables that are for others: the GPU that is none, faults that tests make, the service of systemd, what
-/// Kubernetes tells of a service called gavel, the proxy before several servers, and the examples.
+/// Prefixes of variables that are not options: those of the emulated GPU, of tests on a real GPU, of fault
+/// injection in tests, of the systemd unit, of Kubernetes for a service named gavel, of the proxy in front of
+/// several servers, and of the examples.
 const FOR_OTHERS: [&str; 9] = [
     "GAVEL_EMULATED",
     "GAVEL_REAL_GPU",
@@ -23,7 +25,12 @@ const FOR_OTHERS: [&str; 9] = [
     "GAVEL_URL",
 ];
 
-/// What is to be said of variables that are called like this program's, and that no option of `command` has.
+/// The log filter, for commands without an option for it; `None` if the variable is unset or not Unicode.
+pub(crate) fn log_filter() -> Option<String> {
+    env::var_os(FILTER_VARIABLE)?.into_string().ok()
+}
+
+/// Warnings about variables with the prefix of this program that belong to no option of `command`, sorted.
 pub(super) fn unknown_variables(command: &Command) -> Vec<String> {
     let known = variables(command);
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -43,21 +50,22 @@ pub(super) fn unknown_variables(command: &Command) -> Vec<String> {
     told
 }
 
-/// The variables of all options of a command and of those below it.
+/// The variables of all options of a command and its subcommands.
 fn variables(command: &Command) -> Vec<String> {
     let own = command.get_arguments().filter_map(|option| option.get_env());
     let own = own.map(|variable| variable.to_string_lossy().into_owned());
     own.chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
-/// What is wrong with what was given, if it came from the environment: the variable is named in the place of the option.
+/// Rewords a parse error whose value came from the environment: names the variable instead of the option. `None` if
+/// no variable is to blame.
 pub(super) fn blamed(command: &Command, error: &clap::Error) -> Option<String> {
     if !error.use_stderr() {
-        // It is help that was asked for.
+        // The "error" is requested help or version output.
         return None;
     }
     let mut command = command.clone();
-    // Only then an option is called what it is called in errors.
+    // Errors name options as they are after `build`.
     command.build();
     let arguments: Vec<String> =
         env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -80,7 +88,7 @@ pub(super) fn blamed(command: &Command, error: &clap::Error) -> Option<String> {
     (told != text).then_some(told)
 }
 
-/// What is wrong, without what usually follows: usage, and where help is.
+/// The message of a parse error as one line, without the usage and the hint about help.
 pub(crate) fn problem_of(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");

@@ -1,4 +1,4 @@
-//! What `gavel evaluate` and `gavel attack` take.
+//! Options of `gavel evaluate` and `gavel attack`.
 
 use std::path::PathBuf;
 
@@ -7,34 +7,35 @@ use evaluation::Form;
 
 use super::{CriticOptions, Urls};
 
-/// A labelled set, and who is measured by it.
+/// A labelled set, and the critic to measure on it.
 #[derive(Debug, Args)]
 pub(crate) struct LabelledOptions {
-    /// The labelled set: JSON lines, or a JSON array.
+    /// The labelled set: JSON lines or a JSON array.
     pub(crate) data: PathBuf,
-    /// Its form; by its first row when `auto`.
+    /// Format of the set; `auto` detects it from the first row.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) form: FormChoice,
-    /// Where image paths begin; the folder of the set without it.
+    /// Folder that image paths are relative to; by default the folder of the set.
     #[arg(long)]
     pub(crate) images: Option<PathBuf>,
-    /// Name of the rubric for rows that name none; given twice, one for scores and one for preferences.
+    /// Name of the rubric for rows that name none; may be given twice, once for scores and once for preferences.
     #[arg(long)]
     pub(crate) rubric: Vec<String>,
-    /// From which the intervals follow.
+    /// Seed of the bootstrap for confidence intervals.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Sets that are drawn for the intervals.
+    /// Number of bootstrap samples for confidence intervals.
     #[arg(long, default_value_t = 1000)]
     pub(crate) draws: usize,
-    /// File for the figures as JSON.
+    /// File for the results as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
-    /// File for a page with plots.
+    /// File for an HTML page with plots.
     #[arg(long)]
     pub(crate) html: Option<PathBuf>,
-    /// File for the critic's answers. Those that it has are not asked for again, so that a run that was stopped goes on where
-    /// it was; failures go into a file beside it whose name ends in `.left-out.jsonl`, and are asked for again.
+    /// File for the critic's answers. Requests that it already answers are skipped, so an interrupted run continues
+    /// where it stopped; failures are written to a file next to it whose name ends in `.left-out.jsonl`, and are
+    /// tried again.
     #[arg(long)]
     pub(crate) answers: Option<PathBuf>,
     #[command(flatten)]
@@ -46,10 +47,10 @@ pub(crate) struct LabelledOptions {
 /// Options of `gavel evaluate`.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateOptions {
-    /// Other prompt formats of the critic in which everything is asked again, at most.
+    /// The most additional prompt formats of each kind in which every request is repeated.
     #[arg(long, default_value_t = 2)]
     pub(crate) wordings: usize,
-    // Last, so that no option of the command stands under its headings.
+    // Last, so that the command's own options are not listed under its headings.
     #[command(flatten)]
     pub(crate) labelled: LabelledOptions,
 }
@@ -57,24 +58,24 @@ pub(crate) struct EvaluateOptions {
 /// Options of `gavel attack`.
 #[derive(Debug, Args)]
 pub(crate) struct AttackOptions {
-    /// Responses for each of which words are searched that move the critic; 0 for none.
+    /// Number of responses for which to search for words that move the critic; 0 for none.
     #[arg(long, default_value_t = 20)]
     pub(crate) searches: usize,
-    /// Requests of each search.
+    /// Number of requests for each search.
     #[arg(long, default_value_t = 500)]
     pub(crate) search_steps: usize,
-    // Last, so that no option of the command stands under its headings.
+    // Last, so that the command's own options are not listed under its headings.
     #[command(flatten)]
     pub(crate) labelled: LabelledOptions,
 }
 
-/// The form of a labelled set.
+/// The format of a labelled set.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum FormChoice {
-    /// By its first row.
+    /// Detected from the first row.
     #[default]
     Auto,
-    /// Our own: the rows of `gavel judge --input` with `score`, `preference` or `scores`.
+    /// Gavel's own: the rows of `gavel judge --input` with `score`, `preference` or `scores`.
     Gavel,
     /// LLaVA-Critic's conversations.
     LlavaCritic,
@@ -85,7 +86,7 @@ pub(crate) enum FormChoice {
 }
 
 impl FormChoice {
-    /// The form, if one was chosen.
+    /// The chosen format; `None` for `Auto`.
     pub(crate) fn form(self) -> Option<Form> {
         match self {
             Self::Auto => None,

@@ -1,4 +1,4 @@
-//! Reads what was given: the command line, over the environment, over a configuration file.
+//! Reads the options: the command line overrides the environment, which overrides the configuration file.
 
 use std::path::{Path, PathBuf};
 
@@ -14,19 +14,20 @@ use crate::{
     exit::{Fatal, Status},
 };
 
-/// What the program was asked.
+/// The result of reading the command line.
 pub(crate) enum Given {
-    /// To do something.
+    /// Run this command.
     Run(Box<Command>),
-    /// To print this.
+    /// Print this text and exit.
     Print(String),
 }
 
 impl Given {
-    /// Reads it. Ends the process where clap does: when help was asked for, or when the arguments make no sense.
+    /// Reads the command line, the environment and the configuration file. Ends the process as clap does, after
+    /// printing help or an error about the arguments.
     ///
     /// # Errors
-    /// When the configuration file or a variable of the environment cannot be taken.
+    /// If the configuration file or an environment variable is invalid.
     pub(crate) fn read() -> anyhow::Result<Self> {
         let command = command_line();
         let matches = matches_of(&command)?;
@@ -49,12 +50,15 @@ impl Given {
     }
 }
 
-/// The whole command line, with the environment.
+/// The definition of the whole command line, with environment variables.
 fn command_line() -> clap::Command {
     CommandLine::command().mut_subcommand(SERVE, configuration::with_environment)
 }
 
-/// What was given to `command`.
+/// Parses the arguments of the process.
+///
+/// # Errors
+/// If an environment variable has an invalid value. Ends the process on any other error, and for help.
 fn matches_of(command: &clap::Command) -> Result<ArgMatches, Fatal> {
     command.clone().try_get_matches().map_err(|error| match blamed(command, &error) {
         Some(problem) => Fatal::new(Status::Misconfigured, &anyhow!(problem)),
@@ -66,20 +70,20 @@ fn command_of(matches: &ArgMatches) -> Command {
     CommandLine::from_arg_matches(matches).unwrap_or_else(|error| error.exit()).command
 }
 
-/// `gavel serve`, whose options are what a configuration file can set.
+/// A command with the options of `gavel serve`, which are the settings of a configuration file.
 fn serve_command() -> clap::Command {
     ServeOptions::augment_args(clap::Command::new(SERVE))
 }
 
-/// What is to be said of variables that are called like options of this program, and are none.
+/// Warnings about environment variables that are named like options of this program but are none.
 pub(crate) fn unknown_variables() -> Vec<String> {
     environment::unknown_variables(&command_line())
 }
 
-/// Reads a configuration file and tells how many settings and how many keys it has.
+/// Validates a configuration file; returns its numbers of settings and of keys.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All problems of the file.
 pub(crate) fn check_configuration(path: &Path) -> Result<(usize, usize), ConfigurationError> {
     Configuration::read(path, &serve_command()).map(|file| file.counts())
 }

@@ -1,13 +1,13 @@
-//! What is said of keys on the command line.
+//! Options of `gavel key`.
 
 use clap::Subcommand;
 
-/// What to do with keys.
+/// The subcommands of `gavel key`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a key: it is told on standard error, and its entry for a file of keys on standard output.
+    /// Make a key: the key is printed on standard error, its entry for a key file on standard output.
     New {
-        /// Its name, which stands in figures.
+        /// Name of the key, which metrics show.
         id: String,
     },
 }

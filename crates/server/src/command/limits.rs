@@ -1,29 +1,29 @@
-//! What a request may hold, as it is said on the command line.
+//! Options of `gavel serve` for limits on the content of requests.
 
 use clap::Args;
 
 use super::{at_least, some_seconds};
 
-/// What a request may hold.
+/// Limits on the content of requests.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
-    /// How deep objects and lists may be nested.
+    /// How deep JSON objects and lists may be nested.
     #[arg(long, default_value_t = 32, value_parser = at_least::<1, usize>)]
     pub(crate) max_json_depth: usize,
-    /// The most members of an object.
+    /// The most members of a JSON object.
     #[arg(long, default_value_t = 4096, value_parser = at_least::<1, usize>)]
     pub(crate) max_json_members: usize,
-    /// The most elements of a list.
+    /// The most elements of a JSON list.
     #[arg(long, default_value_t = 65_536, value_parser = at_least::<1, usize>)]
     pub(crate) max_json_elements: usize,
     /// Text in all strings together, without images, in mebibytes.
     #[arg(long, default_value_t = 8, value_parser = at_least::<1, usize>)]
     pub(crate) max_text_mib: usize,
-    /// The most messages of a conversation.
+    /// The most messages in a conversation.
     #[arg(long, default_value_t = 256, value_parser = at_least::<1, usize>)]
     pub(crate) max_messages: usize,
-    /// The most parts of a message: as many images as allowed, with text between them.
+    /// The most parts of a message: enough for as many images as allowed, with text between them.
     #[arg(long, default_value_t = 512, value_parser = at_least::<1, usize>)]
     pub(crate) max_parts: usize,
     /// The most responses to one question of `POST /reward`: 64 make 4032 comparisons.
@@ -41,7 +41,7 @@ pub(crate) struct LimitOptions {
     /// The largest image file, in mebibytes.
     #[arg(long, default_value_t = 20, value_parser = at_least::<1, usize>)]
     pub(crate) max_image_mib: usize,
-    /// The most pixels of an image, in millions; all images of a question may have sixteen times as many.
+    /// The most pixels of an image, in millions; all images of a question together may have sixteen times as many.
     #[arg(long, default_value_t = 64, value_parser = at_least::<1, u64>)]
     pub(crate) max_megapixels: u64,
     /// The longest side of an image, in pixels.
@@ -50,14 +50,14 @@ pub(crate) struct LimitOptions {
     /// The largest ratio of an image's longer side to its shorter one.
     #[arg(long, default_value_t = 200, value_parser = at_least::<1, u32>)]
     pub(crate) max_image_aspect: u32,
-    /// Memory for decoding images, in mebibytes; images for which there is no room wait.
+    /// Memory for decoding images, in mebibytes; images that do not fit wait.
     #[arg(long, default_value_t = 2048, value_parser = at_least::<1, u64>)]
     pub(crate) decode_memory_mib: u64,
     /// How long decoding an image may take, in seconds.
     #[arg(long, default_value_t = 5.0, value_parser = some_seconds)]
     pub(crate) decode_timeout_s: f64,
-    /// The largest `max_tokens` that our own routes accept. OpenAI's routes accept any number, and write as much as
-    /// there is room for.
+    /// The largest `max_tokens` that Gavel's own routes accept. OpenAI's routes accept any number, and write as
+    /// much as fits into the context.
     #[arg(long, default_value_t = 4096, value_parser = at_least::<1, usize>)]
     pub(crate) max_output_tokens: usize,
 }

@@ -1,8 +1,8 @@
-//! By which names the critic goes.
+//! Options of `gavel serve` for the name of the critic.
 
 use clap::{Args, ValueEnum};
 
-/// By which names the critic goes.
+/// The names that the critic is known by.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Models")]
 pub(crate) struct ModelOptions {
@@ -12,12 +12,13 @@ pub(crate) struct ModelOptions {
     /// What happens to a request for a model of another name.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) unknown_models: UnknownNames,
-    /// Which name the field `model` of a response has. The header `x-gavel-model` always has the true one.
+    /// Which name the field `model` of a response contains. The header `x-gavel-model` always contains the true
+    /// one.
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) response_model: ToldName,
+    pub(crate) response_model: ResponseName,
 }
 
-/// What becomes of a request with an unknown name.
+/// How to treat a request for a model of an unknown name.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum UnknownNames {
     /// The critic answers to any name.
@@ -27,12 +28,13 @@ pub(crate) enum UnknownNames {
     Refuse,
 }
 
-/// Which name a response has.
+/// Which name a response contains.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(crate) enum ToldName {
-    /// The one that the request has: programs look up prices and results by it.
+pub(crate) enum ResponseName {
+    /// The name in the request: programs look up prices and results by it.
     #[default]
     Requested,
-    /// The checkpoint's.
-    True,
+    /// The name of the checkpoint.
+    #[value(name = "true")]
+    Checkpoint,
 }

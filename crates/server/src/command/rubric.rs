@@ -1,15 +1,15 @@
-//! What `gavel rubric` takes.
+//! Options of `gavel rubric`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// What to do with rubrics.
+/// The subcommands of `gavel rubric`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RubricCommand {
-    /// Load every rubric and every critic profile, and report everything that is wrong, with file and key.
+    /// Load every rubric and every critic profile, and report all errors with file and key.
     Check {
-        /// Folder with `rubrics` and `critics`, as for `--config-dir`; without it, what is built in.
+        /// Folder with `rubrics` and `critics`, as for `--config-dir`; by default the built-in ones.
         folder: Option<PathBuf>,
     },
     /// List the rubrics.

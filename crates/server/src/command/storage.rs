@@ -1,4 +1,4 @@
-//! What is said of files and batches on the command line.
+//! Options of `gavel serve` for files and batches.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,21 @@ use clap::Args;
 
 use super::at_least;
 
-/// What `gavel serve` keeps on the disk.
+/// Storage of files and batches.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StorageOptions {
-    /// Folder for files and batches, which outlive the server. Without it nothing is stored, and `/v1/files` and
-    /// `/v1/batches` say so.
+    /// Folder for files and batches, which survive a restart of the server. Without it nothing is stored, and
+    /// `/v1/files` and `/v1/batches` say so.
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
     /// The largest file, in mebibytes.
     #[arg(long, default_value_t = 200)]
     pub(crate) max_file_mib: u64,
-    /// The most mebibytes of all files together.
+    /// The largest total size of all files, in mebibytes.
     #[arg(long, default_value_t = 10_240)]
     pub(crate) max_stored_mib: u64,
-    /// The most files of all clients together.
+    /// The most files, of all clients together.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) max_files: u64,
     /// After how many hours files and finished batches are deleted; 0 for never.
@@ -29,7 +29,7 @@ pub(crate) struct StorageOptions {
     /// The most lines of a batch.
     #[arg(long, default_value_t = 50_000, value_parser = at_least::<1, usize>)]
     pub(crate) max_batch_lines: usize,
-    /// How many lines of batches run at once. They give way to all other requests.
+    /// How many lines of batches run at once. They have lower priority than all other requests.
     #[arg(long, default_value_t = 16, value_parser = at_least::<1, usize>)]
     pub(crate) batch_concurrency: usize,
 }

@@ -1,19 +1,20 @@
-//! What systemd says to a service, by its environment.
+//! The environment variables that systemd sets for a service.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// What systemd says. Nobody types these, and no file sets them.
+/// Arguments from systemd's environment variables. They are hidden from help and cannot be set in a configuration
+/// file.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SystemdArguments {
-    /// The socket on which systemd listens.
+    /// The socket for notifications to systemd.
     #[arg(long, env = "NOTIFY_SOCKET", hide = true)]
     pub(crate) notify_socket: Option<PathBuf>,
-    /// How long systemd waits for a sign of life, in microseconds.
+    /// Systemd's watchdog timeout, in microseconds.
     #[arg(long, env = "WATCHDOG_USEC", hide = true)]
     pub(crate) watchdog_usec: Option<u64>,
-    /// The process of which it waits for one.
+    /// The process that the watchdog watches.
     #[arg(long, env = "WATCHDOG_PID", hide = true)]
     pub(crate) watchdog_pid: Option<u32>,
 }

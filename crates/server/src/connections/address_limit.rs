@@ -1,20 +1,21 @@
-//! How many connections each address has.
+//! Limits the number of connections per client address.
 
 use std::{collections::HashMap, net::IpAddr, sync::PoisonError};
 
 use crate::sync::{Arc, Mutex};
 
-/// Bounds the connections of each address. Clones are the same.
+/// The limit on connections per address. Clones share the same counts.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressLimit {
     most: usize,
-    /// Those that have any, so that it is never larger than the number of connections. A lock that is held to count.
+    /// Open connections per address. Addresses without any are removed, so the map has at most as many entries as
+    /// there are connections. The lock is held only to count.
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A connection of an address, until it is dropped.
+/// Counts a connection of an address until it is dropped.
 #[derive(Debug)]
-pub(crate) struct OfAddress {
+pub(crate) struct ConnectionSlot {
     limit: AddressLimit,
     address: IpAddr,
 }
@@ -24,9 +25,9 @@ impl AddressLimit {
         Self { most, open: Arc::default() }
     }
 
-    /// One connection more; nothing when the address has as many as it may.
-    pub(crate) fn enter(&self, address: IpAddr) -> Option<OfAddress> {
-        // However it is written, it is one address.
+    /// Counts a new connection; `None` if the address already has the maximum.
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<ConnectionSlot> {
+        // An IPv4-mapped IPv6 address counts as the IPv4 address.
         let address = address.to_canonical();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
@@ -34,17 +35,17 @@ impl AddressLimit {
             return None;
         }
         *count += 1;
-        Some(OfAddress { limit: self.clone(), address })
+        Some(ConnectionSlot { limit: self.clone(), address })
     }
 
-    /// Whether no address has any.
+    /// Whether no connection is counted.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 
-impl Drop for OfAddress {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.limit.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.address) {

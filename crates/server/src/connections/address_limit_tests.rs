@@ -1,4 +1,4 @@
-//! Connections of addresses, one after another. `tests/interleavings.rs` has several at once.
+//! Sequential tests of the address limit. `tests/interleavings.rs` tests concurrent connections.
 
 use std::net::IpAddr;
 

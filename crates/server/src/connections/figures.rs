@@ -1,4 +1,4 @@
-//! Connections in figures. They are counted before there is a critic, and so before there are other figures.
+//! Connection metrics. They are counted from before the critic is loaded, when the other metrics do not exist yet.
 
 use std::{
     error::Error,
@@ -9,29 +9,29 @@ use std::{
     },
 };
 
-/// Why a connection was closed that had not asked for it.
+/// Why a connection ended abnormally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// Its address has too many.
+    /// Its address had too many connections.
     Address,
-    /// It did not speak TLS, or had no certificate that is wanted.
+    /// The TLS handshake failed, or the client had no accepted certificate.
     Tls,
-    /// It took too long for a head, or for a TLS handshake.
+    /// A request head, or the TLS handshake, took too long.
     Slow,
-    /// What it sent was no HTTP, or a head that is too large.
+    /// The client sent invalid HTTP, or a head that is too large.
     Malformed,
-    /// It took nothing of its answer for too long, or vanished without a word.
+    /// The client read nothing of its answer for too long, or stopped responding.
     Stalled,
-    /// The client went away, or the network did.
+    /// The client closed the connection, or the network failed.
     Broken,
 }
 
 impl Lost {
-    /// All of them.
+    /// All reasons, in the order of their discriminants.
     pub(crate) const ALL: [Self; 6] =
         [Self::Address, Self::Tls, Self::Slow, Self::Malformed, Self::Stalled, Self::Broken];
 
-    /// What an error of a connection means.
+    /// Classifies an error of a connection.
     pub(super) fn of(error: &hyper::Error) -> Self {
         if error.is_timeout() {
             Self::Slow
@@ -44,7 +44,7 @@ impl Lost {
         }
     }
 
-    /// What figures call it.
+    /// The value of the metric label.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -57,13 +57,13 @@ impl Lost {
     }
 }
 
-/// Whether the system gave up a client of which it heard nothing. Times that run out here have no number of the system.
+/// Whether the kernel gave up on a client that stopped responding. Timeouts of this process have no OS error code.
 fn vanished(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && cause.raw_os_error().is_some())
 }
 
-/// Counts of connections. Relaxed throughout: each stands alone.
+/// Counts of connections. All accesses are relaxed, because each counter is independent.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionFigures {
     open: AtomicU64,
@@ -71,12 +71,12 @@ pub(crate) struct ConnectionFigures {
 }
 
 impl ConnectionFigures {
-    /// Connections that are open now.
+    /// The number of connections open now.
     pub(crate) fn open_now(&self) -> u64 {
         self.open.load(Relaxed)
     }
 
-    /// Connections that were lost for this reason.
+    /// The number of connections lost for this reason.
     pub(crate) fn lost_for(&self, reason: Lost) -> u64 {
         self.lost[reason as usize].load(Relaxed)
     }
@@ -85,14 +85,14 @@ impl ConnectionFigures {
         self.lost[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts a connection as open until what is returned is dropped.
+    /// Counts a connection as open until the returned guard is dropped.
     pub(super) fn open(self: Arc<Self>) -> Open {
         self.open.fetch_add(1, Relaxed);
         Open(self)
     }
 }
 
-/// An open connection.
+/// Counts an open connection until it is dropped.
 pub(super) struct Open(Arc<ConnectionFigures>);
 
 impl Drop for Open {

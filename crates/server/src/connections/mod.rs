@@ -1,14 +1,15 @@
-//! The way in: takes connections, bounds what each may take, and closes them in order.
+//! Listeners: accept connections, limit each of them, and shut them down gracefully.
 //!
-//! Its own loop and not the web framework's, which bounds neither how long a head may take nor how many connections there are. HTTP/2
-//! is left out: no client of a judge needs it, and its floods of frames are a class of faults of their own.
+//! The accept loop is our own, because the web framework's limits neither the time for a head nor the number of
+//! connections. HTTP/2 is left out: no client of a judge needs it, and its frame floods are a class of
+//! vulnerabilities of their own.
 
 mod address_limit;
 #[cfg(test)]
 mod address_limit_tests;
 mod figures;
-mod patience;
-mod presence;
+mod idle_timeout;
+mod keepalive;
 mod timed_body;
 mod tls;
 
@@ -35,47 +36,47 @@ use tower::ServiceExt;
 use crate::lifecycle::Held;
 use address_limit::AddressLimit;
 pub(crate) use figures::{ConnectionFigures, Lost};
-use patience::{Patience, Patient, Waits};
+use idle_timeout::{ConnectionState, StreamTimeouts, TimedStream};
 use timed_body::TimedBody;
 pub(crate) use timed_body::{BodyLimits, SlowBody};
 pub(crate) use tls::{Tls, TlsFiles};
 
-/// How long to wait when the system has no more room for connections: some will have closed by then.
+/// Pause when the system has no resources for another connection, until some have closed.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
-/// What connections may take.
+/// The limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// The most at a time.
+    /// The most open connections.
     pub(crate) most: usize,
-    /// The most of one address.
+    /// The most open connections of one address.
     pub(crate) most_of_address: usize,
-    /// For the head of a request, and for a TLS handshake.
+    /// Timeout for the head of a request, and for a TLS handshake.
     pub(crate) head: Duration,
-    /// Between two requests.
+    /// Timeout between two requests.
     pub(crate) idle: Duration,
-    /// For a client to take some of its answer, or to be heard of.
+    /// Timeout for a client to read some of its answer, or to respond to keepalive probes.
     pub(crate) peer: Duration,
-    /// The most header fields.
+    /// The most header fields of a request.
     pub(crate) max_headers: usize,
-    /// The longest head, in bytes.
+    /// The longest head of a request, in bytes.
     pub(crate) max_head_bytes: usize,
-    /// What a body may take.
+    /// The limits of request bodies.
     pub(crate) body: BodyLimits,
 }
 
-/// A listener with all that it needs to serve.
-pub(crate) struct Door<S> {
-    pub(crate) listener: TcpListener,
+/// A listener and everything that it needs to serve connections.
+pub(crate) struct Listener<S> {
+    pub(crate) socket: TcpListener,
     pub(crate) limits: ConnectionLimits,
-    /// How connections are encrypted, if they are.
+    /// TLS, if connections are encrypted.
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) figures: Arc<ConnectionFigures>,
-    /// What answers.
+    /// The service that answers requests.
     pub(crate) service: S,
 }
 
-/// What answers the requests of all connections.
+/// A service that answers the requests of all connections.
 pub(crate) trait Answer:
     tower::Service<Request, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -89,21 +90,22 @@ impl<S> Answer for S where
 {
 }
 
-impl<S: Answer> Door<S> {
-    /// Takes connections until `stop` says so; then closes the idle ones, and waits for the others.
+impl<S: Answer> Listener<S> {
+    /// Accepts connections until `stop` changes or its sender is dropped; then closes idle ones, and waits for the
+    /// others.
     pub(crate) async fn serve(self, mut stop: watch::Receiver<()>) {
         let places = Arc::new(Semaphore::new(self.limits.most.min(Semaphore::MAX_PERMITS)));
         let addresses = AddressLimit::new(self.limits.most_of_address);
         let leaving = GracefulShutdown::new();
         loop {
-            // The place first: a connection that has none waits in the system's own line.
+            // Acquire a permit first: connections without one wait in the kernel's backlog.
             let place = tokio::select! {
                 place = places.clone().acquire_owned() => place,
-                // An error means that the sender is gone, which also says to stop.
+                // An error means that the sender was dropped, which also means stop.
                 _ = stop.changed() => break,
             };
             let (stream, peer) = tokio::select! {
-                taken = self.listener.accept() => match taken {
+                taken = self.socket.accept() => match taken {
                     Ok(taken) => taken,
                     Err(error) => {
                         no_connection(&error).await;
@@ -112,9 +114,9 @@ impl<S: Answer> Door<S> {
                 },
                 _ = stop.changed() => break,
             };
-            let Some(of_address) = addresses.enter(peer.ip()) else {
+            let Some(slot) = addresses.enter(peer.ip()) else {
                 self.figures.lost(Lost::Address);
-                continue; // which closes it
+                continue; // drops and closes the connection
             };
             let connection = Connection {
                 peer,
@@ -125,16 +127,16 @@ impl<S: Answer> Door<S> {
                 leaving: leaving.watcher(),
             };
             tokio::spawn(async move {
-                let _held = (place, of_address, connection.figures.clone().open());
+                let _held = (place, slot, connection.figures.clone().open());
                 connection.serve(stream).await;
             });
         }
-        drop(self.listener);
+        drop(self.socket);
         leaving.shutdown().await;
     }
 }
 
-/// Serves one connection that is no socket, by the same limits; ends when it is over.
+/// Serves one connection that is not a socket, with the same limits, until it ends.
 pub(crate) async fn serve_one(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     limits: ConnectionLimits,
@@ -145,7 +147,7 @@ pub(crate) async fn serve_one(
     Connection { peer, limits, tls: None, figures, service, leaving }.serve_on(stream).await;
 }
 
-/// A client that left before it was taken is nothing; a system without room is given time.
+/// Handles an error of `accept`: ignores a client that left early, and pauses if the system lacks resources.
 async fn no_connection(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if ![ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind()) {
@@ -165,9 +167,9 @@ struct Connection<S> {
 
 impl<S: Answer> Connection<S> {
     async fn serve(self, stream: TcpStream) {
-        // Events are small and each is waited for. A socket that does not take an option serves all the same.
+        // Events are small and clients wait for each one. A socket that rejects an option is served all the same.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = presence::ask_for(&stream, self.limits.peer) {
+        if let Err(error) = keepalive::enable(&stream, self.limits.peer) {
             tracing::debug!(peer = %self.peer, %error, "nobody will tell when it vanishes");
         }
         match self.tls.clone() {
@@ -185,22 +187,22 @@ impl<S: Answer> Connection<S> {
 
     async fn serve_on(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { peer, limits, figures, service, leaving, .. } = self;
-        let (patient, patience) =
-            Patient::new(stream, Waits { head: limits.head, idle: limits.idle, write: limits.peer });
-        let head = patience.clone();
+        let timeouts = StreamTimeouts { head: limits.head, idle: limits.idle, write: limits.peer };
+        let (stream, state) = TimedStream::new(stream, timeouts);
+        let answered = state.clone();
         let answering = service_fn(move |request| {
-            answer(service.clone(), (request, Peer(peer)), (patience.clone(), limits.body))
+            answer(service.clone(), (request, Peer(peer)), (answered.clone(), limits.body))
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // The stream itself knows idling from a slow head; this holds if it should not.
+            // A fallback: the stream itself distinguishes idling from a slow head.
             .header_read_timeout(limits.head + limits.idle)
             .max_headers(limits.max_headers)
             .max_buf_size(limits.max_head_bytes.max(8 << 10))
             .half_close(false)
-            .serve_connection(TokioIo::new(patient), answering);
+            .serve_connection(TokioIo::new(stream), answering);
         let ended = leaving.watch(connection).await;
-        if let Some(reason) = head.given_up() {
+        if let Some(reason) = state.given_up() {
             figures.lost(reason);
         } else if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended badly");
@@ -209,17 +211,17 @@ impl<S: Answer> Connection<S> {
     }
 }
 
-/// Where a request comes from; part of it. No client can put it there.
+/// The address that a request comes from, as an extension of the request. Clients cannot set it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Answers one request of a connection, which is busy until the answer's end.
+/// Answers one request of a connection, which is busy until the end of the answer.
 async fn answer(
     service: impl Answer,
     (mut request, peer): (http::Request<Incoming>, Peer),
-    (patience, limits): (Patience, BodyLimits),
+    (state, limits): (ConnectionState, BodyLimits),
 ) -> Result<Response<Body>, Infallible> {
-    let busy = patience.busy();
+    let busy = state.busy();
     request.extensions_mut().insert(peer);
     let request = request.map(|body| Body::new(TimedBody::new(body, limits)));
     let response = service.oneshot(request).await?;

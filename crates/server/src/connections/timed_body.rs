@@ -1,4 +1,4 @@
-//! The body of a request, which is given up when it comes too slowly.
+//! A request body that fails when it arrives too slowly.
 
 use std::{
     error::Error,
@@ -12,28 +12,28 @@ use axum::body::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a body may be slow at its beginning: connections need time to get fast.
+/// Time at the start of a body in which the minimum rate does not apply: connections need time to speed up.
 const BEGINNING: Duration = Duration::from_secs(5);
 
-/// What a body may take.
+/// The limits of a body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
-    /// Between two pieces.
+    /// The longest pause between two chunks.
     pub(crate) pause: Duration,
-    /// From its first piece to its last.
+    /// The longest time from the first poll to the last chunk.
     pub(crate) total: Duration,
-    /// The fewest bytes each second, from its beginning on; 0 for any number.
+    /// The lowest average rate in bytes per second, after the first 5 s; 0 for no limit.
     pub(crate) rate: u64,
 }
 
-/// Which of its limits a body did not keep.
+/// Which limit a body exceeded, and the value of the limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum SlowBody {
-    /// It paused for so long.
+    /// The longest pause.
     Pause(Duration),
-    /// It took so long.
+    /// The longest total time.
     Total(Duration),
-    /// So many bytes did not come each second.
+    /// The lowest rate, in bytes per second.
     Rate(u64),
 }
 
@@ -51,20 +51,20 @@ impl Display for SlowBody {
 
 impl Error for SlowBody {}
 
-/// A body with its limits.
+/// A body with limits.
 pub(crate) struct TimedBody<B> {
     body: B,
     limits: BodyLimits,
-    /// Nothing until somebody wants the body: a request that waits for its turn is not slow.
+    /// `None` until the body is first polled: a request that waits for its turn is not slow.
     times: Option<Times>,
 }
 
 struct Times {
     start: Instant,
-    /// When the last piece came.
+    /// When the last chunk arrived.
     last: Instant,
     bytes: u64,
-    /// Made when the body is first waited for.
+    /// Created when the body is first pending.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -74,7 +74,7 @@ impl Times {
         Self { start: now, last: now, bytes: 0, sleep: None }
     }
 
-    /// When it is given up if nothing more comes, and for what.
+    /// The deadline if nothing more arrives, and the limit that sets it.
     fn end(&self, limits: &BodyLimits) -> (Instant, SlowBody) {
         let pause = (self.last + limits.pause, SlowBody::Pause(limits.pause));
         let total = (self.start + limits.total, SlowBody::Total(limits.total));

@@ -1,4 +1,4 @@
-//! TLS by rustls: certificates that can be read again while the server runs.
+//! TLS by rustls, with certificates that can be reloaded while the server runs.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,21 +16,22 @@ use tokio_rustls::{
     },
 };
 
-/// Where certificates and keys are.
+/// The paths of the PEM files for TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsFiles {
-    /// The server's certificate, and those that it was signed by.
+    /// The server's certificate, followed by the certificates of its issuers.
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
-    /// By which clients' certificates are signed, if clients need any.
+    /// The authorities that sign client certificates; `None` if clients need no certificate.
     pub(crate) client_authorities: Option<PathBuf>,
 }
 
-/// The way to encrypt connections.
+/// The TLS configuration in use.
 #[derive(Debug)]
 pub(crate) struct Tls {
     files: TlsFiles,
-    /// Replaced as a whole; the lock is held only to copy or to put the pointer, and connections keep what they began with.
+    /// Replaced as a whole on reload; the lock is held only to clone or replace the pointer. Connections keep the
+    /// configuration that they started with.
     config: RwLock<Arc<ServerConfig>>,
 }
 
@@ -38,23 +39,23 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// When one of them cannot be read, or they do not fit together.
+    /// If a file cannot be read, or certificate and key do not match.
     pub(crate) fn read(files: TlsFiles) -> anyhow::Result<Self> {
         let config = RwLock::new(Arc::new(files.config()?));
         Ok(Self { files, config })
     }
 
-    /// Reads the files again.
+    /// Reloads the files.
     ///
     /// # Errors
-    /// The same as for reading them first; what was in force stays.
+    /// As for [`Tls::read`]; the old configuration then stays in use.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
         let config = Arc::new(self.files.config()?);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
 
-    /// The files, for whoever looks whether they have changed.
+    /// The paths of the files, which are watched for changes.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         let TlsFiles { certificate, key, client_authorities } = &self.files;
         [Some(certificate), Some(key), client_authorities.as_ref()]
@@ -73,9 +74,9 @@ impl TlsFiles {
         let chain = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.key)
             .with_context(|| format!("{} has no private key that can be read", self.key.display()))?;
-        // It has assembler of its own and needs nothing but a C compiler to build.
+        // ring brings its own assembly code and needs only a C compiler to build.
         let provider = Arc::new(ring::default_provider());
-        // Versions 1.2 and 1.3: the library has no older ones.
+        // TLS 1.2 and 1.3: the library has no older versions.
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let builder = match &self.client_authorities {

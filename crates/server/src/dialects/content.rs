@@ -1,4 +1,4 @@
-//! What is said in a message: text, images and videos in the many shapes that clients write.
+//! The content of a message: text, images and videos in the shapes that different clients write.
 
 use judge::{Detail, EncodedImage, Part};
 use serde::Deserialize;
@@ -15,35 +15,38 @@ use crate::{
 pub(crate) enum Content {
     /// Text alone.
     Text(String),
-    /// Parts in their order.
+    /// Parts, in order.
     Parts(Vec<ContentPart>),
-    /// One part without the list around it.
+    /// A single part without a list around it.
     Part(Box<ContentPart>),
 }
 
-/// A piece of a message. `type` is `text`, `image_url` or, an extension, `video` with `frames`; the shapes of other
-/// interfaces (`input_text`, `input_image`, `image`) are read too.
+/// A part of a message. `type` is `text`, `image_url` or, as an extension, `video` with `frames`; the types of
+/// other interfaces (`input_text`, `output_text`, `input_image`, `image`) are accepted too.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ContentPart {
-    /// What it is; without it, what it holds decides.
+    /// The type. If absent, it follows from the field that is present.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Text.
+    /// The text.
     text: Option<String>,
-    /// An image: a data URL, bare base64 or a URL, as it is or in an object.
+    /// The image, as a string or in an object: a data URL, bare base64, the id or SHA-256 of a registered image,
+    /// or, where the operator allows it, a URL.
     image_url: Option<ImageUrl>,
-    /// The same, in the shape of other interfaces.
+    /// The same as `image_url`, under the name that other interfaces use.
     image: Option<ImageUrl>,
-    /// How finely the image is cut: `low`, which is one tile, `high`, which is its own resolution, or `auto`.
+    /// How finely the image is cut: `low`, one tile; `high`, its own resolution; or `auto`, its own resolution only
+    /// if it is the single image.
     detail: Option<String>,
-    /// The id of an image that was registered with `POST /v1/files`; wherever else an image is given, it may be named so, too.
+    /// The id of an image that was registered with `POST /v1/files`. It may also be given wherever an image is
+    /// expected.
     file_id: Option<String>,
-    /// The frames of a video, in order, each a data URL or bare base64; also read as `video`.
+    /// The frames of a video, in order, in the same forms as images. Also accepted under the name `video`.
     #[serde(alias = "video")]
     frames: Option<Vec<String>>,
 }
 
-/// An image: its URL, or an object that has it.
+/// An image: its URL, or an object with it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum ImageUrl {
@@ -51,7 +54,7 @@ pub(crate) enum ImageUrl {
     Url(String),
     /// The URL in an object.
     Object {
-        /// A data URL, bare base64 or a URL.
+        /// A data URL, bare base64, the id or SHA-256 of a registered image, or, where the operator allows it, a URL.
         url: String,
         /// How finely the image is cut: `low`, `high` or `auto`.
         #[serde(default)]
@@ -60,7 +63,22 @@ pub(crate) enum ImageUrl {
 }
 
 impl Content {
-    /// The text of all parts and the images among them, each in their order; videos are refused.
+    /// Makes text of the parts of type `image` that have no image, of the first `most` of them: the text `place`, for
+    /// an image from elsewhere. Returns their number.
+    pub(super) fn mark_places(&mut self, place: &str, most: usize) -> usize {
+        let parts = match self {
+            Self::Text(_) => return 0,
+            Self::Parts(parts) => parts.as_mut_slice(),
+            Self::Part(part) => std::slice::from_mut(&mut **part),
+        };
+        let places = parts.iter_mut().filter(|part| part.is_place()).take(most);
+        places.fold(0, |count, part| {
+            part.become_text(place);
+            count + 1
+        })
+    }
+
+    /// The text of all parts, joined by line breaks, and the images among them, in order. Videos are refused.
     pub(super) fn into_text_and_images(
         self,
         param: &str,
@@ -80,7 +98,7 @@ impl Content {
         Ok((text.join("\n"), images))
     }
 
-    /// The parts; `param` is where they stand in the request.
+    /// The parts; `param` is the path of the content in the request.
     pub(super) fn into_parts(self, param: &str, reader: &ImageReader<'_>) -> Result<Vec<Part>, ApiError> {
         match self {
             Self::Text(text) => Ok(vec![Part::Text(text)]),
@@ -93,6 +111,17 @@ impl Content {
 }
 
 impl ContentPart {
+    /// Whether this is a part of type `image` without an image.
+    fn is_place(&self) -> bool {
+        let image = self.image.is_some() || self.image_url.is_some() || self.file_id.is_some();
+        self.kind.as_deref() == Some("image") && !image
+    }
+
+    fn become_text(&mut self, text: &str) {
+        self.kind = Some("text".to_owned());
+        self.text = Some(text.to_owned());
+    }
+
     fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
         let Self { kind, text, image_url, image, detail, file_id, frames } = self;
         if let Some(id) = file_id.as_deref().filter(|id| images::full_name(id).is_none()) {
@@ -125,7 +154,7 @@ impl ContentPart {
 }
 
 impl ImageUrl {
-    /// The images at `images` of a body.
+    /// Reads the images of a body's `images`.
     pub(super) fn read_all(
         images: Vec<Self>,
         reader: &ImageReader<'_>,
@@ -134,7 +163,7 @@ impl ImageUrl {
         images.map(|(index, image)| image.read(&format!("images[{index}]"), reader)).collect()
     }
 
-    /// The image, which the parameter `param` holds.
+    /// Reads the image; `param` is its path in the request.
     pub(super) fn read(self, param: &str, reader: &ImageReader<'_>) -> Result<EncodedImage, ApiError> {
         let (url, detail) = match self {
             Self::Url(url) => (url, None),
@@ -143,7 +172,7 @@ impl ImageUrl {
         let detail = match detail.as_deref() {
             None | Some("auto") => Detail::Auto,
             Some("low") => Detail::Low,
-            // What a newer interface calls its finest is as fine as it gets here.
+            // The newer `original` is treated as `high`, the finest setting here.
             Some("high" | "original") => Detail::High,
             Some(other) => {
                 let message = format!("There is no detail {other:?}; there are low, high and auto.");
@@ -153,7 +182,7 @@ impl ImageUrl {
         Ok(reader.read(&url, param)?.with_detail(detail))
     }
 
-    /// The same, cut as finely as is said beside it.
+    /// The same image, with the `detail` next to it unless the object has its own.
     fn beside(self, beside: Option<String>) -> Self {
         match self {
             Self::Url(url) => Self::Object { url, detail: beside },

@@ -1,4 +1,4 @@
-//! The interfaces that clients speak. Each translates; none decides.
+//! The client interfaces. Each one translates requests and responses; none makes decisions.
 
 mod content;
 pub(crate) mod engines;
@@ -8,24 +8,41 @@ pub(crate) mod scoring;
 
 use std::{fmt, marker::PhantomData};
 
+use axum::{Router, routing::MethodRouter};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use utoipa_axum::router::OpenApiRouter;
 
-/// Reads a value, and `null` as one that is not there: many clients write members that they leave out so.
+use crate::state::AppState;
+
+/// Routes at their paths, and also with a trailing slash. A path without it is skipped if `documented` already has
+/// it.
+fn with_slashes<'a>(
+    documented: &OpenApiRouter<AppState>,
+    routes: impl IntoIterator<Item = (&'a str, MethodRouter<AppState>)>,
+) -> Router<AppState> {
+    let known = &documented.get_openapi().paths.paths;
+    routes.into_iter().fold(Router::new(), |router, (path, method)| {
+        let router = router.route(&format!("{path}/"), method.clone());
+        if known.contains_key(path) { router } else { router.route(path, method) }
+    })
+}
+
+/// Reads a value, and `null` as the default: many clients write `null` for members that they do not set.
 fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     source: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or_default())
 }
 
-/// Reads an object, and `null` as none.
+/// Reads an object, or `None` for `null`.
 fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Object<T>>::deserialize(source)?.map(|Object(value)| value))
 }
 
-/// Reads a list of objects, and `null` as none.
+/// Reads a list of objects, or `None` for `null`.
 fn objects_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     source: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
@@ -33,7 +50,8 @@ fn objects_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(objects.map(|objects| objects.into_iter().map(|Object(value)| value).collect()))
 }
 
-/// What is written as an object: serde reads a list, too, as the members of a struct in their order.
+/// A value written as an object. Without this wrapper, serde also reads a list, as the members of a struct in their
+/// order.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -42,7 +60,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Takes the members of an object, and nothing else.
+/// Accepts an object and nothing else.
 struct Members<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
@@ -57,7 +75,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
     }
 }
 
-/// The image of the API document's examples, a large orange circle: small, and the small critic judges answers about it rightly.
+/// The image of the API document's examples, a large orange circle: it is small, and the small critic judges
+/// answers about it correctly.
 const IMAGE: &str = concat!(
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAGAAAABgAQMAAADYVuV7AAAABlBMVEUwLjb6khzlicqrAAAAhU",
     "lEQVR42u2SsQ2AMAwEgygoGSGjZDQyGqMwAiVFlAcjEfNSIiKFMq58hV+2/43p1VD+1buo/QCsCSZgT2CBoCOADi0AElw9vI",

@@ -1,4 +1,4 @@
-//! What the failure of a judgement or a completion means to a client.
+//! Maps failures of judgements and completions to API errors.
 
 use std::error::Error;
 
@@ -6,16 +6,17 @@ use axum::http::StatusCode as Status;
 use judge::{EncodeError, EngineError, Failure, ImageFault, JudgeError, Rubric, RubricError};
 
 use super::{ApiError, COME_AGAIN_MOST_S, Dialect, sentence, unsupported_image};
-use crate::metrics::{Outcome, Refusal};
+use crate::metrics::{Metrics, Outcome, Refusal};
 
 impl ApiError {
-    /// What the failure of a judgement or a completion means to a client of `dialect`.
+    /// Maps the failure of a judgement or a completion to an error for clients of `dialect`, and logs it if the
+    /// server is at fault.
     #[expect(clippy::needless_pass_by_value, reason = "whoever tells a failure is done with it")]
     pub(crate) fn from_judge(error: JudgeError, dialect: Dialect) -> Self {
         let told = judging(&error, dialect);
         let error: &dyn Error = &error;
         match told.status {
-            // It ran out of the time that its client or the server gave it: nothing failed.
+            // It exceeded the time limit of its client or of the server: nothing failed.
             Status::GATEWAY_TIMEOUT => tracing::info!(error, code = told.code, "a request ran out of time"),
             Status::SERVICE_UNAVAILABLE => {
                 tracing::warn!(error, code = told.code, "a request was not served")
@@ -29,7 +30,12 @@ impl ApiError {
     }
 }
 
-/// Which image of its prompt an error is about, from 0; frames are counted, too.
+/// Counts a judgement without a verdict, whether it is the whole request or a part of it, by the code of its error.
+pub(crate) fn count_failed_verdict(metrics: &Metrics, error: &JudgeError) {
+    metrics.failed_verdict(error, judging(error, Dialect::Native).code);
+}
+
+/// The index, from 0, of the image in the prompt that an error is about; frames count too. `None` for other errors.
 pub(crate) fn image_of(error: &JudgeError) -> Option<usize> {
     match error {
         JudgeError::Encode(EncodeError::Image { index, .. } | EncodeError::ImageTooLarge { index, .. }) => {
@@ -46,6 +52,7 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
         JudgeError::Encode(error) => encoding(error, dialect),
         JudgeError::Engine(error) => engine(error, dialect),
         JudgeError::Failed(failure) => failed(failure, dialect),
+        JudgeError::NoThread => again(error, dialect),
         JudgeError::Exhausted(exhausted) => ApiError::exhausted(*exhausted),
         JudgeError::TooFewResponses { .. } => {
             plain(Status::BAD_REQUEST, "invalid_request").with_param("responses")
@@ -65,7 +72,8 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
             ApiError { text: Some(text.clone()), ..plain(Status::BAD_GATEWAY, "unparsable_verdict") }
         }
         JudgeError::Silent => {
-            // Clients of OpenAI's interface ask again for ever at 502 and give up at 500, where it would be the same again.
+            // Clients of OpenAI's interface retry 502 forever but give up at 500; a retry would have the same
+            // result.
             let status = match dialect {
                 Dialect::OpenAi => Status::INTERNAL_SERVER_ERROR,
                 Dialect::Native => Status::BAD_GATEWAY,
@@ -75,7 +83,7 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
     }
 }
 
-/// Blames the field of the request that an error of rubrics is about.
+/// Maps an error of rubrics to the field of the request that caused it.
 fn rubric(error: &RubricError) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
     let invalid = |code| plain(Status::BAD_REQUEST, code);
@@ -84,7 +92,7 @@ fn rubric(error: &RubricError) -> ApiError {
         RubricError::UnknownFormat { .. } => invalid("unknown_format").with_param("format"),
         RubricError::WrongKind { .. } => invalid("invalid_rubric").with_param("rubric"),
         RubricError::InvalidRubric { name, key, reason } if name == Rubric::INLINE => {
-            // The one thing that can be wrong with criteria.
+            // The only thing that can be wrong with criteria.
             let message = match *key {
                 "criteria" => "The criteria are empty.".to_owned(),
                 _ => sentence(&format!("these criteria make no rubric: {reason}")),
@@ -102,13 +110,14 @@ fn rubric(error: &RubricError) -> ApiError {
 
 fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
-    // Which image it is, the parameter says.
+    // The parameter of the error names the image.
     let image = |code, reason: &str| ApiError::new(Status::BAD_REQUEST, code, unsupported_image(reason));
     match error {
         EncodeError::Image { fault, reason, .. } => {
             let code = match fault {
                 ImageFault::Unsupported => "unsupported_image_media_type",
                 ImageFault::Damaged => "image_parse_error",
+                ImageFault::TooSlow => "image_decode_timeout",
                 ImageFault::Empty => "empty_image_file",
                 ImageFault::FileTooLarge => "image_file_too_large",
                 ImageFault::TooLarge => "image_too_large",
@@ -122,17 +131,20 @@ fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
             );
             image("image_too_large", &reason)
         }
-        EncodeError::Busy => {
-            let message = match dialect {
-                Dialect::OpenAi => format!("Rate limit reached: {error}. Please retry after 1s."),
-                Dialect::Native => sentence(&error.to_string()),
-            };
-            ApiError::full(dialect, message).with_retry_after(1)
-        }
+        EncodeError::Busy => again(error, dialect),
         EncodeError::EmptyVideo => plain(Status::BAD_REQUEST, "invalid_video"),
         EncodeError::Conversation(_) => plain(Status::BAD_REQUEST, "invalid_conversation"),
         EncodeError::Tokenizer(_) => plain(Status::INTERNAL_SERVER_ERROR, "tokenizer_failed"),
     }
+}
+
+/// A temporary lack of resources, to be retried after 1 s.
+fn again(error: &impl Error, dialect: Dialect) -> ApiError {
+    let message = match dialect {
+        Dialect::OpenAi => format!("Rate limit reached: {error}. Please retry after 1s."),
+        Dialect::Native => sentence(&error.to_string()),
+    };
+    ApiError::full(dialect, message).with_retry_after(1)
 }
 
 fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
@@ -167,7 +179,7 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
     }
 }
 
-/// What a prompt that does not fit is told: OpenAI's clients look for its words.
+/// The message for a prompt that exceeds the context: OpenAI's clients look for this wording.
 fn too_long(tokens: usize, limit: usize, dialect: Dialect) -> String {
     match dialect {
         Dialect::Native => format!(
@@ -217,6 +229,8 @@ mod tests {
         assert_eq!(told(empty), "You uploaded an unsupported image. It is empty.");
         let large = EncodeError::ImageTooLarge { index: 0, width: 9000, height: 9000, limit: 64_000_000 };
         assert!(told(large).ends_with("the limit is 64 million in all (max_megapixels)."));
+        let slow = EncodeError::Image { index: 0, fault: ImageFault::TooSlow, reason: "it is slow".into() };
+        assert_eq!(ApiError::from_judge(slow.into(), Dialect::Native).code, "image_decode_timeout");
         let few = JudgeError::TooFewResponses { count: 1, least: 2 };
         let few = ApiError::from_judge(few, Dialect::Native).message;
         assert_eq!(few, "There is 1 response; at least 2 are needed.");
@@ -234,6 +248,9 @@ mod tests {
         let busy = || EncodeError::Busy.into();
         assert_eq!(told(busy, Dialect::OpenAi), (429, Some(1), true));
         assert_eq!(told(busy, Dialect::Native), (503, Some(1), false));
+        let no_thread = || JudgeError::NoThread;
+        assert_eq!(told(no_thread, Dialect::OpenAi), (429, Some(1), true));
+        assert_eq!(told(no_thread, Dialect::Native), (503, Some(1), false));
         let silent = || JudgeError::Silent;
         assert_eq!(told(silent, Dialect::OpenAi), (500, None, false));
         assert_eq!(told(silent, Dialect::Native), (502, None, false));

@@ -1,4 +1,4 @@
-//! Every failure as one JSON body with a status; the one place that knows which failure means which status.
+//! API errors: every failure as a JSON body with a status. The only module that maps failures to statuses.
 
 mod judging;
 mod storing;
@@ -13,20 +13,20 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
-pub(crate) use judging::image_of;
+pub(crate) use judging::{count_failed_verdict, image_of};
 
-/// Which clients a route is for. They differ in how they want to be told of a full waiting line.
+/// The kind of clients that a route serves. They differ in how they handle a full queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Clients of OpenAI's interface retry 429 and often die of 503.
+    /// Clients of OpenAI's interface, which retry 429 and often fail at 503.
     OpenAi,
-    /// Our own routes say what is so.
+    /// Clients of Gavel's own routes, which get the accurate status.
     Native,
 }
 
 impl Dialect {
-    /// In how many seconds a client is told to come again where there will be room in so many: OpenAI's clients take no time
-    /// beyond a minute or two for earnest, and one that comes too soon is told so again.
+    /// The `Retry-After` for clients of this dialect if there will be capacity in `seconds`. OpenAI's clients
+    /// ignore long times, so theirs is capped; one that returns too early gets the same answer again.
     fn again(self, seconds: u64) -> u64 {
         match self {
             Self::OpenAi => seconds.min(COME_AGAIN_MOST_S),
@@ -35,11 +35,11 @@ impl Dialect {
     }
 }
 
-/// The longest time that a client is told to stay away when its own quota is used up, and clients of OpenAI's interface in any case: they
-/// take none longer than a minute for earnest, and what is used up comes back bit by bit.
+/// The longest `Retry-After` in seconds for an exhausted quota, and for clients of OpenAI's interface in any case.
+/// They ignore a time longer than a minute, and a quota refills gradually.
 const COME_AGAIN_MOST_S: u64 = 20;
 
-/// A failure that is told to a client.
+/// A failure to report to a client.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -49,15 +49,16 @@ pub(crate) struct ApiError {
     text: Option<String>,
     retry_after_s: Option<u64>,
     refusal: Option<Refusal>,
-    /// What became of the request, where its status does not say so.
+    /// The outcome of the request for metrics, where the status does not determine it.
     outcome: Option<Outcome>,
 }
 
 impl ApiError {
-    /// A failure with a message for people and a code for programs.
+    /// Creates an error with a message for people and a code for programs.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        // What a client sent is quoted in part. Our own files are told of whole.
+        // Messages with these statuses may quote the client's input, so their length is limited. Messages about our
+        // own files are kept whole.
         let quotes = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND].contains(&status);
         let message = if quotes { brief(message, LONGEST_MESSAGE) } else { message };
         Self {
@@ -72,7 +73,7 @@ impl ApiError {
         }
     }
 
-    /// A request for which there is no room now, as clients of `dialect` want to be told.
+    /// A request refused for lack of capacity, with the status that clients of `dialect` expect.
     pub(crate) fn full(dialect: Dialect, message: impl Into<String>) -> Self {
         let (status, code) = match dialect {
             Dialect::OpenAi => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
@@ -81,42 +82,42 @@ impl ApiError {
         Self { outcome: Some(Outcome::Refused), ..Self::new(status, code, message) }
     }
 
-    /// A client that has had its part for now.
+    /// A client that has exceeded its own limit.
     pub(crate) fn limited(message: impl Into<String>) -> Self {
         let told = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
         Self { outcome: Some(Outcome::Refused), ..told }
     }
 
-    /// A request that makes no sense, in the parameter `param`.
+    /// An invalid request, with the parameter at fault.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let plain = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
         plain.with_param(param)
     }
 
-    /// A parameter that must be there, and is not.
+    /// A required parameter that is missing.
     pub(crate) fn missing(param: impl Into<String>) -> Self {
         let param = brief(param.into(), LONGEST_PARAM);
         let message = format!("{param} is missing.");
         Self::invalid(param, message)
     }
 
-    /// An image that is not one.
+    /// An image that cannot be used.
     pub(crate) fn image(param: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self { code: "invalid_image", ..Self::invalid(param, unsupported_image(reason)) }
     }
 
-    /// The same failure with another status.
+    /// Replaces the status.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
-    /// A key that is known, for something that its holder may not do.
+    /// A valid key without permission for administration.
     pub(crate) fn not_admin() -> Self {
         let message = "This key is not for administration (admin = true).";
         Self::new(StatusCode::FORBIDDEN, "forbidden", message).refused(Refusal::Forbidden)
     }
 
-    /// A quota that is used up.
+    /// An exhausted quota.
     pub(crate) fn exhausted(exhausted: Exhausted) -> Self {
         let Exhausted { quota, limit, asked, retry_after_s } = exhausted;
         let retry_after_s = retry_after_s.map(|seconds| seconds.clamp(1, COME_AGAIN_MOST_S));
@@ -135,22 +136,22 @@ impl ApiError {
         Self { retry_after_s, ..Self::limited(message) }.refused(refusal)
     }
 
-    /// The same failure, which is counted as a refusal.
+    /// Sets the reason under which metrics count the error as a refusal.
     pub(crate) fn refused(self, refusal: Refusal) -> Self {
         Self { refusal: Some(refusal), ..self }
     }
 
-    /// The same failure, blamed on no parameter.
+    /// Removes the parameter.
     pub(crate) fn without_param(self) -> Self {
         Self { param: None, ..self }
     }
 
-    /// A value outside of its bounds.
+    /// A value outside its bounds.
     pub(crate) fn out_of_bounds(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: "invalid_value", ..Self::invalid(param, message) }
     }
 
-    /// The same as a server that has no room now, where another moment would have spared it: there are clients that give up at 429.
+    /// Changes a 429 that can be retried into a 503 `overloaded`, for clients that give up at 429.
     pub(crate) fn unavailable(self) -> Self {
         if self.status == StatusCode::TOO_MANY_REQUESTS && self.retry_after_s.is_some() {
             self.with_status(StatusCode::SERVICE_UNAVAILABLE).with_code("overloaded")
@@ -159,37 +160,37 @@ impl ApiError {
         }
     }
 
-    /// The same failure with another code.
+    /// Replaces the code.
     pub(crate) fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
     }
 
-    /// The same failure, which may be gone after some seconds.
+    /// Adds a `Retry-After` in seconds.
     pub(crate) fn with_retry_after(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
-    /// The same failure, blamed on a parameter.
+    /// Sets the parameter at fault.
     pub(crate) fn with_param(self, param: impl Into<String>) -> Self {
         Self { param: Some(brief(param.into(), LONGEST_PARAM)), ..self }
     }
 
-    /// What is wrong, for people.
+    /// The message for people.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is wrong, for programs.
+    /// The code for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
 
-    /// The parameter that is to blame.
+    /// The parameter at fault, if any.
     pub(crate) fn param(&self) -> Option<&str> {
         self.param.as_deref()
     }
 
-    /// What became of the request, for statistics.
+    /// The outcome of the request for metrics.
     pub(crate) fn outcome(&self) -> Outcome {
         self.outcome.unwrap_or(match self.status {
             StatusCode::TOO_MANY_REQUESTS => Outcome::Refused,
@@ -200,13 +201,19 @@ impl ApiError {
         })
     }
 
-    /// What the critic wrote, when that is no verdict.
+    /// Whether the request was refused for lack of capacity or quota.
+    fn is_refusal(&self) -> bool {
+        self.outcome() == Outcome::Refused
+    }
+
+    /// The critic's text, if it could not be parsed as a verdict.
     pub(crate) fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
-    /// The same failure; when a part of the rubric is to blame, it stands below `path`, which ends with a dot, or is the
-    /// rubric of a list that stands there.
+    /// Moves the parameter of an error about a rubric to the rubric's place in the request. `path` is the prefix of
+    /// that place: it ends with a dot, or is empty. A part of a rubric (`criteria`, `scale`) gets the prefix;
+    /// `rubric` itself becomes `path` without the dot.
     pub(crate) fn in_rubric(self, path: &str) -> Self {
         let inside = |param: &String| param == "criteria" || param.split('.').next() == Some("scale");
         let place = |param: String| match path.strip_suffix('.') {
@@ -217,7 +224,7 @@ impl ApiError {
         Self { param: self.param.map(place), ..self }
     }
 
-    /// The body that tells it.
+    /// The body of the response.
     pub(crate) fn body(&self) -> ErrorBody {
         let kind = self.kind();
         ErrorBody {
@@ -230,7 +237,7 @@ impl ApiError {
         }
     }
 
-    /// The part of the body that tells it among other things.
+    /// The nested part of the body, which also serves as one member of a larger body.
     pub(crate) fn detail(&self) -> ErrorDetail {
         ErrorDetail {
             message: self.message.clone(),
@@ -240,7 +247,7 @@ impl ApiError {
         }
     }
 
-    /// The class of the failure.
+    /// The class of the failure: `type` in the body.
     fn kind(&self) -> &'static str {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -250,11 +257,29 @@ impl ApiError {
     }
 }
 
-/// The longest message about what a client sent, and the longest name of a parameter, in characters: both may quote what was sent.
+/// Returns the results of the parts of a request; if every part was refused for lack of capacity, the whole request
+/// is refused.
+///
+/// # Errors
+/// The first refusal, if all results are refusals.
+pub(crate) fn unless_refused<T>(
+    results: Vec<Result<T, ApiError>>,
+) -> Result<Vec<Result<T, ApiError>>, ApiError> {
+    if !results.iter().all(|result| result.as_ref().is_err_and(ApiError::is_refusal)) {
+        return Ok(results);
+    }
+    match results.into_iter().next() {
+        Some(Err(refusal)) => Err(refusal),
+        Some(Ok(_)) | None => Ok(Vec::new()),
+    }
+}
+
+/// The longest message about a client's input, and the longest name of a parameter, in characters: both may quote
+/// the input.
 const LONGEST_MESSAGE: usize = 400;
 const LONGEST_PARAM: usize = 128;
 
-/// The beginning of a text that is too long.
+/// Truncates a text to `longest` characters, marked with an ellipsis.
 pub(crate) fn brief(text: String, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -262,12 +287,12 @@ pub(crate) fn brief(text: String, longest: usize) -> String {
     }
 }
 
-/// Some clients look for the first sentence and then try again with a smaller image.
+/// The message for an unusable image. Some clients look for the first sentence and then retry with a smaller image.
 fn unsupported_image(reason: impl std::fmt::Display) -> String {
     format!("You uploaded an unsupported image. {}", sentence(&reason.to_string()))
 }
 
-/// A reason, as errors of other crates tell it, as a sentence of its own.
+/// Turns the error text of another crate into a sentence.
 fn sentence(reason: &str) -> String {
     let mut letters = reason.chars();
     let mut text: String =
@@ -290,7 +315,8 @@ impl IntoResponse for ApiError {
         if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY)
             || self.refusal == Some(Refusal::Quarantined)
         {
-            // The same request would fail again, and OpenAI's clients send it three times unless they are told.
+            // The same request would fail again, and OpenAI's clients send it three times unless this header stops
+            // them.
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self.outcome());
@@ -299,7 +325,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A response, told anew by `tell` if it is a failure. Headers that others put there stay.
+/// Rewrites a response with `tell` if it is an error. Headers that other layers have added are kept.
 pub(crate) fn retold(mut response: Response, tell: impl FnOnce(ApiError) -> Response) -> Response {
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
     let (head, _) = response.into_parts();
@@ -331,7 +357,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// A failure, as the API document shows it.
+    /// The example in the API document.
     fn example() -> Self {
         ApiError::invalid("question", "question is empty.").body()
     }

@@ -1,15 +1,15 @@
-//! What it means to a client that something cannot be kept or found.
+//! Maps failures of the store to API errors.
 
 use axum::http::StatusCode as Status;
 use store::StoreError;
 
 use super::{ApiError, sentence};
 
-/// When a client should come again that could not be served for a disk that is full or fails.
+/// `Retry-After` in seconds if the disk is full or fails.
 const DISK_AGAIN_S: u64 = 10;
 
 impl From<StoreError> for ApiError {
-    /// What a failure to keep or find something means to a client. Limits are named by the options that set them.
+    /// Maps a failure of the store to an API error. Exceeded limits are reported with the option that sets them.
     fn from(error: StoreError) -> Self {
         let message = sentence(&error.to_string());
         let (status, code, option) = match &error {

@@ -1,5 +1,5 @@
-//! Images in requests: data URLs, bare base64, names of registered ones and, where the operator allows it, URLs from which
-//! they are fetched.
+//! Images in requests: data URLs, bare base64, names of registered images and, where the operator allows it, URLs
+//! to fetch.
 
 mod formats;
 mod registered;
@@ -24,34 +24,36 @@ use crate::{
     remote_images::{ImageUrl, NotFetched, RemoteImages},
     state::AppState,
 };
-pub(crate) use formats::is_image;
+pub(crate) use formats::format_of;
 pub(crate) use registered::{full_name, unknown};
 
-/// How long all images of one request may take to come, waiting for others included.
+/// Timeout for fetching the images of one request, which are fetched concurrently, including the time that they
+/// wait for fetches of other requests.
 const FETCHING: Duration = Duration::from_secs(60);
 
-/// Where an image is that a body names and does not hold.
+/// The location of an image that a body refers to but does not contain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum ImageSource {
-    /// On another host.
+    /// At a URL on another host.
     Remote(ImageUrl),
-    /// Among those that the caller has registered, by this name.
+    /// Among the registered images of the caller, under this name.
     Registered(String),
 }
 
-/// Reads the images of one request, for whatever makes sense of its body.
+/// Reads the images of one request while its body is parsed.
 pub(crate) struct ImageReader<'a> {
     remote: &'a RemoteImages,
     found: HashMap<ImageSource, EncodedImage>,
-    /// What is still to be found, and which parameter first asks for it.
+    /// Images still to be found, each with the first parameter that refers to it.
     wanted: RefCell<HashMap<ImageSource, String>>,
 }
 
-/// What `make` makes of a body, with its images. When some of them are elsewhere, it is called twice: once to find them,
-/// so that nothing is fetched for a request that makes no sense, and once with all of them, each fetched once.
+/// Runs `make`, which converts a body, with access to its images. If some of them are elsewhere, it runs twice:
+/// first to collect their locations, so that nothing is fetched for an invalid request, then with all images, each
+/// fetched once.
 ///
 /// # Errors
-/// Those of `make`, and when an image cannot be fetched or `tenant` has registered none of its name.
+/// An error of `make`, or an image that cannot be fetched or is not registered by `tenant`.
 pub(crate) async fn with_images<T>(
     state: &AppState,
     tenant: &Tenant,
@@ -69,7 +71,8 @@ pub(crate) async fn with_images<T>(
         let image = match &source {
             ImageSource::Remote(url) => fetched(state, url, &param).await?,
             ImageSource::Registered(name) => {
-                registered::find(&state.storage, tenant, (name.clone(), param)).await?
+                let limit = state.limits.content.shape.image_bytes;
+                registered::find((&state.storage, limit), tenant, (name.clone(), param)).await?
             }
         };
         Ok::<_, ApiError>((source, image))
@@ -78,7 +81,7 @@ pub(crate) async fn with_images<T>(
     make(&ImageReader { found, ..ImageReader::new(remote) })
 }
 
-/// The image at a URL.
+/// Fetches the image at a URL, and counts the attempt in metrics.
 async fn fetched(state: &AppState, url: &ImageUrl, param: &str) -> Result<EncodedImage, ApiError> {
     let start = Instant::now();
     let fetched = tokio::time::timeout(FETCHING, state.remote_images.fetch(url.clone())).await;
@@ -91,16 +94,16 @@ async fn fetched(state: &AppState, url: &ImageUrl, param: &str) -> Result<Encode
 }
 
 impl<'a> ImageReader<'a> {
-    /// A reader of images, of which none is found yet but those in the body.
+    /// A reader that has found no image outside the body yet.
     pub(crate) fn new(remote: &'a RemoteImages) -> Self {
         Self { remote, found: HashMap::new(), wanted: RefCell::default() }
     }
 
-    /// The image in `text`, which the parameter `param` holds. The media type is not believed: what the bytes are is seen
-    /// when they are decoded.
+    /// Reads the image in `text`, the value of the parameter `param`. The declared media type is ignored: decoding
+    /// determines the format. An image that is still to be fetched or looked up is returned empty.
     ///
     /// # Errors
-    /// When `text` is no image, or one that is not fetched.
+    /// If `text` is not an image, or is a URL that may not be fetched.
     pub(crate) fn read(&self, text: &str, param: &str) -> Result<EncodedImage, ApiError> {
         let text = text.trim();
         if let Some(name) = full_name(text) {
@@ -113,7 +116,7 @@ impl<'a> ImageReader<'a> {
         }
     }
 
-    /// What was found there; an empty image in its place while it is only wanted.
+    /// The image at `source` if it was found; otherwise records that it is wanted, and returns an empty image.
     fn find(&self, source: ImageSource, param: &str) -> EncodedImage {
         if let Some(image) = self.found.get(&source) {
             return image.clone();
@@ -135,17 +138,18 @@ impl<'a> ImageReader<'a> {
     }
 }
 
-/// The code of a URL that is none, or of a kind that is never fetched.
+/// The error code of a malformed URL, or of a scheme that is never fetched.
 const INVALID_URL: &str = "invalid_image_url";
 
-/// The one way in which it is told: a refusal looks like a failure, so that nobody learns what can be reached from here.
+/// The only error about fetching: a forbidden URL looks like a failed one, so that clients cannot probe what is
+/// reachable from here.
 fn not_fetched(param: &str) -> ApiError {
     let message = "The image could not be fetched from its URL, or nothing is fetched from there. Send the image itself, \
                    as data:image/png;base64,… or as bare base64.";
     ApiError::invalid(param, message).with_code("failed_to_download_image")
 }
 
-/// Where images stand as data URLs inside a text.
+/// The byte ranges of image data URLs inside a text.
 pub(crate) fn urls_in(text: &str) -> impl Iterator<Item = Range<usize>> {
     const START: &str = "data:image/";
     let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "+/=-_;:,.".contains(letter));
@@ -157,10 +161,10 @@ pub(crate) fn urls_in(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The image that `text` itself has.
+/// Decodes the image that `text` itself contains.
 ///
 /// # Errors
-/// When it is no data URL of base64 and no bare base64, or is empty.
+/// If it is neither a base64 data URL nor bare base64, or is empty.
 pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError> {
     let text = text.trim();
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -173,7 +177,7 @@ pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError>
                 return Err(ApiError::image(param, message).with_code(INVALID_URL));
             }
         },
-        // A drive, and no scheme.
+        // A drive letter, not a scheme.
         Some(drive) if drive.len() == 1 && is_path(text) => {
             return Err(ApiError::image(param, NO_FILES).with_code(INVALID_URL));
         }
@@ -192,11 +196,11 @@ pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError>
     Ok(EncodedImage::new(bytes))
 }
 
-/// What is said of a path in the place of an image.
+/// The message for a path instead of an image.
 const NO_FILES: &str = "This is no base64 but looks like a path, and the server reads no files of its clients: send the image itself, \
                         as data:image/png;base64,… or as bare base64, or register it with POST /v1/files and send its id";
 
-/// What is said of an image that is no base64. Nothing of it is quoted.
+/// The message for invalid base64. It quotes nothing of the text.
 fn no_base64(text: &str) -> &'static str {
     if text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:")) {
         "The base64 of its data URL is damaged"
@@ -207,7 +211,7 @@ fn no_base64(text: &str) -> &'static str {
     }
 }
 
-/// Whether a text looks like the name of a file. The alphabet of base64 has a slash, too, but no dot.
+/// Whether a text looks like a file name. The alphabet of base64 contains a slash too, but no dot.
 fn is_path(text: &str) -> bool {
     const LONGEST: usize = 256;
     let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
@@ -216,7 +220,7 @@ fn is_path(text: &str) -> bool {
     text.len() <= LONGEST && (has_extension || text.contains(['/', '\\']))
 }
 
-/// Either alphabet, with padding or without.
+/// Decodes base64 in the standard or the URL-safe alphabet, with or without padding.
 fn decode(payload: &[u8]) -> Option<Vec<u8>> {
     const fn forgiving(alphabet: &Alphabet) -> GeneralPurpose {
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -1,18 +1,16 @@
-//! Images that clients registered before, found by the id or the SHA-256 of the file.
+//! Images registered by clients, found by the id or the SHA-256 of the file.
 
 use std::io::Read;
 
 use axum::http::StatusCode;
 use judge::{EncodedImage, Tenant};
-use store::{Purpose, StoreError};
+use store::{Purpose, Store, StoreError};
 
 use crate::{error::ApiError, storage::Storage};
 
-/// The largest registered image, in bytes: what a body could bring by default.
-const MAX_BYTES: u64 = 32 << 20;
-
-/// The name of a registered image that a text is: `file-…`, `sha256:…` or the bare digits of that, which get their prefix. No
-/// image's base64 begins like the first two, and 64 digits would be 48 bytes, in which no image has room.
+/// The full name of a registered image that a text is: `file-…`, `sha256:…`, or the bare digits of the latter,
+/// which get the prefix; `None` for other texts. There is no conflict with base64: the base64 of an image starts
+/// with neither prefix, and 64 digits would decode to 48 bytes, too few for an image.
 pub(crate) fn full_name(text: &str) -> Option<String> {
     let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match (text.strip_prefix("file-"), text.strip_prefix("sha256:")) {
@@ -26,7 +24,7 @@ pub(crate) fn full_name(text: &str) -> Option<String> {
     }
 }
 
-/// The refusal of a name that nothing has.
+/// The error for a name that is not registered.
 pub(crate) fn unknown(name: &str, param: &str) -> ApiError {
     let message = format!(
         "There is no image {name:?} here: register it with POST /v1/files and purpose=vision, under the same key."
@@ -34,29 +32,28 @@ pub(crate) fn unknown(name: &str, param: &str) -> ApiError {
     ApiError::invalid(param, message).with_code("unknown_image")
 }
 
-/// The image of this name, which the parameter `param` holds, among those that `tenant` has registered.
+/// Loads the image of this name, the value of the parameter `param`, from those registered by `tenant`. Its largest
+/// size is `limit` bytes.
+///
+/// # Errors
+/// If there is no store, no such image, the file has another purpose, or it is too large.
 pub(super) async fn find(
-    storage: &Storage,
+    (storage, limit): (&Storage, usize),
     tenant: &Tenant,
     (name, param): (String, String),
 ) -> Result<EncodedImage, ApiError> {
-    let (storage, owner) = (storage.clone(), tenant.0.clone());
-    // Files are read where waiting for the disk holds up nobody.
-    let reading = tokio::task::spawn_blocking(move || read(&storage, &owner, (&name, &param)));
-    match reading.await {
-        Ok(read) => read,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => {
-                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server is stopping."))
-            }
-        },
-    }
+    let handle = storage
+        .required()
+        .map_err(|error| error.with_status(StatusCode::BAD_REQUEST).with_param(param.as_str()))?;
+    let owner = tenant.0.clone();
+    handle.run(move |store| Ok(read((store, limit), &owner, (&name, &param)))).await?
 }
 
-fn read(storage: &Storage, owner: &str, (name, param): (&str, &str)) -> Result<EncodedImage, ApiError> {
-    let kept = storage.get().map_err(|error| error.with_status(StatusCode::BAD_REQUEST).with_param(param))?;
-    let store = kept.store();
+fn read(
+    (store, limit): (&Store, usize),
+    owner: &str,
+    (name, param): (&str, &str),
+) -> Result<EncodedImage, ApiError> {
     let found = match name.strip_prefix("sha256:") {
         Some(digest) => store.image_by_content(owner, &digest.to_ascii_lowercase()),
         None => store.file(owner, name),
@@ -74,9 +71,10 @@ fn read(storage: &Storage, owner: &str, (name, param): (&str, &str)) -> Result<E
     }
     let mut bytes = Vec::new();
     let content = store.open_content(&file.id)?;
-    content.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(StoreError::from)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let reason = format!("The file {name:?} has more than {} MiB, which is the limit", MAX_BYTES >> 20);
+    content.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(StoreError::from)?;
+    if bytes.len() > limit {
+        let reason =
+            format!("The file {name:?} has more than {limit} bytes, which is the limit (max_image_mib)");
         return Err(ApiError::image(param, reason));
     }
     Ok(EncodedImage::new(bytes))

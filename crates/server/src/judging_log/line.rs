@@ -1,4 +1,4 @@
-//! A line of the judging log, and what is left out of it.
+//! The lines of the judging log, and their redaction.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{command::Redaction, hexadecimal::hexadecimal};
 
-/// What stands before the digest of something that was left out.
+/// Prefix of the digest that replaces redacted content.
 const DIGEST: &str = "sha256:";
 
-/// A verdict and what it is about, as the handler had them.
+/// A verdict and its case, as the handler passes them on.
 pub(super) struct Entry {
     pub(super) time: SystemTime,
     pub(super) id: String,
@@ -22,40 +22,40 @@ pub(super) struct Entry {
     pub(super) verdict: Value,
 }
 
-/// A line.
+/// A line of the log.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Line {
     /// Seconds since 1970.
     pub(crate) time: f64,
-    /// The request's.
+    /// The id of the request.
     pub(crate) id: String,
     pub(crate) model: String,
     pub(crate) rubric: LoggedRubric,
-    /// Names what was asked: the same model, rubric and case have the same digest.
+    /// Digest that identifies the question: equal for the same model, rubric and case.
     pub(crate) prompt_digest: String,
     pub(crate) case: LoggedCase,
-    /// The body of the answer, without its distribution.
+    /// The body of the answer without its distribution.
     pub(crate) verdict: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distribution: Option<Value>,
 }
 
-/// By what was judged.
+/// The rubric of a verdict.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LoggedRubric {
     pub(crate) name: String,
-    /// Of a rubric that the request brought along.
+    /// The criteria, if the rubric was part of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) criteria: Option<String>,
 }
 
-/// What was judged. What was left out is told by its digest.
+/// The judged case. Redacted content is replaced by its digest.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LoggedCase {
     pub(crate) question: String,
-    /// In base64.
+    /// The images, in base64.
     pub(crate) images: Vec<String>,
-    /// Of a video, likewise.
+    /// The frames of a video, in base64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) frames: Vec<String>,
     pub(crate) responses: Vec<String>,
@@ -65,7 +65,7 @@ pub(crate) struct LoggedCase {
     pub(crate) description: Option<String>,
 }
 
-/// Whether a text of a line is only the digest of what stood there.
+/// The digest, if a text of a line is the digest of redacted content.
 pub(crate) fn digest_of(text: &str) -> Option<&str> {
     text.strip_prefix(DIGEST)
         .filter(|rest| rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -80,60 +80,54 @@ fn named(digest: [u8; 32]) -> String {
 }
 
 impl Entry {
-    /// The line, with its end. It is made on the writer's thread, as images are large.
-    pub(super) fn into_line(self, model: &str, redactions: &[Redaction]) -> String {
-        let hides = |wanted: Redaction| redactions.contains(&wanted);
-        let text = |text: String| if hides(Redaction::Text) { digest(text.as_bytes()) } else { text };
-        let Case { question, images, frames, responses, reference, description } = self.case;
-        let digests = |images: &[EncodedImage]| -> Vec<String> {
-            images.iter().map(|image| named(image.digest())).collect()
-        };
-        let seen = [digests(&images), digests(&frames)];
-        let mut verdict = self.verdict;
-        let name = verdict["rubric"].as_str().unwrap_or_default().to_owned();
-        let criteria = match self.rubric {
-            RubricChoice::Inline { criteria, .. } => Some(criteria),
-            RubricChoice::Default | RubricChoice::Named(_) => None,
-        };
+    /// The size of its case and criteria in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let Case { question, images, frames, responses, reference, description } = &self.case;
         let responses = match responses {
-            Responses::One(one) => vec![one],
-            Responses::Pair(first, second) => vec![first, second],
+            Responses::One(one) => one.len(),
+            Responses::Pair(first, second) => first.len() + second.len(),
         };
-        let asked = json!([
-            model,
-            name,
-            criteria,
-            verdict["scale"],
-            question,
-            seen,
-            responses,
-            reference,
-            description
-        ]);
-        let prompt_digest = digest(asked.to_string().as_bytes());
+        let criteria = match &self.rubric {
+            RubricChoice::Inline { criteria, .. } => criteria.len(),
+            RubricChoice::Default | RubricChoice::Named(_) => 0,
+        };
+        let optional = [reference, description].into_iter().flatten().map(String::len);
+        let images = images.iter().chain(frames).map(|image| image.bytes().len());
+        question.len() + responses + criteria + optional.chain(images).sum::<usize>()
+    }
+
+    /// Formats the line, including the newline. This runs on the writer's thread, because images are large.
+    pub(super) fn into_line(self, model: &str, redactions: &[Redaction]) -> String {
+        let Self { time, id, case, rubric, mut verdict } = self;
+        let rubric = LoggedRubric {
+            name: verdict["rubric"].as_str().unwrap_or_default().to_owned(),
+            criteria: match rubric {
+                RubricChoice::Inline { criteria, .. } => Some(criteria),
+                RubricChoice::Default | RubricChoice::Named(_) => None,
+            },
+        };
+        let seen = [digests(&case.images), digests(&case.frames)];
+        let prompt_digest = prompt_digest(model, (&rubric, &verdict["scale"]), (&case, &seen));
+        let redact = |text: String| {
+            if redactions.contains(&Redaction::Text) { digest(text.as_bytes()) } else { text }
+        };
         let mut distribution = None;
         if let Value::Object(members) = &mut verdict {
             distribution = members.remove("distribution");
-            hide_reasons(members, &text);
+            hide_reasons(members, &redact);
         }
-        let whole = |images: &[EncodedImage]| {
-            images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
+        let images = if redactions.contains(&Redaction::Images) {
+            seen
+        } else {
+            [whole(&case.images), whole(&case.frames)]
         };
-        let [images, frames] = if hides(Redaction::Images) { seen } else { [whole(&images), whole(&frames)] };
         let line = Line {
-            time: self.time.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()),
-            id: self.id,
+            time: time.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()),
+            id,
             model: model.to_owned(),
-            rubric: LoggedRubric { name, criteria: criteria.map(text) },
+            rubric: LoggedRubric { criteria: rubric.criteria.map(redact), ..rubric },
             prompt_digest,
-            case: LoggedCase {
-                question: text(question),
-                images,
-                frames,
-                responses: responses.into_iter().map(text).collect(),
-                reference: reference.map(text),
-                description: description.map(text),
-            },
+            case: redacted_case(case, images, &redact),
             verdict,
             distribution,
         };
@@ -143,7 +137,54 @@ impl Entry {
     }
 }
 
-/// Justifications repeat what they judge; each order of a pair has its own.
+/// The digest of what was judged by which model and rubric. `seen` are the digests of the images and frames.
+fn prompt_digest(
+    model: &str,
+    (rubric, scale): (&LoggedRubric, &Value),
+    (case, seen): (&Case, &[Vec<String>; 2]),
+) -> String {
+    let Case { question, images: _, frames: _, responses, reference, description } = case;
+    let responses = match responses {
+        Responses::One(one) => vec![one],
+        Responses::Pair(first, second) => vec![first, second],
+    };
+    let LoggedRubric { name, criteria } = rubric;
+    let asked = json!([model, name, criteria, scale, question, seen, responses, reference, description]);
+    digest(asked.to_string().as_bytes())
+}
+
+/// The case with its texts as `redact` leaves them, and with the given images and frames.
+fn redacted_case(
+    case: Case,
+    [images, frames]: [Vec<String>; 2],
+    redact: &dyn Fn(String) -> String,
+) -> LoggedCase {
+    let Case { question, images: _, frames: _, responses, reference, description } = case;
+    let responses = match responses {
+        Responses::One(one) => vec![one],
+        Responses::Pair(first, second) => vec![first, second],
+    };
+    LoggedCase {
+        question: redact(question),
+        images,
+        frames,
+        responses: responses.into_iter().map(redact).collect(),
+        reference: reference.map(redact),
+        description: description.map(redact),
+    }
+}
+
+/// The digests of images.
+fn digests(images: &[EncodedImage]) -> Vec<String> {
+    images.iter().map(|image| named(image.digest())).collect()
+}
+
+/// Images in base64.
+fn whole(images: &[EncodedImage]) -> Vec<String> {
+    images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
+}
+
+/// Redacts justifications, which repeat what they judge; each order of a pair has its own.
 fn hide_reasons(members: &mut serde_json::Map<String, Value>, text: &dyn Fn(String) -> String) {
     if let Some(Value::String(reasons)) = members.get_mut("justification") {
         *reasons = text(std::mem::take(reasons));

@@ -1,4 +1,4 @@
-//! The judging log: a line for each verdict, written beside the requests and never in their way.
+//! The judging log: one line for each verdict, written in the background so that requests never wait for it.
 
 mod line;
 mod writer;
@@ -13,48 +13,67 @@ use std::{
 };
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use judge::{Case, RubricChoice};
+use judge::{Case, RubricChoice, Tenant};
 use serde_json::Value;
 
 pub(crate) use line::{Line, digest_of};
 pub(crate) use writer::{RotatingFile, Rotation};
 
 use crate::{
-    command::Redaction, dialects::native::VerdictBody, metrics::Metrics, request_id::RequestId,
+    body_memory::{BodyMemory, BodyReservation},
+    command::Redaction,
+    dialects::native::VerdictBody,
+    metrics::Metrics,
+    request_id::RequestId,
     state::AppState,
 };
 use line::Entry;
 
-/// Lines that may wait for the disk. When more come than it takes, the newest are dropped and counted: a request never waits
-/// for its line.
+/// The largest number of lines that wait for the disk. Further lines are dropped and counted, so that a request
+/// never waits for its line. This many arrive while a slow disk stalls for a second; without images they take a few
+/// megabytes.
 const MOST_WAITING: usize = 1024;
 
-/// A log that is being written. Clones write to the same one; when the last is gone, what waits is written and the file closed.
+/// The largest size of the cases of waiting lines in bytes, including images: a few requests with bodies of the
+/// largest size, because the memory that is counted for a body is released when its request is answered. A single
+/// line may be larger.
+const MOST_WAITING_BYTES: usize = 128 << 20;
+
+/// A handle to the log. Clones write to the same log; when the last one is dropped, waiting lines are written and
+/// the file is closed.
 #[derive(Clone)]
 pub(crate) struct JudgingLog(Arc<Shared>);
 
 struct Shared {
-    /// Gone when the log ends, which tells the writer.
-    lines: Option<SyncSender<Entry>>,
+    /// `None` once the log ends, which stops the writer.
+    lines: Option<SyncSender<Waiting>>,
+    /// Limits the memory of waiting lines.
+    memory: BodyMemory,
     writer: Mutex<Option<JoinHandle<()>>>,
     metrics: Metrics,
 }
 
+/// An entry for the writer, and the memory that is reserved for it until it is written.
+struct Waiting {
+    entry: Entry,
+    _memory: BodyReservation,
+}
+
 impl JudgingLog {
-    /// Starts the thread that writes `file`.
+    /// Starts the thread that writes to `file`.
     ///
     /// # Errors
-    /// When there is no thread.
+    /// If the thread cannot be started.
     pub(crate) fn start(
         mut file: RotatingFile,
         redactions: Vec<Redaction>,
         (model, metrics): (String, Metrics),
     ) -> anyhow::Result<Self> {
-        let (sender, receiver) = sync_channel::<Entry>(MOST_WAITING);
+        let (sender, receiver) = sync_channel::<Waiting>(MOST_WAITING);
         let counted = metrics.clone();
         counted.log_line(0);
         let thread = std::thread::Builder::new().name("judging-log".into()).spawn(move || {
-            for entry in receiver {
+            for Waiting { entry, _memory } in receiver {
                 match file.append(&entry.into_line(&model, &redactions)) {
                     Ok(()) => counted.log_line(1),
                     Err(error) => {
@@ -64,8 +83,21 @@ impl JudgingLog {
                 }
             }
         })?;
-        let shared = Shared { lines: Some(sender), writer: Mutex::new(Some(thread)), metrics };
+        let memory = BodyMemory::new(MOST_WAITING_BYTES);
+        let shared = Shared { lines: Some(sender), memory, writer: Mutex::new(Some(thread)), metrics };
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// Sends an entry to the writer. It is dropped and counted if too many entries wait or they use too much
+    /// memory.
+    fn send(&self, entry: Entry) {
+        let Shared { lines, memory, metrics, .. } = &*self.0;
+        let mut memory = memory.begin(&Tenant::default(), 1.0);
+        let has_room = memory.grow(entry.bytes()).is_ok();
+        let waiting = Waiting { entry, _memory: memory };
+        if !has_room || lines.as_ref().is_none_or(|lines| lines.try_send(waiting).is_err()) {
+            metrics.log_dropped();
+        }
     }
 }
 
@@ -73,12 +105,12 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.lines = None;
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A writer that panicked has told so itself.
+        // A panic of the writer was already reported by the panic hook.
         let _ = thread.map(JoinHandle::join);
     }
 }
 
-/// What a handler notes its verdicts with; it does nothing when there is no log.
+/// Records the verdicts of a request; does nothing if there is no log.
 pub(crate) struct Recorder(Option<(JudgingLog, String)>);
 
 impl FromRequestParts<AppState> for Recorder {
@@ -91,24 +123,54 @@ impl FromRequestParts<AppState> for Recorder {
 }
 
 impl Recorder {
-    /// Begins a line, before the case is given away to be judged.
+    /// Starts a line, before the case is handed over to be judged.
     pub(crate) fn begin(&self, case: &Case, rubric: &RubricChoice) -> Note {
         Note(self.0.as_ref().map(|(log, id)| (log.clone(), id.clone(), case.clone(), rubric.clone())))
     }
 }
 
-/// A line that waits for its verdict.
+/// A line that lacks its verdict.
 pub(crate) struct Note(Option<(JudgingLog, String, Case, RubricChoice)>);
 
 impl Note {
-    /// Sends the line off. It is dropped when too many wait.
+    /// Completes the line and sends it to the writer, once. It is dropped if too many lines wait or they use too
+    /// much memory.
     pub(crate) fn verdict(&mut self, body: &VerdictBody) {
         let Some((log, id, case, rubric)) = self.0.take() else { return };
         let verdict = serde_json::to_value(body).unwrap_or(Value::Null);
-        let entry = Entry { time: SystemTime::now(), id, case, rubric, verdict };
-        let sent = log.0.lines.as_ref().is_some_and(|lines| lines.try_send(entry).is_ok());
-        if !sent {
-            log.0.metrics.log_dropped();
-        }
+        log.send(Entry { time: SystemTime::now(), id, case, rubric, verdict });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use judge::{EncodedImage, Responses};
+
+    use super::*;
+
+    #[test]
+    fn lines_that_wait_take_so_much_memory_and_others_are_dropped() {
+        let (sender, receiver) = sync_channel(MOST_WAITING);
+        let shared = Shared {
+            lines: Some(sender),
+            memory: BodyMemory::new(100),
+            writer: Mutex::default(),
+            metrics: Metrics::new("null", "none"),
+        };
+        let log = JudgingLog(Arc::new(shared));
+        let send = |image: usize| {
+            let images = vec![EncodedImage::new(vec![0; image])];
+            let case = Case { images, ..Case::new("ab", Responses::One("c".into())) };
+            let (time, rubric) = (SystemTime::now(), RubricChoice::Default);
+            log.send(Entry { time, id: String::new(), case, rubric, verdict: Value::Null });
+        };
+        send(60);
+        send(38);
+        assert_eq!(receiver.try_iter().count(), 1, "there was no room beside the first");
+        send(37);
+        send(57);
+        assert_eq!(receiver.try_iter().count(), 2, "what was written gives its memory back");
+        send(1000);
+        assert_eq!(receiver.try_iter().count(), 1, "one that is alone is never too large");
     }
 }

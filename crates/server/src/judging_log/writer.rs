@@ -1,4 +1,4 @@
-//! A file that is put aside when it is full.
+//! A log file that is rotated when it is full.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,18 +8,18 @@ use std::{
 
 use anyhow::Context;
 
-/// Where lines go, and how many are kept.
+/// The path of the log, and when and how it is rotated.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
-    /// The newest file. Older ones have `.1`, `.2` and so on behind their name.
+    /// The current file. Older files have the suffixes `.1`, `.2` and so on.
     pub(crate) path: PathBuf,
-    /// How large a file may grow.
+    /// The size above which a file is rotated, in bytes.
     pub(crate) most_bytes: u64,
-    /// How many older files are kept.
+    /// The number of older files to keep.
     pub(crate) kept: usize,
 }
 
-/// The newest file.
+/// The current file, open for appending.
 pub(crate) struct RotatingFile {
     rotation: Rotation,
     file: File,
@@ -27,21 +27,21 @@ pub(crate) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file, and goes on behind what it has.
+    /// Opens the file and appends to its content.
     pub(crate) fn open(rotation: Rotation) -> anyhow::Result<Self> {
         let (file, size_bytes) = open(&rotation.path)?;
         Ok(Self { rotation, file, size_bytes })
     }
 
-    /// Writes a line. A file that would become too large is put aside before; a line is never cut.
+    /// Writes a line. A file that would become too large is rotated first; a line is never split.
     pub(super) fn append(&mut self, line: &str) -> anyhow::Result<()> {
         let length = line.len() as u64;
         if self.size_bytes > 0 && self.size_bytes + length > self.rotation.most_bytes {
             self.rotate()?;
         }
         if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // What a full disk took of it is cut off, or the next line would go on from there. Where that cannot be done, the
-            // next start does it.
+            // Cut off the part of the line that a full disk accepted, or the next line would be appended to it. If
+            // that fails, the next start does it.
             let _ = self.file.set_len(self.size_bytes);
             return Err(error).context("it cannot be written");
         }
@@ -51,12 +51,12 @@ impl RotatingFile {
 
     fn rotate(&mut self) -> anyhow::Result<()> {
         let Rotation { path, kept, .. } = &self.rotation;
-        // It is missing when it was put aside before and a new one could not be opened.
+        // The file is missing if an earlier rotation renamed it but could not open a new one.
         let missing = !path.exists();
         if *kept == 0 && !missing {
             fs::remove_file(path).context("it cannot be removed")?;
         }
-        // The oldest is overwritten by the one after it.
+        // The oldest file is overwritten by the next newer one.
         for number in (0..*kept).rev().filter(|_| !missing) {
             let (from, to) = (numbered(path, number), numbered(path, number + 1));
             if from.exists() {
@@ -87,7 +87,8 @@ fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     Ok((file, size_bytes))
 }
 
-/// Bytes up to the end of the last whole line. What follows was being written when the machine or the program was stopped.
+/// The size up to the end of the last complete line. The rest was being written when the process or the machine
+/// stopped.
 fn whole_lines(path: &Path) -> anyhow::Result<u64> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() == 0 {
@@ -130,7 +131,7 @@ mod tests {
             ["a line that is longer than a file may be\n", "three\n", "one\ntwo\n"]
         );
         drop(file);
-        // One that is opened again goes on.
+        // A reopened file is appended to.
         let mut file = RotatingFile::open(rotation).unwrap();
         file.append("four\n").unwrap();
         file.append("five\n").unwrap();

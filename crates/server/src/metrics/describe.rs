@@ -1,4 +1,4 @@
-//! What each figure says of itself. Names, labels and units are an interface: dashboards and alerts are made of them.
+//! The descriptions of all metrics. Names, labels and units are an interface: dashboards and alerts depend on them.
 
 use metrics::{KeyName, Recorder, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -108,7 +108,7 @@ const GAUGES: [(&str, &str); 21] = [
     ("process_start_time_seconds", "When the process started, in seconds since 1970."),
 ];
 
-/// Tells the recorder about everything.
+/// Registers all descriptions with the recorder.
 pub(super) fn describe(recorder: &PrometheusRecorder) {
     for (name, text) in HISTOGRAMS {
         let unit = name.ends_with("_seconds").then_some(Unit::Seconds);

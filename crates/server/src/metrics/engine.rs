@@ -1,4 +1,4 @@
-//! Figures of the engine at work.
+//! Metrics of the engine.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,7 +7,7 @@ use metrics::{Counter, Histogram};
 
 use super::Metrics;
 
-/// Counts steps and sequences. What every step touches is looked up once.
+/// Records steps and sequences. The metrics that every step updates are looked up once.
 #[derive(Debug)]
 pub(crate) struct EngineMetrics {
     metrics: Metrics,
@@ -16,14 +16,14 @@ pub(crate) struct EngineMetrics {
     vision: Histogram,
     prefill: Phase,
     decode: Phase,
-    /// Length of steps that run prompts and replies.
+    /// Duration of steps with both prefill and decode.
     mixed: Histogram,
 }
 
-/// The share of one phase in steps.
+/// The metrics of one phase.
 #[derive(Debug)]
 struct Phase {
-    /// Of steps that have nothing else.
+    /// Duration of steps that contain only this phase.
     duration: Histogram,
     tokens: Histogram,
     sequences: Histogram,
@@ -61,7 +61,7 @@ impl EngineMetrics {
         }
     }
 
-    /// Times of a sequence that ran, as far as it came.
+    /// Records the times of a sequence, as far as it got.
     fn times(&self, lane: (&'static str, &str), sequence: &SequenceReport) {
         let SequenceReport { queued, to_first_token, to_choice, total, .. } = *sequence;
         let times = [
@@ -79,7 +79,7 @@ impl EngineMetrics {
 }
 
 impl Metrics {
-    /// Notes how the memory of GPUs is shared out, if there are any.
+    /// Sets the partition of GPU memory; `None` on a CPU.
     pub(crate) fn set_gpu_memory(&self, memory: Option<GpuMemory>) {
         let Some(GpuMemory { weights, steps, images, cache, spare }) = memory else { return };
         let parts = [

@@ -1,6 +1,7 @@
-//! Figures for Prometheus: of requests, of the engine, and of the verdicts themselves.
+//! Prometheus metrics: of requests, of the engine, and of the verdicts themselves.
 //!
-//! No label comes from a client: paths are those of the routes, and whatever else a client chooses is counted together.
+//! No label value comes from a client: paths are route patterns, and everything else that clients choose is
+//! aggregated.
 
 mod describe;
 mod engine;
@@ -11,44 +12,34 @@ mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Extension,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
 use judge::{CacheFigures, Judge, MemoCounts};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::{
-    access::Grant,
-    connections::{ConnectionFigures, Lost},
-    error::ApiError,
-    state::AppState,
-};
+use crate::connections::{ConnectionFigures, Lost};
 
 pub(crate) use engine::EngineMetrics;
-pub(crate) use requests::{Outcome, Refusal, RequestKind, StreamFate, count_request};
+pub(crate) use requests::{Outcome, Refusal, RequestKind, StreamOutcome, count_request};
 pub(crate) use storage::LineOutcome;
 pub(crate) use verdicts::Task;
 
-/// Upper bounds of the buckets of times, in seconds: from what HTTP alone takes to what a large critic takes on a CPU.
+/// Bucket bounds of durations, in seconds: from the time of HTTP alone to that of a large critic on a CPU.
 const SECONDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
-/// Of counts: powers of two.
+/// Bucket bounds of counts: powers of two.
 const COUNTS: [f64; 14] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
-/// Of what lies between 0 and 1.
+/// Bucket bounds of values between 0 and 1.
 const PARTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
-/// Between two times of sorting: a hundred thousand measurements wait in it at most, which take a megabyte.
+/// Interval at which recorded values are sorted into buckets: at most a hundred thousand values accumulate in it,
+/// which take a megabyte.
 const SORTING: Duration = Duration::from_secs(5);
 
-/// What every metric of this crate says of itself to its recorder.
+/// The metadata of every metric, which the recorder requires.
 static METADATA: Metadata<'static> = Metadata::new("gavel", Level::INFO, None);
 
-/// The figures of one server. Clones are the same figures.
+/// The metrics of one server. Clones share the same metrics.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     recorder: Arc<PrometheusRecorder>,
@@ -61,8 +52,22 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+/// The sources of metrics that are read when metrics are rendered.
+pub(crate) struct Sources<'a> {
+    /// The engine and its caches.
+    pub(crate) judge: &'a Judge,
+    /// Connections of all listeners.
+    pub(crate) connections: &'a ConnectionFigures,
+    /// Bytes of the bodies of unanswered requests.
+    pub(crate) body_bytes: usize,
+    /// Log lines that were dropped because standard error was not read in time.
+    pub(crate) dropped_log_lines: u64,
+    /// Counts of stored files and batches, if there is a store.
+    pub(crate) storage: Option<store::Figures>,
+}
+
 impl Metrics {
-    /// Nothing counted yet, for a server of the critic `model`, which computes in numbers of the type `dtype`.
+    /// Creates the metrics of a server with the critic `model`, which computes in the number type `dtype`.
     pub(crate) fn new(model: &str, dtype: &str) -> Self {
         let seconds = (Matcher::Suffix("_seconds".into()), &SECONDS[..]);
         let counts = [
@@ -92,7 +97,7 @@ impl Metrics {
             [("version", env!("CARGO_PKG_VERSION")), ("git", git), ("model", model), ("dtype", dtype)];
         metrics.gauge("gavel_build_info", &build).set(1.0);
         for reason in ["requests", "prefill_tokens", "queue_timeout", "deadline", "too_large"] {
-            // A counter that begins when it first counts hides its first count from a rate.
+            // A counter that appears with its first increment hides that increment from `rate`.
             metrics.counter("gavel_admission_rejections_total", &[("reason", reason)]).increment(0);
         }
         metrics.set_start();
@@ -100,8 +105,8 @@ impl Metrics {
         metrics
     }
 
-    /// Sorts what was measured into its buckets again and again; never ends. Without it each measurement would be kept until somebody
-    /// asks for the figures, and for ever where nobody does.
+    /// Sorts recorded values into buckets periodically; never returns. Without it every value would be kept until
+    /// metrics are rendered, and forever if they never are.
     pub(crate) async fn keep_sorting(self) {
         let mut ticks = tokio::time::interval(SORTING);
         loop {
@@ -110,15 +115,28 @@ impl Metrics {
         }
     }
 
-    /// Notes how long a part of the start took.
+    /// Records the duration of a phase of the start.
     pub(crate) fn started(&self, phase: &str, duration: Duration) {
         self.gauge("gavel_startup_seconds", &[("phase", phase)]).set(duration.as_secs_f64());
     }
 
-    /// Counts a time that files were read again.
+    /// Counts a reload of files, by its success.
     pub(crate) fn reloaded<T, E>(&self, read: &Result<T, E>) {
         let outcome = if read.is_ok() { "right" } else { "wrong" };
         self.counter("gavel_reloads_total", &[("outcome", outcome)]).increment(1);
+    }
+
+    /// Renders all metrics in Prometheus' text format, with the current values of `sources`.
+    pub(crate) fn render(&self, sources: &Sources<'_>) -> String {
+        self.set_connections(sources.connections);
+        self.gauge("gavel_body_bytes", &[]).set(sources.body_bytes as f64);
+        self.set_memo(sources.judge.memo_counts());
+        self.counter("gavel_log_lines_dropped_total", &[]).absolute(sources.dropped_log_lines);
+        if let Some(figures) = &sources.storage {
+            self.set_storage(figures);
+        }
+        let more = self.set_engine(sources.judge) + &self.set_process().unwrap_or_default();
+        self.handle.render() + &more
     }
 
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
@@ -133,7 +151,7 @@ impl Metrics {
         self.recorder.register_histogram(&key(name, labels), &METADATA)
     }
 
-    /// Notes how many connections there are, and why others were lost.
+    /// Sets the number of open connections and of those lost, by reason.
     fn set_connections(&self, figures: &ConnectionFigures) {
         self.gauge("gavel_connections_open", &[]).set(figures.open_now() as f64);
         for reason in Lost::ALL {
@@ -142,14 +160,14 @@ impl Metrics {
         }
     }
 
-    /// Notes how often a verdict was remembered.
+    /// Sets the hits and misses of the verdict memo.
     fn set_memo(&self, counts: MemoCounts) {
         for (result, count) in [("hit", counts.hits), ("miss", counts.misses)] {
             self.counter("gavel_memo_lookups_total", &[("result", result)]).absolute(count);
         }
     }
 
-    /// Notes what the engine and its caches are doing now; the seconds that were spent on images, as text.
+    /// Sets the state of the engine and its caches; returns the counter of seconds spent on images as text.
     fn set_engine(&self, judge: &Judge) -> String {
         let stats = judge.stats();
         let set = |name, value: usize| self.gauge(name, &[]).set(value as f64);
@@ -198,37 +216,7 @@ fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
     Key::from_parts(name, labels.collect::<Vec<_>>())
 }
 
-/// A counter of seconds as text: the recorder's own counters have no fractions.
+/// Renders a counter of seconds as text, because the recorder's counters are integers.
 fn seconds_counter(name: &str, text: &str, seconds: f64) -> String {
     format!("# HELP {name} {text}\n# TYPE {name} counter\n{name} {seconds}\n\n")
-}
-
-/// `GET /metrics` on the main port, where other keys than those for administration have nothing to read.
-pub(crate) async fn scrape_on_main(
-    State(state): State<AppState>,
-    grant: Option<Extension<Arc<Grant>>>,
-) -> Result<impl IntoResponse, ApiError> {
-    if !state.access.shows_figures_on_main() {
-        let message =
-            "The figures are behind the door for administration (--admin-address, --metrics-on-main).";
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
-    }
-    if grant.is_some_and(|Extension(grant)| !grant.account().key().admin) {
-        return Err(ApiError::not_admin());
-    }
-    Ok(scrape(State(state)).await)
-}
-
-/// `GET /metrics`: everything in Prometheus' text format.
-pub(crate) async fn scrape(State(state): State<AppState>) -> impl IntoResponse + use<> {
-    state.metrics.set_connections(&state.connections);
-    state.metrics.gauge("gavel_body_bytes", &[]).set(state.body_memory.bytes() as f64);
-    state.metrics.set_memo(state.judge.memo_counts());
-    state.metrics.counter("gavel_log_lines_dropped_total", &[]).absolute(state.telemetry.dropped_lines());
-    if let Some(figures) = state.storage.figures().await {
-        state.metrics.set_storage(&figures);
-    }
-    let more = state.metrics.set_engine(&state.judge) + &state.metrics.set_process().unwrap_or_default();
-    let text = state.metrics.handle.render() + &more;
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

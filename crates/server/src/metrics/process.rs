@@ -1,4 +1,4 @@
-//! What the process takes of the machine, as Linux tells it, under the names that Prometheus' own libraries use.
+//! Resource usage of the process as reported by Linux, under the metric names of Prometheus' client libraries.
 
 use std::{
     fs,
@@ -7,10 +7,10 @@ use std::{
 
 use super::{Metrics, seconds_counter};
 
-/// Ticks each second in `/proc/self/stat`: fixed for programs, whatever the kernel's own clock is.
+/// Clock ticks per second in `/proc/self/stat`: fixed for user space, whatever the kernel's own tick rate is.
 const TICKS_PER_S: f64 = 100.0;
 
-/// A look at the process.
+/// The resource usage at one moment.
 #[derive(Debug, PartialEq)]
 struct Process {
     cpu_s: f64,
@@ -19,15 +19,14 @@ struct Process {
 }
 
 impl Metrics {
-    /// Notes what the process takes now, and writes what it took of the processors. Where there is no `/proc`, nothing is
-    /// known and nothing is told.
+    /// Sets the current resource usage; returns the CPU time as text. `None` without `/proc`.
     pub(super) fn set_process(&self) -> Option<String> {
         let file = |name| fs::read_to_string(format!("/proc/self/{name}")).ok();
         let process = parse(&file("stat")?, &file("status")?)?;
         self.gauge("process_resident_memory_bytes", &[]).set(process.resident_bytes as f64);
         self.gauge("process_threads", &[]).set(process.threads as f64);
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            // Reading the folder is one more open file.
+            // Reading the folder itself opens one more file.
             self.gauge("process_open_fds", &[]).set(open.count().saturating_sub(1) as f64);
         }
         if let Some(most) = file("limits").as_deref().and_then(max_files) {
@@ -37,14 +36,15 @@ impl Metrics {
         Some(seconds_counter("process_cpu_seconds_total", text, process.cpu_s))
     }
 
-    /// Notes that the process starts now.
+    /// Sets the start time of the process to the current time.
     pub(super) fn set_start(&self) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.gauge("process_start_time_seconds", &[]).set(now.as_secs_f64());
     }
 }
 
-/// The 14th and 15th fields of `stat` are the times; the second is a name in brackets, which may have spaces.
+/// Parses the contents of `stat` and `status`. Fields 14 and 15 of `stat` are the CPU times; field 2 is a name in
+/// parentheses, which may contain spaces.
 fn parse(stat: &str, status: &str) -> Option<Process> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;

@@ -1,4 +1,4 @@
-//! Requests in figures: each is counted once, when the last of its answer is sent or its client has left.
+//! Request metrics: each request is counted once, when its answer is complete or its client has left.
 
 use std::{
     pin::Pin,
@@ -12,7 +12,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Request, State},
     middleware::Next,
-    response::{IntoResponse, IntoResponseParts, Response, ResponseParts},
+    response::{IntoResponseParts, Response, ResponseParts},
 };
 use http_body::{Frame, SizeHint};
 use judge::Kind;
@@ -21,7 +21,13 @@ use tracing::Span;
 use super::Metrics;
 use crate::{access::KeyLabel, telemetry::name_route};
 
-/// What is asked for.
+tokio::task_local! {
+    /// The kind of the current request, once it is known. It is task-local instead of part of the response, because
+    /// a request whose client leaves early has no response but is counted all the same.
+    static KIND: Arc<OnceLock<RequestKind>>;
+}
+
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// A score.
@@ -30,11 +36,11 @@ pub(crate) enum RequestKind {
     Pairwise,
     /// Rewards of several responses.
     Reward,
-    /// Scores for programs that know other servers.
+    /// Scores for clients of other servers' interfaces.
     Score,
-    /// The next turn of a conversation.
+    /// The next message of a conversation.
     Chat,
-    /// Text that is continued as it stands.
+    /// Raw text to continue.
     Completion,
 }
 
@@ -48,7 +54,7 @@ impl From<Kind> for RequestKind {
 }
 
 impl Metrics {
-    /// Notes that an image came from another host, or that none did.
+    /// Records an attempt to fetch an image from another host, and its success.
     pub(crate) fn fetched(&self, duration: Duration, came: bool) {
         let outcome = if came { "fetched" } else { "failed" };
         self.counter("gavel_image_fetch_total", &[("outcome", outcome)]).increment(1);
@@ -57,11 +63,11 @@ impl Metrics {
 }
 
 impl RequestKind {
-    /// The response to a request of this kind, which then says so to whoever counts.
-    pub(crate) fn of(self, response: impl IntoResponse) -> Response {
-        let mut response = response.into_response();
-        response.extensions_mut().insert(self);
-        response
+    /// Sets the kind under which [`count_request`] counts the current request, however it ends. Only the first call
+    /// has an effect.
+    pub(crate) fn note(self) {
+        // Outside of `count_request` the task-local does not exist.
+        let _ = KIND.try_with(|kind| kind.set(self));
     }
 
     fn as_str(self) -> &'static str {
@@ -76,18 +82,18 @@ impl RequestKind {
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It was answered.
     Answered,
-    /// It made no sense.
+    /// It was invalid.
     Invalid,
-    /// The waiting line was full, or it waited there in vain.
+    /// It was refused for lack of capacity or quota, or timed out in the queue.
     Refused,
-    /// It ran out of time.
+    /// It exceeded its time limit.
     TimedOut,
-    /// The critic wrote no verdict.
+    /// The critic's text contained no verdict.
     Unparsable,
     /// The server failed.
     Failed,
@@ -109,38 +115,38 @@ impl Outcome {
     }
 }
 
-/// Why a request was not let in, where only HTTP knows it. Each has a count by key.
+/// Why a request was refused without being run. Counted by reason and key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Its body or its prompt is too large, whatever else waits.
+    /// Its body or its prompt is too large, regardless of other requests.
     TooLarge,
-    /// It shows no key, or none that is known.
+    /// It has no key, or an unknown one.
     Unauthenticated,
-    /// It shows no key that is known, and its address has shown many of these.
+    /// It has an unknown key, and its address has sent too many of these.
     Guessing,
-    /// Its key is not for this.
+    /// Its key does not permit this.
     Forbidden,
-    /// It asks for a host that is not served, or a page of another site asks.
+    /// Its `Host` is not served, or its `Origin` is another site.
     Host,
-    /// Its key has had its requests of this minute.
+    /// Its key has used up its requests per minute.
     Requests,
-    /// Its key has had its tokens of this minute.
+    /// Its key has used up its tokens per minute.
     Tokens,
-    /// Its key has had its images of this minute.
+    /// Its key has used up its images per minute.
     Images,
-    /// As many requests of its key run as may.
+    /// Its key has the maximum number of concurrent requests.
     Concurrent,
-    /// Its key has its share of the waiting line.
+    /// Its key has used up its share of the queue.
     QueueShare,
-    /// Engines died over it.
+    /// It has crashed the engine before.
     Quarantined,
-    /// Its body came too slowly.
+    /// Its body arrived too slowly.
     SlowBody,
-    /// The bodies of other requests take all the memory that there is for bodies.
+    /// The bodies of other requests use up the memory for bodies, or its key's share of it.
     Bodies,
-    /// Its body is packed in a way that is not unpacked here.
+    /// Its body has an unsupported content encoding.
     Encoding,
-    /// Its head is too long, or makes no sense.
+    /// Its head is too long or invalid.
     Head,
 }
 
@@ -166,24 +172,24 @@ impl Refusal {
     }
 }
 
-/// What becomes of a stream after its head was sent: part of its response, and held by whoever writes the stream.
+/// The outcome of a stream after its head was sent, shared by the response and the writer of the stream.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct StreamFate(Arc<OnceLock<Outcome>>);
+pub(crate) struct StreamOutcome(Arc<OnceLock<Outcome>>);
 
-impl StreamFate {
-    /// The two ends: one for the response, one for the writer.
+impl StreamOutcome {
+    /// Creates the two handles: one for the response, one for the writer.
     pub(crate) fn pair() -> (Self, Self) {
         let fate = Self::default();
         (fate.clone(), fate)
     }
 
-    /// Notes that the stream ends badly. Only the first word counts.
+    /// Sets the outcome of a stream that fails. Only the first call has an effect.
     pub(crate) fn end(&self, outcome: Outcome) {
         let _ = self.0.set(outcome);
     }
 }
 
-impl IntoResponseParts for StreamFate {
+impl IntoResponseParts for StreamOutcome {
     type Error = std::convert::Infallible;
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
@@ -192,16 +198,17 @@ impl IntoResponseParts for StreamFate {
     }
 }
 
-/// Counts a request and its time by its route, kind and outcome.
+/// Middleware that counts a request and its duration by route, kind and outcome.
 pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = route.unwrap_or_else(|| "none".into());
-    // The span of the request is named by its route, which is known here first.
+    // The route, which names the span of the request, is first known here.
     name_route(&Span::current(), request.method(), &route);
-    let mut count = Count { metrics, route, kind: None, outcome: Outcome::Cancelled, start: Instant::now() };
-    let mut response = next.run(request).await;
+    let kind = Arc::new(OnceLock::new());
+    let start = Instant::now();
+    let count = Count { metrics, route, kind: kind.clone(), outcome: Outcome::Cancelled, start };
+    let mut response = KIND.scope(kind, next.run(request)).await;
     let extensions = response.extensions_mut();
-    count.kind = extensions.remove::<RequestKind>();
     let key = extensions.remove::<KeyLabel>();
     if let Some(refusal) = extensions.remove::<Refusal>() {
         let key = ("key", key.as_ref().map_or("none", |KeyLabel(key)| key));
@@ -218,7 +225,7 @@ pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Reque
     } else {
         Outcome::Answered
     });
-    let fate = response.extensions_mut().remove::<StreamFate>().unwrap_or_default();
+    let fate = response.extensions_mut().remove::<StreamOutcome>().unwrap_or_default();
     response.map(|body| {
         let mut body = CountedBody { body, count, head, fate };
         body.look_for_end();
@@ -226,12 +233,12 @@ pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Reque
     })
 }
 
-/// Counts its request when it is dropped.
+/// Counts a request when it is dropped.
 struct Count {
     metrics: Metrics,
     route: String,
-    kind: Option<RequestKind>,
-    /// What is counted if nothing else comes.
+    kind: Arc<OnceLock<RequestKind>>,
+    /// The outcome to count, unless it is replaced before the drop.
     outcome: Outcome,
     start: Instant,
 }
@@ -239,7 +246,7 @@ struct Count {
 impl Drop for Count {
     fn drop(&mut self) {
         let endpoint = ("endpoint", self.route.as_str());
-        let kind = ("kind", self.kind.map_or("none", RequestKind::as_str));
+        let kind = ("kind", self.kind.get().copied().map_or("none", RequestKind::as_str));
         let outcome = ("outcome", self.outcome.as_str());
         self.metrics.counter("gavel_requests_total", &[endpoint, kind, outcome]).increment(1);
         let duration = self.metrics.histogram("gavel_request_duration_seconds", &[endpoint, kind]);
@@ -247,16 +254,16 @@ impl Drop for Count {
     }
 }
 
-/// A body that knows when all of it was taken.
+/// A body that detects its end.
 struct CountedBody {
     body: Body,
     count: Count,
     head: Outcome,
-    fate: StreamFate,
+    fate: StreamOutcome,
 }
 
 impl CountedBody {
-    /// When nothing more comes, the outcome is what was told, and no client's leaving.
+    /// At the end of the body, sets the outcome; until then the request counts as cancelled.
     fn look_for_end(&mut self) {
         if self.body.is_end_stream() {
             self.end();

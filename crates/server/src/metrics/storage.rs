@@ -1,17 +1,17 @@
-//! Files and batches in figures.
+//! Metrics of files and batches.
 
 use store::Figures;
 
 use super::Metrics;
 
-/// What became of a line of a batch.
+/// The outcome of a line of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineOutcome {
     /// It was answered.
     Completed,
-    /// Its answer is an error.
+    /// It was answered with an error.
     Failed,
-    /// There was no room for it, or the server failed, and it is tried again.
+    /// It was refused for lack of capacity, or the server failed, and it is tried again.
     Retried,
 }
 
@@ -28,7 +28,7 @@ impl LineOutcome {
 }
 
 impl Metrics {
-    /// Shows the counters of lines before there is one.
+    /// Initialises the counters of lines to 0.
     pub(crate) fn begin_batches(&self) {
         for outcome in LineOutcome::ALL {
             self.counter("gavel_batch_lines_total", &[("outcome", outcome.as_str())]).increment(0);
@@ -40,7 +40,7 @@ impl Metrics {
         self.counter("gavel_batch_lines_total", &[("outcome", outcome.as_str())]).increment(1);
     }
 
-    /// Notes how much is kept now.
+    /// Sets the current numbers of files, bytes and batches.
     pub(super) fn set_storage(&self, figures: &Figures) {
         self.gauge("gavel_files", &[]).set(figures.files as f64);
         self.gauge("gavel_files_bytes", &[]).set(figures.bytes as f64);

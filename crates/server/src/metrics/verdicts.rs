@@ -1,4 +1,4 @@
-//! Figures of the verdicts: whoever owns a judge watches whether it drifts.
+//! Metrics of verdicts, which reveal drift of a judge.
 
 use judge::{
     BothOrders, Distribution, FinishReason, Flag, JudgeError, Judgement, Outcome, Preference, Reward,
@@ -7,17 +7,18 @@ use judge::{
 
 use super::Metrics;
 
-/// What a verdict is for.
+/// The purpose of a verdict.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Task {
-    /// It was asked for itself.
+    /// The verdict itself was requested.
     Judge,
-    /// A reward is made of it.
+    /// A reward is computed from it.
     Reward,
 }
 
 impl Metrics {
-    /// Lets the counters of verdicts begin at 0: one that begins when it first counts hides its first count from a rate.
+    /// Initialises the counters of verdicts to 0: a counter that appears with its first increment hides that
+    /// increment from `rate`.
     pub(super) fn begin_verdicts(&self) {
         let flips = ["gavel_position_checked_total", "gavel_position_flips_total"];
         for name in flips.into_iter().chain(["gavel_off_label_total", "gavel_truncated_total"]) {
@@ -32,14 +33,14 @@ impl Metrics {
         }
     }
 
-    /// Notes a verdict.
+    /// Records a verdict.
     pub(crate) fn verdict(&self, judgement: &Judgement, task: Task) {
         let task = match task {
             Task::Judge => "judge",
             Task::Reward => "reward",
         };
         let outcome = judgement.verdict.outcome;
-        // Names of the operator's files, or `inline` for all that requests bring along.
+        // The name of a rubric of the operator, or `inline` for all rubrics in requests.
         let rubric = [("rubric", judgement.rubric.as_str())];
         if let (Outcome::Score(score), Some(scale)) = (outcome, judgement.scale) {
             let part = scale.part(score);
@@ -61,20 +62,17 @@ impl Metrics {
         }
     }
 
-    /// Notes a pair that was judged in both orders.
+    /// Records both verdicts of a pair that was judged in both orders, and their consistency.
     pub(crate) fn both_orders(&self, both: &BothOrders) {
         self.verdict(&both.given, Task::Judge);
         self.verdict(&both.turned, Task::Judge);
         self.positions(&both.given.rubric, (1, u64::from(!both.consistent)));
     }
 
-    /// Notes the verdicts of a reward, and those that could not be had.
+    /// Records the verdicts of a reward, and the consistency of orders.
     pub(crate) fn reward(&self, reward: &Reward) {
         for judgement in &reward.judgements {
             self.verdict(judgement, Task::Reward);
-        }
-        for failure in &reward.failures {
-            self.unparsable(&failure.error);
         }
         if let Some(bias) = reward.position_bias {
             let flips = (bias.flips * bias.pairs as f64).round() as u64;
@@ -82,18 +80,19 @@ impl Metrics {
         }
     }
 
-    /// Notes a judgement that failed.
-    pub(crate) fn verdict_failure(&self, code: &'static str) {
+    /// Records a judgement without a verdict; `code` is the error code that the client gets.
+    pub(crate) fn failed_verdict(&self, error: &JudgeError, code: &'static str) {
+        self.unparsable(error);
         self.counter("gavel_verdict_failures_total", &[("code", code)]).increment(1);
     }
 
-    /// Notes an answer in the form of a known program.
+    /// Counts an answer in the form of a known program.
     pub(crate) fn form(&self, name: &str) {
         self.counter("gavel_form_answers_total", &[("form", name)]).increment(1);
     }
 
-    /// Notes what is wrong with the critic's text, when that is why there is no verdict.
-    pub(crate) fn unparsable(&self, error: &JudgeError) {
+    /// Counts the kind of parse failure, if the critic's text is the reason for the missing verdict.
+    fn unparsable(&self, error: &JudgeError) {
         let kind = match error {
             JudgeError::Unparsable { source, .. } => match source {
                 VerdictError::Missing => "missing",
@@ -112,18 +111,19 @@ impl Metrics {
             | JudgeError::NoRewardHead
             | JudgeError::Engine(_)
             | JudgeError::Grammar(_)
+            | JudgeError::NoThread
             | JudgeError::Exhausted(_)
             | JudgeError::Failed(_) => return,
         };
         self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(1);
     }
 
-    /// Notes lines that the judging log has.
+    /// Counts lines written to the judging log.
     pub(crate) fn log_line(&self, count: u64) {
         self.counter("gavel_judging_log_lines_total", &[]).increment(count);
     }
 
-    /// Notes a line that the judging log lost.
+    /// Counts a line lost by the judging log.
     pub(crate) fn log_dropped(&self) {
         self.counter("gavel_judging_log_dropped_total", &[]).increment(1);
     }
@@ -136,7 +136,7 @@ impl Metrics {
         }
     }
 
-    /// Notes pairs that were judged in both orders, and how many of them came out otherwise.
+    /// Records pairs that were judged in both orders, and the number with different winners.
     fn positions(&self, rubric: &str, (checked, flips): (u64, u64)) {
         self.counter("gavel_position_checked_total", &[]).increment(checked);
         self.counter("gavel_position_flips_total", &[]).increment(flips);

@@ -1,4 +1,5 @@
-//! What people look at in a browser: the page that judges, and the reader of the OpenAPI document. All of it is in the binary.
+//! The pages for browsers: the page that judges, and the viewer of the OpenAPI document. All files are in the
+//! binary.
 
 use axum::{
     Router,
@@ -10,27 +11,27 @@ use sha2::{Digest, Sha256};
 
 use crate::{hexadecimal::hexadecimal, state::AppState};
 
-/// A file of the binary and where it is served.
+/// A file in the binary and its URL path.
 struct Asset {
     path: &'static str,
     kind: Kind,
     bytes: &'static [u8],
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A page of our own, which never makes markup of text.
+    /// A page of our own, which never turns text into markup.
     Page,
-    /// The page of the reader, which makes markup of the document's Markdown.
+    /// The page of the OpenAPI viewer, which turns the document's Markdown into markup.
     Reader,
     Script,
     Style,
     Png,
     Svg,
-    /// A script of the reader, compressed: it is large, and every browser unpacks it.
+    /// A script of the viewer, stored with gzip because it is large; every browser unpacks it.
     PackedScript,
-    /// A style sheet of the reader, compressed.
+    /// A style sheet of the viewer, stored with gzip.
     PackedStyle,
 }
 
@@ -60,7 +61,8 @@ const ASSETS: [Asset; 13] = [
     asset!("/docs/swagger-ui.css", PackedStyle, "docs/swagger-ui.css.gz"),
 ];
 
-/// What a page may load and do: what this server has, and nothing written into the page itself.
+/// The content security policy of pages: they load from and connect to this server only, without inline scripts or
+/// styles.
 macro_rules! policy {
     ($more:literal) => {
         concat!(
@@ -84,7 +86,7 @@ impl Kind {
 
     fn policy(self) -> Option<&'static str> {
         match self {
-            // The browser itself then refuses to make markup of text.
+            // With this, the browser itself refuses to turn text into markup.
             Self::Page => Some(policy!("; require-trusted-types-for 'script'")),
             Self::Reader => Some(policy!("")),
             Self::Script | Self::Style | Self::Png | Self::Svg | Self::PackedScript | Self::PackedStyle => {
@@ -98,7 +100,7 @@ impl Kind {
     }
 }
 
-/// The routes of all files. They ask nothing of the critic, so that they are there whenever the server is.
+/// The routes of all files. They do not need the critic, so they work whenever the server runs.
 pub(crate) fn routes() -> Router<AppState> {
     ASSETS.into_iter().fold(Router::new(), |router, asset| {
         let headers = asset.headers();
@@ -118,7 +120,8 @@ impl Asset {
         let mut headers = HeaderMap::from_iter([
             (header::CONTENT_TYPE, fixed(self.kind.media_type())),
             (header::ETAG, tag),
-            // Another version of the server has other files at the same paths, so that a browser asks each time.
+            // Other versions of the server have other files at the same paths, so browsers must revalidate each
+            // time.
             (header::CACHE_CONTROL, fixed("no-cache")),
             (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
             (header::REFERRER_POLICY, fixed("no-referrer")),
@@ -133,10 +136,10 @@ impl Asset {
     }
 }
 
-/// The file, or that the one which is known is still right.
+/// Returns the file, or 304 if the client's cached copy is current.
 fn answer(asked: &HeaderMap, headers: HeaderMap, bytes: &'static [u8]) -> Response {
     let known = asked.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
-    // A proxy that compresses marks the tag as weak.
+    // A compressing proxy marks the tag as weak.
     let same = |tag: &str| headers[header::ETAG] == tag.trim().trim_start_matches("W/");
     if known.split(',').any(same) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();

@@ -1,14 +1,14 @@
-//! Which addresses are the public Internet's, by RFC 6890 and what came after it.
+//! Classifies addresses as public or not, by RFC 6890 and its successors.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// Blocks of IPv4 that are not, each with the length of its prefix.
+/// Blocks of IPv4 addresses that are not public, each with its prefix length.
 const NOT_PUBLIC: [([u8; 4], u32); 17] = [
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),
     ([100, 64, 0, 0], 10),
     ([127, 0, 0, 0], 8),
-    // Virtual machines ask these two for their own secrets.
+    // Cloud services that give virtual machines their credentials use these two.
     ([168, 63, 129, 16], 32),
     ([169, 254, 0, 0], 16),
     ([172, 16, 0, 0], 12),
@@ -24,7 +24,7 @@ const NOT_PUBLIC: [([u8; 4], u32); 17] = [
     ([255, 255, 255, 255], 32),
 ];
 
-/// Whether anybody on the Internet can reach `address` as well as this machine can.
+/// Whether `address` is reachable from anywhere on the Internet, not only from this machine or its network.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -39,8 +39,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     })
 }
 
-/// Only what is given out as unicast, which leaves out addresses that hold one of IPv4, and nothing of it that leads into
-/// tunnels or is documentation.
+/// Accepts only global unicast addresses (`2000::/3`), which excludes embedded IPv4 addresses, and of these no
+/// tunnels, special-purpose or documentation blocks.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, .., fifth, sixth, _, _] = address.segments();
     let unicast = first & 0xe000 == 0x2000;
@@ -50,7 +50,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     unicast && !special && !tunnel && !documentation
 }
 
-/// Whether `address` is this machine's: then it can be bound.
+/// Whether `address` belongs to this machine, in which case it can be bound.
 pub(super) fn is_own(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! The fetching itself: bounded in size, time and number.
+//! Fetches images, with limits on size, time and concurrency.
 
 use std::{
     collections::HashMap,
@@ -14,23 +14,24 @@ use super::{
     resolver::{CheckedResolver, Names, SystemNames},
 };
 
-/// What one image may take.
+/// The limits for fetching one image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FetchLimits {
-    /// Bytes.
+    /// The largest size in bytes.
     pub(crate) bytes: usize,
-    /// Time until a connection has come about.
+    /// Timeout for connecting.
     pub(crate) connect: Duration,
-    /// Time in all.
+    /// Timeout for the whole fetch.
     pub(crate) whole: Duration,
 }
 
-/// Images that are fetched at a time. Each may take the memory of the largest one.
+/// The most concurrent fetches: enough for a few requests, so that one with slow hosts does not delay the others.
+/// Each may use the memory of the largest image, by default 20 MiB; together 640 MiB.
 const AT_A_TIME: usize = 32;
-/// Of these, from one host: a slow one must not hold up the others.
+/// The most concurrent fetches from one host, so that a slow host does not delay the others.
 const AT_A_TIME_FROM_A_HOST: usize = 4;
 
-/// Fetches images where the operator allows it. Cheap to clone. The default fetches nothing.
+/// Fetches images as the operator allows. Cheap to clone. The default fetches nothing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RemoteImages(Option<Arc<Fetcher>>);
 
@@ -40,27 +41,27 @@ struct Fetcher {
     limits: FetchLimits,
     client: Client,
     all: Semaphore,
-    /// Hosts from which something is fetched now. Held only to look up or to put one entry.
+    /// The semaphores of hosts with fetches in progress. The lock is held only to look up or insert an entry.
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl RemoteImages {
-    /// Fetches what `policy` allows.
+    /// Creates a fetcher for the URLs that `policy` allows.
     ///
     /// # Errors
-    /// When the client cannot be made.
+    /// If the HTTP client cannot be created.
     pub(crate) fn new(policy: Policy, limits: FetchLimits) -> reqwest::Result<Self> {
         Self::with((policy, limits), (Arc::new(SystemNames), Client::builder()))
     }
 
-    /// The same with names that `names` knows, and what is set in `builder` beside.
+    /// Like [`new`](Self::new), with name resolution by `names`, and with the settings of `builder`.
     pub(super) fn with(
         (policy, limits): (Policy, FetchLimits),
         (names, builder): (Arc<dyn Names>, ClientBuilder),
     ) -> reqwest::Result<Self> {
         let client = builder
             .dns_resolver(Arc::new(CheckedResolver(names)))
-            // The environment's proxy would connect to what was never checked.
+            // A proxy from the environment would connect to addresses that were never checked.
             .no_proxy()
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -74,23 +75,23 @@ impl RemoteImages {
         Ok(Self(Some(Arc::new(Fetcher { policy, limits, client, all, hosts }))))
     }
 
-    /// Whether anything is fetched.
+    /// Whether fetching is disabled.
     pub(crate) fn is_off(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The URL in `text`, if it may be fetched.
+    /// Parses the URL in `text`, if it may be fetched.
     ///
     /// # Errors
-    /// For every other one.
+    /// [`NotFetched`] for every other URL.
     pub(crate) fn check(&self, text: &str) -> Result<ImageUrl, NotFetched> {
         self.0.as_ref().ok_or(NotFetched)?.policy.check(text)
     }
 
-    /// The bytes at `url`. Nothing is kept of them.
+    /// Fetches the bytes at `url`. They are not cached.
     ///
     /// # Errors
-    /// Whatever goes wrong is the same to a client.
+    /// [`NotFetched`], whatever the reason, so that clients cannot tell reasons apart.
     pub(crate) async fn fetch(&self, url: ImageUrl) -> Result<Vec<u8>, NotFetched> {
         self.0.as_ref().ok_or(NotFetched)?.fetch(url).await
     }
@@ -99,10 +100,10 @@ impl RemoteImages {
 impl Fetcher {
     async fn fetch(&self, url: ImageUrl) -> Result<Vec<u8>, NotFetched> {
         let host = self.host(url.host());
-        // Semaphores are never closed.
+        // The semaphores are never closed.
         let _of_host = host.acquire().await.map_err(|_| NotFetched)?;
         let _of_all = self.all.acquire().await.map_err(|_| NotFetched)?;
-        // The host alone: what stands after it may be a secret.
+        // Only the host is logged: the rest of the URL may contain a secret.
         let name = url.host().to_owned();
         let reason = match tokio::time::timeout(self.limits.whole, self.download(url)).await {
             Ok(Ok(bytes)) => return Ok(bytes),
@@ -135,7 +136,7 @@ impl Fetcher {
         if let Some(host) = hosts.get(name) {
             return host.clone();
         }
-        // Those that nobody holds any more.
+        // Remove the hosts without a fetch in progress.
         hosts.retain(|_, host| Arc::strong_count(host) > 1);
         hosts
             .entry(name.to_owned())
@@ -144,7 +145,8 @@ impl Fetcher {
     }
 }
 
-/// Refuses what is no whole image as it stands, or has more bytes than `most`, by the head alone.
+/// Checks the head of a response: refuses a status other than 200, a content encoding, and a declared length above
+/// `most` bytes.
 fn check(response: &Response, most: usize) -> Result<(), String> {
     if response.status() != StatusCode::OK {
         return Err(format!("the status is {}", response.status()));

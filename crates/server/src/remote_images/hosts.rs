@@ -1,26 +1,26 @@
-//! Hosts that an operator allows.
+//! The hosts that an operator allows.
 
 use std::{fmt, str::FromStr};
 
 use url::Host;
 
-/// A host, or all that end as it does.
+/// A host, or all subdomains of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AllowedHost {
     name: Name,
-    /// Set when it was named with its port: no other, and this one whatever it is.
+    /// The only port allowed, which may be any; `None` if the operator gave no port.
     port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Name {
-    /// This host alone.
+    /// This host only.
     Exact(Host),
-    /// Every host with a name before this one.
+    /// Every subdomain of this name.
     Below(String),
 }
 
-/// No host.
+/// The error for a text that is not an allowed host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoHost;
 
@@ -37,7 +37,7 @@ impl FromStr for AllowedHost {
 
     fn from_str(text: &str) -> Result<Self, NoHost> {
         let (host, port) = match text.rsplit_once(':') {
-            // The colons of an address stand in brackets.
+            // The colons of an IPv6 address are inside brackets.
             Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().map_err(|_| NoHost)?)),
             _ => (text, None),
         };
@@ -50,7 +50,7 @@ impl FromStr for AllowedHost {
         };
         match (&name, port) {
             (_, Some(0)) => Err(NoHost),
-            // A star means something in front alone.
+            // A star is only valid as the first label.
             (Name::Exact(Host::Domain(name)) | Name::Below(name), _)
                 if name.is_empty() || name.contains('*') =>
             {
@@ -62,7 +62,7 @@ impl FromStr for AllowedHost {
 }
 
 impl AllowedHost {
-    /// Whether it is, or covers, `host` at `port`.
+    /// Whether it covers `host` at `port`.
     pub(super) fn covers(&self, host: &Host<&str>, port: u16) -> bool {
         let named = match (&self.name, host) {
             (Name::Exact(Host::Domain(own)), Host::Domain(domain)) => own == domain,
@@ -76,7 +76,7 @@ impl AllowedHost {
         named && self.port.is_none_or(|own| own == port)
     }
 
-    /// Whether it was named with its port.
+    /// Whether the operator gave a port.
     pub(super) fn names_port(&self) -> bool {
         self.port.is_some()
     }

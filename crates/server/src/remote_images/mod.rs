@@ -1,8 +1,8 @@
-//! Images that are fetched for a client: from hosts that the operator named, and from nowhere by default.
+//! Fetches images for clients, from hosts that the operator allows; by default from none.
 //!
-//! Whoever can make a server fetch can reach what only that server can reach. So a URL is read once, its host is looked
-//! up once, and every address is held to a table before a connection is made; what goes wrong is told in one way, since
-//! a closed port must not look unlike a forbidden one.
+//! A client that can make a server fetch URLs can reach whatever that server can reach (SSRF). Therefore a URL is
+//! parsed once, its host is resolved once, and every address is checked before a connection is made. All failures
+//! are reported alike, because a closed port must not be distinguishable from a forbidden one.
 
 mod addresses;
 mod fetch;
@@ -17,6 +17,6 @@ pub(crate) use fetch::{FetchLimits, RemoteImages};
 pub(crate) use hosts::AllowedHost;
 pub(crate) use policy::{ImageUrl, Policy};
 
-/// Why an image is not fetched. There is one reason on purpose: the log has the others.
+/// The image was not fetched. Deliberately without a reason, which is only logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotFetched;

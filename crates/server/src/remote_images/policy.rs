@@ -1,4 +1,4 @@
-//! Which URLs may be fetched at all, decided on the parsed URL before anything is looked up.
+//! Decides which URLs may be fetched, on the parsed URL and before its name is resolved.
 
 use std::net::IpAddr;
 
@@ -9,24 +9,24 @@ use super::{
     addresses::{is_own, is_public},
 };
 
-/// The longest URL: those of stores that sign theirs stay far below.
+/// The longest URL in bytes: signed URLs of object stores are far shorter.
 const MAX_URL_BYTES: usize = 8192;
 
-/// From where images are fetched.
+/// The hosts that images may be fetched from.
 #[derive(Debug, Clone)]
 pub(crate) enum Policy {
-    /// From these hosts.
+    /// Only these hosts.
     Hosts(Vec<AllowedHost>),
-    /// From every host on the public Internet, and from these.
+    /// Every host on the public Internet, and these.
     AnyPublic(Vec<AllowedHost>),
 }
 
-/// A URL that may be fetched. If its host is a name, its addresses are still to be checked.
+/// A URL that may be fetched. If its host is a name, its addresses are yet to be checked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ImageUrl(Url);
 
 impl ImageUrl {
-    /// Its host, as it is connected to.
+    /// The host to connect to.
     pub(super) fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
@@ -35,26 +35,27 @@ impl ImageUrl {
         self.0
     }
 
-    /// The URL as it is asked for.
+    /// The URL to request.
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
 
 impl Policy {
-    /// The URL in `text`, if it may be fetched.
+    /// Parses the URL in `text`, if it may be fetched.
     ///
     /// # Errors
-    /// For everything but `http` and `https` to an allowed host at its usual port, or at one that was named with the host.
+    /// [`NotFetched`] for everything but `http` and `https` URLs of an allowed host, at the default port of the
+    /// scheme or at the port that was allowed with the host.
     pub(crate) fn check(&self, text: &str) -> Result<ImageUrl, NotFetched> {
         let written_oddly =
             |letter: char| letter.is_ascii_control() || letter.is_whitespace() || letter == '\\';
         if text.len() > MAX_URL_BYTES || text.contains(written_oddly) {
-            return Err(NotFetched); // parsers do not agree on such URLs
+            return Err(NotFetched); // parsers disagree on such URLs
         }
         let (scheme, rest) = text.split_once("://").ok_or(NotFetched)?;
         let url = Url::parse(text).map_err(|_| NotFetched)?;
-        // `http:a://b` has its host elsewhere than it seems.
+        // `http:a://b` has another host than it appears to have.
         if !scheme.eq_ignore_ascii_case(url.scheme()) {
             return Err(NotFetched);
         }
@@ -77,14 +78,14 @@ impl Policy {
             Host::Ipv4(address) => Some(IpAddr::V4(address)),
             Host::Ipv6(address) => Some(IpAddr::V6(address)),
         };
-        // An address that was named with its port is meant, whatever it is.
+        // An address that was allowed with its port is intended, even if it is not public.
         let reachable = address.is_none_or(|address| with_port || (is_public(address) && !is_own(address)));
         let allowed = with_port || (usual && (any_public || !named.is_empty()));
         if allowed && reachable { Ok(ImageUrl(url)) } else { Err(NotFetched) }
     }
 }
 
-/// What stands before the path.
+/// The part of a URL before its path.
 fn authority(rest: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Names to addresses, all of which must be public.
+//! Resolves names to addresses, all of which must be public.
 
 use std::{
     fmt, io,
@@ -11,9 +11,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::addresses::{is_own, is_public};
 
-/// Who knows the addresses of names.
+/// A source of addresses for names.
 pub(super) trait Names: fmt::Debug + Send + Sync {
-    /// All addresses of a name.
+    /// Looks up all addresses of a name.
     fn look_up(&self, name: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 }
 
@@ -27,11 +27,11 @@ impl Names for SystemNames {
     }
 }
 
-/// Looks names up once, and gives connections the addresses that it has checked and no others.
+/// Resolves a name once per connection, and returns only addresses that it has checked.
 #[derive(Debug)]
 pub(super) struct CheckedResolver(pub(super) Arc<dyn Names>);
 
-/// A name leads to an address where nothing is fetched.
+/// A name resolved to an address from which nothing is fetched.
 #[derive(Debug)]
 struct NotPublic(IpAddr);
 
@@ -53,7 +53,8 @@ impl Resolve for CheckedResolver {
     }
 }
 
-/// The addresses, if there are any and each of them is public: a name that also leads inside is not trusted.
+/// Returns the addresses if there are any and all of them are public: a name with an internal address is not
+/// trusted at all.
 fn checked(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
     match addresses.iter().map(SocketAddr::ip).find(|address| !is_public(*address) || is_own(*address)) {
         Some(inside) => Err(NotPublic(inside).into()),

@@ -1,4 +1,4 @@
-//! What becomes of requests when the model's code panics.
+//! Tests of requests and the server when the model's code panics.
 
 use clap::Parser;
 use critic::{Backend, BackendError, Batch, Critic, Limits, Logits};
@@ -11,7 +11,7 @@ use tokio::{
 use super::*;
 use crate::command::{Command, CommandLine};
 
-/// A device that is gone after so many steps.
+/// A device that panics after a number of steps.
 struct Panicking {
     steps: usize,
     device: Box<dyn Backend>,
@@ -28,7 +28,7 @@ impl Backend for Panicking {
     }
 }
 
-/// The answer to a request that closes its connection.
+/// Sends a request that closes its connection, and returns the answer.
 async fn ask(address: std::net::SocketAddr, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
@@ -55,11 +55,14 @@ async fn start(
     let command = CommandLine::parse_from(["gavel", "serve"]).command;
     let Command::Serve(options) = command else { panic!("another command") };
     let bounds = Bounds::new(&options.http, &options.connections, &options.limits);
-    let doors = Doors { access: Access::default(), tls: None, admin: None };
-    let mut server = Server::start(listener, doors, bounds);
+    let listeners = Listeners { access: Access::default(), tls: None, admin: None };
+    let mut server = Server::start(listener, listeners, bounds);
     server.open(server.service((judge.clone(), Metrics::new("null", "none"))));
     let signals = Signals::listen().unwrap();
-    (address, async move { server.finish(&judge, &Deaths::default(), &Systemd::default(), signals).await })
+    (
+        address,
+        async move { server.finish(&judge, &CrashRecord::default(), &Systemd::default(), signals).await },
+    )
 }
 
 const CASE: &str = r#"{"question": "?", "response": "a"}"#;

@@ -1,4 +1,5 @@
-//! The event `gen_ai.evaluation.result` of OpenTelemetry's conventions for generative models: one for each judged response.
+//! The event `gen_ai.evaluation.result` of OpenTelemetry's conventions for generative models, one for each judged
+//! response.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -12,29 +13,30 @@ use super::{export::Export, trace_context::recorded};
 
 const EVENT: &str = "gen_ai.evaluation.result";
 
-/// What was found of one response.
+/// The judgement of one response.
 pub(crate) struct Evaluation<'a> {
-    /// By what it was judged: the rubric.
+    /// The name of the rubric.
     pub(crate) name: &'a str,
-    /// Which of the request's responses.
+    /// Index of the response in the request.
     pub(crate) response: usize,
-    /// What was found, or the code of why nothing was.
+    /// The score, or the error code if there is none.
     pub(crate) found: Result<Score, &'a str>,
-    /// The critic's reasons; empty when there are none.
+    /// The critic's justification; empty if there is none.
     pub(crate) explanation: &'a str,
 }
 
-/// A number, and a word for it where there is one.
+/// A score, with a label if there is one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Score {
-    /// The number, on the rubric's scale or as a reward.
+    /// The score on the rubric's scale, a reward, or the result of a comparison: 1 for better, 0 for worse, 0.5 for
+    /// a tie.
     pub(crate) value: f64,
-    /// The word.
+    /// A label for a comparison or a reward, such as `better` or `chosen`.
     pub(crate) label: Option<&'static str>,
 }
 
-/// Tells what is found of the responses of one request. It belongs to the request's span, which the client's `traceparent`
-/// has made a part of the trace of what is judged.
+/// Reports the judgements of one request's responses. The events belong to the request's span, which the client's
+/// `traceparent` makes part of the trace of the judged responses.
 pub(crate) struct Evaluations {
     to: Option<(Arc<Export>, Option<SpanContext>)>,
     response_ids: Vec<String>,
@@ -46,7 +48,7 @@ impl Evaluations {
         Self { to, response_ids }
     }
 
-    /// Tells one.
+    /// Emits an event for one judgement.
     pub(crate) fn tell(&self, evaluation: &Evaluation<'_>) {
         let Some((export, span)) = &self.to else { return };
         let mut record = export.logger.create_log_record();

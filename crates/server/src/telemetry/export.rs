@@ -1,4 +1,4 @@
-//! The way to a collector: OTLP over HTTP, in batches, on threads of their own.
+//! Export to a collector by OTLP over HTTP, in batches, on background threads.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use opentelemetry_sdk::{
 
 use crate::command::TraceOptions;
 
-/// How long a collector may take for a batch. What waits for it meanwhile is bounded by the batches' own queues, of 2048 spans
-/// or events; when these are full, what is new is dropped, and no request waits.
+/// Timeout of a collector for one batch. Meanwhile spans and events wait in bounded queues of 2048 each; when these
+/// are full, new ones are dropped, and no request waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where spans and events go.
+/// The exporters of spans and events.
 pub(super) struct Export {
     pub(super) tracers: SdkTracerProvider,
     events: SdkLoggerProvider,
     pub(super) logger: SdkLogger,
-    /// Whether the critic's reasons are told.
+    /// Whether events contain the critic's justifications.
     pub(super) explains: bool,
 }
 
 impl Export {
-    /// Starts it when a collector is named.
+    /// Starts the export; `None` if no collector is configured.
     pub(super) fn start(options: &TraceOptions) -> Option<anyhow::Result<Self>> {
         let endpoint = options.otlp_endpoint.as_deref()?;
         Some(
@@ -55,7 +55,7 @@ impl Export {
             .with_service_name(options.otlp_service.clone())
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        // Whoever began a trace has decided whether it is kept.
+        // The client that started a trace decides whether it is sampled.
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.otlp_sample)));
         let tracers = SdkTracerProvider::builder()
             .with_batch_exporter(spans)
@@ -68,7 +68,7 @@ impl Export {
     }
 
     pub(super) fn finish(&self) {
-        // What a collector does not take is lost; it has been told in the log by the exporter.
+        // What the collector does not accept is lost; the exporter has logged it.
         let _ = self.tracers.shutdown_with_timeout(PATIENCE);
         let _ = self.events.shutdown_with_timeout(PATIENCE);
     }

@@ -1,4 +1,4 @@
-//! What the program tells of its work: the log on standard error, and traces and evaluations for a collector.
+//! Telemetry: the log on standard error, and traces and evaluation events for a collector.
 
 mod evaluation;
 mod export;
@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use anyhow::Context;
 use opentelemetry::trace::TracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -27,14 +28,14 @@ pub(crate) use evaluation::{Evaluation, Evaluations, Score};
 use export::Export;
 pub(crate) use trace_context::{continue_trace, name_route};
 
-/// The crates whose spans tell of a request. Those of libraries would tell of the exporter itself, too.
+/// The crates whose spans are exported. Spans of libraries would include those of the exporter itself.
 const TRACED: [&str; 3] = ["gavel", "judge", "engine"];
 
-/// Lines of the log that may wait for whoever reads standard error. When more come than are taken, the newest are dropped and
-/// counted: nothing waits for its line, and a line has some 200 bytes.
+/// The most log lines that wait for standard error to be read. Further lines are dropped and counted, so that
+/// nothing waits for its line; a line has about 200 bytes.
 const MOST_WAITING: usize = 4096;
 
-/// What is told to a collector, if to any, and the log. Cheap to clone.
+/// The log, and the export to a collector if one is configured. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Telemetry {
     export: Option<Arc<Export>>,
@@ -44,19 +45,25 @@ pub(crate) struct Telemetry {
 /// The log on standard error.
 struct Log {
     dropped: ErrorCounter,
-    /// Writes what waits when it is dropped. Taken once, at the end.
+    /// Writes the waiting lines when it is dropped. Taken once, at the end.
     writing: Mutex<Option<WorkerGuard>>,
 }
 
 impl Telemetry {
-    /// Starts the log and, when a collector is named, what is told to it. Called once.
+    /// Starts the log with this filter, and the export if a collector is configured. Must be called at most once.
     ///
     /// # Errors
-    /// When the collector's address makes no sense, or a log was started before.
-    pub(crate) fn start(format: LogFormat, traces: Option<&TraceOptions>) -> anyhow::Result<Self> {
+    /// If the filter or the collector's address is invalid, or a log was started before.
+    pub(crate) fn start(
+        (format, filter): (LogFormat, &str),
+        traces: Option<&TraceOptions>,
+    ) -> anyhow::Result<Self> {
         let export = traces.and_then(Export::start).transpose().map_err(Fatal::from)?.map(Arc::new);
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        // On a thread of its own: a pipe that nobody reads would stop whoever writes, and a closed one would make it panic.
+        let filter = EnvFilter::try_new(filter)
+            .with_context(|| format!("{filter:?} is no filter of the log"))
+            .map_err(Fatal::from)?;
+        // On a thread of its own: a pipe that is not read would block the writing task, and a closed one would make
+        // it panic.
         let builder = NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(MOST_WAITING);
         let (writer, guard) = builder.finish(io::stderr());
         let written = Log { dropped: writer.error_counter(), writing: Mutex::new(Some(guard)) };
@@ -80,8 +87,8 @@ impl Telemetry {
         Ok(Self { export, log: Some(Arc::new(written)) })
     }
 
-    /// Sends what has not been sent. Waits for a collector that does not answer, or a log that nobody reads, for a few seconds
-    /// at most.
+    /// Flushes the export and the log. Waits at most a few seconds for a collector that does not answer, or for
+    /// standard error to be read.
     pub(crate) fn finish(&self) {
         if let Some(export) = &self.export {
             export.finish();
@@ -91,12 +98,13 @@ impl Telemetry {
         }
     }
 
-    /// Lines of the log that were lost.
+    /// The number of log lines that were dropped.
     pub(crate) fn dropped_lines(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.dropped.dropped_lines() as u64)
     }
 
-    /// What will be told of the verdicts of the present request on the responses with these ids.
+    /// Returns the reporter of verdicts on the responses of the current request; `response_ids` are the ids of the
+    /// responses.
     pub(crate) fn evaluations(&self, response_ids: Vec<String>) -> Evaluations {
         Evaluations::new(self.export.clone(), response_ids)
     }

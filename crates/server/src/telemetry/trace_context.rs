@@ -1,4 +1,4 @@
-//! The trace that a request is part of, as its client names it in the header `traceparent` (W3C Trace Context).
+//! The trace that a request belongs to, from its header `traceparent` (W3C Trace Context).
 
 use axum::http::{HeaderMap, Method};
 use opentelemetry::{
@@ -22,23 +22,23 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Lets `span` be part of the trace that `headers` name, and notes the name of its trace in the log. Does nothing where no
-/// traces are told to anybody.
+/// Makes `span` part of the trace that `headers` name, and records the trace id for the log. Does nothing if no
+/// traces are exported.
 pub(crate) fn continue_trace(span: &Span, headers: &HeaderMap) {
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
-    // No layer that records spans is no error: nobody asked for them. Without a valid parent the span begins a trace.
+    // An error means that no layer records spans, because no collector is configured. Without a valid parent the
+    // span starts a new trace.
     if span.set_parent(parent).is_err() {
         return;
     }
-    // Its kind is fixed when its name is asked for.
+    // The kind must be recorded before the span's context is read, which fixes it.
     span.record("otel.kind", "server");
     if let Some(own) = recorded(span) {
         span.record("trace_id", tracing::field::display(own.trace_id()));
     }
 }
 
-/// Names `span` by what is asked for and the route that answers, as far as a collector is told of it: in a log, the path says
-/// as much.
+/// Names `span` by method and route, if it is exported; in the log, the path is enough.
 pub(crate) fn name_route(span: &Span, method: &Method, route: &str) {
     let context = span.context();
     let recorded = context.span();
@@ -48,7 +48,7 @@ pub(crate) fn name_route(span: &Span, method: &Method, route: &str) {
     }
 }
 
-/// The name of `span`, when it is recorded for a collector.
+/// The context of `span`, if it is recorded for a collector.
 pub(super) fn recorded(span: &Span) -> Option<SpanContext> {
     Some(span.context().span().span_context().clone()).filter(SpanContext::is_valid)
 }

@@ -1,8 +1,8 @@
-//! Examples of what programs that know other engines ask, as the API document shows them.
+//! Examples of the routes of other engines for the API document.
 
 use serde_json::{Value, json};
 
-/// What the critic is.
+/// The description of the critic.
 pub(super) fn model_info() -> Value {
     json!({
         "model_path": "gavel-mini",
@@ -13,7 +13,7 @@ pub(super) fn model_info() -> Value {
     })
 }
 
-/// What the server is.
+/// The description of the server.
 pub(super) fn server_info() -> Value {
     json!({
         "model_id": "gavel-mini",
@@ -25,12 +25,31 @@ pub(super) fn server_info() -> Value {
     })
 }
 
-/// The tokens of a text.
+/// The tokens of a text, with their number.
 pub(super) fn tokenized() -> Value {
     json!({ "count": 4, "max_model_len": 4096, "tokens": [32, 391, 344, 13], "token_strs": null })
 }
 
-/// Tokens of a text.
+/// Tokens to be converted to text.
 pub(super) fn tokens() -> Value {
     json!({ "tokens": [32, 391, 344, 13] })
+}
+
+/// A text to continue.
+pub(super) fn generate() -> Value {
+    json!({ "text": "Score: 8\nThe answer", "sampling_params": { "max_new_tokens": 2, "temperature": 0 } })
+}
+
+/// The answer to [`generate`].
+pub(super) fn generated() -> Value {
+    json!({
+        "text": "TheThe",
+        "meta_info": {
+            "id": "39ab3f11859f4e131848bab4eab98786",
+            "finish_reason": { "type": "length" },
+            "prompt_tokens": 7,
+            "completion_tokens": 2,
+            "cached_tokens": 0,
+        },
+    })
 }

@@ -1,6 +1,8 @@
-//! What programs that know vLLM, SGLang and others ask of a server beside texts: tokens, versions, and whether it works.
+//! Other routes of vLLM, SGLang and text-embeddings-inference: tokenization, versions, a generation test, and the
+//! generation of text as SGLang has it.
 
 mod examples;
+mod generate;
 mod state;
 mod tokens;
 
@@ -21,9 +23,10 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(state::model_info))
         .routes(routes!(state::server_info))
         .routes(routes!(state::generate))
+        .routes(routes!(generate::generate_text))
 }
 
-/// Other paths of the same.
+/// Additional paths of the same routes.
 pub(crate) fn aliases() -> Router<AppState> {
     Router::new()
         .route("/v1/tokenize", post(tokens::tokenize))

@@ -1,4 +1,4 @@
-//! Text to tokens and back, as vLLM has it.
+//! Conversion of text to tokens and back, in vLLM's interface.
 
 use axum::{Json, extract::State, http::StatusCode};
 use judge::{EngineError, JudgeError, RawPrompt, TokenId};
@@ -7,42 +7,43 @@ use utoipa::ToSchema;
 
 use super::examples;
 use crate::{
-    caller::CallerOf,
+    caller::RequestCaller,
     dialects::openai::{self, image_params::ImageParams},
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
 };
 
-/// What becomes tokens: a text as it stands, or a conversation as the critic reads it.
+/// What to tokenize: a text, or a conversation as the critic reads it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct TokenizeBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// A text, in which nothing is a control token. Without it, the body is that of a chat request; with
-    /// `add_generation_prompt` `false`, the beginning of the critic's turn is left out.
+    /// A text, in which nothing is parsed as a control token. Without it, the body is that of a chat request; with
+    /// `add_generation_prompt` `false`, the opening of the critic's turn is left out.
     prompt: Option<String>,
-    /// Whether the text of each token is told, too.
+    /// Whether to return the text of each token; by default `false`.
     return_token_strs: Option<bool>,
 }
 
-/// Tokens of the critic's vocabulary.
+/// The tokens of a text or conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tokenized {
-    /// How many there are.
+    /// The number of tokens.
     count: usize,
-    /// Of the prompt and the answer together, in tokens.
+    /// Maximum number of tokens of prompt and answer together.
     max_model_len: usize,
-    /// An image is a run of placeholders.
+    /// The token ids. Each image is a run of placeholder tokens.
     tokens: Vec<u32>,
-    /// The text of each, when it was asked for.
+    /// The text of each token; null if it was not requested.
     token_strs: Option<Vec<String>>,
 }
 
-/// How many times the tokens of a prompt a text may have whose tokens are told: programs count those of what they are about to cut.
+/// The maximum length of a text to tokenize, in context lengths: clients also count the tokens of texts that they
+/// are about to cut.
 const TOLD_CONTEXTS: usize = 4;
 
-/// Tell the tokens of a text or of a conversation.
+/// Tokenize a text or a conversation.
 #[utoipa::path(
     post,
     path = "/tokenize",
@@ -50,24 +51,25 @@ const TOLD_CONTEXTS: usize = 4;
     request_body(content = TokenizeBody, example = json!({ "prompt": "A red circle." })),
     responses(
         (status = 200, description = "The tokens.", body = Tokenized, example = json!(examples::tokenized())),
-        (status = 400, description = "The conversation makes no sense, or the text is too long.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody)
+        (status = 400, description = "The conversation is invalid, or the text is too long.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody)
     )
 )]
 pub(super) async fn tokenize(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     body: JsonBytes,
 ) -> Result<Json<Tokenized>, ApiError> {
     let TokenizeBody { model, prompt, return_token_strs } = body.parse()?;
-    state.names.told(model)?;
+    state.names.response_name(model)?;
     let mut images = ImageParams::default();
     let tokens = match prompt {
         Some(text) => {
             let most = state.judge.context_length() * TOLD_CONTEXTS;
-            // Nothing of it waits for the engine; but it is encoded in turn with what does, and so a part of the same line.
-            let preparing = state.judge.prepare_for(&caller);
+            // The text does not wait for the engine, but tokenization shares its threads with requests that do, and
+            // so their queue.
+            let preparing = state.judge.prepare_for(&caller).await;
             let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
             state.judge.tokens(RawPrompt::Text(text), most, &caller).await
         }
@@ -96,7 +98,7 @@ pub(super) async fn tokenize(
     }))
 }
 
-/// Refuses a body without a conversation in words that name the text, too.
+/// Refuses a body with neither `prompt` nor `messages`; a missing `messages` alone would not mention `prompt`.
 fn check_told(body: &JsonBytes) -> Result<(), ApiError> {
     #[derive(Deserialize)]
     struct Told {
@@ -111,12 +113,12 @@ fn check_told(body: &JsonBytes) -> Result<(), ApiError> {
     }
 }
 
-/// Tokens that become text.
+/// Tokens to convert to text.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct DetokenizeBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// Tokens of the critic's vocabulary.
+    /// Token ids of the critic's vocabulary.
     tokens: Vec<u32>,
 }
 
@@ -127,7 +129,7 @@ pub(super) struct Detokenized {
     prompt: String,
 }
 
-/// Tell the text of tokens.
+/// Convert tokens to text.
 #[utoipa::path(
     post,
     path = "/detokenize",
@@ -135,8 +137,8 @@ pub(super) struct Detokenized {
     request_body(content = DetokenizeBody, example = json!(examples::tokens())),
     responses(
         (status = 200, description = "The text.", body = Detokenized, example = json!({ "prompt": "A red circle." })),
-        (status = 400, description = "There is no such token.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody)
+        (status = 400, description = "A token id is outside the vocabulary.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody)
     )
 )]
 pub(super) async fn detokenize(
@@ -144,7 +146,7 @@ pub(super) async fn detokenize(
     body: JsonBytes,
 ) -> Result<Json<Detokenized>, ApiError> {
     let DetokenizeBody { model, tokens } = body.parse()?;
-    state.names.told(model)?;
+    state.names.response_name(model)?;
     let tokens = state.judge.known(tokens.into_iter().map(TokenId).collect());
     let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;
     Ok(Json(Detokenized { prompt: state.judge.text(&tokens) }))

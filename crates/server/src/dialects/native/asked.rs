@@ -1,21 +1,21 @@
-//! What a request to judge asks for, when it makes sense.
+//! The validated form of a request to `/judge`.
 
 use super::{chosen_rubric::PlacedRubric, receipt::ReceiptBody};
 
-/// What is asked for.
+/// The kind of answer that a request wants.
 pub(super) enum Asked {
-    /// A verdict, while it is written.
+    /// A streamed verdict.
     Stream(PlacedRubric),
-    /// The verdict that a receipt is of, again.
+    /// A verdict again, to be compared with the receipt of an earlier one.
     Replay(PlacedRubric, Box<ReceiptBody>),
-    /// A verdict.
+    /// A verdict by one rubric.
     One(PlacedRubric, Form),
-    /// One by each rubric.
+    /// A verdict by each of several rubrics.
     Several(Vec<PlacedRubric>, Form),
 }
 
 impl Asked {
-    /// How many verdicts it takes.
+    /// The number of verdicts that the critic gives for this request if none is remembered.
     pub(super) fn verdicts(&self) -> usize {
         match self {
             Self::Stream(_) | Self::Replay(..) => 1,
@@ -25,40 +25,67 @@ impl Asked {
     }
 }
 
-/// How the verdict by a rubric is made.
+/// How the verdict by a rubric is obtained.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// Of what is judged in these orders, with and without images.
+    /// Judged in these orders, with and possibly also without images.
     Verdict(Orders, Sight),
-    /// Of so many that are drawn.
+    /// Drawn this many times.
     Samples(usize),
 }
 
 impl Form {
-    /// How many verdicts it takes.
+    /// The number of verdicts that the critic gives for one rubric.
     pub(super) fn verdicts(self) -> usize {
-        match self {
-            Self::Verdict(Orders::Given, _) => 1,
-            Self::Verdict(Orders::Both | Orders::Agreed, _) => 2,
-            Self::Samples(count) => count,
+        let (orders, sight) = match self {
+            Self::Verdict(orders, sight) => (orders, sight),
+            Self::Samples(count) => return count,
+        };
+        let with_images = match orders {
+            Orders::Given => 1,
+            Orders::Both | Orders::Agreed => 2,
+        };
+        match sight {
+            Sight::Seeing => with_images,
+            // Without the images it is judged in the same orders.
+            Sight::AlsoBlind => 2 * with_images,
         }
     }
 }
 
-/// In which orders two responses are judged.
+/// The orders in which two responses are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orders {
     Given,
     Both,
-    /// With a tie unless these agree.
+    /// Both, and a tie unless they agree.
     Agreed,
 }
 
-/// With and without which images a verdict is made.
+/// Whether a case is also judged without its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// With those of the case.
+    /// With the images of the case only.
     Seeing,
-    /// With them, and then without any.
+    /// With the images, and once more without any.
     AlsoBlind,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_of_the_critic_counts() {
+        for (form, count) in [
+            (Form::Verdict(Orders::Given, Sight::Seeing), 1),
+            (Form::Verdict(Orders::Both, Sight::Seeing), 2),
+            (Form::Verdict(Orders::Agreed, Sight::Seeing), 2),
+            (Form::Verdict(Orders::Given, Sight::AlsoBlind), 2),
+            (Form::Verdict(Orders::Both, Sight::AlsoBlind), 4),
+            (Form::Samples(5), 5),
+        ] {
+            assert_eq!(form.verdicts(), count, "{form:?}");
+        }
+    }
 }

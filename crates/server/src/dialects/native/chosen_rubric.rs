@@ -1,4 +1,4 @@
-//! By what a body asks for a verdict: a rubric of the server, or criteria of its own.
+//! The rubric of a request: one of the server's by name, or criteria of its own.
 
 use std::fmt;
 
@@ -12,35 +12,35 @@ use utoipa::ToSchema;
 use super::scale::ScaleBody;
 use crate::{dialects::object_or_null, error::ApiError};
 
-/// By what a case is judged.
+/// The rubric by which a case is judged.
 #[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub(super) enum ChosenRubric {
-    /// A rubric of the server, by its name.
+    /// Name of a rubric of the server.
     Name(String),
     /// Criteria of your own.
     Inline(InlineRubric),
 }
 
-/// Criteria of your own, with a scale when one response is scored.
+/// Criteria of your own, with a scale if single responses are scored.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InlineRubric {
-    /// What to look at.
+    /// What the critic looks at, in words.
     criteria: String,
-    /// The scores that may be given.
+    /// The valid scores. Absent for comparisons.
     #[serde(default, deserialize_with = "object_or_null")]
     scale: Option<ScaleBody>,
 }
 
-/// By hand, since of what has none of two forms the parser cannot say what is wrong with it.
+/// Written by hand: a derived parser of an untagged enum reports only that no variant matched, not what is wrong.
 impl<'de> Deserialize<'de> for ChosenRubric {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         source.deserialize_any(NameOrInline)
     }
 }
 
-/// Takes either form.
+/// Accepts a name or an object.
 struct NameOrInline;
 
 impl<'de> Visitor<'de> for NameOrInline {
@@ -71,13 +71,13 @@ impl From<ChosenRubric> for RubricChoice {
     }
 }
 
-/// A rubric and where its criteria and scale stand in the body.
+/// A rubric, and the path in the body below which its criteria and scale are, for error messages.
 pub(super) struct PlacedRubric {
     pub(super) choice: RubricChoice,
     pub(super) path: String,
 }
 
-/// Where criteria and a scale stand in a body: inside of its rubric, or beside it.
+/// The prefix of the path of criteria and scale: `rubric.` for criteria inside `rubric`, else empty.
 pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
     match rubric {
         Some(ChosenRubric::Inline(_)) => "rubric.",
@@ -85,7 +85,10 @@ pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
     }
 }
 
-/// The rubric of a body, wherever its criteria stand.
+/// The rubric of a body, from `rubric` or from `criteria` and `scale` next to it.
+///
+/// # Errors
+/// When both are given, or a scale without criteria.
 pub(super) fn choose_rubric(
     rubric: Option<ChosenRubric>,
     criteria: Option<String>,

@@ -1,6 +1,6 @@
-//! What a collector is told of verdicts and rewards, and the ids by which clients name what is judged.
+//! Evaluation events for the trace collector: verdicts and rewards, with the client's ids of the responses.
 
-use judge::Responses;
+use judge::{Preference, Responses};
 
 use super::{response::VerdictBody, reward::RewardsBody};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
     telemetry::{Evaluation, Evaluations, Score},
 };
 
-/// The longest id: those of OpenAI's completions have about 40 bytes.
+/// The maximum length of an id in bytes; the ids of OpenAI's completions have about 40.
 const MAX_ID: usize = 256;
 
-/// Refuses ids that are not one for each of `count` responses; none at all are right too.
+/// Checks that there is one id for each of `count` responses, of 1 to [`MAX_ID`] bytes; no ids at all are valid too.
 pub(super) fn check_ids(ids: &[String], count: usize, path: &str) -> Result<(), ApiError> {
     if !ids.is_empty() && ids.len() != count {
         let message = format!("Each response needs an id of its own: {count} in all, not {}.", ids.len());
@@ -23,7 +23,7 @@ pub(super) fn check_ids(ids: &[String], count: usize, path: &str) -> Result<(), 
     }
 }
 
-/// How many responses a case has.
+/// The number of responses of a case.
 pub(super) fn count(responses: &Responses) -> usize {
     match responses {
         Responses::One(_) => 1,
@@ -31,7 +31,7 @@ pub(super) fn count(responses: &Responses) -> usize {
     }
 }
 
-/// Tells a verdict: the score of one response, or of two which is `better` (1), `worse` (0) or in a `tie` (0.5).
+/// Exports a verdict: the score of one response, or for each of two `better` (1), `worse` (0) or `tie` (0.5).
 pub(super) fn verdict(evaluations: &Evaluations, verdict: &VerdictBody) {
     let (name, explanation) = (verdict.rubric(), verdict.justification());
     let tell = |response, value, label| {
@@ -41,15 +41,15 @@ pub(super) fn verdict(evaluations: &Evaluations, verdict: &VerdictBody) {
     let (better, worse) = (Some("better"), Some("worse"));
     match (verdict.score(), verdict.preference()) {
         (Some(score), _) => tell(0, score, None),
-        (None, Some("first")) => {
+        (None, Some(Preference::First)) => {
             tell(0, 1.0, better);
             tell(1, 0.0, worse);
         }
-        (None, Some("second")) => {
+        (None, Some(Preference::Second)) => {
             tell(0, 0.0, worse);
             tell(1, 1.0, better);
         }
-        (None, Some(_)) => {
+        (None, Some(Preference::Tie)) => {
             tell(0, 0.5, Some("tie"));
             tell(1, 0.5, Some("tie"));
         }
@@ -57,7 +57,8 @@ pub(super) fn verdict(evaluations: &Evaluations, verdict: &VerdictBody) {
     }
 }
 
-/// Tells rewards; the best response is `chosen` and the worst `rejected`, as preference learning has them.
+/// Exports rewards. The best response is labelled `chosen` and the worst `rejected`, the terms of preference
+/// learning.
 pub(super) fn rewards(evaluations: &Evaluations, body: &RewardsBody) {
     for (response, value) in body.rewards.iter().enumerate() {
         let label = if body.chosen == Some(response) {
@@ -72,7 +73,7 @@ pub(super) fn rewards(evaluations: &Evaluations, body: &RewardsBody) {
     }
 }
 
-/// Tells that `count` responses could not be judged, and the code of why.
+/// Exports the error code of a failed judgement for each of `count` responses.
 pub(super) fn failure(evaluations: &Evaluations, count: usize, error: &ApiError) {
     for response in 0..count {
         let found = Err(error.code());

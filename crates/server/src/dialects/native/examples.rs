@@ -1,10 +1,10 @@
-//! Examples of our own interface, as the API document shows them.
+//! Examples of our own interface for the API document.
 
 use serde_json::{Value, json};
 
 use crate::dialects::IMAGE;
 
-/// One response to score.
+/// A request to score one response.
 pub(super) fn one_response() -> Value {
     json!({
         "question": "What colour is the circle?",
@@ -13,7 +13,7 @@ pub(super) fn one_response() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`one_response`].
 pub(super) fn one_response_answer() -> Value {
     json!({
         "kind": "pointwise",
@@ -59,7 +59,7 @@ pub(super) fn one_response_answer() -> Value {
     })
 }
 
-/// Two responses to compare, in both orders and without reasons.
+/// A request to compare two responses in both orders, without reasons.
 pub(super) fn two_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
@@ -70,7 +70,7 @@ pub(super) fn two_responses() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`two_responses`].
 pub(super) fn two_responses_answer() -> Value {
     json!({
         "kind": "pairwise",
@@ -93,7 +93,7 @@ pub(super) fn two_responses_answer() -> Value {
     })
 }
 
-/// One response by a rubric of the server and by criteria of one's own.
+/// A request to score one response by a rubric of the server and by criteria of its own.
 pub(super) fn several_rubrics() -> Value {
     json!({
         "question": "What colour is the circle?",
@@ -103,7 +103,7 @@ pub(super) fn several_rubrics() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`several_rubrics`].
 pub(super) fn several_rubrics_answer() -> Value {
     json!({
         "verdicts": [
@@ -141,7 +141,7 @@ pub(super) fn several_rubrics_answer() -> Value {
     })
 }
 
-/// The reasons while they are written.
+/// A request with a streamed answer.
 pub(super) fn streamed() -> Value {
     json!({
         "question": "What colour is the circle?",
@@ -151,7 +151,7 @@ pub(super) fn streamed() -> Value {
     })
 }
 
-/// What comes of it.
+/// The events that answer [`streamed`].
 pub(super) fn streamed_answer() -> Value {
     json!([
         "event: decision",
@@ -171,7 +171,7 @@ pub(super) fn streamed_answer() -> Value {
     .join("\n"))
 }
 
-/// Responses to rank by comparing all ordered pairs.
+/// A request to rank responses by comparing all ordered pairs.
 pub(super) fn several_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
@@ -180,7 +180,7 @@ pub(super) fn several_responses() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`several_responses`].
 pub(super) fn several_responses_answer() -> Value {
     json!({
         "rewards": [3.989431, 0.004117, -3.993549],
@@ -204,7 +204,7 @@ pub(super) fn several_responses_answer() -> Value {
     })
 }
 
-/// Two questions in one call, each response scored alone.
+/// A request with two questions, in which each response is scored alone.
 pub(super) fn several_prompts() -> Value {
     json!({
         "method": "pointwise",
@@ -219,7 +219,7 @@ pub(super) fn several_prompts() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`several_prompts`].
 pub(super) fn several_prompts_answer() -> Value {
     json!({
         "results": [
@@ -263,14 +263,14 @@ pub(super) fn several_prompts_answer() -> Value {
     })
 }
 
-/// The same, each result as soon as it is known.
+/// The request of [`several_prompts`] with a streamed answer.
 pub(super) fn streamed_prompts() -> Value {
     let mut body = several_prompts();
     body["stream"] = json!(true);
     body
 }
 
-/// What comes of it.
+/// The events that answer [`streamed_prompts`].
 pub(super) fn streamed_prompts_answer() -> Value {
     let Value::Array(results) = several_prompts_answer()["results"].take() else { return Value::Null };
     let event = |(index, mut result): (usize, Value)| {
@@ -281,7 +281,7 @@ pub(super) fn streamed_prompts_answer() -> Value {
     json!(events + "event: done\ndata: {}\n\n")
 }
 
-/// Rubrics and formats, a few of many.
+/// A few of the rubrics and formats that `GET /rubrics` lists.
 pub(super) fn rubrics() -> Value {
     json!({
         "rubrics": [{

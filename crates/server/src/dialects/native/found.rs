@@ -8,20 +8,20 @@ use super::{
 };
 use crate::metrics::{Metrics, Task};
 
-/// A verdict.
+/// A verdict in one order or in both.
 pub(super) enum Found {
     One(Box<Judgement>),
     Both(Box<BothOrders>),
 }
 
-/// A case, and by what and how it is judged.
+/// A case, the rubric and the options.
 pub(super) type Question = (Case, RubricChoice, JudgeOptions);
 
 impl Found {
-    /// The verdict on a case, in these orders.
+    /// Judges a case in the given orders.
     ///
     /// # Errors
-    /// [`JudgeError`] as for any judgement.
+    /// Any [`JudgeError`] of [`Judge::verdict`] or [`Judge::judge_both_orders`].
     pub(super) async fn find(judge: &Judge, orders: Orders, asked: Question) -> Result<Self, JudgeError> {
         let (case, choice, options) = asked;
         Ok(match orders {
@@ -33,13 +33,13 @@ impl Found {
         })
     }
 
-    /// The same judged without images, and where both stand.
+    /// Judges the case in the same way without its images.
     ///
     /// # Errors
-    /// [`JudgeError`] as for any judgement.
+    /// As [`Found::find`].
     pub(super) async fn blind(judge: &Judge, orders: Orders, asked: Question) -> Result<Self, JudgeError> {
         let (case, choice, options) = asked;
-        // The reasons that come after a verdict are of no use here.
+        // Reasons after the verdict would not be used.
         let mode = match options.mode {
             Mode::ScoreThenExplain => Mode::Score,
             Mode::Trained | Mode::Score | Mode::ExplainThenScore => options.mode,
@@ -48,7 +48,7 @@ impl Found {
         Self::find(judge, orders, (case.without_images(), choice, options)).await
     }
 
-    /// Counts it among the verdicts.
+    /// Counts it in the metrics of verdicts.
     pub(super) fn count(&self, metrics: &Metrics) {
         match self {
             Self::One(judgement) => metrics.verdict(judgement, Task::Judge),
@@ -63,7 +63,7 @@ impl Found {
         }
     }
 
-    /// As a body, beside what was found without images.
+    /// The response body, with the verdict without images and the difference between both, if there is one.
     pub(super) fn into_body(self, blind: Option<Self>, model: &str) -> VerdictBody {
         let lean = self.lean();
         let body = match self {
@@ -76,7 +76,8 @@ impl Found {
     }
 }
 
-/// The options with which what is asked for can be compared with what is found blind.
+/// The options with the distribution enabled where a verdict without images is wanted too: the difference is
+/// computed from it.
 pub(super) fn options(options: &JudgeOptions, sight: Sight) -> JudgeOptions {
     let distribution = options.distribution || sight == Sight::AlsoBlind;
     JudgeOptions { distribution, ..options.clone() }

@@ -1,45 +1,47 @@
-//! What a request wants done about responses that mean to deceive.
+//! Request options against deceptive responses.
 
 use judge::{Calibration, Degenerate, Guards, Invisible};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// Whether what the critic says whatever is answered is taken out of its verdict.
+/// Whether the critic's bias, meaning its verdict on answers without content, is divided out of the probabilities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CalibrationBody {
-    /// No.
+    /// No calibration.
     #[default]
     None,
-    /// Probabilities are divided by the mean of those on three answers without content to the same question. It is for
-    /// comparisons: a score of nothing is rightly the worst, which this takes away.
+    /// The probability of each verdict is divided by its mean over three answers without content to the same
+    /// question (at least 0.000001), and the results are normalised. Intended for comparisons: with single scores,
+    /// the low score of an empty answer is correct, and dividing by it spoils the scores.
     ContentFree,
 }
 
-/// What becomes of a response that answers nothing.
+/// How a response without an answer is judged: one that is empty, only white space or punctuation, or only
+/// announces an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DegenerateBody {
-    /// It gets the worst verdict, and the critic is not asked.
+    /// It gets the worst score, and loses to any other response, without running the critic.
     #[default]
     Worst,
-    /// The critic judges it as any other.
+    /// The critic judges it like any other response.
     Judged,
 }
 
-/// What becomes of characters of responses that nobody sees, such as Unicode tags and runs of variation selectors. They are
-/// flagged in any case.
+/// How invisible characters in responses are treated, such as Unicode tags and runs of variation selectors. They
+/// are flagged in either case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum InvisibleBody {
     /// The critic reads them.
     #[default]
     Kept,
-    /// They are left out before anything is judged.
+    /// They are removed before the responses are judged.
     Stripped,
 }
 
-/// What is done about them.
+/// Combines the three options.
 pub(super) fn guards(
     calibration: CalibrationBody,
     degenerate: DegenerateBody,

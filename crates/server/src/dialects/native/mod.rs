@@ -1,4 +1,4 @@
-//! Our own interface: `POST /judge`, `POST /reward` and the rubrics.
+//! Gavel's own interface: `POST /judge`, `POST /reward` and the rubrics.
 
 mod asked;
 mod chosen_rubric;
@@ -31,12 +31,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     affinity,
-    caller::CallerOf,
-    error::{ApiError, Dialect, ErrorBody},
+    caller::RequestCaller,
+    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_refused},
     images::with_images,
     json_body::JsonBytes,
     judging_log::{Note, Recorder},
-    metrics::{RequestKind, StreamFate, Task},
+    metrics::{RequestKind, StreamOutcome, Task},
+    service::Service,
     state::AppState,
     telemetry::Evaluations,
 };
@@ -48,25 +49,25 @@ use receipt::ReceiptBody;
 use request::{JudgeBody, JudgeRequest};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
-pub(crate) use reward::MethodBody;
-pub(crate) use rubrics::reload_rubrics;
 
-/// The routes that ask for work.
+/// The routes that run the critic, and count against a key's quota.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(judge)).merge(reward::routes())
 }
 
-/// What is looked up and looked after, and takes nothing from a quota.
+/// The routes that list and reload the rubrics. They count against no quota.
 pub(crate) fn rules() -> OpenApiRouter<AppState> {
     rubrics::routes()
 }
 
 /// Judge one response, or compare two.
 ///
-/// With `stream`, an event `decision` carries the score or preference, and the distribution if it is read, as soon as it is
-/// known; events `justification` carry `{"text": …}` as it is written; and the last event is `verdict`, with the same body
-/// as without `stream`, or `error`, with the body of an error. With `rubrics`, the answer has `verdicts`, all on one shared
-/// prompt as far as it goes, and one that fails fails alone.
+/// With `stream`, the answer is server-sent events. `decision` carries the score or the preference, and the
+/// distribution if it was read; it is sent as soon as the decision is known, and not at all if that is only at the
+/// end. Events `justification` carry `{"text": …}` while the text is written. The last event is `verdict`, with the
+/// same body as without `stream`, or `error`, with the body of an error. With `rubrics`, the answer has `verdicts`,
+/// one for each rubric; the prompts share as much computation as possible, and a rubric that fails does not affect
+/// the others.
 #[utoipa::path(
     post,
     path = "/judge",
@@ -89,30 +90,32 @@ pub(crate) fn rules() -> OpenApiRouter<AppState> {
             )),
             (String = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
-        (status = 400, description = "The body has the wrong form, or the case or the rubric makes no sense.", body = ErrorBody),
-        (status = 404, description = "No rubric has that name.", body = ErrorBody),
-        (status = 409, description = "What would be judged is not what the expected receipt is of.", body = ErrorBody),
-        (status = 413, description = "The body is too large.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 500, description = "The model failed.", body = ErrorBody),
-        (status = 502, description = "The critic's text is no verdict; `text` has it.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait, or this one waited for too long; see `Retry-After`.", body = ErrorBody),
-        (status = 504, description = "The request ran out of time.", body = ErrorBody)
+        (status = 400, description = "The request body, the case or the rubric is invalid.", body = ErrorBody),
+        (status = 404, description = "No rubric with this name exists.", body = ErrorBody),
+        (status = 409, description = "The request does not match the receipt in `expect`.", body = ErrorBody),
+        (status = 413, description = "The request body is too large.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 500, description = "The critic failed.", body = ErrorBody),
+        (status = 502, description = "The critic's text contains no verdict; the text is in `text`.", body = ErrorBody),
+        (status = 503, description = "Too many requests are waiting, or this one waited too long; retry after the time in `Retry-After`.", body = ErrorBody),
+        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
     )
 )]
 async fn judge(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = judge_request(&state, &caller, &body).await?;
     let _memory = body.into_memory();
-    let (kind, affinity) = (RequestKind::from(request.case.kind()), affinity::of(&request.case));
-    Ok(affinity::named(Some(affinity), kind.of(judged(state.pinned(), recorder, request).await)))
+    RequestKind::from(request.case.kind()).note();
+    let affinity = affinity::of(&request.case);
+    let judged = judged(state.with_fixed_rules(), recorder, request).await;
+    Ok(affinity::named(Some(affinity), judged.into_response()))
 }
 
-/// What the body of a request to judge asks for.
+/// Parses and validates the body of a request to `/judge`.
 async fn judge_request(
     state: &AppState,
     caller: &Caller,
@@ -120,13 +123,13 @@ async fn judge_request(
 ) -> Result<JudgeRequest, ApiError> {
     let read = with_images(state, &caller.tenant, |reader| {
         let body: JudgeBody = body.parse()?;
-        body.check(&state.content)?;
+        body.check(&state.limits.content)?;
         body.into_request(caller.clone(), reader)
     });
     read.await
 }
 
-/// What the body of a request to judge asks for: the case, how it is judged, and how many verdicts.
+/// Returns the case of a request to `/judge`, its options, and the number of verdicts that it needs.
 pub(crate) async fn asked(
     state: &AppState,
     caller: &Caller,
@@ -149,21 +152,19 @@ async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> R
         Asked::Replay(rubric, receipt) => JudgedBody::One(Box::new(judging.again(rubric, &receipt).await?)),
         Asked::One(rubric, form) => JudgedBody::One(Box::new(judging.by(rubric, form).await?)),
         Asked::Several(rubrics, form) => {
-            let each = |rubric| async {
-                match judging.by(rubric, form).await {
-                    Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
-                    Err(error) => error.into(),
-                }
-            };
-            // All at once, so that the engine computes what their prompts share once.
-            let verdicts = join_all(rubrics.into_iter().map(each)).await;
-            JudgedBody::Several(VerdictsBody { verdicts })
+            // Concurrently, so that the engine computes the common part of their prompts once.
+            let verdicts = join_all(rubrics.into_iter().map(|rubric| judging.by(rubric, form))).await;
+            let verdicts = unless_refused(verdicts)?.into_iter().map(|verdict| match verdict {
+                Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
+                Err(error) => error.into(),
+            });
+            JudgedBody::Several(VerdictsBody { verdicts: verdicts.collect() })
         }
     };
     Ok(Json(body).into_response())
 }
 
-/// A case and how it is judged, by whichever rubric.
+/// A case and its options, to be judged by one rubric or several.
 struct Judging<'a> {
     state: &'a AppState,
     recorder: &'a Recorder,
@@ -173,7 +174,7 @@ struct Judging<'a> {
 }
 
 impl Judging<'_> {
-    /// The verdict by a rubric.
+    /// Judges the case by a rubric, and logs and exports the verdict.
     async fn by(&self, rubric: PlacedRubric, form: Form) -> Result<VerdictBody, ApiError> {
         let note = self.recorder.begin(&self.case, &rubric.choice);
         let body = match form {
@@ -184,7 +185,7 @@ impl Judging<'_> {
         Ok(body)
     }
 
-    /// The verdict that a receipt is of, again.
+    /// Judges the case again, and compares the verdict with that of `receipt`.
     async fn again(&self, rubric: PlacedRubric, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
         let note = self.recorder.begin(&self.case, &rubric.choice);
         let body = self.replayed(rubric, receipt).await?;
@@ -192,7 +193,7 @@ impl Judging<'_> {
         Ok(body)
     }
 
-    /// A verdict that is about to be written, and who is told of it.
+    /// Starts a streamed verdict. Returns the stream, and what the verdict is to be logged and exported with.
     async fn begun(self, rubric: PlacedRubric) -> Result<(VerdictStream, Note, Telling), ApiError> {
         let Self { state, recorder, telling, case, options } = self;
         let note = recorder.begin(&case, &rubric.choice);
@@ -222,24 +223,29 @@ impl Judging<'_> {
 
     async fn samples(&self, rubric: PlacedRubric, count: usize) -> Result<VerdictBody, ApiError> {
         let PlacedRubric { choice, path } = rubric;
-        let AppState { judge, metrics, .. } = self.state;
+        let Service { judge, metrics, .. } = &self.state.service;
         let samples = judge.judge_samples(self.case.clone(), choice, (self.options.clone(), count)).await;
         let samples = samples.map_err(|error| self.failed(error, &path))?;
-        samples.verdicts.iter().flatten().for_each(|judgement| metrics.verdict(judgement, Task::Judge));
+        for verdict in &samples.verdicts {
+            match verdict {
+                Ok(judgement) => metrics.verdict(judgement, Task::Judge),
+                Err(error) => count_failed_verdict(metrics, error),
+            }
+        }
         let body = VerdictBody::samples(samples, judge.model());
         body.ok_or_else(|| self.failed(JudgeError::Silent, &path))
     }
 
     async fn replayed(&self, rubric: PlacedRubric, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
         let PlacedRubric { choice, path } = rubric;
-        let AppState { judge, metrics, .. } = self.state;
+        let Service { judge, metrics, .. } = &self.state.service;
         let failed = |error| self.failed(error, &path);
         if receipt.names_weights() {
             judge.weights_known().await;
         }
         let (case, options) = (self.case.clone(), self.options.clone());
         let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await.map_err(failed)?;
-        receipt.check(verdict.receipt())?;
+        receipt.check(verdict.receipt(), options.guards.calibration)?;
         let judgement = verdict.collect().await.map_err(failed)?;
         let judgement = judge.calibrate(judgement, (case, choice, options)).await.map_err(failed)?;
         metrics.verdict(&judgement, Task::Judge);
@@ -250,26 +256,26 @@ impl Judging<'_> {
         self.telling.failed(self.state, error).in_rubric(path)
     }
 
-    /// Tells of a verdict whoever is told beside the client.
+    /// Writes a verdict to the judging log and exports it to the trace collector.
     fn tell(&self, mut note: Note, body: &VerdictBody) {
         note.verdict(body);
         evaluations::verdict(&self.telling.evaluations, body);
     }
 }
 
-/// Who is told how the judging ends, beside the client.
+/// Reports a judgement's end: evaluations for the trace collector, and the field of the request that an error is
+/// about.
 struct Telling {
     evaluations: Evaluations,
     places: Places,
 }
 
 impl Telling {
-    /// A judgement that failed, counted, with the field that is to blame.
+    /// Counts and exports a failed judgement, and returns its error with the field of the request that caused it.
     fn failed(&self, state: &AppState, error: JudgeError) -> ApiError {
         let blamed = self.places.blamed(&error);
-        state.metrics.unparsable(&error);
+        count_failed_verdict(&state.metrics, &error);
         let error = ApiError::from_judge(error, Dialect::Native);
-        state.metrics.verdict_failure(error.code());
         evaluations::failure(&self.evaluations, self.places.responses(), &error);
         match blamed {
             Some(path) => error.with_param(path),
@@ -278,13 +284,13 @@ impl Telling {
     }
 }
 
-/// The verdict as events. The client's leaving drops the stream, which cancels the work.
+/// The verdict as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
 fn events(
     verdict: VerdictStream,
     (state, mut note): (AppState, Note),
     telling: Telling,
 ) -> impl IntoResponse {
-    let (fate, told) = StreamFate::pair();
+    let (fate, told) = StreamOutcome::pair();
     let events = verdict.map(move |event| {
         let event = match event {
             Ok(VerdictEvent::Decision(outcome, distribution)) => {

@@ -1,13 +1,13 @@
-//! Receipts in bodies: what a verdict depended on, and whether that is still so.
+//! Receipts in bodies: what a verdict depended on, and whether that is unchanged.
 
 use axum::http::StatusCode;
-use judge::{Drawing, Receipt};
+use judge::{Calibration, Drawing, Receipt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{error::ApiError, hexadecimal::hexadecimal};
 
-/// What a verdict depended on. Sent back as `expect` with the same request, it asks for the same verdict.
+/// What a verdict depended on. Sent as `expect` with the same request, it replays the verdict.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceiptBody {
@@ -15,16 +15,17 @@ pub(super) struct ReceiptBody {
     gavel: String,
     /// Name of the checkpoint.
     model: String,
-    /// SHA-256 of the weights file; of several files, that of the lines that `sha256sum *.safetensors` writes. Null until it
-    /// is known: a large checkpoint is read for some time after the start.
+    /// SHA-256 of the weights file; of several files, that of the output of `sha256sum *.safetensors`. Null until
+    /// it is computed, which takes some time after the start for a large checkpoint.
     weights: Option<String>,
-    /// The number type that is computed in.
+    /// Number type of the computation, such as `f32`.
     precision: String,
     /// How weights are kept in memory: `stored`, `f32`, `q8` or `q4`.
     weight_form: String,
-    /// How many GPUs, or threads of a CPU, the critic is split over, whose numbers are added up.
+    /// Number of ranks (GPUs, or threads of a CPU) that the critic is split over. It determines the order of sums.
     tensor_parallel: usize,
-    /// `exact`: the same request gets the same numbers to the last bit, whatever else runs. `best_effort`: it need not.
+    /// `exact`: equal requests get the same numbers to the last bit, whatever else runs. `best_effort`: not
+    /// guaranteed.
     determinism: String,
     /// Name of the critic's profile.
     profile: String,
@@ -32,42 +33,43 @@ pub(super) struct ReceiptBody {
     format: String,
     /// Name of the rubric.
     rubric: String,
-    /// Its version; 0 for criteria of your own.
+    /// Version of the rubric; 0 for criteria of your own.
     rubric_version: u32,
-    /// SHA-256 of what the rubric says.
+    /// SHA-256 of the rubric's content.
     rubric_digest: String,
     /// SHA-256 of the rendered prompt, images included.
     prompt_digest: String,
-    /// The mode; `trained` when none was asked for.
+    /// The mode; `trained` if the request had none.
     mode: String,
-    /// Whether all probabilities were asked for.
+    /// Whether the probabilities of all verdicts were requested, which is always so with both orders and with
+    /// `blind`. A replay reads them again.
     distribution: bool,
-    /// How the verdict was corrected by what the critic says whatever is answered: `none` or `content_free`.
+    /// The calibration of the verdict: `none` or `content_free`.
     calibration: String,
-    /// Tokens of reasons at most.
+    /// Maximum number of tokens of reasons.
     max_tokens: usize,
-    /// 0 when nothing was drawn.
+    /// Temperature of sampling; 0 if nothing was drawn.
     temperature: f32,
-    /// The share of probability that was drawn from.
+    /// Top-p threshold of sampling.
     top_p: f32,
-    /// Start of the random numbers; null when nothing was drawn.
+    /// Seed of the random numbers; null if nothing was drawn.
     seed: Option<u64>,
-    /// The checkpoint's penalty on tokens already generated, which holds in greedy decoding too; 1 is none.
+    /// The checkpoint's penalty on tokens already generated, applied in greedy decoding too; 1 means none.
     repetition_penalty: f32,
-    /// The checkpoint's tokens any of which ends a reply.
+    /// The checkpoint's end tokens; any of them ends a reply.
     end_token_ids: Vec<u32>,
-    /// Tokens of the prompt that were not computed again.
+    /// Prompt tokens that were taken from the prefix cache instead of computed.
     cached_tokens: usize,
     /// Whether the verdict was remembered from an equal request, so that nothing was computed.
     memo: bool,
-    /// SHA-256 of the verdict and its justification.
+    /// SHA-256 of the verdict, its finish reason and its justification.
     verdict_digest: String,
 }
 
-/// Whether a verdict came out again.
+/// Whether a replayed verdict is the same.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReplayBody {
-    /// Whether verdict and justification are those of the receipt, to the last letter.
+    /// Whether verdict and justification are identical to those of the receipt.
     same: bool,
 }
 
@@ -87,9 +89,9 @@ impl From<&Receipt> for ReceiptBody {
             rubric_version: receipt.rubric_version,
             rubric_digest: hexadecimal(&receipt.rubric_digest),
             prompt_digest: hexadecimal(&receipt.prompt_digest),
-            mode: receipt.mode.into(),
+            mode: receipt.mode.as_str().into(),
             distribution: receipt.distribution,
-            calibration: receipt.calibration.into(),
+            calibration: receipt.calibration.as_str().into(),
             max_tokens: receipt.max_tokens,
             temperature: receipt.temperature,
             top_p: receipt.top_p,
@@ -104,63 +106,105 @@ impl From<&Receipt> for ReceiptBody {
 }
 
 impl ReceiptBody {
-    /// How it was drawn.
+    /// The sampling parameters of the verdict.
     pub(super) fn drawing(&self) -> Drawing {
         Drawing { temperature: self.temperature, top_p: self.top_p, seed: self.seed }
     }
 
-    /// Whether the digest of the weights is asked for.
+    /// Whether the receipt has a digest of the weights, so that a comparison has to wait for the server's own.
     pub(super) fn names_weights(&self) -> bool {
         self.weights.is_some()
     }
 
-    /// Whether what `now` depends on is what this one says; the error names everything that differs.
-    pub(super) fn check(&self, now: &Receipt) -> Result<(), ApiError> {
-        let now = Self::from(now);
-        let texts = [
-            ("model", &self.model, &now.model),
-            ("precision", &self.precision, &now.precision),
-            ("weight_form", &self.weight_form, &now.weight_form),
-            ("determinism", &self.determinism, &now.determinism),
-            ("profile", &self.profile, &now.profile),
-            ("format", &self.format, &now.format),
-            ("rubric", &self.rubric, &now.rubric),
-            ("rubric_digest", &self.rubric_digest, &now.rubric_digest),
-            ("prompt_digest", &self.prompt_digest, &now.prompt_digest),
-            ("mode", &self.mode, &now.mode),
-            ("calibration", &self.calibration, &now.calibration),
-        ];
-        let owned = |name, one: String, other: String| (name, one, other);
-        let mut compared: Vec<(&str, String, String)> =
-            texts.into_iter().map(|(name, one, other)| owned(name, one.clone(), other.clone())).collect();
-        if let (Some(one), Some(other)) = (&self.weights, &now.weights) {
-            compared.insert(1, owned("weights", one.clone(), other.clone()));
+    /// Whether the probabilities of all verdicts were requested.
+    pub(super) fn distribution(&self) -> bool {
+        self.distribution
+    }
+
+    /// Checks that a judgement with the receipt `now`, to be calibrated by `calibration`, depends on the same
+    /// conditions.
+    ///
+    /// # Errors
+    /// 409 `receipt_mismatch`, which names every difference.
+    pub(super) fn check(&self, now: &Receipt, calibration: Calibration) -> Result<(), ApiError> {
+        let mut now = Self::from(now);
+        // The receipt of a verdict before calibration has none.
+        calibration.as_str().clone_into(&mut now.calibration);
+        // A digest that is not known yet, on either side, is not a difference.
+        if self.weights.is_none() || now.weights.is_none() {
+            now.weights.clone_from(&self.weights);
         }
-        let choices = |body: &Self| {
-            [
-                ("rubric_version", body.rubric_version.to_string()),
-                ("tensor_parallel", body.tensor_parallel.to_string()),
-                ("distribution", body.distribution.to_string()),
-                ("max_tokens", body.max_tokens.to_string()),
-                ("temperature", body.temperature.to_string()),
-                ("top_p", body.top_p.to_string()),
-                ("seed", body.seed.map_or("null".into(), |seed| seed.to_string())),
-                ("repetition_penalty", body.repetition_penalty.to_string()),
-                ("end_token_ids", format!("{:?}", body.end_token_ids)),
-            ]
+        let mut compared: Vec<_> = self.conditions().into_iter().zip(now.conditions()).collect();
+        compared.retain(|(before, now)| before != now);
+        let Some(((first, _), _)) = compared.first() else { return Ok(()) };
+        let tell = |((name, before), (_, now)): &((&str, String), (&str, String))| {
+            format!("{name} was {before} and is {now}")
         };
-        let pairs = choices(self).into_iter().zip(choices(&now));
-        compared.extend(pairs.map(|((name, one), (_, other))| owned(name, one, other)));
-        compared.retain(|(_, one, other)| one != other);
-        let Some((first, ..)) = compared.first() else { return Ok(()) };
-        let tell = |(name, one, other): &(&str, String, String)| format!("{name} was {one} and is {other}");
         let told: Vec<String> = compared.iter().map(tell).collect();
         let message = format!("This is not what the receipt is of: {}.", told.join("; "));
         let error = ApiError::new(StatusCode::CONFLICT, "receipt_mismatch", message);
         Err(error.with_param(format!("expect.{first}")))
     }
 
-    /// Whether the verdict of `now` is the same.
+    /// The conditions that must be equal for the same verdict, by name.
+    fn conditions(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            // Another version may well give the same verdict.
+            gavel: _,
+            model,
+            weights,
+            precision,
+            weight_form,
+            tensor_parallel,
+            determinism,
+            profile,
+            format,
+            rubric,
+            rubric_version,
+            rubric_digest,
+            prompt_digest,
+            mode,
+            distribution,
+            calibration,
+            max_tokens,
+            temperature,
+            top_p,
+            seed,
+            repetition_penalty,
+            end_token_ids,
+            // How much computation was saved, which changes no verdict.
+            cached_tokens: _,
+            memo: _,
+            // The result of the judgement, compared by `replay`.
+            verdict_digest: _,
+        } = self;
+        let null = || "null".to_owned();
+        vec![
+            ("model", model.clone()),
+            ("weights", weights.clone().unwrap_or_else(null)),
+            ("precision", precision.clone()),
+            ("weight_form", weight_form.clone()),
+            ("determinism", determinism.clone()),
+            ("profile", profile.clone()),
+            ("format", format.clone()),
+            ("rubric", rubric.clone()),
+            ("rubric_digest", rubric_digest.clone()),
+            ("prompt_digest", prompt_digest.clone()),
+            ("mode", mode.clone()),
+            ("calibration", calibration.clone()),
+            ("rubric_version", rubric_version.to_string()),
+            ("tensor_parallel", tensor_parallel.to_string()),
+            ("distribution", distribution.to_string()),
+            ("max_tokens", max_tokens.to_string()),
+            ("temperature", temperature.to_string()),
+            ("top_p", top_p.to_string()),
+            ("seed", seed.map_or_else(null, |seed| seed.to_string())),
+            ("repetition_penalty", repetition_penalty.to_string()),
+            ("end_token_ids", format!("{end_token_ids:?}")),
+        ]
+    }
+
+    /// Compares the verdict of `now` with that of this receipt.
     pub(super) fn replay(&self, now: &Receipt) -> ReplayBody {
         ReplayBody { same: self.verdict_digest == hexadecimal(&now.verdict_digest) }
     }

@@ -1,4 +1,4 @@
-//! Bodies of requests.
+//! The body of a request to `/judge`.
 
 use judge::{Caller, Case, Drawing, EncodedImage, ImageTiling, JudgeOptions, Mode, Remembering, Responses};
 use serde::Deserialize;
@@ -19,30 +19,32 @@ use crate::{
     images::ImageReader,
 };
 
-/// A case to judge, and by what.
+/// A case to judge, and how it is judged. Unknown fields are refused, and `null` is the same as an absent field.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JudgeBody {
-    /// What was asked.
+    /// The question that was asked. It must not be empty.
     question: String,
-    /// The images it was asked about, in order, each a data URL, bare base64 or, where the server fetches, a URL.
+    /// The images that the question is about, in order: each a data URL, bare base64, the id (`file-…`) or SHA-256
+    /// of a registered image, or, where the operator allows it, a URL. Absent means none.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     images: Vec<String>,
-    /// The frames of a video it was asked about, in order, each a data URL or bare base64, as few as the critic should see.
+    /// The frames of a video that the question is about, in order, in the same forms as `images`. Send as few as
+    /// the critic should see: all are shown.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     frames: Vec<String>,
-    /// How several images are cut: `trained`, which is one padded tile each, or `anyres`, each at its own resolution.
+    /// How several images are cut: `trained`, one padded tile each, or `anyres`, each at its own resolution.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     tiling: TilingBody,
     /// The response to score.
     response: Option<String>,
-    /// Two responses to compare, or one to score.
+    /// In place of `response`: two responses to compare, or one to score.
     #[schema(min_items = 1, max_items = 2)]
     responses: Option<Vec<String>>,
-    /// Your id of `response`, which the evaluation event tells a collector of traces.
+    /// Your id of `response`, exported as `gen_ai.response.id` with the evaluation event in traces. 1 to 256 bytes.
     #[schema(max_length = 256)]
     response_id: Option<String>,
     /// Your ids of `responses`, one for each.
@@ -50,81 +52,91 @@ pub(super) struct JudgeBody {
     response_ids: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
-    /// What the images show, in words.
+    /// A description of the images in words.
     description: Option<String>,
-    /// Name of a rubric, or criteria of your own. Without it, the critic's default.
+    /// Name of a rubric, or criteria of your own. If absent, the critic's default for the number of responses.
     rubric: Option<ChosenRubric>,
-    /// Several rubrics in place of one: the answer has `verdicts`, one for each in order, or why there is none.
+    /// Several rubrics in place of one: the answer has `verdicts`, in order, each a verdict or an error.
     #[schema(min_items = 1, max_items = 64)]
     rubrics: Option<Vec<ChosenRubric>>,
-    /// Criteria of your own, outside of `rubric`.
+    /// Criteria of your own, in place of `rubric`.
     criteria: Option<String>,
-    /// The scores that go with `criteria`, when one response is scored.
+    /// The scale that belongs to `criteria`, if one response is scored.
     #[serde(default, deserialize_with = "object_or_null")]
     scale: Option<ScaleBody>,
-    /// Name of one of the critic's prompt formats; its default when absent. For measuring other wordings.
+    /// Name of another of the critic's prompt formats, to measure how it reacts to other wordings. If absent, its
+    /// default.
     format: Option<String>,
-    /// Tokens of reasons to write at most.
+    /// Maximum number of tokens of reasons.
     #[schema(default = 512, minimum = 1)]
     max_tokens: Option<usize>,
-    /// In which order verdict and reasons come; as the critic was trained to answer when absent.
+    /// Whether reasons are written, and whether they come before or after the verdict. If absent, as the critic was
+    /// trained.
     mode: Option<ModeBody>,
-    /// Whether the probability of every possible verdict is told. With the modes that read the verdict from the critic's
-    /// logits it always is.
+    /// Whether the answer has the probability of every possible verdict. The modes `score` and `explain_then_score`
+    /// always add it.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     distribution: bool,
-    /// `both` judges two responses in both orders, so that a liking for a place cancels. The verdict is by the mean of both
-    /// distributions; with `agreed` it is a tie unless both orders name one winner.
+    /// The orders in which two responses are judged. `both` cancels a preference for a position: the preference is
+    /// by the mean of both distributions. With `agreed`, it is a tie unless both orders have the same winner.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     order: OrderBody,
-    /// How many verdicts are drawn; the answer has their mean or majority, their spread and each of them.
+    /// Number of verdicts to draw. With more than one, the answer has their mean or majority, their spread and each
+    /// of them.
     #[schema(default = 1, minimum = 1, maximum = 64)]
     samples: Option<usize>,
-    /// 0 takes what is most probable, up to 2 draws. Without it 0, or 1 when there are several samples.
+    /// Temperature of sampling; 0 is greedy. If absent, 0 for one verdict and 1 for several samples, or that of the
+    /// receipt in `expect`.
     #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f32>,
-    /// Draw only from the smallest set whose probability reaches this.
+    /// Draws only from the smallest set of tokens whose probabilities reach this sum. If absent, 1, or that of the
+    /// receipt in `expect`.
     #[schema(default = 1, exclusive_minimum = 0, maximum = 1)]
     top_p: Option<f32>,
-    /// Start of the random numbers. With one, what is drawn is the same each time.
+    /// Seed of the random numbers: the same request with the same seed draws the same. If absent, a random one, or
+    /// that of the receipt in `expect`. Sample i uses the seed plus i.
     #[schema(format = "uint64")] // the document says int64 otherwise
     seed: Option<u64>,
-    /// Whether what the critic says whatever is answered is taken out of the verdict. With the mode `score`.
+    /// Whether the critic's verdict on answers without content is divided out of its probabilities. Only with the
+    /// mode `score`, and neither streamed nor drawn.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     calibration: CalibrationBody,
-    /// What becomes of a response that answers nothing.
+    /// How a response without an answer is judged.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     degenerate: DegenerateBody,
-    /// What becomes of characters of responses that nobody sees.
+    /// How invisible characters in responses are treated.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     invisible: InvisibleBody,
-    /// Whether the same is also judged without the images: the answer has that verdict in `blind`, and `visual_delta`.
+    /// Whether the case is also judged without its images: the answer has that verdict in `blind`, and the
+    /// difference in `visual_delta`.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     blind: bool,
-    /// Whether a verdict that is remembered from an equal request may answer.
+    /// Whether the remembered verdict on an equal request may be returned.
     #[schema(default = true)]
     memo: Option<bool>,
-    /// The receipt of a verdict: the same is judged again, drawn as the receipt says, and `replay` tells whether the verdict
-    /// is the same. When something else would be judged, that is an error which names it.
+    /// The receipt of an earlier verdict, to replay it with its sampling parameters: `replay` in the answer reports
+    /// whether the verdict is the same. If something else would be judged, the error `receipt_mismatch` names the
+    /// differences.
     #[serde(default, deserialize_with = "object_or_null")]
     expect: Option<ReceiptBody>,
-    /// Whether the justification comes as server-sent events while it is written.
+    /// Whether the answer is sent as server-sent events, with the justification while it is written. Only for a
+    /// single verdict.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     stream: bool,
 }
 
-/// In which order verdict and reasons come.
+/// Whether reasons are written, and whether they come before or after the verdict.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ModeBody {
-    /// The verdict alone, read from the critic's logits. Nothing is written, so nothing is faster.
+    /// The verdict alone, read from the critic's logits. No text is written, so this is the fastest mode.
     Score,
     /// The verdict, then the reasons.
     ScoreThenExplain,
@@ -146,10 +158,10 @@ impl From<ModeBody> for Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TilingBody {
-    /// One image at any resolution, several as one padded tile each.
+    /// A single image at its own resolution, several as one padded tile each.
     #[default]
     Trained,
-    /// Every image at any resolution, which takes many tokens.
+    /// Every image at its own resolution, which takes many tokens.
     Anyres,
 }
 
@@ -162,23 +174,23 @@ impl From<TilingBody> for ImageTiling {
     }
 }
 
-/// In which orders two responses are judged.
+/// The orders in which two responses are judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum OrderBody {
-    /// As they are given.
+    /// The given order.
     #[default]
     Given,
-    /// As they are given, and the other way round.
+    /// The given order and the reverse.
     Both,
-    /// The same, and a tie unless both orders name one winner.
+    /// As `both`, but a tie unless both orders have the same winner.
     Agreed,
 }
 
-/// The most samples of one call, and the most rubrics.
+/// The maximum number of samples of a request, and of its rubrics.
 const MOST: usize = 64;
 
-/// By what a case is judged.
+/// The rubric of a request, or its list of rubrics.
 enum Rubrics {
     One(PlacedRubric),
     Several(Vec<PlacedRubric>),
@@ -194,22 +206,22 @@ impl From<OrderBody> for Orders {
     }
 }
 
-/// What is judged, and how the answer comes.
+/// A validated request to `/judge`.
 pub(super) struct JudgeRequest {
     pub(super) case: Case,
     pub(super) options: JudgeOptions,
     pub(super) asked: Asked,
-    /// The client's ids of the responses, if it named them.
+    /// The client's ids of the responses; empty if there are none.
     pub(super) response_ids: Vec<String>,
 }
 
 impl JudgeBody {
-    /// Refuses what is over a limit.
+    /// Refuses values above the server's limits.
     pub(super) fn check(&self, limits: &ContentLimits) -> Result<(), ApiError> {
         check_max_tokens(self.max_tokens, limits)
     }
 
-    /// What it asks for.
+    /// Validates the body and reads its images.
     pub(super) fn into_request(
         mut self,
         caller: Caller,
@@ -225,7 +237,7 @@ impl JudgeBody {
         let options = JudgeOptions {
             format: self.format.take(),
             mode: self.mode.map_or(Mode::Trained, Mode::from),
-            distribution: self.distribution,
+            distribution: self.distribution(&asked),
             max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
             drawing: self.drawing(&asked)?,
             tiling: self.tiling.into(),
@@ -296,7 +308,7 @@ impl JudgeBody {
         }
     }
 
-    /// What is asked for. Of the ways that exclude each other, the error names one.
+    /// The kind of answer that is wanted. If options exclude each other, the error names one of them.
     fn asked(&mut self, responses: &Responses) -> Result<Asked, ApiError> {
         let form = self.form(responses)?;
         let single = form.verdicts() == 1;
@@ -307,9 +319,12 @@ impl JudgeBody {
             (Rubrics::One(rubric), Some(receipt), false) if single => {
                 Ok(Asked::Replay(rubric, Box::new(receipt)))
             }
+            // Only here is another order all that prevents a stream.
+            (Rubrics::One(_), None, true) if self.order != OrderBody::Given => {
+                Err(ApiError::invalid("order", "Only a verdict in the given order is streamed."))
+            }
             (Rubrics::One(_) | Rubrics::Several(_), _, true) => {
-                let param = if self.order == OrderBody::Given { "stream" } else { "order" };
-                Err(ApiError::invalid(param, "Only a single verdict is streamed."))
+                Err(ApiError::invalid("stream", "Only a single verdict is streamed."))
             }
             (Rubrics::One(_) | Rubrics::Several(_), Some(_), false) => {
                 Err(ApiError::invalid("expect", "A receipt is of a single verdict."))
@@ -317,7 +332,7 @@ impl JudgeBody {
         }
     }
 
-    /// How the verdict by a rubric is made.
+    /// How the verdict by each rubric is obtained.
     fn form(&self, responses: &Responses) -> Result<Form, ApiError> {
         let refuse = |param: &str, message: &str| Err(ApiError::invalid(param, message));
         let (samples, orders) = (self.samples.unwrap_or(1), Orders::from(self.order));
@@ -343,7 +358,7 @@ impl JudgeBody {
         Ok(if samples > 1 { Form::Samples(samples) } else { Form::Verdict(orders, sight) })
     }
 
-    /// Whether a verdict that is remembered may answer. What is drawn or replayed is wanted anew.
+    /// Whether a remembered verdict may be returned. Samples and replays are always computed.
     fn remembering(&self, asked: &Asked) -> Remembering {
         match asked {
             Asked::Stream(_) | Asked::One(_, Form::Verdict(..)) | Asked::Several(_, Form::Verdict(..))
@@ -355,7 +370,13 @@ impl JudgeBody {
         }
     }
 
-    /// How tokens are drawn; a receipt says it where the body does not.
+    /// Whether all probabilities are read. A replay reads them if the receipt's verdict had them: with both orders,
+    /// or with `blind`, it has them without a request for `distribution`.
+    fn distribution(&self, asked: &Asked) -> bool {
+        self.distribution || matches!(asked, Asked::Replay(_, receipt) if receipt.distribution())
+    }
+
+    /// The sampling parameters; those that the body lacks are taken from the receipt, if there is one.
     fn drawing(&self, asked: &Asked) -> Result<Drawing, ApiError> {
         let (usual, samples) = match asked {
             Asked::Replay(_, receipt) => (receipt.drawing(), false),
@@ -381,8 +402,8 @@ impl JudgeBody {
     }
 }
 
-/// Refuses more tokens than are ever written. Our own clients are told of it; those of OpenAI's interface say any number for all
-/// the room there is.
+/// Refuses a `max_tokens` above the server's output limit. Only our own interface does so: clients of OpenAI's
+/// interface send any large number to mean all the room there is.
 pub(super) fn check_max_tokens(max_tokens: Option<usize>, limits: &ContentLimits) -> Result<(), ApiError> {
     let most = limits.output_tokens;
     if max_tokens.is_some_and(|tokens| tokens > most) {
@@ -392,12 +413,12 @@ pub(super) fn check_max_tokens(max_tokens: Option<usize>, limits: &ContentLimits
     Ok(())
 }
 
-/// Refuses a question that says nothing.
+/// Refuses an empty question.
 pub(super) fn check_text(text: &str, path: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
 }
 
-/// The images and the frames of a case, which stands at `path` of the body.
+/// Reads the images and frames of a case; `path` is the prefix of their paths in the body.
 pub(super) fn read_images(
     (images, frames): (&[String], &[String]),
     path: &str,

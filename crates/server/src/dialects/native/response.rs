@@ -1,10 +1,10 @@
-//! Bodies of responses.
+//! The body of an answer of `/judge`.
 
 use judge::{
     BothOrders, Confidence, Distribution, FinishReason, Flag, JudgeError, Judgement, Kind, Outcome,
     Preference, Samples, Strength, Summary, Usage,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{
@@ -16,132 +16,147 @@ use crate::error::{ApiError, Dialect, ErrorDetail};
 /// A verdict: `score` and `scale` for one response, `preference` for two.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VerdictBody {
-    /// `pointwise` or `pairwise`.
-    kind: String,
-    /// The score of the one response.
+    /// `pointwise` for one response, `pairwise` for two.
+    #[schema(value_type = String)]
+    kind: Kind,
+    /// The score of a single response; with several samples, their mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
-    /// The better of two responses: `first`, `second` or `tie`.
+    /// The better one of two responses: `first`, `second` or `tie`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    preference: Option<&'static str>,
-    /// How strong the preference is, where the critic tells: `slight` or `by_far`.
+    #[schema(value_type = Option<String>)]
+    preference: Option<Preference>,
+    /// How strong the preference is, if the critic grades it: `slight` or `by_far`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    strength: Option<&'static str>,
-    /// The scores of both responses, where the critic gives each one.
+    #[schema(value_type = Option<String>)]
+    strength: Option<Strength>,
+    /// The scores of both responses, if the critic scores each of two.
     #[serde(skip_serializing_if = "Option::is_none")]
     scores: Option<[f64; 2]>,
-    /// The scale of the score or the scores.
+    /// The scale of `score` or `scores`. Absent for rubrics without scores, and for reward heads.
     #[serde(skip_serializing_if = "Option::is_none")]
     scale: Option<ScaleBody>,
-    /// `fallback` when the text has no verdict in the form that the critic was asked for, and this one was taken from other words
+    /// `fallback` if the critic's text has no verdict in the requested form and this one was taken from other words
     /// of it; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<&'static str>,
-    /// How probable every possible verdict is to the critic, when that was read.
+    /// The critic's probability of every possible verdict, if it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
-    /// When the verdict is calibrated: how probable every possible verdict is whatever is answered. `distribution` is what is left
-    /// when this is taken out.
+    /// With `calibration`: the critic's probabilities on answers without content, by which those of the response
+    /// were divided to give `distribution`.
     #[serde(skip_serializing_if = "Option::is_none")]
     prior: Option<DistributionBody>,
-    /// When it was also judged without images: by how much these move it, from -1 to 1, the expected score as a part of its
-    /// scale, or half of how much more probable `first` is than `second`. A verdict that they do not move was not made of them.
+    /// With `blind`: by how much the images move the verdict, from -1 to 1: the difference of the expected scores
+    /// as a fraction of the scale, or half the change of P(first) - P(second). Near 0, the verdict does not depend
+    /// on the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     visual_delta: Option<f64>,
-    /// When it was also judged without images: that verdict.
+    /// With `blind`: the verdict without images.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     blind: Option<Box<VerdictBody>>,
-    /// When both orders were judged: whether they say the same.
+    /// With `order`: whether both orders have the same winner.
     #[serde(skip_serializing_if = "Option::is_none")]
     consistent: Option<bool>,
-    /// When both orders were judged: the verdict on the responses as they were given, and on the responses turned round,
-    /// whose `first` is the one that was given second.
+    /// With `order`: the verdict on the responses in the given order, and on the reverse, in which `first` is the
+    /// response that was given second.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     orders: Option<Vec<VerdictBody>>,
-    /// When several samples were drawn: how far they lie apart. `score` is then their mean, or `preference` that of most of
-    /// them, and the justification is that of a sample that comes nearest.
+    /// With several samples: how they vary. `score` is then their mean, or `preference` that of their majority, and
+    /// the justification is that of a sample closest to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<SpreadBody>,
-    /// When several samples were drawn: each one, or why it is no verdict.
+    /// With several samples: each verdict, or the error in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     samples: Option<Vec<VerdictOrError>>,
-    /// What is odd: of the responses `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`, `copied`
-    /// (it is the question or the criteria), `identical` and `length_ratio` (of a pair); `not_shown` (a
-    /// reference or description for which the critic's prompt has no place); of the verdict `low_label_mass` (less
-    /// than a half) and `order_inconsistent`. A degenerate response, which has no word, gets the worst verdict without asking
-    /// the critic, unless `degenerate` is `judged`; the others change nothing.
+    /// Anomalies. Of responses: `degenerate`, `invisible_characters`, `control_token_text`, `injection_suspected`,
+    /// `copied` (a copy of the question or the criteria), and of a pair `identical` and `length_ratio`. Of the
+    /// request: `not_shown` (a reference or description for which the critic's prompt has no place). Of the
+    /// verdict: `low_label_mass` (below 0.5) and `order_inconsistent`. A degenerate response, one without an
+    /// answer, gets the worst verdict without running the critic, unless `degenerate` is `judged`; the other flags
+    /// only report.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<&'static str>,
-    /// The critic's reasons; empty when none were asked for.
+    /// The critic's reasons; empty if none were written.
     justification: String,
-    /// `stop`, or `length` when the justification was cut by `max_tokens`.
-    finish_reason: &'static str,
+    /// `stop`, or `length` if the justification was cut by `max_tokens`.
+    #[serde(serialize_with = "finish_reason")]
+    #[schema(value_type = String)]
+    finish_reason: FinishReason,
     /// Name of the rubric; `inline` for criteria of your own.
     rubric: String,
     /// Name of the checkpoint.
     model: String,
-    /// Tokens read and written.
+    /// Tokens of the prompt and of the reply.
     usage: UsageBody,
-    /// What the verdict depended on; with several orders or samples, each has its own.
+    /// What the verdict depended on. Absent with `order` or several samples, where each verdict has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Box<ReceiptBody>>,
-    /// When a receipt was expected: whether the verdict is the same again.
+    /// With `expect`: whether the verdict is the same as that of the receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay: Option<ReplayBody>,
 }
 
-/// How far several samples lie apart.
+/// Writes a finish reason with the names of OpenAI's interface.
+fn finish_reason<S: Serializer>(reason: &FinishReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    })
+}
+
+/// How several samples vary.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SpreadBody {
-    /// Samples that are verdicts.
+    /// Number of samples with a verdict.
     verdicts: usize,
-    /// Samples that are none.
+    /// Number of samples without one.
     failures: usize,
-    /// Of scores: the standard deviation of the sample.
+    /// For scores: the sample standard deviation, 0 for a single score.
     #[serde(skip_serializing_if = "Option::is_none")]
     standard_deviation: Option<f64>,
-    /// Of preferences: the share of the verdicts that say the preference.
+    /// For preferences: the share of the verdicts that have the majority's preference.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreement: Option<f64>,
 }
 
-/// One of several verdicts, or why there is none.
+/// A verdict, or the error in its place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum VerdictOrError {
     /// The verdict.
     Verdict(Box<VerdictBody>),
-    /// There is none.
+    /// The error.
     Failed(FailedBody),
 }
 
 /// Why there is no verdict.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FailedBody {
-    /// What went wrong.
+    /// The error.
     error: ErrorDetail,
-    /// What the critic wrote, when that is no verdict.
+    /// The critic's text, if it could not be parsed as a verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
 
-/// What a request gets: a verdict, or one by each of its rubrics.
+/// The answer: a verdict, or one for each rubric.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum JudgedBody {
     /// The verdict by one rubric.
     One(Box<VerdictBody>),
-    /// The verdicts by several.
+    /// The verdicts by several rubrics.
     Several(VerdictsBody),
 }
 
 /// Verdicts by several rubrics.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct VerdictsBody {
-    /// One for each rubric, in order.
+    /// A verdict or an error for each rubric, in their order.
     pub(super) verdicts: Vec<VerdictOrError>,
 }
 
@@ -152,13 +167,13 @@ impl From<ApiError> for VerdictOrError {
 }
 
 impl VerdictBody {
-    /// The score of one response.
+    /// The score of a single response.
     pub(super) fn score(&self) -> Option<f64> {
         self.score
     }
 
-    /// The better of two: `first`, `second` or `tie`.
-    pub(super) fn preference(&self) -> Option<&'static str> {
+    /// The better one of two responses.
+    pub(super) fn preference(&self) -> Option<Preference> {
         self.preference
     }
 
@@ -172,7 +187,7 @@ impl VerdictBody {
         &self.justification
     }
 
-    /// What several samples say together, and each of them.
+    /// Several samples: their summary, and each of them. `None` if the typical sample is not a verdict.
     pub(super) fn samples(samples: Samples, model: &str) -> Option<Self> {
         let Samples { verdicts, summary, typical, usage } = samples;
         let typical = verdicts.get(typical)?.as_ref().ok()?.clone();
@@ -190,7 +205,7 @@ impl VerdictBody {
                 spread.standard_deviation = Some(standard_deviation);
             }
             Summary::Preferences { majority, agreement } => {
-                preference = Some(majority.as_str());
+                preference = Some(majority);
                 spread.agreement = Some(agreement);
             }
         }
@@ -201,7 +216,7 @@ impl VerdictBody {
         Some(Self {
             score,
             preference,
-            // Of all together only the preference is known; each sample has its own.
+            // The summary has only a preference; the rest is in each sample.
             strength: None,
             scores: None,
             confidence: None,
@@ -213,30 +228,30 @@ impl VerdictBody {
         })
     }
 
-    /// A verdict that was asked for again, and whether it is the same.
+    /// A replayed verdict, with the comparison to the receipt of the earlier one.
     pub(super) fn replayed(judgement: Judgement, expected: &ReceiptBody, model: &str) -> Self {
         let replay = Some(expected.replay(&judgement.receipt));
         Self { replay, ..Self::new(judgement, model) }
     }
 
-    /// The same beside a verdict without images.
+    /// Adds the verdict without images and the difference.
     pub(super) fn beside(self, blind: Self, visual_delta: Option<f64>) -> Self {
         Self { visual_delta, blind: Some(Box::new(blind)), ..self }
     }
 
-    /// The verdict of both orders: that on the responses as they were given, corrected by the other.
+    /// Both orders: the verdict on the given order, with the preference and distribution of their mean.
     pub(super) fn both(both: BothOrders, model: &str) -> Self {
         let BothOrders { given, turned, distribution, preference, consistent, flags } = both;
         let usage = given.usage + turned.usage;
         Self {
-            preference: Some(preference.as_str()),
-            // Of the mean of both orders only the preference is known; each order has its own.
+            preference: Some(preference),
+            // The mean has only a preference; the rest is in each order.
             strength: None,
             scores: None,
             distribution: Some(DistributionBody::new(&distribution)),
             consistent: Some(consistent),
             flags: flags.into_iter().map(Flag::as_str).collect(),
-            // Each order has its own.
+            // In each order.
             prior: None,
             orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
             usage: usage.into(),
@@ -246,7 +261,7 @@ impl VerdictBody {
     }
 }
 
-/// What the critic decided, while its reasons are still being written.
+/// The event `decision` of a stream, sent while the reasons may still be written.
 #[derive(Debug, Serialize)]
 pub(super) struct DecisionBody {
     #[serde(flatten)]
@@ -261,62 +276,62 @@ impl DecisionBody {
     }
 }
 
-/// A decision as members of a body.
+/// The fields of a decision in a body.
 #[derive(Debug, Default, Serialize)]
 struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    preference: Option<&'static str>,
+    preference: Option<Preference>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    strength: Option<&'static str>,
+    strength: Option<Strength>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scores: Option<[f64; 2]>,
 }
 
 fn members(outcome: Outcome) -> Members {
-    let preference = outcome.preference().map(Preference::as_str);
+    let preference = outcome.preference();
     match outcome {
         Outcome::Score(score) => Members { score: Some(score), ..Members::default() },
         Outcome::Preference(_) => Members { preference, ..Members::default() },
-        Outcome::Grade(grade) => {
-            Members { preference, strength: grade.strength().map(Strength::as_str), ..Members::default() }
-        }
+        Outcome::Grade(grade) => Members { preference, strength: grade.strength(), ..Members::default() },
         Outcome::Scores(pair) => Members { preference, scores: Some(pair.scores()), ..Members::default() },
     }
 }
 
-/// How probable every possible verdict is to the critic.
+/// The critic's probability of every possible verdict.
 #[derive(Debug, Serialize, ToSchema)]
 struct DistributionBody {
-    /// Every possible verdict, worst score first.
+    /// Every possible verdict; scores are in ascending order.
     probabilities: Vec<ProbabilityBody>,
-    /// The mean of the scores by their probabilities, when one response is scored.
+    /// The mean of the scores weighted by their probabilities, if one response is scored.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_score: Option<f64>,
-    /// How undecided the critic is, in nats: 0 when it is sure.
+    /// Entropy of the probabilities in nats: 0 if one verdict is certain.
     entropy: f64,
-    /// The probability that the critic gives to all these verdicts together. What it lacks to 1 is what the critic would
-    /// rather have written.
+    /// The probability mass of all these verdicts together, before normalisation. The remainder to 1 is that of
+    /// other texts.
     label_mass: f64,
 }
 
-/// One possible verdict and its probability among all of them.
+/// A possible verdict and its probability.
 #[derive(Debug, Serialize, ToSchema)]
 struct ProbabilityBody {
-    /// A score.
+    /// The score of a single response.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
     /// `first`, `second` or `tie`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    preference: Option<&'static str>,
-    /// How strong the preference is.
+    #[schema(value_type = Option<String>)]
+    preference: Option<Preference>,
+    /// How strong the preference is: `slight` or `by_far`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    strength: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    strength: Option<Strength>,
     /// The scores of both responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     scores: Option<[f64; 2]>,
-    /// Its probability; those of all verdicts together are 1.
+    /// Its probability; all of them sum to 1.
     probability: f64,
 }
 
@@ -335,16 +350,16 @@ impl DistributionBody {
     }
 }
 
-/// Tokens read and written.
+/// Token counts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UsageBody {
     /// Tokens of the prompt, images included.
     prompt_tokens: usize,
-    /// Those of them that were not computed again, since an earlier prompt began with them.
+    /// Those of them that were taken from the prefix cache instead of computed.
     cached_tokens: usize,
-    /// Tokens written.
+    /// Tokens of the reply.
     completion_tokens: usize,
-    /// Their sum.
+    /// `prompt_tokens` plus `completion_tokens`.
     total_tokens: usize,
 }
 
@@ -366,7 +381,7 @@ impl VerdictBody {
         let Members { score, preference, strength, scores } = members(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
         Self {
-            kind: kind.to_string(),
+            kind,
             score,
             preference,
             strength,
@@ -386,10 +401,7 @@ impl VerdictBody {
             samples: None,
             flags: flags.into_iter().map(Flag::as_str).collect(),
             justification: verdict.justification,
-            finish_reason: match reason {
-                FinishReason::Stop => "stop",
-                FinishReason::Length => "length",
-            },
+            finish_reason: reason,
             rubric,
             model: model.to_owned(),
             usage: usage.into(),

@@ -1,12 +1,9 @@
-//! `GET /rubrics`: what requests can name; `POST /rubrics/reload`: the folder of rubrics, read again.
+//! `GET /rubrics` lists rubrics and prompt formats; `POST /rubrics/reload` reads the configuration folder again.
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, extract::State, http::StatusCode};
-use judge::{
-    AnswerForm, CaseField, Direction, Format, Judge, JudgeError, Kind, Profile, Reading, Rubric,
-    RubricLibrary,
-};
+use axum::{Extension, Json, extract::State};
+use judge::{AnswerForm, CaseField, Direction, Format, Judge, Kind, Profile, Reading, Rubric};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -14,72 +11,77 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{examples, scale::ScaleBody};
 use crate::{
     access::Grant,
-    error::{ApiError, Dialect, ErrorBody},
+    error::{ApiError, ErrorBody},
+    reload::reload_rubrics,
     state::AppState,
 };
 
-/// The routes of this file.
+/// The routes of this module.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(rubrics)).routes(routes!(reload))
 }
 
-/// The rubrics that requests can name.
+/// The rubrics and prompt formats that requests can name.
 #[derive(Serialize, ToSchema)]
 struct RubricsBody {
-    /// The rubrics, in order of their names.
+    /// The rubrics, sorted by name.
     rubrics: Vec<RubricBody>,
-    /// The critic's prompt formats; the first one of a kind that is not held out is its default.
+    /// The critic's prompt formats. The first one of each kind that is not held out is the default.
     formats: Vec<FormatBody>,
 }
 
 /// A prompt format of the critic.
 #[derive(Serialize, ToSchema)]
 struct FormatBody {
-    /// What requests call it.
+    /// Its name in requests.
     name: String,
     /// `pointwise` for one response, `pairwise` for two.
     kind: String,
-    /// Whether it was kept from training, to measure how the critic takes other wordings.
+    /// Whether it was excluded from training, to measure how the critic reacts to other wordings.
     held_out: bool,
 }
 
 /// A rubric.
 #[derive(Serialize, ToSchema)]
 struct RubricBody {
-    /// What requests call it.
+    /// Its name in requests.
     name: String,
-    /// Raised with every change that changes verdicts.
+    /// Incremented with every change that affects verdicts.
     version: u32,
     /// `pointwise` for one response, `pairwise` for two.
     kind: String,
-    /// One line for people who choose.
+    /// A description in one line.
     summary: String,
-    /// What the critic is told to look at.
+    /// What the critic is instructed to look at.
     criteria: String,
-    /// The scores, when one response is scored or each of two is.
+    /// The valid scores, if one response is scored, or each of two. Absent for preferences without scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     scale: Option<ScaleBody>,
     /// Whether `higher` or `lower` scores are better.
     #[schema(value_type = String)]
     direction: Direction,
-    /// What a request must have besides question and responses: `reference`, `description`.
+    /// The fields that a request must have besides question and responses: `reference`, `description`.
     #[schema(value_type = Vec<String>)]
     fields: Vec<CaseField>,
-    /// The form of answer that the critic is asked for, where it can be asked; else it answers as it was trained.
+    /// The form of answer that the rubric requests from critics that can be instructed; others answer as they were
+    /// trained. Absent if it requests none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     answer: Option<AnswerForm>,
-    /// The form in which this critic answers: the same where it can be asked for it, else the one that it was trained on.
+    /// The form in which this critic answers under the rubric: `answer` if the critic can be instructed, else the
+    /// form on which it was trained. Null if the critic has no prompt format of this kind.
     #[schema(value_type = Option<String>)]
     critic_answer: Option<AnswerForm>,
-    /// What the rubric judges by and this critic cannot be shown; with it, nothing can be judged by the rubric here.
+    /// A field that the rubric needs and the critic's prompt has no place for. If present, this critic cannot judge
+    /// by the rubric.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     not_shown: Option<CaseField>,
-    /// Whether the score is the `written` one or the `expected` one, the mean by the probability of each.
+    /// How a score is read: `written`, the score that the critic gives, or `expected`, the mean of all scores
+    /// weighted by their probabilities.
     #[schema(value_type = String)]
     reading: Reading,
-    /// Whether requests that name no rubric are judged by this one.
+    /// Whether it applies to requests of its kind that name no rubric.
     default: bool,
 }
 
@@ -130,16 +132,16 @@ async fn rubrics(State(state): State<AppState>) -> Json<RubricsBody> {
 
 /// Read the folder of rubrics and critic profiles again.
 ///
-/// All files are taken, or none: when one has an error, everything stays as it was. Judgements that run go on by the rubrics
-/// that they began with. The answer is the list of rubrics.
+/// Either all files are accepted or none: if one has an error, everything stays as it was. Running judgements
+/// continue with the rubrics that they started with. The answer is the new list of rubrics.
 #[utoipa::path(
     post,
     path = "/rubrics/reload",
     tag = "judge",
     responses(
-        (status = 200, description = "The rubrics and the prompt formats as they are now.", body = RubricsBody, example = json!(examples::rubrics())),
-        (status = 409, description = "The server was started without a folder.", body = ErrorBody),
-        (status = 422, description = "A file has an error; the message has all of them.", body = ErrorBody)
+        (status = 200, description = "The rubrics and the prompt formats after the reload.", body = RubricsBody, example = json!(examples::rubrics())),
+        (status = 409, description = "The server was started without a folder of rubrics (`--config-dir`).", body = ErrorBody),
+        (status = 422, description = "A file is invalid; the message lists all errors.", body = ErrorBody)
     )
 )]
 async fn reload(
@@ -151,31 +153,4 @@ async fn reload(
     }
     reload_rubrics(&state).await?;
     Ok(Json(RubricsBody::new(&state.judge)))
-}
-
-/// Reads the folder of rubrics and profiles again; tells how many rubrics there are.
-///
-/// # Errors
-/// When there is no folder, or a file has an error: then everything stays as it was.
-pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> {
-    let folder = state.config_dir.as_ref().ok_or_else(|| {
-        let message = "The server was started without --config-dir, so that there is nothing to read again.";
-        ApiError::new(StatusCode::CONFLICT, "no_config_dir", message)
-    })?;
-    let folder = folder.clone().lock_owned().await;
-    let judge = state.judge.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let library = RubricLibrary::with_folder(&folder)?;
-        judge.replace_library(library);
-        drop(folder); // held until the new rubrics are in force, even when the client leaves
-        Ok::<_, JudgeError>(())
-    });
-    let read = reading.await.map_err(|error| {
-        tracing::error!(%error, "the rubrics could not be read again");
-        let message = "The server failed on this request.";
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
-    })?;
-    read.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
-    tracing::info!("rubrics and critic profiles were read again");
-    Ok(state.judge.rules().library().rubrics().count())
 }

@@ -1,4 +1,4 @@
-//! A scale in bodies of requests and responses.
+//! A scale in request and response bodies.
 
 use judge::Scale;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -10,20 +10,21 @@ use crate::dialects::null_as_default;
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScaleBody {
-    /// The worst score.
+    /// The lowest score.
     min: f64,
-    /// The best score.
+    /// The highest score.
     max: f64,
     /// The distance between neighbouring scores.
     #[serde(default = "Scale::default_step", deserialize_with = "step")]
     #[schema(default = 1.0)]
     step: f64,
-    /// Whether a score may lie between the steps; probabilities are those of the steps all the same.
+    /// Whether the critic may write a score between the steps. Probabilities are still those of the steps. Absent
+    /// if false.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     decimals: bool,
 }
 
-/// Reads a step, and `null` as the usual one.
+/// Reads a step; `null` means the default.
 fn step<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or_else(Scale::default_step))
 }

@@ -1,4 +1,4 @@
-//! `/v1/batches`: many requests as the lines of a file, answered in their own time.
+//! `/v1/batches`: many requests as the lines of a file, processed in the background.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,14 +17,14 @@ use super::{
     files::{limit_within, of_page},
 };
 use crate::{
-    caller::CallerOf,
+    caller::RequestCaller,
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
     url_query,
 };
 
-/// The routes that lines may go to, where the server has them.
+/// The routes to which lines may be sent, if the server has them.
 const ENDPOINTS: [&str; 8] = [
     "/v1/chat/completions",
     "/v1/responses",
@@ -36,35 +36,35 @@ const ENDPOINTS: [&str; 8] = [
     "/v1/score/evaluation",
 ];
 
-/// The most pairs of metadata, and the longest key and value, in characters.
+/// The maximum number of metadata entries, and the maximum length of a key and of a value in characters.
 const METADATA: (usize, usize, usize) = (16, 64, 512);
 
-/// By which a client that asks again finds the batch that it began before.
+/// The header by which a repeated request to create a batch returns the batch that it created before.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The longest of them, in bytes.
+/// The maximum length of its value in bytes.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
-/// The longest completion window: a week.
+/// The maximum completion window: one week.
 const LONGEST_WINDOW_S: i64 = 7 * 86_400;
 
-/// Those of the [`ENDPOINTS`] that are documented routes.
+/// Those of the [`ENDPOINTS`] that are documented routes of this server.
 pub(crate) fn batch_endpoints(document: &utoipa::openapi::OpenApi) -> Arc<[&'static str]> {
     ENDPOINTS.into_iter().filter(|endpoint| document.paths.paths.contains_key(*endpoint)).collect()
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Paged<T> {
     /// Always `list`.
     object: &'static str,
-    /// What is in it.
+    /// The items.
     data: Vec<T>,
-    /// The id of the first.
+    /// Id of the first item; null if there are none.
     first_id: Option<String>,
-    /// The id of the last, behind which the next part begins.
+    /// Id of the last item, to be sent as `after` for the next page; null if there are none.
     last_id: Option<String>,
-    /// Whether there are more behind the last.
+    /// Whether there are more items after the last.
     has_more: bool,
 }
 
@@ -76,18 +76,20 @@ impl<T> Paged<T> {
     }
 }
 
-/// A batch to begin.
+/// A batch to create.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct BatchBody {
-    /// A file for the purpose `batch`: in each line an object with `custom_id`, `method`, `url` and `body`.
+    /// Id of a file with the purpose `batch`. Each of its lines is an object with `custom_id`, `method`, `url` and
+    /// `body`.
     input_file_id: String,
-    /// The route that all its lines go to, such as `/v1/chat/completions`, `/judge` or `/reward`.
+    /// The route to which all lines are sent, such as `/v1/chat/completions`, `/judge` or `/reward`.
     endpoint: String,
-    /// How long it has: a number with `s`, `m`, `h` or `d`, a week at most. Lines that were not run by then are told so.
+    /// The time to run the batch: a number with the unit `s`, `m`, `h` or `d`, at most a week. Lines that are not
+    /// run by then get the error `batch_expired`.
     #[serde(default = "a_day")]
     #[schema(default = "24h")]
     completion_window: String,
-    /// Up to 16 pairs of texts to find it by.
+    /// Up to 16 entries of your own, with keys of up to 64 and values of up to 512 characters.
     metadata: Option<BTreeMap<String, String>>,
 }
 
@@ -98,114 +100,115 @@ fn a_day() -> String {
 /// A batch.
 #[derive(Serialize, ToSchema)]
 pub(super) struct BatchObject {
-    /// Its name for other requests: `batch_` and 32 digits.
+    /// Its id: `batch_` and 32 digits.
     id: String,
     /// Always `batch`.
     object: &'static str,
-    /// The route that its lines go to.
+    /// The route to which its lines are sent.
     endpoint: String,
-    /// The critic that runs it.
+    /// Name of the checkpoint.
     model: String,
-    /// What is wrong with its input, when it failed.
+    /// What is wrong with its input, if the status is `failed`.
     errors: Option<BatchErrors>,
-    /// The file that has its lines.
+    /// Id of the input file.
     input_file_id: String,
-    /// How long it has.
+    /// The completion window of the request.
     completion_window: String,
     /// `validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`, `cancelling` or `cancelled`.
     status: &'static str,
-    /// The file of answers: in each line an object with `id`, `custom_id`, `response` and `error`.
+    /// Id of the file of answers, once the batch has ended: each line is an object with `id`, `custom_id`,
+    /// `response` and `error`. Null without answers.
     output_file_id: Option<String>,
-    /// The file of answers that are errors, in the same form.
+    /// Id of the file of lines whose answer is an error, in the same form. Null without errors.
     error_file_id: Option<String>,
-    /// When it was begun, in seconds since 1970.
+    /// When it was created, in seconds since 1970; so are all other times.
     created_at: i64,
-    /// When its lines began to be run.
+    /// When its first lines were started.
     in_progress_at: Option<i64>,
-    /// When its time is over.
+    /// When its completion window ends.
     expires_at: Option<i64>,
     /// When all lines had an answer.
     finalizing_at: Option<i64>,
-    /// When its files were there.
+    /// When it was completed and its files were available.
     completed_at: Option<i64>,
-    /// When its input was found wrong.
+    /// When its input was found to be invalid.
     failed_at: Option<i64>,
-    /// When it was ended because its time was over.
+    /// When it ended because the completion window was over.
     expired_at: Option<i64>,
-    /// When its owner stopped it.
+    /// When its cancellation was requested.
     cancelling_at: Option<i64>,
-    /// When it had stopped.
+    /// When the cancellation was complete.
     cancelled_at: Option<i64>,
-    /// Lines by what became of them.
+    /// Numbers of lines.
     request_counts: RequestCounts,
-    /// Tokens of all lines so far.
+    /// Token counts of all lines so far.
     usage: BatchUsageBody,
-    /// What its owner noted.
+    /// The metadata of the request; null without any.
     #[schema(value_type = Option<Object>)]
     metadata: Value,
 }
 
-/// What is wrong with an input.
+/// Errors in the input of a batch.
 #[derive(Serialize, ToSchema)]
 struct BatchErrors {
     /// Always `list`.
     object: &'static str,
-    /// Line by line.
+    /// The errors, by line.
     #[schema(value_type = Vec<LineErrorBody>)]
     data: Vec<LineError>,
 }
 
-/// What is wrong with a line.
+/// An error in a line of the input.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the description of what the store keeps")]
 struct LineErrorBody {
-    /// For programs.
+    /// A code for programs.
     code: String,
-    /// The line, counted from 1.
+    /// Number of the line, from 1; null for errors of the whole input.
     line: Option<i64>,
-    /// For people.
+    /// A message for people.
     message: String,
-    /// The part of the line that is to blame.
+    /// The field of the line that is wrong.
     param: Option<String>,
 }
 
-/// Lines by what became of them.
+/// Numbers of lines of a batch.
 #[derive(Serialize, ToSchema)]
 struct RequestCounts {
-    /// All.
+    /// All lines.
     total: i64,
-    /// Those that were answered.
+    /// Lines with a successful answer.
     completed: i64,
-    /// Those whose answer is an error.
+    /// Lines whose answer is an error.
     failed: i64,
 }
 
-/// Tokens of all lines so far.
+/// Token counts of a batch's lines.
 #[derive(Serialize, ToSchema)]
 struct BatchUsageBody {
-    /// Of prompts.
+    /// Tokens of prompts.
     input_tokens: i64,
-    /// More about those.
+    /// Details of the prompt tokens.
     input_tokens_details: CachedTokens,
-    /// Of answers.
+    /// Tokens of answers.
     output_tokens: i64,
-    /// More about those.
+    /// Details of the answer tokens.
     output_tokens_details: ReasoningTokens,
-    /// Their sum.
+    /// `input_tokens` plus `output_tokens`.
     total_tokens: i64,
 }
 
-/// Tokens that were kept from earlier prompts.
+/// Details of the prompt tokens.
 #[derive(Serialize, ToSchema)]
 struct CachedTokens {
-    /// Those that were kept from earlier prompts.
+    /// Prompt tokens that were taken from the prefix cache.
     cached_tokens: i64,
 }
 
-/// Tokens that are thoughts.
+/// Details of the answer tokens.
 #[derive(Serialize, ToSchema)]
 struct ReasoningTokens {
-    /// Those that are thoughts.
+    /// Tokens of reasoning, as reported by the lines' route.
     reasoning_tokens: i64,
 }
 
@@ -250,47 +253,47 @@ impl From<Batch> for BatchObject {
     }
 }
 
-/// Which batches are listed.
+/// The batches to list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct BatchesQuery {
-    /// How many at most, from 1 to 100; 20 by default.
+    /// Maximum number of batches, from 1 to 100; 20 by default.
     limit: Option<usize>,
-    /// The id of the batch behind which the list begins.
+    /// Id of the batch after which the list starts.
     after: Option<String>,
 }
 
-/// Begin a batch.
+/// Create a batch.
 ///
-/// Its lines are looked at first; when one of them is no request, the batch fails with the lines' numbers and nothing is run.
-/// Then each is answered as if it had been sent by itself, whenever nobody waits for other answers. What was done outlives the
-/// server.
+/// All lines are validated first: if one of them is not a valid request, the batch fails with the errors by line,
+/// and nothing is run. Then each line is answered like a request of its own, at lower priority than all other
+/// requests. Answers are stored as they are made, and the batch continues after a restart of the server.
 #[utoipa::path(
     post,
     path = "/v1/batches",
     operation_id = "create_batch",
     tag = "openai",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "A text of the client's, 255 bytes at most: whoever asks \
-         again by the same one gets the batch that was begun before.")
+        ("Idempotency-Key" = Option<String>, Header, description = "A string chosen by the client, up to 255 bytes: a \
+         request with the same key returns the batch that was created before.")
     ),
     request_body(content = BatchBody, example = json!(examples::batch_body())),
     responses(
-        (status = 200, description = "It is begun.", body = BatchObject, example = json!(examples::batch())),
-        (status = 400, description = "It makes no sense.", body = ErrorBody),
-        (status = 404, description = "The server keeps no batches.", body = ErrorBody),
-        (status = 409, description = "Another batch was begun by the same Idempotency-Key.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many batches have not ended.", body = ErrorBody)
+        (status = 200, description = "The batch was created.", body = BatchObject, example = json!(examples::batch())),
+        (status = 400, description = "The request is invalid.", body = ErrorBody),
+        (status = 404, description = "The server has no storage for batches (`--data-dir`).", body = ErrorBody),
+        (status = 409, description = "The `Idempotency-Key` was used for a different batch.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many batches are in progress.", body = ErrorBody)
     )
 )]
 pub(super) async fn create(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Json<BatchObject>, ApiError> {
-    let kept = state.storage.get()?;
+    let store = state.storage.required()?;
     let body: BatchBody = body.parse()?;
     if !state.batch_endpoints.contains(&body.endpoint.as_str()) {
         let known = state.batch_endpoints.join(", ");
@@ -311,7 +314,7 @@ pub(super) async fn create(
         let file = store.file(&new.owner, &new.input_file)?;
         if file.purpose == Purpose::Batch { store.begin_batch(&new).map(Ok) } else { Ok(Err(file.purpose)) }
     };
-    let begun = kept.run(input).await.map_err(|error| match error {
+    let begun = store.run(input).await.map_err(|error| match error {
         StoreError::UnknownFile { id } => {
             ApiError::invalid("input_file_id", format!("There is no file {id:?}.")).with_code("unknown_file")
         }
@@ -321,7 +324,7 @@ pub(super) async fn create(
         let message = format!("The purpose of the input is {}, not batch.", purpose.as_str());
         ApiError::invalid("input_file_id", message).with_code("invalid_purpose")
     })?;
-    kept.notify();
+    store.notify();
     Ok(Json(batch.into()))
 }
 
@@ -333,7 +336,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     key.map(|key| Some(key.to_owned())).ok_or_else(|| ApiError::out_of_bounds(IDEMPOTENCY_KEY, message()))
 }
 
-/// List batches, the newest first.
+/// List batches, newest first.
 #[utoipa::path(
     get,
     path = "/v1/batches",
@@ -342,25 +345,25 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     params(BatchesQuery),
     responses(
         (status = 200, description = "The batches.", body = Paged<BatchObject>, example = json!(examples::batches())),
-        (status = 400, description = "The page makes no sense.", body = ErrorBody),
-        (status = 404, description = "The server keeps no batches.", body = ErrorBody)
+        (status = 400, description = "`limit` or `after` is invalid.", body = ErrorBody),
+        (status = 404, description = "The server has no storage for batches (`--data-dir`).", body = ErrorBody)
     )
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     query: Result<Query<BatchesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Paged<BatchObject>>, ApiError> {
-    let kept = state.storage.get()?;
+    let store = state.storage.required()?;
     let Query(BatchesQuery { limit, after }) = query.map_err(|error| url_query::refused(&error))?;
     let limit = limit_within(limit, (20, 100))?;
     let find = move |store: &Arc<store::Store>| store.batches(&caller.tenant.0, after.as_deref(), limit);
-    let (batches, has_more) = kept.run(find).await.map_err(of_page)?;
+    let (batches, has_more) = store.run(find).await.map_err(of_page)?;
     let batches: Vec<BatchObject> = batches.into_iter().map(BatchObject::from).collect();
     Ok(Json(Paged::new(batches, has_more, |batch| &batch.id)))
 }
 
-/// Tell where a batch stands.
+/// Retrieve the state of a batch.
 #[utoipa::path(
     get,
     path = "/v1/batches/{batch_id}",
@@ -368,23 +371,23 @@ pub(super) async fn list(
     tag = "openai",
     params(("batch_id" = String, Path, description = "The batch's id.")),
     responses(
-        (status = 200, description = "Where it stands.", body = BatchObject, example = json!(examples::batch())),
-        (status = 404, description = "There is none.", body = ErrorBody)
+        (status = 200, description = "The batch.", body = BatchObject, example = json!(examples::batch())),
+        (status = 404, description = "Not found.", body = ErrorBody)
     )
 )]
 pub(super) async fn retrieve(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<BatchObject>, ApiError> {
-    let batch = state.storage.get()?.run(move |store| store.batch(&caller.tenant.0, &id)).await?;
+    let batch = state.storage.required()?.run(move |store| store.batch(&caller.tenant.0, &id)).await?;
     Ok(Json(batch.into()))
 }
 
-/// Stop a batch: what was done so far is in its files when it is `cancelled`.
+/// Cancel a batch. Its files have the answers so far when its status is `cancelled`.
 ///
-/// One that has ended, or all of whose lines were run, stays as it is, so that nobody has to be the first. Whatever body comes
-/// is not looked at.
+/// A batch that has ended, or whose lines have all been run, is returned unchanged, so that the request can be
+/// repeated. A body is ignored.
 #[utoipa::path(
     post,
     path = "/v1/batches/{batch_id}/cancel",
@@ -392,22 +395,22 @@ pub(super) async fn retrieve(
     tag = "openai",
     params(("batch_id" = String, Path, description = "The batch's id.")),
     responses(
-        (status = 200, description = "Where it stands now.", body = BatchObject, example = json!(examples::batch())),
-        (status = 404, description = "There is none.", body = ErrorBody)
+        (status = 200, description = "The batch, with its status after the request.", body = BatchObject, example = json!(examples::batch())),
+        (status = 404, description = "Not found.", body = ErrorBody)
     )
 )]
 pub(super) async fn cancel(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<BatchObject>, ApiError> {
-    let kept = state.storage.get()?;
-    let batch = kept.run(move |store| store.cancel_batch(&caller.tenant.0, &id)).await?;
-    kept.notify();
+    let store = state.storage.required()?;
+    let batch = store.run(move |store| store.cancel_batch(&caller.tenant.0, &id)).await?;
+    store.notify();
     Ok(Json(batch.into()))
 }
 
-/// A window in seconds.
+/// Parses a completion window; returns seconds.
 fn window_s(text: &str) -> Result<i64, ApiError> {
     let seconds =
         [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)].into_iter().find_map(|(unit, seconds)| {
@@ -421,7 +424,7 @@ fn window_s(text: &str) -> Result<i64, ApiError> {
     })
 }
 
-/// Metadata as JSON.
+/// Validates metadata and writes them as JSON.
 fn metadata(pairs: Option<&BTreeMap<String, String>>) -> Result<String, ApiError> {
     let Some(pairs) = pairs else { return Ok("null".into()) };
     let (most, longest_key, longest_value) = METADATA;

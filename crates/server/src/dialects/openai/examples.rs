@@ -1,10 +1,10 @@
-//! Examples of OpenAI's interface, as the API document shows them.
+//! Examples of OpenAI's interface for the API document.
 
 use serde_json::{Value, json};
 
 use crate::dialects::IMAGE;
 
-/// A question about an image.
+/// A request with a question about an image.
 pub(super) fn turn() -> Value {
     json!({
         "model": "gavel-mini",
@@ -21,7 +21,7 @@ pub(super) fn turn() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`turn`].
 pub(super) fn turn_answer() -> Value {
     json!({
         "id": "chatcmpl-83c98b8b31f1bedb3bcc90f265dfac8d",
@@ -51,7 +51,7 @@ pub(super) fn turn_answer() -> Value {
     })
 }
 
-/// The text while it is written.
+/// A request with a streamed answer.
 pub(super) fn streamed() -> Value {
     json!({
         "model": "gavel-mini",
@@ -70,7 +70,7 @@ pub(super) fn streamed() -> Value {
     })
 }
 
-/// What comes of it.
+/// The events that answer [`streamed`].
 pub(super) fn streamed_answer() -> Value {
     json!([
         r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}"#,
@@ -86,7 +86,7 @@ pub(super) fn streamed_answer() -> Value {
     .join("\n"))
 }
 
-/// The one model.
+/// The critic as a model.
 pub(super) fn model() -> Value {
     json!({
         "id": "gavel-mini",
@@ -105,7 +105,7 @@ pub(super) fn models() -> Value {
     json!({ "object": "list", "data": [model()] })
 }
 
-/// A line of a batch.
+/// A line of a batch's input.
 pub(super) fn lines() -> Value {
     let line = json!({
         "custom_id": "one",
@@ -116,12 +116,12 @@ pub(super) fn lines() -> Value {
     format!("{line}\n").into()
 }
 
-/// A file with it.
+/// The upload of a file with this line.
 pub(super) fn file_form() -> Value {
     json!({ "purpose": "batch", "file": lines() })
 }
 
-/// What is known about the file.
+/// The description of the file.
 pub(super) fn file() -> Value {
     json!({
         "id": "file-5f0d4f1f6a8f5c6f0c0b8f8d1a2b3c4d",
@@ -136,17 +136,17 @@ pub(super) fn file() -> Value {
     })
 }
 
-/// Files.
+/// A list of files.
 pub(super) fn files() -> Value {
     list(&file())
 }
 
-/// That the file is gone.
+/// The confirmation that the file was deleted.
 pub(super) fn file_deleted() -> Value {
     json!({ "id": file()["id"], "object": "file", "deleted": true })
 }
 
-/// A batch to begin.
+/// A request to create a batch.
 pub(super) fn batch_body() -> Value {
     json!({
         "input_file_id": file()["id"],
@@ -156,7 +156,7 @@ pub(super) fn batch_body() -> Value {
     })
 }
 
-/// Where the batch stands.
+/// The state of the batch.
 pub(super) fn batch() -> Value {
     json!({
         "id": "batch_0a1b2c3d4e5f60718293a4b5c6d7e8f9",
@@ -190,12 +190,12 @@ pub(super) fn batch() -> Value {
     })
 }
 
-/// Batches.
+/// A list of batches.
 pub(super) fn batches() -> Value {
     list(&batch())
 }
 
-/// A list of one.
+/// A list with one item.
 fn list(item: &Value) -> Value {
     let id = &item["id"];
     json!({ "object": "list", "data": [item], "first_id": id, "last_id": id, "has_more": false })

@@ -1,6 +1,6 @@
-//! `/v1/files`: what clients leave with the server, streamed in and out.
+//! `/v1/files`: files of clients, streamed to and from the disk.
 
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{io::Read, sync::Arc};
 
 use axum::{
     Extension, Json,
@@ -14,55 +14,55 @@ use axum::{
 };
 use futures::stream;
 use serde::{Deserialize, Serialize};
-use store::{FilePage, FileRecord, Incoming, NewFile, Order, Part, Purpose, StoreError};
+use store::{FilePage, FileRecord, Incoming, NewFile, Order, Purpose, StoreError, StoreQuota};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{batches::Paged, examples};
 use crate::{
     access::Grant,
-    caller::CallerOf,
+    caller::RequestCaller,
     error::{ApiError, ErrorBody},
     images,
+    rejected_body::drain_rejected_body,
     state::AppState,
-    storage::Kept,
+    storage::StoreHandle,
     url_query,
 };
 
-/// The most files of a list.
+/// The maximum number of files in a list.
 const MOST_LISTED: usize = 10_000;
 
-/// The longest text of a field beside the file, in bytes.
+/// The maximum length of a form field other than the file, in bytes.
 const MAX_FIELD_BYTES: usize = 4096;
 
-/// The longest name of a file, in characters.
+/// The maximum length of a file's name in characters; longer ones are cut.
 const MAX_NAME: usize = 255;
 
-/// How much of a file is read or written at a time: enough that the ways to the disk cost little, and little memory.
+/// The unit of reading and writing: large enough that the overhead of each disk access is small, and still little
+/// memory.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// How much of a file's beginning tells its format.
+/// How many bytes of a file's beginning are kept to recognise its format.
 const BEGINNING_BYTES: usize = 16;
 
-/// How long a file that is refused is read on, since most clients look for the answer only when they have sent everything.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long clients may ask a file to be kept, in seconds: an hour to thirty days.
+/// The lifetimes that clients may request, in seconds: from an hour to thirty days.
 const LIFETIMES_S: std::ops::RangeInclusive<i64> = 3600..=2_592_000;
 
-/// A file and what it is for, as multipart form data with its fields in any order.
+/// A file and its purpose, as multipart form data with the fields in any order.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it is read field by field; this is its description")]
 pub(super) struct FileForm {
     /// The content.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// `batch` for the lines of a batch, `vision` or `user_data` for an image that is then named by its id; `assistants`,
-    /// `fine-tune` and `evals` are kept.
+    /// `batch` for the input of a batch; `vision` for an image, which requests then name by its id. `user_data` is
+    /// for files of any kind, whose format is not checked on upload; an image among them can be named as well. Files
+    /// for `assistants`, `fine-tune` and `evals` are only stored.
     purpose: String,
-    /// Always `created_at`, where it is given.
+    /// Must be `created_at`; may be left out.
     #[schema(rename = "expires_after[anchor]")]
     expires_after_anchor: Option<String>,
-    /// After how many seconds it goes, from 3600 to 2592000, where that is before the server's own time.
+    /// Lifetime in seconds, from 3600 to 2592000. If the server has a limit of its own, the shorter one applies.
     #[schema(rename = "expires_after[seconds]")]
     expires_after_seconds: Option<i64>,
 }
@@ -70,24 +70,24 @@ pub(super) struct FileForm {
 /// A file.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FileObject {
-    /// Its name for other requests: `file-` and 32 digits.
+    /// Its id: `file-` and 32 digits.
     id: String,
     /// Always `file`.
     object: &'static str,
-    /// Its size.
+    /// Size in bytes.
     bytes: i64,
-    /// When it was kept, in seconds since 1970.
+    /// When it was stored, in seconds since 1970.
     created_at: i64,
-    /// What its owner calls it.
+    /// The name under which it was uploaded.
     filename: String,
-    /// What it is for.
+    /// Its purpose.
     purpose: &'static str,
     /// Always `processed`.
     status: &'static str,
-    /// When it is gone, in seconds since 1970.
+    /// When it expires, in seconds since 1970. Absent if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
-    /// The SHA-256 of its content; an image may be named by it as `sha256:…`, too. An extension.
+    /// SHA-256 of the content in hexadecimal; an image can also be named by it as `sha256:…`. An extension.
     sha256: String,
 }
 
@@ -108,40 +108,40 @@ impl From<FileRecord> for FileObject {
     }
 }
 
-/// That a file was removed.
+/// The confirmation that a file was deleted.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FileDeleted {
-    /// Which one.
+    /// Id of the file.
     id: String,
     /// Always `file`.
     object: &'static str,
-    /// Always true.
+    /// Always `true`.
     deleted: bool,
 }
 
-/// What a file has in it, byte by byte.
+/// The content of a file, byte for byte.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "it is sent as it is read; this is its description")]
 pub(super) struct FileContent(Vec<u8>);
 
-/// Which files are listed.
+/// The files to list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct FilesQuery {
-    /// Only those for this.
+    /// Only files of this purpose.
     purpose: Option<String>,
-    /// How many at most, from 1 to 10000, which is the default.
+    /// Maximum number of files, from 1 to 10000; 10000 by default.
     limit: Option<usize>,
-    /// The id of the file behind which the list begins.
+    /// Id of the file after which the list starts.
     after: Option<String>,
-    /// By when they were made: `desc`, the newest first and the default, or `asc`.
+    /// Order by the time of creation: `desc`, newest first, which is the default, or `asc`.
     order: Option<String>,
 }
 
-/// Keep a file.
+/// Upload a file.
 ///
-/// It is on the disk when this is answered. It belongs to whoever sent it, by the key of the request, and nobody else finds it.
+/// The file is on the disk before the request is answered. Only requests with the same key can find it.
 #[utoipa::path(
     post,
     path = "/v1/files",
@@ -149,29 +149,30 @@ pub(super) struct FilesQuery {
     tag = "openai",
     request_body(content = FileForm, content_type = "multipart/form-data", example = json!(examples::file_form())),
     responses(
-        (status = 200, description = "It is kept.", body = FileObject, example = json!(examples::file())),
-        (status = 400, description = "The form makes no sense, or the file is no image and is for `vision`.", body = ErrorBody),
-        (status = 404, description = "The server keeps no files.", body = ErrorBody),
-        (status = 413, description = "The file is too large, or too much is kept.", body = ErrorBody)
+        (status = 200, description = "The file was stored.", body = FileObject, example = json!(examples::file())),
+        (status = 400, description = "The form is invalid, or a file for `vision` is not an image.", body = ErrorBody),
+        (status = 404, description = "The server has no storage for files (`--data-dir`).", body = ErrorBody),
+        (status = 413, description = "The file is too large, or the storage limit is reached.", body = ErrorBody)
     )
 )]
 pub(super) async fn create(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     grant: Option<Extension<Arc<Grant>>>,
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Result<Json<FileObject>, ApiError> {
-    let kept = state.storage.get()?;
+    let store = state.storage.required()?;
     let owner = caller.tenant.0.to_string();
     let share = grant.map_or(1.0, |Extension(grant)| f64::from(grant.account().stored_share()));
-    let part = Part { owner: owner.clone(), share };
+    let quota = StoreQuota { owner: owner.clone(), share };
     let mut form = form.map_err(|error| broken(&error.body_text()))?;
     let (mut file, mut purpose, mut seconds) = (None, None, None);
-    while let Some(field) = form.next_field().await.map_err(told)? {
+    while let Some(field) = form.next_field().await.map_err(multipart_error)? {
         match field.name().unwrap_or_default() {
             "file" if file.is_some() => return Err(ApiError::invalid("file", "Send one file at a time.")),
-            "file" => file = Some(receive(kept, &part, field).await?),
+            "file" => file = Some(receive(store, &quota, field).await?),
             "purpose" => purpose = Some(text(field).await?),
+            "expires_after[anchor]" => check_anchor(&text(field).await?)?,
             "expires_after[seconds]" => seconds = Some(text(field).await?),
             _ => drop(text(field).await?),
         }
@@ -188,7 +189,7 @@ pub(super) async fn create(
     }
     let expires_after_s = seconds.map(|seconds| lifetime(&seconds)).transpose()?;
     let new = NewFile { owner, name, purpose, expires_after_s };
-    Ok(Json(kept.run(move |store| store.keep(incoming, &new)).await?.into()))
+    Ok(Json(store.run(move |store| store.keep(incoming, &new)).await?.into()))
 }
 
 /// List files.
@@ -200,16 +201,16 @@ pub(super) async fn create(
     params(FilesQuery),
     responses(
         (status = 200, description = "The files.", body = Paged<FileObject>, example = json!(examples::files())),
-        (status = 400, description = "The page makes no sense.", body = ErrorBody),
-        (status = 404, description = "The server keeps no files.", body = ErrorBody)
+        (status = 400, description = "A parameter of the list is invalid.", body = ErrorBody),
+        (status = 404, description = "The server has no storage for files (`--data-dir`).", body = ErrorBody)
     )
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     query: Result<Query<FilesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Paged<FileObject>>, ApiError> {
-    let kept = state.storage.get()?;
+    let store = state.storage.required()?;
     let Query(FilesQuery { purpose, limit, after, order }) =
         query.map_err(|error| url_query::refused(&error))?;
     let page = FilePage {
@@ -223,7 +224,7 @@ pub(super) async fn list(
         },
     };
     let (files, has_more) =
-        kept.run(move |store| store.files(&caller.tenant.0, &page)).await.map_err(of_page)?;
+        store.run(move |store| store.files(&caller.tenant.0, &page)).await.map_err(of_page)?;
     let files: Vec<FileObject> = files.into_iter().map(FileObject::from).collect();
     Ok(Json(Paged::new(files, has_more, |file| &file.id)))
 }
@@ -236,16 +237,16 @@ pub(super) async fn list(
     tag = "openai",
     params(("file_id" = String, Path, description = "The file's id.")),
     responses(
-        (status = 200, description = "What is known about it.", body = FileObject, example = json!(examples::file())),
-        (status = 404, description = "There is none.", body = ErrorBody)
+        (status = 200, description = "The file's metadata.", body = FileObject, example = json!(examples::file())),
+        (status = 404, description = "Not found.", body = ErrorBody)
     )
 )]
 pub(super) async fn retrieve(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<FileObject>, ApiError> {
-    let file = state.storage.get()?.run(move |store| store.file(&caller.tenant.0, &id)).await?;
+    let file = state.storage.required()?.run(move |store| store.file(&caller.tenant.0, &id)).await?;
     Ok(Json(file.into()))
 }
 
@@ -259,47 +260,47 @@ pub(super) async fn retrieve(
     responses(
         (
             status = 200,
-            description = "What is in it.",
+            description = "The file's content.",
             content_type = "application/octet-stream",
             body = FileContent,
             example = json!(examples::lines())
         ),
-        (status = 404, description = "There is none.", body = ErrorBody)
+        (status = 404, description = "Not found.", body = ErrorBody)
     )
 )]
 pub(super) async fn content(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let open = move |store: &Arc<store::Store>| {
         let record = store.file(&caller.tenant.0, &id)?;
         Ok((store.open_content(&record.id)?, record))
     };
-    let kept = state.storage.get()?.clone();
-    let (content, record) = kept.run(open).await?;
-    let pieces = stream::try_unfold((kept, content), |(kept, mut content)| async move {
+    let store = state.storage.required()?.clone();
+    let (content, record) = store.run(open).await?;
+    let pieces = stream::try_unfold((store, content), |(store, mut content)| async move {
         let read = move |_: &Arc<store::Store>| {
             let mut piece = vec![0; PIECE_BYTES];
             let length = content.read(&mut piece)?;
             piece.truncate(length);
             Ok((piece, content))
         };
-        let (piece, content) = kept.run(read).await?;
-        Ok::<_, StoreError>((!piece.is_empty()).then(|| (Bytes::from(piece), (kept, content))))
+        let (piece, content) = store.run(read).await?;
+        Ok::<_, StoreError>((!piece.is_empty()).then(|| (Bytes::from(piece), (store, content))))
     });
     let body = Body::from_stream(pieces);
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(record.bytes));
-    // What a client left here is never shown by a browser.
+    // Browsers must not render what clients have uploaded.
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 
-/// Remove a file.
+/// Delete a file.
 #[utoipa::path(
     delete,
     path = "/v1/files/{file_id}",
@@ -307,54 +308,58 @@ pub(super) async fn content(
     tag = "openai",
     params(("file_id" = String, Path, description = "The file's id.")),
     responses(
-        (status = 200, description = "It is gone.", body = FileDeleted, example = json!(examples::file_deleted())),
-        (status = 400, description = "A batch that has not ended reads it.", body = ErrorBody),
-        (status = 404, description = "There is none.", body = ErrorBody)
+        (status = 200, description = "The file was deleted.", body = FileDeleted, example = json!(examples::file_deleted())),
+        (status = 400, description = "The file is the input of a batch in progress.", body = ErrorBody),
+        (status = 404, description = "Not found.", body = ErrorBody)
     )
 )]
 pub(super) async fn delete(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<FileDeleted>, ApiError> {
     let gone = id.clone();
-    state.storage.get()?.run(move |store| store.delete_file(&caller.tenant.0, &gone)).await?;
+    state.storage.required()?.run(move |store| store.delete_file(&caller.tenant.0, &gone)).await?;
     Ok(Json(FileDeleted { id, object: "file", deleted: true }))
 }
 
-/// A file that came, and is not kept yet.
+/// An uploaded file that is not recorded yet.
 struct Received {
     name: String,
-    /// As much of its content as tells its format.
+    /// The first bytes of its content, by which the format is recognised.
     beginning: Vec<u8>,
     incoming: Incoming,
 }
 
-/// Refuses what is no image by its beginning: whoever registers it hears of it, and not whoever names it later.
+/// Refuses a file that does not begin like an image, so that the error occurs on upload rather than on use.
 fn check_image(beginning: &[u8]) -> Result<(), ApiError> {
     if beginning.is_empty() {
         return Err(ApiError::image("file", "It is empty").with_code("empty_image_file"));
     }
-    if images::is_image(beginning) {
+    if images::format_of(beginning).is_some() {
         return Ok(());
     }
     let message = "It is none of PNG, JPEG, WebP, GIF and BMP, whatever it is called";
     Err(ApiError::image("file", message).with_code("unsupported_image_media_type"))
 }
 
-/// Writes a field to the disk as it comes; its name and the content. No thread waits for a client that is slow.
-async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<Received, ApiError> {
+/// Streams a field to the disk. No thread is blocked by a slow client.
+async fn receive(
+    handle: &StoreHandle,
+    quota: &StoreQuota,
+    mut field: Field<'_>,
+) -> Result<Received, ApiError> {
     let name: String = field.file_name().unwrap_or("file").to_owned();
     let name = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
     let mut incoming = {
-        let part = part.clone();
-        kept.run(move |store| Incoming::begin(store, part)).await?
+        let quota = quota.clone();
+        handle.run(move |store| Incoming::begin(store, quota)).await?
     };
     let mut beginning = Vec::new();
     loop {
         let (mut piece, mut ended) = (Vec::with_capacity(PIECE_BYTES), false);
         while piece.len() < PIECE_BYTES && !ended {
-            match field.chunk().await.map_err(told)? {
+            match field.chunk().await.map_err(multipart_error)? {
                 Some(chunk) => piece.extend_from_slice(&chunk),
                 None => ended = true,
             }
@@ -362,11 +367,11 @@ async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<Recei
         let lacking = BEGINNING_BYTES.saturating_sub(beginning.len());
         beginning.extend_from_slice(&piece[..piece.len().min(lacking)]);
         let write = move |_: &Arc<store::Store>| incoming.write(&piece).map(|()| incoming);
-        incoming = match kept.run(write).await {
+        incoming = match handle.run(write).await {
             Ok(incoming) => incoming,
             Err(error) => {
-                let discard = async { while let Ok(Some(_)) = field.chunk().await {} };
-                let _ = tokio::time::timeout(PATIENCE, discard).await;
+                let limit = handle.store().limits().max_file_bytes;
+                drain_rejected_body(field, usize::try_from(limit).unwrap_or(usize::MAX)).await;
                 return Err(error.into());
             }
         };
@@ -379,7 +384,7 @@ async fn receive(kept: &Kept, part: &Part, mut field: Field<'_>) -> Result<Recei
 /// The text of a short field.
 async fn text(mut field: Field<'_>) -> Result<String, ApiError> {
     let mut bytes = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(told)? {
+    while let Some(piece) = field.chunk().await.map_err(multipart_error)? {
         bytes.extend_from_slice(&piece);
         if bytes.len() > MAX_FIELD_BYTES {
             let name = field.name().unwrap_or_default().to_owned();
@@ -388,6 +393,14 @@ async fn text(mut field: Field<'_>) -> Result<String, ApiError> {
         }
     }
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// Refuses an anchor other than the only one that there is.
+fn check_anchor(anchor: &str) -> Result<(), ApiError> {
+    if anchor == "created_at" {
+        return Ok(());
+    }
+    Err(ApiError::invalid("expires_after", "expires_after[anchor] must be created_at."))
 }
 
 fn lifetime(text: &str) -> Result<i64, ApiError> {
@@ -405,7 +418,10 @@ fn parse_purpose(name: &str) -> Result<Purpose, ApiError> {
     })
 }
 
-/// The limit of a list, which is `usual` where none is given.
+/// The limit of a list, `usual` if the request has none.
+///
+/// # Errors
+/// When it is not from 1 to `most`.
 pub(super) fn limit_within(limit: Option<usize>, (usual, most): (usize, usize)) -> Result<usize, ApiError> {
     let limit = limit.unwrap_or(usual);
     if (1..=most).contains(&limit) {
@@ -414,7 +430,7 @@ pub(super) fn limit_within(limit: Option<usize>, (usual, most): (usize, usize)) 
     Err(ApiError::invalid("limit", format!("The limit is from 1 to {most}.")))
 }
 
-/// A page behind something that is not there makes no sense.
+/// Reports an unknown `after` as an invalid request instead of as not found.
 pub(super) fn of_page(error: StoreError) -> ApiError {
     match error {
         StoreError::UnknownFile { id } | StoreError::UnknownBatch { id } => {
@@ -425,7 +441,7 @@ pub(super) fn of_page(error: StoreError) -> ApiError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn told(error: MultipartError) -> ApiError {
+fn multipart_error(error: MultipartError) -> ApiError {
     broken(&error.body_text())
 }
 

@@ -1,4 +1,4 @@
-//! Answers in the form that the asking program looks for, told by its prompt.
+//! Answer forms: the form that an evaluation program parses, recognised by its prompt.
 
 use std::sync::Arc;
 
@@ -7,25 +7,35 @@ use axum::{
     http::{HeaderName, HeaderValue, request::Parts},
     response::{IntoResponse, Response},
 };
-use judge::{CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Role, Rules};
+use judge::{Bound, CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Role, Rules};
+use serde_json::Value;
 
+use super::prompt_schema::schema_of;
 use crate::{
     access::{FormsOfKey, Grant},
     error::ApiError,
     state::AppState,
 };
 
-/// In a request: `off`, `auto` or the name of a form. In a response: the form that it has.
+/// In a request: `off`, `auto` or the name of a form. In a response: the form of the answer.
 const HEADER: HeaderName = HeaderName::from_static("x-gavel-form");
 
-/// Which form a request wants.
+/// The form that a request asks for, in its header or by its key's setting.
 pub(super) enum WantedForm {
-    /// That of its prompt, if it is known.
+    /// The form of its prompt, if that is recognised.
     Auto,
-    /// None: the critic writes what it likes.
+    /// No form: the critic answers in free text.
     Off,
-    /// One by its name.
+    /// The form of this name.
     Named(String),
+}
+
+/// The JSON object that a prompt is recognised to want.
+pub(super) enum KnownObject {
+    /// An object in a known form, whose choices are read from the logits.
+    Form(Form),
+    /// An object that is valid under this schema.
+    Schema(Value),
 }
 
 impl FromRequestParts<AppState> for WantedForm {
@@ -43,7 +53,7 @@ impl FromRequestParts<AppState> for WantedForm {
             return Ok(wanted);
         }
         match given {
-            None if state.forms_by_prompt => Ok(Self::Auto),
+            None if state.limits.forms_by_prompt => Ok(Self::Auto),
             Some(Ok("auto")) => Ok(Self::Auto),
             None | Some(Ok("off")) => Ok(Self::Off),
             Some(Ok(name)) => Ok(Self::Named(name.to_owned())),
@@ -53,7 +63,10 @@ impl FromRequestParts<AppState> for WantedForm {
 }
 
 impl WantedForm {
-    /// No form, for a request that asks for a shape itself, by `param`.
+    /// Returns no form, for a request whose `param` determines the shape of its reply.
+    ///
+    /// # Errors
+    /// When the request also names a form.
     pub(super) fn without_form(&self, param: &str) -> Result<Option<Form>, ApiError> {
         match self {
             Self::Auto | Self::Off => Ok(None),
@@ -64,35 +77,63 @@ impl WantedForm {
         }
     }
 
-    /// The form for `prompt`.
+    /// The form of the answer to `prompt`.
+    ///
+    /// # Errors
+    /// When no form has the name, or the form needs points for each part that the prompt does not state.
     pub(super) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
         let library = rules.library();
         match self {
             Self::Off => Ok(None),
-            Self::Named(name) => library.form(name).cloned().map(Some).ok_or_else(|| {
-                let known: Vec<&str> = library.forms().map(|form| form.name.as_str()).collect();
-                let message = format!("There is no form {name:?}; there are: {}.", known.join(", "));
-                ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
-            }),
-            Self::Auto => {
-                // The critic's own turns are looked at by nobody's program, and may be what is judged.
-                let turns = [Role::System, Role::User]
-                    .into_iter()
-                    .flat_map(|role| prompt.messages.iter().filter(move |message| message.role == role));
-                let parts = turns.flat_map(|message| &message.parts);
-                let texts: Vec<&str> = parts
-                    .filter_map(|part| match part {
-                        Part::Text(text) => Some(text.as_str()),
-                        Part::Image(_) | Part::Video(_) => None,
-                    })
-                    .collect();
-                Ok(library.form_of(&texts).cloned())
+            Self::Named(name) => {
+                let unknown = || {
+                    let known: Vec<&str> = library.forms().map(|form| form.name.as_str()).collect();
+                    let message = format!("There is no form {name:?}; there are: {}.", known.join(", "));
+                    ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
+                };
+                let lacking = || {
+                    let message =
+                        format!("The form {name:?} needs a prompt that says what each part is worth.");
+                    ApiError::invalid(HEADER.as_str(), message)
+                };
+                let form = library.form(name).cloned().ok_or_else(unknown)?;
+                form.for_prompt(&texts_of(prompt)).map(Some).ok_or_else(lacking)
             }
+            Self::Auto => {
+                let texts = texts_of(prompt);
+                let form = library.form_of(&texts).cloned();
+                Ok(form.and_then(|form| form.for_prompt(&texts)))
+            }
+        }
+    }
+
+    /// The JSON object that `prompt` is recognised to want, for a request that accepts any object.
+    pub(super) fn find_object(&self, rules: &Rules, prompt: &Prompt) -> Option<KnownObject> {
+        match self {
+            Self::Off | Self::Named(_) => None,
+            Self::Auto => schema_of(prompt).map(KnownObject::Schema).or_else(|| {
+                let form = rules.library().form_of(&texts_of(prompt))?;
+                form.is_json_object().then(|| KnownObject::Form(form.clone()))
+            }),
         }
     }
 }
 
-/// The same parameters, for an answer in `form`.
+/// The texts by which a program is recognised, those of the system first. The assistant's turns are left out: they
+/// are not a program's instructions, and may be the text that is judged.
+fn texts_of(prompt: &Prompt) -> Vec<&str> {
+    let messages = &prompt.messages;
+    let turns = [Role::System, Role::User]
+        .into_iter()
+        .flat_map(move |role| messages.iter().filter(move |message| message.role == role));
+    let texts = turns.flat_map(|message| &message.parts).filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        Part::Image(_) | Part::Video(_) => None,
+    });
+    texts.collect()
+}
+
+/// The parameters for an answer in `form`.
 pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> CompletionParams {
     let Some(form) = form else { return params };
     let written = form.reply.iter().find_map(|part| match part {
@@ -108,14 +149,19 @@ pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> Completion
     CompletionParams {
         script: form.reply.iter().map(piece).collect(),
         restraint: written.unwrap_or_default(),
-        // The form says where the answer ends.
+        // The form determines the end of the answer, and an answer with all its parts is complete.
         stop: Vec::new(),
+        bound: Bound::Reply,
         ..params
     }
 }
 
-/// The response, which tells its form.
-pub(super) fn told(form: Option<&Form>, state: &AppState, response: impl IntoResponse) -> Response {
+/// Adds the header that names the form, and counts the form.
+pub(super) fn with_form_header(
+    form: Option<&Form>,
+    state: &AppState,
+    response: impl IntoResponse,
+) -> Response {
     let mut response = response.into_response();
     if let Some(form) = form {
         state.metrics.form(&form.name);

@@ -1,15 +1,15 @@
-//! Where the images of a conversation stand in its request, for errors that are found when they are decoded.
+//! The places of a conversation's images in its request, for errors that occur when images are decoded.
 
 use judge::{JudgeError, Message, Part};
 
 use crate::error::{ApiError, Dialect, image_of};
 
-/// Where images and frames stand, in the order in which the critic is shown them; nothing where that is not known.
+/// The paths of images and frames in the order in which the critic is shown them; empty where they are not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::dialects) struct ImageParams(Vec<String>);
 
 impl ImageParams {
-    /// Those of turns, each with the place of its content.
+    /// The paths of the images in `turns`, each with the path of its content.
     pub(super) fn of<'a>(turns: impl IntoIterator<Item = (&'a Message, String)>) -> Self {
         let mut places = Vec::new();
         for (turn, content) in turns {
@@ -27,7 +27,8 @@ impl ImageParams {
         Self(places)
     }
 
-    /// The same with `count` images that came beside the turns, of which the first places in the turns are not known to be theirs.
+    /// Adds `count` images that are outside of the turns. If the turns have images too, the order of both is not
+    /// known.
     pub(super) fn beside(self, count: usize) -> Self {
         match (self.0.is_empty(), count) {
             (_, 0) => self,
@@ -36,7 +37,7 @@ impl ImageParams {
         }
     }
 
-    /// What an error means to a client, with the image that is to blame.
+    /// The response to an error, with the path of the image that caused it.
     pub(in crate::dialects) fn failed(&self, error: JudgeError) -> ApiError {
         let place = image_of(&error).and_then(|index| self.0.get(index));
         let told = ApiError::from_judge(error, Dialect::OpenAi);

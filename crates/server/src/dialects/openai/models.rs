@@ -1,4 +1,4 @@
-//! The list of models, which has one: the critic. It goes by other names too.
+//! The list of models. The critic is the only one, and may have several names.
 
 use axum::{
     Json,
@@ -8,51 +8,52 @@ use judge::GenerationDefaults;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{examples, response::now};
+use super::examples;
 use crate::{
+    clock::unix_seconds,
     error::{ApiError, ErrorBody},
     state::AppState,
     url_query,
 };
 
-/// The models that there are.
+/// The list of models.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ModelList {
     /// Always `list`.
     object: &'static str,
-    /// The critic, by one name or by all of its names.
+    /// The critic, under its own name or under all of its names.
     data: Vec<ModelBody>,
 }
 
 /// A model.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ModelBody {
-    /// Name of the checkpoint, or the name that was asked for.
+    /// Name of the checkpoint, or the name in the request.
     id: String,
     /// Always `model`.
     object: &'static str,
-    /// Seconds since 1970: now.
+    /// The current time, in seconds since 1970.
     created: u64,
     /// Always `gavel`.
     owned_by: &'static str,
-    /// Name of the checkpoint that answers.
+    /// Name of the checkpoint.
     root: String,
-    /// Of the prompt and the answer together, in tokens.
+    /// Maximum number of tokens of prompt and answer together.
     max_model_len: usize,
-    /// Of the checkpoint, where a request names none: the penalty on tokens already generated. 1 is none.
+    /// The checkpoint's default of the penalty on tokens already generated; 1 means none.
     repetition_penalty: f32,
-    /// The checkpoint's tokens any of which ends a reply.
+    /// The checkpoint's end tokens; any of them ends a reply.
     end_token_ids: Vec<u32>,
 }
 
 impl ModelBody {
     fn new(id: String, state: &AppState) -> Self {
-        let (root, max_model_len) = (state.names.truth().to_owned(), state.judge.context_length());
+        let (root, max_model_len) = (state.names.checkpoint_name().to_owned(), state.judge.context_length());
         let GenerationDefaults { end_tokens, repetition_penalty } = state.judge.generation();
         Self {
             id,
             object: "model",
-            created: now(),
+            created: unix_seconds(),
             owned_by: "gavel",
             root,
             max_model_len,
@@ -62,11 +63,11 @@ impl ModelBody {
     }
 }
 
-/// What is listed.
+/// The names to list.
 #[derive(Deserialize, IntoParams)]
 pub(super) struct ListQuery {
-    /// `1` lists the critic's other names too. Without it there is one entry, since many programs take the first or want
-    /// only one.
+    /// `1` lists the configured aliases too. Without it the list has one entry, since many programs take the first
+    /// or expect a single one.
     #[param(example = "1")]
     aliases: Option<String>,
 }
@@ -79,7 +80,7 @@ pub(super) struct ListQuery {
     params(ListQuery),
     responses(
         (status = 200, description = "The models.", body = ModelList, example = json!(examples::models())),
-        (status = 400, description = "The URL makes no sense.", body = ErrorBody)
+        (status = 400, description = "A query parameter is invalid.", body = ErrorBody)
     )
 )]
 pub(super) async fn list(
@@ -89,19 +90,19 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|error| url_query::refused(&error))?;
     let all = query.aliases.is_some_and(|aliases| !["", "0", "false"].contains(&aliases.as_str()));
     let aliases = state.names.aliases().iter().filter(|_| all).cloned();
-    let names = [state.names.truth().to_owned()].into_iter().chain(aliases);
+    let names = [state.names.checkpoint_name().to_owned()].into_iter().chain(aliases);
     Ok(Json(ModelList { object: "list", data: names.map(|name| ModelBody::new(name, &state)).collect() }))
 }
 
-/// Describe the model. Any name stands for it, as in chat requests, unless the server refuses unknown ones.
+/// Describe the model. Any name is accepted, as in chat requests, unless the server refuses unknown ones.
 #[utoipa::path(
     get,
     path = "/v1/models/{model}",
     tag = "openai",
-    params(("model" = String, Path, description = "A name of the critic.", example = "gavel-mini")),
+    params(("model" = String, Path, description = "Name of the model.", example = "gavel-mini")),
     responses(
         (status = 200, description = "The model.", body = ModelBody, example = json!(examples::model())),
-        (status = 404, description = "The critic is not called so.", body = ErrorBody)
+        (status = 404, description = "No model with this name is served.", body = ErrorBody)
     )
 )]
 pub(super) async fn retrieve(
@@ -112,7 +113,7 @@ pub(super) async fn retrieve(
     Ok(Json(ModelBody::new(model, &state)))
 }
 
-/// Describe a model whose name is a repository's: some clients leave its slash as it is.
+/// Describes a model whose name contains a slash, which some clients do not escape.
 pub(super) async fn retrieve_repository(
     state: State<AppState>,
     Path((owner, name)): Path<(String, String)>,

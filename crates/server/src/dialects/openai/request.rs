@@ -1,4 +1,4 @@
-//! The body of a chat request, and what it asks for.
+//! The body of a chat request.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::{
     image_params::ImageParams,
+    messages::{self, ChatMessage},
     shape::{self, Asked, Extras, Outputs},
     tokens,
     tools::{Call, Offered},
-    turns::{self, ChatMessage},
     values::{in_range, lenient, number_in},
 };
 use crate::{
@@ -21,94 +21,98 @@ use crate::{
     images::ImageReader,
 };
 
-/// Tokens to write when a request does not say: enough for any verdict with its reasons.
+/// The default of `max_completion_tokens`: enough for any verdict with its reasons.
 const DEFAULT_MAX_TOKENS: usize = 1024;
 
-/// Texts that one request may ask for, as at OpenAI: each is a sequence of the engine, of which far fewer run at a time.
+/// The maximum number of texts per request, as at OpenAI. Each is a sequence of the engine, far fewer of which run
+/// at a time.
 pub(super) const MAX_TEXTS: i64 = 128;
 
-/// The most stop strings, as OpenAI has it, and bytes of each: text is held back as long as it may begin one.
+/// The maximum number of stop strings, as at OpenAI, and of bytes of each: text that may begin a stop string is
+/// held back.
 const MAX_STOPS: usize = 4;
 const MAX_STOP_BYTES: usize = 64;
 
-/// A conversation, and how it is to be continued. A list of one element is read as its element.
+/// A conversation, and how it is continued. A list of one element is read as its element.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct ChatBody {
-    /// Any name; it is echoed, and `system_fingerprint` tells the truth.
+    /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
+    /// the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) model: Option<String>,
-    /// The turns so far, oldest first.
+    /// The messages so far, oldest first.
     pub(super) messages: Vec<ChatMessage>,
-    /// Images for the places in the turns that are written `<image>`, in order; those without a place come first in the
-    /// user's first turn. An extension.
+    /// Images that replace `<image>`, and parts of type `image` without an image, in the user's messages, in order;
+    /// those that are left over begin the user's first message. An extension.
     pub(super) images: Option<Vec<ImageUrl>>,
-    /// 0, the default, is greedy.
+    /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
     pub(super) temperature: Option<f32>,
-    /// Draw only from the smallest set of tokens whose probability reaches this.
+    /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
     pub(super) top_p: Option<f32>,
-    /// Draw only from this many most probable tokens; 0 and -1 mean all. An extension.
+    /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) top_k: Option<i64>,
-    /// Penalty on tokens already written; by default what the checkpoint asks for. An extension.
+    /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) repetition_penalty: Option<f32>,
-    /// Subtracted from the logit of each token that was written already.
+    /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
     pub(super) presence_penalty: Option<f32>,
-    /// Subtracted from a token's logit for each time that it was written.
+    /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
     pub(super) frequency_penalty: Option<f32>,
-    /// Added to the logits of tokens, by their ids; at most 300, each from -100 to 100.
+    /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
     pub(super) logit_bias: Option<HashMap<String, f32>>,
-    /// Draw only from tokens at least this many times as probable as the most probable one. An extension.
+    /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
     pub(super) min_p: Option<f32>,
-    /// Start of the random numbers.
+    /// Seed of the random numbers; if absent, a random one. Text i uses the seed plus i.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) seed: Option<i64>,
-    /// Tokens to write at most; more than there is room for means all the room.
+    /// Maximum number of tokens to write; a value above the remaining context means all of it.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 1024)]
     pub(super) max_completion_tokens: Option<i64>,
-    /// The older name of `max_completion_tokens`.
+    /// The older name of `max_completion_tokens`, which takes precedence.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1)]
     pub(super) max_tokens: Option<i64>,
-    /// Tokens to write at least. An extension.
+    /// Minimum number of tokens before the text may end. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, default = 0)]
     pub(super) min_tokens: Option<i64>,
-    /// Up to four strings that end the text.
+    /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
     #[serde(default)]
     pub(super) stop: Option<Stop>,
-    /// How many texts are told.
+    /// Number of texts to return.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128, default = 1)]
     pub(super) n: Option<i64>,
-    /// Of how many texts the `n` are told whose tokens are the most probable in the mean; by default `n`. An extension.
+    /// Number of texts to generate, of which the `n` with the highest mean log-probability are returned; by default
+    /// `n`. Not with `stream`. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128)]
     pub(super) best_of: Option<i64>,
-    /// Whether the probability of each token is told, under the raw logits.
+    /// Whether to return the log-probability of each token, computed from the raw logits.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) logprobs: Option<bool>,
-    /// How many most probable tokens are told beside each.
+    /// Number of most probable tokens to return at each position; needs `logprobs`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 20)]
     pub(super) top_logprobs: Option<i64>,
-    /// The tokens that are told beside each, by their ids and in this order, in the place of the most probable ones; at most
-    /// 128. An extension.
+    /// Ids of at most 128 tokens whose log-probabilities are returned at each position, in this order, instead of
+    /// the most probable ones; needs `logprobs`. An extension.
     #[serde(default)]
     pub(super) logprob_token_ids: Option<Vec<i64>>,
-    /// What the text is: `text`, `json_object` or, with a `json_schema`, `json_schema`.
+    /// The format of the text: type `text`, `json_object`, or `json_schema` with a schema in `json_schema`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub(super) response_format: Option<Value>,
@@ -116,7 +120,8 @@ pub(super) struct ChatBody {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     pub(super) tools: Option<Value>,
-    /// `none` and `auto` are an answer in text; a function is called that is named, or is `required` and the only one.
+    /// With `none` or `auto` the critic answers in text. A named function is called; with `required`, the only
+    /// function is.
     #[serde(default)]
     pub(super) tool_choice: Option<Value>,
     /// The older form of `tools`.
@@ -126,39 +131,39 @@ pub(super) struct ChatBody {
     /// The older form of `tool_choice`.
     #[serde(default)]
     pub(super) function_call: Option<Value>,
-    /// A schema for the text. An extension.
+    /// A JSON schema for the text. An extension.
     #[serde(default)]
     pub(super) guided_json: Option<Value>,
-    /// Texts of which one is written. An extension.
+    /// Texts of which the reply is one. An extension.
     #[serde(default)]
     pub(super) guided_choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches. An extension.
     #[serde(default)]
     pub(super) guided_regex: Option<String>,
-    /// The same. An extension.
+    /// The same as `guided_regex`. An extension.
     #[serde(default)]
     pub(super) regex: Option<String>,
-    /// The same in one object. An extension.
+    /// The same constraints in one object. An extension.
     #[serde(default)]
     pub(super) structured_outputs: Option<Outputs>,
-    /// Whether the text comes as server-sent events while it is written.
+    /// Whether the text is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) stream: Option<bool>,
-    /// What comes beside the text.
+    /// Options of the stream.
     pub(super) stream_options: Option<StreamOptions>,
-    /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
+    /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) cache_salt: Option<String>,
-    /// Write on until the bound of tokens, whatever the critic says. An extension.
+    /// Whether to write until the maximum number of tokens, ignoring end tokens. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) ignore_eos: Option<bool>,
-    /// Whether control tokens are left out of the text, which is the default. An extension.
+    /// Whether control tokens are left out of the text; by default `true`. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) skip_special_tokens: Option<bool>,
-    /// Whether the last message, the assistant's, is continued and not answered. An extension.
+    /// Whether the last message, which must be the assistant's, is continued instead of answered. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) continue_final_message: Option<bool>,
-    /// Clients that continue the last message also say `false` here. An extension.
+    /// May be `false` only with `continue_final_message`, as some clients send it. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) add_generation_prompt: Option<bool>,
 }
@@ -167,84 +172,87 @@ pub(super) struct ChatBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Stop {
-    /// One.
+    /// One string.
     One(String),
-    /// Several.
+    /// Several strings.
     Several(Vec<String>),
 }
 
-/// What comes beside streamed text.
+/// Options of a stream.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub(super) struct StreamOptions {
-    /// Whether a last chunk tells the tokens read and written.
+    /// Whether the last chunk has the token counts.
     #[serde(default, deserialize_with = "null_as_default")]
     pub(super) include_usage: bool,
 }
 
-/// How many texts a prompt is continued with.
+/// The number of texts for a prompt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Texts {
-    /// Those that are told.
-    pub(super) told: usize,
-    /// Those that are written.
-    pub(super) written: usize,
+    /// Texts in the response.
+    pub(super) returned: usize,
+    /// Texts to generate, the best of which are returned.
+    pub(super) generated: usize,
 }
 
 impl Texts {
-    /// `n` of `best_of` texts, as they come or at once.
+    /// Texts for the parameters `n` and `best_of`; `stream` is set for streamed responses.
     ///
     /// # Errors
-    /// When it is too many, or not known while they come which are the best.
+    /// When a number is out of range, `best_of` is below `n`, or it is above `n` with a stream: the best texts are
+    /// known only at the end.
     pub(super) fn new(
         (n, best_of): (Option<i64>, Option<i64>),
         stream: Option<StreamOptions>,
     ) -> Result<Self, ApiError> {
-        let told = in_range("n", n.unwrap_or(1), 1..=MAX_TEXTS)?;
-        let written = best_of.map_or(Ok(told), |best_of| in_range("best_of", best_of, 1..=MAX_TEXTS))?;
+        let returned = in_range("n", n.unwrap_or(1), 1..=MAX_TEXTS)?;
+        let generated =
+            best_of.map_or(Ok(returned), |best_of| in_range("best_of", best_of, 1..=MAX_TEXTS))?;
         let refuse = |message: String| Err(ApiError::invalid("best_of", message));
-        if written < told {
-            return refuse(format!("best_of must be at least n, which is {told}."));
+        if generated < returned {
+            return refuse(format!("best_of must be at least n, which is {returned}."));
         }
-        if stream.is_some() && written > told {
+        if stream.is_some() && generated > returned {
             return refuse(
                 "Which texts are the best is known at their end: with stream, best_of must be n.".into(),
             );
         }
-        Ok(Self { told, written })
+        Ok(Self { returned, generated })
     }
 
-    /// Whether only some of the texts that are written are told, for which their tokens are compared.
+    /// Whether only some of the generated texts are returned, for which the log-probabilities of their tokens are
+    /// needed.
     pub(super) fn compares(self) -> bool {
-        self.written > self.told
+        self.generated > self.returned
     }
 }
 
-/// What a body asks for.
+/// A validated chat request.
 pub(super) struct ChatRequest {
     pub(super) prompt: Prompt,
-    /// Where its images stand in the body.
+    /// The places of its images in the body.
     pub(super) images: ImageParams,
-    /// Whether the critic's turn is begun, so that it can answer.
+    /// Whether the critic's turn is opened, so that it can answer.
     pub(super) opened: bool,
-    /// `top_logprobs` is set when the texts are compared, too.
+    /// Has `top_logprobs` also when the texts are compared.
     pub(super) params: CompletionParams,
-    /// Whether the probabilities of tokens are told.
+    /// Whether log-probabilities are returned.
     pub(super) logprobs: bool,
     pub(super) texts: Texts,
-    /// What divides its caller's caches.
+    /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
-    /// The name that the client used for the model.
+    /// The model's name in the request.
     pub(super) model: Option<String>,
-    /// The shape of its text or of a call's arguments.
+    /// The shape of the text, or of the arguments of the call.
     pub(super) shape: Option<Asked>,
-    /// The function that is called.
+    /// The function to call.
     pub(super) call: Option<Call>,
-    /// Set when the text is streamed.
+    /// Set for a streamed response.
     pub(super) stream: Option<StreamOptions>,
 }
 
 impl ChatBody {
-    /// Checks the values and makes a prompt of the turns; the critic's tokens have the ids below `vocabulary`.
+    /// Validates the body and builds the prompt; ids of tokens must be below `vocabulary`.
     pub(super) fn into_request(
         self,
         vocabulary: usize,
@@ -261,13 +269,15 @@ impl ChatBody {
         }
         let continued = self.continue_final_message.unwrap_or_default();
         let opened = continued || self.add_generation_prompt != Some(false);
-        let apart = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
-        let mut turns = turns::turns(self.messages, reader)?;
-        let reply = if continued { turns::reply(turns.pop())? } else { String::new() };
-        let contents = turns.iter().enumerate();
-        let contents = contents.map(|(index, turn)| (turn, format!("messages[{index}].content")));
-        let images = ImageParams::of(contents).beside(apart.len());
-        let prompt = turns::prompt(turns, reply, apart)?;
+        let detached = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
+        let mut given = self.messages;
+        messages::mark_places(&mut given, detached.len());
+        let mut messages = messages::read(given, reader)?;
+        let reply = if continued { messages::reply(messages.pop())? } else { String::new() };
+        let contents = messages.iter().enumerate();
+        let contents = contents.map(|(index, message)| (message, format!("messages[{index}].content")));
+        let images = ImageParams::of(contents).beside(detached.len());
+        let prompt = messages::prompt(messages, reply, detached)?;
         let (model, cache_salt) = (self.model, self.cache_salt);
         Ok(ChatRequest {
             prompt,
@@ -284,7 +294,7 @@ impl ChatBody {
         })
     }
 
-    /// The function that is called, and the shape of its arguments or of the text.
+    /// The function to call, and the shape of its arguments or of the text.
     fn shape(&self) -> Result<(Option<Call>, Option<Asked>), ApiError> {
         let offered = Offered {
             tools: self.tools.as_ref(),
@@ -292,7 +302,7 @@ impl ChatBody {
             functions: self.functions.as_ref(),
             function_call: self.function_call.as_ref(),
         };
-        // Where a function is called there is no text that could have a shape.
+        // A call takes precedence: it leaves no text that could have a shape.
         if let Some((call, asked)) = offered.call()? {
             return Ok((Some(call), Some(asked)));
         }
@@ -308,16 +318,10 @@ impl ChatBody {
         Ok((None, shape::only(asked)?))
     }
 
-    /// How the text is to be written.
+    /// The parameters of the completion.
     pub(super) fn params(&self, vocabulary: usize) -> Result<CompletionParams, ApiError> {
-        let (bound_name, bound) = match (self.max_completion_tokens, self.max_tokens) {
-            (Some(bound), _) => ("max_completion_tokens", Some(bound)),
-            (None, bound) => ("max_tokens", bound),
-        };
-        let max_tokens =
-            bound.map_or(Ok(DEFAULT_MAX_TOKENS), |bound| in_range(bound_name, bound, 1..=i64::MAX))?;
-        let temperature = number_in("temperature", self.temperature.unwrap_or(0.0), 0.0..=2.0)?;
-        // Nothing reaches a probability of 0, which can only mean the most probable token.
+        let (min_tokens, max_tokens) = self.token_bounds()?;
+        // A sum of 0 is reached by no token, which can only mean the most probable one.
         let top_p = number_in("top_p", self.top_p.unwrap_or(1.0), 0.0..=1.0)?.max(f32::MIN_POSITIVE);
         let top_k = match self.top_k.unwrap_or(0) {
             -1 | 0 => None,
@@ -327,23 +331,61 @@ impl ChatBody {
         if repetition_penalty.is_some_and(|penalty| !penalty.is_finite() || penalty <= 0.0) {
             return Err(ApiError::invalid("repetition_penalty", "repetition_penalty must be above 0."));
         }
+        let penalty = |name, value: Option<f32>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
+        let biases = self.logit_bias.as_ref().map(|given| tokens::biases(given, vocabulary)).transpose()?;
+        let (top_logprobs, logprob_tokens) = self.wanted_logprobs()?;
+        Ok(CompletionParams {
+            temperature: number_in("temperature", self.temperature.unwrap_or(0.0), 0.0..=2.0)?,
+            top_p,
+            top_k,
+            seed: self.seed.map(i64::cast_unsigned),
+            repetition_penalty,
+            presence_penalty: penalty("presence_penalty", self.presence_penalty)?,
+            frequency_penalty: penalty("frequency_penalty", self.frequency_penalty)?,
+            logit_bias: biases.unwrap_or_default(),
+            min_p: number_in("min_p", self.min_p.unwrap_or(0.0), 0.0..=1.0)?,
+            min_tokens,
+            stop: self.stop_strings()?,
+            top_logprobs,
+            logprob_tokens: tokens::reported(logprob_tokens, vocabulary)?,
+            ignore_end: self.ignore_eos.unwrap_or_default(),
+            show_control: !self.skip_special_tokens.unwrap_or(true),
+            ..CompletionParams::greedy(max_tokens)
+        })
+    }
+
+    /// The minimum and the maximum number of tokens to write.
+    fn token_bounds(&self) -> Result<(usize, usize), ApiError> {
+        let (name, most) = match (self.max_completion_tokens, self.max_tokens) {
+            (Some(most), _) => ("max_completion_tokens", Some(most)),
+            (None, most) => ("max_tokens", most),
+        };
+        let most = most.map_or(Ok(DEFAULT_MAX_TOKENS), |most| in_range(name, most, 1..=i64::MAX))?;
+        let least = in_range("min_tokens", self.min_tokens.unwrap_or(0), 0..=i64::MAX)?;
+        if least > most {
+            let message = format!("min_tokens cannot be above the bound of {most} tokens.");
+            return Err(ApiError::invalid("min_tokens", message));
+        }
+        Ok((least, most))
+    }
+
+    /// The number of most probable tokens to return at each position, and the ids of the tokens to return instead.
+    fn wanted_logprobs(&self) -> Result<(Option<usize>, &[i64]), ApiError> {
+        let wanted = self.logprobs.unwrap_or_default();
         let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=20)?;
-        let logprobs = self.logprobs.unwrap_or_default();
-        if top > 0 && !logprobs {
+        if top > 0 && !wanted {
             return Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true."));
         }
-        let logprob_tokens = self.logprob_token_ids.as_deref().unwrap_or_default();
-        if !logprob_tokens.is_empty() && !logprobs {
+        let ids = self.logprob_token_ids.as_deref().unwrap_or_default();
+        if !ids.is_empty() && !wanted {
             let message = "logprob_token_ids needs logprobs to be true.";
             return Err(ApiError::invalid("logprob_token_ids", message));
         }
-        let min_tokens = in_range("min_tokens", self.min_tokens.unwrap_or(0), 0..=i64::MAX)?;
-        if min_tokens > max_tokens {
-            let message = format!("min_tokens cannot be above the bound of {max_tokens} tokens.");
-            return Err(ApiError::invalid("min_tokens", message));
-        }
-        let penalty = |name, value: Option<f32>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
-        let biases = self.logit_bias.as_ref().map(|given| tokens::biases(given, vocabulary)).transpose()?;
+        Ok((wanted.then_some(top), ids))
+    }
+
+    /// The strings that end the text.
+    fn stop_strings(&self) -> Result<Vec<String>, ApiError> {
         let stop = match &self.stop {
             None => Vec::new(),
             Some(Stop::One(stop)) => vec![stop.clone()],
@@ -357,23 +399,6 @@ impl ChatBody {
             let message = format!("A stop string has at most {MAX_STOP_BYTES} bytes.");
             return Err(ApiError::invalid("stop", message));
         }
-        Ok(CompletionParams {
-            temperature,
-            top_p,
-            top_k,
-            seed: self.seed.map(i64::cast_unsigned),
-            repetition_penalty,
-            presence_penalty: penalty("presence_penalty", self.presence_penalty)?,
-            frequency_penalty: penalty("frequency_penalty", self.frequency_penalty)?,
-            logit_bias: biases.unwrap_or_default(),
-            min_p: number_in("min_p", self.min_p.unwrap_or(0.0), 0.0..=1.0)?,
-            min_tokens,
-            stop,
-            top_logprobs: logprobs.then_some(top),
-            logprob_tokens: tokens::reported(logprob_tokens, vocabulary)?,
-            ignore_end: self.ignore_eos.unwrap_or_default(),
-            show_control: !self.skip_special_tokens.unwrap_or(true),
-            ..CompletionParams::greedy(max_tokens)
-        })
+        Ok(stop)
     }
 }

@@ -1,15 +1,13 @@
 //! The bodies of chat responses, whole and in chunks.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use judge::{Completion, FinishReason, TokenLogprob, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::tools::{Call, Style};
-use crate::request_id;
+use crate::{clock::unix_seconds, request_id};
 
-/// What the parts of one response have in common.
+/// What all chunks of a response have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
     pub(super) id: String,
@@ -19,13 +17,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// A response whose id begins with `kind`, in which the model is called `named`, from the checkpoint called `truth`.
-    pub(super) fn new(kind: &str, named: String, truth: &str) -> Self {
+    /// A response whose id begins with `kind`; `named` is returned as the model, `checkpoint` as the fingerprint.
+    pub(super) fn new(kind: &str, named: String, checkpoint: &str) -> Self {
         Self {
             id: format!("{kind}{}", request_id::fresh_id()),
-            created: now(),
+            created: unix_seconds(),
             model: named,
-            fingerprint: truth.to_owned(),
+            fingerprint: checkpoint.to_owned(),
         }
     }
 
@@ -37,32 +35,27 @@ impl Header {
     }
 }
 
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
-/// A whole response.
+/// A complete response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatCompletion {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `chat.completion`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used.
+    /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
     /// Name of the checkpoint.
     system_fingerprint: String,
-    /// The texts, `n` of them.
+    /// The `n` texts.
     choices: Vec<Choice>,
-    /// Tokens read and written.
+    /// Token counts.
     usage: UsageBody,
 }
 
 impl ChatCompletion {
-    /// The texts in their order, and the usage of all that were written for them.
+    /// The response with these texts; `usage` also counts texts that were generated and not returned.
     pub(super) fn new(
         (header, call): (Header, Option<Call>),
         (completions, usage): (Vec<Completion>, UsageBody),
@@ -86,7 +79,7 @@ impl ChatCompletion {
     }
 }
 
-/// The word for the end of a text, or of the arguments of a call.
+/// The finish reason of a text, or of the arguments of a call.
 pub(super) fn word(reason: FinishReason, call: Option<&Call>) -> &'static str {
     match reason {
         FinishReason::Stop if call.is_some_and(|call| call.style == Style::Required) => "tool_calls",
@@ -95,32 +88,32 @@ pub(super) fn word(reason: FinishReason, call: Option<&Call>) -> &'static str {
     }
 }
 
-/// One text.
+/// One of the texts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Choice {
-    /// Its place among the texts.
+    /// Its index among the texts, from 0.
     index: usize,
-    /// The text as a turn.
+    /// The text as a message.
     message: AnswerMessage,
-    /// How probable its tokens were, if that was asked for.
+    /// The log-probabilities of its tokens; null if they were not requested.
     logprobs: Option<Logprobs>,
-    /// `stop`, `length`, or `tool_calls` where a call was required of the only function.
+    /// `stop`, `length`, or `tool_calls` if `tool_choice` was `required`.
     finish_reason: &'static str,
 }
 
-/// The critic's turn.
+/// The critic's message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AnswerMessage {
     /// Always `assistant`.
     role: &'static str,
-    /// The text; `null` where a function is called.
+    /// The text; null if a function is called.
     content: Option<String>,
-    /// Always `null`.
+    /// Always null.
     refusal: Option<String>,
-    /// The call, where a function is called.
+    /// The call of a tool, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<Vec<ToolCall>>,
-    /// The call in the older form.
+    /// The call of a function in the older form, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     function_call: Option<FunctionBody>,
 }
@@ -143,12 +136,12 @@ impl AnswerMessage {
 /// A call of a tool.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ToolCall {
-    /// Names the call.
+    /// A unique id of the call.
     id: String,
     /// Always `function`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// What is called, and how.
+    /// The function and its arguments.
     function: FunctionBody,
 }
 
@@ -158,7 +151,7 @@ impl ToolCall {
     }
 }
 
-/// A name for a call.
+/// A new id of a call.
 fn call_id() -> String {
     format!("call_{}", request_id::fresh_id())
 }
@@ -166,24 +159,24 @@ fn call_id() -> String {
 /// A function and its arguments.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FunctionBody {
-    /// The function's name; in a stream, in the first piece alone.
+    /// Name of the function; in a stream, only in the first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// JSON that is valid under the function's parameters; in a stream, a piece of it.
+    /// The arguments as JSON that is valid under the function's parameters; in a stream, the next part of it.
     arguments: String,
 }
 
-/// How probable the tokens of a text were.
+/// Log-probabilities of the tokens of a text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Logprobs {
-    /// The tokens in their order.
+    /// The tokens, in order.
     content: Vec<TokenBody>,
     /// Always empty.
     refusal: Vec<TokenBody>,
 }
 
 impl Logprobs {
-    /// The tokens in their order.
+    /// The log-probabilities of `tokens`.
     pub(super) fn new(tokens: &[TokenLogprob]) -> Self {
         let content = tokens.iter().map(|token| TokenBody {
             token: String::from_utf8_lossy(&token.bytes).into_owned(),
@@ -206,54 +199,55 @@ impl Logprobs {
     }
 }
 
-/// A token that was written.
+/// A token of the text.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct TokenBody {
-    /// Its text; a part of a character shows as U+FFFD.
+    /// Its text; an incomplete character is written as U+FFFD.
     token: String,
-    /// The natural logarithm of its probability, under the raw logits.
+    /// Natural logarithm of its probability, computed from the raw logits.
     logprob: f32,
-    /// Its bytes, exactly.
+    /// Its exact bytes.
     bytes: Vec<u8>,
-    /// The most probable tokens at its place, as many as were asked for.
+    /// The most probable tokens at this position, best first, as many as were requested; or those of
+    /// `logprob_token_ids`, in their order.
     top_logprobs: Vec<TopToken>,
 }
 
-/// A token that could have been written.
+/// An alternative token.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct TopToken {
-    /// Its text; a part of a character shows as U+FFFD.
+    /// Its text; an incomplete character is written as U+FFFD.
     token: String,
-    /// The natural logarithm of its probability.
+    /// Natural logarithm of its probability, computed from the raw logits.
     logprob: f32,
-    /// Its bytes, exactly.
+    /// Its exact bytes.
     bytes: Vec<u8>,
 }
 
-/// Tokens read and written.
+/// Token counts.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = ChatUsage)]
 pub(crate) struct UsageBody {
     /// Tokens of the prompt, images included.
     prompt_tokens: usize,
-    /// Tokens written, in all texts together.
+    /// Tokens of all generated texts.
     completion_tokens: usize,
-    /// Their sum.
+    /// `prompt_tokens` plus `completion_tokens`.
     total_tokens: usize,
-    /// What kinds of tokens were read.
+    /// Details of the prompt tokens.
     prompt_tokens_details: PromptDetails,
-    /// What kinds of tokens were written.
+    /// Details of the generated tokens.
     completion_tokens_details: CompletionDetails,
 }
 
-/// More of the tokens read.
+/// Details of the prompt tokens.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct PromptDetails {
-    /// Tokens that were not computed again.
+    /// Tokens that were taken from the prefix cache.
     pub(crate) cached_tokens: usize,
 }
 
-/// More of the tokens written.
+/// Details of the generated tokens.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct CompletionDetails {
     /// Always 0.
@@ -261,10 +255,10 @@ pub(crate) struct CompletionDetails {
 }
 
 impl UsageBody {
-    /// The usage of texts that share their prompt.
+    /// The usage of texts with a common prompt, which is counted once.
     pub(super) fn sum(usages: &[Usage]) -> Self {
         let prompt_tokens = usages.iter().map(|usage| usage.prompt_tokens).max().unwrap_or(0);
-        // The first text finds what earlier requests left; the others may also find what the first one left.
+        // The minimum is that of the first text: later ones may also reuse what the first one computed.
         let cached_tokens = usages.iter().map(|usage| usage.cached_tokens).min().unwrap_or(0);
         let completion_tokens = usages.iter().map(|usage| usage.completion_tokens).sum();
         Self {
@@ -276,7 +270,7 @@ impl UsageBody {
         }
     }
 
-    /// The usage of texts over several prompts, `usages` of the texts of each.
+    /// The usage of texts of several prompts; `usages` has the texts of each prompt.
     pub(super) fn of_prompts(usages: &[Vec<Usage>]) -> Self {
         usages.iter().map(|usages| Self::sum(usages)).fold(Self::default(), |sum, more| Self {
             prompt_tokens: sum.prompt_tokens + more.prompt_tokens,
@@ -291,65 +285,65 @@ impl UsageBody {
     }
 }
 
-/// A piece of a streamed response.
+/// A chunk of a streamed response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatCompletionChunk {
-    /// The same in all chunks of a response.
+    /// The id of the response, the same in all its chunks.
     id: String,
     /// Always `chat.completion.chunk`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When the response was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used.
+    /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
     /// Name of the checkpoint.
     system_fingerprint: String,
-    /// A piece of one text; none in the chunk that has `usage`.
+    /// A part of one text; empty in the chunk with `usage`.
     choices: Vec<ChunkChoice>,
-    /// In the last chunk, when it was asked for.
+    /// Token counts, in the last chunk only and with `include_usage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageBody>,
 }
 
-/// A piece of one text.
+/// A part of one text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChunkChoice {
-    /// The text's place among the texts.
+    /// The text's index among the texts, from 0.
     pub(super) index: usize,
-    /// What the piece adds.
+    /// The part.
     pub(super) delta: Delta,
-    /// How probable its tokens were, if that was asked for.
+    /// The log-probabilities of its tokens; null if they were not requested.
     pub(super) logprobs: Option<Logprobs>,
-    /// As in a whole response in the last piece of a text, else `null`.
+    /// The finish reason in the last chunk of a text, else null.
     pub(super) finish_reason: Option<&'static str>,
 }
 
-/// What a piece adds.
+/// What a chunk adds to a message.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Delta {
-    /// `assistant`, in the first piece of a text.
+    /// `assistant` in the first chunk of a text; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<&'static str>,
-    /// Text.
+    /// More of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<String>,
-    /// A piece of a call.
+    /// More of the call of a tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<Vec<ToolCallDelta>>,
-    /// A piece of a call in the older form.
+    /// More of the call of a function in the older form.
     #[serde(skip_serializing_if = "Option::is_none")]
     function_call: Option<FunctionBody>,
 }
 
 impl Delta {
-    /// The first piece of a text or call.
+    /// The first chunk of a text or call.
     pub(super) fn opening(call: Option<&Call>) -> Self {
         let content = call.is_none().then(String::new);
         let named = call.map(|call| Self::called(call.style, Some(call.name.clone()), String::new()));
         Self { role: Some("assistant"), content, ..named.unwrap_or_default() }
     }
 
-    /// More of a text or of a call's arguments.
+    /// More of a text, or of a call's arguments.
     pub(super) fn more(text: String, call: Option<&Call>) -> Self {
         match call {
             None => Self { content: Some(text), ..Self::default() },
@@ -373,17 +367,17 @@ impl Delta {
     }
 }
 
-/// A piece of a call; its name and id are in the first one.
+/// A part of the call of a tool. Only the first one has its id and the function's name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ToolCallDelta {
     /// Always 0.
     index: usize,
-    /// Names the call.
+    /// A unique id of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// Always `function`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
-    /// What is called, and more of its arguments.
+    /// The function, and more of its arguments.
     function: FunctionBody,
 }

@@ -1,4 +1,4 @@
-//! What a reply must be, as OpenAI's interface and those of other servers ask for it.
+//! Constraints on a reply, in the parameters of OpenAI's interface and of other servers.
 
 use judge::{CompletionParams, Judge, ReplyPart, Shape};
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::error::{ApiError, Dialect};
 
-/// A shape, and the parameter that asks for it.
+/// A shape, and the parameter that requests it.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::dialects) struct Asked {
     pub(in crate::dialects) shape: Shape,
@@ -15,10 +15,10 @@ pub(in crate::dialects) struct Asked {
 }
 
 impl Asked {
-    /// The same parameters, for a reply that is held to the shape. Stop strings mean nothing then: the shape says where it ends.
+    /// The parameters for a reply of this shape. Stop strings are dropped: the shape determines the end of the reply.
     ///
     /// # Errors
-    /// When no reply can be held to it.
+    /// When the shape cannot be enforced.
     pub(in crate::dialects) async fn hold(
         &self,
         judge: &Judge,
@@ -31,16 +31,16 @@ impl Asked {
     }
 }
 
-/// What vLLM and SGLang call shapes; at most one is given.
+/// Constraints as vLLM and SGLang name them; at most one is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(in crate::dialects) struct Outputs {
     /// A JSON schema.
     json: Option<Value>,
-    /// Texts to choose from.
+    /// Texts of which the reply is one.
     choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches.
     regex: Option<String>,
-    /// Whether any JSON object will do.
+    /// Whether the reply is any JSON object.
     json_object: Option<bool>,
     #[schema(ignore)]
     grammar: Option<Value>,
@@ -48,15 +48,15 @@ pub(in crate::dialects) struct Outputs {
     structural_tag: Option<Value>,
 }
 
-/// The shape of `format`: an object of the type `text`, `json_object` or `json_schema`, whose schema is in `json_schema` or,
-/// as in the Responses interface, beside the type.
+/// The shape of `format`: an object of type `text`, `json_object` or `json_schema`, whose schema is in
+/// `json_schema` or, as in the Responses interface, next to the type. `None` for `text`.
 ///
 /// # Errors
-/// When it is none, at `param`.
+/// When the type is unknown or the schema missing; the error names `param`.
 pub(in crate::dialects) fn of_format(format: &Value, param: &'static str) -> Result<Option<Asked>, ApiError> {
     let shape = match format["type"].as_str() {
         Some("text") => return Ok(None),
-        // With a schema beside it, as other servers read it.
+        // With a schema next to the type, as other servers accept it.
         Some("json_object") if format.get("schema").is_some_and(|schema| !schema.is_null()) => {
             Shape::Schema(schema_of(format.get("schema"), param)?)
         }
@@ -73,7 +73,7 @@ pub(in crate::dialects) fn of_format(format: &Value, param: &'static str) -> Res
     Ok(Some(Asked { shape, param }))
 }
 
-/// A schema as an object or as its JSON in a string.
+/// A schema, given as an object or as JSON in a string.
 fn schema_of(given: Option<&Value>, param: &'static str) -> Result<Value, ApiError> {
     let read = match given {
         Some(Value::String(text)) => serde_json::from_str(text).ok(),
@@ -83,7 +83,7 @@ fn schema_of(given: Option<&Value>, param: &'static str) -> Result<Value, ApiErr
     read.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))
 }
 
-/// The same, in fields of their own.
+/// The constraints that have a parameter of their own.
 pub(in crate::dialects) struct Extras<'a> {
     pub(in crate::dialects) guided_json: Option<&'a Value>,
     pub(in crate::dialects) guided_choice: Option<&'a Vec<String>>,
@@ -93,10 +93,10 @@ pub(in crate::dialects) struct Extras<'a> {
 }
 
 impl Extras<'_> {
-    /// The shapes that they ask for.
+    /// The shapes that the parameters request.
     ///
     /// # Errors
-    /// When one is not offered.
+    /// When a constraint is not supported, lacks its schema, or is an empty pattern.
     pub(in crate::dialects) fn asked(&self) -> Result<Vec<Asked>, ApiError> {
         const NESTED: &str = "structured_outputs";
         let nested = self.structured_outputs;
@@ -139,7 +139,7 @@ impl Extras<'_> {
     }
 }
 
-/// The one shape of all that are asked for.
+/// The single shape among the requested ones; `None` without any.
 ///
 /// # Errors
 /// When there are several.

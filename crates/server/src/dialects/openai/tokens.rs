@@ -1,4 +1,4 @@
-//! Parameters that name tokens by their ids.
+//! Parameters that refer to tokens by id.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use judge::TokenId;
 
 use crate::error::ApiError;
 
-/// The most biases, as at OpenAI.
+/// The maximum number of biases, as at OpenAI.
 const MAX_BIASES: usize = 300;
-/// The most tokens whose probabilities are told at each place, as at vLLM.
+/// The maximum number of tokens whose log-probabilities are returned at each position, as in vLLM.
 const MAX_LOGPROBS: usize = 128;
 
-/// Biases by the ids of tokens.
+/// The biases of `logit_bias`.
 ///
 /// # Errors
-/// When there are too many, or one is out of range or of no token.
+/// When there are too many, a bias is not from -100 to 100, or an id is not in the vocabulary.
 pub(in crate::dialects) fn biases(
     given: &HashMap<String, f32>,
     vocabulary: usize,
@@ -33,15 +33,15 @@ pub(in crate::dialects) fn biases(
         Ok((token(id, vocabulary, PARAM)?, *bias))
     };
     let mut biases = given.iter().map(bias).collect::<Result<Vec<_>, _>>()?;
-    // In one order, so that equal requests are equal.
+    // Sorted, so that equal requests have equal parameters.
     biases.sort_by_key(|(token, _)| *token);
     Ok(biases)
 }
 
-/// Tokens whose probabilities are told.
+/// The tokens of `logprob_token_ids`.
 ///
 /// # Errors
-/// When there are too many, or an id is of no token.
+/// When there are too many, or an id is not in the vocabulary.
 pub(in crate::dialects) fn reported(given: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, ApiError> {
     const PARAM: &str = "logprob_token_ids";
     if given.len() > MAX_LOGPROBS {

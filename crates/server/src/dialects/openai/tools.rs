@@ -1,7 +1,8 @@
 //! Functions that a request makes the critic call: their arguments are the whole reply.
 //!
-//! The critic is not told of functions and calls none by itself. So `auto` is an answer in text, which it may be anywhere, and
-//! a function is called when the request names it, or requires a call and offers one function.
+//! The critic is not shown the functions and calls none on its own. So `auto` gives an answer in text, which it
+//! permits, and a function is called only when the request names it, or requires a call and offers a single
+//! function.
 
 use judge::Shape;
 use serde_json::{Value, json};
@@ -9,25 +10,25 @@ use serde_json::{Value, json};
 use super::shape::Asked;
 use crate::error::ApiError;
 
-/// A function that is called.
+/// A function to call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) name: String,
     pub(super) style: Style,
 }
 
-/// How clients hear of a call.
+/// The form in which a call is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As a tool that the request names: it ends with `stop`, as at OpenAI.
+    /// As a tool that the request names; `finish_reason` is `stop`, as at OpenAI.
     Named,
-    /// As a tool that the request requires: it ends with `tool_calls`.
+    /// As a tool that the request requires; `finish_reason` is `tool_calls`.
     Required,
-    /// As a function, in the older way.
+    /// As a function, in the older form.
     Function,
 }
 
-/// What a request says of functions.
+/// The parameters of a request about functions.
 pub(super) struct Offered<'a> {
     pub(super) tools: Option<&'a Value>,
     pub(super) tool_choice: Option<&'a Value>,
@@ -36,10 +37,10 @@ pub(super) struct Offered<'a> {
 }
 
 impl Offered<'_> {
-    /// The call that is made, and the shape of its arguments; none where the critic answers in text.
+    /// The function to call and the shape of its arguments; `None` if the critic answers in text.
     ///
     /// # Errors
-    /// When there is no such function, or it cannot be called.
+    /// When the function does not exist, or cannot be called.
     pub(super) fn call(&self) -> Result<Option<(Call, Asked)>, ApiError> {
         match self.tool()? {
             Some(call) => Ok(Some(call)),
@@ -120,7 +121,7 @@ fn called(function: &Value, style: Style) -> Result<(Call, Asked), ApiError> {
     let Some(keywords) = schema.as_object_mut() else {
         return Err(ApiError::invalid(param, "The parameters of a function are a JSON schema."));
     };
-    // Arguments are an object, whether the schema says so or not.
+    // Arguments are an object, even if the schema does not say so.
     if keywords.get("type").is_none() && keywords.contains_key("properties") {
         keywords.insert("type".into(), json!("object"));
     }

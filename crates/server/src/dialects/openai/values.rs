@@ -1,14 +1,14 @@
-//! Values of parameters, read as leniently as clients write them, and their bounds.
+//! Lenient reading of parameter values, and checks of their range.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::error::ApiError;
 
-/// The largest number below which a float has every whole number.
+/// Below this, an f64 represents every whole number exactly.
 const EXACT: f64 = (1_u64 << 53) as f64;
 
-/// Reads a value, `null` as none, a list of one element as its element, and `1.0` as the whole number that it is.
+/// Reads a value leniently: `null` is `None`, a list of one element is that element, and `1.0` is the whole number 1.
 pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     source: D,
 ) -> Result<Option<T>, D::Error> {

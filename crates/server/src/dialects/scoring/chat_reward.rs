@@ -1,11 +1,11 @@
-//! A conversation with images whose last turn is the answer to score, as FastDeploy's reward route has it.
+//! FastDeploy's reward route: a conversation with images whose last message is the answer to score.
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    classify::ScoreUsage,
+    bodies::ScoreUsage,
     examples,
     failures::Failures,
     sample::{Sample, TextOrParts},
@@ -13,7 +13,8 @@ use super::{
     transcript::Transcript,
 };
 use crate::{
-    dialects::{content::Content, openai::now},
+    clock::unix_seconds,
+    dialects::content::Content,
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
@@ -23,35 +24,35 @@ use crate::{
 /// A conversation to score.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ChatRewardBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// The turns; the last one is the assistant's answer.
+    /// The messages, the last of which is the assistant's answer. At least one must be the user's.
     messages: Vec<ChatTurn>,
 }
 
-/// A turn.
+/// A message.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ChatTurn {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user` or `assistant`; other roles count as `system`.
     role: String,
-    /// What is said and shown.
+    /// Text and images.
     content: Content,
 }
 
-/// The reward of the last turn.
+/// The reward of the answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ChatRewardResponse {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `chat.reward`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
-    /// The reward, alone in a list.
+    /// A list with the reward.
     data: Vec<ChatReward>,
-    /// Tokens read.
+    /// Token counts.
     usage: ScoreUsage,
 }
 
@@ -62,11 +63,11 @@ struct ChatReward {
     index: usize,
     /// Always `reward`.
     object: &'static str,
-    /// The reward, alone in a list.
+    /// A list with the reward.
     score: [f64; 1],
 }
 
-/// The last turn as the answer to those before it.
+/// Makes a sample of the last message and the question before it.
 pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
     let mut turns = turns.into_iter().enumerate().collect::<Vec<_>>();
     let Some((_, last)) = turns.pop_if(|(_, turn)| turn.role == "assistant") else {
@@ -85,7 +86,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     Sample::of_turns((question, images), response, ("messages", reader))
 }
 
-/// Score the last turn of a conversation.
+/// Score the last message of a conversation.
 #[utoipa::path(
     post,
     path = "/v1/chat/reward",
@@ -114,7 +115,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
     Ok(Json(ChatRewardResponse {
         id: format!("chatreward-{}", request_id::fresh_id()),
         object: "chat.reward",
-        created: now(),
+        created: unix_seconds(),
         model: scorer.told(model)?,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(reward).collect(),

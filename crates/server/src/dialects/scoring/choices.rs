@@ -1,4 +1,4 @@
-//! Questions whose answer is one of a few: asked of the critic in one message, read from its logits.
+//! Multiple-choice questions: each is put to the critic in one message, and the answer is read from its logits.
 
 use std::collections::HashSet;
 
@@ -12,21 +12,21 @@ use serde_json::{Map, Value, json};
 use super::scorer::Scorer;
 use crate::error::{ApiError, Dialect, image_of};
 
-/// Questions of one request that are asked at a time.
+/// Questions of one request that are asked concurrently.
 const AT_A_TIME: usize = 64;
 
-/// The most answers that a question can have.
+/// The maximum number of answers to a question.
 const MAX_OPTIONS: usize = 255;
 
-/// The answers that a question can have.
+/// The possible answers to a question.
 pub(super) struct Answers {
     pub(super) names: Vec<String>,
-    /// As they stand in the question.
+    /// The texts by which the answers are shown in the question.
     pub(super) shown: Vec<String>,
 }
 
 impl Answers {
-    /// These, when they are neither too few nor too many and each has a name of its own; `path` is where they stand in the request.
+    /// Checks that there are 2 to [`MAX_OPTIONS`] answers with distinct names; `path` is their path in the request.
     pub(super) fn checked(self, path: &str) -> Result<Self, ApiError> {
         if !(2..=MAX_OPTIONS).contains(&self.names.len()) {
             return Err(ApiError::invalid(path, format!("A question has from 2 to {MAX_OPTIONS} answers.")));
@@ -39,7 +39,7 @@ impl Answers {
     }
 }
 
-/// What a question is about, as text.
+/// The subject of a question as text; other JSON than a string is written as JSON.
 pub(super) fn text_of(about: Value) -> String {
     match about {
         Value::String(text) => text,
@@ -47,18 +47,34 @@ pub(super) fn text_of(about: Value) -> String {
     }
 }
 
-/// What was found.
+/// The probabilities of the answers to a question. There is at least one answer.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    /// Of each answer, among all of them.
+    /// Probability of each answer at the requested temperature; the sum is 1.
     pub(super) probabilities: Vec<f64>,
-    /// How much of the critic's belief they hold together.
+    /// Natural logarithm of each answer's probability among all texts, at temperature 1.
+    pub(super) logprobs: Vec<f32>,
+    /// The probability mass of all answers together, at temperature 1.
     pub(super) label_mass: f64,
     pub(super) usage: Usage,
 }
 
 impl Found {
-    /// The most probable answer; the first of several.
+    fn new(logprobs: Vec<f32>, temperature: f64, usage: Usage) -> Self {
+        // Indices take the place of scores.
+        let read = |logprobs: &[f32]| {
+            Distribution::new((0..logprobs.len()).map(|place| Outcome::Score(place as f64)), logprobs)
+        };
+        let label_mass = read(&logprobs).label_mass;
+        // Relative to the largest, whose quotient is then 0 at any temperature.
+        let largest = f64::from(logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let scale = |logprob: &f32| ((f64::from(*logprob) - largest) / temperature) as f32;
+        let scaled: Vec<f32> = logprobs.iter().map(scale).collect();
+        let probabilities = read(&scaled).probabilities.iter().map(|(_, part)| *part).collect();
+        Self { probabilities, logprobs, label_mass, usage }
+    }
+
+    /// The index of the most probable answer, the first one on a tie.
     pub(super) fn best(&self) -> usize {
         let best = |best: usize, index: usize| {
             if self.probabilities[index] > self.probabilities[best] { index } else { best }
@@ -66,69 +82,81 @@ impl Found {
         (0..self.probabilities.len()).fold(0, best)
     }
 
-    /// The probabilities by the answers' names.
+    /// The probabilities by the names of the answers.
     pub(super) fn named(&self, names: &[String]) -> Map<String, Value> {
         names.iter().cloned().zip(self.probabilities.iter().map(|part| json!(part))).collect()
     }
 
-    /// The mean of the answers' places, from 0.
+    /// The mean of the answers' indices, from 0, weighted by their probabilities.
     pub(super) fn mean_place(&self) -> f64 {
         self.probabilities.iter().enumerate().map(|(place, probability)| place as f64 * probability).sum()
     }
 }
 
-/// The code by which the option at `index` of `count` is named: letters, all codes of one length, so that none is the
-/// beginning of another.
+/// The code of the option at `index` of `count`: one letter for up to 26 options, else two, so that no code is a
+/// prefix of another.
 pub(super) fn code(index: usize, count: usize) -> String {
     let letter = |place: usize| char::from(b'A' + (place % 26) as u8);
     if count <= 26 { letter(index).into() } else { [letter(index / 26), letter(index)].into_iter().collect() }
 }
 
-/// A question as it is asked.
+/// The text of a question with its options.
 pub(super) fn question(text: &str, options: &[String]) -> String {
     let lines = options.iter().enumerate();
     let lines = lines.map(|(index, option)| format!("{}. {option}\n", code(index, options.len())));
     format!("{text}\n\n{}\nAnswer with the letter alone.", lines.collect::<String>())
 }
 
-/// Asks questions about the same images, or how texts go on.
-pub(super) struct Chooser<'a> {
-    scorer: &'a Scorer,
-    images: Vec<EncodedImage>,
+/// A question, ready to be asked.
+pub(super) struct Question {
+    /// The full text for the critic, with the options.
+    pub(super) text: String,
+    /// The number of options.
+    pub(super) count: usize,
+    /// The path of the question in the body.
+    pub(super) path: String,
 }
 
-impl<'a> Chooser<'a> {
-    pub(super) fn new(scorer: &'a Scorer, images: Vec<EncodedImage>) -> Self {
-        Self { scorer, images }
-    }
+/// Asks questions about the same images, or which tokens follow texts.
+pub(super) struct Chooser<'a> {
+    pub(super) scorer: &'a Scorer,
+    pub(super) images: Vec<EncodedImage>,
+    /// The temperature by which differences between logits are divided before probabilities are computed.
+    pub(super) temperature: f64,
+}
 
-    /// How probable each of `labels` is after each of `prompts`, which stand for themselves: nothing is put around them.
+impl Chooser<'_> {
+    /// The probabilities of tokens after texts, which are not put into the chat format.
     pub(super) async fn follow_all(
         &self,
-        prompts: impl Iterator<Item = RawPrompt> + Send,
-        labels: Vec<TokenId>,
+        asked: impl Iterator<Item = (RawPrompt, Vec<TokenId>)> + Send,
     ) -> Result<Vec<Found>, ApiError> {
-        let params = &self.params(ReplyPart::ChooseTokens(labels));
-        // Made as they are asked: together they may be far larger than the body.
-        let found = prompts.map(|prompt| async move {
+        // Created one by one: all prompts together may be far larger than the body.
+        let found = asked.map(|(prompt, labels)| async move {
+            let params = &self.params(ReplyPart::ChooseTokens(labels));
             let found = self.read(|| self.follow(prompt.clone(), params)).await;
             found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
         });
         stream::iter(found).buffered(AT_A_TIME).try_collect().await
     }
 
-    /// Asks `text`, which has `count` options, of the question that stands at `question` of the body.
-    pub(super) async fn decide(&self, text: String, count: usize, question: &str) -> Result<Found, ApiError> {
+    /// Asks all questions; the results are in their order.
+    pub(super) async fn decide_all(&self, questions: Vec<Question>) -> Result<Vec<Found>, ApiError> {
+        let found = questions.into_iter().map(|question| self.decide(question));
+        stream::iter(found).buffered(AT_A_TIME).try_collect().await
+    }
+
+    async fn decide(&self, question: Question) -> Result<Found, ApiError> {
+        let Question { text, count, path } = question;
         let texts = (0..count).map(|index| code(index, count)).collect();
         let params = self.params(ReplyPart::Choose { texts, distribution: true });
-        // Images first: all questions about them share what is computed of them.
+        // Images first, so that all questions about them share their part of the prompt.
         let images = self.images.iter().cloned().map(Part::Image);
         let parts = images.chain([Part::Text(text)]).collect();
         let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
         let found = self.read(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
         found.map_err(|error| {
-            let place =
-                image_of(&error).map_or_else(|| question.to_owned(), |index| format!("images[{index}]"));
+            let place = image_of(&error).map_or(path, |index| format!("images[{index}]"));
             ApiError::from_judge(error, Dialect::Native).with_param(place)
         })
     }
@@ -144,34 +172,31 @@ impl<'a> Chooser<'a> {
         params: &CompletionParams,
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         let judge = self.scorer.judge();
-        let _preparing = judge.prepare_for(&params.caller)?;
+        let _preparing = judge.prepare_for(&params.caller).await?;
         let tokens = judge.tokens(prompt, judge.context_length(), &params.caller).await?;
-        judge.continue_tokens(tokens, params, 1)
+        judge.continue_tokens(tokens, params, 1).await
     }
 
-    /// What the critic chooses in the text that `begin` begins.
+    /// The critic's choice in the text that `begin` starts.
+    ///
+    /// # Errors
+    /// [`JudgeError::Silent`] when the critic chooses nothing.
     async fn read<F: Future<Output = Result<Vec<CompletionStream>, JudgeError>>>(
         &self,
         begin: impl Fn() -> F,
     ) -> Result<Found, JudgeError> {
-        let mut found = Found { probabilities: Vec::new(), label_mass: 0.0, usage: Usage::default() };
+        let (mut logprobs, mut usage) = (None, Usage::default());
         for mut text in self.scorer.patiently(begin).await? {
             while let Some(event) = text.next().await {
                 match event? {
-                    CompletionEvent::Chosen(chosen) => {
-                        let logprobs = chosen.logprobs.unwrap_or_default();
-                        // Answers are their places, which the mean is of.
-                        let places = (0..logprobs.len()).map(|place| Outcome::Score(place as f64));
-                        let read = Distribution::new(places, &logprobs);
-                        found.probabilities = read.probabilities.iter().map(|(_, part)| *part).collect();
-                        found.label_mass = read.label_mass;
-                    }
-                    CompletionEvent::Finished(_, usage) => found.usage = usage,
+                    CompletionEvent::Chosen(chosen) => logprobs = chosen.logprobs,
+                    CompletionEvent::Finished(_, used) => usage = used,
                     CompletionEvent::Piece(_) | CompletionEvent::Said(_) | CompletionEvent::Rated(_) => {}
                 }
             }
         }
-        Ok(found)
+        let logprobs = logprobs.filter(|logprobs| !logprobs.is_empty()).ok_or(JudgeError::Silent)?;
+        Ok(Found::new(logprobs, self.temperature, usage))
     }
 }
 
@@ -197,8 +222,23 @@ mod tests {
 
     #[test]
     fn the_best_and_the_mean() {
-        let found = Found { probabilities: vec![0.25, 0.5, 0.25], label_mass: 1.0, usage: Usage::default() };
+        let found = found(&[0.25, 0.5, 0.25], 1.0);
         assert_eq!(found.best(), 1);
-        assert!((found.mean_place() - 1.0).abs() < 1e-12);
+        assert!((found.mean_place() - 1.0).abs() < 1e-6);
+    }
+
+    fn found(probabilities: &[f32], temperature: f64) -> Found {
+        let logprobs = probabilities.iter().map(|probability| probability.ln()).collect();
+        Found::new(logprobs, temperature, Usage::default())
+    }
+
+    #[test]
+    fn a_temperature_makes_answers_more_alike_and_leaves_the_mass() {
+        let (plain, warm) = (found(&[0.4, 0.1], 1.0), found(&[0.4, 0.1], 2.0));
+        assert!((plain.probabilities[0] - 0.8).abs() < 1e-6 && (plain.label_mass - 0.5).abs() < 1e-6);
+        // At temperature 2, the odds of 4 to 1 become their square root.
+        assert!((warm.probabilities[0] - 2.0 / 3.0).abs() < 1e-6);
+        assert_eq!((warm.label_mass, &warm.logprobs), (plain.label_mass, &plain.logprobs));
+        assert_eq!(found(&[0.4, 0.1], 1e-300).probabilities, [1.0, 0.0]);
     }
 }

@@ -1,115 +1,104 @@
-//! Routes by which engines serve reward models as classifiers: vLLM's and SGLang's `/classify`, `/pooling`, and SGLang's
-//! rewards as embeddings. verl's remote reward models use the first and the last.
+//! Routes by which engines serve reward models as classifiers: `/classify` of vLLM and SGLang, `/pooling` of vLLM,
+//! and SGLang's rewards as embeddings. verl's remote reward models use the first and the last.
 
 use axum::Json;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    bodies::{MetaInfo, OneOrMany, ScoreUsage},
     chat_reward::{self, ChatTurn},
     examples,
     failures::Failures,
-    openrlhf::OneOrMany,
     sample::Sample,
     scorer::{ScoreQuery, Scored, Scorer},
 };
 use crate::{
-    dialects::openai::now,
+    clock::unix_seconds,
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
     request_id,
 };
 
-/// What is to be scored: transcripts, or one conversation.
+/// Transcripts or one conversation to score: one of `input`, `text` and `messages`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ClassifyBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
     /// Transcripts in a chat format.
     input: Option<OneOrMany<String>>,
-    /// The same in SGLang's own form, which is answered in that form.
+    /// Transcripts in SGLang's own form; `/classify` then answers in that form.
     text: Option<OneOrMany<String>>,
-    /// One conversation whose last turn is the assistant's.
+    /// One conversation whose last message is the assistant's answer.
     messages: Option<Vec<ChatTurn>>,
+    /// How `/pooling` and `/v1/embeddings` write vectors; by default `float`.
+    encoding_format: Option<EncodingFormat>,
+}
+
+/// How a vector is written.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum EncodingFormat {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// The base64 of its numbers in 32 bits, little-endian.
+    Base64,
 }
 
 /// Scores as probabilities of a single class.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ClassifyResponse {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `list`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
     /// The scores in the order of the transcripts.
     data: Vec<Class>,
-    /// Tokens read.
+    /// Token counts.
     usage: ScoreUsage,
 }
 
 /// A score as the probability of a class.
 #[derive(Debug, Serialize, ToSchema)]
 struct Class {
-    /// The transcript's place in the request.
+    /// Index of the transcript in the request, from 0.
     index: usize,
     /// Always `score`.
     label: &'static str,
-    /// The reward, alone.
+    /// A list with the reward.
     probs: [f64; 1],
     /// Always 1.
     num_classes: usize,
 }
 
-/// What was found.
+/// The scores in the form of the request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum ClassifiedBody {
-    /// Of `input` or `messages`.
+    /// The answer to `input` or `messages`.
     Classes(ClassifyResponse),
-    /// Of `text`.
+    /// The answer to `text`.
     Rewards(Vec<RewardVector>),
 }
 
 /// A score in SGLang's own form.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RewardVector {
-    /// The reward, alone.
+    /// A list with the reward.
     embedding: [f64; 1],
-    /// Figures of the request.
+    /// Figures of the transcript.
     meta_info: MetaInfo,
 }
 
-/// Figures of a request in SGLang's own form.
-#[derive(Debug, Serialize, ToSchema)]
-struct MetaInfo {
-    /// Tokens of the prompt.
-    prompt_tokens: usize,
-}
-
-/// Tokens read; none are written.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(super) struct ScoreUsage {
-    /// Tokens of all prompts.
-    prompt_tokens: usize,
-    /// The same: nothing is written that anybody could read.
-    total_tokens: usize,
-    /// Always 0.
-    completion_tokens: usize,
-}
-
-impl ScoreUsage {
-    pub(super) fn of(scored: &[Scored]) -> Self {
-        let prompt_tokens = scored.iter().map(|scored| scored.usage.prompt_tokens).sum();
-        Self { prompt_tokens, total_tokens: prompt_tokens, completion_tokens: 0 }
-    }
-}
-
 impl ClassifyBody {
-    /// The samples, and where each stands.
+    /// The samples, and the name of the member that contains them.
     fn samples(self, reader: &ImageReader<'_>) -> Result<(Vec<Sample>, &'static str), ApiError> {
         let (texts, name) = match (self.input, self.text, self.messages) {
             (Some(texts), None, None) => (texts, "input"),
@@ -127,11 +116,12 @@ impl ClassifyBody {
     }
 }
 
-/// What a body of these routes was found to be worth.
+/// The scores of a body.
 struct Classified {
     model: String,
-    /// The member that the samples stood in.
+    /// The member that contains the samples.
     name: &'static str,
+    encoding: EncodingFormat,
     scored: Vec<Scored>,
 }
 
@@ -140,15 +130,16 @@ impl Classified {
         let read = scorer.with_images(|reader| {
             let mut body: ClassifyBody = body.parse()?;
             let model = scorer.told(body.model.take())?;
-            Ok((model, body.samples(reader)?))
+            let encoding = body.encoding_format.unwrap_or_default();
+            Ok(((model, encoding), body.samples(reader)?))
         });
-        let (model, (samples, name)) = read.await?;
+        let ((model, encoding), (samples, name)) = read.await?;
         let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
-        Ok(Self { model, name, scored })
+        Ok(Self { model, name, encoding, scored })
     }
 }
 
-/// Score transcripts, as vLLM, SGLang and verl ask: the reward is the probability of the one class there is.
+/// Score transcripts, in the interface of vLLM, SGLang and verl: the reward is the probability of the single class.
 #[utoipa::path(
     post,
     path = "/classify",
@@ -176,12 +167,10 @@ description = "The rewards, in order.",
     )
 )]
 pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<ClassifiedBody>, ApiError> {
-    let Classified { model, name, scored } = Classified::read(&scorer, &body).await?;
+    let Classified { model, name, scored, .. } = Classified::read(&scorer, &body).await?;
     if name == "text" {
-        let one = |scored: &Scored| RewardVector {
-            embedding: [scored.reward],
-            meta_info: MetaInfo { prompt_tokens: scored.usage.prompt_tokens },
-        };
+        let one =
+            |scored: &Scored| RewardVector { embedding: [scored.reward], meta_info: MetaInfo::of(scored) };
         return Ok(Json(ClassifiedBody::Rewards(scored.iter().map(one).collect())));
     }
     let class = |(index, scored): (usize, &Scored)| Class {
@@ -193,7 +182,7 @@ pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<Cla
     let response = ClassifyResponse {
         id: format!("classify-{}", request_id::fresh_id()),
         object: "list",
-        created: now(),
+        created: unix_seconds(),
         model,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(class).collect(),
@@ -201,35 +190,54 @@ pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<Cla
     Ok(Json(ClassifiedBody::Classes(response)))
 }
 
-/// Scores as vectors of one number.
+/// Scores as vectors with one number.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct VectorsResponse {
     /// Always `list`.
     object: &'static str,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
     /// The scores in the order of the transcripts.
     data: Vec<Vector>,
-    /// Tokens read.
+    /// Token counts.
     usage: ScoreUsage,
 }
 
-/// A score as a vector, under the name that its route has for it.
+/// A score as a vector, under the name that the route uses.
 #[derive(Debug, Serialize, ToSchema)]
 struct Vector {
-    /// The transcript's place in the request.
+    /// Index of the transcript in the request, from 0.
     index: usize,
     /// `pooling` or `embedding`.
     object: &'static str,
-    /// The reward, alone, where `object` is `pooling`.
+    /// The reward, if `object` is `pooling`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<[f64; 1]>,
-    /// The reward, alone, where `object` is `embedding`.
+    data: Option<EncodedVector>,
+    /// The reward, if `object` is `embedding`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    embedding: Option<[f64; 1]>,
+    embedding: Option<EncodedVector>,
 }
 
-/// Score transcripts, as vLLM's clients ask reward models.
+/// A vector with one number, in the requested encoding.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+enum EncodedVector {
+    /// A list of numbers.
+    Numbers([f64; 1]),
+    /// The base64 of the numbers in 32 bits, little-endian.
+    Base64(String),
+}
+
+impl EncodingFormat {
+    fn encode(self, reward: f64) -> EncodedVector {
+        match self {
+            Self::Float => EncodedVector::Numbers([reward]),
+            Self::Base64 => EncodedVector::Base64(BASE64_STANDARD.encode((reward as f32).to_le_bytes())),
+        }
+    }
+}
+
+/// Score transcripts, in vLLM's interface of reward models.
 #[utoipa::path(
     post,
     path = "/pooling",
@@ -246,7 +254,7 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     vectors(&scorer, &body, "pooling").await
 }
 
-/// Score transcripts, as SGLang's clients ask reward models: the embedding is the reward alone.
+/// Score transcripts, in SGLang's interface of reward models: the embedding has the reward as its only number.
 #[utoipa::path(
     post,
     path = "/v1/embeddings",
@@ -268,12 +276,12 @@ async fn vectors(
     body: &JsonBytes,
     object: &'static str,
 ) -> Result<Json<VectorsResponse>, ApiError> {
-    let Classified { model, scored, .. } = Classified::read(scorer, body).await?;
+    let Classified { model, encoding, scored, .. } = Classified::read(scorer, body).await?;
     let vector = |(index, scored): (usize, &Scored)| Vector {
         index,
         object,
-        data: (object == "pooling").then_some([scored.reward]),
-        embedding: (object == "embedding").then_some([scored.reward]),
+        data: (object == "pooling").then(|| encoding.encode(scored.reward)),
+        embedding: (object == "embedding").then(|| encoding.encode(scored.reward)),
     };
     let data = scored.iter().enumerate().map(vector).collect();
     Ok(Json(VectorsResponse { object: "list", model, data, usage: ScoreUsage::of(&scored) }))

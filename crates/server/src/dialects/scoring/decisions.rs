@@ -1,4 +1,4 @@
-//! Decisions read from logits: `POST /v1/decisions` in the shapes of SGLang and of vLLM.
+//! `POST /v1/decisions`, in the forms of SGLang and vLLM: decisions read from logits.
 
 use std::collections::HashSet;
 
@@ -8,118 +8,139 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    choices::{Answers, Chooser, Found, question, text_of},
+    bodies::DecisionsUsage,
+    choices::{Answers, Chooser, Found, Question, question, text_of},
     examples,
     failures::Failures,
+    parameters::{self, Members},
     scorer::Scorer,
 };
 use crate::{
-    dialects::{content::ImageUrl, null_as_default, openai::PromptDetails},
+    dialects::{content::ImageUrl, null_as_default},
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
 };
 
-/// The wording of the questions: a client that has measured one can refuse another.
+/// The version of the questions' wording. A client that has been evaluated with one version can refuse another.
 const PROMPT_FORMAT_VERSION: u32 = 1;
 
-/// What to decide about, and the questions.
+/// The members that are read of a body.
+const READ: [&str; 6] = ["model", "input", "images", "questions", "prompt_format_version", "temperature"];
+
+/// The members that are read of a question.
+const READ_OF_QUESTION: [&str; 10] =
+    ["id", "type", "question", "instructions", "name", "options", "choices", "levels", "yes", "no"];
+
+/// The subject, and the questions about it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct DecisionsBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// What the questions are about: text, or JSON.
+    /// The subject of the questions: text or other JSON.
     input: Value,
-    /// Images it comes with.
+    /// Images that belong to the subject.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     images: Vec<ImageUrl>,
-    /// The questions. With an `id` each they are answered by it, as SGLang does; without, in a list, as vLLM does.
+    /// The questions. If all have an `id`, the answers are an object by id, as SGLang returns them, else a list, as
+    /// vLLM does, in which an id is the `name` of a question without one.
     questions: Vec<QuestionBody>,
-    /// The version of the wording that the client wants.
+    /// The version of the wording that the client requires. If absent, any.
     prompt_format_version: Option<u32>,
+    /// The temperature by which differences between logits are divided before probabilities are computed; 1 if
+    /// absent. `label_mass` is always that at temperature 1.
+    temperature: Option<f64>,
 }
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
 struct QuestionBody {
-    /// SGLang's name of the question.
+    /// Id of the question, in SGLang's form.
     id: Option<String>,
-    /// `choice`, `score`, `yes_no` or `predicate`.
+    /// The type of the question.
     #[serde(rename = "type")]
-    kind: String,
-    /// The question.
+    kind: QuestionKind,
+    /// The text of the question.
     #[serde(alias = "instructions")]
     question: String,
-    /// vLLM's name of the question.
+    /// Name of the question, in vLLM's form.
     name: Option<String>,
-    /// For a choice: names, or objects with `name` and `description`.
+    /// For a choice: the answers, as names or as objects with `name` and `description`.
     #[serde(default, alias = "choices", deserialize_with = "null_as_default")]
     #[schema(nullable)]
     options: Vec<OptionBody>,
-    /// For a score: what each level means, lowest first.
+    /// For a score: the meaning of each level, lowest first.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     levels: Vec<String>,
-    /// When to say yes.
+    /// For yes or no: when the answer is yes.
     yes: Option<String>,
-    /// When to say no.
+    /// For yes or no: when the answer is no.
     no: Option<String>,
 }
 
-/// An answer that can be chosen.
+/// The maximum number of levels of a score, as with vLLM and SGLang.
+const MAX_LEVELS: usize = 10;
+
+/// The type of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum QuestionKind {
+    /// One of several answers.
+    Choice,
+    /// A level of several.
+    Score,
+    /// Yes or no, in SGLang's form.
+    YesNo,
+    /// Yes or no, in vLLM's form.
+    Predicate,
+}
+
+/// A possible answer of a choice.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum OptionBody {
-    /// Its name.
+    /// The name of the answer.
     Name(String),
-    /// Its name and what it means.
+    /// The name of the answer with its meaning.
     Described {
-        /// Its name.
+        /// The name of the answer.
         name: String,
-        /// What it means.
+        /// The meaning of the answer.
         description: Option<String>,
     },
 }
 
-/// What was decided.
+/// The answers to all questions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DecisionsResponse {
     /// Always `decisions`.
     object: &'static str,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
-    /// The version of the wording.
+    /// The version of the questions' wording.
     prompt_format_version: u32,
-    /// The answers with their probabilities: an object by the questions' ids, or a list in their order.
+    /// The answers with their probabilities: an object by the ids of the questions, or a list in their order.
     answers: Value,
-    /// Tokens read.
+    /// Token counts.
     usage: DecisionsUsage,
 }
 
-/// Tokens read; none are written.
-#[derive(Debug, Serialize, ToSchema)]
-struct DecisionsUsage {
-    /// Tokens of all prompts.
-    prompt_tokens: usize,
-    /// The same: nothing is written.
-    total_tokens: usize,
-    /// What kinds of tokens were read.
-    prompt_tokens_details: PromptDetails,
-}
-
 impl QuestionBody {
-    /// The names of the answers, and the answers as they are shown.
+    /// The names of the possible answers, and the texts by which they are shown.
     fn answers(&self, path: &str) -> Result<Answers, ApiError> {
         let described = |name: &str, description: Option<&String>| match description {
             Some(description) => format!("{name}: {description}"),
             None => name.to_owned(),
         };
-        let (names, shown): (Vec<String>, Vec<String>) = match self.kind.as_str() {
-            "yes_no" | "predicate" => [("yes", self.yes.as_ref()), ("no", self.no.as_ref())]
-                .map(|(name, description)| (name.to_owned(), described(name, description)))
-                .into_iter()
-                .unzip(),
-            "choice" => (self.options.iter())
+        let (names, shown): (Vec<String>, Vec<String>) = match self.kind {
+            QuestionKind::YesNo | QuestionKind::Predicate => {
+                [("yes", self.yes.as_ref()), ("no", self.no.as_ref())]
+                    .map(|(name, description)| (name.to_owned(), described(name, description)))
+                    .into_iter()
+                    .unzip()
+            }
+            QuestionKind::Choice => (self.options.iter())
                 .map(|option| match option {
                     OptionBody::Name(name) => (name.clone(), name.clone()),
                     OptionBody::Described { name, description } => {
@@ -127,60 +148,66 @@ impl QuestionBody {
                     }
                 })
                 .unzip(),
-            "score" => {
+            QuestionKind::Score if self.levels.len() > MAX_LEVELS => {
+                let path = format!("{path}.levels");
+                let message =
+                    format!("A score has from 2 to {MAX_LEVELS} levels, not {}.", self.levels.len());
+                return Err(ApiError::invalid(path, message));
+            }
+            QuestionKind::Score => {
                 let levels = self.levels.iter().enumerate();
                 levels.map(|(level, meaning)| (level.to_string(), meaning.clone())).unzip()
-            }
-            kind => {
-                let message =
-                    format!("There is no type {kind:?}; there are choice, score, yes_no and predicate.");
-                return Err(ApiError::invalid(format!("{path}.type"), message));
             }
         };
         Answers { names, shown }.checked(path)
     }
 
-    /// An answer as SGLang tells it.
+    /// The answer in SGLang's form.
     fn by_id(&self, names: &[String], found: &Found) -> Value {
         let probabilities = found.named(names);
         let mut answer =
             json!({ "type": self.kind, "probabilities": probabilities, "label_mass": found.label_mass });
-        match self.kind.as_str() {
-            "score" => answer["score"] = json!(found.mean_place()),
-            _ => answer["choice"] = json!(names[found.best()]),
+        match self.kind {
+            QuestionKind::Score => answer["score"] = json!(found.mean_place()),
+            QuestionKind::Choice | QuestionKind::YesNo | QuestionKind::Predicate => {
+                answer["choice"] = json!(names[found.best()]);
+            }
         }
         answer
     }
 
-    /// The same as vLLM tells it.
+    /// The answer in vLLM's form.
     fn in_list(&self, names: &[String], found: &Found) -> Value {
         let best = found.best();
-        // Of a predicate, the value of yes is 1.
-        let value = |index: usize| if self.kind == "score" { index } else { usize::from(index == 0) };
+        let value = |(index, name): (usize, &String)| match self.kind {
+            QuestionKind::Choice => json!(name),
+            QuestionKind::Score => json!(index),
+            // The value of yes, which is first, is 1.
+            QuestionKind::YesNo | QuestionKind::Predicate => json!(usize::from(index == 0)),
+        };
         let places = names.iter().zip(&found.probabilities).enumerate();
         let probabilities: Vec<Value> = places
             .map(|(index, (name, probability))| {
-                let value = if self.kind == "choice" { json!(name) } else { json!(value(index)) };
-                json!({ "value": value, "label": name, "probability": probability })
+                json!({ "value": value((index, name)), "label": name, "probability": probability })
             })
             .collect();
         let mut answer = json!({
             "type": self.kind,
-            "name": self.name,
+            "name": self.name.as_ref().or(self.id.as_ref()),
             "probabilities": probabilities,
             "confidence": found.probabilities[best] * found.label_mass,
             "label_mass": found.label_mass,
         });
-        match self.kind.as_str() {
-            "score" => answer["score"] = json!(found.mean_place()),
-            "choice" => answer["choice"] = json!(names[best]),
-            _ => answer["score"] = json!(found.probabilities[0]),
+        match self.kind {
+            QuestionKind::Score => answer["score"] = json!(found.mean_place()),
+            QuestionKind::Choice => answer["choice"] = json!(names[best]),
+            QuestionKind::YesNo | QuestionKind::Predicate => answer["score"] = json!(found.probabilities[0]),
         }
         answer
     }
 }
 
-/// Decide questions about a text and images. Nothing is written: answers are read from the critic's logits.
+/// Decide questions about a text and images. No text is generated: answers are read from the critic's logits.
 #[utoipa::path(
     post,
     path = "/v1/decisions",
@@ -194,53 +221,67 @@ impl QuestionBody {
 )]
 pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
     let read = scorer.with_images(|reader| {
-        let mut body: DecisionsBody = body.parse()?;
-        let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
-        Ok((body, images))
+        let mut read: DecisionsBody = body.parse()?;
+        check_names(&body)?;
+        let images = ImageUrl::read_all(std::mem::take(&mut read.images), reader)?;
+        Ok((read, images))
     });
     let (mut body, images) = read.await?;
     let model = scorer.told(body.model.take())?;
+    let temperature = parameters::temperature(body.temperature)?;
     if let Some(wanted) = body.prompt_format_version.filter(|wanted| *wanted != PROMPT_FORMAT_VERSION) {
         let message =
             format!("This server words questions by version {PROMPT_FORMAT_VERSION}, not {wanted}.");
         return Err(ApiError::invalid("prompt_format_version", message));
     }
-    if body.questions.is_empty() {
-        return Err(ApiError::invalid("questions", "There is no question."));
-    }
-    let mut known = HashSet::new();
-    let ids =
-        body.questions.iter().enumerate().filter_map(|(index, asked)| Some((index, asked.id.as_ref()?)));
-    if let Some((index, id)) = ids.into_iter().find(|(_, id)| !known.insert(*id)) {
-        let message = format!("There are two questions {id:?}, and answers are told by these names.");
-        return Err(ApiError::invalid(format!("questions[{index}].id"), message));
-    }
+    check_ids(&body.questions)?;
     let context = text_of(body.input);
-    let chooser = Chooser::new(&scorer, images);
-    let by_id = body.questions.iter().all(|question| question.id.is_some());
-    let (mut named, mut listed, mut prompt_tokens, mut cached_tokens) = (Map::new(), Vec::new(), 0, 0);
+    let (mut questions, mut names) = (Vec::new(), Vec::new());
     for (index, asked) in body.questions.iter().enumerate() {
         let path = format!("questions[{index}]");
-        let Answers { names, shown } = asked.answers(&path)?;
-        let text = format!("{context}\n\n{}", question(&asked.question, &shown));
-        let found = chooser.decide(text, names.len(), &path).await?;
-        prompt_tokens += found.usage.prompt_tokens;
-        cached_tokens += found.usage.cached_tokens;
-        match &asked.id {
-            Some(id) if by_id => drop(named.insert(id.clone(), asked.by_id(&names, &found))),
-            _ => listed.push(asked.in_list(&names, &found)),
-        }
+        let answers = asked.answers(&path)?;
+        let text = format!("{context}\n\n{}", question(&asked.question, &answers.shown));
+        questions.push(Question { text, count: answers.names.len(), path });
+        names.push(answers.names);
     }
-    let answers = if by_id { Value::Object(named) } else { Value::Array(listed) };
+    let found = Chooser { scorer: &scorer, images, temperature }.decide_all(questions).await?;
+    let told = || body.questions.iter().zip(&names).zip(&found);
+    let by_id = told().map(|((asked, names), found)| Some((asked.id.clone()?, asked.by_id(names, found))));
+    let in_list = || told().map(|((asked, names), found)| asked.in_list(names, found)).collect();
+    // By id if all questions have one.
+    let answers =
+        by_id.collect::<Option<Map<String, Value>>>().map_or_else(|| Value::Array(in_list()), Value::Object);
     Ok(Json(DecisionsResponse {
         object: "decisions",
         model,
         prompt_format_version: PROMPT_FORMAT_VERSION,
         answers,
-        usage: DecisionsUsage {
-            prompt_tokens,
-            total_tokens: prompt_tokens,
-            prompt_tokens_details: PromptDetails { cached_tokens },
-        },
+        usage: DecisionsUsage::of(found.iter().map(|found| found.usage)),
     }))
+}
+
+/// Refuses unsupported members of the body and of its questions.
+fn check_names(body: &JsonBytes) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Questions {
+        questions: Vec<Members>,
+    }
+    parameters::check(body, &READ)?;
+    let Questions { questions } = body.parse()?;
+    let mut questions = questions.iter().enumerate();
+    questions.try_for_each(|(index, question)| {
+        parameters::check_members(question, &READ_OF_QUESTION, &format!("questions[{index}]."))
+    })
+}
+
+/// Refuses a body without questions or with duplicate ids.
+fn check_ids(questions: &[QuestionBody]) -> Result<(), ApiError> {
+    if questions.is_empty() {
+        return Err(ApiError::invalid("questions", "There is no question."));
+    }
+    let mut known = HashSet::new();
+    let mut ids = questions.iter().enumerate().filter_map(|(index, asked)| Some((index, asked.id.as_ref()?)));
+    let Some((index, id)) = ids.find(|(_, id)| !known.insert(*id)) else { return Ok(()) };
+    let message = format!("There are two questions {id:?}, and answers are told by these names.");
+    Err(ApiError::invalid(format!("questions[{index}].id"), message))
 }

@@ -1,10 +1,10 @@
-//! Examples of other servers' interfaces, as the API document shows them.
+//! Examples of the interfaces of other servers for the API document.
 
 use serde_json::{Value, json};
 
 use crate::dialects::IMAGE;
 
-/// Two transcripts with their images in the labels.
+/// A request with two transcripts and their images in the labels.
 pub(super) fn get_reward() -> Value {
     json!({
         "query": [
@@ -19,7 +19,7 @@ pub(super) fn get_reward() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`get_reward`].
 pub(super) fn get_reward_answer() -> Value {
     json!({
         "rewards": [0.998332, 0.222318],
@@ -32,7 +32,7 @@ pub(super) fn get_reward_answer() -> Value {
     })
 }
 
-/// A prompt of messages and its answer.
+/// A request with a prompt of messages and its answer.
 pub(super) fn remote_rm() -> Value {
     json!({
         "prompt": [{ "role": "user", "content": "What colour is the circle?" }],
@@ -41,12 +41,12 @@ pub(super) fn remote_rm() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`remote_rm`].
 pub(super) fn remote_rm_answer() -> Value {
     json!(0.998896)
 }
 
-/// Two transcripts.
+/// A request with two transcripts.
 pub(super) fn evaluation() -> Value {
     json!({
         "model": "gavel-mini",
@@ -57,7 +57,7 @@ pub(super) fn evaluation() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`evaluation`].
 pub(super) fn evaluation_answer() -> Value {
     json!({
         "id": "scoreval-fb9b20b419d93cd73fb7ae5fcf0f1ca6",
@@ -67,7 +67,7 @@ pub(super) fn evaluation_answer() -> Value {
     })
 }
 
-/// Two transcripts.
+/// A request with two transcripts.
 pub(super) fn classify() -> Value {
     json!({
         "model": "gavel-mini",
@@ -78,7 +78,7 @@ pub(super) fn classify() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`classify`].
 pub(super) fn classify_answer() -> Value {
     json!({
         "id": "classify-27bd8940cbf9ae6113b49a50fa29bb6d",
@@ -93,17 +93,17 @@ pub(super) fn classify_answer() -> Value {
     })
 }
 
-/// A transcript, in SGLang's own form.
+/// A request with a transcript in SGLang's own form.
 pub(super) fn classify_text() -> Value {
     json!({ "text": transcript("The circle is orange.") })
 }
 
-/// What comes of it.
+/// The answer to [`classify_text`].
 pub(super) fn classify_text_answer() -> Value {
     json!([{ "embedding": [0.998332], "meta_info": { "prompt_tokens": 185 } }])
 }
 
-/// A transcript.
+/// A request with a transcript.
 pub(super) fn pooling() -> Value {
     json!({
         "model": "gavel-mini",
@@ -111,7 +111,7 @@ pub(super) fn pooling() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`pooling`].
 pub(super) fn pooling_answer() -> Value {
     json!({
         "object": "list",
@@ -121,7 +121,7 @@ pub(super) fn pooling_answer() -> Value {
     })
 }
 
-/// A transcript.
+/// A request with a transcript.
 pub(super) fn embeddings() -> Value {
     json!({
         "model": "gavel-mini",
@@ -129,7 +129,7 @@ pub(super) fn embeddings() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`embeddings`].
 pub(super) fn embeddings_answer() -> Value {
     json!({
         "object": "list",
@@ -139,7 +139,7 @@ pub(super) fn embeddings_answer() -> Value {
     })
 }
 
-/// Two answers to one question.
+/// A request with two answers to one question.
 pub(super) fn score() -> Value {
     json!({
         "model": "gavel-mini",
@@ -153,7 +153,7 @@ pub(super) fn score() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`score`].
 pub(super) fn score_answer() -> Value {
     json!({
         "id": "score-5075d5120e7923519f6752ff6c2c77f4",
@@ -168,12 +168,12 @@ pub(super) fn score_answer() -> Value {
     })
 }
 
-/// A text, and the tokens of which one may follow.
+/// A request with a text, and the tokens that may follow it.
 pub(super) fn generative() -> Value {
     json!({ "query": "Is an orange a fruit?", "items": [" Yes or no?"], "label_token_ids": [9, 10] })
 }
 
-/// What comes of it.
+/// The answer to [`generative`].
 pub(super) fn generative_answer() -> Value {
     json!({
         "scores": [[0.548981, 0.451019]],
@@ -183,12 +183,12 @@ pub(super) fn generative_answer() -> Value {
     })
 }
 
-/// A text, and the tokens of which one may follow.
+/// A request with a text, and the tokens that may follow it.
 pub(super) fn first_tokens() -> Value {
     json!({ "query": "Is an orange a fruit?", "items": [" Yes or no?"], "label_token_ids": [9, 10] })
 }
 
-/// What comes of it.
+/// The answer to [`first_tokens`].
 pub(super) fn first_tokens_answer() -> Value {
     json!({
         "id": "generative-score-043079db17b131a4dc6c2ab47522fe43",
@@ -196,11 +196,12 @@ pub(super) fn first_tokens_answer() -> Value {
         "created": 1760000000,
         "model": "gavel-mini",
         "data": [{ "index": 0, "object": "score", "score": 0.548981 }],
+        "results": [{ "index": 0, "token_probs": { "9": 0.548981, "10": 0.451019 } }],
         "usage": { "prompt_tokens": 15, "total_tokens": 15 },
     })
 }
 
-/// The better of two answers.
+/// A request with two answers, of which the better one is returned.
 pub(super) fn rerank() -> Value {
     json!({
         "model": "gavel-mini",
@@ -215,7 +216,7 @@ pub(super) fn rerank() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`rerank`].
 pub(super) fn rerank_answer() -> Value {
     json!({
         "id": "rerank-0db38dc364e7ae5425492813a06e35fd",
@@ -234,27 +235,27 @@ pub(super) fn rerank_answer() -> Value {
     })
 }
 
-/// The same in the shape of text-embeddings-inference.
+/// A request with two answers in the form of text-embeddings-inference.
 pub(super) fn rerank_texts() -> Value {
     json!({ "query": "Is a circle round?", "texts": ["No.", "Yes."] })
 }
 
-/// What comes of it.
+/// The answer to [`rerank_texts`].
 pub(super) fn rerank_texts_answer() -> Value {
     json!([{ "index": 1, "score": 0.769597 }, { "index": 0, "score": 0.757076 }])
 }
 
-/// A question with its answer, and a transcript.
+/// A request with a question and its answer, and a transcript.
 pub(super) fn predict() -> Value {
     json!({ "inputs": [["Is a circle round?", "Yes."], [transcript("The circle is orange.")]] })
 }
 
-/// What comes of it.
+/// The answer to [`predict`].
 pub(super) fn predict_answer() -> Value {
     json!([[{ "score": 0.769597, "label": "score" }], [{ "score": 0.998332, "label": "score" }]])
 }
 
-/// A question about an image and its answer.
+/// A request with a question about an image and its answer.
 pub(super) fn chat_reward() -> Value {
     json!({
         "model": "gavel-mini",
@@ -271,7 +272,7 @@ pub(super) fn chat_reward() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`chat_reward`].
 pub(super) fn chat_reward_answer() -> Value {
     json!({
         "id": "chatreward-18b971f3b3aebe34a199089d804fc27c",
@@ -283,7 +284,7 @@ pub(super) fn chat_reward_answer() -> Value {
     })
 }
 
-/// A choice and a question for yes or no.
+/// A request with a choice and a yes-or-no question.
 pub(super) fn decisions() -> Value {
     json!({
         "input": "A picture of a circle.",
@@ -300,7 +301,7 @@ pub(super) fn decisions() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`decisions`].
 pub(super) fn decisions_answer() -> Value {
     json!({
         "answers": {
@@ -328,7 +329,7 @@ pub(super) fn decisions_answer() -> Value {
     })
 }
 
-/// One predicate.
+/// A request with one predicate.
 pub(super) fn systemone() -> Value {
     json!({
         "state": "A picture of a circle.",
@@ -337,7 +338,7 @@ pub(super) fn systemone() -> Value {
     })
 }
 
-/// What comes of it.
+/// The answer to [`systemone`].
 pub(super) fn systemone_answer() -> Value {
     json!({
         "answers": {
@@ -354,7 +355,7 @@ pub(super) fn systemone_answer() -> Value {
     })
 }
 
-/// A question about the image and its answer, in a chat format.
+/// A transcript with a question about the image and its answer.
 fn transcript(answer: &str) -> String {
     format!(
         "<|im_start|>user\n{IMAGE}\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"

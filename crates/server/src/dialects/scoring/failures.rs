@@ -1,4 +1,4 @@
-//! What may go wrong on each route of this folder, as the API document tells it.
+//! The error responses that all routes of this module have in common, for the API document.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use utoipa::{
 
 use crate::error::ErrorBody;
 
-/// The failures that do not depend on what is asked.
+/// The errors that do not depend on the content of a request.
 pub(super) enum Failures {}
 
 const FAILURES: [(&str, &str); 6] = [

@@ -1,6 +1,6 @@
-//! The probabilities of tokens after a text, as vLLM's and SGLang's generative scoring has them.
+//! Generative scoring of vLLM and SGLang: the probabilities of tokens after a text.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::{
     Json,
@@ -10,127 +10,202 @@ use judge::{RawPrompt, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{choices::Chooser, examples, failures::Failures, scorer::Scorer};
+use super::{bodies::TokensRead, choices::Chooser, examples, failures::Failures, parameters, scorer::Scorer};
 use crate::{
-    dialects::{null_as_default, openai::now},
+    clock::unix_seconds,
+    dialects::null_as_default,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     request_id,
 };
 
-/// A text with several ends, and the tokens of which one should follow. It is not put into the chat format.
+/// The members that are read of a body.
+const READ: [&str; 8] = [
+    "model",
+    "query",
+    "items",
+    "label_token_ids",
+    "apply_softmax",
+    "temperature",
+    "return_token_logprobs",
+    "item_first",
+];
+
+/// Texts with a common part, and the tokens that may follow them. Texts are not put into the chat format.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct GenerativeBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// What all texts have in common.
+    /// The part that all texts have in common.
     query: ScoredQuery,
-    /// What each of them has of its own.
+    /// The part that differs between the texts.
     items: ScoredItems,
-    /// Tokens of this critic's vocabulary.
-    label_token_ids: Vec<u32>,
-    /// Whether probabilities are among these tokens alone, which is the default; else among all there are.
+    /// Token ids of the critic's vocabulary: one list for all texts, or one for each.
+    label_token_ids: LabelTokens,
+    /// Whether probabilities are normalised over these tokens, which is the default; otherwise they are those over
+    /// the whole vocabulary.
     apply_softmax: Option<bool>,
-    /// Whether what is common comes last.
+    /// The temperature by which differences between logits are divided before probabilities over these tokens are
+    /// computed; 1 if absent. Needs `apply_softmax`.
+    temperature: Option<f64>,
+    /// Whether to return also the logarithms of the tokens' probabilities over the whole vocabulary, at temperature
+    /// 1.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[schema(nullable)]
+    return_token_logprobs: bool,
+    /// Whether the differing part comes before the common one.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     item_first: bool,
 }
 
-/// What texts have in common.
+/// The tokens whose probabilities are returned.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum LabelTokens {
+    /// The same tokens for all texts.
+    ForAll(Vec<u32>),
+    /// A list for each text.
+    ForEach(Vec<Vec<u32>>),
+}
+
+/// The part that all texts have in common.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum ScoredQuery {
-    /// As text, in which nothing is a control token.
+    /// Text, in which nothing is parsed as a control token.
     Text(String),
-    /// As tokens of this critic's vocabulary.
+    /// Token ids of the critic's vocabulary.
     Tokens(Vec<u32>),
 }
 
-/// What each text has of its own, in the form of the query.
+/// The part that differs between the texts, in the same form as the query.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum ScoredItems {
     /// A single text.
     Text(String),
-    /// Texts.
+    /// Several texts.
     Texts(Vec<String>),
-    /// Tokens of each.
+    /// The token ids of each text.
     Tokens(Vec<Vec<u32>>),
 }
 
-/// For each text the probabilities of the tokens, in their order.
+/// The probabilities of the tokens after each text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GenerativeResponse {
-    /// For each text the probabilities, in the order of `label_token_ids`.
+    /// For each text, the probabilities in the order of `label_token_ids`.
     scores: Vec<Vec<f64>>,
-    /// The name that the request used, or that of the checkpoint.
+    /// In the same order, the natural logarithms of the tokens' probabilities over the whole vocabulary, with
+    /// `return_token_logprobs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_logprobs: Option<Vec<Vec<f32>>>,
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
     /// Always `scoring`.
     object: &'static str,
-    /// Tokens read.
+    /// Token counts.
     usage: TokensRead,
 }
 
-/// Tokens that were read.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TokensRead {
-    /// Tokens of all texts.
-    pub(super) prompt_tokens: usize,
-    /// The same: nothing is written.
-    pub(super) total_tokens: usize,
-}
-
-/// For each text the probability of the first token, in vLLM's shape.
+/// The probability of the first token after each text, in vLLM's form.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FirstTokens {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `list`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
     /// The probabilities in the order of the texts.
     data: Vec<FirstToken>,
-    /// Tokens read.
+    /// The probabilities of all tokens of `label_token_ids`, in the order of the texts.
+    results: Vec<TokenProbabilities>,
+    /// Token counts.
     usage: TokensRead,
+}
+
+/// The probabilities of tokens after a text.
+#[derive(Debug, Serialize, ToSchema)]
+struct TokenProbabilities {
+    /// Index of the text in the request, from 0.
+    index: usize,
+    /// The probabilities by token id.
+    token_probs: BTreeMap<String, f64>,
 }
 
 /// The probability of the first token.
 #[derive(Debug, Serialize, ToSchema)]
 struct FirstToken {
-    /// The text's place in the request.
+    /// Index of the text in the request, from 0.
     index: usize,
     /// Always `score`.
     object: &'static str,
-    /// How probable the first of `label_token_ids` is after it.
+    /// The probability of the first of `label_token_ids` after the text.
     score: f64,
 }
 
-/// Tokens of which each is told apart from the others.
-fn distinct(tokens: Vec<u32>) -> Result<Vec<u32>, ApiError> {
+/// Checks that the tokens at `path` are distinct and that there is at least one.
+fn distinct(tokens: Vec<u32>, path: &str) -> Result<Vec<TokenId>, ApiError> {
     let mut known = HashSet::new();
-    if tokens.is_empty() || !tokens.iter().all(|token| known.insert(token)) {
-        let message = "label_token_ids must have at least one token, and each of them once.";
-        return Err(ApiError::invalid("label_token_ids", message));
+    if tokens.is_empty() || !tokens.iter().all(|token| known.insert(*token)) {
+        let message = format!("{path} must have at least one token, and each of them once.");
+        return Err(ApiError::invalid(path, message));
     }
-    Ok(tokens)
+    Ok(tokens.into_iter().map(TokenId).collect())
 }
 
-/// What comes first in a text.
+impl LabelTokens {
+    /// The name of the member with the tokens.
+    const NAME: &'static str = "label_token_ids";
+
+    /// The tokens of the text at `index`; none if there is no such text.
+    fn of_text(&self, index: usize) -> &[u32] {
+        match self {
+            Self::ForAll(tokens) => tokens,
+            Self::ForEach(lists) => lists.get(index).map_or(&[][..], Vec::as_slice),
+        }
+    }
+
+    /// The tokens of each of `count` texts.
+    fn into_lists(self, count: usize) -> Result<Box<dyn Iterator<Item = Vec<TokenId>> + Send>, ApiError> {
+        match self {
+            Self::ForAll(tokens) => {
+                let tokens = distinct(tokens, Self::NAME)?;
+                Ok(Box::new(std::iter::repeat_n(tokens, count)))
+            }
+            Self::ForEach(lists) if lists.len() == count => {
+                let lists = lists.into_iter().enumerate();
+                let lists =
+                    lists.map(|(index, tokens)| distinct(tokens, &format!("{}[{index}]", Self::NAME)));
+                Ok(Box::new(lists.collect::<Result<Vec<_>, _>>()?.into_iter()))
+            }
+            Self::ForEach(lists) => {
+                let message = format!(
+                    "{} must be a list of tokens, or have one for each item: {count} in all, not {}.",
+                    Self::NAME,
+                    lists.len()
+                );
+                Err(ApiError::invalid(Self::NAME, message))
+            }
+        }
+    }
+}
+
+/// The order of the two parts of a text.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     QueryFirst,
     ItemFirst,
 }
 
-/// The texts of which a body speaks, each made when its turn comes.
+/// The texts of a body, each created when it is needed.
 fn prompts(
     scorer: &Scorer,
     body: (ScoredQuery, ScoredItems, Order),
-) -> Result<Box<dyn Iterator<Item = RawPrompt> + Send>, ApiError> {
+) -> Result<Box<dyn ExactSizeIterator<Item = RawPrompt> + Send>, ApiError> {
     let (query, items, order) = body;
     let known = |tokens: Vec<u32>, path: &str| {
         let known = scorer.judge().known(tokens.into_iter().map(TokenId).collect());
@@ -164,30 +239,46 @@ fn prompts(
     })))
 }
 
-/// The probabilities of the tokens that are asked for.
+/// Parses a body and refuses unsupported members.
+pub(super) fn read(body: &JsonBytes) -> Result<GenerativeBody, ApiError> {
+    let read = body.parse()?;
+    parameters::check(body, &READ)?;
+    Ok(read)
+}
+
+/// The probabilities of the requested tokens.
 pub(super) async fn probabilities(
     scorer: &Scorer,
     body: GenerativeBody,
 ) -> Result<GenerativeResponse, ApiError> {
-    let chooser = Chooser::new(scorer, Vec::new());
-    let (mut scores, mut prompt_tokens) = (Vec::new(), 0);
     let model = scorer.told(body.model)?;
-    let labels = distinct(body.label_token_ids)?.into_iter().map(TokenId).collect();
+    let temperature = parameters::temperature(body.temperature)?;
+    let among_labels = body.apply_softmax.unwrap_or(true);
+    if !among_labels && body.temperature.is_some_and(|temperature| temperature != 1.0) {
+        let message = "A temperature needs apply_softmax: what is told is then among the labels alone.";
+        return Err(ApiError::invalid("temperature", message));
+    }
     let order = if body.item_first { Order::ItemFirst } else { Order::QueryFirst };
     let prompts = prompts(scorer, (body.query, body.items, order))?;
-    for (index, found) in chooser.follow_all(prompts, labels).await?.into_iter().enumerate() {
-        if found.probabilities.is_empty() {
-            return Err(ApiError::invalid(format!("items[{index}]"), "Nothing can follow this."));
-        }
-        let part = if body.apply_softmax.unwrap_or(true) { 1.0 } else { found.label_mass };
-        scores.push(found.probabilities.iter().map(|probability| probability * part).collect());
-        prompt_tokens += found.usage.prompt_tokens;
-    }
-    let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
-    Ok(GenerativeResponse { scores, model, object: "scoring", usage })
+    let labels = body.label_token_ids.into_lists(prompts.len())?;
+    let chooser = Chooser { scorer, images: Vec::new(), temperature };
+    let found = chooser.follow_all(prompts.zip(labels)).await?;
+    let scores = found.iter().map(|found| {
+        let part = if among_labels { 1.0 } else { found.label_mass };
+        found.probabilities.iter().map(|probability| probability * part).collect()
+    });
+    let logprobs = || found.iter().map(|found| found.logprobs.clone()).collect();
+    Ok(GenerativeResponse {
+        scores: scores.collect(),
+        token_logprobs: body.return_token_logprobs.then(logprobs),
+        model,
+        object: "scoring",
+        usage: TokensRead::of(found.iter().map(|found| found.usage)),
+    })
 }
 
-/// Tell how probable the first of some tokens is after each of some texts, as vLLM's clients ask.
+/// Return the probability of the first of some tokens after each text, and those of all of them, in vLLM's
+/// interface.
 #[utoipa::path(
     post,
     path = "/generative_scoring",
@@ -200,9 +291,25 @@ pub(super) async fn probabilities(
     )
 )]
 pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    let GenerativeResponse { scores, model, usage, .. } = probabilities(&scorer, body.parse()?).await?;
-    let first = |(index, scores): (usize, Vec<f64>)| FirstToken { index, object: "score", score: scores[0] };
-    let data = scores.into_iter().enumerate().map(first).collect();
-    let id = format!("generative-score-{}", request_id::fresh_id());
-    Ok(Json(FirstTokens { id, object: "list", created: now(), model, data, usage }).into_response())
+    let body = read(&body)?;
+    if body.return_token_logprobs {
+        return Err(parameters::unsupported("return_token_logprobs"));
+    }
+    let labels = body.label_token_ids.clone();
+    let GenerativeResponse { scores, model, usage, .. } = probabilities(&scorer, body).await?;
+    let first = |(index, scores): (usize, &Vec<f64>)| FirstToken { index, object: "score", score: scores[0] };
+    let all = |(index, scores): (usize, &Vec<f64>)| TokenProbabilities {
+        index,
+        token_probs: labels.of_text(index).iter().map(u32::to_string).zip(scores.iter().copied()).collect(),
+    };
+    let response = FirstTokens {
+        id: format!("generative-score-{}", request_id::fresh_id()),
+        object: "list",
+        created: unix_seconds(),
+        model,
+        data: scores.iter().enumerate().map(first).collect(),
+        results: scores.iter().enumerate().map(all).collect(),
+        usage,
+    };
+    Ok(Json(response).into_response())
 }

@@ -1,4 +1,4 @@
-//! LLaMA-Factory's reward server: templated conversations in, scores out.
+//! LLaMA-Factory's reward server: conversations in a chat format in, scores out.
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -19,26 +19,26 @@ use crate::{
 /// Conversations to score.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct EvaluationBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// Whole conversations in a chat format; images stand in them as data URLs.
+    /// Whole conversations in a chat format, with images as data URLs in the text.
     messages: Vec<String>,
 }
 
 /// Scores in the order of the conversations.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EvaluationResponse {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `score.evaluation`.
     object: &'static str,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
     /// The rewards in the order of the conversations.
     scores: Vec<f64>,
 }
 
-/// Score conversations, as LLaMA-Factory asks.
+/// Score conversations, in LLaMA-Factory's interface.
 #[utoipa::path(
     post,
     path = "/v1/score/evaluation",

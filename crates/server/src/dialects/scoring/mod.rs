@@ -1,5 +1,7 @@
-//! Interfaces of other reward and ranking servers, one file for each: bodies in, samples to the one [`Scorer`], bodies out.
+//! The interfaces of other reward and ranking servers, one file each. A handler converts its body to samples, which
+//! the common [`Scorer`] scores, and the scores to the body of its interface.
 
+pub(in crate::dialects) mod bodies;
 mod chat_reward;
 mod choices;
 mod classify;
@@ -9,6 +11,7 @@ mod failures;
 mod generative;
 mod llama_factory;
 mod openrlhf;
+pub(in crate::dialects) mod parameters;
 mod rerank;
 mod sample;
 mod score;
@@ -16,6 +19,7 @@ mod scorer;
 mod slime;
 mod systemone;
 mod tei;
+mod trainers;
 mod transcript;
 
 use axum::{
@@ -24,19 +28,21 @@ use axum::{
     http::{HeaderName, HeaderValue, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, post},
+    routing::post,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    caller::CallerOf,
+    caller::RequestCaller,
+    dialects::with_slashes,
     error::{ApiError, retold},
-    json_shape::Texts,
+    json_limits::Texts,
     metrics::RequestKind,
     state::AppState,
     url_query,
 };
 use scorer::{ScoreQuery, Scorer, WithoutImage};
+pub(crate) use trainers::TrainerForms;
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -48,7 +54,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(classify::pooling))
         .routes(routes!(classify::embeddings))
         .routes(routes!(tei::predict))
-        // Of the routes above only.
+        // Applies to the routes above only: their texts are transcripts, which may contain images.
         .layer(Extension(Texts::Transcripts))
         .routes(routes!(score::score))
         .routes(routes!(generative::first_tokens))
@@ -58,7 +64,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(systemone::answer))
 }
 
-/// Other paths of the same, and all of them with a slash at their end, too.
+/// Additional paths of these routes, and all paths with a trailing slash.
 pub(crate) fn aliases() -> Router<AppState> {
     let transcripts = [
         ("/get_reward", post(openrlhf::get_reward)),
@@ -86,48 +92,47 @@ pub(crate) fn aliases() -> Router<AppState> {
         ("/v1/decisions", post(decisions::decide)),
         ("/v1/systemone", post(systemone::answer)),
     ];
-    let documented = routes().get_openapi().paths.clone();
-    let both_ways = |router: Router<AppState>, (path, method): (&str, MethodRouter<AppState>)| {
-        let router = router.route(&format!("{path}/"), method.clone());
-        if documented.paths.contains_key(path) { router } else { router.route(path, method) }
-    };
-    let transcripts = transcripts.into_iter().fold(Router::new(), both_ways);
-    // Of the routes so far only.
-    let transcripts = transcripts.layer(Extension(Texts::Transcripts));
-    others.into_iter().fold(transcripts, both_ways)
+    let documented = routes();
+    let transcripts = with_slashes(&documented, transcripts).layer(Extension(Texts::Transcripts));
+    transcripts.merge(with_slashes(&documented, others))
 }
 
-/// How many samples were judged without an image, in the answers where there are any.
+/// The number of samples that were judged without an image; absent if there were none.
 const WITHOUT_IMAGE: HeaderName = HeaderName::from_static("x-gavel-without-image");
 
-/// Around all routes of this folder, and what lets requests in there. Tells whoever counts which kind of request this was, and the client
-/// what its body has no place for. A refusal that another moment would have spared it is 503, since trainers give up at 429.
+/// Middleware of all routes of this module, outside of admission. It labels the request for the metrics, adds the
+/// header [`WITHOUT_IMAGE`], and converts errors to the form of the route. A refusal for lack of capacity becomes
+/// 503, since trainers give up at 429.
 pub(crate) async fn told(mut request: Request, next: Next) -> Response {
+    RequestKind::Score.note();
     let without_image = WithoutImage::default();
     request.extensions_mut().insert(without_image.clone());
     let in_tei_form = tei::is_path(request.uri().path());
     let response = next.run(request).await;
-    let response =
-        retold(
-            response,
-            |error| {
-                if in_tei_form { tei::told(error) } else { error.unavailable().into_response() }
-            },
-        );
-    let mut response = RequestKind::Score.of(response);
+    let tell = if in_tei_form { tei::told } else { for_trainers };
+    with_count(retold(response, tell), &without_image)
+}
+
+/// The response to an error for clients that give up at 429: a refusal for lack of capacity is 503.
+fn for_trainers(error: ApiError) -> Response {
+    error.unavailable().into_response()
+}
+
+/// Adds the header [`WITHOUT_IMAGE`] to a successful response.
+fn with_count(mut response: Response, without_image: &WithoutImage) -> Response {
     if without_image.count() > 0 && response.status().is_success() {
         response.headers_mut().insert(WITHOUT_IMAGE, HeaderValue::from(without_image.count()));
     }
     response
 }
 
-/// The scorer of a request, made of its URL and its caller.
+/// Extracts the scorer of a request from its URL and its caller.
 impl FromRequestParts<AppState> for Scorer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let query: ScoreQuery = url_query::read(&parts.uri, &ScoreQuery::NAMES)?;
-        let CallerOf(caller) = CallerOf::from_request_parts(parts, state).await?;
+        let RequestCaller(caller) = RequestCaller::from_request_parts(parts, state).await?;
         let without_image = parts.extensions.get::<WithoutImage>().cloned().unwrap_or_default();
         Ok(Self::new(state.clone(), caller, query).counting(without_image))
     }

@@ -1,15 +1,17 @@
-//! OpenRLHF's remote reward: transcripts in, rewards out.
+//! OpenRLHF's remote reward model: transcripts in, rewards out.
 
-use axum::Json;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    bodies::OneOrMany,
     examples,
     failures::Failures,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
+    trainers::RewardForm,
 };
 use crate::{
     error::{ApiError, ErrorBody},
@@ -22,58 +24,43 @@ use crate::{
 pub(super) struct GetRewardBody {
     /// Whole transcripts, prompt and answer, with their control tokens as text.
     query: OneOrMany<String>,
-    /// Their prompts, where they are known: what follows them is the answer.
+    /// The prompts of the transcripts, if known: the answer is what follows the prompt. One for each transcript, or
+    /// null.
     prompts: Option<OneOrMany<Option<String>>>,
-    /// What rides with them: an object or JSON text with `image` or `images`, `question` and `reference`, or a plain reference.
+    /// One label for each transcript: an object, also as JSON in a string, with `image` or `images`, `question` and
+    /// `reference`; or a plain reference as a string or number.
     #[schema(value_type = Option<Vec<Value>>)]
     labels: Option<OneOrMany<Value>>,
-}
-
-/// A value, or a list of them.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum OneOrMany<T> {
-    /// Many.
-    Many(Vec<T>),
-    /// One.
-    One(T),
-}
-
-impl<T> OneOrMany<T> {
-    pub(super) fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::Many(values) => values,
-            Self::One(value) => vec![value],
-        }
-    }
 }
 
 /// Rewards in the order of the transcripts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GetRewardResponse {
-    /// On the scale that was asked for.
+    /// The rewards on the requested scale.
     rewards: Vec<f64>,
-    /// From 0 to 1.
+    /// The scores from 0 (worst) to 1 (best).
     scores: Vec<f64>,
     /// Figures for the trainer's log.
     extra_logs: ExtraLogs,
 }
 
-/// Figures for a trainer's log, which takes numbers alone.
+/// Figures for the trainer's log, which accepts numbers only.
 #[derive(Debug, Serialize, ToSchema)]
 struct ExtraLogs {
-    /// The means of the rubric's scores by their probabilities.
+    /// The mean of the rubric's scores weighted by their probabilities.
     expected_score: Vec<f64>,
-    /// How much of the critic's belief the possible scores hold together.
+    /// The probability mass of all possible scores together.
     label_mass: Vec<f64>,
-    /// How undecided it is, in nats.
+    /// The entropy of the scores' probabilities, in nats; 0 if one score is certain.
     entropy: Vec<f64>,
 }
 
-/// Score transcripts, as OpenRLHF asks.
+/// Score transcripts, in OpenRLHF's interface.
 ///
-/// A transcript is cut into turns by its chat format, or where its prompt ends. Images come as data URLs in the prompt or in the
-/// label. A transcript that cannot be scored fails the request by its name: nothing else than a score is told as one.
+/// A transcript is split into turns by its chat format, or where its prompt ends. Images are data URLs in the
+/// prompt or in the label, or registered images that these name. If a transcript cannot be scored, the request
+/// fails and the error names it: only a real score is returned as one. A body with `prompt` and `response` instead
+/// of `query` is answered as at `/rm`.
 #[utoipa::path(
     post,
     path = "/get_reward",
@@ -86,10 +73,15 @@ struct ExtraLogs {
         Failures
     )
 )]
-pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Json<GetRewardResponse>, ApiError> {
+pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
+    RewardForm::of(&body, RewardForm::OpenRlhf).answer(&scorer, &body).await
+}
+
+/// The rewards of a body in this form.
+pub(super) async fn rewards(scorer: &Scorer, body: &JsonBytes) -> Result<GetRewardResponse, ApiError> {
     let samples = scorer.with_images(|reader| samples(body.parse()?, reader)).await?;
     let scored = scorer.score(samples, |index| format!("query[{index}]")).await?;
-    Ok(Json(GetRewardResponse {
+    Ok(GetRewardResponse {
         rewards: scored.iter().map(|scored| scored.reward).collect(),
         scores: scored.iter().map(|scored| scored.unit).collect(),
         extra_logs: ExtraLogs {
@@ -97,7 +89,7 @@ pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Json<G
             label_mass: scored.iter().map(|scored| scored.label_mass).collect(),
             entropy: scored.iter().map(|scored| scored.entropy).collect(),
         },
-    }))
+    })
 }
 
 fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>, ApiError> {
@@ -116,7 +108,10 @@ fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>,
     samples.collect()
 }
 
-/// One value for each transcript, where there are any.
+/// A value for each transcript, `None` if there are no values.
+///
+/// # Errors
+/// When the number of values is not `count`.
 fn aligned<T>(name: &str, values: Option<OneOrMany<T>>, count: usize) -> Result<Vec<Option<T>>, ApiError> {
     let Some(values) = values.map(OneOrMany::into_vec) else { return Ok((0..count).map(|_| None).collect()) };
     if values.len() == count {

@@ -1,4 +1,6 @@
-//! Rankings of answers to one question, in the shapes of vLLM, Cohere, Jina, text-embeddings-inference and SGLang.
+//! Ranking of answers to one question, in the forms of vLLM, Cohere, Jina, text-embeddings-inference and SGLang.
+
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -11,91 +13,117 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    classify::ScoreUsage,
+    bodies::{MetaInfo, ScoreUsage},
     examples,
     failures::Failures,
-    sample::TextOrParts,
+    parameters,
+    sample::{Sample, TextOrParts},
     score,
-    scorer::{ScoreQuery, Scorer},
+    scorer::{ScoreQuery, Scored, Scorer},
     tei::{self, TeiError},
 };
 use crate::{
     dialects::null_as_default,
     error::{ApiError, ErrorBody},
+    images::ImageReader,
     json_body::JsonBytes,
     request_id,
 };
 
+/// The members that are read of a body. `raw_scores` of text-embeddings-inference is not supported: the scores are
+/// not logits.
+const READ: [&str; 7] = ["model", "query", "documents", "texts", "top_n", "return_documents", "return_text"];
+
 /// A question and answers to rank.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RerankBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
     /// The question, with images among its parts.
     query: TextOrParts,
-    /// The answers.
+    /// The answers. Either these or `texts` is required.
     documents: Option<Vec<TextOrParts>>,
-    /// The same in the shape of text-embeddings-inference, which is answered in that shape.
+    /// The answers in the form of text-embeddings-inference; the response then has that form, too.
     texts: Option<Vec<TextOrParts>>,
-    /// How many of the best to tell; 0 for all.
+    /// Number of best answers to return; 0, the default, returns all.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     top_n: usize,
-    /// Whether answers are told, too.
+    /// Whether to return the text of each answer. By default `true`, but `false` for `/v2/rerank` and with `texts`.
+    /// Also read as `return_text`.
     #[serde(alias = "return_text")]
     return_documents: Option<bool>,
+    /// What the answers are ranked for, as SGLang's clients say it: it is put before the question. Only at
+    /// `/v1/rerank`, whose response then has SGLang's form: a bare list.
+    instruct: Option<String>,
 }
 
-/// A ranking, best first, in a shape that the clients of vLLM, Cohere and Jina read alike.
+/// A ranking, best first, in a form that the clients of vLLM, Cohere and Jina all accept.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RerankResponse {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `list`.
     object: &'static str,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
-    /// Tokens read.
+    /// Token counts.
     usage: ScoreUsage,
-    /// The answers, best first.
+    /// The answers, best first; equal ones in their given order.
     results: Vec<Ranked>,
-    /// The version of Cohere's interface and its units of billing, which its clients look for.
+    /// The version of Cohere's interface and billing units, which its clients expect.
     #[schema(value_type = Object)]
     meta: Value,
 }
 
-/// What was found.
+/// A ranking in the form of the request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum RankingBody {
-    /// Of `documents`.
+    /// The answer to `documents`.
     Ranking(RerankResponse),
-    /// Of `texts`, best first.
+    /// The answer to `texts`, best first.
     Texts(Vec<RankedText>),
+    /// The answer to a request in SGLang's form, best first.
+    Scores(Vec<RankedScore>),
 }
 
-/// An answer in the ranking of text-embeddings-inference.
+/// A ranked answer in SGLang's form.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RankedScore {
+    /// The reward.
+    score: f64,
+    /// The text of the answer, if it is returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    /// Index of the answer in the request, from 0.
+    index: usize,
+    /// Figures of the answer.
+    meta_info: MetaInfo,
+}
+
+/// A ranked answer in the form of text-embeddings-inference.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RankedText {
-    /// Its place in the request.
+    /// Index of the answer in the request, from 0.
     index: usize,
-    /// Its reward.
+    /// The reward.
     score: f64,
-    /// The answer, if that was asked for.
+    /// The answer, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
 
-/// An answer in the ranking.
+/// A ranked answer.
 #[derive(Debug, Serialize, ToSchema)]
 struct Ranked {
-    /// Its place in the request.
+    /// Index of the answer in the request, from 0.
     index: usize,
-    /// Its reward.
+    /// The reward.
     relevance_score: f64,
-    /// The same, where other clients look for it.
+    /// The reward again, under the name that other clients read.
     score: f64,
-    /// The answer.
+    /// The answer, if it is returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<RankedDocument>,
 }
@@ -103,23 +131,52 @@ struct Ranked {
 /// An answer as it was given.
 #[derive(Debug, Serialize, ToSchema)]
 struct RankedDocument {
-    /// Its text.
+    /// The text.
     text: String,
 }
 
-/// What is asked for beside the samples.
+/// The parameters of a request besides its samples.
 struct Asked {
     model: String,
-    /// The member that the answers stood in.
-    name: &'static str,
+    form: RankingForm,
     top_n: usize,
-    return_documents: Option<bool>,
+    return_documents: bool,
+}
+
+/// The form of a ranking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RankingForm {
+    /// For clients of vLLM, Cohere and Jina.
+    Common,
+    /// That of text-embeddings-inference.
+    Tei,
+    /// That of SGLang.
+    Sglang,
+}
+
+impl RankingForm {
+    /// The member with the answers.
+    fn answers(self) -> &'static str {
+        match self {
+            Self::Tei => "texts",
+            Self::Common | Self::Sglang => "documents",
+        }
+    }
+}
+
+/// Scored answers and their order.
+struct Ranking {
+    /// Indices of the answers, best first.
+    order: Vec<usize>,
+    scored: Vec<Scored>,
+    /// The texts of the answers.
+    texts: Vec<String>,
 }
 
 /// Rank answers to a question.
 ///
-/// Each is scored alone, so that the score of one does not depend on the others. With `texts` the answer is a bare list, as
-/// text-embeddings-inference gives it, and so is a failure.
+/// Each answer is scored alone, so its score does not depend on the others. With `texts` the response is a bare
+/// list, and an error has the form of text-embeddings-inference.
 #[utoipa::path(
     post,
     path = "/rerank",
@@ -157,51 +214,101 @@ pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: 
     }
 }
 
+/// The path at which SGLang serves rankings.
+const SGLANG_PATH: &str = "/v1/rerank";
+
 async fn ranked(scorer: &Scorer, uri: &Uri, body: &JsonBytes) -> Result<RankingBody, ApiError> {
-    let read = scorer.with_images(|reader| {
-        let mut body: RerankBody = body.parse()?;
-        let model = scorer.told(body.model.take())?;
-        let (answers, name) = match (body.documents, body.texts) {
-            (Some(documents), None) => (documents, "documents"),
-            (None, Some(texts)) if texts.is_empty() => return Err(tei::empty("texts")),
-            (None, Some(texts)) => (texts, "texts"),
-            _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
-        };
-        let samples = score::samples(body.query, answers, ("query", name), reader)?;
-        Ok((samples, Asked { model, name, top_n: body.top_n, return_documents: body.return_documents }))
-    });
-    let (samples, Asked { model, name, top_n, return_documents }) = read.await?;
-    let texts: Vec<String> = samples.iter().map(|sample| sample.response.clone()).collect();
-    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
-    let mut ranking: Vec<usize> = (0..scored.len()).collect();
-    // Answers of the same score stay in their order.
-    ranking.sort_by(|one, other| scored[*other].reward.total_cmp(&scored[*one].reward));
-    if top_n > 0 {
-        ranking.truncate(top_n);
+    let path = uri.path().trim_end_matches('/');
+    let (samples, asked) = scorer.with_images(|reader| read(scorer, path, (body, reader))).await?;
+    let texts = samples.iter().map(|sample| sample.response.clone()).collect();
+    let answers = asked.form.answers();
+    let scored = scorer.score(samples, |index| format!("{answers}[{index}]")).await?;
+    let mut order: Vec<usize> = (0..scored.len()).collect();
+    // The sort is stable: answers with equal scores keep their order.
+    order.sort_by(|one, other| scored[*other].reward.total_cmp(&scored[*one].reward));
+    if asked.top_n > 0 {
+        order.truncate(asked.top_n);
     }
-    if name == "texts" {
-        let told = return_documents.unwrap_or(false);
-        let one = |index: usize| RankedText {
-            index,
-            score: scored[index].reward,
-            text: told.then(|| texts[index].clone()),
-        };
-        return Ok(RankingBody::Texts(ranking.into_iter().map(one).collect()));
-    }
-    // Cohere's second version tells no texts unless they are asked for; the others do.
-    let told = return_documents.unwrap_or(uri.path().trim_end_matches('/') != "/v2/rerank");
-    let ranked = |index: usize| Ranked {
-        index,
-        relevance_score: scored[index].reward,
-        score: scored[index].reward,
-        document: told.then(|| RankedDocument { text: texts[index].clone() }),
+    Ok(Ranking { order, scored, texts }.into_body(asked))
+}
+
+/// The samples of a body that came to `path`, and its parameters.
+fn read(
+    scorer: &Scorer,
+    path: &str,
+    (body, reader): (&JsonBytes, &ImageReader<'_>),
+) -> Result<(Vec<Sample>, Asked), ApiError> {
+    let extra: &[&str] = if path == SGLANG_PATH { &["instruct"] } else { &[] };
+    parameters::check(body, &[&READ[..], extra].concat())?;
+    let mut body: RerankBody = body.parse()?;
+    let model = scorer.told(body.model.take())?;
+    let instruct = body.instruct.filter(|instruct| !instruct.trim().is_empty());
+    let is_sglang = path == SGLANG_PATH && (instruct.is_some() || matches!(body.query, TextOrParts::List(_)));
+    let (answers, form) = match (body.documents, body.texts) {
+        (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
+        (Some(documents), None) => (documents, RankingForm::Common),
+        (None, Some(texts)) if texts.is_empty() => return Err(tei::empty("texts")),
+        (None, Some(texts)) => (texts, RankingForm::Tei),
+        _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
     };
-    Ok(RankingBody::Ranking(RerankResponse {
-        id: format!("rerank-{}", request_id::fresh_id()),
-        object: "list",
-        model,
-        usage: ScoreUsage::of(&scored),
-        results: ranking.into_iter().map(ranked).collect(),
-        meta: json!({ "api_version": { "version": "2" }, "billed_units": { "search_units": 1 } }),
-    }))
+    let samples = score::samples(body.query, answers, ("query", form.answers()), reader)?;
+    let samples = match instruct {
+        Some(instruct) => instructed(samples, &instruct),
+        None => samples,
+    };
+    // Version 2 of Cohere's interface and text-embeddings-inference return no texts by default, the others do.
+    let default = form != RankingForm::Tei && path != "/v2/rerank";
+    let return_documents = body.return_documents.unwrap_or(default);
+    Ok((samples, Asked { model, form, top_n: body.top_n, return_documents }))
+}
+
+/// Puts `instruct` before the question, which all samples share.
+fn instructed(samples: Vec<Sample>, instruct: &str) -> Vec<Sample> {
+    let Some(first) = samples.first() else { return samples };
+    let question: Arc<str> = format!("{instruct}\n\n{}", first.question).into();
+    samples.into_iter().map(|sample| Sample { question: Arc::clone(&question), ..sample }).collect()
+}
+
+impl Ranking {
+    /// The response body.
+    fn into_body(self, asked: Asked) -> RankingBody {
+        let Self { order, scored, texts } = self;
+        let text = |index: usize| asked.return_documents.then(|| texts[index].clone());
+        let order = order.into_iter();
+        match asked.form {
+            RankingForm::Tei => {
+                let ranked =
+                    |index: usize| RankedText { index, score: scored[index].reward, text: text(index) };
+                RankingBody::Texts(order.map(ranked).collect())
+            }
+            RankingForm::Sglang => {
+                let ranked = |index: usize| RankedScore {
+                    score: scored[index].reward,
+                    document: text(index),
+                    index,
+                    meta_info: MetaInfo::of(&scored[index]),
+                };
+                RankingBody::Scores(order.map(ranked).collect())
+            }
+            RankingForm::Common => {
+                let ranked = |index: usize| Ranked {
+                    index,
+                    relevance_score: scored[index].reward,
+                    score: scored[index].reward,
+                    document: text(index).map(|text| RankedDocument { text }),
+                };
+                RankingBody::Ranking(RerankResponse {
+                    id: format!("rerank-{}", request_id::fresh_id()),
+                    object: "list",
+                    model: asked.model,
+                    usage: ScoreUsage::of(&scored),
+                    results: order.map(ranked).collect(),
+                    meta: json!({
+                        "api_version": { "version": "2" },
+                        "billed_units": { "search_units": 1 },
+                    }),
+                })
+            }
+        }
+    }
 }

@@ -1,36 +1,38 @@
-//! Samples: what trainers and rankers send, as cases to judge.
+//! Samples: the questions and answers of trainers and rankers, as cases to judge.
 
 use std::sync::Arc;
 
 use judge::{Case, EncodedImage, Responses};
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
 use super::{
-    openrlhf::OneOrMany,
+    bodies::OneOrMany,
     transcript::{Question, Transcript},
 };
 use crate::{
     dialects::content::{Content, ContentPart, ImageUrl},
     error::{ApiError, brief},
     images::{self, ImageReader},
-    json_words,
+    json_errors,
 };
 
-/// A question, the answer to score, and what helps with it.
+/// A question and the answer to score, with images and a reference.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
-    /// Shared by all answers to it: a body may have tens of thousands of answers to a question of megabytes.
+    /// Shared by all answers to the question: a body may have tens of thousands of answers to a question of
+    /// megabytes.
     pub(super) question: Arc<str>,
     pub(super) response: String,
     pub(super) images: Vec<EncodedImage>,
     pub(super) reference: Option<String>,
-    /// How many images there were before those of its label, and where that stands in the request; none without such images.
+    /// The number of images before those of the sample's label, and the path of the label; `None` if it has no
+    /// images.
     pub(super) label: Option<(usize, String)>,
 }
 
-/// What may ride in a label: trainers have no other place for images.
+/// The members of a label. Trainers have no other place for images.
 #[derive(Debug, Default, Deserialize)]
 struct Label {
     image: Option<ImageUrl>,
@@ -40,11 +42,16 @@ struct Label {
 }
 
 impl Label {
-    /// The names of its members.
+    /// The names of the members.
     const MEMBERS: [&str; 4] = ["image", "images", "question", "reference"];
+
+    /// Whether an object has any of the members.
+    fn is_in(members: &Map<String, Value>) -> bool {
+        Self::MEMBERS.iter().any(|name| members.contains_key(*name))
+    }
 }
 
-/// A right answer: data sets have them as texts and as numbers.
+/// A correct answer, as a text or a number, since data sets have either.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Reference {
@@ -52,7 +59,7 @@ enum Reference {
     Number(Number),
 }
 
-/// A question with images, or any text, in the shapes of rankers.
+/// A text, or a question with images, in the forms that rankers use.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum TextOrParts {
@@ -68,12 +75,12 @@ pub(super) enum TextOrParts {
         /// The text.
         text: String,
     },
-    /// The parts without anything around them.
+    /// A bare list of parts.
     List(Vec<ContentPart>),
 }
 
 impl Sample {
-    /// A question and an answer.
+    /// A sample with a question and an answer only.
     pub(super) fn new(question: impl Into<Arc<str>>, response: impl Into<String>) -> Self {
         Self {
             question: question.into(),
@@ -84,7 +91,10 @@ impl Sample {
         }
     }
 
-    /// A transcript's last answer. `prompt`, where it is known, tells where that begins.
+    /// The last answer of a transcript. It begins where `prompt` ends, if that is given.
+    ///
+    /// # Errors
+    /// When the text is not a transcript in a known chat format, or an image in the question cannot be read.
     pub(super) fn of_transcript(
         (text, prompt): (&str, Option<&str>),
         path: &str,
@@ -97,7 +107,8 @@ impl Sample {
             );
             return Err(ApiError::invalid(path, message).with_code("unknown_transcript"));
         };
-        // Only of what was asked: an answer, this or an earlier one, is the work of the model that is trained, and shows nothing.
+        // Images are read from the question only: answers, this one or earlier ones, are text of the policy that is
+        // trained and must not add images.
         let mut images = Vec::new();
         let question = question.read(|text| {
             let text = take_images(text, (path, reader), &mut images)?;
@@ -106,7 +117,7 @@ impl Sample {
         Ok(Self { images, ..Self::new(question.trim(), answer) })
     }
 
-    /// An answer to turns that have `images`, and name others.
+    /// An answer to a conversation with `images`, whose text may name further ones.
     pub(super) fn of_turns(
         (question, mut images): (Question, Vec<EncodedImage>),
         response: String,
@@ -116,11 +127,13 @@ impl Sample {
         Ok(Self { images, ..Self::new(question.trim(), response) })
     }
 
-    /// The same with what rides in its label: an object, or the same as JSON in a text, has images, the question in its own
-    /// words or a reference; any other text is a reference, and a number is one as text.
+    /// Adds the content of a label: an object, also as JSON in a string, with images, a question that replaces the
+    /// sample's or a reference. Any other string is a reference, also one with JSON of another kind, since data sets
+    /// have answers in JSON; and so is a number.
     ///
     /// # Errors
-    /// When an object has nothing of these: what it means to tell would be left out without a word.
+    /// When an object that is not in a string has none of these members, which would otherwise be ignored silently,
+    /// or one is invalid.
     pub(super) fn with_label(
         mut self,
         label: Option<Value>,
@@ -128,14 +141,14 @@ impl Sample {
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
         let members = match label {
-            // Lists mean something to the trainer, not to a judge.
+            // Lists and booleans have a meaning for the trainer only.
             None | Some(Value::Null | Value::Bool(_) | Value::Array(_)) => return Ok(self),
             Some(Value::Number(number)) => {
                 self.reference = Some(number.to_string());
                 return Ok(self);
             }
             Some(Value::String(text)) => match serde_json::from_str(&text) {
-                Ok(Value::Object(members)) => members,
+                Ok(Value::Object(members)) if members.is_empty() || Label::is_in(&members) => members,
                 Ok(_) | Err(_) => {
                     self.reference = Some(text).filter(|text| !text.trim().is_empty());
                     return Ok(self);
@@ -143,7 +156,7 @@ impl Sample {
             },
             Some(Value::Object(members)) => members,
         };
-        if !members.is_empty() && !Label::MEMBERS.iter().any(|name| members.contains_key(*name)) {
+        if !members.is_empty() && !Label::is_in(&members) {
             let message =
                 format!("{path} has none of the members {} that are read here.", Label::MEMBERS.join(", "));
             return Err(ApiError::invalid(path, message));
@@ -153,7 +166,7 @@ impl Sample {
                 whole if whole == "." => path.to_owned(),
                 inside => format!("{path}.{inside}"),
             };
-            json_words::refusal((&inside, "field"), &error.into_inner().to_string())
+            json_errors::refusal((&inside, "field"), &error.into_inner().to_string())
         })?;
         let first = self.images.len();
         if let Some(question) = label.question {
@@ -179,10 +192,16 @@ impl Sample {
         let responses = Responses::One(self.response);
         Case { images: self.images, reference: self.reference, ..Case::new(&*self.question, responses) }
     }
+
+    /// The case to compare the response, which is the first, with the reference; `None` without a reference.
+    pub(super) fn into_pair(self) -> Option<Case> {
+        let responses = Responses::Pair(self.response, self.reference?);
+        Some(Case { images: self.images, ..Case::new(&*self.question, responses) })
+    }
 }
 
 impl TextOrParts {
-    /// The text, and the images beside it.
+    /// The text, and the images among the parts.
     pub(super) fn read(
         self,
         path: &str,
@@ -195,7 +214,24 @@ impl TextOrParts {
         }
     }
 
-    /// The text, which must be alone.
+    /// The text of an answer to score, and the images that belong to it.
+    ///
+    /// # Errors
+    /// When there are images without a text: the critic scores text.
+    pub(super) fn answer(
+        self,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
+        let (text, images) = self.read(path, reader)?;
+        if images.is_empty() || !text.trim().is_empty() {
+            return Ok((text, images));
+        }
+        let message = "An image alone cannot be scored: give the text of the answer beside it.";
+        Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+    }
+
+    /// The text, for content that must not have images.
     pub(super) fn text(self, path: &str, reader: &ImageReader<'_>) -> Result<String, ApiError> {
         let (text, images) = self.read(path, reader)?;
         if images.is_empty() {
@@ -206,15 +242,16 @@ impl TextOrParts {
     }
 }
 
-/// How a mark begins that names a registered image.
+/// The beginning of a mark that names a registered image.
 const MARK: &str = "<image:";
 
-/// Whether what stands between the beginning of a mark and the next `>` belongs to it: another mark does not, nor another line.
+/// Whether the text between the beginning of a mark and the next `>` is a name: it must not contain another mark or
+/// a line break.
 fn is_marked(name: &str) -> bool {
     !name.contains(['<', '\n'])
 }
 
-/// The refusal of a mark that names no image.
+/// The error for a mark that names no image.
 fn no_image(name: &str, path: &str) -> ApiError {
     let name = brief(name.to_owned(), LONGEST_NAME);
     let message = format!(
@@ -224,10 +261,10 @@ fn no_image(name: &str, path: &str) -> ApiError {
     ApiError::invalid(path, message).with_code("unknown_image")
 }
 
-/// The most characters of a name that a message quotes.
+/// The maximum length of a name in an error message, in characters.
 const LONGEST_NAME: usize = 80;
 
-/// Takes images out of a text, where they stand as data URLs. Other URLs are text, and never fetched.
+/// Removes the images from a text that contains them as data URLs. Other URLs stay text and are never fetched.
 fn take_images(
     text: &str,
     (path, reader): (&str, &ImageReader<'_>),
@@ -237,7 +274,7 @@ fn take_images(
     for url in images::urls_in(text) {
         let before = &text[behind..url.start];
         let is_named = text[url.end..].starts_with('>');
-        // An image in the place of a name is one, too, and its mark goes with it.
+        // A data URL in the place of a name is an image too, and its mark is removed with it.
         let marked = before.strip_suffix(MARK).filter(|_| is_named);
         plain += marked.unwrap_or(before);
         behind = url.end + usize::from(marked.is_some());
@@ -246,8 +283,8 @@ fn take_images(
     Ok(plain + &text[behind..])
 }
 
-/// Takes the images that a text names as `<image:…>`, by the id or the SHA-256 of a registered one. A mark that names none is refused:
-/// the question is about an image that the critic would not see.
+/// Removes the images that a text names as `<image:…>`, by the id or the SHA-256 of a registered one. A mark that
+/// names none is refused: the question is about an image that the critic would not see.
 fn take_named(
     text: &str,
     (path, reader): (&str, &ImageReader<'_>),
@@ -291,7 +328,7 @@ mod tests {
         assert_eq!((&*sample.question, sample.response.as_str()), ("What is it?", "A cat."));
         assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
         assert!(Sample::of_transcript(("A cat.", None), "query[0]", &reader).is_err());
-        // An answer shows nothing, and takes nothing of the question's image away.
+        // Data URLs in an answer add no image, and do not affect that of the question.
         for answer in ["data:image/png;base64,AAEC", "data:image/png;base64,!", "Yes"] {
             let question = format!("Is it? {IMAGE}");
             let text = format!("{question}{answer}");
@@ -323,7 +360,10 @@ mod tests {
         let objects = json!({ "image": { "url": IMAGE }, "images": [{ "url": IMAGE }, IMAGE] });
         assert_eq!(with(objects).unwrap().images.len(), 3);
         assert_eq!(with(json!(3)).unwrap().reference.as_deref(), Some("3"));
-        assert_eq!(with(json!("{ not JSON")).unwrap().reference.as_deref(), Some("{ not JSON"));
+        let answer = json!({ "answer": "4" }).to_string();
+        for text in ["{ not JSON", "[4]", &answer] {
+            assert_eq!(with(json!(text)).unwrap().reference.as_deref(), Some(text));
+        }
         for nothing in [json!(null), json!(""), json!([1]), json!({}), json!("{}")] {
             assert_eq!(with(nothing).unwrap(), sample);
         }
@@ -331,7 +371,8 @@ mod tests {
         for (wrong, param) in [
             (json!({ "image": "http://elsewhere/a.png" }), "labels[0]"),
             (json!({ "img": IMAGE }), "labels[0]"),
-            (json!(json!({ "answer": 3 }).to_string()), "labels[0]"),
+            (json!({ "answer": 3 }), "labels[0]"),
+            (json!(json!({ "question": 3 }).to_string()), "labels[0].question"),
             (json!({ "question": 3 }), "labels[0].question"),
         ] {
             assert_eq!(with(wrong.clone()).unwrap_err().param(), Some(param), "{wrong}");
@@ -361,13 +402,13 @@ mod tests {
         {
             assert_eq!(&*asked(question).unwrap().question, question);
         }
-        // What the policy said earlier shows nothing, and is no mistake of the trainer.
+        // Marks in the policy's earlier answers add no image and are not an error of the trainer.
         let own = "<image:x> <image:file-1> data:image/png;base64,AAEC";
         let text = format!("USER: <image:file-2>Hi. ASSISTANT: {own}</s>USER: And? ASSISTANT: No.</s>");
         let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
         assert_eq!(&*sample.question, format!("User: Hi.\nAssistant: {own}\nUser: And?"));
         assert_eq!(sample.images.len(), 1);
-        // An image in the place of a name is shown, and nothing of the mark is left.
+        // A data URL in the place of a name adds the image, and nothing of the mark is left.
         let text = format!(
             "<|im_start|>user\n<image:{IMAGE}>Is it?<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>"
         );

@@ -1,4 +1,4 @@
-//! Scores of pairs of texts, as vLLM has them: how well does the second answer the first?
+//! vLLM's score route: how well the second text of each pair answers the first.
 
 use std::sync::Arc;
 
@@ -7,109 +7,118 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
-    classify::ScoreUsage,
+    bodies::{OneOrMany, ScoreUsage},
     examples,
     failures::Failures,
     generative::{self, GenerativeBody, GenerativeResponse},
-    openrlhf::OneOrMany,
+    parameters,
     sample::{Sample, TextOrParts},
     scorer::{ScoreQuery, Scored, Scorer},
 };
 use crate::{
-    dialects::openai::now,
+    clock::unix_seconds,
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
     request_id,
 };
 
-/// Pairs to score: one question with many answers, or as many of each. Two members hold them, by one of these pairs of names.
+/// Pairs to score: one question with several answers, or as many questions as answers. Questions and answers are in
+/// the members `queries` and `documents` (or `items`), `data_1` and `data_2`, or `text_1` and `text_2`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ScoreBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
     /// The questions, with images among their parts.
     queries: Option<OneOrMany<TextOrParts>>,
     /// The answers to `queries`.
     documents: Option<OneOrMany<TextOrParts>>,
-    /// The same.
+    /// The answers to `queries`, instead of `documents`.
     items: Option<OneOrMany<TextOrParts>>,
-    /// The questions.
+    /// The questions, with images among their parts.
     data_1: Option<OneOrMany<TextOrParts>>,
     /// The answers to `data_1`.
     data_2: Option<OneOrMany<TextOrParts>>,
-    /// The questions.
+    /// The questions, with images among their parts.
     text_1: Option<OneOrMany<TextOrParts>>,
     /// The answers to `text_1`.
     text_2: Option<OneOrMany<TextOrParts>>,
 }
 
-/// The members in which questions and answers stand.
+/// The members that are read of a body. `query` is among them, so that a body without `label_token_ids` gets the
+/// error that mentions these.
+const READ: [&str; 9] =
+    ["model", "query", "queries", "documents", "items", "data_1", "data_2", "text_1", "text_2"];
+
+/// The names of the members with the questions and the answers.
 type Names = (&'static str, &'static str);
 
-/// What is asked: how good answers are, or how probable tokens.
+/// A request for scores of answers, or for probabilities of tokens.
 #[derive(Debug, ToSchema, Deserialize)]
 #[serde(untagged)]
 enum AskedBody {
     /// Pairs to score.
     Answers(ScoreBody),
-    /// Tokens, as SGLang's clients ask for them.
+    /// Tokens whose probabilities are returned, in SGLang's form.
     Tokens(GenerativeBody),
 }
 
 impl AskedBody {
-    /// What the body is: its tokens alone tell SGLang's form from the others.
+    /// Parses a body. It has SGLang's form if it has `label_token_ids`.
     fn read(body: &JsonBytes) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
         struct Told {
             label_token_ids: Option<IgnoredAny>,
         }
         match body.parse::<Told>()?.label_token_ids {
-            Some(_) => body.parse().map(Self::Tokens),
-            None => body.parse().map(Self::Answers),
+            Some(_) => generative::read(body).map(Self::Tokens),
+            None => {
+                parameters::check(body, &READ)?;
+                body.parse().map(Self::Answers)
+            }
         }
     }
 }
 
-/// What is asked for, with its images.
+/// A request with its images.
 enum Asked {
-    /// How probable tokens are.
+    /// Probabilities of tokens.
     Tokens(GenerativeBody),
-    /// Scores of samples, whose answers stand in the member of this name, by a critic of that.
+    /// The model's name for the response, the samples to score, and the name of the member with the answers.
     Answers(String, Vec<Sample>, &'static str),
 }
 
-/// What was found.
+/// The answer in the form of the request.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum ScoredBody {
-    /// Of pairs.
+    /// The scores of pairs.
     Answers(ScoreResponse),
-    /// Of tokens.
+    /// The probabilities of tokens.
     Tokens(GenerativeResponse),
 }
 
 /// Scores in the order of the pairs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ScoreResponse {
-    /// Another one for each response.
+    /// A unique id of the response.
     id: String,
     /// Always `list`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
     /// The scores in the order of the pairs.
     data: Vec<PairScore>,
-    /// Tokens read.
+    /// Token counts.
     usage: ScoreUsage,
 }
 
 /// The score of a pair.
 #[derive(Debug, Serialize, ToSchema)]
 struct PairScore {
-    /// The pair's place in the request.
+    /// Index of the pair in the request, from 0.
     index: usize,
     /// Always `score`.
     object: &'static str,
@@ -117,7 +126,8 @@ struct PairScore {
     score: f64,
 }
 
-/// A question, its answers, and where these stand in the request.
+/// The samples of one question with several answers; the paths are those of the question and of the answers in the
+/// request.
 pub(super) fn samples(
     question: TextOrParts,
     answers: Vec<TextOrParts>,
@@ -127,14 +137,15 @@ pub(super) fn samples(
     let (question, images) = question.read(question_path, reader)?;
     let question: Arc<str> = question.into();
     let sample = |(index, answer): (usize, TextOrParts)| {
-        let response = answer.text(&format!("{answers_path}[{index}]"), reader)?;
-        Ok(Sample { images: images.clone(), ..Sample::new(Arc::clone(&question), response) })
+        let (response, beside) = answer.answer(&format!("{answers_path}[{index}]"), reader)?;
+        let images = images.iter().cloned().chain(beside).collect();
+        Ok(Sample { images, ..Sample::new(Arc::clone(&question), response) })
     };
     answers.into_iter().enumerate().map(sample).collect()
 }
 
 impl ScoreBody {
-    /// Questions, answers, and the names that they have.
+    /// The questions, the answers, and the names of their members.
     fn sides(self) -> Result<(Vec<TextOrParts>, Vec<TextOrParts>, Names), ApiError> {
         let Self { model: _, queries, documents, items, data_1, data_2, text_1, text_2 } = self;
         let (answers, second) = if documents.is_some() { (documents, "documents") } else { (items, "items") };
@@ -153,7 +164,7 @@ impl ScoreBody {
         })
     }
 
-    /// The pairs, and the name of the member in which the answers stand.
+    /// The samples, and the name of the member with the answers.
     fn samples(self, reader: &ImageReader<'_>) -> Result<(Vec<Sample>, &'static str), ApiError> {
         let (queries, documents, names) = self.sides()?;
         let (questions, answers) = (queries.len(), documents.len());
@@ -170,15 +181,17 @@ impl ScoreBody {
             return Err(ApiError::invalid(names.1, message));
         }
         let pairs = queries.zip(documents).enumerate().map(|(index, (question, answer))| {
-            let (question, images) = question.read(&format!("{}[{index}]", names.0), reader)?;
-            let response = answer.text(&format!("{}[{index}]", names.1), reader)?;
+            let (question, mut images) = question.read(&format!("{}[{index}]", names.0), reader)?;
+            let (response, beside) = answer.answer(&format!("{}[{index}]", names.1), reader)?;
+            images.extend(beside);
             Ok(Sample { images, ..Sample::new(question, response) })
         });
         Ok((pairs.collect::<Result<_, ApiError>>()?, names.1))
     }
 }
 
-/// Score answers to questions, as vLLM's clients ask; with `label_token_ids`, the probabilities of these, as SGLang's do.
+/// Score answers to questions, in vLLM's interface; with `label_token_ids`, return the probabilities of these
+/// tokens, in SGLang's.
 #[utoipa::path(
     post,
     path = "/score",
@@ -226,7 +239,7 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
     let response = ScoreResponse {
         id: format!("score-{}", request_id::fresh_id()),
         object: "list",
-        created: now(),
+        created: unix_seconds(),
         model,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(score).collect(),

@@ -1,4 +1,4 @@
-//! The one way in which all dialects of this folder score a sample: the same sample gets the same score in any of them,
+//! Scores samples. All interfaces of this module use it, so that a sample gets the same score in each of them,
 //! alone or among thousands.
 
 use std::{
@@ -9,42 +9,46 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::StatusCode;
 use futures::{StreamExt, stream};
 use judge::{
-    Caller, Direction, EncodeError, EngineError, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
-    RubricChoice, Usage,
+    BothOrders, Caller, Direction, EncodeError, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
+    RubricChoice, Ticket, Usage,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::sample::Sample;
 use crate::{
-    error::{ApiError, Dialect, image_of},
+    error::{ApiError, Dialect, count_failed_verdict, image_of},
     images::{self, ImageReader},
     metrics::Task,
     state::AppState,
 };
 
-/// Samples of one request that are judged at a time. So many fill the engine's steps, and leave the waiting line to others.
+/// Samples of one request that are judged concurrently: enough to fill the engine's steps, without taking the whole
+/// queue.
 const AT_A_TIME: usize = 64;
 
-/// What clients of these dialects choose in the URL, since their bodies have no place for it.
+/// Parameters in the URL, for which the bodies of these interfaces have no place.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ScoreQuery {
-    /// Name of the rubric; the critic's default for one response when absent.
+    /// Name of the rubric. If absent, the critic's default for one response, or with `reward=pair` for two.
     rubric: Option<String>,
-    /// On which scale rewards are: `unit` (0 to 1, the default) or `raw`, that of the rubric.
+    /// What rewards are: `unit` (or `point`), the score from 0 (worst) to 1 (best), which is the default; `raw` (or
+    /// `point_raw`), the score on the rubric's scale; or `pair`, the probability that the response is better than
+    /// the reference of its label, as the mean of both orders, where a tie counts half.
     #[param(inline)]
     reward: Option<RewardScale>,
-    /// Whether samples may be judged without an image: `optional` (the default) or `required`, which refuses them as
-    /// `image_required`.
+    /// Whether samples may lack an image: `optional`, which is the default, or `required`, which refuses them with
+    /// the code `image_required`.
     #[param(inline)]
     image: Option<Image>,
 }
 
 impl ScoreQuery {
-    /// The names of its parameters.
+    /// The names of the parameters.
     pub(super) const NAMES: [&str; 3] = ["rubric", "reward", "image"];
 }
 
@@ -52,41 +56,61 @@ impl ScoreQuery {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Image {
-    /// It is judged without one, too.
+    /// A sample without an image is judged, too.
     #[default]
     Optional,
-    /// It is refused without one.
+    /// A sample without an image is refused.
     Required,
 }
 
-/// The scale of rewards.
+/// What rewards are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum RewardScale {
-    /// From 0, the worst, to 1, the best.
+    /// The score, from 0 (worst) to 1 (best).
     #[default]
+    #[serde(alias = "point")]
     Unit,
-    /// As the rubric has it.
+    /// The score on the scale of the rubric.
+    #[serde(alias = "point_raw")]
     Raw,
+    /// The probability that the response is better than the reference.
+    Pair,
 }
 
-/// What a sample was found to be worth.
+/// The score of a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scored {
-    /// On the scale that was asked for.
+    /// The reward on the requested scale.
     pub(super) reward: f64,
-    /// From 0, the worst, to 1, the best.
+    /// The score from 0 (worst) to 1 (best).
     pub(super) unit: f64,
-    /// The mean of the rubric's scores by their probabilities.
+    /// The mean of the rubric's scores weighted by their probabilities.
+    /// With `reward=pair` the same as `unit`.
     pub(super) expected: f64,
-    /// How much of the critic's belief the possible scores hold together.
+    /// The probability mass of all possible scores together.
     pub(super) label_mass: f64,
-    /// How undecided it is, in nats.
+    /// The entropy of the scores' probabilities, in nats.
     pub(super) entropy: f64,
     pub(super) usage: Usage,
 }
 
-/// How many samples of a request were judged without an image. Clones are the same.
+impl Scored {
+    /// The probability that the first response of a pair is better than the second.
+    fn of_pair(both: &BothOrders) -> Self {
+        let probability = both.distribution.lean(None);
+        Self {
+            reward: probability,
+            unit: probability,
+            expected: probability,
+            label_mass: both.distribution.label_mass,
+            entropy: both.distribution.entropy(),
+            usage: both.given.usage + both.turned.usage,
+        }
+    }
+}
+
+/// Counts the samples of a request that were judged without an image. Clones share the counter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WithoutImage(Arc<AtomicUsize>);
 
@@ -100,7 +124,7 @@ impl WithoutImage {
     }
 }
 
-/// Scores samples for one request.
+/// Scores the samples of one request.
 pub(super) struct Scorer {
     state: AppState,
     caller: Caller,
@@ -109,23 +133,27 @@ pub(super) struct Scorer {
 }
 
 impl Scorer {
-    /// Trainers send everything at once and give up when they are refused, so that `caller` waits for its turn as long as it may.
+    /// Trainers send all samples at once and give up when they are refused, so `caller` waits for a place in the
+    /// queue and for its turn until the request's deadline.
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
-        let caller = Caller { patience: None, ..caller };
-        Self { state: state.pinned(), caller, query, without_image: WithoutImage::default() }
+        let caller = Caller { patience: None, ticket: Ticket::patient(), ..caller };
+        Self { state: state.with_fixed_rules(), caller, query, without_image: WithoutImage::default() }
     }
 
-    /// The same, which counts in `without_image`.
+    /// Makes the scorer count in `without_image`.
     pub(super) fn counting(self, without_image: WithoutImage) -> Self {
         Self { without_image, ..self }
     }
 
-    /// The name that a response has to a request that calls the critic `named`.
+    /// The model's name in the response to a request that names it `named`.
+    ///
+    /// # Errors
+    /// When the server refuses this name.
     pub(super) fn told(&self, named: Option<String>) -> Result<String, ApiError> {
-        self.state.names.told(named)
+        self.state.names.response_name(named)
     }
 
-    /// What `make` makes of a body, with its images.
+    /// Calls `make` with a reader of the body's images, as [`images::with_images`] does.
     pub(super) async fn with_images<T>(
         &self,
         make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
@@ -141,21 +169,18 @@ impl Scorer {
         &self.caller
     }
 
-    /// Scores all of `samples`, in their order; `path` tells of an index where that sample stands in the request.
+    /// Scores all `samples`, in order; `path` returns the path of the sample at an index, for errors.
     ///
     /// # Errors
-    /// When one of them cannot be scored, or has no image where one is required: nobody takes a number that is none for a reward.
-    /// The error names it.
+    /// When a sample cannot be scored, or lacks a required image or reference: nothing but a real score may be used
+    /// as a reward. The error has the path of the sample.
     pub(super) async fn score(
         &self,
         samples: Vec<Sample>,
         path: impl Fn(usize) -> String,
     ) -> Result<Vec<Scored>, ApiError> {
-        if self.query.image.unwrap_or_default() == Image::Required
-            && let Some(index) = samples.iter().position(|sample| sample.images.is_empty())
-        {
-            let message = "There is no image, and image=required refuses samples without one.";
-            return Err(ApiError::invalid(path(index), message).with_code("image_required"));
+        if let Some((index, refusal)) = self.lacking(&samples) {
+            return Err(refusal.with_param(path(index)));
         }
         let score = |sample: Sample| async move {
             let label = sample.label.clone();
@@ -167,10 +192,9 @@ impl Scorer {
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {
             scored.push(result.map_err(|(label, error)| {
-                self.state.metrics.unparsable(&error);
+                count_failed_verdict(&self.state.metrics, &error);
                 let error = ApiError::from_judge(error, Dialect::Native);
-                self.state.metrics.verdict_failure(error.code());
-                // The rubric is in the URL, and the same for all samples.
+                // The rubric comes from the URL and applies to all samples.
                 let in_url = error.param() == Some("rubric");
                 if in_url { error } else { error.with_param(label.unwrap_or_else(|| path(index))) }
             })?);
@@ -178,21 +202,52 @@ impl Scorer {
         Ok(scored)
     }
 
+    /// The first sample that lacks what the URL requires, and the error for it.
+    fn lacking(&self, samples: &[Sample]) -> Option<(usize, ApiError)> {
+        let refused =
+            |code: &'static str, message: &str| ApiError::new(StatusCode::BAD_REQUEST, code, message);
+        let required = self.query.image.unwrap_or_default() == Image::Required;
+        let image = samples.iter().position(|sample| required && sample.images.is_empty()).map(|index| {
+            let message = "There is no image, and image=required refuses samples without one.";
+            (index, refused("image_required", message))
+        });
+        let compared = self.query.reward.unwrap_or_default() == RewardScale::Pair;
+        let reference = || {
+            let index = samples.iter().position(|sample| compared && sample.reference.is_none())?;
+            let message = "There is no reference, and reward=pair compares each response with one.";
+            Some((index, refused("reference_required", message)))
+        };
+        image.or_else(reference)
+    }
+
     async fn score_one(&self, sample: Sample) -> Result<Scored, JudgeError> {
         if sample.images.is_empty() {
             self.without_image.note();
         }
-        let case = sample.into_case();
+        let judge = &self.state.judge;
         let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);
         let options =
             JudgeOptions { mode: Mode::Score, caller: self.caller.clone(), ..JudgeOptions::default() };
-        let begin = || self.state.judge.judge(case.clone(), choice.clone(), options.clone());
-        let judgement = self.patiently(begin).await?.collect().await?;
-        self.state.metrics.verdict(&judgement, Task::Reward);
-        Ok(self.read(&judgement))
+        match self.query.reward.unwrap_or_default() {
+            RewardScale::Unit | RewardScale::Raw => {
+                let case = sample.into_case();
+                let begin = || judge.judge(case.clone(), choice.clone(), options.clone());
+                let judgement = self.patiently(begin).await?.collect().await?;
+                self.state.metrics.verdict(&judgement, Task::Reward);
+                Ok(self.read(&judgement))
+            }
+            RewardScale::Pair => {
+                let case = sample.into_pair().ok_or(JudgeError::TooFewResponses { count: 1, least: 2 })?;
+                let begin = || judge.judge_both_orders(case.clone(), choice.clone(), options.clone());
+                let both = self.patiently(begin).await?;
+                self.state.metrics.both_orders(&both);
+                Ok(Scored::of_pair(&both))
+            }
+        }
     }
 
-    /// What `begin` begins, again and again while there is no room for it and time is left.
+    /// Calls `begin` again while it fails for lack of quota or of a thread and time is left. Waiting for a place in
+    /// the queue happens inside of `begin`.
     pub(super) async fn patiently<T, F: Future<Output = Result<T, JudgeError>>>(
         &self,
         begin: impl Fn() -> F,
@@ -206,7 +261,7 @@ impl Scorer {
         }
     }
 
-    /// Whether there is time to come again.
+    /// Whether a retry after `seconds` is before the deadline.
     fn may_wait(&self, seconds: u64) -> bool {
         let then = Instant::now() + Duration::from_secs(seconds);
         self.caller.deadline.is_none_or(|deadline| then < deadline)
@@ -216,7 +271,7 @@ impl Scorer {
         let distribution = judgement.distribution.as_ref();
         let chosen = match judgement.verdict.outcome {
             Outcome::Score(score) => score,
-            // A rubric for one response has scores.
+            // Not reached: a rubric for one response has scores.
             Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => f64::NAN,
         };
         let expected = distribution.and_then(judge::Distribution::expected_score).unwrap_or(chosen);
@@ -229,7 +284,8 @@ impl Scorer {
         });
         Scored {
             reward: match self.query.reward.unwrap_or_default() {
-                RewardScale::Unit => unit,
+                // Not reached with `Pair`, whose samples are compared.
+                RewardScale::Unit | RewardScale::Pair => unit,
                 RewardScale::Raw => expected,
             },
             unit,
@@ -241,20 +297,18 @@ impl Scorer {
     }
 }
 
-/// Where the label stands whose image an error is about. A label has its place, and how many images there were before its own.
+/// The path of the label whose image caused an error. `label` has this path, and the number of images before those
+/// of the label.
 fn place_of_label(error: &JudgeError, label: Option<&(usize, String)>) -> Option<String> {
     let (first, place) = label?;
     image_of(error).filter(|index| index >= first).map(|_| place.clone())
 }
 
-/// In how many seconds there may be room for what was refused with this error for lack of it.
+/// The number of seconds after which a failed attempt may succeed; `None` if it will not.
 fn comes_again_in(error: &JudgeError) -> Option<u64> {
     match error {
-        JudgeError::Engine(
-            EngineError::Overloaded { retry_after_s, .. } | EngineError::ShareTaken { retry_after_s, .. },
-        ) => Some(*retry_after_s),
         JudgeError::Exhausted(exhausted) => exhausted.retry_after_s,
-        JudgeError::Encode(EncodeError::Busy) => Some(1),
+        JudgeError::Encode(EncodeError::Busy) | JudgeError::NoThread => Some(1),
         _ => None,
     }
 }

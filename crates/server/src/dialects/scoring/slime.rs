@@ -1,6 +1,6 @@
 //! slime's remote reward model: one sample in, a bare number out.
 
-use axum::Json;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -10,6 +10,7 @@ use super::{
     failures::Failures,
     sample::{Sample, TextOrParts},
     scorer::{ScoreQuery, Scorer},
+    trainers::RewardForm,
     transcript::Transcript,
 };
 use crate::{
@@ -22,36 +23,39 @@ use crate::{
 /// A prompt and its answer.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RemoteRmBody {
-    /// What was asked: text in a chat format or plain, or messages.
+    /// The question: plain text, text in a chat format, or messages.
     prompt: PromptBody,
-    /// The answer.
+    /// The answer to score.
     response: String,
-    /// What rides with it: an object or JSON text with `image` or `images`, `question` and `reference`, or a plain reference.
+    /// An object, also as JSON in a string, with `image` or `images`, `question` and `reference`; or a plain
+    /// reference as a string or number.
     #[serde(default)]
     label: Value,
 }
 
-/// A prompt: text in a chat format or plain, or messages.
+/// A prompt: plain text, text in a chat format, or messages.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = RemotePrompt)]
 enum PromptBody {
     /// Text.
     Text(String),
-    /// Messages, of which the last one is the user's.
+    /// Messages, at least one of which is the user's.
     Messages(Vec<PromptMessage>),
 }
 
-/// A turn of a prompt.
+/// A message of a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
 struct PromptMessage {
-    /// Whose it is.
+    /// `system`, `user` or `assistant`; other roles count as `system`.
     role: String,
-    /// What is said and shown.
+    /// Text and images.
     content: Content,
 }
 
-/// Score one sample, as slime asks: the answer is the reward itself, a number.
+/// Score one sample, in slime's interface: the answer is the reward itself, a number.
+///
+/// A body with `query` instead of `prompt` and `response` is answered as at `/get_reward`.
 #[utoipa::path(
     post,
     path = "/rm",
@@ -64,10 +68,15 @@ struct PromptMessage {
         Failures
     )
 )]
-pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Json<f64>, ApiError> {
+pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
+    RewardForm::of(&body, RewardForm::Slime).answer(&scorer, &body).await
+}
+
+/// The reward of a body in this form.
+pub(super) async fn reward(scorer: &Scorer, body: &JsonBytes) -> Result<f64, ApiError> {
     let sample = scorer.with_images(|reader| sample(body.parse()?, reader)).await?;
     let scored = scorer.score(vec![sample], |_| "response".into()).await?;
-    Ok(Json(scored[0].reward))
+    Ok(scored[0].reward)
 }
 
 fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
@@ -81,7 +90,7 @@ fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiErr
     sample.with_label(Some(label), "label", reader)
 }
 
-/// The turns as one question.
+/// Makes one question of the messages.
 fn of_messages(
     messages: Vec<PromptMessage>,
     response: String,

@@ -1,4 +1,4 @@
-//! Predicates about a state and images, as `POST /v1/systemone` of vLLM has them.
+//! `POST /v1/systemone` of vLLM: predicates about a state and images.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    choices::{Answers, Chooser, question, text_of},
+    bodies::TokensRead,
+    choices::{Answers, Chooser, Found, Question, question, text_of},
     examples,
     failures::Failures,
-    generative::TokensRead,
+    parameters::{self, Members},
     scorer::Scorer,
 };
 use crate::{
@@ -20,16 +21,20 @@ use crate::{
     json_body::JsonBytes,
 };
 
+/// The members that are read of a body, and of a question.
+const READ: [&str; 5] = ["model", "state", "questions", "instructions", "images"];
+const READ_OF_QUESTION: [&str; 3] = ["type", "instructions", "criteria"];
+
 /// A state, and questions about it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SystemOneBody {
-    /// Any name.
+    /// Any name, unless the server refuses unknown ones.
     model: Option<String>,
-    /// What is judged: text, or JSON.
+    /// The subject of the questions: text or other JSON.
     state: Value,
-    /// The questions by their names.
+    /// The questions by name.
     questions: BTreeMap<String, SystemOneQuestion>,
-    /// What holds for all questions.
+    /// Instructions for all questions.
     instructions: Option<String>,
     /// Images that belong to the state.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -40,62 +45,101 @@ pub(super) struct SystemOneBody {
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
 struct SystemOneQuestion {
-    /// `predicate`, `choice` or `score`.
+    /// The type of the question.
     #[serde(rename = "type")]
-    kind: String,
-    /// The question.
+    kind: PredicateKind,
+    /// The text of the question.
     instructions: String,
-    /// What to go by: a text for a predicate; for the others what the answers are, by name or in a list.
+    /// For a predicate, optionally a text that says when the answer is yes, or an object of names and meanings, the
+    /// first of which counts as true. For the other types, the possible answers: an object of names and meanings,
+    /// or a list.
     #[serde(default)]
     criteria: Value,
 }
 
-/// What was found.
+/// The type of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum PredicateKind {
+    /// Whether a statement holds.
+    Predicate,
+    /// One of several answers.
+    Choice,
+    /// A level of several.
+    Score,
+}
+
+/// The answers to all questions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SystemOneResponse {
-    /// The name that the request used, or that of the checkpoint.
+    /// The model's name in the request, or that of the checkpoint.
     model: String,
-    /// The answers with their probabilities, by the questions' names.
+    /// The answers with their probabilities, by the names of the questions.
     #[schema(value_type = Object)]
     answers: Map<String, Value>,
-    /// By the questions' names, how much of the critic's belief the possible answers hold together, and whether the most probable
-    /// token of all is one of them.
+    /// By the names of the questions: `label_mass`, the probability mass of all possible answers together, and
+    /// `argmax_is_label`, whether the best answer is at least as probable as all other texts together.
     #[schema(value_type = Object)]
     diagnostics: Map<String, Value>,
-    /// Tokens read.
+    /// Token counts.
     usage: TokensRead,
 }
 
 impl SystemOneQuestion {
-    /// The names of the answers, and the answers as they are shown.
+    /// The names of the possible answers, and the texts by which they are shown.
     fn answers(&self, path: &str) -> Result<Answers, ApiError> {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let (names, shown): (Vec<String>, Vec<String>) = match (self.kind.as_str(), &self.criteria) {
-            ("predicate", Value::Null) => (vec!["yes".into(), "no".into()], vec!["yes".into(), "no".into()]),
-            ("predicate", Value::String(criteria)) => {
-                (vec!["yes".into(), "no".into()], vec![format!("yes: {criteria}"), "no".into()])
+        let yes_no = |yes: String| (vec!["yes".into(), "no".into()], vec![yes, "no".into()]);
+        let (names, shown): (Vec<String>, Vec<String>) = match (self.kind, &self.criteria) {
+            (PredicateKind::Predicate, Value::Null) => yes_no("yes".into()),
+            (PredicateKind::Predicate, Value::String(criteria)) => yes_no(format!("yes: {criteria}")),
+            (
+                PredicateKind::Predicate | PredicateKind::Choice | PredicateKind::Score,
+                Value::Object(named),
+            ) => {
+                let named = named.iter();
+                named.map(|(name, meaning)| (name.clone(), format!("{name}: {}", text(meaning)))).unzip()
             }
-            ("predicate" | "choice" | "score", Value::Object(named)) => named
-                .iter()
-                .map(|(name, meaning)| (name.clone(), format!("{name}: {}", text(meaning))))
-                .unzip(),
-            ("choice" | "score", Value::Array(listed)) => {
+            (PredicateKind::Choice | PredicateKind::Score, Value::Array(listed)) => {
                 listed.iter().map(|answer| (text(answer), text(answer))).unzip()
             }
-            ("predicate" | "choice" | "score", _) => {
+            (PredicateKind::Predicate | PredicateKind::Choice | PredicateKind::Score, _) => {
                 let message = "criteria must tell the answers.";
                 return Err(ApiError::invalid(format!("{path}.criteria"), message));
-            }
-            (kind, _) => {
-                let message = format!("There is no type {kind:?}; there are predicate, choice and score.");
-                return Err(ApiError::invalid(format!("{path}.type"), message));
             }
         };
         Answers { names, shown }.checked(&format!("{path}.criteria"))
     }
+
+    /// The answer, from the probabilities of the possible answers.
+    fn answer(&self, names: &[String], found: &Found) -> Value {
+        let (best, probabilities) = (found.best(), found.named(names));
+        match self.kind {
+            PredicateKind::Score => {
+                json!({ "type": "score", "score": found.mean_place(), "probabilities": probabilities })
+            }
+            PredicateKind::Choice => {
+                json!({ "type": "choice", "choice": names[best], "probabilities": probabilities })
+            }
+            PredicateKind::Predicate => json!({
+                "type": "predicate",
+                "value": best == 0,
+                "probability": found.probabilities[0],
+                "probabilities": probabilities,
+            }),
+        }
+    }
 }
 
-/// Answer questions about a state and images. Nothing is written: answers are read from the critic's logits.
+/// Figures about the reliability of an answer.
+fn diagnosis(found: &Found) -> Value {
+    // Only the answers' probabilities are known, so this is a lower bound: a best answer below it may still be the
+    // most probable text.
+    let is_label = found.probabilities[found.best()] * found.label_mass >= 1.0 - found.label_mass;
+    json!({ "label_mass": found.label_mass, "argmax_is_label": is_label })
+}
+
+/// Answer questions about a state and images. No text is generated: answers are read from the critic's logits.
 #[utoipa::path(
     post,
     path = "/v1/systemone",
@@ -109,47 +153,44 @@ impl SystemOneQuestion {
 )]
 pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<SystemOneResponse>, ApiError> {
     let read = scorer.with_images(|reader| {
-        let mut body: SystemOneBody = body.parse()?;
-        let images = ImageUrl::read_all(std::mem::take(&mut body.images), reader)?;
-        Ok((body, images))
+        let mut read: SystemOneBody = body.parse()?;
+        check_names(&body)?;
+        let images = ImageUrl::read_all(std::mem::take(&mut read.images), reader)?;
+        Ok((read, images))
     });
     let (mut body, images) = read.await?;
     let model = scorer.told(body.model.take())?;
     let state = text_of(body.state);
     let context =
         body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
-    let chooser = Chooser::new(&scorer, images);
-    let (mut answers, mut diagnostics, mut prompt_tokens) = (Map::new(), Map::new(), 0);
+    let (mut questions, mut names) = (Vec::new(), Vec::new());
     for (name, asked) in &body.questions {
         let path = format!("questions.{name}");
-        let Answers { names, shown } = asked.answers(&path)?;
-        let text = format!("{context}\n\n{}", question(&asked.instructions, &shown));
-        let found = chooser.decide(text, names.len(), &path).await?;
-        prompt_tokens += found.usage.prompt_tokens;
-        let best = found.best();
-        let probabilities = found.named(&names);
-        answers.insert(
-            name.clone(),
-            match asked.kind.as_str() {
-                "score" => {
-                    json!({ "type": "score", "score": found.mean_place(), "probabilities": probabilities })
-                }
-                "choice" => {
-                    json!({ "type": "choice", "choice": names[best], "probabilities": probabilities })
-                }
-                _ => json!({
-                    "type": "predicate",
-                    "value": best == 0,
-                    "probability": found.probabilities[0],
-                    "probabilities": probabilities,
-                }),
-            },
-        );
-        // With more belief elsewhere than in all answers, the most probable token is none of them.
-        let is_label = found.probabilities[best] * found.label_mass >= 1.0 - found.label_mass;
-        diagnostics
-            .insert(name.clone(), json!({ "label_mass": found.label_mass, "argmax_is_label": is_label }));
+        let answers = asked.answers(&path)?;
+        let text = format!("{context}\n\n{}", question(&asked.instructions, &answers.shown));
+        questions.push(Question { text, count: answers.names.len(), path });
+        names.push(answers.names);
     }
-    let usage = TokensRead { prompt_tokens, total_tokens: prompt_tokens };
+    let chooser = Chooser { scorer: &scorer, images, temperature: 1.0 };
+    let found = chooser.decide_all(questions).await?;
+    let (mut answers, mut diagnostics) = (Map::new(), Map::new());
+    for (((name, asked), names), found) in body.questions.iter().zip(&names).zip(&found) {
+        answers.insert(name.clone(), asked.answer(names, found));
+        diagnostics.insert(name.clone(), diagnosis(found));
+    }
+    let usage = TokensRead::of(found.iter().map(|found| found.usage));
     Ok(Json(SystemOneResponse { model, answers, diagnostics, usage }))
+}
+
+/// Refuses unsupported members of the body and of its questions.
+fn check_names(body: &JsonBytes) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Questions {
+        questions: BTreeMap<String, Members>,
+    }
+    parameters::check(body, &READ)?;
+    let Questions { questions } = body.parse()?;
+    questions.iter().try_for_each(|(name, question)| {
+        parameters::check_members(question, &READ_OF_QUESTION, &format!("questions.{name}."))
+    })
 }

@@ -1,4 +1,4 @@
-//! text-embeddings-inference: its failures, and its classifier, which scores transcripts and pairs.
+//! text-embeddings-inference: the form of its errors, and its classifier, which scores transcripts and pairs.
 
 use axum::{
     Json,
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
-    examples,
+    examples, parameters,
     sample::Sample,
     scorer::{ScoreQuery, Scored, Scorer},
 };
 use crate::{error::ApiError, images::ImageReader, json_body::JsonBytes};
 
-/// A failure as clients of text-embeddings-inference know it.
+/// An error in the form of text-embeddings-inference.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TeiError {
-    /// What is wrong, for people.
+    /// A message for people.
     error: String,
     /// `Validation`, `Empty`, `Overloaded`, `Backend` or `Unhealthy`.
     error_type: &'static str,
 }
 
-/// Whether a body for rankings is in this form.
+/// Whether the body of a ranking has this form: `texts` and no `documents`.
 pub(super) fn is_spoken(body: &JsonBytes) -> bool {
     #[derive(Deserialize)]
     struct Told {
@@ -34,21 +34,21 @@ pub(super) fn is_spoken(body: &JsonBytes) -> bool {
     body.parse::<Told>().is_ok_and(|told| told.texts.is_some() && told.documents.is_none())
 }
 
-/// A request without anything to do.
+/// The error for an empty list.
 pub(super) fn empty(name: &str) -> ApiError {
     ApiError::invalid(name, format!("{name} is empty.")).with_code(EMPTY)
 }
 
 const EMPTY: &str = "empty_batch";
 
-/// Whether all failures at a path have this form, whoever refuses a request there.
+/// Whether all errors at a path have this form, including those of middleware.
 pub(super) fn is_path(path: &str) -> bool {
     path.trim_end_matches('/') == PATH
 }
 
 const PATH: &str = "/predict";
 
-/// A failure in this form, with the headers that it has in others.
+/// Writes an error in this form and keeps its headers.
 pub(super) fn told(error: ApiError) -> Response {
     let (message, code) = (error.message().to_owned(), error.code());
     let (mut head, _) = error.into_response().into_parts();
@@ -62,21 +62,21 @@ pub(super) fn told(error: ApiError) -> Response {
         _ => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
     };
     head.status = status;
-    // It is told.
+    // Removed so that no middleware writes the error again.
     head.extensions.remove::<ApiError>();
     let (ours, body) = Json(TeiError { error: message, error_type }).into_response().into_parts();
     head.headers.extend(ours.headers);
     Response::from_parts(head, body)
 }
 
-/// What is to be scored.
+/// The inputs to score.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct PredictBody {
-    /// A transcript, a question with its answer, or a list of either, each in a list.
+    /// A transcript, a question with its answer, or a list of these, each in a list.
     inputs: PredictInputs,
 }
 
-/// A transcript, a question with its answer, or a list of either.
+/// A transcript, a question with its answer, or a list of these.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum PredictInputs {
@@ -84,27 +84,27 @@ enum PredictInputs {
     Transcript(String),
     /// A question and its answer, or a transcript alone.
     Pair(Vec<String>),
-    /// Several.
+    /// Several inputs, each as a list.
     Batch(Vec<Vec<String>>),
 }
 
-/// Whether a request has one input or a list of them.
+/// Whether a request has a single input or a list of them.
 enum Shape {
     One,
     Batch,
 }
 
-/// What was found, in the shape of the request: a list for one input, a list of lists for several.
+/// The scores in the form of the request: a list for one input, a list of lists for several.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum PredictedBody {
-    /// For one input.
+    /// The score of a single input.
     One([TeiClass; 1]),
-    /// For several, in their order.
+    /// The scores of several inputs, in their order.
     Batch(Vec<[TeiClass; 1]>),
 }
 
-/// A score as that of the one class there is.
+/// A score as that of the single class.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TeiClass {
     /// The reward.
@@ -130,7 +130,8 @@ fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Samp
     }
 }
 
-/// Score transcripts or answers, as the clients of text-embeddings-inference ask: the reward is the score of the one class there is.
+/// Score transcripts or answers, in the interface of text-embeddings-inference: the reward is the score of the
+/// single class.
 #[utoipa::path(
     post,
     path = "/predict",
@@ -148,6 +149,7 @@ fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Samp
 )]
 pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Result<Json<PredictedBody>, ApiError> {
     let read = scorer.with_images(|reader| {
+        parameters::check(&body, &["inputs"])?;
         Ok(match body.parse::<PredictBody>()?.inputs {
             PredictInputs::Transcript(text) => (vec![sample(&[text], "inputs", reader)?], Shape::One),
             PredictInputs::Pair(texts) => (vec![sample(&texts, "inputs", reader)?], Shape::One),

@@ -21,31 +21,32 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{evaluations, examples, places::Places};
 use crate::{
     affinity,
-    caller::CallerOf,
-    error::{ApiError, Dialect, ErrorBody},
+    caller::RequestCaller,
+    dialects::scoring::TrainerForms,
+    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_refused},
     images::with_images,
     json_body::JsonBytes,
     metrics::RequestKind,
     state::AppState,
 };
-pub(crate) use request::MethodBody;
 use request::{RewardBody, RewardRequest};
 pub(super) use response::RewardsBody;
 use response::{ResultBody, ResultsBody, RewardedBody};
 
-/// Prompts of one call that are judged at a time: while the last verdicts of one come in, those of the next begin.
+/// Prompts of one request that are judged concurrently. With two, the next prompt starts while the last verdicts of
+/// the previous one are computed.
 const PROMPTS_AT_A_TIME: usize = 2;
 
-/// The route of this file.
+/// The route of this module.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(reward))
 }
 
 /// Reward several responses to one question, or to many.
 ///
-/// Nothing is written: verdicts are read from the critic's logits. With `prompts`, the answer has `results` in their order,
-/// and a prompt that fails fails alone. With `stream`, each result is an event `result`, in order, with its `index`; the
-/// last event is `done`.
+/// Verdicts are read from the critic's logits, and no text is written except for a `critique`. With `prompts`, the
+/// answer has `results` in their order, and a prompt that fails does not affect the others. With `stream`, each
+/// result is sent as an event `result` with its `index`, in order; the last event is `done`.
 #[utoipa::path(
     post,
     path = "/reward",
@@ -68,29 +69,35 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
                 ("streamed" = (value = json!(examples::streamed_prompts_answer())))
             ))
         )),
-        (status = 400, description = "The body has the wrong form, or the prompts or the rubric make no sense.", body = ErrorBody),
-        (status = 404, description = "No rubric has that name.", body = ErrorBody),
-        (status = 413, description = "The body is too large.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 500, description = "The model failed.", body = ErrorBody),
-        (status = 503, description = "Too many requests wait, or this one waited for too long; see `Retry-After`.", body = ErrorBody),
-        (status = 504, description = "The request ran out of time.", body = ErrorBody)
+        (status = 400, description = "The request body, a prompt or the rubric is invalid.", body = ErrorBody),
+        (status = 404, description = "No rubric with this name exists.", body = ErrorBody),
+        (status = 413, description = "The request body is too large.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 500, description = "The critic failed.", body = ErrorBody),
+        (status = 503, description = "Too many requests are waiting, or this one waited too long; retry after the time in `Retry-After`.", body = ErrorBody),
+        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
     )
 )]
 async fn reward(
     State(state): State<AppState>,
-    CallerOf(caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
+    trainers: TrainerForms,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
+    // Trainers are often pointed at this path.
+    if let Some(response) = trainers.answer(&body).await {
+        return Ok(response);
+    }
     let request = with_images(&state, &caller.tenant, |reader| {
         let body: RewardBody = body.parse()?;
-        body.check(&state.content)?;
+        body.check(&state.limits.content)?;
         body.into_request(caller.clone(), reader)
     });
     let request = request.await?;
     let _memory = body.into_memory();
     let affinity = request.prompts.first().map(|(candidates, _)| affinity::of(&candidates.case));
-    Ok(affinity::named(affinity, RequestKind::Reward.of(rewarded(state.pinned(), request).await)))
+    RequestKind::Reward.note();
+    Ok(affinity::named(affinity, rewarded(state.with_fixed_rules(), request).await.into_response()))
 }
 
 async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
@@ -100,7 +107,7 @@ async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, A
         return Ok(events(results).into_response());
     }
     if many {
-        let results = results.map(ResultBody::new).collect().await;
+        let results = unless_refused(results.collect().await)?.into_iter().map(ResultBody::new).collect();
         return Ok(Json(RewardedBody::Many(ResultsBody { results })).into_response());
     }
     match results.next().await {
@@ -118,6 +125,7 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
         async move {
             let reward = state.judge.reward(&candidates, &options).await;
             let failed = |error: JudgeError| {
+                count_failed_verdict(&state.metrics, &error);
                 let headless = matches!(error, JudgeError::NoRewardHead);
                 let image = Places::of(&candidates.case).blamed_image(&error);
                 let error = ApiError::from_judge(error, Dialect::Native).in_rubric(rubric_path);
@@ -131,6 +139,7 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
             };
             let reward = reward.map_err(failed)?;
             state.metrics.reward(&reward);
+            reward.failures.iter().for_each(|failure| count_failed_verdict(&state.metrics, &failure.error));
             let body = RewardsBody::new(reward, method, state.judge.model());
             evaluations::rewards(&evaluations, &body);
             Ok(body)
@@ -139,7 +148,7 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
     stream::iter(prompts).enumerate().map(judge_one).buffered(PROMPTS_AT_A_TIME)
 }
 
-/// An event of one prompt's result.
+/// The event of one prompt's result.
 #[derive(Serialize)]
 struct ResultEvent {
     index: usize,
@@ -156,7 +165,7 @@ impl ResultBody {
     }
 }
 
-/// Results as events. The client's leaving drops the stream, which cancels the work.
+/// Results as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
 fn events(results: impl Stream<Item = Result<RewardsBody, ApiError>> + Send + 'static) -> impl IntoResponse {
     let events = results.enumerate().map(|(index, result)| {
         let result = ResultEvent { index, result: ResultBody::new(result) };

@@ -1,4 +1,4 @@
-//! Bodies of requests for rewards.
+//! The body of a request to `/reward`.
 
 use judge::{Caller, Candidates, Case, JudgeOptions, Method, Reasons, Responses, RewardOptions, Signal};
 use serde::{Deserialize, Serialize};
@@ -20,68 +20,72 @@ use crate::{
     images::ImageReader,
 };
 
-/// Responses to one question, or `prompts` with responses each, and how rewards are made.
+/// Responses to one question, or `prompts` with responses each, and how rewards are computed. Unknown fields are
+/// refused, and `null` is the same as an absent field.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RewardBody {
-    /// What was asked.
+    /// The question that was asked. Required without `prompts`.
     question: Option<String>,
-    /// The images it was asked about, each a data URL, bare base64 or, where the server fetches, a URL.
+    /// The images that the question is about, in order: each a data URL, bare base64, the id (`file-…`) or SHA-256
+    /// of a registered image, or, where the operator allows it, a URL. Absent means none.
     images: Option<Vec<String>>,
-    /// The frames of a video it was asked about, in order.
+    /// The frames of a video that the question is about, in order, in the same forms as `images`.
     frames: Option<Vec<String>>,
-    /// The responses.
+    /// The responses: at least two where they are compared. Required without `prompts`.
     responses: Option<Vec<String>>,
-    /// Your ids of the responses, one for each, which the evaluation events tell a collector of traces.
+    /// Your ids of the responses, one for each, of 1 to 256 bytes, exported as `gen_ai.response.id` with the
+    /// evaluation events in traces.
     response_ids: Option<Vec<String>>,
     /// An answer that is known to be right.
     reference: Option<String>,
-    /// What the images show, in words.
+    /// A description of the images in words.
     description: Option<String>,
-    /// Many questions in one call, in place of the seven fields above.
+    /// Several questions, each with its responses, in place of the seven fields above.
     #[serde(default, deserialize_with = "objects_or_null")]
     #[schema(min_items = 1)]
     prompts: Option<Vec<PromptBody>>,
-    /// How rewards are made of verdicts.
+    /// How rewards are computed from verdicts.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     method: MethodBody,
-    /// What of a verdict counts.
+    /// Which part of a verdict counts.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     signal: SignalBody,
-    /// Name of a rubric, or criteria of your own. Without it, the critic's default.
+    /// Name of a rubric, or criteria of your own. If absent, the critic's default for the method.
     rubric: Option<ChosenRubric>,
-    /// Criteria of your own, outside of `rubric`.
+    /// Criteria of your own, in place of `rubric`.
     criteria: Option<String>,
-    /// The scores that go with `criteria`, when responses are scored one by one.
+    /// The scale that belongs to `criteria`, if responses are scored one by one.
     #[serde(default, deserialize_with = "object_or_null")]
     scale: Option<ScaleBody>,
-    /// Name of one of the critic's prompt formats.
+    /// Name of one of the critic's prompt formats. If absent, its default.
     format: Option<String>,
-    /// For `pointwise` and `scalar`: whether the critic writes its reasons before it is read. Without it only for `scalar`,
-    /// as such critics were trained.
+    /// For `pointwise` and `scalar`: whether the critic writes reasons before its verdict is read. If absent, only
+    /// for `scalar`, as such critics were trained.
     critique: Option<bool>,
-    /// Tokens of such reasons at most.
+    /// Maximum number of tokens of such reasons.
     #[schema(default = 512, minimum = 1)]
     max_tokens: Option<usize>,
     /// How several images are cut.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     tiling: TilingBody,
-    /// Whether what the critic says whatever is answered is taken out of its verdicts. Without a critique.
+    /// Whether the critic's verdict on answers without content is divided out of its probabilities. Not with a
+    /// critique or `scalar`.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     calibration: CalibrationBody,
-    /// What becomes of responses that answer nothing.
+    /// How responses without an answer are judged.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     degenerate: DegenerateBody,
-    /// What becomes of characters of responses that nobody sees.
+    /// How invisible characters in responses are treated.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     invisible: InvisibleBody,
-    /// Whether results come as server-sent events, each as soon as it is known.
+    /// Whether results are sent as server-sent events, in order, as they become known.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     stream: bool,
@@ -91,17 +95,17 @@ pub(super) struct RewardBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PromptBody {
-    /// What was asked.
+    /// The question that was asked. It must not be empty.
     question: String,
-    /// The images it was asked about, each a data URL, bare base64 or, where the server fetches, a URL.
+    /// The images that the question is about, in order, in the same forms as `images` of the request.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     images: Vec<String>,
-    /// The frames of a video it was asked about, in order.
+    /// The frames of a video that the question is about, in order, in the same forms as `images`.
     #[serde(default, deserialize_with = "null_as_default")]
     #[schema(nullable)]
     frames: Vec<String>,
-    /// The responses.
+    /// The responses: at least two where they are compared.
     responses: Vec<String>,
     /// Your ids of the responses, one for each.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -109,39 +113,42 @@ struct PromptBody {
     response_ids: Vec<String>,
     /// An answer that is known to be right.
     reference: Option<String>,
-    /// What the images show, in words.
+    /// A description of the images in words.
     description: Option<String>,
 }
 
-/// How rewards are made of verdicts.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
+/// How rewards are computed from verdicts.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MethodBody {
-    /// All ordered pairs; what a response wins less what it loses, as in LLaVA-Critic.
+    /// All ordered pairs are compared; a reward is what the response wins in second place less what it loses in
+    /// first place, as in LLaVA-Critic.
     #[default]
     RoundRobin,
-    /// All ordered pairs; strengths by the Bradley-Terry model.
+    /// All ordered pairs are compared; rewards are strengths of the Bradley-Terry model, with mean 0.
     BradleyTerry,
-    /// Winners meet winners: fewer comparisons, of which only the best response is sure to be known. Rewards are rounds.
+    /// Neighbours are compared in both orders, and winners meet winners: 2 (K - 1) comparisons of K responses if
+    /// none fails. Only the best response is certain. A reward is the number of rounds in which the response
+    /// stayed. After a failed comparison, both responses stay and meet others.
     Tournament,
-    /// Each response alone; its score.
+    /// Each response is scored alone; a reward is its score, negated if lower scores are better.
     Pointwise,
-    /// Each response alone; the number of the critic's reward head, on no scale.
+    /// Each response is rated alone by the critic's reward head, on no fixed scale.
     Scalar,
 }
 
-/// What of a verdict counts.
+/// Which part of a verdict counts.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum SignalBody {
-    /// How probable it is.
+    /// Its probability: P(second) - P(first) of a pair, or the expected score.
     #[default]
     Probability,
-    /// What it says.
+    /// The verdict itself: 1, -1 or 0 for a tie, or the score.
     Verdict,
-    /// What both orders of a pair say; nothing where they disagree.
+    /// As `verdict`, but a pair counts only if both orders have the same winner.
     Agreed,
-    /// By how many points the second of a pair is scored better, under a rubric by which both get a score, such as
+    /// By how many points the second response of a pair is scored better, under a rubric that scores both, such as
     /// `llava-bench-pair`.
     Scores,
 }
@@ -158,21 +165,21 @@ impl From<MethodBody> for Method {
     }
 }
 
-/// What a body asks for.
+/// A validated request to `/reward`.
 pub(super) struct RewardRequest {
-    /// Where criteria and scale stand in the body.
+    /// The prefix of the path of criteria and scale in the body.
     pub(super) rubric_path: &'static str,
-    /// What is judged, and the client's ids of the responses.
+    /// Each question with its responses, and the client's ids of these.
     pub(super) prompts: Vec<(Candidates, Vec<String>)>,
     pub(super) options: RewardOptions,
     pub(super) method: MethodBody,
-    /// Whether there is a list of prompts, even of one.
+    /// Whether the body has `prompts`, even a single one.
     pub(super) many: bool,
     pub(super) stream: bool,
 }
 
 impl RewardBody {
-    /// Refuses what is over a limit.
+    /// Refuses values above the server's limits.
     pub(super) fn check(&self, limits: &ContentLimits) -> Result<(), ApiError> {
         check_max_tokens(self.max_tokens, limits)?;
         let too_long = |path: String, what: &str, most: usize, option: &str| {
@@ -194,7 +201,7 @@ impl RewardBody {
         Ok(())
     }
 
-    /// What it asks for.
+    /// Validates the body.
     pub(super) fn into_request(
         self,
         caller: Caller,
@@ -257,7 +264,7 @@ impl RewardBody {
     }
 }
 
-/// Whether reasons are written, and how many tokens of them.
+/// Whether reasons are written, and the maximum number of their tokens.
 fn reasons(
     critique: Option<bool>,
     max_tokens: Option<usize>,
@@ -277,7 +284,7 @@ fn reasons(
 }
 
 impl PromptBody {
-    /// `path` is where it stands in the body.
+    /// `path` is the prefix of the prompt's fields in the body.
     fn into_candidates(
         self,
         path: &str,

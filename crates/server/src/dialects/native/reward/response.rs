@@ -1,4 +1,4 @@
-//! Bodies of rewards.
+//! The body of an answer of `/reward`.
 
 use judge::{FailedVerdict, Flag, Matrix, Reward};
 use serde::Serialize;
@@ -13,91 +13,93 @@ use crate::{
 /// Rewards of the responses to one question.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in super::super) struct RewardsBody {
-    /// The reward of each response, in their order; null where its verdicts failed.
+    /// The reward of each response, in their order; null if its verdicts failed.
     pub(in super::super) rewards: Vec<Option<f64>>,
-    /// Indices of the responses, best first.
+    /// Indices of the responses that have a reward, best first; equal ones in their given order.
     ranking: Vec<usize>,
-    /// Index of the best response; absent when all are equal.
+    /// Index of the best response, the first one of equals; absent if all rewards are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in super::super) chosen: Option<usize>,
-    /// Index of the worst response; of equal ones the first.
+    /// Index of the worst response, the first one of equals; absent if all rewards are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in super::super) rejected: Option<usize>,
-    /// By how much their rewards differ.
+    /// The difference of their rewards; absent if all are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<f64>,
-    /// When responses were compared: for each pair by how much the one of the column, in second place, is better than the
-    /// one of the row, in first place, from -1 to 1, or in points where the signal is `scores`.
+    /// If responses were compared: by how much the response of the column, in second place, is better than that of
+    /// the row, in first place, from -1 to 1, or in points if the signal is `scores`. Null where there is no
+    /// verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     matrix: Option<Vec<Vec<Option<f64>>>>,
-    /// How much the places weigh.
+    /// How much the position of a response matters; absent if no pair was judged in both orders.
     #[serde(skip_serializing_if = "Option::is_none")]
     position_bias: Option<PositionBiasBody>,
-    /// Verdicts that were a tie.
+    /// Number of verdicts that were a tie.
     ties: usize,
-    /// Verdicts that could not be had.
+    /// Verdicts that failed.
     failures: Vec<FailureBody>,
-    /// What is odd about any response or verdict, in the words of `/judge`.
+    /// Anomalies of the responses and the verdicts, with the names that `/judge` uses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<&'static str>,
-    /// How the rewards were made.
+    /// How the rewards were computed.
     method: MethodBody,
     /// Name of the rubric.
     pub(in super::super) rubric: String,
     /// Name of the checkpoint.
     model: String,
-    /// Tokens of all verdicts together.
+    /// Token counts of all verdicts together.
     usage: UsageBody,
 }
 
-/// How much the places of two responses weigh.
+/// How much the position of a response matters.
 #[derive(Debug, Serialize, ToSchema)]
 struct PositionBiasBody {
-    /// Mean advantage of the second place over all pairs; 0 without bias. It cancels in the rewards.
+    /// Mean advantage of the second place over all pairs that were judged in both orders; 0 without bias. It
+    /// cancels in the rewards.
     second_place: f64,
-    /// Share of the pairs of which the two orders name different winners.
+    /// Share of these pairs for which the two orders have different winners.
     flips: f64,
 }
 
-/// A verdict that could not be had.
+/// A verdict that failed.
 #[derive(Debug, Serialize, ToSchema)]
 struct FailureBody {
     /// Index of the response, or of the one in first place.
     first: usize,
-    /// Index of the one in second place.
+    /// Index of the response in second place; absent if responses were scored alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     second: Option<usize>,
-    /// Why.
+    /// Why it failed.
     error: ErrorDetail,
 }
 
-/// What became of one of many prompts.
+/// The result for one of several prompts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum ResultBody {
     /// Its rewards.
     Rewards(Box<RewardsBody>),
-    /// Why there are none.
+    /// It has none.
     Failed {
-        /// The failure.
+        /// Why the prompt failed.
         error: ErrorDetail,
     },
 }
 
-/// What a request gets: rewards, or what became of each of its prompts.
+/// The answer: rewards, or a result for each prompt.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum RewardedBody {
-    /// The rewards of one prompt.
+    /// The rewards of a single prompt.
     One(Box<RewardsBody>),
-    /// What became of many.
+    /// The results for several prompts.
     Many(ResultsBody),
 }
 
-/// What became of many prompts, in their order.
+/// Results for several prompts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ResultsBody {
-    /// One for each prompt.
+    /// Rewards or an error for each prompt, in their order.
     pub(super) results: Vec<ResultBody>,
 }
 

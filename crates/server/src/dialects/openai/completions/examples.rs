@@ -1,13 +1,13 @@
-//! Examples of continued text, as the API document shows them.
+//! Examples of text completions for the API document.
 
 use serde_json::{Value, json};
 
-/// A text to continue.
+/// A request with a text to continue.
 pub(super) fn whole() -> Value {
     json!({ "model": "gavel-mini", "prompt": "Score: 8\nThe answer", "max_tokens": 2, "logprobs": 1 })
 }
 
-/// What comes of it.
+/// The answer to [`whole`].
 pub(super) fn whole_answer() -> Value {
     json!({
         "id": "cmpl-39ab3f11859f4e131848bab4eab98786",
@@ -38,12 +38,12 @@ pub(super) fn whole_answer() -> Value {
     })
 }
 
-/// The text while it is written.
+/// A request with a streamed answer.
 pub(super) fn streamed() -> Value {
     json!({ "model": "gavel-mini", "prompt": "Score: 8\nThe answer", "max_tokens": 2, "stream": true })
 }
 
-/// What comes of it.
+/// The events that answer [`streamed`].
 pub(super) fn streamed_answer() -> Value {
     json!([
         r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,

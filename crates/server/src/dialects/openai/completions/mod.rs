@@ -1,4 +1,4 @@
-//! `POST /v1/completions`: OpenAI's older interface, which continues text as it stands.
+//! `POST /v1/completions`: OpenAI's older interface, which continues text without a conversation.
 
 mod examples;
 mod request;
@@ -11,38 +11,39 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::future::try_join_all;
-use judge::{Completion, CompletionParams, CompletionStream, RawPrompt, Usage};
+use judge::{Caller, Completion, CompletionParams, CompletionStream, JudgeError, RawPrompt, Usage};
 
 use super::{
     Deployment,
-    best::best,
-    refused,
+    best_of::best_of,
     request::Texts,
     response::{Header, UsageBody},
-    salt,
+    salt, unsupported,
 };
 use crate::{
-    caller::CallerOf,
+    caller::RequestCaller,
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     metrics::RequestKind,
     state::AppState,
 };
-use request::{CompletionBody, CompletionRequest};
+pub(in crate::dialects) use request::CompletionBody;
+use request::CompletionRequest;
 use response::{TextChoice, TextCompletion};
 use stream::Telling;
 
-/// What is written for one prompt.
+/// The texts of one prompt.
 struct Prompted<T> {
-    /// The prompt as text, where it is told; else nothing.
+    /// The prompt as text, if it is to be returned before each text; else empty.
     echo: String,
     texts: Vec<T>,
 }
 
-/// Continue text as it stands, without a conversation around it.
+/// Continue text without a conversation around it.
 ///
-/// Greedy unless `temperature` says otherwise. Control tokens can be given as tokens alone: text is data. What vLLM and SGLang
-/// call structured outputs holds a text as it does a reply; `stop` means nothing then.
+/// Decoding is greedy unless `temperature` is above 0. A prompt of text contains no control tokens; they can only
+/// be given as token ids. With the structured outputs of vLLM and SGLang the text is held to a schema, choice or
+/// pattern, and `stop` has no effect.
 #[utoipa::path(
     post,
     path = "/v1/completions",
@@ -55,70 +56,111 @@ struct Prompted<T> {
         )
     ),
     responses(
-        (status = 200, description = "What was written.", content(
+        (status = 200, description = "The generated text.", content(
             (TextCompletion = "application/json", examples(("whole" = (value = json!(examples::whole_answer()))))),
             (TextCompletion = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
-        (status = 400, description = "The request makes no sense or asks for what is not offered.", body = ErrorBody),
-        (status = 404, description = "The critic is not called so.", body = ErrorBody),
-        (status = 413, description = "The body is too large.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The model failed, or ended without a word (`empty_completion`).", body = ErrorBody),
+        (status = 400, description = "The request is invalid or uses an unsupported parameter.", body = ErrorBody),
+        (status = 404, description = "No model with this name is served.", body = ErrorBody),
+        (status = 413, description = "The request body is too large.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody),
+        (status = 500, description = "The critic failed, or the text ended before its first word (`empty_completion`).", body = ErrorBody),
         (status = 503, description = "The engine has stopped.", body = ErrorBody),
-        (status = 504, description = "The request ran out of time.", body = ErrorBody)
+        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
     )
 )]
 pub(super) async fn complete(
     State(state): State<AppState>,
-    CallerOf(mut caller): CallerOf,
+    RequestCaller(caller): RequestCaller,
     deployment: Deployment,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    refused::check(&body.parse()?, refused::COMPLETIONS)?;
+    unsupported::check(&body.parse()?, unsupported::COMPLETIONS)?;
     let request = body.parse::<CompletionBody>()?.into_request(state.judge.vocabulary())?;
     let _memory = body.into_memory();
-    let model = state.names.told(deployment.or(request.model.clone()))?;
+    let model = state.names.response_name(deployment.or(request.model.clone()))?;
     let header = Header::new("cmpl-", model, state.judge.model());
+    let request = held(&state, caller, request).await?;
+    RequestKind::Completion.note();
+    answered(state, request, header).await
+}
+
+/// Continues the prompts of a body that a route of another interface has made. Returns the texts of each prompt.
+///
+/// # Errors
+/// As for the route itself: an error has the parameter of this body.
+pub(in crate::dialects) async fn continued(
+    state: &AppState,
+    caller: Caller,
+    body: CompletionBody,
+) -> Result<Vec<Vec<Completion>>, ApiError> {
+    let request = held(state, caller, body.into_request(state.judge.vocabulary())?).await?;
+    let prompted = collected(begin(state, request).await?).await?;
+    Ok(prompted.into_iter().map(|Prompted { texts, .. }| texts).collect())
+}
+
+/// The parameters of the completion that such a body asks for, and the number of texts for each prompt.
+///
+/// # Errors
+/// As [`continued`].
+pub(in crate::dialects) async fn params(
+    state: &AppState,
+    caller: Caller,
+    body: CompletionBody,
+) -> Result<(CompletionParams, usize), ApiError> {
+    let request = held(state, caller, body.into_request(state.judge.vocabulary())?).await?;
+    Ok((request.params, request.texts.generated))
+}
+
+/// The request with its caller, and with the rules of the shape that it asks for.
+async fn held(
+    state: &AppState,
+    mut caller: Caller,
+    request: CompletionRequest,
+) -> Result<CompletionRequest, ApiError> {
     salt(&mut caller, request.cache_salt.as_deref());
     let mut params = CompletionParams { caller, ..request.params };
     if let Some(asked) = &request.shape {
         params = asked.hold(&state.judge, params).await?;
     }
-    let request = CompletionRequest { params, ..request };
-    Ok(RequestKind::Completion.of(answered(state, request, header).await))
+    Ok(CompletionRequest { params, ..request })
 }
 
 async fn answered(state: AppState, request: CompletionRequest, header: Header) -> Result<Response, ApiError> {
-    let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
-    let CompletionRequest { texts: Texts { told, .. }, logprobs, stream, .. } = request;
+    let CompletionRequest { texts: Texts { returned, .. }, logprobs, stream, .. } = request;
     let prompted = begin(&state, request).await?;
     if let Some(options) = stream {
         return Ok(stream::events(prompted, header, Telling { logprobs, options }).into_response());
     }
     let (mut choices, mut usages) = (Vec::new(), Vec::new());
-    let texts = prompted.into_iter().map(|Prompted { echo, texts }| async move {
-        let texts: Vec<Completion> = try_join_all(texts.into_iter().map(CompletionStream::collect)).await?;
-        Ok(Prompted { echo, texts })
-    });
-    for Prompted { echo, texts } in try_join_all(texts).await.map_err(failed)? {
+    for Prompted { echo, texts } in collected(prompted).await? {
         usages.push(texts.iter().map(|text| text.usage).collect::<Vec<Usage>>());
-        for text in best(texts, told) {
+        for text in best_of(texts, returned) {
             choices.push(TextChoice::whole(choices.len(), (&echo, text), logprobs));
         }
     }
     Ok(Json(TextCompletion::new(&header, choices, Some(UsageBody::of_prompts(&usages)))).into_response())
 }
 
-/// Starts all texts.
+/// All texts, when they are complete.
+async fn collected(prompted: Vec<Prompted<CompletionStream>>) -> Result<Vec<Prompted<Completion>>, ApiError> {
+    let prompted = prompted.into_iter().map(|Prompted { echo, texts }| async move {
+        let texts = try_join_all(texts.into_iter().map(CompletionStream::collect)).await?;
+        Ok::<_, JudgeError>(Prompted { echo, texts })
+    });
+    try_join_all(prompted).await.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))
+}
+
+/// Starts all texts of all prompts.
 async fn begin(
     state: &AppState,
     request: CompletionRequest,
 ) -> Result<Vec<Prompted<CompletionStream>>, ApiError> {
-    let CompletionRequest { prompts, params, texts: Texts { written, .. }, echo, .. } = request;
+    let CompletionRequest { prompts, params, texts: Texts { generated, .. }, echo, .. } = request;
     let judge = &state.judge;
     let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
-    let _preparing = judge.prepare_for(&params.caller).map_err(failed)?;
+    let _preparing = judge.prepare_for(&params.caller).await.map_err(failed)?;
     let several = prompts.len() > 1;
     let mut begun = Vec::with_capacity(prompts.len());
     for (index, prompt) in prompts.into_iter().enumerate() {
@@ -133,11 +175,11 @@ async fn begin(
             .await
             .map_err(|error| failed(error).with_param(place))?;
         let text = if echo && !is_text { judge.text(&tokens) } else { text };
-        // Equal prompts are drawn anew.
-        let first = (index * written) as u64;
+        // Each prompt has seeds of its own, so that equal prompts get different samples.
+        let first = (index * generated) as u64;
         let params =
             CompletionParams { seed: params.seed.map(|seed| seed.wrapping_add(first)), ..params.clone() };
-        let texts = judge.continue_tokens(tokens, &params, written).map_err(failed)?;
+        let texts = judge.continue_tokens(tokens, &params, generated).await.map_err(failed)?;
         begun.push(Prompted { echo: text, texts });
     }
     Ok(begun)

@@ -1,4 +1,4 @@
-//! The body of a request to continue text, and what it asks for.
+//! The body of a request to `/v1/completions`.
 
 use std::collections::HashMap;
 
@@ -14,117 +14,120 @@ use super::super::{
 };
 use crate::error::ApiError;
 
-/// Tokens to write when a request does not say, as programs of this older interface expect.
+/// The default of `max_tokens`, as clients of this older interface expect.
 const DEFAULT_MAX_TOKENS: i64 = 16;
 
-/// Text to continue. It is not put into the chat format, and nothing in it is a control token.
+/// Text to continue. It is not put into the chat format, and nothing in it is parsed as a control token.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(in crate::dialects::openai) struct CompletionBody {
-    /// Any name; it is echoed, and `system_fingerprint` tells the truth.
+pub(in crate::dialects) struct CompletionBody {
+    /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
+    /// the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
     model: Option<String>,
-    /// A text, tokens of the critic's vocabulary, or a list of either.
+    /// A text, token ids of the critic's vocabulary, or a list of either.
     prompt: CompletionPrompt,
-    /// Whether the prompt stands before what is written.
+    /// Whether the returned text begins with the prompt. Not with `logprobs`.
     #[serde(default, deserialize_with = "lenient")]
     echo: Option<bool>,
-    /// Tokens to write at most; more than there is room for means all the room.
+    /// Maximum number of tokens to write; a value above the remaining context means all of it.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 16)]
     max_tokens: Option<i64>,
-    /// How many texts are written for each prompt.
+    /// Number of texts to return for each prompt. A request may generate at most 128 texts for all prompts together.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128, default = 1)]
     n: Option<i64>,
-    /// Of how many texts the `n` are told whose tokens are the most probable in the mean; by default `n`.
+    /// Number of texts to generate, of which the `n` with the highest mean log-probability are returned; by default
+    /// `n`. Not with `stream`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128)]
     best_of: Option<i64>,
-    /// How many most probable tokens are told beside each that is written, under the raw logits.
+    /// Number of most probable tokens to return at each position, with log-probabilities computed from the raw
+    /// logits.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 5)]
     logprobs: Option<i64>,
-    /// 0, the default, is greedy.
+    /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
     temperature: Option<f32>,
-    /// Draw only from the smallest set of tokens whose probability reaches this.
+    /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
     top_p: Option<f32>,
-    /// Draw only from this many most probable tokens; 0 and -1 mean all. An extension.
+    /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
     top_k: Option<i64>,
-    /// Penalty on tokens already written; by default what the checkpoint asks for. An extension.
+    /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
     repetition_penalty: Option<f32>,
-    /// Subtracted from the logit of each token that was written already.
+    /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
     presence_penalty: Option<f32>,
-    /// Subtracted from a token's logit for each time that it was written.
+    /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
     frequency_penalty: Option<f32>,
-    /// Added to the logits of tokens, by their ids; at most 300, each from -100 to 100.
+    /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
     logit_bias: Option<HashMap<String, f32>>,
-    /// Draw only from tokens at least this many times as probable as the most probable one. An extension.
+    /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
     min_p: Option<f32>,
-    /// Tokens to write at least. An extension.
+    /// Minimum number of tokens before the text may end. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, default = 0)]
     min_tokens: Option<i64>,
-    /// Start of the random numbers.
+    /// Seed of the random numbers; if absent, a random one. Text i, counted over all prompts, uses the seed plus i.
     #[serde(default, deserialize_with = "lenient")]
     seed: Option<i64>,
-    /// Up to four strings that end the text.
+    /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
     #[serde(default)]
     stop: Option<Stop>,
-    /// Whether the text comes as server-sent events while it is written.
+    /// Whether the text is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
-    /// What comes beside the text.
+    /// Options of the stream.
     stream_options: Option<StreamOptions>,
-    /// Write on until the bound of tokens, whatever the critic says. An extension.
+    /// Whether to write until the maximum number of tokens, ignoring end tokens. An extension.
     #[serde(default, deserialize_with = "lenient")]
     ignore_eos: Option<bool>,
-    /// Whether control tokens are left out of the text, which is the default. An extension.
+    /// Whether control tokens are left out of the text; by default `true`. An extension.
     #[serde(default, deserialize_with = "lenient")]
     skip_special_tokens: Option<bool>,
-    /// A schema for the text. An extension.
+    /// A JSON schema for the text. An extension.
     #[serde(default)]
     guided_json: Option<Value>,
-    /// Texts of which one is written. An extension.
+    /// Texts of which the completion is one. An extension.
     #[serde(default)]
     guided_choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches. An extension.
     #[serde(default)]
     guided_regex: Option<String>,
-    /// The same. An extension.
+    /// The same as `guided_regex`. An extension.
     #[serde(default)]
     regex: Option<String>,
-    /// The same in one object. An extension.
+    /// The same constraints in one object. An extension.
     #[serde(default)]
     structured_outputs: Option<Outputs>,
-    /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
+    /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
     #[serde(default, deserialize_with = "lenient")]
     cache_salt: Option<String>,
 }
 
-/// One prompt or several, as text or as tokens.
+/// One prompt or several, as text or as token ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum CompletionPrompt {
     /// A text.
     Text(String),
-    /// Texts.
+    /// Several texts.
     Texts(Vec<String>),
-    /// Tokens.
+    /// The token ids of one prompt.
     Tokens(Vec<u32>),
-    /// Tokens of several prompts.
+    /// The token ids of several prompts.
     TokenLists(Vec<Vec<u32>>),
 }
 
@@ -140,28 +143,28 @@ impl CompletionPrompt {
     }
 }
 
-/// What a body asks for.
+/// A validated request.
 pub(super) struct CompletionRequest {
     pub(super) prompts: Vec<RawPrompt>,
-    /// `top_logprobs` is set when the texts are compared, too.
+    /// Has `top_logprobs` also when the texts are compared.
     pub(super) params: CompletionParams,
-    /// Texts of each prompt.
+    /// The number of texts for each prompt.
     pub(super) texts: Texts,
     /// The shape of the texts.
     pub(super) shape: Option<Asked>,
-    /// What divides its caller's caches.
+    /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
-    /// Whether the probabilities of tokens are told.
+    /// Whether log-probabilities are returned.
     pub(super) logprobs: bool,
     pub(super) echo: bool,
-    /// The name that the client used for the model.
+    /// The model's name in the request.
     pub(super) model: Option<String>,
-    /// Set when the texts are streamed.
+    /// Set for a streamed response.
     pub(super) stream: Option<StreamOptions>,
 }
 
 impl CompletionBody {
-    /// Checks the values.
+    /// Validates the body; ids of tokens must be below `vocabulary`.
     pub(super) fn into_request(self, vocabulary: usize) -> Result<CompletionRequest, ApiError> {
         let stream = self.stream.unwrap_or_default().then(|| self.stream_options.unwrap_or_default());
         let texts = Texts::new((self.n, self.best_of), stream)?;
@@ -196,7 +199,7 @@ impl CompletionBody {
         if prompts.is_empty() {
             return Err(ApiError::invalid("prompt", "There is nothing to continue."));
         }
-        if prompts.len().saturating_mul(texts.written) > MAX_TEXTS as usize {
+        if prompts.len().saturating_mul(texts.generated) > MAX_TEXTS as usize {
             let message = format!("One request can ask for at most {MAX_TEXTS} texts.");
             return Err(ApiError::invalid("prompt", message));
         }

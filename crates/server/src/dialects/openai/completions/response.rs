@@ -1,4 +1,4 @@
-//! The bodies of continued texts, whole and in chunks: one shape for both.
+//! The bodies of completions. Whole responses and chunks have the same form.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use utoipa::ToSchema;
 
 use super::super::response::{Header, UsageBody, word};
 
-/// Texts that continue prompts, or a piece of one.
+/// Texts that continue prompts, or a chunk with a part of one.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::dialects::openai) struct TextCompletion {
-    /// Its name, which no other has.
+    /// A unique id of the response, the same in all its chunks.
     id: String,
     /// Always `text_completion`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When the response was created, in seconds since 1970.
     created: u64,
-    /// The name that the request used.
+    /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
     /// Name of the checkpoint.
     system_fingerprint: String,
-    /// The texts; none in the piece that has the usage.
+    /// The texts; empty in the chunk with the usage.
     pub(super) choices: Vec<TextChoice>,
-    /// In the last piece of a stream, when it was asked for.
+    /// Token counts; in a stream, in the last chunk only and with `include_usage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<UsageBody>,
 }
@@ -36,21 +36,21 @@ impl TextCompletion {
     }
 }
 
-/// A text, or a piece of it.
+/// A text, or a part of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TextChoice {
-    /// The texts of the first prompt come first.
+    /// Index of the text, from 0; those of the first prompt come first.
     pub(super) index: usize,
-    /// What was written, after the prompt if that was asked for.
+    /// The text, with `echo` after the prompt.
     pub(super) text: String,
-    /// How probable its tokens were, when that was asked for.
+    /// The log-probabilities of its tokens; null if they were not requested.
     pub(super) logprobs: Option<TextLogprobs>,
-    /// `stop` or `length` at the end of a text, else `null`.
+    /// `stop` or `length` for a whole text and in its last chunk, else null.
     pub(super) finish_reason: Option<&'static str>,
 }
 
 impl TextChoice {
-    /// A whole text after `echo`, which is what it begins with.
+    /// A whole text; `echo` is put before it.
     pub(super) fn whole(index: usize, (echo, completion): (&str, Completion), logprobs: bool) -> Self {
         let Completion { piece, reason, .. } = completion;
         let mut places = Places::after(echo);
@@ -63,34 +63,34 @@ impl TextChoice {
     }
 }
 
-/// How probable the tokens of a text were; the lists are of one length.
+/// Log-probabilities of the tokens of a text, in lists of equal length.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TextLogprobs {
-    /// The tokens; one that is no text by itself is written as `bytes:\xe4\xb8`.
+    /// The text of each token; one that is not valid UTF-8 is written as `bytes:\xe4\xb8`.
     tokens: Vec<String>,
-    /// Natural logarithms of their probabilities.
+    /// Natural logarithm of each token's probability.
     token_logprobs: Vec<f32>,
-    /// The most probable tokens in the place of each, and itself.
+    /// The most probable tokens at each position, and the token itself.
     top_logprobs: Vec<BTreeMap<String, f32>>,
-    /// How many characters stand before each.
+    /// Position of each token in the text, in characters.
     text_offset: Vec<usize>,
 }
 
-/// Where the tokens of a text begin in it.
+/// Counts the positions of tokens in a text.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     characters: Utf8Stream,
-    /// Characters so far.
+    /// The number of characters so far.
     count: usize,
 }
 
 impl Places {
-    /// Of a text that begins with `echo`.
+    /// For a text that begins with `echo`.
     pub(super) fn after(echo: &str) -> Self {
         Self { count: echo.chars().count(), ..Self::default() }
     }
 
-    /// The next tokens of the text.
+    /// The log-probabilities and positions of the next tokens.
     pub(super) fn logprobs(&mut self, tokens: &[TokenLogprob]) -> TextLogprobs {
         let mut told = TextLogprobs {
             tokens: Vec::with_capacity(tokens.len()),
@@ -111,7 +111,7 @@ impl Places {
     }
 }
 
-/// The text of a token, or its bytes where they are none.
+/// The text of a token, or its escaped bytes if it is not valid UTF-8.
 fn name(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

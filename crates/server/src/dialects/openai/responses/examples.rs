@@ -1,13 +1,13 @@
-//! Examples of responses, as the API document shows them.
+//! Examples of the Responses interface for the API document.
 
 use serde_json::{Value, json};
 
-/// The user's words.
+/// A request with a text as input.
 pub(super) fn whole() -> Value {
     json!({ "model": "gavel-mini", "input": "Describe a red circle.", "max_output_tokens": 4 })
 }
 
-/// What comes of them.
+/// The answer to [`whole`].
 pub(super) fn whole_answer() -> Value {
     json!({
         "id": "resp_ca14e1798a833a8debf0bebddb0c4f50",
@@ -53,7 +53,7 @@ pub(super) fn whole_answer() -> Value {
     })
 }
 
-/// The turns so far, answered while the answer is written.
+/// A request with messages as input and a streamed answer.
 pub(super) fn streamed() -> Value {
     let said = json!([{ "type": "input_text", "text": "Describe a red circle." }]);
     json!({
@@ -65,7 +65,7 @@ pub(super) fn streamed() -> Value {
     })
 }
 
-/// Some of its events.
+/// Some of the events that answer [`streamed`].
 pub(super) fn streamed_answer() -> Value {
     json!([
         "event: response.output_text.delta",

@@ -1,4 +1,4 @@
-//! `POST /v1/responses`: OpenAI's newer interface to conversations. Nothing of them is kept.
+//! `POST /v1/responses`: OpenAI's newer interface to conversations. The server stores none of them.
 
 mod examples;
 mod request;
@@ -11,12 +11,12 @@ use judge::{CompletionParams, CompletionStream, Form};
 use super::{
     Deployment,
     forms::{self, WantedForm},
-    held, refused,
+    held,
     response::Header,
-    salt,
+    salt, unsupported,
 };
 use crate::{
-    caller::CallerOf,
+    caller::RequestCaller,
     error::{ApiError, ErrorBody},
     images::with_images,
     json_body::JsonBytes,
@@ -27,14 +27,15 @@ use request::{ResponseRequest, ResponsesBody};
 use response::ResponseBody;
 use stream::ResponseEvent;
 
-/// Answer words or a conversation, with text and images.
+/// Answer a text or a conversation, with text, images and videos.
 ///
-/// Greedy unless `temperature` says otherwise. Nothing is kept, so that each request has the whole conversation.
+/// Decoding is greedy unless `temperature` is above 0. The server stores nothing, so each request must contain the
+/// whole conversation.
 #[utoipa::path(
     post,
     path = "/v1/responses",
     tag = "openai",
-    params(("x-gavel-form" = Option<String>, Header, description = "`off`, `auto` or the form of the answer.")),
+    params(("x-gavel-form" = Option<String>, Header, description = "The form of the answer: `off`, `auto` or the name of a form.")),
     request_body(
         content = ResponsesBody,
         examples(
@@ -43,40 +44,41 @@ use stream::ResponseEvent;
         )
     ),
     responses(
-        (status = 200, description = "What was written.", content(
+        (status = 200, description = "The generated text.", content(
             (ResponseBody = "application/json", examples(("whole" = (value = json!(examples::whole_answer()))))),
             (ResponseEvent = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
-        (status = 400, description = "The request makes no sense or asks for what is not offered.", body = ErrorBody),
-        (status = 404, description = "The critic is not called so.", body = ErrorBody),
-        (status = 413, description = "The body is too large.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The model failed, or ended without a word (`empty_completion`).", body = ErrorBody),
+        (status = 400, description = "The request is invalid or uses an unsupported parameter.", body = ErrorBody),
+        (status = 404, description = "No model with this name is served.", body = ErrorBody),
+        (status = 413, description = "The request body is too large.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody),
+        (status = 500, description = "The critic failed, or the text ended before its first word (`empty_completion`).", body = ErrorBody),
         (status = 503, description = "The engine has stopped.", body = ErrorBody),
-        (status = 504, description = "The request ran out of time.", body = ErrorBody)
+        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
     )
 )]
 pub(super) async fn respond(
     State(state): State<AppState>,
-    CallerOf(mut caller): CallerOf,
+    RequestCaller(mut caller): RequestCaller,
     (deployment, wanted): (Deployment, WantedForm),
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    refused::check(&body.parse()?, refused::RESPONSES)?;
+    unsupported::check(&body.parse()?, unsupported::RESPONSES)?;
     let vocabulary = state.judge.vocabulary();
     let read = with_images(&state, &caller.tenant, |reader| {
         body.parse::<ResponsesBody>()?.into_request(vocabulary, reader)
     });
     let request = read.await?;
     let _memory = body.into_memory();
-    let model = state.names.told(deployment.or(request.model.clone()))?;
+    let model = state.names.response_name(deployment.or(request.model.clone()))?;
     let header = Header::new("resp_", model, state.judge.model());
     salt(&mut caller, request.cache_salt.as_deref());
     let params = CompletionParams { caller, ..request.params };
     let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
     let request = ResponseRequest { params, ..request };
-    Ok(RequestKind::Chat.of(answered(state, (header, request), form).await))
+    RequestKind::Chat.note();
+    answered(state, (header, request), form).await
 }
 
 async fn answered(
@@ -90,9 +92,9 @@ async fn answered(
     let text = texts.remove(0);
     if stream {
         let begun = ResponseBody::begun(&header, &echo);
-        return Ok(forms::told(form.as_ref(), &state, stream::events(text, begun)));
+        return Ok(forms::with_form_header(form.as_ref(), &state, stream::events(text, begun)));
     }
     let completion = CompletionStream::collect(text).await.map_err(failed)?;
     let response = ResponseBody::whole((&header, &echo), completion);
-    Ok(forms::told(form.as_ref(), &state, Json(response)))
+    Ok(forms::with_form_header(form.as_ref(), &state, Json(response)))
 }

@@ -1,4 +1,4 @@
-//! The body of a request for a response, and what it asks for.
+//! The body of a request to `/v1/responses`.
 
 use judge::{CompletionParams, Message, Prompt, Role};
 use serde::{Deserialize, Serialize};
@@ -7,74 +7,77 @@ use utoipa::ToSchema;
 
 use super::super::{
     image_params::ImageParams,
+    messages::role,
     request::ChatBody,
     shape::{self, Asked},
-    turns::role,
     values::{in_range, lenient},
 };
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
 
-/// The member of `include` that asks for the probabilities of tokens.
+/// The entry of `include` that requests log-probabilities.
 const LOGPROBS: &str = "message.output_text.logprobs";
 
-/// What is to be answered, and how.
+/// The input, and how it is answered.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::dialects::openai) struct ResponsesBody {
-    /// Any name; it is echoed, and `system_fingerprint` tells the truth.
+    /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
+    /// the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
     model: Option<String>,
-    /// The user's words, or the turns so far.
+    /// The user's text, or the messages so far.
     input: InputBody,
-    /// What the system says before them.
+    /// A system message before them.
     #[serde(default)]
     instructions: Option<String>,
-    /// Tokens to write at most; more than there is room for means all the room.
+    /// Maximum number of tokens to write; a value above the remaining context means all of it.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 1024)]
     max_output_tokens: Option<i64>,
-    /// 0, the default, is greedy.
+    /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
     temperature: Option<f32>,
-    /// Draw only from the smallest set of tokens whose probability reaches this.
+    /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
     top_p: Option<f32>,
-    /// How many most probable tokens are told beside each.
+    /// Number of most probable tokens to return at each position; above 0, log-probabilities are returned without
+    /// `include`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 20)]
     top_logprobs: Option<i64>,
-    /// `message.output_text.logprobs` asks for the probability of each token, under the raw logits; all else is ignored.
+    /// `message.output_text.logprobs` requests the log-probability of each token, computed from the raw logits;
+    /// other entries are ignored.
     include: Option<Vec<String>>,
-    /// The form of the text.
+    /// Options of the text.
     text: Option<TextOptions>,
-    /// Whether the response comes as server-sent events while it is written.
+    /// Whether the response is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
-    /// Only requests of the same key with the same salt share what is kept of their prompts. An extension.
+    /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
     #[serde(default, deserialize_with = "lenient")]
     cache_salt: Option<String>,
-    /// Told in the response. This critic's reasons are its text.
+    /// Returned in the response, without effect: the critic's reasons are part of its text.
     #[schema(value_type = Option<Object>)]
     reasoning: Option<Map<String, Value>>,
-    /// Told in the response.
+    /// Returned in the response.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
-    /// Told in the response.
+    /// Returned in the response.
     user: Option<String>,
 }
 
-/// Words or turns.
+/// A text or messages.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum InputBody {
-    /// The user's words.
+    /// The user's text.
     Text(String),
-    /// The turns so far, oldest first.
+    /// The messages so far, oldest first.
     Items(Vec<InputItem>),
 }
 
-/// A turn. Reasoning that another server wrote is left out.
+/// A message. Items with reasoning, as other servers return them, are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
 struct InputItem {
     /// `message`, which is the default, or `reasoning`.
@@ -82,62 +85,62 @@ struct InputItem {
     kind: Option<String>,
     /// `system`, `developer`, `user` or `assistant`.
     role: Option<String>,
-    /// What is said and shown.
+    /// Text, images and videos.
     content: Option<Content>,
 }
 
-/// The form of the text.
+/// Options of the text.
 #[derive(Debug, Deserialize, ToSchema)]
 struct TextOptions {
-    /// `{"type": "text"}`.
+    /// The format: an object of type `text`, which is the default, `json_object`, or `json_schema` with a `schema`.
     #[schema(value_type = Option<Object>)]
     format: Option<Value>,
 }
 
-/// What a body asks for.
+/// A validated request.
 pub(super) struct ResponseRequest {
     pub(super) prompt: Prompt,
-    /// Where its images stand in the body.
+    /// The places of its images in the body.
     pub(super) images: ImageParams,
     pub(super) params: CompletionParams,
-    /// The shape of the text, where one is asked for.
+    /// The shape of the text, if one was requested.
     pub(super) shape: Option<Asked>,
-    /// What divides its caller's caches.
+    /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
-    /// The name that the client used for the model.
+    /// The model's name in the request.
     pub(super) model: Option<String>,
     pub(super) stream: bool,
     pub(super) echo: ResponseEcho,
 }
 
-/// What a response tells of its request.
+/// The values of a request that are returned in its response.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::dialects::openai) struct ResponseEcho {
-    /// What the system said first.
+    /// The system message of the request.
     instructions: Option<String>,
-    /// Tokens to write at most, as the request has it.
+    /// Maximum number of tokens in the request.
     max_output_tokens: Option<i64>,
-    /// 0 is greedy.
+    /// Temperature of sampling; 0 is greedy.
     temperature: f32,
-    /// The probability that the tokens reach of which one is drawn.
+    /// The top-p threshold of sampling.
     top_p: f32,
-    /// How many most probable tokens are told beside each.
+    /// Number of most probable tokens returned at each position.
     top_logprobs: usize,
-    /// As the request has it.
+    /// The value in the request, with null for `effort` and `summary` if absent.
     #[schema(value_type = Object)]
     reasoning: Map<String, Value>,
-    /// As the request has it.
+    /// The value in the request.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
-    /// As the request has it.
+    /// The value in the request.
     user: Option<String>,
-    /// The form of the text.
+    /// The format of the text.
     #[schema(value_type = Object)]
     text: Value,
 }
 
 impl ResponsesBody {
-    /// Checks the values and makes a prompt of the turns; the critic's tokens have the ids below `vocabulary`.
+    /// Validates the body and builds the prompt; `vocabulary` is the number of the critic's tokens.
     pub(super) fn into_request(
         self,
         vocabulary: usize,

@@ -1,4 +1,4 @@
-//! The body of a response, whole and as it grows.
+//! The body of a response, whole and while it is written.
 
 use judge::{Completion, FinishReason, TokenLogprob, Usage};
 use serde::Serialize;
@@ -13,35 +13,35 @@ use crate::{error::ApiError, request_id};
 /// A response.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::dialects::openai) struct ResponseBody {
-    /// Its name, which no other has.
+    /// A unique id of the response.
     id: String,
     /// Always `response`.
     object: &'static str,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     created_at: u64,
     /// `in_progress`, `completed`, `incomplete` or `failed`.
     status: &'static str,
-    /// Why it failed.
+    /// Why it failed; null unless it did.
     error: Option<ResponseError>,
-    /// Why it is incomplete.
+    /// Why it is incomplete; null unless it is.
     incomplete_details: Option<IncompleteDetails>,
-    /// The name that the request used.
+    /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
     /// Name of the checkpoint.
     system_fingerprint: String,
-    /// One message.
+    /// The critic's message, the only item; empty while the response is in progress.
     output: Vec<OutputMessage>,
-    /// Tokens read and written, at the end.
+    /// Token counts; null while the response is in progress.
     usage: Option<ResponseUsage>,
     #[serde(flatten)]
     echo: ResponseEcho,
-    /// Always `false`: no request is answered later.
+    /// Always `false`: there are no background responses.
     background: bool,
     /// Always `true`.
     parallel_tool_calls: bool,
-    /// Always `null`.
+    /// Always null.
     previous_response_id: Option<String>,
-    /// Always `false`: nothing is kept.
+    /// Always `false`: nothing is stored.
     store: bool,
     /// Always `auto`.
     tool_choice: &'static str,
@@ -57,7 +57,7 @@ pub(in crate::dialects::openai) struct ResponseBody {
 struct ResponseError {
     /// Always `server_error`.
     code: &'static str,
-    /// What is wrong, for people.
+    /// A message for people.
     message: String,
 }
 
@@ -68,10 +68,10 @@ struct IncompleteDetails {
     reason: &'static str,
 }
 
-/// The critic's turn.
+/// The critic's message.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct OutputMessage {
-    /// Its name, which no other has.
+    /// A unique id of the message.
     pub(super) id: String,
     /// Always `message`.
     #[serde(rename = "type")]
@@ -80,57 +80,57 @@ pub(super) struct OutputMessage {
     status: &'static str,
     /// Always `assistant`.
     role: &'static str,
-    /// One text; none while nothing is written.
+    /// The text, the only part; empty while the message is in progress.
     content: Vec<OutputText>,
 }
 
-/// What it says.
+/// The text of a message.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct OutputText {
     /// Always `output_text`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The text itself.
+    /// The text.
     pub(super) text: String,
     /// Always empty.
     #[schema(value_type = Vec<Object>)]
     annotations: [(); 0],
-    /// When they were asked for, else empty.
+    /// Log-probabilities of its tokens; empty if they were not requested.
     pub(super) logprobs: Vec<TokenBody>,
 }
 
-/// Tokens read and written.
+/// Token counts.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(super) struct ResponseUsage {
-    /// Tokens read, those of images included.
+    /// Tokens of the prompt, images included.
     input_tokens: usize,
-    /// More of the tokens read.
+    /// Details of the prompt tokens.
     input_tokens_details: InputDetails,
     /// Tokens written.
     output_tokens: usize,
-    /// More of the tokens written.
+    /// Details of the tokens written.
     output_tokens_details: OutputDetails,
-    /// Both together.
+    /// `input_tokens` plus `output_tokens`.
     total_tokens: usize,
 }
 
-/// More of the tokens read.
+/// Details of the prompt tokens.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 struct InputDetails {
-    /// Tokens that were not computed again.
+    /// Tokens that were taken from the prefix cache.
     cached_tokens: usize,
-    /// Always 0: what is kept costs nothing.
+    /// Always 0: writing to the cache has no cost.
     cache_write_tokens: usize,
 }
 
-/// More of the tokens written.
+/// Details of the tokens written.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 struct OutputDetails {
     /// Always 0.
     reasoning_tokens: usize,
 }
 
-/// How a response came to its end.
+/// The end of a text: the finish reason and the token counts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     pub(super) reason: FinishReason,
@@ -163,7 +163,7 @@ impl ResponseBody {
         }
     }
 
-    /// The same, written.
+    /// The response with its message, at its end.
     pub(super) fn ended(self, message: OutputMessage, end: End) -> Self {
         let Usage { prompt_tokens, cached_tokens, completion_tokens } = end.usage;
         Self {
@@ -184,13 +184,13 @@ impl ResponseBody {
         }
     }
 
-    /// The same, failed.
+    /// The response after a failure.
     pub(super) fn failed(self, error: &ApiError) -> Self {
         let error = ResponseError { code: "server_error", message: error.message().to_owned() };
         Self { status: "failed", error: Some(error), ..self }
     }
 
-    /// A response that is written already.
+    /// The response with a complete text.
     pub(super) fn whole((header, echo): (&Header, &ResponseEcho), completion: Completion) -> Self {
         let Completion { piece, reason, usage } = completion;
         let text = OutputText::new(piece.text, &piece.logprobs);
@@ -198,7 +198,7 @@ impl ResponseBody {
     }
 }
 
-/// The state of what is being written.
+/// The status of responses and messages that are being written.
 const IN_PROGRESS: &str = "in_progress";
 
 impl OutputMessage {
@@ -208,7 +208,7 @@ impl OutputMessage {
         Self { id, kind: "message", status: IN_PROGRESS, role: "assistant", content: Vec::new() }
     }
 
-    /// The same, written.
+    /// The message with its text.
     pub(super) fn ended(self, text: OutputText, reason: FinishReason) -> Self {
         let status = match reason {
             FinishReason::Stop => "completed",
@@ -219,7 +219,7 @@ impl OutputMessage {
 }
 
 impl OutputText {
-    /// A text with the probabilities of its tokens, if they were asked for.
+    /// A text, with the log-probabilities of its tokens if they were requested.
     pub(super) fn new(text: String, logprobs: &[TokenLogprob]) -> Self {
         Self { kind: "output_text", text, annotations: [], logprobs: Logprobs::new(logprobs).into_tokens() }
     }

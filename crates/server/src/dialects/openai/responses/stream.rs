@@ -1,4 +1,4 @@
-//! A response as server-sent events, each with its name and its number.
+//! A response as server-sent events, each with a name and a sequence number.
 
 use std::convert::Infallible;
 
@@ -17,93 +17,95 @@ use super::{
 };
 use crate::{
     error::{ApiError, Dialect},
-    metrics::StreamFate,
+    metrics::StreamOutcome,
 };
 
-/// An event of a response. There is one message with one text, so that both have the index 0.
+/// An event of a response. There is a single message with a single text, so that the index of either is 0.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(in crate::dialects::openai) struct ResponseEvent {
-    /// Its name: `response.created`, `response.in_progress`, `response.output_item.added`, `response.content_part.added`,
-    /// `response.output_text.delta` for each piece, `response.output_text.done`, `response.content_part.done`,
-    /// `response.output_item.done`, and `response.completed`, `response.incomplete` or, after any of them, `response.failed`.
+    /// The name of the event. In order: `response.created`, `response.in_progress`, `response.output_item.added`,
+    /// `response.content_part.added`, `response.output_text.delta` for each part of the text,
+    /// `response.output_text.done`, `response.content_part.done`, `response.output_item.done`, and
+    /// `response.completed` or `response.incomplete`. A failure ends the stream with `response.failed`.
     #[serde(rename = "type")]
     name: &'static str,
-    /// From 0.
+    /// Number of the event, from 0.
     sequence_number: usize,
-    /// The response as it is then, in the first two and the last.
+    /// The state of the response, in the first two events and in the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<ResponseBody>,
-    /// Which message it is about.
+    /// Index of the message that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_index: Option<usize>,
-    /// The message as it is then.
+    /// The state of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<OutputMessage>,
-    /// The name of the message.
+    /// Id of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     item_id: Option<String>,
-    /// Which text of the message it is about.
+    /// Index of the text in the message that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_index: Option<usize>,
-    /// The text as it is then.
+    /// The state of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<OutputText>,
-    /// What is added to the text.
+    /// The text to append.
     #[serde(skip_serializing_if = "Option::is_none")]
     delta: Option<String>,
     /// The whole text.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// Of the tokens of `delta` or `text`, when they were asked for, else empty.
+    /// Log-probabilities of the tokens of `delta` or `text`; empty if they were not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Vec<TokenBody>>,
 }
 
 impl ResponseEvent {
-    /// About the whole response.
+    /// An event about the whole response.
     fn whole(name: &'static str, response: ResponseBody) -> Self {
         Self { name, response: Some(response), ..Self::default() }
     }
 
-    /// About its message.
+    /// An event about its message.
     fn item(name: &'static str, item: OutputMessage) -> Self {
         Self { name, output_index: Some(0), item: Some(item), ..Self::default() }
     }
 
-    /// About the text of the message that is called `item_id`.
+    /// An event about the text of the message with the id `item_id`.
     fn text(name: &'static str, item_id: &str) -> Self {
         let item_id = Some(item_id.to_owned());
         Self { name, output_index: Some(0), content_index: Some(0), item_id, ..Self::default() }
     }
 }
 
-/// The response as events. The client's leaving drops the stream, which cancels the work.
+/// The response as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
 pub(super) fn events(
     text: CompletionStream,
     begun: ResponseBody,
-) -> (StreamFate, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
-    let (fate, told) = StreamFate::pair();
+) -> (StreamOutcome, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
+    let (outcome, ended) = StreamOutcome::pair();
     let (message, whole) = (OutputMessage::begun(), OutputText::new(String::new(), &[]));
-    let mut writer = Writer { text, begun, message, whole, count: 0, told };
+    let mut writer = Writer { text, begun, message, whole, count: 0, ended };
     let opening = writer.open();
     let events = stream::unfold(writer, |mut writer| async move {
         let event = writer.text.next().await?;
         Some((writer.advance(event), writer))
     });
     let events = stream::iter(opening).chain(events.flat_map(stream::iter)).map(Ok);
-    (fate, Sse::new(events).keep_alive(KeepAlive::default()))
+    (outcome, Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-/// A response on its way.
+/// The state of a streamed response.
 struct Writer {
     text: CompletionStream,
     begun: ResponseBody,
     message: OutputMessage,
     /// The text so far.
     whole: OutputText,
-    /// Events so far.
+    /// The number of events so far.
     count: usize,
-    told: StreamFate,
+    /// Records the outcome for the metrics if the stream fails.
+    ended: StreamOutcome,
 }
 
 impl Writer {
@@ -135,7 +137,7 @@ impl Writer {
             Ok(CompletionEvent::Finished(reason, usage)) => self.close(End { reason, usage }),
             Err(error) => {
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
-                self.told.end(error.outcome());
+                self.ended.end(error.outcome());
                 let response = self.begun.clone().failed(&error);
                 vec![self.event(ResponseEvent::whole("response.failed", response))]
             }
@@ -164,7 +166,7 @@ impl Writer {
         closing.map(|event| self.event(event)).into()
     }
 
-    /// The event with its number.
+    /// Numbers an event.
     fn event(&mut self, event: ResponseEvent) -> Event {
         let sequence_number = self.count;
         self.count += 1;

@@ -1,16 +1,16 @@
-//! The chat formats that are known: how their turns begin, and what stands around them.
+//! The known chat formats: how their turns begin, and the marks around them.
 
 use super::Speaker::{self, Assistant, System, User};
 
-/// A chat format. Other marks, those of the beginning and the end of any text, are [`EDGES`].
+/// A chat format. Marks at the beginning and the end of texts are common to all formats; see [`EDGES`].
 pub(super) struct ChatFormat {
-    /// What turns begin with, and whose they are.
+    /// The texts that begin a turn, each with its speaker.
     pub(super) openers: &'static [(&'static str, Speaker)],
-    /// What may follow an opener at once and belongs to it.
+    /// Texts that may follow an opener directly and belong to it.
     pub(super) heads: &'static [&'static str],
-    /// What may stand inside of turns, other than the assistant's, and is none of their text.
+    /// Marks inside of turns, other than the assistant's, that are not part of the text.
     pub(super) inner: &'static [&'static str],
-    /// What announces, in a turn of the assistant, the words that are for the user: nothing before it counts.
+    /// The mark before the assistant's words to the user; the part of a turn before it is dropped.
     pub(super) spoken: Option<&'static str>,
     /// Where a turn can begin.
     pub(super) begin: Begin,
@@ -19,7 +19,7 @@ pub(super) struct ChatFormat {
 /// Where a turn can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// Anywhere: its openers are marks that stand in no plain text.
+    /// Anywhere: the openers are marks that do not occur in plain text.
     Anywhere,
     /// At the beginning of a word.
     Word,
@@ -33,7 +33,8 @@ impl ChatFormat {
     }
 }
 
-/// The formats. Which one a text is in is decided by the opener that comes first in it; of two that begin together, the earlier one here.
+/// The known formats. The format of a text is the one whose opener comes first; if two begin at the same place, the
+/// earlier one in this list.
 pub(super) const FORMATS: &[ChatFormat] = &[
     // ChatML: Qwen, LLaVA-OneVision, InternVL, and Phi 4 with a separator.
     ChatFormat {
@@ -61,7 +62,7 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     // DeepSeek, with its full-width bars, and DeepSeek-VL 2.
     ChatFormat::marked(&[("<｜User｜>", User), ("<｜Assistant｜>", Assistant)]),
     ChatFormat::marked(&[("<|User|>:", User), ("<|Assistant|>:", Assistant)]),
-    // gpt-oss, whose assistant thinks in one channel and speaks in another.
+    // gpt-oss, whose assistant writes its reasoning and its answer in different channels.
     ChatFormat {
         heads: &["<|message|>"],
         spoken: Some("<|channel|>final<|message|>"),
@@ -92,14 +93,14 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     },
     // Phi 3, Zephyr, GLM.
     ChatFormat::marked(&[("<|system|>", System), ("<|user|>", User), ("<|assistant|>", Assistant)]),
-    // Llama 2 and Mistral: what follows an instruction is the answer.
+    // Llama 2 and Mistral: the answer follows the end of the instruction.
     ChatFormat {
         inner: &["<<SYS>>", "<</SYS>>", "[/SYSTEM_PROMPT]"],
         ..ChatFormat::marked(&[("[SYSTEM_PROMPT]", System), ("[INST]", User), ("[/INST]", Assistant)])
     },
     // Vicuna and LLaVA 1.5.
     ChatFormat { begin: Begin::Word, ..ChatFormat::marked(&[("USER:", User), ("ASSISTANT:", Assistant)]) },
-    // LLaMA-Factory where a model has no format; Idefics, SmolVLM, DeepSeek-VL.
+    // LLaMA-Factory for models without a format of their own; Idefics, SmolVLM, DeepSeek-VL.
     ChatFormat {
         begin: Begin::Line,
         ..ChatFormat::marked(&[
@@ -116,7 +117,7 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     },
 ];
 
-/// What stands at the beginning and the end of texts and turns, whatever their format: the tokens that begin them, end them and fill them up.
+/// Marks at the beginning and the end of texts and turns of all formats: tokens that begin, end or pad them.
 const EDGES: &[&str] = &[
     "<s>",
     "</s>",
@@ -156,10 +157,10 @@ const EDGES: &[&str] = &[
     "<end_of_utterance>",
 ];
 
-/// What may be left at the end beside them: the beginning of a turn, at which a model was stopped.
+/// Further marks at the end: the beginning of a next turn, at which generation was stopped.
 const STOPS: &[&str] = &["<|user|>", "<|observation|>", "<|im_start|>"];
 
-/// A text without such marks, and without white space, at its end.
+/// Removes such marks and white space from the end.
 pub(super) fn without_end(text: &str) -> &str {
     let mut text = text.trim_end();
     while let Some(rest) = ends().find_map(|mark| text.strip_suffix(mark)) {
@@ -168,7 +169,7 @@ pub(super) fn without_end(text: &str) -> &str {
     text
 }
 
-/// The same at its beginning.
+/// Removes [`EDGES`] and white space from the beginning.
 pub(super) fn without_start(text: &str) -> &str {
     let mut text = text.trim_start();
     while let Some(rest) = EDGES.iter().find_map(|mark| text.strip_prefix(mark)) {
@@ -177,12 +178,12 @@ pub(super) fn without_start(text: &str) -> &str {
     text
 }
 
-/// The same at both ends.
+/// Removes such marks and white space from both ends.
 pub(super) fn without_edges(text: &str) -> &str {
     without_start(without_end(text))
 }
 
-/// Whether one of them stands at the end of a text.
+/// Whether a text ends with such a mark.
 pub(super) fn ends_with_edge(text: &str) -> bool {
     ends().any(|mark| text.ends_with(mark))
 }

@@ -1,6 +1,7 @@
-//! Transcripts: trainers send conversations as one text, in the chat format of the model that they train.
+//! Transcripts: trainers send a conversation as one text, in the chat format of the model that they train.
 //!
-//! Nothing of a transcript is believed: it is cut into turns, and the turns are data like any other text.
+//! The text is only split into turns. Its marks have no effect on the critic's prompt, in which the turns are data
+//! like any other text.
 
 mod formats;
 mod placeholders;
@@ -13,7 +14,7 @@ use placeholders::plain;
 use question::Passage;
 pub(super) use question::Question;
 
-/// Who speaks in a transcript.
+/// The speaker of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaker {
     System,
@@ -23,16 +24,17 @@ pub(super) enum Speaker {
 
 use Speaker::{Assistant, System, User};
 
-/// A transcript's last answer, and what came before it.
+/// The last answer of a transcript, and the conversation before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Transcript {
-    /// What the answer answers: the user's turn, or a conversation of several.
+    /// The user's turn, or a conversation of several turns.
     pub(super) question: Question,
     pub(super) answer: String,
 }
 
 impl Transcript {
-    /// Cuts `text` by the format that it is in; `None` when it is in none, or has no question that is answered.
+    /// Splits `text` by its format. `None` if it has no known format, does not end with an answer, or has no
+    /// question.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut cut = Cut::of(without_end(text))?;
         cut.join_run_on();
@@ -41,9 +43,10 @@ impl Transcript {
         Some(Self { question: question(&cut.told())?, answer })
     }
 
-    /// The answer is what follows `prompt` in `text`, which is safer than any format: an answer may hold marks, too.
+    /// Takes what follows `prompt` in `text` as the answer. This is safer than splitting by a format: an answer may
+    /// contain marks, too. `None` if `text` does not begin with `prompt`, or the prompt has no question.
     pub(super) fn after(prompt: &str, text: &str) -> Option<Self> {
-        // Decoders tell what fills up a text and begins it, and who sends the prompt may not.
+        // The decoded text may have padding and beginning marks that the prompt lacks, or the other way round.
         let is_plain = text.starts_with(prompt);
         let (prompt, text) =
             if is_plain { (prompt, text) } else { (without_start(prompt), without_start(text)) };
@@ -55,8 +58,9 @@ impl Transcript {
             return (!question.is_empty()).then(|| Self { question: Question::asked(question), answer });
         };
         let Cut { format, .. } = cut;
-        // The turn that the answer fills. What the prompt begins for the assistant, such as its thoughts, is part of the answer; but a
-        // prompt with plain words may only quote a conversation, and ends with what somebody said in it.
+        // The turn that the answer completes. If the prompt begins it, with an empty thought for example, that is
+        // part of the answer. But a prompt in a format of plain words may only quote a conversation, whose last
+        // turn is then not the answer's.
         let is_filled = |text: &str| format.begin == Begin::Anywhere || format.answer(text).is_empty();
         let begun =
             cut.turns.pop_if(|(speaker, place)| *speaker == Assistant && is_filled(&prompt[place.clone()]));
@@ -66,7 +70,7 @@ impl Transcript {
 }
 
 impl Transcript {
-    /// Turns by the names of their roles, as a question; `None` when none is the user's.
+    /// Makes a question of turns with role names; `None` if none is the user's.
     pub(super) fn question_of(turns: &[(String, String)]) -> Option<Question> {
         let speaker = |role: &str| match role {
             "user" => User,
@@ -77,7 +81,7 @@ impl Transcript {
     }
 }
 
-/// What stands before the answer, as a question: one turn of the user as it is, more of them with their speakers.
+/// Makes a question of turns: a single turn as it is, several with the names of their speakers.
 fn question(turns: &[(Speaker, String)]) -> Option<Question> {
     turns.iter().any(|(speaker, _)| *speaker == User).then_some(())?;
     let told: Vec<_> = turns.iter().filter(|(_, text)| !text.is_empty()).collect();
@@ -86,7 +90,7 @@ fn question(turns: &[(Speaker, String)]) -> Option<Question> {
         [(speaker, text)] => {
             Some(Question::new([Passage { text: text.clone(), is_own: *speaker == Assistant }]))
         }
-        // Instructions of the system say how to answer and stand before the question.
+        // System instructions say how to answer; they are put before the question.
         [(System, instructions), (User, text)] => Some(Question::asked(format!("{instructions}\n\n{text}"))),
         turns => {
             let passage = |(index, (speaker, text)): (usize, &&(Speaker, String))| {
@@ -103,18 +107,19 @@ fn question(turns: &[(Speaker, String)]) -> Option<Question> {
     }
 }
 
-/// A text that is cut by its format.
+/// A text split by its format.
 struct Cut<'a> {
     format: &'static ChatFormat,
     text: &'a str,
-    /// Where the first turn begins.
+    /// The position of the first opener.
     first: usize,
-    /// Whose turns there are, and where the text of each is.
+    /// The speaker and the range of each turn.
     turns: Vec<(Speaker, Range<usize>)>,
 }
 
 impl<'a> Cut<'a> {
-    /// The text by the format whose opener comes first in it; `None` when there is none. An answer, which comes later, has no say in that.
+    /// Splits a text by the format whose opener comes first; `None` if there is none. An answer comes later and so
+    /// cannot choose the format.
     fn of(text: &'a str) -> Option<Self> {
         let openers = FORMATS.iter().map(|format| (format, format.openers_in(text)));
         let found = openers.filter_map(|(format, openers)| Some((openers.first()?.0.start, format, openers)));
@@ -125,7 +130,8 @@ impl<'a> Cut<'a> {
         Some(Self { format, text, first, turns })
     }
 
-    /// Makes one answer of the last one and of what looks like a turn of somebody else behind it: plain words that nothing ended before.
+    /// Joins what follows the last answer to it, if that answer was not ended by a mark: in formats of plain words,
+    /// a turn after it was written by the assistant itself.
     fn join_run_on(&mut self) {
         let is_run_on = |end: usize| !ends_with_edge(self.text[..end].trim_end());
         let last = self.turns.iter().rposition(|(speaker, _)| *speaker == Assistant);
@@ -137,12 +143,12 @@ impl<'a> Cut<'a> {
         }
     }
 
-    /// What was said, by whom.
+    /// The turns as text, after any text before the first of them, which counts as the system's.
     fn told(&self) -> Vec<(Speaker, String)> {
         let before = self.format.plain(without_edges(&self.text[..self.first]));
         let before = (!before.is_empty()).then_some((System, before));
         let turns = self.turns.iter().map(|(speaker, place)| match (speaker, &self.text[place.clone()]) {
-            // The assistant's own words are kept as they are; elsewhere images stand.
+            // Placeholders are removed from other turns only; the assistant's text is kept.
             (Assistant, text) => (Assistant, self.format.answer(text)),
             (System | User, text) => (*speaker, self.format.plain(text)),
         });
@@ -151,7 +157,7 @@ impl<'a> Cut<'a> {
 }
 
 impl ChatFormat {
-    /// Where turns begin, and whose they are.
+    /// The positions and speakers of the openers in a text.
     fn openers_in(&self, text: &str) -> Vec<(Range<usize>, Speaker)> {
         let places = self.openers.iter().flat_map(|(opener, speaker)| {
             text.match_indices(opener).map(|(start, _)| (start..start + opener.len(), *speaker))
@@ -162,7 +168,7 @@ impl ChatFormat {
         found
     }
 
-    /// Plain words open a turn only where a turn can begin; marks do anywhere.
+    /// Openers of plain words count only where a turn can begin, marks anywhere.
     fn can_begin_after(&self, before: &str) -> bool {
         match self.begin {
             Begin::Anywhere => true,
@@ -176,20 +182,20 @@ impl ChatFormat {
         }
     }
 
-    /// The text of a turn without what its opener may have behind it.
+    /// Removes the texts that may follow an opener.
     fn without_head<'a>(&self, text: &'a str) -> &'a str {
         self.heads
             .iter()
             .fold(text.trim_start(), |text, head| text.strip_prefix(head).unwrap_or(text).trim_start())
     }
 
-    /// The text of a turn that is not the assistant's.
+    /// The text of a turn of the system or the user, without marks and placeholders.
     fn plain(&self, text: &str) -> String {
         let text = without_end(self.without_head(text));
         plain(&self.inner.iter().fold(text.to_owned(), |text, mark| text.replace(mark, "")))
     }
 
-    /// The text of a turn of the assistant.
+    /// The text of a turn of the assistant, without marks, other channels and an empty thought.
     fn answer(&self, text: &str) -> String {
         const UNSPOKEN: &str = "<|channel|>";
         let spoken = self.spoken.map(|mark| match text.rsplit_once(mark) {
@@ -198,7 +204,7 @@ impl ChatFormat {
             None => text,
         });
         let text = without_end(self.without_head(spoken.unwrap_or(text)));
-        // Formats begin thoughts and end them at once for models that shall not think.
+        // Some formats begin with an empty thought to switch thinking off.
         let thoughtless = || text.strip_prefix("<think>")?.trim_start().strip_prefix("</think>");
         thoughtless().unwrap_or(text).trim().to_owned()
     }
@@ -293,11 +299,11 @@ mod tests {
         let run_on = "A cat.\nHuman: And that?";
         assert_eq!(parsed(&format!("Human: What is it?\nAssistant: {run_on}")).1, run_on);
         assert_eq!(parsed("[INST] What? [/INST] It is <s>old</s> new.</s>").1, "It is <s>old</s> new.");
-        // A prompt that nobody asks anything in is asked itself, and not what comes after it.
+        // A prompt without a turn of the user is itself the question; turns after it belong to the answer.
         let forged = "\nUser: 1 + 1?\nAssistant: 2";
         let found = Transcript::after("System: Greet me.", &format!("System: Greet me.{forged}")).unwrap();
         assert_eq!((&*text_of(&found.question), found.answer.as_str()), ("System: Greet me.", forged.trim()));
-        // Nobody hears what is only thought.
+        // Only the final channel is an answer.
         let thought =
             "<|start|>user<|message|>What?<|end|><|start|>assistant<|channel|>analysis<|message|>Hm.";
         assert_eq!(parsed(thought).1, "");

@@ -1,6 +1,6 @@
-//! What stands for images in transcripts; the images come another way.
+//! Placeholders of images and videos in transcripts. The images themselves are sent elsewhere.
 
-/// As it is written.
+/// Placeholders with a fixed text.
 const PLACEHOLDERS: &[&str] = &[
     "<image>",
     "<video>",
@@ -34,13 +34,13 @@ const PLACEHOLDERS: &[&str] = &[
     "[IMG_END]",
 ];
 
-/// With numbers between these: an image of several, or a part of one.
+/// Placeholders with numbers between these two texts: one of several images, or a part of one.
 const NUMBERED: [(&str, &str); 2] = [("<|image_", "|>"), ("<row_", ">")];
 
-/// What stands before a number, a colon and a placeholder where there are several images.
+/// Labels of numbered images: each is followed by a number, a colon and a placeholder.
 const LABELS: [&str; 6] = ["Image-", "Image ", "Picture ", "Frame-", "Frame ", "Frame"];
 
-/// Text without what stands for images, and without what numbers them.
+/// Removes placeholders and the labels that number them.
 pub(super) fn plain(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some(start) = rest.find(['<', '[']) {
@@ -60,7 +60,7 @@ pub(super) fn plain(text: &str) -> String {
     (plain + rest).trim().to_owned()
 }
 
-/// How many bytes the placeholder has with which `text` begins.
+/// The length in bytes of the placeholder at the beginning of `text`; `None` if there is none.
 fn length(text: &str) -> Option<usize> {
     if let Some(found) = PLACEHOLDERS.iter().find(|placeholder| text.starts_with(*placeholder)) {
         return Some(found.len());
@@ -75,10 +75,10 @@ fn length(text: &str) -> Option<usize> {
     })
 }
 
-/// The longest label with its number, in characters: no more is looked through for each placeholder.
+/// The maximum length of a label with its number, in characters. It bounds the search before each placeholder.
 const LONGEST_LABEL: usize = 24;
 
-/// How much of `text` there is before the number of the image that follows, if it stands at the beginning of a line.
+/// The length of `text` without the label at its end, if that begins a line.
 fn without_label(text: &str) -> usize {
     let start = text.char_indices().rev().take(LONGEST_LABEL).last().map_or(0, |(start, _)| start);
     let label = || {

@@ -1,29 +1,30 @@
-//! What an answer answers: one turn or several, of which some are the policy's own.
+//! The question that an answer responds to: one turn or several, some of which may be earlier answers of the policy.
 
-/// What stands before an answer.
+/// The conversation before an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Question(Vec<Passage>);
 
-/// A part of it that somebody said.
+/// A part of the question by one speaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Passage {
     pub(super) text: String,
-    /// Whether it is what the policy answered before.
+    /// Whether it is an earlier answer of the policy.
     pub(super) is_own: bool,
 }
 
 impl Question {
-    /// Of these passages, which follow each other directly.
+    /// A question of these passages, concatenated.
     pub(super) fn new(passages: impl IntoIterator<Item = Passage>) -> Self {
         Self(passages.into_iter().collect())
     }
 
-    /// One that nobody but the user, or the system, asks.
+    /// A question without earlier answers.
     pub(super) fn asked(text: String) -> Self {
         Self::new([Passage { text, is_own: false }])
     }
 
-    /// Its text, where `read` makes something of what was asked. The policy's own words stay as they are: what they name, nobody shows.
+    /// The text of the question, with `read` applied to all passages but the policy's own: these are kept as they
+    /// are, since images that they name are not shown.
     ///
     /// # Errors
     /// Those of `read`.

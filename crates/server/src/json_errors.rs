@@ -1,27 +1,27 @@
-//! What is wrong with a value of a body or a URL, in plain words: the parser's own words name types of this program, and quote what
-//! was sent.
+//! Errors about a value of a body or a URL, in plain words: the parser's own messages name types of this program and
+//! quote what the client sent.
 
 use judge::nearest;
 
 use crate::error::{ApiError, brief};
 
-/// The longest name that a message quotes, and the longest path, in characters.
+/// Maximum length of a name that a message quotes, and of a path, in characters.
 const LONGEST_NAME: usize = 64;
 const LONGEST_PATH: usize = 120;
 
-/// The longest reason of our own, in characters.
+/// Maximum length of a reason that is passed on as it is, in characters.
 const LONGEST_REASON: usize = 200;
 
-/// The most names of fields that a message lists. More would hide the one that is meant.
+/// Maximum number of known names that a message lists. More would hide the one that was meant.
 const MOST_NAMES: usize = 8;
 
-/// The most names that may be meant by one that is not known.
+/// Maximum number of suggestions for an unknown name.
 const MOST_MEANT: usize = 2;
 
-/// What is said of a value that could be several things and is none of them.
+/// The message about a value that matches none of several alternatives.
 const NO_FORM: &str = "has none of the forms that are read here";
 
-/// What the parser says is wrong.
+/// An error of the parser.
 enum Wrong<'a> {
     Missing(&'a str),
     Twice(&'a str),
@@ -32,14 +32,14 @@ enum Wrong<'a> {
         expected: String,
     },
     NoForm,
-    /// In words of our own.
+    /// Any other reason, such as that of a deserialiser of our own. It is passed on as it is.
     Other(&'a str),
 }
 
-/// The refusal of what stands at `path`, where an empty one is the whole, for the reason that the parser tells, without its line. The names in a place
-/// are of `what`: fields, or parameters of a URL.
+/// The error for the value at `path`; an empty path is the whole body. `reason` is the parser's message without its
+/// line and column. `what` is the word for a name: field, or parameter of a URL.
 pub(crate) fn refusal((path, what): (&str, &str), reason: &str) -> ApiError {
-    // Where the parser does not know the name of a member, it writes a question mark.
+    // The parser writes a question mark for a member whose name it does not know.
     let path = brief(path.trim_end_matches(".?").trim_matches('.').to_owned(), LONGEST_PATH);
     let subject = if path.is_empty() { "The body" } else { &*path };
     let short = |name: &str| brief(name.to_owned(), LONGEST_NAME);
@@ -81,12 +81,12 @@ pub(crate) fn refusal((path, what): (&str, &str), reason: &str) -> ApiError {
     if param.is_empty() { refused.without_param() } else { refused }
 }
 
-/// The same where the parser could not even say of what kind a value is, such as `null` for a word.
+/// The error for a value that the parser rejects without naming the expected kind, such as `null` for an enum.
 pub(crate) fn no_form(path: &str) -> ApiError {
     refusal((path, "field"), UNTAGGED)
 }
 
-/// How the parser begins to tell that a value has none of several forms.
+/// The beginning of the parser's message about a value that matches no variant.
 const UNTAGGED: &str = "data did not match any variant of untagged enum";
 
 fn wrong(reason: &str) -> Wrong<'_> {
@@ -106,13 +106,13 @@ fn wrong(reason: &str) -> Wrong<'_> {
     if reason.starts_with(UNTAGGED) {
         return Wrong::NoForm;
     }
-    // What comes before may quote what was sent.
+    // The text before it may quote what the client sent.
     let expected = reason.rfind("expected ").map(|place| plain(&reason[place + "expected ".len()..]));
     let is_value = ["invalid type: ", "invalid value: ", "invalid length "];
     match expected {
         Some(expected) if is_value.iter().any(|start| reason.starts_with(start)) => {
             let found = reason.strip_prefix("invalid type: ").and_then(kind);
-            // One number is not refused for being a number, but for being another one.
+            // A number in the place of another number is the wrong number, not the wrong kind.
             let found = found.filter(|found| *found != NUMBER || !expected.contains("number"));
             Wrong::Kind { found, expected }
         }
@@ -122,7 +122,7 @@ fn wrong(reason: &str) -> Wrong<'_> {
 
 const NUMBER: &str = "a number";
 
-/// The kind of the value that was found. The value itself, which follows, is told to nobody.
+/// The kind of the value that was found. The value itself, which follows in the parser's message, is left out.
 fn kind(found: &str) -> Option<&'static str> {
     const KINDS: [(&str, &str); 9] = [
         ("string", "text"),
@@ -138,15 +138,15 @@ fn kind(found: &str) -> Option<&'static str> {
     KINDS.into_iter().find(|(start, _)| found.starts_with(start)).map(|(_, kind)| kind)
 }
 
-/// What stands in the first quotes, and the names that are known, of ``x`, expected one of `a`, `b``.
+/// The quoted name and the known names in the rest of a message, such as ``x`, expected one of `a`, `b``.
 fn named(rest: &str) -> (&str, Vec<&str>) {
-    // What was sent may hold these words too; ours are the last.
+    // What the client sent may contain these words too; the parser's are the last.
     let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no "));
     let (name, known) = end.map_or((rest, ""), |end| (&rest[..end], &rest[end + 1..]));
     (name, known.split('`').skip(1).step_by(2).collect())
 }
 
-/// Names in quotes, as a sentence has them.
+/// Names in quotes as a list in a sentence, with the word `last` before the last one.
 fn listed(names: &[&str], last: &str) -> String {
     match names {
         [] => "something else".to_owned(),
@@ -155,7 +155,7 @@ fn listed(names: &[&str], last: &str) -> String {
     }
 }
 
-/// What was expected, without the names that types have in this program.
+/// The expected kind in plain words, without the names of Rust types.
 fn plain(expected: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
     for word in expected.split(' ') {

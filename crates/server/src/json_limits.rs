@@ -1,4 +1,4 @@
-//! A look through the whole of a JSON body before anything is made of it: its depth, its sizes, its doubled keys.
+//! Checks the whole of a JSON body before it is parsed into types: its depth, its sizes and duplicate keys.
 
 use std::{collections::HashSet, fmt};
 
@@ -9,47 +9,48 @@ use serde::{
 
 use crate::{error::ApiError, images};
 
-/// What the texts of a body are.
+/// How the strings of a body are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Texts {
-    /// Text alone: whatever it looks like, it is read as text.
+    /// As text, whatever they look like.
     #[default]
     Plain,
-    /// Transcripts, in which images stand as data URLs.
+    /// As transcripts, in which images are embedded as data URLs.
     Transcripts,
 }
 
-/// Bounds of what a body may hold.
+/// Limits of the content of a body.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ShapeLimits {
-    /// How deep objects and lists stand in each other.
+pub(crate) struct JsonLimits {
+    /// Maximum nesting of objects and lists.
     pub(crate) depth: usize,
-    /// Members of an object.
+    /// Maximum members of an object.
     pub(crate) members: usize,
-    /// Elements of a list.
+    /// Maximum elements of a list.
     pub(crate) elements: usize,
-    /// Bytes of all strings that are no images.
+    /// Maximum bytes of all strings that are not images, together.
     pub(crate) text_bytes: usize,
-    /// Elements of `messages`.
+    /// Maximum elements of `messages` that are objects.
     pub(crate) messages: usize,
-    /// Elements of `content`.
+    /// Maximum elements of `content`.
     pub(crate) parts: usize,
-    /// Images of the whole body, or of each of its `prompts`.
+    /// Maximum images of the whole body, or of each of its `prompts`.
     pub(crate) images: usize,
-    /// Images of a body with `prompts`.
+    /// Maximum images of a body with `prompts`.
     pub(crate) batch_images: usize,
-    /// Bytes of an image file.
+    /// Maximum bytes of an image file.
     pub(crate) image_bytes: usize,
 }
 
-/// Members whose strings, alone or in a list, are images.
-const IMAGES: [&str; 6] = ["images", "image", "image_url", "url", "frames", "video"];
+/// Members whose value is an image, if it is a string, or a list of images, if it is a list of strings.
+const IMAGES: [&str; 7] = ["images", "image", "image_url", "image_data", "url", "frames", "video"];
 
-/// Looks through a body.
+/// Checks a body.
 ///
 /// # Errors
-/// `invalid_json` when it is none, `invalid_request` when it has a key twice, and the code and value of whichever bound is passed first.
-pub(crate) fn check(body: &[u8], limits: &ShapeLimits, texts: Texts) -> Result<(), ApiError> {
+/// `invalid_json` when it is not JSON, `invalid_request` when an object has a key twice, and otherwise the code and
+/// the value of the first limit that is exceeded.
+pub(crate) fn check(body: &[u8], limits: &JsonLimits, texts: Texts) -> Result<(), ApiError> {
     let mut look =
         Look { limits, texts, path: Vec::new(), text_bytes: 0, images: 0, prompt_images: 0, refused: None };
     let mut source = serde_json::Deserializer::from_slice(body);
@@ -61,10 +62,10 @@ pub(crate) fn check(body: &[u8], limits: &ShapeLimits, texts: Texts) -> Result<(
     }
 }
 
-/// A body that is no JSON.
+/// The error for a body that is not JSON.
 pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
     let message = if error.classify() == serde_json::error::Category::Data {
-        // Only what stands in a place of its own is said; a value that is quoted may be long.
+        // Only the position, since the message may quote a long value.
         format!("The body is not JSON that can be read, at line {} column {}.", error.line(), error.column())
     } else {
         format!("The body is not JSON: {error}.")
@@ -72,7 +73,7 @@ pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
     ApiError::new(axum::http::StatusCode::BAD_REQUEST, "invalid_json", message)
 }
 
-/// Where a value stands.
+/// One step of the path to a value.
 #[derive(Debug)]
 enum Step {
     Member(String),
@@ -80,18 +81,18 @@ enum Step {
 }
 
 struct Look<'a> {
-    limits: &'a ShapeLimits,
+    limits: &'a JsonLimits,
     texts: Texts,
     path: Vec<Step>,
     text_bytes: usize,
     images: usize,
-    /// Images since the last of the body's `prompts` began.
+    /// Images in the current element of the body's `prompts`.
     prompt_images: usize,
     refused: Option<ApiError>,
 }
 
 impl Look<'_> {
-    /// Notes why the look ends, and ends it.
+    /// Records the refusal, and returns an error that ends the parser.
     fn refuse<E: Error>(&mut self, code: &'static str, what: fmt::Arguments<'_>) -> E {
         let path = self.path();
         let message = format!("{}{what}.", if path.is_empty() { "The body " } else { "" });
@@ -101,7 +102,7 @@ impl Look<'_> {
         E::custom("refused")
     }
 
-    /// The place, as far as it helps: a key may be as long as a body.
+    /// The path to the current value, cut to 8 steps and to 64 characters of each key, which may be as long as a body.
     fn path(&self) -> String {
         let mut path = String::new();
         for step in self.path.iter().take(8) {
@@ -118,7 +119,7 @@ impl Look<'_> {
         path
     }
 
-    /// The most elements of the list that stands here, and the name of that bound.
+    /// Maximum number of elements of the list at the current path, and the name of that limit.
     fn most_elements(&self) -> (usize, &'static str) {
         match self.path.last() {
             Some(Step::Member(name)) if name == "content" => (self.limits.parts, "max_parts"),
@@ -126,7 +127,8 @@ impl Look<'_> {
         }
     }
 
-    /// Refuses an object that is one message too many. Trainers send lists of texts under the same name, as many as they like.
+    /// Refuses an object that is one message too many. Strings do not count: trainers send long lists of them as
+    /// `messages`.
     fn message<E: Error>(&mut self) -> Result<(), E> {
         let most = self.limits.messages;
         let is_over = match self.path.as_slice() {
@@ -183,7 +185,7 @@ impl Look<'_> {
         self.image_size(url.len())
     }
 
-    /// Refuses an image by the length of its URL: four letters for three bytes, and a head.
+    /// Refuses an image by the length of its data URL: 4 characters for 3 bytes, after a prefix of at most 256.
     fn image_size<E: Error>(&mut self, url_bytes: usize) -> Result<(), E> {
         let bytes = url_bytes.saturating_sub(256) / 4 * 3;
         if bytes > self.limits.image_bytes {
@@ -197,10 +199,10 @@ impl Look<'_> {
     }
 }
 
-/// A value that is looked at.
+/// A value to check.
 struct Node<'l, 'a> {
     look: &'l mut Look<'a>,
-    /// Whether a string here is an image.
+    /// Whether strings here are images.
     images: bool,
 }
 
@@ -297,7 +299,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-/// One level further down.
+/// Refuses a list or an object that is nested too deeply.
 fn deeper<E: Error>(look: &mut Look<'_>) -> Result<(), E> {
     let most = look.limits.depth;
     if look.path.len() < most {
@@ -315,7 +317,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: ShapeLimits = ShapeLimits {
+    const LIMITS: JsonLimits = JsonLimits {
         depth: 4,
         members: 3,
         elements: 5,
@@ -327,7 +329,7 @@ mod tests {
         image_bytes: 300,
     };
 
-    /// Code and parameter of a refusal.
+    /// Code and parameter of the error for `body`; `None` if it is accepted.
     fn refused(body: &str) -> Option<(String, String)> {
         refused_among(Texts::Plain, body)
     }
@@ -381,7 +383,7 @@ mod tests {
         for text in [url(30), format!("see {}", url(30)), format!("{}{}", url(1), " x".repeat(20))] {
             assert_eq!(refused(&json!([text]).to_string()), long, "{text}");
         }
-        // Of transcripts only what stands beside their images is text.
+        // In transcripts, only what is outside of the image URLs counts as text.
         let of_transcript = |text: String| refused_among(Texts::Transcripts, &json!([text]).to_string());
         assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(20), url(600), " y".repeat(10))), None);
         assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(21), url(600), " y".repeat(10))), long);

@@ -1,4 +1,4 @@
-//! Counts requests against the quotas of their key, and tells clients how these stand.
+//! Counts requests against the quotas of their key, and reports the quotas in response headers.
 
 use std::{
     sync::Arc,
@@ -15,39 +15,43 @@ use axum::{
 
 use super::account::{Account, Grant, RunningRequest};
 use crate::{
-    caller::{Came, OnBehalfOf, time_limit},
+    caller::{ArrivedAt, OnBehalfOf, time_limit},
     error::ApiError,
     lifecycle::Held,
     metrics::Refusal,
 };
 
-/// What becomes of a request whose key has nothing left.
+/// How to treat a request whose key has no quota left.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum UsedUp {
-    /// It is refused, and its client comes again.
-    Refused,
-    /// It waits, this long at most: its client would give up when it is refused.
-    Waits(Duration),
+pub(crate) enum QuotaPolicy {
+    /// Refuse it: clients of this interface retry.
+    Refuse,
+    /// Let it wait for at most this time: clients of this interface treat a refusal as a failure.
+    Wait(Duration),
 }
 
-/// Lets a request of a key in that has quotas left; every answer tells what is left in the headers that clients of OpenAI's interface
-/// know. Only requests for work count: what is merely looked up is free.
-pub(crate) async fn spend(State(used_up): State<UsedUp>, mut request: Request, next: Next) -> Response {
+/// Middleware that admits requests whose key has quota left, and adds the rate-limit headers of OpenAI's interface
+/// to every response. Only POST requests count: lookups are free.
+pub(crate) async fn rate_limit(
+    State(policy): State<QuotaPolicy>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let grant = request.extensions().get::<Arc<Grant>>().cloned();
     let Some(grant) = grant.filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;
     };
     let account = grant.account();
-    let begun = match used_up {
-        // The server comes again by itself.
-        UsedUp::Waits(_) if request.extensions().get::<OnBehalfOf>().is_some() => begin(account),
-        UsedUp::Refused => begin(account),
-        UsedUp::Waits(most) => {
-            let came = Instant::now();
-            // What it waits here is part of its time.
-            request.extensions_mut().insert(Came(came));
+    let begun = match policy {
+        // The batch runner retries by itself.
+        QuotaPolicy::Wait(_) if request.extensions().get::<OnBehalfOf>().is_some() => begin(account),
+        QuotaPolicy::Refuse => begin(account),
+        QuotaPolicy::Wait(most) => {
+            let arrived = Instant::now();
+            // The wait counts towards the time limit of the request.
+            request.extensions_mut().insert(ArrivedAt(arrived));
             match time_limit(request.headers(), most) {
-                Ok(most) => begin_within(account, came.checked_add(most)).await,
+                Ok(most) => begin_within(account, arrived.checked_add(most)).await,
                 Err(error) => Err(error),
             }
         }
@@ -61,7 +65,7 @@ pub(crate) async fn spend(State(used_up): State<UsedUp>, mut request: Request, n
 }
 
 fn begin(account: &Account) -> Result<RunningRequest, ApiError> {
-    // What runs at a time first: a request that finds no room takes nothing from the minute.
+    // Check the concurrency limit first, so that a request refused by it uses nothing of the quota per minute.
     let running = account.begin().ok_or_else(|| {
         let most = account.key().concurrent_requests.unwrap_or_default();
         let message = format!(
@@ -73,14 +77,14 @@ fn begin(account: &Account) -> Result<RunningRequest, ApiError> {
     Ok(running)
 }
 
-/// The same by the time `end`, if not at once.
+/// Like [`begin`], but waits until `end` at most; `None` waits without a limit.
 async fn begin_within(account: &Account, end: Option<Instant>) -> Result<RunningRequest, ApiError> {
     let begun = account.begin_in_turn();
     let begun = match end {
         Some(end) => tokio::time::timeout_at(end.into(), begun).await.ok(),
         None => Some(begun.await),
     };
-    // When there was not enough time, what is lacking is told.
+    // After a timeout, one last attempt returns the error that names the exhausted quota.
     begun.map_or_else(|| begin(account), Ok)
 }
 
@@ -100,9 +104,9 @@ fn tell(account: &Account, response: &mut Response) {
     }
 }
 
-/// A length of time as OpenAI's interface has it: `250ms`, `1.5s`, `6m0s`.
+/// Formats a duration as in OpenAI's rate-limit headers: `250ms`, `1.5s`, `6m0s`.
 fn in_words(duration: Duration) -> String {
-    // Rounded up, since who comes too early is refused again.
+    // Rounded up, since a client that retries too early is refused again.
     let milliseconds = duration.as_nanos().div_ceil(1_000_000);
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
     match (seconds, rest) {

@@ -1,28 +1,28 @@
-//! The turns of a conversation, as a critic is shown them.
+//! Converts the messages of a conversation to those that a critic is shown.
 
 use judge::{EncodedImage, Message, Part, Prompt, Role};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::apart;
+use super::detached_images::{self, PLACE};
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
 
-/// A turn.
+/// A message.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ChatMessage {
-    /// `system`, `developer`, `user`, `assistant`, or `tool` and its older form `function`, whose words are shown as the
-    /// user's.
+    /// `system`, `developer`, `user`, `assistant`, `tool`, or its older form `function`. The text of the last two
+    /// is shown as the user's.
     role: String,
-    /// Which call a `tool` answers.
+    /// Id of the call that a `tool` message answers. Required for these.
     #[schema(value_type = Option<String>)]
     tool_call_id: Option<Value>,
-    /// Which function a `function` is the result of. Of others it says nothing.
+    /// Name of the function whose result a `function` message has, required for these. Ignored in other messages.
     #[schema(value_type = Option<String>)]
     name: Option<Value>,
-    /// What is said and shown.
+    /// Text, images and videos.
     content: Option<Content>,
-    /// Calls that the assistant made; their arguments are shown as its words.
+    /// Calls that the assistant made. Their arguments are shown as its text.
     #[schema(value_type = Option<Vec<Object>>)]
     tool_calls: Option<Value>,
     /// The older form of `tool_calls`.
@@ -30,26 +30,35 @@ pub(super) struct ChatMessage {
     function_call: Option<Value>,
 }
 
-/// The turns as the critic reads them.
-pub(super) fn turns(messages: Vec<ChatMessage>, reader: &ImageReader<'_>) -> Result<Vec<Message>, ApiError> {
-    let read = |(index, message)| turn(message, &format!("messages[{index}]"), reader);
+/// Makes marks of the parts of type `image` without an image in the user's messages, for `images` images that are
+/// outside of the messages. A part for which there is none stays as it is, and is refused.
+pub(super) fn mark_places(messages: &mut [ChatMessage], images: usize) {
+    let mut left = images;
+    for message in messages.iter_mut().filter(|message| message.role == "user") {
+        left -= message.content.as_mut().map_or(0, |content| content.mark_places(PLACE, left));
+    }
+}
+
+/// Converts all messages.
+pub(super) fn read(messages: Vec<ChatMessage>, reader: &ImageReader<'_>) -> Result<Vec<Message>, ApiError> {
+    let read = |(index, message)| read_one(message, &format!("messages[{index}]"), reader);
     messages.into_iter().enumerate().map(read).collect()
 }
 
-/// The turns as a prompt, with the images that came apart from them; `reply` is the start of the critic's own turn.
+/// Builds a prompt of messages and of images that are outside of them; `reply` is the start of the critic's turn.
 pub(super) fn prompt(
-    mut turns: Vec<Message>,
+    mut messages: Vec<Message>,
     reply: String,
-    apart: Vec<EncodedImage>,
+    detached: Vec<EncodedImage>,
 ) -> Result<Prompt, ApiError> {
-    if turns.is_empty() {
+    if messages.is_empty() {
         return Err(ApiError::invalid("messages", "There is no message to answer."));
     }
-    apart::place(&mut turns, apart)?;
-    Ok(Prompt { messages: turns, reply, ..Prompt::default() })
+    detached_images::place(&mut messages, detached)?;
+    Ok(Prompt { messages, reply, ..Prompt::default() })
 }
 
-/// Who speaks by the name `role`, which the parameter `param` has.
+/// The role of the name `role`; `param` is its path in the request.
 pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
     match role {
         "system" | "developer" => Ok(Role::System),
@@ -63,7 +72,7 @@ pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
     }
 }
 
-fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
+fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
     let ChatMessage { role: spoken, tool_call_id, name, content, tool_calls, function_call } = message;
     let role = match spoken.as_str() {
         "tool" => result_of(tool_call_id.as_ref(), &format!("{param}.tool_call_id"))?,
@@ -84,7 +93,7 @@ fn turn(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<M
     Ok(Message { role, parts })
 }
 
-/// Who is shown to speak where a result is told, of what `named` says: one of nothing is a mistake.
+/// The role in which the result of a call is shown. `named` is the call or function, which must be named.
 fn result_of(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
     match named.and_then(Value::as_str) {
         Some(name) if !name.is_empty() => Ok(Role::User),
@@ -92,7 +101,7 @@ fn result_of(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
     }
 }
 
-/// The arguments of calls. The critic is told of no tools, so that their names would say nothing to it.
+/// The arguments of calls. The names of functions are left out: the critic is not shown the tools.
 fn called(calls: Option<Value>, param: &str) -> Result<Vec<String>, ApiError> {
     match calls {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -115,7 +124,7 @@ fn arguments(function: &Value, param: &str) -> Result<String, ApiError> {
     }
 }
 
-/// The text of the assistant's message that is continued.
+/// The text of the assistant's message that is to be continued.
 pub(super) fn reply(last: Option<Message>) -> Result<String, ApiError> {
     let refuse = |message: &str| Err(ApiError::invalid("continue_final_message", message));
     let Some(last) = last.filter(|last| last.role == Role::Assistant) else {

@@ -1,6 +1,6 @@
-//! The border as the fuzzer sees it: what strangers send goes in as it comes, and what is made of it comes out as plain values.
+//! The interface for the fuzzer: untrusted input goes in as it is, and results are returned as plain values.
 //!
-//! Nothing is decided here; each function calls what the program itself calls.
+//! There is no logic of its own here; each function calls the same code as the server.
 
 use std::{
     net::IpAddr,
@@ -32,23 +32,24 @@ use crate::{
     error::ApiError,
     images,
     json_body::JsonBytes,
-    json_shape::Texts,
+    json_limits::Texts,
     lifecycle::Lifecycle,
     metrics::Metrics,
     remote_images::{self, Policy},
-    router::{self, Service},
+    router,
     serve::Bounds,
+    service::Service,
     state::AppState,
 };
 
-/// How long a connection that a client has left may take to end.
+/// Time limit for the server's side of a connection to end after its client has left.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// How often a connection is looked at without anything coming before its client leaves.
+/// Number of successive polls without new data after which a client leaves.
 const QUIET: usize = 24;
 
-/// A server in this process that is open to everybody, with the bounds that hold when nothing is said.
-pub struct Border {
+/// A server in this process, without keys and with the default limits.
+pub struct FuzzApi {
     runtime: Runtime,
     router: Router,
     state: AppState,
@@ -56,21 +57,21 @@ pub struct Border {
     lifecycle: Lifecycle,
 }
 
-/// What a request was answered.
+/// The response to a request.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The media type, empty where none is named.
+    /// The media type; empty if there is no such header.
     pub content_type: String,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
-/// What came back on a connection.
+/// What happened on a connection.
 #[derive(Debug)]
 pub struct Conversation {
-    /// The methods of the requests that were understood, in order.
+    /// The methods of the requests that were parsed, in order.
     pub methods: Vec<String>,
     /// All bytes that the server wrote.
     pub written: Vec<u8>,
@@ -78,14 +79,14 @@ pub struct Conversation {
     pub ended: bool,
 }
 
-/// What a body asks for, or the code of its refusal.
+/// What a body requests, or the error code of its refusal.
 pub type Asked<T> = Result<T, &'static str>;
 
-impl Border {
-    /// Starts one with `judge`.
+impl FuzzApi {
+    /// Starts a server with `judge`.
     ///
     /// # Errors
-    /// When the runtime cannot be made.
+    /// When the runtime cannot be created.
     pub fn start(judge: Judge) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let command = CommandLine::parse_from(["gavel", "serve"]).command;
@@ -99,7 +100,7 @@ impl Border {
         Ok(Self { runtime, router: routes.with_state(state.clone()), state, connections, lifecycle })
     }
 
-    /// Answers a `POST` of JSON to `path`.
+    /// Sends a `POST` of JSON to `path`, one of the documented routes.
     pub fn post(&self, path: &str, body: &[u8]) -> Answer {
         let request = Request::post(path)
             .header(header::HOST, "localhost")
@@ -120,7 +121,7 @@ impl Border {
         })
     }
 
-    /// Speaks with the server as a client that sends `pieces`, reads until nothing more comes, and leaves.
+    /// Acts as a client that sends `pieces` on a new connection, reads until no more data arrives, and leaves.
     pub fn converse(&self, pieces: &[&[u8]]) -> Conversation {
         let methods: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = methods.clone();
@@ -130,12 +131,12 @@ impl Border {
         };
         let service = self.router.clone().layer(middleware::from_fn(noting));
         let (written, ended) = self.runtime.block_on(async {
-            // As much as a socket holds, and more than any of the fuzzer's inputs.
+            // The size of a socket's buffer, which is larger than any of the fuzzer's inputs.
             let (mut client, server) = tokio::io::duplex(64 << 10);
             let serving = tokio::spawn(serve_one(server, self.connections, service));
             let mut written = Vec::new();
             for piece in pieces {
-                // A server that closes before it has read everything may do so.
+                // The server may close before it has read everything.
                 if client.write_all(piece).await.is_err() {
                     break;
                 }
@@ -159,7 +160,7 @@ impl Border {
         Conversation { methods, written, ended }
     }
 
-    /// Lets the server go on: where it works on other threads they are given time.
+    /// Lets the server make progress: yields, and sleeps briefly while a request runs or other threads work.
     async fn pause(&self) {
         let stats = self.state.judge.stats();
         let working = stats.running > 0 || stats.waiting() > 0;
@@ -170,10 +171,10 @@ impl Border {
         }
     }
 
-    /// What the body of a chat request asks for: the conversation, how it is continued, and how often.
+    /// What the body of a chat request asks for: the conversation, the parameters and the number of the completions.
     ///
     /// # Errors
-    /// The code of the refusal.
+    /// The error code of the refusal.
     pub fn chat(&self, body: &[u8]) -> Asked<(Prompt, CompletionParams, usize)> {
         let body = self.json(body)?;
         let caller = Caller::default();
@@ -181,10 +182,10 @@ impl Border {
         self.runtime.block_on(asked).map_err(|error| error.code())
     }
 
-    /// What the body of a request to judge asks for: the case, how it is judged, and how many verdicts.
+    /// What the body of a request to judge asks for: the case, the options and the number of verdicts.
     ///
     /// # Errors
-    /// The code of the refusal.
+    /// The error code of the refusal.
     pub fn judge(&self, body: &[u8]) -> Asked<(Case, JudgeOptions, usize)> {
         let body = self.json(body)?;
         let caller = Caller::default();
@@ -193,16 +194,17 @@ impl Border {
     }
 
     fn json(&self, body: &[u8]) -> Asked<JsonBytes> {
-        let body = JsonBytes::checked(Bytes::copy_from_slice(body), &self.state.content.shape, Texts::Plain);
+        let body =
+            JsonBytes::checked(Bytes::copy_from_slice(body), &self.state.limits.content.shape, Texts::Plain);
         body.map_err(|error| error.code())
     }
 
-    /// How many tokens the critic has.
+    /// Size of the critic's vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.state.judge.vocabulary()
     }
 
-    /// All documented routes that take a `POST` of JSON: the path, and the statuses of its answers.
+    /// All documented routes that accept a `POST` of JSON: the path, and the documented statuses of its responses.
     pub fn json_routes(&self) -> Vec<(String, Vec<u16>)> {
         let document: serde_json::Value =
             serde_json::from_str(&self.state.openapi).expect("the document is JSON");
@@ -222,16 +224,16 @@ impl Border {
     }
 }
 
-/// The bytes of an image as a body has it: a data URL, or base64 alone.
+/// The bytes of an image in a body: a data URL, or base64 alone.
 ///
 /// # Errors
-/// The code of the refusal.
+/// The error code of the refusal.
 pub fn image(text: &str) -> Asked<Vec<u8>> {
     images::decoded(text, "image").map(|image| image.bytes().to_vec()).map_err(|error: ApiError| error.code())
 }
 
-/// How many requests the input of a batch for `endpoint` has, or codes and lines of what is wrong with it; a line is absent where it is
-/// about the whole.
+/// Number of requests in the input of a batch for `endpoint`, or its errors as code and line; the line is `None` for
+/// an error of the whole input.
 pub fn batch_input(text: &[u8], endpoint: &str) -> Result<i64, Vec<(String, Option<i64>)>> {
     let mut lines = Lines::new(text, MAX_LINE_BYTES);
     match validate(&mut lines, (endpoint, MAX_LINES)) {
@@ -241,27 +243,27 @@ pub fn batch_input(text: &[u8], endpoint: &str) -> Result<i64, Vec<(String, Opti
     }
 }
 
-/// Small, so that the fuzzer comes to them.
+/// Small, so that the fuzzer reaches these limits.
 const MAX_LINE_BYTES: usize = 1000;
 const MAX_LINES: usize = 20;
 
-/// The URL that would be asked for an image at `text`, where hosts are allowed as the command line names them, or on the whole
-/// public Internet when none is.
+/// The URL that would be fetched for an image at `text`; `None` if it is refused. `hosts` are the allowed hosts in
+/// the syntax of the command line; if none of them is valid, all public hosts are allowed.
 pub fn fetched_from(text: &str, hosts: &[&str]) -> Option<String> {
     let hosts: Vec<_> = hosts.iter().filter_map(|host| host.parse().ok()).collect();
     let policy = if hosts.is_empty() { Policy::AnyPublic(hosts) } else { Policy::Hosts(hosts) };
     policy.check(text).ok().map(|url| url.as_str().to_owned())
 }
 
-/// Whether an address that a name leads to may be connected to.
+/// Whether the server may connect to an address that a host name resolves to.
 pub fn is_public(address: IpAddr) -> bool {
     remote_images::is_public(address)
 }
 
-/// How many settings and keys the configuration file at `path` has.
+/// Number of settings and of keys in the configuration file at `path`.
 ///
 /// # Errors
-/// Everything that is wrong with it, as it is printed.
+/// All problems of the file, as they are printed.
 pub fn configuration(path: &Path) -> Result<(usize, usize), String> {
     check_configuration(path).map_err(|error| error.to_string())
 }

@@ -1,8 +1,8 @@
-//! What was being run when the process died, as it wrote it down beforehand.
+//! The requests that were running when a process died, as recorded before.
 //!
-//! Two files beside the database, written in place: `running` names what runs, `died` has a byte where the process itself came to
-//! its end over it. Without that byte (a kill, a stop, a loss of power) nothing is blamed. Nothing is synchronised: what a process
-//! wrote outlives the process, and machines that die are not what this is for.
+//! Two files beside the database are written in place: `running` has the names of the running requests, `died` has a
+//! byte if the process itself crashed. Without that byte (a kill, a stop, a power failure) no request is suspected.
+//! Nothing is synced: written data outlives the process, and crashes of the machine are not what this is for.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,32 +16,33 @@ use sha2::{Digest, Sha256};
 
 use crate::{Store, StoreError};
 
-/// The name of what is run.
+/// The name of a request: its fingerprint.
 pub type Name = [u8; 32];
 
-/// As many are named at most; no step has so many.
+/// Maximum number of names in a record; no step has as many requests.
 const MOST: usize = 1024;
 
-/// Bytes of a digest that tell what was half written.
+/// Number of bytes of the digest by which an incomplete record is recognised.
 const CHECK: usize = 8;
 
-/// Deaths are forgotten after so long.
+/// Seconds after which a death is forgotten.
 const FORGOTTEN_S: i64 = 3600;
 
-/// Something that was run when a process died.
+/// A request that was running when a process died.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bystander {
-    /// Which.
+pub struct SuspectRecord {
+    /// Its name.
     pub name: Name,
-    /// How many processes died over it.
+    /// Number of processes that died while it was running.
     pub deaths: u32,
-    /// Whether it was alone one of these times.
+    /// Whether it was the only running request at one of these deaths.
     pub was_alone: bool,
-    /// Seconds since the last one.
+    /// Seconds since the last death.
     pub since_s: u64,
 }
 
-/// Where a process writes what it runs. It blocks no longer than a write of some hundred bytes.
+/// The files in which a process records what it runs. An update takes as long as one write of usually some hundred
+/// bytes.
 #[derive(Debug)]
 pub struct RunningRecord {
     running: File,
@@ -49,7 +50,8 @@ pub struct RunningRecord {
 }
 
 impl RunningRecord {
-    /// Says what runs from now on, each once, and nothing of what was said before.
+    /// Records what runs from now on, each name once, in the place of what was recorded before. Names beyond the
+    /// first 1024 are left out.
     ///
     /// # Errors
     /// When the disk fails.
@@ -61,7 +63,7 @@ impl RunningRecord {
         self.running.write_all_at(&bytes, 0)
     }
 
-    /// Says that the process ends over what it ran last.
+    /// Records that the process dies while it runs what was recorded last.
     ///
     /// # Errors
     /// When the disk fails.
@@ -69,17 +71,17 @@ impl RunningRecord {
         (&self.died).write_all(b"!")
     }
 
-    /// Where one byte says the same, for who may do nothing else.
+    /// A file in which one written byte records the same, for a signal handler, which may do nothing else.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// When the process has no file descriptor left.
     pub fn death_mark(&self) -> io::Result<File> {
         self.died.try_clone()
     }
 }
 
 impl Store {
-    /// Takes over what the last process left, and begins the record of this one.
+    /// Adds what the last process recorded to the suspects if it died, and begins the record of this one.
     ///
     /// # Errors
     /// When the folder or the database cannot be used.
@@ -88,29 +90,29 @@ impl Store {
         let blamed = if read(&died)?.is_empty() { Vec::new() } else { parse(&read(&running)?) };
         let made =
             |path: &Path, truncate| OpenOptions::new().create(true).write(true).truncate(truncate).open(path);
-        // What runs keeps its room on the disk, which may be full by now.
+        // `running` is not truncated and keeps its space on the disk, which may be full by now.
         let record = RunningRecord { died: made(&died, true)?, running: made(&running, false)? };
-        // After the mark is gone, so that a process that is killed here blames nobody twice.
+        // After the mark was removed, so that a process that is killed here does not count a death twice.
         self.blame(&blamed)?;
-        // The room is taken at once, so that a full disk keeps nothing from being noted.
+        // The space of the longest record is allocated now, so that a full disk prevents no update later.
         record.running.write_all_at(&vec![0; size_of::<u16>() + MOST * size_of::<Name>() + CHECK], 0)?;
         record.note(&[])?;
         Ok(record)
     }
 
-    /// What was run when processes died, during the last hour.
+    /// The requests that were running when processes died, in the hour before [`begin_record`](Self::begin_record).
     ///
     /// # Errors
     /// When the database cannot be used.
-    pub fn bystanders(&self) -> Result<Vec<Bystander>, StoreError> {
+    pub fn suspects(&self) -> Result<Vec<SuspectRecord>, StoreError> {
         let now = self.now();
         let database = self.database();
         let mut query = database.prepare("SELECT name, deaths, was_alone, died_at FROM bystanders")?;
         let rows = query.query_map([], |row| {
             let since_s = now.saturating_sub(row.get::<_, i64>(3)?);
-            // Where a clock was set back it was just now.
+            // If the clock was set back, the death counts as just now.
             let since_s = u64::try_from(since_s).unwrap_or(0);
-            Ok(Bystander { name: row.get(0)?, deaths: row.get(1)?, was_alone: row.get(2)?, since_s })
+            Ok(SuspectRecord { name: row.get(0)?, deaths: row.get(1)?, was_alone: row.get(2)?, since_s })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -132,7 +134,7 @@ impl Store {
     }
 }
 
-/// What a file has; nothing when there is none.
+/// The content of a file; empty if it does not exist.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match File::open(path) {
@@ -143,7 +145,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The names of a record; none when it is no whole one.
+/// The names in a record; empty if it is incomplete or damaged.
 fn parse(bytes: &[u8]) -> Vec<Name> {
     let names = || {
         let (count, _) = bytes.split_first_chunk::<2>()?;
@@ -166,8 +168,8 @@ mod tests {
 
     const LIMITS: Limits = Limits { max_file_bytes: 1, max_stored_bytes: 1, max_files: 1, keep_for_s: None };
 
-    /// What is known after a process that ran these ended so.
-    fn after(folder: &Path, ends: &[(&[Name], bool)]) -> Vec<Bystander> {
+    /// The suspects after processes that ran these names and died or were killed.
+    fn after(folder: &Path, ends: &[(&[Name], bool)]) -> Vec<SuspectRecord> {
         for (names, died) in ends {
             let record = Store::open(folder, LIMITS).unwrap().begin_record().unwrap();
             record.note(&[[9; 32]; 3]).unwrap();
@@ -178,7 +180,7 @@ mod tests {
         }
         let store = Store::open(folder, LIMITS).unwrap();
         store.begin_record().unwrap();
-        let mut known = store.bystanders().unwrap();
+        let mut known = store.suspects().unwrap();
         known.sort_by_key(|known| known.name);
         known
     }
@@ -187,8 +189,8 @@ mod tests {
         ([name; 32], deaths, was_alone)
     }
 
-    fn told(bystanders: &[Bystander]) -> Vec<(Name, u32, bool)> {
-        bystanders.iter().map(|known| (known.name, known.deaths, known.was_alone)).collect()
+    fn told(suspects: &[SuspectRecord]) -> Vec<(Name, u32, bool)> {
+        suspects.iter().map(|known| (known.name, known.deaths, known.was_alone)).collect()
     }
 
     #[test]

@@ -1,35 +1,35 @@
-//! Which doors a server has and who may come through each: decided before anything is loaded, and refused when it would let in
-//! whoever should not be.
+//! Decides which listeners a server has and who may use each, before anything is loaded. A configuration that opens
+//! the server to other machines must say so.
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use tokio::net::TcpListener;
 
 use crate::{
-    access::{Access, AdminDoor, HostRule, KeySource, Rules},
+    access::{Access, AdminAccess, HostRule, KeySource, Rules},
     admin,
     command::{AccessOptions, TlsOptions},
     connections::{Tls, TlsFiles},
     exit::Fatal,
 };
 
-/// What is decided about the doors.
-pub(crate) struct Doors {
-    /// Who may ask.
+/// The listeners' access rules and encryption, with the administration listener.
+pub(crate) struct Listeners {
+    /// The keys and access rules.
     pub(crate) access: Access,
-    /// How connections are encrypted, if they are.
+    /// The certificates for TLS; `None` for plain HTTP.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// The door for administration, if there is one, and who may come through.
-    pub(crate) admin: Option<(TcpListener, AdminDoor)>,
+    /// The administration listener, if there is one, and who may use it.
+    pub(crate) admin: Option<(TcpListener, AdminAccess)>,
 }
 
-impl Doors {
-    /// Reads keys and certificates and takes the port for administration, beside a main port at `address`. Keys may stand in the
-    /// configuration file too.
+impl Listeners {
+    /// Reads keys and certificates and binds the administration port, for a main port at `address`. Keys may also be
+    /// in the configuration file.
     ///
     /// # Errors
-    /// When a file cannot be taken, the port is not to be had, or a door would be open to other machines that nobody has said to
-    /// open.
+    /// When a file of keys or certificates is invalid, the port cannot be bound, or a listener would be open to other
+    /// machines without keys and without `--insecure-no-auth`.
     pub(crate) async fn open(
         (options, tls): (&AccessOptions, &TlsOptions),
         (configuration, address): (Option<PathBuf>, IpAddr),
@@ -63,26 +63,26 @@ impl Doors {
         let tls = files.map(Tls::read).transpose()?.map(Arc::new);
         let admin = match &options.admin_address {
             None => None,
-            Some(address) => Some(admin_door(address, (&access, options.insecure_no_auth)).await?),
+            Some(address) => Some(admin_listener(address, (&access, options.insecure_no_auth)).await?),
         };
         Ok(Self { access, tls, admin })
     }
 }
 
-async fn admin_door(
+async fn admin_listener(
     address: &str,
     (access, open): (&Access, bool),
-) -> Result<(TcpListener, AdminDoor), Fatal> {
+) -> Result<(TcpListener, AdminAccess), Fatal> {
     let address = admin::address_of(address);
     let failed = |error| Fatal::port(format_args!("{address} for administration"), error);
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
-    let door = admin::door_at(taken.ip(), open);
-    if door == AdminDoor::Keyed && !access.keys().has_admin() {
+    let allowed = admin::access_at(taken.ip(), open);
+    if allowed == AdminAccess::Keyed && !access.keys().has_admin() {
         return Err(Fatal::from(anyhow::anyhow!(
             "{address} can be reached from other machines and no key is for administration (admin = true)"
         )));
     }
-    tracing::info!(address = %taken, "the door for administration is open");
-    Ok((listener, door))
+    tracing::info!(address = %taken, "the listener for administration is open");
+    Ok((listener, allowed))
 }

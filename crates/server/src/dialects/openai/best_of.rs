@@ -1,9 +1,10 @@
-//! Which of several texts are told.
+//! Selects which of several generated texts are returned.
 
 use judge::Completion;
 
-/// The `count` texts whose tokens are the most probable in the mean, when there are more: the best first.
-pub(super) fn best(mut texts: Vec<Completion>, count: usize) -> Vec<Completion> {
+/// If there are more than `count` texts, the `count` with the highest mean log-probability of their tokens, best
+/// first; otherwise all of them in their order.
+pub(super) fn best_of(mut texts: Vec<Completion>, count: usize) -> Vec<Completion> {
     if texts.len() > count {
         texts.sort_by(|one, other| mean_logprob(other).total_cmp(&mean_logprob(one)));
         texts.truncate(count);
@@ -11,10 +12,10 @@ pub(super) fn best(mut texts: Vec<Completion>, count: usize) -> Vec<Completion> 
     texts
 }
 
-/// How probable the tokens of a text were in the mean.
+/// The mean log-probability of the tokens of a text.
 fn mean_logprob(completion: &Completion) -> f32 {
     let tokens = &completion.piece.logprobs;
     let sum: f32 = tokens.iter().map(|token| token.logprob).sum();
-    // A text whose tokens are all control tokens is told last.
+    // A text of control tokens only comes last.
     if tokens.is_empty() { f32::NEG_INFINITY } else { sum / tokens.len() as f32 }
 }

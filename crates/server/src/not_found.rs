@@ -1,4 +1,4 @@
-//! What is said at a path where there is nothing, or where a method is not taken.
+//! The errors for unknown paths and for methods that a path does not take.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::{error::ApiError, state::AppState};
 
-/// What other servers have before their paths.
+/// Prefixes of the paths of other servers.
 const PREFIXES: [&str; 4] = ["/api", "/v1", "/v2", "/openai"];
 
-/// Answers at a path where there is nothing.
+/// Handles requests to unknown paths.
 pub(crate) async fn unknown(State(state): State<AppState>, uri: Uri) -> ApiError {
     state.paths.unknown(uri.path())
 }
 
-/// Answers a method that a path does not take. The header `allow` is the library's.
+/// Handles requests with a method that the path does not take. axum adds the header `allow`.
 pub(crate) async fn wrong_method(
     State(state): State<AppState>,
     method: Method,
@@ -28,17 +28,17 @@ pub(crate) async fn wrong_method(
     state.paths.wrong_method(&method, matched.as_ref().map_or("", MatchedPath::as_str))
 }
 
-/// The documented paths without a place for a name in them, and the methods of each.
+/// The documented paths without path parameters, and the methods of each.
 pub(crate) struct Paths(BTreeMap<String, Vec<&'static str>>);
 
 impl Paths {
-    /// Those of the document.
+    /// The paths of the API document.
     pub(crate) fn of(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter().filter(|(path, _)| !path.contains('{'));
         Self(paths.map(|(path, item)| (path.clone(), methods(item))).collect())
     }
 
-    /// The refusal of a path where there is nothing.
+    /// The error for an unknown path.
     fn unknown(&self, path: &str) -> ApiError {
         let message = match self.meant(path) {
             Some(meant) => {
@@ -49,7 +49,7 @@ impl Paths {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// The refusal of a method that the route at `path` does not take.
+    /// The error for a method that the route at `path` does not take.
     fn wrong_method(&self, method: &Method, path: &str) -> ApiError {
         let message = match self.0.get(path).or_else(|| self.0.get(path.trim_end_matches('/'))) {
             Some(taken) if !taken.is_empty() => {
@@ -62,7 +62,8 @@ impl Paths {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
-    /// Which path is meant by one that there is not, with its method: one with another beginning or end, or a misspelt one.
+    /// The known path, with its first method, that an unknown one likely means: it has another prefix, a slash at its
+    /// end or a typing error.
     fn meant(&self, path: &str) -> Option<String> {
         let mut rest = path.trim_end_matches('/');
         let last = loop {
@@ -77,7 +78,7 @@ impl Paths {
                 None => break rest,
             }
         };
-        // The shortest paths are near to any.
+        // Very short paths are close to every other one.
         if last.len() < 4 {
             return None;
         }
@@ -85,7 +86,7 @@ impl Paths {
         found.first().and_then(|path| self.found(path))
     }
 
-    /// A path that there is, with its methods, or the same below `/v1`.
+    /// `path` with its first method if it is known, or else the same path below `/v1`.
     fn found(&self, path: &str) -> Option<String> {
         let below = format!("/v1{path}");
         let (path, methods) = self.0.get_key_value(path).or_else(|| self.0.get_key_value(&below))?;

@@ -1,7 +1,8 @@
-//! Wrong keys, counted by the address that shows them: who shows many is told to wait, and loses its connection each time.
+//! Limits wrong keys by client address: an address that sends many is refused for a while, and loses its connection
+//! each time.
 //!
-//! Nobody guesses a key of 256 bits. What this holds off is the work and the noise that guessing makes. Right keys are taken from such an
-//! address all the same, since many who are honest may stand behind one.
+//! Nobody guesses a key of 256 bits. The limit bounds the work and the log noise that guessing causes. Valid keys
+//! are still accepted from a limited address, because many honest clients may share it.
 
 use std::{
     collections::HashMap,
@@ -12,29 +13,29 @@ use std::{
 
 use super::bucket::Bucket;
 
-/// The most addresses that are remembered, some hundred bytes each; those for which there is no room are counted together.
+/// The largest number of addresses to remember, at some hundred bytes each. Further addresses share one bucket.
 const REMEMBERED: usize = 4096;
 
-/// Wrong keys of the last minute.
+/// Limits the wrong keys of each address per minute.
 #[derive(Debug)]
-pub(crate) struct Guesses {
+pub(crate) struct FailedAuthLimit {
     per_minute: u64,
-    /// Those addresses that have shown some. A lock that is held to count.
+    /// The addresses that have sent wrong keys. The lock is held only to count.
     of: Mutex<HashMap<IpAddr, Bucket>>,
     others: Bucket,
 }
 
-impl Guesses {
-    /// So many may be shown each minute; at least one.
+impl FailedAuthLimit {
+    /// Creates a limit of `per_minute` wrong keys for each address, at least 1.
     pub(crate) fn new(per_minute: u64) -> Self {
         let per_minute = per_minute.max(1);
         Self { per_minute, of: Mutex::default(), others: Bucket::new(per_minute) }
     }
 
-    /// Counts a wrong key.
+    /// Counts a wrong key of an address.
     ///
     /// # Errors
-    /// When there were enough of them: how long until there may be another one.
+    /// The time until the next wrong key is allowed, if the address has used up its limit.
     pub(super) fn count(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.len() >= REMEMBERED {
@@ -47,12 +48,13 @@ impl Guesses {
         } else {
             &self.others
         };
-        // One is never more than there is, so that there is always a time to wait.
+        // 1 never exceeds the limit, so `take` always returns a time to wait.
         bucket.take(1, now).map_err(Option::unwrap_or_default)
     }
 }
 
-/// Whose address it is: of the newer kind everybody has as many as fit into half of it.
+/// The network that an address is counted under: the /64 prefix of an IPv6 address, since a client usually controls
+/// all addresses below it; an IPv4 address itself.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -66,10 +68,10 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_each_minute_and_memory_has_an_end() {
-        let guesses = Guesses::new(2);
+        let limit = FailedAuthLimit::new(2);
         let start = Instant::now();
         let count = |address: &str, seconds| {
-            guesses.count(address.parse().unwrap(), start + Duration::from_secs(seconds))
+            limit.count(address.parse().unwrap(), start + Duration::from_secs(seconds))
         };
         for address in ["10.0.0.1", "::ffff:10.0.0.1"] {
             count(address, 1).unwrap();
@@ -81,12 +83,12 @@ mod tests {
         assert!(count("2001:db8::ffff:1:2", 1).is_err(), "one network");
         count("2001:db8:0:1::1", 1).unwrap();
         for number in 0..u32::try_from(REMEMBERED).unwrap() {
-            let _ = guesses.count(IpAddr::from(number.to_be_bytes()), start + Duration::from_secs(2));
+            let _ = limit.count(IpAddr::from(number.to_be_bytes()), start + Duration::from_secs(2));
         }
-        assert_eq!(guesses.of.lock().unwrap().len(), REMEMBERED);
+        assert_eq!(limit.of.lock().unwrap().len(), REMEMBERED);
         assert!(count("10.9.9.9", 2).is_err(), "there were others for whom there was no room");
         assert!(count("10.0.0.1", 3).is_err(), "who was remembered still is");
         count("10.9.9.9", 100).unwrap();
-        assert_eq!(guesses.of.lock().unwrap().len(), 1, "whose minute is over is forgotten");
+        assert_eq!(limit.of.lock().unwrap().len(), 1, "whose minute is over is forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine was running when a process died: written down by that process, and known to the next.
+//! Records what the engine is running, so that after a crash the next process knows it.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use std::{
 
 use judge::{Fingerprint, Observer, SequenceReport, StepReport, Suspect};
 use signal_hook::{consts::SIGABRT, low_level::pipe};
-use store::{Bystander, RunningRecord};
+use store::{RunningRecord, SuspectRecord};
 
 use crate::{
     exit::{Fatal, Status},
@@ -19,26 +19,27 @@ use crate::{
     storage::Storage,
 };
 
-/// What is known of deaths before, and where this process's own is written down. Nothing where no folder is.
+/// The suspects of crashes of earlier processes, and the record of what this process runs. Empty without a data folder.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Deaths {
+pub(crate) struct CrashRecord {
     record: Option<Arc<RunningRecord>>,
     suspects: Vec<Suspect>,
 }
 
-impl Deaths {
-    /// Reads what the last processes left in the folder, and begins this one's record.
+impl CrashRecord {
+    /// Reads the records of earlier processes in the data folder, and begins the record of this one.
     ///
     /// # Errors
-    /// When the folder cannot be used.
+    /// [`Status::Misconfigured`] when the folder cannot be read or written, or SIGABRT cannot be handled.
     pub(crate) fn open(storage: &Storage) -> Result<Self, Fatal> {
-        let Some(kept) = storage.kept() else { return Ok(Self::default()) };
+        let Some(handle) = storage.enabled() else { return Ok(Self::default()) };
         let failed = |error: anyhow::Error| {
             Fatal::new(Status::Misconfigured, &error.context("it cannot be kept what the engine runs"))
         };
-        let record = kept.store().begin_record().map_err(|error| failed(error.into()))?;
-        let suspects = kept.store().bystanders().map_err(|error| failed(error.into()))?;
-        // A process that aborts, as it does without memory or when a library gives up, can do no more than write a byte.
+        let record = handle.store().begin_record().map_err(|error| failed(error.into()))?;
+        let suspects = handle.store().suspects().map_err(|error| failed(error.into()))?;
+        // A process that aborts, because memory ran out or a library gave up, can only write a byte in its signal
+        // handler.
         let marked = record.death_mark().and_then(|mark| pipe::register(SIGABRT, mark));
         marked.map_err(|error| failed(error.into()))?;
         if !suspects.is_empty() {
@@ -50,12 +51,12 @@ impl Deaths {
         Ok(Self { record: Some(Arc::new(record)), suspects: suspects.iter().map(suspect).collect() })
     }
 
-    /// Requests that may have been the cause of a death.
+    /// Requests that may have caused a crash.
     pub(crate) fn suspects(&self) -> Vec<Suspect> {
         self.suspects.clone()
     }
 
-    /// Who watches an engine: its figures, and this record.
+    /// The observer of an engine, which updates its metrics and this record.
     pub(crate) fn watched_with(&self, metrics: EngineMetrics) -> Arc<dyn Observer> {
         match &self.record {
             Some(record) => {
@@ -65,7 +66,7 @@ impl Deaths {
         }
     }
 
-    /// Notes that the engine is gone, and the process with it.
+    /// Records that the engine has died and the process ends because of it.
     pub(crate) fn note(&self) {
         if let Some(Err(error)) = self.record.as_ref().map(|record| record.note_death()) {
             tracing::warn!(%error, "it cannot be written down that the engine died");
@@ -73,24 +74,24 @@ impl Deaths {
     }
 }
 
-fn suspect(bystander: &Bystander) -> Suspect {
-    let Bystander { name, deaths, was_alone, since_s } = *bystander;
+fn suspect(record: &SuspectRecord) -> Suspect {
+    let SuspectRecord { name, deaths, was_alone, since_s } = *record;
     Suspect { fingerprint: Fingerprint(name), deaths, was_alone, since: Duration::from_secs(since_s) }
 }
 
-/// Counts, and writes down what is about to be run.
+/// Updates the metrics, and records the requests of each next step.
 #[derive(Debug)]
 struct Watched {
     metrics: EngineMetrics,
     record: Arc<RunningRecord>,
-    /// Whether it was told already that the disk fails.
+    /// Whether a failure to write was logged already.
     has_failed: AtomicBool,
 }
 
 impl Observer for Watched {
     fn about_to_run(&self, requests: &BTreeSet<Fingerprint>) {
         let names: Vec<_> = requests.iter().map(|request| request.0).collect();
-        // Judging does not depend on it.
+        // Judging continues without the record.
         if let Err(error) = self.record.note(&names)
             && !self.has_failed.swap(true, Relaxed)
         {

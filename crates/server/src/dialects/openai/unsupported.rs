@@ -1,4 +1,5 @@
-//! Parameters that change what an answer means and that are not offered: they are refused by name, never ignored.
+//! Parameters that would change the meaning of an answer and are not supported. They are refused by name, never
+//! ignored.
 
 use std::collections::HashMap;
 
@@ -6,14 +7,14 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 
-/// Whether a value asks for nothing.
+/// Whether a value requests nothing.
 type AsksForNothing = fn(&Value) -> bool;
 
-/// A parameter that is refused unless its value asks for nothing; `null` never does.
-type Refused = (&'static str, AsksForNothing);
+/// A parameter that is refused unless its value requests nothing; `null` is always accepted.
+type Unsupported = (&'static str, AsksForNothing);
 
-/// What conversations cannot ask for.
-pub(super) const CHAT: &[Refused] = &[
+/// Unsupported parameters of chat completions.
+pub(super) const CHAT: &[Unsupported] = &[
     ("modalities", is_text_only),
     ("audio", never),
     ("prediction", never),
@@ -21,12 +22,12 @@ pub(super) const CHAT: &[Refused] = &[
     ("echo", is_off),
 ];
 
-/// What continued text cannot ask for.
-pub(super) const COMPLETIONS: &[Refused] =
+/// Unsupported parameters of completions.
+pub(super) const COMPLETIONS: &[Unsupported] =
     &[("suffix", is_empty_text), ("response_format", is_text_format), ("logprob_token_ids", is_empty)];
 
-/// What responses cannot ask for.
-pub(super) const RESPONSES: &[Refused] = &[
+/// Unsupported parameters of responses.
+pub(super) const RESPONSES: &[Unsupported] = &[
     ("previous_response_id", never),
     ("conversation", never),
     ("prompt", never),
@@ -42,7 +43,7 @@ pub(super) const RESPONSES: &[Refused] = &[
     ("n", is_one),
     ("best_of", is_one),
     ("stop", is_empty),
-    // It is max_output_tokens here.
+    // Here the parameter is `max_output_tokens`.
     ("max_tokens", never),
     ("max_completion_tokens", never),
     ("min_tokens", is_zero),
@@ -58,8 +59,8 @@ pub(super) const RESPONSES: &[Refused] = &[
     ("structured_outputs", is_empty),
 ];
 
-/// What none of them can ask for: extensions of other servers.
-const EXTENSIONS: &[Refused] = &[
+/// Extensions of other servers that no route supports.
+const EXTENSIONS: &[Unsupported] = &[
     ("prompt_logprobs", is_off),
     ("use_beam_search", is_off),
     ("stop_token_ids", is_empty),
@@ -79,11 +80,12 @@ const EXTENSIONS: &[Refused] = &[
     ("prompt_embeds", never),
 ];
 
-/// Looks for parameters that are not offered: `refused`, and extensions. Everything else that is unknown is ignored.
+/// Refuses the parameters in `unsupported` and the extensions. All other unknown parameters are ignored.
 ///
-/// A value is looked at as it is, so a body with large images is read once more; that takes less than decoding them.
-pub(super) fn check(body: &HashMap<String, Value>, refused: &[Refused]) -> Result<(), ApiError> {
-    for (name, asks_for_nothing) in refused.iter().chain(EXTENSIONS) {
+/// The values must be parsed for this, so a body with large images is parsed once more, which takes less time than
+/// decoding them.
+pub(super) fn check(body: &HashMap<String, Value>, unsupported: &[Unsupported]) -> Result<(), ApiError> {
+    for (name, asks_for_nothing) in unsupported.iter().chain(EXTENSIONS) {
         if let Some(value) = body.get(*name)
             && !value.is_null()
             && !asks_for_nothing(value)
@@ -104,7 +106,7 @@ fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
-/// Whether it asks for no thoughts before the answer, of which there are none.
+/// Whether thinking before the answer is only switched off, which is always so here.
 fn is_no_thinking(value: &Value) -> bool {
     let asks = |(name, value): (&String, &Value)| {
         let is_thinking = ["enable_thinking", "thinking"].contains(&name.as_str());

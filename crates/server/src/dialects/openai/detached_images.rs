@@ -1,4 +1,4 @@
-//! Images that come beside the messages, for places that are marked in their text: the way of ms-swift's client.
+//! Images that are outside of the messages and referred to by marks in their text, as ms-swift's client sends them.
 
 use std::collections::VecDeque;
 
@@ -6,26 +6,29 @@ use judge::{EncodedImage, Message, Part, Role};
 
 use crate::error::ApiError;
 
-/// What marks a place for an image, in requests with images beside the messages and in no others.
-const PLACE: &str = "<image>";
+/// The mark of an image in a text. It has this meaning only in requests with images outside of the messages.
+pub(super) const PLACE: &str = "<image>";
 
-/// Puts `images` into the turns: each into the next place, those without one before the user's first words.
+/// Puts `images` into the user's messages: each replaces the next mark, and the rest begins the user's first message.
 ///
 /// # Errors
-/// When nobody's turn can have them.
-pub(super) fn place(turns: &mut [Message], images: Vec<EncodedImage>) -> Result<(), ApiError> {
+/// When images are left over and there is no message of the user.
+pub(in crate::dialects) fn place(
+    messages: &mut [Message],
+    images: Vec<EncodedImage>,
+) -> Result<(), ApiError> {
     let mut images = VecDeque::from(images);
     if images.is_empty() {
         return Ok(());
     }
-    for turn in turns.iter_mut().filter(|turn| turn.role == Role::User) {
-        let parts = std::mem::take(&mut turn.parts);
-        turn.parts = parts.into_iter().flat_map(|part| filled(part, &mut images)).collect();
+    for message in messages.iter_mut().filter(|message| message.role == Role::User) {
+        let parts = std::mem::take(&mut message.parts);
+        message.parts = parts.into_iter().flat_map(|part| filled(part, &mut images)).collect();
     }
     if images.is_empty() {
         return Ok(());
     }
-    let Some(first) = turns.iter_mut().find(|turn| turn.role == Role::User) else {
+    let Some(first) = messages.iter_mut().find(|message| message.role == Role::User) else {
         return Err(ApiError::invalid(
             "images",
             "There is no message of the user that they could belong to.",
@@ -35,7 +38,7 @@ pub(super) fn place(turns: &mut [Message], images: Vec<EncodedImage>) -> Result<
     Ok(())
 }
 
-/// A text with the next images in its places; a place for which there is none is text.
+/// The parts of a text whose marks are replaced by the next images; a mark without an image stays text.
 fn filled(part: Part, images: &mut VecDeque<EncodedImage>) -> Vec<Part> {
     let Part::Text(text) = part else { return vec![part] };
     let (mut parts, mut rest) = (Vec::new(), text.as_str());
@@ -66,10 +69,10 @@ mod tests {
     fn images_go_to_their_places_and_the_rest_to_the_front() {
         let asked = "<image>What is it, and <image>?";
         let placed = |images: &[u8]| {
-            let mut turns = [Message::text(Role::System, "<image>"), Message::text(Role::User, asked)];
-            place(&mut turns, images.iter().map(|byte| image(*byte)).collect()).unwrap();
-            assert_eq!(turns[0].parts, [text("<image>")]);
-            turns[1].parts.clone()
+            let mut messages = [Message::text(Role::System, "<image>"), Message::text(Role::User, asked)];
+            place(&mut messages, images.iter().map(|byte| image(*byte)).collect()).unwrap();
+            assert_eq!(messages[0].parts, [text("<image>")]);
+            messages[1].parts.clone()
         };
         let (first, second) = (Part::Image(image(1)), Part::Image(image(2)));
         assert_eq!(placed(&[]), [text(asked)]);

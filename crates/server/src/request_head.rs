@@ -1,4 +1,4 @@
-//! What holds for every request before anything looks at it, and for every response when everything has.
+//! Checks the head of every request before access control and handlers, and sets headers of every response.
 
 use axum::{
     extract::{Request, State},
@@ -9,29 +9,31 @@ use axum::{
 
 use crate::{error::ApiError, metrics::Refusal};
 
-/// How large the head of a request may be. The HTTP library bounds what it reads; this says what is wrong.
+/// Limits of the head of a request. The HTTP library bounds what it reads; these limits give an error that says what
+/// is wrong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadLimits {
-    /// The longest URI, in bytes.
+    /// Maximum length of the URI, in bytes.
     pub(crate) uri: usize,
-    /// The most that all header fields may have together, in bytes.
+    /// Maximum size of all header fields together, in bytes.
     pub(crate) fields: usize,
 }
 
 impl HeadLimits {
-    /// None.
+    /// No limits.
     pub(crate) const NONE: Self = Self { uri: usize::MAX, fields: usize::MAX };
 }
 
-/// Refuses requests whose head makes no sense here, and puts on each response what browsers and caches on the way must know.
-pub(crate) async fn edge(State(limits): State<HeadLimits>, request: Request, next: Next) -> Response {
-    let mut response = match check(&request, limits) {
+/// Middleware that refuses requests with an invalid head, and sets the headers that browsers and caches need on each
+/// response.
+pub(crate) async fn check(State(limits): State<HeadLimits>, request: Request, next: Next) -> Response {
+    let mut response = match validate(&request, limits) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // What may be kept says so itself; streams only say that they must be asked for again.
+    // Cacheable responses have the header already. Streams have `no-cache`, which still allows caches to store them.
     let streams = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     if streams || !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -39,13 +41,16 @@ pub(crate) async fn edge(State(limits): State<HeadLimits>, request: Request, nex
     response
 }
 
-fn check(request: &Request, limits: HeadLimits) -> Result<(), ApiError> {
+/// # Errors
+/// When the URI or the header is too long, the host is missing (from HTTP/1.1 on) or repeated, or the body is
+/// compressed.
+fn validate(request: &Request, limits: HeadLimits) -> Result<(), ApiError> {
     let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
     if uri > limits.uri {
         let message = format!("The URI has {uri} bytes; the limit is {} (max_uri_kib).", limits.uri);
         return Err(ApiError::new(StatusCode::URI_TOO_LONG, "uri_too_long", message).refused(Refusal::Head));
     }
-    // As they are written: a colon, a space and the end of a line for each.
+    // Their size as sent: with a colon, a space and the end of a line for each.
     let fields: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if fields > limits.fields {
