@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures what affinity is worth: three replicas behind HAProxy, the same load with the header and without it.
+"""Measures the effect of affinity: three replicas behind HAProxy, under the same load with the header and without it.
 
     cargo build --release && deploy/haproxy/compare.py target/release/gavel
 
-Each of the clients asks about pictures in random order, several responses to each. A replica's cache of keys and values is
-so small that it does not hold all pictures, but a third of them. Needs haproxy, and nothing else but Python."""
+Clients send judgements about pictures in random order, of several responses to each. A replica's KV cache is so small that it
+holds only a third of the pictures. Needs only haproxy and Python."""
 
 import argparse
 import base64
@@ -28,7 +28,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def png(seed):
-    """A picture of noise in large squares, which no other seed has."""
+    """Returns a PNG of large squares in random colours, which differs for each seed."""
     width, height, square = 224, 112, 14
     draw = random.Random(seed)
     cells = [[draw.randbytes(3) for _ in range(width // square)] for _ in range(height // square)]
@@ -43,7 +43,7 @@ def png(seed):
 
 
 def affinity(image):
-    """What Gavel answers in x-gavel-affinity, worked out before the first request."""
+    """Returns the x-gavel-affinity that Gavel answers for an image, computed before the first request."""
     return hashlib.sha256(hashlib.sha256(image).digest()).hexdigest()[:32]
 
 
@@ -55,7 +55,7 @@ def free_port():
 
 @contextlib.contextmanager
 def fleet(gavel, options):
-    """Three replicas and the proxy before them: the proxy's port and the replicas' addresses."""
+    """Runs three replicas and the proxy in front of them; yields the proxy's port and the replicas' addresses."""
     with contextlib.ExitStack() as stack:
         addresses = []
         for _ in range(3):

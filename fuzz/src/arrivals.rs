@@ -1,4 +1,5 @@
-//! Requests that come and go as they like: each one's tokens are its own, it ends once, and every block comes back.
+//! Requests that arrive and are cancelled at any time: each one gets its own tokens and ends once, and all blocks are
+//! freed.
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ const LIMITS: Limits = Limits {
     efficient_step_tokens: 10,
 };
 
-/// Writes the successor of the last token, and looks whether steps are what they may be.
+/// A backend that writes the successor of the last token, and checks that steps are valid.
 struct Successor {
     /// The token that each slot of the cache holds.
     memory: HashMap<(u32, usize), u32>,
@@ -106,7 +107,7 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
     }
 }
 
-/// Reads a stream to its end; panics when it has none or goes on after it.
+/// Reads a stream to its end; panics when it has no end, goes on after it, or has more than `most` tokens.
 fn read(mut stream: TokenStream, most: usize) {
     let (mut count, mut ended) = (0, false);
     while let Some(event) = stream.blocking_next() {

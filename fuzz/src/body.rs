@@ -1,21 +1,21 @@
-//! Bodies of requests, in every dialect: refused by a documented status, or every number of what is made of them is in its range, and
-//! the same JSON written otherwise asks for the same.
+//! Bodies of requests in every dialect: refused with a documented status, or parsed so that every number is in its
+//! range, and the same JSON in another notation parses to the same request.
 
 use std::sync::OnceLock;
 
-use gavel::border::{self, Answer};
+use gavel::fuzz_api::{self, Answer};
 use judge::{CompletionParams, JudgeOptions};
 use serde_json::Value;
 
 use super::{bytes::Bytes, events, recital::quiet};
 
-/// What the server says of its routes: path and statuses that are told for it.
+/// The routes of the API document: the path, and the documented statuses of its responses.
 fn routes() -> &'static [(String, Vec<u16>)] {
     static ROUTES: OnceLock<Vec<(String, Vec<u16>)>> = OnceLock::new();
     ROUTES.get_or_init(|| quiet().json_routes())
 }
 
-/// Panics when a body gets past a bound, or an answer is none that is documented.
+/// Panics when a body with a value beyond a limit is accepted, or a response is not a documented one.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let way = usize::from(bytes.byte());
@@ -51,7 +51,7 @@ fn look(path: &str, statuses: &[u16], answer: &Answer) {
     }
 }
 
-/// Looks whether numbers of tokens, wherever they are told, agree.
+/// Checks that the numbers of tokens add up, wherever a response has them.
 fn add_up(value: &Value) {
     match value {
         Value::Object(members) => {
@@ -68,7 +68,7 @@ fn add_up(value: &Value) {
     }
 }
 
-/// The same JSON, written as somebody else would.
+/// The same JSON in another notation.
 fn again(body: &[u8]) -> Vec<u8> {
     let value: Value = serde_json::from_slice(body).expect("what was taken is JSON");
     serde_json::to_vec(&value).expect("JSON can be written")
@@ -102,7 +102,7 @@ fn check_params(params: &CompletionParams) {
     assert!(params.logprob_tokens.iter().all(|token| (token.0 as usize) < vocabulary));
 }
 
-/// All that tells two requests apart. The order of biases is a map's, and means nothing.
+/// All that distinguishes two requests. The order of biases is that of a map, and means nothing.
 fn plain(mut params: CompletionParams) -> String {
     params.logit_bias.sort_by_key(|(token, _)| token.0);
     params.caller = judge::Caller::default();
@@ -128,10 +128,11 @@ fn check_options(options: &JudgeOptions) {
     assert!(options.drawing.top_p > 0.0 && options.drawing.top_p <= 1.0);
 }
 
-/// The input of a batch: each error names a line that is there, and what is taken has as many requests as lines.
+/// The input of a batch: each error names an existing line or none, and a valid input has as many requests as
+/// non-blank lines.
 fn batch(text: &[u8]) {
     let lines = text.split(|byte| *byte == b'\n').count() as i64;
-    match border::batch_input(text, "/judge") {
+    match fuzz_api::batch_input(text, "/judge") {
         Ok(count) => {
             let full = text.split(|byte| *byte == b'\n').filter(|line| !blank(line));
             assert_eq!(full.count() as i64, count);

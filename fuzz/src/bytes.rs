@@ -1,10 +1,10 @@
-//! Choices out of the bytes that a fuzzer makes up.
+//! Makes choices from the bytes of a fuzzer.
 
-/// What is left of the bytes. When nothing is left, every choice is the first one.
+/// The remaining bytes. When there are none, every choice is the first one.
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    /// The next byte.
+    /// The next byte; 0 when none is left.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
@@ -16,12 +16,12 @@ impl<'a> Bytes<'a> {
         usize::from(self.byte()) % count
     }
 
-    /// What is left as text, with a mark in place of what is none.
+    /// The remaining bytes as text, with replacement characters for invalid UTF-8.
     pub fn text(self) -> String {
         String::from_utf8_lossy(self.0).into_owned()
     }
 
-    /// The same up to the next byte 0xFF, which no text has.
+    /// The bytes up to the next byte 0xFF, which UTF-8 does not have, as text.
     pub fn piece(&mut self) -> String {
         let end = self.0.iter().position(|byte| *byte == 0xff);
         let (piece, rest) = match end {
@@ -32,7 +32,7 @@ impl<'a> Bytes<'a> {
         String::from_utf8_lossy(piece).into_owned()
     }
 
-    /// Whether nothing is left.
+    /// Whether no byte is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

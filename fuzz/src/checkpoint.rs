@@ -1,4 +1,5 @@
-//! Files of a checkpoint: any of them may be anything, and the answer is an error that names it, or figures that add up.
+//! Files of a checkpoint: whatever one of them contains, it is read or refused with a message, and reading it
+//! allocates little beyond its length.
 
 use std::{fs, path::Path};
 
@@ -17,7 +18,7 @@ const FILES: [&str; 7] = [
     "generation_config.json",
 ];
 
-/// A small checkpoint whose files fit together.
+/// The files of a small, valid checkpoint.
 const WHOLE: &[(&str, &[u8])] = &[
     ("config.json", include_bytes!("../../tests/reference/models/tiny56-native/config.json")),
     (
@@ -30,14 +31,14 @@ const WHOLE: &[(&str, &[u8])] = &[
 
 thread_local! {
     static FOLDER: Scratch = make();
-    /// Bytes that reading the whole checkpoint takes at once, at most.
+    /// Bytes of the largest allocation when the valid checkpoint is read.
     static USUAL: usize = FOLDER.with(|folder| {
         let source = Source::Folder(folder.to_path_buf());
         taken(|| inspect(&source)).1.largest
     });
 }
 
-/// What may be taken at once beyond the length of a file.
+/// Bytes that one allocation may have beyond the length of a file.
 const BEYOND: usize = 1 << 20;
 
 fn make() -> Scratch {
@@ -48,7 +49,7 @@ fn make() -> Scratch {
     folder
 }
 
-/// Puts the whole checkpoint's own file back, or none where it has none.
+/// Restores the file of the valid checkpoint, or removes it if that has none of this name.
 fn restore(folder: &Path, name: &str) {
     let path = folder.join(name);
     match WHOLE.iter().find(|(known, _)| *known == name) {
@@ -57,7 +58,7 @@ fn restore(folder: &Path, name: &str) {
     }
 }
 
-/// Panics when a file is believed that cannot be true, or refused without a name.
+/// Panics when a file causes too large an allocation, or is refused without a message.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let name = FILES[bytes.below(FILES.len())];
@@ -72,11 +73,11 @@ pub fn run(data: &[u8]) {
         if let Ok(inspection) = &inspected {
             assert!(inspection.to_string().contains("parameters"));
         }
-        // One context of cache and no pictures: what is tried is the reading.
-        // A tower that is said to be elsewhere is not looked for on the hub.
+        // The cache has one context, and there is none for images: only reading is tested.
+        // A vision tower in another repository is not looked for on the hub.
         let hub = HubOptions { cache: Some(folder.join("none")), offline: true, ..HubOptions::default() };
         let options = Options { cache_bytes: Some(0), image_cache_bytes: 0, hub, ..Options::new(source) };
-        // What cannot even be described is not loaded, whose answer would be the same.
+        // A checkpoint that cannot be inspected is not loaded, since the error would be the same.
         if inspected.is_ok()
             && let Err(error) = Checkpoint::load(&options)
         {

@@ -1,8 +1,8 @@
-//! Configuration files: everything that is wrong is told with its line, or the settings are counted.
+//! Configuration files: all errors are reported with their lines, or the settings are counted.
 
 use std::fs;
 
-use gavel::border;
+use gavel::fuzz_api;
 
 use super::{bytes::Bytes, scratch::Scratch};
 
@@ -10,13 +10,13 @@ thread_local! {
     static FOLDER: Scratch = Scratch::new("configuration");
 }
 
-/// Panics when a file is refused without a line that it has.
+/// Panics when an error has no line, or a line that the file does not have.
 pub fn run(data: &[u8]) {
     let text = Bytes(data).text();
     FOLDER.with(|folder| {
         let path = folder.join("gavel.toml");
         fs::write(&path, &text).expect("a file can be written");
-        let Err(told) = border::configuration(&path) else { return };
+        let Err(told) = fuzz_api::configuration(&path) else { return };
         let place = path.display().to_string();
         let mut named = 0;
         for line in told.split(&place).skip(1) {

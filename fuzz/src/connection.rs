@@ -1,18 +1,18 @@
-//! Bytes on a connection, through the HTTP library and all routes: whatever comes, what goes out is HTTP, no handler panics, and the
-//! connection ends when its client has left.
+//! Bytes on a connection, through the HTTP library and all routes: for any input the output is HTTP, no handler
+//! panics, and the connection ends when its client has left.
 
 use super::recital::quiet;
 
-/// Panics when an answer is none, or the connection outlives its client.
+/// Panics when a response is not valid HTTP or has the status 500, or the connection outlives its client.
 pub fn run(data: &[u8]) {
-    // Nothing of HTTP has this byte, so that it can say where a piece ends.
+    // HTTP's own syntax does not have this byte, so that it can mark the ends of pieces.
     let pieces: Vec<&[u8]> = data.split(|byte| *byte == 0xff).collect();
     let conversation = quiet().converse(&pieces);
     assert!(conversation.ended, "the connection does not end after {:?}", String::from_utf8_lossy(data));
     check(&conversation.written, &conversation.methods);
 }
 
-/// Reads answers, one for each of `methods` and at most one more, which may be cut where the client left.
+/// Parses responses: at most one for each of `methods` and one more. The last one may be cut off where the client left.
 fn check(written: &[u8], methods: &[String]) {
     let (mut rest, mut answered) = (written, 0);
     while !rest.is_empty() {
@@ -60,7 +60,7 @@ fn check(written: &[u8], methods: &[String]) {
     }
 }
 
-/// What comes behind the chunks; nothing where they are cut, none where they are no chunks.
+/// What follows a chunked body; empty if the chunks are cut off, `None` if they are not valid chunks.
 fn chunks(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
         let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else { return Some(&[]) };

@@ -1,4 +1,5 @@
-//! Transcripts that trainers send: the answer is a part of the text, and the more text the same work for each byte.
+//! Transcripts that trainers send: the answer is a part of the text, and the work for each byte does not grow with
+//! the text.
 
 #[path = "../../crates/server/src/dialects/scoring/transcript/mod.rs"]
 #[allow(dead_code, clippy::unwrap_used)]
@@ -8,7 +9,7 @@ use transcript::Transcript;
 
 use super::bytes::Bytes;
 
-/// Panics when an answer or a question comes out that nobody wrote.
+/// Panics when an answer is parsed that is not in the text, or a question that is empty.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let place = bytes.byte();
@@ -16,7 +17,7 @@ pub fn run(data: &[u8]) {
     if let Some(found) = Transcript::parse(&text) {
         assert!(found.answer.len() <= text.len());
         assert!(!is_silent(&found.question), "a question without a character in {text:?}");
-        // Every word of the answer stands in the text.
+        // Every word of the answer is in the text.
         for word in found.answer.split_whitespace().filter(|word| !word.contains('<')) {
             assert!(text.contains(word) || text.contains('<'), "{word:?} is not in {text:?}");
         }
@@ -24,7 +25,7 @@ pub fn run(data: &[u8]) {
     let middle = text.char_indices().map(|(place, _)| place).nth(usize::from(place)).unwrap_or(text.len());
     let (prompt, _) = text.split_at(middle);
     if let Some(found) = Transcript::after(prompt, &text) {
-        // What the prompt began of the answer is part of it.
+        // If the prompt begins the answer, that beginning is part of the answer.
         assert!(text.contains(&found.answer), "{:?} is not in {text:?}", found.answer);
         assert!(!is_silent(&found.question));
     }

@@ -1,6 +1,7 @@
-//! Images as bodies have them, data URLs and base64: the same bytes, or the same refusal, as a reader that is slow and plain.
+//! Images in bodies, as data URLs and base64: the server decodes the same bytes, or returns the same error, as a slow
+//! and simple decoder.
 
-use gavel::border;
+use gavel::fuzz_api;
 
 use super::bytes::Bytes;
 
@@ -9,26 +10,27 @@ const ALPHABETS: [&[u8; 64]; 2] = [
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 ];
 
-/// Panics when the two readers differ, or what was written is not read.
+/// Panics when the two decoders differ, or do not decode what was encoded.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     match bytes.below(2) {
         0 => {
             let text = bytes.text();
-            assert_eq!(border::image(&text), reference(&text), "{text:?}");
+            assert_eq!(fuzz_api::image(&text), reference(&text), "{text:?}");
         }
         _ => {
             let (how, spaces) = (bytes.byte(), bytes.byte());
             let payload = bytes.0;
             let text = written(payload, how, spaces);
             let expected = if payload.is_empty() { Err("empty_image_file") } else { Ok(payload.to_vec()) };
-            assert_eq!(border::image(&text), expected, "{text:?}");
+            assert_eq!(fuzz_api::image(&text), expected, "{text:?}");
             assert_eq!(reference(&text), expected, "{text:?}");
         }
     }
 }
 
-/// Bit after bit.
+/// Encodes `payload` bit by bit. `how` chooses the alphabet, the padding, white space and the prefix; `spaces` is the
+/// place of the white space.
 fn written(payload: &[u8], how: u8, spaces: u8) -> String {
     let alphabet = ALPHABETS[usize::from(how & 1)];
     let mut bits: Vec<u8> =
@@ -74,7 +76,7 @@ fn decoded(letters: &[u8], alphabet: &[u8; 64]) -> Option<Vec<u8>> {
     let padding = letters.iter().rev().take_while(|letter| **letter == b'=').count();
     let digits = &letters[..letters.len() - padding];
     let wanted = (4 - digits.len() % 4) % 4;
-    // As much as there must be, or less: what is missing says nothing.
+    // Padding may be complete, partial or missing, since it carries no information.
     if wanted == 3 || padding > wanted {
         return None;
     }
@@ -84,7 +86,7 @@ fn decoded(letters: &[u8], alphabet: &[u8; 64]) -> Option<Vec<u8>> {
         bits.extend((0..6).rev().map(|bit| digit >> bit & 1));
     }
     let whole = bits.len() / 8 * 8;
-    // What is left over is no part of a byte, and another encoder's zeros.
+    // The remaining bits are not part of a byte; an encoder sets them to 0.
     if bits[whole..].contains(&1) {
         return None;
     }

@@ -1,5 +1,5 @@
-//! Server-sent events: whatever a critic writes, what comes out is read by the letter of the standard, says the same as the answer in
-//! one piece, and ends once.
+//! Server-sent events: whatever a critic writes, the stream keeps to the standard, has the same content as the
+//! response that is not streamed, and ends once.
 
 use serde_json::{Value, json};
 
@@ -8,16 +8,16 @@ use super::{
     recital::{QUESTION, reciting},
 };
 
-/// An event as a strict reader has it.
+/// An event as a strict parser reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its name, empty where it has none.
+    /// Its name; empty if it has none.
     pub name: String,
-    /// Its lines, joined.
+    /// Its lines of data, joined by newlines.
     pub data: String,
 }
 
-/// Reads a stream by the standard's grammar; panics at whatever is not in it, which browsers would pass over.
+/// Parses a stream by the standard's grammar; panics at anything that is not in it, which browsers would ignore.
 pub fn parse(stream: &[u8]) -> Vec<Event> {
     let text = std::str::from_utf8(stream).expect("a stream is UTF-8");
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -44,14 +44,14 @@ pub fn parse(stream: &[u8]) -> Vec<Event> {
     events
 }
 
-/// Looks at the stream that `path` answered: events are JSON, and one of them, the last, is the end.
+/// Checks the stream of a response of `path`: events are JSON or `[DONE]`, and only the last one is an end.
 pub fn check(path: &str, stream: &[u8]) {
     let events = parse(stream);
     let is_error = |event: &Event| {
         serde_json::from_str::<Value>(&event.data).is_ok_and(|data| data["error"].is_object())
     };
     let ends = |event: &Event| match event.name.as_str() {
-        // What failed is not done.
+        // A failed stream ends with an error in place of `[DONE]`.
         "" => event.data == "[DONE]" || is_error(event),
         name => ["verdict", "error", "done", "response.completed", "response.incomplete", "response.failed"]
             .contains(&name),
@@ -66,11 +66,11 @@ pub fn check(path: &str, stream: &[u8]) {
 
 const PATHS: [&str; 4] = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/judge"];
 
-/// Panics when a stream says anything else than the answer in one piece.
+/// Panics when a stream differs from the response that is not streamed.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let (kind, options, bound) = (bytes.below(PATHS.len()), bytes.byte(), bytes.byte());
-    let border = reciting(bytes.0);
+    let api = reciting(bytes.0);
     let most = usize::from(bound) + 1;
     let logprobs = options & 1 != 0;
     let count = usize::from(options >> 1 & 3) + 1;
@@ -93,8 +93,8 @@ pub fn run(data: &[u8]) {
     let mut streamed = body.clone();
     streamed["stream"] = json!(true);
     let path = PATHS[kind];
-    let whole = border.post(path, body.to_string().as_bytes());
-    let stream = border.post(path, streamed.to_string().as_bytes());
+    let whole = api.post(path, body.to_string().as_bytes());
+    let stream = api.post(path, streamed.to_string().as_bytes());
     let told = || format!("{path} {body}: {}", String::from_utf8_lossy(&stream.body));
     if !stream.content_type.starts_with("text/event-stream") {
         assert_eq!(stream.status, whole.status, "{}", told());
@@ -154,7 +154,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The texts at `pointer`, put together.
+/// The texts at `pointer`, concatenated.
 fn joined(values: &[&Value], pointer: &str) -> String {
     values.iter().filter_map(|value| value.pointer(pointer)?.as_str()).collect()
 }

@@ -1,12 +1,13 @@
-//! Places from which images are fetched: what is taken is held to the rules once more, by a reader that goes letter by letter.
+//! URLs from which images are fetched: each one that is accepted is checked against the rules again, by a second
+//! parser.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use gavel::border;
+use gavel::fuzz_api;
 
 use super::bytes::Bytes;
 
-/// What an operator may have allowed.
+/// Hosts that an operator may have allowed.
 const ALLOWED: [&[&str]; 4] = [
     &[],
     &["example.com"],
@@ -14,7 +15,8 @@ const ALLOWED: [&[&str]; 4] = [
     &["127.0.0.1:8000", "[::1]:9000", "1.1.1.1", "store.example:81", "[2a00::1]"],
 ];
 
-/// Beginnings of addresses that are not the public Internet's, in bits; version 4 by RFC 6890 and its updates.
+/// Prefixes, in bits, of IPv4 addresses that are not of the public Internet, by RFC 6890 and its updates, and Azure's
+/// own.
 const INSIDE_V4: [&str; 17] = [
     "00000000",                         // 0.0.0.0/8
     "00001010",                         // 10.0.0.0/8
@@ -35,7 +37,8 @@ const INSIDE_V4: [&str; 17] = [
     "11111111111111111111111111111111", // 255.255.255.255
 ];
 
-/// The same of version 6, below 2000::/3, outside of which nothing is public.
+/// Prefixes, in bits, of IPv6 addresses that are not of the public Internet, in 2000::/3, outside of which no address
+/// is.
 const INSIDE_V6: [&str; 4] = [
     "00100000000000010000000",          // 2001::/23
     "00100000000000010000110110111000", // 2001:db8::/32
@@ -43,7 +46,8 @@ const INSIDE_V6: [&str; 4] = [
     "00111111111111110000",             // 3fff::/20
 ];
 
-/// Panics when a URL is taken that breaks a rule, or an address is public that is not.
+/// Panics when a URL that breaks a rule is accepted, or the server and this module disagree whether an address is
+/// public.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     match bytes.below(6) {
@@ -51,18 +55,18 @@ pub fn run(data: &[u8]) {
             let mut octets = [0; 4];
             octets.fill_with(|| bytes.byte());
             let address = IpAddr::V4(Ipv4Addr::from(octets));
-            assert_eq!(border::is_public(address), public(address), "{address}");
+            assert_eq!(fuzz_api::is_public(address), public(address), "{address}");
         }
         5 => {
             let mut octets = [0; 16];
             octets.fill_with(|| bytes.byte());
             let address = IpAddr::V6(Ipv6Addr::from(octets));
-            assert_eq!(border::is_public(address), public(address), "{address}");
+            assert_eq!(fuzz_api::is_public(address), public(address), "{address}");
         }
         choice => {
             let hosts = ALLOWED[choice];
             let text = bytes.text();
-            if let Some(url) = border::fetched_from(&text, hosts) {
+            if let Some(url) = fuzz_api::fetched_from(&text, hosts) {
                 check(&text, &url, hosts);
             }
         }
@@ -81,7 +85,7 @@ fn public(address: IpAddr) -> bool {
         }
         IpAddr::V6(address) => {
             let bits = bits(&address.octets());
-            // ISATAP: what stands behind 0000:5efe or 0200:5efe is an address of version 4.
+            // ISATAP: an IPv4 address follows 0000:5efe or 0200:5efe.
             let tunnel = ["00000000", "00000010"].map(|first| format!("{first}000000000101111011111110"));
             bits.starts_with("001")
                 && !INSIDE_V6.iter().any(|block| bits.starts_with(block))
@@ -90,7 +94,7 @@ fn public(address: IpAddr) -> bool {
     }
 }
 
-/// Host and port that stand in a URL, as they are written.
+/// The scheme, the host and the port of a URL, as they are written.
 fn authority(url: &str) -> (&str, &str, Option<&str>) {
     let (scheme, rest) = url.split_once("://").expect("a URL has a scheme");
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -128,7 +132,7 @@ fn check(text: &str, url: &str, hosts: &[&str]) {
         Some(inner) => Some(IpAddr::V6(inner.trim_end_matches(']').parse().expect("an address in brackets"))),
         None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
     };
-    // What looks like a number is an address, or else some resolver may take it for one.
+    // A host that looks like a number must be an address, since some resolver may take it for one.
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
     let digits = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
     let hexadecimal =
@@ -154,7 +158,7 @@ fn check(text: &str, url: &str, hosts: &[&str]) {
     assert!(hosts.is_empty() || !found.is_empty(), "{}", told());
     assert!(with_port || port == usual, "{}", told());
     assert!(with_port || address.is_none_or(public), "{}", told());
-    // The host that a person reads is the one that is asked, unless it is written in another way on purpose.
+    // The host that a person reads is the one that is fetched from, unless the URL encodes it.
     let (_, read, _) = authority(text);
     if read.is_ascii() && !read.contains('%') && address.is_none() {
         assert_eq!(read.to_ascii_lowercase(), host, "{}", told());
@@ -164,7 +168,8 @@ fn check(text: &str, url: &str, hosts: &[&str]) {
     }
 }
 
-/// An address as browsers read it: one to four numbers, decimal, octal or hexadecimal; the last one fills what is left.
+/// An IPv4 address as browsers parse it: one to four numbers, decimal, octal or hexadecimal; the last one fills the
+/// remaining bytes.
 fn number(host: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
     let mut numbers = Vec::new();

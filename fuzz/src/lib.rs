@@ -1,6 +1,7 @@
-//! What must hold whatever strangers send. Each module has one property as `run`, which panics where it does not hold.
+//! Properties that must hold for any untrusted input. The `run` of each module checks one, and panics if it does not
+//! hold.
 //!
-//! `targets/fuzz.rs` looks for inputs that break one, led by what they reach; [`replay`] runs those that were kept.
+//! `targets/fuzz.rs` searches for inputs that violate one, guided by coverage; [`replay`] runs those that were kept.
 
 pub mod arrivals;
 #[cfg(feature = "server")]
@@ -37,10 +38,10 @@ mod scratch;
 pub mod sizes;
 pub mod verdict;
 
-/// A property of any bytes.
+/// Checks a property for any bytes; panics if it does not hold.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is that of its corpus too.
+/// Every target with its name, which is also that of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("arrivals", arrivals::run),
     #[cfg(feature = "server")]

@@ -1,4 +1,4 @@
-//! Rubrics, critics' profiles and forms as files: refused with the file's name, or good for asking and reading.
+//! Files of rubrics, critic profiles and forms: refused with the file's name, or usable for prompts and for parsing.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ fn case(pair: bool) -> Case {
     }
 }
 
-/// Panics when a file is taken that cannot be used, or refused without its name.
+/// Panics when a file that cannot be used is accepted, or an error does not name the file.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let kind = FOLDERS[bytes.below(FOLDERS.len())];
@@ -53,7 +53,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// Asks by every rubric in every way, and reads what could come back.
+/// Renders a prompt for every rubric in every format, and parses all answers that its choices allow.
 fn use_all(library: &RubricLibrary) {
     for profile in library.profiles() {
         for rubric in library.rubrics() {
@@ -66,7 +66,7 @@ fn use_all(library: &RubricLibrary) {
                     let mut parser = format.parser(rubric);
                     let begun = parser.text().to_owned();
                     let Some(rest) = choices.lead.strip_prefix(begun.as_str()) else { continue };
-                    // This one is read after what was thought only.
+                    // This form is parsed only after a thought.
                     let thought = if format.answer(rubric) == AnswerForm::ThinkAnswer {
                         "<think>Hm.</think>"
                     } else {

@@ -1,16 +1,16 @@
-//! Memory that work takes. It is counted where the fuzzer leads, in a program with one target and one thread that runs it; elsewhere
-//! tests run beside each other and nothing is counted.
+//! Memory that a function allocates. It is counted in the fuzzer's own program, which has one target and one thread
+//! that runs it; elsewhere, tests run concurrently and nothing is counted.
 
-/// What was taken while something was done, in bytes.
+/// Memory that was allocated while a function ran, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Taken {
-    /// The most at a time, beyond what was taken before.
+    /// The peak of all allocations, beyond what was allocated before.
     pub peak: usize,
-    /// The most at once.
+    /// The largest single allocation.
     pub largest: usize,
 }
 
-/// Does `work` and tells what it took; nothing where nothing is counted.
+/// Runs `work` and returns what it allocated; 0 where nothing is counted.
 pub fn taken<T>(work: impl FnOnce() -> T) -> (T, Taken) {
     #[cfg(fuzzing)]
     return counted::taken(work);
@@ -36,7 +36,7 @@ mod counted {
     #[global_allocator]
     static COUNTING: Counting = Counting;
 
-    // Sound: all is the system's allocator's, and what is done beside it takes no memory.
+    // Sound: every call is forwarded to the system's allocator, and counting allocates nothing.
     unsafe impl GlobalAlloc for Counting {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();

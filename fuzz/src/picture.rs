@@ -1,5 +1,6 @@
-//! Bytes that are said to be a picture: refused, or as many tokens as features and whole tiles, cut as the reference cuts a picture of
-//! the size that another use of the decoder finds, in no more memory than was planned for it.
+//! Arbitrary bytes as an image: refused, or encoded in as many tokens as features and in whole tiles, tiled as the
+//! reference tiles an image of the size that another use of the decoder finds, in no more memory than was planned for
+//! it.
 
 use std::io::Cursor;
 
@@ -8,11 +9,11 @@ use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 
 use super::{bytes::Bytes, memory::taken, prompt::processor, sizes::cuts};
 
-/// Bytes that a pixel may take while it is decoded, and what a decoder may keep of other things.
+/// Bytes that a pixel may take while it is decoded, and bytes that a decoder may allocate for other things.
 const BYTES_PER_PIXEL: usize = 18;
 const OTHERS: usize = 24 << 20;
 
-/// Panics when a picture is taken whose tokens, tiles and features do not agree.
+/// Panics when the tokens, tiles and features of an image do not agree, or encoding it takes too much memory.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let how = bytes.byte();
@@ -28,7 +29,7 @@ pub fn run(data: &[u8]) {
         Prompt { messages: vec![Message { role: Role::User, parts: part() }], tiling, ..Prompt::default() };
     let (encoded, taken) = taken(|| processor().encode(&prompt));
     let Ok(encoded) = encoded else {
-        // A megapixel in a square, which is the limit here, and what a decoder keeps.
+        // A square of one megapixel, which is the limit here, and what a decoder allocates for other things.
         assert!(taken.peak <= OTHERS + (1 << 20) * (BYTES_PER_PIXEL + 3 * 200), "{taken:?} for no picture");
         return;
     };
@@ -62,7 +63,7 @@ fn check_tiles(visual: &Visual, (how, tiling): (u8, ImageTiling), size: (usize, 
     }
 }
 
-/// Width and height of the picture as it is shown, by its whole decoding.
+/// Width and height of the image as it is displayed, from decoding it completely.
 fn size(file: &[u8]) -> (usize, usize) {
     let reader = ImageReader::new(Cursor::new(file)).with_guessed_format().expect("bytes can be read");
     let mut decoder = reader.into_decoder().expect("it was read");

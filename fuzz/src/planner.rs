@@ -1,27 +1,28 @@
-//! How a picture of some size is cut, written down once more after the reference's Python.
+//! A second implementation of how an image of some size is tiled, after the reference's Python.
 
 use critic::Packing;
 
-/// How pictures are cut for a critic.
+/// How images are tiled for a critic.
 #[derive(Debug, Clone, Copy)]
 pub struct Cut {
-    /// Pixels along a tile.
+    /// Side of a tile, in pixels.
     pub tile: usize,
-    /// Patches along a tile.
+    /// Side of a tile, in patches.
     pub side: usize,
     /// Sizes of grids, height and width in pixels.
     pub grids: &'static [(usize, usize)],
-    /// The most tiles' worth of features.
+    /// Maximum number of features of the grid, in tiles.
     pub most_tiles: usize,
 }
 
 impl Cut {
-    /// The packing of a picture alone in its prompt, and the number of its features.
+    /// The packing of an image that is alone in its prompt, and the number of its features.
     pub fn plan(&self, (height, width): (usize, usize)) -> (Packing, usize) {
         let grid = self.best(height, width);
         let tiles = (grid.0 / self.tile, grid.1 / self.tile);
         let (rows, columns) = (tiles.0 * self.side, tiles.1 * self.side);
-        // Whole numbers in the place of the reference's quotients, whose rounding to seven digits makes them the same.
+        // Integers in the place of the reference's quotients, whose rounding to seven digits makes the results the
+        // same.
         let (origin, kept) = if width * rows > columns * height {
             let margin = (rows - rounded(height * columns, width).min(rows)) / 2;
             ((margin, 0), (rows - 2 * margin, columns))
@@ -58,7 +59,7 @@ fn rounded(a: usize, b: usize) -> usize {
     (((2 * a * ten + b) / (2 * b)) / ten) as usize
 }
 
-/// `int(whole // times)`: how often `times` goes into `whole`, by trying.
+/// `int(whole // times)`: how many times `times` fits into `whole`, by trying.
 fn times_in(whole: usize, times: f64) -> usize {
     let goes = |count: usize| (count as f64).mul_add(times, -(whole as f64)) <= 0.0;
     (0..=whole).rev().find(|count| goes(*count)).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! Text of a conversation: no control token comes of it, what stands around it is what stands around no text, and it comes back as it
-//! was, its characters composed.
+//! Text of a conversation: it never becomes a control token, the tokens around it are those around an empty text, and
+//! its tokens decode to the same text, in the normal form NFC.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::bytes::Bytes;
 
-/// The processor of the critic that the program carries.
+/// The processor of the embedded critic, for images of up to 2^20 pixels.
 pub fn processor() -> &'static dyn SegmentEncoder {
     static PROCESSOR: OnceLock<Arc<dyn SegmentEncoder>> = OnceLock::new();
     let processor = PROCESSOR.get_or_init(|| {
@@ -20,7 +20,7 @@ pub fn processor() -> &'static dyn SegmentEncoder {
     processor.as_ref()
 }
 
-/// Panics when text becomes structure, or is changed on its way.
+/// Panics when text becomes structure, or is changed.
 pub fn run(data: &[u8]) {
     let processor = processor();
     let mut bytes = Bytes(data);
@@ -35,7 +35,7 @@ pub fn run(data: &[u8]) {
             Part::Image(_) | Part::Video(_) => None,
         })
         .collect();
-    // The same conversation without a word has the same control tokens.
+    // The same conversation with empty texts has the same control tokens.
     let silent = |message: &Message| Message::text(message.role, "");
     let scaffold = Prompt { messages: messages.iter().map(silent).collect(), ..Prompt::default() };
     let prompt = Prompt { messages, ..Prompt::default() };
@@ -58,7 +58,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// What tokens stand for, which is text.
+/// The text of tokens.
 fn written(tokens: &[TokenId]) -> String {
     let bytes = tokens.iter().flat_map(|token| processor().token_bytes(*token)).collect();
     String::from_utf8(bytes).expect("tokens of a text are text")
@@ -72,7 +72,8 @@ fn pieces(tokens: &[TokenId]) -> Vec<(TokenId, &[TokenId])> {
     places.iter().zip(ends).map(|(start, end)| (tokens[*start], &tokens[start + 1..end])).collect()
 }
 
-/// A conversation has the control tokens of the one without a word, and between them the tokens of its words.
+/// Checks that a conversation has the control tokens of the one with empty texts, and between them the tokens of its
+/// texts.
 fn compare(found: &[TokenId], scaffold: &[TokenId], texts: &[String]) {
     let (found, scaffold) = (pieces(found), pieces(scaffold));
     let controls =
@@ -80,7 +81,7 @@ fn compare(found: &[TokenId], scaffold: &[TokenId], texts: &[String]) {
     assert_eq!(controls(&found), controls(&scaffold), "{texts:?}");
     let turn = scaffold[0].0;
     let turns: Vec<usize> = (0..scaffold.len()).filter(|place| scaffold[*place].0 == turn).collect();
-    // The last turn is the reply's; before the first there may be one that the format itself has.
+    // The last turn is that of the reply; before the first there may be one that the chat format adds.
     let said = &turns[turns.len() - 1 - texts.len()..turns.len() - 1];
     for (place, ((_, tokens), (_, silent))) in found.iter().zip(&scaffold).enumerate() {
         let text = said.iter().position(|turn| *turn == place).map_or("", |index| &texts[index]);

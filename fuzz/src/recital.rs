@@ -1,4 +1,4 @@
-//! Critics for targets that speak with the server: one computes nothing, the other writes what it is told to.
+//! Critics for targets that use the server: one computes nothing, the other writes a given text.
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
@@ -9,44 +9,44 @@ use critic::{
     Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
     Processor, Prompt, TokenId, Wants,
 };
-use gavel::border::Border;
+use gavel::fuzz_api::FuzzApi;
 use judge::{EngineConfig, Judge, RubricLibrary};
 
-/// Ends the critic's turn; the tokens below it are bytes.
+/// The token that ends the critic's turn; the tokens below it are bytes.
 const END: u32 = 256;
-/// The first of the tokens that stand for a whole prompt, whatever it is: another one for each text, since a request that equals one that
-/// still runs would hear that one's text.
+/// The first of the tokens that stand for a whole prompt, whatever it is. Each text has another one, since a request
+/// that equals one that still runs would share its sequence, and so get its text.
 const PROMPT: u32 = 257;
 const PROMPTS: u32 = 64;
 const VOCABULARY: u32 = PROMPT + PROMPTS;
 
-/// The logit of the next byte: so far above all others that one who draws draws it, too.
+/// The logit of the next byte: so far above all others that sampling chooses it too.
 const CERTAIN: f32 = 100.0;
 
-/// The most bytes that are recited.
+/// Maximum number of bytes that are written.
 pub const LONGEST: usize = 900;
 
-/// What every request asks.
+/// The question of every request.
 pub const QUESTION: &str = "?";
 
-/// What is recited next.
+/// The text to write.
 static TEXT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-/// How many texts there were.
+/// Number of texts so far.
 static TEXTS: AtomicU32 = AtomicU32::new(0);
 
-/// A server whose critic judges everything to be a 7 and computes nothing.
-pub fn quiet() -> &'static Border {
-    static BORDER: OnceLock<Border> = OnceLock::new();
-    BORDER.get_or_init(|| border(bench::null_critic()))
+/// A server whose critic gives every response a 7 and computes nothing.
+pub fn quiet() -> &'static FuzzApi {
+    static API: OnceLock<FuzzApi> = OnceLock::new();
+    API.get_or_init(|| start(bench::null_critic()))
 }
 
-/// A server whose critic writes `text`, as far as it may.
-pub fn reciting(text: &[u8]) -> &'static Border {
-    static BORDER: OnceLock<Border> = OnceLock::new();
+/// A server whose critic writes `text`, up to [`LONGEST`] bytes and the limits of the request.
+pub fn reciting(text: &[u8]) -> &'static FuzzApi {
+    static API: OnceLock<FuzzApi> = OnceLock::new();
     *TEXT.lock().unwrap_or_else(PoisonError::into_inner) = text[..text.len().min(LONGEST)].to_vec();
     TEXTS.fetch_add(1, Relaxed);
-    BORDER.get_or_init(|| {
-        border(Critic {
+    API.get_or_init(|| {
+        start(Critic {
             processor: Arc::new(OneToken),
             backend: Box::new(Reciter),
             generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
@@ -56,17 +56,17 @@ pub fn reciting(text: &[u8]) -> &'static Border {
     })
 }
 
-fn border(critic: Critic) -> Border {
+fn start(critic: Critic) -> FuzzApi {
     let library = RubricLibrary::compiled_in().expect("our own rubrics can be read");
     let judge = Judge::new("gavel-mini".into(), critic, library, EngineConfig::default());
-    Border::start(judge).expect("a runtime can be made")
+    FuzzApi::start(judge).expect("a runtime can be made")
 }
 
 fn prompt_token() -> TokenId {
     TokenId(PROMPT + TEXTS.load(Relaxed) % PROMPTS)
 }
 
-/// Any prompt is one token, so that the place of a token tells which byte of the text it is.
+/// Encodes any prompt as one token, so that the position of a token is the place of its byte in the text.
 struct OneToken;
 
 impl Processor for OneToken {
@@ -89,7 +89,7 @@ impl Processor for OneToken {
 
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
         match text {
-            // What is continued without a conversation.
+            // The prompt of a completion without a conversation.
             QUESTION => Ok(vec![prompt_token()]),
             _ => Ok(text.bytes().map(|byte| TokenId(byte.into())).collect()),
         }

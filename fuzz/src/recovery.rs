@@ -1,4 +1,5 @@
-//! What a killed process, or a bad disk, leaves of a store: refused, or opened with what was written first and nothing that was not.
+//! Stores as a killed process or a bad disk leaves them: refused, or opened with a beginning of what was written and
+//! nothing else.
 
 use std::{
     collections::HashSet,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use store::{
-    BatchUsage, FilePage, Incoming, Limits, LineResult, NewBatch, NewFile, Order, Part, Purpose, Store,
+    BatchUsage, FilePage, Incoming, Limits, LineResult, NewBatch, NewFile, Order, Purpose, Store, StoreQuota,
 };
 
 use super::{bytes::Bytes, scratch::Scratch};
@@ -20,15 +21,15 @@ const OWNER: &str = "one";
 const DATABASE: &str = "gavel.sqlite";
 const LOG: &str = "gavel.sqlite-wal";
 
-/// A store as its files.
+/// A store, as a copy of its files.
 struct Kept {
     files: Vec<(PathBuf, Vec<u8>)>,
-    /// Names of contents, in the order in which they were recorded, and what is in them.
+    /// The ids and bytes of its contents, in the order in which they were recorded.
     contents: Vec<(String, Vec<u8>)>,
     batch: String,
 }
 
-/// A store whose process was killed, with all records in the log of the database, and one that was closed.
+/// A store whose process was killed, with all records in the write-ahead log of the database, and one that was closed.
 fn stores() -> &'static [Kept; 2] {
     static STORES: OnceLock<[Kept; 2]> = OnceLock::new();
     STORES.get_or_init(|| {
@@ -62,15 +63,15 @@ fn stores() -> &'static [Kept; 2] {
 }
 
 fn keep(store: &Arc<Store>, content: &[u8]) -> String {
-    let part = Part { owner: OWNER.into(), share: 1.0 };
-    let mut incoming = Incoming::begin(store, part).expect("there is room");
+    let quota = StoreQuota { owner: OWNER.into(), share: 1.0 };
+    let mut incoming = Incoming::begin(store, quota).expect("there is room");
     incoming.write(content).expect("there is room");
     let new =
         NewFile { owner: OWNER.into(), name: "a".into(), purpose: Purpose::Batch, expires_after_s: None };
     store.keep(incoming, &new).expect("there is room").id
 }
 
-/// All files below a folder, by their paths from there.
+/// All files below a folder, with their paths relative to it.
 fn read(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let (mut files, mut waiting) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(next) = waiting.pop() {
@@ -88,12 +89,12 @@ fn read(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// Panics when a damaged store is opened with what was never in it, or without the beginning of what was.
+/// Panics when a damaged store opens with something that was never stored, or with a gap in what was.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let kept = &stores()[bytes.below(2)];
     let mut files = kept.files.clone();
-    // Only the log has sums of what is in it.
+    // Only the write-ahead log has checksums.
     let (mut sound, mut contents_sound) = (true, true);
     for _ in 0..8 {
         if bytes.is_empty() {
@@ -141,7 +142,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// One change of a file.
+/// Makes one change to a file.
 fn damage(files: &mut Vec<(PathBuf, Vec<u8>)>, name: PathBuf, bytes: &mut Bytes<'_>) {
     let place = match files.iter().position(|(known, _)| *known == name) {
         Some(place) => place,
@@ -178,7 +179,7 @@ fn look(store: &Arc<Store>, kept: &Kept, sound: bool, contents_sound: bool) {
     let files = store.files(OWNER, &page);
     let (batch, lines) = (store.batch(OWNER, &kept.batch), store.done_lines(&kept.batch));
     let figures = store.figures();
-    // Whatever is asked of a damaged database ends, in an error or not.
+    // Every operation on a damaged database returns, with an error or without.
     let _ = (store.unfinished(), store.sweep(), store.batches(OWNER, None, 10));
     if !sound {
         return;

@@ -1,4 +1,4 @@
-//! The kept inputs of a target, and as many changed ones as are wanted. Nothing leads the changes, so that they find less
+//! Runs the kept inputs of a target, and changed ones. The changes are not guided by coverage, so that they find less
 //! than the fuzzer; but they need no build of their own.
 
 use std::{
@@ -15,11 +15,11 @@ use crate::Target;
 pub enum Changes {
     /// This many of each kept input.
     Each(usize),
-    /// As many as there is time for, until then.
+    /// As many as there is time for, until this instant.
     Until(Instant),
 }
 
-/// The inputs that were kept for the target `name`, in order of their names.
+/// The inputs that were kept for the target `name`, in the order of their file names.
 ///
 /// # Errors
 /// When the folder or a file cannot be read.
@@ -31,8 +31,8 @@ pub fn kept(name: &str) -> io::Result<Vec<Vec<u8>>> {
     files.iter().map(fs::read).collect()
 }
 
-/// Runs `target` on all of `inputs` and on changed ones, and tells how many those were. What makes it panic is written to the
-/// file `last-input` of `folder`.
+/// Runs `target` on all of `inputs` and on changed ones, and returns the number of all runs. An input that makes it
+/// panic is written to the file `last-input` of `folder`.
 ///
 /// # Panics
 /// When the target does.
@@ -63,7 +63,7 @@ pub fn replay(target: Target, inputs: &[Vec<u8>], changes: Changes, folder: &Pat
     count
 }
 
-/// An input while it is tried.
+/// An input while the target runs on it. On drop, it is written to a file if the target panicked.
 struct Tried<'a> {
     input: &'a [u8],
     folder: &'a Path,
@@ -80,13 +80,13 @@ impl Drop for Tried<'_> {
     }
 }
 
-/// Makes other inputs of inputs, the same ones in each run.
+/// Changes inputs, in the same way in each run.
 struct Changer {
     state: u64,
 }
 
 impl Changer {
-    /// A number below `count`, which is not 0 (xorshift).
+    /// A pseudo-random number below `count`, which is not 0 (xorshift).
     fn below(&mut self, count: usize) -> usize {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -116,7 +116,7 @@ impl Changer {
                     bytes.splice(place..end, other[start..stop].iter().copied());
                 }
                 6 => {
-                    // Lengths and counts at which something turns over.
+                    // Lengths and counts at which integers overflow.
                     let numbers = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, u64::MAX >> 1, u64::MAX];
                     let number = numbers[self.below(numbers.len())].to_le_bytes();
                     let width = [1, 2, 4, 8][self.below(4)];

@@ -1,4 +1,4 @@
-//! Where targets put files that are to be read again.
+//! Temporary folders for the files that targets read.
 
 use std::{
     env, fs,
@@ -8,11 +8,11 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// A new folder, removed in the end.
+/// A new temporary folder, removed on drop.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one for `name`.
+    /// Creates a folder with `name` in its name.
     pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -32,7 +32,7 @@ impl Deref for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It is of no use to anybody, whether it can be removed or not.
+        // A folder that cannot be removed does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Sizes of pictures: each is cut as the reference cuts it, into as many tokens as features and no more than there can be.
+//! Sizes of images: each is tiled as the reference tiles it, with the same number of features, within the maximum.
 
 use std::sync::OnceLock;
 
@@ -7,12 +7,12 @@ use critic_candle::{Geometry, VideoNewline};
 
 use super::{bytes::Bytes, planner::Cut};
 
-/// Sides of grids of the published critics, in tiles; every pair of them is a grid.
+/// The longest side of the grids of the published critics, in tiles; every pair of sides up to it is a grid.
 const TILES: usize = 6;
-/// The longest side that the tests try, which is the longest that is read.
+/// The longest side that is tested, in pixels; by default, images with a longer one are refused.
 pub const LONGEST: usize = 16_384;
 
-/// How critics cut: the published ones, and the small one of the program.
+/// How critics tile images: the published ones, and the small one that is embedded.
 pub fn cuts() -> &'static [Cut; 2] {
     static CUTS: OnceLock<[Cut; 2]> = OnceLock::new();
     CUTS.get_or_init(|| {
@@ -24,7 +24,7 @@ pub fn cuts() -> &'static [Cut; 2] {
     })
 }
 
-/// Panics when a size is not cut as the reference cuts it.
+/// Panics when a size is not tiled as the reference tiles it.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let cut = &cuts()[bytes.below(2)];
@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
     check(cut, (side(), side()));
 }
 
-/// Panics when a picture of this height and width is not cut as the reference cuts it.
+/// Panics when an image of this height and width is not tiled as the reference tiles it.
 pub fn check(cut: &Cut, size: (usize, usize)) {
     let (height, width) = size;
     let geometry = Geometry {
@@ -48,7 +48,7 @@ pub fn check(cut: &Cut, size: (usize, usize)) {
     assert_eq!(packing, expected, "{height}x{width}");
     let Packing::AnyResolution { tiles, .. } = packing else { panic!("a picture alone is tiled") };
     assert_eq!(geometry.feature_count(&packing, 1 + tiles.0 * tiles.1), features);
-    // A strip may be thinner than a patch; then the whole picture in one tile is all that is seen of it.
+    // A strip may be thinner than a patch; then only the tile with the whole image shows it.
     assert!((1..=geometry.most_features()).contains(&features), "{height}x{width}");
     let place = geometry.place(height, width);
     assert_eq!(place.grid, (tiles.0 * cut.tile, tiles.1 * cut.tile));

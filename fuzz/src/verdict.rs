@@ -1,4 +1,4 @@
-//! A critic's text: however it is cut, it gives the same verdict, which is on the scale, or the same error.
+//! A critic's text: however it is split, it parses to the same verdict, which is on the scale, or to the same error.
 
 use rubric::{
     AnswerForm, Direction, Ending, Outcome, ParserEvent, Scale, Verdict, VerdictError, VerdictParser,
@@ -23,7 +23,8 @@ const SCALES: [Scale; 4] = [
     Scale { min: 0.0, max: 100.0, step: 1.0, decimals: true },
 ];
 
-/// Reads `text` in the pieces that end at `cuts`.
+/// Parses `text` in the pieces that end at `cuts`; returns the result, the streamed justification and the early
+/// outcome.
 fn read(
     parser: &VerdictParser,
     ending: Ending,
@@ -44,7 +45,7 @@ fn read(
     (parser.finish(ending), told, early)
 }
 
-/// Panics when the verdict depends on how the text comes, or is none that the form and the scale allow.
+/// Panics when the verdict depends on how the text is split, or is not one that the form and the scale allow.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let form = AnswerForm::ALL[bytes.below(AnswerForm::ALL.len())];
@@ -58,7 +59,7 @@ pub fn run(data: &[u8]) {
 
     let (whole, told, early) = read(&parser, ending, &text, &[]);
     let every: Vec<usize> = text.char_indices().map(|(place, _)| place).collect();
-    // Whole characters, as bytes of tokens are put together before they are read.
+    // Between characters, since the bytes of tokens are joined to whole characters before they are parsed.
     let some: Vec<usize> =
         every.iter().copied().filter(|place| (place * 31 + usize::from(seed)).is_multiple_of(5)).collect();
     for cuts in [&every, &some] {

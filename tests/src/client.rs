@@ -1,4 +1,4 @@
-//! Clients of other projects, as `tests/clients/install` puts them in place.
+//! Clients of other projects, as `tests/clients/install` installs them.
 
 use std::{
     env,
@@ -13,8 +13,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-/// Whether what `tests/clients/install` makes is there. When it is not, a test that needs it says so and ends; where
-/// everything is tested (`CI=true`), it fails.
+/// Whether `tests/clients/install` has made `path`. If not, it prints that the test is skipped; with `CI` set,
+/// where nothing may be skipped, it panics.
 fn installed(path: &Path) -> bool {
     let there = path.exists();
     let missing = format!("{} is missing: `tests/clients/install` makes it", path.display());
@@ -25,7 +25,7 @@ fn installed(path: &Path) -> bool {
     there
 }
 
-/// A command that knows where the server is and finds nothing else: no other server, no proxy and no telemetry.
+/// Sets the server's address for a command, and keeps it from all other servers, proxies and telemetry.
 fn alone(mut command: Command, server: &Server) -> Command {
     let foreign = env::vars().map(|(name, _)| name).filter(|name| {
         let name = name.to_uppercase();
@@ -50,15 +50,15 @@ fn alone(mut command: Command, server: &Server) -> Command {
 pub enum Client {
     /// By Python, with its packages.
     Python,
-    /// By Python, with the packages that cannot stand beside the others before them.
+    /// By Python, with the packages that conflict with the others first in its path.
     PythonApart,
     /// By Node, with its package.
     Node,
-    /// As the program in Rust.
+    /// As the compiled Rust program.
     Rust,
 }
 
-/// What runs clients of this kind against a server, when they are installed.
+/// A command that runs clients of this kind against a server; `None` if they are not installed.
 pub fn client(kind: Client, server: &Server) -> Option<Command> {
     let environment = folder().join(".venv");
     let (program, mark) = match kind {

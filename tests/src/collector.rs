@@ -1,4 +1,4 @@
-//! A collector of traces for one test: takes OTLP over HTTP and keeps what it is told.
+//! A collector of traces for one test: it accepts OTLP over HTTP and stores what it receives.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -14,23 +14,23 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-/// What a collector was told.
+/// What a collector has received.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// All spans, in the order in which they came.
+    /// All spans, in order of arrival.
     pub spans: Vec<Span>,
-    /// All events.
+    /// All events, in order of arrival.
     pub events: Vec<LogRecord>,
 }
 
-/// A collector on a port of its own, for as long as the test runs.
+/// A collector on a port of its own, which runs until the test ends.
 pub struct Collector {
     address: String,
     told: Arc<Mutex<Told>>,
 }
 
 impl Collector {
-    /// Listens.
+    /// Starts listening.
     ///
     /// # Panics
     /// When there is no free port.
@@ -48,12 +48,12 @@ impl Collector {
         Self { address, told }
     }
 
-    /// Where it listens, as a URL.
+    /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Takes all that it was told so far.
+    /// Takes what it has received since the last call.
     ///
     /// # Panics
     /// When one of its connections panicked.
@@ -105,7 +105,7 @@ fn serve(stream: TcpStream, told: &Mutex<Told>) {
     }
 }
 
-/// The value of an attribute as text, if it is there.
+/// The value of an attribute as text; `None` if it is missing.
 pub fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;
     Some(match found.value.as_ref()?.value.as_ref()? {

@@ -1,13 +1,13 @@
-//! Files and batches of a running server, as plain requests.
+//! Files and batches on a running server, as plain requests.
 
 use serde_json::{Value, json};
 
 use crate::{Response, Server, wait_until};
 
-/// What stands between the parts of a form.
+/// The boundary between the parts of a multipart form.
 const BOUNDARY: &str = "a-boundary-that-no-content-has";
 
-/// A form with these fields in this order; the one called `file` is sent as a file.
+/// A multipart form with these fields in this order; the field named `file` is sent as a file.
 fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, content) in fields {
@@ -28,10 +28,10 @@ impl Server {
         self.send("POST", "/v1/files", &[("content-type", &kind), ("authorization", &key)], &form(fields))
     }
 
-    /// Keeps a file under a key, and returns its id.
+    /// Stores a file under a key, and returns its id.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the server refuses it.
     pub fn keep(&self, key: &str, purpose: &str, content: &[u8]) -> String {
         let response = self.send_form(key, &[("purpose", purpose.as_bytes()), ("file", content)]);
         let (status, body) = (response.status, response.json());
@@ -47,10 +47,10 @@ impl Server {
         self.send(method, path, &headers, body.as_bytes())
     }
 
-    /// Begins a batch of `bodies`, whose lines are called by their numbers, and returns its id.
+    /// Creates a batch of `bodies`, with their indices as custom ids, and returns its id.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the server refuses it.
     pub fn begin_batch(&self, key: &str, (endpoint, window): (&str, &str), bodies: &[Value]) -> String {
         let line = |(index, body): (usize, &Value)| {
             let line =
@@ -66,15 +66,15 @@ impl Server {
         body["id"].as_str().expect("a batch has an id").to_owned()
     }
 
-    /// Where a batch stands.
+    /// The state of a batch.
     pub fn batch(&self, key: &str, id: &str) -> Value {
         self.keyed(key, ("GET", &format!("/v1/batches/{id}")), &Value::Null).json()
     }
 
-    /// Waits until a batch has ended.
+    /// Waits until a batch has ended, and returns its final state.
     ///
     /// # Panics
-    /// When that does not happen while lines of it are still answered.
+    /// When the batch makes no progress for ten seconds.
     pub fn ended_batch(&self, key: &str, id: &str) -> Value {
         let (mut batch, mut done) = (self.batch(key, id), -1);
         let has_ended = |batch: &Value| {
@@ -94,7 +94,7 @@ impl Server {
         batch
     }
 
-    /// The lines of a file; none when there is no file.
+    /// The lines of a file; empty if `id` is not a string.
     pub fn lines(&self, key: &str, id: &Value) -> Vec<Value> {
         let Some(id) = id.as_str() else { return Vec::new() };
         let text = self.keyed(key, ("GET", &format!("/v1/files/{id}/content")), &Value::Null).text();

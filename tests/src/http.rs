@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the tests need, on plain sockets, so that they decide when a connection ends.
+//! The part of HTTP/1.1 that the tests need, on plain sockets, so that tests decide when a connection ends.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -54,7 +54,8 @@ impl Response {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 
-    /// Reads the body as server-sent events, each as it comes. Dropping the iterator closes the connection.
+    /// Reads the body as server-sent events, one by one as they arrive. Dropping the iterator closes the
+    /// connection.
     pub fn events(self) -> Events {
         assert_eq!(self.header("content-type"), Some("text/event-stream"));
         Events { lines: self.body.lines() }
@@ -64,7 +65,7 @@ impl Response {
 /// A server-sent event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SentEvent {
-    /// Its name; empty when it has none.
+    /// Its name; empty if it has none.
     pub name: String,
     /// Its data.
     pub data: String,
@@ -107,18 +108,18 @@ impl Iterator for Events {
 /// Reads the head of a response from any stream.
 ///
 /// # Panics
-/// When there is no such response.
+/// When the stream has no valid response.
 pub fn read_from<S: Read + Send + 'static>(stream: S) -> Response {
     read(BufReader::new(stream))
 }
 
-/// Sends a request on a connection of its own and reads the head of the response.
+/// Sends a request on a new connection and reads the head of the response.
 ///
 /// # Panics
-/// When there is no such response.
+/// When the server cannot be reached, or sends no valid response.
 pub fn send(address: &str, (method, path): (&str, &str), headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
-    // So that a server that hangs fails a test and does not hang it.
+    // With this timeout a hanging server fails the test instead of blocking it.
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
@@ -130,11 +131,11 @@ pub fn send(address: &str, (method, path): (&str, &str), headers: &[(&str, &str)
     read(BufReader::new(stream))
 }
 
-/// Sends bytes as they are on a connection of its own, and reads the head of the response, if there is one.
+/// Sends bytes as they are on a new connection, and reads the head of the response; `None` if there is none.
 pub fn send_raw(address: &str, bytes: &[u8]) -> Option<Response> {
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
-    // A server that has seen enough may close before all is sent.
+    // A server that has read enough may close the connection before everything is sent.
     let _ = stream.write_all(bytes);
     let mut stream = BufReader::new(stream);
     let answered = stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
@@ -164,7 +165,7 @@ fn read<S: Read + Send + 'static>(mut stream: BufReader<S>) -> Response {
     Response { status, headers, body }
 }
 
-/// A body in chunks.
+/// Decodes a chunked body.
 struct Chunks<S> {
     stream: BufReader<S>,
     left: usize,

@@ -1,4 +1,4 @@
-//! Keys for tests, made as an operator makes them.
+//! Keys for tests, created as an operator creates them.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -17,7 +17,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// A file with these keys: the name of each, and the lines of its entry beside name and digest.
+    /// Creates a file with these keys: for each its name, and the lines of its entry after name and digest.
     ///
     /// # Panics
     /// When the file cannot be written.
@@ -28,10 +28,10 @@ impl Keys {
         keys
     }
 
-    /// Puts other keys in their place; a name that was there before has a new key.
+    /// Replaces all keys; a name that was in the file before gets a new key.
     ///
     /// # Panics
-    /// When no key can be made.
+    /// When a key cannot be created, or the file not be written.
     pub fn write(&mut self, entries: &[(&str, &str)]) {
         let mut text = String::new();
         self.keys.clear();
@@ -47,7 +47,7 @@ impl Keys {
         self.put(&text);
     }
 
-    /// Puts any text in the place of the keys.
+    /// Replaces the file's content with any text.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -55,12 +55,12 @@ impl Keys {
         fs::write(self.path(), text).expect("a file can be written");
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("keys.toml")
     }
 
-    /// The key of a name.
+    /// The key with this name.
     ///
     /// # Panics
     /// When there is none.
@@ -69,20 +69,20 @@ impl Keys {
         &found.unwrap_or_else(|| panic!("no key {name}")).1
     }
 
-    /// A server that asks for these keys, with these options.
+    /// A server that requires these keys, with these options.
     pub fn server(&self, options: &[&str]) -> Server {
         let path = self.path().to_string_lossy().into_owned();
         Server::with_options(&[&["--keys-file", &path], options].concat())
     }
 
-    /// Sends a POST with the key of a name.
+    /// Sends a POST request with the key of this name.
     pub fn post(&self, server: &Server, name: &str, (path, body): (&str, &Value)) -> Response {
         let bearer = format!("Bearer {}", self.key(name));
         let headers = [("content-type", "application/json"), ("authorization", &*bearer)];
         server.send("POST", path, &headers, body.to_string().as_bytes())
     }
 
-    /// Sends a GET with the key of a name.
+    /// Sends a GET request with the key of this name.
     pub fn get(&self, server: &Server, name: &str, path: &str) -> Response {
         let bearer = format!("Bearer {}", self.key(name));
         server.send("GET", path, &[("authorization", &*bearer)], b"")

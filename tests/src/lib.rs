@@ -1,7 +1,7 @@
-//! What the end-to-end tests share: the built binary as a server of their own, and a small HTTP client.
+//! Shared code of the end-to-end tests: the built binary as a server for one test, and a small HTTP client.
 //!
-//! The binary is the one that `cargo build --release` leaves beside the tests; build it first, or let `tests/run` do
-//! both.
+//! The binary is the one that `cargo build --release` puts beside the tests; build it first, or use
+//! `tests/run`, which does both.
 
 mod client;
 mod collector;
@@ -21,7 +21,7 @@ pub use tool::{Background, free_port, run_well, signal, tool};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-/// The bytes of an image of the reference data as base64.
+/// An image of the reference data, as base64.
 pub fn image(name: &str) -> String {
     let path = reference().join("images").join(name);
     let bytes =
@@ -29,18 +29,18 @@ pub fn image(name: &str) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// Sends a POST with a JSON body to a server at `address`, `host:port`.
+/// Sends a POST request with a JSON body to a server at `address`, `host:port`.
 pub fn post(address: &str, path: &str, body: &Value) -> Response {
     let headers = [("content-type", "application/json")];
     http::send(address, ("POST", path), &headers, body.to_string().as_bytes())
 }
 
-/// Sends a GET to a server at `address`, `host:port`.
+/// Sends a GET request to a server at `address`, `host:port`.
 pub fn get(address: &str, path: &str) -> Response {
     http::send(address, ("GET", path), &[], b"")
 }
 
-/// The README's picture as base64.
+/// The README's picture, as base64.
 ///
 /// # Panics
 /// When it is missing.
@@ -49,8 +49,8 @@ pub fn picture() -> String {
     BASE64_STANDARD.encode(std::fs::read(path).expect("the README's picture is there"))
 }
 
-/// A body without what differs when a request is repeated: the counts of tokens that were kept from earlier requests,
-/// whether the verdict was remembered, and the digest of the weights, which is not known from the start.
+/// Removes from a body what differs when a request is repeated: the counts of cached tokens, whether the
+/// verdict was remembered, and the digest of the weights, which is unknown at first.
 pub fn uncounted(mut body: Value) -> Value {
     match &mut body {
         Value::Object(members) => {

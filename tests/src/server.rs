@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A critic profile for the random reference checkpoint whose replies start with the verdict, so that only the
-/// justification is left to write and every request gets a verdict.
+/// justification is written by the critic and every request gets a verdict.
 const STEERED: &str = r#"
 name = "tiny56"
 default_pointwise = "helpfulness"
@@ -37,11 +37,11 @@ reply = "Better: 2\n"
 answer = "better_line"
 "#;
 
-/// A running `gavel serve` on a port of its own. Dropping it kills it.
+/// A running `gavel serve` on a port of its own. Dropping it kills the process.
 pub struct Server {
     process: Child,
     address: String,
-    /// Kept as long as the server may read it.
+    /// Keeps the folder as long as the server may read it.
     config: Option<TempDir>,
 }
 
@@ -51,19 +51,20 @@ impl Server {
         Self::with_options(&["--model", &random_model()])
     }
 
-    /// A server of the random reference checkpoint that is made to give verdicts: 7, and the second response.
+    /// A server of the random reference checkpoint that always gives the same verdict: 7, or the second
+    /// response.
     pub fn steered() -> Self {
         Self::with_profile(steering(STEERED))
     }
 
-    /// A server of the random reference checkpoint that is asked for the verdict in its first line, as a trained critic
-    /// is: it decides for itself, at random.
+    /// A server of the random reference checkpoint that is asked for the verdict in its first line, as a
+    /// trained critic is; its verdicts are random.
     pub fn deciding() -> Self {
         let asked = STEERED.replace("Score: 7\\n", "Score: ").replace("Better: 2\\n", "Better: ");
         Self::with_profile(steering(&asked))
     }
 
-    /// The same with further options.
+    /// A server like [`Server::steered`] with further options.
     pub fn steered_with(options: &[&str]) -> Self {
         Self::with_profile_and(steering(STEERED), options)
     }
@@ -84,35 +85,35 @@ impl Server {
     /// A server with these options of `gavel serve`.
     ///
     /// # Panics
-    /// When it does not start or its first line does not say where it listens.
+    /// When it does not start, or its first line is not the address that it listens on.
     pub fn with_options(options: &[&str]) -> Self {
         Self::started_by(Command::new(binary()), options)
     }
 
-    /// The same with these variables in its environment.
+    /// A server with these options, and these variables in its environment.
     ///
     /// # Panics
-    /// When it does not start or its first line does not say where it listens.
+    /// When it does not start, or its first line is not the address that it listens on.
     pub fn in_environment(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary());
         command.envs(variables.iter().copied());
         Self::started_by(command, options)
     }
 
-    /// The same, after the commands `limits` of a shell, such as `ulimit`.
+    /// A server with these options, started after the shell commands `limits`, such as `ulimit`.
     ///
     /// # Panics
-    /// As above.
+    /// When it does not start, or its first line is not the address that it listens on.
     pub fn limited(limits: &str, options: &[&str]) -> Self {
         let mut shell = Command::new("bash");
         shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]).arg(binary());
         Self::started_by(shell, options)
     }
 
-    /// A server that a command of another kind starts, which must hand its arguments on.
+    /// A server that is started by another command, which must pass its arguments on.
     ///
     /// # Panics
-    /// As above.
+    /// When it does not start, or its first line is not the address that it listens on.
     pub fn started_by(mut command: Command, options: &[&str]) -> Self {
         let command = command.args(["serve", "--host", "127.0.0.1", "--port", "0"]).args(options);
         let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
@@ -126,12 +127,12 @@ impl Server {
         Self { process, address, config: None }
     }
 
-    /// Where it listens, as `host:port`.
+    /// The address that it listens on, `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
@@ -144,38 +145,38 @@ impl Server {
         signal(self.process_id(), name);
     }
 
-    /// Waits for it to end by itself and tells whether it ended well.
+    /// Waits until it exits by itself, and returns whether it exited with status 0.
     pub fn wait(self) -> bool {
         self.exit_code() == Some(0)
     }
 
-    /// Waits for it to end by itself; nothing when a signal ended it.
+    /// Waits until it exits by itself, and returns its status; `None` if a signal ended it.
     ///
     /// # Panics
-    /// When the system does not tell.
+    /// When the system does not report the status.
     pub fn exit_code(mut self) -> Option<i32> {
         self.process.wait().expect("the process can be waited for").code()
     }
 
-    /// What it writes to standard error, where the command that started it said that somebody reads it.
+    /// Its standard error, if the command that started it has piped it.
     ///
     /// # Panics
-    /// When nobody was to read it, or somebody has taken it.
+    /// When standard error is not piped, or was taken before.
     pub fn take_errors(&mut self) -> ChildStderr {
         self.process.stderr.take().expect("standard error is piped")
     }
 
-    /// Sends a GET.
+    /// Sends a GET request.
     pub fn get(&self, path: &str) -> Response {
         self.send("GET", path, &[], b"")
     }
 
-    /// Sends a POST with a JSON body.
+    /// Sends a POST request with a JSON body.
     pub fn post(&self, path: &str, body: &Value) -> Response {
         self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
     }
 
-    /// Sends a POST, which must succeed, and returns its JSON.
+    /// Sends a POST request, which must succeed, and returns its JSON.
     ///
     /// # Panics
     /// When the status is not 200.
@@ -203,7 +204,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -229,7 +230,7 @@ pub fn reference() -> PathBuf {
 /// The interpreter of the tests' own virtual environment.
 ///
 /// # Panics
-/// When the environment was not made.
+/// When the environment does not exist.
 pub fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
     assert!(python.is_file(), "{} is missing: `tests/run` makes it", python.display());
@@ -241,7 +242,7 @@ fn random_model() -> String {
     reference().join("models/tiny56").to_string_lossy().into_owned()
 }
 
-/// A folder for `--config-dir` that makes the random checkpoint give verdicts.
+/// A folder for `--config-dir` with this critic profile for the random checkpoint.
 fn steering(profile: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let critics = folder.path().join("critics");
@@ -250,7 +251,8 @@ fn steering(profile: &str) -> TempDir {
     folder
 }
 
-/// The options that make a command of the binary use the steered random checkpoint, and the folder they need.
+/// The options with which a command of the binary uses the steered random checkpoint, and the folder that they
+/// need.
 fn steered_options() -> (TempDir, Vec<String>) {
     let folder = steering(STEERED);
     let options = ["--model", &random_model(), "--config-dir", &folder.path().to_string_lossy()]
@@ -259,7 +261,7 @@ fn steered_options() -> (TempDir, Vec<String>) {
     (folder, options)
 }
 
-/// Runs a command of the binary on the steered random checkpoint to its end.
+/// Runs a command of the binary on the steered random checkpoint until it exits.
 ///
 /// # Panics
 /// When it does not start.

@@ -1,4 +1,4 @@
-//! Programs beside the server that some tests need: those of other projects Debian has, and `.ci/run` installs them.
+//! Programs that some tests need in addition to the server: Debian packages, which `.ci/run` installs.
 
 use std::{
     env,
@@ -9,14 +9,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A program that is installed. When it is not, a test that needs it says so and ends; where everything is tested
-/// (`CI=true`), it fails.
+/// An installed program. If it is missing, this prints that the test is skipped and returns `None`; with `CI`
+/// set, where nothing may be skipped, it panics.
 ///
 /// # Panics
-/// When the program is missing and nothing may be skipped.
+/// When the program is missing and `CI` is set.
 pub fn tool(name: &str) -> Option<Command> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Debian keeps servers where users do not look.
+    // Debian puts servers into folders outside of a user's PATH.
     let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     if let Some(found) = folders.map(|folder| folder.join(name)).find(|file| file.is_file()) {
         return Some(Command::new(found));
@@ -26,7 +26,7 @@ pub fn tool(name: &str) -> Option<Command> {
     None
 }
 
-/// Runs a command to its end with `input`, and returns everything that it wrote.
+/// Runs a command with `input` until it exits, and returns its standard output and standard error.
 ///
 /// # Panics
 /// When it does not start or fails.
@@ -43,23 +43,23 @@ pub fn run_well(command: &mut Command, input: &[u8]) -> String {
     text
 }
 
-/// A port on which nobody listened a moment ago, for programs that cannot choose one themselves: below those that the system gives to
-/// clients, any of which may be somebody's a moment later.
+/// A port that was free a moment ago, for programs that cannot choose one themselves. It is below the range
+/// that the system assigns to client sockets, any of which may be taken a moment later.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok();
-    // Each process begins elsewhere.
+    // Each process begins at another port.
     let any = RandomState::new().hash_one(0);
     (0..10_000).map(|next| 20_000 + ((any + next) % 10_000) as u16).find(free).expect("there is a free port")
 }
 
-/// A program in the background. Dropping it kills it.
+/// A program in the background. Dropping it kills the process.
 pub struct Background(Child);
 
 impl Background {
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Panics
     /// When it does not start.
@@ -70,7 +70,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -79,7 +79,7 @@ impl Drop for Background {
 /// Sends a signal, such as `TERM`, to a process.
 ///
 /// # Panics
-/// When there is none of this number.
+/// When there is no such process.
 pub fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
     assert!(sent.expect("there is such a program").success(), "process {process} has ended");

@@ -1,4 +1,5 @@
-//! Clients that treat a server badly, in small numbers and against short limits, and that the harness sees when something is wrong.
+//! Tests of `gavel bench abuse`: few abusive clients against short limits, and that the harness detects a faulty
+//! server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -7,7 +8,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use gavel_tests::{binary, run_well};
 use serde_json::Value;
 
-/// Runs these shapes of abuse; gives what became of each.
+/// Runs these shapes of abuse; returns the report of each.
 fn abuse(shapes: &[&str]) -> Vec<(String, Value)> {
     let scratch = tempfile::tempdir().unwrap();
     let figures = scratch.path().join("figures.json");
@@ -58,10 +59,10 @@ fn who_guesses_keys_or_prompts_finds_out_nothing() {
     let [guesses, timing, peeking] = <[_; 3]>::try_from(abuse(&["guesses", "timing", "peeking"])).unwrap();
     let (unknown, too_many) = (count(&guesses.1, "401"), count(&guesses.1, "429"));
     assert_eq!(unknown + too_many, 160);
-    // Sixty at once, and one more each second.
+    // Sixty guesses are answered at once, and one more each second.
     assert!((60..160).contains(&unknown), "{}", guesses.1);
     assert!(timing.1["figures"]["t"]["least"].is_number(), "{}", timing.1);
-    // The run fails where another key's prompts are told apart by time, or one's own are not.
+    // The run fails if response times reveal another key's cached prompts, or do not reveal the client's own.
     assert_eq!(count(&peeking.1, "answered"), 80);
 }
 
@@ -96,7 +97,7 @@ fn work_of_all_kinds_leaves_nothing_behind() {
     }
 }
 
-/// What a run of these shapes says of a program, which must fail it.
+/// Runs this shape against a program, which must fail it; returns the report.
 fn failing(shape: &str, script: &str) -> String {
     let scratch = tempfile::tempdir().unwrap();
     let program = scratch.path().join("program");
@@ -114,7 +115,7 @@ fn failing(shape: &str, script: &str) -> String {
 
 #[test]
 fn a_server_that_does_otherwise_fails_the_run() {
-    // The same program, which is not told of the keys.
+    // The same program, started without its keys.
     let script = format!(
         "kept=()\nwhile (($#)); do\n  case $1 in\n    --keys-file) shift ;;\n    *) kept+=(\"$1\") ;;\n  esac\n  shift\n\
          done\nexec {:?} \"${{kept[@]}}\"",
@@ -126,7 +127,7 @@ fn a_server_that_does_otherwise_fails_the_run() {
 
 #[test]
 fn a_server_that_leaks_fails_the_run() {
-    // The same program, which keeps something of each connection that it takes.
+    // The same program, with a library that leaks a file or memory for each connection that it accepts.
     let scratch = tempfile::tempdir().unwrap();
     let (source, library) = (scratch.path().join("leak.c"), scratch.path().join("leak.so"));
     fs::write(&source, include_str!("abuse/leak.c")).unwrap();

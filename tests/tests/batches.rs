@@ -1,4 +1,5 @@
-//! `/v1/files` and `/v1/batches` on the built server: what is kept, what is refused, and what outlives a server that is killed.
+//! `/v1/files` and `/v1/batches` on the built server: what is stored, what is refused, and what survives a killed
+//! server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -11,14 +12,14 @@ use tempfile::TempDir;
 const CHAT: &str = "/v1/chat/completions";
 const KEY: &str = "one";
 
-/// A server of the random checkpoint that keeps files in `folder`.
+/// A server with the random checkpoint that stores files in `folder`.
 fn server(folder: &TempDir, options: &[&str]) -> Server {
     let model = reference().join("models/tiny56").to_string_lossy().into_owned();
     let folder = folder.path().to_string_lossy().into_owned();
     Server::with_options(&[&["--model", &model, "--data-dir", &folder], options].concat())
 }
 
-/// A conversation whose answer has exactly so many tokens.
+/// A conversation whose answer has exactly `tokens` tokens.
 fn chat(index: usize, tokens: usize) -> Value {
     json!({
         "messages": [{ "role": "user", "content": format!("Say {index}.") }],
@@ -31,7 +32,7 @@ fn completed(batch: &Value) -> u64 {
     batch["request_counts"]["completed"].as_u64().unwrap()
 }
 
-/// The ids of lines, each of which must be there once.
+/// The ids of lines; checks that each occurs once.
 fn ids(lines: &[Value]) -> BTreeSet<usize> {
     let ids: BTreeSet<usize> =
         lines.iter().map(|line| line["custom_id"].as_str().unwrap().parse().unwrap()).collect();
@@ -83,13 +84,13 @@ fn a_batch_goes_on_where_it_stood_however_often_the_server_is_killed() {
         .map(|line| line["response"]["body"]["usage"]["completion_tokens"].as_u64().unwrap())
         .sum();
     assert_eq!((&batch["usage"]["output_tokens"], written), (&json!(written), LINES as u64 * 120));
-    // What was answered before was not asked again.
+    // Lines that were answered before the kill were not run again.
     let metrics = server.get("/metrics").text();
     let name = r#"gavel_batch_lines_total{outcome="completed"} "#;
     let counted: u64 = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
     assert!(counted <= LINES as u64 - before, "{counted} lines after {before}");
     assert!(metrics.contains(r#"gavel_batches{state="completed"} 1"#) && metrics.contains("gavel_files 2"));
-    // A line is answered as a request is.
+    // A line has the same answer as a request.
     assert_eq!(
         uncounted(answers[7]["response"]["body"]["choices"].clone()),
         uncounted(server.ok(CHAT, &bodies[7])["choices"].clone())
@@ -117,7 +118,8 @@ fn a_server_that_is_told_to_stop_finishes_lines_and_keeps_them() {
 #[test]
 fn lines_give_way_to_those_who_wait_for_an_answer() {
     let folder = tempfile::tempdir().unwrap();
-    // With room for one at a time, whoever comes later than sixteen lines would be answered after them.
+    // With one sequence at a time, a request that arrives after sixteen lines would be answered after them in plain
+    // order.
     let server = server(&folder, &["--max-sequences", "1"]);
     let bodies: Vec<Value> = (0..300).map(|index| chat(index, 100)).collect();
     let id = server.begin_batch(KEY, (CHAT, "24h"), &bodies);
@@ -136,7 +138,7 @@ fn lines_give_way_to_those_who_wait_for_an_answer() {
 fn a_batch_that_is_stopped_stops_soon_and_keeps_what_was_done() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(&folder, &["--batch-concurrency", "2"]);
-    // Two lines that end, and others that would take for ever.
+    // Two short lines, and others that would take too long for the test.
     let mut bodies = vec![chat(0, 2), chat(1, 2)];
     bodies.extend((2..20).map(|index| chat(index, 30_000)));
     let id = server.begin_batch(KEY, (CHAT, "24h"), &bodies);
@@ -144,7 +146,7 @@ fn a_batch_that_is_stopped_stops_soon_and_keeps_what_was_done() {
         completed(&server.batch(KEY, &id)) == 2 && server.engine("running") == 2
     });
     let cancel = format!("/v1/batches/{id}/cancel");
-    // As the official packages do it: the type of JSON, and no body.
+    // As the official packages do it: the content type of JSON, and no body.
     let response = server.keyed(KEY, ("POST", &cancel), &Value::Null);
     assert_eq!(response.status, 200);
     assert_eq!(server.keyed("two", ("POST", &cancel), &Value::Null).status, 404);
@@ -207,7 +209,8 @@ fn an_input_that_is_no_list_of_requests_fails_whole_and_names_its_lines() {
     assert_eq!(code(&failed), "too_many_lines");
     assert!(failed["errors"]["data"][0]["message"].as_str().unwrap().contains("--max-batch-lines"));
 
-    // A byte order mark, returns of carriages and no end of the last line are no matter; each body is refused by itself.
+    // A byte order mark, carriage returns and a missing newline at the end are accepted; each body is refused by
+    // itself.
     let text = format!("\u{feff}{}\r\n{}", line("0", CHAT), line("1", CHAT));
     let batch = begin(text.as_bytes());
     assert_eq!(batch["request_counts"], json!({ "total": 2, "completed": 0, "failed": 2 }));
@@ -236,7 +239,7 @@ fn our_own_routes_take_lines_with_images_by_their_ids() {
     let errors = server.lines(KEY, &batch["error_file_id"]);
     assert_eq!(errors[0]["response"]["body"]["error"]["code"], "unknown_image");
 
-    // Another's image is not there, in a batch as in a request.
+    // An image of another key is unknown, in a batch as in a request.
     let batch = server.begin_batch("two", ("/judge", "1h"), &[case(&id)]);
     assert_eq!(server.ended_batch("two", &batch)["request_counts"]["failed"], 1);
     let reward = json!({ "question": "What is it?", "images": [id], "responses": ["A circle.", "A cat."] });
@@ -266,7 +269,7 @@ fn bounds_of_files_are_kept_and_named() {
     ] {
         assert_eq!(server.send_form(KEY, fields).status, 400);
     }
-    // Fields may come in any order; others are no matter.
+    // Fields may have any order; unknown ones are ignored.
     let response = server.send_form(KEY, &[("x", b"y"), ("file", &large), ("purpose", b"batch")]);
     assert_eq!(response.status, 200);
     let file = response.json();

@@ -1,11 +1,11 @@
 //! The benchmarks of the built binary, in sizes too small to measure anything: every request gets its verdict, and the
-//! figures are complete. How fast it is, is not asked.
+//! figures are complete. Speed is not tested.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use gavel_tests::{Server, binary};
+use gavel_tests::{Server, binary, reference};
 use serde_json::Value;
 
 /// Runs a benchmark and returns its table and its figures.
@@ -140,7 +140,7 @@ fn compare_measures_gavel_and_names_the_peers_that_are_not_there() {
         let told = |line: &str| line.starts_with("Not measured: ") && line.contains(peer);
         assert!(table.lines().any(told), "{table}");
     }
-    for limits in figures["limits"].as_array().unwrap() {
+    for limits in [&figures["limits_before"], &figures["limits_after"]] {
         assert!(limits["reading_gb_per_s"].as_f64().unwrap() > 0.0, "{limits}");
         assert!(limits["arithmetic_gflops"].as_f64().unwrap() > 0.0, "{limits}");
     }
@@ -155,6 +155,68 @@ fn compare_measures_gavel_and_names_the_peers_that_are_not_there() {
     for curve in curves {
         assert!(text.contains(&format!("(plots/{})", curve.to_str().unwrap())), "{text}");
     }
+}
+
+#[test]
+fn steps_are_timed_beside_their_limits() {
+    let (table, figures) = bench(&["steps", "--quick", "--device", "cpu"]);
+    let settings: Vec<_> = figures["figures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|figure| {
+            assert!(figure["median_ms"].as_f64().unwrap() > 0.0, "{figure}");
+            assert!(figure["share"].as_f64().unwrap() > 0.0, "{figure}");
+            (figure["kind"].as_str().unwrap(), figure["setting"].as_str().unwrap())
+        })
+        .collect();
+    let expected = [
+        ("decode", "1 x 1 after 64"),
+        ("decode", "2 x 1 after 64"),
+        ("prefill", "1 x 128 after 0"),
+        ("images", "1 tiles"),
+    ];
+    assert_eq!(settings, expected, "{table}");
+    assert_eq!(figures.get("failures"), None, "{figures}");
+}
+
+/// A peer that reports the log-probability -1000 for every label, and does nothing else.
+const PEER: &str = r#"#!/usr/bin/env python3
+import json, sys
+print(json.dumps({"version": "0"}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "judge" and request["write"] == 0:
+        labels = [[-1000.0] * len(request["labels"]) for _ in request["prompts"]]
+        answer = {"seconds": 1.0, "prompt_tokens": 1, "written_tokens": 0, "labels": labels}
+    else:
+        answer = {"error": "it judges alone"}
+    print(json.dumps(answer), flush=True)
+"#;
+
+#[test]
+fn compare_tells_how_far_verdicts_are_from_those_of_a_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = folder.path().join("peer");
+    fs::write(&peer, PEER).unwrap();
+    fs::set_permissions(&peer, fs::Permissions::from_mode(0o755)).unwrap();
+    let model = reference().join("models/tiny56");
+    let (model, peer) = (model.to_string_lossy(), peer.to_string_lossy());
+    let (table, figures) =
+        bench(&["compare", "--quick", "--parts", "reward", "--model", &model, "--python", &peer]);
+    let sections = figures["sections"].as_array().unwrap();
+    let agreement = |end: &str| {
+        let section = sections.iter().find(|section| section["title"].as_str().unwrap().ends_with(end));
+        section.unwrap_or_else(|| panic!("no {end} in {figures}"))["agreement"].clone()
+    };
+    let alone = agreement("verdicts alone");
+    // Two ordered pairs, each with the labels 1, 2 and tie, which are more probable than the peer reports.
+    assert_eq!(alone["labels"], 6, "{alone}");
+    let [largest, mean] = ["largest", "mean"].map(|name| alone[name].as_f64().unwrap());
+    assert!(mean > 900.0 && (mean..1000.0).contains(&largest), "{alone}");
+    assert!(table.contains("Log-probabilities of 6 labels differ from those of transformers by "), "{table}");
+    assert_eq!(agreement("verdicts with reasons"), Value::Null);
+    assert!(table.contains("(transformers: it judges alone)"), "{table}");
 }
 
 #[test]

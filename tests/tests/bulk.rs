@@ -1,4 +1,4 @@
-//! `gavel prefer` and `gavel judge --input` on files: what they write, and how they go on.
+//! `gavel prefer` and `gavel judge --input` on files: what they write, and how they continue after an interruption.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -12,7 +12,7 @@ use gavel_tests::binary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A folder with the README's picture and `rows` as a file.
+/// A folder with the README's image and `rows` as a file.
 fn folder(rows: &[Value]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let picture = gavel_tests::reference().join("../../training/examples/scene.png");
@@ -28,14 +28,14 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).args(files).current_dir(folder).output().unwrap()
 }
 
-/// The same when all rows are done, and what it prints.
+/// Runs `gavel` on rows that must all succeed; returns its standard output.
 fn gavel(folder: &Path, arguments: &[&str]) -> String {
     let run = run(folder, arguments);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     String::from_utf8(run.stdout).unwrap()
 }
 
-/// The same when rows fail, what it prints and what it says of them.
+/// Runs `gavel` on rows of which some fail; returns its standard output and its standard error.
 fn failing(folder: &Path, arguments: &[&str]) -> (String, String) {
     let run = run(folder, arguments);
     assert_eq!(run.status.code(), Some(1));

@@ -1,9 +1,9 @@
-//! A client that goes away takes its work with it.
+//! The work of a client that leaves is cancelled.
 
 use gavel_tests::{Server, image, wait_until};
 use serde_json::{Value, json};
 
-/// More tokens than could be written while a test looks on.
+/// More tokens than are written during a test.
 const ENDLESS: u64 = 30_000;
 
 fn chat(stream: bool) -> Value {
@@ -15,7 +15,7 @@ fn chat(stream: bool) -> Value {
     })
 }
 
-/// Waits until nothing runs and every cache block is back, and checks that the work was not simply done.
+/// Waits until nothing runs and every cache block is free, and checks that the work was not simply completed.
 fn stops(server: &Server) {
     wait_until("nothing runs", || server.engine("running") == 0);
     assert_eq!(server.engine("free_blocks"), server.engine("total_blocks"));

@@ -35,7 +35,7 @@ fn a_made_model_follows_from_its_seed_and_is_a_critic() {
     let other = make(&path("other"), &["--seed", "2"]);
     assert!(first.len() == other.len() && first != other, "another seed makes another model");
 
-    // The same numbers: each f32 is a bf16 with zeros behind it.
+    // The same numbers: each f32 is a bf16 followed by zero bits.
     let wide = make(&path("wide"), &["--form", "f32"]);
     let data = |bytes: &[u8]| 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let (narrow, wide) = (&first[data(&first)..], &wide[data(&wide)..]);
@@ -53,7 +53,7 @@ fn a_made_model_follows_from_its_seed_and_is_a_critic() {
     let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/examples/scene.png");
     let case = ["judge", "--model", model, "--image", scene, "--question", "?", "--response", "x"];
     let judged = gavel(&[&case[..], &["--max-tokens", "4"]].concat());
-    // Random weights know no verdict, but they do write.
+    // Random weights give no verdict, but they do write text.
     assert!(text(&judged.stderr).contains("cut by its token limit"), "{}", text(&judged.stderr));
 
     let again = gavel(&["bench", "make-model", "small", model]);

@@ -132,7 +132,7 @@ fn a_path_that_is_no_folder_is_not_asked_for_at_the_hub() {
         ("~/no-such".into(), "there is no such folder: ~/no-such"),
         ("/no/such".into(), "there is no such folder: /no/such"),
     ] {
-        // Whoever asked there would wait for nobody.
+        // Nothing listens at this address, so that a request to the hub would fail with another message.
         let arguments = ["inspect", &model, "--hub-endpoint", "http://127.0.0.1:9"];
         let output = Command::new(binary()).args(arguments).output().unwrap();
         assert!(!output.status.success() && text(&output.stderr).contains(words), "{}", text(&output.stderr));
@@ -147,7 +147,7 @@ fn a_probe_finds_its_way_and_says_when_a_port_does_not_speak_http() {
     };
     let port = server.address().rsplit_once(':').unwrap().1;
     assert!(probe(port, "livez").status.success());
-    // What a server that expects TLS says to a plain request: an alert, and goodbye.
+    // The answers of servers that expect TLS to a plain request: an alert, or a closed connection.
     for answer in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b""] {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port().to_string();

@@ -9,14 +9,14 @@ use std::{
 use gavel_tests::{Client, Server, client, reference, run_well};
 use tempfile::TempDir;
 
-/// The files of Python that are no tests.
+/// The Python files that are not tests.
 const SHARED: [&str; 2] = ["absent", "conftest"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-/// A server with these options, where `{folder}` is an empty folder that lives as long as it.
+/// A server with these options, where `{folder}` is an empty folder that exists as long as the server.
 fn server(options: &[&str]) -> (Server, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().to_string_lossy();
@@ -25,7 +25,7 @@ fn server(options: &[&str]) -> (Server, TempDir) {
     (server, folder)
 }
 
-/// Runs a file of `tests/clients/python`, when its client is installed.
+/// Runs a file of `tests/clients/python`, if its client is installed.
 fn run_python(file: &str, kind: Client, options: &[&str]) {
     let (server, _folder) = server(options);
     let Some(mut python) = client(kind, &server) else { return };
@@ -33,12 +33,12 @@ fn run_python(file: &str, kind: Client, options: &[&str]) {
         .current_dir(folder().join("python"))
         .args(["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"])
         .arg(format!("{file}.py"))
-        // The packages that are tested bring plugins of their own.
+        // The tested packages contain pytest plugins of their own.
         .env("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1");
     run_well(&mut python, b"");
 }
 
-/// Makes a test of each file of Python: its name, how it is run, and the options of its server.
+/// Makes a test of each Python file, from its name, how it is run, and the options of its server.
 macro_rules! python_clients {
     ($($name:ident: $kind:ident, $options:expr;)+) => {
         const PYTHON: &[&str] = &[$(stringify!($name)),+];
@@ -77,7 +77,7 @@ python_clients! {
     verdict_units: Python, [];
 }
 
-/// Makes a test of each file of Node.
+/// Makes a test of each Node file.
 macro_rules! node_clients {
     ($($name:ident),+) => {
         const NODE: &[&str] = &[$(stringify!($name)),+];

@@ -1,4 +1,4 @@
-//! `POST /v1/completions` on the built server: text that is continued as it stands.
+//! `POST /v1/completions` on the built server: text that is continued as it is, without a chat format.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -93,7 +93,7 @@ fn tokens_are_told_in_lists_that_fit_the_text() {
         let best = top.values().map(|logprob| logprob.as_f64().unwrap()).fold(f64::NEG_INFINITY, f64::max);
         assert_eq!(json!(best), list("token_logprobs")[index], "greedy takes the most probable token");
         assert_eq!(top[token], list("token_logprobs")[index]);
-        // A token of whole characters stands where it is said to.
+        // A token of whole characters is at the reported offset.
         let follows: Vec<char> = token.chars().collect();
         let starts = text[offset..].iter().zip(&follows).all(|(one, other)| one == other);
         let whole_before = index == 0 || !list("tokens")[index - 1].as_str().unwrap().starts_with("bytes:");
@@ -139,7 +139,7 @@ fn the_best_of_several_are_the_most_probable() {
     assert_eq!((texts(&quiet), &quiet["choices"][0]["logprobs"]), (texts(&best), &Value::Null));
 }
 
-/// The usage of a completion whose prompt was known by the time it was repeated.
+/// The usage of a completion without its cached tokens, since the prompt of a repeated one is cached.
 fn uncounted_usage(completion: &Value) -> Value {
     let mut usage = completion["usage"].clone();
     usage["prompt_tokens_details"]["cached_tokens"] = json!(0);
@@ -268,7 +268,7 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
         assert_eq!(error["error"]["code"], code, "{error}");
         assert_eq!(error["error"]["param"].as_str().unwrap_or("null"), param, "{error}");
     }
-    // Every token of the vocabulary can be given, those of control too.
+    // Every token of the vocabulary is accepted in a prompt, including control tokens.
     let all: Vec<u32> = (0..645).collect();
     assert_eq!(server.ok(COMPLETIONS, &body(json!({ "prompt": all })))["usage"]["prompt_tokens"], 645);
     server.ok(

@@ -1,4 +1,5 @@
-//! The configuration file: below the environment and the command line, and wrong ones told by the line.
+//! The configuration file: the environment and the command line override it, and its errors are reported with their
+//! lines.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -11,12 +12,11 @@ use std::{
 use gavel_tests::{Server, binary};
 use tempfile::TempDir;
 
-/// `gavel` with these arguments, and with nothing of its own in the environment but `variables`.
+/// Runs `gavel` with these arguments, and without its own variables in the environment but for `variables`.
 fn gavel(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("GAVEL_") || name.starts_with("HF_"))
-    {
+    let is_own = |name: &str| name.starts_with("GAVEL_") || name.starts_with("HF_") || name == "RUST_LOG";
+    for (name, _) in std::env::vars().filter(|(name, _)| is_own(name)) {
         command.env_remove(name);
     }
     command.args(arguments).envs(variables.iter().copied()).output().unwrap()
@@ -29,7 +29,7 @@ fn file(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Of each line of a configuration, under its section: the value, where it is set, and what follows it.
+/// The settings of a configuration by section and name; the value of a commented-out or unset one is `None`.
 fn lines(text: &str) -> BTreeMap<String, Option<String>> {
     let (mut section, mut found) = (String::new(), BTreeMap::new());
     for line in text.lines() {
@@ -85,7 +85,7 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");
     }
     assert!(!text.contains("secret"));
-    // What is printed can be read again.
+    // The printed configuration is itself a valid file.
     let (_folder, printed) = file(&text);
     assert!(gavel(&["config", "check", &printed.to_string_lossy()], &[]).status.success());
 }
@@ -153,6 +153,7 @@ fn a_wrong_value_is_blamed_on_the_variable_that_has_it() {
     for (arguments, variable, value) in [
         (&["serve"][..], "GAVEL_PORT", "abc"),
         (&["serve"], "GAVEL_LOG_FORMAT", "loud"),
+        (&["serve"], "RUST_LOG", "gavel=loud"),
         (&["serve"], "GAVEL_OFFLINE", "perhaps"),
         (&["probe"], "GAVEL_PORT", "abc"),
     ] {
@@ -162,7 +163,7 @@ fn a_wrong_value_is_blamed_on_the_variable_that_has_it() {
         let told = format!("error: invalid value '{value}' for the environment variable {variable}");
         assert!(text.starts_with(&told) && !text.contains("--"), "{text}");
     }
-    // What the command line says is the command line's own.
+    // An error on the command line is reported as one of the command line.
     let output = gavel(&["serve", "--port", "abc"], &[("GAVEL_PORT", "8080")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("'--port <PORT>'"));
@@ -214,7 +215,7 @@ fn own_options_come_before_those_that_commands_share() {
     }
 }
 
-/// A server would take requests and fail all of them, or none would ever reach it.
+/// With these values a server would fail every request, or no request would ever reach it.
 #[test]
 fn values_with_which_nothing_would_work_are_refused() {
     for (option, value, words) in [

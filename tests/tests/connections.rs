@@ -1,4 +1,4 @@
-//! What a connection may take, and what each answer says to whoever keeps it.
+//! The limits of connections, and the headers of responses for caches and browsers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -17,10 +17,10 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-/// What comes until the other side closes.
+/// All data until the other side closes.
 fn rest(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
-    // A reset closes too.
+    // A reset ends the data too.
     let _ = stream.read_to_end(&mut text);
     String::from_utf8_lossy(&text).into_owned()
 }
@@ -44,7 +44,7 @@ fn heads_that_are_too_large_or_make_no_sense_are_refused() {
     assert_eq!(get("/livez", &fields(62)), Some(200));
     assert_eq!(get("/livez", &fields(63)), Some(431));
     assert_eq!(get("/livez", &format!("x: {}\r\n", "y".repeat(60 << 10))), Some(200));
-    // Whether the library has read all of it or not.
+    // Whether the HTTP library reads all of the head or gives up before.
     assert_eq!(get("/livez", &format!("x: {}\r\n", "y".repeat(70 << 10))), Some(431));
     assert_eq!(get("/livez", &format!("x: {}\r\n", "y".repeat(1 << 20))), Some(431));
     assert_eq!(get(&format!("/livez?{}", "y".repeat(8000)), ""), Some(200));
@@ -99,7 +99,7 @@ fn answers_are_neither_guessed_at_nor_kept_and_tell_no_version() {
 fn a_slow_head_is_given_up_and_a_patient_client_is_not() {
     let server = Server::with_options(&["--head-timeout-s", "0.5", "--keep-alive-s", "3"]);
     let start = Instant::now();
-    // One that never says a thing, and one that sends a letter now and then.
+    // One client that sends nothing, and one that sends a letter now and then.
     let silent = connect(&server);
     let mut trickling = connect(&server);
     trickling.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: ").unwrap();
@@ -112,7 +112,7 @@ fn a_slow_head_is_given_up_and_a_patient_client_is_not() {
     assert_eq!((rest(silent), rest(trickling)), (String::new(), String::new()));
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     writing.join().unwrap();
-    // Between two requests there is more time than for a head.
+    // The limit between two requests is longer than that of a head.
     let mut patient = connect(&server);
     let ask = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for _ in 0..2 {
@@ -159,7 +159,7 @@ fn bodies_share_their_memory_and_one_that_finds_no_room_is_refused() {
     let refused = server.send("POST", "/v1/chat/completions", &kind, chat.as_bytes());
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
     assert_eq!(figure(&server, "gavel_refusals_total{reason=\"bodies\",key=\"none\"}"), 2.0);
-    // Whoever has what he needs is not hurt, and gives it back.
+    // A body that has its memory is not affected, and gives the memory back.
     first.write_all(&text.as_bytes()[600_000..]).unwrap();
     assert_eq!(read_from(first).status, 200);
     wait_until("it is given back", || figure(&server, "gavel_body_bytes") == 0.0);
@@ -208,7 +208,7 @@ fn an_address_has_so_many_connections_and_all_have_so_many() {
             send_raw(server.address(), b"GET /metrics HTTP/1.0\r\n\r\n").map(|response| response.text());
         figures.is_some_and(|text| !text.contains("gavel_connections_lost_total{reason=\"address\"} 0"))
     });
-    // Where all places are taken, the next one waits for one.
+    // If the maximum number of connections is open, the next one waits until one closes.
     let server = Server::with_options(&["--max-connections", "2"]);
     let (first, _second) = (connect(&server), connect(&server));
     let mut third = connect(&server);

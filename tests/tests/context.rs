@@ -1,14 +1,14 @@
-//! Prompts at the edge of what the critic can read, told in tokens.
+//! Prompts whose length in tokens is close to the context length of the critic.
 
 use std::process::Command;
 
 use gavel_tests::{Server, binary};
 use serde_json::{Value, json};
 
-/// What the small critic reads, the answer with it.
+/// The context length of the small critic, in tokens, including the answer.
 const CONTEXT: usize = 4096;
 
-/// A prompt of exactly so many tokens.
+/// A prompt of exactly `tokens` tokens.
 fn prompt(tokens: usize) -> Value {
     json!(vec![270; tokens])
 }
@@ -27,7 +27,7 @@ fn a_prompt_is_read_to_the_last_token_that_leaves_room_for_an_answer() {
         (usage["prompt_tokens"].clone(), usage["completion_tokens"].clone())
     };
     assert_eq!(counted(ask(CONTEXT - 8, json!(8))), (json!(CONTEXT - 8), json!(8)));
-    // One more leaves one less: any number means all the room that there is.
+    // One more prompt token leaves one less for the answer, whatever `max_tokens` is.
     assert_eq!(counted(ask(CONTEXT - 7, json!(8))), (json!(CONTEXT - 7), json!(7)));
     assert_eq!(counted(ask(CONTEXT - 1, Value::Null)), (json!(CONTEXT - 1), json!(1)));
     for tokens in [CONTEXT, CONTEXT + 1, 2 * CONTEXT] {
@@ -41,7 +41,7 @@ fn the_smallest_cache_holds_a_whole_context_and_large_answers_take_turns() {
     let server = Server::with_options(&["--cache-mib", "1"]);
     let blocks = server.engine("total_blocks");
     assert!(blocks > 0);
-    // Each takes more than half of it, so that no two are there at a time.
+    // Each request takes more than half of the cache, so that no two run at a time.
     let ask = |number: usize| {
         let tokens: Vec<usize> =
             (0..CONTEXT * 6 / 10).map(|place| 260 + (place * 7 + number) % 200).collect();
@@ -66,7 +66,7 @@ fn contexts_are_as_short_as_was_asked_for_and_no_longer_than_the_critics() {
     assert_eq!(server.get("/health").json()["context_length"], 512);
     assert_eq!(ask(500)["usage"]["completion_tokens"], 12);
     assert_eq!(ask(512)["error"]["code"], "context_length_exceeded");
-    // What one context takes is all that the cache must have.
+    // The smallest cache has room for one context, so that a shorter context makes it smaller.
     let whole = Server::with_options(&["--cache-mib", "1"]).engine("total_blocks");
     assert!(8 * server.engine("total_blocks") <= whole, "{whole} blocks for whole contexts");
     let longer = Command::new(binary()).args(["serve", "--port", "0", "--context-length", "4097"]).output();

@@ -1,4 +1,4 @@
-//! Inputs that fuzzing kept, and some changed ones, still do no harm. `.ci/fuzz` looks for new ones.
+//! Runs the fuzz targets on the kept inputs and on changed ones. `.ci/fuzz` searches for new inputs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -14,7 +14,7 @@ use gavel_fuzz::{
     sizes,
 };
 
-/// Runs the target on what was kept for it. With `FUZZ_SECONDS` changed inputs are tried for so long.
+/// Runs the target on its kept inputs and on 20 changed ones of each, or on changed ones for `FUZZ_SECONDS` seconds.
 fn check(name: &str) {
     let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).unwrap();
     let inputs = kept(name).unwrap();
@@ -27,7 +27,7 @@ fn check(name: &str) {
         None => Changes::Each(20),
     };
     let folder = tempfile::tempdir().unwrap();
-    // What broke it can be looked at: the folder stays when the target panics.
+    // If the target panics, the folder stays, with the input that caused it.
     let place: PathBuf = folder.keep();
     let start = Instant::now();
     let count = replay(*target, &inputs, changes, &place);
@@ -40,7 +40,7 @@ fn check(name: &str) {
     std::fs::remove_dir_all(place).unwrap();
 }
 
-/// A test for each target, and one that no target lacks its own.
+/// Makes a test for each target, and one that checks that every target has its test.
 macro_rules! tests {
     ($($name:ident),*) => {
         #[test]
@@ -76,7 +76,7 @@ tests!(
     verdict
 );
 
-/// All sides up to what most pictures have, one in 37; and ten thousand pairs up to the longest.
+/// Every 37th height and width up to 2400 pixels, which most images have; and 10,000 pairs up to the longest side.
 #[test]
 fn every_size_is_cut_as_the_reference_cuts_it() {
     let mut state = 1_u64;

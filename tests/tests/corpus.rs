@@ -1,4 +1,4 @@
-//! Bad input of every kind, in its short form, and that the harness sees when something is wrong.
+//! The corpus of bad input, in its short form, and that the harness detects a wrong answer.
 
 use std::{fs, path::Path, process::Command};
 
@@ -54,7 +54,7 @@ fn every_row_of_the_plan_has_a_case_or_a_test_that_is_there_or_a_decision() {
             assert!(written.iter().any(|written| text.contains(written)), "{file} has no test {name}");
         }
     }
-    // What has no word here has a case, and the command counts them.
+    // Rows that are not listed have a case in the corpus, which the command counts.
     let output = Command::new(binary())
         .args(["bench", "corpus"])
         .arg(folder())

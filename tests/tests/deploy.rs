@@ -1,4 +1,4 @@
-//! What `deploy` and the Dockerfile say, checked by schemas and linters, and the program as a container runs it.
+//! Checks the files of `deploy` and the Dockerfile with schemas and linters, and runs the program as a container does.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn the_chart_says_what_it_should_for_any_values() {
     run_well(Command::new(python()).arg(script("chart")).arg(binary()), b"");
 }
 
-/// In a network of its own, where names are told by the script.
+/// Runs in a network namespace of its own, where the script answers DNS queries.
 #[test]
 fn the_proxy_of_the_chart_finds_replicas_by_their_name() {
     let (Some(mut sandbox), Some(_)) = (tool("bwrap"), tool("haproxy")) else { return };
@@ -46,13 +46,13 @@ fn the_steps_of_the_dockerfile_lead_to_a_program_that_serves() {
 
 #[test]
 fn the_steps_of_the_dockerfile_for_gpus_do_so_too() {
-    // It is opened when a GPU is to compute, and there is none.
+    // An empty file is enough: the library is opened only to compute on a GPU, and there is none.
     let library = tempfile::NamedTempFile::new().expect("a file can be made");
     let library = format!("cuda:/libcublasLt.so.13={}", library.path().display());
     take_the_steps_of("deploy/docker/Dockerfile.cuda", &[library]);
 }
 
-/// Only the system's administrator may make a root.
+/// Takes the steps of a Dockerfile in a root file system, which only root can make: others skip it, and in CI use sudo.
 fn take_the_steps_of(dockerfile: &str, made: &[String]) {
     let (Some(_), Some(_)) = (tool("mmdebstrap"), tool("bwrap")) else { return };
     let mut steps = match fs::metadata("/proc/self").expect("this is Linux").uid() {
@@ -69,7 +69,7 @@ fn take_the_steps_of(dockerfile: &str, made: &[String]) {
     run_well(&mut steps, b"");
 }
 
-/// As the image runs it: another user, without any rights, and a file system that cannot be written.
+/// As the image runs it: another user, without any capabilities, on a read-only file system.
 #[test]
 fn the_program_runs_without_rights_and_without_a_place_to_write() {
     let Some(mut sandbox) = tool("bwrap") else { return };
@@ -88,7 +88,7 @@ fn the_program_runs_without_rights_and_without_a_place_to_write() {
     let mut server = in_sandbox(&sandbox, program.to_str().unwrap(), &["serve", "--port", "0"]);
     let (reader, writer) = std::io::pipe().unwrap();
     let _server = Background::start(server.stdout(Stdio::from(writer)));
-    drop(server); // it holds an end of the pipe
+    drop(server); // it holds the writing end of the pipe
     let mut line = String::new();
     BufReader::new(reader).read_line(&mut line).unwrap();
     let port = line.trim().rsplit_once(':').unwrap_or_else(|| panic!("{line:?} tells no port")).1.to_owned();

@@ -1,4 +1,4 @@
-//! The same request gives the same numbers, bit for bit, whatever else the server does and did.
+//! The same request gives the same numbers, bit for bit, whatever the server computes beside it or computed before.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -10,7 +10,7 @@ use std::{
 use gavel_tests::{Server, image};
 use serde_json::{Value, json};
 
-/// What the critic thinks of an answer, with every probability, and the words that it would write.
+/// The critic's verdict on a response, with all probabilities and the justification; and the number of cached tokens.
 fn judged(server: &Server) -> (Value, u64) {
     let body = json!({
         "question": "What is at the left?",
@@ -27,7 +27,7 @@ fn judged(server: &Server) -> (Value, u64) {
     (verdict, cached)
 }
 
-/// Another request, unlike all with another number: a long one, whose prompt takes several steps, or a short one.
+/// Another request, a different one for each number: a long one, whose prompt takes several steps, or a short one.
 fn other(number: usize) -> Value {
     let words = if number.is_multiple_of(3) { 300 } else { 5 + number };
     json!({
@@ -59,7 +59,7 @@ fn a_verdict_is_the_same_alone_and_warm_and_in_company() {
     let [steps, tokens] = [server.engine("steps") - before[0], server.engine("tokens") - before[1]];
     assert!(tokens > 2 * steps, "{tokens} tokens in {steps} steps: they ran together");
 
-    // Unlike the warm ones before, this one begins among the others.
+    // Unlike the warm requests before, this one is cold and begins while others run.
     let fresh = Server::with_options(&[]);
     std::thread::scope(|scope| {
         let others: Vec<_> = (0..32)
@@ -79,7 +79,7 @@ fn a_verdict_is_the_same_alone_and_warm_and_in_company() {
 
 #[test]
 fn a_verdict_is_the_same_after_its_prompt_was_forgotten() {
-    // One context of cache: a few long prompts push everything else out.
+    // The cache has one context, from which a few long prompts evict everything else.
     let server = Server::with_options(&["--cache-mib", "1"]);
     let (first, _) = judged(&server);
     for number in 0..6 {

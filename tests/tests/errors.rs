@@ -1,9 +1,9 @@
-//! Every failure has the one body, a request id, and the right status.
+//! Every failure has the common error body, a request id, and the right status.
 
 use gavel_tests::{Response, Server, wait_until};
 use serde_json::{Value, json};
 
-/// Checks the one body of errors and returns it.
+/// Checks the common error body of a response and returns it.
 fn body(response: Response, status: u16, code: &str) -> Value {
     assert_eq!(response.status, status);
     assert_eq!(response.header("content-type"), Some("application/json"));
@@ -99,7 +99,7 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
     let model = gavel_tests::reference().join("models/tiny56");
     let options = ["--model", &model.to_string_lossy(), "--max-sequences", "1", "--max-waiting", "1"];
     let server = Server::with_options(&options);
-    // Equal requests would be one.
+    // The texts differ, since equal requests would share one sequence.
     let endless = |text: &str| {
         let body = json!({
             "messages": [{ "role": "user", "content": text }],
@@ -175,7 +175,7 @@ fn who_waits_in_line_for_too_long_is_refused_before_anything_is_done() {
     });
     let figures = server.get("/metrics").text();
     assert!(figures.contains("outcome=\"refused\"") && !figures.contains("outcome=\"failed\""), "{figures}");
-    // What is begun may take longer than that.
+    // A request that has begun may take longer than the limit of the queue.
     drop(running);
     assert_eq!(chat("And I?", 4, false).status, 200);
 }

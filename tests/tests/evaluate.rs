@@ -1,4 +1,4 @@
-//! `gavel evaluate` and `gavel attack` on the labelled set of the toy world, with the critic that the binary carries.
+//! `gavel evaluate` and `gavel attack` on the labelled set of the toy world, with the embedded critic.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -29,7 +29,7 @@ fn json_of(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The rows of the first `pictures` pictures, with their pictures, as `set.jsonl` in a folder of their own.
+/// The rows about the first `pictures` images, with these images, as `set.jsonl` in a folder of their own.
 fn part_of_toy(pictures: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("images")).unwrap();
@@ -75,7 +75,7 @@ fn the_small_critic_agrees_with_the_truth_of_its_world() {
         [&report["scores"]["count"], &report["preferences"]["count"], &report["groups"]["count"]],
         [80, 80, 20]
     );
-    // Far above chance, which is 0, a third, a half, and the mean of all.
+    // Far above chance, which is 0, a third, a half, and the mean of all, in this order.
     assert!(value("scores", "pearson") > 0.6 && value("scores", "kendall") > 0.5, "{told}");
     assert!(value("preferences", "accuracy_with_ties") > 0.7, "{told}");
     assert!(value("preferences", "accuracy_without_ties") > 0.75, "{told}");
@@ -94,7 +94,7 @@ fn the_small_critic_agrees_with_the_truth_of_its_world() {
         .sum();
     assert_eq!(counted, 80);
     assert_eq!(report["scores"]["wordings"][0]["format"], "unseen");
-    // The page needs nothing but itself.
+    // The page loads nothing from outside.
     let page = fs::read_to_string(folder.path().join("out.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() >= 5);
     for outside in ["http://", "https://", "src=", "<script", "@import", "url("] {
@@ -116,7 +116,7 @@ fn figures_are_the_same_again_and_through_a_server_and_answers_are_kept() {
     let server = Server::with_options(&[]);
     let url = format!("http://{}", server.address());
     assert_eq!(run(&["--url", &url]), here);
-    // A run that was stopped asks for what it lacks.
+    // After an interruption, a run asks only for the missing answers.
     let first: String = kept.split_inclusive('\n').take(10).collect();
     fs::write(folder.path().join("answers.jsonl"), first).unwrap();
     assert_eq!(run(&["--answers", "answers.jsonl"]), here);
@@ -187,7 +187,7 @@ fn attacks_are_measured_and_answers_without_a_word_never_pay() {
             );
         }
         assert_eq!(attack["flagged"]["value"], 1.0);
-        // With the gate left open, it is the critic who says.
+        // If degenerate responses are not gated, the critic judges them.
         let judged = named(&format!("{name}, judged"));
         assert_ne!(judged["scores"]["attacked"]["value"], 0.0, "{judged}");
         assert_eq!(judged["flagged"]["value"], 1.0);
@@ -195,11 +195,12 @@ fn attacks_are_measured_and_answers_without_a_word_never_pay() {
     for name in ["control tokens", "planted score", "note to the judge", "base64", "Unicode tags", "naive"] {
         assert_eq!(named(name)["flagged"]["value"], 1.0, "{name}");
     }
-    // What nobody sees is as if it were not there; the space before it is.
+    // Without the invisible characters more scores are unchanged; not all, since the space before them stays.
     let (kept, stripped) = (named("Unicode tags"), named("Unicode tags, stripped"));
     let moved = |attack: &Value| attack["scores"]["same"]["value"].as_f64().unwrap();
     assert!(moved(stripped) > moved(kept), "{stripped} {kept}");
-    // Pictures that are changed are other pictures, and what is hidden from averaging stays hidden.
+    // A blank image changes more verdicts than a watermark, another one changes some, and text that only scaling down
+    // reveals changes few.
     let same = |name: &str| named(name)["both_orders"]["flipped"]["value"].as_f64().unwrap();
     assert!(same("blank picture") > same("watermark") && same("other picture") > 0.0, "{told}");
     assert!(same("written order when made smaller") < 0.2, "{told}");
@@ -210,10 +211,10 @@ fn attacks_are_measured_and_answers_without_a_word_never_pay() {
             scores["attacked"]["value"].as_f64().unwrap() - scores["clean"]["value"].as_f64().unwrap();
         assert!((moved - scores["shift"]["value"].as_f64().unwrap()).abs() < 1e-9, "{attack}");
     }
-    // Both orders are the same when the pair is turned round.
+    // A verdict in both orders has no residual position bias, since swapping the pair gives the same comparisons.
     assert_eq!(report["clean"][0]["residual"]["value"], 0.0);
     assert_eq!(report["clean"][1]["guard"], "calibrated");
-    // A search only climbs.
+    // Two responses that the critic did not favour were searched, for suffixes of eight words.
     let search = &report["search"];
     assert_eq!((&search["steps"], search["found"].as_array().unwrap().len()), (&json!(40), 2));
     for found in search["found"].as_array().unwrap() {

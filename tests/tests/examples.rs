@@ -14,7 +14,7 @@ use gavel_tests::{Client, Server, binary, client, run_well};
 
 /// How a file is tested.
 enum Tested {
-    /// It is run, and prints all of this.
+    /// By running it: it must print all of these texts.
     Prints(&'static [&'static str]),
     /// By a file of `tests/clients/python`, which names it.
     By(&'static str),
@@ -50,7 +50,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What runs a file, when that is installed.
+/// The command that runs a file, if its interpreter and packages are installed.
 fn runner(file: &Path, server: &Server) -> Option<Command> {
     let mut command = match file.extension().and_then(|ending| ending.to_str()).unwrap() {
         "sh" => Command::new("bash"),
@@ -77,7 +77,7 @@ fn every_example_runs() {
     assert_eq!(files, examples.keys().copied().collect::<Vec<_>>(), "these are tested");
     let index = fs::read_to_string(folder.join("README.md")).unwrap();
     let server = Server::with_options(&[]);
-    // Node looks for packages beside the file and above it.
+    // Node searches for packages in the folder of the file and those above it.
     let beside = tempfile::tempdir().unwrap();
     symlink(root().join("tests/clients/node/node_modules"), beside.path().join("node_modules")).unwrap();
     for (name, tested) in examples {

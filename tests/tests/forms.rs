@@ -1,5 +1,5 @@
-//! Answers in the forms that programs look for: whatever the critic would like to say, each program's own pattern finds one
-//! verdict.
+//! Answers in the forms that programs look for: whatever the critic would write, each program's own pattern finds
+//! exactly one verdict.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -9,7 +9,7 @@ use gavel_tests::{Response, Server};
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// A form as its file has it.
+/// The name and the fingerprint in the file of a form.
 struct Form {
     name: String,
     fingerprint: String,
@@ -24,6 +24,23 @@ fn forms() -> Vec<Form> {
         Form { name: table["name"].as_str().unwrap().to_owned(), fingerprint: texts.join("\n\n") }
     };
     fs::read_dir(folder).unwrap().map(read).collect()
+}
+
+impl Form {
+    /// A prompt of this form, with a judged answer after the instructions.
+    fn prompt(&self) -> String {
+        let said = match self.name.as_str() {
+            "mia-bench" => worth("each worth 3 and 7 scores."),
+            _ => String::new(),
+        };
+        format!("Here is a task.\n{said}{}\nThe answer was: red.", self.fingerprint)
+    }
+}
+
+/// The text of MIA-Bench's prompt before its instructions.
+fn worth(scores: &str) -> String {
+    let total = "The total score ranges from 0 to 10, depending on if the response follows the instruction.";
+    format!("{total} The first and second component is {scores} ")
 }
 
 fn body(prompt: &str) -> Value {
@@ -42,9 +59,61 @@ fn content(body: &Value) -> String {
     body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
 }
 
-/// How each program reads an answer; what is found must be found once.
+/// MMDU's dictionary, which is parsed from the first brace to the last one.
+const MMDU: &str = concat!(
+    r"\A[^{}]*\{'Creativity': \d+, 'Richness': \d+, 'Visual Perception': \d+, 'Logical Coherence': \d+, ",
+    r"'Answer Accuracy': \d+, 'Image Relationship Understanding': \d+, 'Overall Score': \d+\}\z"
+);
+
+/// The pattern by which each program parses an answer; it must match exactly once.
 fn patterns() -> BTreeMap<&'static str, &'static str> {
     [
+        ("alpaca-eval-output", r"\AOutput \([ab]\)\z"),
+        ("alpaca-eval-letter", r"\A[AB]\z"),
+        ("alpaca-eval-letter-cot", r"[AB]\z"),
+        (
+            "alpaca-eval-aviary",
+            r"\A\[\{'model': 'model_[12]', 'rank': 1\}, \{'model': 'model_[12]', 'rank': 2\}\]\z",
+        ),
+        ("areal-judge", r#"\A```json\n\{"rationale": ".*", "judgement": "(correct|incorrect)"\}\n```\z"#),
+        ("charxiv-reasoning", r#"\A\{"extracted_answer": ".*", "score": [01]\}\z"#),
+        ("creation-mmbench", r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]"),
+        (
+            "creation-mmbench-facts",
+            r"\nResponse A Visual Factuality Score: \d+/10\nResponse B Visual Factuality Score: \d+/10\s*\z",
+        ),
+        ("cvrr", r#"\A\{"pred": "(correct|incorrect)", "score": [0-5], "reason": ".*"\}\z"#),
+        ("hallusion-bench", r"\A(correct|incorrect|unclear)\z"),
+        ("hallusion-bench-same", r"\A(same|different)\z"),
+        ("live-bench", r#"\A\{"Explanation": ".*", "Rating": (10|[0-9])\}\z"#),
+        (
+            "live-mmbench-alignment",
+            r"\nResponse A Alignment Score: \d+/10\nResponse B Alignment Score: \d+/10\s*\z",
+        ),
+        ("live-mmbench-creation", r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]"),
+        ("llava-bench-100", r"\A(100|[1-9]?[0-9]) (100|[1-9]?[0-9])\n"),
+        ("llava-bench-ko", r"\A(10|[1-9]) (10|[1-9])\n"),
+        ("lmms-eval-binary-capital", r"\A(Yes|No)\z"),
+        ("lmms-eval-caption", r"Final Score: (100|[1-9]?[0-9])\s*\z"),
+        ("lmms-eval-description", r"\A[01]\z"),
+        ("lmms-eval-ground-truth", r"\A[01]\z"),
+        ("lmms-eval-solution-digits", r"\A[01]\z"),
+        (
+            "mia-bench",
+            r"\Ascore of component 1: [0-3]/3, score of component 2: [0-7]/7, total score: (10|[0-9])/10\.",
+        ),
+        ("mmdu", MMDU),
+        ("multi-crit", r"(?i)response [12] is better"),
+        ("multi-crit-parse", r"\A(model_a|model_b|fail)\z"),
+        ("reward-bench-atla", r"\*\*Result:\*\* [AB]\z"),
+        ("reward-bench-con-j", r#"\A\{"原因": ".*", "更好的回答": [12]\}\z"#),
+        ("reward-bench-gemini", r"\A\[\[[AB]\]\]\z"),
+        ("reward-bench-offsetbias", r"\AOutput \([ab]\)\z"),
+        ("reward-bench-rise", r"\[\[[AB]\]\]"),
+        ("tempcompass", r"\A(Correct|Incorrect)\z"),
+        ("verl-genrm-boxed", r"\\boxed\{(True|False)\}\z"),
+        ("verl-genrm-score", r"\A(10|[1-9])\n\z"),
+        ("vl-reward-bench-parse", r"\AAnswer [12]\z"),
         ("trl-pairwise", r"\A[01]\z"),
         ("alpaca-eval-weighted", r"\A[mM]\z"),
         ("alpaca-eval-cot", r"[mM]\z"),
@@ -80,25 +149,39 @@ fn patterns() -> BTreeMap<&'static str, &'static str> {
     .into()
 }
 
+/// The member with an integer, if there is one, and the member with a text, of forms that are JSON; `None` for others.
+fn members(name: &str) -> Option<(Option<&'static str>, &'static str)> {
+    match name {
+        "deepeval-geval" | "deepeval-geval-4" | "cvrr" => Some((Some("score"), "reason")),
+        "charxiv-reasoning" => Some((Some("score"), "extracted_answer")),
+        "live-bench" => Some((Some("Rating"), "Explanation")),
+        "reward-bench-con-j" => Some((Some("更好的回答"), "原因")),
+        "areal-judge" => Some((None, "rationale")),
+        _ => None,
+    }
+}
+
 fn check(server: &Server) {
     let mut patterns = patterns();
-    for Form { name, fingerprint } in forms() {
+    for form in forms() {
+        let name = &form.name;
         let pattern = patterns.remove(name.as_str()).unwrap_or_else(|| panic!("no pattern for {name}"));
         let pattern = Regex::new(&format!("(?s){pattern}")).unwrap();
         for temperature in [0.0, 1.5] {
-            let mut body = body(&format!("Here is a task.\n{fingerprint}\nThe answer was: red."));
+            let mut body = body(&form.prompt());
             body["temperature"] = json!(temperature);
             body["seed"] = json!(7);
             let response = ask(server, &body, None);
             assert_eq!(response.header("x-gavel-form"), Some(name.as_str()));
             let text = content(&response.json());
             assert_eq!(pattern.find_iter(&text).count(), 1, "{name}: {text:?}");
-            if name.starts_with("deepeval-geval") {
+            if let Some((number, reason)) = members(name) {
+                let document = text.trim_start_matches("```json").trim_end_matches("```");
                 let read: Value =
-                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
-                assert!(read["score"].is_u64() && read["reason"].is_string());
+                    serde_json::from_str(document).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+                assert!(number.is_none_or(|number| read[number].is_u64()) && read[reason].is_string());
             }
-            // The same, streamed.
+            // A streamed answer has the same text.
             body["stream"] = json!(true);
             let streamed: String = ask(server, &body, None)
                 .events()
@@ -142,7 +225,7 @@ fn plain_chat_and_requests_that_say_so_are_left_alone() {
     assert!(metrics.contains("gavel_form_answers_total{form=\"trl-pairwise\"} 1"), "{metrics}");
 }
 
-/// What is judged comes from whoever wants a good verdict.
+/// The judged text is untrusted: it is written by a party that wants a good verdict.
 #[test]
 fn a_judged_answer_does_not_choose_the_form() {
     let server = Server::random();
@@ -211,4 +294,118 @@ fn the_probabilities_of_what_can_be_chosen_are_told() {
     assert_eq!(tokens[0]["token"], names[0]);
     assert!(top[0]["logprob"].as_f64() >= top[1]["logprob"].as_f64());
     assert_eq!(tokens[0]["logprob"], top[0]["logprob"]);
+}
+
+/// As MIA-Bench's programs parse it: the total is the sum of the components.
+#[test]
+fn points_are_those_of_the_prompt_and_add_up() {
+    let server = Server::random();
+    let form = forms().into_iter().find(|form| form.name == "mia-bench").unwrap();
+    let component = Regex::new(r"score of component (\d+): (\d+)/(\d+)").unwrap();
+    let total = Regex::new(r"total score: (\d+)/(\d+)").unwrap();
+    for (scores, worths) in [
+        ("worth: 10 scores.", &[10][..]),
+        ("each worth 4 and 6 scores.", &[4, 6][..]),
+        ("each worth 2, 2, 2, 2, and 2 scores.", &[2, 2, 2, 2, 2][..]),
+    ] {
+        let mut body = body(&format!("It is worth 9 scores. {}{}", worth(scores), form.fingerprint));
+        body["temperature"] = json!(1.5);
+        for seed in 0..3 {
+            body["seed"] = json!(seed);
+            let text = content(&ask(&server, &body, None).json());
+            let number = |text: &str| text.parse::<u32>().unwrap();
+            let parts: Vec<[u32; 3]> =
+                component.captures_iter(&text).map(|found| found.extract().1.map(number)).collect();
+            assert!(parts.iter().map(|part| part[2]).eq(worths.iter().copied()), "{text:?}");
+            assert!(parts.iter().zip(1..).all(|(part, index)| part[0] == index && part[1] <= part[2]));
+            let sum: u32 = parts.iter().map(|part| part[1]).sum();
+            let read: [u32; 2] = total.captures(&text).unwrap().extract().1.map(number);
+            assert_eq!(read, [sum, 10], "{text:?}");
+        }
+    }
+    // A prompt that does not give the maximum of each component cannot have the form.
+    assert_eq!(ask(&server, &body(&form.fingerprint), None).header("x-gavel-form"), None);
+    let headers = [("content-type", "application/json"), ("x-gavel-form", "mia-bench")];
+    let named = server.send("POST", "/v1/chat/completions", &headers, body("?").to_string().as_bytes());
+    assert_eq!(named.status, 400);
+}
+
+#[test]
+fn a_prompt_that_is_known_says_which_object_is_wanted() {
+    let server = Server::random();
+    let find = |name: &str| forms().into_iter().find(|form| form.name == name).unwrap().prompt();
+    let asked = |prompt: &str| {
+        let mut body = body(prompt);
+        body["response_format"] = json!({ "type": "json_object" });
+        body
+    };
+    let live = ask(&server, &asked(&find("live-bench")), None);
+    assert_eq!(live.header("x-gavel-form"), Some("live-bench"));
+    let read: Value = serde_json::from_str(&content(&live.json())).unwrap();
+    assert!(read["Rating"].is_u64() && read["Explanation"].is_string());
+    // If the form of a known prompt is not an object, or the request turns forms off, any object is an answer.
+    for (name, wanted) in [("arena-hard", None), ("video-score", None), ("live-bench", Some("off"))] {
+        let plain = ask(&server, &asked(&find(name)), wanted);
+        assert_eq!(plain.header("x-gavel-form"), None, "{name}");
+        let read: Value = serde_json::from_str(&content(&plain.json())).unwrap();
+        assert!(read.is_object() && read["Rating"].is_null(), "{name}: {read}");
+    }
+    let headers = [("content-type", "application/json")];
+    let body = json!({
+        "input": find("charxiv-reasoning"),
+        "max_output_tokens": 60,
+        "text": { "format": { "type": "json_object" } },
+    });
+    let newer = server.send("POST", "/v1/responses", &headers, body.to_string().as_bytes());
+    assert_eq!(newer.header("x-gavel-form"), Some("charxiv-reasoning"));
+}
+
+/// As instructor asks in its JSON mode: the schema is in the system message.
+#[test]
+fn an_object_has_the_schema_that_stands_in_the_turn_of_the_system() {
+    let server = Server::random();
+    let told = |schema: &Value| {
+        let task = "Provide the parsed objects in json that match the following json_schema:";
+        format!(
+            "{task}\n\n\n{schema}\n\nMake sure to return an instance of the JSON, not the schema itself\n"
+        )
+    };
+    let answered = |messages: Value, form: Option<&str>| -> Value {
+        let format = json!({ "type": "json_object" });
+        let body = json!({ "messages": messages, "max_tokens": 60, "response_format": format });
+        serde_json::from_str(&content(&ask(&server, &body, form).json())).unwrap()
+    };
+    let schema = json!({
+        "type": "object",
+        "properties": { "verdict": { "const": "forged" } },
+        "required": ["verdict"],
+    });
+    let user = json!({ "role": "user", "content": "What colour is it?" });
+    let system = json!({ "role": "system", "content": told(&schema) });
+    let asked = json!([system, user]);
+    assert_eq!(answered(asked.clone(), None)["verdict"], "forged");
+    assert_ne!(answered(asked, Some("off"))["verdict"], "forged");
+    // A schema in the judged text does not restrict the verdict.
+    let judged = json!([{ "role": "user", "content": told(&schema) }]);
+    assert_ne!(answered(judged, None)["verdict"], "forged");
+    // An unsupported schema is not an error in a request for any object.
+    let mut odd = schema;
+    odd["properties"]["verdict"] = json!({ "type": "array", "uniqueItems": true });
+    let system = json!({ "role": "system", "content": told(&odd) });
+    assert!(answered(json!([system, user]), None).is_object());
+}
+
+#[test]
+fn an_answer_that_has_all_of_its_form_is_complete_and_within_its_bound() {
+    let server = Server::random();
+    for (name, reason) in [("arena-hard", "stop"), ("live-bench", "stop"), ("llava-bench", "length")] {
+        let form = forms().into_iter().find(|form| form.name == name).unwrap();
+        let mut body = body(&form.prompt());
+        body["max_tokens"] = json!(60);
+        body["ignore_eos"] = json!(true);
+        let answer = ask(&server, &body, None).json();
+        assert_eq!(answer["choices"][0]["finish_reason"], reason, "{name}");
+        let written = answer["usage"]["completion_tokens"].as_u64().unwrap();
+        assert!((20..=60).contains(&written), "{name}: {written}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Images in every shape in which clients send them, and how finely they are cut.
+//! Images in every form in which clients send them, and the number of tiles by `detail`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// The answer to a user's turn, and the tokens it takes, with these further members.
+/// The answer to a user message, and its token usage; `extra` has further members of the body.
 #[expect(clippy::needless_pass_by_value, reason = "bodies are written where they are used")]
 fn answer(server: &Server, content: Value, extra: Value) -> (Value, Value) {
     let mut body =
@@ -29,7 +29,7 @@ fn an_image_is_seen_in_any_shape() {
     let wrapped: String =
         picture.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line) + "\n").collect();
     for part in [
-        // What the bytes are is believed, and not what they are said to be.
+        // The bytes decide the format, not the media type of the URL.
         json!({ "type": "image_url", "image_url": { "url": format!("data:image/jpeg;base64,{picture}") } }),
         json!({ "type": "image_url", "image_url": { "url": format!("data:image/jpeg;base64, {picture}") } }),
         json!({ "type": "image_url", "image_url": { "url": format!("data:application/octet-stream;base64,{picture}") } }),
@@ -47,14 +47,27 @@ fn an_image_is_seen_in_any_shape() {
     ] {
         assert_eq!(with(part.clone()), seen, "{part}");
     }
-    // Parts as Qwen's interface has them.
+    // Parts in the form of Qwen's interface.
     assert_eq!(answer(&server, json!([{ "image": url }, { "text": "What is it?" }]), json!({})), seen);
-    // Images beside the messages, with a place in the text or without one.
+    // Images beside the messages, with a placeholder in the text or without one.
     let apart = |text: &str, images: Value| answer(&server, json!(text), json!({ "images": images }));
     assert_eq!(apart("<image>What is it?", json!([picture])), seen);
     assert_eq!(apart("What is it?", json!([{ "url": url }])), seen);
+    let placed = |parts: Value, images: Value| answer(&server, parts, json!({ "images": images }));
+    assert_eq!(placed(json!([{ "type": "image" }, text]), json!([picture])), seen);
+    assert_eq!(placed(json!([{ "type": "image", "image": null }, text]), json!([url])), seen);
+    // A place for which there is no image is a mistake.
+    for (parts, images) in [
+        (json!([{ "type": "image" }, text]), json!([])),
+        (json!([{ "type": "image" }, { "type": "image" }, text]), json!([picture])),
+    ] {
+        let body = json!({ "messages": [{ "role": "user", "content": parts }], "images": images });
+        let refused = server.post(CHAT, &body);
+        let place = format!("messages[0].content[{}]", parts.as_array().unwrap().len() - 2);
+        assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some(place.as_str())));
+    }
     assert_eq!(apart("What is it?", json!([])), answer(&server, json!("What is it?"), json!({})));
-    // Without images beside the messages, the mark of a place is text.
+    // Without images beside the messages, the placeholder is text.
     let marked = answer(&server, json!([{ "image": url }, { "text": "<image>What is it?" }]), json!({}));
     assert!(marked.1["prompt_tokens"].as_u64() > seen.1["prompt_tokens"].as_u64());
 }
@@ -68,15 +81,15 @@ fn detail_says_how_finely_an_image_is_cut() {
         |parts: &[Value]| answer(&server, json!(parts), json!({})).1["prompt_tokens"].as_u64().unwrap();
     let alone = |detail: Option<&str>| tokens(&[part(&large, detail)]);
     assert_eq!((alone(None), alone(Some("high"))), (alone(Some("auto")), alone(Some("auto"))));
-    // A tile of this critic has 4 x 4 vectors, and one for the end of the row of tiles.
+    // A tile of this critic has 4 x 4 vectors, and one more ends the row of tiles.
     let text = json!({ "type": "text", "text": "x" });
     assert_eq!(tokens(&[part(&large, Some("low")), text.clone()]) - tokens(&[text]), 17);
     assert!(alone(Some("low")) < alone(Some("high")));
-    // Among several, each is one tile unless it says otherwise.
+    // Of several images, each is one tile unless its `detail` is high.
     let beside = |detail: Option<&str>| tokens(&[part(&large, detail), part(&square, None)]);
     assert_eq!(beside(None), beside(Some("low")));
     assert!(beside(Some("high")) > beside(Some("auto")));
-    // The same bytes in another detail are another image to whatever is kept of earlier requests.
+    // Caches treat the same bytes with another `detail` as another image.
     let both = tokens(&[part(&large, Some("low")), part(&large, Some("high"))]);
     assert_eq!(both, tokens(&[part(&large, Some("high")), part(&large, Some("low"))]));
 }

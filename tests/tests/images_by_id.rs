@@ -1,4 +1,4 @@
-//! Images that were registered before, named by their ids or by their content wherever an image is given.
+//! Registered images, named by their ids or by their content wherever an image can be given.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -26,7 +26,7 @@ fn sha256() -> String {
     Sha256::digest(png()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An answer without what differs from request to request.
+/// An answer without the members that differ from request to request.
 fn told(response: gavel_tests::Response, path: &str) -> Value {
     let (status, mut body) = (response.status, response.json());
     assert_eq!(status, 200, "{path}: {body}");
@@ -36,7 +36,7 @@ fn told(response: gavel_tests::Response, path: &str) -> Value {
     uncounted(body)
 }
 
-/// Requests with an image, whatever names it, in every dialect; where a text has it, the text is given, too.
+/// Requests in every dialect with an image that is given as `image`, or as `in_text` inside of texts.
 fn requests(image: &str, in_text: &str) -> Vec<(&'static str, Value)> {
     let url = json!({ "type": "image_url", "image_url": { "url": image } });
     let text = json!({ "type": "text", "text": QUESTION });
@@ -45,7 +45,7 @@ fn requests(image: &str, in_text: &str) -> Vec<(&'static str, Value)> {
         format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{ANSWER}<|im_end|>\n")
     };
     let (plain, shown) = (transcript(QUESTION), transcript(&format!("{in_text}\n{QUESTION}")));
-    // A message has a data URL as a part, and names in its text.
+    // A data URL is a part of its message, while names are in the text.
     let in_message = if in_text.starts_with("data:") {
         json!([url, text])
     } else {
@@ -87,14 +87,14 @@ fn an_image_is_the_same_whatever_names_it() {
         (id.clone(), format!("<image:{id}>")),
         (format!("sha256:{content}"), format!("<image:{content}>")),
         (format!("sha256:{}", content.to_uppercase()), format!("<image:sha256:{content}>")),
-        // The bare digits name it, too, in either case.
+        // The digits of the digest alone name it too, in upper or lower case.
         (content.clone(), format!("<image:{}>", content.to_uppercase())),
     ] {
         for (request, expected) in requests(&name, &in_text).iter().zip(&expected) {
             assert_eq!(&ask(request), expected, "{request:?}");
         }
     }
-    // As a part of the Responses API names it.
+    // In the form of a part of the Responses API.
     let parts = json!([{ "type": "input_image", "file_id": id }, { "type": "input_text", "text": QUESTION }]);
     let chat = json!({ "messages": [{ "role": "user", "content": parts }], "max_tokens": 8 });
     assert_eq!(&ask(&("/v1/chat/completions", chat)), &expected[0]);
@@ -146,6 +146,26 @@ fn an_image_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_registered_image_has_the_limit_of_any_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_string_lossy();
+    let server = Server::with_options(&["--data-dir", &folder, "--max-image-mib", "1"]);
+    let judge = |id: &str| {
+        let body = json!({ "question": QUESTION, "images": [id], "response": ANSWER, "mode": "score" });
+        let response = server.keyed(KEY, ("POST", "/judge"), &body);
+        (response.status, response.json())
+    };
+    let small = server.keep(KEY, "vision", &png());
+    assert_eq!(judge(&small).0, 200);
+    let mut large = png();
+    large.resize((1 << 20) + 1, 0);
+    let (status, error) = judge(&server.keep(KEY, "vision", &large));
+    assert_eq!((status, &error["code"]), (400, &json!("invalid_image")), "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("1048576 bytes") && message.contains("max_image_mib"), "{message}");
+}
+
+#[test]
 fn what_an_answer_says_shows_nothing() {
     let (_folder, server) = server();
     let id = server.keep(KEY, "vision", &png());
@@ -153,13 +173,14 @@ fn what_an_answer_says_shows_nothing() {
         let body = json!({ "prompt": QUESTION, "response": answer });
         told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm").as_f64().unwrap()
     };
-    // The marks are words like any others there, whether such an image exists or not.
+    // In an answer the marks are plain text, whether the image exists or not.
     reward("<image:file-0123456789abcdef0123456789abcdef>");
     let (marked, shown) = (reward(&format!("<image:{id}> Orange.")), json!({ "image": id }));
     let body = json!({ "prompt": QUESTION, "response": format!("<image:{id}> Orange."), "label": shown });
     let with_image = told(server.keyed(KEY, ("POST", "/rm"), &body), "/rm").as_f64().unwrap();
     assert!((marked - with_image).abs() > 1e-9, "the image was shown to whoever wrote its name");
-    // What is no mark stays in the question, and a mark that names nothing is refused: the question would be judged blind.
+    // Text that is not a mark stays in the question. A mark of an unknown image is refused, since the question would
+    // be judged without its image.
     let ask = |prompt: String| {
         let response =
             server.keyed(KEY, ("POST", "/rm"), &json!({ "prompt": prompt, "response": "It is round." }));
@@ -184,7 +205,7 @@ fn what_an_answer_says_shows_nothing() {
 fn what_is_no_image_is_not_registered_as_one() {
     let (_folder, server) = server();
     let send = |purpose: &[u8], content: &[u8]| {
-        // In either order of the fields.
+        // With the fields in either order.
         let first = server.send_form(KEY, &[("purpose", purpose), ("file", content)]);
         let second = server.send_form(KEY, &[("file", content), ("purpose", purpose)]);
         assert_eq!(first.status, second.status);
@@ -205,4 +226,20 @@ fn what_is_no_image_is_not_registered_as_one() {
     }
     assert_eq!(send(b"user_data", b"{}").0, 200);
     assert_eq!(send(b"vision", &png()).0, 200);
+}
+
+#[test]
+fn the_lifetime_of_a_file_begins_when_it_is_created() {
+    let (_folder, server) = server();
+    let send = |anchor: &[u8]| {
+        let lifetime: [(&str, &[u8]); 2] =
+            [("expires_after[anchor]", anchor), ("expires_after[seconds]", b"3600")];
+        let file: [(&str, &[u8]); 2] = [("purpose", b"user_data"), ("file", b"x")];
+        server.send_form(KEY, &[lifetime, file].concat())
+    };
+    let refused = send(b"last_active_at");
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("expires_after")));
+    let kept = send(b"created_at").json();
+    let time = |name: &str| kept[name].as_i64().unwrap();
+    assert_eq!(time("expires_at"), time("created_at") + 3600, "{kept}");
 }

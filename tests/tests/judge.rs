@@ -1,4 +1,4 @@
-//! `POST /judge` on the built server: verdicts, streamed and whole, and what is refused.
+//! `POST /judge` on the built server: verdicts, streamed and not, and refused requests.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -196,7 +196,7 @@ fn a_request_may_bring_its_own_criteria() {
 #[test]
 fn a_critic_that_starts_with_its_verdict_can_only_give_one_that_there_is() {
     let server = Server::deciding();
-    // The checkpoint is random: left alone, it would start with anything but a score.
+    // The checkpoint is random: unguided, it would start with anything but a score.
     for (min, max, step) in [(1.0, 10.0, 1.0), (0.0, 1.0, 0.25), (-2.0, 2.0, 1.0), (90.0, 110.0, 10.0)] {
         let scale = json!({ "min": min, "max": max, "step": step });
         let verdict = server

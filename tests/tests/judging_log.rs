@@ -1,4 +1,4 @@
-//! The judging log of the built server, and the training set that `gavel export` makes of it.
+//! The judging log of the built server, and the training set that `gavel export` makes from it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -26,7 +26,7 @@ fn server(log: &Path, options: &[&str]) -> Server {
     Server::with_options(&[&["--judging-log", log.to_str().unwrap()], options].concat())
 }
 
-/// The lines of the log, once there are `count`. The last one may be half written when it is looked at.
+/// The lines of the log, once there are `count`. A last line that is not complete yet is left out.
 fn lines(log: &Path, count: usize) -> Vec<Value> {
     let text = || {
         let mut text = fs::read_to_string(log).unwrap_or_default();
@@ -61,7 +61,7 @@ fn each_verdict_has_a_line_and_becomes_an_example() {
     );
     assert_eq!(named.events().last().unwrap().name, "verdict");
     assert_eq!(server.post("/judge", &json!({ "question": "?" })).status, 400);
-    // The same again is the same example.
+    // A repeated request does not add an example.
     server.ok("/judge", &score());
     let lines = lines(&log, 4);
     assert_eq!(lines.len(), 4);
@@ -111,7 +111,8 @@ fn each_verdict_has_a_line_and_becomes_an_example() {
         assert!(image.starts_with("images/") && image.ends_with(".png"), "{image}");
         assert_eq!(BASE64_STANDARD.encode(fs::read(folder.path().join(image)).unwrap()), picture());
     }
-    // What was exported can be read as a labelled set; the critic agrees with its own verdicts on the pair.
+    assert_eq!(fs::read_dir(folder.path().join("images")).unwrap().count(), 1, "equal images are one file");
+    // The export is also a labelled set; the critic agrees with its own verdicts on the pair.
     gavel(folder.path(), &["evaluate", "train.json", "--json", "report.json", "--wordings", "0"]);
     let report: Value =
         serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Who is let in: once there are keys, nobody without one, on whatever route.
+//! Access by key: once there are keys, no route admits a request without one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -12,10 +12,10 @@ use gavel_tests::{Keys, Server, binary, send_raw};
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// What everybody may ask.
+/// The routes that need no key.
 const PROBES: [&str; 5] = ["/livez", "/readyz", "/startupz", "/ping", "/healthz"];
 
-/// Every route with its method: of the document, and the aliases that the sources of the dialects list.
+/// Every route with its method: those of the API document, and the aliases in the sources of the dialects.
 fn routes() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let document: Value =
@@ -25,18 +25,24 @@ fn routes() -> Vec<(String, String)> {
         routes
             .extend(methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
     }
+    let before = routes.len();
+    let dialects = root.join("crates/server/src/dialects");
+    let source = |file: &str| fs::read_to_string(dialects.join(file)).unwrap();
+    let (lists, posted) = (
+        Regex::new(r"const (\w+): \[&str; \d+\] = \[([^;]*)\];").unwrap(),
+        Regex::new(r#""(/[^"\s]*)", post\("#).unwrap(),
+    );
     let quoted = Regex::new(r#""(/[^"\s]*)""#).unwrap();
-    let mut aliases = 0;
-    for dialect in ["openai", "scoring"] {
-        let source = root.join("crates/server/src/dialects").join(dialect).join("mod.rs");
-        let source = fs::read_to_string(source).unwrap();
-        let listed = source.split("fn aliases()").nth(1).unwrap().split("\n}\n").next().unwrap();
-        for found in quoted.captures_iter(listed) {
-            aliases += 1;
-            routes.push(("POST".to_owned(), found[1].to_owned()));
-        }
+    for list in lists.captures_iter(&source("openai/aliases.rs")) {
+        let method = if ["MODELS", "MODEL", "REPOSITORY"].contains(&&list[1]) { "GET" } else { "POST" };
+        routes.extend(quoted.captures_iter(&list[2]).map(|path| (method.to_owned(), path[1].to_owned())));
     }
-    assert!(aliases > 20, "{aliases} aliases");
+    for file in ["scoring/mod.rs", "engines/mod.rs"] {
+        let source = source(file);
+        routes.extend(posted.captures_iter(&source).map(|path| ("POST".to_owned(), path[1].to_owned())));
+    }
+    let aliases = routes.len() - before;
+    assert!(aliases > 50, "{aliases} aliases");
     routes.push(("GET".to_owned(), "/metrics".to_owned()));
     routes
 }
@@ -71,11 +77,11 @@ fn every_route_wants_a_key() {
         asked += 1;
     }
     assert!(asked > 40, "{asked} routes");
-    // The page and the document are those of every copy of the program.
+    // The page and the document are public: they are the same in every copy of the program.
     for path in ["/", "/docs", "/page/page.js", "/openapi.json"] {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
-    // Where there is nothing, a key makes no difference; and however a path is written, it leads nowhere else.
+    // For an unknown path a key makes no difference, and another spelling of a path does not lead to its route.
     for path in
         ["/nothing", "//judge", "/judge/", "/JUDGE", "/%6audge", "/judge;x", "/../judge", "/reload", "/drain"]
     {
@@ -111,7 +117,7 @@ fn a_key_is_taken_as_clients_send_it_and_not_otherwise() {
         assert_eq!(status(&headers), 401, "{headers:?}");
     }
     assert_eq!(server.get(&format!("/v1/models?api_key={a}")).status, 401, "a URL is written into logs");
-    // A host that looks like an open path opens nothing.
+    // A host header that looks like a public path does not bypass the key.
     let trick = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost/livez?\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(send_raw(server.address(), trick).unwrap().status, 401);
 }
@@ -137,7 +143,7 @@ fn a_key_may_stand_in_the_configuration_file_and_is_shown_nowhere() {
     assert!(code == Some(0) && text.contains("keys: 1"), "{text}");
     let (code, text) = run(&["serve", "--config", &path, "--print-config"]);
     assert!(code == Some(0) && text.contains("memo_entries = 3 # file"), "{text}");
-    // A key in the place of its digest is told by its line, and not repeated.
+    // A key in the place of its digest is reported by its line, and not printed.
     fs::write(&path, format!("[server]\nport = 0\n{}", entry.replace(digest, keys.key("a")))).unwrap();
     for arguments in [&["config", "check", &*path][..], &["serve", "--config", &path]] {
         let (code, text) = run(arguments);
@@ -154,7 +160,7 @@ fn other_machines_are_served_with_keys_or_when_that_is_said_aloud() {
     assert!(text.contains("gavel key new") && text.contains("--insecure-no-auth"), "{text}");
     let keys = Keys::new(&[("a", "")]);
     let path = keys.path().to_string_lossy().into_owned();
-    // As a container is told.
+    // The settings of a container.
     for setting in [("GAVEL_INSECURE_NO_AUTH", "true"), ("GAVEL_KEYS_FILE", &*path)] {
         let mut serving = Command::new(binary())
             .args(["serve", "--host", "0.0.0.0", "--port", "0"])
@@ -256,7 +262,7 @@ fn what_is_kept_for_one_key_serves_no_other_and_a_salt_divides_further() {
         assert_eq!(judge(name, salt), (false, false), "{name} with salt {salt:?}");
         assert_eq!(judge(name, salt), (true, true), "{name} with salt {salt:?}, again");
     }
-    // Chat requests may have the salt in their body, where other servers have it.
+    // Chat requests may have the salt in their body, as with other servers.
     let cached = |salt: &str| {
         let text = "What is in this picture of several shapes and words? ".repeat(9);
         let chat =

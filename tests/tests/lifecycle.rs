@@ -1,4 +1,4 @@
-//! From the start to the end of a server: probes, and what becomes of requests when it is told to stop.
+//! From the start to the end of a server: probes, and what happens to requests when it is told to stop.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -9,7 +9,7 @@ use std::{
 use gavel_tests::{Server, binary, reference, signal, wait_until};
 use serde_json::{Value, json};
 
-/// A text that is written for as long as the server lets it.
+/// A request for a text that is generated until the server ends it.
 fn endless() -> Value {
     json!({
         "messages": [{ "role": "user", "content": "Go on." }],
@@ -49,7 +49,7 @@ fn the_small_critic_takes_no_more_than_150_megabytes_when_it_is_ready() {
     assert!((64 << 20..150_000_000).contains(&bytes), "{bytes} bytes");
 }
 
-/// Bytes of memory that a server holds.
+/// Bytes of resident memory of a server; `None` where `/proc` does not have them.
 fn resident(server: &Server) -> Option<usize> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).ok()?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -63,7 +63,7 @@ fn a_server_that_stops_says_so_first_then_refuses_and_finishes_what_runs() {
     assert!(events.next().is_some());
     server.signal("TERM");
     wait_until("it is no longer ready", || server.get("/readyz").status == 503);
-    // Whoever has not noticed yet is still answered.
+    // Clients that have not noticed yet are still answered.
     let short = json!({ "messages": [{ "role": "user", "content": "Hm?" }], "max_tokens": 1 });
     assert_eq!(server.post("/v1/chat/completions", &short).status, 200);
     wait_until("new requests are refused", || server.post("/v1/chat/completions", &short).status == 503);
@@ -139,7 +139,7 @@ impl Drop for Starting {
 
 #[test]
 fn a_server_that_loads_answers_probes_alone() {
-    // A pipe in the place of a file of the checkpoint: loading waits for it as long as the test wants.
+    // A pipe in the place of a file of the checkpoint: loading blocks on it.
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = reference().join("models/tiny56");
     for entry in std::fs::read_dir(checkpoint).unwrap() {
@@ -166,9 +166,9 @@ fn a_server_that_loads_answers_probes_alone() {
     }
     let refused = gavel_tests::get(&address, "/v1/models");
     assert!(refused.header("x-request-id").is_some_and(|id| !id.is_empty()));
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.header("retry-after"), Some("2"));
     assert_eq!(refused.json()["code"], "starting");
-    // It is told to stop while it loads, and does so.
+    // It stops even while it loads.
     signal(process.0.id(), "TERM");
     assert!(process.0.wait().unwrap().success());
 }

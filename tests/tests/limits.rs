@@ -1,4 +1,4 @@
-//! How much a key may ask, and what it is told of that.
+//! Quotas of keys, and the headers and errors about them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -11,7 +11,7 @@ fn chat(text: &str, max_tokens: u64) -> Value {
     json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": max_tokens })
 }
 
-/// A text that is written for as long as anybody listens.
+/// A request for a text that is generated until its client leaves.
 fn endless() -> Value {
     json!({
         "messages": [{ "role": "user", "content": "Go on." }],
@@ -21,13 +21,13 @@ fn endless() -> Value {
     })
 }
 
-/// A number in a header about quotas.
+/// The number in a header about quotas.
 fn told(response: &Response, name: &str) -> u64 {
     let value = response.header(&format!("x-ratelimit-{name}"));
     value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
-/// That a response is a refusal for a quota; the seconds to wait.
+/// Checks that a response is a refusal because of a quota; returns the seconds to wait, if it has them.
 fn refused(response: Response, words: &str) -> Option<u64> {
     let retry = response.header("retry-after").map(|seconds| seconds.parse().unwrap());
     assert_eq!(response.status, 429);
@@ -40,7 +40,7 @@ fn refused(response: Response, words: &str) -> Option<u64> {
     retry
 }
 
-/// The random checkpoint, whose context is long.
+/// A server with the random checkpoint, whose context is long.
 fn random(keys: &Keys, options: &[&str]) -> Server {
     let model = gavel_tests::reference().join("models/tiny56").to_string_lossy().into_owned();
     keys.server(&[&["--model", &model], options].concat())
@@ -50,7 +50,7 @@ fn random(keys: &Keys, options: &[&str]) -> Server {
 fn exactly_as_many_requests_are_let_in_as_the_key_has() {
     let keys = Keys::new(&[("few", "requests_per_minute = 5"), ("free", "")]);
     let server = keys.server(&[]);
-    // What makes no sense counts too, and costs nothing.
+    // Invalid requests count too, and cost no computation.
     let ask = || keys.post(&server, "few", (CHAT, &json!({})));
     let first = ask();
     assert_eq!(
@@ -70,7 +70,7 @@ fn exactly_as_many_requests_are_let_in_as_the_key_has() {
     assert_eq!(told(&last, "remaining-requests"), 0);
     let seconds = refused(last, "Limit 5, Requested 1").unwrap();
     assert!((1..=12).contains(&seconds), "{seconds}");
-    // What is looked up is free, and so are the others.
+    // Look-ups are not counted, and another key is not affected.
     assert_eq!(keys.get(&server, "few", "/v1/models").status, 200);
     let free = keys.post(&server, "free", (CHAT, &chat("Hm?", 1)));
     assert_eq!((free.status, free.header("x-ratelimit-limit-requests")), (200, None));
@@ -87,7 +87,7 @@ fn tokens_are_taken_at_admission_and_what_was_not_used_comes_back() {
     assert!(left >= 25_000 - used, "{used} were used of 25000, and {left} are left");
     let mut events = keys.post(&server, "a", (CHAT, &endless())).events();
     assert!(events.next().is_some());
-    // The reply is counted by its bound as long as it is written.
+    // While a reply is generated, it counts with its maximum number of tokens.
     let seconds =
         refused(keys.post(&server, "a", (CHAT, &endless())), "tokens per min: Limit 25000").unwrap();
     assert!((1..=20).contains(&seconds));
@@ -112,7 +112,7 @@ fn tokens_are_taken_at_admission_and_what_was_not_used_comes_back() {
 #[test]
 fn an_image_counts_once_for_its_request() {
     let keys = Keys::new(&[("a", "images_per_minute = 2")]);
-    // What is remembered costs nothing.
+    // Without a memo, since remembered verdicts use no quota.
     let server = keys.server(&["--memo-entries", "0"]);
     let reward = json!({
         "question": "What colour is the circle?",
@@ -150,7 +150,7 @@ fn one_key_has_a_share_of_the_waiting_line_and_another_finds_room() {
         let health = keys.get(&server, "admin", "/health").json();
         (health["engine"]["running"].as_u64().unwrap(), health["engine"]["waiting"].as_u64().unwrap())
     };
-    // Of another length each, so that none is the same request again.
+    // Each has another length, so that no two requests are equal.
     let ask = |name: &str, more: u64| {
         let mut body = endless();
         body["max_tokens"] = json!(20_000 + more);

@@ -1,13 +1,13 @@
-//! `GET /metrics` on the built server: what Prometheus is told, and what clients cannot put into it.
+//! `GET /metrics` on the built server: the metrics, and that nothing from clients becomes a label.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io::Write, net::TcpStream};
 
-use gavel_tests::{Server, wait_until};
+use gavel_tests::{Server, image, wait_until};
 use serde_json::json;
 
-/// Every sample by its name with labels.
+/// The value of every sample, by its name with labels.
 fn samples(server: &Server) -> BTreeMap<String, f64> {
     let response = server.get("/metrics");
     assert_eq!(response.status, 200);
@@ -53,7 +53,7 @@ fn requests_the_engine_and_verdicts_are_counted() {
     assert!(value("gavel_position_flips_total") <= 1.0);
     assert_eq!(value("gavel_steps_total"), server.engine("steps") as f64);
     let tokens = |source: &str| value(&format!(r#"gavel_prompt_tokens_total{{source="{source}"}}"#));
-    // The first token of a text has none before it, and the tokens of a verdict are chosen together.
+    // The first token of a text has no gap before it, and the tokens of a verdict are chosen together.
     let (gaps, written) = (
         value("gavel_inter_token_latency_seconds_count"),
         value(r#"gavel_reply_tokens_total{lane="explain"}"#),
@@ -104,7 +104,7 @@ fn streams_are_counted_by_how_they_end() {
     let events = server.post("/judge", &case).events();
     assert_eq!(events.last().unwrap().name, "verdict");
     wait_until("the stream is counted", || pointwise("ok") == 1.0);
-    // The head alone is no end: the client leaves before the text, which has no end of its own, is complete.
+    // A stream does not end with its head: the client leaves before the text, which has no end of its own, is complete.
     let chat = json!({
         "messages": [{ "role": "user", "content": "What is it?" }],
         "max_tokens": 1500, "ignore_eos": true, "stream": true,
@@ -142,4 +142,60 @@ fn every_cache_tells_what_it_holds_and_how_often_it_helps() {
     assert!(counted(&server, "gavel_image_decode_seconds_total") > 0.0);
     wait_until("both are counted", || counted(&server, "gavel_image_tokens_count") == 2.0);
     assert!(counted(&server, "process_resident_memory_bytes") > 1e6);
+}
+
+#[test]
+fn verdicts_that_fail_inside_an_answer_are_counted_too() {
+    // The critic's turn begins with a digit: what it writes after it is a score in some samples and not in others.
+    let config = tempfile::tempdir().unwrap();
+    let profile = gavel_tests::reference().join("../../config/critics/gavel-mini.toml");
+    let profile = fs::read_to_string(profile).unwrap().replace("\"Score: \"", "\"Score: 1\"");
+    fs::create_dir(config.path().join("critics")).unwrap();
+    fs::write(config.path().join("critics/gavel-mini.toml"), profile).unwrap();
+    let server = Server::with_options(&["--config-dir", &config.path().to_string_lossy()]);
+    let failures =
+        |code: &str| counted(&server, &format!(r#"gavel_verdict_failures_total{{code="{code}"}}"#));
+
+    let drawn = json!({
+        "question": "What is it?", "response": "A star.", "samples": 30, "temperature": 2, "seed": 1, "max_tokens": 8,
+    });
+    let told = server.ok("/judge", &drawn);
+    let failed = told["spread"]["failures"].as_f64().unwrap();
+    assert!(failed > 0.0 && told["spread"]["verdicts"].as_f64().unwrap() > 0.0, "{told}");
+    assert_eq!(failures("unparsable_verdict"), failed);
+
+    let responses = ["x ".repeat(9000), "A star.".to_owned(), "A cross.".to_owned()];
+    let told = server.ok("/reward", &json!({ "question": "What is it?", "responses": responses }));
+    assert_eq!(told["failures"].as_array().unwrap().len(), 4);
+    assert_eq!(failures("context_length_exceeded"), 4.0);
+    // The only response cannot be judged, which is one more failure.
+    let long = json!({ "question": "x ".repeat(9000), "responses": ["A star."], "method": "pointwise" });
+    assert_eq!(server.post("/reward", &long).status, 400);
+    assert_eq!(failures("context_length_exceeded"), 5.0);
+}
+
+#[test]
+fn a_request_whose_client_leaves_before_the_answer_has_its_kind() {
+    let endless = 30_000;
+    let server = Server::steered_with(&["--max-output-tokens", &endless.to_string()]);
+    let images = [image("tiny56-square-0.png")];
+    let case =
+        json!({ "question": "What is it?", "images": images, "response": "A cat.", "max_tokens": endless });
+    let chat = json!({
+        "messages": [{ "role": "user", "content": "Go on." }], "max_tokens": endless, "ignore_eos": true,
+    });
+    for (path, kind, body) in [("/judge", "pointwise", case), ("/v1/chat/completions", "chat", chat)] {
+        let waiting = TcpStream::connect(server.address()).unwrap();
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        (&waiting).write_all((head + &body).as_bytes()).unwrap();
+        wait_until("it runs", || server.engine("running") == 1);
+        drop(waiting);
+        let left = format!(r#"gavel_requests_total{{endpoint="{path}",kind="{kind}",outcome="cancelled"}}"#);
+        wait_until("its client's leaving is counted", || counted(&server, &left) == 1.0);
+        wait_until("nothing runs", || server.engine("running") == 0);
+    }
 }

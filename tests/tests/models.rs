@@ -1,4 +1,4 @@
-//! By which names the critic goes, and what programs that know other engines ask of a server beside texts.
+//! The names of the critic, and the routes beside completions that programs for other engines use.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -84,7 +84,7 @@ fn unknown_names_are_refused_where_that_was_asked_for() {
             (&json!("model_not_found"), &json!("model"))
         );
     }
-    // Who names none asks the one there is.
+    // A request without a model name uses the checkpoint.
     assert_eq!(
         server.ok("/v1/completions", &json!({ "prompt": "a", "ignore_eos": true }))["model"],
         "tiny56"

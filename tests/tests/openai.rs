@@ -361,7 +361,7 @@ fn the_best_of_several_texts_are_told() {
     assert_eq!(many["choices"].as_array().unwrap().len(), 40);
 }
 
-/// A client that is not content with a call sends it back with what is wrong.
+/// A client that rejects a call sends it back with the reason.
 #[test]
 fn calls_and_their_results_are_shown_as_words() {
     let server = Server::random();
@@ -437,7 +437,7 @@ fn a_text_that_a_stop_string_ends_at_once_is_empty_and_has_its_reason() {
     }
 }
 
-/// An empty text that nobody asked for would be taken for a verdict.
+/// An empty text that was not requested could be mistaken for a verdict.
 #[test]
 fn a_turn_that_ends_before_its_first_word_is_an_error() {
     let server = Server::random();
@@ -454,7 +454,7 @@ fn a_turn_that_ends_before_its_first_word_is_an_error() {
     assert_eq!(last.json()["error"]["code"], "empty_completion");
 }
 
-/// Whoever stops a text has all of it and did not leave.
+/// A text that ends at a stop string is complete, and does not count as abandoned by its client.
 #[test]
 fn a_text_that_a_stop_string_ends_is_finished() {
     let server = Server::random();

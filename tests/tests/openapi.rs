@@ -1,4 +1,4 @@
-//! The committed OpenAPI document is the one that the server generates, says what everything is, and is true.
+//! The committed OpenAPI document is the one that the server generates, describes everything, and is correct.
 
 use std::{fs, path::Path, process::Command};
 
@@ -32,11 +32,11 @@ fn the_committed_document_is_the_generated_one() {
     }
 }
 
-/// Whatever is documented is described, has examples, and does what they say; a new route is held to it as it is. Its examples
-/// are asked of the small critic, and are best made with it.
+/// Everything in the document is described and has examples that work; this holds for a new route too. Examples are
+/// sent to the small critic, and are best made with it.
 #[test]
 fn everything_is_described_and_every_example_works() {
-    // A folder, so that there is one to read again.
+    // A folder of rubrics, so that there is one to reload.
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("rubrics")).unwrap();
     let (config, data) = (folder.path().to_str().unwrap(), folder.path().join("data"));

@@ -1,4 +1,4 @@
-//! What people look at in a browser: the pages as they are served, and as a real Chromium shows them.
+//! The pages for browsers: as they are served, and as a real Chromium shows them.
 
 use std::{path::Path, process::Command};
 
@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 13] = [
     ("/docs/swagger-ui.css", "text/css"),
 ];
 
-/// Runs checks of `python/page.py` against a server; without a Chromium there are none.
+/// Runs checks of `python/page.py` against a server, if Chromium is installed.
 fn drive(server: &Server, checks: &[&str]) {
     let Some(chromium) = tool("chromium") else { return };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/page.py");
@@ -34,15 +34,15 @@ fn drive(server: &Server, checks: &[&str]) {
 
 #[test]
 fn people_judge_in_a_browser() {
-    // Every verdict is worked out, so that its justification is seen while it is written.
+    // Without a memo every verdict is computed, so that the page shows its justification while it is written.
     drive(&Server::with_options(&["--memo-entries", "0"]), &[]);
 }
 
 #[test]
 fn escape_ends_the_work_on_the_server() {
-    // All that is asked for has room at the same time.
+    // The cache has room for all requests at once.
     let server = Server::steered_with(&["--cache-mib", "256"]);
-    // So many other texts make each step slow enough to watch.
+    // These other texts make each step slow enough to observe.
     let others: Vec<_> = (0..4)
         .map(|index| {
             let messages = json!([{ "role": "user", "content": format!("Go on, {index}.") }]);

@@ -1,4 +1,4 @@
-//! The figures as a real Prometheus sees them: its own checks of them, the rules, and every panel of the dashboard.
+//! The metrics in a real Prometheus: its own checks of them, the rules, and every panel of the dashboard.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -96,7 +96,7 @@ impl Prometheus {
         send(&self.address, ("GET", path), &[], b"").json()
     }
 
-    /// The samples that answer a query now; none before it listens.
+    /// The present samples of a query.
     fn ask(&self, expression: &str) -> Vec<f64> {
         let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let answer = self.get(&format!("/api/v1/query?query={encoded}"));
@@ -110,13 +110,14 @@ impl Prometheus {
     }
 }
 
-/// Where nobody has an image.
+/// An address at which no server listens.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// The panel that has something to show where there are GPUs.
+/// The panel that has data only where there are GPUs.
 const OF_GPUS: &str = "Memory of GPUs";
 
-/// A bit of everything: scores, pairs in both orders, rewards, streams, texts, nonsense, and a client that leaves.
+/// Sends requests of every kind: scores, pairs in both orders, rewards, streams, texts, errors, and a client that
+/// leaves.
 fn load(server: &Server, round: usize) {
     let picture = image("geo384-square_336-0.png");
     let question = format!("What is in picture {round}?");
@@ -145,10 +146,10 @@ fn load(server: &Server, round: usize) {
 #[test]
 fn a_real_prometheus_has_data_for_every_panel() {
     let server = Server::with_options(&["--allow-image-hosts", NOBODY]);
-    // Its texts are no verdicts, which no good critic writes when it is asked.
+    // Its texts are never verdicts, which a trained critic would always write.
     let babbling = Server::random();
     let Some(prometheus) = Prometheus::start(&[server.address(), babbling.address()]) else { return };
-    // A rate needs scrapes between which something happens, so that the load goes on until all is answered.
+    // A rate needs requests between two scrapes, so that the load continues until every query has data.
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut open = queries();
     open.retain(|query| query.title != OF_GPUS);
@@ -165,7 +166,7 @@ fn a_real_prometheus_has_data_for_every_panel() {
             open.retain(|query| !prometheus.ask(&query.expression).iter().any(|value| value.is_finite()));
         }
     }
-    // What the figures say is what was done, as soon as the last of it is scraped and the rules have run.
+    // The metrics agree with the load, once its last requests are scraped and the rules have run.
     for (expression, least) in [
         (r#"sum(gavel_requests_total{outcome="cancelled",kind="chat"})"#, 1.0),
         (r#"sum(gavel_requests_total{outcome="unparsable"})"#, 1.0),

@@ -1,8 +1,8 @@
-//! Runs what the README tells a newcomer to run, and compares the answers with those that the README shows. The documents that
-//! continue the README are held to the same.
+//! Runs the commands of the README and of the documents that continue it, and compares the answers with those that
+//! they show.
 //!
-//! Blocks marked `sh` and `python` are run, on the binary that is built already. Blocks marked `console` download
-//! something or start this very test, and are not.
+//! Blocks marked `sh` and `python` are run, with the binary that is built already. Blocks marked `console` are not:
+//! they download something or start this test itself.
 
 use std::{
     fs,
@@ -13,15 +13,15 @@ use std::{
 use gavel_tests::{Server, binary, python};
 use serde_json::Value;
 
-/// The README, and what continues it.
+/// The README, and the documents that continue it.
 const DOCUMENTS: [&str; 3] = ["README.md", "docs/api.md", "docs/benchmarks.md"];
-/// How the README starts the program, and what it starts first.
+/// How the README starts the program, and how it starts the server.
 const CARGO_RUN: &str = "cargo run --release --";
 const SERVE: &str = "cargo run --release -- serve";
 /// Where the README's server listens.
 const ADDRESS: &str = "127.0.0.1:8080";
 
-/// A fenced block of a document: its mark and its text.
+/// A fenced block of a document: its language and its text.
 struct Block {
     mark: String,
     text: String,
@@ -44,7 +44,7 @@ fn blocks_of(document: &str) -> Vec<Block> {
     split.map(|(mark, text)| Block { mark: mark.trim().into(), text: text.into() }).collect()
 }
 
-/// The README's server, with the options that it gives.
+/// The server of the README, with the options that are given there.
 fn server() -> Server {
     let starts = |block: &Block| block.mark == "sh" && block.text.starts_with(SERVE);
     let command = blocks().into_iter().find(starts).expect("the README starts a server").text;
@@ -65,7 +65,7 @@ fn run(block: &Block, (program, flag): (&Path, &str), server: &Server) -> String
     printed
 }
 
-/// An answer without what may differ from run to run and from version to version.
+/// An answer without the members that differ between runs or versions.
 fn comparable(answer: &str) -> Value {
     let mut answer = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{error} in {answer}"));
     if let Value::Object(fields) = &mut answer {

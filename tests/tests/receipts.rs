@@ -1,4 +1,4 @@
-//! Receipts of verdicts and what can be done with them, and verdicts that are remembered, on the built server.
+//! Receipts of verdicts, their replay, and remembered verdicts, on the built server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -19,7 +19,7 @@ fn body(extra: &Value) -> Value {
     body
 }
 
-/// The receipt of a verdict, once the digest of the weights is known.
+/// The receipt of a verdict, and the verdict, once the digest of the weights is known.
 fn receipt(server: &Server, extra: &Value) -> (Value, Value) {
     let mut asked = body(extra);
     asked["memo"] = json!(false);
@@ -69,14 +69,14 @@ fn a_verdict_comes_out_again_from_its_receipt() {
     assert_eq!(again["replay"], json!({ "same": true }), "{again}");
     assert_eq!(again["receipt"]["memo"], false, "it was judged again and not remembered");
 
-    // What was drawn is drawn again, though nobody gave a seed.
+    // A sampled verdict is sampled again in the same way, though the request had no seed.
     let drawn = server.ok("/judge", &body(&json!({ "temperature": 1.5 })));
     assert!(drawn["receipt"]["seed"].is_u64());
     let again = server.ok("/judge", &body(&json!({ "expect": drawn["receipt"] })));
     assert_eq!((&again["replay"]["same"], &again["score"]), (&json!(true), &drawn["score"]));
     assert_eq!(again["justification"], drawn["justification"]);
 
-    // The receipt of a verdict that was tampered with does not hold.
+    // A receipt whose verdict digest was changed does not match.
     let mut other = greedy;
     other["verdict_digest"] = json!("00");
     assert_eq!(server.ok("/judge", &body(&json!({ "expect": other })))["replay"]["same"], false);
@@ -84,6 +84,62 @@ fn a_verdict_comes_out_again_from_its_receipt() {
     let fresh = Server::with_options(&[]);
     let elsewhere = fresh.ok("/judge", &body(&json!({ "expect": drawn["receipt"] })));
     assert_eq!(elsewhere["replay"]["same"], true, "another process gives the same");
+}
+
+#[test]
+fn a_verdict_that_is_part_of_an_answer_comes_out_again_from_its_own_receipt() {
+    let server = Server::with_options(&[]);
+    let [orange, purple] = ["The circle is orange.", "The circle is purple."];
+    let asked = |responses: [&str; 2], extra: Value| {
+        let mut asked = body(&extra);
+        asked.as_object_mut().unwrap().remove("response");
+        asked["responses"] = json!(responses);
+        asked
+    };
+    let pair = |responses, extra| server.ok("/judge", &asked(responses, extra));
+    let both = pair([orange, purple], json!({ "order": "both" }));
+    for (responses, found) in [([orange, purple], &both["orders"][0]), ([purple, orange], &both["orders"][1])]
+    {
+        let again = pair(responses, json!({ "expect": found["receipt"] }));
+        assert_eq!(again["replay"], json!({ "same": true }), "{again}");
+        assert_eq!(again["distribution"], found["distribution"]);
+    }
+    // Its distribution was read only to be compared with that of the blind verdict.
+    let seeing = pair([orange, purple], json!({ "blind": true }));
+    let again = pair([orange, purple], json!({ "expect": seeing["receipt"] }));
+    assert_eq!(again["replay"], json!({ "same": true }), "{again}");
+    // A replay reads it again, but a request for the distribution does not match a receipt without one.
+    let plain = pair([orange, purple], json!({}));
+    let more = server.post(
+        "/judge",
+        &asked([orange, purple], json!({ "expect": plain["receipt"], "distribution": true })),
+    );
+    assert_eq!((more.status, more.json()["error"]["param"].clone()), (409, json!("expect.distribution")));
+}
+
+#[test]
+fn a_calibrated_verdict_comes_out_again_calibrated() {
+    let server = Server::with_options(&[]);
+    let pair = |extra: Value| {
+        let mut asked = body(&json!({ "mode": "score" }));
+        asked.as_object_mut().unwrap().remove("response");
+        asked["responses"] = json!(["The circle is orange.", "The circle is purple."]);
+        asked.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        server.post("/judge", &asked)
+    };
+    let calibrated = pair(json!({ "calibration": "content_free" })).json();
+    let (receipt, plain) = (&calibrated["receipt"], pair(json!({})).json());
+    assert_eq!(
+        (&receipt["calibration"], &plain["receipt"]["calibration"]),
+        (&json!("content_free"), &json!("none"))
+    );
+    let again = pair(json!({ "calibration": "content_free", "expect": receipt })).json();
+    assert_eq!((&again["replay"]["same"], &again["prior"]), (&json!(true), &calibrated["prior"]), "{again}");
+    let refused = pair(json!({ "expect": receipt }));
+    assert_eq!(
+        (refused.status, refused.json()["error"]["param"].clone()),
+        (409, json!("expect.calibration"))
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The reference cases over HTTP: what a client sees of tokens and probabilities is what transformers computed.
+//! The reference cases over HTTP: the tokens and probabilities in responses are those that transformers computed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const TOLERANCE: f64 = 1e-4;
 
-/// The cases of one checkpoint that are conversations.
+/// The cases of a checkpoint that are conversations.
 fn cases(model: &str) -> Vec<Value> {
     let index = fs::read(reference().join("index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
@@ -17,7 +17,7 @@ fn cases(model: &str) -> Vec<Value> {
     cases.filter(|case| case["model"] == model && case["messages"].is_array()).cloned().collect()
 }
 
-/// A tensor of 32-bit floats of a golden file.
+/// A tensor of 32-bit floats in a golden file.
 fn floats(file: &str, name: &str) -> Vec<f64> {
     let bytes = fs::read(reference().join(file)).unwrap();
     let header_length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -35,7 +35,7 @@ fn names(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().unwrap().iter().map(|file| file.as_str().unwrap().strip_prefix("images/").unwrap())
 }
 
-/// The messages of a case with its pictures as data URLs and its frames as a video part.
+/// The messages of a case, with its images as data URLs and its frames as a video part.
 fn messages(case: &Value) -> Vec<Value> {
     let url = |name: &str| format!("data:image/png;base64,{}", image(name));
     let mut images = names(&case["images"]);
@@ -60,7 +60,7 @@ fn assert_close(what: &str, got: &[f64], wanted: &[f64]) {
     }
 }
 
-/// Checks one case and tells how many tokens of its prompt were cached.
+/// Checks one case, and returns the number of cached tokens of its prompt.
 fn check(server: &Server, case: &Value) -> u64 {
     let what = case["name"].as_str().unwrap();
     let completion = server.ok(
@@ -91,13 +91,13 @@ fn check_all(model: &str, at_least: usize) {
     let server = Server::with_options(&["--model", &folder.to_string_lossy()]);
     let cases = cases(model);
     assert!(cases.len() >= at_least);
-    // All at once: nobody's text may depend on who else is in the batch.
+    // All at once: a text must not depend on the other sequences in the batch.
     std::thread::scope(|scope| {
         for case in &cases {
             scope.spawn(|| check(&server, case));
         }
     });
-    // Again, from the beginnings that were kept; blocks of 32, and never the last token.
+    // Again, with prefixes from the cache: whole blocks of 32 tokens, and never the last token.
     for case in &cases {
         let tokens = case["n_tokens"].as_u64().unwrap();
         assert_eq!(check(&server, case), (tokens - 1) / 32 * 32, "{}", case["name"]);

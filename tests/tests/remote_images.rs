@@ -1,4 +1,4 @@
-//! Images that are fetched for clients: from hosts that were allowed, once, within bounds, and from nowhere else.
+//! Images that are fetched for clients: from allowed hosts only, once, and within limits.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// A server of images, good and bad, that notes what it is asked.
+/// A server of good and bad images that counts connections and records the heads of requests.
 struct Origin {
     address: String,
     connections: Arc<AtomicUsize>,
@@ -36,7 +36,7 @@ impl Origin {
             for stream in listener.incoming() {
                 count.fetch_add(1, SeqCst);
                 let noted = noted.clone();
-                // Whoever asks may leave at any time.
+                // An error is ignored, since the client may leave at any time.
                 thread::spawn(move || drop(serve(stream.unwrap(), &noted)));
             }
         });
@@ -101,7 +101,7 @@ fn serve(mut stream: TcpStream, noted: &Mutex<Vec<String>>) -> std::io::Result<(
             Ok(())
         }
         "/silent" => {
-            // Until the other side gives up.
+            // Waits until the other side gives up.
             reader.read_line(&mut String::new())?;
             Ok(())
         }
@@ -109,7 +109,7 @@ fn serve(mut stream: TcpStream, noted: &Mutex<Vec<String>>) -> std::io::Result<(
     }
 }
 
-/// A server that fetches from these hosts.
+/// A server that may fetch images from these hosts.
 fn fetching(hosts: &str) -> Server {
     let model = gavel_tests::reference().join("models/tiny56");
     Server::with_options(&["--model", &model.to_string_lossy(), "--allow-image-hosts", hosts])
@@ -122,7 +122,7 @@ fn asking(images: &[&str]) -> Value {
     json!({ "messages": [{ "role": "user", "content": parts }], "max_tokens": 4, "ignore_eos": true })
 }
 
-/// Checks that a request is refused by this code, and returns what is said.
+/// Checks that a request is refused with this code, and returns the error.
 fn refused(server: &Server, (path, code): (&str, &str), body: &Value) -> Value {
     let response = server.post(path, body);
     let status = response.status;
@@ -131,7 +131,7 @@ fn refused(server: &Server, (path, code): (&str, &str), body: &Value) -> Value {
     error
 }
 
-/// The same of a server that fetches, and could not.
+/// Checks that a request is refused since its image could not be fetched, and returns the error.
 fn failed(server: &Server, body: &Value) -> Value {
     refused(server, (CHAT, "failed_to_download_image"), body)
 }
@@ -226,7 +226,7 @@ fn every_interface_fetches_in_the_same_way() {
         server.ok(path, &body);
         assert_eq!(origin.connections(), before + 1, "{path}");
     }
-    // A URL in a text is text.
+    // A URL in a text is not fetched.
     let before = origin.connections();
     server.ok(
         CHAT,
@@ -256,7 +256,7 @@ fn whatever_goes_wrong_is_told_in_one_way() {
     let (origin, inside) = (Origin::start(), Origin::start());
     let inside_port = inside.address.rsplit(':').next().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // A name with its port may be asked there, and must lead to public addresses all the same.
+    // A host name with a port is allowed at that port, but must still resolve to public addresses.
     let server = fetching(&format!("{},{closed},localhost:{inside_port},localhost", origin.address));
     let mut said = Vec::new();
     for url in [
@@ -287,7 +287,7 @@ fn whatever_goes_wrong_is_told_in_one_way() {
     assert_eq!(inside.connections(), 0);
     let picture = origin.heads.lock().unwrap().iter().any(|head| head.starts_with("GET /picture"));
     assert!(!picture, "no redirect is followed");
-    // What cannot be decoded is told as such.
+    // An image that cannot be decoded has an error of its own.
     let error = server.post(CHAT, &asking(&["AAAA"])).json();
     assert_eq!(error["error"]["code"], "unsupported_image_media_type");
 }

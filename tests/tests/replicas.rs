@@ -1,4 +1,4 @@
-//! Three replicas behind a real HAProxy: where requests on one picture go, and what the end of a replica costs.
+//! Three replicas behind a real HAProxy: the routing of requests about one image, and the effect of a replica's death.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -23,7 +23,7 @@ const PICTURES: [&str; 6] = [
     "geo384-photo_1500x900-0.png",
 ];
 
-/// Replicas and the proxy before them.
+/// Replicas and the proxy in front of them.
 struct Fleet {
     replicas: Vec<Server>,
     address: String,
@@ -52,7 +52,7 @@ impl Fleet {
         send(&self.address, ("POST", "/judge"), &headers, body.to_string().as_bytes())
     }
 
-    /// Pictures that went through a replica's vision tower, of all replicas together.
+    /// Number of images that went through a vision tower, of all replicas together.
     fn seen(&self) -> usize {
         let sample = r#"gavel_cache_requests_total{tier="features",result="miss"} "#;
         let of_one = |replica: &Server| {
@@ -70,7 +70,7 @@ fn case(picture: &str, response: usize) -> Value {
     })
 }
 
-/// The name of a picture, worked out by the code of `docs/scaling.md`.
+/// The affinity key of an image, computed by the code of `docs/scaling.md`.
 fn documented_name(picture: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join("docs/scaling.md")).unwrap();
@@ -105,7 +105,7 @@ fn requests_on_one_picture_meet_one_replica_when_they_say_so() {
     }
     let with_names = fleet.seen() - first;
     assert!(with_names <= PICTURES.len(), "{with_names}: each picture is seen once, where its name leads");
-    // Five, since six would take turns with three replicas in step.
+    // Five images, since with six, round robin over three replicas would send each image to the same one every time.
     let some = &PICTURES[..5];
     for response in 5..9 {
         for picture in some {
@@ -138,7 +138,7 @@ fn a_replica_that_dies_loses_no_request_that_is_asked_again() {
                     }
                     let body =
                         json!({ "question": format!("What is {index}?"), "response": "a", "max_tokens": 8 });
-                    // As clients of HTTP do: again when the other side broke, and a little later each time.
+                    // As HTTP clients do: retry after a failure, with a longer pause each time.
                     let ask = |attempt: u64| {
                         std::thread::sleep(Duration::from_millis(50 * attempt));
                         fleet.judge(&body, Some(&format!("{index:032x}"))).status
@@ -151,7 +151,7 @@ fn a_replica_that_dies_loses_no_request_that_is_asked_again() {
         }
         wait_until("some are answered", || answered.load(Ordering::SeqCst) >= 15);
         let judged = victim.get("/metrics").text();
-        drop(victim); // killed, with what it was doing
+        drop(victim); // killed while it has work
         assert!(judged.contains(r#"gavel_requests_total{endpoint="/judge""#), "it had its share");
     });
     assert_eq!(answered.into_inner(), total);

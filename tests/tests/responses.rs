@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 const RESPONSES: &str = "/v1/responses";
 
 fn text(response: &Value) -> &str {
-    // As trainers read it.
+    // The place where trainers look for the text.
     let last = response["output"].as_array().unwrap().last().unwrap();
     last["content"].as_array().unwrap().last().unwrap()["text"].as_str().unwrap()
 }
 
-/// What `response` has apart from its names and times.
+/// The status, the output without its ids, and the usage of `response`.
 fn essence(response: &Value) -> (Value, Value, Value) {
     let mut output = response["output"].clone();
     output.as_array_mut().unwrap().iter_mut().for_each(|item| item["id"] = Value::Null);

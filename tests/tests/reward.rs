@@ -1,11 +1,11 @@
-//! `POST /reward` on the built server: rewards, rankings, pairs for preference learning, and what is refused.
+//! `POST /reward` on the built server: rewards, rankings, pairs for preference learning, and refused requests.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use gavel_tests::{Server, uncounted};
 use serde_json::{Value, json};
 
-/// The README's picture, as base64.
+/// The README's image, as base64.
 fn picture() -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let path = gavel_tests::reference().join("../../training/examples/scene.png");
@@ -46,13 +46,13 @@ fn all_pairs_make_the_rewards_of_the_paper() {
     assert!((told["margin"].as_f64().unwrap() - (rewards[ranking[0]] - rewards[ranking[3]])).abs() < 1e-9);
     assert_eq!(told["failures"], json!([]));
 
-    // Twelve prompts were judged, and little more computed than the parts that differ.
+    // Of the twelve prompts, little more was computed than the parts that differ.
     let asked = told["usage"]["prompt_tokens"].as_u64().unwrap();
     let computed = server.engine("tokens") - before;
     assert!(computed * 3 < asked, "{computed} of {asked} tokens were computed");
     assert_eq!(told["usage"]["cached_tokens"].as_u64().unwrap() + computed, asked);
 
-    // The same pairs one by one through the other route.
+    // The same pairs, one by one through `/judge`.
     let pair = |first: usize, second: usize| {
         let responses = &body(&json!({}))["responses"];
         let case = json!({ "responses": [responses[first], responses[second]], "mode": "score" });
@@ -80,6 +80,31 @@ fn other_methods_and_signals() {
     let scores = by(json!({ "method": "pointwise", "rubric": "accuracy" }));
     assert!(numbers(&scores["rewards"]).iter().all(|score| (1.0..=10.0).contains(score)));
     assert!(scores.get("matrix").is_none());
+}
+
+#[test]
+fn a_response_that_cannot_be_compared_puts_none_out_of_a_tournament() {
+    let server = Server::with_options(&[]);
+    let long = "x ".repeat(9000);
+    let by = |method: &str, responses: &[&str]| {
+        uncounted(server.ok("/reward", &body(&json!({ "method": method, "responses": responses }))))
+    };
+    for place in 0..4 {
+        let mut responses = vec!["The circle is orange.", "The circle is purple.", "I like music."];
+        responses.insert(place, &long);
+        let told = by("tournament", &responses);
+        assert_eq!(told["chosen"], by("round_robin", &responses)["chosen"], "{place}: {told}");
+        let rewards = told["rewards"].as_array().unwrap();
+        assert!((0..4).all(|index| rewards[index].is_null() == (index == place)), "{place}: {told}");
+        let failures = told["failures"].as_array().unwrap();
+        assert!(
+            failures.iter().all(|failure| [&failure["first"], &failure["second"]].contains(&&json!(place)))
+        );
+        assert!(failures.len() <= 6, "each pair meets once, in both orders");
+        assert_eq!(by("tournament", &responses), told);
+    }
+    let few = by("tournament", &[long.as_str(), "The circle is orange.", "The circle is purple."]);
+    assert_eq!((&few["chosen"], &few["rejected"], &few["margin"]), (&json!(1), &json!(2), &json!(1.0)));
 }
 
 #[test]
@@ -129,14 +154,14 @@ fn what_makes_no_sense_is_named() {
     refused(json!({ "prompts": [wrong] }), "prompts[0].images[0]");
     let wrong_kind = server.post("/reward", &body(&json!({ "rubric": "accuracy" })));
     assert_eq!((wrong_kind.status, wrong_kind.json()["code"].clone()), (400, json!("invalid_rubric")));
-    // This critic answers every comparison by naming the better one.
+    // This critic answers every comparison with a preference, never with scores.
     let no_scores =
         server.post("/reward", &body(&json!({ "signal": "scores", "rubric": "llava-bench-pair" })));
     assert_eq!(no_scores.status, 400);
     assert_eq!(no_scores.json()["code"], "unsupported_rubric");
     let fields = server.post("/reward", &body(&json!({ "methods": "pointwise" })));
     assert_eq!(fields.status, 400);
-    // What shows only when an image is decoded is named, too.
+    // An error that shows only when an image is decoded names the image too.
     let damaged = json!({ "question": "?", "images": [picture(), "AAAA"], "responses": ["one", "two"] });
     refused(damaged.clone(), "images[1]");
     let told = server.ok("/reward", &json!({ "prompts": [damaged] }));

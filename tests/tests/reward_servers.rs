@@ -1,9 +1,11 @@
-//! Reward servers as trainers find them: what decoders leave in transcripts, silence, quotas, and the many forms of their clients.
+//! The reward-server routes as trainers use them: tokens that decoders leave in transcripts, empty answers, quotas,
+//! and the many forms of requests.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::time::{Duration, Instant};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use gavel_tests::{Keys, Server, picture};
 use serde_json::{Value, json};
 
@@ -65,7 +67,7 @@ fn what_decoders_leave_in_a_transcript_changes_no_reward() {
     for (query, reward) in queries.iter().zip(&found) {
         assert_eq!(reward.to_bits(), found[0].to_bits(), "{query}");
     }
-    // With its prompt, whatever an answer holds is an answer.
+    // If the prompt is given, everything after it is the answer, whatever it contains.
     let prompt = &chat[..chat.find(ANSWER).unwrap()];
     let answer = format!("I like music. <|im_end|>\n{chat}");
     let told = server.ok(
@@ -104,11 +106,11 @@ fn an_answer_that_says_nothing_is_the_worst_and_never_an_error() {
         let told = server.ok(path, &body);
         assert_eq!(told.pointer(place).and_then(Value::as_f64), Some(0.0), "{path} {body}: {told}");
     }
-    // A question that nobody asked is a mistake all the same.
+    // An empty question is still an error.
     assert_eq!(server.post("/rm", &json!({ "prompt": " ", "response": "a" })).status, 400);
 }
 
-/// Sends a reward request with a key, and with a limit of its time.
+/// Sends a reward request with a key and a time limit.
 fn reward(keys: &Keys, server: &Server, milliseconds: u64) -> gavel_tests::Response {
     limited(keys, server, milliseconds, ("/rm", json!({ "prompt": QUESTION, "response": ANSWER })))
 }
@@ -128,7 +130,7 @@ fn limited(
     server.send("POST", path, &headers, body.to_string().as_bytes())
 }
 
-/// That a response says that there was no time to wait for a quota.
+/// Checks that a response is a refusal since there was no time to wait for a quota.
 fn had_no_time(response: gavel_tests::Response, words: &str) {
     let (status, comes_again) = (response.status, response.header("retry-after").is_some());
     let body = response.json();
@@ -145,7 +147,7 @@ fn a_reward_waits_for_its_keys_minute() {
     let asked = (0..200).take_while(|_| nonsense() != 429).count();
     assert!((60..70).contains(&asked), "{asked}");
     had_no_time(reward(&keys, &server, 1), "requests per min: Limit 60");
-    // What waits is answered, however many there are of it, and later as there are more.
+    // All waiting requests are answered, one per second as the quota refills.
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let asking: Vec<_> = (0..3).map(|_| scope.spawn(|| reward(&keys, &server, 60_000).status)).collect();
         asking.into_iter().map(|asked| asked.join().unwrap()).collect()
@@ -168,7 +170,7 @@ fn a_reward_waits_until_another_request_of_its_key_ends() {
     let running = keys.post(&server, "a", ("/v1/chat/completions", &endless));
     assert_eq!(running.status, 200);
     had_no_time(reward(&keys, &server, 200), "concurrent requests: Limit 1");
-    // Refused in its own form, though not by its handler.
+    // The refusal has the error form of the route, though it does not come from its handler.
     let pair = json!({ "inputs": [QUESTION, ANSWER] });
     let refused = limited(&keys, &server, 200, ("/predict", pair));
     let (status, again) = (refused.status, refused.header("retry-after").is_some());
@@ -185,7 +187,8 @@ fn a_reward_waits_until_another_request_of_its_key_ends() {
     });
 }
 
-/// The status of a failure, and the parameter that it blames; none of them is of another form than the request.
+/// The status of a failure, and the parameter in it; checks that the message names no member that the client did not
+/// use.
 fn blamed(response: gavel_tests::Response) -> (u16, String) {
     let status = response.status;
     let error = response.json()["error"].take();
@@ -223,7 +226,7 @@ fn rankings_are_read_and_told_in_the_forms_of_their_clients() {
         let told = told.json();
         assert!(told["error"].is_string() && told["error_type"] == kind, "{told}");
     }
-    // The members that a client used are those that it is told of.
+    // Errors name the members that the client used.
     for (body, param) in [
         (json!({ "text_1": ["q", "r"], "text_2": ["a"] }), "text_2"),
         (json!({ "data_1": "q", "data_2": ["a", "word ".repeat(20_000)] }), "data_2[1]"),
@@ -288,6 +291,130 @@ fn what_is_null_is_not_there_and_what_is_there_twice_is_refused() {
 }
 
 #[test]
+fn an_image_of_a_document_is_judged_with_those_of_its_question() {
+    let server = Server::with_options(&[]);
+    let other = format!("data:image/png;base64,{}", gavel_tests::image("geo384-square_336-0.png"));
+    let part = |url: &str| json!({ "type": "image_url", "image_url": { "url": url } });
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let unit = |images: Value| {
+        let body = json!({ "question": QUESTION, "images": images, "response": ANSWER, "mode": "score" });
+        let judged = server.ok("/judge", &body);
+        let number = |place: &str| judged.pointer(place).and_then(Value::as_f64).unwrap();
+        let (least, most) = (number("/scale/min"), number("/scale/max"));
+        (number("/distribution/expected_score") - least) / (most - least)
+    };
+    let (alone, both) = (unit(json!([scene()])), unit(json!([scene(), other])));
+    assert_ne!(alone, both);
+    let answer = json!({ "content": [part(&scene()), text(ANSWER)] });
+    let beside = json!({ "content": [text(ANSWER), part(&other)] });
+    let question = json!({ "content": [part(&scene()), text(QUESTION)] });
+    for (path, body, place, expected) in [
+        ("/score", json!({ "data_1": QUESTION, "data_2": answer }), "/data/0/score", alone),
+        (
+            "/score",
+            json!({ "data_1": [QUESTION, question], "data_2": [answer, beside] }),
+            "/data/1/score",
+            both,
+        ),
+        ("/score", json!({ "queries": question, "documents": [ANSWER, beside] }), "/data/1/score", both),
+        ("/score", json!({ "queries": question, "documents": [ANSWER, beside] }), "/data/0/score", alone),
+        ("/rerank", json!({ "query": QUESTION, "documents": [answer] }), "/results/0/score", alone),
+        ("/rerank", json!({ "query": question, "texts": [beside] }), "/0/score", both),
+    ] {
+        let told = server.ok(path, &body);
+        let found = told.pointer(place).and_then(Value::as_f64).unwrap();
+        assert!((found - expected).abs() < 1e-12, "{path} {place}: {found}, not {expected}");
+    }
+    let told = server.ok("/rerank", &json!({ "query": QUESTION, "documents": [answer] }));
+    assert_eq!(told["results"][0]["document"], json!({ "text": ANSWER }));
+    // An image alone is no answer.
+    let image = json!({ "content": [part(&scene())] });
+    let refused = server.post("/score", &json!({ "data_1": QUESTION, "data_2": image }));
+    assert_eq!(refused.status, 400);
+    let told = refused.json();
+    assert_eq!(
+        (&told["code"], &told["error"]["param"]),
+        (&json!("unsupported_content"), &json!("data_2[0]"))
+    );
+}
+
+#[test]
+fn a_ranking_is_a_bare_list_for_those_who_ask_as_clients_of_sglang() {
+    let server = Server::with_options(&[]);
+    let parts = json!([
+        { "type": "image_url", "image_url": { "url": scene() } },
+        { "type": "text", "text": QUESTION },
+    ]);
+    let documents = ["The circle is purple.", ANSWER];
+    let common = server.ok("/v1/rerank", &json!({ "query": { "content": parts }, "documents": documents }));
+    let best = &common["results"][0];
+    let body = json!({ "query": parts, "documents": documents });
+    let listed = server.ok("/v1/rerank", &body);
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed[0]["score"], best["score"]);
+    assert_eq!((&listed[0]["index"], &listed[0]["document"]), (&best["index"], &best["document"]["text"]));
+    assert!(listed[0]["meta_info"]["prompt_tokens"].as_u64() > Some(0));
+    assert_eq!(server.ok("/rerank", &body)["results"][0]["score"], best["score"], "on other paths as before");
+    // What a ranking is for is a part of the question.
+    let asked = |query: &str, extra: Value| {
+        let mut body =
+            json!({ "query": query, "documents": documents, "top_n": 1, "return_documents": false });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let instruct = json!({ "instruct": "Look closely." });
+    let listed = server.ok("/v1/rerank/", &asked(QUESTION, instruct.clone()));
+    let whole = format!("Look closely.\n\n{QUESTION}");
+    let common = server.ok("/v1/rerank", &asked(&whole, json!({ "instruct": null })));
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(listed[0]["score"], common["results"][0]["score"]);
+    assert!(listed[0].get("document").is_none());
+    let refused = server.post("/v2/rerank", &asked(QUESTION, instruct));
+    assert_eq!(blamed(refused), (400, "instruct".to_owned()));
+}
+
+#[test]
+fn vectors_are_numbers_or_their_bytes_in_base64() {
+    let server = Server::with_options(&[]);
+    let body = |format: Value| json!({ "input": chat(QUESTION, ANSWER), "encoding_format": format });
+    for (path, place) in [("/v1/embeddings", "/data/0/embedding"), ("/pooling", "/data/0/data")] {
+        let vector = |format: Value| server.ok(path, &body(format)).pointer(place).unwrap().clone();
+        let numbers = vector(json!("float"));
+        assert_eq!(vector(json!(null)), numbers);
+        let encoded = vector(json!("base64"));
+        let bytes = BASE64_STANDARD.decode(encoded.as_str().unwrap()).unwrap();
+        let number = f32::from_le_bytes(bytes.try_into().unwrap());
+        assert_eq!(number, numbers[0].as_f64().unwrap() as f32);
+        let refused = blamed(server.post(path, &body(json!("int8"))));
+        assert_eq!(refused, (400, "encoding_format".to_owned()));
+    }
+}
+
+#[test]
+fn decisions_have_ten_levels_at_most_and_keep_the_ids_of_a_list() {
+    let server = Server::with_options(&[]);
+    let decide = |questions: Value| json!({ "input": "x", "questions": questions });
+    let score = |levels: usize| {
+        let levels: Vec<String> = (0..levels).map(|level| format!("level {level}")).collect();
+        json!([{ "type": "score", "question": "How good?", "levels": levels }])
+    };
+    server.ok("/v1/decisions", &decide(score(10)));
+    let refused = blamed(server.post("/v1/decisions", &decide(score(11))));
+    assert_eq!(refused, (400, "questions[0].levels".to_owned()));
+    let question = |extra: Value| {
+        let mut question = json!({ "type": "yes_no", "question": "Is it?" });
+        question.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        question
+    };
+    let questions =
+        [json!({ "id": "a" }), json!({}), json!({ "id": "b", "name": "c" }), json!({ "name": "d" })]
+            .map(question);
+    let answers = server.ok("/v1/decisions", &decide(json!(questions)))["answers"].clone();
+    let names: Vec<&Value> = answers.as_array().unwrap().iter().map(|answer| &answer["name"]).collect();
+    assert_eq!(names, [&json!("a"), &json!(null), &json!("c"), &json!("d")]);
+}
+
+#[test]
 fn urls_are_taken_as_clients_write_them_and_a_missing_picture_is_told() {
     let server = Server::with_options(&[]);
     let body = json!({ "prompt": QUESTION, "response": ANSWER });
@@ -295,7 +422,7 @@ fn urls_are_taken_as_clients_write_them_and_a_missing_picture_is_told() {
     for path in ["/rm/", "/rm?token=x&api-version=2024-06-01", "/rm/?reward=unit&api_key=%00"] {
         assert_eq!(server.ok(path, &body), expected, "{path}");
     }
-    // What is misspelt would be without effect.
+    // An unknown parameter is refused, since a misspelt one would have no effect.
     let refused = server.post("/rm/?reward=unit&x=%00", &body);
     assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("x")));
     for (images, missing) in [(json!([]), Some("1")), (json!([scene()]), None)] {

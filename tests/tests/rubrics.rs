@@ -1,4 +1,4 @@
-//! Rubrics as files: checked and listed by the command line, told and read again by a running server.
+//! Rubrics as files: checked and listed by the command line, listed and reloaded by a running server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -40,7 +40,7 @@ fn served(folder: &Path) -> Server {
     Server::with_options(&["--model", &model.to_string_lossy(), "--config-dir", &folder.to_string_lossy()])
 }
 
-/// The rubric of this name in the list of a server.
+/// The rubric with this name in the list of a server.
 fn listed(body: &Value, name: &str) -> Option<Value> {
     body["rubrics"].as_array().unwrap().iter().find(|rubric| rubric["name"] == name).cloned()
 }
@@ -240,4 +240,29 @@ fn an_expected_score_is_that_of_the_distribution() {
     let body = json!({ "question": "What?", "response": "a", "rubric": "factuality", "mode": "score" });
     let verdict = Server::random().ok("/judge", &body);
     assert_eq!(verdict["score"], verdict["distribution"]["expected_score"]);
+}
+
+#[test]
+fn a_verdict_is_not_repeated_when_the_answer_is_read_in_another_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("critics/tiny56.toml");
+    fs::create_dir(profile.parent().unwrap()).unwrap();
+    let answered_by = |form: &str| {
+        let text = format!(
+            "name = \"tiny56\"\ndefault_pointwise = \"helpfulness\"\ndefault_pairwise = \"better\"\n\n\
+             [[formats]]\nname = \"one\"\nkind = \"pointwise\"\nparts = [\"{{question}} {{response}} {{criteria}}\"]\n\
+             reply = \"Score: 7\\n\"\nanswer = {form:?}\n"
+        );
+        fs::write(&profile, text).unwrap();
+    };
+    answered_by("score_line");
+    let server = served(folder.path());
+    let body = json!({ "question": "What is it?", "response": "A circle.", "max_tokens": 4 });
+    assert_eq!(server.ok("/judge", &body)["score"], 7.0);
+    assert_eq!(server.ok("/judge", &body)["receipt"]["memo"], true);
+    // The prompt is the same, but its reply has no line of this form, so that a remembered verdict would be wrong.
+    answered_by("number_line");
+    server.ok("/rubrics/reload", &json!({}));
+    let told = server.post("/judge", &body);
+    assert_eq!((told.status, &told.json()["error"]["code"]), (502, &json!("unparsable_verdict")));
 }

@@ -5,7 +5,7 @@
 use gavel_tests::{Server, image, picture, uncounted};
 use serde_json::{Value, json};
 
-/// A case about the README's picture, whose response is neither plainly right nor plainly wrong.
+/// A case about the README's image.
 fn body(extra: &Value) -> Value {
     let mut body =
         json!({ "question": "What colour is the circle?", "images": [picture()], "max_tokens": 24 });
@@ -19,7 +19,7 @@ fn numbers(samples: &Value, member: &str) -> Vec<f64> {
 
 #[test]
 fn samples_have_a_mean_a_spread_and_seeds_that_repeat_them() {
-    // The checkpoint is random, so that it is sure of nothing.
+    // The checkpoint is random, so that its verdicts vary.
     let server = Server::deciding();
     let asked = body(&json!({ "response": "It is round.", "samples": 8, "temperature": 2, "seed": 100 }));
     let told = server.ok("/judge", &asked);
@@ -36,7 +36,7 @@ fn samples_have_a_mean_a_spread_and_seeds_that_repeat_them() {
     assert_eq!(json!(seeds), json!((100..108).collect::<Vec<_>>()));
     assert!(told.get("receipt").is_none(), "each has its own");
 
-    // The picture and the question were computed once.
+    // The image and the question were computed once.
     let (prompt, cached) = (numbers_of(samples, "prompt_tokens"), numbers_of(samples, "cached_tokens"));
     let kept = cached.iter().filter(|cached| **cached >= (prompt[0] - 64.0)).count();
     assert!(kept >= 7, "{cached:?} of {prompt:?}");
@@ -96,7 +96,7 @@ fn a_case_is_judged_by_several_rubrics_at_once() {
         let error = &verdicts[index]["error"];
         assert_eq!((&error["code"], &error["param"]), (&json!(code), &json!(param)), "{error}");
     }
-    // The first to begin computes the picture, and the others read it.
+    // The first verdict to begin computes the image, and the others read it from the cache.
     let cached = |index: usize| verdicts[index]["usage"]["cached_tokens"].as_u64().unwrap();
     let mut shared = [cached(0), cached(1), cached(5)];
     shared.sort_unstable();
@@ -151,4 +151,31 @@ fn samples_and_rubrics_that_make_no_sense_are_named() {
     }
     let pair = json!({ "question": "?", "responses": ["a", "b"], "order": "both", "samples": 2 });
     assert_eq!(server.post("/judge", &pair).json()["error"]["param"], "samples");
+    // Several rubrics are not streamed in the given order either, so the order is not to blame.
+    let several = json!({
+        "question": "?", "responses": ["a", "b"], "order": "both", "rubrics": ["accuracy", "helpfulness"], "stream": true,
+    });
+    assert_eq!(server.post("/judge", &several).json()["error"]["param"], "stream");
+}
+
+/// Scales on which a probable first token may lead to improbable scores only: "1" begins "10", "15" and "1.5".
+#[test]
+fn the_verdict_is_the_most_probable_one_of_its_distribution() {
+    let scales = [json!({ "min": 0, "max": 50, "step": 5 }), json!({ "min": 0, "max": 10, "step": 0.5 })];
+    for server in [Server::deciding(), Server::with_options(&[])] {
+        for (scale, mode) in scales.iter().flat_map(|scale| [(scale, "score"), (scale, "explain_then_score")])
+        {
+            for response in ["It is round.", "The circle is orange.", "I like music."] {
+                let extra = json!({
+                    "response": response, "mode": mode, "scale": scale, "criteria": "Judge whether it is right.",
+                });
+                let told = server.ok("/judge", &body(&extra));
+                let probability = |one: &Value| one["probability"].as_f64().unwrap();
+                let probabilities = told["distribution"]["probabilities"].as_array().unwrap();
+                let most = probabilities.iter().map(probability).fold(0.0, f64::max);
+                let verdict = probabilities.iter().find(|one| one["score"] == told["score"]).unwrap();
+                assert!(probability(verdict) == most, "{told}");
+            }
+        }
+    }
 }

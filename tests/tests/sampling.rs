@@ -1,4 +1,4 @@
-//! How tokens are chosen and told, over the socket: biases, penalties, bounds, and the probabilities that they are held to.
+//! How tokens are chosen and reported, over the socket: biases, penalties, limits, and log-probabilities.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -20,7 +20,7 @@ fn chat(extra: &Value) -> Value {
     body
 }
 
-/// What is told of each token.
+/// The log-probabilities of a reply, with one entry per token.
 fn tokens(reply: &Value) -> &Vec<Value> {
     reply["choices"][0]["logprobs"]["content"].as_array().unwrap()
 }
@@ -29,7 +29,7 @@ fn text(reply: &Value) -> &str {
     reply["choices"][0]["message"]["content"].as_str().unwrap()
 }
 
-/// The ids of the critic's plain tokens by their text, of those that are ASCII.
+/// The ids of the critic's plain ASCII tokens, by their text.
 fn vocabulary() -> HashMap<String, u64> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/embedded/checkpoint/tokenizer.json");
     let tokenizer: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
@@ -51,7 +51,7 @@ fn a_bias_forces_and_bans_tokens() {
     let forced =
         server.ok(CHAT, &chat(&json!({ "logit_bias": { ids["Q"].to_string(): 100 }, "logprobs": true })));
     assert_eq!(text(&forced), "Q".repeat(12));
-    // What is told is what the critic itself thought of it.
+    // The reported log-probability is that of the critic, without the bias.
     let told = server.ok(CHAT, &chat(&json!({ "logprobs": true, "logprob_token_ids": [ids["Q"]] })));
     assert_eq!(tokens(&forced)[0]["logprob"], tokens(&told)[0]["top_logprobs"][0]["logprob"]);
     let banned =
@@ -63,7 +63,7 @@ fn a_bias_forces_and_bans_tokens() {
 #[test]
 fn penalties_are_subtracted_for_what_was_written() {
     let server = Server::with_options(&[]);
-    // What is not shown counts too, so that everything is shown.
+    // Special tokens count for penalties too, so that they are shown.
     let told =
         json!({ "logprobs": true, "top_logprobs": 20, "max_tokens": 24, "skip_special_tokens": false });
     let plain = server.ok(CHAT, &chat(&told));
@@ -124,7 +124,7 @@ fn the_tokens_that_are_asked_for_are_told_as_the_whole_distribution_has_them() {
 #[test]
 fn a_text_has_at_least_so_many_tokens() {
     let server = Server::with_options(&[]);
-    // The end of the turn is made the most probable token everywhere.
+    // The bias makes the end of the turn the most probable token everywhere.
     let ending = |least: u64| {
         chat(
             &json!({ "ignore_eos": false, "logit_bias": { "868": 100 }, "min_tokens": least, "max_tokens": 40 }),

@@ -1,4 +1,4 @@
-//! Critics with a reward head, on the built server: a copy of the random checkpoint that was given one.
+//! Critics with a reward head, on the built server: a copy of the random checkpoint with an added head.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -26,7 +26,7 @@ impl Floats {
     }
 }
 
-/// A tensor of either kind.
+/// A tensor of the original checkpoint, or a new one.
 enum Either<'a> {
     Old(TensorView<'a>),
     New(&'a Floats),
@@ -59,18 +59,18 @@ impl View for Either<'_> {
     }
 }
 
-/// What the output layer's weights are.
+/// A weight of the head's output layer.
 fn weight(index: usize) -> f32 {
     (index % 7) as f32 / 4.0 - 0.5
 }
 
-/// What the inner layer's biases are.
+/// A bias of the head's inner layer.
 fn bias(index: usize) -> f32 {
     (index % 5) as f32 / 8.0 - 0.25
 }
 
-/// The random checkpoint under a name of the family with reward heads, with a head whose inner layer has weights of
-/// this size.
+/// The random checkpoint with a reward head, under a name of the family that has one. `inner` scales the weights of
+/// the head's inner layer.
 fn rated(inner: f32) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let model = model(&folder);
@@ -81,7 +81,7 @@ fn rated(inner: f32) -> TempDir {
     }
     let size = hidden_size();
     let head = HashMap::from([
-        // A number that looks random, so that all hidden states are read differently.
+        // Pseudo-random weights, so that the head reads every hidden state differently.
         (
             "dense.weight",
             Floats::new(&[size, size], |index| inner * ((index * 37 % 101) as f32 / 50.0 - 1.0)),
@@ -119,7 +119,7 @@ fn rewards(told: &Value) -> Vec<f64> {
 
 #[test]
 fn the_head_reads_what_it_is_given() {
-    // With an inner layer of no weight, its output does not depend on what is read.
+    // With weights of 0 in the inner layer, the output of the head does not depend on the hidden states.
     let folder = rated(0.0);
     let server = serve(&model(&folder));
     let sum: f64 =
@@ -182,7 +182,7 @@ fn a_critic_without_a_head_and_what_a_head_cannot_do_are_told() {
     let told = |code: &str, param: &str| (code.to_owned(), param.to_owned());
     let pair = || json!({ "responses": ["a", "b"], "method": "scalar" });
     assert_eq!(refused(&Server::with_options(&[]), "/reward", pair()), told("no_reward_head", "method"));
-    // A checkpoint that is called so and has no head.
+    // A checkpoint with a name of that family, but without a head.
     let folder = rated(1.0);
     let source = reference().join("models/tiny56-native/model.safetensors");
     fs::copy(source, model(&folder).join("model.safetensors")).unwrap();

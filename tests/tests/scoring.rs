@@ -21,7 +21,7 @@ fn parts(image: &str, text: &str) -> Value {
     json!([{ "type": "image_url", "image_url": { "url": image } }, { "type": "text", "text": text }])
 }
 
-/// The one number at `path` of the answer.
+/// The number at `path` in the answer.
 fn number(body: &Value, path: &str) -> f64 {
     body.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {path} of {body}"))
 }
@@ -86,7 +86,7 @@ fn one_sample_has_one_score_in_every_dialect() {
 
 #[test]
 fn a_thousand_are_answered_in_order_and_each_as_if_it_were_alone() {
-    // A line far shorter than the batch: what does not fit waits its turn.
+    // The queue is far shorter than the batch: samples that do not fit wait for their turn.
     let server = Server::with_options(&["--max-waiting", "16"]);
     let answer = |index: usize| format!("The circle is {}.", ["red", "blue", "green", "orange"][index % 4]);
     let messages: Vec<String> = (0..1000).map(|index| transcript(QUESTION, &answer(index))).collect();
@@ -134,12 +134,7 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
         ("/rm?rubric=better", json!({ "prompt": QUESTION, "response": "a" }), "rubric", "invalid_rubric"),
         ("/rm?rubrik=accuracy", json!({ "prompt": QUESTION, "response": "a" }), "rubrik", "invalid_query"),
         ("/rm?reward=best", json!({ "prompt": QUESTION, "response": "a" }), "reward", "invalid_query"),
-        (
-            "/rm?image=required",
-            json!({ "prompt": QUESTION, "response": "a" }),
-            "response",
-            "image_required",
-        ),
+        ("/rm?image=required", json!({ "prompt": QUESTION, "response": "a" }), "response", "image_required"),
         (
             "/get_reward?image=required",
             json!({ "query": [good, good], "labels": [{ "image": scene() }, { "images": [] }] }),
@@ -229,14 +224,18 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
         );
     }
     let response = server.post("/rm?reward=best", &json!({ "prompt": "q", "response": "a" }));
-    assert_eq!(response.json()["message"], "reward must be `unit` or `raw`, not `best`.");
+    let message = response.json()["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.starts_with("reward must be ") && message.ends_with(" or `pair`, not `best`."),
+        "{message}"
+    );
     let response = server.post("/rm?rubrik=accuracy", &json!({ "prompt": "q", "response": "a" }));
     let message = response.json()["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("Unknown parameter `rubrik`; did you mean `rubric`?"), "{message}");
-    // With its picture a sample has the same reward, be it required or not.
+    // A sample with its image has the same reward, whether the image is required or not.
     let shown = json!({ "prompt": QUESTION, "response": "Red.", "label": { "image": scene() } });
     assert_eq!(server.ok("/rm?image=required", &shown), server.ok("/rm", &shown));
-    // A number is a right answer like any other text.
+    // A label that is a number is a reference answer like any text.
     let with =
         |label: Value| server.ok("/rm", &json!({ "prompt": QUESTION, "response": "5", "label": label }));
     assert_eq!(with(json!(5)), with(json!("5")));
@@ -285,7 +284,7 @@ fn decisions_are_probabilities_over_the_options() {
     }
     assert!(["red", "orange"].contains(&body["answers"]["colour"]["choice"].as_str().unwrap()));
     assert!((0.0..=2.0).contains(&number(&body, "/answers/quality/score")));
-    // Later questions share the picture with the first.
+    // Later questions share the image with the first.
     assert!(number(&body, "/usage/prompt_tokens_details/cached_tokens") > 0.0);
     let mut listed = questions;
     for question in listed.as_array_mut().unwrap() {
@@ -339,4 +338,107 @@ fn the_probabilities_of_any_tokens_can_be_read() {
     }
     let first = server.ok("/generative_scoring", &ask(true));
     assert_eq!(number(&first, "/data/1/score"), among["scores"][1][0].as_f64().unwrap());
+    for item in 0..2 {
+        let result = &first["results"][item];
+        assert_eq!(result["index"], item);
+        let scores = &among["scores"][item];
+        let expected = json!({ "40": scores[0], "41": scores[1], "42": scores[2] });
+        assert_eq!(result["token_probs"], expected);
+    }
+}
+
+#[test]
+fn a_temperature_and_lists_of_labels_change_what_is_read() {
+    let server = Server::with_options(&[]);
+    let ask = |extra: Value| {
+        let mut body =
+            json!({ "query": "Is it red? ", "items": ["Yes.", "No."], "label_token_ids": [40, 41] });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        server.ok("/v1/score", &body)
+    };
+    let read = |body: &Value, path: &str| body.pointer(path).and_then(Value::as_f64).unwrap();
+    let plain = ask(json!({ "return_token_logprobs": true }));
+    let warm = ask(json!({ "temperature": 4 }));
+    for item in 0..2 {
+        let logprobs = |label: usize| read(&plain, &format!("/token_logprobs/{item}/{label}"));
+        let scores = |body: &Value| [0, 1].map(|label| read(body, &format!("/scores/{item}/{label}")));
+        // The scores are the softmax of the logits, divided by the temperature if there is one.
+        let odds = logprobs(0) - logprobs(1);
+        for (body, temperature) in [(&plain, 1.0), (&warm, 4.0)] {
+            let [first, second] = scores(body);
+            assert!(((first / second).ln() - odds / temperature).abs() < 1e-4, "{body}");
+        }
+    }
+    assert!(warm.get("token_logprobs").is_none());
+    // A list of labels for each item, of which the second is the first in reverse order.
+    let each = ask(json!({ "label_token_ids": [[40, 41], [41, 40]] }));
+    assert_eq!(each["scores"][0], plain["scores"][0]);
+    assert_eq!(each["scores"][1][0], plain["scores"][1][1]);
+    let question = json!({ "id": "a", "type": "choice", "question": QUESTION, "options": ["red", "orange"] });
+    let decide = |temperature: Value| {
+        let body = json!({ "input": "x", "questions": [question], "temperature": temperature });
+        server.ok("/v1/decisions", &body)["answers"]["a"].clone()
+    };
+    let (plain, same, warm) = (decide(json!(null)), decide(json!(1)), decide(json!(5)));
+    assert_eq!(plain, same);
+    let apart =
+        |answer: &Value| (read(answer, "/probabilities/red") / read(answer, "/probabilities/orange")).ln();
+    assert!((apart(&plain) - 5.0 * apart(&warm)).abs() < 1e-4, "{plain} {warm}");
+    assert_eq!(plain["label_mass"], warm["label_mass"]);
+}
+
+#[test]
+fn what_would_change_the_numbers_and_is_not_offered_is_refused_by_its_name() {
+    let server = Server::with_options(&[]);
+    let score = json!({ "query": "q", "items": ["a"], "label_token_ids": [9, 10] });
+    let pairs = json!({ "text_1": "q", "text_2": ["a"] });
+    let rerank = json!({ "query": "q", "texts": ["a"] });
+    let decide = json!({ "input": "x", "questions": [{ "type": "yes_no", "question": "Is it?" }] });
+    let system =
+        json!({ "state": "x", "questions": { "a": { "type": "predicate", "instructions": "Is it?" } } });
+    let with = |body: &Value, place: &str, name: &str, value: Value| {
+        let mut body = body.clone();
+        body.pointer_mut(place).unwrap()[name] = value;
+        body
+    };
+    for (path, body, place, name, value) in [
+        ("/v1/score", &score, "", "score_extraction_token", json!("<x>")),
+        ("/v1/score", &score, "", "return_pooled_hidden_states", json!(true)),
+        ("/generative_scoring", &score, "", "return_token_logprobs", json!(true)),
+        ("/score", &pairs, "", "use_activation", json!(false)),
+        ("/rerank", &rerank, "", "raw_scores", json!(true)),
+        ("/predict", &json!({ "inputs": [QUESTION, "Red."] }), "", "raw_scores", json!(true)),
+        ("/v1/decisions", &decide, "", "return_prompt_token_ids", json!(true)),
+        ("/v1/decisions", &decide, "/questions/0", "weight", json!(2)),
+        ("/v1/systemone", &system, "", "temperature", json!(2)),
+        ("/v1/systemone", &system, "/questions/a", "threshold", json!(0.5)),
+    ] {
+        let refused = server.post(path, &with(body, place, name, value));
+        let (status, told) = (refused.status, refused.text());
+        assert!([400, 422].contains(&status) && told.contains(name), "{path}: {told}");
+        for (name, nothing) in [(name, json!(null)), ("user", json!("me")), ("priority", json!(3))] {
+            // `null` is accepted in a question too; `user` and `priority` only in the body itself.
+            let place = if name == "user" || name == "priority" { "" } else { place };
+            server.ok(path, &with(body, place, name, nothing));
+        }
+    }
+    for (path, body, name, value) in [
+        ("/v1/score", &score, "temperature", json!(0)),
+        ("/v1/decisions", &decide, "temperature", json!(-1)),
+        ("/v1/score", &score, "label_token_ids", json!([[9], [10]])),
+        ("/v1/score", &score, "label_token_ids", json!([[]])),
+        ("/v1/score", &with(&score, "", "apply_softmax", json!(false)), "temperature", json!(2)),
+    ] {
+        let refused = server.post(path, &with(body, "", name, value));
+        assert_eq!(refused.status, 400, "{path}");
+        let told = refused.json();
+        assert!(told["error"]["param"].as_str().unwrap().starts_with(name), "{told}");
+    }
+    // All questions are checked before any is judged.
+    let before = server.engine("steps");
+    let mut questions: Vec<Value> = vec![decide["questions"][0].clone(); 3];
+    questions[2] = json!({ "type": "choice", "question": "Which?", "options": ["one"] });
+    let refused = server.post("/v1/decisions", &json!({ "input": "y", "questions": questions }));
+    assert_eq!(refused.json()["error"]["param"], "questions[2]");
+    assert_eq!(server.engine("steps"), before);
 }

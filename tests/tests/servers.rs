@@ -1,4 +1,4 @@
-//! Bulk work against several servers: nothing is lost when one is killed, refuses work, or is not there.
+//! Bulk work on several servers: nothing is lost when one is killed or refuses work, and unreachable ones are reported.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const ROWS: usize = 160;
 
-/// Rows about the pictures of the toy world.
+/// A folder with rows about the images of the toy world.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for picture in 0..16 {
@@ -44,7 +44,7 @@ fn lines(folder: &Path, name: &str) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Verdicts without what depends on who gave them.
+/// Verdicts without the members that depend on the server that gave them.
 fn verdicts(lines: Vec<Value>) -> BTreeSet<String> {
     let without_receipt = |mut line: Value| {
         line.as_object_mut().unwrap().remove("receipt");
@@ -75,7 +75,7 @@ fn a_server_that_is_killed_loses_and_doubles_nothing() {
     let ids: BTreeSet<&str> = found.iter().map(|line| line["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), ROWS);
     assert_eq!(lines(folder.path(), "out.jsonl.left-out.jsonl").len(), 0);
-    // The verdicts are those of the critic inside this program.
+    // The verdicts are the same as those of the critic in the process of the command.
     assert!(command(folder.path(), "here.jsonl", &[]).output().unwrap().status.success());
     assert_eq!(verdicts(found), verdicts(lines(folder.path(), "here.jsonl")));
 }
@@ -83,7 +83,7 @@ fn a_server_that_is_killed_loses_and_doubles_nothing() {
 #[test]
 fn refusals_are_waited_for_and_both_servers_work() {
     let folder = folder();
-    // So small a line that most requests are refused and told when to come back.
+    // The queue is so short that most requests are refused, with a time after which to retry.
     let small = ["--max-waiting", "8", "--max-sequences", "4"];
     let servers = [Server::with_options(&small), Server::with_options(&small)];
     let run = command(folder.path(), "out.jsonl", &[&servers[0], &servers[1]])

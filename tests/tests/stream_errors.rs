@@ -1,4 +1,4 @@
-//! Streams that go wrong after they have begun: their clients are told, and never that all went well.
+//! Streams that fail after they have begun: their clients get an error, and no sign of success.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use gavel_tests::{SentEvent, Server, wait_until};
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
-/// Long enough to begin, and much shorter than the answers are.
+/// A time limit that is long enough for a stream to begin, and much shorter than the answers.
 const LIMIT: (&str, &str) = ("x-request-timeout-ms", "400");
 
 fn endless() -> Value {
     json!({ "messages": [{ "role": "user", "content": "Go on." }], "max_tokens": 30_000, "ignore_eos": true, "stream": true })
 }
 
-/// All events of a stream that may take so long.
+/// All events of a stream with this time limit.
 fn told(server: &Server, path: &str, body: &Value) -> Vec<SentEvent> {
     let headers = [("content-type", "application/json"), LIMIT];
     let response = server.send("POST", path, &headers, body.to_string().as_bytes());
@@ -21,7 +21,7 @@ fn told(server: &Server, path: &str, body: &Value) -> Vec<SentEvent> {
     response.events().collect()
 }
 
-/// Checks that a stream began, ended with a failure, and said so in no other way.
+/// Checks that a stream began and ended with an error, and had no other end before.
 fn assert_failed(events: &[SentEvent], code: &str) {
     let (last, before) = events.split_last().expect("a stream says something");
     assert!(before.len() > 1, "it began");

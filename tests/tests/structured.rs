@@ -1,4 +1,4 @@
-//! Replies of a shape, over the socket, from the critic inside the binary: whatever it would like to say, what it says is valid.
+//! Structured replies, over the socket, from the embedded critic: whatever it would write, the reply is valid.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -34,7 +34,7 @@ fn finish(body: &Value) -> &str {
     body["choices"][0]["finish_reason"].as_str().unwrap()
 }
 
-/// Documents with their schemas, which another implementation validates all at once.
+/// Documents with their schemas, which another implementation validates together.
 #[derive(Default)]
 struct Documents(String);
 
@@ -64,7 +64,7 @@ fn pick<T, const N: usize>(random: &mut StdRng, choices: [T; N]) -> T {
     choices.into_iter().nth(place).expect("it is one of them")
 }
 
-/// A schema by chance, whose parts may refer to `leaf` and `node` of its definitions.
+/// A random schema, whose parts may refer to `leaf` and `node` of its definitions.
 fn schema(random: &mut StdRng, depth: u32) -> Value {
     match random.random_range(0..if depth == 0 { 9 } else { 13 }) {
         0 => json!({ "type": "string" }),
@@ -167,7 +167,7 @@ fn small(schema: &Value) -> Value {
     }
 }
 
-/// The text and end of a streamed reply.
+/// The text and the finish reason of a streamed reply.
 fn streamed(server: &Server, body: &Value) -> (String, String) {
     let mut body = body.clone();
     body["stream"] = json!(true);
@@ -198,7 +198,7 @@ fn replies_are_valid_under_any_schema_with_any_room() {
             body["max_tokens"] = json!(tokens);
             body
         };
-        // A token stands for one byte at least, so that this many hold the smallest document.
+        // A token has at least one byte, so that this many tokens hold the smallest document.
         for tokens in [300, smallest, smallest + random.random_range(1..20)] {
             let reply = server.ok(CHAT, &ask(tokens));
             documents.add(&schema, content(&reply));
@@ -294,7 +294,7 @@ fn a_function_that_is_named_or_required_is_called_with_valid_arguments() {
     let bare = json!([{ "type": "function", "function": { "name": "ping" } }]);
     let reply = server.ok(CHAT, &chat(&json!({ "tools": bare, "tool_choice": "required" })));
     assert_eq!(reply["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
-    // What need not be called is not: the answer is the same text as without any function.
+    // A function that need not be called is not: the answer is the same text as without functions.
     let plain = server.ok(CHAT, &chat(&json!({})));
     for choice in [json!(null), json!("auto"), json!("none")] {
         let reply = server.ok(CHAT, &chat(&json!({ "tools": tools, "tool_choice": choice })));
@@ -433,7 +433,7 @@ fn what_no_reply_can_be_held_to_is_refused_by_name() {
         let response = server.post(CHAT, &chat(&extra));
         assert_eq!(response.status, 400, "{param} {word}");
         let error = response.json();
-        // What is too deep for any body is blamed where it stands.
+        // The parameter may be a path below `param`: a body that is too deep is refused with the path to the limit.
         assert!(error["error"]["param"].as_str().unwrap().starts_with(param), "{error}");
         assert!(error["error"]["message"].as_str().unwrap().contains(word), "{error} lacks {word}");
     }

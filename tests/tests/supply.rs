@@ -1,4 +1,4 @@
-//! What the program is made of, told as a bill of materials; `.ci/supply` holds it to deny.toml.
+//! The bill of materials of the program; `.ci/supply` checks its dependencies against `deny.toml`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -24,7 +24,7 @@ fn the_bill_of_materials_is_whole_and_of_its_form() {
     run_well(Command::new(python()).arg(check).arg(&file), b"");
     let bill: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let told = bill["components"].as_array().unwrap();
-    // What is linked into the program is there with its checksum; what only tests use is not.
+    // Crates that are linked into the program are listed with their checksums; those that only tests use are not.
     let find = |name: &str| told.iter().find(|component| component["name"] == name);
     let lock: toml::Table = toml::from_str(&fs::read_to_string(root().join("Cargo.lock")).unwrap()).unwrap();
     let locked =

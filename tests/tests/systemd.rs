@@ -1,4 +1,4 @@
-//! The unit for systemd, as systemd itself checks it, and what the server tells systemd.
+//! The unit for systemd, checked by systemd itself, and the server's notifications to systemd.
 
 use std::{
     fs,
@@ -17,14 +17,14 @@ fn systemd_takes_the_unit_and_finds_it_well_closed() {
     let text = fs::read_to_string(&unit).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gavel.service");
-    // The check wants the program to be where the unit says.
+    // The check requires the program to exist at the path in the unit.
     fs::write(&file, text.replace("/usr/local/bin/gavel", &binary().to_string_lossy())).unwrap();
     let Some(mut verify) = tool("systemd-analyze") else { return };
     assert_eq!(run_well(verify.arg("verify").arg(&file), b""), "");
-    // The exposure, of 100; a service that says nothing has 96.
+    // The exposure level, of at most 100; a service without any restrictions has 96.
     let Some(mut security) = tool("systemd-analyze") else { return };
     run_well(security.args(["security", "--offline=yes", "--threshold=15"]).arg(&file), b"");
-    // The drop-ins of the README, all together, where `systemctl edit` puts them.
+    // All drop-ins of the README together, in the folder that `systemctl edit` uses.
     let readme = fs::read_to_string(unit.with_file_name("README.md")).unwrap();
     let folder = folder.path().join("gavel.service.d");
     fs::create_dir(&folder).unwrap();

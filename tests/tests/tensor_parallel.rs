@@ -1,4 +1,4 @@
-//! A decoder that is split over ranks, on the built server: the verdicts of one that is not.
+//! A decoder that is split over ranks, on the built server: it gives the same verdicts as one that is not.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 use gavel_tests::{Server, binary, image, picture};
 use serde_json::{Value, json};
 
-/// Scores, comparisons and verdicts that are read from logits, some with pictures.
+/// Requests for scores, comparisons and verdicts that are read from logits, some with images.
 fn bodies() -> Vec<Value> {
     let colour = "What colour is the circle?";
     let pair = ["The circle is purple.", "There is a green star."];
@@ -26,7 +26,7 @@ fn bodies() -> Vec<Value> {
     ]
 }
 
-/// Probabilities of a verdict, which sums in another order change in their last digits.
+/// Takes the probabilities out of a verdict: their last digits depend on the order of sums.
 fn take_probabilities(verdict: &mut Value) -> Vec<f64> {
     let distribution = verdict.as_object_mut().unwrap().remove("distribution").unwrap_or_default();
     fn numbers(value: &Value) -> Vec<f64> {

@@ -1,4 +1,4 @@
-//! Rules of the tree that a compiler does not check: which crate may know which, sizes, names, and true documents.
+//! Rules of the source tree that the compiler does not check: dependencies between crates, sizes, names, and documents.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 const MAX_LINES: usize = 500;
-/// Folders that are made, not written.
+/// Folders with generated files.
 const MADE: [&str; 5] = ["target", "__pycache__", ".venv", ".git", "node_modules"];
 
 fn root() -> PathBuf {
@@ -24,7 +24,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All files below a folder of the tree, as paths from its root.
+/// All files below a folder of the tree, as paths relative to its root.
 fn files(folder: &str) -> Vec<PathBuf> {
     let mut found = vec![];
     let mut waiting = vec![root().join(folder)];
@@ -94,7 +94,7 @@ fn crates_know_only_the_crates_that_they_may_know() {
     let edges: Vec<(&str, Vec<&str>)> = packages
         .iter()
         .map(|package| {
-            // What only a crate's tests use is no arrow.
+            // A dependency of a crate's tests alone is not an arrow.
             let ships = |dependency: &&Value| dependency["path"].is_string() && dependency["kind"] != "dev";
             let own = dependencies(package).iter().filter(ships);
             (name(package), own.map(name).collect::<BTreeSet<_>>().into_iter().collect())
@@ -111,7 +111,7 @@ fn only_critic_candle_names_candle() {
     }
 }
 
-/// What architectures share names none of them, so that a new one is a folder and a line in `load.rs`.
+/// The code that architectures share names none of them, so that a new one needs only a folder and a line in `load.rs`.
 #[test]
 fn only_load_names_an_architecture() {
     let folder = Path::new("crates/critic-candle/src/architectures");
@@ -128,7 +128,8 @@ fn only_load_names_an_architecture() {
     assert_eq!(naming, [Path::new("crates/critic-candle/src/load.rs")]);
 }
 
-/// The instruction sets, the mapping of a file, and what is asked of a GPU. `unsafe_code` is denied; this says where the denial is lifted.
+/// `unsafe_code` is denied, with exceptions for the instruction sets, the mapping of a file, and calls to a GPU. This
+/// lists the files with exceptions.
 #[test]
 fn unsafe_code_is_where_it_is_said_to_be() {
     let lifts = |path: &PathBuf| {
@@ -150,7 +151,8 @@ fn unsafe_code_is_where_it_is_said_to_be() {
     assert!(!kernels.is_empty());
 }
 
-/// A panic while a lock is held must not become one in everybody who takes it later. Clippy refuses `unwrap` alone.
+/// A panic while a lock is held must not cause a panic in every thread that takes the lock later. Clippy refuses only
+/// `unwrap`.
 #[test]
 fn a_lock_whose_holder_panicked_is_taken_all_the_same() {
     let taken = [".lock()", ".read()", ".write()", ".wait("];
@@ -181,6 +183,52 @@ fn only_boot_names_where_critics_come_from() {
     };
     let naming: Vec<_> = with_ending("crates/server", "rs").into_iter().filter(names).collect();
     assert_eq!(naming, [Path::new("crates/server/src/boot.rs")]);
+}
+
+/// Variables of options are named in `command.rs`, or made from the option's name in `configuration.rs`; clap reads
+/// them.
+#[test]
+fn only_the_command_line_reads_the_environment() {
+    let calls = ["env::var", "from_env(", "from_default_env("];
+    let reads = |path: &PathBuf| {
+        let text = read(path);
+        path.components().any(|part| part.as_os_str() == "src")
+            && calls.iter().any(|call| text.contains(call))
+    };
+    let reading: Vec<_> = with_ending("crates", "rs").into_iter().filter(reads).collect();
+    let expected = [
+        // Reads the settings of a proxy to the hub.
+        "crates/critic-candle/src/hub/download.rs",
+        "crates/server/src/command/environment.rs",
+    ];
+    assert_eq!(reading, expected.map(Path::new));
+}
+
+/// Modules of the server that others are built on do not depend on those.
+#[test]
+fn modules_of_the_server_know_nothing_of_those_above_them() {
+    let folder = Path::new("crates/server/src");
+    for (below, above) in [
+        ("command", "dialects::"),
+        ("exit.rs", "serve::"),
+        ("metrics", "dialects::"),
+        ("metrics", "state::"),
+        ("reload.rs", "dialects::"),
+        ("service.rs", "router::"),
+        ("service.rs", "state::"),
+    ] {
+        let names = |text: &str| {
+            let begins = |place: usize| !text[..place].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            text.match_indices(above).any(|(place, _)| begins(place))
+        };
+        let is_below = |path: &&PathBuf| path.starts_with(folder.join(below));
+        let files = with_ending("crates/server", "rs");
+        let files: Vec<_> = files.iter().filter(is_below).collect();
+        assert!(!files.is_empty(), "there is no {below}");
+        for path in files {
+            assert!(!names(&read(path)), "{} names {above}", path.display());
+        }
+    }
 }
 
 #[test]
@@ -227,7 +275,7 @@ fn every_configuration_file_is_toml() {
     }
 }
 
-/// What stands between single backticks, outside of code blocks.
+/// The texts between single backticks, outside of code blocks.
 fn code_spans(markdown: &str) -> Vec<String> {
     let prose: String = markdown.split("```").step_by(2).collect();
     prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -262,7 +310,7 @@ fn what_architecture_md_names_exists() {
     assert!(types > 10, "only {types} types are named");
 }
 
-/// Whether a code span is a type in camel case, with or without one of its members. A word in capitals is none.
+/// Whether a code span is a type in camel case, with or without one of its members. A word in capitals is not one.
 fn is_type(span: &str) -> bool {
     let name = span.split("::").next().unwrap();
     name.starts_with(|c: char| c.is_ascii_uppercase())

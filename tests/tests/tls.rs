@@ -1,4 +1,4 @@
-//! Encrypted connections: which versions, certificates that are read again, and clients that need one.
+//! TLS connections: versions, reloaded certificates, and client certificates.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -22,7 +22,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-/// Someone who signs certificates.
+/// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -45,7 +45,7 @@ impl Authority {
     }
 }
 
-/// Files of a server.
+/// The certificate files of a server.
 struct Files(TempDir);
 
 impl Files {
@@ -75,7 +75,7 @@ impl Files {
     }
 }
 
-/// Who asks: whom it trusts, its own certificate if it has one, and the versions it speaks.
+/// A client: the authority that it trusts, its own certificate if it has one, and the TLS versions that it speaks.
 struct Asking<'a> {
     trusts: &'a Authority,
     own: Option<(String, String)>,
@@ -83,7 +83,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks whether the server lives.
+    /// Requests `/livez`.
     fn ask(&self, server: &Server) -> io::Result<Response> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.trusts.pem().as_bytes()).unwrap()).unwrap();
@@ -106,7 +106,7 @@ impl Asking<'_> {
         let mut stream = StreamOwned::new(connection, stream);
         let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         stream.write_all(request)?;
-        // A refusal of the certificate comes after the handshake, in the place of an answer.
+        // A refusal of the client's certificate arrives after the handshake, in the place of the response.
         let mut first = [0; 1];
         stream.read_exact(&mut first)?;
         Ok(read_from(io::Cursor::new(first).chain(stream)))
@@ -127,7 +127,7 @@ fn both_versions_are_spoken_and_nothing_plain() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
-    // Whoever begins no handshake is not waited for.
+    // A client that begins no handshake is disconnected.
     let start = Instant::now();
     let mut silent = TcpStream::connect(server.address()).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -147,7 +147,7 @@ fn certificates_are_read_again_on_a_signal_and_stay_when_they_are_wrong() {
     };
     let hangup = || server.signal("HUP");
     assert!(is_served(&old) && !is_served(&new));
-    // The key of another certificate.
+    // A key that does not belong to the certificate.
     files.write((new.sign("localhost").0, new.sign("localhost").1));
     hangup();
     files.write(new.sign("localhost"));

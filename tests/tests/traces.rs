@@ -1,4 +1,4 @@
-//! What a collector of traces is told: spans of each request, events of each verdict, and nothing of what was judged.
+//! The data for a trace collector: spans of each request, events of each verdict, and nothing of the judged texts.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -13,13 +13,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A server that tells a collector, and what it has told when it has ended.
+/// Runs a server that exports to a collector; returns what the collector received when the server has ended.
 fn told(options: &[&str], ask: impl FnOnce(&Server)) -> Told {
     let collector = Collector::start();
     let url = collector.url();
     let server = Server::with_options(&[&["--otlp-endpoint", &url], options].concat());
     ask(&server);
-    // What has not been sent yet is sent when the server ends.
+    // The server sends everything that is still queued when it ends.
     server.signal("TERM");
     assert!(server.wait());
     collector.take()
@@ -69,7 +69,7 @@ fn a_request_is_one_span_of_its_clients_trace_from_the_line_to_the_verdict() {
     assert!(request.end_time_unix_nano >= sequence.end_time_unix_nano);
     let number = |key| attribute(&sequence.attributes, key).unwrap().parse::<f64>().unwrap();
     assert!(number("gen_ai.usage.input_tokens") > 30.0);
-    // A step for the prompt, and one for each token but the last.
+    // One step for the prompt, and one for each token but the last.
     assert!(number("steps") >= 2.0 && number("steps") <= number("gen_ai.usage.output_tokens") + 1.0);
     assert!(number("queued_s") >= 0.0 && number("computed_s") > 0.0);
 }

@@ -1,4 +1,4 @@
-//! Runs every example of `docs/trainers.md`, and sees that the images that it names are shown.
+//! Runs every example of `docs/trainers.md`, and checks that the critic sees the images that it names.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -12,7 +12,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use gavel_tests::{Server, picture, python};
 use serde_json::{Value, json};
 
-/// Where the document's server listens, and what it calls the image.
+/// The address of the server in the document, and the names of the image there.
 const ADDRESS: &str = "127.0.0.1:8080";
 const ID: &str = "file-00000000000000000000000000000000";
 const SHA256: &str = "SHA256";
@@ -21,7 +21,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The fenced blocks of the document: their marks and their texts.
+/// The fenced blocks of the document: their languages and their texts.
 fn blocks() -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join("docs/trainers.md")).unwrap();
     let fenced = text.split("```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap());
@@ -35,7 +35,7 @@ fn run(command: &mut Command) -> String {
     said.into_owned()
 }
 
-/// The rewards in an answer of any of the routes.
+/// The rewards in an answer of any of these routes.
 fn rewards(answer: &Value) -> Vec<f64> {
     let places = ["/rewards", "/scores", "/data/0/probs"];
     let found = places.iter().find_map(|place| answer.pointer(place)).unwrap_or(answer);
@@ -53,6 +53,10 @@ fn every_example_runs_and_shows_its_image() {
     let register = marked("sh").next().unwrap().replace(ADDRESS, server.address());
     let file: Value = serde_json::from_str(&run(Command::new("bash").args(["-ec", &register]))).unwrap();
     let (id, sha256) = (file["id"].as_str().unwrap(), file["sha256"].as_str().unwrap());
+    for path in ["/v1/files", "/v1/files/", "/files/", "/openai/v1/files/"] {
+        assert_eq!(server.get(path).json()["data"][0]["id"], id, "{path}");
+    }
+    assert_eq!(server.get(&format!("/v1/files/{id}/")).json()["sha256"], sha256);
 
     let ask = |head: &str, body: &str| {
         let path = head.strip_prefix("POST ").unwrap();
@@ -67,7 +71,7 @@ fn every_example_runs_and_shows_its_image() {
         let sent =
             marks.iter().fold(body.to_owned(), |body, mark| body.replace(mark, &inline)).replace(ID, &inline);
         assert_eq!(named, rewards(&ask(head, &sent)), "{block}");
-        // Another picture has another reward, so that it is this one that was looked at.
+        // Another image has another reward, which shows that the critic saw this one.
         let other = BASE64_STANDARD.decode(gavel_tests::image("geo384-square_336-0.png")).unwrap();
         let other = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(other));
         assert_ne!(named, rewards(&ask(head, &sent.replace(&inline, &other))), "{block}");

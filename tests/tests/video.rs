@@ -24,7 +24,7 @@ fn the_frames_of_a_video_are_pooled_and_their_order_counts() {
     let server = Server::steered();
     let none = prompt_tokens(&judged(&server, &json!({})));
     let video = judged(&server, &json!({ "frames": frames() }));
-    // Each frame has 4 x 4 patches, which are pooled to 2 x 2, and the video ends with one vector of its own.
+    // Each frame has 4 x 4 patches, which are pooled to 2 x 2, and one more vector ends the video.
     let (pooled, images) = (4 * 4 + 1, 4 * (16 + 1));
     let added = prompt_tokens(&video) - none;
     assert!((pooled..pooled + 3).contains(&added), "{added} tokens for the video");
@@ -76,7 +76,7 @@ fn a_frame_that_is_none_is_named() {
     };
     let good = image("tiny56-square-0.png");
     assert_eq!(refused(json!({ "frames": ["%"] })), (json!("invalid_base64_image"), json!("frames[0]")));
-    // What is no picture shows when it is decoded.
+    // A file that is not an image is recognised only when it is decoded.
     assert_eq!(
         refused(json!({ "images": [good, text] })),
         (json!("unsupported_image_media_type"), json!("images[1]"))

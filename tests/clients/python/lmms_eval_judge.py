@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import sys
 
+import openai
 import pytest
 from absent import package_without_init, stand_in
 from conftest import PICTURE, QUESTION, RIGHT, WRONG
@@ -17,7 +18,8 @@ from PIL import Image
 stand_in("sklearn.linear_model")
 for package in ("", ".models", ".models.model_utils", ".tasks", ".tasks.mmvet", ".tasks.wild_vision_bench"):
     package_without_init("lmms_eval" + package)
-package_without_init("lmms_eval.tasks.video_detail_description")
+for task in ("charxiv", "mia_bench", "video_detail_description"):
+    package_without_init("lmms_eval.tasks." + task)
 
 BASE, FULL = "{}/v1", "{}/v1/chat/completions"
 CONVENTIONS = [BASE, FULL]
@@ -81,7 +83,8 @@ def test_binary(judge):
         assert result["raw_response"] == str(result["result"]), "a 1 anywhere else would count as yes"
         assert result["model"]
     words = judge.evaluate_binary(prediction=RIGHT, output_format="yes/no", **asked)
-    assert words["result"] is (words["raw_response"].lower() == "yes")
+    assert words["raw_response"] in ("Yes", "No"), "whatever else is written counts as no"
+    assert words["result"] is (words["raw_response"] == "Yes")
 
 
 def test_comparative(judge):
@@ -153,3 +156,30 @@ def test_video_detail_description(monkeypatch, address, convention):
     result = task.video_detail_description_process_results_generic(document, [WRONG])["gpt_eval_score"]
     assert isinstance(ast.literal_eval(result["review"])["score"], int)
     assert result["score"] == ast.literal_eval(result["review"])["score"] and 0 <= result["score"] <= 5
+
+
+@pytest.mark.parametrize("worth", [[10], [4, 6], [3, 3, 4]])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_mia_bench(monkeypatch, address, convention, worth):
+    monkeypatch.setenv("OPENAI_API_URL", convention.format(address))
+    task = anew("lmms_eval.tasks.mia_bench.utils")
+    components = ["colour", "shape", "brevity"][: len(worth)]
+    document = {"instruction": QUESTION, "components": components, "component_weight": worth[:]}
+    scores = task.mia_bench_process_results(document, [RIGHT])["gpt_eval_score"]
+    total = sum(scores[name] * most for name, most in zip(components, worth, strict=True))
+    assert scores["total_score"] == pytest.approx(total / 10)
+    # A failure would be no point for anything, which can be a judgement, too: what was answered is looked at itself.
+    prompt = task.generate_prompt({**document, "component_weight": worth[:]}, RIGHT)
+    answer, _ = task.get_eval(prompt, 64, retries=1)
+    assert [f"{most}," in answer for most in worth] == [True] * len(worth) and "total score: " in answer
+
+
+def test_charxiv(base_url):
+    from lmms_eval.tasks.charxiv.constant import REASONING_GRADING_INST, REASONING_GRADING_PREFIX
+    from lmms_eval.tasks.charxiv.reasoning_utils import get_reasoning_result_gpt
+
+    client = openai.OpenAI(base_url=base_url, api_key="any", max_retries=0)
+    question = REASONING_GRADING_INST[1].replace("<|question|>", QUESTION).replace("<|ground_truth|>", "orange")
+    prompt = REASONING_GRADING_PREFIX + question.replace("<|response|>", RIGHT)
+    answer, score = get_reasoning_result_gpt(client, prompt, model="gpt-4o", max_retries=1)
+    assert isinstance(answer, str) and score in (0, 1)

@@ -288,18 +288,18 @@ def check_network():
         made = documents(values)
         policies = [document for document in made.values() if document["kind"] == "NetworkPolicy"]
         parts = {labels["app.kubernetes.io/component"]: labels for _, labels, _ in pods(made)}
-        door = parts.get("proxy", parts["judge"])
+        entry = parts.get("proxy", parts["judge"])
 
         def reaches(target, namespace, labels, port="http"):
             return lets_through(policies, "Ingress", Packet(target, namespace, labels, port, own))
 
-        assert reaches(door, client, {}) and not reaches(door, client, {}, "other")
-        assert not reaches(door, other, {}) and not reaches(door, own, {})
+        assert reaches(entry, client, {}) and not reaches(entry, client, {}, "other")
+        assert not reaches(entry, other, {}) and not reaches(entry, own, {})
         assert reaches(parts["judge"], monitoring, {})
-        assert not reaches(parts["judge"], other, door), "a proxy's labels elsewhere open nothing"
+        assert not reaches(parts["judge"], other, entry), "a proxy's labels elsewhere open nothing"
         if "proxy" in parts:
             assert not reaches(parts["judge"], client, {}), "past the proxy"
-            assert reaches(parts["judge"], own, door) and not reaches(door, monitoring, {})
+            assert reaches(parts["judge"], own, entry) and not reaches(entry, monitoring, {})
 
         def leaves(source, namespace, labels, port):
             return lets_through(policies, "Egress", Packet(source, namespace, labels, port, own))
@@ -307,8 +307,8 @@ def check_network():
         for port in ("http", 53, 443):
             assert not leaves(parts["judge"], other, {}, port)
         if "proxy" in parts:
-            assert leaves(door, own, parts["judge"], "http") and leaves(door, other, {}, 53)
-            assert not leaves(door, other, {}, 443) and not leaves(door, own, {}, "http")
+            assert leaves(entry, own, parts["judge"], "http") and leaves(entry, other, {}, 53)
+            assert not leaves(entry, other, {}, 443) and not leaves(entry, own, {}, "http")
     hub = [d for d in documents({"networkPolicy": {"hub": True}}).values() if d["kind"] == "NetworkPolicy"]
     labels = {"app.kubernetes.io/name": "gavel", "app.kubernetes.io/instance": "gavel", "app.kubernetes.io/component": "judge"}
     for port, goes in [(443, True), (53, True), (80, False)]:

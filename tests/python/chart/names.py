@@ -20,7 +20,7 @@ from rendered import GAVEL, documents, environment, proxy
 
 VALUES = {"proxy": {"enabled": True}}
 PORT = 8080
-DOORS = [("127.0.0.1", 9000), ("127.0.0.1", 9001)]
+LISTENERS = [("127.0.0.1", 9000), ("127.0.0.1", 9001)]
 REPLICAS = ["127.0.0.11", "127.0.0.12", "127.0.0.13"]
 # HAProxy is where only some users' shells look.
 ENVIRONMENT = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
@@ -87,28 +87,28 @@ def judged(replica):
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def judge(question, affinity=None, door=DOORS[0]):
+def judge(question, affinity=None, listener=LISTENERS[0]):
     body = json.dumps({"question": question, "response": "a", "mode": "score", "memo": False})
-    return ask(door, "POST", "/judge", body, affinity)[0]
+    return ask(listener, "POST", "/judge", body, affinity)[0]
 
 
-def met(affinity, door):
+def met(affinity, listener):
     """The replica that most requests with one name meet, by its place in the list. The next one on the ring may get one whose
     predecessor's answer has come, but is not counted as ended yet."""
     before = [judged(replica) for replica in REPLICAS]
-    assert [judge(f"What is {affinity}?", affinity, door) for _ in range(5)] == [200] * 5
+    assert [judge(f"What is {affinity}?", affinity, listener) for _ in range(5)] == [200] * 5
     shares = [judged(replica) - then for replica, then in zip(REPLICAS, before)]
     return shares.index(max(shares))
 
 
-def settled(affinities, door):
+def settled(affinities, listener):
     """Where names lead, once new replicas have their whole part of the ring: they get it little by little."""
     (slow,) = set(re.findall(r"slowstart (\d+)s", configuration()))
     places, since = {}, time.monotonic()
 
     def unchanged():
         nonlocal places, since
-        now = {affinity: met(affinity, door) for affinity in affinities}
+        now = {affinity: met(affinity, listener) for affinity in affinities}
         if now != places:
             places, since = now, time.monotonic()
         return time.monotonic() > since + int(slow) + 1
@@ -128,24 +128,24 @@ def check(names, proxies):
     name = environment(proxy(VALUES)["containers"][0])["GAVEL_REPLICAS"].split(":")[0]
     for replica in REPLICAS:
         until(f"{replica} is ready", lambda: ask((replica, PORT), "GET", "/readyz")[0] == 200)
-    proxies.open(DOORS[0])
-    until("the proxy has found the first replica", lambda: ask(DOORS[0], "GET", "/readyz")[0] == 200)
-    assert ask(DOORS[0], "GET", "/metrics")[0] == 404, "figures are the replicas' own"
+    proxies.open(LISTENERS[0])
+    until("the proxy has found the first replica", lambda: ask(LISTENERS[0], "GET", "/readyz")[0] == 200)
+    assert ask(LISTENERS[0], "GET", "/metrics")[0] == 404, "figures are the replicas' own"
     assert names.asked == {name}, names.asked
     names.addresses = REPLICAS
     until("all three are asked", lambda: all(reaches(replica) for replica in REPLICAS))
     affinities = [f"{index:032x}" for index in range(9)]
-    places = settled(affinities, DOORS[0])
+    places = settled(affinities, LISTENERS[0])
     assert len(set(places.values())) > 1, places
     # Another proxy agrees though it found the replicas in another order: from HAProxy 3.0 on.
     if proxies.version >= 3:
-        proxies.open(DOORS[1])
-        until("the second proxy has found a replica", lambda: ask(DOORS[1], "GET", "/readyz")[0] == 200)
-        assert settled(affinities, DOORS[1]) == places
+        proxies.open(LISTENERS[1])
+        until("the second proxy has found a replica", lambda: ask(LISTENERS[1], "GET", "/readyz")[0] == 200)
+        assert settled(affinities, LISTENERS[1]) == places
     # One goes, and so does its address: who was with another one stays there.
     names.addresses = REPLICAS[1:]
     until("the address has gone", lambda: not reaches(REPLICAS[0]))
-    after = {affinity: met(affinity, DOORS[0]) for affinity in affinities}
+    after = {affinity: met(affinity, LISTENERS[0]) for affinity in affinities}
     assert all(after[affinity] == place for affinity, place in places.items() if place != 0), (places, after)
     assert 0 not in after.values(), after
     names.addresses = REPLICAS
@@ -169,8 +169,8 @@ class Processes:
         serve = [GAVEL, "serve", "--insecure-no-auth", "--host", address, "--port", str(PORT)]
         self.started.append(subprocess.Popen(serve, stdout=subprocess.DEVNULL))
 
-    def open(self, door):
-        bind = {"GAVEL_PROXY_BIND": "%s:%d" % door}
+    def open(self, listener):
+        bind = {"GAVEL_PROXY_BIND": "%s:%d" % listener}
         self.started.append(subprocess.Popen(self.command, env=self.variables | bind))
 
     def end(self):

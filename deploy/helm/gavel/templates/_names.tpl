@@ -1,4 +1,4 @@
-{{/* Names, labels and sums that several manifests share. */}}
+{{/* Names, labels and sums that several manifests use. */}}
 
 {{- define "gavel.name" -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* The service of all replicas one by one. */}}
+{{/* The headless service of the replicas. */}}
 {{- define "gavel.replicasName" -}}{{ include "gavel.name" . }}-replicas{{- end }}
 
 {{- define "gavel.proxyName" -}}{{ include "gavel.name" . }}-proxy{{- end }}
@@ -23,7 +23,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* What tells this release's objects from all others. The name stays gavel: Prometheus' rules know the job by it. */}}
+{{/* The labels that identify this release's objects. The name is always gavel: Prometheus' rules use it as the job. */}}
 {{- define "gavel.releaseLabels" -}}
 app.kubernetes.io/name: gavel
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -46,7 +46,7 @@ app.kubernetes.io/component: judge
 app.kubernetes.io/component: proxy
 {{- end }}
 
-{{/* An image by its digest, or by its tag, or by the tag that is given with it. */}}
+{{/* An image with its digest if it has one, else with its tag, else with the default tag. */}}
 {{- define "gavel.image" -}}
 {{- if .image.digest -}}
 {{ .image.repository }}@{{ .image.digest }}
@@ -55,19 +55,19 @@ app.kubernetes.io/component: proxy
 {{- end -}}
 {{- end }}
 
-{{/* From SIGTERM, or the hook before it, to the end of the last request, with something to spare. */}}
+{{/* The time from the preStop hook or SIGTERM to the end of the last request, plus the margin. */}}
 {{- define "gavel.graceSeconds" -}}
 {{- with .Values.shutdown -}}
 {{ add .preStopSeconds .pauseSeconds .timeoutSeconds .marginSeconds }}
 {{- end -}}
 {{- end }}
 
-{{/* The longest time from a request to its answer. */}}
+{{/* The longest time that a request may take. */}}
 {{- define "gavel.requestSeconds" -}}
 {{ get (.Values.config.server | default dict) "request_timeout_s" | default 600 | int64 }}
 {{- end }}
 
-{{/* Replicas at the most, the one that a new version brings included. */}}
+{{/* The maximum number of replicas, including the extra ones during an update. */}}
 {{- define "gavel.mostReplicas" -}}
 {{- $most := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled -}}
 {{ add $most .Values.maxSurge }}
@@ -87,7 +87,7 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* Where pods may run: `values` is the part of the values that says so, `labels` are the pods'. */}}
+{{/* Where pods may run: `values` is the part of the values with these settings, `labels` are the pods' labels. */}}
 {{- define "gavel.placement" -}}
 {{- with .values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -111,7 +111,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* The configuration as TOML: numbers as whole ones, which TOML tells from others. */}}
+{{/* The configuration as TOML. The shutdown times are written as integers, which TOML distinguishes from floats. */}}
 {{- define "gavel.toml" -}}
 {{- $sections := deepCopy .Values.config -}}
 {{- $server := dict "shutdown_pause_s" (int64 .Values.shutdown.pauseSeconds) "shutdown_timeout_s" (int64 .Values.shutdown.timeoutSeconds) -}}
@@ -127,7 +127,7 @@ topologySpreadConstraints:
 {{ end -}}
 {{- end }}
 
-{{/* Keys of the rules in the configuration, as `folder.name`; empty without any. */}}
+{{/* Keys of the rules in the ConfigMap, as `folder.name`; empty if there are none. */}}
 {{- define "gavel.ruleKeys" -}}
 {{- range $folder := list "critics" "forms" "rubrics" -}}
 {{- range $name, $_ := get $.Values.rules $folder }}{{ $folder }}.{{ $name }} {{ end -}}

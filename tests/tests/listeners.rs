@@ -1,4 +1,4 @@
-//! The door for administration, hosts that are not ours, and files that are read again.
+//! The administration listener, requests for other hosts, and reloaded files.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use gavel_tests::{Keys, Server, binary, free_port, send, send_raw, wait_until};
 use serde_json::json;
 
 #[test]
-fn figures_reloads_and_stopping_have_a_door_of_their_own() {
+fn figures_reloads_and_stopping_have_a_listener_of_their_own() {
     let keys = Keys::new(&[("a", "")]);
     let port = free_port().to_string();
     let server = keys.server(&["--admin-address", &port]);
@@ -20,7 +20,7 @@ fn figures_reloads_and_stopping_have_a_door_of_their_own() {
         (reloaded.status, reloaded.json()),
         (200, json!({ "keys": 1, "certificates": false, "rubrics": null }))
     );
-    // No page in a browser comes through, whoever's it is.
+    // Requests of web pages are refused, whatever their origin.
     for (name, value) in [("origin", "http://127.0.0.1"), ("origin", "http://evil.example")] {
         assert_eq!(ask("POST", "/drain", &[(name, value)]).status, 403);
     }
@@ -48,7 +48,7 @@ fn figures_reloads_and_stopping_have_a_door_of_their_own() {
 }
 
 #[test]
-fn a_door_for_other_machines_wants_a_key_for_administration() {
+fn an_admin_listener_for_other_machines_wants_an_admin_key() {
     let keys = Keys::new(&[("a", "")]);
     let path = keys.path().to_string_lossy().into_owned();
     let options = ["serve", "--port", "0", "--keys-file", &path, "--admin-address", "0.0.0.0:0"];
@@ -74,7 +74,7 @@ fn only_a_key_for_administration_reads_rubrics_again() {
     let server = keys.server(&[]);
     let status = |name: &str| keys.post(&server, name, ("/rubrics/reload", &json!({}))).status;
     assert_eq!((status("a"), status("admin")), (403, 409), "409: it has no folder");
-    // What asks for no work takes nothing from a quota.
+    // A request that causes no work uses no quota.
     let keys = Keys::new(&[("poor", "requests_per_minute = 1")]);
     let server = keys.server(&[]);
     let judged = |_| keys.post(&server, "poor", ("/judge", &json!({}))).status;
@@ -126,7 +126,7 @@ fn keys_are_read_again_on_a_signal_and_stay_when_the_file_is_wrong() {
         keys.put(wrong);
         server.signal("HUP");
     }
-    // What comes last is read last: when its third key is known, the wrong ones were read before.
+    // Reloads run in order: when the third key is known, the invalid files were read before.
     let (third, entry) = {
         let more = Keys::new(&[("third", "")]);
         (more.key("third").to_owned(), std::fs::read_to_string(more.path()).unwrap())

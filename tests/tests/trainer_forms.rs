@@ -1,0 +1,141 @@
+//! The request forms of trainers: each of their paths accepts all forms; labels and rewards.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use gavel_tests::{Server, picture};
+use serde_json::{Value, json};
+
+const QUESTION: &str = "What colour is the circle?";
+const ANSWER: &str = "The circle is orange.";
+const OTHER: &str = "The circle is purple.";
+
+fn scene() -> String {
+    format!("data:image/png;base64,{}", picture())
+}
+
+fn chat(question: &str, answer: &str) -> String {
+    format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n")
+}
+
+/// A sample in slime's form.
+#[expect(clippy::needless_pass_by_value, reason = "labels are written where they are used")]
+fn sample(response: &str, label: Value) -> Value {
+    json!({ "prompt": QUESTION, "response": response, "label": label })
+}
+
+#[test]
+fn each_path_of_trainers_takes_all_their_forms() {
+    let server = Server::with_options(&[]);
+    let transcript = chat(QUESTION, ANSWER);
+    let prompt = &transcript[..transcript.find(ANSWER).unwrap()];
+    let label = json!({ "image": scene() });
+    let rollout = json!({ "query": [transcript], "prompts": [prompt], "labels": [label] });
+    let sample = sample(ANSWER, label);
+    let expected = server.ok("/rm", &sample);
+    assert!(expected.is_f64());
+    for path in ["/get_reward", "/get_reward_mllm/", "/rm", "/rm/", "/reward"] {
+        let told = server.ok(path, &rollout);
+        assert_eq!((&told["rewards"][0], &told["scores"][0]), (&expected, &expected), "{path}");
+        assert!(told["extra_logs"]["label_mass"][0].is_f64(), "{path}");
+        assert_eq!(server.ok(path, &sample), expected, "{path}");
+    }
+    let metrics = server.get("/metrics").text();
+    let counted = r#"gavel_requests_total{endpoint="/reward",kind="score",outcome="ok"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn the_native_path_answers_trainers_as_their_own_paths_do_and_is_strict_otherwise() {
+    let server = Server::with_options(&[]);
+    let shown = sample(ANSWER, json!({ "image": scene() }));
+    assert_eq!(server.ok("/reward?reward=raw", &shown), server.ok("/rm?reward=raw", &shown));
+    let plain = sample(ANSWER, json!(null));
+    let told = server.post("/reward", &plain);
+    assert_eq!((told.status, told.header("x-gavel-without-image")), (200, Some("1")));
+    for (path, param) in [("/reward?image=required", "response"), ("/reward?reward=best", "reward")] {
+        let refused = server.post(path, &plain);
+        assert_eq!(refused.status, 400);
+        assert_eq!(refused.json()["error"]["param"], param, "{path}");
+    }
+    let unknown = server.post("/reward", &json!({ "query": ["no transcript"] })).json();
+    assert_eq!(
+        (&unknown["code"], &unknown["error"]["param"]),
+        (&json!("unknown_transcript"), &json!("query[0]"))
+    );
+    for (body, message) in [
+        (
+            json!({ "prompt": "q", "responses": ["a", "b"] }),
+            "Unknown field `prompt`; did you mean `prompts`?",
+        ),
+        (json!({ "query": "q", "responses": ["a", "b"] }), "Unknown field `query`"),
+        (json!({ "question": "q", "prompt": "q", "response": "a" }), "Unknown field `prompt`"),
+        (json!({ "response": "a" }), "Unknown field `response`"),
+        (json!({}), "There is no question."),
+    ] {
+        let refused = server.post("/reward", &body);
+        assert_eq!(refused.status, 400, "{body}");
+        let told = refused.json()["message"].as_str().unwrap().to_owned();
+        assert!(told.starts_with(message), "{told}");
+    }
+    // Parameters of the URL apply to the forms of trainers only.
+    let rewards = json!({ "question": QUESTION, "responses": [ANSWER, OTHER], "method": "pointwise" });
+    assert!(server.ok("/reward?reward=best", &rewards)["rewards"].is_array());
+}
+
+#[test]
+fn a_label_of_json_without_our_members_is_the_reference_itself() {
+    let server = Server::with_options(&[]);
+    let answer = json!({ "answer": "4" }).to_string();
+    // `reward=pair` needs a reference, so that it shows which one is used.
+    let with = |label: Value| server.ok("/rm?reward=pair", &sample(ANSWER, label));
+    assert_eq!(with(json!(answer)), with(json!({ "reference": answer })));
+    let rollout = |label: Value| json!({ "query": [chat(QUESTION, ANSWER)], "labels": [label] });
+    let told = server.ok("/get_reward?reward=pair", &rollout(json!(answer)));
+    assert_eq!(told["rewards"][0], with(json!(answer)));
+    // An object that is not in a string must have this server's own members.
+    let refused = server.post("/get_reward", &rollout(json!({ "answer": "4" })));
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["param"], "labels[0]");
+}
+
+#[test]
+fn a_reward_is_a_score_or_the_probability_to_beat_the_reference() {
+    let server = Server::with_options(&[]);
+    let label = |reference: &str| json!({ "image": scene(), "reference": reference });
+    for (alias, name) in [("point", "unit"), ("point_raw", "raw")] {
+        let body = sample(ANSWER, label(OTHER));
+        let path = |reward: &str| format!("/rm?reward={reward}");
+        assert_eq!(server.ok(&path(alias), &body), server.ok(&path(name), &body));
+    }
+    let pair = |response: &str, reference: &str| {
+        server.ok("/rm?reward=pair", &sample(response, label(reference))).as_f64().unwrap()
+    };
+    let body = json!({
+        "question": QUESTION,
+        "images": [scene()],
+        "responses": [ANSWER, OTHER],
+        "order": "both",
+        "mode": "score",
+    });
+    let judged = server.ok("/judge", &body);
+    let part = |index: usize| judged["distribution"]["probabilities"][index]["probability"].as_f64().unwrap();
+    let (first, second) = (part(0), part(1));
+    let beats = pair(ANSWER, OTHER);
+    assert!((beats - (1.0 + first - second) / 2.0).abs() < 1e-12, "{beats} {judged}");
+    assert!((beats + pair(OTHER, ANSWER) - 1.0).abs() < 1e-12);
+    let rollout = json!({ "query": [chat(QUESTION, ANSWER)], "labels": [label(OTHER)] });
+    let told = server.ok("/get_reward?reward=pair", &rollout);
+    assert_eq!((told["rewards"][0].as_f64(), told["scores"][0].as_f64()), (Some(beats), Some(beats)));
+    // An empty response against one with words.
+    assert_eq!(pair("", OTHER), 0.0);
+    let lacking = json!({ "query": [chat(QUESTION, ANSWER), chat(QUESTION, OTHER)], "labels": ["x", null] });
+    let pointwise = server.post("/rm?reward=pair&rubric=accuracy", &sample(ANSWER, label(OTHER)));
+    for (refused, param, code) in [
+        (server.post("/get_reward?reward=pair", &lacking), "query[1]", "reference_required"),
+        (pointwise, "rubric", "invalid_rubric"),
+    ] {
+        assert_eq!(refused.status, 400);
+        let told = refused.json();
+        assert_eq!((&told["error"]["param"], &told["code"]), (&json!(param), &json!(code)), "{told}");
+    }
+}
