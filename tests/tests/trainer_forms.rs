@@ -1,6 +1,5 @@
 //! The request forms of trainers: each of their paths accepts all forms; labels and rewards.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use gavel_tests::{Server, picture};
 use serde_json::{Value, json};

@@ -29,7 +29,7 @@ pub(crate) enum Panel {
     /// The whole service in this process, called without a socket.
     Local(Router),
     /// Remote servers.
-    Remote(Servers),
+    Remote(Box<Servers>),
 }
 
 /// Why a request has no answer: it was refused, or too many attempts at it failed.
@@ -52,7 +52,7 @@ impl Panel {
         config: EngineConfig,
     ) -> anyhow::Result<Self> {
         if !urls.url.is_empty() {
-            return Ok(Self::Remote(Servers::at(urls)?));
+            return Ok(Self::Remote(Box::new(Servers::at(urls)?)));
         }
         let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
         // Wait for the digest of the weights, so that every receipt contains it.

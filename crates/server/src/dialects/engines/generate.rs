@@ -291,13 +291,13 @@ impl From<Completion> for Generated {
     request_body(content = GenerateBody, example = json!(examples::generate())),
     responses(
         (status = 200, description = "The continuations.", body = GeneratedBody, example = json!(examples::generated())),
-        (status = 400, description = "The request makes no sense or asks for what is not offered.", body = ErrorBody),
-        (status = 413, description = "The body is too large.", body = ErrorBody),
-        (status = 415, description = "The body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The model failed, or ended without a word (`empty_completion`).", body = ErrorBody),
+        (status = 400, description = "The request is invalid or uses an unsupported parameter.", body = ErrorBody),
+        (status = 413, description = "The request body is too large.", body = ErrorBody),
+        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
+        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody),
+        (status = 500, description = "The critic failed, or the text ended before its first word (`empty_completion`).", body = ErrorBody),
         (status = 503, description = "The engine has stopped.", body = ErrorBody),
-        (status = 504, description = "The request ran out of time.", body = ErrorBody)
+        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
     )
 )]
 pub(super) async fn generate_text(

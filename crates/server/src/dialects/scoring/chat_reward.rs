@@ -96,7 +96,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     request_body(content = ChatRewardBody, example = json!(examples::chat_reward())),
     responses(
         (status = 200, description = "The reward.", body = ChatRewardResponse, example = json!(examples::chat_reward_answer())),
-        (status = 400, description = "The conversation makes no sense.", body = ErrorBody),
+        (status = 400, description = "The conversation is invalid.", body = ErrorBody),
         Failures
     )
 )]

@@ -162,7 +162,7 @@ description = "The rewards, in order.",
                 ("text" = (value = json!(examples::classify_text_answer())))
             )
         ),
-        (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
+        (status = 400, description = "A transcript is invalid.", body = ErrorBody),
         Failures
     )
 )]
@@ -246,7 +246,7 @@ impl EncodingFormat {
     request_body(content = ClassifyBody, example = json!(examples::pooling())),
     responses(
         (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::pooling_answer())),
-        (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
+        (status = 400, description = "A transcript is invalid.", body = ErrorBody),
         Failures
     )
 )]
@@ -263,7 +263,7 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     request_body(content = ClassifyBody, example = json!(examples::embeddings())),
     responses(
         (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::embeddings_answer())),
-        (status = 400, description = "A transcript makes no sense.", body = ErrorBody),
+        (status = 400, description = "A transcript is invalid.", body = ErrorBody),
         Failures
     )
 )]

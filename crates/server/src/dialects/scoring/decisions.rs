@@ -214,8 +214,8 @@ impl QuestionBody {
     tag = "scoring",
     request_body(content = DecisionsBody, example = json!(examples::decisions())),
     responses(
-        (status = 200, description = "`answers`, by the questions' ids or in a list.", body = DecisionsResponse, example = json!(examples::decisions_answer())),
-        (status = 400, description = "A question makes no sense.", body = ErrorBody),
+        (status = 200, description = "`answers`, as an object by the questions' ids or as a list.", body = DecisionsResponse, example = json!(examples::decisions_answer())),
+        (status = 400, description = "A question is invalid.", body = ErrorBody),
         Failures
     )
 )]

@@ -13,12 +13,12 @@ use crate::error::ErrorBody;
 pub(super) enum Failures {}
 
 const FAILURES: [(&str, &str); 6] = [
-    ("404", "No model or no rubric has that name."),
-    ("413", "The body is too large."),
-    ("415", "The body is not JSON."),
-    ("500", "The model failed."),
-    ("503", "Too many requests wait; see `Retry-After`."),
-    ("504", "The request ran out of time."),
+    ("404", "No model or no rubric with this name exists."),
+    ("413", "The request body is too large."),
+    ("415", "The request body is not JSON."),
+    ("500", "The critic failed."),
+    ("503", "Too many requests are waiting; retry after the time in `Retry-After`."),
+    ("504", "The request exceeded its time limit."),
 ];
 
 impl IntoResponses for Failures {

@@ -286,7 +286,7 @@ pub(super) async fn probabilities(
     request_body(content = GenerativeBody, example = json!(examples::first_tokens())),
     responses(
         (status = 200, description = "The probabilities, in order.", body = FirstTokens, example = json!(examples::first_tokens_answer())),
-        (status = 400, description = "The texts or tokens make no sense.", body = ErrorBody),
+        (status = 400, description = "The texts or tokens are invalid.", body = ErrorBody),
         Failures
     )
 )]

@@ -47,7 +47,7 @@ pub(super) struct EvaluationResponse {
     request_body(content = EvaluationBody, example = json!(examples::evaluation())),
     responses(
         (status = 200, description = "The rewards, in order.", body = EvaluationResponse, example = json!(examples::evaluation_answer())),
-        (status = 400, description = "A conversation makes no sense.", body = ErrorBody),
+        (status = 400, description = "A conversation is invalid.", body = ErrorBody),
         Failures
     )
 )]

@@ -69,7 +69,7 @@ struct ExtraLogs {
     request_body(content = GetRewardBody, example = json!(examples::get_reward())),
     responses(
         (status = 200, description = "The rewards, in order.", body = GetRewardResponse, example = json!(examples::get_reward_answer())),
-        (status = 400, description = "A transcript or a label makes no sense.", body = ErrorBody),
+        (status = 400, description = "A transcript or a label is invalid.", body = ErrorBody),
         Failures
     )
 )]

@@ -199,10 +199,10 @@ description = "The ranking, best first.",
                 ("texts" = (value = json!(examples::rerank_texts_answer())))
             )
         ),
-        (status = 400, description = "The question or an answer makes no sense.", body = ErrorBody),
-        (status = 422, description = "The same, with `texts`.", body = TeiError),
-        (status = 424, description = "The model failed, with `texts`.", body = TeiError),
-        (status = 429, description = "Too many requests wait, with `texts`; see `Retry-After`.", body = TeiError),
+        (status = 400, description = "The question or an answer is invalid.", body = ErrorBody),
+        (status = 422, description = "The question or an answer is invalid, in a request with `texts`.", body = TeiError),
+        (status = 424, description = "The critic failed, in a request with `texts`.", body = TeiError),
+        (status = 429, description = "Too many requests are waiting, in a request with `texts`; retry after the time in `Retry-After`.", body = TeiError),
         Failures
     )
 )]

@@ -214,7 +214,7 @@ description = "The scores, in order.",
                 ("tokens" = (value = json!(examples::generative_answer())))
             )
         ),
-        (status = 400, description = "The pairs make no sense.", body = ErrorBody),
+        (status = 400, description = "A pair is invalid.", body = ErrorBody),
         Failures
     )
 )]

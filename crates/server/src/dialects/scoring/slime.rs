@@ -64,7 +64,7 @@ struct PromptMessage {
     request_body(content = RemoteRmBody, example = json!(examples::remote_rm())),
     responses(
         (status = 200, description = "The reward.", body = f64, content_type = "application/json", example = json!(examples::remote_rm_answer())),
-        (status = 400, description = "The sample makes no sense.", body = ErrorBody),
+        (status = 400, description = "The sample is invalid.", body = ErrorBody),
         Failures
     )
 )]

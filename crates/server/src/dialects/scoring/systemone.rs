@@ -146,8 +146,8 @@ fn diagnosis(found: &Found) -> Value {
     tag = "scoring",
     request_body(content = SystemOneBody, example = json!(examples::systemone())),
     responses(
-        (status = 200, description = "`answers` and `diagnostics` by the questions' names.", body = SystemOneResponse, example = json!(examples::systemone_answer())),
-        (status = 400, description = "A question makes no sense.", body = ErrorBody),
+        (status = 200, description = "`answers` and `diagnostics`, by the questions' names.", body = SystemOneResponse, example = json!(examples::systemone_answer())),
+        (status = 400, description = "A question is invalid.", body = ErrorBody),
         Failures
     )
 )]

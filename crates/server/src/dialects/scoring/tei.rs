@@ -140,10 +140,10 @@ fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Samp
     request_body(content = PredictBody, example = json!(examples::predict())),
     responses(
         (status = 200, description = "The rewards, in order.", body = PredictedBody, example = json!(examples::predict_answer())),
-        (status = 400, description = "There is nothing to score.", body = TeiError),
-        (status = 422, description = "A transcript makes no sense.", body = TeiError),
-        (status = 424, description = "The model failed.", body = TeiError),
-        (status = 429, description = "Too many requests wait; see `Retry-After`.", body = TeiError),
+        (status = 400, description = "The request has no text to score.", body = TeiError),
+        (status = 422, description = "A transcript is invalid.", body = TeiError),
+        (status = 424, description = "The critic failed.", body = TeiError),
+        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = TeiError),
         (status = 503, description = "The engine has stopped.", body = TeiError)
     )
 )]
