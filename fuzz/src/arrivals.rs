@@ -9,7 +9,8 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Config, Engine, EngineError, Event, Labels, Part, Patience, Request, Tenant, Terms, TokenStream, Urgency,
+    Config, Engine, EngineError, Event, Labels, Part, QueueTimeout, Request, Tenant, Terms, TokenStream,
+    Urgency,
 };
 
 use super::bytes::Bytes;
@@ -86,8 +87,8 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
     }
     let tenant = Tenant(["a", "b", "c"][bytes.below(3)].into());
     let deadline = (bytes.below(8) == 0).then(|| Instant::now() + Duration::from_micros(bytes.byte().into()));
-    let patience = (bytes.below(8) == 0)
-        .then(|| Patience::new(Instant::now(), Duration::from_micros(u64::from(bytes.byte()) * 8)));
+    let queue_timeout = (bytes.below(8) == 0)
+        .then(|| QueueTimeout::new(Instant::now(), Duration::from_micros(u64::from(bytes.byte()) * 8)));
     let terms = Terms {
         weight: bytes.below(4) as u32 + 1,
         queue_share: bytes.below(5) as f32 / 4.0,
@@ -101,7 +102,7 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
         end_tokens: vec![TokenId(30)],
         tenant,
         deadline,
-        patience,
+        queue_timeout,
         terms,
         urgency,
     }
@@ -169,7 +170,7 @@ pub fn run(data: &[u8]) {
     for (stream, most) in streams {
         read(stream, most);
     }
-    let patience = Instant::now() + Duration::from_secs(20);
+    let queue_timeout = Instant::now() + Duration::from_secs(20);
     loop {
         let stats = engine.stats();
         assert!(stats.alive, "the engine died");
@@ -177,7 +178,7 @@ pub fn run(data: &[u8]) {
         if idle && stats.free_blocks == stats.total_blocks {
             return;
         }
-        assert!(Instant::now() < patience, "it does not come to rest: {stats:?}");
+        assert!(Instant::now() < queue_timeout, "it does not come to rest: {stats:?}");
         thread::yield_now();
     }
 }

@@ -148,7 +148,6 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_its_name() {
         with("lora_path", json!("mine")),
         with("image_data", json!("AAAA")),
         with("text", json!([])),
-        with("text", json!("word ".repeat(100_000))),
         sampling("stop_regex", json!("x")),
         sampling("stop_token_ids", json!([1])),
         sampling("no_stop_trim", json!(true)),

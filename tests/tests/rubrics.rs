@@ -251,7 +251,9 @@ fn a_verdict_is_not_repeated_when_the_answer_is_read_in_another_way() {
         let text = format!(
             "name = \"tiny56\"\ndefault_pointwise = \"helpfulness\"\ndefault_pairwise = \"better\"\n\n\
              [[formats]]\nname = \"one\"\nkind = \"pointwise\"\nparts = [\"{{question}} {{response}} {{criteria}}\"]\n\
-             reply = \"Score: 7\\n\"\nanswer = {form:?}\n"
+             reply = \"Score: 7\\n\"\nanswer = {form:?}\n\n\
+             [[formats]]\nname = \"two\"\nkind = \"pairwise\"\nparts = [\"{{question}} {{criteria}} {{response_1}} {{response_2}}\"]\n\
+             answer = \"better_line\"\n"
         );
         fs::write(&profile, text).unwrap();
     };

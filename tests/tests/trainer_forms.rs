@@ -1,6 +1,5 @@
 //! The request forms of trainers: each of their paths accepts all forms; labels and rewards.
 
-
 use gavel_tests::{Server, picture};
 use serde_json::{Value, json};
 

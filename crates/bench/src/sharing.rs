@@ -77,7 +77,7 @@ fn request(encoded: Encoded) -> Request {
         tenant: Tenant::default(),
         terms: Terms::default(),
         deadline: None,
-        patience: None,
+        queue_timeout: None,
         urgency: Urgency::Now,
     }
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use critic::SequenceId;
 
 use crate::{
-    audience::Audience, backlog::Place, prefix_cache::BlockKey, request::Request, suspects::Fingerprint,
+    backlog::QueueSlot, prefix_cache::BlockKey, request::Request, subscribers::Subscribers,
+    suspects::Fingerprint,
 };
 
 /// A digest that is equal for requests that one answer can serve.
@@ -22,7 +23,7 @@ pub(crate) struct Arrival {
     pub(crate) fingerprint: Fingerprint,
     /// Whether it must run alone, since an engine may have died of it.
     pub(crate) runs_alone: bool,
-    pub(crate) audience: Audience,
-    pub(crate) place: Option<Place>,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) queue_slot: Option<QueueSlot>,
     pub(crate) arrived: Instant,
 }

@@ -78,7 +78,7 @@ pub(crate) struct Asker<'a> {
 
 /// A part that tries to join the queue.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Newcomer<'a> {
+pub(crate) struct QueueEntry<'a> {
     pub(crate) asker: Asker<'a>,
     pub(crate) lane: Lane,
     /// Number of tokens of its prompt.
@@ -91,14 +91,14 @@ pub(crate) struct Newcomer<'a> {
 
 /// A part being prepared for the queue, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Coming {
+pub(crate) struct Preparation {
     backlog: Arc<Backlog>,
     ticket: Ticket,
 }
 
 /// The place of a part in the queue; dropping it leaves the queue.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueueSlot {
     backlog: Arc<Backlog>,
     ticket: Ticket,
     part: Part,
@@ -182,11 +182,11 @@ impl Backlog {
         asker: Asker<'_>,
         config: &Config,
         free: usize,
-    ) -> Result<Coming, EngineError> {
+    ) -> Result<Preparation, EngineError> {
         let mut standing = asker.ticket.standing();
         self.take(asker, &mut standing, None, Most::of(asker, config).and(free))?;
         standing.prepare();
-        Ok(Coming { backlog: self.clone(), ticket: asker.ticket.clone() })
+        Ok(Preparation { backlog: self.clone(), ticket: asker.ticket.clone() })
     }
 
     /// Adds a part to the queue. When no tokens wait, a single part of any length may join.
@@ -197,10 +197,10 @@ impl Backlog {
     /// the caller may try again.
     pub(crate) fn join(
         self: &Arc<Self>,
-        newcomer: Newcomer<'_>,
+        entry: QueueEntry<'_>,
         config: &Config,
-    ) -> Result<Place, EngineError> {
-        let Newcomer { asker, lane, tokens, keys, block_size } = newcomer;
+    ) -> Result<QueueSlot, EngineError> {
+        let QueueEntry { asker, lane, tokens, keys, block_size } = entry;
         let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
         let part = Part { lane, tokens: tokens.saturating_sub(known) };
         let mut standing = asker.ticket.standing();
@@ -209,7 +209,7 @@ impl Backlog {
         // Later prompts with the same prefix will find it computed.
         keys.iter().for_each(|key| self.learn(key));
         let tenant = asker.bounded().cloned();
-        Ok(Place { backlog: self.clone(), ticket: asker.ticket.clone(), part, tenant })
+        Ok(QueueSlot { backlog: self.clone(), ticket: asker.ticket.clone(), part, tenant })
     }
 
     /// Reserves room, and counts the request if it is not counted yet. Without room, the request is rejected as a
@@ -432,7 +432,7 @@ impl Most {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         let mut standing = self.ticket.standing();
         let mut line = self.backlog.line();
@@ -447,7 +447,7 @@ impl Drop for Place {
     }
 }
 
-impl Drop for Coming {
+impl Drop for Preparation {
     fn drop(&mut self) {
         let mut standing = self.ticket.standing();
         self.backlog.line().end(standing.prepared());

@@ -3,7 +3,7 @@
 use critic::{Encoded, TokenId};
 
 use crate::{
-    backlog::{Asker, Backlog, Newcomer, Place},
+    backlog::{Asker, Backlog, QueueEntry, QueueSlot},
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
@@ -35,8 +35,8 @@ fn asker(ticket: &Ticket) -> Asker<'_> {
     Asker { ticket, tenant: &TENANT, share: 1.0, urgency: Urgency::Now }
 }
 
-fn newcomer<'a>(asker: Asker<'a>, tokens: usize, keys: &'a [BlockKey]) -> Newcomer<'a> {
-    Newcomer { asker, lane: Lane::Score, tokens, keys, block_size: 4 }
+fn entry<'a>(asker: Asker<'a>, tokens: usize, keys: &'a [BlockKey]) -> QueueEntry<'a> {
+    QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: 4 }
 }
 
 /// A new request joins with a single part.
@@ -45,8 +45,8 @@ fn join(
     tokens: usize,
     keys: &[BlockKey],
     config: &Config,
-) -> Result<Place, EngineError> {
-    backlog.join(newcomer(asker(&Ticket::default()), tokens, keys), config)
+) -> Result<QueueSlot, EngineError> {
+    backlog.join(entry(asker(&Ticket::default()), tokens, keys), config)
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
     let of = |tenant, tokens| {
         let ticket = Ticket::default();
         let asker = Asker { tenant, share: 0.25, ..asker(&ticket) };
-        backlog.join(newcomer(asker, tokens, &[]), &config)
+        backlog.join(entry(asker, tokens, &[]), &config)
     };
     let first = of(&a, 10).unwrap();
     let _second = of(&a, 10).unwrap();
@@ -101,13 +101,13 @@ fn what_is_made_ready_counts_before_it_joins() {
     let tickets: Vec<Ticket> = (0..16).map(|_| Ticket::default()).collect();
     let mut tickets = tickets.iter();
     let mut asker = |tenant, share| Asker { tenant, share, ..asker(tickets.next().unwrap()) };
-    let place = backlog.join(newcomer(asker(&a, 0.25), 5, &[]), &config);
+    let queue_slot = backlog.join(entry(asker(&a, 0.25), 5, &[]), &config);
     let mut prepare = |tenant, free| backlog.prepare(asker(tenant, 0.25), &config, free);
     let _second = prepare(&a, 0).unwrap();
     let refused = prepare(&a, 0).unwrap_err();
     assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 5, .. }), "{refused}");
     drop((prepare(&a, 1).unwrap(), prepare(&b, 0).unwrap()));
-    drop(place);
+    drop(queue_slot);
     let more: Vec<_> = (0..7).map(|_| backlog.prepare(asker(&b, 1.0), &config, 0).unwrap()).collect();
     let full = backlog.prepare(asker(&b, 1.0), &config, 0).unwrap_err();
     assert!(matches!(full, EngineError::Overloaded { requests: 8, .. }), "{full}");
@@ -124,7 +124,7 @@ fn a_known_beginning_counts_once_and_places_are_given_back() {
     let prompt: Vec<u32> = (0..21).collect();
     let first = join(&backlog, 21, &keys(&prompt), &config).unwrap();
     let (ticket, known) = (Ticket::default(), keys(&prompt));
-    let second = Newcomer { lane: Lane::Explain, ..newcomer(asker(&ticket), 21, &known) };
+    let second = QueueEntry { lane: Lane::Explain, ..entry(asker(&ticket), 21, &known) };
     let second = backlog.join(second, &config).unwrap();
     assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
     assert_eq!([Lane::Score, Lane::Explain].map(|lane| backlog.lane_parts(lane)), [1, 1]);
@@ -143,7 +143,7 @@ fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
     let backlog = Arc::new(Backlog::default());
     let config = config(2, 10);
     let _first = join(&backlog, 500, &[], &config).unwrap();
-    let told = |refused: Result<Place, EngineError>| match refused.unwrap_err() {
+    let told = |refused: Result<QueueSlot, EngineError>| match refused.unwrap_err() {
         EngineError::Overloaded { requests, tokens, retry_after_s } => (requests, tokens, retry_after_s),
         other => panic!("{other}"),
     };
@@ -161,7 +161,7 @@ fn whoever_may_wait_finds_half_of_the_line() {
     let config = config(4, 1000);
     let join = |urgency| {
         let ticket = Ticket::default();
-        backlog.join(newcomer(Asker { urgency, ..asker(&ticket) }, 1, &[]), &config)
+        backlog.join(entry(Asker { urgency, ..asker(&ticket) }, 1, &[]), &config)
     };
     let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
     assert!(join(Urgency::Whenever).is_err());
@@ -182,12 +182,12 @@ fn a_tenant_whose_share_is_taken_is_told_when_its_own_tokens_are_gone() {
         share: 0.25,
         ..asker(ticket)
     });
-    let _own = backlog.join(newcomer(first, 200, &[]), &config).unwrap();
+    let _own = backlog.join(entry(first, 200, &[]), &config).unwrap();
     let again = |error: EngineError| match error {
         EngineError::ShareTaken { retry_after_s, .. } => retry_after_s,
         other => panic!("{other}"),
     };
-    assert_eq!(again(backlog.join(newcomer(by_tokens, 100, &[]), &config).unwrap_err()), 2);
+    assert_eq!(again(backlog.join(entry(by_tokens, 100, &[]), &config).unwrap_err()), 2);
     let narrow = Config { max_waiting: 4, ..config };
     assert_eq!(again(backlog.prepare(by_requests, &narrow, 0).unwrap_err()), 2);
     assert_eq!(backlog.refused(), (0, 0), "neither is a refusal of the line");
@@ -198,7 +198,7 @@ fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
     let backlog = Arc::new(Backlog::default());
     let config = config(2, 100);
     let tickets = [Ticket::default(), Ticket::default(), Ticket::default()];
-    let join = |ticket: &Ticket, tokens| backlog.join(newcomer(asker(ticket), tokens, &[]), &config);
+    let join = |ticket: &Ticket, tokens| backlog.join(entry(asker(ticket), tokens, &[]), &config);
     let [large, small, refused] = &tickets;
     // It is one request, however many parts are being prepared or wait.
     let ready: Vec<_> = (0..9).map(|_| backlog.prepare(asker(large), &config, 0).unwrap()).collect();
@@ -219,7 +219,7 @@ fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
     assert_eq!(backlog.requests(), 1);
     // It was accepted, and makes progress although others have taken all the room meanwhile.
     let (other, flood) = (Ticket::default(), Config { max_waiting_tokens: 1000, ..config });
-    let _other = backlog.join(newcomer(asker(&other), 900, &[]), &flood).unwrap();
+    let _other = backlog.join(entry(asker(&other), 900, &[]), &flood).unwrap();
     let next = join(large, 60).unwrap();
     assert_eq!(backlog.requests(), 3);
     assert!(join(large, 1).is_err(), "beside which there is no room");
@@ -255,7 +255,7 @@ proptest::proptest! {
         let (backlog, config) = (Arc::new(Backlog::default()), config(max_waiting, 200));
         let share = f32::from(quarters) / 4.0;
         let tenants = ["a", "b", "c"].map(|name| Tenant(name.into()));
-        let mut line: Vec<(Place, Waiting)> = Vec::new();
+        let mut line: Vec<(QueueSlot, Waiting)> = Vec::new();
         for (what, whose, tokens) in actions {
             if what == 0 && !line.is_empty() {
                 line.swap_remove(tokens % line.len());
@@ -269,10 +269,10 @@ proptest::proptest! {
                 let most = ((max_waiting as f64 * f64::from(share)) as usize).max(1);
                 let has_room = own.is_empty()
                     || (own.len() < most && own.iter().sum::<usize>() + tokens <= (200.0 * f64::from(share)) as usize);
-                match backlog.join(newcomer(asker, tokens, &[]), &config) {
-                    Ok(place) => {
+                match backlog.join(entry(asker, tokens, &[]), &config) {
+                    Ok(queue_slot) => {
                         proptest::prop_assert!(there_is_room && has_room);
-                        line.push((place, (whose, tokens)));
+                        line.push((queue_slot, (whose, tokens)));
                     }
                     Err(EngineError::Overloaded { .. }) => proptest::prop_assert!(!there_is_room),
                     Err(EngineError::ShareTaken { .. }) => proptest::prop_assert!(there_is_room && !has_room),

@@ -16,8 +16,7 @@ use tokio::sync::{futures::Notified, mpsc};
 
 use crate::{
     arrival::{Arrival, Identity},
-    audience::{Audience, Listener},
-    backlog::{Asker, Backlog, Coming, Newcomer, Place},
+    backlog::{Asker, Backlog, Preparation, QueueEntry, QueueSlot},
     config::Config,
     error::{EngineError, Failure},
     observer::{Observer, Unobserved},
@@ -26,6 +25,7 @@ use crate::{
     scheduler::Scheduler,
     stats::{Counters, Stats},
     stream::TokenStream,
+    subscribers::{Subscriber, Subscribers},
     suspects::{Fingerprint, Standing, Suspect, Suspects},
     ticket::Ticket,
     worker::Worker,
@@ -51,7 +51,7 @@ pub struct Engine {
 /// A part of a request that is being prepared for the queue, until this is dropped.
 #[derive(Debug)]
 pub struct Preparing {
-    _coming: Coming,
+    _coming: Preparation,
 }
 
 /// The request for which a part is prepared.
@@ -151,8 +151,8 @@ impl Engine {
     /// has ended.
     pub fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
         let named = self.name(&request)?;
-        let place = self.join((&request, &named), &Ticket::default())?;
-        self.send(request, named, place)
+        let queue_slot = self.join((&request, &named), &Ticket::default())?;
+        self.send(request, named, queue_slot)
     }
 
     /// Adds a part of a client's request to the queue. It waits for room if another part was accepted or the ticket
@@ -163,25 +163,26 @@ impl Engine {
     pub async fn submit_part(&self, request: Request, ticket: &Ticket) -> Result<TokenStream, EngineError> {
         let named = self.name(&request)?;
         let turn = ticket.turn().await;
-        let place = loop {
+        let queue_slot = loop {
             let left = self.backlog.left();
             let joined = self.join((&request, &named), ticket);
             match joined {
-                Ok(place) => break place,
+                Ok(queue_slot) => break queue_slot,
                 Err(error) if !ticket.waits() => return Err(error),
                 Err(_) => {}
             }
-            let over = request.patience.as_ref().and_then(|patience| patience.over(Instant::now()));
+            let over =
+                request.queue_timeout.as_ref().and_then(|queue_timeout| queue_timeout.over(Instant::now()));
             if let Some(most) = over {
                 let retry_after_s = self.backlog.retry_after_s(self.backlog.tokens());
-                return Ok(TokenStream::failed(Failure::Waited { most, retry_after_s }));
+                return Ok(TokenStream::failed(Failure::QueueTimedOut { most, retry_after_s }));
             }
             if !leaves_in_time(left, request.deadline).await {
                 return Ok(TokenStream::failed(Failure::Expired));
             }
         };
         drop(turn);
-        self.send(request, named, place)
+        self.send(request, named, queue_slot)
     }
 
     /// Validates a request on its own and derives its keys.
@@ -214,31 +215,37 @@ impl Engine {
     }
 
     /// Reserves a place in the queue.
-    fn join(&self, (request, named): (&Request, &Named), ticket: &Ticket) -> Result<Place, EngineError> {
+    fn join(&self, (request, named): (&Request, &Named), ticket: &Ticket) -> Result<QueueSlot, EngineError> {
         let Request { tenant, terms, urgency, encoded, .. } = request;
-        let newcomer = Newcomer {
+        let entry = QueueEntry {
             asker: Asker { ticket, tenant, share: terms.queue_share, urgency: *urgency },
             lane: request.lane(),
             tokens: encoded.tokens.len(),
             keys: &named.block_keys,
             block_size: self.limits.block_size,
         };
-        self.backlog.join(newcomer, &self.config)
+        self.backlog.join(entry, &self.config)
     }
 
     /// Sends a request with its place to the engine's thread.
-    fn send(&self, request: Request, named: Named, place: Place) -> Result<TokenStream, EngineError> {
+    fn send(
+        &self,
+        request: Request,
+        named: Named,
+        queue_slot: QueueSlot,
+    ) -> Result<TokenStream, EngineError> {
         let Named { root, block_keys, fingerprint, runs_alone } = named;
         // One event per token and per piece, and two for the start and the end, so that the channel is never full.
         let events = request.max_reply_tokens() + request.script.len() + 2;
-        let (listener, stream) = Listener::connected(events, request.deadline, request.patience.clone());
+        let (subscriber, stream) =
+            Subscriber::connected(events, request.deadline, request.queue_timeout.clone());
         let arrival = Arrival {
             id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
             identity: identity(fingerprint, root),
             fingerprint,
             runs_alone,
-            audience: Audience::new(listener),
-            place: Some(place),
+            subscribers: Subscribers::new(subscriber),
+            queue_slot: Some(queue_slot),
             arrived: Instant::now(),
             block_keys,
             request,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use critic::BackendError;
 
-use crate::guide::Lost;
+use crate::guide::GuideError;
 
 /// Why a request was rejected.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -66,13 +66,13 @@ pub enum Failure {
     Panicked,
     /// The guide of its text failed.
     #[error(transparent)]
-    Lost(#[from] Lost),
+    GuideError(#[from] GuideError),
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
     /// It was not started within its patience.
     #[error("the request waited in line for {} s and was not begun", .most.as_secs_f64())]
-    Waited {
+    QueueTimedOut {
         /// The maximum time that it would wait.
         most: Duration,
         /// Seconds after which there should be room for it: the tokens in the queue divided by the throughput.

@@ -38,7 +38,7 @@ impl Allowed {
 
 /// The result of a chosen token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum TokenOutcome {
     /// Rejected: after it, no text could be complete within the token limit. Another allowed token must be chosen.
     Refused,
     /// Accepted, and the text cannot end here.
@@ -52,7 +52,7 @@ pub enum Taken {
 /// A guide cannot continue.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the rules of this text cannot be followed: {0}")]
-pub struct Lost(pub String);
+pub struct GuideError(pub String);
 
 /// The rules for one text while it is written.
 ///
@@ -63,15 +63,15 @@ pub trait Guide: Send {
     /// The tokens allowed next, when `left` more tokens can be written, including this one.
     ///
     /// # Errors
-    /// [`Lost`] when they cannot be determined.
-    fn allowed(&mut self, left: usize) -> Result<&Allowed, Lost>;
+    /// [`GuideError`] when they cannot be determined.
+    fn allowed(&mut self, left: usize) -> Result<&Allowed, GuideError>;
 
     /// Takes a token that was chosen among the allowed ones; `left` more can be written after it. At least one of
     /// the tokens allowed at a position must be accepted.
     ///
     /// # Errors
-    /// [`Lost`] when the rules cannot follow the token.
-    fn take(&mut self, token: TokenId, left: usize) -> Result<Taken, Lost>;
+    /// [`GuideError`] when the rules cannot follow the token.
+    fn take(&mut self, token: TokenId, left: usize) -> Result<TokenOutcome, GuideError>;
 }
 
 impl fmt::Debug for dyn Guide {

@@ -7,7 +7,6 @@
 //! the stream cancels the sequence before the next step.
 
 mod arrival;
-mod audience;
 mod average;
 mod backlog;
 #[cfg(test)]
@@ -20,20 +19,21 @@ mod error;
 mod fair_share;
 mod guide;
 mod labels;
-mod neighbours;
 mod observer;
-mod pace;
 mod parallel;
-mod patience;
 mod prefix_cache;
 mod probability;
+mod queue_timeout;
+mod recent_tenants;
 mod reply;
 mod request;
 mod sampler;
 mod scheduler;
 mod sequence;
 mod stats;
+mod step_budget;
 mod stream;
+mod subscribers;
 mod suspects;
 mod sync;
 mod ticket;
@@ -43,10 +43,10 @@ mod worker;
 pub use config::{Config, OnPanic};
 pub use engine::{Claim, Engine, Preparing};
 pub use error::{EngineError, Failure};
-pub use guide::{Allowed, Guide, Guided, Lost, Rule, Taken};
+pub use guide::{Allowed, Guide, GuideError, Guided, Rule, TokenOutcome};
 pub use labels::{Labels, LabelsError};
 pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserved};
-pub use patience::Patience;
+pub use queue_timeout::QueueTimeout;
 pub use request::{Lane, Part, Request, Tenant, Terms, Urgency};
 pub use stats::{MANY_NON_FINITE, Stats};
 pub use stream::{Choice, Event, FinishReason, Reported, Sampled, TokenStream};

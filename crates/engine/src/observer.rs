@@ -44,7 +44,7 @@ pub enum Ending {
     /// The deadline of its last client passed.
     Expired,
     /// It was not started within the patience of its clients.
-    Waited,
+    QueueTimedOut,
 }
 
 /// The report of a sequence that ended.

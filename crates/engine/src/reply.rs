@@ -6,18 +6,18 @@ use critic::{SamplingParams, TokenId, Wants};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    audience::Audience,
     error::Failure,
-    guide::{Allowed, Guide, Lost, Taken},
+    guide::{Allowed, Guide, GuideError, TokenOutcome},
     labels::{BranchReading, Coverage, LabelReader},
     request::Part,
     sampler::{Choices, SamplingContext, choose_label, logprobs_of, reported_others, sample},
     stream::{Event, FinishReason, Sampled},
+    subscribers::Subscribers,
 };
 
 /// The current piece of a reply.
 #[derive(Debug)]
-enum Doing {
+enum ReplyState {
     /// None: the reply has not begun or is complete.
     Nothing,
     /// Free text, with at most this many more tokens.
@@ -32,7 +32,7 @@ enum Doing {
 
 /// The effect of a row of logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Did {
+pub(crate) enum Progress {
     /// The text ended, or more logits are needed.
     Nothing,
     /// A token was written.
@@ -46,9 +46,9 @@ pub(crate) enum Did {
 /// The progress of a reply.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) did: Did,
+    pub(crate) progress: Progress,
     /// Number of tokens that stay valid in the cache, counted from the last token of the prompt.
-    pub(crate) stand: usize,
+    pub(crate) kept: usize,
     /// Why the reply is complete, if it is.
     pub(crate) finished: Option<FinishReason>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Reply {
     own: usize,
     /// Look-ahead tokens after the written ones, run only to read the logits after them.
     ahead: Vec<TokenId>,
-    doing: Doing,
+    state: ReplyState,
     /// The pieces after the current one.
     script: VecDeque<Part>,
     /// Whether text of the critic was cut by its limit.
@@ -69,8 +69,8 @@ pub(crate) struct Reply {
     sampling: SamplingParams,
     random: StdRng,
     end_tokens: Vec<TokenId>,
-    /// The value for [`Accepted::stand`].
-    stand: usize,
+    /// The value for [`Accepted::kept`].
+    kept: usize,
 }
 
 impl Reply {
@@ -79,13 +79,13 @@ impl Reply {
             written: Vec::new(),
             own: 0,
             ahead: Vec::new(),
-            doing: Doing::Nothing,
+            state: ReplyState::Nothing,
             script: script.into(),
             cut: false,
             random: StdRng::seed_from_u64(sampling.seed),
             sampling,
             end_tokens,
-            stand: usize::MAX,
+            kept: usize::MAX,
         }
     }
 
@@ -96,7 +96,7 @@ impl Reply {
 
     /// Whether the current text follows rules, for which another thread may have to be awaited.
     pub(crate) fn follows_rules(&self) -> bool {
-        matches!(self.doing, Doing::Following(..))
+        matches!(self.state, ReplyState::Following(..))
     }
 
     /// The tokens to run after the prompt: the written ones, then the look-ahead.
@@ -111,49 +111,61 @@ impl Reply {
 
     /// What is wanted after the last token.
     pub(crate) fn wants(&self) -> Wants {
-        match &self.doing {
-            Doing::Rating => Wants::Reward,
-            Doing::Nothing | Doing::Writing(_) | Doing::Following(..) | Doing::Reading(_) => Wants::Logits,
+        match &self.state {
+            ReplyState::Rating => Wants::Reward,
+            ReplyState::Nothing
+            | ReplyState::Writing(_)
+            | ReplyState::Following(..)
+            | ReplyState::Reading(_) => Wants::Logits,
         }
     }
 
     /// Advances to the first piece that needs logits.
-    pub(crate) fn begin(&mut self, audience: &mut Audience) {
-        self.begin_part(audience);
+    pub(crate) fn begin(&mut self, subscribers: &mut Subscribers) {
+        self.begin_part(subscribers);
     }
 
     /// Continues by the logits after the last token, or by its reward.
     ///
     /// # Errors
-    /// [`Failure::Lost`] when the guide cannot continue, or no token is allowed.
-    pub(crate) fn accept(&mut self, logits: &[f32], audience: &mut Audience) -> Result<Accepted, Failure> {
-        self.stand = usize::MAX;
-        let (did, finished) = match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            Doing::Writing(left) => self.write(logits, left, audience),
-            Doing::Following(left, guide) => self.follow(logits, (left, guide), audience)?,
-            Doing::Reading(reading) => self.read(logits, reading, audience),
-            Doing::Rating => {
+    /// [`Failure::GuideError`] when the guide cannot continue, or no token is allowed.
+    pub(crate) fn accept(
+        &mut self,
+        logits: &[f32],
+        subscribers: &mut Subscribers,
+    ) -> Result<Accepted, Failure> {
+        self.kept = usize::MAX;
+        let (progress, finished) = match std::mem::replace(&mut self.state, ReplyState::Nothing) {
+            ReplyState::Writing(left) => self.write(logits, left, subscribers),
+            ReplyState::Following(left, guide) => self.follow(logits, (left, guide), subscribers)?,
+            ReplyState::Reading(reading) => self.read(logits, reading, subscribers),
+            ReplyState::Rating => {
                 // For a reward, the row consists of this one number.
-                logits.first().into_iter().for_each(|reward| audience.tell(Event::Rated(*reward)));
-                (Did::Rated, self.go_on(audience))
+                logits.first().into_iter().for_each(|reward| subscribers.tell(Event::Rated(*reward)));
+                (Progress::Rated, self.go_on(subscribers))
             }
-            Doing::Nothing => (Did::Nothing, self.go_on(audience)),
+            ReplyState::Nothing => (Progress::Nothing, self.go_on(subscribers)),
         };
-        Ok(Accepted { did, stand: self.stand, finished })
+        Ok(Accepted { progress, kept: self.kept, finished })
     }
 
-    fn write(&mut self, logits: &[f32], left: usize, audience: &mut Audience) -> (Did, Option<FinishReason>) {
+    fn write(
+        &mut self,
+        logits: &[f32],
+        left: usize,
+        subscribers: &mut Subscribers,
+    ) -> (Progress, Option<FinishReason>) {
         let sampled = self.sample(logits, Choices::All);
         if self.end_tokens.contains(&sampled.token) {
-            return (Did::Nothing, self.go_on(audience));
+            return (Progress::Nothing, self.go_on(subscribers));
         }
-        self.push(sampled, audience);
+        self.push(sampled, subscribers);
         if left > 1 {
-            self.doing = Doing::Writing(left - 1);
-            return (Did::Wrote, None);
+            self.state = ReplyState::Writing(left - 1);
+            return (Progress::Wrote, None);
         }
         self.cut = true;
-        (Did::Wrote, self.go_on(audience))
+        (Progress::Wrote, self.go_on(subscribers))
     }
 
     /// Writes the next token by the rules of `guide`, which may refuse allowed tokens.
@@ -161,39 +173,39 @@ impl Reply {
         &mut self,
         logits: &[f32],
         (left, mut guide): (usize, Box<dyn Guide>),
-        audience: &mut Audience,
-    ) -> Result<(Did, Option<FinishReason>), Lost> {
+        subscribers: &mut Subscribers,
+    ) -> Result<(Progress, Option<FinishReason>), GuideError> {
         let (sampled, taken) = loop {
             let allowed = guide.allowed(left)?;
             let possible =
                 allowed.tokens.iter().any(|bits| *bits != 0) || (allowed.end && !self.end_tokens.is_empty());
             if !possible && !allowed.end {
-                return Err(Lost("no token may come next".into()));
+                return Err(GuideError("no token may come next".into()));
             }
             // If no token can end the text, it ends without one.
             let sampled = possible.then(|| self.sample(logits, Choices::By(allowed)));
             let Some(sampled) = sampled.filter(|sampled| !self.ends(sampled.token, allowed)) else {
-                return Ok((Did::Nothing, self.go_on(audience)));
+                return Ok((Progress::Nothing, self.go_on(subscribers)));
             };
             match guide.take(sampled.token, left - 1)? {
-                Taken::Refused => {}
+                TokenOutcome::Refused => {}
                 taken => break (sampled, taken),
             }
         };
-        self.push(sampled, audience);
-        if left > 1 && taken != Taken::Complete {
-            self.doing = Doing::Following(left - 1, guide);
-            return Ok((Did::Wrote, None));
+        self.push(sampled, subscribers);
+        if left > 1 && taken != TokenOutcome::Complete {
+            self.state = ReplyState::Following(left - 1, guide);
+            return Ok((Progress::Wrote, None));
         }
-        self.cut |= taken == Taken::Open;
-        Ok((Did::Wrote, self.go_on(audience)))
+        self.cut |= taken == TokenOutcome::Open;
+        Ok((Progress::Wrote, self.go_on(subscribers)))
     }
 
     /// Adds a token to the critic's text.
-    fn push(&mut self, sampled: Sampled, audience: &mut Audience) {
+    fn push(&mut self, sampled: Sampled, subscribers: &mut Subscribers) {
         self.written.push(sampled.token);
         self.own += 1;
-        audience.tell(Event::Token(sampled));
+        subscribers.tell(Event::Token(sampled));
     }
 
     /// Whether `token` ends the text here.
@@ -218,15 +230,15 @@ impl Reply {
         &mut self,
         logits: &[f32],
         mut reader: Box<LabelReader>,
-        audience: &mut Audience,
-    ) -> (Did, Option<FinishReason>) {
+        subscribers: &mut Subscribers,
+    ) -> (Progress, Option<FinishReason>) {
         let logprobs = logprobs_of(logits, &reader.branch().ways);
         let others = reported_others(logits, &self.sampling.report);
         if reader.note(BranchReading { logprobs, others }) {
             let path = reader.branch().path.clone();
             self.look_ahead(path);
-            self.doing = Doing::Reading(reader);
-            return (Did::Nothing, None);
+            self.state = ReplyState::Reading(reader);
+            return (Progress::Nothing, None);
         }
         let chosen =
             choose_label(&reader.scores(&self.sampling.logit_bias), &self.sampling, &mut self.random);
@@ -235,46 +247,46 @@ impl Reply {
         // The positions run along this label stay in the cache.
         self.look_ahead(label);
         self.written.append(&mut self.ahead);
-        audience.tell(Event::Chosen(choice));
-        (Did::Chose, self.go_on(audience))
+        subscribers.tell(Event::Chosen(choice));
+        (Progress::Chose, self.go_on(subscribers))
     }
 
     /// Replaces the look-ahead tokens; the common prefix of the old and the new ones stays valid in the cache.
     fn look_ahead(&mut self, path: Vec<TokenId>) {
         let same = self.ahead.iter().zip(&path).take_while(|(old, new)| old == new).count();
-        self.stand = self.stand.min(1 + self.written.len() + same);
+        self.kept = self.kept.min(1 + self.written.len() + same);
         self.ahead = path;
     }
 
     /// Begins the next piece; returns why the reply is complete, if it is.
-    fn go_on(&mut self, audience: &mut Audience) -> Option<FinishReason> {
+    fn go_on(&mut self, subscribers: &mut Subscribers) -> Option<FinishReason> {
         let reason = if self.cut { FinishReason::Length } else { FinishReason::End };
-        let complete = self.begin_part(audience);
+        let complete = self.begin_part(subscribers);
         // The next piece needs the logits after the last token. If the previous piece added none, that token was
         // already run and is run again, into the same slot.
-        self.stand = self.stand.min(self.written.len());
+        self.kept = self.kept.min(self.written.len());
         complete.then_some(reason)
     }
 
     /// Begins the next piece that needs logits; returns whether there is none.
-    fn begin_part(&mut self, audience: &mut Audience) -> bool {
+    fn begin_part(&mut self, subscribers: &mut Subscribers) -> bool {
         while let Some(part) = self.script.pop_front() {
-            self.doing = match part {
+            self.state = match part {
                 Part::Write(0) | Part::WriteBy { tokens: 0, .. } => continue,
-                Part::Write(tokens) => Doing::Writing(tokens),
-                Part::WriteBy { tokens, rules } => Doing::Following(tokens, rules.begin()),
+                Part::Write(tokens) => ReplyState::Writing(tokens),
+                Part::WriteBy { tokens, rules } => ReplyState::Following(tokens, rules.begin()),
                 Part::Say(tokens) => {
                     self.written.extend(&tokens);
-                    audience.tell(Event::Said(tokens));
+                    subscribers.tell(Event::Said(tokens));
                     continue;
                 }
-                Part::Rate => Doing::Rating,
+                Part::Rate => ReplyState::Rating,
                 Part::Choose { labels, distribution } => {
                     // Sampling needs all probabilities, and a bias may favour any label.
                     let SamplingParams { temperature, logit_bias, .. } = &self.sampling;
                     let all = distribution || *temperature > 0.0 || !logit_bias.is_empty();
                     let coverage = if all { Coverage::Every } else { Coverage::ToTheBest };
-                    Doing::Reading(Box::new(LabelReader::new(labels, coverage)))
+                    ReplyState::Reading(Box::new(LabelReader::new(labels, coverage)))
                 }
             };
             return false;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use critic::{Encoded, SamplingParams, TokenId};
 
-use crate::{guide::Guided, labels::Labels, patience::Patience};
+use crate::{guide::Guided, labels::Labels, queue_timeout::QueueTimeout};
 
 /// A piece of a reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,7 +102,7 @@ pub struct Request {
     /// The time after which the answer is useless.
     pub deadline: Option<Instant>,
     /// How long the request may wait to be started; without it, until its deadline.
-    pub patience: Option<Patience>,
+    pub queue_timeout: Option<QueueTimeout>,
     /// The urgency of the request.
     pub urgency: Urgency,
 }

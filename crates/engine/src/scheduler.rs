@@ -2,7 +2,7 @@
 //!
 //! *Admission* is in `admission.rs`: which sequences run, and with which blocks.
 //!
-//! *Steps.* Each step first runs the decoding sequences, then chunks of prompts, up to as many tokens as [`Pace`]
+//! *Steps.* Each step first runs the decoding sequences, then chunks of prompts, up to as many tokens as [`StepBudget`]
 //! allows. Prompts take turns by tenant, those that need the fewest steps first; prompts that have waited very long
 //! come before all others.
 
@@ -23,13 +23,13 @@ use crate::{
     config::Config,
     error::Failure,
     fair_share::FairShare,
-    neighbours::Neighbours,
     observer::{Ending, SequenceReport},
-    pace::Pace,
     parallel,
     prefix_cache::{BlockKey, PrefixCache},
+    recent_tenants::RecentTenants,
     request::Tenant,
     sequence::Sequence,
+    step_budget::StepBudget,
     stream::Event,
     suspects::Fingerprint,
 };
@@ -49,8 +49,8 @@ pub(crate) struct Scheduler {
     /// Keys of the blocks that running sequences will compute.
     computing: HashSet<BlockKey>,
     share: FairShare,
-    neighbours: Neighbours,
-    pace: Pace,
+    recent_tenants: RecentTenants,
+    step_budget: StepBudget,
     /// In order of arrival. The length is limited when requests are submitted.
     waiting: VecDeque<Box<Sequence>>,
     /// Identities of all waiting and running sequences.
@@ -79,8 +79,8 @@ impl Scheduler {
             backlog,
             computing: HashSet::new(),
             share: FairShare::default(),
-            neighbours: Neighbours::default(),
-            pace: Pace::new(limits, config.step_time),
+            recent_tenants: RecentTenants::default(),
+            step_budget: StepBudget::new(limits, config.step_time),
             waiting: VecDeque::new(),
             asked: HashSet::new(),
             running: Vec::new(),
@@ -134,7 +134,7 @@ impl Scheduler {
 
     /// Appends a sequence to the queue. If an equal one is waiting or running, its clients join that one instead.
     pub(crate) fn enqueue(&mut self, sequence: Sequence) {
-        self.neighbours.note(sequence.tenant(), sequence.arrived());
+        self.recent_tenants.note(sequence.tenant(), sequence.arrived());
         if self.asked.insert(*sequence.identity()) {
             self.waiting.push_back(Box::new(sequence));
             return;
@@ -142,29 +142,29 @@ impl Scheduler {
         let is_equal = |other: &&mut Sequence| other.identity() == sequence.identity();
         let running = self.running.iter_mut().find(is_equal);
         if running.is_some() {
-            sequence.audience.begin();
+            sequence.subscribers.begin();
         }
         if let Some(equal) = running.or_else(|| self.waiting.iter_mut().map(Box::as_mut).find(is_equal)) {
             equal.want(sequence.urgency());
-            equal.audience.join(sequence.audience);
+            equal.subscribers.join(sequence.subscribers);
         }
     }
 
     /// Drops the sequences without clients, admits those that fit, and chooses the next batch; `None` when nothing
     /// waits or runs.
     pub(crate) fn schedule(&mut self, now: Instant) -> Option<Batch> {
-        self.drop_waiting(now, |sequence| sequence.audience.gone(now));
+        self.drop_waiting(now, |sequence| sequence.subscribers.gone(now));
         let gone: Vec<Option<Ending>> =
-            self.running.iter_mut().map(|sequence| sequence.audience.gone(now)).collect();
+            self.running.iter_mut().map(|sequence| sequence.subscribers.gone(now)).collect();
         self.end_marked(&gone, now);
         self.admit(now);
-        self.lose_patience(now);
+        self.end_queue_timeouts(now);
         self.in_flight.clear();
         let mut batch = Batch::default();
         let writing = (0..self.running.len()).filter(|index| self.running[*index].is_decoding());
         let writing = writing.collect::<Vec<_>>();
         let writers = writing.len();
-        let mut budget = self.pace.tokens(writers);
+        let mut budget = self.step_budget.tokens(writers);
         budget -= self.add(writing, budget, &mut batch);
         if writers > 0 {
             budget = budget.min(self.config.max_prefill_tokens.max(1));
@@ -234,7 +234,7 @@ impl Scheduler {
 
     /// Adjusts the size of later steps to the duration of a step of `tokens` tokens, excluding its images.
     pub(crate) fn note_step(&mut self, tokens: usize, took: Duration) {
-        self.pace.note(tokens, took);
+        self.step_budget.note(tokens, took);
     }
 
     /// Processes the results of the batch in flight: every sequence advances, and those that wanted logits continue
@@ -266,7 +266,7 @@ impl Scheduler {
     /// Fails all sequences, since the content of the cache cannot be trusted.
     pub(crate) fn fail_all(&mut self, failure: &Failure, now: Instant) {
         for mut sequence in self.running.drain(..).chain(self.waiting.drain(..).map(|sequence| *sequence)) {
-            sequence.audience.tell(Event::Failed(failure.clone()));
+            sequence.subscribers.tell(Event::Failed(failure.clone()));
             self.ended.push(sequence.report(Ending::Failed, now));
         }
         self.asked.clear();
@@ -298,11 +298,11 @@ impl Scheduler {
     }
 
     /// Drops the waiting sequences whose clients' patience is over.
-    fn lose_patience(&mut self, now: Instant) {
+    fn end_queue_timeouts(&mut self, now: Instant) {
         let backlog = Arc::clone(&self.backlog);
         let retry_after_s = || backlog.retry_after_s(backlog.tokens());
         self.drop_waiting(now, |sequence| {
-            sequence.audience.lose_patience(now, retry_after_s).then_some(Ending::Waited)
+            sequence.subscribers.end_queue_timeouts(now, retry_after_s).then_some(Ending::QueueTimedOut)
         });
     }
 

@@ -6,15 +6,15 @@ use critic::{BlockId, Chunk, Encoded, SequenceId, Visual, Wants};
 
 use crate::{
     arrival::{Arrival, Identity},
-    audience::Audience,
-    backlog::Place,
+    backlog::QueueSlot,
     error::Failure,
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
-    reply::{Accepted, Did, Reply},
+    reply::{Accepted, Progress, Reply},
     request::{Lane, Part, Tenant, Urgency},
     scheduler::Outcome,
     stream::{Event, FinishReason},
+    subscribers::Subscribers,
     suspects::Fingerprint,
 };
 
@@ -38,9 +38,9 @@ pub(crate) struct Sequence {
     /// `[ leased from the prefix cache | own ]`: the first `leased` blocks belong to the prefix cache.
     block_table: Vec<BlockId>,
     leased: usize,
-    pub(crate) audience: Audience,
+    pub(crate) subscribers: Subscribers,
     /// Its place in the queue; `None` once it is admitted.
-    place: Option<Place>,
+    queue_slot: Option<QueueSlot>,
     times: Times,
     /// Number of steps in which it ran.
     steps: usize,
@@ -72,8 +72,17 @@ fn rates_last_token(script: &[Part]) -> bool {
 
 impl Sequence {
     pub(crate) fn new(arrival: Arrival) -> Self {
-        let Arrival { id, request, block_keys, identity, fingerprint, runs_alone, audience, place, arrived } =
-            arrival;
+        let Arrival {
+            id,
+            request,
+            block_keys,
+            identity,
+            fingerprint,
+            runs_alone,
+            subscribers,
+            queue_slot,
+            arrived,
+        } = arrival;
         Self {
             id,
             lane: request.lane(),
@@ -91,8 +100,8 @@ impl Sequence {
             block_keys,
             block_table: Vec::new(),
             leased: 0,
-            audience,
-            place,
+            subscribers,
+            queue_slot,
             times: Times { arrived, admitted: None, first_token: None, choice: None, token: None, gap: None },
             steps: 0,
             cached: 0,
@@ -216,15 +225,15 @@ impl Sequence {
         block_size: usize,
         now: Instant,
     ) {
-        self.place = None;
+        self.queue_slot = None;
         self.times.admitted = Some(now);
         self.leased = leased.len();
         self.computed = leased.len() * block_size;
         self.cached = self.computed;
         self.block_table = leased;
         self.block_table.extend(own);
-        self.audience.tell(Event::Admitted { cached_tokens: self.computed });
-        self.reply.begin(&mut self.audience);
+        self.subscribers.tell(Event::Admitted { cached_tokens: self.computed });
+        self.reply.begin(&mut self.subscribers);
     }
 
     /// The index of its next own block that is full and shareable.
@@ -298,24 +307,24 @@ impl Sequence {
             }
             Err(failure) => (Event::Failed(failure), Ending::Failed),
         };
-        self.audience.tell(event);
+        self.subscribers.tell(event);
         Some(ending)
     }
 
     /// Continues by the logits after its last token; returns why it is complete, if it is.
     fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
-        let Accepted { did, stand, finished } = self.reply.accept(logits, &mut self.audience)?;
-        self.computed = self.computed.min((self.prompt.tokens.len() - 1).saturating_add(stand));
-        if matches!(did, Did::Wrote | Did::Chose) {
+        let Accepted { progress, kept, finished } = self.reply.accept(logits, &mut self.subscribers)?;
+        self.computed = self.computed.min((self.prompt.tokens.len() - 1).saturating_add(kept));
+        if matches!(progress, Progress::Wrote | Progress::Chose) {
             self.times.first_token.get_or_insert(now);
         }
-        match did {
-            Did::Nothing => {}
-            Did::Wrote => {
+        match progress {
+            Progress::Nothing => {}
+            Progress::Wrote => {
                 let before = self.times.token.replace(now);
                 self.times.gap = before.map(|before| now.saturating_duration_since(before));
             }
-            Did::Chose | Did::Rated => {
+            Progress::Chose | Progress::Rated => {
                 self.times.choice.get_or_insert(now);
             }
         }

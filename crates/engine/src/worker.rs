@@ -155,7 +155,7 @@ impl Worker {
         if !restarts {
             self.arrivals.close();
             while let Ok(arrival) = self.arrivals.try_recv() {
-                Sequence::new(arrival).audience.tell(Event::Failed(Failure::Panicked));
+                Sequence::new(arrival).subscribers.tell(Event::Failed(Failure::Panicked));
             }
         }
         restarts

@@ -15,7 +15,7 @@ use std::{
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
     Claim, Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic,
-    Part, Patience, Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Ticket, Urgency,
+    Part, QueueTimeout, Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Ticket, Urgency,
 };
 use futures::{FutureExt, future::join_all};
 
@@ -105,7 +105,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
         tenant: Tenant::default(),
         terms: Terms::default(),
         deadline: None,
-        patience: None,
+        queue_timeout: None,
         urgency: Urgency::Now,
     }
 }
@@ -300,8 +300,8 @@ fn a_part_whose_time_is_up_before_there_is_room_says_so() {
     let _first = submit(request(&[2], 1));
     let late = submit(Request { deadline: Some(Instant::now()), ..request(&[3], 1) });
     assert_eq!(collect(late).1, Err("the request ran out of time".into()));
-    let patience = Patience::new(Instant::now(), Duration::ZERO);
-    let impatient = submit(Request { patience: Some(patience), ..request(&[4], 1) });
+    let queue_timeout = QueueTimeout::new(Instant::now(), Duration::ZERO);
+    let impatient = submit(Request { queue_timeout: Some(queue_timeout), ..request(&[4], 1) });
     assert!(collect(impatient).1.unwrap_err().contains("waited in line"));
     assert_eq!(bench.engine.stats().refused_requests, 0);
 }

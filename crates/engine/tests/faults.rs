@@ -105,7 +105,7 @@ fn request(prompt: &[u32], tenant: &str) -> Request {
         tenant: Tenant(tenant.into()),
         terms: Terms::default(),
         deadline: None,
-        patience: None,
+        queue_timeout: None,
         urgency: Urgency::Now,
     }
 }
@@ -179,7 +179,7 @@ fn what_the_engine_dies_of_is_found_out_among_its_neighbours_and_refused() {
     let mut deaths = 0;
     // All requests are repeated after each death, as by clients that retry.
     let refused = loop {
-        let neighbours: Vec<_> =
+        let recent_tenants: Vec<_> =
             prompts()[..6].iter().map(|prompt| engine.submit(request(prompt, "b"))).collect();
         let told = match poisoned() {
             Ok(stream) => collect(stream),
@@ -188,7 +188,7 @@ fn what_the_engine_dies_of_is_found_out_among_its_neighbours_and_refused() {
         assert!(told.unwrap_err().contains("panicked"));
         deaths += 1;
         assert!(deaths < 3, "it is refused after two");
-        neighbours.into_iter().for_each(|stream| drop(collect(stream.unwrap())));
+        recent_tenants.into_iter().for_each(|stream| drop(collect(stream.unwrap())));
     };
     assert!(
         matches!(refused, EngineError::Quarantined { left_s } if left_s <= QUARANTINE.as_secs()),
@@ -250,10 +250,10 @@ fn what_is_no_number_hurts_one_request_and_is_kept_for_nobody() {
     for round in 1..=MANY_NON_FINITE {
         faults.is_sick.store(true, SeqCst);
         sick[29] = round as u32;
-        let neighbours: Vec<_> = well[..2].iter().map(|prompt| ask(prompt)).collect();
+        let recent_tenants: Vec<_> = well[..2].iter().map(|prompt| ask(prompt)).collect();
         let failure = collect(ask(&sick)).unwrap_err();
         assert!(failure.contains("finite"), "{failure}");
-        for (neighbour, wanted) in neighbours.into_iter().zip(&wanted) {
+        for (neighbour, wanted) in recent_tenants.into_iter().zip(&wanted) {
             assert_eq!(collect(neighbour).unwrap(), *wanted);
         }
         let stats = engine.stats();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Allowed, Config, Engine, Event, FinishReason, Guide, Guided, Lost, Part, Request, Rule, Taken, Tenant,
-    TokenStream,
+    Allowed, Config, Engine, Event, FinishReason, Guide, GuideError, Guided, Part, Request, Rule, Tenant,
+    TokenOutcome, TokenStream,
 };
 
 const VOCABULARY: u32 = 40;
@@ -70,27 +70,27 @@ impl Rule for Multiples {
 }
 
 impl Guide for Multiples {
-    fn allowed(&mut self, left: usize) -> Result<&Allowed, Lost> {
+    fn allowed(&mut self, left: usize) -> Result<&Allowed, GuideError> {
         assert!(self.left.is_none_or(|before| before == left), "{left} left after {:?}", self.left);
         Ok(&self.allowed)
     }
 
-    fn take(&mut self, token: TokenId, left: usize) -> Result<Taken, Lost> {
+    fn take(&mut self, token: TokenId, left: usize) -> Result<TokenOutcome, GuideError> {
         if !token.0.is_multiple_of(self.of) {
-            return Err(Lost(format!("{} is no multiple of {}", token.0, self.of)));
+            return Err(GuideError(format!("{} is no multiple of {}", token.0, self.of)));
         }
         if let Some(index) = self.refused.iter().position(|refused| *refused == token.0) {
             self.refused.remove(index);
             self.allowed.tokens[token.0 as usize / 32] &= !(1 << (token.0 % 32));
-            return Ok(Taken::Refused);
+            return Ok(TokenOutcome::Refused);
         }
         self.left = Some(left);
         self.taken += 1;
         self.allowed.end = self.taken >= self.whole;
         Ok(match self.taken {
-            taken if taken >= self.complete => Taken::Complete,
-            taken if taken >= self.whole => Taken::Whole,
-            _ => Taken::Open,
+            taken if taken >= self.complete => TokenOutcome::Complete,
+            taken if taken >= self.whole => TokenOutcome::Whole,
+            _ => TokenOutcome::Open,
         })
     }
 }
@@ -105,7 +105,7 @@ fn request(tokens: usize, rules: Guided) -> Request {
         terms: engine::Terms::default(),
         urgency: engine::Urgency::Now,
         deadline: None,
-        patience: None,
+        queue_timeout: None,
     }
 }
 

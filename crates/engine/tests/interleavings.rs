@@ -45,7 +45,7 @@ mod backlog;
 )]
 mod ticket;
 
-use backlog::{Asker, Backlog, Newcomer, Place};
+use backlog::{Asker, Backlog, QueueEntry, QueueSlot};
 use engine::{Config, EngineError, Lane, Tenant, Urgency};
 use loom::thread;
 use prefix_cache::BlockKey;
@@ -67,7 +67,7 @@ fn join(
     tokens: usize,
     keys: &[BlockKey],
     config: &Config,
-) -> Result<Place, EngineError> {
+) -> Result<QueueSlot, EngineError> {
     part(line, &Ticket::default(), (tokens, keys), config)
 }
 
@@ -77,13 +77,13 @@ fn part(
     ticket: &Ticket,
     (tokens, keys): (usize, &[BlockKey]),
     config: &Config,
-) -> Result<Place, EngineError> {
+) -> Result<QueueSlot, EngineError> {
     let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now };
-    line.join(Newcomer { asker, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
+    line.join(QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
 }
 
 /// Two threads join concurrently; returns the places that they got.
-fn both_join(line: &Arc<Backlog>, tokens: usize, config: Config) -> Vec<Place> {
+fn both_join(line: &Arc<Backlog>, tokens: usize, config: Config) -> Vec<QueueSlot> {
     let other = {
         let line = line.clone();
         thread::spawn(move || join(&line, tokens, &[], &config).ok())
@@ -178,10 +178,10 @@ fn a_name_that_is_forgotten_while_it_is_learnt_costs_no_more_than_its_tokens() {
             let line = line.clone();
             thread::spawn(move || line.forget(&key))
         };
-        let place = join(&line, 9, &[key], &config).unwrap();
+        let queue_slot = join(&line, 9, &[key], &config).unwrap();
         assert!([5, 9].contains(&line.tokens()), "{}", line.tokens());
         forgetting.join().unwrap();
-        drop(place);
+        drop(queue_slot);
         assert!(is_empty(&line));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
-use engine::{Patience, Tenant, Terms, Ticket, Urgency};
+use engine::{QueueTimeout, Tenant, Terms, Ticket, Urgency};
 use sha2::{Digest, Sha256};
 
 use crate::receipt::Sha;
@@ -20,7 +20,7 @@ pub struct Caller {
     /// The time after which the answer is useless.
     pub deadline: Option<Instant>,
     /// How long the request may wait until the first of its sequences is started; without it, until the deadline.
-    pub patience: Option<Patience>,
+    pub queue_timeout: Option<QueueTimeout>,
     /// The urgency of the answer.
     pub urgency: Urgency,
     /// The ticket by which all sequences of the request are accepted into the queue, or rejected, as a whole.

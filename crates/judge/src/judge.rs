@@ -428,7 +428,7 @@ impl Judge {
             tenant: params.caller.tenant.clone(),
             terms: params.caller.terms.clone(),
             deadline: params.caller.deadline,
-            patience: params.caller.patience.clone(),
+            queue_timeout: params.caller.queue_timeout.clone(),
             urgency: params.caller.urgency,
         };
         let images: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();

@@ -37,8 +37,8 @@ pub use critic::{
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,
-    Observer, OnPanic, Patience, Preparing, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant, Terms,
-    Ticket, Urgency,
+    Observer, OnPanic, Preparing, QueueTimeout, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant,
+    Terms, Ticket, Urgency,
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};

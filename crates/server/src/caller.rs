@@ -11,7 +11,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
-use judge::{Caller, Patience, Tenant, Terms, Ticket, Urgency};
+use judge::{Caller, QueueTimeout, Tenant, Terms, Ticket, Urgency};
 use sha2::{Digest, Sha256};
 
 use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::AppState};
@@ -66,20 +66,20 @@ impl FromRequestParts<AppState> for RequestCaller {
         let now = Instant::now();
         let arrived = parts.extensions.get::<ArrivedAt>().map_or(now, |ArrivedAt(arrived)| *arrived);
         let deadline = arrived.checked_add(time_limit(&parts.headers, state.limits.times.whole)?);
-        let patience = Some(Patience::new(now, state.limits.times.queue));
+        let queue_timeout = Some(QueueTimeout::new(now, state.limits.times.queue));
         let caller = match grant {
             Some(grant) => Caller {
                 tenant: grant.account().tenant(),
                 terms: grant.account().terms(salt.into()),
                 allowance: Some(grant.clone()),
                 deadline,
-                patience,
+                queue_timeout,
                 urgency: Urgency::Now,
                 ticket: Ticket::default(),
             },
             None => {
                 let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
-                Caller { tenant: bearer(parts), terms, deadline, patience, ..Caller::default() }
+                Caller { tenant: bearer(parts), terms, deadline, queue_timeout, ..Caller::default() }
             }
         };
         Ok(Self(caller))

@@ -6,7 +6,7 @@
 //! prefix at once. [`FairShare`](crate::fair_share::FairShare) determines whose turn it is, but a sequence that has
 //! waited very long comes first. Some slots are reserved for sequences that write no text. Sequences of low urgency
 //! come last, and leave room for urgent ones. A tenant with a running sequence leaves memory for others that have
-//! sent requests recently ([`Neighbours`](crate::neighbours::Neighbours)), so that those are admitted at once.
+//! sent requests recently ([`RecentTenants`](crate::recent_tenants::Neighbours)), so that those are admitted at once.
 
 use std::time::Instant;
 
@@ -109,7 +109,7 @@ impl Scheduler {
             Urgency::Whenever if !self.running.is_empty() => (total / PART_FOR_URGENT, HoldsUp::Everybody),
             Urgency::Now
                 if !is_old
-                    && self.neighbours.has_others(tenant, now)
+                    && self.recent_tenants.has_others(tenant, now)
                     && self.running.iter().any(|running| running.tenant() == tenant) =>
             {
                 let Limits { context_length, block_size, .. } = self.limits;
@@ -135,8 +135,8 @@ impl Scheduler {
 
     /// Starts a sequence that fits.
     fn start(&mut self, mut sequence: Box<Sequence>, now: Instant) {
-        self.place(&mut sequence, now);
-        sequence.audience.begin();
+        self.assign_blocks(&mut sequence, now);
+        sequence.subscribers.begin();
         self.computing.extend(sequence.unshared_keys());
         self.running.push(*sequence);
     }
@@ -148,7 +148,7 @@ impl Scheduler {
     }
 
     /// Assigns blocks to a sequence that fits, evicting cached ones if necessary.
-    fn place(&mut self, sequence: &mut Sequence, now: Instant) {
+    fn assign_blocks(&mut self, sequence: &mut Sequence, now: Instant) {
         let keys = sequence.block_keys();
         let leased = self.cache.lease(keys);
         let wanted = self.wanted_blocks(sequence, leased.len());

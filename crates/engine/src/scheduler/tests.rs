@@ -11,13 +11,13 @@ use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId, Wants};
 use super::*;
 use crate::{
     arrival::Arrival,
-    audience::{Audience, Listener},
-    backlog::{Asker, Newcomer},
+    backlog::{Asker, QueueEntry},
     labels::Labels,
-    patience::Patience,
     prefix_cache::{block_keys, root},
+    queue_timeout::QueueTimeout,
     request::{Lane, Part, Request, Tenant, Terms, Urgency},
     stream::TokenStream,
+    subscribers::{Subscriber, Subscribers},
     ticket::Ticket,
 };
 
@@ -51,7 +51,7 @@ struct Traits {
     temperature: f32,
     /// Whether the request is a suspect.
     runs_alone: bool,
-    patience: Option<Patience>,
+    queue_timeout: Option<QueueTimeout>,
 }
 
 /// A scheduler, the tokens in its blocks, and its clients in the order of their sequence numbers.
@@ -108,12 +108,12 @@ impl Bench {
             tenant: Tenant(traits.tenant.into()),
             terms: Terms::default(),
             deadline: traits.deadline,
-            patience: traits.patience.clone(),
+            queue_timeout: traits.queue_timeout.clone(),
             urgency: traits.urgency,
         };
         let reply = request.max_reply_tokens();
         let events = reply + request.script.len() + 2;
-        let (listener, stream) = Listener::connected(events, traits.deadline, traits.patience);
+        let (subscriber, stream) = Subscriber::connected(events, traits.deadline, traits.queue_timeout);
         let serial = self.clients.len() as u8;
         let arrival = Arrival {
             id: SequenceId(u64::from(serial)),
@@ -126,8 +126,8 @@ impl Bench {
             identity: traits.name.map_or([serial; 32], |name| [200 + name; 32]),
             fingerprint: Fingerprint([serial; 32]),
             runs_alone: traits.runs_alone,
-            audience: Audience::new(listener),
-            place: None,
+            subscribers: Subscribers::new(subscriber),
+            queue_slot: None,
             arrived: self.now,
             request,
         };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use critic::TokenId;
-use engine::{Allowed, Guide, Lost, Rule, Taken};
+use engine::{Allowed, Guide, GuideError, Rule, TokenOutcome};
 use llguidance::{Matcher, toktrie::SimpleVob};
 use tokio::runtime::Handle;
 
@@ -97,15 +97,15 @@ struct Text {
 
 impl Text {
     /// Computes the tokens allowed next.
-    fn look(&mut self, vocabulary: &Vocabulary) -> Result<(), Lost> {
-        let mask = self.matcher.compute_mask().map_err(|error| Lost(format!("{error:#}")))?;
+    fn look(&mut self, vocabulary: &Vocabulary) -> Result<(), GuideError> {
+        let mask = self.matcher.compute_mask().map_err(|error| GuideError(format!("{error:#}")))?;
         self.allowed = allowed(&mask, vocabulary);
         Ok(())
     }
 
     /// Advances by a token.
-    fn pass(&mut self, vocabulary: &Vocabulary, token: u32) -> Result<(), Lost> {
-        self.matcher.consume_token(token).map_err(|error| Lost(format!("{error:#}")))?;
+    fn pass(&mut self, vocabulary: &Vocabulary, token: u32) -> Result<(), GuideError> {
+        self.matcher.consume_token(token).map_err(|error| GuideError(format!("{error:#}")))?;
         if let Some(position) = &mut self.position {
             position.advance(vocabulary.bytes_of(token));
         }
@@ -113,14 +113,14 @@ impl Text {
     }
 
     /// The state of the text after its last token.
-    fn standing(&mut self) -> Result<Taken, Lost> {
+    fn standing(&mut self) -> Result<TokenOutcome, GuideError> {
         match self.matcher.get_error() {
-            Some(error) => Err(Lost(error)),
-            None if self.matcher.is_stopped() => Ok(Taken::Complete),
+            Some(error) => Err(GuideError(error)),
+            None if self.matcher.is_stopped() => Ok(TokenOutcome::Complete),
             None => match self.matcher.is_accepting() {
-                Ok(true) => Ok(Taken::Whole),
-                Ok(false) => Ok(Taken::Open),
-                Err(error) => Err(Lost(format!("{error:#}"))),
+                Ok(true) => Ok(TokenOutcome::Whole),
+                Ok(false) => Ok(TokenOutcome::Open),
+                Err(error) => Err(GuideError(format!("{error:#}"))),
             },
         }
     }
@@ -222,7 +222,7 @@ struct Shared {
 enum Where {
     Here(Box<Text>),
     /// The state is sent back once; the channel closes if the work panics or the runtime shuts down.
-    Away(mpsc::Receiver<Result<Box<Text>, Lost>>),
+    Away(mpsc::Receiver<Result<Box<Text>, GuideError>>),
 }
 
 impl Rule for Compiled {
@@ -242,8 +242,8 @@ impl Rule for Compiled {
 
 impl Following {
     /// Waits for the pending look-ahead; the text fails if that takes longer than `PATIENCE`.
-    fn home(&mut self) -> Result<&mut Text, Lost> {
-        let lost = || Lost("what may come next could not be worked out".into());
+    fn home(&mut self) -> Result<&mut Text, GuideError> {
+        let lost = || GuideError("what may come next could not be worked out".into());
         if let Where::Away(back) = &self.text {
             self.text = Where::Here(back.recv_timeout(PATIENCE).map_err(|_| lost())??);
         }
@@ -280,7 +280,7 @@ fn only(token: Option<u32>) -> Allowed {
 }
 
 impl Guide for Following {
-    fn allowed(&mut self, left: usize) -> Result<&Allowed, Lost> {
+    fn allowed(&mut self, left: usize) -> Result<&Allowed, GuideError> {
         let stubborn = self.refused >= MAX_REFUSED;
         let ending = self.home()?.ending.as_ref();
         let must = ending.filter(|ending| ending.tokens.len() == left || stubborn);
@@ -293,7 +293,7 @@ impl Guide for Following {
         Ok(self.narrowed.get_or_insert_default())
     }
 
-    fn take(&mut self, token: TokenId, left: usize) -> Result<Taken, Lost> {
+    fn take(&mut self, token: TokenId, left: usize) -> Result<TokenOutcome, GuideError> {
         let (token, rules) = (token.0, self.rules.clone());
         let text = self.home()?;
         // A known ending that fits is a guarantee: a text that can end in time must remain able to.
@@ -307,14 +307,14 @@ impl Guide for Following {
                 allowed.tokens[token as usize / 32] &= !(1 << (token % 32));
                 self.narrowed = Some(allowed);
                 self.refused += 1;
-                return Ok(Taken::Refused);
+                return Ok(TokenOutcome::Refused);
             };
             text.ending = Some(ending);
         }
         text.pass(&rules.ways.vocabulary, token)?;
         let taken = text.standing()?;
         (self.narrowed, self.refused) = (None, 0);
-        if left > 0 && taken != Taken::Complete {
+        if left > 0 && taken != TokenOutcome::Complete {
             self.look_ahead((!near).then_some(token));
         }
         Ok(taken)

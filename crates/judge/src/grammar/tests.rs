@@ -1,7 +1,7 @@
 //! Tests of texts that follow grammars, with a vocabulary of bytes and a few words.
 
 use critic::{EncodeError, Encoded, Prompt, TokenId};
-use engine::{Allowed, Lost, Rule, Taken};
+use engine::{Allowed, GuideError, Rule, TokenOutcome};
 use serde_json::json;
 
 use super::{
@@ -87,7 +87,7 @@ fn write(
     rules: &Compiled,
     mut left: usize,
     random: &mut impl FnMut(usize) -> usize,
-) -> Result<(String, bool), Lost> {
+) -> Result<(String, bool), GuideError> {
     let mut guide = rules.begin();
     let mut bytes = Vec::new();
     loop {
@@ -102,16 +102,16 @@ fn write(
         let tried = TRIED.get();
         let taken = guide.take(token, left - 1)?;
         assert!(TRIED.get() - tried <= FEW_TRIES, "everybody waits while a token is taken");
-        if taken != Taken::Refused {
+        if taken != TokenOutcome::Refused {
             left -= 1;
             bytes.extend(Words.token_bytes(token));
         }
         match taken {
-            Taken::Complete => return Ok((String::from_utf8(bytes).unwrap(), true)),
-            Taken::Open | Taken::Whole if left == 0 => {
-                return Ok((String::from_utf8_lossy(&bytes).into_owned(), taken == Taken::Whole));
+            TokenOutcome::Complete => return Ok((String::from_utf8(bytes).unwrap(), true)),
+            TokenOutcome::Open | TokenOutcome::Whole if left == 0 => {
+                return Ok((String::from_utf8_lossy(&bytes).into_owned(), taken == TokenOutcome::Whole));
             }
-            Taken::Refused | Taken::Open | Taken::Whole => {}
+            TokenOutcome::Refused | TokenOutcome::Open | TokenOutcome::Whole => {}
         }
     }
 }

@@ -200,10 +200,10 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
         Failure::Backend(_) if failure.is_non_finite() => {
             plain(Status::INTERNAL_SERVER_ERROR, "numerical_error")
         }
-        Failure::Backend(_) | Failure::Panicked | Failure::Lost(_) => {
+        Failure::Backend(_) | Failure::Panicked | Failure::GuideError(_) => {
             plain(Status::INTERNAL_SERVER_ERROR, "engine_failure")
         }
-        Failure::Waited { most, retry_after_s } => {
+        Failure::QueueTimedOut { most, retry_after_s } => {
             let retry_after_s = dialect.again(*retry_after_s);
             let message = format!(
                 "Rate limit reached: the request waited {} s for its turn, which is the limit (queue_timeout_s), and \

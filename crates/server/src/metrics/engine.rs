@@ -140,7 +140,7 @@ impl Observer for EngineMetrics {
             Ending::Failed => "failed",
             Ending::Abandoned => "abandoned",
             Ending::Expired => "expired",
-            Ending::Waited => "waited",
+            Ending::QueueTimedOut => "waited",
         };
         count("gavel_sequences_total", &[lane, ("ending", ending)], 1);
         match (sequence.ending, sequence.stage) {
@@ -148,7 +148,7 @@ impl Observer for EngineMetrics {
             (Ending::Expired, Stage::Waiting) => {
                 count("gavel_admission_rejections_total", &[("reason", "deadline")], 1);
             }
-            (Ending::Waited, _) => {
+            (Ending::QueueTimedOut, _) => {
                 count("gavel_admission_rejections_total", &[("reason", "queue_timeout")], 1)
             }
             (Ending::Failed, _) => count("gavel_step_failures_total", &[], 1),

@@ -122,9 +122,9 @@ proptest! {
                     let prompt: Vec<u32> = beginning.chain((0..own as u32).map(|index| 100 + serial + index)).collect();
                     let tenant = ["a", "b"][how % 2];
                     let deadline = (how == 5).then(|| bench.now + Duration::from_secs(3));
-                    let patience = (how == 4).then(|| Patience::new(bench.now, Duration::from_secs(2)));
-                    impatient.push(patience.is_some());
-                    let traits = Traits { tenant, deadline, patience, ..Traits::default() };
+                    let queue_timeout = (how == 4).then(|| QueueTimeout::new(bench.now, Duration::from_secs(2)));
+                    impatient.push(queue_timeout.is_some());
+                    let traits = Traits { tenant, deadline, queue_timeout, ..Traits::default() };
                     bench.ask(&prompt, script(how, output), traits);
                 }
                 Action::Leave { client } => {

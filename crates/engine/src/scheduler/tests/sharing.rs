@@ -48,16 +48,16 @@ fn blocks_that_were_only_promised_are_not_known_when_nobody_computes_them() {
     let backlog = Arc::clone(&bench.scheduler.backlog);
     let counted = |prompt: &[u32]| {
         let (ticket, tenant) = (Ticket::default(), Tenant::default());
-        let newcomer = Newcomer {
+        let entry = QueueEntry {
             asker: Asker { ticket: &ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now },
             lane: Lane::Explain,
             tokens: prompt.len(),
             keys: &keys(prompt),
             block_size: LIMITS.block_size,
         };
-        let place = backlog.join(newcomer, &Config::default()).unwrap();
+        let queue_slot = backlog.join(entry, &Config::default()).unwrap();
         let tokens = backlog.tokens();
-        drop(place);
+        drop(queue_slot);
         tokens
     };
     for prompt in &prompts {

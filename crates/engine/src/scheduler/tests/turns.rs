@@ -23,7 +23,7 @@ fn tenants_take_turns_and_the_old_go_first() {
 fn prompts_of_tenants_are_read_by_turns() {
     let mut bench = Bench::within(Limits { block_count: 40, ..LIMITS }, Config::default());
     let ask = |bench: &mut Bench, tenant, first: u32| {
-        let prompt: Vec<u32> = (0..6).map(|place| (first + place) % 8).collect();
+        let prompt: Vec<u32> = (0..6).map(|queue_slot| (first + queue_slot) % 8).collect();
         bench.ask(&prompt, vec![Part::Write(1)], Traits { tenant, ..Traits::default() });
     };
     (0..4).for_each(|first| ask(&mut bench, "flood", first));
@@ -43,7 +43,7 @@ fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
     let mut bench = Bench::within(limits, Config { max_age: Duration::from_secs(5), ..Config::default() });
     let ask = |bench: &mut Bench, tenant, length: u32| {
         let first = bench.clients.len() as u32;
-        let prompt: Vec<u32> = (0..length).map(|place| (first + place * place) % 8).collect();
+        let prompt: Vec<u32> = (0..length).map(|queue_slot| (first + queue_slot * queue_slot) % 8).collect();
         bench.ask(&prompt, vec![Part::Write(1)], Traits { tenant, ..Traits::default() });
     };
     ask(&mut bench, "one", 38);
@@ -66,7 +66,8 @@ fn a_tenant_that_runs_leaves_memory_for_others_who_came_lately() {
     let mut bench = Bench::within(Limits { block_count: 24, ..LIMITS }, Config::default());
     let ask = |bench: &mut Bench, tenant| {
         let serial = bench.clients.len() as u32;
-        let prompt: Vec<u32> = (0..8).map(|place| (serial >> (place % 4 * 2) & 3) + place / 4).collect();
+        let prompt: Vec<u32> =
+            (0..8).map(|queue_slot| (serial >> (queue_slot % 4 * 2) & 3) + queue_slot / 4).collect();
         bench.ask(&prompt, vec![Part::Write(4)], Traits { tenant, ..Traits::default() });
     };
     let flood = |bench: &mut Bench| {
@@ -123,18 +124,22 @@ fn those_that_may_wait_come_last_and_leave_room() {
 #[test]
 fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
     let mut bench = Bench::new(2);
-    let patience = || Patience::new(Instant::now(), Duration::from_secs(1));
-    let in_parts = Traits { patience: Some(patience()), ..Traits::default() };
-    let alone = Traits { patience: Some(patience()), ..Traits::default() };
-    let equal = |patience| Traits { name: Some(1), patience, ..Traits::default() };
-    let with_an_equal = patience();
+    let queue_timeout = || QueueTimeout::new(Instant::now(), Duration::from_secs(1));
+    let in_parts = Traits { queue_timeout: Some(queue_timeout()), ..Traits::default() };
+    let alone = Traits { queue_timeout: Some(queue_timeout()), ..Traits::default() };
+    let equal = |queue_timeout| Traits { name: Some(1), queue_timeout, ..Traits::default() };
+    let with_an_equal = queue_timeout();
     bench.ask(&[1; 6], vec![Part::Write(9)], equal(None));
     bench.ask(&[2; 6], vec![Part::Write(9)], in_parts.clone());
     bench.step();
     bench.ask(&[3; 6], vec![Part::Write(2)], alone);
     bench.ask(&[4; 6], vec![Part::Write(2)], in_parts);
     bench.ask(&[1; 6], vec![Part::Write(9)], equal(Some(with_an_equal.clone())));
-    bench.ask(&[5; 6], vec![Part::Write(2)], Traits { patience: Some(with_an_equal), ..Traits::default() });
+    bench.ask(
+        &[5; 6],
+        vec![Part::Write(2)],
+        Traits { queue_timeout: Some(with_an_equal), ..Traits::default() },
+    );
     bench.step();
     assert_eq!(bench.scheduler.waiting.len(), 3);
     bench.now += Duration::from_secs(2);
@@ -143,16 +148,22 @@ fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
         std::iter::from_fn(|| client.stream.as_mut().unwrap().try_next()).last().unwrap()
     };
     let refused = last(&mut bench.clients[2]);
-    let Event::Failed(Failure::Waited { most, retry_after_s }) = refused else { panic!("{refused:?}") };
+    let Event::Failed(Failure::QueueTimedOut { most, retry_after_s }) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!((most, retry_after_s), (Duration::from_secs(1), 1));
     // Where there is room, the waiting time does not matter.
     bench.drain();
-    bench.ask(&[6; 6], vec![Part::Write(2)], Traits { patience: Some(patience()), ..Traits::default() });
+    bench.ask(
+        &[6; 6],
+        vec![Part::Write(2)],
+        Traits { queue_timeout: Some(queue_timeout()), ..Traits::default() },
+    );
     bench.drain();
     for client in [0, 1, 3, 4, 5, 6] {
         assert!(matches!(last(&mut bench.clients[client]), Event::Finished(..)), "{client}");
     }
     let mut endings: Vec<Ending> = bench.scheduler.take_ended().iter().map(|report| report.ending).collect();
     endings.retain(|ending| *ending != Ending::Finished);
-    assert_eq!(endings, [Ending::Waited]);
+    assert_eq!(endings, [Ending::QueueTimedOut]);
 }

@@ -136,7 +136,7 @@ impl Scorer {
     /// Trainers send all samples at once and give up when they are refused, so `caller` waits for a place in the
     /// queue and for its turn until the request's deadline.
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
-        let caller = Caller { patience: None, ticket: Ticket::patient(), ..caller };
+        let caller = Caller { queue_timeout: None, ticket: Ticket::patient(), ..caller };
         Self { state: state.with_fixed_rules(), caller, query, without_image: WithoutImage::default() }
     }
 

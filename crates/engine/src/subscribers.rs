@@ -13,33 +13,33 @@ use tokio::sync::mpsc;
 use crate::{
     error::Failure,
     observer::Ending,
-    patience::Patience,
+    queue_timeout::QueueTimeout,
     stream::{Event, TokenStream},
 };
 
 /// The sender for one client.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct Subscriber {
     /// Has room for every event of the sequence, so that sending never waits for a slow client.
     events: mpsc::Sender<Event>,
     /// Whether the client closed its stream because it has all that it wants. Set before the stream is closed; no
     /// other data depends on it, so that relaxed ordering is enough.
     satisfied: Arc<AtomicBool>,
     deadline: Option<Instant>,
-    patience: Option<Patience>,
+    queue_timeout: Option<QueueTimeout>,
 }
 
-impl Listener {
+impl Subscriber {
     /// A listener and its stream, with room for `events` events.
     pub(crate) fn connected(
         events: usize,
         deadline: Option<Instant>,
-        patience: Option<Patience>,
+        queue_timeout: Option<QueueTimeout>,
     ) -> (Self, TokenStream) {
         let (sender, receiver) = mpsc::channel(events);
         let satisfied = Arc::new(AtomicBool::new(false));
         let stream = TokenStream::new(receiver, Arc::clone(&satisfied), deadline);
-        (Self { events: sender, satisfied, deadline, patience }, stream)
+        (Self { events: sender, satisfied, deadline, queue_timeout }, stream)
     }
 
     /// Sends an event. A closed stream is not an error: its listener is removed before the next step.
@@ -67,23 +67,23 @@ impl Listener {
 
 /// All listeners of a sequence, and the events sent so far, which later listeners receive as well.
 #[derive(Debug)]
-pub(crate) struct Audience {
-    listeners: Vec<Listener>,
+pub(crate) struct Subscribers {
+    subscribers: Vec<Subscriber>,
     told: Vec<Event>,
 }
 
-impl Audience {
-    pub(crate) fn new(first: Listener) -> Self {
-        Self { listeners: vec![first], told: Vec::new() }
+impl Subscribers {
+    pub(crate) fn new(first: Subscriber) -> Self {
+        Self { subscribers: vec![first], told: Vec::new() }
     }
 
     /// Adds the listeners of an equal request, which receive all events from the start.
     pub(crate) fn join(&mut self, others: Self) {
-        for listener in others.listeners {
+        for subscriber in others.subscribers {
             for event in &self.told {
-                listener.tell(event.clone());
+                subscriber.tell(event.clone());
             }
-            self.listeners.push(listener);
+            self.subscribers.push(subscriber);
         }
     }
 
@@ -91,36 +91,39 @@ impl Audience {
     /// the last one was removed.
     pub(crate) fn gone(&mut self, now: Instant) -> Option<Ending> {
         let mut last = Ending::Abandoned;
-        self.listeners.retain(|listener| {
-            let leaves = listener.leaves(now);
+        self.subscribers.retain(|subscriber| {
+            let leaves = subscriber.leaves(now);
             last = leaves.unwrap_or(last);
             leaves.is_none()
         });
-        self.listeners.is_empty().then_some(last)
+        self.subscribers.is_empty().then_some(last)
     }
 
-    /// Tells all listeners' [`Patience`] that the sequence has started.
+    /// Tells all listeners' [`QueueTimeout`] that the sequence has started.
     pub(crate) fn begin(&self) {
-        self.listeners.iter().filter_map(|listener| listener.patience.as_ref()).for_each(Patience::begin);
+        self.subscribers
+            .iter()
+            .filter_map(|subscriber| subscriber.queue_timeout.as_ref())
+            .for_each(QueueTimeout::begin);
     }
 
-    /// Removes listeners whose patience is over before the sequence has started, and sends them [`Failure::Waited`]
+    /// Removes listeners whose patience is over before the sequence has started, and sends them [`Failure::QueueTimedOut`]
     /// with a time to retry. Returns whether no listener is left.
-    pub(crate) fn lose_patience(&mut self, now: Instant, retry_after_s: impl Fn() -> u64) -> bool {
-        self.listeners.retain(|listener| {
-            let over = listener.patience.as_ref().and_then(|patience| patience.over(now));
+    pub(crate) fn end_queue_timeouts(&mut self, now: Instant, retry_after_s: impl Fn() -> u64) -> bool {
+        self.subscribers.retain(|subscriber| {
+            let over = subscriber.queue_timeout.as_ref().and_then(|queue_timeout| queue_timeout.over(now));
             if let Some(most) = over {
                 let retry_after_s = retry_after_s();
-                listener.tell(Event::Failed(Failure::Waited { most, retry_after_s }));
+                subscriber.tell(Event::Failed(Failure::QueueTimedOut { most, retry_after_s }));
             }
             over.is_none()
         });
-        self.listeners.is_empty()
+        self.subscribers.is_empty()
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
-        for listener in &self.listeners {
-            listener.tell(event.clone());
+        for subscriber in &self.subscribers {
+            subscriber.tell(event.clone());
         }
         self.told.push(event);
     }

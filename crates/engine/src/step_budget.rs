@@ -9,7 +9,7 @@ use crate::average::MovingAverage;
 
 /// The cost of a token, learned from steps, and the resulting size of the next step.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct StepBudget {
     wished: Duration,
     least: usize,
     most: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Pace {
     token_s: MovingAverage,
 }
 
-impl Pace {
+impl StepBudget {
     /// A pace for steps that take `wished`, as far as the minimum and maximum sizes in `limits` allow it.
     pub(crate) fn new(limits: Limits, wished: Duration) -> Self {
         let most = limits.max_step_tokens;
@@ -56,10 +56,12 @@ mod tests {
         efficient_step_tokens: 64,
     };
 
-    fn after(steps: impl IntoIterator<Item = (usize, u64)>) -> Pace {
-        let mut pace = Pace::new(LIMITS, Duration::from_millis(10));
-        steps.into_iter().for_each(|(tokens, millis)| pace.note(tokens, Duration::from_millis(millis)));
-        pace
+    fn after(steps: impl IntoIterator<Item = (usize, u64)>) -> StepBudget {
+        let mut step_budget = StepBudget::new(LIMITS, Duration::from_millis(10));
+        steps
+            .into_iter()
+            .for_each(|(tokens, millis)| step_budget.note(tokens, Duration::from_millis(millis)));
+        step_budget
     }
 
     #[test]
@@ -86,8 +88,8 @@ mod tests {
     #[test]
     fn a_device_that_wants_whole_steps_has_them() {
         let whole = Limits { efficient_step_tokens: 512, ..LIMITS };
-        let mut pace = Pace::new(whole, Duration::from_millis(10));
-        pace.note(512, Duration::from_secs(1));
-        assert_eq!(pace.tokens(0), 512);
+        let mut step_budget = StepBudget::new(whole, Duration::from_millis(10));
+        step_budget.note(512, Duration::from_secs(1));
+        assert_eq!(step_budget.tokens(0), 512);
     }
 }

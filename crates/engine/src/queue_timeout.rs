@@ -11,14 +11,14 @@ use std::{
 /// The time that requests with clones of this value wait in the queue until the first of them is started. Work that
 /// was split into several requests is thus rejected as a whole, before any of it is done, or not at all.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct QueueTimeout {
     since: Instant,
     most: Duration,
     /// Set once, only by the engine's thread. No other data depends on it, so that relaxed ordering is enough.
     begun: Arc<AtomicBool>,
 }
 
-impl Patience {
+impl QueueTimeout {
     /// A wait of at most `most` from `since` on.
     pub fn new(since: Instant, most: Duration) -> Self {
         Self { since, most, begun: Arc::default() }

@@ -9,13 +9,13 @@ const LATELY: Duration = Duration::from_secs(10);
 
 /// The tenant of the latest request, and the time of the latest request of any other.
 #[derive(Debug, Default)]
-pub(crate) struct Neighbours {
+pub(crate) struct RecentTenants {
     latest: Option<(Tenant, Instant)>,
     /// Time of the latest request of a tenant other than the latest one.
     other: Option<Instant>,
 }
 
-impl Neighbours {
+impl RecentTenants {
     /// Records a request of `tenant`.
     pub(crate) fn note(&mut self, tenant: &Tenant, at: Instant) {
         match &mut self.latest {
@@ -42,16 +42,16 @@ mod tests {
     fn others_are_those_who_came_lately_and_are_not_oneself() {
         let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
         let start = Instant::now();
-        let mut neighbours = Neighbours::default();
-        assert!(!neighbours.has_others(&a, start));
-        neighbours.note(&a, start);
-        neighbours.note(&a, start);
-        assert!(!neighbours.has_others(&a, start) && neighbours.has_others(&b, start));
-        neighbours.note(&b, start);
+        let mut recent_tenants = RecentTenants::default();
+        assert!(!recent_tenants.has_others(&a, start));
+        recent_tenants.note(&a, start);
+        recent_tenants.note(&a, start);
+        assert!(!recent_tenants.has_others(&a, start) && recent_tenants.has_others(&b, start));
+        recent_tenants.note(&b, start);
         let later = start + LATELY;
-        (0..3).for_each(|_| neighbours.note(&a, later));
-        assert!(neighbours.has_others(&a, later) && neighbours.has_others(&b, later));
+        (0..3).for_each(|_| recent_tenants.note(&a, later));
+        assert!(recent_tenants.has_others(&a, later) && recent_tenants.has_others(&b, later));
         let after = later + Duration::from_millis(1);
-        assert!(!neighbours.has_others(&a, after) && neighbours.has_others(&b, after));
+        assert!(!recent_tenants.has_others(&a, after) && recent_tenants.has_others(&b, after));
     }
 }
