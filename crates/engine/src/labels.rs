@@ -30,6 +30,15 @@ pub enum LabelsError {
 pub(crate) struct Branch {
     pub(crate) path: Vec<TokenId>,
     pub(crate) ways: Vec<TokenId>,
+    /// The turn that leads here; `None` for the empty prefix.
+    above: Option<Turn>,
+}
+
+/// One of the ways of a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Turn {
+    branch: usize,
+    way: usize,
 }
 
 /// The labels as tokens, in the order in which their probabilities are reported.
@@ -38,6 +47,8 @@ pub struct Labels {
     texts: Vec<Vec<TokenId>>,
     /// The empty prefix first; every prefix comes after its own prefixes.
     branches: Vec<Branch>,
+    /// For each label, the turn after which it has no alternative.
+    ends: Vec<Turn>,
 }
 
 impl Labels {
@@ -50,14 +61,16 @@ impl Labels {
         if texts.is_empty() || texts.iter().any(Vec::is_empty) {
             return Err(LabelsError::Empty);
         }
-        let mut sorted: Vec<&Vec<TokenId>> = texts.iter().collect();
+        let mut sorted: Vec<(&[TokenId], usize)> =
+            (0..).zip(&texts).map(|(label, text)| (&text[..], label)).collect();
         sorted.sort_unstable();
-        if sorted.windows(2).any(|pair| pair[1].starts_with(pair[0])) {
+        if sorted.windows(2).any(|pair| pair[1].0.starts_with(pair[0].0)) {
             return Err(LabelsError::Ambiguous);
         }
-        let mut branches = Vec::new();
-        collect_branches(&sorted, 0, &mut branches);
-        Ok(Self { texts, branches })
+        let mut tree = Tree { branches: Vec::new(), ends: vec![Turn { branch: 0, way: 0 }; texts.len()] };
+        tree.grow(&sorted, 0, None);
+        let Tree { branches, ends } = tree;
+        Ok(Self { texts, branches, ends })
     }
 
     /// The tokens of the labels.
@@ -69,17 +82,36 @@ impl Labels {
     pub(crate) fn longest(&self) -> usize {
         self.texts.iter().map(Vec::len).max().unwrap_or(0)
     }
+
+    /// The turns that lead to the end of a label, from the last one to the first.
+    fn turns(&self, label: usize) -> impl Iterator<Item = Turn> {
+        std::iter::successors(Some(self.ends[label]), |turn| self.branches[turn.branch].above)
+    }
 }
 
-/// Adds the branch of the sorted `texts` after `depth` tokens, then those below it.
-fn collect_branches(texts: &[&Vec<TokenId>], depth: usize, branches: &mut Vec<Branch>) {
-    let groups: Vec<&[&Vec<TokenId>]> = texts.chunk_by(|a, b| a[depth] == b[depth]).collect();
-    if groups.len() > 1 || depth == 0 {
-        let ways = groups.iter().map(|group| group[0][depth]).collect();
-        branches.push(Branch { path: texts[0][..depth].to_vec(), ways });
-    }
-    for group in groups.into_iter().filter(|group| group.len() > 1) {
-        collect_branches(group, depth + 1, branches);
+/// The branches of labels, while they are found.
+struct Tree {
+    branches: Vec<Branch>,
+    ends: Vec<Turn>,
+}
+
+impl Tree {
+    /// Adds the branch of the sorted `texts` after `depth` tokens, to which the turn `above` leads, then those below it.
+    fn grow(&mut self, texts: &[(&[TokenId], usize)], depth: usize, above: Option<Turn>) {
+        let groups: Vec<&[(&[TokenId], usize)]> = texts.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
+        let branch = self.branches.len();
+        let is_branch = groups.len() > 1 || depth == 0;
+        if is_branch {
+            let ways = groups.iter().map(|group| group[0].0[depth]).collect();
+            self.branches.push(Branch { path: texts[0].0[..depth].to_vec(), ways, above });
+        }
+        for (way, group) in groups.into_iter().enumerate() {
+            let turn = if is_branch { Some(Turn { branch, way }) } else { above };
+            match (group, turn) {
+                ([(_, label)], Some(turn)) => self.ends[*label] = turn,
+                _ => self.grow(group, depth + 1, turn),
+            }
+        }
     }
 }
 
@@ -92,112 +124,134 @@ pub(crate) struct BranchReading {
     pub(crate) others: Option<Vec<(TokenId, f32)>>,
 }
 
+/// Which branches are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// All, and the probability of every label is reported.
+    Reported,
+    /// All, since one is sampled or a bias may favour any.
+    Every,
+    /// As many as are necessary to know the most probable label.
+    ToTheBest,
+}
+
 /// The state of reading labels.
 ///
-/// The most probable label is found without reading every branch: the unread branch with the most probable prefix
-/// is read next, until none can lead to a label as probable as the best one so far.
+/// The most probable label is found without reading all branches: the branch with the most probable prefix is read
+/// next, until no unread one can lead to a label that is as probable as the best one so far.
 #[derive(Debug)]
 pub(crate) struct LabelReader {
     labels: Labels,
     coverage: Coverage,
     at: usize,
-    /// The readings, indexed by branch.
+    /// By branch.
     readings: Vec<Option<BranchReading>>,
-}
-
-/// The branches to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Coverage {
-    /// All of them, so that the probability of every label is known.
-    Every,
-    /// Only those needed to find the most probable label.
-    ToTheBest,
+    /// By branch, the log-probability of its prefix as far as it is known; of no use before all branches above are read.
+    prefixes: Vec<f32>,
+    /// Unread branches of which all branches above were read.
+    frontier: Vec<usize>,
+    /// The log-probability of the most probable label that is known.
+    best: f32,
 }
 
 impl LabelReader {
     pub(crate) fn new(labels: Labels, coverage: Coverage) -> Self {
-        let readings = vec![None; labels.branches.len()];
-        Self { labels, coverage, at: 0, readings }
+        let count = labels.branches.len();
+        Self {
+            labels,
+            coverage,
+            at: 0,
+            readings: vec![None; count],
+            prefixes: vec![0.0; count],
+            frontier: vec![0],
+            best: f32::NEG_INFINITY,
+        }
     }
 
-    /// The branch whose logits are needed next.
+    /// The branch whose logits are needed now.
     pub(crate) fn branch(&self) -> &Branch {
         &self.labels.branches[self.at]
     }
 
-    /// Stores the reading of this branch; returns whether another one is needed.
+    /// Records the reading of this branch; returns whether another one is needed.
     pub(crate) fn note(&mut self, reading: BranchReading) -> bool {
+        let Self { labels, prefixes, frontier, best, at, .. } = self;
+        let logprob = |turn: Turn| prefixes[turn.branch] + reading.logprobs[turn.way];
+        *best = labels
+            .ends
+            .iter()
+            .filter(|turn| turn.branch == *at)
+            .map(|turn| logprob(*turn))
+            .fold(*best, f32::max);
+        let below: Vec<(usize, f32)> = (labels.branches.iter().enumerate())
+            .filter_map(|(index, branch)| Some((index, branch.above.filter(|turn| turn.branch == *at)?)))
+            .map(|(index, turn)| (index, logprob(turn)))
+            .collect();
+        frontier.retain(|branch| branch != at);
+        for (index, prefix) in below {
+            prefixes[index] = prefix;
+            frontier.push(index);
+        }
         self.readings[self.at] = Some(reading);
         let next = match self.coverage {
-            Coverage::Every => Some(self.at + 1).filter(|next| *next < self.readings.len()),
+            Coverage::Reported | Coverage::Every => {
+                Some(self.at + 1).filter(|next| *next < self.readings.len())
+            }
             Coverage::ToTheBest => self.most_probable_unread(),
         };
         self.at = next.unwrap_or(self.at);
         next.is_some()
     }
 
-    /// The unread branch that may lead to the most probable label, unless a completely read label is more probable.
+    /// The unread branch that may lead to the most probable label, unless a known label is more probable.
     fn most_probable_unread(&self) -> Option<usize> {
-        let best = (self.labels.texts.iter())
-            .filter(|text| self.branches_of(text).all(|(branch, _)| self.readings[branch].is_some()))
-            .map(|text| self.logprob(text))
-            .fold(f32::NEG_INFINITY, f32::max);
-        let unread = (0..self.readings.len()).filter(|branch| self.readings[*branch].is_none());
-        // A prefix is an upper bound for all labels below it. An equally probable branch is read too, since its
-        // label may come first.
-        let bounds = unread.map(|branch| (branch, self.logprob(&self.labels.branches[branch].path)));
-        let likeliest = bounds.reduce(|one, other| if other.1 > one.1 { other } else { one });
-        likeliest.filter(|(_, bound)| *bound >= best).map(|(branch, _)| branch)
+        // No label below a branch is more probable than its prefix. One that is as probable may have a lower index.
+        let likeliest = self
+            .frontier
+            .iter()
+            .copied()
+            .reduce(|one, other| if self.prefixes[other] > self.prefixes[one] { other } else { one });
+        likeliest.filter(|branch| self.prefixes[*branch] >= self.best)
     }
 
-    /// Log-probabilities (natural logarithm) of all labels, if every branch was read.
-    pub(crate) fn logprobs(&self) -> Option<Vec<f32>> {
-        let every = self.coverage == Coverage::Every;
-        every.then(|| self.labels.texts.iter().map(|text| self.logprob(text)).collect())
-    }
-
-    /// The scores by which a label is chosen: its log-probability plus the biases of its tokens at branches. Minus
-    /// infinity for labels that were not read completely, since another one is more probable.
+    /// The scores by which a label is chosen: log-probabilities, plus the biases of the tokens at branches. The score is minus
+    /// infinity for labels whose branches were not all read, since another label is more probable.
     pub(crate) fn scores(&self, biases: &[(TokenId, f32)]) -> Vec<f32> {
-        let bias = |token: TokenId| -> f32 {
+        let bias = |turn: Turn| -> f32 {
+            let token = self.labels.branches[turn.branch].ways[turn.way];
             biases.iter().filter(|(biased, _)| *biased == token).map(|(_, bias)| bias).sum()
         };
-        let score = |text: &Vec<TokenId>| {
-            self.branches_of(text).fold(0.0, |score, (branch, way)| match &self.readings[branch] {
-                Some(reading) => score + reading.logprobs[way] + bias(self.labels.branches[branch].ways[way]),
-                None => f32::NEG_INFINITY,
-            })
+        let score = |label: usize| {
+            let biased: f32 = self.labels.turns(label).map(bias).sum();
+            self.logprob(label) + biased
         };
-        self.labels.texts.iter().map(score).collect()
+        (0..self.labels.texts.len()).map(score).collect()
     }
 
-    /// The result for a chosen `label`.
+    /// The log-probability of a label; minus infinity if its branches were not all read.
+    fn logprob(&self, label: usize) -> f32 {
+        let Turn { branch, way } = self.labels.ends[label];
+        // A branch is read after those above it.
+        let reading = self.readings[branch].as_ref();
+        reading.map_or(f32::NEG_INFINITY, |reading| self.prefixes[branch] + reading.logprobs[way])
+    }
+
+    /// What is reported when `label` was chosen.
     pub(crate) fn choice(&self, label: usize) -> Choice {
-        let text = &self.labels.texts[label];
-        let mut tokens: Vec<(TokenId, Option<Sampled>)> = text.iter().map(|token| (*token, None)).collect();
-        for (branch, way) in self.branches_of(text) {
-            let Branch { path, ways } = &self.labels.branches[branch];
+        let Labels { texts, branches, .. } = &self.labels;
+        let mut tokens: Vec<(TokenId, Option<Sampled>)> =
+            texts[label].iter().map(|token| (*token, None)).collect();
+        for Turn { branch, way } in self.labels.turns(label) {
+            let Branch { path, ways, .. } = &branches[branch];
             let reported = |reading: &BranchReading| {
                 let report = |others| Reported { chosen: reading.logprobs[way], others };
                 Sampled { token: ways[way], report: reading.others.clone().map(report) }
             };
             tokens[path.len()].1 = self.readings[branch].as_ref().map(reported);
         }
-        Choice { label, tokens, logprobs: self.logprobs() }
-    }
-
-    /// The sum over the branches already read along `text`, a label or a prefix of labels.
-    fn logprob(&self, text: &[TokenId]) -> f32 {
-        let at_branch = |(branch, way): (usize, usize)| Some(self.readings[branch].as_ref()?.logprobs[way]);
-        self.branches_of(text).filter_map(at_branch).sum()
-    }
-
-    /// The branches along `text`, each with the index of the way taken there.
-    fn branches_of<'a>(&'a self, text: &'a [TokenId]) -> impl Iterator<Item = (usize, usize)> + 'a {
-        self.labels.branches.iter().enumerate().filter_map(|(index, branch)| {
-            let next = text.strip_prefix(&branch.path[..])?.first()?;
-            Some((index, branch.ways.iter().position(|way| way == next)?))
-        })
+        let is_reported = self.coverage == Coverage::Reported;
+        let logprobs = is_reported.then(|| (0..texts.len()).map(|label| self.logprob(label)).collect());
+        Choice { label, tokens, logprobs }
     }
 }
 
@@ -248,35 +302,35 @@ mod tests {
         let branches = labels(texts).unwrap().branches;
         let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
         assert_eq!(seen, [(vec![], vec![1, 6]), (vec![1, 2, 3], vec![4, 5])]);
-        let mut reader = reader(texts, Coverage::Every);
+        let mut reader = reader(texts, Coverage::Reported);
         assert!(reader.note(read(&[-0.5, -1.0])));
         assert!(!reader.note(read(&[-2.0, -0.25])));
-        assert_eq!(reader.logprobs(), Some(vec![-2.5, -0.75, -1.0]));
+        assert_eq!(reader.choice(1).logprobs, Some(vec![-2.5, -0.75, -1.0]));
         let told: Vec<_> = (reader.choice(1).tokens.iter())
             .map(|(token, sampled)| (token.0, sampled.as_ref().map(|sampled| sampled.token.0)))
             .collect();
         assert_eq!(told, [(1, Some(1)), (2, None), (3, None), (5, Some(5)), (9, None)]);
         // A prefix shared by all labels is read, since it shows whether the critic would have written any of them.
         assert_eq!(labels(&[&[1, 2]]).unwrap().branches.len(), 1);
-        let mut reader = self::reader(&[&[1, 2]], Coverage::Every);
+        let mut reader = self::reader(&[&[1, 2]], Coverage::Reported);
         assert!(!reader.note(read(&[-0.5])));
-        assert_eq!(reader.logprobs(), Some(vec![-0.5]));
+        assert_eq!(reader.choice(0).logprobs, Some(vec![-0.5]));
     }
 
     #[test]
     fn all_probabilities_come_from_the_branches() {
-        let mut reader = reader(&[&[7, 9], &[1, 9], &[1, 0, 9]], Coverage::Every);
+        let mut reader = reader(&[&[7, 9], &[1, 9], &[1, 0, 9]], Coverage::Reported);
         assert!(reader.note(read(&[-1.0, -0.5])));
         assert_eq!(ids(&reader.branch().path), [1]);
         assert!(!reader.note(read(&[-0.25, -2.0])));
-        assert_eq!(reader.logprobs(), Some(vec![-0.5, -3.0, -1.25]));
+        assert_eq!(reader.choice(0).logprobs, Some(vec![-0.5, -3.0, -1.25]));
         assert_eq!(reader.scores(&[]), [-0.5, -3.0, -1.25]);
         assert_eq!(reader.scores(&[(TokenId(0), 1.0), (TokenId(9), 4.0)]), [-0.5, 1.0, -0.25]);
     }
 
     #[test]
     fn a_choice_reports_what_was_read_on_its_way() {
-        let mut reader = reader(&[&[7, 9], &[1, 9], &[1, 0, 9]], Coverage::Every);
+        let mut reader = reader(&[&[7, 9], &[1, 9], &[1, 0, 9]], Coverage::Reported);
         let others = Some(vec![(TokenId(3), -0.1)]);
         assert!(reader.note(BranchReading { others: others.clone(), ..read(&[-1.0, -0.5]) }));
         assert!(!reader.note(BranchReading { others: others.clone(), ..read(&[-0.25, -2.0]) }));
@@ -292,7 +346,7 @@ mod tests {
         let texts: &[&[u32]] = &[&[7, 9], &[1, 9], &[1, 0, 9]];
         let mut reader = reader(texts, Coverage::ToTheBest);
         assert!(!reader.note(read(&[-1.0, -0.5])));
-        assert_eq!((argmax(&reader.scores(&[])), reader.logprobs()), (0, None));
+        assert_eq!((argmax(&reader.scores(&[])), reader.choice(0).logprobs), (0, None));
         // A label that begins with 1 may be more probable.
         let mut reader = self::reader(texts, Coverage::ToTheBest);
         assert!(reader.note(read(&[-0.5, -1.0])));
@@ -319,7 +373,7 @@ mod tests {
             let best = |coverage| {
                 let mut reader = reader(&texts, coverage);
                 loop {
-                    let Branch { path, ways } = reader.branch().clone();
+                    let Branch { path, ways, .. } = reader.branch().clone();
                     // The reading of a branch depends only on the branch; there are few values, so that some are
                     // equal.
                     let mut random = StdRng::seed_from_u64(path.iter().fold(seed, |seed, token| {

@@ -284,8 +284,11 @@ impl Reply {
                 Part::Choose { labels, distribution } => {
                     // Sampling needs all probabilities, and a bias may favour any label.
                     let SamplingParams { temperature, logit_bias, .. } = &self.sampling;
-                    let all = distribution || *temperature > 0.0 || !logit_bias.is_empty();
-                    let coverage = if all { Coverage::Every } else { Coverage::ToTheBest };
+                    let coverage = match distribution {
+                        true => Coverage::Reported,
+                        false if *temperature > 0.0 || !logit_bias.is_empty() => Coverage::Every,
+                        false => Coverage::ToTheBest,
+                    };
                     ReplyState::Reading(Box::new(LabelReader::new(labels, coverage)))
                 }
             };

@@ -305,6 +305,22 @@ fn labels_are_read_at_their_branches_and_the_chosen_one_goes_on_from_what_was_ru
 }
 
 #[test]
+fn probabilities_that_were_not_requested_are_not_reported() {
+    for (temperature, distribution) in [(0.0, false), (1.0, false), (1.0, true)] {
+        let mut bench = Bench::new(8);
+        let labels = choose(&[&[7, 0], &[1, 0], &[1, 1, 0]], distribution);
+        bench.ask(&[5; 6], vec![labels], Traits { temperature, ..Traits::default() });
+        bench.drain();
+        let mut events = std::iter::from_fn(|| bench.clients[0].stream.as_mut().unwrap().try_next());
+        let choice = events.find_map(|event| match event {
+            Event::Chosen(choice) => Some(choice),
+            _ => None,
+        });
+        assert_eq!(choice.unwrap().logprobs.is_some(), distribution, "at {temperature}");
+    }
+}
+
+#[test]
 fn a_label_that_is_known_at_its_first_token_costs_no_step() {
     let mut bench = Bench::new(8);
     bench.ask(&[5; 6], vec![choose(&[&[7, 0], &[1, 0], &[2, 0]], true)], Traits::default());

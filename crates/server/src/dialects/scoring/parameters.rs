@@ -16,7 +16,13 @@ pub(in crate::dialects) type Members = BTreeMap<String, Value>;
 
 /// Members for other servers that change no number here: names of requests, tasks and users, cache partitioning,
 /// priority, the encoding of numbers, and how a text that is too long would be truncated (here it is refused).
-const HARMLESS: [&str; 14] = [
+///
+/// Only routes check their members whose clients choose what the numbers mean: `/score`, `/rerank`, `/predict`,
+/// `/generative_scoring`, `/v1/decisions`, `/v1/systemone` and `/generate`. The routes of reward models (`/classify`,
+/// `/pooling`, `/v1/embeddings`, `/v1/chat/reward`, `/v1/score/evaluation`, `/get_reward`, `/rm`) have one number to
+/// return, the reward. Trainers call them with a fixed body, which also has members for generation or for another
+/// server's model, and cannot change it, so that a refusal would only end their run.
+const HARMLESS: [&str; 16] = [
     "cache_salt",
     "encoding_format",
     "max_chunks_per_doc",
@@ -28,7 +34,9 @@ const HARMLESS: [&str; 14] = [
     "rid",
     "task",
     "truncate",
+    "truncate_prompt_tokens",
     "truncation_direction",
+    "truncation_side",
     "user",
     "user_id",
 ];
@@ -113,6 +121,7 @@ mod tests {
             json!({ "query": 7, "user": "me", "priority": -3, "truncate": true, "truncation_direction": "Right" }),
             json!({ "raw_scores": false, "return_prompt_token_ids": null, "chat_template_kwargs": {}, "x": [], "y": "" }),
             json!({ "use_activation": true, "activation": true }),
+            json!({ "truncate_prompt_tokens": -1, "truncation_side": "left" }),
         ] {
             assert_eq!(refused(harmless.clone()), None, "{harmless}");
         }

@@ -1,7 +1,5 @@
 //! Ranking of answers to one question, in the forms of vLLM, Cohere, Jina, text-embeddings-inference and SGLang.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::OriginalUri,
@@ -32,7 +30,17 @@ use crate::{
 
 /// The members that are read of a body. `raw_scores` of text-embeddings-inference is not supported: the scores are
 /// not logits.
-const READ: [&str; 7] = ["model", "query", "documents", "texts", "top_n", "return_documents", "return_text"];
+const READ: [&str; 9] = [
+    "model",
+    "query",
+    "documents",
+    "texts",
+    "top_n",
+    "return_documents",
+    "return_text",
+    "instruct",
+    "instruction",
+];
 
 /// A question and answers to rank.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -53,9 +61,11 @@ pub(super) struct RerankBody {
     /// Also read as `return_text`.
     #[serde(alias = "return_text")]
     return_documents: Option<bool>,
-    /// What the answers are ranked for, as SGLang's clients say it: it is put before the question. Only at
-    /// `/v1/rerank`, whose response then has SGLang's form: a bare list.
+    /// What the answers are ranked for, which is put before the question. `/v1/rerank` then answers in SGLang's form:
+    /// a bare list.
     instruct: Option<String>,
+    /// The same, as vLLM's clients name it. It does not change the form of the response.
+    instruction: Option<String>,
 }
 
 /// A ranking, best first, in a form that the clients of vLLM, Cohere and Jina all accept.
@@ -238,12 +248,12 @@ fn read(
     path: &str,
     (body, reader): (&JsonBytes, &ImageReader<'_>),
 ) -> Result<(Vec<Sample>, Asked), ApiError> {
-    let extra: &[&str] = if path == SGLANG_PATH { &["instruct"] } else { &[] };
-    parameters::check(body, &[&READ[..], extra].concat())?;
+    parameters::check(body, &READ)?;
     let mut body: RerankBody = body.parse()?;
     let model = scorer.told(body.model.take())?;
-    let instruct = body.instruct.filter(|instruct| !instruct.trim().is_empty());
-    let is_sglang = path == SGLANG_PATH && (instruct.is_some() || matches!(body.query, TextOrParts::List(_)));
+    let by_sglang = body.instruct.as_ref().is_some_and(|text| !text.trim().is_empty());
+    let instruction = score::instruction(body.instruct, body.instruction)?;
+    let is_sglang = path == SGLANG_PATH && (by_sglang || matches!(body.query, TextOrParts::List(_)));
     let (answers, form) = match (body.documents, body.texts) {
         (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
         (Some(documents), None) => (documents, RankingForm::Common),
@@ -252,21 +262,11 @@ fn read(
         _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
     };
     let samples = score::samples(body.query, answers, ("query", form.answers()), reader)?;
-    let samples = match instruct {
-        Some(instruct) => instructed(samples, &instruct),
-        None => samples,
-    };
+    let samples = score::instructed(samples, instruction.as_deref());
     // Version 2 of Cohere's interface and text-embeddings-inference return no texts by default, the others do.
     let default = form != RankingForm::Tei && path != "/v2/rerank";
     let return_documents = body.return_documents.unwrap_or(default);
     Ok((samples, Asked { model, form, top_n: body.top_n, return_documents }))
-}
-
-/// Puts `instruct` before the question, which all samples share.
-fn instructed(samples: Vec<Sample>, instruct: &str) -> Vec<Sample> {
-    let Some(first) = samples.first() else { return samples };
-    let question: Arc<str> = format!("{instruct}\n\n{}", first.question).into();
-    samples.into_iter().map(|sample| Sample { question: Arc::clone(&question), ..sample }).collect()
 }
 
 impl Ranking {

@@ -43,12 +43,27 @@ pub(super) struct ScoreBody {
     text_1: Option<OneOrMany<TextOrParts>>,
     /// The answers to `text_1`.
     text_2: Option<OneOrMany<TextOrParts>>,
+    /// What the answers are scored for, which is put before each question.
+    instruction: Option<String>,
+    /// The same, as SGLang's clients name it.
+    instruct: Option<String>,
 }
 
 /// The members that are read of a body. `query` is among them, so that a body without `label_token_ids` gets the
 /// error that mentions these.
-const READ: [&str; 9] =
-    ["model", "query", "queries", "documents", "items", "data_1", "data_2", "text_1", "text_2"];
+const READ: [&str; 11] = [
+    "model",
+    "query",
+    "queries",
+    "documents",
+    "items",
+    "data_1",
+    "data_2",
+    "text_1",
+    "text_2",
+    "instruct",
+    "instruction",
+];
 
 /// The names of the members with the questions and the answers.
 type Names = (&'static str, &'static str);
@@ -144,10 +159,43 @@ pub(super) fn samples(
     answers.into_iter().enumerate().map(sample).collect()
 }
 
+/// What the answers of a body are scored for: one of the two members, if its text is not blank.
+///
+/// # Errors
+/// When both members have a text.
+pub(super) fn instruction(
+    instruct: Option<String>,
+    instruction: Option<String>,
+) -> Result<Option<String>, ApiError> {
+    let told = |text: &String| !text.trim().is_empty();
+    match (instruct.filter(told), instruction.filter(told)) {
+        (Some(_), Some(_)) => {
+            Err(ApiError::invalid("instruction", "Give one of instruct and instruction, which mean the same."))
+        }
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+/// Puts an instruction before the question of each sample.
+pub(super) fn instructed(samples: Vec<Sample>, instruction: Option<&str>) -> Vec<Sample> {
+    let Some(instruction) = instruction else { return samples };
+    // Samples that share a question share the new one, too.
+    let mut last: Option<(Arc<str>, Arc<str>)> = None;
+    let instructed = |sample: Sample| {
+        let question = match last.take() {
+            Some((plain, whole)) if Arc::ptr_eq(&plain, &sample.question) => whole,
+            _ => format!("{instruction}\n\n{}", sample.question).into(),
+        };
+        last = Some((sample.question, Arc::clone(&question)));
+        Sample { question, ..sample }
+    };
+    samples.into_iter().map(instructed).collect()
+}
+
 impl ScoreBody {
     /// The questions, the answers, and the names of their members.
     fn sides(self) -> Result<(Vec<TextOrParts>, Vec<TextOrParts>, Names), ApiError> {
-        let Self { model: _, queries, documents, items, data_1, data_2, text_1, text_2 } = self;
+        let Self { queries, documents, items, data_1, data_2, text_1, text_2, .. } = self;
         let (answers, second) = if documents.is_some() { (documents, "documents") } else { (items, "items") };
         let all = [
             (queries, answers, ("queries", second)),
@@ -223,8 +271,9 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
         AskedBody::Tokens(body) => Ok(Asked::Tokens(body)),
         AskedBody::Answers(mut body) => {
             let model = scorer.told(body.model.take())?;
+            let instruction = instruction(body.instruct.take(), body.instruction.take())?;
             let (samples, name) = body.samples(reader)?;
-            Ok(Asked::Answers(model, samples, name))
+            Ok(Asked::Answers(model, instructed(samples, instruction.as_deref()), name))
         }
     });
     let (model, samples, name) = match read.await? {
